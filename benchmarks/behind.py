@@ -1,11 +1,13 @@
-"""`python -m benchmarks.behind`: the processor time of a request behind uvicorn or granian, beside other frameworks.
+"""`python -m benchmarks.behind`: the processor time of a request behind uvicorn or granian, beside
+other frameworks.
 
-Where `overhead` and `features` show what a framework costs alone, this shows what is left of that behind a server of
-one worker. The time is that of the server's threads, which the kernel counts in nanoseconds (so it needs Linux), and
-not that of a clock: a load generator on the same machine hardly changes it. `--beside DIRECTORY` adds another checkout
-of micropie.
+Where `overhead` and `features` show what a framework costs alone, this shows what is left of that
+behind a server of one worker. The time is that of the server's threads, which the kernel counts in
+nanoseconds (so it needs Linux), and not that of a clock: a load generator on the same machine
+hardly changes it. `--beside DIRECTORY` adds another checkout of micropie.
 
-The load comes from `h2load`. Contenders take turns in short rounds, and the least time of the rounds counts.
+The load comes from `h2load`. Contenders take turns in short rounds, and the least time of the
+rounds counts.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from benchmarks.processes import ROOT, granian, uvicorn
 
 SERVERS = {"uvicorn": uvicorn, "granian": granian}
 MODULES = {contender.name: contender.module.removeprefix("features.") for contender in ASGI}
-COLUMNS = ("plain", "json", "path", "query", "form", "submit", "stream", "route", "hooks", "session", "cookie",
+COLUMNS = ("plain", "json", "path", "query", "form", "submit", "stream", "route", "hooks", "session", "cookie",  # noqa: E501
            "template", "file", "not-modified", "not-found", "bad-request", "redirect")  # fmt: skip
 CASES = {case.name: case for case in (*BY_NAME.values(), *EVERYDAY_CASES) if case.name in COLUMNS}
 SENT_BY_H2LOAD = {"host", "connection", "content-length"}
@@ -60,7 +62,9 @@ class Client:
     """Asks a server on a port."""
 
     def ask(self, app: int, case: Case) -> Answer:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", app, timeout=10)) as connection:
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", app, timeout=10)
+        ) as connection:
             connection.request(case.method, target_of(case), case.body, headers_of(case))
             response = connection.getresponse()
             pairs = [(name.lower(), value) for name, value in response.getheaders()]
@@ -82,36 +86,60 @@ def groups_of(module: str) -> list[list[str]]:
 
 
 @contextlib.contextmanager
-def serving(server: str, name: str, module: str, checkout: str, names: Sequence[str]) -> Iterator[Served]:
-    """Run a server with a contender's application for these cases, and check its answers: a fast 404 is no result."""
-    os.environ |= {served_app.MODULE: module, served_app.CASE: names[0], served_app.CHECKOUT: checkout}
+def serving(
+    server: str, name: str, module: str, checkout: str, names: Sequence[str]
+) -> Iterator[Served]:
+    """Run a server with a contender's application for these cases, and check its answers: a fast
+    404 is no result.
+    """
+    os.environ |= {
+        served_app.MODULE: module,
+        served_app.CASE: names[0],
+        served_app.CHECKOUT: checkout,
+    }
     with SERVERS[server]("benchmarks.apps.served_app:make_asgi") as (port, pid):
         cases = {}
         for case in (CASES[each] for each in names):
             cases[case.name] = signed_in(Client(), port, case)
-            said = complaint(cases[case.name], Client().ask(port, cases[case.name]), whole_chunks=False)
+            said = complaint(
+                cases[case.name], Client().ask(port, cases[case.name]), whole_chunks=False
+            )
             if said:
                 raise SystemExit(f"{name}, {case.title}: {said}")
         yield Served(name, port, pid, cases)
 
 
 def load(h2load: str, port: int, case: Case, count: int) -> None:
-    """Send so many requests. Raises ``SystemExit`` unless each gets an answer of the case's class of status."""
+    """Send so many requests.
+
+    Raises ``SystemExit`` unless each gets an answer of the case's class of status.
+    """
     with tempfile.NamedTemporaryFile() as body:
         body.write(case.body)
         body.flush()
-        own = {name: value for name, value in headers_of(case).items() if name not in SENT_BY_H2LOAD}
+        own = {
+            name: value for name, value in headers_of(case).items() if name not in SENT_BY_H2LOAD
+        }
         headers = [option for name, value in own.items() for option in ("-H", f"{name}: {value}")]
         sent = ["-d", body.name] if case.body else []
         command = [h2load, "--h1", f"-n{count}", f"-c{CONNECTIONS}", "-t1", *headers, *sent]
         command.append(f"http://127.0.0.1:{port}{target_of(case)}")
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    if not re.search(rf"^status codes:.*\b{count} {case.status // 100}xx", done.stdout, re.MULTILINE):
+    if not re.search(
+        (
+            rf"^status codes:.*\b{count} "
+            rf"{case.status // 100}xx"
+        ),
+        done.stdout,
+        re.MULTILINE,
+    ):
         raise SystemExit(f"{case.title}: h2load says:\n{done.stdout}{done.stderr}")
 
 
 def processor_time(pid: int) -> int:
-    """Return the nanoseconds that a process and its children have had a processor, threads that ended included."""
+    """Return the nanoseconds that a process and its children have had a processor, threads that
+    ended included.
+    """
     clock = ctypes.c_int()
     if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
         raise SystemExit(f"the server has ended (process {pid})")
@@ -138,11 +166,17 @@ def table(timings: Timings, names: Sequence[str]) -> str:
     measured = {case for row in timings.values() for case in row}
     cases = {name: CASES[name].title for name in COLUMNS if name in measured}
     best, medians = (
-        {name: {case: of(row) for case, row in timings[name].items()} for name in names if name in timings}
+        {
+            name: {case: of(row) for case, row in timings[name].items()}
+            for name in names
+            if name in timings
+        }
         for of in (min, median)
     )
     slower = report.behind(cases, best, OURS, BASE)
-    return f"{report.by_case(cases, best, medians, base=BASE)}\nWhere micropie is slower:\n\n{slower}"
+    return (
+        f"{report.by_case(cases, best, medians, base=BASE)}\nWhere micropie is slower:\n\n{slower}"
+    )
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -153,10 +187,17 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cases", default=",".join(COLUMNS), help="(%(default)s)")
     parser.add_argument("--server", choices=SERVERS, default="uvicorn", help="(%(default)s)")
     parser.add_argument(
-        "--beside", action="append", type=Path, default=[], metavar="DIRECTORY", help="another checkout"
+        "--beside",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="DIRECTORY",
+        help=("another checkout"),
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's numbers")
-    parser.add_argument("--write", action="store_true", help="write the table into the documentation")
+    parser.add_argument(
+        "--write", action="store_true", help=("write the table into the documentation")
+    )
     options = parser.parse_args(arguments)
     for option, known in (("contenders", MODULES), ("cases", COLUMNS)):
         unknown = set(getattr(options, option).split(",")) - set(known)
@@ -172,15 +213,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     h2load = shutil.which("h2load")
     if h2load is None:
-        raise SystemExit("h2load is not installed: it is in Debian's and Ubuntu's package nghttp2-client")
+        raise SystemExit(
+            "h2load is not installed: it is in Debian's and Ubuntu's package nghttp2-client"
+        )
     contenders = [(name, MODULES[name], "") for name in options.contenders]
-    contenders += [(f"{OURS} of {path.name}", MODULES[OURS], str(path.resolve())) for path in options.beside]
+    contenders += [
+        (f"{OURS} of {path.name}", MODULES[OURS], str(path.resolve())) for path in options.beside
+    ]
     missing = {}
     with contextlib.ExitStack() as stack:
         served = []
         for name, module, checkout in contenders:
             try:
-                groups = [[case for case in group if case in options.cases] for group in groups_of(module)]
+                groups = [
+                    [case for case in group if case in options.cases] for group in groups_of(module)
+                ]
                 served += [
                     stack.enter_context(serving(options.server, name, module, checkout, group))
                     for group in groups
@@ -190,15 +237,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 missing[name] = str(error)
         timings = measure(served, h2load, options.rounds, options.batch)
     about = (
-        f"{report.machine()} Behind {options.server}, {CONNECTIONS} connections, best of {options.rounds} rounds of "
+        f"{report.machine()} Behind {options.server}, {CONNECTIONS} connections, best of "
+        f"{options.rounds} rounds of "
         f"{options.batch} requests; processor time of the server in microseconds per request.\n"
-        f"Measured: {', '.join(f'{name} {version}' for name, version in versions(TABLES).items())}.\n"
+        "Measured: "
+        f"{', '.join(f'{name} {version}' for name, version in versions(TABLES).items())}.\n"
     )
     text = table(timings, [name for name, _, _ in contenders])
     text += "".join(f"\nMissing: {name} ({why}).\n" for name, why in missing.items())
     print(about, text, sep="\n")
     if options.json:
-        options.json.write_text(json.dumps({"timings": timings, "missing": missing}, indent=2) + "\n")
+        options.json.write_text(
+            json.dumps({"timings": timings, "missing": missing}, indent=2) + "\n"
+        )
     if options.write:
         report.write_section("behind", f"Measured on {report.today()}. {about}\n{text}")
     return 0

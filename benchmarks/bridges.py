@@ -1,4 +1,6 @@
-"""`python -m benchmarks.bridges`: what it costs to serve an application of one protocol under the other."""
+"""`python -m benchmarks.bridges`: what it costs to serve an application of one protocol under the
+other.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,16 @@ from benchmarks.goals import judge_bridges
 from benchmarks.overhead import Contender, Table, run_table, versions
 
 PREFIX = "/m"  # where everything is mounted
-CASES = tuple(replace(BY_NAME[name], path=PREFIX + BY_NAME[name].path) for name in ("plain", "form", "stream"))
+CASES = tuple(
+    replace(BY_NAME[name], path=PREFIX + BY_NAME[name].path) for name in ("plain", "form", "stream")
+)
 PLAIN = CASES[:1]
 
 
 def _beside_a2wsgi(inner: str, *bare: tuple[str, str]) -> tuple[Contender, ...]:
-    """Return a2wsgi, micropie, and bare hops: their names and the last part of their factories' names."""
+    """Return a2wsgi, micropie, and bare hops: their names and the last part of their factories'
+    names.
+    """
     return (
         Contender("a2wsgi", "bridge_apps", f"make_{inner}_a2wsgi", "a2wsgi"),
         Contender("micropie", "bridge_apps", f"make_{inner}_micropie"),
@@ -33,10 +39,36 @@ THREADS = (("bare: starlette's threadpool", "threadpool"), ("bare: run_in_execut
 LOOPS = (("bare: anyio's portal", "portal"), ("bare: run_coroutine_threadsafe", "loop"))
 
 TABLES = (
-    Table("bottle-under-asgi", "Bottle under ASGI", _beside_a2wsgi("bottle", *THREADS), CASES, False, asgi=True),
-    Table("wsgi-under-asgi", "Hand-written WSGI under ASGI", _beside_a2wsgi("wsgi", *THREADS), CASES, False, asgi=True),
-    Table("starlette-under-wsgi", "Starlette under WSGI", _beside_a2wsgi("starlette", *LOOPS), CASES, False),
-    Table("asgi-under-wsgi", "Hand-written ASGI under WSGI", _beside_a2wsgi("asgi", *LOOPS), CASES, False),
+    Table(
+        "bottle-under-asgi",
+        "Bottle under ASGI",
+        _beside_a2wsgi("bottle", *THREADS),
+        CASES,
+        False,
+        asgi=True,
+    ),
+    Table(
+        "wsgi-under-asgi",
+        "Hand-written WSGI under ASGI",
+        _beside_a2wsgi("wsgi", *THREADS),
+        CASES,
+        False,
+        asgi=True,
+    ),
+    Table(
+        "starlette-under-wsgi",
+        "Starlette under WSGI",
+        _beside_a2wsgi("starlette", *LOOPS),
+        CASES,
+        False,
+    ),
+    Table(
+        "asgi-under-wsgi",
+        "Hand-written ASGI under WSGI",
+        _beside_a2wsgi("asgi", *LOOPS),
+        CASES,
+        False,
+    ),
     Table(
         "threaded",
         "A handler in a thread, under ASGI",
@@ -64,11 +96,19 @@ TABLES = (
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     keys = [table.key for table in TABLES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bridges", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20, help="rounds; the best counts (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=20, help=("rounds; the best counts (%(default)s)")
+    )
     parser.add_argument("--batch", type=int, default=200, help="requests in a batch (%(default)s)")
-    parser.add_argument("--only", nargs="*", choices=keys, default=keys, help="tables, all if it isn't given")
-    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="for the ASGI tables")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write best and median of everything")
+    parser.add_argument(
+        "--only", nargs="*", choices=keys, default=keys, help=("tables, all if it isn't given")
+    )
+    parser.add_argument(
+        "--loop", choices=("asyncio", "uvloop"), default="asyncio", help=("for the ASGI tables")
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help=("write best and median of everything")
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every goal is met")
     parser.set_defaults(contenders=[], cases=[case.name for case in CASES], markdown=False)
     return parser.parse_args(arguments)
@@ -84,10 +124,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report.preamble(versions(), fast_json.NAME, options.loop, options.rounds, options.batch))
     for outcome in outcomes:
         titles = {case.name: case.title for case in outcome.cases}
-        print(report.table(outcome.table.title, titles, outcome.table.base, outcome.summary(min), outcome.missing))
+        print(
+            report.table(
+                outcome.table.title,
+                titles,
+                outcome.table.base,
+                outcome.summary(min),
+                outcome.missing,
+            )
+        )
     print(report.goals(verdicts))
     if options.json:
-        tables = {each.table.key: {"best": each.summary(min), "median": each.summary(median)} for each in outcomes}
+        tables = {
+            each.table.key: {"best": each.summary(min), "median": each.summary(median)}
+            for each in outcomes
+        }
         options.json.write_text(json.dumps(tables, indent=2) + "\n")
     return int(bool(wrong) or (options.check and not all(verdict.met for verdict in verdicts)))
 

@@ -1,7 +1,7 @@
 """The requests that every contender answers, as data, with the right answer to each.
 
-To compare contenders, read their applications and this file. A new column in the report is a new row here, and a new
-handler in every file of `benchmarks/apps/` that is in its table.
+To compare contenders, read their applications and this file. A new column in the report is a new
+row here, and a new handler in every file of `benchmarks/apps/` that is in its table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ CHUNK_COUNT = 50
 CHUNK = b"All work and no play makes Jack a dull boy, said the stream.\r\n"
 
 TEXT, JSON, STREAM = "text", "json", "stream"
-# A page may have a hidden field with a token, which differs. Of an answer without a body only the head is compared.
+# A page may have a hidden field with a token, which differs. Of an answer without a body only the
+# head is compared.
 PAGE, GZIP, EVENTS, SOCKET, HEAD = "page", "gzip", "events", "socket", "head"
 BODY = "body"  # a text of unknown length: no Content-Length
 
@@ -48,7 +49,8 @@ class Case:
     expects: tuple[tuple[str, str], ...] = ()
     # The server's `send` gives other tasks a turn, as it does while a client reads slowly.
     send_yields: bool = False
-    # One letter leaves after each answer (`benchmarks/mailbox.py`). The time ends with the last letter.
+    # One letter leaves after each answer (`benchmarks/mailbox.py`). The time ends with the last
+    # letter.
     sends_mail: bool = False
     # Every chunk of a stream has to arrive as a separate piece.
     whole_chunks: bool = True
@@ -59,7 +61,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Answer:
-    """A contender's answer: the header names in lower case, the body in the pieces in which it came."""
+    """A contender's answer: the header names in lower case, the body in the pieces in which it
+    came.
+    """
 
     status: int
     headers: dict[str, str]
@@ -80,7 +84,8 @@ CASES = (
     Case("json", "JSON", "GET", "/json", {"message": HELLO}, JSON),
     Case("path", "path parameter", "GET", "/greet/Alice", b"Hello Alice"),
     Case("query", "query parameter", "GET", "/query", b"Hello Alice", query="name=Alice"),
-    Case("form", "urlencoded form", "POST", "/form", b"Alice from Paris", body=b"name=Alice&city=Paris",
+    Case("form", "urlencoded form", "POST", "/form", (b"Alice "
+        b"from Paris"), body=b"name=Alice&city=Paris",
          content_type=FORM),
     Case("submit", "JSON body", "POST", "/submit", PERSON, JSON, body=json.dumps(PERSON).encode(),
          content_type="application/json"),
@@ -93,8 +98,17 @@ BY_NAME = {case.name: case for case in CASES}
 SESSION_CASES = (
     BY_NAME["plain"],
     Case("session", "session read", "GET", "/session", b"Alice", sign_in="/login"),
-    # "2", because the request for the cookie was the first. So a contender that stores nothing fails the check.
-    Case("count", "session read, changed, saved", "GET", "/count", b"2", sign_in="/count", batch_divisor=4),
+    # "2", because the request for the cookie was the first. So a contender that stores nothing
+    # fails the check.
+    Case(
+        "count",
+        "session read, changed, saved",
+        "GET",
+        "/count",
+        b"2",
+        sign_in="/count",
+        batch_divisor=4,
+    ),
 )
 
 BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
@@ -104,7 +118,10 @@ FILE_TYPE = "application/octet-stream"
 
 
 def _multipart(size: int) -> bytes:
-    """Return two fields and a file of `size` bytes, as a browser sends them. The file has line ends, as images do."""
+    """Return two fields and a file of `size` bytes, as a browser sends them.
+
+    The file has line ends, as images do.
+    """
     fields = f'{PART}name"\r\n\r\nAlice\r\n{PART}city"\r\n\r\nParis\r\n'
     head = f'{PART}file"; filename="photo.jpg"\r\nContent-Type: {FILE_TYPE}\r\n\r\n'
     content = (bytes(range(256)) * (size // 256 + 1))[:size]
@@ -123,7 +140,7 @@ UPLOAD_CASES = (
 )
 
 
-# --- what a site does -----------------------------------------------------------------------------------
+# --- what a site does -----------------------------------------------------------------------------
 
 TEXT_CHUNK = CHUNK.decode()
 FILE_CONTENT = (CHUNK * 200)[: 10 * 1024]
@@ -136,31 +153,34 @@ FOREIGN_ORIGIN = "https://app.example"
 HOOK = ("x-hook", "after")
 
 EVERYDAY_CASES = (
-    Case("route", "explicit route with two parameters", "GET", "/users/7/posts/hello-world", b"7 hello-world"),
+    Case("route", "explicit route with two parameters", "GET", "/users/7/posts/hello-world", (b"7 "
+        b"hello-world")),
     Case("hooks", "two hooks, before and after", "GET", "/hooked", HELLO.encode(), expects=(HOOK,)),
-    Case("cookie", "read one cookie, set one", "GET", "/cookie", b"dark", cookie="theme=dark; lang=en",
+    Case("cookie", "read one cookie, set one", "GET", "/cookie", b"dark", cookie=("theme=dark; "
+        "lang=en"),
          expects=(("set-cookie", "seen=1"),)),
     Case("not-found", "404 of an unknown path", "GET", "/nothing/here", None, HEAD, status=404),
     Case("bad-request", "an error of status 400 is raised", "GET", "/bad", None, HEAD, status=400),
-    Case("redirect", "redirect", "GET", "/moved", None, HEAD, status=303, expects=(("location", "/plain"),)),
+    Case("redirect", "redirect", "GET", "/moved", None, HEAD, status=303, expects=(("location", "/plain"),)),  # noqa: E501
     Case("url-for", "URL of a route by its name", "GET", "/link", b"/users/7/posts/hello-world"),
     Case("mount", "handler of a mounted application", "GET", "/inner/hello", HELLO.encode()),
     Case("session", "session read", "GET", "/session", b"Alice", sign_in="/login"),
-    Case("count", "session read, changed, saved", "GET", "/count", b"2", sign_in="/count", batch_divisor=2),
-    Case("template", "template of 20 rows", "GET", "/rows", f"<table>{TABLE}</table>".encode(), batch_divisor=2),
+    Case("count", "session read, changed, saved", "GET", "/count", b"2", sign_in="/count", batch_divisor=2),  # noqa: E501
+    Case("template", "template of 20 rows", "GET", "/rows", f"<table>{TABLE}</table>".encode(), batch_divisor=2),  # noqa: E501
     Case("file", "static file of 10 KiB", "GET", "/static/pie.txt", FILE_CONTENT, batch_divisor=4),
-    Case("not-modified", "static file, 304 by ETag", "GET", "/static/pie.txt", None, HEAD, status=304,
+    Case("not-modified", "static file, 304 by ETag", "GET", "/static/pie.txt", None, HEAD, status=304,  # noqa: E501
          revalidates=True, batch_divisor=4),
     _upload("small-upload", "upload of a file of 1 KiB", 1024, 2),
-    Case("body", "body of 1 MiB", "POST", "/body", str(len(LARGE)).encode(), body=LARGE, batch_divisor=10,
+    Case("body", "body of 1 MiB", "POST", "/body", str(len(LARGE)).encode(), body=LARGE, batch_divisor=10,  # noqa: E501
          content_type=FILE_TYPE),
     Case("background", "a function after the response", "GET", "/mail", b"sent", sends_mail=True),
 )  # fmt: skip
 
 ASYNC_CASES = (
     Case("thread", "`def` handler in a thread", "GET", "/thread", b"in a thread", batch_divisor=4),
-    Case("socket", "WebSocket: connect, a message, an answer", "GET", "/socket", b"Hello", SOCKET, status=101),
-    Case("events", f"{EVENT_COUNT} server-sent events", "GET", "/events", [b"tick"] * EVENT_COUNT, EVENTS,
+    Case("socket", ("WebSocket: connect, a "
+        "message, an answer"), "GET", "/socket", b"Hello", SOCKET, status=101),
+    Case("events", f"{EVENT_COUNT} server-sent events", "GET", "/events", [b"tick"] * EVENT_COUNT, EVENTS,  # noqa: E501
          batch_divisor=4, expects=(("content-type", "text/event-stream"),)),
 )  # fmt: skip
 
@@ -169,31 +189,44 @@ MIDDLEWARE_CASES = (
          expects=(("content-encoding", "gzip"),)),
     Case("cors", "CORS", "GET", "/plain", HELLO.encode(), headers=(("origin", FOREIGN_ORIGIN),),
          expects=(("access-control-allow-origin", FOREIGN_ORIGIN),)),
-    Case("csrf", "CSRF check of a form", "POST", "/form", b"Alice from Paris", body=b"name=Alice&city=Paris",
+    Case("csrf", "CSRF check of a form", "POST", "/form", (b"Alice "
+        b"from Paris"), body=b"name=Alice&city=Paris",
          content_type=FORM, headers=(ORIGIN,), sign_in="/token"),
     Case("access-log", "access log", "GET", "/plain", HELLO.encode()),
-    Case("request-id", "request id", "GET", "/plain", HELLO.encode(), expects=(("x-request-id", ""),)),
+    Case("request-id", "request id", "GET", "/plain", HELLO.encode(), expects=(("x-request-id", ""),)),  # noqa: E501
     Case("site", "real site: a page", "GET", "/site",
          f"<h1>Alice, dark</h1><form method=\"post\"></form><table>{TABLE}</table>".encode(), PAGE,
-         cookie="theme=dark", sign_in="/login", expects=(("set-cookie", "seen=1"),), batch_divisor=2),
-    Case("site-form", "real site: a form", "POST", "/site", None, HEAD, status=303, body=b"comment=Delicious",
-         content_type=FORM, headers=(ORIGIN,), cookie="theme=dark", sign_in="/login", batch_divisor=2,
+         cookie="theme=dark", sign_in="/login", expects=(("set-cookie", "seen=1"),), batch_divisor=2),  # noqa: E501
+    Case("site-form", "real site: a form", "POST", "/site", None, HEAD, status=303, body=b"comment=Delicious",  # noqa: E501
+         content_type=FORM, headers=(ORIGIN,), cookie="theme=dark", sign_in="/login", batch_divisor=2,  # noqa: E501
          expects=(("location", "/site"),)),
 )  # fmt: skip
 
-_STREAM_OF_TEXT = Case("stream-text", "generator without `await`", "GET", "/stream_text", CHUNK * CHUNK_COUNT, STREAM,
+_STREAM_OF_TEXT = Case("stream-text", ("generator "
+    "without `await`"), "GET", "/stream_text", CHUNK * CHUNK_COUNT, STREAM,
                        batch_divisor=10)  # fmt: skip
-SYNC_STREAM = replace(_STREAM_OF_TEXT, name="stream-sync", title="`def` generator", path="/stream_sync",
+SYNC_STREAM = replace(_STREAM_OF_TEXT, name="stream-sync", title=("`def` "
+    "generator"), path="/stream_sync",
                       batch_divisor=20, whole_chunks=False)  # fmt: skip
 STREAM_CASES = (
     _STREAM_OF_TEXT,
-    replace(_STREAM_OF_TEXT, name="stream-wait", title="generator that awaits before each chunk", path="/stream_wait"),
-    replace(_STREAM_OF_TEXT, name="stream-send", title="`send` that yields to the loop", send_yields=True),
+    replace(
+        _STREAM_OF_TEXT,
+        name="stream-wait",
+        title=("generator that awaits before each chunk"),
+        path="/stream_wait",
+    ),
+    replace(
+        _STREAM_OF_TEXT,
+        name="stream-send",
+        title=("`send` that yields to the loop"),
+        send_yields=True,
+    ),
     SYNC_STREAM,
 )
 
 
-# --- shapes of handlers ---------------------------------------------------------------------------------
+# --- shapes of handlers ---------------------------------------------------------------------------
 
 SHAPE_CASES = (
     *(
@@ -215,8 +248,8 @@ SHAPE_CASES = (
 def complaint(case: Case, answer: Answer, *, whole_chunks: bool = True) -> str | None:
     """Return why this answer is wrong, or None. A benchmark that measures a 404 is worth nothing.
 
-    `whole_chunks`: every chunk of a stream has to arrive as a separate piece. This is not required of a bridge between
-    threads, which may join chunks that are ready together.
+    `whole_chunks`: every chunk of a stream has to arrive as a separate piece. This is not required
+    of a bridge between threads, which may join chunks that are ready together.
     """
     if answer.status != case.status:
         return f"status {answer.status} instead of {case.status}: {answer.body[:200]!r}"
@@ -229,8 +262,12 @@ def complaint(case: Case, answer: Answer, *, whole_chunks: bool = True) -> str |
         return "no Content-Type"
     if case.kind == STREAM:
         return _stream_complaint(case, answer, whole_chunks and case.whole_chunks)
-    if case.kind not in (BODY, EVENTS, SOCKET) and answer.headers.get("content-length") != str(len(answer.body)):
-        return f"Content-Length {answer.headers.get('content-length')!r} for {len(answer.body)} bytes"
+    if case.kind not in (BODY, EVENTS, SOCKET) and answer.headers.get("content-length") != str(
+        len(answer.body)
+    ):
+        return (
+            f"Content-Length {answer.headers.get('content-length')!r} for {len(answer.body)} bytes"
+        )
     return _body_complaint(case, answer.body)
 
 

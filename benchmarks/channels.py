@@ -1,10 +1,11 @@
-"""How long one message takes to reach 500 subscribers, and whether a blocked subscriber delays the others.
+"""How long one message takes to reach 500 subscribers, and whether a blocked subscriber delays the
+others.
 
     python -m benchmarks.channels            # in memory, and through a redis-server that it starts
 
-Subscribers are tasks on one asyncio loop, as streams and WebSockets are. The time runs from the call of `publish` until
-the last listening subscriber has the message. A blocked subscriber has read nothing since it subscribed: its mailbox is
-full, so each new message drops an old one.
+Subscribers are tasks on one asyncio loop, as streams and WebSockets are. The time runs from the
+call of `publish` until the last listening subscriber has the message. A blocked subscriber has read
+nothing since it subscribed: its mailbox is full, so each new message drops an old one.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def report(name: str, channels: Channels, size: int, messages: int) -> None:
     for label, seconds in (("all listen", free), ("one more, blocked", blocked)):
         worst = statistics.quantiles(seconds, n=20)[-1]
         print(
-            f"{name:8} {size} subscribers, {label:18} last delivery after {statistics.median(seconds) * 1000:6.2f} ms "
+            f"{name:8} {size} subscribers, {label:18} last delivery after "
+            f"{statistics.median(seconds) * 1000:6.2f} ms "
             f"(median of {len(seconds)}; 95th percentile {worst * 1000:.2f} ms)"
         )
 

@@ -1,11 +1,14 @@
-"""`python -m benchmarks.execution`: handlers that compute, and how they delay others, depending on where they run.
+"""`python -m benchmarks.execution`: handlers that compute, and how they delay others, depending on
+where they run.
 
 - The cost of passing a request to a process, beside the least code that does it.
-- The time of eight simultaneous requests that compute: in one process of the pool, in two, in threads.
-- The delay of an `async def` handler that is asked 200 times a second on one event loop, while two other handlers
-  compute without end: in threads, then in processes, and while nothing else runs.
+- The time of eight simultaneous requests that compute: in one process of the pool, in two, in
+  threads.
+- The delay of an `async def` handler that is asked 200 times a second on one event loop, while two
+  other handlers compute without end: in threads, then in processes, and while nothing else runs.
 
-Everything is measured in interleaved rounds, of which the best counts. The last two need two idle processors.
+Everything is measured in interleaved rounds, of which the best counts. The last two need two idle
+processors.
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ from micropie import App, run_in
 PAUSE = 0.005  # seconds between two requests
 COMPUTERS = 2
 REQUESTS = 8
-SHORT = 8  # times as many rounds of this: each is short, and one of them must find two free processors
+# times as many rounds of this: each is short, and one of them must find two free processors
+SHORT = 8
 STEPS = 1_000_000  # of one request's work: about 50 ms, so that the cost of the hop does not matter
 
 PLAIN = (BY_NAME["plain"],)
@@ -101,7 +105,14 @@ async def ask(app: Any, path: str) -> bytes:
     async def send(message: dict[str, Any]) -> None:
         bodies.append(message.get("body", b""))
 
-    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "scheme": "http"}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": [],
+        "scheme": "http",
+    }
     await app(scope, receive, send)
     return b"".join(bodies)
 
@@ -173,11 +184,24 @@ def summary(found: Mapping[str, list[list[float]]]) -> dict[str, dict[str, float
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.execution", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="rounds; the best counts (%(default)s)")
-    parser.add_argument("--batch", type=int, default=200, help="requests in a batch of hand-overs (%(default)s)")
-    parser.add_argument("--count", type=int, default=300, help="questions for each latency and round (%(default)s)")
-    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="for the ASGI table")
+    parser = argparse.ArgumentParser(
+        prog=("python -m benchmarks.execution"), description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help=("rounds; the best counts (%(default)s)")
+    )
+    parser.add_argument(
+        "--batch", type=int, default=200, help=("requests in a batch of hand-overs (%(default)s)")
+    )
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=300,
+        help=("questions for each latency and round (%(default)s)"),
+    )
+    parser.add_argument(
+        "--loop", choices=("asyncio", "uvloop"), default="asyncio", help=("for the ASGI table")
+    )
     parser.add_argument("--json", action="store_true", help="numbers, and no report")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every goal is met")
     parser.set_defaults(contenders=[], cases=[case.name for case in PLAIN], markdown=False)
@@ -188,7 +212,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     outcomes = [run_table(table, options) for table in TABLES]
     wrong = [said for outcome in outcomes for said in outcome.wrong]
-    work = {name: min(found) for name, found in anyio.run(measure_work, options.rounds * SHORT).items()}
+    work = {
+        name: min(found) for name, found in anyio.run(measure_work, options.rounds * SHORT).items()
+    }
     late = summary(anyio.run(measure_latencies, options.count, options.rounds))
     verdicts = judge_execution(work, {name: found["p99_ms"] for name, found in late.items()})
     if options.json:
@@ -197,7 +223,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         for outcome in outcomes:
             titles = {case.name: case.title for case in outcome.cases}
-            print(report.table(outcome.table.title, titles, outcome.table.base, outcome.summary(min), outcome.missing))
+            print(
+                report.table(
+                    outcome.table.title,
+                    titles,
+                    outcome.table.base,
+                    outcome.summary(min),
+                    outcome.missing,
+                )
+            )
         _print(work, late)
         print(report.goals(verdicts))
     print(*wrong, sep="\n")
@@ -211,7 +245,10 @@ def _print(work: Mapping[str, float], late: Mapping[str, Mapping[str, float]]) -
     print(f"\n### A plain async handler beside {COMPUTERS} that compute\n")
     for name, found in late.items():
         times = found["p99_ms"] / late["idle"]["p99_ms"]
-        print(f"{name:14} median {found['median_ms']:8.3f} ms   p99 {found['p99_ms']:8.3f} ms   {times:6.2f}x")
+        print(
+            f"{name:14} median {found['median_ms']:8.3f} ms   p99 "
+            f"{found['p99_ms']:8.3f} ms   {times:6.2f}x"
+        )
     print()
 
 

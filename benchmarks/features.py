@@ -1,4 +1,6 @@
-"""`python -m benchmarks.features`: what a site does with a request, beside other frameworks, and shapes of handlers."""
+"""`python -m benchmarks.features`: what a site does with a request, beside other frameworks, and
+shapes of handlers.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ TABLES = (
         "Shapes of handlers",
         (
             Contender("ASGI: `async def`", "features.shapes", "Async", world="asgi"),
-            Contender("without lifespan", "features.shapes", "Async", world="asgi-without-lifespan"),
+            Contender(
+                "without lifespan", "features.shapes", "Async", world="asgi-without-lifespan"
+            ),
             Contender("`def`, in a thread", "features.shapes", "Sync", world="asgi"),
             Contender('`def`, `@run_in("loop")`', "features.shapes", "make_inline", world="asgi"),
             Contender("WSGI: `def`", "features.shapes", "Sync", world="wsgi"),
@@ -68,9 +72,16 @@ def section(outcome: Outcome) -> str:
     lines = [f"### {table.title}\n"]
     if table.key == "shapes":
         for yielded in (False, True):
-            titles = {name: title for name, title in cases.items() if name.startswith("yielded") == yielded}
+            titles = {
+                name: title
+                for name, title in cases.items()
+                if name.startswith("yielded") == yielded
+            }
             rows = [
-                {way: {case: row[case] for case in titles if case in row} for way, row in each.items()}
+                {
+                    way: {case: row[case] for case in titles if case in row}
+                    for way, row in each.items()
+                }
                 for each in (best, medians)
             ]
             lines += [report.by_case(titles, *rows, spread=True)] if titles and best else []
@@ -83,8 +94,12 @@ def section(outcome: Outcome) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = parser_for("features", __doc__, TABLES, 20)
-    parser.add_argument("--answers", action="store_true", help="check every answer, and measure nothing")
-    parser.add_argument("--write", action="store_true", help="write the tables into the documentation")
+    parser.add_argument(
+        "--answers", action="store_true", help=("check every answer, and measure nothing")
+    )
+    parser.add_argument(
+        "--write", action="store_true", help=("write the tables into the documentation")
+    )
     options = parser.parse_args(arguments)
     if options.answers:
         options.rounds = 0
@@ -95,11 +110,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     wrong = [f"{outcome.table.key}: {said}" for outcome in outcomes for said in outcome.wrong]
     if wrong:
-        print("wrong answers, so nothing of these tables was measured:", *wrong, sep="\n- ", file=sys.stderr)
+        print(
+            ("wrong answers, so nothing of these tables was measured:"),
+            *wrong,
+            sep="\n- ",
+            file=sys.stderr,
+        )
     if options.answers:
         return int(bool(wrong))
     about = report.preamble(
-        versions([outcome.table for outcome in outcomes]), fast_json.NAME, options.loop, options.rounds, options.batch
+        versions([outcome.table for outcome in outcomes]),
+        fast_json.NAME,
+        options.loop,
+        options.rounds,
+        options.batch,
     )
     sections = "\n".join(section(outcome) for outcome in outcomes)
     verdicts = judge_features({outcome.table.key: outcome.summary(min) for outcome in outcomes})

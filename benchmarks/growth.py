@@ -1,7 +1,9 @@
-"""`python -m benchmarks.growth`: what grows with the number of routes, hooks, clients, bytes, and what does not.
+"""`python -m benchmarks.growth`: what grows with the number of routes, hooks, clients, bytes, and
+what does not.
 
-It runs in process: no socket, no server. Times are the best of several rounds, memory is the process's own. `--write`
-writes the tables and the plots into the documentation, which needs matplotlib.
+It runs in process: no socket, no server. Times are the best of several rounds, memory is the
+process's own. `--write` writes the tables and the plots into the documentation, which needs
+matplotlib.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ PLOTS = Path(__file__).parent.parent / "docs" / "growth"
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 PLAIN = Case("plain", "", "GET", "/plain", b"ok")
 
-Figures = dict[str, float]  # the name of a line, which ends with its unit, and its value for one size
+# the name of a line, which ends with its unit, and its value for one size
+Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,12 @@ def best(app: App, cases: dict[str, Case], options: Options) -> Figures:
         for case in cases.values():
             answer = world.ask(app, case)
             if answer.status != 200 or answer.body != case.want:
-                raise SystemExit(f"{case.path[:80]}: a wrong answer: {answer.status} {answer.body[:200]!r}")
-        entries = [Entry(line, world, app, replace(case, name=line)) for line, case in cases.items()]
+                raise SystemExit(
+                    f"{case.path[:80]}: a wrong answer: {answer.status} {answer.body[:200]!r}"
+                )
+        entries = [
+            Entry(line, world, app, replace(case, name=line)) for line, case in cases.items()
+        ]
         timings = measure(entries, rounds=options.rounds, batch=options.batch)
     return {f"{line}, µs": min(timings[line][line]) for line in cases}
 
@@ -82,7 +89,7 @@ def get(path: str, want: str, **more: Any) -> Case:
     return Case("", "", "GET", path, want.encode(), **more)
 
 
-# --- routing ------------------------------------------------------------------------------------------
+# --- routing --------------------------------------------------------------------------------------
 
 
 async def page(self: App) -> str:
@@ -122,7 +129,9 @@ def wildcards(count: int, options: Options) -> Figures:
             app.get(f"/<tenant>/page-{number}", name=f"page {number}")(greet)
         return app
 
-    return _routes(make, "routes that begin with a wildcard", get(f"/acme/page-{count - 1}", "acme"), options)
+    return _routes(
+        make, ("routes that begin with a wildcard"), get(f"/acme/page-{count - 1}", "acme"), options
+    )
 
 
 def routes(count: int, options: Options) -> Figures:
@@ -130,7 +139,8 @@ def routes(count: int, options: Options) -> Figures:
 
 
 def _routes(make: Callable[[], App], kind: str, last: Case, options: Options) -> Figures:
-    """Return the processor's time from the definition to the end of the start-up, and the time to find the last route.
+    """Return the processor's time from the definition to the end of the start-up, and the time to
+    find the last route.
 
     The processor's, as a pause would count in full: this is done once, and not in rounds.
     """
@@ -140,7 +150,10 @@ def _routes(make: Callable[[], App], kind: str, last: Case, options: Options) ->
     with closing(AsgiWorld()) as world:
         world.start(app)
         spent = time.process_time() - start
-    return {f"set-up of {kind}, ms": spent * 1000, **best(app, {f"the last of {kind}": last}, options)}
+    return {
+        f"set-up of {kind}, ms": spent * 1000,
+        **best(app, {(f"the last of {kind}"): last}, options),
+    }
 
 
 class Leaf(App):
@@ -175,13 +188,17 @@ def mounts(count: int, options: Options) -> Figures:
     return _routes(make, "mounts", get(f"/shop-{count - 1}/plain", "ok"), options)
 
 
-# --- one request --------------------------------------------------------------------------------------
+# --- one request ----------------------------------------------------------------------------------
 
 
 def parameters(count: int, options: Options) -> Figures:
     names = [f"p{number}" for number in range(count)]
     namespace: dict[str, Any] = {"__name__": __name__}  # a method is of its class's module
-    source = f"async def many(self, {', '.join(f'{name}: int' for name in names)}):\n    return str(p{count - 1})"
+    source = (
+        "async def many(self, "
+        f"{', '.join(f'{name}: int' for name in names)}):\n    return "
+        f"str(p{count - 1})"
+    )
     exec(source, namespace)
     app: App = type("Root", (App,), {"many": namespace["many"]})()
     pairs = "&".join(f"{name}={number}" for number, name in enumerate(names))
@@ -191,7 +208,9 @@ def parameters(count: int, options: Options) -> Figures:
         {
             "in the path": get("/many/" + "/".join(map(str, range(count))), want),
             "in the query": get("/many", want, query=pairs),
-            "in a form": Case("", "", "POST", "/many", want.encode(), body=pairs.encode(), content_type=FORM),
+            "in a form": Case(
+                "", "", "POST", "/many", want.encode(), body=pairs.encode(), content_type=FORM
+            ),
         },
         options,
     )
@@ -206,7 +225,10 @@ def headers(count: int, options: Options) -> Figures:
             return self.request.headers["x-header-0"]
 
     sent = tuple((f"x-header-{number}", f"value {number}") for number in range(count))
-    cases = {"none is read": replace(PLAIN, headers=sent), "one is read": get("/one", "value 0", headers=sent)}
+    cases = {
+        "none is read": replace(PLAIN, headers=sent),
+        ("one is read"): get("/one", "value 0", headers=sent),
+    }
     return best(Root(), cases, options)
 
 
@@ -215,7 +237,11 @@ class AsyncHooks(HttpMiddleware):
         return None
 
     async def after_request(
-        self, request: Request, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
+        self,
+        request: Request,
+        status_code: int,
+        response_body: Any,
+        extra_headers: list[tuple[str, str]],
     ) -> None:
         return None
 
@@ -226,7 +252,10 @@ async def wraps(request: Request) -> AsyncIterator[None]:
 
 def hooks(count: int, options: Options) -> Figures:
     found: Figures = {}
-    middlewares: dict[str, Any] = {"async hooks, before and after": AsyncHooks(), "async generators": wraps}
+    middlewares: dict[str, Any] = {
+        ("async hooks, before and after"): AsyncHooks(),
+        ("async generators"): wraps,
+    }
     for line, middleware in middlewares.items():
         app = Leaf()
         app.middlewares += [middleware] * count
@@ -234,7 +263,7 @@ def hooks(count: int, options: Options) -> Figures:
     return found
 
 
-# --- many clients -------------------------------------------------------------------------------------
+# --- many clients ---------------------------------------------------------------------------------
 
 
 CHUNKS = 20
@@ -264,7 +293,9 @@ class Waiting(App):
 
 
 class Crowd:
-    """Calls an application for many clients at once, each in a task, and waits until every one has been answered."""
+    """Calls an application for many clients at once, each in a task, and waits until every one has
+    been answered.
+    """
 
     def __init__(self, app: Waiting, state: dict[str, Any]) -> None:
         self.app, self.state = app, state
@@ -367,7 +398,9 @@ async def _with_crowd(fill: Work, work: Work) -> Any:
 
 
 async def _meanwhile(count: int, fill: Work, end: Work, options: Options) -> Figures:
-    """Return the memory that each client takes, and the time of a plain request while all of them wait."""
+    """Return the memory that each client takes, and the time of a plain request while all of them
+    wait.
+    """
 
     async def traced(crowd: Crowd) -> None:
         tracemalloc.start()  # resident memory says nothing of few clients
@@ -393,10 +426,13 @@ async def _meanwhile(count: int, fill: Work, end: Work, options: Options) -> Fig
 def subscribers(count: int, options: Options) -> Figures:
     seconds = asyncio.run(channels.measure(Channels(), count, options.rounds * 5, blocked=False))
     middle = statistics.median(seconds)
-    return {"until the last one has the message, ms": middle * 1000, "for each, µs": middle / count * 1e6}
+    return {
+        "until the last one has the message, ms": middle * 1000,
+        ("for each, µs"): middle / count * 1e6,
+    }
 
 
-# --- bodies -------------------------------------------------------------------------------------------
+# --- bodies ---------------------------------------------------------------------------------------
 
 
 class Bodies(App):
@@ -436,7 +472,9 @@ class Zeros(io.RawIOBase):
 
 
 def bodies(size: int, options: Options) -> Figures:
-    """Return how much a body of so many bytes raises the peak of this process's memory, and its speed."""
+    """Return how much a body of so many bytes raises the peak of this process's memory, and its
+    speed.
+    """
     received = Case("", "", "POST", "/drain", None, headers=(("content-length", str(size)),))
     sent = Case("", "", "GET", f"/pour/{size}", None)
     found: Figures = {}
@@ -510,19 +548,25 @@ def _wsgi(case: Case, size: int) -> float:
     return spent
 
 
-# --- the command --------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 SUBJECTS = (
     Subject("routes", "Routes", "routes of each kind", (10, 1000, 10_000), routes),
     Subject("mounts", "Mounted applications", "mounts", (2, 10, 100), mounts),
     Subject("nesting", "Nested applications", "depth", (1, 4, 16, 64), nesting),
-    Subject("parameters", "Parameters of a handler, numbers", "parameters", (1, 4, 16, 64), parameters),
+    Subject(
+        "parameters", ("Parameters of a handler, numbers"), "parameters", (1, 4, 16, 64), parameters
+    ),
     Subject("headers", "Headers of a request", "headers", (5, 20, 80), headers),
     Subject("hooks", "Middleware", "middlewares", (1, 2, 5, 10, 20), hooks),
     Subject("streams", "Open streams", "streams", (10, 100, 1000, 5000), streams),
     Subject("sockets", "Idle WebSockets", "WebSockets", (10, 100, 1000, 5000), sockets),
-    Subject("subscribers", "Subscribers of a channel", "subscribers", (10, 100, 1000, 5000), subscribers),
-    Subject("bodies", "Size of a body", "bytes", (KIB, MIB, 16 * MIB, 128 * MIB), bodies, is_bytes=True),
+    Subject(
+        "subscribers", "Subscribers of a channel", "subscribers", (10, 100, 1000, 5000), subscribers
+    ),
+    Subject(
+        "bodies", "Size of a body", "bytes", (KIB, MIB, 16 * MIB, 128 * MIB), bodies, is_bytes=True
+    ),
 )
 
 Results = dict[int, Figures]
@@ -552,7 +596,9 @@ def table(subject: Subject, results: Results) -> str:
 
 
 def plot(subject: Subject, results: Results, directory: Path) -> Path:
-    """Draw a plot for each unit, both axes logarithmic, so that what grows with the number is a straight line."""
+    """Draw a plot for each unit, both axes logarithmic, so that what grows with the number is a
+    straight line.
+    """
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -561,10 +607,14 @@ def plot(subject: Subject, results: Results, directory: Path) -> Path:
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "micropie", "font.size": 9})
     sizes = list(results)
     units = list(dict.fromkeys(map(unit_of, results[sizes[0]])))
-    figure, axes = pyplot.subplots(1, len(units), figsize=(4 * len(units), 3), layout="constrained", squeeze=False)
+    figure, axes = pyplot.subplots(
+        1, len(units), figsize=(4 * len(units), 3), layout="constrained", squeeze=False
+    )
     for unit, axis in zip(units, axes[0], strict=True):
         for line in (name for name in results[sizes[0]] if unit_of(name) == unit):
-            axis.plot(sizes, [max(results[size][line], 0.1) for size in sizes], marker="o", label=line)
+            axis.plot(
+                sizes, [max(results[size][line], 0.1) for size in sizes], marker="o", label=line
+            )
         axis.set(xscale="log", yscale="log", xlabel=subject.axis, ylabel=unit)
         axis.set_ylim(0.1, max(10, axis.get_ylim()[1]))
         axis.set_xticks(sizes, [size_title(subject, size) for size in sizes])
@@ -579,13 +629,23 @@ def plot(subject: Subject, results: Results, directory: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     keys = [subject.key for subject in SUBJECTS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10, help="rounds; the best counts (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=10, help=("rounds; the best counts (%(default)s)")
+    )
     parser.add_argument("--batch", type=int, default=100, help="requests in a batch (%(default)s)")
-    parser.add_argument("--only", nargs="*", choices=keys, default=keys, help="subjects, all if it isn't given")
-    parser.add_argument("--smallest", action="store_true", help="only the two smallest sizes, to try the program out")
+    parser.add_argument(
+        "--only", nargs="*", choices=keys, default=keys, help=("subjects, all if it isn't given")
+    )
+    parser.add_argument(
+        "--smallest",
+        action="store_true",
+        help=("only the two smallest sizes, to try the program out"),
+    )
     parser.add_argument("--largest", action="store_true", help="also a body of 1 GiB")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    parser.add_argument("--write", action="store_true", help="write tables and plots into the documentation")
+    parser.add_argument(
+        "--write", action="store_true", help=("write tables and plots into the documentation")
+    )
     options = parser.parse_args(arguments)
     found: dict[str, Results] = {}
     sections = []
@@ -596,8 +656,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.largest and subject.is_bytes:
             sizes += (GIB,)
         print(f"{subject.title} ...", file=sys.stderr, flush=True)
-        subject.measure(sizes[0], Options(1, options.batch))  # what is imported or compiled at its first use
-        results = {size: subject.measure(size, Options(options.rounds, options.batch)) for size in sizes}
+        # what is imported or compiled at its first use
+        subject.measure(sizes[0], Options(1, options.batch))
+        results = {
+            size: subject.measure(size, Options(options.rounds, options.batch)) for size in sizes
+        }
         found[subject.key] = results
         section = f"### {subject.title}\n\n{table(subject, results)}"
         print(section, flush=True)
@@ -609,7 +672,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
     if options.write:
-        report.write_section("growth", f"Measured on {report.today()}. {report.machine()}\n\n" + "\n".join(sections))
+        report.write_section(
+            "growth",
+            (f"Measured on {report.today()}. {report.machine()}\n\n") + "\n".join(sections),
+        )
     return 0
 
 

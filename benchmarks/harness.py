@@ -1,12 +1,14 @@
 """Drives applications in process and times them. This module knows no framework.
 
-A *world* speaks one protocol: it starts and stops applications as a server would, makes requests, asks for one
-answer (to check it) and times a batch. Rules that keep the comparison fair:
+A *world* speaks one protocol: it starts and stops applications as a server would, makes requests,
+asks for one answer (to check it) and times a batch. Rules that keep the comparison fair:
 
-- scopes and environs are made before the clock starts, a new one per request, equal for all contenders;
+- scopes and environs are made before the clock starts, a new one per request, equal for all
+  contenders;
 - the clock measures only the call of the application: no task, no socket, no server;
 - every round runs every contender once, in a new random order, so that noise affects all of them;
-- the best batch counts: noise only ever adds time. Medians are kept too, to show how noisy the run was;
+- the best batch counts: noise only ever adds time. Medians are kept too, to show how noisy the run
+  was;
 - the cycle collector runs between batches and never inside one.
 """
 
@@ -60,7 +62,8 @@ def headers_of(case: Case) -> dict[str, str]:
 
 
 def signed_in(world: Asks, app: Any, case: Case) -> Case:
-    """Return the case with the cookies or the ETag that this application gives for it, if the case needs them.
+    """Return the case with the cookies or the ETag that this application gives for it, if the case
+    needs them.
 
     An application that needs one more header names it, with the value, in ``x-send-back``.
     """
@@ -93,7 +96,10 @@ class Asks(Protocol):
 
 
 class World(Asks, Protocol):
-    """One protocol, as a server speaks it. The applications have any type, but speak that protocol."""
+    """One protocol, as a server speaks it.
+
+    The applications have any type, but speak that protocol.
+    """
 
     def start(self, app: Any) -> None: ...
     def prepare(self, app: Any, case: Case, count: int) -> list[Any]: ...
@@ -101,15 +107,16 @@ class World(Asks, Protocol):
     def close(self) -> None: ...
 
 
-# --- ASGI ---------------------------------------------------------------------------------------------
+# --- ASGI -----------------------------------------------------------------------------------------
 
 
 class Exchange:
     """The server's half of one ASGI request.
 
-    After the body `receive` waits until the response is complete, as it does while a client stays connected,
-    and then returns `http.disconnect`. So a framework that watches for a disconnect pays for that, a framework
-    that ends its watch by this message (Litestar's streams) can do so, and all others pay nothing.
+    After the body `receive` waits until the response is complete, as it does while a client stays
+    connected, and then returns `http.disconnect`. So a framework that watches for a disconnect pays
+    for that, a framework that ends its watch by this message (Litestar's streams) can do so, and
+    all others pay nothing.
     """
 
     __slots__ = ("messages", "pieces", "watcher")
@@ -146,7 +153,9 @@ class Exchange:
             raise RuntimeError(f"an unfinished response: {[m['type'] for m in self.messages]}")
         pairs = [(bytes(k).decode().lower(), bytes(v).decode()) for k, v in start["headers"]]
         cookies = tuple(value for name, value in pairs if name == "set-cookie")
-        return Answer(start["status"], dict(pairs), tuple(bytes(m.get("body", b"")) for m in parts), cookies)
+        return Answer(
+            start["status"], dict(pairs), tuple(bytes(m.get("body", b"")) for m in parts), cookies
+        )
 
 
 class YieldingExchange(Exchange):
@@ -160,7 +169,9 @@ class YieldingExchange(Exchange):
 
 
 class SocketExchange(Exchange):
-    """The server's half of a WebSocket: the client sends one text, and leaves when it has the answer."""
+    """The server's half of a WebSocket: the client sends one text, and leaves when it has the
+    answer.
+    """
 
     __slots__ = ()
 
@@ -178,7 +189,10 @@ class SocketExchange(Exchange):
         return {"type": "websocket.disconnect", "code": 1000, "reason": ""}
 
     def _complete(self) -> bool:
-        return bool(self.messages) and self.messages[-1]["type"] in ("websocket.send", "websocket.close")
+        return bool(self.messages) and self.messages[-1]["type"] in (
+            "websocket.send",
+            "websocket.close",
+        )
 
     def answer(self) -> Answer:
         kinds = [message["type"] for message in self.messages]
@@ -261,14 +275,17 @@ class Lifespan:
             return
         self.inbox.put_nowait({"type": kind})
         reply = asyncio.ensure_future(self.outbox.get())
-        await asyncio.wait((reply, self.task), timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            (reply, self.task), timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED
+        )
         if reply.done() and reply.result()["type"] != f"{kind}.complete":
             raise RuntimeError(f"{kind}: {reply.result()}")
         if not reply.done():
             reply.cancel()
             if not self.task.done():
                 raise TimeoutError(f"{kind}: no answer")
-            self.task.exception()  # it may refuse lifespan by raising; read, so that asyncio logs nothing
+            # it may refuse lifespan by raising; read, so that asyncio logs nothing
+            self.task.exception()
 
 
 class AsgiWorld:
@@ -305,7 +322,9 @@ class AsgiWorld:
     def prepare(self, app: AsgiApp, case: Case, count: int) -> list[Any]:
         exchanges = [make_exchange(case) for _ in range(count)]
         scopes = self._scopes(app, case, count)
-        return [(scope, each.receive, each.send) for scope, each in zip(scopes, exchanges, strict=True)]
+        return [
+            (scope, each.receive, each.send) for scope, each in zip(scopes, exchanges, strict=True)
+        ]
 
     def timed(self, app: AsgiApp, requests: list[Any], letters: int) -> float:
         return self._runner.run(_timed_asgi(app, requests, letters))
@@ -321,8 +340,8 @@ class AsgiWorld:
 
 async def _timed_asgi(app: AsgiApp, requests: list[Any], letters: int) -> float:
     expected = mailbox.sent + letters
-    # The loop of a server always has a timer, uvicorn's tick for example. Without one, a framework that sets one would
-    # pay for the loop's look at it, 0.1 µs a turn, and the others would not.
+    # The loop of a server always has a timer, uvicorn's tick for example. Without one, a framework
+    # that sets one would pay for the loop's look at it, 0.1 µs a turn, and the others would not.
     timer = asyncio.get_running_loop().call_later(PATIENCE, int)
     start = time.perf_counter()
     for scope, receive, send in requests:
@@ -344,7 +363,7 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-# --- WSGI ---------------------------------------------------------------------------------------------
+# --- WSGI -----------------------------------------------------------------------------------------
 
 
 class FileWrapper:
@@ -364,7 +383,9 @@ class Head:
 
     __slots__ = ("headers", "status")
 
-    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Any:
         self.status, self.headers = status, headers
         return _no_write
 
@@ -407,7 +428,10 @@ class WsgiWorld:
     """Calls applications in the main thread, as a sync worker does."""
 
     def start(self, app: WsgiApp) -> None:
-        """Do nothing: WSGI has no start-up. The check triggers what an application does at its first request."""
+        """Do nothing: WSGI has no start-up.
+
+        The check triggers what an application does at its first request.
+        """
 
     def close(self) -> None:
         pass
@@ -442,7 +466,7 @@ class WsgiWorld:
         return time.perf_counter() - start
 
 
-# --- rounds -------------------------------------------------------------------------------------------
+# --- rounds ---------------------------------------------------------------------------------------
 
 
 class Entry(NamedTuple):
@@ -484,6 +508,10 @@ def _timed_batch(entry: Entry, count: int) -> float:
     gc.collect()
     gc.disable()
     try:
-        return entry.world.timed(entry.app, requests, count if entry.case.sends_mail else 0) / count * 1e6
+        return (
+            entry.world.timed(entry.app, requests, count if entry.case.sends_mail else 0)
+            / count
+            * 1e6
+        )
     finally:
         gc.enable()

@@ -1,9 +1,10 @@
-"""`python -m benchmarks.load PORT PATH SECONDS CONNECTIONS`: keeps a server busy, prints requests per second.
+"""`python -m benchmarks.load PORT PATH SECONDS CONNECTIONS`: keeps a server busy, prints requests
+per second.
 
-The client is minimal, because it shares the machine with the server: one process, raw keep-alive sockets, each with
-one open request (no pipelining). Only the first answer of a connection is parsed. Every later answer must have the
-same length, so the client need not parse headers. An answer with another status or length ends the run, because then
-the measurement would be worthless.
+The client is minimal, because it shares the machine with the server: one process, raw keep-alive
+sockets, each with one open request (no pipelining). Only the first answer of a connection is
+parsed. Every later answer must have the same length, so the client need not parse headers. An
+answer with another status or length ends the run, because then the measurement would be worthless.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from benchmarks.processes import ROOT
 
 STATUS = b"HTTP/1.1 200 "
 SETTLE = 0.3  # seconds before the count starts: connections open, the server's caches warm
-DEADLINE = 5.0  # seconds after the end of the run at which a server that does not answer is abandoned
+# seconds after the end of the run at which a server that does not answer is abandoned
+DEADLINE = 5.0
 
 
 class Connection(asyncio.Protocol):
@@ -71,7 +73,15 @@ def _answer_length(buffer: bytes) -> int:
 
 def rate(port: int, seconds: float, connections: int, path: str = "/plain") -> float:
     """Return the requests per second that a process of its own gets answered."""
-    command = [sys.executable, "-m", "benchmarks.load", str(port), path, str(seconds), str(connections)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.load",
+        str(port),
+        path,
+        str(seconds),
+        str(connections),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + 30)
     if done.returncode:
         raise SystemExit(f"the load generator failed:\n{done.stderr}")
@@ -81,7 +91,14 @@ def rate(port: int, seconds: float, connections: int, path: str = "/plain") -> f
 async def requests_per_second(port: int, path: str, seconds: float, connections: int) -> float:
     loop = asyncio.get_running_loop()
     failed: asyncio.Future[None] = loop.create_future()
-    head = (f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "User-Agent: load", "Accept: */*", "", "")
+    head = (
+        f"GET {path} HTTP/1.1",
+        (f"Host: 127.0.0.1:{port}"),
+        "User-Agent: load",
+        "Accept: */*",
+        "",
+        "",
+    )
     request = "\r\n".join(head).encode()
     clients = [
         (await loop.create_connection(lambda: Connection(request, failed), "127.0.0.1", port))[1]

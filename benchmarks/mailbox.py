@@ -1,4 +1,6 @@
-"""A stand-in for a mail server: functions that run after a response call it, and the harness waits for them."""
+"""A stand-in for a mail server: functions that run after a response call it, and the harness waits
+for them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,10 @@ import threading
 
 
 class Mailbox:
-    """Counts letters. ``wait_for`` blocks until so many have been sent; it is for worlds without an event loop."""
+    """Counts letters.
+
+    ``wait_for`` blocks until so many have been sent; it is for worlds without an event loop.
+    """
 
     def __init__(self) -> None:
         self.sent = 0

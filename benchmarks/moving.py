@@ -1,7 +1,8 @@
-"""`python -m benchmarks.moving`: an old application on its own framework, and on micropie by one changed import line.
+"""`python -m benchmarks.moving`: an old application on its own framework, and on micropie by one
+changed import line.
 
-The first tables are measured in process, as those of `overhead`. The last one has requests per second on the plain text
-behind servers with one worker; `--without-servers` leaves it out.
+The first tables are measured in process, as those of `overhead`. The last one has requests per
+second on the plain text behind servers with one worker; `--without-servers` leaves it out.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from benchmarks.load import rate
 from benchmarks.overhead import Contender, Table, as_json, parser_for, run_table, versions
 from benchmarks.processes import free_port, running, uvicorn
 
-HOOKED = tuple(replace(BY_NAME[name], expects=(HOOK,)) for name in ("plain", "json", "form", "stream"))
+HOOKED = tuple(
+    replace(BY_NAME[name], expects=(HOOK,)) for name in ("plain", "json", "form", "stream")
+)
 
 TABLES = (
     Table(
@@ -103,8 +106,24 @@ def serving(server: str, factory: str) -> Iterator[int]:
             yield port
         return
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--log-level", "critical"]
-    command += ["--worker-class", "gthread", "--threads", "4", "--keep-alive", "60", f"{application}()"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--log-level",
+        "critical",
+    ]
+    command += [
+        "--worker-class",
+        "gthread",
+        "--threads",
+        "4",
+        "--keep-alive",
+        "60",
+        f"{application}()",
+    ]
     with running(command, port):
         yield port
 
@@ -132,22 +151,36 @@ def measure_served(rounds: int) -> str:
         "| requests per second | server | best | median |",
         "| --- | --- | ---: | ---: |",
     ]
-    lines += [f"| {name} | {server} | {max(row):.0f} | {median(row):.0f} |" for (name, server), row in rates.items()]
+    lines += [
+        (f"| {name} | {server} | {max(row):.0f} | {median(row):.0f} |")
+        for (name, server), row in rates.items()
+    ]
     return "\n".join([*lines, *missing]) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = parser_for("moving", __doc__, TABLES, 40)
     parser.add_argument("--without-servers", action="store_true", help="in process only")
-    parser.add_argument("--server-rounds", type=int, default=5, help="turns of two seconds (%(default)s)")
+    parser.add_argument(
+        "--server-rounds", type=int, default=5, help=("turns of two seconds (%(default)s)")
+    )
     options = parser.parse_args(arguments)
     outcomes = [run_table(table, options) for table in TABLES if table.key in options.only]
     wrong = [f"{outcome.table.key}: {said}" for outcome in outcomes for said in outcome.wrong]
     if wrong:
-        print("wrong answers, so nothing of these tables was measured:", *wrong, sep="\n- ", file=sys.stderr)
+        print(
+            ("wrong answers, so nothing of these tables was measured:"),
+            *wrong,
+            sep="\n- ",
+            file=sys.stderr,
+        )
     verdicts = judge_moving({outcome.table.key: outcome.summary(min) for outcome in outcomes})
     if not options.markdown:
-        print(report.preamble(versions(TABLES), fast_json.NAME, options.loop, options.rounds, options.batch))
+        print(
+            report.preamble(
+                versions(TABLES), fast_json.NAME, options.loop, options.rounds, options.batch
+            )
+        )
     for outcome in outcomes:
         titles = {case.name: case.title for case in outcome.cases}
         best = outcome.summary(min)

@@ -1,8 +1,10 @@
-"""`python -m benchmarks.multipart`: the form parser in process, beside the push parser of the package `multipart`.
+"""`python -m benchmarks.multipart`: the form parser in process, beside the push parser of the
+package `multipart`.
 
-One file of 64 MiB in pieces of 64 KiB, as servers pass them on. Nothing is written to the disk (`UploadFile.write` only
-counts), so that only parsers are compared. A memory copy of the same pieces into 64 MiB of existing memory shows the
-upper limit of the machine. Rounds are interleaved; the best of each counts.
+One file of 64 MiB in pieces of 64 KiB, as servers pass them on. Nothing is written to the disk
+(`UploadFile.write` only counts), so that only parsers are compared. A memory copy of the same
+pieces into 64 MiB of existing memory shows the upper limit of the machine. Rounds are interleaved;
+the best of each counts.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ SHARE = 0.3  # of the memory copy's rate
 
 def body(content: bytes) -> list[bytes]:
     """Return a form with one file, in pieces."""
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'.encode()
+    head = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
+    ).encode()
     whole = head + content + f"\r\n--{BOUNDARY}--\r\n".encode()
     return [whole[start : start + PIECE] for start in range(0, len(whole), PIECE)]
 
@@ -100,7 +104,9 @@ def measure(pieces: list[bytes], rounds: int) -> dict[str, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.multipart", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=60, help="rounds; the best counts (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=60, help=("rounds; the best counts (%(default)s)")
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every goal is met")
     options = parser.parse_args()
     contents = {
@@ -113,7 +119,8 @@ def main() -> int:
         with mock.patch.object(UploadFile, "write", count):
             best = measure(body(content), options.rounds)
         ratio, share = (
-            best["micropie's form parser"] / best[name] for name in ("multipart's push parser", "memory copy")
+            best["micropie's form parser"] / best[name]
+            for name in (("multipart's push parser"), ("memory copy"))
         )
         missed = missed or ratio < RATIO or (title == "random bytes" and share < SHARE)
         print(f"{title}: " + ", ".join(f"{name} {rate:.0f} MB/s" for name, rate in best.items()))

@@ -1,4 +1,6 @@
-"""`python -m benchmarks.overhead`: what a request costs in the framework alone, beside other frameworks."""
+"""`python -m benchmarks.overhead`: what a request costs in the framework alone, beside other
+frameworks.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,25 @@ from typing import Any
 from benchmarks import goals, report
 from benchmarks.apps import fast_json
 from benchmarks.cases import CASES, SESSION_CASES, UPLOAD_CASES, Case, complaint
-from benchmarks.harness import AsgiWorld, Entry, Timings, Unavailable, World, WsgiWorld, measure, signed_in
+from benchmarks.harness import (
+    AsgiWorld,
+    Entry,
+    Timings,
+    Unavailable,
+    World,
+    WsgiWorld,
+    measure,
+    signed_in,
+)
 
 
 @dataclass(frozen=True)
 class Contender:
     """A module and function that make an application. The version of `package` is reported.
 
-    The function may return a dictionary from the names of cases to applications instead: a case that is not in it has
-    no result. ``world`` is "asgi", "asgi-without-lifespan" or "wsgi", if it is another one than the table's.
+    The function may return a dictionary from the names of cases to applications instead: a case
+    that is not in it has no result. ``world`` is "asgi", "asgi-without-lifespan" or "wsgi", if it
+    is another one than the table's.
     """
 
     name: str
@@ -112,10 +124,17 @@ TABLES = (
         "Sessions under ASGI",
         (
             Contender("micropie", "micropie_sessions", "make_memory_asgi"),
-            Contender("micropie + signed cookie", "micropie_sessions", "make_cookie_asgi", "itsdangerous"),
+            Contender(
+                "micropie + signed cookie", "micropie_sessions", "make_cookie_asgi", "itsdangerous"
+            ),
             Contender("micropie + SQLite", "micropie_sessions", "make_sqlite_asgi"),
             Contender("micropie + Redis", "micropie_sessions", "make_redis_asgi", "redis"),
-            Contender("Starlette + SessionMiddleware", "starlette_app", "make_asgi_with_sessions", "starlette"),
+            Contender(
+                "Starlette + SessionMiddleware",
+                "starlette_app",
+                "make_asgi_with_sessions",
+                "starlette",
+            ),
         ),
         SESSION_CASES,
         asgi=True,
@@ -125,7 +144,9 @@ TABLES = (
         "Sessions under WSGI",
         (
             Contender("micropie", "micropie_sessions", "make_memory_wsgi"),
-            Contender("micropie + signed cookie", "micropie_sessions", "make_cookie_wsgi", "itsdangerous"),
+            Contender(
+                "micropie + signed cookie", "micropie_sessions", "make_cookie_wsgi", "itsdangerous"
+            ),
             Contender("micropie + SQLite", "micropie_sessions", "make_sqlite_wsgi"),
             Contender("micropie + Redis", "micropie_sessions", "make_redis_wsgi", "redis"),
             Contender("Flask", "flask_app", "make_wsgi_with_sessions", "flask"),
@@ -168,7 +189,11 @@ def run_table(table: Table, options: argparse.Namespace) -> Outcome:
             kind = contender.world or ("asgi" if table.asgi else "wsgi")
             if kind not in worlds:
                 worlds[kind] = stack.enter_context(contextlib.closing(_world(kind, options.loop)))
-            apps = app if isinstance(app, Mapping) else dict.fromkeys([case.name for case in outcome.cases], app)
+            apps = (
+                app
+                if isinstance(app, Mapping)
+                else dict.fromkeys([case.name for case in outcome.cases], app)
+            )
             entries += [
                 Entry(contender.name, worlds[kind], apps[case.name], case)
                 for case in outcome.cases
@@ -177,7 +202,9 @@ def run_table(table: Table, options: argparse.Namespace) -> Outcome:
         outcome.wrong += _check(entries, whole_chunks=table.whole_chunks)
         if entries and not outcome.wrong and options.rounds:
             progress = _progress(table, options)
-            outcome.timings = measure(entries, rounds=options.rounds, batch=options.batch, progress=progress)
+            outcome.timings = measure(
+                entries, rounds=options.rounds, batch=options.batch, progress=progress
+            )
     return outcome
 
 
@@ -213,7 +240,9 @@ def _check(entries: Sequence[Entry], *, whole_chunks: bool) -> list[str]:
     for name, world, app, case in entries:
         try:
             world.start(app)
-            said = complaint(case, world.ask(app, signed_in(world, app, case)), whole_chunks=whole_chunks)
+            said = complaint(
+                case, world.ask(app, signed_in(world, app, case)), whole_chunks=whole_chunks
+            )
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
         if said:
@@ -224,14 +253,24 @@ def _check(entries: Sequence[Entry], *, whole_chunks: bool) -> list[str]:
 def _progress(table: Table, options: argparse.Namespace) -> Any:
     def show(done: int) -> None:
         end = "\n" if done == options.rounds else ""
-        print(f"\r{table.title}: round {done} of {options.rounds}", end=end, file=sys.stderr, flush=True)
+        print(
+            (f"\r{table.title}: round {done} of {options.rounds}"),
+            end=end,
+            file=sys.stderr,
+            flush=True,
+        )
 
     return (lambda done: None) if options.markdown or not sys.stderr.isatty() else show
 
 
 def versions(tables: Sequence[Table] = TABLES) -> dict[str, str]:
-    """Return the versions of the installed packages that these tables need, and of those that make servers fast."""
-    packages = {c.package for table in tables for c in table.contenders if c.package} | {"orjson", "uvloop"}
+    """Return the versions of the installed packages that these tables need, and of those that make
+    servers fast.
+    """
+    packages = {c.package for table in tables for c in table.contenders if c.package} | {
+        "orjson",
+        "uvloop",
+    }
     found = {}
     for package in sorted(packages):
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -257,26 +296,45 @@ def _positive(text: str) -> int:
     return number
 
 
-def parser_for(command: str, about: str | None, tables: Sequence[Table], rounds: int) -> argparse.ArgumentParser:
+def parser_for(
+    command: str, about: str | None, tables: Sequence[Table], rounds: int
+) -> argparse.ArgumentParser:
     """Return a parser of the options that every command of such tables has."""
     keys = [table.key for table in tables]
     cases = list({case.name: case for table in tables for case in table.cases})
     names = {c.name.lower() for table in tables for c in table.contenders}
     names |= {name.split(" + ", 1)[0] for name in names}
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{command}", description=about)
-    parser.add_argument("--rounds", type=_positive, default=rounds, help="rounds; the best counts (%(default)s)")
-    parser.add_argument("--batch", type=_positive, default=200, help="requests in a batch (%(default)s)")
-    parser.add_argument("--only", type=_list(keys), default=keys, help=f"tables, of {','.join(keys)}")
-    parser.add_argument("--contenders", type=_list(sorted(names)), default=[], help="these, beside the base")
-    parser.add_argument("--cases", type=_list(cases), default=cases, help=f"kinds of requests, of {','.join(cases)}")
+    parser.add_argument(
+        "--rounds", type=_positive, default=rounds, help=("rounds; the best counts (%(default)s)")
+    )
+    parser.add_argument(
+        "--batch", type=_positive, default=200, help=("requests in a batch (%(default)s)")
+    )
+    parser.add_argument(
+        "--only", type=_list(keys), default=keys, help=(f"tables, of {','.join(keys)}")
+    )
+    parser.add_argument(
+        "--contenders", type=_list(sorted(names)), default=[], help=("these, beside the base")
+    )
+    parser.add_argument(
+        "--cases",
+        type=_list(cases),
+        default=cases,
+        help=(f"kinds of requests, of {','.join(cases)}"),
+    )
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="for ASGI")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write best and median of everything")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help=("write best and median of everything")
+    )
     parser.add_argument("--markdown", action="store_true", help="the tables only, to be pasted")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every goal is met")
     return parser
 
 
-def as_json(outcomes: list[Outcome], verdicts: list[goals.Verdict], options: argparse.Namespace) -> Any:
+def as_json(
+    outcomes: list[Outcome], verdicts: list[goals.Verdict], options: argparse.Namespace
+) -> Any:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -301,13 +359,24 @@ def as_json(outcomes: list[Outcome], verdicts: list[goals.Verdict], options: arg
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser_for("overhead", __doc__, TABLES, 40).parse_args(arguments)
-    outcomes = [run_table(table, options) for table in TABLES if table.key in options.only and _cases(table, options)]
+    outcomes = [
+        run_table(table, options)
+        for table in TABLES
+        if table.key in options.only and _cases(table, options)
+    ]
     wrong = [f"{outcome.table.key}: {said}" for outcome in outcomes for said in outcome.wrong]
     if wrong:
-        print("wrong answers, so nothing of these tables was measured:", *wrong, sep="\n- ", file=sys.stderr)
+        print(
+            ("wrong answers, so nothing of these tables was measured:"),
+            *wrong,
+            sep="\n- ",
+            file=sys.stderr,
+        )
     verdicts = goals.judge({outcome.table.key: outcome.summary(min) for outcome in outcomes})
     if not options.markdown:
-        print(report.preamble(versions(), fast_json.NAME, options.loop, options.rounds, options.batch))
+        print(
+            report.preamble(versions(), fast_json.NAME, options.loop, options.rounds, options.batch)
+        )
     for outcome in outcomes:
         titles = {case.name: case.title for case in outcome.cases}
         best = outcome.summary(min)

@@ -1,4 +1,6 @@
-"""Servers as processes: started on a free port, ready when they listen, always stopped at the end."""
+"""Servers as processes: started on a free port, ready when they listen, always stopped at the
+end.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,25 @@ STOP_PATIENCE = 5.0  # seconds for it to end before it is killed
 
 @contextlib.contextmanager
 def uvicorn(factory: str, *options: str) -> Iterator[tuple[int, int]]:
-    """Run a uvicorn with the application of `factory`, `module:function`. Yields its port and process id."""
+    """Run a uvicorn with the application of `factory`, `module:function`.
+
+    Yields its port and process id.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "--factory", factory, "--host", "127.0.0.1", "--port", str(port)]
-    with running([*command, "--no-access-log", "--log-level", "critical", *options], port) as server:
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--factory",
+        factory,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    with running(
+        [*command, "--no-access-log", "--log-level", "critical", *options], port
+    ) as server:
         yield port, server.pid
 
 
@@ -31,14 +48,27 @@ def uvicorn(factory: str, *options: str) -> Iterator[tuple[int, int]]:
 def granian(factory: str) -> Iterator[tuple[int, int]]:
     """Run a granian, one worker, as `uvicorn` does."""
     port = free_port()
-    command = [sys.executable, "-m", "granian", "--factory", factory, "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "granian",
+        "--factory",
+        factory,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     with running([*command, "--interface", "asgi", "--log-level", "critical"], port) as server:
         yield port, server.pid
 
 
 @contextlib.contextmanager
 def running(command: Sequence[str], port: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server that listens on `port`. Raises `Unavailable` if it does not start. `options` are `Popen`'s."""
+    """Run a server that listens on `port`.
+
+    Raises `Unavailable` if it does not start. `options` are `Popen`'s.
+    """
     server = subprocess.Popen(command, cwd=ROOT, **options)
     try:
         _wait_until_it_listens(server, port)

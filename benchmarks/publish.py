@@ -1,9 +1,11 @@
-"""`python -m benchmarks.publish`: the processor time of one message to many subscribers, beside Starlette.
+"""`python -m benchmarks.publish`: the processor time of one message to many subscribers, beside
+Starlette.
 
-Each subscriber is a task in an ASGI application, a WebSocket or a client of an event stream, whose server is a `send`
-that counts. Starlette's applications have one `asyncio.Queue` for each subscriber, which is the least that keeps a slow
-subscriber from delaying others. Both have their subscribers on one event loop and publish in turns. The time is that of
-the process, from the call of `publish` until the last subscriber's message has been sent.
+Each subscriber is a task in an ASGI application, a WebSocket or a client of an event stream, whose
+server is a `send` that counts. Starlette's applications have one `asyncio.Queue` for each
+subscriber, which is the least that keeps a slow subscriber from delaying others. Both have their
+subscribers on one event loop and publish in turns. The time is that of the process, from the call
+of `publish` until the last subscriber's message has been sent.
 """
 
 from __future__ import annotations
@@ -49,7 +51,11 @@ def make_micropie() -> Made:
                     yield message
 
     room = Room()
-    return room, lambda message: room.channels.publish(ROOM, message), lambda: room.channels.counts()[1]
+    return (
+        room,
+        lambda message: room.channels.publish(ROOM, message),
+        lambda: room.channels.counts()[1],
+    )
 
 
 def make_starlette() -> Made:
@@ -89,7 +95,11 @@ def make_starlette() -> Made:
         for queue in queues:
             queue.put_nowait(message)
 
-    return Starlette(routes=[WebSocketRoute("/room", room), Route("/events", events)]), publish, lambda: len(queues)
+    return (
+        Starlette(routes=[WebSocketRoute("/room", room), Route("/events", events)]),
+        publish,
+        lambda: len(queues),
+    )
 
 
 CONTENDERS = {"micropie": make_micropie, "Starlette": make_starlette}
@@ -113,7 +123,13 @@ class Crowd:
         for _ in range(size):
             scope = make_socket_scope("/room", self.lifespan.state)
             if kind == "events":
-                scope |= {"type": "http", "method": "GET", "scheme": "http", "path": "/events", "raw_path": b"/events"}
+                scope |= {
+                    "type": "http",
+                    "method": "GET",
+                    "scheme": "http",
+                    "path": "/events",
+                    "raw_path": b"/events",
+                }
             self._tasks.append(asyncio.create_task(self._client(scope)))
         while self._subscribers() < size:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -157,14 +173,20 @@ class Crowd:
 
 def content_of(message: Message) -> object:
     """Return what a subscriber was sent."""
-    text = message["text"] if "text" in message else message["body"].decode().removeprefix("data: ").strip()
+    text = (
+        message["text"]
+        if "text" in message
+        else message["body"].decode().removeprefix("data: ").strip()
+    )
     return json.loads(text) if text.startswith("{") else text
 
 
 async def measure(kind: str, size: int, rounds: int) -> dict[str, dict[str, list[float]]]:
     """Return for each contender and message the seconds of each publish."""
     crowds = {name: Crowd(*make()) for name, make in CONTENDERS.items()}
-    spent: dict[str, dict[str, list[float]]] = {name: {what: [] for what in MESSAGES} for name in crowds}
+    spent: dict[str, dict[str, list[float]]] = {
+        name: {what: [] for what in MESSAGES} for name in crowds
+    }
     for crowd in crowds.values():
         await crowd.join(kind, size)
     for number in range(rounds + 1):
@@ -193,15 +215,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="exit with 1 unless the goal is met")
     options = parser.parse_args(arguments)
     missed = 0
-    print("| µs of the processor for each subscriber | micropie | Starlette | times |\n| --- | ---: | ---: | ---: |")
+    print(
+        "| µs of the processor for each subscriber | micropie | Starlette | "
+        "times |\n| --- | ---: | ---: | ---: |"
+    )
     for kind in options.kinds:
         spent = asyncio.run(measure(kind, options.subscribers, options.rounds))
         for what in MESSAGES:
-            each = {name: statistics.median(by[what]) / options.subscribers * 1e6 for name, by in spent.items()}
+            each = {
+                name: statistics.median(by[what]) / options.subscribers * 1e6
+                for name, by in spent.items()
+            }
             ratio = each["micropie"] / each["Starlette"]
             missed += ratio > GOAL
-            print(f"| {kind}, {what} | {each['micropie']:.2f} | {each['Starlette']:.2f} | {ratio:.2f} |")
-    print(f"\n- {'MISSED' if missed else 'met'}: at most {GOAL} times Starlette's processor time in each row")
+            print(
+                f"| {kind}, {what} | {each['micropie']:.2f} | "
+                f"{each['Starlette']:.2f} | {ratio:.2f} |"
+            )
+    print(
+        f"\n- {'MISSED' if missed else 'met'}: at most {GOAL} times "
+        "Starlette's processor time in each row"
+    )
     return int(options.check and bool(missed))
 
 

@@ -19,6 +19,17 @@ def redis_server(directory: Path) -> Iterator[str]:
     if command is None:
         raise Unavailable("redis-server is not installed; scripts/install-system-packages does it")
     port = free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", "", "--appendonly", "no"]
+    options = [
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        str(directory),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
     with running([command, *options], port, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         yield f"redis://127.0.0.1:{port}/0"

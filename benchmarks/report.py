@@ -14,22 +14,34 @@ Row = Mapping[str, float]
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-def preamble(versions: Mapping[str, str], json_name: str, loop: str, rounds: int, batch: int) -> str:
+def preamble(
+    versions: Mapping[str, str], json_name: str, loop: str, rounds: int, batch: int
+) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
         f"{machine()} Loop {loop}, JSON by {json_name}. Best of {rounds} "
-        f"rounds of {batch} requests; microseconds per request, and the multiple of the first row.\n"
+        f"rounds of {batch} requests; microseconds per request, and the multiple of the "
+        "first row.\n"
         f"Measured: {packages}.\n"
     )
 
 
 def table(
-    title: str, columns: Mapping[str, str], base: str, best: Mapping[str, Row], missing: Mapping[str, str]
+    title: str,
+    columns: Mapping[str, str],
+    base: str,
+    best: Mapping[str, Row],
+    missing: Mapping[str, str],
 ) -> str:
     lines = [f"### {title}", ""]
     if best:
-        lines += [_line(["µs per request", *columns.values()]), _line(["---", *["---:"] * len(columns)])]
-        lines += [_line([name, *_cells(row, best.get(base), columns)]) for name, row in best.items()]
+        lines += [
+            _line(["µs per request", *columns.values()]),
+            _line(["---", *["---:"] * len(columns)]),
+        ]
+        lines += [
+            _line([name, *_cells(row, best.get(base), columns)]) for name, row in best.items()
+        ]
     lines += [f"\nMissing: {name} ({why})." for name, why in missing.items()]
     return "\n".join(lines) + "\n"
 
@@ -44,10 +56,14 @@ def by_case(
 ) -> str:
     """Return a table with a line for each case and a column for each contender: best (median).
 
-    The fastest is bold, the base left out. ``spread`` adds the ratio of the slowest case to the fastest.
+    The fastest is bold, the base left out. ``spread`` adds the ratio of the slowest case to the
+    fastest.
     """
     names = [name for name, row in best.items() if row]
-    lines = [_line(["µs per request: best (median)", *names]), _line(["---", *["---:"] * len(names)])]
+    lines = [
+        _line(["µs per request: best (median)", *names]),
+        _line(["---", *["---:"] * len(names)]),
+    ]
     for case, title in cases.items():
         rivals = [best[name][case] for name in names if name != base and case in best[name]]
         cells = []
@@ -81,7 +97,9 @@ def behind(cases: Mapping[str, str], best: Mapping[str, Row], ours: str, base: s
 
 
 def write_section(key: str, text: str) -> None:
-    """Replace what stands between ``<!-- key -->`` and ``<!-- /key -->`` on a page of performance."""
+    """Replace what stands between ``<!-- key -->`` and ``<!-- /key -->`` on a page of
+    performance.
+    """
     for page in DOCS.glob("performance*.md"):
         before, opening, rest = page.read_text().partition(f"<!-- {key} -->\n")
         _, closing, after = rest.partition(f"<!-- /{key} -->")
@@ -93,7 +111,8 @@ def write_section(key: str, text: str) -> None:
 
 def machine() -> str:
     return (
-        f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.machine()}, "
+        f"{platform.python_implementation()} {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}, "
         f"{os.cpu_count()} cores."
     )
 
@@ -117,4 +136,6 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cells(row: Row, base: Row | None, columns: Mapping[str, str]) -> list[str]:
-    return [f"{row[key]:.2f}" + (f" ({row[key] / base[key]:.2f}x)" if base else "") for key in columns]
+    return [
+        f"{row[key]:.2f}" + ((f" ({row[key] / base[key]:.2f}x)") if base else "") for key in columns
+    ]

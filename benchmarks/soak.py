@@ -1,14 +1,18 @@
-"""`python -m benchmarks.soak`: what a worker does over minutes, above its capacity, and with thousands of listeners.
+"""`python -m benchmarks.soak`: what a worker does over minutes, above its capacity, and with
+thousands of listeners.
 
 Three parts, each of one server process on this machine, asked by this process:
 
-- soak: mixed traffic for `--seconds` on uvicorn (asyncio), hypercorn (trio) and gunicorn (gthread): throughput, p50,
-  p99 and p99.9 of the answers, and every tenth of a minute the resident memory and the open descriptors. After the
-  first minute the memory must grow by less than 1 %, and at the end the descriptors are those of the beginning.
-- overload: requests of 100 ms behind a `ConcurrencyLimit`, at a tenth of the capacity, then at four times the capacity,
-  sent at fixed times whatever comes back. Answers have to come within twice the idle p99, all others get 503 at once.
-- crowd: 10,000 idle WebSockets and 5,000 clients of server-sent events: memory of each, and the time until one message
-  has reached all of them, beside Starlette with broadcaster and python-socketio.
+- soak: mixed traffic for `--seconds` on uvicorn (asyncio), hypercorn (trio) and gunicorn (gthread):
+  throughput, p50, p99 and p99.9 of the answers, and every tenth of a minute the resident memory and
+  the open descriptors. After the first minute the memory must grow by less than 1 %, and at the end
+  the descriptors are those of the beginning.
+- overload: requests of 100 ms behind a `ConcurrencyLimit`, at a tenth of the capacity, then at four
+  times the capacity, sent at fixed times whatever comes back. Answers have to come within twice the
+  idle p99, all others get 503 at once.
+- crowd: 10,000 idle WebSockets and 5,000 clients of server-sent events: memory of each, and the
+  time until one message has reached all of them, beside Starlette with broadcaster and
+  python-socketio.
 
 `--write` writes the tables and the plot into the documentation, which needs matplotlib.
 """
@@ -49,9 +53,12 @@ AT_ONCE = 50  # clients of a crowd that connect together
 TOO_LATE = 10.0  # seconds: a client that has given up
 
 _GUNICORN = (
-    "gunicorn --workers 1 --worker-class gthread --no-control-socket --bind 127.0.0.1:{port} --log-level critical"
+    "gunicorn --workers 1 --worker-class gthread --no-control-socket --bind "
+    "127.0.0.1:{port} --log-level critical"
 )
-_HYPERCORN = "hypercorn --workers 0 --worker-class trio --bind 127.0.0.1:{port} --log-level CRITICAL"
+_HYPERCORN = (
+    "hypercorn --workers 0 --worker-class trio --bind 127.0.0.1:{port} --log-level CRITICAL"
+)
 _UVICORN = "uvicorn --port {port} --no-access-log --log-level critical --ws-ping-interval 600"
 
 SOAKED = {
@@ -75,7 +82,7 @@ def serving(command: str) -> Iterator[int]:
         yield port
 
 
-# --- a client ---------------------------------------------------------------------------------------------------------
+# --- a client -------------------------------------------------------------------------------------
 
 
 class Client:
@@ -88,16 +95,26 @@ class Client:
         self._writer: asyncio.StreamWriter | None = None
 
     async def ask(
-        self, path: str, expected: int = 200, body: bytes = b"", kind: str = "application/x-www-form-urlencoded"
+        self,
+        path: str,
+        expected: int = 200,
+        body: bytes = b"",
+        kind: str = "application/x-www-form-urlencoded",
     ) -> tuple[int, bytes]:
-        """Return the status and the body of an answer. A connection that the server has closed is opened again."""
+        """Return the status and the body of an answer.
+
+        A connection that the server has closed is opened again.
+        """
         status, body = await self.any_answer(path, body, kind)
         if status != expected:
             raise RuntimeError(f"{path}: {status} {body[:200]!r}")
         return status, body
 
     async def any_answer(self, path: str, body: bytes = b"", kind: str = "") -> tuple[int, bytes]:
-        head = f"{'POST' if body else 'GET'} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: soak\r\n"
+        head = (
+            f"{'POST' if body else 'GET'} {path} HTTP/1.1\r\nHost: "
+            "127.0.0.1\r\nUser-Agent: soak\r\n"
+        )
         head += f"Cookie: {self.cookie}\r\n" if self.cookie else ""
         head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n" if body else ""
         reused = self._writer is not None
@@ -114,7 +131,10 @@ class Client:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
         self._writer.write(request)
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        headers = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines[1:])
+        }
         if "set-cookie" in headers:
             self.cookie = headers["set-cookie"].partition(";")[0]
         body = b""
@@ -143,7 +163,7 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float]:
     }
 
 
-# --- soak -------------------------------------------------------------------------------------------------------------
+# --- soak -----------------------------------------------------------------------------------------
 
 
 BOUNDARY = "soak"
@@ -199,7 +219,12 @@ TRAFFIC: list[tuple[int, Act]] = [
     (5, lambda client: client.ask("/lines")),
     (5, lambda client: client.ask("/nowhere", 404)),
     (4, lambda client: client.ask("/fails", 409)),
-    (2, lambda client: client.ask("/upload", body=FILE, kind=f"multipart/form-data; boundary={BOUNDARY}")),
+    (
+        2,
+        lambda client: client.ask(
+            "/upload", body=FILE, kind=(f"multipart/form-data; boundary={BOUNDARY}")
+        ),
+    ),
     (2, listen_and_leave),
 ]
 
@@ -225,14 +250,22 @@ class Soaked:
     descriptors_after: int = 0
 
     def growth(self, warm: float) -> float:
-        """Return by how many per cent the memory has grown since the first minute: medians of three samples."""
+        """Return by how many per cent the memory has grown since the first minute: medians of three
+        samples.
+        """
         early = [sample.kib for sample in self.samples if sample.at >= warm][:3]
         late = [sample.kib for sample in self.samples][-3:]
-        return (sorted(late)[len(late) // 2] / sorted(early)[len(early) // 2] - 1) * 100 if early else 0.0
+        return (
+            (sorted(late)[len(late) // 2] / sorted(early)[len(early) // 2] - 1) * 100
+            if early
+            else 0.0
+        )
 
 
 async def soak(port: int, options: argparse.Namespace, *, sockets: bool) -> Soaked:
-    """Send mixed traffic, each client one request after the other, and look at the server's process."""
+    """Send mixed traffic, each client one request after the other, and look at the server's
+    process.
+    """
     found = Soaked()
     process = int((await Client(port).ask("/"))[1])
     traffic = [*TRAFFIC, (2, talk)] if sockets else TRAFFIC
@@ -249,7 +282,8 @@ async def soak(port: int, options: argparse.Namespace, *, sockets: bool) -> Soak
         while (start := time.perf_counter()) < end:
             try:
                 await chooser.choices(acts, weights)[0](client)
-            except (OSError, asyncio.IncompleteReadError, RuntimeError, ValueError) as error:  # the others go on
+            except (OSError, asyncio.IncompleteReadError, RuntimeError, ValueError) as error:
+                # the others go on
                 found.failures[f"{type(error).__name__} {str(error)[:60]}".strip()] += 1
                 client.close()
                 await asyncio.sleep(0.1)
@@ -262,10 +296,14 @@ async def soak(port: int, options: argparse.Namespace, *, sockets: bool) -> Soak
             now, count = time.perf_counter(), len(found.seconds)
             p99 = quantiles(found.seconds[seen:count])["p99"]
             rate = (count - seen) / (now - then)
-            found.samples.append(Sample(now - began, resident(process), descriptors(process), rate, p99))
+            found.samples.append(
+                Sample(now - began, resident(process), descriptors(process), rate, p99)
+            )
             seen, then = count, now
 
-    await asyncio.gather(look(), *(work(client, random.Random(number)) for number, client in enumerate(clients)))
+    await asyncio.gather(
+        look(), *(work(client, random.Random(number)) for number, client in enumerate(clients))
+    )
     found.spent = time.perf_counter() - began
     for client in clients[1:]:
         client.close()
@@ -280,7 +318,10 @@ def descriptors(process: int) -> int:
 
 def soak_table(results: dict[str, Soaked], warm: float) -> str:
     lines = [
-        "| mixed traffic | requests | a second | p50, ms | p99, ms | p99.9, ms | MiB, warm | MiB, end | growth | fds |",
+        (
+            "| mixed traffic | requests | a second | p50, ms | p99, ms | p99.9, ms | "
+            "MiB, warm | MiB, end | growth | fds |"
+        ),
         "| --- |" + " ---: |" * 9,
     ]
     for name, found in results.items():
@@ -311,7 +352,10 @@ def plot(results: dict[str, Soaked]) -> None:
     titles = ("resident memory, MiB", "descriptors", "requests per second", "p99, ms")
     for name, found in results.items():
         minutes = [sample.at / 60 for sample in found.samples]
-        rows = [(sample.kib / 1024, sample.descriptors, sample.rate, sample.p99) for sample in found.samples]
+        rows = [
+            (sample.kib / 1024, sample.descriptors, sample.rate, sample.p99)
+            for sample in found.samples
+        ]
         for axis, values in zip(axes, zip(*rows, strict=True), strict=True):
             axis.plot(minutes, values, label=name)
     for axis, title in zip(axes, titles, strict=True):
@@ -322,12 +366,14 @@ def plot(results: dict[str, Soaked]) -> None:
     pyplot.close(figure)
 
 
-# --- overload ---------------------------------------------------------------------------------------------------------
+# --- overload -------------------------------------------------------------------------------------
 
 
 @dataclass
 class Load:
-    """What came back of requests that were sent at fixed times; a time begins when its request was due."""
+    """What came back of requests that were sent at fixed times; a time begins when its request was
+    due.
+    """
 
     seconds: dict[int, list[float]] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
@@ -338,7 +384,9 @@ class Load:
 
 
 async def load(port: int, rate: float, seconds: float) -> Load:
-    """Send ``rate`` requests a second, whatever comes back: a new client is made when all others wait."""
+    """Send ``rate`` requests a second, whatever comes back: a new client is made when all others
+    wait.
+    """
     found, free = Load(), list[Client]()
     tasks = set[asyncio.Task[None]]()
 
@@ -392,7 +440,10 @@ async def overload(port: int, options: argparse.Namespace) -> Overloaded:
 
 def overload_table(results: dict[str, Overloaded]) -> str:
     lines = [
-        f"| {CAPACITY:,.0f}/s | idle p99 | answered | p50 | p99 | refused | p50 | p99 | failed | later | MiB | fds |",
+        (
+            f"| {CAPACITY:,.0f}/s | idle p99 | answered | p50 | p99 | refused | p50 "
+            "| p99 | failed | later | MiB | fds |"
+        ),
         "| --- |" + " ---: |" * 11,
     ]
     for name, found in results.items():
@@ -413,7 +464,7 @@ def overload_table(results: dict[str, Overloaded]) -> str:
     return "\n".join(lines)
 
 
-# --- crowd ------------------------------------------------------------------------------------------------------------
+# --- crowd ----------------------------------------------------------------------------------------
 
 
 class Arrivals:
@@ -500,17 +551,22 @@ class Crowd(NamedTuple):
     """From the publishing until the last one has the message."""
 
 
-async def crowd(port: int, hellos: Callable[[], list[tuple[bytes, bytes]]], count: int, messages: int) -> Crowd:
+async def crowd(
+    port: int, hellos: Callable[[], list[tuple[bytes, bytes]]], count: int, messages: int
+) -> Crowd:
     loop, arrivals, listeners = asyncio.get_running_loop(), Arrivals(), list[Listener]()
     process = child_listening_on(port)
 
     async def join_one() -> None:
-        _, listener = await loop.create_connection(lambda: Listener(arrivals, hellos()), "127.0.0.1", port)
+        _, listener = await loop.create_connection(
+            lambda: Listener(arrivals, hellos()), "127.0.0.1", port
+        )
         await listener.ready
         listeners.append(listener)
 
     async def join(number: int) -> None:
-        for start in range(0, number, AT_ONCE):  # the head of an event stream waits for 0.1 s for the first event
+        # the head of an event stream waits for 0.1 s for the first event
+        for start in range(0, number, AT_ONCE):
             await asyncio.gather(*(join_one() for _ in range(min(AT_ONCE, number - start))))
 
     await join(20)
@@ -521,7 +577,8 @@ async def crowd(port: int, hellos: Callable[[], list[tuple[bytes, bytes]]], coun
     each = (resident(process) - before) / (count - 20)
     publisher, seconds = Client(port), []
     async with asyncio.timeout(60):
-        while not all(listener.has_heard for listener in listeners):  # the last ones may not have subscribed yet
+        # the last ones may not have subscribed yet
+        while not all(listener.has_heard for listener in listeners):
             await publisher.ask("/publish")
             await asyncio.sleep(1)
     for _ in range(messages):
@@ -540,20 +597,28 @@ async def crowd(port: int, hellos: Callable[[], list[tuple[bytes, bytes]]], coun
 def child_listening_on(port: int) -> int:
     """Return the process of the only server that this program runs now."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    found = [pid for pid in children if str(port) in Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
+    found = [
+        pid for pid in children if str(port) in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    ]
     return int(found[0])
 
 
 def crowd_table(results: dict[tuple[str, str], Crowd], missing: dict[str, str]) -> str:
-    lines = ["| one message to all | clients | KiB each | all have it after, ms | µs each |", "| --- |" + " ---: |" * 4]
+    lines = [
+        ("| one message to all | clients | KiB each | all have it after, ms | µs each |"),
+        ("| --- |") + (" ---: |") * 4,
+    ]
     for (name, kind), found in results.items():
         best = sorted(found.seconds)[len(found.seconds) // 2]
-        cells = f"{found.size:,} | {found.kib_each:.1f} | {best * 1000:.0f} | {best / found.size * 1e6:.1f}"
+        cells = (
+            f"{found.size:,} | {found.kib_each:.1f} | {best * 1000:.0f} "
+            f"| {best / found.size * 1e6:.1f}"
+        )
         lines.append(f"| {name}, {kind} | {cells} |")
     return "\n".join([*lines, *(f"\nMissing: {name} ({why})." for name, why in missing.items())])
 
 
-# --- the command ------------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 
 def versions() -> str:
@@ -579,7 +644,10 @@ def versions() -> str:
 def measure(
     options: argparse.Namespace,
 ) -> tuple[dict[str, Soaked], dict[str, Overloaded], dict[tuple[str, str], Crowd], dict[str, str]]:
-    """Run the parts, one after the other. Returns their results, and what is missing, with the reason."""
+    """Run the parts, one after the other.
+
+    Returns their results, and what is missing, with the reason.
+    """
     soaked: dict[str, Soaked] = {}
     overloaded: dict[str, Overloaded] = {}
     crowds: dict[tuple[str, str], Crowd] = {}
@@ -599,13 +667,17 @@ def measure(
             factory = soak_apps.ROOMS[name]
             factory()  # raises ImportError
             with serving(f"{_UVICORN} --factory {APPS}:{factory.__name__}") as port:
-                crowds[name, kind] = asyncio.run(crowd(port, hellos, getattr(options, size), options.messages))
+                crowds[name, kind] = asyncio.run(
+                    crowd(port, hellos, getattr(options, size), options.messages)
+                )
     return soaked, overloaded, crowds, missing
 
 
 @contextmanager
 def noting(missing: dict[str, str], name: str) -> Iterator[None]:
-    """Note what is not installed, or has failed: the others must not be lost by it after half an hour."""
+    """Note what is not installed, or has failed: the others must not be lost by it after half an
+    hour.
+    """
     try:
         yield
     except (ImportError, Unavailable) as error:
@@ -625,12 +697,20 @@ def verdicts(
     for name, one in soaked.items():
         growth = one.growth(options.warm)
         found.append(
-            (growth < GROWTH, f"{name}: memory grows by {growth:.2f} % after warming up, less than {GROWTH:g} %")
+            (
+                growth < GROWTH,
+                (
+                    f"{name}: memory grows by {growth:.2f} % after "
+                    f"warming up, less than {GROWTH:g} %"
+                ),
+            )
         )
         more = one.descriptors_after - one.descriptors_before
         found.append((more <= 0, f"{name}: {more} more descriptors at the end, none"))
         failures = ", ".join(f"{number} x {text}" for text, number in one.failures.most_common(3))
-        found.append((not one.failures, f"{name}: no request fails{failures and ', but '}{failures}"))
+        found.append(
+            (not one.failures, (f"{name}: no request fails{failures and ', but '}{failures}"))
+        )
     for name, two in overloaded.items():
         idle, over = (quantiles(part.seconds.get(200, []))["p99"] for part in (two.idle, two.over))
         refused = quantiles(two.over.seconds.get(503, []))["p99"]
@@ -640,10 +720,25 @@ def verdicts(
                 over <= SLOWER * idle,
                 f"{name}: p99 {over:.1f} ms above capacity, {SLOWER:g} times {idle:.1f} ms at most",
             ),
-            (refused <= idle, f"{name}: refused after {refused:.1f} ms (p99), less than an answer takes"),
-            (sent, f"{name}: only 200 and 503 above capacity: {two.over.statuses} {dict(two.over.failures)}"),
-            (two.descriptors[1] <= two.descriptors[0], f"{name}: descriptors {two.descriptors} before and after"),
-            (set(two.after.statuses) == {200}, f"{name}: all is well afterwards: {two.after.statuses}"),
+            (
+                refused <= idle,
+                (f"{name}: refused after {refused:.1f} ms (p99), less than an answer takes"),
+            ),
+            (
+                sent,
+                (
+                    f"{name}: only 200 and 503 above capacity: "
+                    f"{two.over.statuses} {dict(two.over.failures)}"
+                ),
+            ),
+            (
+                two.descriptors[1] <= two.descriptors[0],
+                (f"{name}: descriptors {two.descriptors} before and after"),
+            ),
+            (
+                set(two.after.statuses) == {200},
+                (f"{name}: all is well afterwards: {two.after.statuses}"),
+            ),
         ]
     return found
 
@@ -651,21 +746,49 @@ def verdicts(
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parts = ["soak", "overload", "crowd"]
-    parser.add_argument("--only", nargs="*", choices=parts, default=parts, help="parts, all if it isn't given")
-    parser.add_argument("--servers", nargs="*", choices=list(SOAKED), default=list(SOAKED), help="of soak and overload")
-    parser.add_argument("--seconds", type=float, default=540, help="of the soak, on each server (%(default)s)")
     parser.add_argument(
-        "--warm", type=float, default=60, help="seconds of it that don't count for growth (%(default)s)"
+        "--only", nargs="*", choices=parts, default=parts, help=("parts, all if it isn't given")
     )
-    parser.add_argument("--every", type=float, default=10, help="seconds between two looks (%(default)s)")
+    parser.add_argument(
+        "--servers",
+        nargs="*",
+        choices=list(SOAKED),
+        default=list(SOAKED),
+        help=("of soak and overload"),
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=540, help=("of the soak, on each server (%(default)s)")
+    )
+    parser.add_argument(
+        "--warm",
+        type=float,
+        default=60,
+        help=("seconds of it that don't count for growth (%(default)s)"),
+    )
+    parser.add_argument(
+        "--every", type=float, default=10, help=("seconds between two looks (%(default)s)")
+    )
     parser.add_argument("--connections", type=int, default=16, help="of the soak (%(default)s)")
-    parser.add_argument("--overload-seconds", type=float, default=15, help="of each of three loads (%(default)s)")
-    parser.add_argument("--settle", type=float, default=6, help="seconds until what has ended is gone (%(default)s)")
+    parser.add_argument(
+        "--overload-seconds", type=float, default=15, help=("of each of three loads (%(default)s)")
+    )
+    parser.add_argument(
+        "--settle",
+        type=float,
+        default=6,
+        help=("seconds until what has ended is gone (%(default)s)"),
+    )
     parser.add_argument("--sockets", type=int, default=10_000, help="idle WebSockets (%(default)s)")
-    parser.add_argument("--streams", type=int, default=5_000, help="clients of event streams (%(default)s)")
-    parser.add_argument("--messages", type=int, default=20, help="to the crowd; the median counts (%(default)s)")
+    parser.add_argument(
+        "--streams", type=int, default=5_000, help=("clients of event streams (%(default)s)")
+    )
+    parser.add_argument(
+        "--messages", type=int, default=20, help=("to the crowd; the median counts (%(default)s)")
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    parser.add_argument("--write", action="store_true", help="write tables and plot into the documentation")
+    parser.add_argument(
+        "--write", action="store_true", help=("write tables and plot into the documentation")
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every goal is met")
     options = parser.parse_args(arguments)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -682,19 +805,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sections.append(crowd_table(crowds, missing))
     goals = verdicts(soaked, overloaded, missing, options)
     if goals:
-        sections.append("\n".join(f"- {'met' if is_met else 'MISSED'}: {sentence}" for is_met, sentence in goals))
+        sections.append(
+            "\n".join(
+                (f"- {'met' if is_met else 'MISSED'}: {sentence}") for is_met, sentence in goals
+            )
+        )
     print("\n\n".join(sections))
     if options.json:
         document = {
-            "soak": {name: [sample._asdict() for sample in one.samples] for name, one in soaked.items()},
-            "overload": {name: [two.idle.statuses, two.over.statuses] for name, two in overloaded.items()},
+            "soak": {
+                name: [sample._asdict() for sample in one.samples] for name, one in soaked.items()
+            },
+            "overload": {
+                name: [two.idle.statuses, two.over.statuses] for name, two in overloaded.items()
+            },
             "crowd": {f"{name}, {kind}": three._asdict() for (name, kind), three in crowds.items()},
         }
         options.json.write_text(json.dumps(document, indent=2) + "\n")
     if options.write:
         if soaked:
             plot(soaked)
-            sections.insert(3, f"![Memory, descriptors, throughput and p99 over time]({PLOT.parent.name}/{PLOT.name})")
+            sections.insert(
+                3,
+                (
+                    "![Memory, descriptors, throughput and p99 over "
+                    f"time]({PLOT.parent.name}/{PLOT.name})"
+                ),
+            )
         report.write_section("soak", "\n\n".join(sections) + "\n")
     return int(options.check and not all(is_met for is_met, _ in goals))
 

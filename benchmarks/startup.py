@@ -1,13 +1,15 @@
-"""How long a framework takes from its import to its first answer, and the memory of the process then.
+"""How long a framework takes from its import to its first answer, and the memory of the process
+then.
 
     .venv-bench/bin/python -m benchmarks.startup
 
-Each round starts a new process for each contender in turn. The process imports the framework as its documentation says,
-makes an application with one route (``async def`` for ASGI), and calls it in process: by ``asyncio.run`` for ASGI,
-directly for WSGI. The clock begins before the import and ends with the answer, so what Python itself needs to start is
-not counted. All bytecode is in a folder of its own, and written before the first round: so no contender compiles. The
-table shows medians; the processor's time is the one to read on a busy machine. The memory is the largest of the process
-in its life.
+Each round starts a new process for each contender in turn. The process imports the framework as its
+documentation says, makes an application with one route (``async def`` for ASGI), and calls it in
+process: by ``asyncio.run`` for ASGI, directly for WSGI. The clock begins before the import and ends
+with the answer, so what Python itself needs to start is not counted. All bytecode is in a folder of
+its own, and written before the first round: so no contender compiles. The table shows medians; the
+processor's time is the one to read on a busy machine. The memory is the largest of the process in
+its life.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ async def answer():
                "state": {}}, receive, send)
 asyncio.run(answer())
 body = b"".join(message.get("body", b"") for message in sent)
-"""
+"""  # noqa: E501
 
 _WSGI = """
 import io, sys
@@ -44,7 +46,7 @@ environ = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/", "QUERY_
            "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr,
            "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False}
 body = b"".join(app(environ, lambda status, headers, exc_info=None: sent.append))
-"""
+"""  # noqa: E501
 
 _MICROPIE = """
 from micropie import App
@@ -102,7 +104,7 @@ begin, begin_cpu = time.perf_counter(), time.process_time()
 seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
 print(json.dumps([body.decode(), 1000 * seconds, 1000 * cpu, peak]))
-"""
+"""  # noqa: E501
 
 
 Figures = list[float]  # milliseconds, those of them that the processor worked, and MiB

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.upload`: a large upload through real servers, and how much memory it costs them.
+"""`python -m benchmarks.upload`: a large upload through real servers, and how much memory it costs
+them.
 
-The upload is generated while it is sent, and never whole in memory or on the client's disk. The server spools into a
-directory that is removed afterwards. The growth is that of the worker's peak of resident memory (VmHWM), compared with
-the peak after a small upload of the same kind.
+The upload is generated while it is sent, and never whole in memory or on the client's disk. The
+server spools into a directory that is removed afterwards. The growth is that of the worker's peak
+of resident memory (VmHWM), compared with the peak after a small upload of the same kind.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ PATIENCE = 15.0  # seconds for a start and an end
 
 SERVERS = {
     "uvicorn": "uvicorn --port {port} --log-level warning benchmarks.apps.upload_app:async_app",
-    "gunicorn": "gunicorn --bind 127.0.0.1:{port} --workers 1 -k gthread --threads 4 --timeout 300 --log-level warning "
+    "gunicorn": "gunicorn --bind 127.0.0.1:{port} --workers 1 -k gthread --threads 4 --timeout 300 "
+    "--log-level warning "
     "--no-control-socket benchmarks.apps.upload_app:sync_app",
 }
 WAYS = {

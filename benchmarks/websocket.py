@@ -1,11 +1,13 @@
-"""`python -m benchmarks.websocket`: what a WebSocket costs, in the framework alone and behind uvicorn.
+"""`python -m benchmarks.websocket`: what a WebSocket costs, in the framework alone and behind
+uvicorn.
 
 Three tables, each beside an application written by hand and Starlette:
 
-- microseconds per echoed message in process. "In turn": a client task and the application, a queue each way, so that
-  every message is waited for, as behind a server. "At once": all messages are ready and `send` never waits, so only
-  the framework is measured; no real server behaves like that;
-- echoed messages per second through one uvicorn; the connections take turns, each with one open message;
+- microseconds per echoed message in process. "In turn": a client task and the application, a queue
+  each way, so that every message is waited for, as behind a server. "At once": all messages are
+  ready and `send` never waits, so only the framework is measured; no real server behaves like that;
+- echoed messages per second through one uvicorn; the connections take turns, each with one open
+  message;
 - memory of the uvicorn process for each of many idle connections.
 """
 
@@ -29,8 +31,8 @@ from benchmarks.harness import AsgiApp, Lifespan, Message, make_socket_scope
 from benchmarks.processes import uvicorn
 
 BASE = "hand-written"
-# Times the hand-written application's time for a message, one after the other. A part of what is above 1 is the turn
-# of the event loop for the task that reads.
+# Times the hand-written application's time for a message, one after the other. A part of what is
+# above 1 is the turn of the event loop for the task that reads.
 GOAL = 1.8
 TEXT = "Hello, World!"
 
@@ -41,7 +43,7 @@ ECHO = bytes([0x81, len(TEXT)]) + TEXT.encode()
 Results = dict[str, dict[str, float]]
 
 
-# --- in process ---------------------------------------------------------------------------------------
+# --- in process -----------------------------------------------------------------------------------
 
 
 async def at_once(app: AsgiApp, scope: Message, count: int) -> float:
@@ -63,7 +65,9 @@ async def at_once(app: AsgiApp, scope: Message, count: int) -> float:
     start = time.perf_counter()
     await app(scope, receive, send)
     spent = time.perf_counter() - start
-    check([message["text"] for message in sent if message["type"] == "websocket.send"], [TEXT] * count)
+    check(
+        [message["text"] for message in sent if message["type"] == "websocket.send"], [TEXT] * count
+    )
     return spent
 
 
@@ -99,7 +103,10 @@ async def overhead(apps: dict[str, AsgiApp], rounds: int, count: int) -> Results
     lifespans = {name: Lifespan(app) for name, app in apps.items()}
     for lifespan in lifespans.values():
         await lifespan.startup()
-    ways: dict[str, Callable[[AsgiApp, Message, int], Awaitable[float]]] = {"in turn": in_turn, "at once": at_once}
+    ways: dict[str, Callable[[AsgiApp, Message, int], Awaitable[float]]] = {
+        ("in turn"): in_turn,
+        ("at once"): at_once,
+    }
     best: Results = {name: {} for name in apps}
     order = list(apps)
     for _ in range(rounds):
@@ -110,7 +117,9 @@ async def overhead(apps: dict[str, AsgiApp], rounds: int, count: int) -> Results
                 gc.disable()
                 try:
                     spent = (
-                        await measure(apps[name], make_socket_scope("/echo", lifespans[name].state), count)
+                        await measure(
+                            apps[name], make_socket_scope("/echo", lifespans[name].state), count
+                        )
                         / count
                         * 1e6
                     )
@@ -122,16 +131,24 @@ async def overhead(apps: dict[str, AsgiApp], rounds: int, count: int) -> Results
     return best
 
 
-# --- behind uvicorn -----------------------------------------------------------------------------------
+# --- behind uvicorn -------------------------------------------------------------------------------
 
 
 def serving(name: str) -> AbstractContextManager[tuple[int, int]]:
-    """Run a uvicorn for this contender. Yields its port and process id. It sends no pings during the run."""
-    return uvicorn(f"benchmarks.apps.websocket_apps:{CONTENDERS[name].__name__}", "--ws-ping-interval", "600")
+    """Run a uvicorn for this contender.
+
+    Yields its port and process id. It sends no pings during the run.
+    """
+    return uvicorn(
+        f"benchmarks.apps.websocket_apps:{CONTENDERS[name].__name__}", "--ws-ping-interval", "600"
+    )
 
 
 class Client(asyncio.Protocol):
-    """Performs the handshake. If it talks, it sends the next message as soon as it has an answer."""
+    """Performs the handshake.
+
+    If it talks, it sends the next message as soon as it has an answer.
+    """
 
     def __init__(self, port: int, talks: bool) -> None:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -225,11 +242,17 @@ def measured(names: Sequence[str], options: argparse.Namespace) -> dict[str, Res
         ports = {name: stack.enter_context(serving(name))[0] for name in names}
         for _ in range(options.turns):
             for name in random.sample(list(names), len(names)):
-                rates[name].append(asyncio.run(echoes_per_second(ports[name], options.connections, options.seconds)))
+                rates[name].append(
+                    asyncio.run(
+                        echoes_per_second(ports[name], options.connections, options.seconds)
+                    )
+                )
     for name in names:
         results["echo"][name] = {"messages per second": max(rates[name])}
         with serving(name) as (port, pid):
-            results["memory"][name] = {"KiB each": asyncio.run(memory_each(port, pid, options.idle))}
+            results["memory"][name] = {
+                "KiB each": asyncio.run(memory_each(port, pid, options.idle))
+            }
     return results
 
 
@@ -252,9 +275,13 @@ def _missing(name: str) -> str | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.websocket", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20, help="in process; the best counts (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=20, help=("in process; the best counts (%(default)s)")
+    )
     parser.add_argument("--messages", type=int, default=5000, help="of a round (%(default)s)")
-    parser.add_argument("--turns", type=int, default=3, help="behind uvicorn; the best counts (%(default)s)")
+    parser.add_argument(
+        "--turns", type=int, default=3, help=("behind uvicorn; the best counts (%(default)s)")
+    )
     parser.add_argument("--seconds", type=float, default=2.0, help="of each turn (%(default)s)")
     parser.add_argument("--connections", type=int, default=16, help="that talk (%(default)s)")
     parser.add_argument("--idle", type=int, default=2000, help="that don't (%(default)s)")
@@ -269,7 +296,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nMissing: {name} ({why}).")
     times = {name: row["in turn"] for name, row in results["in process"].items()}
     ratio = times["micropie"] / times[BASE]
-    print(f"\n- {'met' if ratio <= GOAL else 'MISSED'}: at most {GOAL} times the hand-written one's time ({ratio:.2f})")
+    print(
+        f"\n- {'met' if ratio <= GOAL else 'MISSED'}: at most {GOAL} times the "
+        f"hand-written one's time ({ratio:.2f})"
+    )
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
     return int(options.check and ratio > GOAL)

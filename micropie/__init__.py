@@ -1,4 +1,6 @@
-"""micropie: URLs are the names of methods; one ``App`` is a WSGI and an ASGI application at once."""
+"""micropie: URLs are the names of methods; one ``App`` is a WSGI and an ASGI application at
+once.
+"""
 
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -63,7 +65,8 @@ if _TYPE_CHECKING:
     from micropie.streams import EventStream, event
 
 __getattr__ = _names_on_demand(
-    __name__, {"asgi": "WebSocket", "files": "static_file", "http": "Page", "streams": "EventStream event"}
+    __name__,
+    {"asgi": "WebSocket", "files": "static_file", "http": "Page", "streams": "EventStream event"},
 )
 
 _refuse_namesake(_Path(__file__).parent.parent)
@@ -72,12 +75,14 @@ __version__ = "1.0.0rc1"
 
 # fmt: off
 __all__ = [
-    "App", "BadRequest", "BindingError", "BindingErrors", "Body", "ClientDisconnect", "ConnectionClosed", "Cookie",
-    "EventStream", "Form", "HTTPError", "Header", "Headers", "HttpMiddleware", "InMemorySessionBackend", "Message",
-    "MethodNotAllowed", "MutableHeaders", "Page", "Query", "Redirect", "Request", "Response", "ResponseError", "Server",
-    "SessionBackend", "SetupError", "UploadFile", "WebSocket", "WebSocketMiddleware", "WebSocketRequest", "__version__",
-    "command", "delete", "describe", "dual", "escape", "event", "flash", "get", "get_flashed_messages", "hidden",
-    "html", "max_body_size", "max_data_size", "patch", "post", "put", "reads_body", "request", "requires", "route",
-    "run_async", "run_in", "static_file", "template", "websocket", "where",
+    "App", "BadRequest", "BindingError", "BindingErrors", "Body", "ClientDisconnect",
+    "ConnectionClosed", "Cookie", "EventStream", "Form", "HTTPError", "Header", "Headers",
+    "HttpMiddleware", "InMemorySessionBackend", "Message", "MethodNotAllowed", "MutableHeaders",
+    "Page", "Query", "Redirect", "Request", "Response", "ResponseError", "Server", "SessionBackend",
+    "SetupError", "UploadFile", "WebSocket", "WebSocketMiddleware", "WebSocketRequest",
+    "__version__", "command", "delete", "describe", "dual", "escape", "event", "flash", "get",
+    "get_flashed_messages", "hidden", "html", "max_body_size", "max_data_size", "patch", "post",
+    "put", "reads_body", "request", "requires", "route", "run_async", "run_in", "static_file",
+    "template", "websocket", "where",
 ]
 # fmt: on

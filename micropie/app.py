@@ -1,4 +1,6 @@
-"""``App``, the class that authors derive from, and the object that servers call with either protocol."""
+"""``App``, the class that authors derive from, and the object that servers call with either
+protocol.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,16 @@ from micropie.channels import Channels
 from micropie.errors import SetupError
 from micropie.execution import current
 from micropie.flow import lifespan_opener
-from micropie.http import HeadersLike, Receive, Request, Response, Scope, Send, State, current_request
+from micropie.http import (
+    HeadersLike,
+    Receive,
+    Request,
+    Response,
+    Scope,
+    Send,
+    State,
+    current_request,
+)
 from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
 from micropie.routing import (
     REQUIRES,
@@ -71,24 +82,29 @@ def _typed_as(
     return lambda method: method
 
 
-# Authors' handlers may have the names of App's decorators: ``def get(self, number: int)``. A type checker takes such a
-# handler for a wrong override: it isn't called as the decorator is. So the decorator is declared as a descriptor,
-# ``_Overridable``, which functions are, too; ``__get__`` has the decorator's own type. mypy compares the value of
-# ``__get__`` instead. For it the type depends on the class: in one that has a handler of that name it is that of any
-# function. pyright reads a protocol's member without ``__get__``, so it can't be given the same. Nothing of this exists
-# while an application runs.
+# Authors' handlers may have the names of App's decorators: ``def get(self, number: int)``. A type
+# checker takes such a handler for a wrong override: it isn't called as the decorator is. So the
+# decorator is declared as a descriptor, ``_Overridable``, which functions are, too; ``__get__`` has
+# the decorator's own type. mypy compares the value of ``__get__`` instead. For it the type depends
+# on the class: in one that has a handler of that name it is that of any function. pyright reads a
+# protocol's member without ``__get__``, so it can't be given the same. Nothing of this exists while
+# an application runs.
 MYPY = False  # mypy takes a name like this for true
 
 
 if TYPE_CHECKING:
 
     class _Overridable(Protocol[Unchanged_contra, Decorator_co]):
-        """A method whose name an author's handler may have; ``Unchanged_contra`` is a class without such a handler."""
+        """A method whose name an author's handler may have; ``Unchanged_contra`` is a class without
+        such a handler.
+        """
 
         if MYPY:
 
             @overload
-            def __get__(self, app: Unchanged_contra, cls: type | None = None, /) -> Decorator_co: ...
+            def __get__(
+                self, app: Unchanged_contra, cls: type | None = None, /
+            ) -> Decorator_co: ...
             @overload
             def __get__(self, app: object, cls: type | None = None, /) -> Callable[..., Any]: ...
             def __get__(self, app: Any, cls: type | None = None, /) -> Any: ...
@@ -154,8 +170,14 @@ if TYPE_CHECKING:
 
 def _overridable(
     unchanged: Callable[[], Callable[..., Unchanged]],
-) -> Callable[[Callable[Concatenate[Any, Arguments], Result]], _Overridable[Unchanged, Callable[Arguments, Result]]]:
-    """Tell type checkers that a handler may have this method's name. ``unchanged``: of the protocols above."""
+) -> Callable[
+    [Callable[Concatenate[Any, Arguments], Result]],
+    _Overridable[Unchanged, Callable[Arguments, Result]],
+]:
+    """Tell type checkers that a handler may have this method's name.
+
+    ``unchanged``: of the protocols above.
+    """
     return lambda method: method
 
 
@@ -171,7 +193,10 @@ _NO_CHECKS: Mapping[str, Callable[[], object]] = {}
 
 
 class _Root:
-    """``self.root``: the outermost application around this one. An author may assign something else to that name."""
+    """``self.root``: the outermost application around this one.
+
+    An author may assign something else to that name.
+    """
 
     def __get__(self, app: App, owner: type[App]) -> App:
         root = app._micropie.root()
@@ -188,23 +213,25 @@ class App(AppBase):
 
         app = Root()
 
-    ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: give it to any server. ``settings`` are those of
-    ``micropie.routing.settings.Settings``, for example ``App(max_body_size=1024, debug=True)``; ``session_backend``
-    stores the sessions, and ``channels`` becomes ``self.channels`` (default of both: this process's memory).
-    ``security`` is ``SecurityDefaults("example.com")``, from ``micropie.middleware``, for a site; with False the log
-    does not name at the start what is missing.
-    ``docs=True`` serves ``/openapi.json`` and a page to try it out at ``/docs``, or at the path that ``docs`` is;
-    ``micropie.openapi.Docs`` states more.
-    ``lifespan`` is a function that takes the application and returns an async context manager, entered before the first
-    request. A wrong value raises ``SetupError``.
+    ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: give it to any server.
+    ``settings`` are those of ``micropie.routing.settings.Settings``, for example
+    ``App(max_body_size=1024, debug=True)``; ``session_backend`` stores the sessions, and
+    ``channels`` becomes ``self.channels`` (default of both: this process's memory). ``security`` is
+    ``SecurityDefaults("example.com")``, from ``micropie.middleware``, for a site; with False the
+    log does not name at the start what is missing. ``docs=True`` serves ``/openapi.json`` and a
+    page to try it out at ``/docs``, or at the path that ``docs`` is; ``micropie.openapi.Docs``
+    states more. ``lifespan`` is a function that takes the application and returns an async context
+    manager, entered before the first request. A wrong value raises ``SetupError``.
 
     An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` answers ``/blog/...``.
     """
 
     middlewares: list[object]
-    """Hooks around every handler: ``HttpMiddleware`` objects or generator functions. The first one is the outermost."""
+    """Hooks around every handler: ``HttpMiddleware`` objects or generator functions. The first one
+    is the outermost."""
     ws_middlewares: list[object]
-    """Hooks around every WebSocket handler: ``WebSocketMiddleware`` objects. The first one is the outermost."""
+    """Hooks around every WebSocket handler: ``WebSocketMiddleware`` objects. The first one is the
+    outermost."""
     state: State
     """Free for authors: objects that handlers share, such as a pool that ``lifespan`` opened.
 
@@ -212,30 +239,40 @@ class App(AppBase):
     """
     root = _Root()
     session_backend: SessionBackend | None
-    """Where sessions live; None for this process's memory, or the backend of the application around this one."""
+    """Where sessions live; None for this process's memory, or the backend of the application around
+    this one."""
     lifespan: Any = None
-    """Overridden by a method with ``@asynccontextmanager``: entered before the first request, left at the end."""
+    """Overridden by a method with ``@asynccontextmanager``: entered before the first request, left
+    at the end."""
 
     _micropie: Tree
     _micropie_is_framework = True
-    _micropie_class_names = frozenset[str]()  # a subclass's attributes that change what is compiled when assigned
+    # a subclass's attributes that change what is compiled when assigned
+    _micropie_class_names = frozenset[str]()
     _micropie_tree: type[Tree] = Tree
 
     def __new__(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
-        if args and isinstance(args[0], dict) and not args[0].keys().isdisjoint({"asgi", "wsgi.version"}):
+        if (
+            args
+            and isinstance(args[0], dict)
+            and not args[0].keys().isdisjoint({"asgi", "wsgi.version"})
+        ):
             raise TypeError(
-                f"the server was given the class {cls.__name__}: write app = {cls.__name__}() and give it this object"
+                f"the server was given the class {cls.__name__}: write app = "
+                f"{cls.__name__}() and give it this object"
             )
-        # Here and not in __init__, so that a subclass that forgets super().__init__() works all the same.
+        # Here and not in __init__, so that a subclass that forgets super().__init__() works all the
+        # same.
         app = super().__new__(cls)
 
         async def __call__(scope: Scope, receive: Receive, send: Send) -> None:
             await app(scope, receive, send)
 
-        channels = inspect.getattr_static(cls, "channels")  # class Root(App): channels = RedisChannels(url)
+        # An author may state them: ``channels = RedisChannels(url)`` in the class.
+        channels = inspect.getattr_static(cls, "channels")
         vars(app).update(
-            # Servers ask whether ``app.__call__`` is a coroutine function to tell ASGI from WSGI. This one answers
-            # them; the interpreter itself calls the class's, which serves both.
+            # Servers ask whether ``app.__call__`` is a coroutine function to tell ASGI from WSGI.
+            # This one answers them; the interpreter itself calls the class's, which serves both.
             __call__=__call__,
             # A copy of what the class has: ``class Root(App): middlewares = [Guard()]`` must guard.
             **{name: list(getattr(cls, name, ())) for name in _LISTS},
@@ -264,14 +301,19 @@ class App(AppBase):
             from micropie.middleware import SecurityDefaults
 
             if not isinstance(security, SecurityDefaults):
-                raise SetupError(f'security takes SecurityDefaults("example.com"), or False for none, not {security!r}')
+                raise SetupError(
+                    'security takes SecurityDefaults("example.com"), or '
+                    f"False for none, not {security!r}"
+                )
             values = {**security.settings, **settings}
             self.middlewares[:0] = security.middlewares
         Settings().overridden(values)
         if session_backend is not None:
             methods = (getattr(session_backend, name, None) for name in ("load", "save"))
             if isinstance(session_backend, type) or not all(map(callable, methods)):
-                raise SetupError(f"session_backend takes a SessionBackend object, not {session_backend!r}")
+                raise SetupError(
+                    f"session_backend takes a SessionBackend object, not {session_backend!r}"
+                )
             self.session_backend = session_backend
         if channels is not None:
             self.channels = channels
@@ -281,7 +323,9 @@ class App(AppBase):
         if docs is not False:
             from micropie.openapi import Docs, document_routes
 
-            self._micropie.docs = docs if isinstance(docs, Docs) else Docs(path="/docs" if docs is True else docs)
+            self._micropie.docs = (
+                docs if isinstance(docs, Docs) else Docs(path="/docs" if docs is True else docs)
+            )
             for path, function in document_routes(self._micropie.docs, self._micropie.described):
                 App.route(self, path, ["GET"])(function)
 
@@ -298,7 +342,7 @@ class App(AppBase):
                     f'give the method another one and write @route("/{name}") above it'
                 )
 
-    # -- what servers call ---------------------------------------------------------------------------------------
+    # -- what servers call -------------------------------------------------------------------------
 
     def __call__(self, scope: Any, receive: Any, send: Any = None) -> Any:
         """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
@@ -337,14 +381,15 @@ class App(AppBase):
             if __name__ == "__main__":
                 app.run(reload=True)
 
-        The keywords are the options of ``micropie run``. ``host``, ``port``: where it listens; port 0 is any free one.
-        ``server``: the name of one, such as ``"hypercorn"``; None for the best installed. ``loop``: that of an ASGI
-        server. ``workers``: the number of processes. ``wsgi``: serve by WSGI. ``root_path``: the prefix below which a
-        proxy serves the application. ``ssl_certfile``, ``ssl_keyfile``: PEM files, for https. ``reload``: start anew
-        when a file has changed.
+        The keywords are the options of ``micropie run``. ``host``, ``port``: where it listens; port
+        0 is any free one. ``server``: the name of one, such as ``"hypercorn"``; None for the best
+        installed. ``loop``: that of an ASGI server. ``workers``: the number of processes. ``wsgi``:
+        serve by WSGI. ``root_path``: the prefix below which a proxy serves the application.
+        ``ssl_certfile``, ``ssl_keyfile``: PEM files, for https. ``reload``: start anew when a file
+        has changed.
 
-        Does nothing where a server has imported the module. Exits with a sentence for what can't be done: a port in
-        use, a server that is missing.
+        Does nothing where a server has imported the module. Exits with a sentence for what can't be
+        done: a port in use, a server that is missing.
         """
         options = {
             "host": host,
@@ -360,21 +405,29 @@ class App(AppBase):
         import_module("micropie.cli.serving.run").run_app(self, options, reload)
 
     def wsgi_shutdown(self) -> None:
-        """Shut down now under WSGI, not at the process's exit. For servers' exit hooks and tests."""
+        """Shut down now under WSGI, not at the process's exit.
+
+        For servers' exit hooks and tests.
+        """
         self._micropie.shut_down_wsgi()
 
     def __setattr__(self, name: str, value: object) -> None:
         old = vars(self).get(name)
         super().__setattr__(name, value)
         # Handlers set plain attributes all the time; only what may be routed changes the tables.
-        if name in self._micropie_class_names or _is_routed(value) or _is_routed(old) or name == REQUIRES:
+        if (
+            name in self._micropie_class_names
+            or _is_routed(value)
+            or _is_routed(old)
+            or name == REQUIRES
+        ):
             self._micropie.changed()
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
         self._micropie.changed()
 
-    # -- for authors -----------------------------------------------------------------------------------------------
+    # -- for authors -------------------------------------------------------------------------------
 
     @property
     def request(self) -> Request:
@@ -388,35 +441,46 @@ class App(AppBase):
 
     @property
     def channels(self) -> Channels:
-        """Messages to many subscribers: ``publish`` and ``subscribe``; see ``micropie.channels.Channels``.
+        """Messages to many subscribers: ``publish`` and ``subscribe``; see
+        ``micropie.channels.Channels``.
 
-        They connect the code of this process, or all processes with ``App(channels=RedisChannels(url))``. An
-        application inside another has those of the outer one.
+        They connect the code of this process, or all processes with
+        ``App(channels=RedisChannels(url))``. An application inside another has those of the outer
+        one.
         """
         return self._micropie.current_channels()
 
     @channels.setter
     def channels(self, channels: Channels) -> None:
         if not isinstance(channels, Channels):
-            raise SetupError(f"channels takes an object such as RedisChannels(url), not {channels!r}")
+            raise SetupError(
+                f"channels takes an object such as RedisChannels(url), not {channels!r}"
+            )
         self._micropie.channels = channels
 
     def route(
         self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None
     ) -> Callable[[Function], Function]:
-        """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards and ``methods``.
+        """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards and
+        ``methods``.
 
         ``name`` is for ``url_for``, by default the function's.
         """
         return self._micropie.registering(make_mark(path, methods, name))
 
     def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
-        """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket first."""
-        return self._micropie.registering(make_mark(path, ["GET"], name, "app.websocket", takes_socket=True))
+        """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket
+        first.
+        """
+        return self._micropie.registering(
+            make_mark(path, ["GET"], name, "app.websocket", takes_socket=True)
+        )
 
     @_overridable(lambda: _HasGet)
     def get(self, path: str, *, name: str | None = None) -> Decorator:
-        """Answer GET (and HEAD) of ``path`` with the function below: ``@app.get("/hello/<name>")``."""
+        """Answer GET (and HEAD) of ``path`` with the function below:
+        ``@app.get("/hello/<name>")``.
+        """
         return App.route(self, path, ["GET"], name=name)
 
     @_overridable(lambda: _HasPost)
@@ -453,11 +517,13 @@ class App(AppBase):
         follow_symlinks: bool = False,
         headers: HeadersLike = (),
     ) -> None:
-        """Serve the files of ``directory`` below ``prefix``: ``app.static("/static", "assets", max_age=3600)``.
+        """Serve the files of ``directory`` below ``prefix``:
+        ``app.static("/static", "assets", max_age=3600)``.
 
         ``static_url("css/site.css")`` is the path of one; give a second directory another ``name``.
-        ``static_file`` explains the other options, and which files are not served. A relative ``directory`` begins at
-        the current working directory. Raises ``SetupError`` if there is no such directory, and for a wrong prefix.
+        ``static_file`` explains the other options, and which files are not served. A relative
+        ``directory`` begins at the current working directory. Raises ``SetupError`` if there is no
+        such directory, and for a wrong prefix.
         """
         path, serve = files.directory_route(
             prefix,
@@ -480,16 +546,20 @@ class App(AppBase):
         timeout: float = 2.0,
         live: bool = False,
     ) -> None:
-        """Answer a path with 200 while this process can serve requests, else with 503: for readiness probes.
+        """Answer a path with 200 while this process can serve requests, else with 503: for
+        readiness probes.
 
-        It can if the start-up is done, the server is not ending, and session backends, channels and middleware with a
-        method ``ping`` answer, and the author's ``checks``: functions by name, ``def`` or ``async def``, that fail by
-        an exception or False. ``timeout``: seconds for all of them. ``live=True`` is for liveness probes: only
-        ``checks`` count. No hook of the application is in the way. Raises ``SetupError`` for a wrong argument.
+        It can if the start-up is done, the server is not ending, and session backends, channels and
+        middleware with a method ``ping`` answer, and the author's ``checks``: functions by name,
+        ``def`` or ``async def``, that fail by an exception or False. ``timeout``: seconds for all
+        of them. ``live=True`` is for liveness probes: only ``checks`` count. No hook of the
+        application is in the way. Raises ``SetupError`` for a wrong argument.
         """
         from micropie.middleware.health import health_endpoint, health_mark
 
-        self._micropie.registering(health_mark(path, checks, timeout=timeout, live=live))(health_endpoint)
+        self._micropie.registering(health_mark(path, checks, timeout=timeout, live=live))(
+            health_endpoint
+        )
 
     @_overridable_method
     def metrics(
@@ -500,47 +570,68 @@ class App(AppBase):
         registry: object = None,
         buckets: Sequence[float] | None = None,
     ) -> None:
-        """Count and time the requests of this application, and answer a path with the numbers for Prometheus.
+        """Count and time the requests of this application, and answer a path with the numbers for
+        Prometheus.
 
-        The hook that counts becomes the first of ``middlewares``. With ``token`` the endpoint wants it as a bearer
-        token; no hook of the application is in its way. ``registry``: prometheus_client's own by default.
-        ``buckets``: of the histogram, in seconds, by default from 0.001 on. Raises ``SetupError`` for a wrong argument,
-        and if prometheus_client is missing.
+        The hook that counts becomes the first of ``middlewares``. With ``token`` the endpoint wants
+        it as a bearer token; no hook of the application is in its way. ``registry``:
+        prometheus_client's own by default. ``buckets``: of the histogram, in seconds, by default
+        from 0.001 on. Raises ``SetupError`` for a wrong argument, and if prometheus_client is
+        missing.
         """
-        found = import_module("micropie.middleware.metrics")  # prometheus_client takes as long to import as micropie
+        # prometheus_client takes as long to import as micropie
+        found = import_module("micropie.middleware.metrics")
         mark, hook = found.metrics(path, token=token, registry=registry, buckets=buckets)
         self.middlewares.insert(0, hook)
         self._micropie.registering(mark)(found.metrics_endpoint)
 
     @_overridable_method
     def mount(
-        self, prefix: str, target: object, kind: str | None = None, isolated: bool = False, strip: bool = False
+        self,
+        prefix: str,
+        target: object,
+        kind: str | None = None,
+        isolated: bool = False,
+        strip: bool = False,
     ) -> None:
-        """Hand over what is below ``prefix`` to another application: ``app.mount("/shop", Shop())``.
+        """Hand over what is below ``prefix`` to another application:
+        ``app.mount("/shop", Shop())``.
 
-        ``target`` is an ``App``, an ASGI or a WSGI application, told apart by how it is called; ``kind``
-        (``"app"``, ``"asgi"``, ``"wsgi"``) decides where that can't be told. An ``App`` has this one's sessions, hooks
-        and settings, like one that is an attribute; with ``isolated=True`` it answers as if it stood alone.
-        With ``strip=True`` an ASGI or WSGI application sees paths without the prefix: for those that ignore
-        ``root_path``. The longest prefix comes first, before every route; what is mounted at "/" answers where no route
-        does. Raises ``SetupError`` for what can't be mounted.
+        ``target`` is an ``App``, an ASGI or a WSGI application, told apart by how it is called;
+        ``kind`` (``"app"``, ``"asgi"``, ``"wsgi"``) decides where that can't be told. An ``App``
+        has this one's sessions, hooks and settings, like one that is an attribute; with
+        ``isolated=True`` it answers as if it stood alone. With ``strip=True`` an ASGI or WSGI
+        application sees paths without the prefix: for those that ignore ``root_path``. The longest
+        prefix comes first, before every route; what is mounted at "/" answers where no route does.
+        Raises ``SetupError`` for what can't be mounted.
         """
         text = checked_prefix(prefix)
         if any(mount.prefix == text for mount in self._micropie.mounts):
-            raise SetupError(f"two applications are mounted at {text or '/'}: give one of them another prefix")
+            raise SetupError(
+                f"two applications are mounted at {text or '/'}: give one of them another prefix"
+            )
         if isinstance(target, App) and kind in (None, APP):
             found = APP
             if "host" in target._micropie.settings:
                 name = type(target).__name__
-                raise SetupError(f"{name} has a host of its own: write app.name = {name}(...), without mount")
+                raise SetupError(
+                    f"{name} has a host of its own: write app.name = {name}(...), without mount"
+                )
             if strip:
-                raise SetupError("strip=True is for what is ASGI or WSGI: an App finds its addresses below any prefix")
+                raise SetupError(
+                    "strip=True is for what is ASGI or WSGI: an App finds "
+                    "its addresses below any prefix"
+                )
             if not text:
-                raise SetupError("an App is not mounted at the root: give it to the server, or mount it at /shop")
+                raise SetupError(
+                    "an App is not mounted at the root: give it to the server, or mount it at /shop"
+                )
         else:
             found = kind_of_target(target, kind)
             if isolated:
-                raise SetupError("isolated=True is for an App; what is ASGI or WSGI shares nothing anyway")
+                raise SetupError(
+                    "isolated=True is for an App; what is ASGI or WSGI shares nothing anyway"
+                )
         if target is self:
             raise SetupError(f"{type(self).__name__} is mounted at {text} inside of itself")
         self._micropie.mounts.append(Mount(text, target, found, isolated, strip))
@@ -550,8 +641,9 @@ class App(AppBase):
     def error(self, key: ErrorKey) -> Decorator:
         """Answer a status (``@app.error(404)``) or an exception class with the function below.
 
-        The function takes the exception, or nothing, or the request, the exception and resources, which are opened for
-        it: ``def missing(request, error, db: Database)``. Its answer has the error's status unless it states one.
+        The function takes the exception, or nothing, or the request, the exception and resources,
+        which are opened for it: ``def missing(request, error, db: Database)``. Its answer has the
+        error's status unless it states one.
         """
         checked = check_error_key(key)
 
@@ -564,7 +656,8 @@ class App(AppBase):
 
     @_overridable(lambda: _HasCommand)
     def command(self, function: Function, /) -> Function:
-        """Make a command of the function below: ``micropie -a shop:app init-db`` calls ``def init_db``.
+        """Make a command of the function below: ``micropie -a shop:app init-db`` calls
+        ``def init_db``.
 
         ``micropie.command`` says how its parameters are filled, and stands above methods.
         """
@@ -572,24 +665,28 @@ class App(AppBase):
         return function
 
     def provides(self, key: object) -> Callable[[Function], Function]:
-        """Open ``key``, a type, by the function below for each request whose handler has a parameter of that type::
+        """Open ``key``, a type, by the function below for each request whose handler has a
+        parameter of that type::
 
             @app.provides(Session)
             def session():
                 with Session(engine) as session:
                     yield session
 
-        The function is a generator function, ``def`` or ``async def``, that yields once; or a callable that returns a
-        context manager, or the value. It is closed when the handler has returned, a stream's at the stream's end, and
-        its ``yield`` raises what the handler has raised. Hooks, checks, error handlers and functions after the response
-        may ask for it, too. Inner applications have the providers of outer ones, too.
-        Raises ``SetupError`` for a second provider of one type in one application.
+        The function is a generator function, ``def`` or ``async def``, that yields once; or a
+        callable that returns a context manager, or the value. It is closed when the handler has
+        returned, a stream's at the stream's end, and its ``yield`` raises what the handler has
+        raised. Hooks, checks, error handlers and functions after the response may ask for it, too.
+        Inner applications have the providers of outer ones, too. Raises ``SetupError`` for a second
+        provider of one type in one application.
         """
         checked_key(key)
 
         def register(function: Function) -> Function:
             if key in self._micropie.providers:
-                raise SetupError(f"{name_of(key)} has a provider already: one type has one in each application")
+                raise SetupError(
+                    f"{name_of(key)} has a provider already: one type has one in each application"
+                )
             self._micropie.providers[key] = checked_provider(function)
             self._micropie.changed()
             return function
@@ -597,9 +694,10 @@ class App(AppBase):
         return register
 
     def openapi(self, title: str | None = None, version: str | None = None) -> dict[str, Any]:
-        """Return this application's handlers as an OpenAPI 3.1 document, made of their names, annotations, docstrings
-        and ``@describe``. ``title`` and ``version`` are by default those of ``App(docs=Docs(...))``, or the class's
-        name and "1.0.0". Raises ``SetupError`` as the first request does.
+        """Return this application's handlers as an OpenAPI 3.1 document, made of their names,
+        annotations, docstrings and ``@describe``. ``title`` and ``version`` are by default those of
+        ``App(docs=Docs(...))``, or the class's name and "1.0.0". Raises ``SetupError`` as the first
+        request does.
         """
         from micropie.openapi import Docs, build_document
 
@@ -608,55 +706,85 @@ class App(AppBase):
         return build_document(*self._micropie.described(), docs)
 
     def url_for(self, name: str, /, *segments: object, **values: object) -> str:
-        """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the current request's mount.
+        """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the current
+        request's mount.
 
-        A name that this application does not have is looked for in those around it, the nearest first. ``"/greet"``
-        names a handler of the outermost one. ``segments`` follow the handler's name, ``values`` fill wildcards, what is
-        left becomes the query: ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError``
-        for an unknown name, and outside of a request for an application in several places; ``ValueError`` for a value
-        that the route would not match.
+        A name that this application does not have is looked for in those around it, the nearest
+        first. ``"/greet"`` names a handler of the outermost one. ``segments`` follow the handler's
+        name, ``values`` fill wildcards, what is left becomes the query:
+        ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError`` for
+        an unknown name, and outside of a request for an application in several places;
+        ``ValueError`` for a value that the route would not match.
         """
         return self._micropie.config().url_for(current.get(None), name, segments, values)
 
     def absolute_url_for(self, name: str, /, *segments: object, **values: object) -> str:
-        """Return the absolute URL of the handler ``name``, see ``url_for``: for mails, feeds and other sites.
+        """Return the absolute URL of the handler ``name``, see ``url_for``: for mails, feeds and
+        other sites.
 
-        It begins with ``App(base_url="https://example.com")``, without that setting with the scheme and the host of the
-        current request. Raises ``LookupError`` outside of a request without that setting.
+        It begins with ``App(base_url="https://example.com")``, without that setting with the scheme
+        and the host of the current request. Raises ``LookupError`` outside of a request without
+        that setting.
         """
-        return self._micropie.config().url_for(current.get(None), name, segments, values, is_absolute=True)
+        return self._micropie.config().url_for(
+            current.get(None), name, segments, values, is_absolute=True
+        )
 
     def static_url(self, path: str, *, name: str = "static") -> str:
         """Return the path of a file that ``static`` serves, with a fingerprint of its bytes.
 
-        ``static_url("site.css")`` is ``/static/site.css?v=9f86d081884c7d65``. It changes when the file does, so
-        browsers keep the file for a year without asking. ``name``: that of ``static``. Raises ``LookupError`` if there
-        is no such file or no such name.
+        ``static_url("site.css")`` is ``/static/site.css?v=9f86d081884c7d65``. It changes when the
+        file does, so browsers keep the file for a year without asking. ``name``: that of
+        ``static``. Raises ``LookupError`` if there is no such file or no such name.
         """
         return self._micropie.config().static_url(current.get(None), path, name)
 
     def render(
-        self, name: str, values: Mapping[str, object] = NO_VALUES, /, *, block: str | None = None, **context: object
+        self,
+        name: str,
+        values: Mapping[str, object] = NO_VALUES,
+        /,
+        *,
+        block: str | None = None,
+        **context: object,
     ) -> str:
-        """Render the template ``name`` of the directory ``templates`` with ``values`` and ``context``, all escaped.
+        """Render the template ``name`` of the directory ``templates`` with ``values`` and
+        ``context``, all escaped.
 
-        ``block``: render its block of that name alone, as HTMX asks for it. It must be the template's own, and not only
-        that of one that it extends. What the template imports or sets outside of the block is not there.
-        A template also sees ``request``, ``session``, ``csrf_token``, ``csrf_input``,
-        ``url_for`` and the ``template_globals``. Raises ``LookupError`` if there is no such template or block.
+        ``block``: render its block of that name alone, as HTMX asks for it. It must be the
+        template's own, and not only that of one that it extends. What the template imports or sets
+        outside of the block is not there. A template also sees ``request``, ``session``,
+        ``csrf_token``, ``csrf_input``, ``url_for`` and the ``template_globals``. Raises
+        ``LookupError`` if there is no such template or block.
         """
         return self._micropie.config().templates.render(name, {**values, **context}, block)
 
     def render_async(
-        self, name: str, values: Mapping[str, object] = NO_VALUES, /, *, block: str | None = None, **context: object
+        self,
+        name: str,
+        values: Mapping[str, object] = NO_VALUES,
+        /,
+        *,
+        block: str | None = None,
+        **context: object,
     ) -> Awaitable[str]:
-        """``await self.render_async("index.html", ...)``: ``render`` for values and functions that are async."""
+        """``await self.render_async("index.html", ...)``: ``render`` for values and functions that
+        are async.
+        """
         return self._micropie.config().templates.render_async(name, {**values, **context}, block)
 
     def render_stream(
-        self, name: str, values: Mapping[str, object] = NO_VALUES, /, *, block: str | None = None, **context: object
+        self,
+        name: str,
+        values: Mapping[str, object] = NO_VALUES,
+        /,
+        *,
+        block: str | None = None,
+        **context: object,
     ) -> Iterator[str]:
-        """``render`` in chunks, to return from a handler: each is sent before the next one is made."""
+        """``render`` in chunks, to return from a handler: each is sent before the next one is
+        made.
+        """
         return stream(self._micropie.config().templates, name, {**values, **context}, block)
 
 
@@ -671,20 +799,30 @@ def _is_routed(value: object) -> bool:
 # Assigning one of these changes what is compiled.
 _WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend", "channels"})
 
-# What handlers, hooks and the framework itself read from an application: no method may take these names.
+# What handlers, hooks and the framework itself read from an application: no method may take these
+# names.
 _RESERVED = frozenset(
-    {"request", "response", "state", "middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers"}
+    {
+        "request",
+        "response",
+        "state",
+        "middlewares",
+        "ws_middlewares",
+        "startup_handlers",
+        "shutdown_handlers",
+    }
     | {"session_backend", "channels", "wsgi_shutdown"}
 )
 
 
 def dual(application: Callable[..., object], kind: Literal["asgi", "wsgi"] | None = None) -> App:
-    """Return an ``App`` around any WSGI or ASGI application, so that servers of both protocols serve it::
+    """Return an ``App`` around any WSGI or ASGI application, so that servers of both protocols
+    serve it::
 
         app = dual(SessionMiddleware(flask_app))
 
-    It is ``App()`` with ``mount("/", application, kind)``: it has ``run()``, lifespan, middlewares and routes, which
-    come first. Raises ``SetupError`` if ``application`` is none.
+    It is ``App()`` with ``mount("/", application, kind)``: it has ``run()``, lifespan, middlewares
+    and routes, which come first. Raises ``SetupError`` if ``application`` is none.
     """
     app = App()
     app.mount("/", application, kind)
@@ -692,6 +830,8 @@ def dual(application: Callable[..., object], kind: Literal["asgi", "wsgi"] | Non
 
 
 class Server(ServerSpellings, App):
-    """An ``App`` with the shortcuts of older handlers: ``self.session`` for ``self.request.session``, and so on."""
+    """An ``App`` with the shortcuts of older handlers: ``self.session`` for
+    ``self.request.session``, and so on.
+    """
 
     _micropie_is_framework = True

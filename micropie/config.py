@@ -1,4 +1,6 @@
-"""An application's own settings, from the environment and ``.env``: ``config.read(Settings, prefix="SHOP_")``."""
+"""An application's own settings, from the environment and ``.env``:
+``config.read(Settings, prefix="SHOP_")``.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ Made = TypeVar("Made")
 
 
 def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | None = None) -> Made:
-    """Return the settings of ``kind``, a dataclass or msgspec.Struct, whose fields are variables, each converted.
+    """Return the settings of ``kind``, a dataclass or msgspec.Struct, whose fields are variables,
+    each converted.
 
         @dataclass(frozen=True)
         class Settings:
@@ -29,12 +32,20 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
 
         settings = config.read(Settings, prefix="SHOP_")
 
-    A field has a type that a handler's parameter may have in a query. ``environment`` is by default ``os.environ``,
-    with the variables of ``.env`` that it has not. Raises ``SetupError``, which names each variable that is missing or
-    does not fit, without its value: it may be a secret.
+    A field has a type that a handler's parameter may have in a query. ``environment`` is by default
+    ``os.environ``, with the variables of ``.env`` that it has not. Raises ``SetupError``, which
+    names each variable that is missing or does not fit, without its value: it may be a secret.
     """
-    if not isinstance(kind, type) or is_pydantic(kind) or typing.is_typeddict(kind) or not is_structure(kind):
-        raise SetupError(f"config.read takes a dataclass or msgspec.Struct, not {kind!r}: call pydantic's BaseSettings")
+    if (
+        not isinstance(kind, type)
+        or is_pydantic(kind)
+        or typing.is_typeddict(kind)
+        or not is_structure(kind)
+    ):
+        raise SetupError(
+            "config.read takes a dataclass or msgspec.Struct, not "
+            f"{kind!r}: call pydantic's BaseSettings"
+        )
     variables = {**read_env_file(), **os.environ} if environment is None else environment
     values: dict[str, Any] = {}
     wrong: list[str] = []
@@ -44,7 +55,11 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
         variable = f"{prefix}{name.upper()}"
         try:
             text = variables[variable]
-            texts = [one.strip() for one in text.split(",") if one.strip()] if converter.many else [text]
+            texts = (
+                [one.strip() for one in text.split(",") if one.strip()]
+                if converter.many
+                else [text]
+            )
             found = [converter.from_text(one) for one in texts]
             values[name] = found[0] if converter.many is None else converter.many(found)
         except KeyError:
@@ -52,12 +67,15 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
         except ValueError:
             wrong.append(f"{variable} must be {converter.expected}")
     if wrong:
-        raise SetupError(f"{'; '.join(wrong)}: write it into the environment, or into a file .env in this folder")
+        raise SetupError(
+            f"{'; '.join(wrong)}: write it into the environment, or into a file .env in this folder"
+        )
     return kind(**values)
 
 
 def read_env_file(file: str = ".env") -> dict[str, str]:
-    """Return the variables of a file of lines such as ``SHOP_DEBUG=1``; none if it or python-dotenv is missing.
+    """Return the variables of a file of lines such as ``SHOP_DEBUG=1``; none if it or python-dotenv
+    is missing.
 
     Raises ``SetupError`` for a file that can't be read.
     """
@@ -69,6 +87,8 @@ def read_env_file(file: str = ".env") -> dict[str, str]:
         logger.warning("%s is not read: pip install python-dotenv", file)
         return {}
     try:
-        return {name: value for name, value in dotenv.dotenv_values(file).items() if value is not None}
+        return {
+            name: value for name, value in dotenv.dotenv_values(file).items() if value is not None
+        }
     except (OSError, ValueError) as error:  # not UTF-8
         raise SetupError(f"{file} can't be read: {error}") from None

@@ -10,13 +10,15 @@
     ├── SetupError              the author's mistake in building the application; nothing is served
     └── ResponseError           the author's mistake in an answer (a bad header, a late change); the client gets 500
 
-``HTTPError`` and ``Redirect`` may be raised in a handler, a hook or any function that they call. The framework's own
-refusals (a malformed query, a missing parameter) are ``HTTPError`` as well, so one ``@app.error(400)`` sees both.
+``HTTPError`` and ``Redirect`` may be raised in a handler, a hook or any function that they call.
+The framework's own refusals (a malformed query, a missing parameter) are ``HTTPError`` as well, so
+one ``@app.error(400)`` sees both.
 
-A sentence of theirs may be worded by a catalogue, in another language: one with values in it is a ``Sentence``.
+A sentence of theirs may be worded by a catalogue, in another language: one with values in it is a
+``Sentence``.
 
 The functions at the end are here because every layer checks arguments, and this is the lowest one.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Catalog(Protocol):
-    """A catalogue of sentences, such as ``gettext.NullTranslations`` and Babel's ``Translations``."""
+    """A catalogue of sentences, such as ``gettext.NullTranslations`` and Babel's
+    ``Translations``.
+    """
 
     def gettext(self, message: str, /) -> str: ...
 
@@ -57,20 +61,24 @@ class Sentence(str):
     """
 
     def __new__(cls, text: str, several: str = "", /, **values: Any) -> Sentence:
-        self = super().__new__(cls, (several if several and values["count"] != 1 else text).format(**values))
+        self = super().__new__(
+            cls, (several if several and values["count"] != 1 else text).format(**values)
+        )
         self._parts = text, several, values
         return self
 
     _parts: tuple[str, str, dict[str, Any]]
 
-    def __getnewargs_ex__(self) -> tuple[tuple[str, str], dict[str, Any]]:  # errors of worker processes are pickled
+    # errors of worker processes are pickled
+    def __getnewargs_ex__(self) -> tuple[tuple[str, str], dict[str, Any]]:
         return self._parts[:2], self._parts[2]
 
 
 def in_words_of(catalog: Catalog, sentence: str) -> str:
     """Return a sentence as a catalogue has it; as it is if the catalogue has nothing for it."""
     if not isinstance(sentence, Sentence):
-        return catalog.gettext(sentence) if sentence else sentence  # "" is the catalogue's own description
+        # "" is the catalogue's own description
+        return catalog.gettext(sentence) if sentence else sentence
     text, several, values = sentence._parts
     text = catalog.ngettext(text, several, values["count"]) if several else catalog.gettext(text)
     return text.format(**values)
@@ -81,28 +89,37 @@ class RaisedAnswer(Exception):
 
 
 class HTTPError(RaisedAnswer):
-    """Answer with ``status`` (400 to 599) and ``message``: one sentence for the client, or a dict or list for JSON.
+    """Answer with ``status`` (400 to 599) and ``message``: one sentence for the client, or a dict
+    or list for JSON.
 
-    ``message`` is by default the status with its standard phrase. ``headers``, a dict or (name, value) pairs, are sent
-    along: ``{"Retry-After": "5"}``. Raises ``ValueError`` for any other status.
+    ``message`` is by default the status with its standard phrase. ``headers``, a dict or (name,
+    value) pairs, are sent along: ``{"Retry-After": "5"}``. Raises ``ValueError`` for any other
+    status.
     """
 
     def __init__(
-        self, status: int, message: object = "", headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+        self,
+        status: int,
+        message: object = "",
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     ) -> None:
         if not (isinstance(status, int) and 400 <= status <= 599):
-            raise ValueError(f"HTTPError takes a status from 400 to 599, not {status!r}, then the message")
+            raise ValueError(
+                f"HTTPError takes a status from 400 to 599, not {status!r}, then the message"
+            )
         self.args = (status, message)  # as ``super().__init__`` does, in a quarter of the time
         self.status = status
         self.message: Any = message or f"{status} {PHRASES.get(status, 'Error')}"
-        self.headers = list(headers.items() if isinstance(headers, Mapping) else headers) if headers else []
+        self.headers = (
+            list(headers.items() if isinstance(headers, Mapping) else headers) if headers else []
+        )
 
     def __str__(self) -> str:
         return str(self.message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Errors of worker processes are pickled, and by default that calls the class with ``args``: the constructors
-        # of subclasses take other arguments.
+        # Errors of worker processes are pickled, and by default that calls the class with ``args``:
+        # the constructors of subclasses take other arguments.
         return _restore_http_error, (type(self), self.args), vars(self)
 
 
@@ -132,7 +149,11 @@ class MethodNotAllowed(HTTPError):
 
     def __init__(self, allowed: Iterable[str]) -> None:
         allow = ", ".join(sorted(allowed))
-        super().__init__(405, Sentence("This resource answers {methods} only.", methods=allow), [("Allow", allow)])
+        super().__init__(
+            405,
+            Sentence(("This resource answers {methods} only."), methods=allow),
+            [("Allow", allow)],
+        )
 
 
 def websockets_need_asgi() -> HTTPError:
@@ -146,12 +167,13 @@ def websockets_need_asgi() -> HTTPError:
 class Redirect(RaisedAnswer):
     """Send the client to ``location`` with ``status``: 301, 302, 303 (the default), 307 or 308.
 
-    Raise it or return it. 303 turns a form's POST into a GET (RFC 9110, section 15.4.4). ``headers``, a dict or
-    (name, value) pairs, are sent along.
+    Raise it or return it. 303 turns a form's POST into a GET (RFC 9110, section 15.4.4).
+    ``headers``, a dict or (name, value) pairs, are sent along.
 
-    A location on another host is refused (the client gets 400, the log the reason) unless ``allow_external=True``:
-    a location from ``?next=`` must not lead to an attacker's log-in page. From https, ``http://`` and this host is
-    refused as well, unless ``allow_http=True``. Raises ``ValueError`` for any other status.
+    A location on another host is refused (the client gets 400, the log the reason) unless
+    ``allow_external=True``: a location from ``?next=`` must not lead to an attacker's log-in page.
+    From https, ``http://`` and this host is refused as well, unless ``allow_http=True``. Raises
+    ``ValueError`` for any other status.
     """
 
     def __init__(
@@ -168,7 +190,9 @@ class Redirect(RaisedAnswer):
         self.args = (location, status)  # as ``super().__init__`` does, in a quarter of the time
         self.location = location
         self.status = status
-        self.headers = list(headers.items() if isinstance(headers, Mapping) else headers) if headers else []
+        self.headers = (
+            list(headers.items() if isinstance(headers, Mapping) else headers) if headers else []
+        )
         self.allow_external = allow_external
         self.allow_http = allow_http
 
@@ -178,11 +202,12 @@ class ClientDisconnect(Exception):
 
 
 class ConnectionClosed(Exception):
-    """A WebSocket is closed: by the client, by a lost connection, by the application, by one of its limits.
+    """A WebSocket is closed: by the client, by a lost connection, by the application, by one of its
+    limits.
 
-    ``code`` and ``reason`` are those of the close frame (RFC 6455, section 7.4). 1005: the frame had no code. 1006:
-    there was no close frame, the connection was lost. ``message`` is by default a sentence with both. A handler need
-    not catch it: it then ends as if it had returned.
+    ``code`` and ``reason`` are those of the close frame (RFC 6455, section 7.4). 1005: the frame
+    had no code. 1006: there was no close frame, the connection was lost. ``message`` is by default
+    a sentence with both. A handler need not catch it: it then ends as if it had returned.
     """
 
     def __init__(self, code: int = 1006, reason: str = "", message: str = "") -> None:
@@ -200,13 +225,18 @@ class ResponseError(Exception):
 
 
 def check(argument: str, fine: bool, value: object, expected: str) -> None:
-    """Raise ``SetupError`` unless ``fine``. A message: "RateLimit(per=...) takes seconds above 0, not -1"."""
+    """Raise ``SetupError`` unless ``fine``.
+
+    A message: "RateLimit(per=...) takes seconds above 0, not -1".
+    """
     if not fine:
         raise SetupError(f"{argument} takes {expected}, not {value!r}")
 
 
 def refuse_text(argument: str, value: object) -> None:
-    """Raise ``SetupError`` for a text in the place of a list of texts: its letters would be taken for them."""
+    """Raise ``SetupError`` for a text in the place of a list of texts: its letters would be taken
+    for them.
+    """
     if isinstance(value, str):
         raise SetupError(f'{argument} is a list: write {argument}=["{value}"]')
 
@@ -222,11 +252,13 @@ def is_duration(value: object) -> bool:
 
 
 def takes(function: Any, count: int) -> bool:
-    """Return whether ``function`` can be called with ``count`` arguments, as far as its signature can be read.
+    """Return whether ``function`` can be called with ``count`` arguments, as far as its signature
+    can be read.
 
     A decorator's own signature counts, and not that of the function below it.
     """
-    code: Any = getattr(function, "__code__", None)  # of most functions: without the work that a signature is
+    # of most functions: without the work that a signature is
+    code: Any = getattr(function, "__code__", None)
     is_plain = isinstance(code, CodeType) and not code.co_kwonlyargcount
     if is_plain and code.co_argcount == count + inspect.ismethod(function):
         return True
@@ -239,7 +271,9 @@ def takes(function: Any, count: int) -> bool:
     return True
 
 
-def as_authors_see(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+def as_authors_see(
+    error: BaseException,
+) -> tuple[type[BaseException], BaseException, TracebackType | None]:
     """Return an exception's type, the exception, and its traceback from the author's first line on.
 
     All of the traceback if there is no such line.
@@ -254,13 +288,18 @@ _PACKAGE = f"{Path(__file__).parent}{os.sep}"
 
 
 def failure_in(error: Exception | None) -> Exception | None:
-    """Return what has failed: None for ``Redirect``, which is an answer, and for the client's end of a WebSocket."""
+    """Return what has failed: None for ``Redirect``, which is an answer, and for the client's end
+    of a WebSocket.
+    """
     other = error.split(ConnectionClosed)[1] if isinstance(error, ExceptionGroup) else error
     return None if isinstance(other, Redirect | ConnectionClosed) else other
 
 
 def raise_any(failure: BaseException | None) -> None:
-    """Raise ``failure`` if there is one. No frame keeps it, or the exception and its traceback would be a cycle."""
+    """Raise ``failure`` if there is one.
+
+    No frame keeps it, or the exception and its traceback would be a cycle.
+    """
     try:
         if failure is not None:
             raise failure
@@ -269,12 +308,15 @@ def raise_any(failure: BaseException | None) -> None:
 
 
 def refuse_namesake(directory: Path) -> None:
-    """Raise ``ImportError`` if the distribution "micropie" is installed in ``directory``, where this package is.
+    """Raise ``ImportError`` if the distribution "micropie" is installed in ``directory``, where
+    this package is.
 
-    That is another project. pip installs both without a word, and the one overwrites files of the other.
+    That is another project. pip installs both without a word, and the one overwrites files of the
+    other.
     """
     if any(directory.glob("[mM]icro[pP]ie-*.dist-info")):
         raise ImportError(
-            "micropie-dual and another project, micropie, are installed in one place and share the import name: "
+            "micropie-dual and another project, micropie, are installed in one place and "
+            "share the import name: "
             "run 'pip uninstall micropie micropie-dual', then install the one that you need"
         )

@@ -1,10 +1,11 @@
-"""What is made when it is first asked for: names of a package's face, modules, regular expressions, and attributes.
+"""What is made when it is first asked for: names of a package's face, modules, regular expressions,
+and attributes.
 
     __getattr__ = names_on_demand(__name__, {"module": "Name other_name"})
 
-What a site does not use is not imported: it would take longer than the rest. ``from package import name`` imports the
-name's module at once, so what is to come later is written ``package.name``; from the second time on that is an
-attribute as any other.
+What a site does not use is not imported: it would take longer than the rest.
+``from package import name`` imports the name's module at once, so what is to come later is written
+``package.name``; from the second time on that is an attribute as any other.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ Value = TypeVar("Value")
 
 
 def names_on_demand(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package. ``names``: by the module of the package, the names that it has."""
+    """Return the ``__getattr__`` of a package.
+
+    ``names``: by the module of the package, the names that it has.
+    """
     modules = {name: module for module, listed in names.items() for name in listed.split()}
 
     def get(name: str) -> Any:
@@ -51,14 +55,19 @@ def pattern(expression: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
 
 
 def module(name: str) -> Any:
-    """Return a module that is imported when one of its names is first asked for. For type checkers import it, too."""
+    """Return a module that is imported when one of its names is first asked for.
+
+    For type checkers import it, too.
+    """
     return _Later(import_module, name)
 
 
 class computed(Generic[Value]):  # noqa: N801 - a decorator, as ``property`` is
-    """A method that is an attribute: it is called when that is first read, and from then on the result is there.
+    """A method that is an attribute: it is called when that is first read, and from then on the
+    result is there.
 
-    ``functools.cached_property`` takes a lock before Python 3.12, which costs as much as most of these methods.
+    ``functools.cached_property`` takes a lock before Python 3.12, which costs as much as most of
+    these methods.
     """
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:

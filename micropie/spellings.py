@@ -1,7 +1,8 @@
 """Second spellings: names of MicroPie, which applications that were written for it have.
 
-Each is another spelling of a name that the documentation shows, and docs/reference/compatibility.md lists them all.
-``App``, ``Request``, ``UploadFile`` and the hooks' plan take them from here, so this module imports none of these.
+Each is another spelling of a name that the documentation shows, and docs/reference/compatibility.md
+lists them all. ``App``, ``Request``, ``UploadFile`` and the hooks' plan take them from here, so
+this module imports none of these.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 def attribute_of(path: str, sets: str = "") -> Any:
-    """Return a property that is the attribute at ``path``, ``"request.session"``; set, it becomes that at ``sets``."""
+    """Return a property that is the attribute at ``path``, ``"request.session"``; set, it becomes
+    that at ``sets``.
+    """
     holder, _, name = sets.rpartition(".")
 
     def change(owner: object, value: object) -> None:
@@ -38,7 +41,8 @@ class RequestSpellings:
     query_params: dict[str, list[str]] = attribute_of("_exchange.query")
     """The query's parameters: name -> values. ``query`` is a multi-dict of the same."""
     body_params: dict[str, list[Any]] = attribute_of("_exchange.fields")
-    """The fields of the form or of the JSON body's top level: name -> values. ``form`` is a multi-dict of them."""
+    """The fields of the form or of the JSON body's top level: name -> values. ``form`` is a
+    multi-dict of them."""
 
     @property
     def get_json(self) -> Any:
@@ -56,7 +60,9 @@ class SocketSpellings:
 
 
 class UploadSpellings:
-    """MicroPie's names of an ``UploadFile``: ``upload["filename"]``, ``["content_type"]`` and ``["content"]``."""
+    """MicroPie's names of an ``UploadFile``: ``upload["filename"]``, ``["content_type"]`` and
+    ``["content"]``.
+    """
 
     __slots__ = ()
 
@@ -88,7 +94,8 @@ class AppSpellings:
     _micropie: Any
 
     startup_handlers: list[Callable[[], object]]
-    """Called one after the other before the first request; ``def`` or ``async def``. ``lifespan`` has both ends."""
+    """Called one after the other before the first request; ``def`` or ``async def``. ``lifespan``
+    has both ends."""
     shutdown_handlers: list[Callable[[], object]]
     """Called one after the other after the last request; ``def`` or ``async def``."""
 
@@ -107,12 +114,17 @@ class AppSpellings:
         allow_external: bool = False,
         allow_http: bool = False,
     ) -> Redirect:
-        """``Redirect``, whose second argument may also be headers: ``self._redirect("/there", [("X-Pie", "apple")])``.
+        """``Redirect``, whose second argument may also be headers:
+        ``self._redirect("/there", [("X-Pie", "apple")])``.
 
         ``extra_headers`` is another name of ``headers``.
         """
-        code, sent = (status, headers or extra_headers) if isinstance(status, int) else (303, status)
-        return Redirect(location, code, headers=sent or (), allow_external=allow_external, allow_http=allow_http)
+        code, sent = (
+            (status, headers or extra_headers) if isinstance(status, int) else (303, status)
+        )
+        return Redirect(
+            location, code, headers=sent or (), allow_external=allow_external, allow_http=allow_http
+        )
 
 
 class ServerSpellings:
@@ -144,10 +156,14 @@ class ServerSpellings:
 
 
 def status_of(changes: Mapping[str, Any], status: int, hook: str) -> Any:
-    """Return the status in the dict that a hook returned, or ``status``. ``status_code`` is MicroPie's name for it."""
+    """Return the status in the dict that a hook returned, or ``status``.
+
+    ``status_code`` is MicroPie's name for it.
+    """
     found = changes.get("status", changes.get("status_code", status))
     if changes.get("status_code", found) != found:
         raise ResponseError(
-            f"{hook} returned {changes!r}: status and status_code are two names of one value; write status"
+            f"{hook} returned {changes!r}: status and status_code are two "
+            "names of one value; write status"
         )
     return found

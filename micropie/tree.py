@@ -1,7 +1,8 @@
-"""``Tree``: the part of an ``App`` that is not for authors: its registrations, the applications around it, its sites.
+"""``Tree``: the part of an ``App`` that is not for authors: its registrations, the applications
+around it, its sites.
 
-``app._micropie`` is the tree below ``app``. Drivers take it for the application: it compiles the site, and starts and
-stops what is in it. ``app.py`` has the methods that authors call.
+``app._micropie`` is the tree below ``app``. Drivers take it for the application: it compiles the
+site, and starts and stops what is in it. ``app.py`` has the methods that authors call.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class Tree(Registrations):
     shutdown_handlers: list[Callable[[], object]] = attribute_of("app.shutdown_handlers")
     state: State = attribute_of("app.state")
 
-    def __init__(self, app: AppBase, links: Mapping[str, Callable[..., str]], channels: Channels | None) -> None:
+    def __init__(
+        self, app: AppBase, links: Mapping[str, Callable[..., str]], channels: Channels | None
+    ) -> None:
         super().__init__(app, names_of(links))
         self.asgi, self.wsgi = asgi.ASGIState(), wsgi.WSGIState()
         self.channels = channels
@@ -58,9 +61,10 @@ class Tree(Registrations):
         self.sites: dict[Kind, Site] = {}
         self.shutdowns: dict[Kind, ShutdownSignal] = {}
         self._inside: list[AppBase] = []  # when it was last compiled as the outermost one
-        self._roots: dict[int, AppBase] = {}  # the outermost applications that were compiled with this one inside
+        # the outermost applications that were compiled with this one inside
+        self._roots: dict[int, AppBase] = {}
 
-    # -- the site, for drivers -----------------------------------------------------------------------------------------
+    # -- the site, for drivers ---------------------------------------------------------------------
 
     def compiled(self, blocking: Kind = HANDLER) -> Site:
         """Return the compiled site, built when it is first needed. Raises ``SetupError``.
@@ -68,7 +72,8 @@ class Tree(Registrations):
         ``blocking`` is how it runs ``def`` handlers, see ``build_site``.
         """
         if blocking not in self.sites:
-            # Not made anew with the site: streams that were opened before a change end with the others.
+            # Not made anew with the site: streams that were opened before a change end with the
+            # others.
             shutdown = self.shutdowns.setdefault(blocking, ShutdownSignal())
             self.sites[blocking] = build_site(self, shutdown, blocking)
             for app in self._inside:
@@ -91,10 +96,14 @@ class Tree(Registrations):
         path = (*ancestors, self.app)
         for mount in self.mounts:
             if any(mount.target is around for around in path):
-                raise SetupError(f"{type(mount.target).__name__} is mounted at {mount} inside of itself")
+                raise SetupError(
+                    f"{type(mount.target).__name__} is mounted at {mount} inside of itself"
+                )
         for parent in ancestors[-1:]:
             self.app.state._outer = parent.state
-        return {public_name(name): child._micropie for name, child in self._children(ancestors).items()}
+        return {
+            public_name(name): child._micropie for name, child in self._children(ancestors).items()
+        }
 
     def changed(self) -> None:
         """Drop the compiled sites of this application and of those around it."""
@@ -106,14 +115,16 @@ class Tree(Registrations):
     def config(self) -> Config:
         """Return this application's configuration in the tree that it is in.
 
-        While a request is answered that is the request's tree, and in it the place that is nearest to the application
-        which answers. Raises ``LookupError`` if the application is in several places.
+        While a request is answered that is the request's tree, and in it the place that is nearest
+        to the application which answers. Raises ``LookupError`` if the application is in several
+        places.
         """
         places = self._places()
         if len(places) > 1:
             known = [f"{one.prefix} of {type(one.tree[0].app).__name__}" for one in places]
             raise LookupError(
-                f"{type(self.app).__name__} is in several places, {' and '.join(known)}, and no request tells which: "
+                f"{type(self.app).__name__} is in several places, {' and '.join(known)}, and "
+                "no request tells which: "
                 f'ask the outermost application, as in url_for("{places[0].scope}NAME")'
             )
         return places[0]
@@ -132,23 +143,28 @@ class Tree(Registrations):
         if not trees:
             return [self.site.config]
         places = [one for tree in trees for one in tree.site.config.tree if one.app is self.app]
-        return places or self._places()  # none: it was taken out of a tree, which has forgotten it by now
+        # none: it was taken out of a tree, which has forgotten it by now
+        return places or self._places()
 
     def root(self) -> AppBase:
         """Return the outermost application of the tree that this one is in."""
         return self.config().tree[0].app if self._roots else self.app
 
     def described(self) -> tuple[Site, Config]:
-        """Return the site of the whole tree, and this application's configuration in it: what a document is made of."""
+        """Return the site of the whole tree, and this application's configuration in it: what a
+        document is made of.
+        """
         return self.root()._micropie.site, self.config()
 
     def current_channels(self) -> Channels:
-        """Return the channels of the current request, or else those of this application or of one around it."""
+        """Return the channels of the current request, or else those of this application or of one
+        around it.
+        """
         if self.channels is None and (self._roots or current.get(None) is not None):
             return self.config().channels
         return self.own_channels if self.channels is None else self.channels
 
-    # -- those inside it -----------------------------------------------------------------------------------------------
+    # -- those inside it ---------------------------------------------------------------------------
 
     def walk(self, ancestors: tuple[AppBase, ...] = ()) -> Iterator[AppBase]:
         """Yield this application, then those inside it, without isolated mounts."""
@@ -158,9 +174,11 @@ class Tree(Registrations):
             yield from child._micropie.walk((*ancestors, self.app))
 
     def _children(self, ancestors: tuple[AppBase, ...]) -> dict[str, AppBase]:
-        """Return the applications that are public attributes, each by the first name that refers to it.
+        """Return the applications that are public attributes, each by the first name that refers to
+        it.
 
-        Those around this one (``self.parent = root``) and their attributes are left out: an application has one place.
+        Those around this one (``self.parent = root``) and their attributes are left out: an
+        application has one place.
         """
         known = {id(app) for app in (self.app, *ancestors)}
         known |= {id(value) for ancestor in ancestors for value in _attributes(ancestor).values()}
@@ -171,12 +189,14 @@ class Tree(Registrations):
                 children[name] = value
         return children
 
-    # -- start and stop ------------------------------------------------------------------------------------------------
+    # -- start and stop ----------------------------------------------------------------------------
 
     def lifecycle(self, kinds: Sequence[str] = ()) -> Lifecycle:
-        """Return the life cycle of this application, of those inside it and of mounts of these ``kinds``.
+        """Return the life cycle of this application, of those inside it and of mounts of these
+        ``kinds``.
 
-        ``"app"`` means isolated mounts. Called once at each start: logs what is missing for the security of a site.
+        ``"app"`` means isolated mounts. Called once at each start: logs what is missing for the
+        security of a site.
         """
         apps = list({id(app): app for app in self.walk()}.values())
         config = self.site.config
@@ -187,13 +207,19 @@ class Tree(Registrations):
             warn_of_missing_security(config)
         mounted = [mount for app in apps for mount in app._micropie.mounts if mount.kind in kinds]
         seconds = Settings().overridden(self.settings).mount_timeout
-        lives = [mounts.MountedLife(mount, seconds) for mount in mounted if mount.kind == ASGI or mount.isolated]
+        lives = [
+            mounts.MountedLife(mount, seconds)
+            for mount in mounted
+            if mount.kind == ASGI or mount.isolated
+        ]
         return Lifecycle([*(app._micropie for app in apps), *lives])
 
     @property
     def waits_at_start(self) -> bool:
         """Whether the start of this application or of those inside it runs code of the author's."""
-        return any(app._micropie.lifespan or app.lifespan or app.startup_handlers for app in self.walk())
+        return any(
+            app._micropie.lifespan or app.lifespan or app.startup_handlers for app in self.walk()
+        )
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager of this application's lifespan, or None."""
@@ -209,7 +235,7 @@ class Tree(Registrations):
                     mount.target.wsgi_shutdown()
         self.wsgi.stop()
 
-    # -- registrations -------------------------------------------------------------------------------------------------
+    # -- registrations -----------------------------------------------------------------------------
 
     def registering(self, mark: RouteMark) -> Callable[[Function], Function]:
         """Return a decorator that registers a function with ``mark``."""
@@ -225,7 +251,10 @@ class Tree(Registrations):
         return register
 
     def override(self, key: object, fake: object) -> Callable[[], None]:
-        """Put ``fake`` in the place of what provides ``key``, in the whole tree. Return the function that undoes it."""
+        """Put ``fake`` in the place of what provides ``key``, in the whole tree.
+
+        Return the function that undoes it.
+        """
         if not isroutine(key) and not any(key in app._micropie.providers for app in self.walk()):
             raise SetupError(f"nothing provides {name_of(key)}: there is nothing to override")
         before = self.overrides.get(key)
@@ -240,6 +269,8 @@ class Tree(Registrations):
 
 
 def _attributes(app: AppBase) -> dict[str, object]:
-    """Return the attributes of an object and of its classes; those that come later hide names of those before."""
+    """Return the attributes of an object and of its classes; those that come later hide names of
+    those before.
+    """
     owners = (*reversed(type(app).__mro__), app)
     return {name: value for owner in owners for name, value in vars(owner).items()}

@@ -1,7 +1,8 @@
-"""The rules of a WebSocket: its handshake, its states as a table, its close codes, the allowed origins (RFC 6455).
+"""The rules of a WebSocket: its handshake, its states as a table, its close codes, the allowed
+origins (RFC 6455).
 
-There is no I/O here. ``TRANSITIONS`` lists every legal transition; anything else raises an error that names the action
-and the state.
+There is no I/O here. ``TRANSITIONS`` lists every legal transition; anything else raises an error
+that names the action and the state.
 
     connecting --accept--> open --close--> closing --finish--> closed
         |  \\                  \\
@@ -29,7 +30,8 @@ ACCEPT: Final = "accept"
 RECEIVE: Final = "receive"
 SEND: Final = "send"
 CLOSE: Final = "close"
-FINISH: Final = "finish"  # the server has been given the close frame, or the answer to the handshake
+# the server has been given the close frame, or the answer to the handshake
+FINISH: Final = "finish"
 LEAVE: Final = "leave"  # by the client, or by a network that fails
 
 TRANSITIONS: Final[dict[tuple[str, str], str]] = {
@@ -55,8 +57,8 @@ POLICY: Final = 1008
 TOO_BIG: Final = 1009
 FAILED: Final = 1011
 
-# 1004 is reserved. 1005, 1006 and 1015 say that there was no code or no close frame, so no frame may carry them. 1010
-# is for clients.
+# 1004 is reserved. 1005, 1006 and 1015 say that there was no code or no close frame, so no frame
+# may carry them. 1010 is for clients.
 _SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014})
 
 # RFC 6455, section 5.5: a control frame has 125 bytes, two of them are the code.
@@ -64,7 +66,10 @@ _LONGEST_REASON: Final = 123
 
 
 class WebSocketRequest(Request):
-    """The handshake of a WebSocket: a ``GET`` without a body. ``scheme`` is http or https, as that of the page."""
+    """The handshake of a WebSocket: a ``GET`` without a body.
+
+    ``scheme`` is http or https, as that of the page.
+    """
 
     __slots__ = ()
 
@@ -82,7 +87,9 @@ class WebSocketRequest(Request):
 
 
 class MessageError(ConnectionClosed, ValueError):
-    """The client sent a message of another kind than was asked for, and the WebSocket was closed because of it."""
+    """The client sent a message of another kind than was asked for, and the WebSocket was closed
+    because of it.
+    """
 
 
 class Progress:
@@ -97,30 +104,48 @@ class Progress:
         return (self.state, action) in TRANSITIONS
 
     def step(self, action: str, method: str) -> None:
-        """Change to the state after ``action``. Raises an error that names ``method`` if it is not possible now."""
+        """Change to the state after ``action``.
+
+        Raises an error that names ``method`` if it is not possible now.
+        """
         state = TRANSITIONS.get((self.state, action))
         if state is None:
             raise self.refusal(method)
         self.state = state
 
     def end(self, action: str, code: int, reason: str) -> bool:
-        """End by ``action``, CLOSE or LEAVE. Return False if it has ended already: only the first end counts."""
+        """End by ``action``, CLOSE or LEAVE.
+
+        Return False if it has ended already: only the first end counts.
+        """
         state = TRANSITIONS.get((self.state, action))
         if state is not None:
             self.state, self.code, self.reason = state, code, reason
         return state is not None
 
     def refusal(self, method: str) -> Exception:
-        """Return ``RuntimeError`` for the author's mistake, or ``ConnectionClosed`` if the WebSocket has ended."""
+        """Return ``RuntimeError`` for the author's mistake, or ``ConnectionClosed`` if the
+        WebSocket has ended.
+        """
         if self.state is CONNECTING:
-            return RuntimeError(f"{method}() on a WebSocket that is not accepted: await ws.accept() before")
+            return RuntimeError(
+                f"{method}() on a WebSocket that is not accepted: await ws.accept() before"
+            )
         if self.state is OPEN:
             return RuntimeError(f"{method}() on a WebSocket that is accepted already")
         is_refused = self.state in (REFUSING, REFUSED)
         if method == "accept" and self.state is not GONE:
-            return RuntimeError(f"accept() on a WebSocket that was {'refused' if is_refused else 'closed'}")
-        ended = f"left by its client: {self.code}" if self.state is GONE else f"closed with {self.code}"
-        message = f"{method}() on a WebSocket that was {'refused' if is_refused else ended} {self.reason}".rstrip()
+            return RuntimeError(
+                f"accept() on a WebSocket that was {'refused' if is_refused else 'closed'}"
+            )
+        ended = (
+            f"left by its client: {self.code}"
+            if self.state is GONE
+            else (f"closed with {self.code}")
+        )
+        message = (
+            f"{method}() on a WebSocket that was {'refused' if is_refused else ended} {self.reason}"
+        ).rstrip()
         return ConnectionClosed(LOST if self.code is None else self.code, self.reason, message)
 
     def closed(self) -> ConnectionClosed:
@@ -130,9 +155,15 @@ class Progress:
 
 def check_code(code: object) -> None:
     """Raise ``ValueError`` for a close code that no application may send."""
-    if isinstance(code, int) and not isinstance(code, bool) and (code in _SENDABLE or 3000 <= code <= 4999):
+    if (
+        isinstance(code, int)
+        and not isinstance(code, bool)
+        and (code in _SENDABLE or 3000 <= code <= 4999)
+    ):
         return
-    raise ValueError(f"a WebSocket can't be closed with {code!r}: use 1000, 1001, 1008, 1011, or 3000 to 4999")
+    raise ValueError(
+        f"a WebSocket can't be closed with {code!r}: use 1000, 1001, 1008, 1011, or 3000 to 4999"
+    )
 
 
 def truncate_reason(reason: str) -> str:
@@ -142,22 +173,28 @@ def truncate_reason(reason: str) -> str:
 
 def is_too_big(content: str | bytes, limit: int) -> bool:
     """Return whether a message has more than ``limit`` bytes."""
-    return len(content if isinstance(content, bytes) else content.encode("utf-8", "replace")) > limit
+    return (
+        len(content if isinstance(content, bytes) else content.encode("utf-8", "replace")) > limit
+    )
 
 
 def disconnect_info(message: Message) -> tuple[int, str]:
-    """Return code and reason of a ``websocket.disconnect``. Servers leave either out, or send None."""
+    """Return code and reason of a ``websocket.disconnect``.
+
+    Servers leave either out, or send None.
+    """
     return message.get("code") or NO_CODE, message.get("reason") or ""
 
 
-# -- origins -----------------------------------------------------------------------------------------------------------
+# -- origins ---------------------------------------------------------------------------------------
 
 
 def is_allowed_origin(origin: str | None, scheme: str, host: str, others: Collection[str]) -> bool:
-    """Return whether a page of ``origin`` may open a WebSocket of ``scheme://host`` (http or https).
+    """Return whether a page of ``origin`` may open a WebSocket of ``scheme://host`` (http or
+    https).
 
-    Browsers send cookies with a handshake from any site's page, and always an Origin header; a client that sends none
-    is no browser. ``others`` are further origins that may; "*" is any.
+    Browsers send cookies with a handshake from any site's page, and always an Origin header; a
+    client that sends none is no browser. ``others`` are further origins that may; "*" is any.
     """
     if origin is None or "*" in others:
         return True

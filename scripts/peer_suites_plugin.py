@@ -1,10 +1,13 @@
-"""A pytest plugin: sends the requests of another project's test suite through this project's mounts or stand-ins.
+"""A pytest plugin: sends the requests of another project's test suite through this project's mounts
+or stand-ins.
 
-``scripts/peer-suites`` runs pytest with it. ``PEER_WORLD`` is the protocol of the application that mounts: ``asgi`` or
-``wsgi``. If the suite's client speaks the other one, a second mount is in between, so that all four bridges are used.
-Every path gets the mount's prefix on its way in and loses it again before the suite's application sees it.
+``scripts/peer-suites`` runs pytest with it. ``PEER_WORLD`` is the protocol of the application that
+mounts: ``asgi`` or ``wsgi``. If the suite's client speaks the other one, a second mount is in
+between, so that all four bridges are used. Every path gets the mount's prefix on its way in and
+loses it again before the suite's application sees it.
 
-In the world ``stand-in`` the suite runs on the module of ``micropie.compat`` in the place of its own framework.
+In the world ``stand-in`` the suite runs on the module of ``micropie.compat`` in the place of its
+own framework.
 """
 
 from __future__ import annotations
@@ -30,26 +33,38 @@ WORLD = os.environ.get("PEER_WORLD", "asgi")
 
 
 class Mounted:
-    """``app``, which is of ``kind``, mounted in an application under ``world``. The client calls ``entry()``."""
+    """``app``, which is of ``kind``, mounted in an application under ``world``.
+
+    The client calls ``entry()``.
+    """
 
     def __init__(self, app: Any, kind: str, entry: str, world: str) -> None:
         self.app, self.kind, self.protocol = app, kind, entry
-        self.failures: list[BaseException] = []  # what the application raised: the suite's client raises it too
+        # what the application raised: the suite's client raises it too
+        self.failures: list[BaseException] = []
         self.runs_lifespan = False
         self.site: Any = App(mount_timeout=20.0)
         self.site.mount(PREFIX, self.inside(), kind=kind)
         self.target, self.prefix, self.is_wsgi_inside = self.site, PREFIX, False
         if entry != world:
-            self.target, self.prefix, self.is_wsgi_inside = App(mount_timeout=20.0), PREFIX + PREFIX, world == "wsgi"
+            self.target, self.prefix, self.is_wsgi_inside = (
+                App(mount_timeout=20.0),
+                PREFIX + PREFIX,
+                world == "wsgi",
+            )
             self.target.mount(PREFIX, _only(self.site, world), kind=world)
 
     def entry(self) -> Any:
-        """Return the application that adds the prefix to each path, and raises what the mounted one raised."""
+        """Return the application that adds the prefix to each path, and raises what the mounted one
+        raised.
+        """
         return self.wsgi if self.protocol == "wsgi" else self.asgi_entry()
 
     def wsgi(self, environ: dict[str, Any], start_response: Any) -> Any:
         self.failures.clear()
-        answer = self.target({**environ, "PATH_INFO": self.prefix + environ.get("PATH_INFO", "")}, start_response)
+        answer = self.target(
+            {**environ, "PATH_INFO": self.prefix + environ.get("PATH_INFO", "")}, start_response
+        )
         if self.failures:
             if hasattr(answer, "close"):
                 answer.close()
@@ -62,7 +77,11 @@ class Mounted:
                 await self.lifespan(scope, receive, send)
                 return
             root = scope.get("root_path", "").rstrip("/")
-            path = scope["path"].removeprefix(root) if (scope["path"] + "/").startswith(root + "/") else scope["path"]
+            path = (
+                scope["path"].removeprefix(root)
+                if (scope["path"] + "/").startswith(root + "/")
+                else scope["path"]
+            )
             scope = {**scope, "path": root + self.prefix + path}
             if scope.get("raw_path") is not None:
                 raw = scope["raw_path"].partition(b"?")[0].removeprefix(root.encode())
@@ -84,7 +103,9 @@ class Mounted:
             await to_thread.run_sync(self.site.wsgi_shutdown)
 
     def inside(self) -> Any:
-        """Return what is mounted: it gives ``app`` the path and the prefix that the suite's client has sent."""
+        """Return what is mounted: it gives ``app`` the path and the prefix that the suite's client
+        has sent.
+        """
 
         def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
             root = environ["SCRIPT_NAME"]
@@ -103,7 +124,11 @@ class Mounted:
                 mounted = root = scope["root_path"]
                 while root.endswith(PREFIX):
                     root = root.removesuffix(PREFIX)
-                scope = {**scope, "root_path": root, "path": root + scope["path"].removeprefix(mounted)}
+                scope = {
+                    **scope,
+                    "root_path": root,
+                    "path": root + scope["path"].removeprefix(mounted),
+                }
                 scope["raw_path"] = root.encode() + scope["raw_path"].removeprefix(mounted.encode())
             try:
                 await self.app(scope, receive, send)
@@ -115,7 +140,10 @@ class Mounted:
 
 
 def through(app: Any, kind: str, entry: str, world: str = WORLD) -> Any:
-    """Return ``app``, which is of ``kind``, mounted in an application under ``world``. Call it by ``entry``."""
+    """Return ``app``, which is of ``kind``, mounted in an application under ``world``.
+
+    Call it by ``entry``.
+    """
     return Mounted(app, kind, entry, world).entry()
 
 
@@ -167,18 +195,24 @@ def _mount_bottle(base: Any) -> None:
 
     def set_up(self: Any) -> None:
         original(self)
-        if WORLD == "stand-in":  # a test before may have bound a request, which for Bottle the next answer replaces
+        # a test before may have bound a request, which for Bottle the next answer replaces
+        if WORLD == "stand-in":
             importlib.import_module("bottle").request.bind()
         else:
-            self.wsgiapp = importlib.import_module("wsgiref.validate").validator(through(self.app, "wsgi", "wsgi"))
+            self.wsgiapp = importlib.import_module("wsgiref.validate").validator(
+                through(self.app, "wsgi", "wsgi")
+            )
 
     base.setUp = set_up
 
 
 def _bottle_stand_in() -> None:
-    """Bottle's tests of its parser of forms ask ours. Two more private functions are here so that their files load.
+    """Bottle's tests of its parser of forms ask ours.
 
-    Requests of the suite have no client's address; they are taken for those of a client who may see tracebacks.
+    Two more private functions are here so that their files load.
+
+    Requests of the suite have no client's address; they are taken for those of a client who may see
+    tracebacks.
     """
     importlib.import_module("micropie.compat").install("bottle")
     bottle: Any = importlib.import_module("bottle")
@@ -194,12 +228,19 @@ class _BottleParser:
     """``micropie.compat.bottle``'s parser of forms, with the face of Bottle's private one."""
 
     def __init__(
-        self, stream: Any, boundary: str | None, content_length: int = -1, memfile_limit: int = 2**18, **_: Any
+        self,
+        stream: Any,
+        boundary: str | None,
+        content_length: int = -1,
+        memfile_limit: int = 2**18,
+        **_: Any,
     ) -> None:
         self._arguments = f'multipart/form-data; boundary="{boundary or ""}"', stream, memfile_limit
 
     def parse(self) -> list[_BottlePart]:
-        parts, _ = importlib.import_module("micropie.compat.bottle.forms").parse_multipart(*self._arguments)
+        parts, _ = importlib.import_module("micropie.compat.bottle.forms").parse_multipart(
+            *self._arguments
+        )
         return [_BottlePart(*part) for part in parts]
 
 
@@ -210,7 +251,11 @@ class _BottlePart:
             self.file: Any = BytesIO(part.encode())
             self.filename = self.content_type = None
         else:
-            self.file, self.filename, self.content_type = part.file, part.raw_filename, part.content_type
+            self.file, self.filename, self.content_type = (
+                part.file,
+                part.raw_filename,
+                part.content_type,
+            )
         self.raw = self.file.read()
         self.value = self.raw.decode("utf-8", "replace")
         self.file.seek(0)
@@ -223,7 +268,9 @@ class _BottlePart:
 
 
 class _CherryPySources(MetaPathFinder):
-    """Finds what CherryPy's tests are made of, and its tutorials, among its sources; all else is the stand-in's."""
+    """Finds what CherryPy's tests are made of, and its tutorials, among its sources; all else is
+    the stand-in's.
+    """
 
     names = ("cherrypy.test", "cherrypy.tutorial")
 
@@ -234,7 +281,10 @@ class _CherryPySources(MetaPathFinder):
 
 
 def _cheroot(settings: Any) -> Any:
-    """Start CherryPy's own server with CherryPy's settings. It serves the suite's ``cherrypy.tree`` of the moment."""
+    """Start CherryPy's own server with CherryPy's settings.
+
+    It serves the suite's ``cherrypy.tree`` of the moment.
+    """
     cherrypy: Any = importlib.import_module("cherrypy")
 
     class Server(importlib.import_module("cheroot.wsgi").Server):  # type: ignore[misc]
@@ -271,7 +321,10 @@ def _cheroot(settings: Any) -> Any:
 
 
 def _cherrypy_stand_in() -> None:
-    """CherryPy's tests ask its own server. ``gctools``, which counts its private objects, is nothing here."""
+    """CherryPy's tests ask its own server.
+
+    ``gctools``, which counts its private objects, is nothing here.
+    """
     importlib.import_module("micropie.compat").install("cherrypy")
     sys.meta_path.insert(0, _CherryPySources())
     cherrypy: Any = importlib.import_module("cherrypy")
@@ -303,6 +356,10 @@ def _asgiref() -> None:
 if WORLD == "stand-in":
     {"bottle": _bottle_stand_in, "cherrypy": _cherrypy_stand_in}[os.environ["PEER_SUITE"]]()
 elif WORLD != "alone":
-    {"starlette": _starlette, "fastapi": _starlette, "bottle": _bottle, "a2wsgi": _a2wsgi, "asgiref": _asgiref}[
-        os.environ["PEER_SUITE"]
-    ]()
+    {
+        "starlette": _starlette,
+        "fastapi": _starlette,
+        "bottle": _bottle,
+        "a2wsgi": _a2wsgi,
+        "asgiref": _asgiref,
+    }[os.environ["PEER_SUITE"]]()

@@ -1,7 +1,8 @@
-"""What mkdocs does for the playground: "Try it" below the examples that a browser can run, and the tour's sections.
+"""What mkdocs does for the playground: "Try it" below the examples that a browser can run, and the
+tour's sections.
 
-It needs Pyodide, which `make docs` fetches from npm into build/pyodide. Without it the site has no buttons, and the
-page of the playground says so.
+It needs Pyodide, which `make docs` fetches from npm into build/pyodide. Without it the site has no
+buttons, and the page of the playground says so.
 """
 
 from __future__ import annotations
@@ -30,13 +31,37 @@ from examples.tour.page import Feature, source_of
 
 ROOT = Path(__file__).parent.parent
 PYODIDE = ROOT / "build" / "pyodide" / "node_modules" / "pyodide"
-FILES = ["pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "pyodide-lock.json", "python_stdlib.zip"]
+FILES = [
+    "pyodide.mjs",
+    "pyodide.asm.mjs",
+    "pyodide.asm.wasm",
+    "pyodide-lock.json",
+    "python_stdlib.zip",
+]
 FOLDER = "assets/playground"
 
 # What an application imports in the browser beside the standard library: packages of Python alone.
-PACKAGES = ["micropie", "anyio", "idna", "typing_extensions", "jinja2", "markupsafe", "itsdangerous"]
-# Modules of the standard library and words of examples that a browser can't run, or that answer otherwise there.
-WITHOUT = {"asyncio", "dbm", "multiprocessing", "sqlite3", "ssl", "subprocess", "tempfile", "threading"}
+PACKAGES = [
+    "micropie",
+    "anyio",
+    "idna",
+    "typing_extensions",
+    "jinja2",
+    "markupsafe",
+    "itsdangerous",
+]
+# Modules of the standard library and words of examples that a browser can't run, or that answer
+# otherwise there.
+WITHOUT = {
+    "asyncio",
+    "dbm",
+    "multiprocessing",
+    "sqlite3",
+    "ssl",
+    "subprocess",
+    "tempfile",
+    "threading",
+}
 UNABLE = re.compile(
     r"@dataclass|TypedDict|Meta\(|"  # they need msgspec, which is compiled for each platform
     r"run_async|\bwhere\(|\"process\"|"  # threads and processes
@@ -65,7 +90,7 @@ def is_there() -> bool:
     return all((PYODIDE / name).exists() for name in FILES)
 
 
-# -- the hooks of mkdocs -----------------------------------------------------------------------------------------------
+# -- the hooks of mkdocs ---------------------------------------------------------------------------
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -91,7 +116,10 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     if page.file.src_uri == "playground.md":
         starts = json.dumps([start._asdict() for start in tour()]).replace("<", "\\u003c")
         block = f'<div class="playground"><script type="application/json">{starts}</script></div>'
-        missing = "**This copy of the site was built without Pyodide, so there is nothing to play with here.**"
+        missing = (
+            "**This copy of the site was built without Pyodide, so there "
+            "is nothing to play with here.**"
+        )
         return markdown.replace("<!-- the playground -->", block if is_there() else missing)
     return EXAMPLE.sub(_marked, markdown) if is_there() else markdown
 
@@ -105,18 +133,22 @@ def on_post_build(config: MkDocsConfig) -> None:
         pack(folder / "packages.zip")
 
 
-# -- the examples of the pages -----------------------------------------------------------------------------------------
+# -- the examples of the pages ---------------------------------------------------------------------
 
 
 def is_playable(source: str) -> bool:
-    """Say whether the source of a module runs in the browser, and answers there as it does elsewhere."""
+    """Say whether the source of a module runs in the browser, and answers there as it does
+    elsewhere.
+    """
     known = (sys.stdlib_module_names | set(PACKAGES)) - WITHOUT
     imported = set(re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE))
     return imported <= known and not UNABLE.search(source)
 
 
 def examples(markdown: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield the source of each playable example of a page, and the lines of its requests, with their answers."""
+    """Yield the source of each playable example of a page, and the lines of its requests, with
+    their answers.
+    """
     for found in EXAMPLE.finditer(markdown):
         source = _source_of(found["source"])
         if is_playable(source):
@@ -133,10 +165,10 @@ def _marked(found: re.Match[str]) -> str:
         return found[0]
     requests = [line.partition("->")[0].strip() for line in found["asked"].splitlines()]
     mark = f'<div class="playable" data-requests="{html.escape(json.dumps(requests))}"></div>'
-    return f"```python\n{found['source']}```\n\n{mark}\n\n{found['between']}```http\n{found['asked']}```"
+    return f"```python\n{found['source']}```\n\n{mark}\n\n{found['between']}```http\n{found['asked']}```"  # noqa: E501
 
 
-# -- the sections of the tour ------------------------------------------------------------------------------------------
+# -- the sections of the tour ----------------------------------------------------------------------
 
 
 class Start(NamedTuple):
@@ -165,14 +197,22 @@ def _section(feature: Feature, parts: list[Any]) -> str:
     linked = [name for part in parts for name in re.findall(r'url_for\("(\w+)"', source_of(part))]
     asked = [one.path.split("?")[0].split("/")[1] for one in feature.tries]
     more = [vars(TOUR).get(name) for name in [*asked, *linked]]
-    methods = [part for part in dict.fromkeys([*parts, *filter(callable, more)]) if "Tour." in part.__qualname__]
+    methods = [
+        part
+        for part in dict.fromkeys([*parts, *filter(callable, more)])
+        if "Tour." in part.__qualname__
+    ]
     methods = [method for method in methods if method not in UNABLE_PARTS]
     named = {part.__name__ for part in parts if part not in methods}
     text = Path(the_tour.__file__).read_text()
     texts = [(node, _text(node, text, methods, named)) for node in ast.parse(text).body]
     used = named | {"Tour", "app"}
     while True:  # what is used may use more
-        kept = [(node, text) for node, text in texts if text and (not _defines(node) or _defines(node) & used)]
+        kept = [
+            (node, text)
+            for node, text in texts
+            if text and (not _defines(node) or _defines(node) & used)
+        ]
         more_used = used.union(*(_names(text) for _, text in kept))
         if more_used == used:
             break
@@ -194,7 +234,9 @@ def _defines(node: ast.stmt) -> set[str]:
 
 
 def _text(node: ast.stmt, text: str, methods: list[Any], named: set[str]) -> str:
-    """Return the source of a statement of the tour's module, as far as it belongs to these methods and names."""
+    """Return the source of a statement of the tour's module, as far as it belongs to these methods
+    and names.
+    """
     match node:
         case ast.ClassDef(name="Tour"):
             begin = next(one for one in node.body if isinstance(one, ast.FunctionDef))
@@ -202,7 +244,9 @@ def _text(node: ast.stmt, text: str, methods: list[Any], named: set[str]) -> str
             bodies = [textwrap.indent(source_of(method).strip(), "    ") for method in methods]
             if lines:
                 more = "".join(f"        {ast.unparse(line)}\n" for line in lines)
-                bodies.insert(0, f"    def __init__(self):\n        super().__init__()\n{more}".rstrip())
+                bodies.insert(
+                    0, (f"    def __init__(self):\n        super().__init__()\n{more}").rstrip()
+                )
             return "class Tour(App):\n" + ("\n\n".join(bodies) or "    pass")
         case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
             return source_of(getattr(the_tour, name)).strip()
@@ -225,26 +269,38 @@ def _imported(node: ast.stmt, used: set[str]) -> str:
     if not names or getattr(node, "module", "") in ("__future__", "examples.tour.page"):
         return ""
     line = ", ".join(names)
-    return f"from {node.module} import {line}" if isinstance(node, ast.ImportFrom) else f"import {line}"
+    return (
+        f"from {node.module} import {line}"
+        if isinstance(node, ast.ImportFrom)
+        else (f"import {line}")
+    )
 
 
-# -- what the browser loads --------------------------------------------------------------------------------------------
+# -- what the browser loads ------------------------------------------------------------------------
 
 
 def pack(target: Path) -> None:
-    """Write micropie and the packages that it is played with, their licences included, into a zip file."""
+    """Write micropie and the packages that it is played with, their licences included, into a zip
+    file.
+    """
     sources = [
         (path, path.relative_to(ROOT))
         for path in (ROOT / "micropie").rglob("*.py")
-        if path.relative_to(ROOT).parts[1] not in ("cli", "compat", "testing")  # nobody plays with them
+        # nobody plays with them
+        if path.relative_to(ROOT).parts[1] not in ("cli", "compat", "testing")
     ]
     for package in PACKAGES[1:]:
         for file in files_of(package) or ():
-            is_source = file.parts[0] in (package, f"{package}.py") and file.suffix in (".py", ".typed")
+            is_source = file.parts[0] in (package, f"{package}.py") and file.suffix in (
+                ".py",
+                ".typed",
+            )
             if is_source or "licenses" in file.parts:
                 sources.append((Path(str(file.locate())), Path(file)))
     with zipfile.ZipFile(target, "w") as archive:
         for path, name in sorted(sources, key=lambda pair: pair[1]):
             archive.writestr(
-                zipfile.ZipInfo(name.as_posix(), (1980, 1, 1, 0, 0, 0)), path.read_bytes(), zipfile.ZIP_DEFLATED
+                zipfile.ZipInfo(name.as_posix(), (1980, 1, 1, 0, 0, 0)),
+                path.read_bytes(),
+                zipfile.ZIP_DEFLATED,
             )

@@ -1,5 +1,6 @@
-"""What mkdocs does beside its settings when it builds the site: two pages from files of the repository, the version in
-the footer, a search that knows sentences and no listings, and long names that a telephone breaks between their words.
+"""What mkdocs does beside its settings when it builds the site: two pages from files of the
+repository, the version in the footer, a search that knows sentences and no listings, and long names
+that a telephone breaks between their words.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from mkdocs.structure.pages import Page
 import micropie
 
 ROOT = Path(__file__).parent.parent
-# A list of the changes, and the line above it; a cell with nothing but the names of tests. A click unfolds them.
+# A list of the changes, and the line above it; a cell with nothing but the names of tests. A click
+# unfolds them.
 GROUP = re.compile(r"^(\w[^\n]*):\n\n(- .*?)\n(?=^\w[^\n]*:\n\n|^#|\Z)", re.MULTILINE | re.DOTALL)
 TESTS = re.compile(r"\| ((?:`[\w/.]+::\w+` ?)+)\|$", re.MULTILINE)
-# A listing, which scrolls, or inline code; text without a space, wider than the line of a telephone. It may be broken
-# after a bracket and the like, and before a point. A part that is still long may be broken after an underscore.
+# A listing, which scrolls, or inline code; text without a space, wider than the line of a
+# telephone. It may be broken after a bracket and the like, and before a point. A part that is still
+# long may be broken after an underscore.
 LISTING_OR_CODE = re.compile(r"<pre\b.*?</pre>|(<code>)(.*?)(</code>)", re.DOTALL)
 TAG_OR_TEXT = re.compile(r'<(?:"[^"]*"|[^">])*>|[^<]+')
 LONG = re.compile(r"(?:&\w+;|&#\d+;|[^\s<>&]){25,}")
@@ -35,15 +38,20 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Make pages of the changes and the licence, which stand at the top of the repository."""
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8").replace("](docs/", "](")
-    changes = re.sub(r"\[([^\]]+)\]\((?:examples|benchmarks)/[^)]*\)", r"\1", changes)  # what the site does not have
+    # what the site does not have
+    changes = re.sub(r"\[([^\]]+)\]\((?:examples|benchmarks)/[^)]*\)", r"\1", changes)
     changes = GROUP.sub(r"<details markdown><summary>\1</summary>\n\n\2\n</details>\n\n", changes)
     files.append(File.generated(config, "changelog.md", content=changes))
-    files.append(File.generated(config, "license.md", content=f"# Licence\n\n{(ROOT / 'LICENSE').read_text('utf-8')}"))
+    files.append(
+        File.generated(
+            config, "license.md", content=(f"# Licence\n\n{(ROOT / 'LICENSE').read_text('utf-8')}")
+        )
+    )
     return files
 
 
-# What a page counts in the search beside the others, by the beginning of its address: who looks for a word wants the
-# page that explains it, before those that list it.
+# What a page counts in the search beside the others, by the beginning of its address: who looks for
+# a word wants the page that explains it, before those that list it.
 WEIGHTS = {
     "changelog": 0.01,
     "license": 0.01,
@@ -74,12 +82,17 @@ def _folded(found: re.Match[str]) -> str:
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Leave listings out of the search: each hit shows what is around it, and a listing would fill the window."""
+    """Leave listings out of the search: each hit shows what is around it, and a listing would fill
+    the window.
+    """
     return html.replace("<pre", "<pre data-search-exclude")
 
 
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
-    """Let a telephone break long names at their signs. The search has read the page before, with the whole names."""
+    """Let a telephone break long names at their signs.
+
+    The search has read the page before, with the whole names.
+    """
     return LISTING_OR_CODE.sub(_breakable, output)
 
 

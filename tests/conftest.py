@@ -3,13 +3,15 @@
     def test_greets(make_client: MakeClient) -> None:
         client = make_client(Root())   # is collected three times: wsgi, asyncio, trio
 
-The first case of a function runs in every world, each other case in one (tests/support/selection.py), and Hypothesis makes
-30 examples. With ``--all-worlds`` every case runs in every world, and Hypothesis makes 100.
+The first case of a function runs in every world, each other case in one
+(tests/support/selection.py), and Hypothesis makes 30 examples. With ``--all-worlds`` every case
+runs in every world, and Hypothesis makes 100.
 
-``make_client`` takes the options of ``TestClient``, and ``validate=False`` for requests that no server passes on
-(``wsgiref.validate`` refuses them before the application sees them). ``connect`` takes the world as an argument, to
-compare worlds within one test. ``client`` is for modules that define a fixture ``app``. Every client runs the
-application's start-up, and its shut-down when the test ends.
+``make_client`` takes the options of ``TestClient``, and ``validate=False`` for requests that no
+server passes on (``wsgiref.validate`` refuses them before the application sees them). ``connect``
+takes the world as an argument, to compare worlds within one test. ``client`` is for modules that
+define a fixture ``app``. Every client runs the application's start-up, and its shut-down when the
+test ends.
 """
 
 from __future__ import annotations
@@ -45,24 +47,35 @@ MakeClient = Callable[..., TestClient]
 
 # An example may take long on a busy machine: that is for the tests' own time limit.
 hypothesis.settings.register_profile(
-    "each run", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], max_examples=30
+    "each run",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    max_examples=30,
 )
-hypothesis.settings.register_profile("all worlds", hypothesis.settings.get_profile("each run"), max_examples=100)
+hypothesis.settings.register_profile(
+    "all worlds", hypothesis.settings.get_profile("each run"), max_examples=100
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    hypothesis.settings.load_profile("all worlds" if config.getoption("--all-worlds") else "each run")
+    hypothesis.settings.load_profile(
+        "all worlds" if config.getoption("--all-worlds") else "each run"
+    )
 
 
 def validated_wsgi(app: Any) -> Any:
-    """Return ``app`` inside ``wsgiref.validate``, with the attribute that the test client needs for the shut-down."""
+    """Return ``app`` inside ``wsgiref.validate``, with the attribute that the test client needs for
+    the shut-down.
+    """
     checked: Any = validator(app)
     checked.wsgi_shutdown = getattr(app, "wsgi_shutdown", None)
     return with_hooks(checked, app)
 
 
 def with_hooks(wrapper: Any, app: Any) -> Any:
-    """Return ``wrapper`` with the tree of ``app``, of which the test client asks more than requests."""
+    """Return ``wrapper`` with the tree of ``app``, of which the test client asks more than
+    requests.
+    """
     if hasattr(app, "_micropie"):
         wrapper._micropie = app._micropie
     return wrapper
@@ -73,7 +86,9 @@ LOOP_PATIENCE = Settings.loop_patience
 
 @pytest.fixture(scope="session", autouse=True)
 def no_loop_is_watched() -> Iterator[None]:
-    """Watch event loops in tests of that alone: on a busy machine any handler may take a tenth of a second."""
+    """Watch event loops in tests of that alone: on a busy machine any handler may take a tenth of a
+    second.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Settings, "loop_patience", None)
         yield
@@ -92,15 +107,21 @@ def world(request: pytest.FixtureRequest) -> str:
 
 @contextmanager
 def connecting() -> Iterator[MakeClient]:
-    """Yield ``connect(app, world, validate=True, **options)``, which makes a client in the named world."""
+    """Yield ``connect(app, world, validate=True, **options)``, which makes a client in the named
+    world.
+    """
     with ExitStack() as clients:
 
         def connect(app: Any, world: str, *, validate: bool = True, **options: Any) -> TestClient:
             options.setdefault("app_timeout", PATIENCE)
             if world == "wsgi":
-                client = TestClient(validated_wsgi(app) if validate else app, protocol="wsgi", **options)
+                client = TestClient(
+                    validated_wsgi(app) if validate else app, protocol="wsgi", **options
+                )
             else:
-                client = TestClient(with_hooks(validated(app), app) if validate else app, backend=world, **options)
+                client = TestClient(
+                    with_hooks(validated(app), app) if validate else app, backend=world, **options
+                )
             return clients.enter_context(client)
 
         yield connect
@@ -115,7 +136,9 @@ def connect() -> Iterator[MakeClient]:
 
 @pytest.fixture
 def make_client(connect: MakeClient, world: str) -> MakeClient:
-    """Return ``make_client(app, validate=True, **options)``, which makes a client in the world of this run."""
+    """Return ``make_client(app, validate=True, **options)``, which makes a client in the world of
+    this run.
+    """
 
     def make_client(app: Any, **options: Any) -> TestClient:
         return connect(app, world, **options)
@@ -131,7 +154,9 @@ def client(app: Any, make_client: MakeClient) -> TestClient:
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a redis-server that all tests of this process share; each test uses its own keys."""
+    """The URL of a redis-server that all tests of this process share; each test uses its own
+    keys.
+    """
     with redis_server(tmp_path_factory.mktemp("redis")) as url:
         yield url
 
@@ -142,15 +167,21 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--world", choices=WORLDS, help="of the tests that run in each world, run all of this one")
+    parser.addoption(
+        "--world", choices=WORLDS, help="of the tests that run in each world, run all of this one"
+    )
     parser.addoption("--all-worlds", action="store_true", help="run every case in every world")
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # the choice before the order is shuffled, the order after it
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+# the choice before the order is shuffled, the order after it
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Iterator[None]:
     """Deselect the cases of other worlds, and begin with the tests that may take long.
 
-    One process would end with these alone. Tests that share a server follow each other: one process gets most of them.
+    One process would end with these alone. Tests that share a server follow each other: one process
+    gets most of them.
     """
     if not config.getoption("--all-worlds"):
         deselected = left_out(items, config.getoption("--world"))
@@ -170,19 +201,34 @@ def _timeout_of(item: pytest.Item) -> float:
 
 def _place_of(item: pytest.Item) -> str:
     """Return the fixture that starts servers for several files, or the file."""
-    shared = (name for name in getattr(item, "fixturenames", ()) if name in SERVERS_OF_SEVERAL_FILES)
+    shared = (
+        name for name in getattr(item, "fixturenames", ()) if name in SERVERS_OF_SEVERAL_FILES
+    )
     return next(shared, item.nodeid.partition("::")[0])
 
 
 def _server_of(item: pytest.Item) -> str:
     """Return the name of the server that a test asks for, "" without one."""
     callspec = getattr(item, "callspec", None)
-    named = [callspec.params[name] for name in ("server", "name") if name in callspec.params] if callspec else []
-    return next((name for name in named if item.nodeid.startswith("tests/servers/") and isinstance(name, str)), "")
+    named = (
+        [callspec.params[name] for name in ("server", "name") if name in callspec.params]
+        if callspec
+        else []
+    )
+    return next(
+        (
+            name
+            for name in named
+            if item.nodeid.startswith("tests/servers/") and isinstance(name, str)
+        ),
+        "",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Collect a test in the worlds of its folder, if it names none: an item takes as long to make if it is left out."""
+    """Collect a test in the worlds of its folder, if it names none: an item takes as long to make
+    if it is left out.
+    """
     named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "world" in metafunc.fixturenames and not any("world" in names for names in named):
         option = metafunc.config.getoption
@@ -193,7 +239,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect tests without the garbage collector, which finds nothing there and takes a quarter of the time."""
+    """Collect tests without the garbage collector, which finds nothing there and takes a quarter of
+    the time.
+    """
     gc.disable()
     try:
         return (yield)
@@ -202,9 +250,11 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what was collected, and all modules, from being looked through by each run of the garbage collector.
+    """Keep what was collected, and all modules, from being looked through by each run of the
+    garbage collector.
 
-    With all tests a run takes half a second, and some tests ask for one. A run before this would free a few megabytes.
+    With all tests a run takes half a second, and some tests ask for one. A run before this would
+    free a few megabytes.
     """
     gc.freeze()
 

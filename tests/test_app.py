@@ -33,7 +33,7 @@ class Hello(App):
         return "hello"
 
 
-# -- one object, two protocols -----------------------------------------------------------------------------------------
+# -- one object, two protocols ---------------------------------------------------------------------
 
 
 def test_one_object_answers_both_protocols(connect: MakeClient) -> None:
@@ -42,7 +42,8 @@ def test_one_object_answers_both_protocols(connect: MakeClient) -> None:
     assert [client.get("/").text for client in clients * 2] == ["hello"] * 6
 
 
-@pytest.mark.filterwarnings("ignore:.*asyncio.iscoroutinefunction:DeprecationWarning")  # of Python 3.14
+# of Python 3.14
+@pytest.mark.filterwarnings("ignore:.*asyncio.iscoroutinefunction:DeprecationWarning")
 def test_servers_that_ask_see_an_asgi_3_application() -> None:
     app: Any = Hello()
     assert inspect.iscoroutinefunction(app.__call__)  # uvicorn, hypercorn, granian
@@ -60,7 +61,14 @@ def test_a_server_may_call_with_keywords() -> None:
     async def send(message: Any) -> None:
         messages.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "asgi": {}}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "query_string": b"",
+        "headers": [],
+        "asgi": {},
+    }
     app: Any = Hello()
     asyncio.run(app(scope=scope, receive=receive, send=send))  # daphne
     asyncio.run(app.__call__(scope, receive, send))
@@ -70,7 +78,9 @@ def test_a_server_may_call_with_keywords() -> None:
 def test_the_instance_s_call_is_for_asgi_and_python_s_call_for_both() -> None:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "wsgi.url_scheme": "http"}
     heads: list[Any] = []
-    body = Hello()(environ, lambda status, headers, exc_info=None: heads.append((status, dict(headers))))
+    body = Hello()(
+        environ, lambda status, headers, exc_info=None: heads.append((status, dict(headers)))
+    )
     assert b"".join(body) == b"hello"
     described = {"Content-Type": "text/html; charset=utf-8", "Content-Length": "5"}
     assert heads == [("200 OK", {**described, "X-Content-Type-Options": "nosniff"})]
@@ -112,7 +122,9 @@ def test_two_applications_share_nothing() -> None:
     one.get("/only-one")(lambda: "x")
     with pytest.raises(AttributeError, match="no 'x'"):
         _ = two.state.x
-    assert [TestClient(app, protocol="wsgi").get("/only-one").status_code for app in (one, two)] == [200, 404]
+    assert [
+        TestClient(app, protocol="wsgi").get("/only-one").status_code for app in (one, two)
+    ] == [200, 404]
 
 
 def test_an_application_can_be_garbage() -> None:
@@ -127,7 +139,7 @@ def test_an_application_can_be_garbage() -> None:
     assert reference() is None
 
 
-# -- hooks, sessions, errors: what an author sets ----------------------------------------------------------------------
+# -- hooks, sessions, errors: what an author sets --------------------------------------------------
 
 
 class Tagging(HttpMiddleware):
@@ -137,7 +149,9 @@ class Tagging(HttpMiddleware):
     def before_request(self, request: Any) -> None:
         request.state.tags = [*getattr(request.state, "tags", []), self.tag]
 
-    def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+    def after_request(
+        self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+    ) -> Any:
         return None
 
 
@@ -169,7 +183,9 @@ def test_middlewares_of_the_class_count(make_client: MakeClient) -> None:
     assert make_client(two).get("/").json() == ["class"]
 
 
-def test_an_outer_application_s_middlewares_see_the_requests_of_inner_ones(make_client: MakeClient) -> None:
+def test_an_outer_application_s_middlewares_see_the_requests_of_inner_ones(
+    make_client: MakeClient,
+) -> None:
     root: Any = Tagged()
     root.inner = Tagged()
     root.middlewares.append(Tagging("outer"))
@@ -240,7 +256,10 @@ def test_error_handlers_by_status_and_by_class(make_client: MakeClient) -> None:
 
     app.brew = route()(brew)  # a handler
     client = make_client(app)
-    answers = [(response.status_code, response.text) for response in (client.get("/nothing"), client.get("/brew"))]
+    answers = [
+        (response.status_code, response.text)
+        for response in (client.get("/nothing"), client.get("/brew"))
+    ]
     assert answers == [(404, "nothing at /nothing: 404"), (418, "short and stout")]
 
 
@@ -252,7 +271,9 @@ def test_an_error_handler_registered_late_counts(make_client: MakeClient) -> Non
     assert client.get("/x").text == "mine"
 
 
-@pytest.mark.parametrize("key", [200, 302, 99, 600, "404", None, True, int, BaseException, KeyboardInterrupt, [404]])
+@pytest.mark.parametrize(
+    "key", [200, 302, 99, 600, "404", None, True, int, BaseException, KeyboardInterrupt, [404]]
+)
 def test_an_error_handler_for_what_is_no_error_is_refused(key: Any) -> None:
     with pytest.raises(SetupError, match="status from 400 to 599 or an exception class"):
         App().error(key)
@@ -312,10 +333,15 @@ def test_state_takes_attributes_and_keys() -> None:
     app: Any = App()
     app.state.pool = 5
     app.state["name"] = "x"
-    assert (app.state["pool"], app.state.name, "pool" in app.state, "other" in app.state) == (5, "x", True, False)
+    assert (app.state["pool"], app.state.name, "pool" in app.state, "other" in app.state) == (
+        5,
+        "x",
+        True,
+        False,
+    )
 
 
-# -- start-up and shut-down --------------------------------------------------------------------------------------------
+# -- start-up and shut-down ------------------------------------------------------------------------
 
 
 def recording_app(events: list[str], name: str = "") -> App:
@@ -341,7 +367,9 @@ def recording_app(events: list[str], name: str = "") -> App:
     return app
 
 
-def test_start_up_runs_before_the_first_request_and_shut_down_after_the_last(connect: MakeClient, world: str) -> None:
+def test_start_up_runs_before_the_first_request_and_shut_down_after_the_last(
+    connect: MakeClient, world: str
+) -> None:
     events: list[str] = []
     app = recording_app(events)
     options = {"protocol": "wsgi"} if world == "wsgi" else {"backend": world}
@@ -360,7 +388,9 @@ def test_an_outer_application_starts_first_and_stops_last(world: str) -> None:
         client.get("/")
     kinds = [event.partition(" ")[0] for event in events]
     assert kinds == ["outer"] * 3 + ["inner"] * 3 + ["inner"] * 3 + ["outer"] * 3
-    assert events[-6:] == [f"{name} {what}" for name in ("inner", "outer") for what in ("stop", "stop async", "leave")]
+    assert events[-6:] == [
+        f"{name} {what}" for name in ("inner", "outer") for what in ("stop", "stop async", "leave")
+    ]
 
 
 @pytest.mark.parametrize("how", ["argument", "assigned", "generator"])
@@ -386,7 +416,10 @@ def test_a_lifespan_is_given_to_the_application(make_client: MakeClient, how: st
 def test_a_lifespan_that_makes_no_context_manager_fails_at_start_up(
     lifespan: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(Exception, match="must make an async context manager"), TestClient(App(lifespan=lifespan)):
+    with (
+        pytest.raises(Exception, match="must make an async context manager"),
+        TestClient(App(lifespan=lifespan)),
+    ):
         pass
 
 
@@ -448,7 +481,9 @@ def test_a_class_given_to_a_server_is_a_sentence(call: dict[str, Any]) -> None:
     class Root(App):
         pass
 
-    with pytest.raises(TypeError, match=r"the class Root: write app = Root\(\) and give it this object"):
+    with pytest.raises(
+        TypeError, match=r"the class Root: write app = Root\(\) and give it this object"
+    ):
         Root(call)  # type: ignore[arg-type]
 
 

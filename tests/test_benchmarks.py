@@ -1,6 +1,7 @@
 """The applications that the benchmarks measure give the right answers.
 
-A framework that is not installed here is left out; the benchmarks check every contender again before they measure.
+A framework that is not installed here is left out; the benchmarks check every contender again
+before they measure.
 """
 
 from __future__ import annotations
@@ -24,18 +25,25 @@ INSTALLED = {"hand-written", "micropie", "Starlette", "Bottle", "Flask"}
 
 def options(table: Table, rounds: int = 0) -> Namespace:
     cases = [case.name for case in table.cases]
-    return Namespace(contenders=[], cases=cases, loop="asyncio", rounds=rounds, batch=2, markdown=True)
+    return Namespace(
+        contenders=[], cases=cases, loop="asyncio", rounds=rounds, batch=2, markdown=True
+    )
 
 
-@pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")  # a peer's file, on Python 3.14
-@pytest.mark.parametrize("table", [*overhead.TABLES, *features.TABLES, moving.TABLES[0]], ids=lambda table: table.title)
+# a peer's file, on Python 3.14
+@pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+@pytest.mark.parametrize(
+    "table", [*overhead.TABLES, *features.TABLES, moving.TABLES[0]], ids=lambda table: table.title
+)
 def test_contenders_give_the_right_answers(table: Table) -> None:
     outcome = run_table(table, options(table))
     assert not outcome.wrong
     assert not INSTALLED & outcome.missing.keys()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the nanoseconds of a process")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux counts the nanoseconds of a process"
+)
 def test_behind_a_server_each_request_gets_the_right_answer_and_its_time_is_counted() -> None:
     groups = behind.groups_of("micropie_app")
     assert {case for group in groups for case in group} == set(behind.COLUMNS)
@@ -60,7 +68,14 @@ def test_the_tables_are_written_into_the_documentation(
     page = tmp_path / "performance-site.md"
     page.write_text("before\n<!-- features -->\nold\n<!-- /features -->\nafter\n")
     monkeypatch.setattr(report, "DOCS", tmp_path)
-    chosen = ["--only", "asgi,shapes", "--contenders", "micropie", "--cases", "route,background,socket,yielded-text"]
+    chosen = [
+        "--only",
+        "asgi,shapes",
+        "--contenders",
+        "micropie",
+        "--cases",
+        "route,background,socket,yielded-text",
+    ]
     assert features.main([*chosen, "--rounds", "1", "--batch", "2", "--write"]) == 0
     text = page.read_text()
     assert text.startswith("before\n<!-- features -->\n")
@@ -84,11 +99,15 @@ def test_the_site_of_the_soak_gives_the_expected_answers() -> None:
     class Client:
         """Asks the application in the place of a server."""
 
-        async def ask(self, path: str, expected: int = 200, body: bytes = b"", kind: str = "") -> None:
+        async def ask(
+            self, path: str, expected: int = 200, body: bytes = b"", kind: str = ""
+        ) -> None:
             kind = kind or "application/x-www-form-urlencoded"
             async with AsyncTestClient(soak_apps.mixed) as client:
                 headers = {"Content-Type": kind} if body else {}
-                answer = await client.request("POST" if body else "GET", path, content=body, headers=headers)
+                answer = await client.request(
+                    "POST" if body else "GET", path, content=body, headers=headers
+                )
                 assert answer.status_code == expected, path
 
     client: Any = Client()
@@ -104,10 +123,16 @@ def test_the_site_of_the_soak_gives_the_expected_answers() -> None:
 
 def test_the_verdicts_of_the_soak_name_what_is_missed() -> None:
     steady = soak.Soaked([soak.Sample(at, 10_000, 9, 100, 5) for at in range(0, 600, 10)])
-    leaking = soak.Soaked([soak.Sample(at, 10_000 + at, 9, 100, 5) for at in range(0, 600, 10)], descriptors_after=3)
+    leaking = soak.Soaked(
+        [soak.Sample(at, 10_000 + at, 9, 100, 5) for at in range(0, 600, 10)], descriptors_after=3
+    )
     leaking.failures["ConnectionResetError"] += 2
     good = soak.Overloaded(
-        soak.Load({200: [0.1]}), soak.Load({200: [0.15], 503: [0.01]}), soak.Load({200: [0.1]}), (1, 1), (9, 9)
+        soak.Load({200: [0.1]}),
+        soak.Load({200: [0.15], 503: [0.01]}),
+        soak.Load({200: [0.1]}),
+        (1, 1),
+        (9, 9),
     )
     late = good._replace(over=soak.Load({200: [0.3], 500: [0.01]}), descriptors=(9, 12))
     chosen = Namespace(warm=60)
@@ -128,7 +153,11 @@ def test_the_verdicts_of_the_soak_name_what_is_missed() -> None:
 
 def test_start_up_is_measured_with_a_right_answer(capsys: pytest.CaptureFixture[str]) -> None:
     assert startup.main(["--rounds", "1"]) == 0
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| micropie, ", "| Starlette"))]
+    rows = [
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith(("| micropie, ", "| Starlette"))
+    ]
     assert len(rows) == 3
 
 

@@ -53,7 +53,11 @@ def test_each_field_is_a_variable_of_its_type() -> None:
 
 def test_all_that_is_wrong_is_named_without_its_value() -> None:
     with pytest.raises(SetupError) as caught:
-        config.read(Settings, "SHOP_", {"SHOP_WORKERS": "0", "SHOP_DEBUG": "hunter2", "SHOP_MODE": "hunter3"})
+        config.read(
+            Settings,
+            "SHOP_",
+            {"SHOP_WORKERS": "0", "SHOP_DEBUG": "hunter2", "SHOP_MODE": "hunter3"},
+        )
     assert str(caught.value) == (
         "SHOP_DATABASE is not set; SHOP_DEBUG must be true or false; SHOP_WORKERS must be a whole number, at least 1; "
         "SHOP_MODE must be one of slow, fast: write it into the environment, or into a file .env in this folder"
@@ -86,7 +90,9 @@ def test_what_settings_can_not_be_made_of(kind: Any, sentence: str) -> None:
         config.read(kind)
 
 
-def test_the_environment_comes_before_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_comes_before_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SHOP_DATABASE", "environment.db")
     assert config.read(Settings, "SHOP_") == Settings("environment.db")

@@ -1,13 +1,15 @@
 """The calls of functions that a request takes, for every kind of request: each kind has a ceiling.
 
-Times of a busy machine differ by a factor of two; the calls of one warm request do not differ at all. Each call takes
-about as long in every version measured so far. So a request that becomes slower is seen here by the change that makes it
-slower, and not behind a server some weeks later.
+Times of a busy machine differ by a factor of two; the calls of one warm request do not differ at
+all. Each call takes about as long in every version measured so far. So a request that becomes
+slower is seen here by the change that makes it slower, and not behind a server some weeks later.
 
-The rule: a change that needs more calls raises the number in its own diff, and says why. A change that needs less lowers
-it. ``python -m tests.test_costs`` prints the table as it is now, to be put in the place of ``CEILINGS``.
+The rule: a change that needs more calls raises the number in its own diff, and says why. A change
+that needs less lowers it. ``python -m tests.test_costs`` prints the table as it is now, to be put
+in the place of ``CEILINGS``.
 
-The calls are counted in a process of their own, where no other test has left a thread, a cache or a profiler.
+The calls are counted in a process of their own, where no other test has left a thread, a cache or a
+profiler.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ from tests.support.environment import unmeasured
 from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import Answer, environ_for
 
-# By kind of request: the calls of Python and of C together that it may take under ASGI and under WSGI.
+# By kind of request: the calls of Python and of C together that it may take under ASGI and under
+# WSGI.
 CEILINGS: dict[str, tuple[int, int]] = {
     "plain": (26, 53),
     "plain def": (66, 24),
@@ -74,20 +77,30 @@ MARGIN = 1.1
 
 # What the numbers hold for. Other interpreters and libraries make other calls of their own.
 INTERPRETER = ("cpython", (3, 11))
-LIBRARIES = {"anyio": "4.16", "flask": "3.1", "jinja2": "3.1", "msgspec": "0.22", "orjson": "3.13", "werkzeug": "3.1"}
+LIBRARIES = {
+    "anyio": "4.16",
+    "flask": "3.1",
+    "jinja2": "3.1",
+    "msgspec": "0.22",
+    "orjson": "3.13",
+    "werkzeug": "3.1",
+}
 
 
 def is_comparable() -> bool:
     """Return whether the numbers hold for this interpreter and these libraries."""
     interpreter = sys.implementation.name, sys.version_info[:2]
-    return interpreter == INTERPRETER and all(version(name).startswith(f"{of}.") for name, of in LIBRARIES.items())
+    return interpreter == INTERPRETER and all(
+        version(name).startswith(f"{of}.") for name, of in LIBRARIES.items()
+    )
 
 
 PROTOCOLS = ("asgi", "wsgi")
 CONNECT = {"type": "websocket.connect"}
 PACKAGE = str(Path(micropie.__file__).parent)
 TESTS = str(ROOT / "tests")  # whose calls don't count
-WARM, TIMES = 5, 45  # of the requests of each kind, the first don't count, of the others the least does
+# of the requests of each kind, the first don't count, of the others the least does
+WARM, TIMES = 5, 45
 
 BROWSER = {
     "user-agent": "Mozilla/5.0 (X11; Linux x86_64)",
@@ -198,7 +211,9 @@ class Marks(HttpMiddleware):
     async def before_request(self, request: micropie.Request) -> None:
         pass
 
-    async def after_request(self, request: micropie.Request, status: int, body: Any, headers: Any) -> None:
+    async def after_request(
+        self, request: micropie.Request, status: int, body: Any, headers: Any
+    ) -> None:
         headers.append(("x-mark", "1"))
 
 
@@ -211,7 +226,8 @@ class Way(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
     body: bytes = b""
     status: int = 200
-    keeps: tuple[str, str] = ("", "")  # a header of the answer, and that of the next request which sends it back
+    # a header of the answer, and that of the next request which sends it back
+    keeps: tuple[str, str] = ("", "")
 
     def sent(self, kept: str) -> dict[str, str]:
         """Return the headers of a request; ``kept`` is what the one before it was given."""
@@ -220,18 +236,27 @@ class Way(NamedTuple):
 
     def kept(self, headers: Iterable[tuple[str, str]]) -> str:
         """Return what the next request sends back."""
-        return {name.lower(): value.partition(";")[0] for name, value in headers}.get(self.keeps[0], "")
+        return {name.lower(): value.partition(";")[0] for name, value in headers}.get(
+            self.keeps[0], ""
+        )
 
 
 def ways(folder: Path) -> dict[str, Way]:
-    """Return the kinds of requests. The files that the applications need are written to ``folder``."""
+    """Return the kinds of requests.
+
+    The files that the applications need are written to ``folder``.
+    """
     from flask import Flask
 
     (folder / "static").mkdir()
     (folder / "static/a.css").write_bytes(b"x" * 10240)
     (folder / "templates").mkdir()
-    (folder / "templates/page.html").write_text("<ul>{% for i in items %}<li>{{ i }}</li>{% endfor %}</ul>")
-    site, hooked, failing, mounted = (Site(templates=str(folder / "templates"), loop_watchdog=False) for _ in range(4))
+    (folder / "templates/page.html").write_text(
+        "<ul>{% for i in items %}<li>{{ i }}</li>{% endfor %}</ul>"
+    )
+    site, hooked, failing, mounted = (
+        Site(templates=str(folder / "templates"), loop_watchdog=False) for _ in range(4)
+    )
     site.static("/static", str(folder / "static"))
     hooked.middlewares.extend([Marks(), Marks()])
     failing.middlewares.append(Marks())
@@ -249,7 +274,9 @@ def ways(folder: Path) -> dict[str, Way]:
         "form": Way(site, "/submit", "POST", FORM, b"username=bob&email=bob%40example.org&age=42"),
         "json body": Way(site, "/submit", "POST", JSON, b'{"username":"bob","age":42}'),
         "dataclass": Way(site, "/order", "POST", JSON, b'{"name":"a","count":2,"tags":["x"]}'),
-        "upload": Way(site, "/upload", "POST", {"content-type": "multipart/form-data; boundary=X"}, UPLOAD),
+        "upload": Way(
+            site, "/upload", "POST", {"content-type": "multipart/form-data; boundary=X"}, UPLOAD
+        ),
         "session write": Way(site, "/change", keeps=("set-cookie", "cookie")),
         "session read": Way(site, "/visit", keeps=("set-cookie", "cookie")),
         "cookies": Way(site, "/cookie", headers={"cookie": "q=1; z=2"}),
@@ -272,15 +299,22 @@ def ways(folder: Path) -> dict[str, Way]:
 
 
 class Counter:
-    """Counts the calls of all threads that begin after it, but for those that the code of tests makes."""
+    """Counts the calls of all threads that begin after it, but for those that the code of tests
+    makes.
+    """
 
     def __init__(self) -> None:
-        self._calls: list[tuple[int, bool]] | None = None  # thread, and whether micropie's code calls; while it counts
+        # thread, and whether micropie's code calls; while it counts
+        self._calls: list[tuple[int, bool]] | None = None
         threading.setprofile(self._profile)
         sys.setprofile(self._profile)
 
     def _profile(self, frame: FrameType, event: str, _: object) -> None:
-        if self._calls is not None and event in ("call", "c_call") and not frame.f_code.co_filename.startswith(TESTS):
+        if (
+            self._calls is not None
+            and event in ("call", "c_call")
+            and not frame.f_code.co_filename.startswith(TESTS)
+        ):
             caller = frame.f_back if event == "call" else frame
             is_own = caller is not None and caller.f_code.co_filename.startswith(PACKAGE)
             self._calls.append((threading.get_ident(), is_own))
@@ -289,7 +323,8 @@ class Counter:
         self._calls = []
 
     def end(self) -> tuple[int, int]:
-        """Return how many threads made calls, and the calls; of several threads those alone that micropie's code makes.
+        """Return how many threads made calls, and the calls; of several threads those alone that
+        micropie's code makes.
 
         How often threads that wait for each other look at a lock is a matter of luck.
         """
@@ -309,16 +344,24 @@ async def under_asgi(folder: Path) -> dict[str, int]:
         kept, counts = "", []
         for _ in range(TIMES):
             scope = http_scope(way.method, way.target, state=dict(tasks[way.app][1]))
-            scope["headers"] += [(key.encode(), value.encode()) for key, value in way.sent(kept).items()]
+            scope["headers"] += [
+                (key.encode(), value.encode()) for key, value in way.sent(kept).items()
+            ]
             incoming = [piece(way.body)]
             if way.status == 101:
                 scope |= {"type": "websocket", "scheme": "ws", "subprotocols": [], "extensions": {}}
-                incoming = [CONNECT, {"type": "websocket.receive", "text": "hi"}, {"type": "websocket.disconnect"}]
+                incoming = [
+                    CONNECT,
+                    {"type": "websocket.receive", "text": "hi"},
+                    {"type": "websocket.disconnect"},
+                ]
             server = Server(incoming)
             counter.begin()
             await way.app(scope, server.receive, server.send)
             counts.append(counter.end())
-            headers = [(key.decode(), value.decode()) for key, value in server.sent[0].get("headers", ())]
+            headers = [
+                (key.decode(), value.decode()) for key, value in server.sent[0].get("headers", ())
+            ]
             kept = way.kept(headers)
         assert server.sent[0].get("status", 101) == way.status, name
         _, found[name] = min(counts[WARM:])  # another thread may have woken meanwhile
@@ -336,7 +379,11 @@ class Server:
     async def receive(self) -> dict[str, Any]:
         if self._incoming and self._incoming[0]["type"] == "websocket.disconnect":
             await self._echoed.wait()
-        return self._incoming.pop(0) if self._incoming else await asyncio.get_running_loop().create_future()
+        return (
+            self._incoming.pop(0)
+            if self._incoming
+            else await asyncio.get_running_loop().create_future()
+        )
 
     async def send(self, message: dict[str, Any]) -> None:
         self.sent.append(message)
@@ -371,20 +418,26 @@ def under_wsgi(folder: Path) -> dict[str, int]:
 def counted(protocol: str) -> dict[str, int]:
     """Return the calls that each kind of request takes, the least of some requests."""
     command = [sys.executable, "-m", "tests.test_costs", protocol]
-    done = subprocess.run(command, cwd=ROOT, env=unmeasured(), capture_output=True, timeout=2 * PATIENCE, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=unmeasured(), capture_output=True, timeout=2 * PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stderr.decode()
     found: dict[str, int] = json.loads(done.stdout)
     return found
 
 
-@pytest.mark.skipif(not is_comparable(), reason="another interpreter or library makes calls of its own")
+@pytest.mark.skipif(
+    not is_comparable(), reason="another interpreter or library makes calls of its own"
+)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_no_request_takes_more_calls_than_it_did(protocol: str) -> None:
     found = counted(protocol)
     assert found.keys() == CEILINGS.keys()
     most = {name: CEILINGS[name][PROTOCOLS.index(protocol)] for name in found}
     most |= {name: int(most[name] * MARGIN) for name in WAITING}
-    assert {name: f"{calls}, not {most[name]}" for name, calls in found.items() if calls > most[name]} == {}
+    assert {
+        name: f"{calls}, not {most[name]}" for name, calls in found.items() if calls > most[name]
+    } == {}
 
 
 def main(protocol: str | None = None) -> None:
@@ -392,7 +445,11 @@ def main(protocol: str | None = None) -> None:
     if protocol is not None:
         with tempfile.TemporaryDirectory() as folder:
             gc.disable()  # finalizers would count
-            found = under_wsgi(Path(folder)) if protocol == "wsgi" else asyncio.run(under_asgi(Path(folder)))
+            found = (
+                under_wsgi(Path(folder))
+                if protocol == "wsgi"
+                else asyncio.run(under_asgi(Path(folder)))
+            )
         print(json.dumps(found))
         return
     tables = [counted(protocol) for protocol in PROTOCOLS]

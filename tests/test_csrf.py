@@ -1,4 +1,6 @@
-"""The token against cross-site request forgery: another one in each page, of one secret a client, compared safely."""
+"""The token against cross-site request forgery: another one in each page, of one secret a client,
+compared safely.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Root(App):
         return "stored"
 
     def odd(self) -> str:
-        return " ".join(str(is_csrf_token(self.request, value)) for value in (None, 5, b"x", "", "é\ud800"))
+        return " ".join(
+            str(is_csrf_token(self.request, value)) for value in (None, 5, b"x", "", "é\ud800")
+        )
 
     def forget(self) -> str:
         del self.request.session[CSRF_FIELD]
@@ -75,7 +79,9 @@ def accepts(client: TestClient, token: str) -> bool:
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_each_page_has_a_token_of_its_own_and_all_are_accepted(make_client: MakeClient, known: bool) -> None:
+def test_each_page_has_a_token_of_its_own_and_all_are_accepted(
+    make_client: MakeClient, known: bool
+) -> None:
     client = make_client(Root())
     if known:
         client.get("/visit")
@@ -88,7 +94,11 @@ def test_each_page_has_a_token_of_its_own_and_all_are_accepted(make_client: Make
     assert all(accepts(client, token) for token in tokens)
     # The pages have no piece of the secret, nor one of each other.
     shown = [secret, *tokens]
-    pieces = {(number, text[at : at + 12]) for number, text in enumerate(shown) for at in range(len(text) - 11)}
+    pieces = {
+        (number, text[at : at + 12])
+        for number, text in enumerate(shown)
+        for at in range(len(text) - 11)
+    }
     assert len({piece for _, piece in pieces}) == len(pieces)
 
 
@@ -118,13 +128,33 @@ def test_the_secret_itself_is_accepted(make_client: MakeClient, known: bool) -> 
 def test_no_other_token_is_accepted(make_client: MakeClient) -> None:
     app = Root()
     client, other = make_client(app), make_client(app)
-    token, theirs, second = client.get("/token").text, other.get("/token").text, client.get("/token").text
+    token, theirs, second = (
+        client.get("/token").text,
+        other.get("/token").text,
+        client.get("/token").text,
+    )
     secret = client.cookies["csrf_token"]
     # An attacker may choose the salt, but does not know the secret.
     assert accepts(client, masked(secret, "A" * 22))
     for sent in (
-        *("", "é", token[:-1], token + "0", token[1:], token[22:], token[:22], token.upper(), token[:22] + second[22:]),
-        *(theirs, other.cookies["csrf_token"], token[:22] + theirs[22:], masked("", "A" * 22), masked(secret, "")),
+        *(
+            "",
+            "é",
+            token[:-1],
+            token + "0",
+            token[1:],
+            token[22:],
+            token[:22],
+            token.upper(),
+            token[:22] + second[22:],
+        ),
+        *(
+            theirs,
+            other.cookies["csrf_token"],
+            token[:22] + theirs[22:],
+            masked("", "A" * 22),
+            masked(secret, ""),
+        ),
         *(masked(secret, "A" * 21), masked(secret, "A" * 23)),
     ):
         assert not accepts(client, sent), sent
@@ -137,7 +167,10 @@ def test_the_length_of_a_compressed_page_does_not_betray_the_token(make_client: 
     class Search(Root):
         def form(self, q: str, fixed: str = "") -> str:
             field = f'<input type="hidden" name="csrf_token" value="{fixed or csrf_token(self.request)}">'
-            return f"{field}<p>You have looked for: value=&quot;{q}</p>" + "<p>Nothing was found.</p>" * 30
+            return (
+                f"{field}<p>You have looked for: value=&quot;{q}</p>"
+                + "<p>Nothing was found.</p>" * 30
+            )
 
     app = Search()
     app.middlewares.append(Compress())
@@ -151,7 +184,9 @@ def test_the_length_of_a_compressed_page_does_not_betray_the_token(make_client: 
         return int(answer.headers["content-length"])
 
     def gain(right: str, fixed: str = "") -> float:
-        """Return how many bytes shorter the page is with the right guess than with the same letters turned round."""
+        """Return how many bytes shorter the page is with the right guess than with the same letters
+        turned round.
+        """
         return mean(length(right[::-1], fixed) - length(right, fixed) for _ in range(25))
 
     assert gain(secret[:22], secret) > 8
@@ -159,7 +194,9 @@ def test_the_length_of_a_compressed_page_does_not_betray_the_token(make_client: 
         assert abs(gain(right)) < 4
 
 
-def test_without_a_token_in_the_session_none_is_accepted_and_none_is_made(make_client: MakeClient) -> None:
+def test_without_a_token_in_the_session_none_is_accepted_and_none_is_made(
+    make_client: MakeClient,
+) -> None:
     client = make_client(Root())
     answer = client.get("/check", params={"token": ""})
     assert (answer.text, answer.headers.get("set-cookie")) == ("False", None)
@@ -186,9 +223,15 @@ def test_a_visitor_s_token_is_in_a_cookie_and_not_in_the_store(make_client: Make
 
 @pytest.mark.parametrize("https", [False, True])
 def test_no_other_host_can_set_the_cookie_over_https(make_client: MakeClient, https: bool) -> None:
-    client = make_client(Root(), base_url="https://testserver" if https else "http://testserver", root_path="/shop")
+    client = make_client(
+        Root(), base_url="https://testserver" if https else "http://testserver", root_path="/shop"
+    )
     answer = client.get("/token")
-    expected = "__Host-csrf_token={}; Path=/; Secure; HttpOnly" if https else "csrf_token={}; Path=/; HttpOnly"
+    expected = (
+        "__Host-csrf_token={}; Path=/; Secure; HttpOnly"
+        if https
+        else "csrf_token={}; Path=/; HttpOnly"
+    )
     secret = client.cookies["__Host-csrf_token" if https else "csrf_token"]
     assert answer.headers["set-cookie"] == f"{expected.format(secret)}; SameSite=Lax"
     assert (answer.headers["vary"], answer.headers["cache-control"]) == ("Cookie", "private")
@@ -200,7 +243,9 @@ def test_no_other_host_can_set_the_cookie_over_https(make_client: MakeClient, ht
 
 
 @pytest.mark.parametrize("planted", ["x", "x" * 44, "x" * 42 + "."])
-def test_a_cookie_that_is_no_token_of_ours_is_replaced(make_client: MakeClient, planted: str) -> None:
+def test_a_cookie_that_is_no_token_of_ours_is_replaced(
+    make_client: MakeClient, planted: str
+) -> None:
     client = make_client(Root())
     headers = {"Cookie": f"csrf_token={planted}"}
     assert client.get("/check", params={"token": planted}, headers=headers).text == "False"
@@ -223,7 +268,9 @@ def test_a_log_in_gives_another_token(make_client: MakeClient) -> None:
     again = client.get("/log_in").text
     assert len({as_visitor, logged_in.text, again}) == 3
     assert logged_in.text != masked(as_visitor_secret, logged_in.text[:22])
-    accepted = [accepts(client, token) for token in (as_visitor, as_visitor_secret, logged_in.text, again)]
+    accepted = [
+        accepts(client, token) for token in (as_visitor, as_visitor_secret, logged_in.text, again)
+    ]
     assert accepted == [False, False, False, True]
     assert accepts(client, client.get("/token").text)
 
@@ -289,7 +336,7 @@ def test_R48_a_token_that_comes_after_the_head_is_an_error(
             client.get("/later")
 
 
-# -- caches --------------------------------------------------------------------------------------------------------------
+# -- caches ----------------------------------------------------------------------------------------
 
 
 class Cached(Root):
@@ -339,8 +386,14 @@ def test_R48_a_page_with_a_token_is_private_on_every_visit(
         assert [record.getMessage() for record in caplog.records] == [warning] * warns
 
 
-def test_R48_an_answer_that_checks_a_token_and_shows_none_is_the_author_s_to_cache(make_client: MakeClient) -> None:
+def test_R48_an_answer_that_checks_a_token_and_shows_none_is_the_author_s_to_cache(
+    make_client: MakeClient,
+) -> None:
     client = make_client(Cached())
     token = client.get("/token").text
     answer = client.get("/checks", params={"cache": "public", "token": token})
-    assert (answer.text, answer.headers["cache-control"], answer.headers["vary"]) == ("True", "public", "Cookie")
+    assert (answer.text, answer.headers["cache-control"], answer.headers["vary"]) == (
+        "True",
+        "public",
+        "Cookie",
+    )

@@ -52,7 +52,9 @@ class Failing(App):
 
 
 @pytest.mark.parametrize("path", ["crash", "crash_async", "stream", "stream_async", "later"])
-def test_an_exception_is_reported_once_while_its_request_is_the_current_one(make_client: MakeClient, path: str) -> None:
+def test_an_exception_is_reported_once_while_its_request_is_the_current_one(
+    make_client: MakeClient, path: str
+) -> None:
     reported: list[tuple[type[BaseException], str, str]] = []
 
     def report(error: BaseException) -> None:
@@ -86,7 +88,9 @@ def test_a_websocket_is_reported(connect: MakeClient, world: str) -> None:
     assert [str(error) for error in reported] == ["socket"]
 
 
-def test_a_reporter_that_fails_changes_no_answer(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reporter_that_fails_changes_no_answer(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(error: BaseException) -> None:
         raise OSError("no network")
 
@@ -106,17 +110,21 @@ class Kept(Transport):
 
 
 @pytest.mark.parametrize("path", ["/crash", "/crash_async"])
-def test_sentry_gets_the_exception_with_its_request(make_client: MakeClient, world: str, path: str) -> None:
+def test_sentry_gets_the_exception_with_its_request(
+    make_client: MakeClient, world: str, path: str
+) -> None:
     """By ``on_error``, inside of Sentry's own middleware, which adds the request."""
     transport = Kept()
-    # Sentry's default integrations change httpx and threading for every test that follows in this process.
+    # Sentry's default integrations change httpx and threading for every test that follows in this
+    # process.
     integrations = [LoggingIntegration(event_level=None)]
     sentry_sdk.init(
         "https://key@sentry.example/1",
         transport=transport,
         integrations=integrations,
         default_integrations=False,
-        auto_enabling_integrations=False,  # that of httpx would add headers to the requests of all later tests
+        # that of httpx would add headers to the requests of all later tests
+        auto_enabling_integrations=False,
     )
     try:
         app: Any = Failing(on_error=sentry_sdk.capture_exception)

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from micropie import App, BadRequest, HTTPError, MethodNotAllowed, Redirect, Response, SetupError, get
+from micropie import (
+    App,
+    BadRequest,
+    HTTPError,
+    MethodNotAllowed,
+    Redirect,
+    Response,
+    SetupError,
+    get,
+)
 from micropie.errors import Sentence
 from micropie.middleware import CORSMiddleware
 from tests.conftest import MakeClient
@@ -72,7 +81,11 @@ def test_R76_a_crash_is_logged_once_and_answered_without_details(
     make_client: MakeClient, kind: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = make_client(Failing()).get(f"/{kind}/{name}")
-    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (500, "500 Internal Server Error", TEXT)
+    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (
+        500,
+        "500 Internal Server Error",
+        TEXT,
+    )
     assert "hunter2" not in str(answer.headers)
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
@@ -101,19 +114,30 @@ def test_intended_errors_are_a_sentence_and_no_log(
 
 def test_the_frameworks_own_errors_are_a_sentence(make_client: MakeClient) -> None:
     client = make_client(Failing())
-    assert (client.get("/nowhere").status_code, client.get("/nowhere").text) == (404, "404 Not Found")
+    assert (client.get("/nowhere").status_code, client.get("/nowhere").text) == (
+        404,
+        "404 Not Found",
+    )
     refused = client.post("/only_get")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     options = client.options("/only_get")
-    assert (options.status_code, options.headers["allow"], options.content) == (204, "GET, HEAD, OPTIONS", b"")
+    assert (options.status_code, options.headers["allow"], options.content) == (
+        204,
+        "GET, HEAD, OPTIONS",
+        b"",
+    )
     assert client.head("/nowhere").content == b""
 
 
 def test_R76_a_line_end_in_the_path_does_not_begin_a_log_line(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    make_client(Failing(), validate=False).get("/", extensions={"target": b"/sync/oops%0AERROR%20forged%1b"})
-    make_client(Failing(), validate=False).get("/", extensions={"target": b"/sync/%0AERROR%20forged"})
+    make_client(Failing(), validate=False).get(
+        "/", extensions={"target": b"/sync/oops%0AERROR%20forged%1b"}
+    )
+    make_client(Failing(), validate=False).get(
+        "/", extensions={"target": b"/sync/%0AERROR%20forged"}
+    )
     assert caplog.records
     for record in caplog.records:
         assert "\n" not in record.getMessage()
@@ -129,7 +153,7 @@ def test_markup_in_an_error_is_plain_text(make_client: MakeClient) -> None:
     assert (answer.headers["content-type"], answer.text) == (TEXT, "no <script>")
 
 
-# -- @app.error ------------------------------------------------------------------------------------------------------------
+# -- @app.error ------------------------------------------------------------------------------------
 
 
 def test_a_status_has_a_handler(make_client: MakeClient) -> None:
@@ -144,7 +168,10 @@ def test_a_status_has_a_handler(make_client: MakeClient) -> None:
         answer = client.get(path)
         assert (answer.status_code, answer.text) == (404, "<h1>no such thing</h1>")
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert (client.get("/nowhere").status_code, client.get("/nowhere").text) == (404, "<h1>404 Not Found</h1>")
+    assert (client.get("/nowhere").status_code, client.get("/nowhere").text) == (
+        404,
+        "<h1>404 Not Found</h1>",
+    )
     assert client.get("/sync/410").text == "410 Gone"
 
 
@@ -169,7 +196,9 @@ def test_R76_a_class_has_a_handler_and_gets_the_error_as_it_is(
 
 @both_kinds
 @pytest.mark.parametrize("name", ["group", "group of one"])
-def test_R76_groups_reach_their_handler_unopened(make_client: MakeClient, kind: str, name: str) -> None:
+def test_R76_groups_reach_their_handler_unopened(
+    make_client: MakeClient, kind: str, name: str
+) -> None:
     app, seen = Failing(), []
 
     @app.error(ExceptionGroup)
@@ -220,7 +249,9 @@ def test_a_handler_for_every_exception_does_not_hide_them_from_the_log(
     assert len(caplog.records) == 1
 
 
-def test_a_handler_of_a_status_is_nearer_than_one_of_every_exception(make_client: MakeClient) -> None:
+def test_a_handler_of_a_status_is_nearer_than_one_of_every_exception(
+    make_client: MakeClient,
+) -> None:
     app = Failing()
     app.error(Exception)(lambda error: "any")
     app.error(404)(lambda error: "missing")
@@ -262,7 +293,9 @@ def test_a_handler_may_take_nothing(make_client: MakeClient) -> None:
         (None, 404, ""),
     ],
 )
-def test_a_handler_may_state_a_status(make_client: MakeClient, result: Any, status: int, text: str) -> None:
+def test_a_handler_may_state_a_status(
+    make_client: MakeClient, result: Any, status: int, text: str
+) -> None:
     app = Failing()
     app.error(404)(lambda error: result)
     answer = make_client(app).get("/nowhere")
@@ -360,7 +393,11 @@ def test_a_handlers_answer_that_cannot_be_sent_is_a_plain_500(
     app = Failing()
     app.error(404)(lambda error: (404, "x", {"X-A": "a\r\nb"}))
     answer = make_client(app).get("/nowhere")
-    assert (answer.status_code, answer.text, len(caplog.records)) == (500, "500 Internal Server Error", 1)
+    assert (answer.status_code, answer.text, len(caplog.records)) == (
+        500,
+        "500 Internal Server Error",
+        1,
+    )
 
 
 def test_the_errors_of_an_inner_application(make_client: MakeClient) -> None:
@@ -384,7 +421,8 @@ def test_an_error_handler_added_late_counts(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [200, 399, 600, True, "404", 404.0, None, BaseException, int, KeyboardInterrupt, Oops("")]
+    "key",
+    [200, 399, 600, True, "404", 404.0, None, BaseException, int, KeyboardInterrupt, Oops("")],
 )
 def test_a_key_that_is_none_is_a_mistake(key: Any) -> None:
     with pytest.raises(SetupError, match="a status from 400 to 599 or an exception class"):
@@ -398,7 +436,9 @@ def test_a_status_of_an_error_and_a_class_of_exceptions_are_keys(key: Any) -> No
     app._micropie.compiled()
 
 
-@pytest.mark.parametrize("function", [lambda error, other: "", lambda error, extra=1: "", lambda *rest, request: ""])
+@pytest.mark.parametrize(
+    "function", [lambda error, other: "", lambda error, extra=1: "", lambda *rest, request: ""]
+)
 def test_a_handler_of_other_parameters_is_a_mistake(function: Any) -> None:
     app = App()
     app.error(404)(function)
@@ -414,10 +454,13 @@ def test_the_tree_of_errors() -> None:
     assert [str(HTTPError(418, "tea")), str(HTTPError(404)), str(HTTPError(409, {"a": 1}))] == [
         *("tea", "404 Not Found", "{'a': 1}")
     ]
-    assert HTTPError(503, headers={"Retry-After": "5"}).headers == HTTPError(503, "", [("Retry-After", "5")]).headers
+    assert (
+        HTTPError(503, headers={"Retry-After": "5"}).headers
+        == HTTPError(503, "", [("Retry-After", "5")]).headers
+    )
 
 
-# -- contexts ------------------------------------------------------------------------------------------------------------
+# -- contexts --------------------------------------------------------------------------------------
 
 
 def test_R76_an_errors_own_context_stays(make_client: MakeClient) -> None:
@@ -454,22 +497,30 @@ def test_R76_an_error_handlers_error_has_no_false_context(
     assert record.exc_info[1].__context__ is None
 
 
-# -- debug -----------------------------------------------------------------------------------------------------------------
+# -- debug -----------------------------------------------------------------------------------------
 
 
 LOCAL = "http://localhost:8000"
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "LocalHost", "127.0.0.1:80", "[::1]", "[::1]:8000"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "LocalHost", "127.0.0.1:80", "[::1]", "[::1]:8000"]
+)
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1"])
-def test_debug_shows_the_traceback_to_this_machine(make_client: MakeClient, address: str, host: str) -> None:
-    answer = make_client(Failing(debug=True), client=(address, 1)).get("/sync/oops", headers={"Host": host})
+def test_debug_shows_the_traceback_to_this_machine(
+    make_client: MakeClient, address: str, host: str
+) -> None:
+    answer = make_client(Failing(debug=True), client=(address, 1)).get(
+        "/sync/oops", headers={"Host": host}
+    )
     assert (answer.status_code, answer.headers["content-type"]) == (500, TEXT)
     assert "Traceback" in answer.text
     assert SECRET in answer.text
 
 
-@pytest.mark.parametrize("client", [("10.0.0.1", 1), ("::2", 1), ("localhost.evil.com", 1), ("", 1), None])
+@pytest.mark.parametrize(
+    "client", [("10.0.0.1", 1), ("::2", 1), ("localhost.evil.com", 1), ("", 1), None]
+)
 def test_R76_debug_shows_nothing_to_others(make_client: MakeClient, client: Any) -> None:
     answer = make_client(Failing(debug=True), client=client, base_url=LOCAL).get("/sync/oops")
     assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
@@ -482,9 +533,19 @@ def test_R76_what_a_proxy_forwards_is_not_this_machine(make_client: MakeClient) 
 
 
 @pytest.mark.parametrize(
-    "header", ["Forwarded", "Via", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "x-forwarded-anything"]
+    "header",
+    [
+        "Forwarded",
+        "Via",
+        "X-Real-IP",
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "x-forwarded-anything",
+    ],
 )
-def test_R76_debug_shows_nothing_through_a_proxy_on_this_machine(make_client: MakeClient, header: str) -> None:
+def test_R76_debug_shows_nothing_through_a_proxy_on_this_machine(
+    make_client: MakeClient, header: str
+) -> None:
     client = make_client(Failing(debug=True), base_url=LOCAL)
     assert "Traceback" in client.get("/sync/oops").text
     assert "Traceback" not in client.get("/sync/oops", headers={header: "127.0.0.1"}).text
@@ -492,9 +553,18 @@ def test_R76_debug_shows_nothing_through_a_proxy_on_this_machine(make_client: Ma
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:8000", "localhost.evil.example", "xlocalhost", "127.0.0.1.evil.example", "::1"],
+    [
+        "evil.example",
+        "evil.example:8000",
+        "localhost.evil.example",
+        "xlocalhost",
+        "127.0.0.1.evil.example",
+        "::1",
+    ],
 )
-def test_R76_debug_shows_nothing_to_a_page_whose_host_was_rebound(make_client: MakeClient, host: str) -> None:
+def test_R76_debug_shows_nothing_to_a_page_whose_host_was_rebound(
+    make_client: MakeClient, host: str
+) -> None:
     answer = make_client(Failing(debug=True)).get("/sync/oops", headers={"Host": host})
     assert "Traceback" not in answer.text
 
@@ -512,10 +582,14 @@ def test_R76_debug_shows_nothing_to_a_page_whose_host_was_rebound(make_client: M
 def test_R76_debug_shows_nothing_to_scripts_of_foreign_pages(
     make_client: MakeClient, origin: str, is_shown: bool
 ) -> None:
-    """With CORS for all origins a browser lets them read what it gets from the developer's machine."""
+    """With CORS for all origins a browser lets them read what it gets from the developer's
+    machine.
+    """
     app = Failing(debug=True)
     app.middlewares.append(CORSMiddleware(origins=["*"]))
-    answer = make_client(app, base_url="http://localhost:8000").get("/sync/oops", headers={"Origin": origin})
+    answer = make_client(app, base_url="http://localhost:8000").get(
+        "/sync/oops", headers={"Origin": origin}
+    )
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert ("Traceback" in answer.text) is is_shown
 
@@ -531,6 +605,12 @@ def test_debug_does_not_replace_the_authors_page(make_client: MakeClient) -> Non
 
 
 def test_a_sentence_can_be_copied_with_all_that_a_catalogue_needs() -> None:
-    for sentence in (Sentence("{count} pie", "{count} pies", count=2), Sentence("There is no {name}.", name="{x}")):
+    for sentence in (
+        Sentence("{count} pie", "{count} pies", count=2),
+        Sentence("There is no {name}.", name="{x}"),
+    ):
         for other in (pickle.loads(pickle.dumps(sentence)), copy.copy(sentence)):
-            assert (str(other), other.__getnewargs_ex__()) == (str(sentence), sentence.__getnewargs_ex__())
+            assert (str(other), other.__getnewargs_ex__()) == (
+                str(sentence),
+                sentence.__getnewargs_ex__(),
+            )

@@ -1,7 +1,8 @@
 """The rules of the layers that import-linter can't check; its contracts are in pyproject.toml.
 
-The core never waits: it has no ``async`` and imports no event loop. Nothing below ``App`` needs it. No modules import each
-other in a circle, also not for type checking. The package has few entries and few uses of ``Any``.
+The core never waits: it has no ``async`` and imports no event loop. Nothing below ``App`` needs it.
+No modules import each other in a circle, also not for type checking. The package has few entries
+and few uses of ``Any``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ DRIVERS = ("asgi", "wsgi", "channels", "mounts", "testing")
 WAITING = (
     "streams/source.py",
     "streams/threaded.py",
-    *(f"execution/{name}.py" for name in ("loop", "threads", "background", "after_response", "generators")),
+    *(
+        f"execution/{name}.py"
+        for name in ("loop", "threads", "background", "after_response", "generators")
+    ),
 )
 ABOVE = ("__init__.py", "__main__.py", "app.py", "cli", "compat", "testing/requests.py")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}
@@ -31,12 +35,15 @@ EVERY_FILE = sorted(PACKAGE.rglob("*.py"))
 BELOW_APP = [
     path
     for path in EVERY_FILE
-    if not {path.relative_to(PACKAGE).parts[0], path.relative_to(PACKAGE).as_posix()}.intersection(ABOVE)
+    if not {path.relative_to(PACKAGE).parts[0], path.relative_to(PACKAGE).as_posix()}.intersection(
+        ABOVE
+    )
 ]
 CORE = [
     path
     for path in BELOW_APP
-    if path.relative_to(PACKAGE).parts[0] not in DRIVERS and path.relative_to(PACKAGE).as_posix() not in WAITING
+    if path.relative_to(PACKAGE).parts[0] not in DRIVERS
+    and path.relative_to(PACKAGE).as_posix() not in WAITING
 ]
 
 ASYNC = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
@@ -44,7 +51,9 @@ ASYNC = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
 
 @cache
 def imported(path: Path) -> set[str]:
-    """Return the full name of everything that a file imports, anywhere in it and for type checking too."""
+    """Return the full name of everything that a file imports, anywhere in it and for type checking
+    too.
+    """
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -78,25 +87,32 @@ def test_nothing_below_app_needs_it_even_for_types() -> None:
         (name_of(path), name)
         for path in BELOW_APP
         for name in imported(path)
-        if f"{name}.".startswith("micropie.app.") or name in ("micropie", "micropie.App", "micropie.Server")
+        if f"{name}.".startswith("micropie.app.")
+        or name in ("micropie", "micropie.App", "micropie.Server")
     ]
     assert found == []
 
 
-# -- one flow ------------------------------------------------------------------------------------------------------------
+# -- one flow --------------------------------------------------------------------------------------
 
 AT_ONCE = re.compile(r"(.+)_(?:now|nowait|at_once)")
 
 
 def twins(sources: Iterable[str]) -> list[str]:
-    """Return the functions beside which another of the same name does the same at once, such as ``open_now``."""
+    """Return the functions beside which another of the same name does the same at once, such as
+    ``open_now``.
+    """
     names = set()
     for node in (node for source in sources for node in ast.walk(ast.parse(source))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             names.add(node.name.lstrip("_"))
         elif isinstance(node, ast.Assign):
-            names |= {target.id.lstrip("_") for target in node.targets if isinstance(target, ast.Name)}
-    return sorted(name for name in names if (found := AT_ONCE.fullmatch(name)) and found[1] in names)
+            names |= {
+                target.id.lstrip("_") for target in node.targets if isinstance(target, ast.Name)
+            }
+    return sorted(
+        name for name in names if (found := AT_ONCE.fullmatch(name)) and found[1] in names
+    )
 
 
 def test_no_function_has_a_twin_that_does_the_same_at_once() -> None:
@@ -121,13 +137,24 @@ def know(): ...
 
 @cache
 def import_graph() -> dict[str, set[str]]:
-    """Map each module to the modules of the package that it imports; all names are relative to ``micropie``."""
+    """Map each module to the modules of the package that it imports; all names are relative to
+    ``micropie``.
+    """
     names = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in EVERY_FILE}
-    modules = {name.removesuffix(".__init__").replace("__init__", "") or "micropie": p for p, name in names.items()}
+    modules = {
+        name.removesuffix(".__init__").replace("__init__", "") or "micropie": p
+        for p, name in names.items()
+    }
     graph = {}
     for module, path in modules.items():
-        inside = {name.removeprefix("micropie.") for name in imported(path) if name.startswith("micropie.")}
-        found = {name if name in modules else name.rpartition(".")[0] or "micropie" for name in inside}
+        inside = {
+            name.removeprefix("micropie.")
+            for name in imported(path)
+            if name.startswith("micropie.")
+        }
+        found = {
+            name if name in modules else name.rpartition(".")[0] or "micropie" for name in inside
+        }
         graph[module] = found - {module}
     return graph
 
@@ -166,23 +193,50 @@ def test_the_files_that_the_architecture_names_exist_and_have_what_it_says() -> 
 
 
 def test_the_package_has_few_entries() -> None:
-    above = {*ABOVE, "openapi", "config.py"} - {"__init__.py", "app.py"}  # and what no request needs
-    assert len([path for path in PACKAGE.iterdir() if path.name not in {"__pycache__", *above}]) <= 26
+    # and what no request needs
+    above = {*ABOVE, "openapi", "config.py"} - {"__init__.py", "app.py"}
+    assert (
+        len([path for path in PACKAGE.iterdir() if path.name not in {"__pycache__", *above}]) <= 26
+    )
 
 
-NOT_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+NOT_CODE = (
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+)
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def lines_and_uses_of_any(source: str) -> tuple[int, int]:
-    """Count the lines with code, docstrings left out, and the uses of ``Any`` outside of imports."""
+    """Count the lines with code, docstrings left out, and the uses of ``Any`` outside of
+    imports.
+    """
     nodes = list(ast.walk(ast.parse(source)))
-    first_statements = [node.body[0] for node in nodes if isinstance(node, Documented) and ast.get_docstring(node)]
+    first_statements = [
+        node.body[0] for node in nodes if isinstance(node, Documented) and ast.get_docstring(node)
+    ]
     docstrings = {line for node in first_statements for line in lines_of(node)}
-    imports = {line for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for line in lines_of(node)}
-    tokens = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type not in NOT_CODE]
-    code = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)} - docstrings
-    return len(code), sum(token.string == "Any" and token.start[0] not in imports for token in tokens)
+    imports = {
+        line
+        for node in nodes
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for line in lines_of(node)
+    }
+    tokens = [
+        token
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type not in NOT_CODE
+    ]
+    code = {
+        line for token in tokens for line in range(token.start[0], token.end[0] + 1)
+    } - docstrings
+    return len(code), sum(
+        token.string == "Any" and token.start[0] not in imports for token in tokens
+    )
 
 
 def lines_of(node: ast.stmt) -> range:
@@ -191,6 +245,8 @@ def lines_of(node: ast.stmt) -> range:
 
 def test_any_is_for_what_may_be_anything() -> None:
     # What stands in for a module without types takes and gives what that one does.
-    counts = [lines_and_uses_of_any(path.read_text()) for path in EVERY_FILE if "compat" not in path.parts]
+    counts = [
+        lines_and_uses_of_any(path.read_text()) for path in EVERY_FILE if "compat" not in path.parts
+    ]
     lines, uses = map(sum, zip(*counts, strict=True))
     assert uses / lines <= 25 / 1000

@@ -1,9 +1,10 @@
-"""No underscore name of another package is read, set or overridden, and no object's class or code is exchanged.
+"""No underscore name of another package is read, set or overridden, and no object's class or code
+is exchanged.
 
-The type of an object can't be seen in its text, so two readings complete each other: an underscore attribute that
-micropie defines nowhere belongs to somebody else, and so does each that is looked up on an imported name. A class with
-a base of another package is imported and compared with its base. A name that both have by chance, on a local variable,
-is not seen.
+The type of an object can't be seen in its text, so two readings complete each other: an underscore
+attribute that micropie defines nowhere belongs to somebody else, and so does each that is looked up
+on an imported name. A class with a base of another package is imported and compared with its base.
+A name that both have by chance, on a local variable, is not seen.
 """
 
 from __future__ import annotations
@@ -21,24 +22,64 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "micropie"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# Underscore names that are documented: of namedtuples, ``os``, ``sys``, the types of a stub package, and CherryPy's for
-# authors. Enum's end with an underscore, too.
-DOCUMENTED = {"_asdict", "_fields", "_field_defaults", "_make", "_replace", "_exit", "_getframe", "_current_frames"}
+# Underscore names that are documented: of namedtuples, ``os``, ``sys``, the types of a stub
+# package, and CherryPy's for authors. Enum's end with an underscore, too.
+DOCUMENTED = {
+    "_asdict",
+    "_fields",
+    "_field_defaults",
+    "_make",
+    "_replace",
+    "_exit",
+    "_getframe",
+    "_current_frames",
+}
 DOCUMENTED |= {"_typeshed", "_cp_config", "_cp_dispatch"}
 
-# What may be assigned of the names that Python gives a meaning: descriptions, an exception's story, an own ``__dict__``.
-ASSIGNABLE = {"__annotations__", "__doc__", "__module__", "__name__", "__qualname__", "__signature__", "__wrapped__"}
+# What may be assigned of the names that Python gives a meaning: descriptions, an exception's story,
+# an own ``__dict__``.
+ASSIGNABLE = {
+    "__annotations__",
+    "__doc__",
+    "__module__",
+    "__name__",
+    "__qualname__",
+    "__signature__",
+    "__wrapped__",
+}
 ASSIGNABLE |= {"__cause__", "__context__", "__traceback__", "__dict__"}
-MACHINERY = {"__class__", "__closure__", "__code__", "__defaults__", "__kwdefaults__", "__globals__", "__builtins__"}
-CHANGES = {"update", "setdefault", "pop", "clear", "popitem", "append", "extend", "__setitem__", "__delitem__"}
+MACHINERY = {
+    "__class__",
+    "__closure__",
+    "__code__",
+    "__defaults__",
+    "__kwdefaults__",
+    "__globals__",
+    "__builtins__",
+}
+CHANGES = {
+    "update",
+    "setdefault",
+    "pop",
+    "clear",
+    "popitem",
+    "append",
+    "extend",
+    "__setitem__",
+    "__delitem__",
+}
 
 # Made by ``ABCMeta`` and ``Protocol`` in every class of theirs.
 MADE_BY_PYTHON = {"_abc_impl", "_is_protocol", "_is_runtime_protocol"}
 
 # Each is to go, or says why it stays.
 KNOWN = {
-    # Marks that CherryPy's tools set on its requests and on log handlers, and that a moved program may look at.
-    "compat/cherrypy/lib/caching.py": ["looks up '_cache_event'", "uses serving.request._cache_event"],
+    # Marks that CherryPy's tools set on its requests and on log handlers, and that a moved program
+    # may look at.
+    "compat/cherrypy/lib/caching.py": [
+        "looks up '_cache_event'",
+        "uses serving.request._cache_event",
+    ],
     "compat/cherrypy/lib/jsontools.py": [
         "uses request._json_inner_handler",
         "uses serving.request._json_inner_handler",
@@ -53,7 +94,16 @@ KNOWN = {
     # The import system's public names, of a module of ours that has a second name.
     "compat/stand_in.py": ["sets __loader__", "sets __spec__"],
 }
-LOOK_UPS = {"getattr", "setattr", "hasattr", "delattr", "attrgetter", "__getattribute__", "__setattr__", "__delattr__"}
+LOOK_UPS = {
+    "getattr",
+    "setattr",
+    "hasattr",
+    "delattr",
+    "attrgetter",
+    "__getattribute__",
+    "__setattr__",
+    "__delattr__",
+}
 
 
 def is_private(name: str) -> bool:
@@ -61,14 +111,20 @@ def is_private(name: str) -> bool:
 
 
 def names_defined(tree: ast.AST) -> set[str]:
-    """Return the underscore names that a file gives to attributes: in a class, at the top, on ``self`` or ``cls``."""
+    """Return the underscore names that a file gives to attributes: in a class, at the top, on
+    ``self`` or ``cls``.
+    """
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_own(node.value):
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Store)
+            and is_own(node.value)
+        ):
             found.add(node.attr)
     return {name for name in found if is_private(name)}
 
@@ -78,11 +134,17 @@ def is_own(node: ast.expr) -> bool:
 
 
 def foreign_names(tree: ast.AST) -> set[str]:
-    """Return the names by which a file knows modules of other packages, and what it imports from them."""
+    """Return the names by which a file knows modules of other packages, and what it imports from
+    them.
+    """
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names if not is_ours(alias.name)}
+            found |= {
+                (alias.asname or alias.name).split(".")[0]
+                for alias in node.names
+                if not is_ours(alias.name)
+            }
         elif isinstance(node, ast.ImportFrom) and not is_ours(node.module or "micropie"):
             found |= {alias.asname or alias.name for alias in node.names}
     return found
@@ -93,13 +155,17 @@ def is_ours(module: str) -> bool:
 
 
 def findings(tree: ast.AST, ours: set[str]) -> Iterator[str]:
-    """Yield what a file reads, sets or imports that is private; ``ours`` are the private names of micropie."""
+    """Yield what a file reads, sets or imports that is private; ``ours`` are the private names of
+    micropie.
+    """
     foreign = foreign_names(tree)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             module = getattr(node, "module", None) or ""
             if not is_ours(module or node.names[0].name):
-                path = [part for alias in node.names for part in f"{module}.{alias.name}".split(".")]
+                path = [
+                    part for alias in node.names for part in f"{module}.{alias.name}".split(".")
+                ]
                 yield from (f"imports {part}" for part in path if is_private(part))
         elif isinstance(node, ast.Attribute):
             yield from _attribute(node, ours, foreign)
@@ -115,35 +181,54 @@ def _attribute(node: ast.Attribute, ours: set[str], foreign: set[str]) -> Iterat
     name, root = node.attr, node.value
     while isinstance(root, (ast.Attribute, ast.Call)):
         root = root.value if isinstance(root, ast.Attribute) else root.func
-    if is_private(name) and (name not in ours or (isinstance(root, ast.Name) and root.id in foreign)):
+    if is_private(name) and (
+        name not in ours or (isinstance(root, ast.Name) and root.id in foreign)
+    ):
         yield f"uses {ast.unparse(node)}"
-    if not isinstance(node.ctx, ast.Load) and re.fullmatch("__.*__", name) and name not in ASSIGNABLE:
+    if (
+        not isinstance(node.ctx, ast.Load)
+        and re.fullmatch("__.*__", name)
+        and name not in ASSIGNABLE
+    ):
         yield f"sets {name}"
     if isinstance(node.value, ast.Attribute) and node.value.attr in MACHINERY and name in CHANGES:
         yield f"writes into {node.value.attr}"
 
 
 def _looked_up_by_text(node: ast.Call, ours: set[str]) -> Iterator[str]:
-    function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    function = (
+        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    )
     if function not in LOOK_UPS:
         return
     for argument in node.args:
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
             if is_private(argument.value) and argument.value.partition(".")[0] not in ours:
                 yield f"looks up {argument.value!r}"
-            if argument.value in MACHINERY and function in ("setattr", "delattr", "__setattr__", "__delattr__"):
+            if argument.value in MACHINERY and function in (
+                "setattr",
+                "delattr",
+                "__setattr__",
+                "__delattr__",
+            ):
                 yield f"sets {argument.value}"
 
 
 def overridden(kind: type) -> set[str]:
-    """Return the private names that a class of micropie defines and a base of another package has, too."""
+    """Return the private names that a class of micropie defines and a base of another package has,
+    too.
+    """
     bases = [base for base in kind.__mro__[1:] if not is_ours(base.__module__)]
-    both = {name for base in bases for name in vars(base).keys() & vars(kind).keys() if is_private(name)}
+    both = {
+        name for base in bases for name in vars(base).keys() & vars(kind).keys() if is_private(name)
+    }
     return both - MADE_BY_PYTHON
 
 
 def taken_from_base(kind: type, uses: set[str]) -> set[str]:
-    """Return those of ``uses``, private names looked up on ``self``, that a base of another package has alone."""
+    """Return those of ``uses``, private names looked up on ``self``, that a base of another package
+    has alone.
+    """
     ours = {name for base in kind.__mro__ if is_ours(base.__module__) for name in vars(base)}
     foreign = {name for base in kind.__mro__ if not is_ours(base.__module__) for name in vars(base)}
     return (uses & foreign) - ours - MADE_BY_PYTHON
@@ -164,13 +249,18 @@ def tree_of(path: Path) -> ast.Module:
 
 def test_no_private_name_of_another_package_is_used() -> None:
     ours = {name for path in FILES for name in names_defined(tree_of(path))}
-    found = {path.relative_to(PACKAGE).as_posix(): sorted(set(findings(tree_of(path), ours))) for path in FILES}
+    found = {
+        path.relative_to(PACKAGE).as_posix(): sorted(set(findings(tree_of(path), ours)))
+        for path in FILES
+    }
     assert {name: uses for name, uses in found.items() if uses} == KNOWN
 
 
 def every_class() -> Iterator[tuple[type, ast.Module]]:
     for path in FILES:
-        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(
+            ".__init__"
+        )
         if name.endswith("__main__"):
             continue
         module = importlib.import_module(name)

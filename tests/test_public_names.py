@@ -18,7 +18,8 @@ from micropie.errors import refuse_namesake
 
 ROOT = Path(micropie.__file__).parent.parent
 
-# All public names. A new one is added here. Removing or renaming one breaks the applications that import it.
+# All public names. A new one is added here. Removing or renaming one breaks the applications that
+# import it.
 PROMISED = {
     "micropie": """
 App Server dual route get post put patch delete websocket run_in where run_async hidden command requires describe
@@ -53,7 +54,9 @@ def test_the_public_names_are_those_that_are_promised(module: str) -> None:
 @pytest.mark.parametrize("name", ["micropie.sessions", "micropie.middleware"])
 def test_every_public_name_of_a_package_is_documented(name: str) -> None:
     package = importlib.import_module(name)
-    assert [public for public in package.__all__ if not inspect.getdoc(getattr(package, public))] == []
+    assert [
+        public for public in package.__all__ if not inspect.getdoc(getattr(package, public))
+    ] == []
 
 
 def sections(*pages: str) -> dict[str, str]:
@@ -64,9 +67,15 @@ def sections(*pages: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", PROMISED["micropie.middleware"].split())
 def test_every_argument_of_a_middleware_is_explained(name: str) -> None:
-    """In its section of docs/security-middleware.md or docs/operation-middleware.md, if it has one."""
+    """In its section of docs/security-middleware.md or docs/operation-middleware.md, if it has
+    one.
+    """
     middleware = getattr(importlib.import_module("micropie.middleware"), name)
-    arguments = [p.name for p in inspect.signature(middleware).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    arguments = [
+        p.name
+        for p in inspect.signature(middleware).parameters.values()
+        if p.kind is p.KEYWORD_ONLY
+    ]
     texts = [
         text
         for heading, text in sections("security-middleware.md", "operation-middleware.md").items()
@@ -77,11 +86,21 @@ def test_every_argument_of_a_middleware_is_explained(name: str) -> None:
 
 
 # Authors get objects of these, and make none.
-MADE = {"Headers", "Request", "Session", "Subscription", "UploadFile", "WebSocket", "WebSocketRequest"}
+MADE = {
+    "Headers",
+    "Request",
+    "Session",
+    "Subscription",
+    "UploadFile",
+    "WebSocket",
+    "WebSocketRequest",
+}
 MADE |= {"AsyncWebSocketSession", "WebSocketSession", "SessionStore"}
 
 
-@pytest.mark.parametrize("module", [*PROMISED, "micropie.channels", "micropie.config", "micropie.testing"])
+@pytest.mark.parametrize(
+    "module", [*PROMISED, "micropie.channels", "micropie.config", "micropie.testing"]
+)
 def test_a_docstring_explains_every_argument(module: str) -> None:
     """The reference shows it below the signature."""
     missing = []
@@ -93,13 +112,16 @@ def test_a_docstring_explains_every_argument(module: str) -> None:
             continue
         fields = "" if not inspect.isclass(value) else " ".join(inspect.get_annotations(value))
         said = f"{inspect.getdoc(value)} {fields}"
-        named = [one.name for one in arguments if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+        named = [
+            one.name for one in arguments if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        ]
         named = [one for one in named if one != "function"]  # the one below a decorator
         missing += [f"{name}({one}=)" for one in named if not re.search(rf"\b{one}\b", said)]
     assert missing == []
 
 
-# All that an editor offers to authors on these three, and below it the second spellings of ``micropie.spellings``.
+# All that an editor offers to authors on these three, and below it the second spellings of
+# ``micropie.spellings``.
 ATTRIBUTES = {
     micropie.App: """
 absolute_url_for channels command delete error get health lifespan metrics middlewares mount openapi patch post provides put
@@ -133,7 +155,8 @@ def test_authors_are_offered_what_they_need(cls: type) -> None:
 
 
 def test_the_list_of_names_is_complete() -> None:
-    assert all(hasattr(micropie, name) for name in micropie.__all__)  # some are imported when they are asked for
+    # some are imported when they are asked for
+    assert all(hasattr(micropie, name) for name in micropie.__all__)
     public = {
         name
         for name, value in vars(micropie).items()
@@ -150,7 +173,9 @@ def test_every_public_name_is_documented(name: str) -> None:
 def test_the_version_is_one_and_is_the_package_s() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", micropie.__version__)
     pyproject = ROOT / "pyproject.toml"
-    stated = re.search(r'(?m)^version = "(.+)"', pyproject.read_text()) if pyproject.exists() else None
+    stated = (
+        re.search(r'(?m)^version = "(.+)"', pyproject.read_text()) if pyproject.exists() else None
+    )
     assert stated is None or stated[1] == micropie.__version__
 
 
@@ -190,13 +215,25 @@ body = app({{"REQUEST_METHOD": "GET", "PATH_INFO": "/", "QUERY_STRING": "n=5", "
 assert (seen, b"".join(body)) == (["200 OK"], b'{{"n":5}}'), (seen, body)
 assert threading.active_count() == 1, threading.enumerate()
 """
-OPTIONAL = {"jinja2", "orjson", "msgspec", "pydantic", "itsdangerous", "redis", "httpx", "a2wsgi", "trio"}
+OPTIONAL = {
+    "jinja2",
+    "orjson",
+    "msgspec",
+    "pydantic",
+    "itsdangerous",
+    "redis",
+    "httpx",
+    "a2wsgi",
+    "trio",
+}
 OPTIONAL |= {"uvicorn", "hypercorn", "granian", "gunicorn", "h11", "websockets"}
 
 
 def test_anyio_is_all_that_it_needs_and_nothing_is_started() -> None:
     code = ALONE.format(optional=OPTIONAL)
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -224,7 +261,8 @@ else:
 print(*sorted(set(sys.modules) - before))
 """
 
-# Modules, and packages with all that is in them, that neither an import of ``App`` nor a first answer needs.
+# Modules, and packages with all that is in them, that neither an import of ``App`` nor a first
+# answer needs.
 UNUSED = """
 anyio._backends anyio._core anyio.abc anyio.from_thread anyio.lowlevel anyio.streams anyio.to_thread
 decimal difflib email fractions hashlib hmac html http.client http.cookies importlib.metadata importlib.util mimetypes
@@ -239,10 +277,16 @@ micropie.pool.client micropie.pool.executors micropie.streams.events micropie.st
 micropie.templates.environment micropie.wsgi.lifespan
 """
 OF_ONE_PROTOCOL = {
-    True: {"micropie.wsgi.driver", "micropie.wsgi.exchange", "micropie.wsgi.gunicorn", "micropie.wsgi.steps"},
+    True: {
+        "micropie.wsgi.driver",
+        "micropie.wsgi.exchange",
+        "micropie.wsgi.gunicorn",
+        "micropie.wsgi.steps",
+    },
     False: {"micropie.asgi.driver", "micropie.asgi.exchange", "micropie.asgi.streaming", "ssl"},
 }
-# A lower number is as good; a higher one needs a reason. The parts of an exchange are in files of their own.
+# A lower number is as good; a higher one needs a reason. The parts of an exchange are in files of
+# their own.
 MOST_OF_OURS = {True: 103, False: 103}
 MIDDLEWARE = {"micropie.middleware", "micropie.middleware.base"}
 
@@ -250,11 +294,15 @@ MIDDLEWARE = {"micropie.middleware", "micropie.middleware.base"}
 @pytest.mark.parametrize("asgi", [True, False], ids=["asgi", "wsgi"])
 def test_what_a_first_answer_does_not_need_is_not_imported(asgi: bool) -> None:
     code = FIRST_ANSWER.format(asgi=asgi)
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     loaded = set(done.stdout.split())
     unused = {*UNUSED.split(), *OF_ONE_PROTOCOL[asgi]}
-    assert [name for name in loaded if any(f"{name}.".startswith(f"{one}.") for one in unused)] == []
+    assert [
+        name for name in loaded if any(f"{name}.".startswith(f"{one}.") for one in unused)
+    ] == []
     ours = {name for name in loaded if name.partition(".")[0] == "micropie"}
     assert {name for name in ours if name.startswith("micropie.middleware")} == MIDDLEWARE
     assert len(ours) <= MOST_OF_OURS[asgi], sorted(ours)
@@ -287,9 +335,17 @@ asyncio.run(main())
 
 
 def test_a_worker_that_has_started_has_not_imported_what_waiting_needs() -> None:
-    done = subprocess.run([sys.executable, "-c", STARTED], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    waiting = ("anyio._backends", "anyio._core._sync", "anyio.abc.", "anyio.lowlevel", "anyio.streams")
+    waiting = (
+        "anyio._backends",
+        "anyio._core._sync",
+        "anyio.abc.",
+        "anyio.lowlevel",
+        "anyio.streams",
+    )
     assert [name for name in done.stdout.split() if name.startswith(waiting)] == []
 
 
@@ -306,7 +362,13 @@ def test_two_projects_in_one_place_are_no_import(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "micropie", tmp_path / "micropie")
     (tmp_path / "micropie-0.13.dist-info").mkdir()
     ended = subprocess.run(
-        [sys.executable, "-c", "import micropie"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", "import micropie"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].startswith("ImportError: micropie-dual and another project")
+    assert ended.stderr.splitlines()[-1].startswith(
+        "ImportError: micropie-dual and another project"
+    )

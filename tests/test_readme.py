@@ -1,9 +1,11 @@
 """The documentation is true: its Python runs, and its requests get the answers beside them.
 
-A ``python`` block is a module of its own. An ``http`` block is a list of requests to the ``app`` of the module above
-it: ``GET /path -> 200 the body``. A body to send stands after the path: JSON if it begins with a brace, else a form.
+A ``python`` block is a module of its own. An ``http`` block is a list of requests to the ``app`` of
+the module above it: ``GET /path -> 200 the body``. A body to send stands after the path: JSON if it
+begins with a brace, else a form.
 
-Each page is one test. It runs every block of its page, and names the page and line of each block that fails.
+Each page is one test. It runs every block of its page, and names the page and line of each block
+that fails.
 """
 
 from __future__ import annotations
@@ -41,12 +43,15 @@ PAGES = [
 
 INCLUDED = re.compile(r'^--8<-- "(.+)"$', re.MULTILINE)
 BLOCK = re.compile(r"^```(python|http)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-REQUEST = re.compile(r"(?P<method>[A-Z]+) (?P<target>\S+)(?: (?P<sent>.*?))? *-> (?P<status>\d+) ?(?P<body>.*)")
+REQUEST = re.compile(
+    r"(?P<method>[A-Z]+) (?P<target>\S+)(?: (?P<sent>.*?))? *-> (?P<status>\d+) ?(?P<body>.*)"
+)
 
 
 class Module(NamedTuple):
-    """A ``python`` block, its place, the lines of the ``http`` block below it, each with its place, and the file that
-    it includes."""
+    """A ``python`` block, its place, the lines of the ``http`` block below it, each with its place,
+    and the file that it includes.
+    """
 
     place: str
     source: str
@@ -61,12 +66,16 @@ def name_of(page: Path) -> str:
 def modules_of(page: Path) -> Iterator[Module]:
     text = page.read_text()
     name = name_of(page)
-    blocks = [(found[1], found[2], text[: found.start(2)].count("\n")) for found in BLOCK.finditer(text)]
+    blocks = [
+        (found[1], found[2], text[: found.start(2)].count("\n")) for found in BLOCK.finditer(text)
+    ]
     for index, (language, source, line) in enumerate(blocks):
         following, asked, first = blocks[index + 1] if index + 1 < len(blocks) else ("", "", 0)
         if language == "python":
             lines = asked.splitlines() if following == "http" else []
-            requests = [(f"{name}:{number}", request) for number, request in enumerate(lines, first + 1)]
+            requests = [
+                (f"{name}:{number}", request) for number, request in enumerate(lines, first + 1)
+            ]
             place, included = f"{name}:{line}", INCLUDED.search(source)
             if included is None:
                 # The empty lines make a traceback's line numbers those of the page.
@@ -82,15 +91,22 @@ MODULES = {page: modules for page in PAGES if (modules := list(modules_of(page))
 
 @contextmanager
 def imported(module: Module) -> Iterator[dict[str, Any]]:
-    """Yield the names of a module that has run, in a copy of its file's folder if it has one, as its author would."""
+    """Yield the names of a module that has run, in a copy of its file's folder if it has one, as
+    its author would.
+    """
     if module.file is None:
         namespace: dict[str, Any] = {"__name__": "documentation"}
         exec(compile(module.source, module.place, "exec", dont_inherit=True), namespace)
         yield namespace
         return
-    with TemporaryDirectory(prefix="pytest-of-pages-") as above, pytest.MonkeyPatch.context() as patch:
+    with (
+        TemporaryDirectory(prefix="pytest-of-pages-") as above,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         folder = Path(above, "project")
-        shutil.copytree(module.file.parent, folder, ignore=shutil.ignore_patterns("__pycache__", "*.db"))
+        shutil.copytree(
+            module.file.parent, folder, ignore=shutil.ignore_patterns("__pycache__", "*.db")
+        )
         patch.chdir(folder)
         patch.syspath_prepend(folder)
         forget_temporary_modules()
@@ -99,7 +115,10 @@ def imported(module: Module) -> Iterator[dict[str, Any]]:
 
 
 def check_each(page: Path, check: Callable[[Module], None]) -> None:
-    """Check each module of a page. Raises all failures together, each with the page and the line of its block."""
+    """Check each module of a page.
+
+    Raises all failures together, each with the page and the line of its block.
+    """
     failures = []
     for module in MODULES[page]:
         try:
@@ -120,9 +139,15 @@ def ask(client: TestClient, place: str, line: str) -> None:
     found = REQUEST.fullmatch(line)
     assert found, f"{place}: not a request: {line!r}"
     sent = found["sent"] or ""
-    answer = client.request(found["method"], found["target"], content=sent, headers=headers_of(sent))
-    body = said(answer).removeprefix(f"{answer.status_code} ")  # of a default sentence, "404 Not Found"
-    got, expected = f"{answer.status_code} {body}".strip(), f"{found['status']} {found['body']}".strip()
+    answer = client.request(
+        found["method"], found["target"], content=sent, headers=headers_of(sent)
+    )
+    # of a default sentence, "404 Not Found"
+    body = said(answer).removeprefix(f"{answer.status_code} ")
+    got, expected = (
+        f"{answer.status_code} {body}".strip(),
+        f"{found['status']} {found['body']}".strip(),
+    )
     pattern = ".*".join(map(re.escape, expected.split("...")))
     assert got == expected or re.fullmatch(pattern, got, re.DOTALL), f"{place}: {line}: {got}"
 
@@ -133,7 +158,9 @@ JSON_TEXT = re.compile(': "[^"]*"')
 
 
 def hostile(line: str) -> Iterator[tuple[str, str, str]]:
-    """Yield a documented request with markup in the place of each segment, of each value of its query and its form."""
+    """Yield a documented request with markup in the place of each segment, of each value of its
+    query and its form.
+    """
     found = REQUEST.fullmatch(line)
     assert found, f"not a request: {line!r}"
     path, _, query = found["target"].partition("?")
@@ -152,7 +179,9 @@ def hostile(line: str) -> Iterator[tuple[str, str, str]]:
 
 
 def ask_hostile(client: TestClient, place: str, line: str) -> None:
-    """Ask what is documented with markup in it, which must not be markup in the page that answers."""
+    """Ask what is documented with markup in it, which must not be markup in the page that
+    answers.
+    """
     for method, target, sent in hostile(line):
         answer = client.request(method, target, content=sent, headers=headers_of(sent))
         is_page = answer.headers.get("content-type", "").startswith("text/html")
@@ -177,7 +206,12 @@ def test_the_examples_answer_as_they_say_and_send_no_markup_of_a_client(
                 needs_asgi = name.startswith("test_") and "websocket" in function.__code__.co_names
                 if name.startswith("test_") and not (needs_asgi and world == "wsgi"):
                     mark = next(
-                        (mark for mark in getattr(function, "pytestmark", ()) if mark.name == "parametrize"), None
+                        (
+                            mark
+                            for mark in getattr(function, "pytestmark", ())
+                            if mark.name == "parametrize"
+                        ),
+                        None,
                     )
                     for arguments in [[value] for value in mark.args[1]] if mark else [[]]:
                         function(*arguments)
@@ -198,14 +232,19 @@ def test_a_test_that_is_copied_alone_runs(tmp_path: Path) -> None:
         name = re.sub(r"\W", "_", module.place)
         (tmp_path / f"test_{name}.py").write_text(module.source)
     command = [sys.executable, "-m", "pytest", "-q", *ALONE]
-    done = subprocess.run(command, cwd=tmp_path, env=unmeasured(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=unmeasured(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 COMMAND = re.compile(r"^    \$ micropie (\w+)\n((?:    .+\n)+)", re.MULTILINE)
 COMMANDS = [
     (page, *found.groups(), text[: found.start()])
-    for page in [*sorted((ROOT / "docs" / "start").glob("*.md")), *sorted((ROOT / "docs" / "tutorial").glob("*.md"))]
+    for page in [
+        *sorted((ROOT / "docs" / "start").glob("*.md")),
+        *sorted((ROOT / "docs" / "tutorial").glob("*.md")),
+    ]
     for text in [page.read_text()]
     for found in COMMAND.finditer(text)
     if found[1] in ("routes", "check")
@@ -225,26 +264,47 @@ def test_a_command_prints_what_the_page_says(
     else:
         shutil.copytree((ROOT / included[1]).parent, tmp_path, dirs_exist_ok=True)
     arguments = [sys.executable, "-m", "micropie", command]
-    done = subprocess.run(arguments, cwd=tmp_path, env=unmeasured(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        arguments, cwd=tmp_path, env=unmeasured(), capture_output=True, text=True, check=False
+    )
     assert done.stdout.splitlines() == [line.strip() for line in output.splitlines()], done.stderr
 
 
 def test_every_block_is_of_a_kind_that_is_known() -> None:
     """A block of Python with anything behind the word would not be run."""
-    kinds = {kind for page in PAGES for kind in re.findall(r"^ *```(.+)$", page.read_text(), re.MULTILINE)}
-    assert kinds <= {"python", "http", "html", "html+jinja", "css", "ini", "nginx", "dockerfile", "yaml", "text"}
+    kinds = {
+        kind
+        for page in PAGES
+        for kind in re.findall(r"^ *```(.+)$", page.read_text(), re.MULTILINE)
+    }
+    assert kinds <= {
+        "python",
+        "http",
+        "html",
+        "html+jinja",
+        "css",
+        "ini",
+        "nginx",
+        "dockerfile",
+        "yaml",
+        "text",
+    }
 
 
 def test_blocks_of_text_that_are_python_can_be_compiled() -> None:
     """They need a cluster, or another module, and do not run."""
     for page in PAGES:
-        for source in re.findall(r"^```text\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+        for source in re.findall(
+            r"^```text\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL
+        ):
             if re.search(r"^(from|import) ", source, re.MULTILINE):
                 compile(source, str(page), "exec", dont_inherit=True)
 
 
 def test_the_table_of_settings_is_complete() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \| `(.+?)` \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE
+    )
     settings = Settings()
     assert dict(rows) == {name: repr(getattr(settings, name)) for name in vars(settings)}
     others = re.findall(r"^- `(\w+)`: ", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
@@ -252,12 +312,18 @@ def test_the_table_of_settings_is_complete() -> None:
 
 
 @pytest.mark.parametrize("command", ["", "run", "routes", "check", "new", "shell"])
-def test_the_page_of_the_command_line_has_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_of_the_command_line_has_every_option(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main([*command.split(), "--help"])
-    options = set(re.findall(r"^  .*?(--[\w-]+)", capsys.readouterr().out, re.MULTILINE)) - {"--help"}
+    options = set(re.findall(r"^  .*?(--[\w-]+)", capsys.readouterr().out, re.MULTILINE)) - {
+        "--help"
+    }
     page = (ROOT / "docs" / "command-line.md").read_text()
-    assert [option for option in options if f"{option} " not in page and f"{option}`" not in page] == []
+    assert [
+        option for option in options if f"{option} " not in page and f"{option}`" not in page
+    ] == []
 
 
 def test_links_within_the_project_lead_somewhere() -> None:
@@ -265,7 +331,9 @@ def test_links_within_the_project_lead_somewhere() -> None:
     for page in PAGES:
         for path, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text()):
             target = page.parent / path if path else page
-            if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            if not target.exists() or (
+                anchor and target.suffix == ".md" and anchor not in anchors(target)
+            ):
                 broken.append(f"{name_of(page)}: {path}#{anchor}")
     assert not broken
 

@@ -1,4 +1,6 @@
-"""docs/risks and the tests agree: every number that a test or a comment uses is there, with the files of its tests."""
+"""docs/risks and the tests agree: every number that a test or a comment uses is there, with the
+files of its tests.
+"""
 
 from __future__ import annotations
 

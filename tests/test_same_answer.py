@@ -1,4 +1,7 @@
-"""The same request gets the same answer, byte for byte, in every world. The tables have the expected answers."""
+"""The same request gets the same answer, byte for byte, in every world.
+
+The tables have the expected answers.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,14 @@ def ask(client: TestClient, target: str, method: str = "GET", **options: Any) ->
 
 
 def seen(response: httpx.Response) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    return response.status_code, sorted((name.lower(), value) for name, value in response.headers.raw), response.content
+    return (
+        response.status_code,
+        sorted((name.lower(), value) for name, value in response.headers.raw),
+        response.content,
+    )
 
 
-# -- paths -------------------------------------------------------------------------------------------------------------
+# -- paths -----------------------------------------------------------------------------------------
 
 
 class Blog(App):
@@ -151,7 +158,9 @@ def outcome(response: httpx.Response) -> int | list[Any]:
 
 
 @pytest.mark.parametrize("mount", ["", "/mx", "/a/b"])
-def test_R12_forty_paths_lead_to_the_same_handler_and_arguments(make_client: MakeClient, mount: str) -> None:
+def test_R12_forty_paths_lead_to_the_same_handler_and_arguments(
+    make_client: MakeClient, mount: str
+) -> None:
     assert len(PATHS) >= 40
     client = make_client(Golden(), root_path=mount)
     assert {target: outcome(ask(client, mount + target)) for target in PATHS} == PATHS
@@ -185,7 +194,9 @@ def with_absolute_uri(app: Any) -> Any:
 
 def without_raw_uri(app: Any) -> Any:
     def application(environ: dict[str, Any], start_response: Any) -> Any:
-        return app({key: value for key, value in environ.items() if key != "RAW_URI"}, start_response)
+        return app(
+            {key: value for key, value in environ.items() if key != "RAW_URI"}, start_response
+        )
 
     return application
 
@@ -199,7 +210,9 @@ def test_R12_wsgi_servers_that_tell_the_target_otherwise(server: Any, mount: str
 
 @pytest.mark.parametrize("mount", ["", "/mx"])
 def test_R12_a_wsgi_server_that_does_not_tell_the_target(mount: str) -> None:
-    expected = {target: answer for target, answer in PATHS.items() if target not in NEEDS_RAW_TARGET}
+    expected = {
+        target: answer for target, answer in PATHS.items() if target not in NEEDS_RAW_TARGET
+    }
     with TestClient(without_raw_uri(Golden()), protocol="wsgi", root_path=mount) as client:
         assert {target: outcome(ask(client, mount + target)) for target in expected} == expected
 
@@ -211,7 +224,9 @@ def test_R12_an_asgi_server_that_does_not_tell_the_target(mount: str) -> None:
     async def application(scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
         await app({key: value for key, value in scope.items() if key != "raw_path"}, receive, send)
 
-    undecodable = {target for target, answer in PATHS.items() if answer == 400 and "%00" not in target}
+    undecodable = {
+        target for target, answer in PATHS.items() if answer == 400 and "%00" not in target
+    }
     expected = {t: answer for t, answer in PATHS.items() if t not in NEEDS_RAW_TARGET | undecodable}
     with TestClient(application, root_path=mount) as client:
         assert {target: outcome(ask(client, mount + target)) for target in expected} == expected
@@ -234,7 +249,7 @@ def test_R12_a_middleware_may_have_changed_the_path() -> None:
         assert outcome(ask(client, "/admin/a%2Fb")) == ["greet", "rewritten"]
 
 
-# -- methods -----------------------------------------------------------------------------------------------------------
+# -- methods ---------------------------------------------------------------------------------------
 
 
 class Methods(App):
@@ -284,14 +299,27 @@ def test_methods_are_answered_alike(connect: MakeClient) -> None:
         assert method != "HEAD" or first[2] == b""
 
 
-# -- binding -----------------------------------------------------------------------------------------------------------
+# -- binding ---------------------------------------------------------------------------------------
 
 
 class Bound(App):
     def sync(self, a: int, b: str = "-", *rest: str, c: list[int] = [], **others: Any) -> Any:  # noqa: B006
-        return [a, b, list(rest), c, {name: getattr(value, "filename", value) for name, value in others.items()}]
+        return [
+            a,
+            b,
+            list(rest),
+            c,
+            {name: getattr(value, "filename", value) for name, value in others.items()},
+        ]
 
-    async def coroutine(self, a: int, b: str = "-", *rest: str, c: list[int] = [], **others: Any) -> Any:  # noqa: B006
+    async def coroutine(
+        self,
+        a: int,
+        b: str = "-",
+        *rest: str,
+        c: list[int] = [],  # noqa: B006
+        **others: Any,
+    ) -> Any:
         return self.sync(a, b, *rest, c=c, **others)
 
 
@@ -314,8 +342,18 @@ REQUESTS: list[tuple[str, str, dict[str, Any], Any]] = [
     ("POST", "?a=2", {"data": {"a": "1"}}, [2, "-", [], [], {}]),
     ("POST", "", {"content": b"a=1&b=%ff", "headers": FORM}, 400),
     ("POST", "", {"content": b"", "headers": FORM}, 400),
-    ("POST", "", {"files": {"f": ("é.txt", b"x"), "a": (None, "1")}}, [1, "-", [], [], {"f": "é.txt"}]),
-    ("POST", "", {"json": {"a": 1, "b": "x", "c": [1], "d": {"e": None}}}, [1, "x", [], [1], {"d": {"e": None}}]),
+    (
+        "POST",
+        "",
+        {"files": {"f": ("é.txt", b"x"), "a": (None, "1")}},
+        [1, "-", [], [], {"f": "é.txt"}],
+    ),
+    (
+        "POST",
+        "",
+        {"json": {"a": 1, "b": "x", "c": [1], "d": {"e": None}}},
+        [1, "x", [], [1], {"d": {"e": None}}],
+    ),
     ("PUT", "", {"json": {"a": "1", "b": "x"}}, [1, "x", [], [], {}]),
     ("PATCH", "", {"json": {"a": True}}, 400),
     ("DELETE", "", {"json": {"a": 1, "b": 5}}, 400),
@@ -324,7 +362,12 @@ REQUESTS: list[tuple[str, str, dict[str, Any], Any]] = [
     ("POST", "", {"content": b'{"a": NaN}', "headers": JSON}, 400),
     ("POST", "?a=1", {"content": b"\xff", "headers": JSON}, 400),
     ("POST", "?a=1", {"content": b"[" * 5000, "headers": JSON}, 400),
-    ("POST", "?a=1", {"content": b"not json", "headers": {"content-type": "text/plain"}}, [1, "-", [], [], {}]),
+    (
+        "POST",
+        "?a=1",
+        {"content": b"not json", "headers": {"content-type": "text/plain"}},
+        [1, "-", [], [], {}],
+    ),
     ("POST", "?a=1", {"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400),
 ]
 
@@ -341,7 +384,9 @@ def test_parameters_are_bound_alike(
     assert outcome(responses[0]) == expected, responses[0].text
 
 
-@pytest.mark.parametrize("target", ["/sync", "/sync?a=x", "/nothing", "/sync?a=1&b=%ff", "/admin/%ff"])
+@pytest.mark.parametrize(
+    "target", ["/sync", "/sync?a=x", "/nothing", "/sync?a=1&b=%ff", "/admin/%ff"]
+)
 def test_every_error_is_one_sentence_of_plain_text(make_client: MakeClient, target: str) -> None:
     response = ask(make_client(Bound()), target)
     assert 400 <= response.status_code < 500
@@ -351,15 +396,43 @@ def test_every_error_is_one_sentence_of_plain_text(make_client: MakeClient, targ
     assert "Traceback" not in response.text
 
 
-# -- anything at all ---------------------------------------------------------------------------------------------------
+# -- anything at all -------------------------------------------------------------------------------
 
-ODD = [b"%2F", b"%2e", b"..", b"//", b"%00", b"%ff", b"%C3%A9", b"%", b"+", b";", b"=", b"&", b"a", b"1", b"-1", b"%25"]
+ODD = [
+    b"%2F",
+    b"%2e",
+    b"..",
+    b"//",
+    b"%00",
+    b"%ff",
+    b"%C3%A9",
+    b"%",
+    b"+",
+    b";",
+    b"=",
+    b"&",
+    b"a",
+    b"1",
+    b"-1",
+    b"%25",
+]
 anything = st.lists(st.sampled_from(ODD) | st.binary(max_size=3), max_size=5).map(b"".join)
 printable = anything.map(lambda raw: raw.translate(None, bytes(range(33)) + b"?#\x7f"))
 heads = st.sampled_from(
-    [b"/", b"/admin/", b"/greet/", b"/users/", b"/files/", b"/blog/", b"/blog/post/", b"/bound/sync/"]
+    [
+        b"/",
+        b"/admin/",
+        b"/greet/",
+        b"/users/",
+        b"/files/",
+        b"/blog/",
+        b"/blog/post/",
+        b"/bound/sync/",
+    ]
 )
-kinds = st.sampled_from([JSON["content-type"], FORM["content-type"], "multipart/form-data; boundary=x", "text/plain"])
+kinds = st.sampled_from(
+    [JSON["content-type"], FORM["content-type"], "multipart/form-data; boundary=x", "text/plain"]
+)
 
 
 def test_R12_whatever_is_asked_gets_the_same_answer_everywhere(connect: MakeClient) -> None:
@@ -368,10 +441,21 @@ def test_R12_whatever_is_asked_gets_the_same_answer_everywhere(connect: MakeClie
     clients = [connect(app, world) for world in WORLDS]
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.sampled_from(["GET", "POST", "HEAD", "DELETE", "OPTIONS"]), heads, printable, printable, kinds, anything)
+    @given(
+        st.sampled_from(["GET", "POST", "HEAD", "DELETE", "OPTIONS"]),
+        heads,
+        printable,
+        printable,
+        kinds,
+        anything,
+    )
     def check(method: str, head: bytes, path: bytes, query: bytes, kind: str, body: bytes) -> None:
         target = head + path + (b"?" + query if query else b"")
-        options: Any = {"content": body, "headers": {"content-type": kind}, "extensions": {"target": target}}
+        options: Any = {
+            "content": body,
+            "headers": {"content-type": kind},
+            "extensions": {"target": target},
+        }
         first, *others = [seen(client.request(method, "/", **options)) for client in clients]
         assert others == [first, first]
         assert first[0] < 500

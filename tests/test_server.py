@@ -105,7 +105,17 @@ def test_its_redirect_redirects(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["session", "query_params", "body_params", "path_params", "files", "render_template", "redirect", "request"]
+    "name",
+    [
+        "session",
+        "query_params",
+        "body_params",
+        "path_params",
+        "files",
+        "render_template",
+        "redirect",
+        "request",
+    ],
 )
 def test_its_attributes_are_no_urls(client: TestClient, name: str) -> None:
     assert [client.get(f"/{name}").status_code, client.get(f"/{name}/x").status_code] == [404, 404]
@@ -119,7 +129,9 @@ def test_a_handler_may_take_the_name_of_an_attribute(make_client: MakeClient) ->
     assert make_client(Files()).get("/redirect/x").text == "mine x"
 
 
-def test_a_server_lives_inside_an_app_and_an_app_inside_a_server(make_client: MakeClient, app: App) -> None:
+def test_a_server_lives_inside_an_app_and_an_app_inside_a_server(
+    make_client: MakeClient, app: App
+) -> None:
     root: Any = Server()
     root.inner = app
     assert make_client(root).get("/inner/hello?name=x").text == "Hello x"

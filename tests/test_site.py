@@ -1,4 +1,6 @@
-"""The site of the documentation builds without a warning, has every page and public name, and finds what people type."""
+"""The site of the documentation builds without a warning, has every page and public name, and finds
+what people type.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,14 @@ from tests.support.chromium import browsing, complaints
 from tests.support.environment import unmeasured
 from tests.test_readme import REQUEST
 
-PUBLIC = (micropie, micropie.channels, micropie.config, micropie.middleware, micropie.sessions, micropie.testing)
+PUBLIC = (
+    micropie,
+    micropie.channels,
+    micropie.config,
+    micropie.middleware,
+    micropie.sessions,
+    micropie.testing,
+)
 ROOT = Path(__file__).parent.parent
 
 # What a page could load while it is read: scripts, styles, pictures, frames.
@@ -40,9 +49,21 @@ LOADED = re.compile(
 
 
 def build(config: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(config), "-d", str(site)]
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "-f",
+        str(config),
+        "-d",
+        str(site),
+    ]
     environment = unmeasured(NO_MKDOCS_2_WARNING="1")  # the theme's news about its successor
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 # What is typed, and the pages of which one is among the first three.
@@ -137,7 +158,8 @@ HITS = """
 """
 
 
-# The first of these tests builds the site, in one process: beside twenty busy ones that took over four minutes.
+# The first of these tests builds the site, in one process: beside twenty busy ones that took over
+# four minutes.
 BUILDING = pytest.mark.timeout(480)
 
 
@@ -158,11 +180,17 @@ def test_the_site_has_all_public_names_and_loads_nothing_from_elsewhere(site: Pa
     loaded = {url for page in pages for url in LOADED.findall(page.read_text())}
     assert any("stylesheets" in url for url in loaded)
     assert not [url for url in loaded if url.startswith(("http:", "https:", "//"))]
-    named = {name for page in pages for name in re.findall(r'id="(micropie[.\w]*)"', page.read_text())}
+    named = {
+        name for page in pages for name in re.findall(r'id="(micropie[.\w]*)"', page.read_text())
+    }
     public = {name for module in PUBLIC for name in module.__all__}
-    missing = {name for name in public if named.isdisjoint(f"{module.__name__}.{name}" for module in PUBLIC)}
-    # A new name of ``micropie`` needs a line in a page of docs/reference. request is an object, which the page of
-    # Request names.
+    missing = {
+        name
+        for name in public
+        if named.isdisjoint(f"{module.__name__}.{name}" for module in PUBLIC)
+    }
+    # A new name of ``micropie`` needs a line in a page of docs/reference. request is an object,
+    # which the page of Request names.
     assert missing == {"__version__", "request"}
     responses = (site / "reference" / "responses.html").read_text()
     shown = re.sub(r"<[^>]+>|\s", "", responses[responses.index('id="micropie.Response"') :])
@@ -171,12 +199,16 @@ def test_the_site_has_all_public_names_and_loads_nothing_from_elsewhere(site: Pa
 
 
 NAMED = re.compile(
-    r"^::: (\S+)\n(?!    options: \{ show_root_heading: false)|^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^::: (\S+)\n(?!    options: \{ show_root_heading: false)|^```python\n(.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 
 
 def test_every_public_name_has_an_example_in_the_reference() -> None:
-    """It is the first block of Python below the name, and tests/test_readme.py runs it. Names in a row share theirs."""
+    """It is the first block of Python below the name, and tests/test_readme.py runs it.
+
+    Names in a row share theirs.
+    """
     examples: dict[str, str] = {}
     for page in sorted((ROOT / "docs" / "reference").glob("*.md")):
         blocks = list(NAMED.finditer(page.read_text()))
@@ -209,7 +241,9 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[webdriver.Chrome]:
-    """One browser for all tests: Python, which is 13 MB, is compiled once and not for each of them."""
+    """One browser for all tests: Python, which is 13 MB, is compiled once and not for each of
+    them.
+    """
     with browsing() as browser:
         yield browser
 
@@ -223,23 +257,31 @@ def browser(chromium: webdriver.Chrome) -> webdriver.Chrome:
 
 
 @BUILDING
-def test_the_search_finds_what_people_type_among_the_first_three_pages(address: str, browser: webdriver.Chrome) -> None:
+def test_the_search_finds_what_people_type_among_the_first_three_pages(
+    address: str, browser: webdriver.Chrome
+) -> None:
     browser.get(f"{address}/index.html")
     browser.execute_script("document.querySelector('[data-md-component=search-query]').focus()")
     found = {question: _pages_for(browser, question) for question in QUESTIONS}
     assert complaints(browser) == []
-    assert {question: pages for question, pages in found.items() if QUESTIONS[question] not in pages[:3]} == {}
+    assert {
+        question: pages for question, pages in found.items() if QUESTIONS[question] not in pages[:3]
+    } == {}
 
 
 def _pages_for(browser: webdriver.Chrome, question: str) -> list[str]:
     """Return the pages that the search names, the best one first."""
     browser.execute_script(ASK, question)
-    wait(browser, "return /match/.test(document.querySelector('.md-search-result__meta').textContent)")
+    wait(
+        browser,
+        "return /match/.test(document.querySelector('.md-search-result__meta').textContent)",
+    )
     return list(dict.fromkeys(browser.execute_script(HITS)))
 
 
-# Show the article of each page in the place of this page's, with the tables in boxes that scroll, as the theme's script
-# does, and return the page's width, its height, and inline code that is broken within a word.
+# Show the article of each page in the place of this page's, with the tables in boxes that scroll,
+# as the theme's script does, and return the page's width, its height, and inline code that is
+# broken within a word.
 FITTING = """
     const [pages, open, done] = arguments, range = document.createRange(), found = {};
     const boxed = (name, inner) => { const box = document.createElement("div"); box.className = name; box.append(inner); return box; };
@@ -276,13 +318,20 @@ FITTING = """
 
 
 @BUILDING
-def test_each_page_fits_on_a_telephone_and_none_is_endless(site: Path, address: str, browser: webdriver.Chrome) -> None:
-    pages = [str(page.relative_to(site)) for page in sorted(site.rglob("*.html")) if page.name != "404.html"]
+def test_each_page_fits_on_a_telephone_and_none_is_endless(
+    site: Path, address: str, browser: webdriver.Chrome
+) -> None:
+    pages = [
+        str(page.relative_to(site))
+        for page in sorted(site.rglob("*.html"))
+        if page.name != "404.html"
+    ]
     browser.get(f"{address}/index.html")
     with seen_as(browser, "telephone"):
         found = browser.execute_async_script(FITTING, pages, True)
         assert {page: one for page, one in found.items() if one[0] > 390 or one[2]} == {}
-    high = [page for page, one in found.items() if one[1] > 9000]  # no page is higher on a wide screen
+    # no page is higher on a wide screen
+    high = [page for page, one in found.items() if one[1] > 9000]
     with seen_as(browser, "light"):
         found = browser.execute_async_script(FITTING, high, False)
         assert {page: one[1] for page, one in found.items() if one[1] > 9000} == {}
@@ -291,7 +340,10 @@ def test_each_page_fits_on_a_telephone_and_none_is_endless(site: Path, address: 
 @pytest.mark.parametrize(
     ("code", "shown"),
     [
-        ("app.middlewares.append(Hosts(one))", "app<wbr>.middlewares<wbr>.append(<wbr>Hosts(<wbr>one))"),
+        (
+            "app.middlewares.append(Hosts(one))",
+            "app<wbr>.middlewares<wbr>.append(<wbr>Hosts(<wbr>one))",
+        ),
         (
             "test_a.py::test_each_name_that_is_long",
             "test_a<wbr>.py::<wbr>test_<wbr>each_<wbr>name_<wbr>that_<wbr>is_<wbr>long",
@@ -309,11 +361,14 @@ def test_inline_code_may_be_broken_at_its_signs(code: str, shown: str | None) ->
     assert found == f"{listing}<code>{shown or code}</code>"
 
 
-# -- the playground ----------------------------------------------------------------------------------------------------
+# -- the playground --------------------------------------------------------------------------------
 
-needs_pyodide = pytest.mark.skipif(not playground.is_there(), reason="scripts/get-pyodide has not brought Pyodide")
+needs_pyodide = pytest.mark.skipif(
+    not playground.is_there(), reason="scripts/get-pyodide has not brought Pyodide"
+)
 
-# Ask a page's worker for many answers, as its panels do, and return the status and the text of each, or the failure.
+# Ask a page's worker for many answers, as its panels do, and return the status and the text of
+# each, or the failure.
 ASK_ALL = """
     const [requests, done] = arguments, answers = requests.map(() => ["", ""]);
     const worker = new Worker("assets/playground/worker.mjs", { type: "module" });
@@ -329,7 +384,9 @@ ASK_ALL = """
     ask(0);
 """
 STATE = "return document.querySelector('.play')?.dataset.state === 'done'"
-SHOWN = "return ['.play-status', '.play-body'].map(name => document.querySelector(name).textContent)"
+SHOWN = (
+    "return ['.play-status', '.play-body'].map(name => document.querySelector(name).textContent)"
+)
 SEND = """
     const [code, line] = [".play-editor textarea", ".play-ask input"].map(name => document.querySelector(name));
     if (arguments[1] !== null) code.value = arguments[1];
@@ -337,22 +394,26 @@ SEND = """
     document.querySelector(".play-ask button").click();
 """
 PAGE = "from micropie import App\n\nclass Root(App):\n"
-PAGE += (
-    "    def index(self): return '<a href=\"b?x=2\">b</a><form method=post action=a><input name=q value=1><button>'\n"
-)
+PAGE += "    def index(self): return '<a href=\"b?x=2\">b</a><form method=post action=a><input name=q value=1><button>'\n"
 PAGE += "    def a(self, q): return f'a{q}'\n    def b(self, x): return f'b{x}'\n\napp = Root()"
 
 
 def documented() -> list[tuple[str, str, str]]:
-    """Return the source of each example with a button, one of its requests, and the request with its answer."""
+    """Return the source of each example with a button, one of its requests, and the request with
+    its answer.
+    """
     texts = [page.read_text() for page in sorted((ROOT / "docs").rglob("*.md"))]
     found = [one for text in texts for one in playground.examples(text)]
-    return [(source, line.partition("->")[0].strip(), line) for source, lines in found for line in lines]
+    return [
+        (source, line.partition("->")[0].strip(), line) for source, lines in found for line in lines
+    ]
 
 
 @needs_pyodide
 @BUILDING
-def test_what_has_a_button_answers_in_the_browser_as_the_page_says(address: str, browser: webdriver.Chrome) -> None:
+def test_what_has_a_button_answers_in_the_browser_as_the_page_says(
+    address: str, browser: webdriver.Chrome
+) -> None:
     cases = documented()
     matches = [REQUEST.fullmatch(line) for _, _, line in cases]
     asked = [
@@ -360,7 +421,12 @@ def test_what_has_a_button_answers_in_the_browser_as_the_page_says(address: str,
         for (source, _, _), found in zip(cases, matches, strict=True)
         if found
     ]
-    starts = [(start.source, line) for start in playground.tour() for line in start.requests if line.startswith("GET")]
+    starts = [
+        (start.source, line)
+        for start in playground.tour()
+        for line in start.requests
+        if line.startswith("GET")
+    ]
     ends = [(source, *line.split(" ", 1), "") for source, line in starts if line != "GET /clock"]
     browser.get(f"{address}/playground.html")
     answers = browser.execute_async_script(ASK_ALL, [*asked, *ends])
@@ -370,10 +436,20 @@ def test_what_has_a_button_answers_in_the_browser_as_the_page_says(address: str,
     for (_, _, line), found, (status, body) in zip(cases, matches, answers, strict=False):
         assert found
         pattern = ".*".join(map(re.escape, re.split(r"\.\.\.|testserver", found["body"])))
-        if status != found["status"] or not re.fullmatch(f"({status} )?{pattern}", _detail(body).strip(), re.DOTALL):
+        if status != found["status"] or not re.fullmatch(
+            f"({status} )?{pattern}", _detail(body).strip(), re.DOTALL
+        ):
             wrong.append((line, status, body))
     assert wrong == []
-    assert {status for status, _ in answers[len(asked) :]} == {"200", "303", "400", "404", "418", "500", "503"}
+    assert {status for status, _ in answers[len(asked) :]} == {
+        "200",
+        "303",
+        "400",
+        "404",
+        "418",
+        "500",
+        "503",
+    }
 
 
 def _detail(body: str) -> str:
@@ -387,10 +463,13 @@ def _detail(body: str) -> str:
 
 @needs_pyodide
 @BUILDING
-def test_an_application_is_changed_asked_and_stopped_in_the_browser(address: str, browser: webdriver.Chrome) -> None:
+def test_an_application_is_changed_asked_and_stopped_in_the_browser(
+    address: str, browser: webdriver.Chrome
+) -> None:
     browser.get(f"{address}/start/first-app.html")
     loaded = "return performance.getEntriesByType('resource').map(one => one.name)"
-    assert not [name for name in browser.execute_script(loaded) if "pyodide" in name]  # before the first click
+    # before the first click
+    assert not [name for name in browser.execute_script(loaded) if "pyodide" in name]
 
     def send(line: str, code: str | None = None) -> list[str]:
         browser.execute_script(SEND, line, code)
@@ -414,7 +493,10 @@ def test_an_application_is_changed_asked_and_stopped_in_the_browser(address: str
     wait(browser, f"return {frame}?.onsubmit && {frame}.querySelector('button') !== null")
     browser.execute_script(f"{frame}.querySelector('button').click()")
     wait(browser, "return document.querySelector('.play-body').textContent === 'a1'")
-    assert browser.execute_script("return document.querySelector('.play-ask input').value") == "POST /a q=1"
+    assert (
+        browser.execute_script("return document.querySelector('.play-ask input').value")
+        == "POST /a q=1"
+    )
     # An endless stream is left, a WebSocket is talked to.
     starts = {start.title: start for start in playground.tour()}
     browser.execute_script(SEND, "GET /clock", starts["Server-sent events"].source)
@@ -434,7 +516,9 @@ def test_an_application_is_changed_asked_and_stopped_in_the_browser(address: str
     assert complaints(browser) == []
 
 
-def test_without_pyodide_the_site_has_no_buttons_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_pyodide_the_site_has_no_buttons_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(playground, "PYODIDE", tmp_path)
     config = load_config(str(ROOT / "mkdocs.yml"))
     playground.on_config(config)
@@ -444,16 +528,23 @@ def test_without_pyodide_the_site_has_no_buttons_and_says_so(monkeypatch: pytest
         "assets/pie.svg",
         "assets/site.css",
     ]
-    for file in (files.get_file_from_path("playground.md"), files.get_file_from_path("start/first-app.md")):
+    for file in (
+        files.get_file_from_path("playground.md"),
+        files.get_file_from_path("start/first-app.md"),
+    ):
         assert file is not None
         text = Path(str(file.abs_src_path)).read_text()
-        shown = playground.on_page_markdown(text, page=Page(None, file, config), config=config, files=files)
+        shown = playground.on_page_markdown(
+            text, page=Page(None, file, config), config=config, files=files
+        )
         assert "class=" not in shown
         assert ("built without Pyodide" in shown) == (file.name == "playground")
 
 
 def test_the_table_of_statuses_has_all_that_the_framework_raises() -> None:
-    sources = [path.read_text() for path in (ROOT / "micropie").rglob("*.py") if "compat" not in path.parts]
+    sources = [
+        path.read_text() for path in (ROOT / "micropie").rglob("*.py") if "compat" not in path.parts
+    ]
     raised = set(re.findall(r"HTTPError\((\d{3})", "".join(sources)))
     table = (ROOT / "docs" / "reference" / "statuses.md").read_text()
     assert raised <= set(re.findall(r"^\| (\d{3}) \|", table, re.MULTILINE))
@@ -467,7 +558,9 @@ def test_the_table_of_statuses_has_all_that_the_framework_raises() -> None:
         ('```python\n--8<-- "no_such_file.py"\n```', "no_such_file.py"),
     ],
 )
-def test_a_link_or_an_included_file_that_is_missing_fails_the_build(tmp_path: Path, page: str, complaint: str) -> None:
+def test_a_link_or_an_included_file_that_is_missing_fails_the_build(
+    tmp_path: Path, page: str, complaint: str
+) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text(page)
     config = tmp_path / "mkdocs.yml"

@@ -1,4 +1,6 @@
-"""What programs that were written for MicroPie rely on, beside the plain use of its documented names."""
+"""What programs that were written for MicroPie rely on, beside the plain use of its documented
+names.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,8 @@ class Bodies(App):
     def token(self) -> Any:
         return {
             "token": self.request.form("csrf_token") or self.request.json("csrf_token"),
-            "none": self.request.form("nothing", "default") + self.request.json("nothing", "default"),
+            "none": self.request.form("nothing", "default")
+            + self.request.json("nothing", "default"),
         }
 
 
@@ -113,8 +116,12 @@ class Bodies(App):
         (b"", "application/json", None),
     ],
 )
-def test_another_kind_of_body_has_the_default(make_client: MakeClient, content: bytes, kind: str, token: Any) -> None:
-    answer = make_client(Bodies()).post("/token", content=content, headers={"Content-Type": kind} if kind else {})
+def test_another_kind_of_body_has_the_default(
+    make_client: MakeClient, content: bytes, kind: str, token: Any
+) -> None:
+    answer = make_client(Bodies()).post(
+        "/token", content=content, headers={"Content-Type": kind} if kind else {}
+    )
     assert (answer.status_code, answer.json()) == (200, {"token": token, "none": "defaultdefault"})
 
 
@@ -132,7 +139,11 @@ class Moved(App):
 def test_a_redirect_has_more_headers(make_client: MakeClient) -> None:
     client = make_client(Moved())
     old, named = client.get("/old"), client.get("/named")
-    assert (old.status_code, old.headers["Location"], old.headers["X-Pie"]) == (303, "/new", "apple")
+    assert (old.status_code, old.headers["Location"], old.headers["X-Pie"]) == (
+        303,
+        "/new",
+        "apple",
+    )
     assert old.headers["Set-Cookie"] == "a=1"
     assert (named.status_code, named.headers["X-Pie"]) == (301, "apple")
     assert client.get("/extra").headers["X-Pie"] == "apple"
@@ -144,7 +155,7 @@ def test_errors_of_set_up_are_value_errors() -> None:
         App(debgu=True)  # type: ignore[call-arg]
 
 
-# -- sessions of WebSockets ------------------------------------------------------------------------------------------------
+# -- sessions of WebSockets ------------------------------------------------------------------------
 
 
 class Chat(App):
@@ -197,7 +208,9 @@ class Stored(SessionBackend):
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, Stored])
 @pytest.mark.parametrize("path", ["/late", "/now"])
-def test_a_session_begins_when_the_websocket_is_open(connect: MakeClient, world: str, backend: Any, path: str) -> None:
+def test_a_session_begins_when_the_websocket_is_open(
+    connect: MakeClient, world: str, backend: Any, path: str
+) -> None:
     client = connect(Chat(backend()), world)
     with client.websocket(path) as ws:
         ws.send_text("Ann")
@@ -233,10 +246,15 @@ def test_a_session_that_the_handler_does_not_name_needs_its_cookie_before(
     client = connect(Chat(), world, raise_app_exceptions=False)
     with client.websocket("/hidden"):
         pass
-    assert "the WebSocket was accepted without this session's cookie: change it before ws.accept()" in caplog.text
+    assert (
+        "the WebSocket was accepted without this session's cookie: change it before ws.accept()"
+        in caplog.text
+    )
 
 
-def test_a_session_of_http_is_saved_with_the_answer(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_session_of_http_is_saved_with_the_answer(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     assert make_client(Chat()).get("/early").status_code == 500
     assert "session.save() is for a WebSocket that is accepted" in caplog.text
 

@@ -1,4 +1,6 @@
-"""The tests that the tutorials' steps have pass. tests/test_readme.py runs the code of the other steps."""
+"""The tests that the tutorials' steps have pass. tests/test_readme.py runs the code of the other
+steps.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ STEPS = Path(__file__).parent.parent / "examples" / "tutorial"
 
 
 def run(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    """Run Python in ``folder``, without a terminal, with the programs of its environment, such as ruff, on the path."""
+    """Run Python in ``folder``, without a terminal, with the programs of its environment, such as
+    ruff, on the path.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         [sys.executable, *arguments],
@@ -49,7 +53,9 @@ def test_an_author_is_added(tmp_path: Path) -> None:
     shutil.copytree(STEPS / "step5", folder)
     added = run(folder, "add_author.py", "ann", typed="apple pie\n")
     assert added.returncode == 0, added.stderr
-    source = "from database import Database; print(Database('blog.db').is_author('ann', 'apple pie'))"
+    source = (
+        "from database import Database; print(Database('blog.db').is_author('ann', 'apple pie'))"
+    )
     assert run(folder, "-c", source).stdout == "True\n"
 
 
@@ -57,7 +63,9 @@ def test_a_client_is_generated_and_used(tmp_path: Path) -> None:
     """From the document of the API's last step, which is then served."""
     folder = tmp_path / "recipes"
     shutil.copytree(STEPS / "api" / "step7", folder)
-    written = run(folder, "-c", "import json, app; json.dump(app.app.openapi(), open('openapi.json', 'w'))")
+    written = run(
+        folder, "-c", "import json, app; json.dump(app.app.openapi(), open('openapi.json', 'w'))"
+    )
     assert written.returncode == 0, written.stderr
     options = ["--path", "openapi.json", "--meta", "none", "--output-path", "recipes_client"]
     made = run(folder, "-m", "openapi_python_client", "generate", "--fail-on-warning", *options)
@@ -73,7 +81,16 @@ def test_a_client_is_generated_and_used(tmp_path: Path) -> None:
 def served(folder: Path) -> Iterator[str]:
     """Serve the application of a folder by uvicorn, and yield its URL."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "warning"]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "app:app",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
     with subprocess.Popen(command, cwd=folder, env=unmeasured(), start_new_session=True) as process:
         try:
             while not accepts(port):

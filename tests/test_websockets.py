@@ -1,4 +1,6 @@
-"""The rules of a WebSocket without one: its states, codes, reasons, sizes, and whose pages it answers."""
+"""The rules of a WebSocket without one: its states, codes, reasons, sizes, and whose pages it
+answers.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def in_state(state: str) -> Progress:
 
 
 @pytest.mark.parametrize(("state", "action"), list(product(STATES, ACTIONS)))
-def test_an_action_happens_if_the_table_has_it_and_is_refused_otherwise(state: str, action: str) -> None:
+def test_an_action_happens_if_the_table_has_it_and_is_refused_otherwise(
+    state: str, action: str
+) -> None:
     progress = in_state(state)
     assert progress.may(action) is ((state, action) in TRANSITIONS)
     if (state, action) in TRANSITIONS:
@@ -75,13 +79,28 @@ SENTENCES = {
     (OPEN, "accept"): (RuntimeError, "accept() on a WebSocket that is accepted already"),
     (CLOSED, "accept"): (RuntimeError, "accept() on a WebSocket that was closed"),
     (REFUSED, "accept"): (RuntimeError, "accept() on a WebSocket that was refused"),
-    (GONE, "accept"): (ConnectionClosed, "accept() on a WebSocket that was left by its client: 1001"),
+    (GONE, "accept"): (
+        ConnectionClosed,
+        "accept() on a WebSocket that was left by its client: 1001",
+    ),
     (CLOSING, "accept"): (RuntimeError, "accept() on a WebSocket that was closed"),
     (REFUSING, "accept"): (RuntimeError, "accept() on a WebSocket that was refused"),
-    (CLOSING, "send_text"): (ConnectionClosed, "send_text() on a WebSocket that was closed with 1000 bye"),
-    (CLOSED, "send_text"): (ConnectionClosed, "send_text() on a WebSocket that was closed with 1000 bye"),
-    (REFUSED, "receive_text"): (ConnectionClosed, "receive_text() on a WebSocket that was refused bye"),
-    (GONE, "send_json"): (ConnectionClosed, "send_json() on a WebSocket that was left by its client: 1001"),
+    (CLOSING, "send_text"): (
+        ConnectionClosed,
+        "send_text() on a WebSocket that was closed with 1000 bye",
+    ),
+    (CLOSED, "send_text"): (
+        ConnectionClosed,
+        "send_text() on a WebSocket that was closed with 1000 bye",
+    ),
+    (REFUSED, "receive_text"): (
+        ConnectionClosed,
+        "receive_text() on a WebSocket that was refused bye",
+    ),
+    (GONE, "send_json"): (
+        ConnectionClosed,
+        "send_json() on a WebSocket that was left by its client: 1001",
+    ),
 }
 
 
@@ -98,7 +117,11 @@ def test_the_first_end_counts() -> None:
     assert not progress.end(CLOSE, 1000, "")
     assert (progress.state, progress.code, progress.reason) == (GONE, 1001, "away")
     error = progress.closed()
-    assert (error.code, error.reason, str(error)) == (1001, "away", "the WebSocket is closed: 1001 away")
+    assert (error.code, error.reason, str(error)) == (
+        1001,
+        "away",
+        "the WebSocket is closed: 1001 away",
+    )
     assert ConnectionClosed().code == Progress().closed().code == 1006
 
 
@@ -107,7 +130,9 @@ def test_a_message_error_is_both() -> None:
     assert issubclass(MessageError, ValueError)
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, *range(1007, 1010), 1011, 1012, 1013, 1014, 3000, 4000, 4999])
+@pytest.mark.parametrize(
+    "code", [1000, 1001, 1002, 1003, *range(1007, 1010), 1011, 1012, 1013, 1014, 3000, 4000, 4999]
+)
 def test_codes_that_may_be_sent(code: int) -> None:
     check_code(code)
 
@@ -144,7 +169,9 @@ def test_R55_a_reason_fits_a_close_frame_and_has_whole_characters(reason: str) -
         ("\U0001f967", 3, True),
     ],
 )
-def test_R57_a_message_is_measured_in_bytes(content: str | bytes, limit: int, too_big: bool) -> None:
+def test_R57_a_message_is_measured_in_bytes(
+    content: str | bytes, limit: int, too_big: bool
+) -> None:
     assert is_too_big(content, limit) is too_big
 
 
@@ -199,17 +226,32 @@ ORIGINS: list[tuple[str | None, str, str, list[str], bool]] = [
 
 
 @pytest.mark.parametrize(("origin", "scheme", "host", "others", "allowed"), ORIGINS)
-def test_R52_origins(origin: str | None, scheme: str, host: str, others: list[str], allowed: bool) -> None:
+def test_R52_origins(
+    origin: str | None, scheme: str, host: str, others: list[str], allowed: bool
+) -> None:
     assert is_allowed_origin(origin, scheme, host, others) is allowed
 
 
-@pytest.mark.parametrize("value", ["https://a.test", "http://a.test:8000", "*", "chrome-extension://abc"])
+@pytest.mark.parametrize(
+    "value", ["https://a.test", "http://a.test:8000", "*", "chrome-extension://abc"]
+)
 def test_what_may_be_named_as_an_origin(value: str) -> None:
     assert is_origin(value)
 
 
 @pytest.mark.parametrize(
-    "value", ["a.test", "https://a.test/", "https://*.test", "https://a.test/x", "null", "", None, 5, "https://"]
+    "value",
+    [
+        "a.test",
+        "https://a.test/",
+        "https://*.test",
+        "https://a.test/x",
+        "null",
+        "",
+        None,
+        5,
+        "https://",
+    ],
 )
 def test_what_is_no_origin(value: Any) -> None:
     assert not is_origin(value)

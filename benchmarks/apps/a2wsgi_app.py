@@ -1,4 +1,7 @@
-"""a2wsgi: an ASGI application on a WSGI server. With the hand-written application inside it is the cheapest."""
+"""a2wsgi: an ASGI application on a WSGI server.
+
+With the hand-written application inside it is the cheapest.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ def make_wsgi() -> WsgiApp:
 
 
 def make_wsgi_micropie() -> WsgiApp:
-    from benchmarks.apps import micropie_app  # here, so that a2wsgi can be measured without micropie
+    # here, so that a2wsgi can be measured without micropie
+    from benchmarks.apps import micropie_app
 
     return bridged(micropie_app.make_asgi())

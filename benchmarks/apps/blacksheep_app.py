@@ -1,7 +1,7 @@
 """BlackSheep, with the JSON functions given as its documentation shows.
 
-The handlers take the request and read what they need from it. Parameters bound by name and type (`FromForm`
-and the like) are the other documented way, and cost 1 to 3 microseconds more.
+The handlers take the request and read what they need from it. Parameters bound by name and type
+(`FromForm` and the like) are the other documented way, and cost 1 to 3 microseconds more.
 """
 
 from __future__ import annotations

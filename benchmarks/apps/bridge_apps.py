@@ -1,7 +1,8 @@
-"""Applications of one protocol served by the other, each below ``/m``: by micropie, by a2wsgi, and by bare hops.
+"""Applications of one protocol served by the other, each below ``/m``: by micropie, by a2wsgi, and
+by bare hops.
 
-A bare hop does nothing else: the body is read before the call, the answer is collected and returned whole, and nothing
-is streamed, cancelled or closed.
+A bare hop does nothing else: the body is read before the call, the answer is collected and returned
+whole, and nothing is streamed, cancelled or closed.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ async def _asgi(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         await handwritten.make_asgi()(scope, receive, send)
     else:
-        await handwritten.ASGI_ROUTES[scope["path"].removeprefix(scope["root_path"])](scope, receive, send)
+        await handwritten.ASGI_ROUTES[scope["path"].removeprefix(scope["root_path"])](
+            scope, receive, send
+        )
 
 
 def _mounted(target: Any) -> Any:
@@ -48,7 +51,7 @@ def _mounted(target: Any) -> Any:
     return app
 
 
-# --- WSGI applications under ASGI ---------------------------------------------------------------------
+# --- WSGI applications under ASGI -----------------------------------------------------------------
 
 
 def _below(app: AsgiApp) -> AsgiApp:
@@ -73,13 +76,17 @@ def _environ(scope: Any, body: bytes) -> dict[str, Any]:
     }
     for name, value in scope["headers"]:
         key = name.decode().upper().replace("-", "_")
-        environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value.decode()
+        environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = (
+            value.decode()
+        )
     return environ
 
 
 def _collect_wsgi(app: WsgiApp, environ: dict[str, Any]) -> tuple[list[Any], list[bytes]]:
     head: list[Any] = []
-    return head, list(app(environ, lambda status, pairs, exc_info=None: head.extend((status, pairs))))
+    return head, list(
+        app(environ, lambda status, pairs, exc_info=None: head.extend((status, pairs)))
+    )
 
 
 def _by_hop(app: WsgiApp, hop: Hop) -> AsgiApp:
@@ -140,12 +147,15 @@ def make_wsgi_executor() -> AsgiApp:
     return _by_hop(_wsgi(), _in_executor)
 
 
-# --- ASGI applications under WSGI ---------------------------------------------------------------------
+# --- ASGI applications under WSGI -----------------------------------------------------------------
 
 
 def _moved(app: WsgiApp) -> WsgiApp:
     def call(environ: Any, start_response: Any) -> Iterable[bytes]:
-        environ["SCRIPT_NAME"], environ["PATH_INFO"] = PREFIX, environ["PATH_INFO"].removeprefix(PREFIX)
+        environ["SCRIPT_NAME"], environ["PATH_INFO"] = (
+            PREFIX,
+            environ["PATH_INFO"].removeprefix(PREFIX),
+        )
         return app(environ, start_response)
 
     return call
@@ -214,7 +224,9 @@ def _portal() -> BlockingHop:
 def _loop() -> BlockingHop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
-    return lambda function, *arguments: asyncio.run_coroutine_threadsafe(function(*arguments), loop).result()
+    return lambda function, *arguments: asyncio.run_coroutine_threadsafe(
+        function(*arguments), loop
+    ).result()
 
 
 def make_starlette_a2wsgi() -> WsgiApp:
@@ -251,7 +263,7 @@ def make_asgi_loop() -> WsgiApp:
     return _by_blocking_hop(_asgi, _loop())
 
 
-# --- handlers that run elsewhere ----------------------------------------------------------------------
+# --- handlers that run elsewhere ------------------------------------------------------------------
 
 
 class Threaded(App):

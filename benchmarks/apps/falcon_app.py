@@ -1,7 +1,8 @@
-"""Falcon, both of its application classes, with the JSON functions given as its documentation shows.
+"""Falcon, both of its application classes, with the JSON functions given as its documentation
+shows.
 
-The current wheels are compiled where Falcon's authors found a benefit (the URI, stream and ASGI helpers in
-`falcon.cyutil`). Since release 4.1 the rest is pure Python by design.
+The current wheels are compiled where Falcon's authors found a benefit (the URI, stream and ASGI
+helpers in `falcon.cyutil`). Since release 4.1 the rest is pure Python by design.
 """
 
 from __future__ import annotations

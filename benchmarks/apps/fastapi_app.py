@@ -1,4 +1,6 @@
-"""FastAPI: declared parameters, a pydantic model for the JSON body, text as a `PlainTextResponse`."""
+"""FastAPI: declared parameters, a pydantic model for the JSON body, text as a
+`PlainTextResponse`.
+"""
 
 from __future__ import annotations
 

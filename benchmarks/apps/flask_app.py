@@ -88,7 +88,9 @@ def count() -> str:
 
 
 def make_wsgi_with_sessions() -> WsgiApp:
-    """Make the application with sessions, which are stored in the signed cookie and not on the server."""
+    """Make the application with sessions, which are stored in the signed cookie and not on the
+    server.
+    """
     app = Flask(__name__)
     app.secret_key = "a secret"
     app.get("/plain")(plain)

@@ -1,8 +1,8 @@
 """No framework: an application for each protocol that is written for these cases only.
 
-Every other number in the report is a multiple of this one's. It does only what every application must do: it
-dispatches on the path, states its headers and computes the length of its bodies. It has no error handling, no methods
-and no checks of its input.
+Every other number in the report is a multiple of this one's. It does only what every application
+must do: it dispatches on the path, states its headers and computes the length of its bodies. It has
+no error handling, no methods and no checks of its input.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Parts:
         return b"%b from %b sent %d bytes" % (name, city, len(file))
 
 
-# --- ASGI ---------------------------------------------------------------------------------------------
+# --- ASGI -----------------------------------------------------------------------------------------
 
 Scope = dict[str, Any]
 BYTES_TEXT = (b"content-type", b"text/plain; charset=utf-8")
@@ -143,7 +143,7 @@ def make_asgi() -> AsgiApp:
     return _asgi
 
 
-# --- WSGI ---------------------------------------------------------------------------------------------
+# --- WSGI -----------------------------------------------------------------------------------------
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -151,7 +151,9 @@ TEXT = ("Content-Type", "text/plain; charset=utf-8")
 JSON = ("Content-Type", "application/json")
 
 
-def _wsgi_reply(start_response: StartResponse, content_type: tuple[str, str], body: bytes) -> list[bytes]:
+def _wsgi_reply(
+    start_response: StartResponse, content_type: tuple[str, str], body: bytes
+) -> list[bytes]:
     start_response("200 OK", [content_type, ("Content-Length", str(len(body)))])
     return [body]
 

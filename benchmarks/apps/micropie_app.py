@@ -1,7 +1,7 @@
 """micropie: `Root` with async handlers, `SyncRoot` with the same ones as `def`.
 
-Both classes are applications for both protocols. The report measures `Root` under ASGI and, through the portal, under
-WSGI, and `SyncRoot` under WSGI.
+Both classes are applications for both protocols. The report measures `Root` under ASGI and, through
+the portal, under WSGI, and `SyncRoot` under WSGI.
 """
 
 from __future__ import annotations

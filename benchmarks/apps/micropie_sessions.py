@@ -1,4 +1,7 @@
-"""micropie with each of its session backends. Their resources are made here and end with the process."""
+"""micropie with each of its session backends.
+
+Their resources are made here and end with the process.
+"""
 
 from __future__ import annotations
 

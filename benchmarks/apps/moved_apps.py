@@ -1,4 +1,6 @@
-"""One application on Bottle and one on CherryPy, each made with the framework itself or with what stands in for it."""
+"""One application on Bottle and one on CherryPy, each made with the framework itself or with what
+stands in for it.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ def make_cherrypy() -> Any:
 
 
 def make_moved_cherrypy() -> Any:
-    # The original, which is in the same process, has a handler there that writes nothing: with it, each request's line
-    # would be made for nobody.
+    # The original, which is in the same process, has a handler there that writes nothing: with it,
+    # each request's line would be made for nobody.
     logging.getLogger("cherrypy.access").handlers.clear()
     return _on_cherrypy(import_module("micropie.compat.cherrypy"))
 

@@ -1,6 +1,7 @@
 """One trivial handler, called in another process: by micropie, and by the standard library alone.
 
-The bare applications have no time limits and no request: they pass the function's name, and return its result.
+The bare applications have no time limits and no request: they pass the function's name, and return
+its result.
 """
 
 from __future__ import annotations
@@ -59,7 +60,10 @@ def make_wsgi_executor() -> WsgiApp:
 
     def call(environ: Any, start_response: Any) -> Iterable[bytes]:
         body = executor.submit(work).result().encode()
-        start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
+        start_response(
+            "200 OK",
+            [("Content-Type", ("text/plain; charset=utf-8")), ("Content-Length", str(len(body)))],
+        )
         return [body]
 
     return call

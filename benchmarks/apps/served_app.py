@@ -1,4 +1,6 @@
-"""The application that a server of `behind` runs: which one, and whose micropie, is said by the environment."""
+"""The application that a server of `behind` runs: which one, and whose micropie, is said by the
+environment.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ MODULE, CASE, CHECKOUT = "BEHIND_MODULE", "BEHIND_CASE", "BEHIND_CHECKOUT"
 
 
 def make_asgi() -> Any:
-    """Return a contender's application for a case, with the micropie of a checkout, if one is named."""
+    """Return a contender's application for a case, with the micropie of a checkout, if one is
+    named.
+    """
     if checkout := os.environ.get(CHECKOUT):
         sys.path.insert(0, checkout)
         importlib.import_module("micropie")
@@ -24,5 +28,7 @@ def applications(module: str) -> dict[str, Any]:
     from benchmarks.cases import CASES
 
     plain = importlib.import_module(f"benchmarks.apps.{module}").make_asgi()
-    everyday: dict[str, Any] = importlib.import_module(f"benchmarks.apps.features.{module}").make_asgi()
+    everyday: dict[str, Any] = importlib.import_module(
+        f"benchmarks.apps.features.{module}"
+    ).make_asgi()
     return {**dict.fromkeys([case.name for case in CASES], plain), **everyday}

@@ -1,4 +1,6 @@
-"""What ``benchmarks.soak`` serves: a mixed site, a site with a limit, and rooms with many listeners by three makers."""
+"""What ``benchmarks.soak`` serves: a mixed site, a site with a limit, and rooms with many listeners
+by three makers.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,13 @@ PLACES = 10  # requests at once in the limited site
 SECONDS = 0.1  # that each of them waits, as for a database
 
 
-# -- soak --------------------------------------------------------------------------------------------------------------
+# -- soak ------------------------------------------------------------------------------------------
 
 
 class Mixed(App):
-    """A little of everything, and nothing that grows by itself: as many sessions as clients, no list of messages."""
+    """A little of everything, and nothing that grows by itself: as many sessions as clients, no
+    list of messages.
+    """
 
     def index(self) -> int:
         return os.getpid()
@@ -31,7 +35,10 @@ class Mixed(App):
         return "Hello, World!"
 
     def page(self, name: str = "World") -> dict[str, Any]:
-        return {"name": name, "rows": [{"number": number, "text": "x" * 20} for number in range(50)]}
+        return {
+            "name": name,
+            "rows": [{"number": number, "text": "x" * 20} for number in range(50)],
+        }
 
     def count(self) -> str:
         session = self.request.session
@@ -74,7 +81,7 @@ def make_mixed() -> AsgiApp:
     return mixed
 
 
-# -- overload ----------------------------------------------------------------------------------------------------------
+# -- overload --------------------------------------------------------------------------------------
 
 
 class Limited(App):
@@ -102,7 +109,7 @@ def make_limited() -> AsgiApp:
     return limited
 
 
-# -- many listeners ----------------------------------------------------------------------------------------------------
+# -- many listeners --------------------------------------------------------------------------------
 
 
 def make_micropie() -> AsgiApp:
@@ -174,7 +181,11 @@ def make_starlette() -> AsgiApp:
         return PlainTextResponse("published")
 
     app: AsgiApp = Starlette(
-        routes=[WebSocketRoute("/room", room), Route("/events", events), Route("/publish", publish)],
+        routes=[
+            WebSocketRoute("/room", room),
+            Route("/events", events),
+            Route("/publish", publish),
+        ],
         lifespan=lifespan,
     )
     return app
@@ -192,11 +203,17 @@ def make_socketio() -> AsgiApp:
 
     async def publish(scope: Any, receive: Any, send: Any) -> None:
         await server.emit("news", "news", room=ROOM)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]}
+        )
         await send({"type": "http.response.body", "body": b"published"})
 
     app: AsgiApp = socketio.ASGIApp(server, other_asgi_app=publish)
     return app
 
 
-ROOMS = {"micropie": make_micropie, "Starlette, broadcaster": make_starlette, "python-socketio": make_socketio}
+ROOMS = {
+    "micropie": make_micropie,
+    ("Starlette, broadcaster"): make_starlette,
+    "python-socketio": make_socketio,
+}

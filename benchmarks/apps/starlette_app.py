@@ -93,7 +93,9 @@ async def count(request: Request) -> Response:
 
 
 def make_asgi_with_sessions() -> AsgiApp:
-    """Make the application with sessions, which are stored in the signed cookie and not on the server."""
+    """Make the application with sessions, which are stored in the signed cookie and not on the
+    server.
+    """
     from starlette.middleware.sessions import SessionMiddleware  # needs itsdangerous
 
     return Starlette(

@@ -1,4 +1,6 @@
-"""An application that receives large uploads in every possible way; `benchmarks.upload` sends them."""
+"""An application that receives large uploads in every possible way; `benchmarks.upload` sends
+them.
+"""
 
 from __future__ import annotations
 

@@ -2,10 +2,10 @@
 
     uvicorn examples.album.app:app          gunicorn examples.album.app:app          (both from the project's folder)
 
-Anybody may sign in with the password "pie". The pictures are kept in ALBUM_DIRECTORY, the sessions beside them, in
-SQLite, so that any number of workers on one machine share them. It answers for the hosts in ALBUM_HOSTS, by default
-"localhost 127.0.0.1 ::1".
-"""
+Anybody may sign in with the password "pie". The pictures are kept in ALBUM_DIRECTORY, the sessions
+beside them, in SQLite, so that any number of workers on one machine share them. It answers for the
+hosts in ALBUM_HOSTS, by default "localhost 127.0.0.1 ::1".
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -15,17 +15,30 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from micropie import App, HTTPError, Redirect, Request, UploadFile, flash, get, post, run_in, static_file
+from micropie import (
+    App,
+    HTTPError,
+    Redirect,
+    Request,
+    UploadFile,
+    flash,
+    get,
+    post,
+    run_in,
+    static_file,
+)
 from micropie.middleware import SecurityDefaults
 from micropie.sessions import SQLiteSessionBackend
 
 HERE = Path(__file__).parent
-DIRECTORY = Path(os.environ.get("ALBUM_DIRECTORY") or Path(tempfile.gettempdir()) / "micropie-album")
+DIRECTORY = Path(
+    os.environ.get("ALBUM_DIRECTORY") or Path(tempfile.gettempdir()) / "micropie-album"
+)
 PICTURES = DIRECTORY / "pictures"
 HOSTS = os.environ.get("ALBUM_HOSTS", "localhost 127.0.0.1 ::1").split()
 
-# What a picture's name ends with -> its type, and what such a file begins with. What a client says of a file proves
-# nothing, and a name like "pie.html" would make a page of it.
+# What a picture's name ends with -> its type, and what such a file begins with. What a client says
+# of a file proves nothing, and a name like "pie.html" would make a page of it.
 JPEG = "image/jpeg", re.compile(rb"\xff\xd8\xff")
 KINDS = {
     ".png": ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -58,7 +71,8 @@ class Album(App):
     def sign_in(self, name: str, password: str) -> Any:
         if password != "pie" or not name:  # noqa: S105 - a public password
             return 403, self.render("door.html", wrong=True)
-        self.request.session.regenerate()  # an id that an attacker may have planted is useless from now on
+        # an id that an attacker may have planted is useless from now on
+        self.request.session.regenerate()
         self.request.session["user"] = name
         flash(f"Welcome, {name}!")
         return Redirect("/")
@@ -91,7 +105,13 @@ class Album(App):
 
     def picture(self, name: str) -> Any:
         content_type, _ = KINDS.get(Path(name).suffix.lower(), (None, None))
-        return static_file(name, root=PICTURES, max_age=60, content_type=content_type, download=content_type is None)
+        return static_file(
+            name,
+            root=PICTURES,
+            max_age=60,
+            content_type=content_type,
+            download=content_type is None,
+        )
 
 
 PICTURES.mkdir(parents=True, exist_ok=True)

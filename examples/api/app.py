@@ -1,4 +1,5 @@
-"""A JSON API for a list of tasks, with its OpenAPI document at /openapi.json and a page to try it out at /docs.
+"""A JSON API for a list of tasks, with its OpenAPI document at /openapi.json and a page to try it
+out at /docs.
 
 Annotations check what comes in and describe what goes out.
 """
@@ -77,7 +78,9 @@ class Tasks(App):
         """Change a task's title, its state or both."""
         old = self.show(number)
         with self._lock:
-            self._tasks[number] = new = replace(old, title=changes.title or old.title, state=changes.state or old.state)
+            self._tasks[number] = new = replace(
+                old, title=changes.title or old.title, state=changes.state or old.state
+            )
         return new
 
     @delete("/tasks/<number:int>")

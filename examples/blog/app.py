@@ -1,4 +1,6 @@
-"""A blog on SQLite: posts and comments, pages of the list, one transaction for each request that writes."""
+"""A blog on SQLite: posts and comments, pages of the list, one transaction for each request that
+writes.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ DATABASE = Path(os.environ.get("BLOG_DATABASE") or Path(tempfile.gettempdir()) /
 TABLES = """
 create table if not exists posts (id integer primary key, title text not null, text text not null);
 create table if not exists comments (id integer primary key, post integer not null references posts, text text not null)
-"""
+"""  # noqa: E501
 
 HEAD = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -41,7 +43,7 @@ LIST = (
 <form method="post" action="{{ url_for("write") }}">{{ csrf_input }}
 <p><input name="title" aria-label="Title" required> <textarea name="text" aria-label="Text" required></textarea>
 <button>Publish</button></form>
-"""
+"""  # noqa: E501
 )
 
 POST = (
@@ -61,16 +63,24 @@ Text = Annotated[str, Meta(min_length=1, max_length=100_000)]
 
 @contextmanager
 def database() -> Iterator[Connection]:
-    """Open a connection for a request. Commit when its handler has returned, roll back if it raises."""
+    """Open a connection for a request.
+
+    Commit when its handler has returned, roll back if it raises.
+    """
     # It is opened in a worker thread and used in another one, never in both at once.
-    with closing(sqlite3.connect(DATABASE, timeout=10, check_same_thread=False)) as connection, connection:
+    with (
+        closing(sqlite3.connect(DATABASE, timeout=10, check_same_thread=False)) as connection,
+        connection,
+    ):
         connection.execute("pragma foreign_keys = on")
         yield connection
 
 
 class Blog(App):
     def __init__(self) -> None:
-        super().__init__(security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp="default-src 'self'"))
+        super().__init__(
+            security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp=("default-src 'self'"))
+        )
         self.provides(Connection)(database)  # to every handler that has a parameter of this type
 
     @asynccontextmanager
@@ -92,12 +102,16 @@ class Blog(App):
         row = db.execute("select title, text from posts where id = ?", (number,)).fetchone()
         if row is None:
             raise HTTPError(404, "There is no such post.")
-        comments = db.execute("select text from comments where post = ? order by id", (number,)).fetchall()
+        comments = db.execute(
+            ("select text from comments where post = ? order by id"), (number,)
+        ).fetchall()
         return template(source=POST, title=row[0], text=row[1], comments=comments, number=number)
 
     @post
     def write(self, title: Title, text: Text, db: Connection) -> Redirect:
-        number = db.execute("insert into posts (title, text) values (?, ?)", (title, text)).lastrowid
+        number = db.execute(
+            ("insert into posts (title, text) values (?, ?)"), (title, text)
+        ).lastrowid
         flash("Published.")
         return Redirect(self.url_for("show", number=number))
 

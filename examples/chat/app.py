@@ -1,6 +1,9 @@
-"""Chat rooms over channels. Messages are posted; pages get them as events, programs may use a WebSocket.
+"""Chat rooms over channels.
 
-It works under WSGI servers too, without the WebSocket. With several workers set CHAT_REDIS=redis://localhost:6379/0.
+Messages are posted; pages get them as events, programs may use a WebSocket.
+
+It works under WSGI servers too, without the WebSocket. With several workers set
+CHAT_REDIS=redis://localhost:6379/0.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ PAGE = """<!doctype html>
     form.elements.text.value = "";
   };
 </script>
-"""
+"""  # noqa: E501
 
 Name = Annotated[str, Meta(min_length=1, max_length=40)]
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
@@ -64,10 +67,15 @@ class Chat(App):
         return EventStream(self.channels.subscribe(f"room {room}"))
 
     async def ws_room(self, ws: WebSocket, room: Name, name: Name = "Somebody") -> None:
-        async with self.channels.subscribe(f"room {room}") as messages, anyio.create_task_group() as tasks:
-            await ws.accept()  # after the subscription has begun: the client's first message comes back, too
+        async with (
+            self.channels.subscribe(f"room {room}") as messages,
+            anyio.create_task_group() as tasks,
+        ):
+            # after the subscription has begun: the client's first message comes back, too
+            await ws.accept()
             tasks.start_soon(self._tell, ws, messages)
-            while True:  # until the client leaves: then ConnectionClosed is raised, which also ends the task
+            # until the client leaves: then ConnectionClosed is raised, which also ends the task
+            while True:
                 text = await ws.receive_text()
                 await self.channels.publish(f"room {room}", {"name": name, "text": text})
 

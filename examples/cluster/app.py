@@ -1,13 +1,14 @@
-"""One application for several machines: log-in, counters, uploads, a chat with history, a live page, a computation.
+"""One application for several machines: log-in, counters, uploads, a chat with history, a live
+page, a computation.
 
 Each machine runs the same file. What differs comes from the environment:
 
     REDIS_URL=redis://10.0.0.2:6379/0 MACHINE=a uvicorn --workers 2 examples.cluster.app:app
     REDIS_URL=redis://10.0.0.2:6379/0 MACHINE=b gunicorn -k gthread --threads 64 --workers 2 examples.cluster.app:app
 
-``SCHEDULER=tcp://10.0.0.2:8786`` has a Dask cluster compute; without it a pool of processes on the same machine does.
-``scripts/machines`` runs all of it on one machine, and breaks parts of it.
-"""
+``SCHEDULER=tcp://10.0.0.2:8786`` has a Dask cluster compute; without it a pool of processes on the
+same machine does. ``scripts/machines`` runs all of it on one machine, and breaks parts of it.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ class Cluster(App):
         """Say which process answers, and what time it is there."""
         return {"machine": MACHINE, "process": os.getpid(), "time": time.time()}
 
-    # -- a session: the same on each machine -------------------------------------------------------------------------
+    # -- a session: the same on each machine -------------------------------------------------------
 
     @post
     def login(self, name: str) -> dict[str, Any]:
@@ -73,7 +74,7 @@ class Cluster(App):
         session.update_atomic("visits", lambda count: (count or 0) + 1)
         return {"user": session["user"], "machine": MACHINE}
 
-    # -- uploads -----------------------------------------------------------------------------------------------------
+    # -- uploads -----------------------------------------------------------------------------------
 
     @post
     def upload(self, file: UploadFile) -> dict[str, Any]:
@@ -82,18 +83,23 @@ class Cluster(App):
             digest.update(piece)
         return {"size": file.size, "sha256": digest.hexdigest()}
 
-    # -- a chat with history -----------------------------------------------------------------------------------------
+    # -- a chat with history -----------------------------------------------------------------------
 
     @post
     async def say(self, room: str, key: str, text: str) -> dict[str, str]:
-        """Store a message and tell all machines. ``key`` is the client's: a message sent again is stored once."""
+        """Store a message and tell all machines.
+
+        ``key`` is the client's: a message sent again is stored once.
+        """
         return {"key": key, "id": await self._say(room, key, text)}
 
     async def history(self, room: str, after: str = "0") -> list[dict[str, str]]:
         return await run_sync(self._history.read, room, after)
 
     async def live(self, room: str, after: str = "0") -> EventStream:
-        """Follow a room: a browser that reconnects goes on after the last event that it has seen."""
+        """Follow a room: a browser that reconnects goes on after the last event that it has
+        seen.
+        """
         after = self.request.last_event_id or after
         return EventStream(self._events(room, after), heartbeat=5.0)
 
@@ -111,12 +117,16 @@ class Cluster(App):
     async def _say_and_acknowledge(self, ws: WebSocket, room: str, key: str, text: str) -> None:
         try:
             answer = {"acknowledged": key, "id": await self._say(room, key, text)}
-        except ConnectionError:  # Redis: the client keeps the message, and sends it again with the same key
+        except ConnectionError:
+            # Redis: the client keeps the message, and sends it again with the same key
             answer = {"refused": key}
         await ws.send_json(answer)
 
     async def _say(self, room: str, key: str, text: str) -> str:
-        """Store the message, then publish. Whoever gets no answer says it again: both may be done twice."""
+        """Store the message, then publish.
+
+        Whoever gets no answer says it again: both may be done twice.
+        """
         stored = await run_sync(self._history.store, room, key, text[:LONGEST])
         await self.channels.publish(room, stored)
         return stored
@@ -136,8 +146,9 @@ class Cluster(App):
     async def _follow(self, room: str, after: str) -> AsyncIterator[dict[str, Any]]:
         """Yield the room's messages after ``after``, the stored ones first, until the server ends.
 
-        A message of the channel only says that there is something to read. It is subscribed to before the history is
-        read, so nothing falls between the two; and after a gap both are done anew.
+        A message of the channel only says that there is something to read. It is subscribed to
+        before the history is read, so nothing falls between the two; and after a gap both are done
+        anew.
         """
         while True:
             try:
@@ -170,12 +181,17 @@ app = Cluster(
     templates=Path(__file__).parent,
     security=SecurityDefaults(*HOSTS, proxies=PROXIES, csp=POLICY),
 )
-# The balancer asks whether this process serves. Redis is left out: all machines share it, so none would be left.
+# The balancer asks whether this process serves. Redis is left out: all machines share it, so none
+# would be left.
 app.health("/livez", live=True)
 app.compute = Computing(pool=dask_executor(), pool_timeout=30)
 
 
 @app.error(ConnectionError)
 def out_of_reach() -> Response:
-    """Answer 503, as micropie does for its own sessions and channels: the history is in Redis, too."""
-    return Response("The chat is out of reach at the moment. Please try again.", 503, [("Retry-After", "1")])
+    """Answer 503, as micropie does for its own sessions and channels: the history is in Redis,
+    too.
+    """
+    return Response(
+        ("The chat is out of reach at the moment. Please try again."), 503, [("Retry-After", "1")]
+    )

@@ -1,4 +1,6 @@
-"""What another process computes: Dask's workers import this module and nothing else of the application."""
+"""What another process computes: Dask's workers import this module and nothing else of the
+application.
+"""
 
 from __future__ import annotations
 
@@ -13,4 +15,7 @@ class Computing(App):
     def primes(self, below: int, seconds: float = 0) -> dict[str, Any]:
         """Count the primes below a number; it takes ``seconds`` at least."""
         time.sleep(seconds)
-        return {"below": below, "primes": sum(all(n % d for d in range(2, int(n**0.5) + 1)) for n in range(2, below))}
+        return {
+            "below": below,
+            "primes": sum(all(n % d for d in range(2, int(n**0.5) + 1)) for n in range(2, below)),
+        }

@@ -12,7 +12,8 @@ KEPT = 10_000  # messages of a room, about
 REMEMBERED = 24 * 3600  # seconds in which a message that is sent again is known
 TIMEOUT = 5.0  # seconds after which Redis is out of reach
 
-# KEYS: the room's stream, and the key of this message. ARGV: the message's key and text, KEPT, REMEMBERED.
+# KEYS: the room's stream, and the key of this message. ARGV: the message's key and text, KEPT,
+# REMEMBERED.
 _STORE = """
 local id = redis.call('GET', KEYS[2])
 if not id then

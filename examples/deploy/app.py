@@ -1,4 +1,6 @@
-"""A site behind nginx, which speaks with the clients and passes on their addresses: see ``nginx.conf``."""
+"""A site behind nginx, which speaks with the clients and passes on their addresses: see
+``nginx.conf``.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ class Site(App):
     def __init__(self) -> None:
         super().__init__(
             max_body_size=20 * 1024**2,  # as client_max_body_size in nginx.conf
-            # The headers of this proxy count, and nobody else's: who is the client, and whether it came by https.
+            # The headers of this proxy count, and nobody else's: who is the client, and whether it
+            # came by https.
             security=SecurityDefaults(HOST, proxies=["127.0.0.1"], csp="default-src 'self'"),
         )
         self.static("/static", Path(__file__).parent / "static", max_age=3600)

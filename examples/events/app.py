@@ -1,4 +1,6 @@
-"""Server-sent events: a page that follows a job, and goes on where it was when the connection was lost."""
+"""Server-sent events: a page that follows a job, and goes on where it was when the connection was
+lost.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Bakery(App):
         for number in range(done + 1, len(STEPS) + 1):
             await anyio.sleep(self._seconds)
             percent = 100 * number // len(STEPS)
-            yield event({"percent": percent, "step": STEPS[number - 1]}, event="progress", id=str(number))
+            yield event(
+                {"percent": percent, "step": STEPS[number - 1]}, event="progress", id=str(number)
+            )
         yield event("", event="done")
 
 

@@ -10,7 +10,9 @@ from examples.extension.doorkeeper import client_of, install
 from micropie import App, post
 from micropie.middleware import SecurityDefaults
 
-FOLDER = Path(os.environ.get("DOORKEEPER_FOLDER") or Path(tempfile.gettempdir()) / "micropie-doorkeeper")
+FOLDER = Path(
+    os.environ.get("DOORKEEPER_FOLDER") or Path(tempfile.gettempdir()) / "micropie-doorkeeper"
+)
 
 KEYS = {"sesame": "ann", "plum": "bob"}
 

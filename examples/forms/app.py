@@ -1,4 +1,6 @@
-"""A form that comes back with its errors, and with what was typed: boxes, choices, a time, and fields that repeat."""
+"""A form that comes back with its errors, and with what was typed: boxes, choices, a time, and
+fields that repeat.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ PAGE = """<!doctype html>
 <p><label><input type="checkbox" name="news"{% if given.news %} checked{% endif %}> Send me news</label>
 <p><button>Book</button>
 </form>
-"""
+"""  # noqa: E501
 
 
 @dataclass
@@ -53,7 +55,9 @@ class Guest:
 
 @dataclass
 class Table:
-    name: Annotated[str, Meta(max_length=80, min_length=1), Message(min_length="Your name, please.")]
+    name: Annotated[
+        str, Meta(max_length=80, min_length=1), Message(min_length=("Your name, please."))
+    ]
     at: datetime
     pies: Annotated[list[Literal["apple", "plum"]], Meta(min_length=1)]
     guests: list[Guest]
@@ -71,8 +75,13 @@ class Booking(App):
         if table is None or errors:
             errors.fill({"news": True, "guests": [{"name": ""}, {"name": ""}]})
             return 422 if errors else 200, template(source=PAGE, errors=errors)
-        names = ", ".join(f"{guest.name} (vegan)" if guest.vegan else guest.name for guest in table.guests)
-        flash(f"{table.name}: {' and '.join(table.pies)} pie at {table.at:%H:%M on %d %B %Y} with {names}.")
+        names = ", ".join(
+            f"{guest.name} (vegan)" if guest.vegan else guest.name for guest in table.guests
+        )
+        flash(
+            f"{table.name}: {' and '.join(table.pies)} pie at "
+            f"{table.at:%H:%M on %d %B %Y} with {names}."
+        )
         return Redirect(self.url_for("book"))  # so that reloading the page does not book again
 
 

@@ -7,8 +7,10 @@ class Hello(App):
     def index(self) -> str:  # /
         return "Hello, World!"
 
-    def greet(self, name: str, times: int = 1) -> str:  # /greet/Ann, /greet/Ann?times=3, /greet?name=Ann
-        return f"Hello, {escape(name)}! " * min(times, 100)  # text is sent as HTML, so what clients send is escaped
+    # /greet/Ann, /greet/Ann?times=3, /greet?name=Ann
+    def greet(self, name: str, times: int = 1) -> str:
+        # text is sent as HTML, so what clients send is escaped
+        return f"Hello, {escape(name)}! " * min(times, 100)
 
 
 app = Hello()

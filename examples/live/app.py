@@ -2,8 +2,9 @@
 
     uvicorn examples.live.app:app          hypercorn -k trio examples.live.app:app          (from the project's folder)
 
-The room's last messages are stored in this process's memory. So run it with one worker; a new one begins empty.
-"""
+The room's last messages are stored in this process's memory. So run it with one worker; a new one
+begins empty.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -35,10 +36,13 @@ class Live(App):
         await ws.accept()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell, ws)
-            while True:  # until the client leaves: then ConnectionClosed is raised, which also ends the task
+            # until the client leaves: then ConnectionClosed is raised, which also ends the task
+            while True:
                 match await ws.receive_json():
                     case {"name": str(name), "text": str(text)} if text.strip():
-                        await self._say({"name": name[: LONGEST["name"]], "text": text[: LONGEST["text"]]})
+                        await self._say(
+                            {"name": name[: LONGEST["name"]], "text": text[: LONGEST["text"]]}
+                        )
                     case _:
                         await ws.close(1008, 'Send {"name": ..., "text": ...}.')
 

@@ -1,6 +1,7 @@
 """Accounts: sign up, log in, a page for members only, log out.
 
-Passwords are stored as scrypt hashes; the session gets a new id at each log-in; guessing is slowed down.
+Passwords are stored as scrypt hashes; the session gets a new id at each log-in; guessing is slowed
+down.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ PAGE = """<!doctype html>
 </form>
 {% endfor %}
 {% endif %}
-"""
+"""  # noqa: E501
 
 Name = Annotated[str, Meta(min_length=1, max_length=80)]
 Password = Annotated[str, Meta(min_length=8, max_length=200)]
@@ -55,9 +56,12 @@ class Members(App):
             session_backend=InMemorySessionBackend(),  # SQLiteSessionBackend for several workers
             security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp="default-src 'self'"),
         )
-        self.middlewares.append(RateLimit(10, per=60, exempt=lambda request: request.method != "POST"))
+        self.middlewares.append(
+            RateLimit(10, per=60, exempt=lambda request: request.method != "POST")
+        )
         self._salt = secrets.token_bytes(16)  # of those who have no account
-        self._users: dict[str, tuple[bytes, bytes]] = {}  # name -> salt, hash: a table in a real application
+        # name -> salt, hash: a table in a real application
+        self._users: dict[str, tuple[bytes, bytes]] = {}
 
     def index(self) -> str:
         return template(source=PAGE)
@@ -78,7 +82,8 @@ class Members(App):
     @post
     def log_in(self, name: Name, password: Password) -> Redirect:
         salt, right = self._users.get(name, (self._salt, b""))
-        if not hmac.compare_digest(hashed(password, salt), right):  # as slow for names that nobody has
+        # as slow for names that nobody has
+        if not hmac.compare_digest(hashed(password, salt), right):
             flash("Name or password is wrong.")
             return Redirect(self.url_for("index"))
         return self._enter(name)

@@ -1,4 +1,5 @@
-"""Old applications on their way: below /mounted on their own frameworks, below /moved on the modules in their place.
+"""Old applications on their way: below /mounted on their own frameworks, below /moved on the
+modules in their place.
 
 Moving is the change of one import. New handlers and WebSockets then stand beside the old ones.
 """
@@ -58,7 +59,10 @@ def shop(cherrypy: ModuleType, prefix: str) -> Any:
 
 class Site(App):
     def index(self) -> str:
-        return "The wiki is at /mounted/wiki/pie and /moved/wiki/pie, the shop at /mounted/shop and /moved/shop."
+        return (
+            "The wiki is at /mounted/wiki/pie and /moved/wiki/pie, the shop "
+            "at /mounted/shop and /moved/shop."
+        )
 
 
 moved = wiki(bottle_in_its_place)

@@ -13,7 +13,9 @@ from pathlib import Path
 from micropie import App, Redirect, Response, get, max_body_size, post, static_file, template
 from micropie.middleware import SecurityDefaults
 
-DIRECTORY = Path(os.environ.get("PASTE_DIRECTORY") or Path(tempfile.gettempdir()) / "micropie-paste")
+DIRECTORY = Path(
+    os.environ.get("PASTE_DIRECTORY") or Path(tempfile.gettempdir()) / "micropie-paste"
+)
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -26,7 +28,9 @@ PAGE = """<!doctype html>
 
 class PasteBin(App):
     def __init__(self) -> None:
-        super().__init__(security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp="default-src 'self'"))
+        super().__init__(
+            security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp=("default-src 'self'"))
+        )
 
     @get
     def index(self) -> str:
@@ -46,8 +50,11 @@ class PasteBin(App):
 
     @get("/<name:re:[A-Za-z0-9_-]{16}>")
     def show(self, name: str) -> Response:
-        # As plain text, whatever somebody has pasted: no browser runs it. It never changes, so caches may keep it.
-        return static_file(name, root=DIRECTORY, content_type="text/plain; charset=utf-8", max_age=86400)
+        # As plain text, whatever somebody has pasted: no browser runs it. It never changes, so
+        # caches may keep it.
+        return static_file(
+            name, root=DIRECTORY, content_type=("text/plain; charset=utf-8"), max_age=86400
+        )
 
     def _keep(self, content: bytes) -> str:
         name = secrets.token_urlsafe(12)

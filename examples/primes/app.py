@@ -1,4 +1,6 @@
-"""Long computations in other processes: the server goes on answering, under every kind of server."""
+"""Long computations in other processes: the server goes on answering, under every kind of
+server.
+"""
 
 from __future__ import annotations
 

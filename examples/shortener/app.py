@@ -1,4 +1,7 @@
-"""Short links: POST an address, get a short one that leads there. Each client may make ten in a minute."""
+"""Short links: POST an address, get a short one that leads there.
+
+Each client may make ten in a minute.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ from urllib.parse import urlsplit
 from micropie import App, HTTPError, Redirect, get, post
 from micropie.middleware import RateLimit, TrustedHosts
 
-DATABASE = Path(os.environ.get("SHORTENER_DATABASE") or Path(tempfile.gettempdir()) / "micropie-shortener.db")
+DATABASE = Path(
+    os.environ.get("SHORTENER_DATABASE") or Path(tempfile.gettempdir()) / "micropie-shortener.db"
+)
 
 
 class Shortener(App):
@@ -41,11 +46,25 @@ class Shortener(App):
             is_web = urlsplit(url).scheme in ("http", "https") and bool(urlsplit(url).hostname)
         except ValueError:
             is_web = False
-        if not is_web or not url.isascii() or not url.isprintable() or " " in url or len(url) > 2000:
-            raise HTTPError(400, "The url must begin with http:// or https:// and be at most 2000 characters long.")
+        if (
+            not is_web
+            or not url.isascii()
+            or not url.isprintable()
+            or " " in url
+            or len(url) > 2000
+        ):
+            raise HTTPError(
+                400,
+                (
+                    "The url must begin with http:// or https:// and be "
+                    "at most 2000 characters long."
+                ),
+            )
         code = secrets.token_urlsafe(5)
         self._run("insert into links values (?, ?)", code, url)
-        return 201, {"short": f"{self.request.scheme}://{self.request.host}{self.url_for('follow', code=code)}"}
+        return 201, {
+            "short": f"{self.request.scheme}://{self.request.host}{self.url_for('follow', code=code)}"  # noqa: E501
+        }
 
     @get("/<code>")
     def follow(self, code: str) -> Redirect:

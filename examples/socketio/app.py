@@ -1,4 +1,5 @@
-"""Socket.IO beside pages: python-socketio answers below /socket.io, the application answers the rest.
+"""Socket.IO beside pages: python-socketio answers below /socket.io, the application answers the
+rest.
 
 It needs a server on asyncio: uvicorn, hypercorn, granian. ``pip install python-socketio`` first.
 """

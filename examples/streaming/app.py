@@ -30,7 +30,9 @@ class Streaming(App):
 
     @get
     def report(self, rows: Annotated[int, Meta(ge=0, le=1000)] = 10) -> Response:
-        """Answer with rows of CSV, each sent when it is made: ``curl -N http://127.0.0.1:8000/report``."""
+        """Answer with rows of CSV, each sent when it is made:
+        ``curl -N http://127.0.0.1:8000/report``.
+        """
         return Response(self._rows(rows), content_type="text/csv; charset=utf-8")
 
     def _rows(self, rows: int) -> Iterator[str]:

@@ -1,4 +1,6 @@
-"""A site of several applications: a shop and an office that share sessions and state, and an API that stands alone."""
+"""A site of several applications: a shop and an office that share sessions and state, and an API
+that stands alone.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ PIES = (
 <form method="post" action="{{ url_for("buy", pie) }}">{{ csrf_input }}{{ pie }}: {{ left }} <button>buy</button></form>
 {% endfor %}
 <p>In your basket: {{ session.basket | default([]) | join(", ") }}
-"""
+"""  # noqa: E501
 )
 
 
@@ -53,7 +55,11 @@ class Office(App):
 
     @get
     def index(self) -> str:
-        return template(source=LAYOUT + "<p>Left: {{ left }}", title="Office", left=sum(self.state.pies.values()))
+        return template(
+            source=LAYOUT + ("<p>Left: {{ left }}"),
+            title="Office",
+            left=sum(self.state.pies.values()),
+        )
 
 
 class Api(App):

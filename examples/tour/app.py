@@ -1,7 +1,8 @@
 """A tour of micropie: each feature with its source beside the live answer.
 
-Any server can serve it: ``micropie run examples.tour.app:app``, or ``hypercorn -k trio``, ``granian``, ``gunicorn``...
-A handler's docstring is the title and the text of its feature. ``page.py`` makes the page of these and of the source.
+Any server can serve it: ``micropie run examples.tour.app:app``, or ``hypercorn -k trio``,
+``granian``, ``gunicorn``... A handler's docstring is the title and the text of its feature.
+``page.py`` makes the page of these and of the source.
 """
 
 from __future__ import annotations
@@ -63,8 +64,9 @@ class Oven:
 def hot_oven() -> Iterator[Oven]:
     """Resources
 
-    What handlers need and have to give back: connections, transactions, files. A provider opens one for a request when
-    a parameter asks for its type, and closes it after the handler, with the handler's exception raised at its `yield`.
+    What handlers need and have to give back: connections, transactions, files. A provider opens one
+    for a request when a parameter asks for its type, and closes it after the handler, with the
+    handler's exception raised at its `yield`.
     """
     oven = Oven(degrees=200)
     try:
@@ -80,8 +82,8 @@ def is_prime(number: int) -> bool:
 class Blog(App):
     """An application inside
 
-    An attribute that is an `App` answers below its name: this one is `tour.blog`. `default` takes what no other handler
-    takes.
+    An attribute that is an `App` answers below its name: this one is `tour.blog`. `default` takes
+    what no other handler takes.
     """
 
     posts = ("Hello", "Second thoughts")
@@ -110,7 +112,9 @@ class Tour(App):
         super().__init__(
             docs=True,
             templates=HERE,
-            security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp="default-src 'self'; img-src 'self' data:"),
+            security=SecurityDefaults(
+                "localhost", "127.0.0.1", "::1", csp=("default-src 'self'; img-src 'self' data:")
+            ),
         )
         self.blog = Blog()
         self.provides(Oven)(hot_oven)
@@ -119,7 +123,9 @@ class Tour(App):
 
     @describe(include_in_schema=False)
     async def index(self) -> Any:
-        return self.render("page.html", features=FEATURES, facts=facts(self.request), has_manual=SITE.exists())
+        return self.render(
+            "page.html", features=FEATURES, facts=facts(self.request), has_manual=SITE.exists()
+        )
 
     @shown
     async def greet(
@@ -129,8 +135,9 @@ class Tour(App):
     ) -> str:
         """Names are URLs
 
-        A public method answers the path of its name. Its parameters are filled from the path and the query, and their
-        annotations check them. Text is sent as HTML, so what a client sends is escaped.
+        A public method answers the path of its name. Its parameters are filled from the path and
+        the query, and their annotations check them. Text is sent as HTML, so what a client sends is
+        escaped.
         """
         hello = f"Hello, {escape(name)}"
         return f"{hello}!" if age is None else f"{hello}, {age}!"
@@ -140,8 +147,8 @@ class Tour(App):
     def order(self, order: Order) -> dict[str, Any]:
         """JSON, checked
 
-        A dataclass describes a body: JSON or a form. What does not fit is a 400 that says what was expected. The same
-        annotations make the [OpenAPI document](/docs).
+        A dataclass describes a body: JSON or a form. What does not fit is a 400 that says what was
+        expected. The same annotations make the [OpenAPI document](/docs).
         """
         return {"order": order, "price": order.pieces * 3}
 
@@ -150,8 +157,8 @@ class Tour(App):
     def user(self, number: int) -> dict[str, Any]:
         """Explicit routes
 
-        For paths that names can't express. The most specific route wins, whatever the order of definition, and
-        `url_for` turns a handler back into its path.
+        For paths that names can't express. The most specific route wins, whatever the order of
+        definition, and `url_for` turns a handler back into its path.
         """
         following = self.url_for("user", number=number + 1)
         return {"user": number, "next": following}
@@ -160,9 +167,9 @@ class Tour(App):
     async def on_loop(self) -> str:
         """Where code runs
 
-        An `async def` runs on the event loop. A `def` may block, so it gets a thread. `@run_in("loop")` keeps a short
-        one on the loop, and `@run_in("process")` sends a long computation to another process. All of it works under
-        WSGI, too.
+        An `async def` runs on the event loop. A `def` may block, so it gets a thread.
+        `@run_in("loop")` keeps a short one on the loop, and `@run_in("process")` sends a long
+        computation to another process. All of it works under WSGI, too.
         """
         return f"on the {where()}"
 
@@ -186,8 +193,8 @@ class Tour(App):
     def json(self) -> dict[str, Any]:
         """Answers
 
-        Text is HTML, dicts and lists are JSON. A tuple adds a status and headers. `Redirect` and `HTTPError` may be
-        returned or raised, anywhere.
+        Text is HTML, dicts and lists are JSON. A tuple adds a status and headers. `Redirect` and
+        `HTTPError` may be returned or raised, anywhere.
         """
         return {"text": "é", "list": [1, 2.5, True, None]}
 
@@ -203,8 +210,9 @@ class Tour(App):
     def divide(self, dividend: int, divisor: int) -> str:
         """Errors
 
-        A handler for an exception stands below `@app.error`. What nobody handles is logged with its traceback, and the
-        client gets a plain 500. A browser gets a page, a program a problem document (RFC 9457).
+        A handler for an exception stands below `@app.error`. What nobody handles is logged with its
+        traceback, and the client gets a plain 500. A browser gets a page, a program a problem
+        document (RFC 9457).
         """
         return str(dividend // divisor)
 
@@ -222,8 +230,8 @@ class Tour(App):
     ) -> tuple[int, dict[str, str]]:
         """Forms with errors
 
-        With a parameter for the errors the handler is called although the form does not fit, and can show it again with
-        a sentence for each field.
+        With a parameter for the errors the handler is called although the form does not fit, and
+        can show it again with a sentence for each field.
         """
         if errors:
             return 422, {one.parameter: str(one) for one in errors}
@@ -233,7 +241,8 @@ class Tour(App):
     def card(self, name: str = "<b>Ann</b>") -> str:
         """Templates
 
-        Jinja2, from text or from files. Values are escaped, so markup that a client sends stays text.
+        Jinja2, from text or from files. Values are escaped, so markup that a client sends stays
+        text.
         """
         return template(source="<h3>{{ name }}</h3>\n", name=name)
 
@@ -246,8 +255,8 @@ class Tour(App):
     async def like(self) -> str:
         """Sessions
 
-        A dict that is kept for each client: in memory, SQLite, Redis or a signed cookie. Simultaneous changes are
-        merged.
+        A dict that is kept for each client: in memory, SQLite, Redis or a signed cookie.
+        Simultaneous changes are merged.
         """
         session = self.request.session
         session["likes"] = session.get("likes", 0) + 1
@@ -256,8 +265,8 @@ class Tour(App):
     async def countdown(self, start: int = 5) -> AsyncIterator[str]:
         """Streams
 
-        A generator, `async` or not, is sent chunk by chunk, with the first one before the head: so it can still become
-        an error page. A client that leaves ends it.
+        A generator, `async` or not, is sent chunk by chunk, with the first one before the head: so
+        it can still become an error page. A client that leaves ends it.
         """
         for number in range(min(start, 9), 0, -1):
             yield f"{number} from the {where()}\n"
@@ -267,8 +276,8 @@ class Tour(App):
     async def clock(self) -> EventStream:
         """Server-sent events
 
-        A stream of events that stays open, with heart-beats. The browser connects again by itself and says which event
-        was its last.
+        A stream of events that stays open, with heart-beats. The browser connects again by itself
+        and says which event was its last.
         """
         last = self.request.last_event_id or ""
         number = int(last) if last.isdecimal() else 0
@@ -284,8 +293,8 @@ class Tour(App):
     async def ws_room(self, ws: WebSocket) -> None:
         """WebSockets and channels
 
-        A channel brings each message to all subscribers: WebSockets, event streams, other workers by Redis. Open this
-        page in two tabs.
+        A channel brings each message to all subscribers: WebSockets, event streams, other workers
+        by Redis. Open this page in two tabs.
         """
         async with self.channels.subscribe("room") as messages, anyio.create_task_group() as tasks:
             await ws.accept()
@@ -322,8 +331,8 @@ class Tour(App):
 class Closed(HttpMiddleware):
     """Middleware
 
-    Hooks before and after every handler, around the whole site or a part of it. This page is behind `SecurityDefaults`,
-    which checks hosts and forms and sends security headers.
+    Hooks before and after every handler, around the whole site or a part of it. This page is behind
+    `SecurityDefaults`, which checks hosts and forms and sends security headers.
     """
 
     def before_request(self, request: Request) -> Any:
@@ -348,8 +357,8 @@ class Closed(HttpMiddleware):
 def old_shop(environ: Any, start_response: Any) -> list[bytes]:
     """Other applications
 
-    Any WSGI or ASGI application can stand below a prefix, under both kinds of server: Flask, Django, CherryPy, Bottle,
-    FastAPI. So an old site goes on while a new one grows around it.
+    Any WSGI or ASGI application can stand below a prefix, under both kinds of server: Flask,
+    Django, CherryPy, Bottle, FastAPI. So an old site goes on while a new one grows around it.
     """
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"WSGI, below {environ['SCRIPT_NAME']}\n".encode()]
@@ -365,11 +374,17 @@ async def new_shop(scope: Any, receive: Any, send: Any) -> None:
 
 
 class Manual(App):
-    """The site of the documentation. Its scripts stand in its pages, and its playground runs WebAssembly."""
+    """The site of the documentation.
+
+    Its scripts stand in its pages, and its playground runs WebAssembly.
+    """
 
     def __init__(self) -> None:
         scripts = "'self' 'unsafe-inline' 'wasm-unsafe-eval'"
-        csp = f"default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src {scripts}"
+        csp = (
+            "default-src 'self'; img-src 'self' data:; style-src 'self' "
+            f"'unsafe-inline'; script-src {scripts}"
+        )
         super().__init__(security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp=csp))
 
     def index(self) -> Redirect:
@@ -396,7 +411,10 @@ GOOD = '{"pie": "apple", "pieces": 2}'
 WRONG = '{"pie": "mud", "pieces": 2}'
 
 FEATURES = [
-    Feature([Tour.greet], [Try("/greet"), Try("/greet/Ann"), Try("/greet/Ann?age=41"), Try("/greet?age=old")]),
+    Feature(
+        [Tour.greet],
+        [Try("/greet"), Try("/greet/Ann"), Try("/greet/Ann?age=41"), Try("/greet?age=old")],
+    ),
     Feature([Order, Tour.order], [Try("/order", "POST", GOOD), Try("/order", "POST", WRONG)]),
     Feature([Tour.user], [Try("/users/7"), Try("/users/x")]),
     Feature([Blog], [Try("/blog"), Try("/blog/posts/1"), Try("/blog/some/where")]),
@@ -405,7 +423,10 @@ FEATURES = [
         [Try("/on_loop"), Try("/in_thread"), Try("/quick"), Try("/primes")],
     ),
     Feature([Tour.json, Tour.teapot, Tour.old], [Try("/json"), Try("/teapot"), Try("/old")]),
-    Feature([Tour.divide, no_division, Tour.crash], [Try("/divide/7/2"), Try("/divide/1/0"), Try("/crash")]),
+    Feature(
+        [Tour.divide, no_division, Tour.crash],
+        [Try("/divide/7/2"), Try("/divide/1/0"), Try("/crash")],
+    ),
     Feature([Tour.book], form=Form("/book", {"name": "", "guests": "99"})),
     Feature([Tour.card], [Try("/card"), Try("/card?name=<script>")]),
     Feature([hot_oven, Tour.bake], [Try("/bake"), Try("/bake?pie=plum")]),

@@ -1,4 +1,6 @@
-"""What the page of the tour shows: a feature's source and text, what can be asked, and where a handler has run."""
+"""What the page of the tour shows: a feature's source and text, what can be asked, and where a
+handler has run.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ SERVERS = ("gunicorn", "uvicorn", "hypercorn", "granian", "daphne", "waitress")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-# -- where a handler ran, and for how long -----------------------------------------------------------------------------
+# -- where a handler ran, and for how long ---------------------------------------------------------
 
 
 def shown(function: Function) -> Function:
@@ -87,7 +89,7 @@ def facts(request: Request) -> dict[str, str]:
     }
 
 
-# -- features ----------------------------------------------------------------------------------------------------------
+# -- features --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,10 @@ class Form:
 
 @dataclass(frozen=True)
 class Feature:
-    """A part of the page. Its title and its text are the docstring of the first of ``parts`` that has such a one."""
+    """A part of the page.
+
+    Its title and its text are the docstring of the first of ``parts`` that has such a one.
+    """
 
     parts: Sequence[Any]
     tries: Sequence[Try] = ()
@@ -151,19 +156,25 @@ class Feature:
 
 
 def source_of(part: Any) -> str:
-    """Return the source of a function or class, without what only the page needs: docstring and ``@shown``."""
+    """Return the source of a function or class, without what only the page needs: docstring and
+    ``@shown``.
+    """
     source = textwrap.dedent(inspect.getsource(inspect.unwrap(part)))
     lines = source.splitlines(keepends=True)
     definition: Any = ast.parse(source).body[0]
     if ast.get_docstring(definition) is not None:
         docstring = definition.body[0]
-        end = docstring.end_lineno + (lines[docstring.end_lineno : docstring.end_lineno + 1] == ["\n"])
+        end = docstring.end_lineno + (
+            lines[docstring.end_lineno : docstring.end_lineno + 1] == ["\n"]
+        )
         lines[docstring.lineno - 1 : end] = []
     return "".join(line for line in lines if line.strip() != "@shown")
 
 
 def highlighted(source: str) -> Markup:
-    """Return Python's source as HTML, with its tokens in elements of the classes k, s, c, n, d and f."""
+    """Return Python's source as HTML, with its tokens in elements of the classes k, s, c, n, d and
+    f.
+    """
     starts = [0]  # of the lines, as offsets
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
@@ -193,5 +204,9 @@ def _tokens(source: str, starts: Sequence[int]) -> Iterator[tuple[str, int, int]
         elif name == "NAME" and keyword.iskeyword(token.string):
             kind = "k"
         if kind:
-            yield kind, starts[token.start[0] - 1] + token.start[1], starts[token.end[0] - 1] + token.end[1]
+            yield (
+                kind,
+                starts[token.start[0] - 1] + token.start[1],
+                starts[token.end[0] - 1] + token.end[1],
+            )
         before = token.string

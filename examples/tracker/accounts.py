@@ -19,7 +19,9 @@ CurrentUser = Annotated[User, current_user]
 
 
 def logged_in(request: Request) -> bool:
-    """Check without the database, for streams: they keep what a check or a handler asks for open, maybe for hours."""
+    """Check without the database, for streams: they keep what a check or a handler asks for open,
+    maybe for hours.
+    """
     return "user" in request.session
 
 
@@ -38,12 +40,15 @@ class Account(App):
 
     @RateLimit(10, per=60)
     @post("/login")
-    def log_in(self, db: Db, errors: BindingErrors, name: str, password: str, back: str = "") -> object:
+    def log_in(
+        self, db: Db, errors: BindingErrors, name: str, password: str, back: str = ""
+    ) -> object:
         if not errors and not db.is_password(name, password):
             errors.add("name", "Name or password is wrong.")
         if errors:
             return 422, self.render("login.html", back=back, errors=errors)
-        self.request.session.regenerate()  # an id that somebody has planted is worth nothing from now on
+        # an id that somebody has planted is worth nothing from now on
+        self.request.session.regenerate()
         self.request.session["user"] = name
         flash(f"Welcome, {name}!")
         return Redirect(back or self.url_for("/index"))

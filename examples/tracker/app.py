@@ -1,4 +1,6 @@
-"""An issue tracker: the shape of a real application. Each part is an ``App`` in a file of its own; this one joins them.
+"""An issue tracker: the shape of a real application.
+
+Each part is an ``App`` in a file of its own; this one joins them.
 
 Its settings are variables such as TRACKER_FOLDER and TRACKER_HOSTS.
 Behind nginx, write TRACKER_PROXIES=127.0.0.1.
@@ -36,7 +38,9 @@ class Settings:
 
 
 def old_tracker(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Stand for the program that was here before, to which links lead: /cgi-bin/bug/7 is issue 7 now."""
+    """Stand for the program that was here before, to which links lead: /cgi-bin/bug/7 is issue 7
+    now.
+    """
     number = environ["PATH_INFO"].rpartition("/")[2]
     place = environ["SCRIPT_NAME"].removesuffix("/cgi-bin") + f"/issues/{number}"
     start_response("301 Moved Permanently", [("Location", place), ("Content-Type", "text/plain")])
@@ -52,7 +56,9 @@ class Tracker(App):
             SQLiteSessionBackend(folder / "sessions.db"),
             templates=HERE / "templates",
             debug=settings.debug,
-            security=SecurityDefaults(*settings.hosts, proxies=settings.proxies, csp=csp, exempt=["/api/v1"]),
+            security=SecurityDefaults(
+                *settings.hosts, proxies=settings.proxies, csp=csp, exempt=["/api/v1"]
+            ),
         )
         self._uploads = folder / "uploads"
         self.middlewares.append(AccessLog())

@@ -28,7 +28,11 @@ class User:
 
 @dataclass
 class ProjectForm:
-    key: Annotated[str, Meta(pattern="^[a-z0-9-]{2,20}$"), Message("Small letters, digits and hyphens, please.")]
+    key: Annotated[
+        str,
+        Meta(pattern="^[a-z0-9-]{2,20}$"),
+        Message("Small letters, digits and hyphens, please."),
+    ]
     title: Annotated[str, Meta(min_length=3, max_length=80)]
 
 
@@ -55,7 +59,11 @@ class Issue(IssueForm):
     author: str
 
 
-KEYS: dict[type, str] = {User: "users where name", Project: "projects where key", Issue: "issues where number"}
+KEYS: dict[type, str] = {
+    User: "users where name",
+    Project: ("projects where key"),
+    Issue: ("issues where number"),
+}
 
 
 def password_hash(password: str, salt: bytes | None = None) -> bytes:

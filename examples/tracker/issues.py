@@ -8,7 +8,18 @@ from msgspec import Meta
 
 from examples.tracker.accounts import CurrentUser
 from examples.tracker.database import Db, Issue, IssueForm
-from micropie import App, BindingErrors, EventStream, Redirect, UploadFile, flash, get, post, route, static_file
+from micropie import (
+    App,
+    BindingErrors,
+    EventStream,
+    Redirect,
+    UploadFile,
+    flash,
+    get,
+    post,
+    route,
+    static_file,
+)
 
 Text = Annotated[str, Meta(min_length=1, max_length=5000)]
 
@@ -25,8 +36,12 @@ class Issues(App):
         self._uploads = uploads
 
     def _page(self, issue: Issue, db: Db, errors: BindingErrors) -> str:
-        comments = db.execute("select * from comments where issue = ? order by id", [issue.number]).fetchall()
-        files = db.execute("select * from attachments where issue = ? order by id", [issue.number]).fetchall()
+        comments = db.execute(
+            ("select * from comments where issue = ? order by id"), [issue.number]
+        ).fetchall()
+        files = db.execute(
+            ("select * from attachments where issue = ? order by id"), [issue.number]
+        ).fetchall()
         return self.render("issue.html", issue=issue, comments=comments, files=files, errors=errors)
 
     @get("/<number:int>")
@@ -34,7 +49,9 @@ class Issues(App):
         return self._page(issue, db, errors)
 
     @route("/<number:int>/edit", methods=["GET", "POST"])
-    def edit(self, issue: Issue, db: Db, errors: BindingErrors, form: IssueForm | None = None) -> object:
+    def edit(
+        self, issue: Issue, db: Db, errors: BindingErrors, form: IssueForm | None = None
+    ) -> object:
         if form is None:
             errors.fill(issue)
             return 422 if errors else 200, self.render("edit.html", errors=errors, issue=issue)
@@ -43,16 +60,21 @@ class Issues(App):
         return Redirect(self.url_for("show", number=issue.number))
 
     @post("/<number:int>/comments")
-    def comment(self, issue: Issue, user: CurrentUser, db: Db, errors: BindingErrors, text: Text) -> object:
+    def comment(
+        self, issue: Issue, user: CurrentUser, db: Db, errors: BindingErrors, text: Text
+    ) -> object:
         if errors:
             return 422, self._page(issue, db, errors)
         number = db.insert("comments", issue=issue.number, author=user.name, text=text)
         news = {"id": number, "author": user.name, "text": text}
-        self.request.after_response(self.channels.publish, f"issue-{issue.number}", news)  # when it is committed
+        # when it is committed
+        self.request.after_response(self.channels.publish, f"issue-{issue.number}", news)
         return Redirect(self.url_for("show", number=issue.number) + f"#comment-{number}")
 
     @post("/<number:int>/attachments")
-    def attach(self, issue: Issue, db: Db, errors: BindingErrors, file: UploadFile | None = None) -> object:
+    def attach(
+        self, issue: Issue, db: Db, errors: BindingErrors, file: UploadFile | None = None
+    ) -> object:
         if file is None:
             errors.add("file", "Please choose a file.")
             return 422, self._page(issue, db, errors)

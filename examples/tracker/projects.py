@@ -23,17 +23,26 @@ def page_of(project: Project, db: Db, page: int, closed: bool, size: int = 20) -
     chosen = "from issues where project = ? and closed = ?", project.key, closed
     (total,) = db.execute(f"select count(*) {chosen[0]}", chosen[1:]).fetchone()
     sql = f"select * {chosen[0]} order by number desc limit ? offset ?"
-    return Page(db.all(Issue, sql, *chosen[1:], size, Page.offset(page, size)), page, size=size, total=total)
+    return Page(
+        db.all(Issue, sql, *chosen[1:], size, Page.offset(page, size)), page, size=size, total=total
+    )
 
 
 class Projects(App):
     @get("/<key>")
     def show(self, project: Project, db: Db, page: int = 1, closed: bool = False) -> str:
-        return self.render("project.html", project=project, page=page_of(project, db, page, closed), closed=closed)
+        return self.render(
+            "project.html", project=project, page=page_of(project, db, page, closed), closed=closed
+        )
 
     @route("/<key>/new", methods=["GET", "POST"])
     def new(
-        self, project: Project, user: CurrentUser, db: Db, errors: BindingErrors, form: IssueForm | None = None
+        self,
+        project: Project,
+        user: CurrentUser,
+        db: Db,
+        errors: BindingErrors,
+        form: IssueForm | None = None,
     ) -> object:
         if form is None:
             errors.fill({"priority": "normal"})

@@ -1,6 +1,8 @@
-"""Uploads of any size, with their progress: the page shows what has left, the handler counts what has arrived.
+"""Uploads of any size, with their progress: the page shows what has left, the handler counts what
+has arrived.
 
-``@reads_body`` gives the handler the parts of the form as they come. Nothing is stored, so memory stays small.
+``@reads_body`` gives the handler the parts of the form as they come. Nothing is stored, so memory
+stays small.
 """
 
 from __future__ import annotations

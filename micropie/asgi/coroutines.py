@@ -1,35 +1,45 @@
 """Step awaitables by hand, so that a wait which never happens costs nothing.
 
-**The problem.** Most bodies have arrived when they are asked for, most calls of ``send`` return at once, and many
-streams never wait. The guards of a wait cost more than the whole of such a request: a cancel scope, a timer, a task
-that watches the client. An awaitable can't be asked whether it will wait; it can only be started. So it is started here
-by an ordinary call, and its guard is made only if it suspends.
+**The problem.** Most bodies have arrived when they are asked for, most calls of ``send`` return at
+once, and many streams never wait. The guards of a wait cost more than the whole of such a request:
+a cancel scope, a timer, a task that watches the client. An awaitable can't be asked whether it will
+wait; it can only be started. So it is started here by an ordinary call, and its guard is made only
+if it suspends.
 
-**How.** ``await x`` is a loop inside the interpreter. It takes the iterator ``x.__await__()``, advances it, hands each
-thing that it yields to the event loop, and passes back what the event loop sends or throws, until ``StopIteration``
-brings the result. Here the first step is a plain ``next(steps)``. If that raises ``StopIteration``, the value is there
-and the event loop was never involved. Otherwise the iterator is suspended and has yielded ``waits_for``, which the
-event loop must get: ``resume`` yields it, and then does what ``await`` would have done.
+**How.** ``await x`` is a loop inside the interpreter. It takes the iterator ``x.__await__()``,
+advances it, hands each thing that it yields to the event loop, and passes back what the event loop
+sends or throws, until ``StopIteration`` brings the result. Here the first step is a plain
+``next(steps)``. If that raises ``StopIteration``, the value is there and the event loop was never
+involved. Otherwise the iterator is suspended and has yielded ``waits_for``, which the event loop
+must get: ``resume`` yields it, and then does what ``await`` would have done.
 
 **The invariants.**
 
-- ``waits_for`` reaches the event loop exactly once and unchanged, before anything else is awaited in that task.
-- A suspended iterator is resumed with the answer to what it yielded last, and with nothing else. It can't be awaited
-  again: ``await`` would begin by sending None, which is not that answer.
+- ``waits_for`` reaches the event loop exactly once and unchanged, before anything else is awaited
+  in that task.
+- A suspended iterator is resumed with the answer to what it yielded last, and with nothing else. It
+  can't be awaited again: ``await`` would begin by sending None, which is not that answer.
 - All steps run in one task. Cancel scopes and context variables belong to it.
-- Whatever the event loop throws goes into the awaitable, ``BaseException`` included, so that its ``finally`` runs.
-- A time limit's cancel scope is entered and left around a single ``yield``. The awaitable may enter and leave scopes
-  itself between two waits, and scopes must nest.
-- After a time limit has cancelled one wait, there is no limit for those that follow: the clean-up may wait.
-- No frame keeps an exception after it has raised it, or the exception and its traceback would be a cycle.
+- Whatever the event loop throws goes into the awaitable, ``BaseException`` included, so that its
+  ``finally`` runs.
+- A time limit's cancel scope is entered and left around a single ``yield``. The awaitable may enter
+  and leave scopes itself between two waits, and scopes must nest.
+- After a time limit has cancelled one wait, there is no limit for those that follow: the clean-up
+  may wait.
+- No frame keeps an exception after it has raised it, or the exception and its traceback would be a
+  cycle.
 
-**How event loops differ.** anyio's primitives are made of those of the loop below, so what is yielded is the loop's.
+**How event loops differ.** anyio's primitives are made of those of the loop below, so what is
+yielded is the loop's.
 
-- asyncio yields futures and resumes with None. It *throws* a cancellation into the task, at the ``yield``.
-- trio yields its own traps and resumes with an ``outcome`` that the awaitable unwraps. It *sends* a cancellation,
-  inside an outcome, so nothing is raised at the ``yield``: ``brings_cancellation`` looks into what was sent. Its
-  ``nursery.start`` does not support a scope around its wait; time limits are for ``receive`` and ``send`` alone.
-- Servers have awaitables of their own: granian's futures have ``__next__`` but neither ``send`` nor ``throw``.
+- asyncio yields futures and resumes with None. It *throws* a cancellation into the task, at the
+  ``yield``.
+- trio yields its own traps and resumes with an ``outcome`` that the awaitable unwraps. It *sends* a
+  cancellation, inside an outcome, so nothing is raised at the ``yield``: ``brings_cancellation``
+  looks into what was sent. Its ``nursery.start`` does not support a scope around its wait; time
+  limits are for ``receive`` and ``send`` alone.
+- Servers have awaitables of their own: granian's futures have ``__next__`` but neither ``send`` nor
+  ``throw``.
 """
 
 from __future__ import annotations
@@ -48,7 +58,10 @@ Steps: TypeAlias = Generator[object, object, Value]
 
 @types.coroutine
 def within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Value]:
-    """Await ``awaitable``. Raises ``TimeoutError`` as ``resume`` does; a wait that never happens needs no timer."""
+    """Await ``awaitable``.
+
+    Raises ``TimeoutError`` as ``resume`` does; a wait that never happens needs no timer.
+    """
     steps = awaitable.__await__()
     try:
         waits_for = next(steps)
@@ -62,7 +75,8 @@ def within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Value]:
 def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None) -> Steps[Value]:
     """Await the rest of what was started by ``next(steps)`` and had to wait for ``waits_for``.
 
-    Raises ``TimeoutError`` after ``seconds`` of waiting; None is no limit. The awaitable is then cancelled, once.
+    Raises ``TimeoutError`` after ``seconds`` of waiting; None is no limit. The awaitable is then
+    cancelled, once.
     """
     deadline = None if seconds is None else anyio.current_time() + seconds
     timeout: BaseException | None = None  # the cancellation that ended a wait at the deadline
@@ -103,7 +117,9 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
 
 def brings_cancellation(sent: object, scope: anyio.CancelScope) -> bool:
     """Return whether ``sent``, as trio sends it, is a cancellation, and ``scope`` was cancelled."""
-    return scope.cancel_called and isinstance(getattr(sent, "error", None), anyio.get_cancelled_exc_class())
+    return scope.cancel_called and isinstance(
+        getattr(sent, "error", None), anyio.get_cancelled_exc_class()
+    )
 
 
 def advance(steps: Steps[object], sent: object, raised: BaseException | None) -> object:

@@ -21,7 +21,9 @@ from micropie.routing import Handover, Site
 _starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports a lock when it is asked for one
 
 
-async def serve(app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve(
+    app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send
+) -> None:
     """Serve one scope; start the application first if no lifespan has, and after a change.
 
     Raises ``RuntimeError`` for a type that ASGI does not know.
@@ -33,7 +35,9 @@ async def serve(app: Application, state: ASGIState, scope: Scope, receive: Recei
         await serve_lifespan(app, state, scope, receive, send)
         return
     if kind not in ("http", "websocket"):
-        raise RuntimeError(f"micropie serves http, websocket and lifespan, not a scope of type {kind!r}")
+        raise RuntimeError(
+            f"micropie serves http, websocket and lifespan, not a scope of type {kind!r}"
+        )
     try:
         site = state.site or await _start(app, state)
     except Exception as error:
@@ -51,7 +55,9 @@ async def serve(app: Application, state: ASGIState, scope: Scope, receive: Recei
 async def _start(app: Application, state: ASGIState) -> Site:
     """Compile the application, start it if it has not started, and return its site."""
     # The lock is anyio's, which imports more than a request needs.
-    lock: AbstractAsyncContextManager[None] = _starting.get() if app.waits_at_start else nullcontext()
+    lock: AbstractAsyncContextManager[None] = (
+        _starting.get() if app.waits_at_start else nullcontext()
+    )
     async with lock:
         site = app.compiled()
         if not state.started:
@@ -74,7 +80,10 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request. Raises what the flow does not answer: cancellation, a stream that broke in the middle."""
+    """Answer one request.
+
+    Raises what the flow does not answer: cancellation, a stream that broke in the middle.
+    """
     exchange = ASGIExchange(scope, receive, None, send)
     request = Request(exchange)
     token = current.set(request)
@@ -86,19 +95,26 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         while kind is AWAIT or kind is RECEIVE or kind is CHUNK:
             try:
                 if kind is CHUNK:
-                    result = await StreamSender(arguments[0], exchange).advance(arguments[0].first_chunk())
+                    result = await StreamSender(arguments[0], exchange).advance(
+                        arguments[0].first_chunk()
+                    )
                 else:
-                    result = await (function(*arguments) if kind is AWAIT else exchange.receive_piece())
+                    result = await (
+                        function(*arguments) if kind is AWAIT else exchange.receive_piece()
+                    )
             except BaseException as error:
                 failure = error
-            kind, function, arguments = flow.send(result) if failure is None else flow.throw(failure)
+            kind, function, arguments = (
+                flow.send(result) if failure is None else flow.throw(failure)
+            )
             failure = None
         answer: Any = arguments
         if kind is not ANSWER:
             answer = await perform(flow, exchange, (kind, function, arguments))
         next(flow, None)  # ends it: to close it takes longer
         if type(answer) is Handover:
-            current.reset(token)  # the mounted application must not see a request that is not its own
+            # the mounted application must not see a request that is not its own
+            current.reset(token)
             try:
                 await answer.mount.target(answer.scope_in(exchange.scope_below()), receive, send)
             finally:
@@ -124,7 +140,8 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         await _clean_up(exchange, error)
         raise
     finally:
-        failure = None  # an exception's traceback refers to this frame: without this it would be a cycle
+        # an exception's traceback refers to this frame: without this it would be a cycle
+        failure = None
         try:
             if exchange.ends is not None:
                 await close_request(exchange)

@@ -1,4 +1,6 @@
-"""A request made from an ASGI scope, and the head of its answer: https://asgi.readthedocs.io/en/latest/specs/www.html"""
+"""A request made from an ASGI scope, and the head of its answer:
+https://asgi.readthedocs.io/en/latest/specs/www.html
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ from urllib.parse import unquote_to_bytes
 import anyio
 
 from micropie.asgi.coroutines import resume
-from micropie.asgi.steps import BACKGROUND, perform, perform_cleanup, shielded_at_its_end, too_many_waiting
+from micropie.asgi.steps import (
+    BACKGROUND,
+    perform,
+    perform_cleanup,
+    shielded_at_its_end,
+    too_many_waiting,
+)
 from micropie.asgi.streaming import StreamedExchange
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, Step, slots_of
@@ -43,7 +51,7 @@ _SLOWEST = 1000
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 
 
-# -- the request -------------------------------------------------------------------------------------------------------
+# -- the request -----------------------------------------------------------------------------------
 
 
 class ASGIExchange(StreamedExchange):
@@ -52,7 +60,9 @@ class ASGIExchange(StreamedExchange):
     _body_error: Callable[[], Exception] | None = None  # of each read, once one has failed
     _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
 
-    def __init__(self, scope: Scope, receive: Receive, method: str | None = None, send: Send | None = None) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, method: str | None = None, send: Send | None = None
+    ) -> None:
         self.scope = scope
         self.answer, self.body = AnswerState(), ReceivedBody()
         self._receive = receive
@@ -81,10 +91,13 @@ class ASGIExchange(StreamedExchange):
 
     def server_client(self) -> Address | None:
         host, port = self.scope.get("client") or ("", 0)
-        return Address(host, int(port or 0)) if host else None  # granian: the port is text; a UNIX socket has no host
+        # granian: the port is text; a UNIX socket has no host
+        return Address(host, int(port or 0)) if host else None
 
     def scope_below(self) -> Scope:
-        """Return the scope for a mounted application, with the client and the scheme that hooks have set."""
+        """Return the scope for a mounted application, with the client and the scheme that hooks
+        have set.
+        """
         if self.peer.client is None and self.peer.scheme is None:
             return self.scope
         scheme = self.scheme
@@ -121,7 +134,11 @@ class ASGIExchange(StreamedExchange):
             if key == wanted:
                 values.append(value)
         # HTTP/2 may bring several cookies (RFC 9113, section 8.2.3).
-        return (b"; " if name == "cookie" else b", ").join(values).decode("latin-1") if values else None
+        return (
+            (b"; " if name == "cookie" else b", ").join(values).decode("latin-1")
+            if values
+            else None
+        )
 
     def named_headers(self, names: HeaderNames) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -150,13 +167,14 @@ class ASGIExchange(StreamedExchange):
         host = f"[{name}]" if ":" in str(name) else str(name)
         return f"{host}:{port}" if port else host
 
-    # -- the body ------------------------------------------------------------------------------------------------
+    # -- the body ----------------------------------------------------------------------------------
 
     async def receive_piece(self) -> tuple[bytes, bool]:
         """Return the next piece of the body and whether more may follow.
 
-        Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence, or if the body trickles. Raises
-        503 if a thread would have to wait for the client, and too many others do.
+        Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence, or if the
+        body trickles. Raises 503 if a thread would have to wait for the client, and too many others
+        do.
         """
         if self.body.put_back is not None:
             return self.body.take_piece()
@@ -165,7 +183,8 @@ class ASGIExchange(StreamedExchange):
         steps = self._receive().__await__()
         try:
             waits_for = next(steps)
-        except StopIteration as end:  # most pieces have arrived: a time limit would cost more than the rest
+        except StopIteration as end:
+            # most pieces have arrived: a time limit would cost more than the rest
             return self._piece_of(end.value)
         self.in_flight = anyio.Event()
         settings = config_of(self).settings
@@ -183,8 +202,8 @@ class ASGIExchange(StreamedExchange):
         finally:
             self.in_flight.set()
             self.in_flight = None
-        # Only waiting counts, not the time that the application takes. What a fast client has saved does not grow
-        # beyond the limit, or it could trickle for hours after a burst.
+        # Only waiting counts, not the time that the application takes. What a fast client has saved
+        # does not grow beyond the limit, or it could trickle for hours after a burst.
         seconds_given = len(message.get("body") or b"") / _SLOWEST
         self._time_left = min(most, left - (anyio.current_time() - began) + seconds_given)
         return self._piece_of(message)
@@ -217,7 +236,8 @@ class ASGIExchange(StreamedExchange):
                 raise
             raise RuntimeError(
                 "this handler runs on the event loop: write await request.body() for read(), "
-                "async for chunk in request.stream() for chunks(), async for part in request.parts() for a plain for"
+                "async for chunk in request.stream() for chunks(), async for part in "
+                "request.parts() for a plain for"
             ) from None
 
     async def _perform_for_thread(self, flow: Flow[Value]) -> Value:
@@ -239,7 +259,10 @@ _too_slow = partial(HTTPError, 408, "The body stopped arriving.")
 
 
 class ASGIWebSocketExchange(ASGIExchange):
-    """See ``WebSocketRequest``. The socket receives the messages, so the request has no ``receive``."""
+    """See ``WebSocketRequest``.
+
+    The socket receives the messages, so the request has no ``receive``.
+    """
 
     def accept(self) -> None:
         """Note that the handshake is accepted."""
@@ -247,7 +270,9 @@ class ASGIWebSocketExchange(ASGIExchange):
 
     @property
     def scheme(self) -> str:
-        return self.peer.scheme or _PAGE_SCHEMES.get(scheme := str(self.scope.get("scheme", "ws")), scheme)
+        return self.peer.scheme or _PAGE_SCHEMES.get(
+            scheme := str(self.scope.get("scheme", "ws")), scheme
+        )
 
     @property
     def label(self) -> str:
@@ -263,4 +288,6 @@ class ASGIWebSocketExchange(ASGIExchange):
 
 async def receive_nothing() -> NoReturn:
     """Raise ``RuntimeError``: the ``receive`` of a WebSocket's exchange."""
-    raise RuntimeError("a WebSocket has no body: its messages come from ws.receive_text() and the like")
+    raise RuntimeError(
+        "a WebSocket has no body: its messages come from ws.receive_text() and the like"
+    )

@@ -1,9 +1,9 @@
 """The lifespan protocol: https://asgi.readthedocs.io/en/latest/specs/lifespan.html
 
-``lifespan.shutdown`` comes after the last answer is complete, so an endless answer would keep the server running:
-uvicorn has no time limit unless it is given one, gunicorn waits for 30 seconds. No ASGI message says that a server has
-begun to wait. So the server's shutdown signal is handled here first (``hearing_signals``), and then by the server as
-usual.
+``lifespan.shutdown`` comes after the last answer is complete, so an endless answer would keep the
+server running: uvicorn has no time limit unless it is given one, gunicorn waits for 30 seconds. No
+ASGI message says that a server has begun to wait. So the server's shutdown signal is handled here
+first (``hearing_signals``), and then by the server as usual.
 """
 
 from __future__ import annotations
@@ -24,10 +24,14 @@ from micropie.flow import UNDER_ASGI, Application, Lifecycle, LifespanContext, l
 from micropie.http import Receive, Scope, Send
 
 
-async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
-    """Start, tell the server, wait for its shutdown message and stop, all in this task: cancel scopes need that.
+async def serve_lifespan(
+    app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Start, tell the server, wait for its shutdown message and stop, all in this task: cancel
+    scopes need that.
 
-    An exception is raised when the server has been told of it: test clients show it, servers ignore it.
+    An exception is raised when the server has been told of it: test clients show it, servers ignore
+    it.
     """
     await receive()
     try:
@@ -48,7 +52,8 @@ async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, recei
     shutdown = site.config.shutdown
     shutdown.begin()
 
-    async def end_streams() -> None:  # a task, because outside of one anyio can't tell which library's loop this is
+    # a task, because outside of one anyio can't tell which library's loop this is
+    async def end_streams() -> None:
         shutdown.end()
 
     background = LoopTasks()
@@ -87,23 +92,25 @@ async def _send_failed(stage: str, error: Exception, send: Send) -> None:
     await send({"type": f"lifespan.{stage}.failed", "message": f"{type(error).__name__}: {error}"})
 
 
-# -- the server's shutdown signal --------------------------------------------------------------------------------------
+# -- the server's shutdown signal ------------------------------------------------------------------
 
 SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
-    """Within the block, have this event loop call ``notify`` when a signal comes that the server handles.
+    """Within the block, have this event loop call ``notify`` when a signal comes that the server
+    handles.
 
-    Only the main thread can set signal handlers; elsewhere this does nothing. Nor does it for a signal without a
-    handler in Python, which ends the process or is ignored, as before.
+    Only the main thread can set signal handlers; elsewhere this does nothing. Nor does it for a
+    signal without a handler in Python, which ends the process or is ignored, as before.
     """
     call_soon = threadsafe_scheduler()
     server_handlers: dict[signal.Signals, Callable[[int, FrameType | None], object]] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        # It may interrupt the main thread between any two lines, with any lock held; so only the loop is told.
+        # It may interrupt the main thread between any two lines, with any lock held; so only the
+        # loop is told.
         with suppress(RuntimeError):  # the loop has ended
             call_soon(notify)
         server_handlers[signal.Signals(number)](number, frame)
@@ -111,7 +118,8 @@ def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
     for number in SHUTDOWN_SIGNALS if current_thread() is main_thread() else ():
         server_handler = signal.getsignal(number)
         if callable(server_handler):
-            server_handlers[number] = server_handler  # before ours is set: the signal may come at once
+            # before ours is set: the signal may come at once
+            server_handlers[number] = server_handler
             _set_handler(number, handle)
     try:
         yield
@@ -122,7 +130,10 @@ def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
 
 
 def _set_handler(number: int, handler: Callable[[int, FrameType | None], object]) -> None:
-    """Set a signal's handler. System calls go on when it comes, as under asyncio; after ``signal()`` they do not."""
+    """Set a signal's handler.
+
+    System calls go on when it comes, as under asyncio; after ``signal()`` they do not.
+    """
     signal.signal(number, handler)
     if hasattr(signal, "siginterrupt"):  # Windows interrupts none
         signal.siginterrupt(number, False)

@@ -1,4 +1,7 @@
-"""The part of an application that the driver changes. A module of its own: WSGI needs nothing else of this package."""
+"""The part of an application that the driver changes.
+
+A module of its own: WSGI needs nothing else of this package.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ from micropie.routing import Site
 
 
 class ASGIState:
-    """An application under ASGI. ``site`` is for the hot path: None until started, and after a change."""
+    """An application under ASGI.
+
+    ``site`` is for the hot path: None until started, and after a change.
+    """
 
     __slots__ = ("site", "started")
 

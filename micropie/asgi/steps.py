@@ -44,10 +44,12 @@ Value = TypeVar("Value")
 
 
 async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None) -> Value:
-    """Perform a flow's steps until it returns, or yields its answer. ``step`` is the first one, if it has begun.
+    """Perform a flow's steps until it returns, or yields its answer.
 
-    An exception of a step is thrown into the flow outside of ``except``: inside, it would become the ``__context__``
-    of whatever the flow raises later.
+    ``step`` is the first one, if it has begun.
+
+    An exception of a step is thrown into the flow outside of ``except``: inside, it would become
+    the ``__context__`` of whatever the flow raises later.
     """
     send: Callable[[Any], AnyStep] = flow.send
     result = None
@@ -74,10 +76,13 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
         value: Value = end.value
         return value
     finally:
-        result = None  # an exception's traceback refers to this frame: without this it would be a cycle
+        # an exception's traceback refers to this frame: without this it would be a cycle
+        result = None
 
 
-async def perform_step(kind: Any, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext) -> Any:
+async def perform_step(
+    kind: Any, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
+) -> Any:
     """Perform one step of any kind but RECEIVE and CHUNK, and return its result."""
     if kind is AWAIT:
         return await function(*arguments)
@@ -98,7 +103,11 @@ _RETRY_AFTER = "1"
 
 def too_many_waiting() -> HTTPError:
     """Return the 503 for a handler that would have to wait where too many do."""
-    return HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", _RETRY_AFTER)])
+    return HTTPError(
+        503,
+        ("Too many requests are waiting. Please try again later."),
+        [("Retry-After", _RETRY_AFTER)],
+    )
 
 
 _NOTHING: Final = object()
@@ -106,10 +115,13 @@ _LIFTED_SHIELDS = LoopLocal(lambda: DelayedCalls(CLEAN_UP_WITHIN))
 
 
 async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-    """Yield the value of a provider's generator. Its clean-up is not cancelled from outside, for some seconds.
+    """Yield the value of a provider's generator.
 
-    The scope is entered before the generator begins, because that may leave scopes of its own in its clean-up. After
-    the seconds only the shield is lifted: a commit that nobody cancels may take longer.
+    Its clean-up is not cancelled from outside, for some seconds.
+
+    The scope is entered before the generator begins, because that may leave scopes of its own in
+    its clean-up. After the seconds only the shield is lifted: a commit that nobody cancels may take
+    longer.
     """
     with anyio.CancelScope() as scope:
         value, failure = await anext(generator, _NOTHING), None
@@ -135,7 +147,8 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
 
     A thread is waited for also if the request is being cancelled.
 
-    What fails, or is cancelled, does not keep the rest open. A failure is logged, a cancellation is raised at the end.
+    What fails, or is cancelled, does not keep the rest open. A failure is logged, a cancellation is
+    raised at the end.
     """
     cancellations: list[BaseException] = []
     for kind, function, arguments in steps:
@@ -153,21 +166,25 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
         raise cancellations.pop()
 
 
-# The key in ``scope["state"]`` of the lifespan's ``LoopTasks`` for the functions of ``after_response``.
+# The key in ``scope["state"]`` of the lifespan's ``LoopTasks`` for the functions of
+# ``after_response``.
 BACKGROUND: Final = "micropie.background"
 
-# Bytes of a body that may be in a file whose closing takes long: the kernel frees 1 GiB of pages in 50 ms.
+# Bytes of a body that may be in a file whose closing takes long: the kernel frees 1 GiB of pages in
+# 50 ms.
 LARGE = 16 * 1024 * 1024
 
 
 async def close_request(exchange: Exchange) -> None:
-    """Release what the current request holds, whatever happens; in a thread if it holds a large file.
+    """Release what the current request holds, whatever happens; in a thread if it holds a large
+    file.
 
-    Functions of ``after_response`` run in a task for which the lifespan waits, so that neither the server nor the
-    connection's next request waits for them, and shut-down handlers do. Under a server without lifespan, the request
-    waits for them.
+    Functions of ``after_response`` run in a task for which the lifespan waits, so that neither the
+    server nor the connection's next request waits for them, and shut-down handlers do. Under a
+    server without lifespan, the request waits for them.
     """
-    if exchange.resources:  # of a stream; the server is done with the request, and does not cancel this
+    # of a stream; the server is done with the request, and does not cancel this
+    if exchange.resources:
         await perform(end_resources(exchange), exchange)
     body = exchange.body.data
     if isinstance(body, Body) and body.size >= LARGE:
@@ -179,7 +196,8 @@ async def close_request(exchange: Exchange) -> None:
     if ends is not None:  # it has tasks
         tasks: LoopTasks | None = (exchange.scope.get("state") or {}).get(BACKGROUND)
         seconds = config_of(exchange).settings.background_timeout
-        if tasks is None or tasks.has_ended:  # servers copy the state, so it may outlive the lifespan
+        # servers copy the state, so it may outlive the lifespan
+        if tasks is None or tasks.has_ended:
             await run_tasks(exchange, ends, seconds)
         else:
             tasks.start_soon(run_tasks, exchange, ends, seconds, context=ends.context)

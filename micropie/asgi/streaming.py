@@ -1,23 +1,28 @@
-"""Streams under ASGI: one task gets a stream's chunks and sends them, and a companion works beside it.
+"""Streams under ASGI: one task gets a stream's chunks and sends them, and a companion works beside
+it.
 
-The request's task is inside of the items while it waits for a chunk, and can't leave them: their scopes belong to that
-task (``streams/source.py``). So the companion does in tasks of its own whatever must not wait for a chunk:
+The request's task is inside of the items while it waits for a chunk, and can't leave them: their
+scopes belong to that task (``streams/source.py``). So the companion does in tasks of its own
+whatever must not wait for a chunk:
 
-- It watches the client. A client that leaves is noticed in two ways, because servers differ: ``send`` raises
-  ``OSError`` (ASGI 2.4), or it does nothing and ``receive`` gives ``http.disconnect``.
+- It watches the client. A client that leaves is noticed in two ways, because servers differ:
+  ``send`` raises ``OSError`` (ASGI 2.4), or it does nothing and ``receive`` gives
+  ``http.disconnect``.
 - It sends the heart-beats of silent events.
 
-The companion and the request's task never send at the same time, and the companion cancels nothing but the stream, and
-that only when its chunks are not wanted any more. Its tasks are two: a task that waits in ``receive`` could send a
-heart-beat only if it cancelled ``receive``, and a piece of the body might be lost.
+The companion and the request's task never send at the same time, and the companion cancels nothing
+but the stream, and that only when its chunks are not wanted any more. Its tasks are two: a task
+that waits in ``receive`` could send a heart-beat only if it cancelled ``receive``, and a piece of
+the body might be lost.
 
-Once the head is sent, an error can only abort: it is logged and raised into the server, which then cuts the
-connection; a broken stream never ends as a complete one does.
+Once the head is sent, an error can only abort: it is logged and raised into the server, which then
+cuts the connection; a broken stream never ends as a complete one does.
 
-A whole file is sent by the server itself if it can (the extension ``http.response.pathsend``), without a byte of it
-passing through Python. The server opens the file anew, so it sends what is at that path by then, under a head that was
-made a moment before: if the file was replaced by one of another length, the server cuts it off or finds it too short
-for its Content-Length. https://asgi.readthedocs.io/en/latest/extensions.html
+A whole file is sent by the server itself if it can (the extension ``http.response.pathsend``),
+without a byte of it passing through Python. The server opens the file anew, so it sends what is at
+that path by then, under a head that was made a moment before: if the file was replaced by one of
+another length, the server cuts it off or finds it too short for its Content-Length.
+https://asgi.readthedocs.io/en/latest/extensions.html
 """
 
 from __future__ import annotations
@@ -53,8 +58,8 @@ from micropie.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as
 
 PATHSEND = "http.response.pathsend"
 
-# The companion's tasks cost as much as many a whole stream. So they are started so many seconds after the first wait,
-# or after so many chunks.
+# The companion's tasks cost as much as many a whole stream. So they are started so many seconds
+# after the first wait, or after so many chunks.
 WATCH_AFTER = 0.01
 CHUNKS_PER_CHECK = 64
 
@@ -62,20 +67,25 @@ CHUNKS_PER_CHECK = 64
 class DelayedCalls:
     """Calls functions on this event loop, so many seconds after each was added.
 
-    One task waits for them all, because most are cancelled before, and a timer for each takes longer than the work that
-    it is to save.
+    One task waits for them all, because most are cancelled before, and a timer for each takes
+    longer than the work that it is to save.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._tasks = TASKS.get()
-        self._calls: deque[tuple[float, list[Callable[[], object]]]] = deque()  # no function: it was prevented
+        # no function: it was prevented
+        self._calls: deque[tuple[float, list[Callable[[], object]]]] = deque()
 
     def add(self, function: Callable[[], object]) -> Callable[[], None]:
-        """Call ``function`` later, in this context. Return a function that prevents the call and lets go of it."""
+        """Call ``function`` later, in this context.
+
+        Return a function that prevents the call and lets go of it.
+        """
         functions: list[Callable[[], object]] = [partial(copy_context().run, function)]
         if not self._calls:
-            # In no request's context: a task that waits for calls which were cancelled would keep the request.
+            # In no request's context: a task that waits for calls which were cancelled would keep
+            # the request.
             self._tasks.start_soon(self._run, context=Context())
         self._calls.append((monotonic() + self._seconds, functions))
         return functions.clear
@@ -89,19 +99,24 @@ class DelayedCalls:
             else:
                 while functions:
                     functions.pop()()
-                self._calls.popleft()  # after the call: if that adds another, this task is still at work
+                # after the call: if that adds another, this task is still at work
+                self._calls.popleft()
 
 
 _STARTS = LoopLocal(lambda: DelayedCalls(WATCH_AFTER))
 
 
 class SharedReceive:
-    """One request's messages for two readers. The server's ``receive`` must never be called twice at a time.
+    """One request's messages for two readers.
 
-    The handler may read the body while it streams its answer, and a companion waits for ``http.disconnect``. The
-    companion is at most one piece of the body ahead, so the client still has to wait.
+    The server's ``receive`` must never be called twice at a time.
 
-    ``in_flight`` is an event that is set when a pending call of ``receive`` returns; None if there is no such call.
+    The handler may read the body while it streams its answer, and a companion waits for
+    ``http.disconnect``. The companion is at most one piece of the body ahead, so the client still
+    has to wait.
+
+    ``in_flight`` is an event that is set when a pending call of ``receive`` returns; None if there
+    is no such call.
     """
 
     def __init__(self, receive: Receive, in_flight: anyio.Event | None) -> None:
@@ -121,7 +136,10 @@ class SharedReceive:
         return self._messages.pop(0)
 
     async def disconnected(self) -> None:
-        """Return when the client has left. Messages that come before that are left for the reader."""
+        """Return when the client has left.
+
+        Messages that come before that are left for the reader.
+        """
         if self._in_flight is not None:
             await self._in_flight.wait()
         while True:
@@ -136,7 +154,10 @@ class SharedReceive:
 
 
 class _Names(dict[str, bytes]):
-    """The names of headers as bytes. They are few and the same in every answer, unless an author sends a client's."""
+    """The names of headers as bytes.
+
+    They are few and the same in every answer, unless an author sends a client's.
+    """
 
     def __missing__(self, name: str) -> bytes:
         encoded = name.encode("latin-1")
@@ -161,7 +182,9 @@ def encode_headers(
         else:
             headers.append((_NAMES[pair[0]], pair[1].encode("latin-1")))
     if content_type is not None:
-        headers.append(_ENCODED_TYPES.get(content_type) or (b"content-type", content_type.encode("latin-1")))
+        headers.append(
+            _ENCODED_TYPES.get(content_type) or (b"content-type", content_type.encode("latin-1"))
+        )
     if length is not None:
         headers.append((b"content-length", b"%d" % length))
     return headers
@@ -181,17 +204,24 @@ class StreamedExchange(Exchange):
     _receive: Receive
 
     def share_messages(self) -> SharedReceive:
-        """Share ``receive``, so that a watcher can wait for a disconnect while the body may still be read."""
+        """Share ``receive``, so that a watcher can wait for a disconnect while the body may still
+        be read.
+        """
         shared = SharedReceive(self._receive, self.in_flight)
         self._receive = shared.next
         return shared
 
 
-# -- the request's task ------------------------------------------------------------------------------------------------
+# -- the request's task ----------------------------------------------------------------------------
 
 
-async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedExchange, send: Send) -> None:
-    """Send head and chunks, and close the stream. That a client left is noted in the debug log, and not raised."""
+async def send_streamed(
+    head: Message, body: ChunkedBody, exchange: StreamedExchange, send: Send
+) -> None:
+    """Send head and chunks, and close the stream.
+
+    That a client left is noted in the debug log, and not raised.
+    """
     stream = cast("LoopStream | ThreadStream", body)
     if isinstance(stream, ThreadStream):  # of an application that has moved in
         stream = streams.MadeAhead(stream, config_of(exchange).threads)
@@ -201,9 +231,18 @@ async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedExch
             await send(head)
         except OSError as error:
             raise ClientDisconnect("the client left") from error
-        if stream.first is not END and exchange.method != "HEAD" and head["status"] not in (204, 304):
+        if (
+            stream.first is not END
+            and exchange.method != "HEAD"
+            and head["status"] not in (204, 304)
+        ):
             extensions = exchange.scope.get("extensions") or ()
-            if file is not None and file.file is not None and file.is_whole and PATHSEND in extensions:
+            if (
+                file is not None
+                and file.file is not None
+                and file.is_whole
+                and PATHSEND in extensions
+            ):
                 stream.first = END  # the chunk that was read ahead is not needed
                 await _send_or_leave(send, {"type": PATHSEND, "path": file.path})
                 return
@@ -220,7 +259,10 @@ async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedExch
 
 
 async def _send_or_leave(send: Send, message: Message) -> None:
-    """Send a message. Raises ``ClientDisconnect`` if the server says by an ``OSError`` that the client has left."""
+    """Send a message.
+
+    Raises ``ClientDisconnect`` if the server says by an ``OSError`` that the client has left.
+    """
     try:
         await send(message)
     except OSError as error:
@@ -228,7 +270,10 @@ async def _send_or_leave(send: Send, message: Message) -> None:
 
 
 class HeartBeats:
-    """The messages of an event stream, and a heart-beat when none was sent for ``pause`` seconds. Never two at once."""
+    """The messages of an event stream, and a heart-beat when none was sent for ``pause`` seconds.
+
+    Never two at once.
+    """
 
     def __init__(self, send: Send, pause: float) -> None:
         self._send = send
@@ -261,7 +306,9 @@ class HeartBeats:
             elif monotonic() >= self._last + self._pause:
                 self._beat = beat = anyio.Event()
                 try:
-                    await self._send({"type": "http.response.body", "body": HEART_BEAT, "more_body": True})
+                    await self._send(
+                        {"type": "http.response.body", "body": HEART_BEAT, "more_body": True}
+                    )
                 finally:
                     self._last = monotonic()
                     self._beat = None
@@ -271,7 +318,8 @@ class HeartBeats:
 class StreamSender:
     """Advances a stream and sends its chunks, in the task that makes this object.
 
-    The methods below "beside it" run in the companion's tasks: one watches the client, the other one beats.
+    The methods below "beside it" run in the companion's tasks: one watches the client, the other
+    one beats.
     """
 
     def __init__(self, stream: LoopStream, exchange: StreamedExchange) -> None:
@@ -279,17 +327,20 @@ class StreamSender:
         self._stream = stream
         self._exchange = exchange
         self._beats: HeartBeats | None = None
-        self._due: list[Callable[[], Awaitable[object]]] = [self._watch]  # the companion's tasks that have not begun
+        # the companion's tasks that have not begun
+        self._due: list[Callable[[], Awaitable[object]]] = [self._watch]
         self._scopes: list[anyio.CancelScope] = []  # of those that have
         self._prevent_start: Callable[[], object] | None = None  # while it is to start soon
         stream.enter()
 
     @types.coroutine
     def advance(self, part: Awaitable[Any]) -> Steps[Any]:
-        """Await a part of the stream's life, and return its result. The companion starts soon if that has to wait.
+        """Await a part of the stream's life, and return its result.
 
-        The stream is closed if the part fails, and at the stream's end, which is the result ``END``. Raises what the
-        part or the clean-up raises.
+        The companion starts soon if that has to wait.
+
+        The stream is closed if the part fails, and at the stream's end, which is the result
+        ``END``. Raises what the part or the clean-up raises.
         """
         result: Any = END
         failure: BaseException | None = None
@@ -349,19 +400,24 @@ class StreamSender:
                 left = CHUNKS_PER_CHECK
         rest = stream.finish() if stream.transforms else b""
         if rest:
-            await _send_or_leave(send, {"type": "http.response.body", "body": rest, "more_body": True})
+            await _send_or_leave(
+                send, {"type": "http.response.body", "body": rest, "more_body": True}
+            )
         if self._beats is not None:
             await self._beats.stop()
         return END
 
     async def _check(self) -> None:
-        """Raise ``ClientDisconnect`` if the client has left. Let the event loop do something else, and find out."""
+        """Raise ``ClientDisconnect`` if the client has left.
+
+        Let the event loop do something else, and find out.
+        """
         self._start()
         await anyio.lowlevel.checkpoint()
         if self._stream.outcome is not None:
             raise ClientDisconnect("the client left")
 
-    # -- beside it -------------------------------------------------------------------------------------------------
+    # -- beside it ---------------------------------------------------------------------------------
 
     def _start(self) -> None:
         """Start the companion's tasks that have not begun."""

@@ -1,4 +1,6 @@
-"""One WebSocket under ASGI, from its scope to its last message, and the ``WebSocket`` that its handler is given."""
+"""One WebSocket under ASGI, from its scope to its last message, and the ``WebSocket`` that its
+handler is given.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,11 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
 
 
 async def _serve_mounted(
-    handover: Handover, request: WebSocketRequest, exchange: ASGIWebSocketExchange, receive: Receive, send: Send
+    handover: Handover,
+    request: WebSocketRequest,
+    exchange: ASGIWebSocketExchange,
+    receive: Receive,
+    send: Send,
 ) -> None:
     """Let a mounted application serve a WebSocket, unless the handshake is refused."""
     token = current.set(request)
@@ -91,45 +97,56 @@ def _checked(headers: HeadersLike) -> HeaderPairs:
     pairs, _, _ = checked_headers(headers.items() if hasattr(headers, "items") else headers)
     for name, _ in pairs:
         if name.startswith("sec-websocket-"):
-            raise ResponseError(f"header {name!r} is the server's to send; write accept(subprotocol=...)")
+            raise ResponseError(
+                f"header {name!r} is the server's to send; write accept(subprotocol=...)"
+            )
     return pairs
 
 
 class WebSocket(SocketSpellings):
     """One client's WebSocket, the first argument of ``async def ws_name(self, ws)``.
 
-    Once it has ended, by the client, the network or ``close``, every call raises ``ConnectionClosed``, which a handler
-    need not catch. A call that comes too early, such as sending before ``accept``, is a ``RuntimeError``. One task may
-    receive at a time, any number may send. A handler that returns without closing closes with 1000; one that fails,
-    with 1011.
+    Once it has ended, by the client, the network or ``close``, every call raises
+    ``ConnectionClosed``, which a handler need not catch. A call that comes too early, such as
+    sending before ``accept``, is a ``RuntimeError``. One task may receive at a time, any number may
+    send. A handler that returns without closing closes with 1000; one that fails, with 1011.
     """
 
     __slots__ = ("_connection", "_exchange", "_session_id", "request")
 
     request: WebSocketRequest
 
-    def __init__(self, exchange: ASGIWebSocketExchange, request: WebSocketRequest, connection: Connection) -> None:
+    def __init__(
+        self, exchange: ASGIWebSocketExchange, request: WebSocketRequest, connection: Connection
+    ) -> None:
         self.request = request
         self._exchange = exchange
         self._connection = connection
         self._session_id: str | None = None
 
-    # -- the handshake -----------------------------------------------------------------------------------------------
+    # -- the handshake -----------------------------------------------------------------------------
 
     async def accept(
-        self, subprotocol: str | None = None, session_id: str | None = None, headers: HeadersLike = ()
+        self,
+        subprotocol: str | None = None,
+        session_id: str | None = None,
+        headers: HeadersLike = (),
     ) -> None:
-        """Accept the handshake, with one of ``subprotocols`` and with these headers, a dict or (name, value) pairs.
+        """Accept the handshake, with one of ``subprotocols`` and with these headers, a dict or
+        (name, value) pairs.
 
-        A session that was changed is saved, and its cookie sent. A client without one gets a cookie as well if the
-        handler's code names ``session``: it may be changed later. ``session_id`` sends that id instead. Raises
-        ``ValueError`` for a subprotocol that was not offered, ``ResponseError`` for a header that can't be sent.
+        A session that was changed is saved, and its cookie sent. A client without one gets a cookie
+        as well if the handler's code names ``session``: it may be changed later. ``session_id``
+        sends that id instead. Raises ``ValueError`` for a subprotocol that was not offered,
+        ``ResponseError`` for a header that can't be sent.
         """
         connection = self._connection
         if connection.state is not websockets.CONNECTING:
             raise connection.refusal("accept")
         if subprotocol is not None and subprotocol not in self.subprotocols:
-            raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}, but {self.subprotocols}")
+            raise ValueError(
+                f"the client did not offer the subprotocol {subprotocol!r}, but {self.subprotocols}"
+            )
         pairs: HeaderPairs = [] if headers == () else _checked(headers)
         exchange = self._exchange
         store, session = config_of(exchange).sessions, exchange.answer.session
@@ -157,20 +174,23 @@ class WebSocket(SocketSpellings):
         if session is None or not session.changed:
             return None
         cookie = await perform(
-            config_of(exchange).sessions.close(session, exchange.scheme, exchange.root_path), exchange
+            config_of(exchange).sessions.close(session, exchange.scheme, exchange.root_path),
+            exchange,
         )
         session.mark_saved()
         return cookie
 
-    # -- messages in -------------------------------------------------------------------------------------------------
+    # -- messages in -------------------------------------------------------------------------------
 
-    # These are plain functions that return the connection's coroutine: one of their own would wrap each message.
+    # These are plain functions that return the connection's coroutine: one of their own would wrap
+    # each message.
 
     def receive_text(self) -> Coroutine[object, object, str]:
         """Return the next message, which has to be text.
 
-        Raises ``ConnectionClosed``. A binary message closes with 1003, and that ``ConnectionClosed`` is a
-        ``ValueError``, too. A message above ``websocket_max_size`` bytes closes with 1009.
+        Raises ``ConnectionClosed``. A binary message closes with 1003, and that
+        ``ConnectionClosed`` is a ``ValueError``, too. A message above ``websocket_max_size`` bytes
+        closes with 1009.
         """
         return self._connection.receive("receive_text", "text")
 
@@ -191,7 +211,9 @@ class WebSocket(SocketSpellings):
         await self._connection.reject(websockets.INVALID_DATA, fault)
 
     def __aiter__(self) -> WebSocket:
-        """``async for message in ws`` gives text and bytes as they come, until the WebSocket is closed."""
+        """``async for message in ws`` gives text and bytes as they come, until the WebSocket is
+        closed.
+        """
         return self
 
     async def __anext__(self) -> str | bytes:
@@ -201,13 +223,13 @@ class WebSocket(SocketSpellings):
             raise StopAsyncIteration from None
         return content
 
-    # -- messages out ------------------------------------------------------------------------------------------------
+    # -- messages out ------------------------------------------------------------------------------
 
     def send_text(self, text: str) -> Coroutine[object, object, None]:
         """Send text.
 
-        Raises ``ConnectionClosed``, also for a client that does not read: it is closed with 1008 after
-        ``websocket_send_timeout`` seconds.
+        Raises ``ConnectionClosed``, also for a client that does not read: it is closed with 1008
+        after ``websocket_send_timeout`` seconds.
         """
         if not isinstance(text, str):
             raise TypeError(f"send_text() takes text, not {type(text).__name__}")
@@ -218,18 +240,25 @@ class WebSocket(SocketSpellings):
         return self._connection.send("send_bytes", {"type": "websocket.send", "bytes": bytes(data)})
 
     def send_json(self, value: object) -> Coroutine[object, object, None]:
-        """Send a value as JSON text; otherwise as ``send_text``. Raises ``CodecError`` if JSON has no such value."""
-        return self._connection.send("send_json", {"type": "websocket.send", "text": dumps(value).decode()})
+        """Send a value as JSON text; otherwise as ``send_text``.
+
+        Raises ``CodecError`` if JSON has no such value.
+        """
+        return self._connection.send(
+            "send_json", {"type": "websocket.send", "text": dumps(value).decode()}
+        )
 
     def close(self, code: int = 1000, reason: str = "") -> Coroutine[object, object, None]:
-        """Close with a code (1000 to 1014 or 3000 to 4999) and a reason, cut to the 123 bytes that a frame holds.
+        """Close with a code (1000 to 1014 or 3000 to 4999) and a reason, cut to the 123 bytes that
+        a frame holds.
 
-        Does nothing if the WebSocket is closed already or the client has left. Before ``accept`` it refuses the
-        handshake with status 403. Raises ``ValueError`` for a code that may not be sent (RFC 6455, section 7.4).
+        Does nothing if the WebSocket is closed already or the client has left. Before ``accept`` it
+        refuses the handshake with status 403. Raises ``ValueError`` for a code that may not be sent
+        (RFC 6455, section 7.4).
         """
         return self._connection.close(code, reason)
 
-    # -- its state ---------------------------------------------------------------------------------------------------
+    # -- its state ---------------------------------------------------------------------------------
 
     accepted: Final[bool] = attribute_of("_exchange.is_accepted")
     """Whether ``accept`` was called."""
@@ -240,11 +269,12 @@ class WebSocket(SocketSpellings):
         return self.close_code is not None
 
     close_code: Final[int | None] = attribute_of("_connection.code")
-    """The code that it was closed with, None while it is open; 1005 for no code, 1006 for a lost connection."""
+    """The code that it was closed with, None while it is open; 1005 for no code, 1006 for a lost
+    connection."""
     close_reason: Final[str] = attribute_of("_connection.reason")
     """The reason that it was closed with."""
 
-    # -- what came with the handshake --------------------------------------------------------------------------------
+    # -- what came with the handshake --------------------------------------------------------------
 
     @property
     def subprotocols(self) -> Sequence[str]:
@@ -260,13 +290,19 @@ class WebSocket(SocketSpellings):
     session: Final[Session] = attribute_of("request.session")
     """The session that HTTP handlers see.
 
-    Changes are saved by ``accept``, which sends a new session's cookie, by ``save_session``, and at the end.
+    Changes are saved by ``accept``, which sends a new session's cookie, by ``save_session``, and at
+    the end.
     """
 
     async def save_session(self) -> None:
-        """Save the session's changes now instead of at the end. Raises ``RuntimeError`` before ``accept``."""
+        """Save the session's changes now instead of at the end.
+
+        Raises ``RuntimeError`` before ``accept``.
+        """
         if not self._exchange.is_accepted:
-            raise RuntimeError("save_session() on a WebSocket that is not accepted: ws.accept() saves the session")
+            raise RuntimeError(
+                "save_session() on a WebSocket that is not accepted: ws.accept() saves the session"
+            )
         await self._save_changes()
 
     headers: Final[Headers] = attribute_of("request.headers")

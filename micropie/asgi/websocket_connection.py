@@ -1,28 +1,33 @@
-"""The transport side of a WebSocket: ``Connection`` runs the handler, sends and receives messages, detects disconnects.
+"""The transport side of a WebSocket: ``Connection`` runs the handler, sends and receives messages,
+detects disconnects.
 
-**One reader.** A handler may wait for hours, and for anything: its client's next message, a channel, a timer, another
-task. Its client may leave meanwhile. Servers say so in different ways: ``receive`` gives ``websocket.disconnect``;
-``send`` raises ``OSError``, ``RuntimeError`` or an exception of the server's own, or does nothing at all. Only
-``receive`` can be relied on. So from ``accept`` to the end a task calls it (``_read``) and fills a queue, from which
-the handler takes its messages. The queue is bounded: a handler that takes no messages makes its client wait.
+**One reader.** A handler may wait for hours, and for anything: its client's next message, a
+channel, a timer, another task. Its client may leave meanwhile. Servers say so in different ways:
+``receive`` gives ``websocket.disconnect``; ``send`` raises ``OSError``, ``RuntimeError`` or an
+exception of the server's own, or does nothing at all. Only ``receive`` can be relied on. So from
+``accept`` to the end a task calls it (``_read``) and fills a queue, from which the handler takes
+its messages. The queue is bounded: a handler that takes no messages makes its client wait.
 
-**Leaving.** The handler learns of a disconnect from its next call, which raises ``ConnectionClosed``. It may be in the
-middle of work for the last message, or wait for something that never comes; so it has ``websocket_grace`` seconds to
-make a call and is cancelled then. Two cancel scopes are around it. ``_leave_scope``, the outer one, cancels it.
-``_cleanup_scope``, the inner one, is turned into a shield with a deadline as soon as that cancellation arrives, so
-that the handler's ``finally`` may wait, as after asyncio's ``Task.cancel``, but not for ever. To see the cancellation
-arrive, the handler's coroutine is stepped by hand (``_run_handler``; see ``asgi/coroutines.py``). What arrives may also
-be the cancellation of a scope in the handler, such as the one in which trio sleeps, while a shield in the handler keeps
-the other one away (``_begin_cleanup``).
+**Leaving.** The handler learns of a disconnect from its next call, which raises
+``ConnectionClosed``. It may be in the middle of work for the last message, or wait for something
+that never comes; so it has ``websocket_grace`` seconds to make a call and is cancelled then. Two
+cancel scopes are around it. ``_leave_scope``, the outer one, cancels it. ``_cleanup_scope``, the
+inner one, is turned into a shield with a deadline as soon as that cancellation arrives, so that the
+handler's ``finally`` may wait, as after asyncio's ``Task.cancel``, but not for ever. To see the
+cancellation arrive, the handler's coroutine is stepped by hand (``_run_handler``; see
+``asgi/coroutines.py``). What arrives may also be the cancellation of a scope in the handler, such
+as the one in which trio sleeps, while a shield in the handler keeps the other one away
+(``_begin_cleanup``).
 
-**Closing.** A WebSocket is ended by the client, by ``close`` in the handler or another task, by a limit that was
-exceeded, by the handler's end, or with the server (``go_away``). All of them call ``end``, and only the first one
-counts. If that was not the client, it sends the close frame. If sending it was cancelled, ``finish``, which runs after
-every handler, sends it.
+**Closing.** A WebSocket is ended by the client, by ``close`` in the handler or another task, by a
+limit that was exceeded, by the handler's end, or with the server (``go_away``). All of them call
+``end``, and only the first one counts. If that was not the client, it sends the close frame. If
+sending it was cancelled, ``finish``, which runs after every handler, sends it.
 
 **The invariants.**
 
-- The server's ``receive`` is never called twice at a time, nor is ``send``. Senders queue up, first come first served.
+- The server's ``receive`` is never called twice at a time, nor is ``send``. Senders queue up, first
+  come first served.
 - At most one task of the author's receives.
 - After ``GONE`` messages that have arrived before may still be received; after ``CLOSING`` none.
 - Errors of the server never reach the handler: they become ``ConnectionClosed``.
@@ -49,13 +54,14 @@ from micropie.flow import CloseInfo
 from micropie.http import HeaderPairs, Message, Receive, Send
 from micropie.routing import config_of
 
-# Messages sent until the client is looked at: where a server's ``send`` never waits and never fails, nothing else on
-# the event loop would run, and a disconnect would go unnoticed.
+# Messages sent until the client is looked at: where a server's ``send`` never waits and never
+# fails, nothing else on the event loop would run, and a disconnect would go unnoticed.
 SENDS_UNTIL_CHECK = 64
 
 SENT = object()  # the result of a ``send`` that did not have to wait
 
-# Seconds for the close frame where nobody may be held up: by a client that reads nothing, or when the server ends.
+# Seconds for the close frame where nobody may be held up: by a client that reads nothing, or when
+# the server ends.
 LAST_FRAME_WITHIN = 1.0
 
 DENIAL = "websocket.http.response"  # ASGI, "WebSocket Denial Response"
@@ -77,7 +83,8 @@ class Connection(websockets.Progress):
     _reading: anyio.CancelScope | None = None
     _arrival: LoopFuture | None = None  # while a task of the author's waits for a message
     _room: LoopFuture | None = None  # while the reader waits until one is taken
-    _turn: anyio.Semaphore | None = None  # to send, first come, first served; made for the first ``send`` that waits
+    # to send, first come, first served; made for the first ``send`` that waits
+    _turn: anyio.Semaphore | None = None
     _leave_scope: anyio.CancelScope
     _cleanup_scope: anyio.CancelScope
 
@@ -85,11 +92,14 @@ class Connection(websockets.Progress):
         self._exchange = exchange
         self._receive = receive
         self._send = send
-        self._messages: deque[tuple[Message, int]] = deque()  # that wait for the handler, with their sizes
+        # that wait for the handler, with their sizes
+        self._messages: deque[tuple[Message, int]] = deque()
 
-    # -- the handler -----------------------------------------------------------------------------------------------
+    # -- the handler -------------------------------------------------------------------------------
 
-    async def run(self, websocket: object, handler: Callable[..., Awaitable[object]], /, *arguments: object) -> None:
+    async def run(
+        self, websocket: object, handler: Callable[..., Awaitable[object]], /, *arguments: object
+    ) -> None:
         """Run ``handler(websocket, *arguments)``."""
         config = config_of(self._exchange)
         settings = config.settings
@@ -101,17 +111,24 @@ class Connection(websockets.Progress):
         config.shutdown.add(self._close_beside)
         try:
             with self._leave_scope, self._cleanup_scope:
-                await cast("Awaitable[None]", self._run_handler(handler(websocket, *arguments).__await__()))
+                await cast(
+                    "Awaitable[None]", self._run_handler(handler(websocket, *arguments).__await__())
+                )
         finally:
             config.shutdown.leave(self._close_beside)
             if self._reading is not None:
                 self._reading.cancel()
         if self._leave_scope.cancelled_caught:
-            logger.debug("%s: the handler was cancelled, as its client had left", self._exchange.label)
+            logger.debug(
+                ("%s: the handler was cancelled, as its client had left"), self._exchange.label
+            )
 
     @types.coroutine
     def _run_handler(self, steps: Steps[object]) -> Steps[None]:
-        """Await the handler. When it is cancelled because its client has left, shield its clean-up."""
+        """Await the handler.
+
+        When it is cancelled because its client has left, shield its clean-up.
+        """
         sent: object = None
         raised: BaseException | None = None
         while True:
@@ -130,17 +147,19 @@ class Connection(websockets.Progress):
                 and not self._cleanup_scope.shield
                 and self._leave_scope.cancel_called
                 and (
-                    isinstance(raised, anyio.get_cancelled_exc_class()) or brings_cancellation(sent, self._leave_scope)
+                    isinstance(raised, anyio.get_cancelled_exc_class())
+                    or brings_cancellation(sent, self._leave_scope)
                 )
             ):
                 self._begin_cleanup()
 
     def _begin_cleanup(self) -> None:
-        """Shield the handler's clean-up for some seconds, if the cancellation that arrived is that of ``_leave_scope``.
+        """Shield the handler's clean-up for some seconds, if the cancellation that arrived is that
+        of ``_leave_scope``.
 
-        A cancellation does not tell its scope. But that of ``_leave_scope`` is the only one that a shield at
-        ``_cleanup_scope`` keeps away: a cancelled scope within the shield still counts, and a shield of the handler's
-        own has let none through.
+        A cancellation does not tell its scope. But that of ``_leave_scope`` is the only one that a
+        shield at ``_cleanup_scope`` keeps away: a cancelled scope within the shield still counts,
+        and a shield of the handler's own has let none through.
         """
         if anyio.current_effective_deadline() == -inf:
             self._cleanup_scope.shield = True
@@ -149,7 +168,7 @@ class Connection(websockets.Progress):
             else:
                 self._cleanup_scope.deadline = anyio.current_time() + CLEAN_UP_WITHIN
 
-    # -- the end ---------------------------------------------------------------------------------------------------
+    # -- the end -----------------------------------------------------------------------------------
 
     def end(self, action: str, code: int, reason: str) -> bool:
         """End by ``action`` and wake who receives. Return False if it has ended already."""
@@ -168,7 +187,10 @@ class Connection(websockets.Progress):
         self.end(websockets.LEAVE, websockets.LOST, "")
 
     def _close_beside(self, reason: str = "") -> None:
-        """Close with 1001 beside the handler, also when the server is told to end. Its next call raises."""
+        """Close with 1001 beside the handler, also when the server is told to end.
+
+        Its next call raises.
+        """
         if self.state is websockets.OPEN:
             self.end(websockets.CLOSE, websockets.GOING_AWAY, reason)
             self._start_grace()
@@ -185,7 +207,7 @@ class Connection(websockets.Progress):
         if self._grace is not None:
             self._leave_scope.deadline = anyio.current_time() + self._grace
 
-    # -- messages in -----------------------------------------------------------------------------------------------
+    # -- messages in -------------------------------------------------------------------------------
 
     async def _read(self, reading: anyio.CancelScope) -> None:
         """Receive messages until the end. Runs in a separate task."""
@@ -196,7 +218,8 @@ class Connection(websockets.Progress):
                     message = await (receive() if timeout is None else within(receive(), timeout))
                     if message["type"] != "websocket.receive":
                         if not self.end(websockets.LEAVE, *websockets.disconnect_info(message)):
-                            self._start_grace()  # the handler may not know that this side has closed
+                            # the handler may not know that this side has closed
+                            self._start_grace()
                         return
                     size = len(message.get("text") or message.get("bytes") or "")
                     messages.append((message, size))
@@ -217,10 +240,13 @@ class Connection(websockets.Progress):
     async def receive(self, method: str, key: str) -> Any:
         """Return the content of the next message.
 
-        ``method`` is the one that was called; ``key``, "text" or "bytes", is where the content is looked for first.
+        ``method`` is the one that was called; ``key``, "text" or "bytes", is where the content is
+        looked for first.
         """
         if self._arrival is not None:
-            raise RuntimeError(f"{method}() while another task receives: one task may receive, any may send")
+            raise RuntimeError(
+                f"{method}() while another task receives: one task may receive, any may send"
+            )
         while not self._messages:
             self.step(websockets.RECEIVE, method)
             self._arrival = arrival = self._tasks.new_future()
@@ -234,7 +260,8 @@ class Connection(websockets.Progress):
             _settle(self._room)
         self._sent_unchecked = 0
         content = message.get(key)
-        if content is None or len(content) * 4 > self._max_size:  # UTF-8 has at most four bytes a character
+        # UTF-8 has at most four bytes a character
+        if content is None or len(content) * 4 > self._max_size:
             content = await self._examine(message, method)
         return content
 
@@ -257,7 +284,7 @@ class Connection(websockets.Progress):
         await self.close(code, reason)
         raise websockets.MessageError(code, reason)
 
-    # -- messages out ----------------------------------------------------------------------------------------------
+    # -- messages out ------------------------------------------------------------------------------
 
     async def accept(self, subprotocol: str | None, headers: HeaderPairs) -> None:
         """Accept the handshake, and begin to read."""
@@ -265,14 +292,20 @@ class Connection(websockets.Progress):
         self._tasks = TASKS.get()
         encoded = encode_headers(None, None, headers) if headers else []
         try:
-            await self.send("accept", {"type": "websocket.accept", "subprotocol": subprotocol, "headers": encoded})
+            await self.send(
+                "accept",
+                {"type": "websocket.accept", "subprotocol": subprotocol, "headers": encoded},
+            )
         finally:  # also if it was cancelled: the handler may go on
             if self.state is websockets.OPEN:
                 self._reading = anyio.CancelScope()
                 self._tasks.start_soon(self._read, self._reading)
 
     async def send(self, method: str, message: Message) -> None:
-        """Send a message, after those that other tasks are sending. ``method`` is the one that was called."""
+        """Send a message, after those that other tasks are sending.
+
+        ``method`` is the one that was called.
+        """
         self.step(websockets.SEND, method)
         turn, has_turn = self._turn, False
         try:
@@ -280,7 +313,8 @@ class Connection(websockets.Progress):
                 await turn.acquire()
                 has_turn = True
                 self.step(websockets.SEND, method)  # it may have been closed meanwhile
-            # Started by hand: a ``send`` that does not have to wait needs neither a turn nor a timer.
+            # Started by hand: a ``send`` that does not have to wait needs neither a turn nor a
+            # timer.
             steps = self._send(message).__await__()
             try:
                 waits_for = next(steps, SENT)
@@ -302,15 +336,26 @@ class Connection(websockets.Progress):
             await checkpoint()
 
     async def _send_in_time(self, steps: Steps[None], waits_for: object) -> None:
-        """Send the rest of a message. Raises ``ConnectionClosed`` if that fails or takes too long."""
+        """Send the rest of a message.
+
+        Raises ``ConnectionClosed`` if that fails or takes too long.
+        """
         seconds = self._send_timeout
         try:
             await cast("Awaitable[None]", resume(steps, waits_for, seconds))
         except Exception as error:
             if seconds is None or not isinstance(error, TimeoutError):
                 self._lost(error)
-            elif self.end(websockets.CLOSE, websockets.POLICY, f"no room for a message within {seconds:g} seconds"):
-                logger.info("%s is closed: %s; see websocket_send_timeout", self._exchange.label, self.reason)
+            elif self.end(
+                websockets.CLOSE,
+                websockets.POLICY,
+                (f"no room for a message within {seconds:g} seconds"),
+            ):
+                logger.info(
+                    ("%s is closed: %s; see websocket_send_timeout"),
+                    self._exchange.label,
+                    self.reason,
+                )
                 await self._send_close(LAST_FRAME_WITHIN)
             raise self.closed() from None
 
@@ -321,9 +366,11 @@ class Connection(websockets.Progress):
             await self._send_close_in_turn()
 
     async def finish(self, close_info: CloseInfo) -> None:
-        """Close what is still open when the handler has ended, and send a close frame that was cancelled.
+        """Close what is still open when the handler has ended, and send a close frame that was
+        cancelled.
 
-        Many servers can't send the answer to a handshake that was not accepted. They answer with a plain 403.
+        Many servers can't send the answer to a handshake that was not accepted. They answer with a
+        plain 403.
         """
         if self.state is websockets.GONE:
             return
@@ -333,11 +380,15 @@ class Connection(websockets.Progress):
             self.end(websockets.CLOSE, code, reason)
             body = {"type": f"{DENIAL}.body", "body": answer[4]}
             await self._send_last(self._send_timeout, head_message(answer, f"{DENIAL}.start"), body)
-        elif self.end(websockets.CLOSE, code, websockets.truncate_reason(reason)) or self.may(websockets.FINISH):
+        elif self.end(websockets.CLOSE, code, websockets.truncate_reason(reason)) or self.may(
+            websockets.FINISH
+        ):
             await self._send_close_in_turn()
 
     async def _send_close_in_turn(self) -> None:
-        """Send the close frame, unless it has been sent, after the messages that tasks are sending."""
+        """Send the close frame, unless it has been sent, after the messages that tasks are
+        sending.
+        """
         self._turn = turn = self._turn or anyio.Semaphore(1)
         try:
             turn.acquire_nowait()
@@ -350,11 +401,16 @@ class Connection(websockets.Progress):
             turn.release()
 
     async def _send_close(self, seconds: float | None) -> None:
-        """Send the close frame. Reading ends before that: granian would wait for the client's next message."""
+        """Send the close frame.
+
+        Reading ends before that: granian would wait for the client's next message.
+        """
         if self._reading is not None:
             self._reading.cancel()
             self._start_grace()  # nobody receives the disconnect now
-        await self._send_last(seconds, {"type": "websocket.close", "code": self.code, "reason": self.reason})
+        await self._send_last(
+            seconds, {"type": "websocket.close", "code": self.code, "reason": self.reason}
+        )
 
     async def _send_last(self, seconds: float | None, *messages: Message) -> None:
         """Send the messages that end the WebSocket. It is over whether that succeeds or not."""

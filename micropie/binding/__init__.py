@@ -1,10 +1,11 @@
 """Binding: how the values of a path, a query and a body become the arguments of a handler.
 
-A signature is compiled once into a ``Plan`` (``signatures.py``) of parameters, each of which knows where its value is
-found (``parameters.py``, ``sources.py``) and how text or JSON becomes its type (``converters.py``,
-``constraints.py``). ``makers.py`` makes structures: ``fields.py`` reads their fields, ``forms.py`` makes documents of
-forms, ``limits.py`` keeps out what no parameter may have. ``misfits.py`` says what is wrong in a document.
-``results.py`` reads what is said of the handler's result, and ``hints.py`` reads annotations.
+A signature is compiled once into a ``Plan`` (``signatures.py``) of parameters, each of which knows
+where its value is found (``parameters.py``, ``sources.py``) and how text or JSON becomes its type
+(``converters.py``, ``constraints.py``). ``makers.py`` makes structures: ``fields.py`` reads their
+fields, ``forms.py`` makes documents of forms, ``limits.py`` keeps out what no parameter may have.
+``misfits.py`` says what is wrong in a document. ``results.py`` reads what is said of the handler's
+result, and ``hints.py`` reads annotations.
 """
 
 from micropie.binding.constraints import KEYWORDS, Message
@@ -18,8 +19,9 @@ from micropie.binding.sources import Body, Cookie, Form, Header, Query, stated_s
 
 # fmt: off
 __all__ = [
-    "KEYWORDS", "Body", "BoundParameter", "Cookie", "Form", "Header", "Message", "OwnTypes", "Plan", "Query",
-    "ResultFilter", "answers_of", "asked_behind", "check_filled", "converter_for", "is_key", "is_pydantic",
-    "is_structure", "result_filter", "schemas", "stated_source", "taken_by", "unwrapped", "without_aliases",
+    "KEYWORDS", "Body", "BoundParameter", "Cookie", "Form", "Header", "Message", "OwnTypes", "Plan",
+    "Query", "ResultFilter", "answers_of", "asked_behind", "check_filled", "converter_for",
+    "is_key", "is_pydantic", "is_structure", "result_filter", "schemas", "stated_source",
+    "taken_by", "unwrapped", "without_aliases",
 ]
 # fmt: on

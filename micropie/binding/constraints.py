@@ -1,4 +1,5 @@
-"""Constraints in annotations: msgspec's ``Meta(ge=1)``, pydantic's ``Field(ge=1)``, annotated_types' ``Ge(1)``.
+"""Constraints in annotations: msgspec's ``Meta(ge=1)``, pydantic's ``Field(ge=1)``,
+annotated_types' ``Ge(1)``.
 
 ``Message`` beside them has the author's words for a value that breaks one.
 """
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple, TypeVar, get_origin
 
 from micropie.errors import Sentence, SetupError
 
-# The most characters of a text that an author's own expression is tried on: it may take exponential time.
+# The most characters of a text that an author's own expression is tried on: it may take exponential
+# time.
 MOST_MATCHED = 1000
 
 
@@ -21,7 +23,9 @@ _Given = TypeVar("_Given")
 
 
 class Constraint(NamedTuple):
-    """A condition that a value must fulfil, and the words for it: in a description, and for a visitor."""
+    """A condition that a value must fulfil, and the words for it: in a description, and for a
+    visitor.
+    """
 
     name: str
     fits: Callable[[Any, Any], bool]
@@ -29,7 +33,10 @@ class Constraint(NamedTuple):
     bound: Any
 
     def holds(self, value: object) -> bool:
-        """Return whether a value fulfils it. Raises ``TypeError`` for one that has no order, or no length."""
+        """Return whether a value fulfils it.
+
+        Raises ``TypeError`` for one that has no order, or no length.
+        """
         return self.fits(value, self.bound)
 
     def sentence(self, value: object) -> str:
@@ -44,7 +51,10 @@ class Constraint(NamedTuple):
 
 
 class BrokenConstraint(ValueError):
-    """A value of the right type that breaks a constraint. ``args``: its name, and the sentence for a visitor."""
+    """A value of the right type that breaks a constraint.
+
+    ``args``: its name, and the sentence for a visitor.
+    """
 
 
 def _passes(value: object, func: Callable[[object], bool]) -> bool:
@@ -59,15 +69,25 @@ def _matches(text: str, expression: re.Pattern[str]) -> bool:
     return len(text) <= MOST_MATCHED and expression.search(text) is not None
 
 
-# By the attribute that the three libraries have in common: the check of a value and a bound, its words, the keyword of
-# JSON Schema, and the sentence for a visitor.
+# By the attribute that the three libraries have in common: the check of a value and a bound, its
+# words, the keyword of JSON Schema, and the sentence for a visitor.
 _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str, str]] = {
     "gt": (operator.gt, "above {}", "exclusiveMinimum", "Please enter a value above {limit}."),
     "ge": (operator.ge, "at least {}", "minimum", "Please enter a value of {limit} or more."),
     "lt": (operator.lt, "below {}", "exclusiveMaximum", "Please enter a value below {limit}."),
     "le": (operator.le, "at most {}", "maximum", "Please enter a value of {limit} or less."),
-    "multiple_of": (_is_multiple, "a multiple of {}", "multipleOf", "Please enter a multiple of {limit}."),
-    "min_length": (lambda value, least: len(value) >= least, "of length {} or more", "minLength", ""),
+    "multiple_of": (
+        _is_multiple,
+        "a multiple of {}",
+        "multipleOf",
+        ("Please enter a multiple of {limit}."),
+    ),
+    "min_length": (
+        lambda value, least: len(value) >= least,
+        ("of length {} or more"),
+        "minLength",
+        "",
+    ),
     "max_length": (lambda value, most: len(value) <= most, "of length {} or less", "maxLength", ""),
     "pattern": (_matches, "matching {}", "pattern", "Please match the requested format."),
 }
@@ -93,11 +113,13 @@ INVALID = "Please enter another value."
 
 
 class Message:
-    """The author's words for a value that does not fit, in ``Annotated``: ``Message("Please choose another name.")``.
+    """The author's words for a value that does not fit, in ``Annotated``:
+    ``Message("Please choose another name.")``.
 
-    ``text`` is for every fault that has no words of its own. Those are given by the fault: ``required`` for a value
-    that is missing, ``invalid`` for one of another type, else by the constraint: ``Message(min_length="Too short.")``.
-    They are looked up in the catalogue of ``App(translations=...)``. Raises ``SetupError`` for another keyword.
+    ``text`` is for every fault that has no words of its own. Those are given by the fault:
+    ``required`` for a value that is missing, ``invalid`` for one of another type, else by the
+    constraint: ``Message(min_length="Too short.")``. They are looked up in the catalogue of
+    ``App(translations=...)``. Raises ``SetupError`` for another keyword.
     """
 
     def __init__(self, text: str = "", /, **words: str) -> None:
@@ -123,8 +145,8 @@ _DESCRIBING = frozenset({"title", "description", "examples", "extra_json_schema"
 
 # Metadata that describes, or says how a value is sent.
 _DESCRIPTIONS = frozenset({
-    "DocInfo", "Unit", "Discriminator", "Examples", "PlainSerializer", "SerializeAsAny", "SkipJsonSchema", "Tag",
-    "WithJsonSchema", "WrapSerializer",
+    "DocInfo", "Unit", "Discriminator", "Examples", "PlainSerializer", "SerializeAsAny",
+    "SkipJsonSchema", "Tag", "WithJsonSchema", "WrapSerializer",
 })  # fmt: skip
 
 _LIBRARIES = frozenset({"annotated_types", "msgspec", "pydantic"})
@@ -141,7 +163,9 @@ def _samples() -> dict[object, object]:
 
 
 def check_type(constraints: Iterable[Constraint], annotation: object, parameter: str) -> None:
-    """Raise ``SetupError`` for a constraint that no value of a type can fulfil: a number's length."""
+    """Raise ``SetupError`` for a constraint that no value of a type can fulfil: a number's
+    length.
+    """
     kind = get_origin(annotation) or annotation
     for constraint in constraints if kind in _samples() else ():
         if constraint.name not in _KINDS:  # an author's function, which may do anything
@@ -156,7 +180,8 @@ def check_type(constraints: Iterable[Constraint], annotation: object, parameter:
 def constraints_of(metadata: Iterable[object], parameter: str) -> Iterator[Constraint]:
     """Yield the constraints among the metadata of ``Annotated``.
 
-    Raises ``SetupError`` for one of these libraries' that is not known here. Metadata of no library is left alone.
+    Raises ``SetupError`` for one of these libraries' that is not known here. Metadata of no library
+    is left alone.
     """
     for item in metadata:
         library = type(item).__module__.partition(".")[0]
@@ -166,20 +191,27 @@ def constraints_of(metadata: Iterable[object], parameter: str) -> Iterator[Const
         if alias is not None:
             advice = f"can't be enforced here: write Query({alias!r}) or Form({alias!r})"
             raise SetupError(f"parameter {parameter!r}: Field(alias={alias!r}) {advice}")
-        several = getattr(item, "metadata", item)  # pydantic's Field; annotated_types.Interval and Len
+        # pydantic's Field; annotated_types.Interval and Len
+        several = getattr(item, "metadata", item)
         func = getattr(item, "func", None)
         if isinstance(several, Iterable):
             yield from constraints_of(several, parameter)
         elif func is None:
             yield from _bounds_of(item, parameter)
         elif library == "annotated_types":
-            yield Constraint("predicate", _passes, f"such that {getattr(func, '__name__', func)}", func)
+            yield Constraint(
+                "predicate", _passes, (f"such that {getattr(func, '__name__', func)}"), func
+            )
         else:  # pydantic's AfterValidator returns a value
-            raise SetupError(f"parameter {parameter!r}: {type(item).__name__} can't be enforced here")
+            raise SetupError(
+                f"parameter {parameter!r}: {type(item).__name__} can't be enforced here"
+            )
 
 
 def restricts(item: object, libraries: Container[str]) -> bool:
-    """Return whether metadata of one of ``libraries`` restricts a value, and does not only describe it."""
+    """Return whether metadata of one of ``libraries`` restricts a value, and does not only describe
+    it.
+    """
     kind = type(item)
     library = kind.__module__.partition(".")[0]
     if library not in libraries or kind.__name__ in _DESCRIPTIONS:
@@ -193,17 +225,29 @@ def restricts(item: object, libraries: Container[str]) -> bool:
 
 def _bounds_of(item: object, parameter: str) -> Iterator[Constraint]:
     """Yield the constraints that one object has as attributes: ``Meta(ge=1, le=5)``."""
-    names = [name for name in dir(item) if not name.startswith("_") and not callable(getattr(item, name, None))]
+    names = [
+        name
+        for name in dir(item)
+        if not name.startswith("_") and not callable(getattr(item, name, None))
+    ]
     for name in sorted(names, key=[*_KINDS, *names].index):
         value = getattr(item, name)
         if name in _KINDS and value is not None:
             fits, words, _, _ = _KINDS[name]
-            yield Constraint(name, fits, words.format(value), re.compile(value) if name == "pattern" else value)
+            yield Constraint(
+                name, fits, words.format(value), re.compile(value) if name == "pattern" else value
+            )
         elif name not in _KINDS and name not in _DESCRIBING and value not in (None, False):
-            raise SetupError(f"parameter {parameter!r}: {type(item).__name__}({name}={value!r}) can't be enforced here")
+            raise SetupError(
+                f"parameter {parameter!r}: "
+                f"{type(item).__name__}({name}={value!r}) can't be enforced "
+                "here"
+            )
 
 
-def checked(convert: Callable[[_Given], object], constraints: list[Constraint]) -> Callable[[_Given], object]:
+def checked(
+    convert: Callable[[_Given], object], constraints: list[Constraint]
+) -> Callable[[_Given], object]:
     """Return ``convert`` followed by the constraints. It raises ``BrokenConstraint``."""
 
     def convert_and_check(given: _Given) -> object:

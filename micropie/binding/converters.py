@@ -1,8 +1,10 @@
-"""Convert text (a path, a query, a form) or a JSON value to the type that a parameter is annotated with.
+"""Convert text (a path, a query, a form) or a JSON value to the type that a parameter is annotated
+with.
 
-``converter_for`` compiles an annotation to a ``Converter`` once; a request only calls it. A ``Converter`` has two
-functions because text and JSON differ: for a bool, ``1`` in a query means true, but ``1`` in JSON is a number and is
-refused. Its ``expected`` completes the sentence "Parameter 'x' must be ...".
+``converter_for`` compiles an annotation to a ``Converter`` once; a request only calls it. A
+``Converter`` has two functions because text and JSON differ: for a bool, ``1`` in a query means
+true, but ``1`` in JSON is a number and is refused. Its ``expected`` completes the sentence
+"Parameter 'x' must be ...".
 """
 
 from __future__ import annotations
@@ -56,13 +58,15 @@ Collect: TypeAlias = Callable[[list[object]], object]
 
 
 class Converter(NamedTuple):
-    """Two functions that return the converted value and raise ``ValueError`` for anything but what is ``expected``.
+    """Two functions that return the converted value and raise ``ValueError`` for anything but what
+    is ``expected``.
 
-    ``many``: if set, the parameter takes every value of its name; ``many`` makes a list, a tuple or a set of the
-    converted ones. ``schema``: in JSON Schema, for one type alone. ``invalid`` and ``required``: sentences for a
-    visitor, by default made of ``expected``, and "Please fill in this field.". ``message``: the author's words in their
-    place. ``empty``: the texts that a form without the field stands for, as a box that is not ticked and a list without
-    a choice send nothing; None if it stands for nothing.
+    ``many``: if set, the parameter takes every value of its name; ``many`` makes a list, a tuple or
+    a set of the converted ones. ``schema``: in JSON Schema, for one type alone. ``invalid`` and
+    ``required``: sentences for a visitor, by default made of ``expected``, and "Please fill in this
+    field.". ``message``: the author's words in their place. ``empty``: the texts that a form
+    without the field stands for, as a box that is not ticked and a list without a choice send
+    nothing; None if it stands for nothing.
     """
 
     expected: str
@@ -76,7 +80,8 @@ class Converter(NamedTuple):
     empty: Sequence[str] | None = None
 
     def misfit(self, value: object, error: ValueError | None = None) -> tuple[str, bool]:
-        """Return the sentence for the visitor whose ``value`` was refused, and whether the author wrote it.
+        """Return the sentence for the visitor whose ``value`` was refused, and whether the author
+        wrote it.
 
         None is a missing value, and an empty entry counts as one.
         """
@@ -97,21 +102,25 @@ class OwnTypes(NamedTuple):
     decoders: Mapping[type, Encoder]
 
     def choices(self, kind: type[enum.Enum]) -> list[object]:
-        """Return the values of an enumeration's members, or what the encoder of their class makes of these."""
+        """Return the values of an enumeration's members, or what the encoder of their class makes
+        of these.
+        """
         encode = encoder_of(kind, self.encoders)
         return [member.value if encode is None else encode(member) for member in kind]
 
 
 NO_OWN_TYPES = OwnTypes({}, {})
 
-# The limits below keep a client from choosing values that take quadratic time, here or in the handler.
+# The limits below keep a client from choosing values that take quadratic time, here or in the
+# handler.
 MAX_DIGITS = 4300  # of a number, as in JSON and in CPython's int()
 MAX_EXPONENT = 308  # of a Decimal, as of a float: int(Decimal("1e300000")) takes seconds
-# Of a set, or of a dict whose keys are not text. Anybody can choose a million ints with one hash, and each that is
-# added is compared with all before it; the hash of text is secret.
+# Of a set, or of a dict whose keys are not text. Anybody can choose a million ints with one hash,
+# and each that is added is compared with all before it; the hash of text is secret.
 MAX_HASHED = 1000
 
-_WHOLE = pattern(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")  # int() would take "1_0", " 1 " and other scripts' digits
+# int() would take "1_0", " 1 " and other scripts' digits
+_WHOLE = pattern(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")
 _NUMBER = pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 # UUID() would take braces, signs, hyphens anywhere and other scripts' digits.
 _UUID = pattern("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
@@ -145,7 +154,8 @@ def _is_number(text: str) -> bool:
 
 
 def _to_float(text: str) -> float:
-    # NaN and infinity are refused here as they are in JSON: they can't be compared, stored or sent on.
+    # NaN and infinity are refused here as they are in JSON: they can't be compared, stored or sent
+    # on.
     number = float(text) if _is_number(text) else math.nan
     if not math.isfinite(number):
         raise ValueError(text)
@@ -182,7 +192,9 @@ def _to_timedelta(text: str) -> timedelta:
     if found is None:
         raise ValueError(text)
     try:
-        duration = timedelta(**{unit: float(number) for unit, number in found.groupdict("0").items()})
+        duration = timedelta(
+            **{unit: float(number) for unit, number in found.groupdict("0").items()}
+        )
         return -duration if found[1] else duration
     except OverflowError:
         raise ValueError(text) from None
@@ -190,9 +202,14 @@ def _to_timedelta(text: str) -> timedelta:
 
 def is_moderate(number: Decimal) -> bool:
     """Return whether a number is finite and its digits lie between 10**308 and 10**-308."""
-    # The exponent of the last digit, or a letter for NaN and infinity; ``adjusted`` is that of the first digit.
+    # The exponent of the last digit, or a letter for NaN and infinity; ``adjusted`` is that of the
+    # first digit.
     exponent = number.as_tuple().exponent
-    return isinstance(exponent, int) and exponent >= -MAX_EXPONENT and number.adjusted() <= MAX_EXPONENT
+    return (
+        isinstance(exponent, int)
+        and exponent >= -MAX_EXPONENT
+        and number.adjusted() <= MAX_EXPONENT
+    )
 
 
 def is_enum(kind: object) -> TypeGuard[type[enum.Enum]]:
@@ -211,12 +228,18 @@ def _scalar(
     from_text: Callable[[str], object],
     from_number: Callable[[int | float], object] | None = None,
 ) -> Converter:
-    """Return a converter that leaves JSON values of ``kind`` as they are, and converts text and perhaps numbers."""
+    """Return a converter that leaves JSON values of ``kind`` as they are, and converts text and
+    perhaps numbers.
+    """
 
     def from_json(value: object) -> object:
         if type(value) is kind:
             return value
-        if from_number is not None and isinstance(value, int | float) and not isinstance(value, bool):
+        if (
+            from_number is not None
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
+        ):
             try:
                 return from_number(value)
             except OverflowError:  # a whole number beyond the largest float
@@ -246,11 +269,13 @@ _BUILT_IN: dict[object, Converter] = {
     ),
 }
 
-NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)  # those that take each of their numbers
+# those that take each of their numbers
+NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
 
 
-# A type that is added here needs a way out as JSON (``http/json.py``), and a row in docs/binding.md. The fields of
-# structures are converted by msgspec and pydantic, which know other types.
+# A type that is added here needs a way out as JSON (``http/json.py``), and a row in
+# docs/binding.md. The fields of structures are converted by msgspec and pydantic, which know other
+# types.
 @functools.cache
 def _simple() -> dict[object, Converter]:
     """Return the converters of all types that have no others inside."""
@@ -260,17 +285,30 @@ def _simple() -> dict[object, Converter]:
 
     return {
         **_BUILT_IN,
-        Decimal: _scalar(Decimal, "a decimal number", {"type": "number"}, _to_decimal, lambda n: _to_decimal(str(n))),
+        Decimal: _scalar(
+            Decimal,
+            "a decimal number",
+            {"type": "number"},
+            _to_decimal,
+            lambda n: _to_decimal(str(n)),
+        ),
         UUID: _scalar(UUID, "a UUID", _string("uuid"), _if_matches(_UUID, UUID)),
         date: _scalar(date, "a date such as 2026-01-31", _string("date"), date.fromisoformat),
-        time: _scalar(time, "a time such as 13:45:00", _string("time"), _if_matches(_ISO_TIME, time.fromisoformat)),
+        time: _scalar(
+            time,
+            "a time such as 13:45:00",
+            _string("time"),
+            _if_matches(_ISO_TIME, time.fromisoformat),
+        ),
         datetime: _scalar(
             datetime,
             "a date and time such as 2026-01-31T13:45:00",
             _string("date-time"),
             _if_matches(_ISO_DATETIME, datetime.fromisoformat),
         ),
-        timedelta: _scalar(timedelta, "a duration such as PT1H30M", _string("duration"), _to_timedelta),
+        timedelta: _scalar(
+            timedelta, ("a duration such as PT1H30M"), _string("duration"), _to_timedelta
+        ),
         bytes: _scalar(
             bytes,
             "base64",
@@ -279,10 +317,17 @@ def _simple() -> dict[object, Converter]:
         ),
         Path: _scalar(Path, "a path", _string("path"), _if_matches(_PATH, Path)),
         IPv4Address: _scalar(IPv4Address, "an IPv4 address", _string("ipv4"), IPv4Address),
-        IPv6Address: _scalar(IPv6Address, "an IPv6 address", _string("ipv6"), _if_matches(_ADDRESS, IPv6Address)),
-        IPv4Network: _scalar(IPv4Network, "an IPv4 network such as 192.0.2.0/24", {"type": "string"}, IPv4Network),
+        IPv6Address: _scalar(
+            IPv6Address, "an IPv6 address", _string("ipv6"), _if_matches(_ADDRESS, IPv6Address)
+        ),
+        IPv4Network: _scalar(
+            IPv4Network, ("an IPv4 network such as 192.0.2.0/24"), {"type": "string"}, IPv4Network
+        ),
         IPv6Network: _scalar(
-            IPv6Network, "an IPv6 network such as 2001:db8::/32", {"type": "string"}, _if_matches(_ADDRESS, IPv6Network)
+            IPv6Network,
+            ("an IPv6 network such as 2001:db8::/32"),
+            {"type": "string"},
+            _if_matches(_ADDRESS, IPv6Network),
         ),
     }
 
@@ -296,10 +341,15 @@ _TEXT = (_BUILT_IN[str], ANYTHING)
 
 
 def converter_for(annotation: object, parameter: str, own: OwnTypes = NO_OWN_TYPES) -> Converter:
-    """Return the converter for an annotation. Raises ``SetupError`` for one without a conversion."""
+    """Return the converter for an annotation.
+
+    Raises ``SetupError`` for one without a conversion.
+    """
     if get_origin(annotation) is Annotated:
         annotation, *metadata = get_args(annotation)
-        return with_metadata(converter_for(annotation, parameter, own), annotation, metadata, parameter)
+        return with_metadata(
+            converter_for(annotation, parameter, own), annotation, metadata, parameter
+        )
     if isinstance(annotation, TypeVar) or annotation in _BUILT_IN:
         return _BUILT_IN.get(annotation, ANYTHING)
     if isinstance(annotation, type) and annotation in own.decoders:
@@ -317,13 +367,20 @@ def converter_for(annotation: object, parameter: str, own: OwnTypes = NO_OWN_TYP
     if annotation in COLLECTIONS or origin in COLLECTIONS:
         return _collection(origin or annotation, arguments, parameter, own)
     if annotation is dict or origin is dict:
-        key, member = (converter_for(argument, parameter, own) for argument in arguments or (str, Any))
+        key, member = (
+            converter_for(argument, parameter, own) for argument in arguments or (str, Any)
+        )
         return _json_object(key, member)
-    known = ", ".join(kind.__name__ for kind in simple if isinstance(kind, type) and simple[kind] is not ANYTHING)
+    known = ", ".join(
+        kind.__name__ for kind in simple if isinstance(kind, type) and simple[kind] is not ANYTHING
+    )
     raise SetupError(
-        f"parameter {parameter!r} is annotated with {annotation!r}, which no text converts to: use {known}, an Enum, "
-        "Literal, Optional, list[...], a dataclass, a TypedDict, a msgspec.Struct or a pydantic model; write "
-        "App(decoders={...: ...}) with a function that makes one of a text; or have a function open it for each "
+        f"parameter {parameter!r} is annotated with {annotation!r}, which no text converts "
+        f"to: use {known}, an Enum, "
+        "Literal, Optional, list[...], a dataclass, a TypedDict, a msgspec.Struct or a "
+        "pydantic model; write "
+        "App(decoders={...: ...}) with a function that makes one of a text; or have a "
+        "function open it for each "
         "request: @app.provides(...) above it"
     )
 
@@ -336,7 +393,8 @@ def _decoded(kind: type, parameter: str, own: OwnTypes) -> Converter:
     def decode(given: object) -> object:
         try:
             return own.decoders[kind](given)
-        except (ValueError, ArithmeticError, LookupError):  # also those of Decimal and of an Enum's names
+        except (ValueError, ArithmeticError, LookupError):
+            # also those of Decimal and of an Enum's names
             raise ValueError(given) from None
 
     def from_text(text: str) -> object:
@@ -345,35 +403,51 @@ def _decoded(kind: type, parameter: str, own: OwnTypes) -> Converter:
         return decode(inner.from_text(text))
 
     expected = f"a {kind.__name__}"  # a name for programmers
-    return Converter(expected, from_text, lambda value: decode(inner.from_json(value)), invalid=INVALID)
+    return Converter(
+        expected, from_text, lambda value: decode(inner.from_json(value)), invalid=INVALID
+    )
 
 
 def taken_by(kind: type, own: OwnTypes) -> object:
-    """Return the type that the decoder of ``kind`` takes: the annotation of its parameter, or ``str`` without one."""
+    """Return the type that the decoder of ``kind`` takes: the annotation of its parameter, or
+    ``str`` without one.
+    """
     decode = own.decoders[kind]
     try:
         parameters = [*inspect.signature(decode, eval_str=True).parameters.values()]
     except (ValueError, NameError):  # a built-in, or a name that only type checkers see
         return str
     required = [
-        one for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        one
+        for one in parameters
+        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
     ]
     taken = next((one.annotation for one in parameters), kind)
     if len(required) > 1 or taken is kind:
-        raise SetupError(f"decoders={{{kind.__name__}: ...}} takes a function of one value, such as a str")
+        raise SetupError(
+            f"decoders={{{kind.__name__}: ...}} takes a function of one value, such as a str"
+        )
     return str if taken is Parameter.empty else taken
 
 
-def with_metadata(converter: Converter, kind: object, metadata: Sequence[object], parameter: str) -> Converter:
-    """Return a converter with the constraints and the ``Message`` of ``Annotated[kind, *metadata]``."""
+def with_metadata(
+    converter: Converter, kind: object, metadata: Sequence[object], parameter: str
+) -> Converter:
+    """Return a converter with the constraints and the ``Message`` of
+    ``Annotated[kind, *metadata]``.
+    """
     constraints = [*constraints_of(metadata, parameter)]
     check_type(constraints, kind, parameter)
     messages = [one for one in metadata if isinstance(one, Message)]
-    return _constrained(converter._replace(message=messages[-1]) if messages else converter, constraints)
+    return _constrained(
+        converter._replace(message=messages[-1]) if messages else converter, constraints
+    )
 
 
 def _constrained(converter: Converter, constraints: list[Constraint]) -> Converter:
-    """Return a converter that also checks ``constraints``: those of a list are for the list, not for its values."""
+    """Return a converter that also checks ``constraints``: those of a list are for the list, not
+    for its values.
+    """
     if not constraints:
         return converter
     constrained = converter._replace(
@@ -397,7 +471,9 @@ def _json_object(key: Converter, member: Converter) -> Converter:
             raise ValueError(value)
         return {key.from_text(name): member.from_json(element) for name, element in value.items()}
 
-    limits = "" if has_text_keys else f" with at most {MAX_HASHED} members, each name {key.expected}"
+    limits = (
+        "" if has_text_keys else (f" with at most {MAX_HASHED} members, each name {key.expected}")
+    )
     return Converter(f"a JSON object{limits}", from_text, from_json)
 
 
@@ -410,17 +486,23 @@ def _one_of(choices: Mapping[str, object]) -> Converter:
 
     def choose_json(value: object) -> object:
         # Only a bool chooses a bool: as text, JSON's true and "True" are the same.
-        if not isinstance(value, str | int | float) or isinstance(value, bool) != isinstance(choose(value), bool):
+        if not isinstance(value, str | int | float) or isinstance(value, bool) != isinstance(
+            choose(value), bool
+        ):
             raise ValueError(value)
         return choose(value)
 
     sentence = Sentence("Please choose one of {choices}.", choices=", ".join(choices))
-    return Converter("one of " + ", ".join(choices), choose, choose_json, invalid=sentence, required=sentence)
+    return Converter(
+        "one of " + ", ".join(choices), choose, choose_json, invalid=sentence, required=sentence
+    )
 
 
 def _union(members: tuple[object, ...], parameter: str, own: OwnTypes) -> Converter:
     optional = type(None) in members
-    inner = [converter_for(member, parameter, own) for member in members if member is not type(None)]
+    inner = [
+        converter_for(member, parameter, own) for member in members if member is not type(None)
+    ]
     if len(inner) == 1:
         return _optional(inner[0])  # a union has two members, and the other one is None
     # int before str in any union: every text is a str.
@@ -444,7 +526,8 @@ def _first_that_fits(converts: Iterable[Callable[[T], object]], value: T) -> obj
 
 
 def _optional(inner: Converter) -> Converter:
-    # Forms send an empty field for "nothing entered", which is None. In a list it is an element like any other.
+    # Forms send an empty field for "nothing entered", which is None. In a list it is an element
+    # like any other.
     return inner._replace(
         from_text=lambda text: None if text == "" and inner.many is None else inner.from_text(text),
         from_json=lambda value: None if value is None else inner.from_json(value),
@@ -453,7 +536,9 @@ def _optional(inner: Converter) -> Converter:
 
 
 def _hashed(kind: Callable[[list[object]], object]) -> Collect:
-    """Return a function that makes a ``set`` or a ``frozenset``, and raises ``ValueError`` for one too large."""
+    """Return a function that makes a ``set`` or a ``frozenset``, and raises ``ValueError`` for one
+    too large.
+    """
 
     def collect(elements: list[object]) -> object:
         if len(elements) > MAX_HASHED:
@@ -466,14 +551,24 @@ def _hashed(kind: Callable[[list[object]], object]) -> Collect:
     return collect
 
 
-_COLLECT: dict[object, Collect] = {list: list, tuple: tuple, set: _hashed(set), frozenset: _hashed(frozenset)}
+_COLLECT: dict[object, Collect] = {
+    list: list,
+    tuple: tuple,
+    set: _hashed(set),
+    frozenset: _hashed(frozenset),
+}
 
 
-def _collection(kind: object, arguments: tuple[object, ...], parameter: str, own: OwnTypes) -> Converter:
+def _collection(
+    kind: object, arguments: tuple[object, ...], parameter: str, own: OwnTypes
+) -> Converter:
     if kind is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         arguments = arguments[:1]
     if len(arguments) > 1:
-        raise SetupError(f"parameter {parameter!r}: a tuple of fixed length comes from no form; write tuple[X, ...]")
+        raise SetupError(
+            f"parameter {parameter!r}: a tuple of fixed length comes "
+            "from no form; write tuple[X, ...]"
+        )
     item = converter_for(arguments[0], parameter, own) if arguments else ANYTHING
     make = _COLLECT[kind]
 

@@ -1,4 +1,6 @@
-"""The fields of structures: of dataclasses, TypedDicts, msgspec.Structs and pydantic models, read alike."""
+"""The fields of structures: of dataclasses, TypedDicts, msgspec.Structs and pydantic models, read
+alike.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ from micropie.binding.hints import Hint, bare, with_types, without_aliases
 
 
 class Field(NamedTuple):
-    """A field of a structure: its name in a document, its annotation, whether a document must have it.
+    """A field of a structure: its name in a document, its annotation, whether a document must have
+    it.
 
     ``kind`` and ``optional`` are the ``bare`` annotation.
     """
@@ -41,13 +44,17 @@ class Field(NamedTuple):
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
-    """Return whether a whole body becomes this: a dataclass, TypedDict, msgspec.Struct or pydantic model.
+    """Return whether a whole body becomes this: a dataclass, TypedDict, msgspec.Struct or pydantic
+    model.
 
     ``Page[User]`` of a generic class is one, too, with the fields that ``fields_of`` returns.
     """
     kind = get_origin(annotation) or annotation
     return isinstance(kind, type) and (
-        dataclasses.is_dataclass(kind) or is_typeddict(kind) or hasattr(kind, "__struct_fields__") or is_pydantic(kind)
+        dataclasses.is_dataclass(kind)
+        or is_typeddict(kind)
+        or hasattr(kind, "__struct_fields__")
+        or is_pydantic(kind)
     )
 
 
@@ -57,7 +64,9 @@ def is_pydantic(annotation: object) -> TypeGuard[Any]:
 
 
 def members_of(annotation: object) -> tuple[type, ...]:
-    """Return the structure that a whole body becomes, or those of a union without None; none for another type."""
+    """Return the structure that a whole body becomes, or those of a union without None; none for
+    another type.
+    """
     kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     return members if all(map(is_structure, members)) else ()
@@ -79,7 +88,13 @@ def fields_of(structure: type) -> Sequence[Field]:
     else:
         hints = hints_of_class(structure)
         found = [  # pydantic's ``Field`` may be a default: ``pieces: int = Field(gt=0)``
-            (one.encode_name, "", hints[one.name], filter(_is_field_info, [one.default]), one.required)
+            (
+                one.encode_name,
+                "",
+                hints[one.name],
+                filter(_is_field_info, [one.default]),
+                one.required,
+            )
             for one in msgspec().inspect.type_info(structure).fields
         ]
     fields = []
@@ -102,14 +117,21 @@ def msgspec() -> ModuleType:
 
 @lru_cache(maxsize=256)
 def hints_of_class(structure: type) -> Mapping[str, Hint]:
-    """Return the annotations of a structure's attributes, with types in the place of a generic class's variables."""
+    """Return the annotations of a structure's attributes, with types in the place of a generic
+    class's variables.
+    """
     owner = get_origin(structure) or structure
     given = {owner: _types_for(structure, {})}
     hints: dict[str, Hint] = {}
     for base in owner.__mro__:  # each before those that it is derived from
-        given |= {get_origin(one): _types_for(one, given.get(base, {})) for one in vars(base).get("__orig_bases__", ())}
+        given |= {
+            get_origin(one): _types_for(one, given.get(base, {}))
+            for one in vars(base).get("__orig_bases__", ())
+        }
         found = get_type_hints(base, include_extras=True)
-        hints = {name: with_types(found[name], given.get(base, {})) for name in get_annotations(base)} | hints
+        hints = {
+            name: with_types(found[name], given.get(base, {})) for name in get_annotations(base)
+        } | hints
     needing = (Required, NotRequired)
     return {
         name: without_aliases(get_args(hint)[0] if get_origin(hint) in needing else hint)
@@ -124,7 +146,9 @@ def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
 
 
 def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
-    """Return all types in an annotation, and in those of structures in it: ``set[int]``, ``int``, ..."""
+    """Return all types in an annotation, and in those of structures in it: ``set[int]``,
+    ``int``, ...
+    """
     kinds: list[object] = []  # no set: the metadata of an ``Annotated`` may not be hashable
     structures: set[type] = set()
     waiting: list[object] = [annotation]

@@ -1,6 +1,9 @@
-"""The document that a form stands for, as msgspec and pydantic take it. A form's values are texts, and some are absent.
+"""The document that a form stands for, as msgspec and pydantic take it.
 
-A box that is not ticked and a list without a choice send nothing, and an entry that is left empty sends the text "".
+A form's values are texts, and some are absent.
+
+A box that is not ticked and a list without a choice send nothing, and an entry that is left empty
+sends the text "".
 """
 
 from __future__ import annotations
@@ -29,10 +32,11 @@ def document_of(
     own: OwnTypes,
     is_form: bool = True,
 ) -> dict[str, object]:
-    """Return the document of a form's fields, or of a query's, for one of the structures ``members``.
+    """Return the document of a form's fields, or of a query's, for one of the structures
+    ``members``.
 
-    Names of no field are kept, but for the token's: the form has it for ``CSRFMiddleware``, and the structure may
-    forbid others than its own.
+    Names of no field are kept, but for the token's: the form has it for ``CSRFMiddleware``, and the
+    structure may forbid others than its own.
     """
     document = {str(name): _as_it_is(node) for name, node in tree.items() if name != CSRF_FIELD}
     for field in chain.from_iterable(map(fields_of, members)):
@@ -46,7 +50,9 @@ def document_of(
 
 
 def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
-    """Return what a field stands for: its texts, or the fields inside it; None if it was not sent."""
+    """Return what a field stands for: its texts, or the fields inside it; None if it was not
+    sent.
+    """
     kind = field.kind
     elements = elements_of(kind)
     if elements is not None:
@@ -86,7 +92,9 @@ def _as_it_is(node: Nested) -> object:
 
 
 def described_as(hint: Hint, own: OwnTypes) -> Converter:
-    """Return the converter of a field, to describe it; that of any value where no parameter could be of its type."""
+    """Return the converter of a field, to describe it; that of any value where no parameter could
+    be of its type.
+    """
     while isinstance(hint, NewType):
         hint = hint.__supertype__
     try:

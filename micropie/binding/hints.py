@@ -1,4 +1,6 @@
-"""Read annotations: what an alias, a type variable, an ``Annotated`` or an optional type stands for."""
+"""Read annotations: what an alias, a type variable, an ``Annotated`` or an optional type stands
+for.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from typing import (
 )
 
 Hint: TypeAlias = object
-"""An annotation as a value: a class, ``list[int]``, ``X | None``, a NewType. Python has no type of all of these."""
+"""An annotation as a value: a class, ``list[int]``, ``X | None``, a NewType. Python has no type of
+all of these."""
 
 _BUILTINS = vars(builtins)
 
@@ -37,7 +40,10 @@ def with_types(annotation: Hint, given: Mapping[Hint, Hint]) -> Hint:
 
 
 def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
-    """Return an annotation with the types that ``type Alias = ...`` stands for. An alias inside itself is any value."""
+    """Return an annotation with the types that ``type Alias = ...`` stands for.
+
+    An alias inside itself is any value.
+    """
     origin, arguments = get_origin(annotation), get_args(annotation)
     alias = origin or annotation
     inner = tuple(without_aliases(one, around) for one in arguments)
@@ -55,17 +61,21 @@ def without_aliases(annotation: Hint, around: tuple[object, ...] = ()) -> Hint:
 def hints_of(annotations: Mapping[str, object], function: Callable[..., object]) -> dict[str, Hint]:
     """Return ``annotations`` as types, by the names that the module of ``function`` has.
 
-    Raises ``NameError``, ``AttributeError``, ``SyntaxError`` or ``TypeError`` for one that can't be read.
+    Raises ``NameError``, ``AttributeError``, ``SyntaxError`` or ``TypeError`` for one that can't be
+    read.
     """
     names = getattr(function, "__globals__", {})
     hints, others = dict[str, Hint](), dict[str, object]()
     for name, hint in annotations.items():
-        # Most are a class, or its name: to compile these would take longer than all the rest of a route's set-up.
+        # Most are a class, or its name: to compile these would take longer than all the rest of a
+        # route's set-up.
         hints[name] = names.get(hint, _BUILTINS.get(hint)) if isinstance(hint, str) else hint
         if type(hints[name]) is not type:
             others[name] = hint
     if others:
-        found = get_type_hints(types.SimpleNamespace(__annotations__=others), names, include_extras=True)
+        found = get_type_hints(
+            types.SimpleNamespace(__annotations__=others), names, include_extras=True
+        )
         hints |= {name: without_aliases(hint) for name, hint in found.items()}
     return hints
 
@@ -89,11 +99,17 @@ def without_none(hint: Hint) -> tuple[Hint, bool]:
 def alternatives(hint: Hint) -> list[Hint]:
     """Return the members of a union without None, or the one annotation."""
     kind, _ = bare(hint)
-    return [bare(one)[0] for one in get_args(kind)] if get_origin(kind) in (Union, types.UnionType) else [kind]
+    return (
+        [bare(one)[0] for one in get_args(kind)]
+        if get_origin(kind) in (Union, types.UnionType)
+        else [kind]
+    )
 
 
 def elements_of(kind: Hint) -> Iterator[Hint] | None:
-    """Return the annotations of a collection's elements, one after the other; None for another type."""
+    """Return the annotations of a collection's elements, one after the other; None for another
+    type.
+    """
     if (get_origin(kind) or kind) not in COLLECTIONS:
         return None
     first, *others = get_args(kind) or (Any,)

@@ -1,7 +1,7 @@
 """What a structure may not be, and which values in one no parameter of the same type may have.
 
-msgspec and pydantic take more than parameters do: NaN, numbers of a million digits, sets of numbers whose hashes a
-client has chosen. And each of them knows the constraints of its own alone.
+msgspec and pydantic take more than parameters do: NaN, numbers of a million digits, sets of numbers
+whose hashes a client has chosen. And each of them knows the constraints of its own alone.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from micropie.http import UploadFile
 _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "model_fields")
 
 
-# -- of a structure, once ----------------------------------------------------------------------------------------------
+# -- of a structure, once --------------------------------------------------------------------------
 
 
 def check_fields(kinds: Sequence[object], is_pydantic: bool, parameter: str, name: str) -> None:
-    """Raise ``SetupError`` for a field that no body may set, or whose constraint nothing would check.
+    """Raise ``SetupError`` for a field that no body may set, or whose constraint nothing would
+    check.
 
     ``kinds``: all types in the structure ``name``.
     """
@@ -35,52 +36,70 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, parameter: str, nam
     about = f"parameter {parameter!r} is a {name}"
     if UploadFile in kinds:
         raise SetupError(
-            f"{about} with an UploadFile, and only parameters are files: write photo: UploadFile beside {parameter}"
+            f"{about} with an UploadFile, and only parameters are files: write "
+            f"photo: UploadFile beside {parameter}"
         )
     if Fraction in kinds:
-        raise SetupError(f'{about} with a Fraction, which takes minutes to make of "1e99999999": use a Decimal')
+        raise SetupError(
+            f'{about} with a Fraction, which takes minutes to make of "1e99999999": use a Decimal'
+        )
     for kind in () if is_pydantic else kinds:
         owner = get_origin(kind) or kind
         if isinstance(owner, type) and dataclasses.is_dataclass(owner):
             for field in dataclasses.fields(owner):
                 if not field.init:  # msgspec would set it all the same
                     raise SetupError(
-                        f"{about}, and a body must not set {owner.__name__}.{field.name}, which has init=False: have a "
+                        f"{about}, and a body must not set {owner.__name__}.{field.name}, "
+                        "which has init=False: have a "
                         "class with the fields that a body may set, or make it a property"
                     )
     _check_constraints(filter(is_structure, kinds), is_pydantic, about)
 
 
 def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str) -> None:
-    """Raise ``SetupError`` for a field's constraint that the library does not know: every value would be taken."""
+    """Raise ``SetupError`` for a field's constraint that the library does not know: every value
+    would be taken.
+    """
     known, unknown, advice = (
         ("pydantic", ("msgspec",), "pydantic.Field(...)")
         if is_pydantic
-        else ("msgspec", ("annotated_types", "pydantic"), "msgspec.Meta(...) in its place, or take a pydantic model")
+        else (
+            "msgspec",
+            ("annotated_types", "pydantic"),
+            ("msgspec.Meta(...) in its place, or take a pydantic model"),
+        )
     )
     fields = [(owner, field) for owner in structures for field in fields_of(owner)]
     for owner, field in fields:
         parts = kinds_in(without_aliases(field.hint), are_fields_in=False)
         for item in chain.from_iterable(getattr(part, "__metadata__", ()) for part in parts):
             if restricts(item, unknown):
-                constraint = type(item).__name__.removesuffix("Info")  # pydantic's Field makes a FieldInfo
+                # pydantic's Field makes a FieldInfo
+                constraint = type(item).__name__.removesuffix("Info")
                 raise SetupError(
-                    f"{about}, which {known} makes, and {known} does not enforce the {constraint} of "
+                    f"{about}, which {known} makes, and {known} does not enforce the "
+                    f"{constraint} of "
                     f"{owner.__name__}.{field.name}: write {advice}"
                 )
 
 
 def has_chosen_hashes(kind: object) -> bool:
-    """Return whether this is a set, or a dict, whose elements or keys a client can choose so that they collide."""
+    """Return whether this is a set, or a dict, whose elements or keys a client can choose so that
+    they collide.
+    """
     origin = get_origin(kind) or kind
-    if not isinstance(origin, type) or is_structure(origin) or not issubclass(origin, Set | Mapping):
+    if (
+        not isinstance(origin, type)
+        or is_structure(origin)
+        or not issubclass(origin, Set | Mapping)
+    ):
         return False
     default = Any if issubclass(origin, Set) else str
     element, *_ = get_args(kind) or (default,)
     return element is not str and not is_enum(element)
 
 
-# -- of a document and of what is made of it ---------------------------------------------------------------------------
+# -- of a document and of what is made of it -------------------------------------------------------
 
 
 def check_sizes(document: object, is_bounded: bool) -> None:
@@ -98,7 +117,9 @@ def check_sizes(document: object, is_bounded: bool) -> None:
 
 
 def check_numbers(made: object) -> None:
-    """Raise ``ValueError`` for a float or Decimal anywhere in a structure that no parameter of its type may have."""
+    """Raise ``ValueError`` for a float or Decimal anywhere in a structure that no parameter of its
+    type may have.
+    """
     from decimal import Decimal
 
     waiting = [made]
@@ -108,7 +129,9 @@ def check_numbers(made: object) -> None:
         if (isinstance(value, float) and not math.isfinite(value)) or (
             isinstance(value, Decimal) and not is_moderate(value)
         ):
-            raise ValueError(f"Expected a number with digits from 1e-{MAX_EXPONENT} to 1e{MAX_EXPONENT}")
+            raise ValueError(
+                f"Expected a number with digits from 1e-{MAX_EXPONENT} to 1e{MAX_EXPONENT}"
+            )
         if isinstance(value, Mapping):
             waiting.extend([*value, *value.values()])
         elif isinstance(value, list | tuple | Set):

@@ -1,8 +1,10 @@
-"""Make structures: a whole body, query or form as one dataclass, TypedDict, msgspec.Struct or pydantic model.
+"""Make structures: a whole body, query or form as one dataclass, TypedDict, msgspec.Struct or
+pydantic model.
 
-There is a maker for each of the two libraries, with the same three methods: ``make`` makes the object, ``problems``
-tells all that is wrong with a document of which none was made, ``dump`` makes of a handler's result what its annotation
-names. ``limits.py`` keeps out values that either library would take from a client and that no parameter may have.
+There is a maker for each of the two libraries, with the same three methods: ``make`` makes the
+object, ``problems`` tells all that is wrong with a document of which none was made, ``dump`` makes
+of a handler's result what its annotation names. ``limits.py`` keeps out values that either library
+would take from a client and that no parameter may have.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ _OF_PARAMETERS = (Path, IPv4Address, IPv6Address, IPv4Network, IPv6Network)
 
 
 class Maker:
-    """Makes the structures of one annotation by one library. Call ``prepare`` before ``make`` and ``problems``.
+    """Makes the structures of one annotation by one library.
+
+    Call ``prepare`` before ``make`` and ``problems``.
 
     ``lists``: the fields that may have several values.
     """
@@ -35,7 +39,9 @@ class Maker:
     is_pydantic = False
     lists: Collection[str] = ()
 
-    def __init__(self, structure: Hint, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False) -> None:
+    def __init__(
+        self, structure: Hint, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False
+    ) -> None:
         self.structure = structure
         self.hint: Hint = GenericAlias(list, (structure,)) if is_list else structure
         self.own = own
@@ -44,7 +50,8 @@ class Maker:
     def prepare(self, parameter: str) -> None:
         """Read the structure's fields. Raises ``SetupError`` for one that no body may set.
 
-        Raises ``TypeError``, ``NameError``, ``AttributeError`` or ``SyntaxError`` for a structure that can't be made.
+        Raises ``TypeError``, ``NameError``, ``AttributeError`` or ``SyntaxError`` for a structure
+        that can't be made.
         """
         from decimal import Decimal  # only applications with structures need it
 
@@ -68,12 +75,19 @@ class Maker:
         """
         raise NotImplementedError
 
-    def problems(self, error: ValueError, document: object, is_json: bool) -> Sequence[ParameterError]:
-        """Return what is wrong with a document that ``make`` has refused by ``error``. No parameter is named."""
+    def problems(
+        self, error: ValueError, document: object, is_json: bool
+    ) -> Sequence[ParameterError]:
+        """Return what is wrong with a document that ``make`` has refused by ``error``.
+
+        No parameter is named.
+        """
         raise NotImplementedError
 
     def dump(self, result: object, is_made: bool) -> object:
-        """Return a handler's result with the fields of the annotation. Raises ``ValueError`` and ``TypeError``.
+        """Return a handler's result with the fields of the annotation.
+
+        Raises ``ValueError`` and ``TypeError``.
 
         ``is_made``: it is an object of exactly the class, or a list of such objects.
         """
@@ -90,14 +104,17 @@ class ByPydantic(Maker):
 
     is_pydantic = True
 
-    def __init__(self, structure: Hint, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False) -> None:
+    def __init__(
+        self, structure: Hint, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False
+    ) -> None:
         super().__init__(structure, own, is_list)
         self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. A form's texts are never taken strictly.
 
-        A strict model takes "2026-01-31" for a date in JSON alone, so a refused document is read as JSON again.
+        A strict model takes "2026-01-31" for a date in JSON alone, so a refused document is read as
+        JSON again.
         """
         if self._has_hashes:
             check_sizes(document, is_bounded=not self._is_list)
@@ -110,7 +127,9 @@ class ByPydantic(Maker):
         return self._check(made, is_json)
 
     def _read_again(self, document: object) -> object:
-        """Return the structure of a document's text; None if that can't be read, as half a surrogate."""
+        """Return the structure of a document's text; None if that can't be read, as half a
+        surrogate.
+        """
         try:
             return self._adapter.validate_json(json.dumps(document))
         except RecursionError:
@@ -120,7 +139,9 @@ class ByPydantic(Maker):
                 raise
             return None
 
-    def problems(self, error: ValueError, document: object, is_json: bool) -> Sequence[ParameterError]:
+    def problems(
+        self, error: ValueError, document: object, is_json: bool
+    ) -> Sequence[ParameterError]:
         """See ``Maker``. pydantic has told all."""
         from micropie.binding.misfits import problems_of_pydantic  # not before something is wrong
 
@@ -129,23 +150,35 @@ class ByPydantic(Maker):
     def dump(self, result: object, is_made: bool) -> object:
         """See ``Maker``. A derived class is written by the annotation, too, at any depth."""
         made = self._adapter.validate_python(result, from_attributes=True)
-        return self._adapter.dump_python(made, mode="json", by_alias=True, fallback=lambda value: loads(dumps(value)))
+        return self._adapter.dump_python(
+            made, mode="json", by_alias=True, fallback=lambda value: loads(dumps(value))
+        )
 
 
 class ByMsgspec(Maker):
     """Makes dataclasses, TypedDicts and Structs, which may have pydantic models inside."""
 
     def prepare(self, parameter: str) -> None:
-        """See ``Maker``. Also raises ``SetupError`` for a decoder of a class that msgspec makes by itself."""
+        """See ``Maker``.
+
+        Also raises ``SetupError`` for a decoder of a class that msgspec makes by itself.
+        """
         self._msgspec = library = msgspec()
-        library.json.Decoder(self.structure)  # raises TypeError for a structure that msgspec can't make
+        # raises TypeError for a structure that msgspec can't make
+        library.json.Decoder(self.structure)
         super().prepare(parameter)
-        decoded = [kind for kind in kinds_in(self.structure) if isinstance(kind, type) and kind in self.own.decoders]
+        decoded = [
+            kind
+            for kind in kinds_in(self.structure)
+            if isinstance(kind, type) and kind in self.own.decoders
+        ]
         for kind in decoded:
             if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                 raise SetupError(
-                    f"parameter {parameter!r} is a {name_of(self.structure)} with a {kind.__name__}, which msgspec "
-                    "makes by itself there: App(decoders=...) makes plain classes in a structure, and no dataclass, "
+                    f"parameter {parameter!r} is a {name_of(self.structure)} with a "
+                    f"{kind.__name__}, which msgspec "
+                    "makes by itself there: App(decoders=...) makes plain classes in a "
+                    "structure, and no dataclass, "
                     "Struct, Enum or type of the standard library"
                 )
         self._converters: Mapping[type, Converter] = {
@@ -153,10 +186,16 @@ class ByMsgspec(Maker):
         }
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """See ``Maker``. 5.0 is no int for msgspec; in JSON, and in JSON Schema, 5 and 5.0 are the same."""
+        """See ``Maker``. 5.0 is no int for msgspec; in JSON, and in JSON Schema, 5 and 5.0 are the
+        same.
+        """
         if self._has_hashes and part is None:
             check_sizes(document, is_bounded=not self._is_list)
-        kind, convert, refused = part or self.hint, self._msgspec.convert, self._msgspec.ValidationError
+        kind, convert, refused = (
+            part or self.hint,
+            self._msgspec.convert,
+            self._msgspec.ValidationError,
+        )
         try:
             try:
                 made = convert(document, kind, strict=is_json, dec_hook=self._decoded)
@@ -180,14 +219,24 @@ class ByMsgspec(Maker):
                 return given
         except ValueError:
             pass
-        raise ValueError(f"Expected {converter.expected if converter is not None else f'`{kind.__name__}`'}")
+        raise ValueError(
+            f"Expected {converter.expected if converter is not None else f'`{kind.__name__}`'}"
+        )
 
-    def problems(self, error: ValueError, document: object, is_json: bool) -> Sequence[ParameterError]:
-        """See ``Maker``. msgspec stops at the first mistake, so it is asked again for each value."""
+    def problems(
+        self, error: ValueError, document: object, is_json: bool
+    ) -> Sequence[ParameterError]:
+        """See ``Maker``. msgspec stops at the first mistake, so it is asked again for each
+        value.
+        """
         from micropie.binding.misfits import problems_of_msgspec  # not before something is wrong
 
         return problems_of_msgspec(
-            error, self.hint, document, lambda value, hint: self.make(value, is_json, hint), self.own
+            error,
+            self.hint,
+            document,
+            lambda value, hint: self.make(value, is_json, hint),
+            self.own,
         )
 
     def dump(self, result: object, is_made: bool) -> object:
@@ -196,7 +245,9 @@ class ByMsgspec(Maker):
             return result
         library = msgspec()
         try:  # not strictly: databases have 0 and 1 for booleans
-            return library.convert(result, self.hint, strict=False, from_attributes=True, dec_hook=_model_of)
+            return library.convert(
+                result, self.hint, strict=False, from_attributes=True, dec_hook=_model_of
+            )
         except library.ValidationError as error:
             raise ValueError(str(error)) from None
 
@@ -211,19 +262,28 @@ def _with_whole_numbers(document: object) -> object:
 
 
 def _model_of(kind: type, given: object) -> object:
-    """Return a pydantic model made of attributes or of a dict. msgspec checks the class of anything else."""
+    """Return a pydantic model made of attributes or of a dict. msgspec checks the class of anything
+    else.
+    """
     return kind.model_validate(given, from_attributes=True) if is_pydantic(kind) else given
 
 
-def maker_for(structure: Hint, parameter: str, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False) -> Maker:
-    """Return the maker of a structure, or of a list of such. Raises ``SetupError`` if there can be none."""
+def maker_for(
+    structure: Hint, parameter: str, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False
+) -> Maker:
+    """Return the maker of a structure, or of a list of such.
+
+    Raises ``SetupError`` if there can be none.
+    """
     about = f"parameter {parameter!r} is a {name_of(structure)}"
     try:
         kind = ByPydantic if all(map(is_pydantic, members_of(structure))) else ByMsgspec
         maker = kind(structure, own, is_list)
         maker.prepare(parameter)
     except ImportError:
-        raise SetupError(f'{about}: install msgspec, pip install "micropie-dual[standard]"') from None
+        raise SetupError(
+            f'{about}: install msgspec, pip install "micropie-dual[standard]"'
+        ) from None
     except (TypeError, NameError, AttributeError, SyntaxError) as error:
         raise SetupError(f"{about}, which can't be made: {error}") from None
     return maker

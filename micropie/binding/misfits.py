@@ -1,7 +1,9 @@
-"""What is wrong in a document or a form of which no structure was made: each value, with words for a visitor.
+"""What is wrong in a document or a form of which no structure was made: each value, with words for
+a visitor.
 
-The library has refused the whole. Only then type and document are gone through side by side. msgspec stops at the first
-mistake, so it is asked again for each value; pydantic has told all. The words are those of a parameter of that type.
+The library has refused the whole. Only then type and document are gone through side by side.
+msgspec stops at the first mistake, so it is asked again for each value; pydantic has told all. The
+words are those of a parameter of that type.
 """
 
 from __future__ import annotations
@@ -26,22 +28,35 @@ DEEPEST = 10  # steps of a path: for each of them all that is inside is made aga
 
 
 def problems_of_msgspec(
-    error: ValueError, hint: Hint, document: object, make: Callable[[object, Hint], object], own: OwnTypes
+    error: ValueError,
+    hint: Hint,
+    document: object,
+    make: Callable[[object, Hint], object],
+    own: OwnTypes,
 ) -> Sequence[ParameterError]:
-    """Return what is wrong in a document. ``make(value, hint)`` raises ``ValueError`` for a part that does not fit."""
+    """Return what is wrong in a document.
+
+    ``make(value, hint)`` raises ``ValueError`` for a part that does not fit.
+    """
     own_problem = _described(error, hint, document, (), own)
     return [*islice(_Search(make, own).within(own_problem, hint, document, ()), MOST_ERRORS)]
 
 
-def problems_of_pydantic(error: ValueError, hint: Hint, document: object, own: OwnTypes) -> Sequence[ParameterError]:
-    """Return what is wrong in a document: what pydantic says, or a check of what pydantic has made of it."""
+def problems_of_pydantic(
+    error: ValueError, hint: Hint, document: object, own: OwnTypes
+) -> Sequence[ParameterError]:
+    """Return what is wrong in a document: what pydantic says, or a check of what pydantic has made
+    of it.
+    """
     if hasattr(error, "error_count"):
         return [*_of_pydantic(error, hint, own)]
     return [_described(error, hint, document, (), own)]
 
 
 def _steps(path: Path) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) or step == "..." else f".{step}" for step in path)
+    return "".join(
+        f"[{step}]" if isinstance(step, int) or step == "..." else f".{step}" for step in path
+    )
 
 
 def _worded(path: Path, words: str) -> str:
@@ -49,10 +64,17 @@ def _worded(path: Path, words: str) -> str:
 
 
 def _problem(
-    own: OwnTypes, hint: Hint, path: Path, value: object, text: str, written: str = "", unknown: str = INVALID
+    own: OwnTypes,
+    hint: Hint,
+    path: Path,
+    value: object,
+    text: str,
+    written: str = "",
+    unknown: str = INVALID,
 ) -> ParameterError:
-    """Return the problem of a value, None if it is missing. Its words are the author's ``Message``, or else those
-    ``written`` in a validator, or else those of a parameter of its type; ``unknown`` where no parameter has that.
+    """Return the problem of a value, None if it is missing. Its words are the author's ``Message``,
+    or else those ``written`` in a validator, or else those of a parameter of its type; ``unknown``
+    where no parameter has that.
     """
     converter = described_as(hint, own)
     try:
@@ -66,15 +88,17 @@ def _problem(
     if is_own or written:
         text = _MARKUP.sub("", _worded(path, words.removesuffix(".")))
     field = _steps(path).removeprefix(".")  # "lines[0].price"
-    return ParameterError("", "", value, converter.expected if is_known else text, path, text, field, words)
+    return ParameterError(
+        "", "", value, converter.expected if is_known else text, path, text, field, words
+    )
 
 
-# -- msgspec -----------------------------------------------------------------------------------------------------------
+# -- msgspec ---------------------------------------------------------------------------------------
 
 _STEP = pattern(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
-# msgspec and pydantic name keys and tags that a client has made up, and an author may send the sentence as HTML.
-# The whole of "<<" goes, or "<<p" would become "<p".
+# msgspec and pydantic name keys and tags that a client has made up, and an author may send the
+# sentence as HTML. The whole of "<<" goes, or "<<p" would become "<p".
 _MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
 
 
@@ -99,7 +123,9 @@ class _Search:
             return
         yield from self.within(own_problem, hint, value, path)
 
-    def within(self, own_problem: ParameterError, hint: Hint, value: object, path: Path) -> Iterator[ParameterError]:
+    def within(
+        self, own_problem: ParameterError, hint: Hint, value: object, path: Path
+    ) -> Iterator[ParameterError]:
         """Yield the mistakes inside ``value``, or else its own."""
         has_found = False
         for inner, part, step, is_missing in _inside(hint, value):
@@ -116,8 +142,12 @@ class _Search:
             yield own_problem
 
 
-def _described(error: Exception, hint: Hint, value: object, path: Path, own: OwnTypes) -> ParameterError:
-    """Return the problem of one value. msgspec's sentence ends with the place, if that is deeper inside."""
+def _described(
+    error: Exception, hint: Hint, value: object, path: Path, own: OwnTypes
+) -> ParameterError:
+    """Return the problem of one value. msgspec's sentence ends with the place, if that is deeper
+    inside.
+    """
     before, dash, after = str(error).rpartition(" - at `")
     text, place = (before, after.removesuffix("`")) if dash else (after, "")
     if error.__cause__ is not None and is_structure(bare(hint)[0]):  # of a ``__post_init__``
@@ -128,7 +158,9 @@ def _described(error: Exception, hint: Hint, value: object, path: Path, own: Own
         text = f"Expected {told[0]}" if len(told) == 1 else "Invalid enum value"
     elif text.startswith("Invalid value"):  # a tag
         text = _WORDLESS
-    inner = tuple(name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place))
+    inner = tuple(
+        name or (int(index) if index.isdigit() else index) for name, index in _STEP.findall(place)
+    )
     path = (*path, *inner)
     return _problem(own, None if inner else hint, path, value, _at(_MARKUP.sub("", text), path))
 
@@ -151,10 +183,12 @@ def _at(text: str, path: Path) -> str:
     return f"{text} - at `${_steps(path)}`" if path else text
 
 
-# -- pydantic ----------------------------------------------------------------------------------------------------------
+# -- pydantic --------------------------------------------------------------------------------------
 
 
-def _of_pydantic(reason: Any, structure: Hint = None, own: OwnTypes = NO_OWN_TYPES) -> Iterator[ParameterError]:
+def _of_pydantic(
+    reason: Any, structure: Hint = None, own: OwnTypes = NO_OWN_TYPES
+) -> Iterator[ParameterError]:
     """Yield what pydantic has found, unless it is so much that it takes seconds to describe."""
     count = reason.error_count()
     if count > MOST_ERRORS:
@@ -164,9 +198,15 @@ def _of_pydantic(reason: Any, structure: Hint = None, own: OwnTypes = NO_OWN_TYP
     for one in reason.errors(include_url=False, include_context=False):
         path, text, kind = one["loc"], one["msg"], one["type"]
         is_written = kind in ("value_error", "assertion_error")  # by a validator of the author's
-        written = text.removeprefix("Value error, ").removeprefix("Assertion failed, ") if is_written else ""
+        written = (
+            text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            if is_written
+            else ""
+        )
         text = _WORDLESS if is_written and not written else text
-        value, unknown = (None, REQUIRED_FIELD) if kind == "missing" else (one["input"], _MARKUP.sub("", text))
+        value, unknown = (
+            (None, REQUIRED_FIELD) if kind == "missing" else (one["input"], _MARKUP.sub("", text))
+        )
         unknown = INVALID if text is _WORDLESS else unknown
         text = _MARKUP.sub("", _worded(path, text))
         yield _problem(own, _hint_at(structure, path), path, value, text, written, unknown)
@@ -177,7 +217,9 @@ def _hint_at(structure: Hint, path: Path) -> Hint:
     hint = structure
     for step in path:
         kind, _ = bare(hint)
-        fields = [field.hint for one in members_of(kind) for field in fields_of(one) if field.name == step]
+        fields = [
+            field.hint for one in members_of(kind) for field in fields_of(one) if field.name == step
+        ]
         elements = elements_of(kind) if isinstance(step, int) else None
         if not fields and elements is None:
             return None
@@ -187,4 +229,8 @@ def _hint_at(structure: Hint, path: Path) -> Hint:
 
 def described(error: Exception) -> str:
     """Return what is wrong with a result of the author's, by the library that has refused it."""
-    return next(_of_pydantic(error)).sentence if hasattr(error, "error_count") else str(error) or _WORDLESS
+    return (
+        next(_of_pydantic(error)).sentence
+        if hasattr(error, "error_count")
+        else str(error) or _WORDLESS
+    )

@@ -1,4 +1,6 @@
-"""What a handler's annotation says of its results: the types of its answers, and the fields that are sent of them."""
+"""What a handler's annotation says of its results: the types of its answers, and the fields that
+are sent of them.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,18 @@ _OTHER_ANSWERS = (NoneType, Response, HTTPError, Redirect)
 
 
 def answers_of(function: Callable[..., object], stated: object = None) -> tuple[object, ...]:
-    """Return the types that a handler returns: of its annotation, or of the one that is ``stated`` in its place.
+    """Return the types that a handler returns: of its annotation, or of the one that is ``stated``
+    in its place.
 
-    They are "empty" for an annotation that can't be read: it may name imports that only type checkers see.
+    They are "empty" for an annotation that can't be read: it may name imports that only type
+    checkers see.
     """
     *_, inner = layers(function)
-    annotation = getattr(inner, "__annotations__", {}).get("return", Parameter.empty) if stated is None else stated
+    annotation = (
+        getattr(inner, "__annotations__", {}).get("return", Parameter.empty)
+        if stated is None
+        else stated
+    )
     try:
         hints = hints_of({"return": annotation}, inner)
     except (NameError, AttributeError, SyntaxError, TypeError):
@@ -43,28 +51,36 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
 def result_filter(function: Callable[..., object], stated: object = None) -> ResultFilter | None:
     """Return what makes of a handler's result what its annotation names, with no other fields.
 
-    That is a structure or a list of structures; None is returned where it names another type. Raises ``SetupError`` for
-    a ``stated`` type that names no structure.
+    That is a structure or a list of structures; None is returned where it names another type.
+    Raises ``SetupError`` for a ``stated`` type that names no structure.
     """
     answers = answers_of(function, stated)
-    kinds = [one for one in answers if not (isinstance(one, type) and issubclass(one, _OTHER_ANSWERS))]
+    kinds = [
+        one for one in answers if not (isinstance(one, type) and issubclass(one, _OTHER_ANSWERS))
+    ]
     if stated is None and all(type(one) is type and one.__module__ == "builtins" for one in kinds):
         return None
     body: Hint = Union[tuple(kinds)] if kinds else None  # noqa: UP007 - of as many as there are
     is_list = get_origin(body) in (list, Sequence)
     members = members_of((*get_args(body), None)[0] if is_list else body)
     if members:
-        from micropie.binding.makers import ByMsgspec, ByPydantic  # only applications with structures need them
+        # only applications with structures need them
+        from micropie.binding.makers import ByMsgspec, ByPydantic
 
         hint: Hint = Optional[body] if NoneType in answers else body  # noqa: UP045
         maker = ByPydantic(hint) if all(map(is_pydantic, members)) else ByMsgspec(hint)
         classes = {get_origin(one) or one: one for one in members}
         # pydantic dumps what is inside an object by its annotations.
-        exact = {one for one, alias in classes.items() if maker.is_pydantic or not _hints_inside(alias)}
-        return ResultFilter(getattr(function, "__qualname__", "a handler"), maker, {*classes}, exact, is_list)
+        exact = {
+            one for one, alias in classes.items() if maker.is_pydantic or not _hints_inside(alias)
+        }
+        return ResultFilter(
+            getattr(function, "__qualname__", ("a handler")), maker, {*classes}, exact, is_list
+        )
     if stated is not None:
         raise SetupError(
-            f"response_model={stated!r} names no fields: write a dataclass, TypedDict, Struct or pydantic model, or a "
+            f"response_model={stated!r} names no fields: write a dataclass, TypedDict, "
+            "Struct or pydantic model, or a "
             "list of one"
         )
     return None
@@ -76,17 +92,25 @@ class ResultFilter:
     Objects of the classes ``exact`` are that already.
     """
 
-    def __init__(self, name: str, maker: Maker, classes: set[type], exact: set[type], is_list: bool) -> None:
+    def __init__(
+        self, name: str, maker: Maker, classes: set[type], exact: set[type], is_list: bool
+    ) -> None:
         self._name, self._maker = name, maker
         self._classes, self._exact, self._is_list = classes, exact, is_list
 
     @property
     def bodies(self) -> Sequence[type]:
-        """The classes of results that are nothing but a value for JSON: no HTML, no stream, nothing to be awaited."""
-        return [one for one in self._exact if not any(hasattr(one, name) for name in _OTHERWISE_SENT)]
+        """The classes of results that are nothing but a value for JSON: no HTML, no stream, nothing
+        to be awaited.
+        """
+        return [
+            one for one in self._exact if not any(hasattr(one, name) for name in _OTHERWISE_SENT)
+        ]
 
     def passes(self, result: object) -> bool:
-        """Return whether a result is sent as it is: objects of exactly the classes, and not of derived ones."""
+        """Return whether a result is sent as it is: objects of exactly the classes, and not of
+        derived ones.
+        """
         return self._has_only(self._exact, result)
 
     def _has_only(self, classes: set[type], result: object) -> bool:
@@ -95,29 +119,36 @@ class ResultFilter:
         return not self._is_list and type(result) in classes
 
     def make(self, result: object) -> object:
-        """Return a result with the fields of the annotation. Raises ``ResponseError``, which names the key."""
+        """Return a result with the fields of the annotation.
+
+        Raises ``ResponseError``, which names the key.
+        """
         try:
             made = self._maker.dump(result, self._has_only(self._classes, result))
-            if not self._maker.is_pydantic:  # msgspec leaves what is inside an object of exactly the class as it is
+            # msgspec leaves what is inside an object of exactly the class as it is
+            if not self._maker.is_pydantic:
                 _check_exact(made, self._maker.hint)
         except (ValueError, TypeError, ImportError) as error:
             from micropie.binding.misfits import described
 
             given = type(result).__name__
             raise ResponseError(
-                f"{self._name} returned a {given}, which does not fit its annotation: {described(error)}"
+                f"{self._name} returned a {given}, which does not fit its "
+                f"annotation: {described(error)}"
             ) from None
         return made
 
 
-# -- what is inside of a result ----------------------------------------------------------------------------------------
+# -- what is inside of a result --------------------------------------------------------------------
 
-# A structure is sent by its own class. So an object of a derived class, or a dict in the place of an object, would send
-# fields that the annotation does not have.
+# A structure is sent by its own class. So an object of a derived class, or a dict in the place of
+# an object, would send fields that the annotation does not have.
 
 
 def _check_exact(value: object, hint: Hint) -> None:
-    """Raise ``TypeError`` for a value, or one inside it, that may have other fields than its annotation."""
+    """Raise ``TypeError`` for a value, or one inside it, that may have other fields than its
+    annotation.
+    """
     for inside, inner in _parts(value, hint):
         _check_exact(inside, inner)
 
@@ -133,8 +164,16 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
             if owner is type(value):  # pydantic dumps a model by its annotations
                 inside = {} if is_pydantic(kind) else _hints_inside(kind)
                 return [(getattr(value, name, None), inner) for name, inner in inside.items()]
-            if isinstance(value, dict) and is_typeddict(owner) and value.keys() <= hints_of_class(kind).keys():
-                return [(value[name], inner) for name, inner in _hints_inside(kind).items() if name in value]
+            if (
+                isinstance(value, dict)
+                and is_typeddict(owner)
+                and value.keys() <= hints_of_class(kind).keys()
+            ):
+                return [
+                    (value[name], inner)
+                    for name, inner in _hints_inside(kind).items()
+                    if name in value
+                ]
         elif isinstance(owner, type) and isinstance(value, owner):
             arguments = get_args(kind)
             if not arguments or not isinstance(value, Iterable):
@@ -142,12 +181,16 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
             if isinstance(value, Mapping):
                 return zip(value.values(), repeat(arguments[-1]), strict=False)
             return zip(value, elements_of(kind) or repeat(arguments[0]), strict=False)
-    raise TypeError(f"it has a {type(value).__name__} where the annotation names {' | '.join(structures)}")
+    raise TypeError(
+        f"it has a {type(value).__name__} where the annotation names {' | '.join(structures)}"
+    )
 
 
 @lru_cache(maxsize=256)
 def _hints_inside(structure: type) -> Mapping[str, Hint]:
-    """Return the annotations of a structure's attributes that have structures, as far as they can be read."""
+    """Return the annotations of a structure's attributes that have structures, as far as they can
+    be read.
+    """
     try:
         hints = hints_of_class(structure).items()
         return {name: hint for name, hint in hints if any(map(is_structure, kinds_in(hint)))}

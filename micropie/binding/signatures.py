@@ -1,8 +1,10 @@
-"""Bind a request's values to a handler's parameters: its signature is compiled once into a ``Plan``.
+"""Bind a request's values to a handler's parameters: its signature is compiled once into a
+``Plan``.
 
-Path segments fill positional parameters. Each remaining parameter is looked up by name: in the query, in the form or
-the top level of a JSON body, among the files; its default comes last. The session is never searched, so that a
-value which a client writes into a URL is never taken for one from the session, nor the other way round.
+Path segments fill positional parameters. Each remaining parameter is looked up by name: in the
+query, in the form or the top level of a JSON body, among the files; its default comes last. The
+session is never searched, so that a value which a client writes into a URL is never taken for one
+from the session, nor the other way round.
 """
 
 from __future__ import annotations
@@ -18,18 +20,37 @@ from typing import Annotated, Any, NamedTuple, NewType, Union, get_origin
 
 from micropie.binding.converters import NO_OWN_TYPES, OwnTypes, converter_for
 from micropie.binding.hints import hints_of
-from micropie.binding.parameters import REQUIRED, BoundParameter, bound_parameter, by_name, from_path, unwrapped
+from micropie.binding.parameters import (
+    REQUIRED,
+    BoundParameter,
+    bound_parameter,
+    by_name,
+    from_path,
+    unwrapped,
+)
 from micropie.binding.sources import stated_source
 from micropie.errors import HTTPError, SetupError
 from micropie.execution import layers
-from micropie.http import BindingError, BindingErrors, Nested, ParameterError, Request, nested, rows, translated
+from micropie.http import (
+    BindingError,
+    BindingErrors,
+    Nested,
+    ParameterError,
+    Request,
+    nested,
+    rows,
+    translated,
+)
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
 class ProvidedParameter(NamedTuple):
-    """A parameter that a provider fills. ``position`` among the positional arguments; None if it is given by name."""
+    """A parameter that a provider fills.
+
+    ``position`` among the positional arguments; None if it is given by name.
+    """
 
     name: str
     key: object
@@ -41,14 +62,16 @@ class Plan:
 
     ``takes_socket``: the caller puts a WebSocket before the arguments that are bound.
 
-    ``provided``: the types that providers give. A parameter that is annotated with one of them is not bound; the plan's
-    own ``provided`` lists these. ``is_provider``: the function
-    is a provider, whose parameters without an annotation keep their defaults. ``own``: the application's own types.
+    ``provided``: the types that providers give. A parameter that is annotated with one of them is
+    not bound; the plan's own ``provided`` lists these. ``is_provider``: the function is a provider,
+    whose parameters without an annotation keep their defaults. ``own``: the application's own
+    types.
 
-    ``parses_always``: a form or JSON is parsed even if the path gives all arguments, because a provider takes it.
+    ``parses_always``: a form or JSON is parsed even if the path gives all arguments, because a
+    provider takes it.
 
-    ``most_segments``: how many segments of a path may become arguments. ``function`` and ``parameters``, which have
-    their annotations, are for descriptions of the handler.
+    ``most_segments``: how many segments of a path may become arguments. ``function`` and
+    ``parameters``, which have their annotations, are for descriptions of the handler.
     """
 
     def __init__(
@@ -66,7 +89,9 @@ class Plan:
         signature = [one for one in signature if one.name not in self._taken]
         if takes_socket:
             if not signature or signature[0].kind not in _POSITIONAL:
-                raise SetupError("a WebSocket handler takes the socket first: write async def ws_name(self, ws)")
+                raise SetupError(
+                    "a WebSocket handler takes the socket first: write async def ws_name(self, ws)"
+                )
             self._taken.add(signature.pop(0).name)
         signature = _annotated(function, signature)
         self.provided = [*_provided_parameters(signature, provided)]
@@ -75,9 +100,15 @@ class Plan:
         parameters = [one for one in signature if one.name not in self._taken]
         if is_provider:
             parameters = [one for one in parameters if one.kind not in _VARIABLE]
-        self.parameters = [one for one in parameters if not is_provider or one.annotation is not REQUIRED]
+        self.parameters = [
+            one for one in parameters if not is_provider or one.annotation is not REQUIRED
+        ]
 
-        bound = [(one.kind, bound_parameter(one, is_provider, own)) for one in parameters if one.kind not in _VARIABLE]
+        bound = [
+            (one.kind, bound_parameter(one, is_provider, own))
+            for one in parameters
+            if one.kind not in _VARIABLE
+        ]
         self._positional = [one for kind, one in bound if kind in _POSITIONAL]
         self._keywords = [one for kind, one in bound if kind is Parameter.KEYWORD_ONLY]
         variable = {
@@ -96,12 +127,17 @@ class Plan:
         self.most_segments = sys.maxsize if self._rest is not None else len(self._positional)
         given_by_name = any(one.position is None for one in self.provided)
         self._takes_keywords = bool(self._keywords) or self._others is not None or given_by_name
-        if self._takes_keywords:  # a step has one tuple of arguments: a dict at its end has the keyword arguments
+        # a step has one tuple of arguments: a dict at its end has the keyword arguments
+        if self._takes_keywords:
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
         self.parses_always = False
 
-    def with_provided(self, arguments: Sequence[Any], values: Mapping[object, object]) -> Sequence[object]:
-        """Return the ``arguments`` of one call with the resources of the providers, given by type."""
+    def with_provided(
+        self, arguments: Sequence[Any], values: Mapping[object, object]
+    ) -> Sequence[object]:
+        """Return the ``arguments`` of one call with the resources of the providers, given by
+        type.
+        """
         complete = [*arguments]
         for name, key, position in self.provided:
             if position is None:
@@ -122,20 +158,26 @@ class Plan:
 
     @property
     def body_parameter(self) -> BoundParameter | None:
-        """The first parameter whose value only a body can bring, a file or a whole document, or None."""
+        """The first parameter whose value only a body can bring, a file or a whole document, or
+        None.
+        """
         return next((one for one in self._all if one.needs_body), None)
 
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
         """Raise ``SetupError`` if the handler has no parameter for a wildcard of ``route``."""
         for name in names:
             if self._others is None and all(one.name != name for one in self._all):
-                raise SetupError(f"the route {route!r} has <{name}>, but its handler has no parameter {name!r}")
+                raise SetupError(
+                    f"the route {route!r} has <{name}>, but its handler has no parameter {name!r}"
+                )
 
     def plain_args(self, wildcards: Sequence[bool] | None = None) -> int:
-        """Return how many arguments the path has to give so that they are complete as they are, without ``bind``.
+        """Return how many arguments the path has to give so that they are complete as they are,
+        without ``bind``.
 
-        -1 if they never are. ``wildcards`` are those of a route that fill the first parameters, each with whether its
-        value is a number already; None for a route by name, whose segments are text.
+        -1 if they never are. ``wildcards`` are those of a route that fill the first parameters,
+        each with whether its value is a number already; None for a route by name, whose segments
+        are text.
         """
         given = [False] * len(self._positional) if wildcards is None else wildcards
         if self._takes_keywords or len(given) != len(self._positional):
@@ -144,15 +186,20 @@ class Plan:
         return len(given) if all(one.is_plain(is_number) for one, is_number in pairs) else -1
 
     def bind(
-        self, request: Request, segments: Sequence[str], values: Mapping[str, object], is_fallback: bool = False
+        self,
+        request: Request,
+        segments: Sequence[str],
+        values: Mapping[str, object],
+        is_fallback: bool = False,
     ) -> Sequence[object]:
         """Return the arguments of one ``call``.
 
-        ``segments`` are those of the path after the handler's name, ``values`` the wildcards of an explicit route.
-        The form or JSON that was received is parsed if a parameter may be in it: 400 for a malformed one.
-        Raises ``BindingError`` with all parameters that are missing or do not convert. If the handler has a parameter
-        for the errors, nothing is raised: a parameter that does not fit has its default, or None. ``is_fallback``: no
-        other handler takes the path, so a segment that does not convert means 404, not 400.
+        ``segments`` are those of the path after the handler's name, ``values`` the wildcards of an
+        explicit route. The form or JSON that was received is parsed if a parameter may be in it:
+        400 for a malformed one. Raises ``BindingError`` with all parameters that are missing or do
+        not convert. If the handler has a parameter for the errors, nothing is raised: a parameter
+        that does not fit has its default, or None. ``is_fallback``: no other handler takes the
+        path, so a segment that does not convert means 404, not 400.
         """
         exchange = request._exchange
         if self.parses_always:
@@ -185,13 +232,19 @@ class Plan:
             arguments[first:] = [dict(zip(names, arguments[first:], strict=True))]
         return arguments
 
-    def _all_for(self, request: Request, count: int, values: Mapping[str, object]) -> Sequence[BoundParameter]:
+    def _all_for(
+        self, request: Request, count: int, values: Mapping[str, object]
+    ) -> Sequence[BoundParameter]:
         """Return the parameters of one request, with those that *args and **kwargs stand for."""
         rest = [] if self._rest is None else [self._rest] * (count - len(self._positional))
         return [*self._positional, *rest, *self._keywords, *self._found_others(request, values)]
 
-    def _reported(self, request: Request, arguments: list[Any], errors: Sequence[ParameterError]) -> list[Any]:
-        """Return ``arguments`` with the errors in place of ``BindingErrors``; raise them if no parameter takes them."""
+    def _reported(
+        self, request: Request, arguments: list[Any], errors: Sequence[ParameterError]
+    ) -> list[Any]:
+        """Return ``arguments`` with the errors in place of ``BindingErrors``; raise them if no
+        parameter takes them.
+        """
         errors = [replace(one, words=translated(request, one.words)) for one in errors]
         if not self._takes_errors:
             raise BindingError(errors)
@@ -200,30 +253,45 @@ class Plan:
         return [report if value is BindingErrors else value for value in arguments]
 
     def _sent(self, request: Request) -> dict[str, object]:
-        """Return the values of the query and the form, to fill a form with again: a list for several of a name."""
+        """Return the values of the query and the form, to fill a form with again: a list for
+        several of a name.
+        """
         sent = {**request._exchange.query, **request._exchange.fields}
         lists = {one.key for one in self._all if one.converter.many is not None}.union(
             *(one.lists for one in self._all)
         )
-        given = {name: values if name in lists or len(values) != 1 else values[0] for name, values in sent.items()}
+        given = {
+            name: values if name in lists or len(values) != 1 else values[0]
+            for name, values in sent.items()
+        }
         return {str(name): _as_given(node) for name, node in nested(sent).items()} | given
 
-    def _found_others(self, request: Request, values: Mapping[str, object]) -> Iterator[BoundParameter]:
+    def _found_others(
+        self, request: Request, values: Mapping[str, object]
+    ) -> Iterator[BoundParameter]:
         """Yield a parameter for each value that **kwargs takes: one as it is, several as a list."""
         others = self._others
         if others is None:
             return
-        query, body, uploads = request._exchange.query, request._exchange.fields, request._exchange.body.uploads
+        query, body, uploads = (
+            request._exchange.query,
+            request._exchange.fields,
+            request._exchange.body.uploads,
+        )
         several = others.converter._replace(many=list)
         for name in dict.fromkeys([*values, *query, *body, *uploads]):
             if name not in self._taken and all(one.name != name for one in self._all):
                 found = query.get(name) or body.get(name) or uploads.get(name) or ()
                 is_one = name in values or len(found) <= 1
-                yield others._replace(name=name, key=name, converter=others.converter if is_one else several)
+                yield others._replace(
+                    name=name, key=name, converter=others.converter if is_one else several
+                )
 
 
 def _as_given(node: Nested) -> object:
-    """Return the fields of a form that are inside others: lists by number, dicts by name, at their ends texts."""
+    """Return the fields of a form that are inside others: lists by number, dicts by name, at their
+    ends texts.
+    """
     if not isinstance(node, dict):
         return node[0] if len(node) == 1 else node
     if all(isinstance(name, int) for name in node):
@@ -231,11 +299,13 @@ def _as_given(node: Nested) -> object:
     return {name: _as_given(one) for name, one in node.items()}
 
 
-# -- compiling a signature ---------------------------------------------------------------------------------------------
+# -- compiling a signature -------------------------------------------------------------------------
 
 
 def _check_order(parameters: Sequence[BoundParameter]) -> None:
-    """Raise ``SetupError`` for a parameter that a path may fill behind one that states its source."""
+    """Raise ``SetupError`` for a parameter that a path may fill behind one that states its
+    source.
+    """
     stated = [one for one in parameters if one.is_stated]
     of_path = [one for one in parameters if one.is_in_path]
     if stated and of_path and parameters.index(of_path[-1]) > parameters.index(stated[0]):
@@ -250,44 +320,65 @@ def _check_documents(parameters: Sequence[BoundParameter]) -> None:
     documents = [one.name for one in parameters if one.takes_document]
     if len(documents) > 1:
         raise SetupError(
-            f"the parameters {documents[0]!r} and {documents[1]!r} would both take the whole body: write one class "
-            "with a field for each, or annotate them as dict to take the body's fields of their names"
+            f"the parameters {documents[0]!r} and {documents[1]!r} would both take the whole "
+            "body: write one class "
+            "with a field for each, or annotate them as dict to take the body's fields of "
+            "their names"
         )
 
 
-def _provided_parameters(parameters: Sequence[Parameter], provided: Container[object]) -> Iterator[ProvidedParameter]:
-    """Yield the parameters that are annotated with a provided type, also within ``Annotated`` and ``X | None``, or with
-    the function that provides them: ``Annotated[User, current_user]``.
+def _provided_parameters(
+    parameters: Sequence[Parameter], provided: Container[object]
+) -> Iterator[ProvidedParameter]:
+    """Yield the parameters that are annotated with a provided type, also within ``Annotated`` and
+    ``X | None``, or with the function that provides them: ``Annotated[User, current_user]``.
     """
     for index, parameter in enumerate(parameters):
-        if type(parameter.annotation) is type and parameter.annotation not in provided:  # as most are
+        # as most are
+        if type(parameter.annotation) is type and parameter.annotation not in provided:
             continue
         key, many, _ = unwrapped(parameter.annotation)
         metadata = getattr(parameter.annotation, "__metadata__", ())
-        stated = next((item for item in metadata if inspect.isfunction(item) or inspect.ismethod(item)), None)
-        keys = () if many else filter(is_key, (key, get_origin(key)))  # that of Repository[User], else of Repository
+        stated = next(
+            (item for item in metadata if inspect.isfunction(item) or inspect.ismethod(item)), None
+        )
+        # that of Repository[User], else of Repository
+        keys = () if many else filter(is_key, (key, get_origin(key)))
         key = stated or next((one for one in keys if one in provided), None)
-        if key is not None and parameter.kind not in _VARIABLE and stated_source(parameter.annotation)[0] is None:
-            yield ProvidedParameter(parameter.name, key, index if parameter.kind in _POSITIONAL else None)
+        if (
+            key is not None
+            and parameter.kind not in _VARIABLE
+            and stated_source(parameter.annotation)[0] is None
+        ):
+            yield ProvidedParameter(
+                parameter.name, key, index if parameter.kind in _POSITIONAL else None
+            )
 
 
 def is_key(annotation: object) -> bool:
-    """Return whether a provider can be one of this: a class, with types for its variables or without, or a NewType."""
+    """Return whether a provider can be one of this: a class, with types for its variables or
+    without, or a NewType.
+    """
     origin = get_origin(annotation)
-    return origin not in (Annotated, Union, UnionType) and isinstance(origin or annotation, type | NewType)
+    return origin not in (Annotated, Union, UnionType) and isinstance(
+        origin or annotation, type | NewType
+    )
 
 
 def asked_behind(
     function: Callable[..., object], given: int, provided: Container[object]
 ) -> tuple[Mapping[str, object], Sequence[Parameter]]:
-    """Return the parameters of a function behind its first ``given`` ones: those that providers fill, by name with the
-    keys of these, and the others.
+    """Return the parameters of a function behind its first ``given`` ones: those that providers
+    fill, by name with the keys of these, and the others.
     """
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         return {}, ()
     # A decorator's own parameters count.
     parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()][given:]
-    asked = {one.name: one.key for one in _provided_parameters(_annotated(function, parameters), provided)}
+    asked = {
+        one.name: one.key
+        for one in _provided_parameters(_annotated(function, parameters), provided)
+    }
     return asked, [one for one in parameters if one.name not in asked]
 
 
@@ -295,11 +386,15 @@ def check_filled(parameters: Sequence[Parameter]) -> None:
     """Raise ``SetupError`` for a parameter that nothing fills."""
     for one in parameters:
         if one.default is REQUIRED and one.kind not in _VARIABLE:
-            raise SetupError(f"nothing provides its parameter {one.name!r}: write @app.provides for its type")
+            raise SetupError(
+                f"nothing provides its parameter {one.name!r}: write @app.provides for its type"
+            )
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:
-    """Return the names of the parameters that ``functools.partial`` or a bound method has filled already."""
+    """Return the names of the parameters that ``functools.partial`` or a bound method has filled
+    already.
+    """
     names: set[str] = set()
     for layer in layers(function):
         if isinstance(layer, functools.partial):
@@ -312,17 +407,22 @@ def _fixed_names(function: Callable[..., object]) -> set[str]:
 
 
 def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[str]:
-    """Return the names of the parameters that begin with an underscore: no request fills them, so each has its default.
+    """Return the names of the parameters that begin with an underscore: no request fills them, so
+    each has its default.
 
-    Raises ``SetupError`` for one without a default, and for one in a position that the path would fill.
+    Raises ``SetupError`` for one without a default, and for one in a position that the path would
+    fill.
     """
     names: set[str] = set()
     fills_positions = False  # whether an argument by position follows
     for one in reversed(parameters):
         if one.name.startswith("_") and one.name not in taken and one.kind not in _VARIABLE:
-            if one.default is REQUIRED or (fills_positions and one.kind is not Parameter.KEYWORD_ONLY):
+            if one.default is REQUIRED or (
+                fills_positions and one.kind is not Parameter.KEYWORD_ONLY
+            ):
                 raise SetupError(
-                    f"no request fills its parameter {one.name!r}, whose name begins with _: write it last, with a "
+                    f"no request fills its parameter {one.name!r}, whose name begins with _: "
+                    "write it last, with a "
                     "default, or choose another name"
                 )
             names.add(one.name)
@@ -341,11 +441,17 @@ def _annotated(function: Callable[..., object], parameters: Sequence[Parameter])
     if not hasattr(inner, "__globals__"):
         inner = type(inner).__call__
     try:
-        hints = hints_of({name: hint for name, hint in inner.__annotations__.items() if name in names}, inner)
+        hints = hints_of(
+            {name: hint for name, hint in inner.__annotations__.items() if name in names}, inner
+        )
     except (NameError, AttributeError, SyntaxError) as error:
         where = inner.__qualname__
-        raise SetupError(f"an annotation of {where} can't be read: {error}; import it at run time as well") from None
+        raise SetupError(
+            f"an annotation of {where} can't be read: {error}; import it at run time as well"
+        ) from None
     return [
-        Parameter(one.name, one.kind, default=one.default, annotation=hints.get(one.name, one.annotation))
+        Parameter(
+            one.name, one.kind, default=one.default, annotation=hints.get(one.name, one.annotation)
+        )
         for one in parameters
     ]

@@ -1,4 +1,5 @@
-"""Sources that an annotation states: ``Annotated[str, Header("X-Token")]`` takes a header and nothing else.
+"""Sources that an annotation states: ``Annotated[str, Header("X-Token")]`` takes a header and
+nothing else.
 
 Without one, a parameter is looked for in the path, the query and the body.
 """
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Source:
-    """The base class of the sources. ``name``: under which the value is there, by default the parameter's own."""
+    """The base class of the sources.
+
+    ``name``: under which the value is there, by default the parameter's own.
+    """
 
     place = ""
     """The name in errors."""
@@ -42,10 +46,13 @@ class Source:
 
 
 class Header(Source):
-    """A header: ``token: Annotated[str, Header("X-Token")]``; without a ``name`` ``x_token`` is ``x-token``."""
+    """A header: ``token: Annotated[str, Header("X-Token")]``; without a ``name`` ``x_token`` is
+    ``x-token``.
+    """
 
     place = "header"
-    is_joined = True  # as WSGI servers join them: the first may be the client's, and the last its proxy's
+    # as WSGI servers join them: the first may be the client's, and the last its proxy's
+    is_joined = True
 
     def name_for(self, parameter: str) -> str:
         """Return the header's name."""
@@ -57,7 +64,10 @@ class Header(Source):
 
 
 class Cookie(Source):
-    """A cookie: ``theme: Annotated[str, Cookie()] = "light"``. ``name`` is by default the parameter's."""
+    """A cookie: ``theme: Annotated[str, Cookie()] = "light"``.
+
+    ``name`` is by default the parameter's.
+    """
 
     place = "cookie"
 
@@ -67,7 +77,9 @@ class Cookie(Source):
 
 
 class Query(Source):
-    """The query alone: ``page: Annotated[int, Query("p")] = 1``. A structure takes the whole query, a field each.
+    """The query alone: ``page: Annotated[int, Query("p")] = 1``.
+
+    A structure takes the whole query, a field each.
 
     ``name`` is by default the parameter's.
     """
@@ -93,7 +105,8 @@ class Form(Source):
 
 
 class Body(Source):
-    """The whole JSON document, or for a structure the whole form as well: ``order: Annotated[dict, Body()]``.
+    """The whole JSON document, or for a structure the whole form as well:
+    ``order: Annotated[dict, Body()]``.
 
     It takes no ``name``: that is a ``SetupError``.
     """
@@ -102,7 +115,10 @@ class Body(Source):
 
     def __init__(self, name: None = None) -> None:
         if name is not None:
-            raise SetupError(f"Body({name!r}): it is the whole body: write Body(), and a class with a field {name!r}")
+            raise SetupError(
+                f"Body({name!r}): it is the whole body: write Body(), and "
+                f"a class with a field {name!r}"
+            )
         super().__init__()
 
 
@@ -111,9 +127,13 @@ def stated_source(annotation: object) -> tuple[Source | None, Any]:
     if get_origin(annotation) is not Annotated:
         return None, annotation
     kind, *metadata = get_args(annotation)
-    found = [item() if isinstance(item, type) and issubclass(item, Source) else item for item in metadata]
+    found = [
+        item() if isinstance(item, type) and issubclass(item, Source) else item for item in metadata
+    ]
     stated = [item for item in found if isinstance(item, Source)]
     others = tuple(item for item in found if not isinstance(item, Source))
     if len(stated) > 1:
-        raise SetupError(f"an annotation states two sources, {stated[0]!r} and {stated[1]!r}: leave one out")
+        raise SetupError(
+            f"an annotation states two sources, {stated[0]!r} and {stated[1]!r}: leave one out"
+        )
     return (stated[0] if stated else None), (Annotated[(kind, *others)] if others else kind)

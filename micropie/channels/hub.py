@@ -1,8 +1,10 @@
-"""Channels in one process: the subscribers of each channel, the delivery of messages to them, and subscriptions.
+"""Channels in one process: the subscribers of each channel, the delivery of messages to them, and
+subscriptions.
 
-Each subscriber has a mailbox and decodes its own copy of a message from JSON; text, numbers, true, false and null are
-decoded once for all. So a subscriber can't change the message of another one, and messages are the same within a
-process and between processes. Any thread may publish, and publishing does not wait.
+Each subscriber has a mailbox and decodes its own copy of a message from JSON; text, numbers, true,
+false and null are decoded once for all. So a subscriber can't change the message of another one,
+and messages are the same within a process and between processes. Any thread may publish, and
+publishing does not wait.
 """
 
 from __future__ import annotations
@@ -32,12 +34,14 @@ from micropie.execution import Completed, no_function, notify_after_fork
 from micropie.http import dumps
 from micropie.streams import current_shutdown
 
-# Messages that a task takes between two checkpoints. Without these, no other task runs while messages keep coming.
+# Messages that a task takes between two checkpoints. Without these, no other task runs while
+# messages keep coming.
 BETWEEN_CHECKPOINTS = 16
 
 
 class Channels:
-    """One message to many, within this process: across its threads and event loops, ASGI's and WSGI's.
+    """One message to many, within this process: across its threads and event loops, ASGI's and
+    WSGI's.
 
     ``RedisChannels`` is the same for several processes and machines.
     """
@@ -48,26 +52,29 @@ class Channels:
 
     def after_fork(self) -> None:
         """Begin without subscribers: after a fork, those in memory are the parent's."""
-        # Reentrant, as a signal's handler may publish. Held while mailboxes are filled, so that all subscribers see
-        # messages in one order; nothing waits meanwhile.
+        # Reentrant, as a signal's handler may publish. Held while mailboxes are filled, so that all
+        # subscribers see messages in one order; nothing waits meanwhile.
         self._lock = RLock()
         self._mailboxes: dict[str, dict[Mailbox, None]] = {}
 
     def publish(self, channel: str, message: object) -> Awaitable[None]:
         """Send ``message``, any JSON value, to all subscribers of ``channel``.
 
-        ``await channels.publish(...)`` in an ``async def``, ``channels.publish(...)`` in a ``def``. Raises
-        ``CodecError`` if JSON can't represent the message.
+        ``await channels.publish(...)`` in an ``async def``, ``channels.publish(...)`` in a ``def``.
+        Raises ``CodecError`` if JSON can't represent the message.
         """
         self.deliver(checked_name(channel), dumps(message))
         return Completed(None)
 
-    def subscribe(self, *channels: str, size: int = 100, when_full: WhenFull = "drop_oldest") -> Subscription:
+    def subscribe(
+        self, *channels: str, size: int = 100, when_full: WhenFull = "drop_oldest"
+    ) -> Subscription:
         """Return a ``Subscription`` to the messages of ``channels`` from now on.
 
-        ``size``: how many messages may wait for this subscriber. One more drops the oldest, which ``dropped`` counts.
-        With ``when_full="close"`` it ends the subscription instead: ``MessagesLost`` is raised after those that wait.
-        Raises ``ValueError`` for a ``size`` below 1, for another ``when_full``, and without a channel.
+        ``size``: how many messages may wait for this subscriber. One more drops the oldest, which
+        ``dropped`` counts. With ``when_full="close"`` it ends the subscription instead:
+        ``MessagesLost`` is raised after those that wait. Raises ``ValueError`` for a ``size`` below
+        1, for another ``when_full``, and without a channel.
         """
         if not channels:
             raise ValueError("subscribe takes the names of channels")
@@ -75,7 +82,9 @@ class Channels:
             raise ValueError(f"size is how many messages may wait, 1 or more, not {size!r}")
         if when_full not in get_args(WhenFull):
             raise ValueError(f'when_full is "drop_oldest" or "close", not {when_full!r}')
-        return Subscription(self, [checked_name(name) for name in dict.fromkeys(channels)], size, when_full)
+        return Subscription(
+            self, [checked_name(name) for name in dict.fromkeys(channels)], size, when_full
+        )
 
     def close(self) -> None:
         """End every subscription in this process."""
@@ -85,11 +94,15 @@ class Channels:
             mailbox.end()
 
     def counts(self) -> tuple[int, int]:
-        """Return how many channels have subscribers in this process, and how many subscribers there are."""
+        """Return how many channels have subscribers in this process, and how many subscribers there
+        are.
+        """
         with self._lock:
-            return len(self._mailboxes), len({mailbox for joined in self._mailboxes.values() for mailbox in joined})
+            return len(self._mailboxes), len(
+                {mailbox for joined in self._mailboxes.values() for mailbox in joined}
+            )
 
-    # -- for subscriptions ---------------------------------------------------------------------------------------------
+    # -- for subscriptions -------------------------------------------------------------------------
 
     def join(self, mailbox: Mailbox, names: Sequence[str]) -> Future | None:
         """Put messages into ``mailbox`` from now on.
@@ -128,10 +141,11 @@ def checked_name(name: str) -> str:
 class Subscription(Iterator[Any], AsyncIterator[Any]):
     """``async with channels.subscribe("room") as messages: async for message in messages: ...``
 
-    In a ``def``, the same without ``async``. A subscription begins and ends with the ``with`` block. Its messages also
-    end when the server is told to end, and when the client of the ``EventStream`` that uses it has left. ``channel`` is
-    the channel of the last message, or None; ``dropped`` counts messages that were dropped because too many waited;
-    ``gaps`` counts lost connections to Redis, each of which may have lost messages.
+    In a ``def``, the same without ``async``. A subscription begins and ends with the ``with``
+    block. Its messages also end when the server is told to end, and when the client of the
+    ``EventStream`` that uses it has left. ``channel`` is the channel of the last message, or None;
+    ``dropped`` counts messages that were dropped because too many waited; ``gaps`` counts lost
+    connections to Redis, each of which may have lost messages.
     """
 
     def __init__(self, hub: Channels, names: Sequence[str], size: int, when_full: WhenFull) -> None:
@@ -154,7 +168,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         """The number of times that messages may have been lost."""
         return self._mailbox.gaps
 
-    # -- beginning and end -------------------------------------------------------------------------------------------
+    # -- beginning and end -------------------------------------------------------------------------
 
     def __enter__(self) -> Subscription:
         with self._begun() as joining:
@@ -192,7 +206,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             self.__exit__()
             raise
 
-    # -- messages ------------------------------------------------------------------------------------------------------
+    # -- messages ----------------------------------------------------------------------------------
 
     def __next__(self) -> Any:
         message = self.get(default=END)
@@ -201,7 +215,10 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         return message
 
     def get(self, timeout: float | None = None, default: object = None) -> Any:
-        """Return the next message, or ``default`` at the end or after ``timeout`` seconds. For ``def`` only."""
+        """Return the next message, or ``default`` at the end or after ``timeout`` seconds.
+
+        For ``def`` only.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         arrived = threading.Event()
         while (message := self._take(arrived.set)) is EMPTY:
@@ -235,7 +252,10 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
     def _take(self, call: Callable[[], object]) -> Message | NoMessage:
         if not self._is_open:
-            raise RuntimeError('a subscription begins with "with": write with (or async with) channels.subscribe(...)')
+            raise RuntimeError(
+                'a subscription begins with "with": write with (or async '
+                "with) channels.subscribe(...)"
+            )
         return self._mailbox.take(call)
 
     def _value_of(self, message: Message) -> Any:

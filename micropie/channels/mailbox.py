@@ -1,4 +1,5 @@
-"""Mailboxes, the bounded queues of messages of one subscriber each, and waiting for them in a thread or in a task.
+"""Mailboxes, the bounded queues of messages of one subscriber each, and waiting for them in a
+thread or in a task.
 
 A slow subscriber does not hold up others, because its queue is bounded.
 """
@@ -22,13 +23,17 @@ RETRY_AFTER = [("Retry-After", "5")]  # seconds: the longest pause between two a
 
 
 class ChannelsUnreachable(ConnectionError, HTTPError):
-    """Redis can't be reached. A request that does not catch it is answered with 503, and is not logged once more.
+    """Redis can't be reached.
+
+    A request that does not catch it is answered with 503, and is not logged once more.
 
     ``reason``: the sentence for the log, which ``str()`` returns.
     """
 
     def __init__(self, reason: str) -> None:
-        HTTPError.__init__(self, 503, "Messages are out of reach at the moment. Please try again.", RETRY_AFTER)
+        HTTPError.__init__(
+            self, 503, ("Messages are out of reach at the moment. Please try again."), RETRY_AFTER
+        )
         self.reason = reason
 
     def __str__(self) -> str:
@@ -53,9 +58,12 @@ def refuse_on_loop() -> None:
 
 
 class Future(futures.Future[str]):
-    """Work that another thread does; its result is the reason why it failed, or "". Wait with ``await`` or ``block``.
+    """Work that another thread does; its result is the reason why it failed, or "".
 
-    ``failure_label`` begins the error's text. A failure that was not waited for is logged when the object is freed.
+    Wait with ``await`` or ``block``.
+
+    ``failure_label`` begins the error's text. A failure that was not waited for is logged when the
+    object is freed.
     """
 
     def __init__(self, failure_label: str) -> None:
@@ -93,7 +101,7 @@ class Future(futures.Future[str]):
             raise ChannelsUnreachable(f"{self._failure_label}: {failure}")
 
 
-# -- a subscriber's messages ----------------------------------------------------------------------------------------
+# -- a subscriber's messages -----------------------------------------------------------------------
 
 
 class NoMessage(Enum):
@@ -112,7 +120,10 @@ _IMMUTABLE = frozenset([str, int, float, bool, type(None)])
 
 
 class Message:
-    """A message of ``channel``, as JSON. Each subscriber gets a value of its own, unless nobody can change it."""
+    """A message of ``channel``, as JSON.
+
+    Each subscriber gets a value of its own, unless nobody can change it.
+    """
 
     __slots__ = ("_document", "_shared", "channel")
 
@@ -149,7 +160,10 @@ class Mailbox:
         self._has_ended = False
 
     def put(self, message: Message) -> None:
-        """Add a message. If the queue is full, drop the oldest message or end, as ``when_full`` says."""
+        """Add a message.
+
+        If the queue is full, drop the oldest message or end, as ``when_full`` says.
+        """
         with self._lock:
             if self._has_ended:
                 return
@@ -183,7 +197,9 @@ class Mailbox:
         self._call_waiting()
 
     def take(self, call: Callable[[], object]) -> Message | NoMessage:
-        """Return the oldest message, ``EMPTY`` or ``END``. Raises ``MessagesLost`` after the last one before a loss.
+        """Return the oldest message, ``EMPTY`` or ``END``.
+
+        Raises ``MessagesLost`` after the last one before a loss.
 
         ``call`` is called once when it is not ``EMPTY`` any more, if it is now.
         """

@@ -1,9 +1,9 @@
 """Channels through a Redis server, for several workers and machines.
 
-A process has two connections, each with a thread: the publisher's sends messages, the listener's is subscribed to every
-channel that has a subscriber in this process. Each process makes them when they are first needed. Only its thread uses
-a connection. So other threads note the channels that they want, and wake the listener by a message on a control
-channel, which only this listener has.
+A process has two connections, each with a thread: the publisher's sends messages, the listener's is
+subscribed to every channel that has a subscriber in this process. Each process makes them when they
+are first needed. Only its thread uses a connection. So other threads note the channels that they
+want, and wake the listener by a message on a control channel, which only this listener has.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ from micropie.http import dumps
 
 # Seconds after which a server that does not answer is out of reach.
 TIMEOUT = 5.0
-# Seconds of silence after which the server is asked whether it is still there; it has as many seconds to answer.
+# Seconds of silence after which the server is asked whether it is still there; it has as many
+# seconds to answer.
 SILENCE = 10.0
 # Seconds between two attempts to connect: the shortest and the longest.
 PAUSES = (0.05, 5.0)
-# Messages that may wait to be sent; further ones fail. A busy process publishes about as many in a second.
+# Messages that may wait to be sent; further ones fail. A busy process publishes about as many in a
+# second.
 MOST_WAITING = 10_000
 # Messages that are sent at a time.
 BATCH = 500
@@ -43,10 +45,11 @@ class RedisChannels(Channels):
     """Channels through the Redis server at ``url``, such as ``redis://localhost:6379/0``:
     ``App(channels=RedisChannels(url))``.
 
-    Channels' names in Redis begin with ``prefix``. ``publish`` returns when Redis has the message. It raises
-    ``ChannelsUnreachable``, a ``ConnectionError`` that answers 503 if nobody catches it, if Redis is out of reach, and
-    does not retry: the message might be sent twice. So does a subscription when it begins. Later, a lost connection is
-    opened again, and the subscription's ``gaps`` counts it.
+    Channels' names in Redis begin with ``prefix``. ``publish`` returns when Redis has the message.
+    It raises ``ChannelsUnreachable``, a ``ConnectionError`` that answers 503 if nobody catches it,
+    if Redis is out of reach, and does not retry: the message might be sent twice. So does a
+    subscription when it begins. Later, a lost connection is opened again, and the subscription's
+    ``gaps`` counts it.
     """
 
     def __init__(self, url: str, prefix: str = "channel:") -> None:
@@ -61,7 +64,10 @@ class RedisChannels(Channels):
         self._listener: _Listener | None = None
 
     def publish(self, channel: str, message: object) -> Awaitable[None]:
-        """See ``Channels``. Raises ``ChannelsUnreachable``, on a loop by ``await``, if Redis is out of reach."""
+        """See ``Channels``.
+
+        Raises ``ChannelsUnreachable``, on a loop by ``await``, if Redis is out of reach.
+        """
         future = self.send(self._prefix + checked_name(channel), dumps(message), MOST_WAITING)
         if is_on_loop():
             return future
@@ -69,10 +75,14 @@ class RedisChannels(Channels):
         return Completed(None)
 
     def close(self) -> None:
-        """End every subscription in this process, and its connections. The next use opens new ones."""
+        """End every subscription in this process, and its connections.
+
+        The next use opens new ones.
+        """
         super().close()
         with self._lock:
-            if self._listener is not None:  # first: its wake-up goes through the publisher, and may begin one
+            # first: its wake-up goes through the publisher, and may begin one
+            if self._listener is not None:
                 self._listener.close()
             if self._publisher is not None:
                 self._publisher.close()
@@ -101,10 +111,13 @@ class RedisChannels(Channels):
             if self._listener is not None and any(name not in self._mailboxes for name in names):
                 self._listener.wake()
 
-    # -- for the listener --------------------------------------------------------------------------------------------
+    # -- for the listener --------------------------------------------------------------------------
 
     def send(self, name: str, message: bytes, most_waiting: float = math.inf) -> Future:
-        """Send a message to a channel of Redis. The future fails if ``most_waiting`` messages wait."""
+        """Send a message to a channel of Redis.
+
+        The future fails if ``most_waiting`` messages wait.
+        """
         with self._lock:
             if self._publisher is None:
                 self._publisher = _Publisher(self._client)
@@ -124,7 +137,10 @@ class RedisChannels(Channels):
 
 
 class _Publisher(threading.Thread):
-    """Sends messages in order; those that wait are sent together. Its methods are called with the hub's lock held."""
+    """Sends messages in order; those that wait are sent together.
+
+    Its methods are called with the hub's lock held.
+    """
 
     def __init__(self, client: RedisClient) -> None:
         super().__init__(name="micropie-channels-publisher", daemon=True)
@@ -134,7 +150,10 @@ class _Publisher(threading.Thread):
         self.start()
 
     def submit(self, name: str, message: bytes, most_waiting: float) -> Future:
-        """Queue a message, and return the future of its sending. It fails in an outage, and if so many wait."""
+        """Queue a message, and return the future of its sending.
+
+        It fails in an outage, and if so many wait.
+        """
         future = Future(f"a message to {name!r} was not published")
         if self._outage.lasts():
             future.settle("Redis is out of reach")
@@ -175,7 +194,10 @@ class _Publisher(threading.Thread):
 
 
 class _Listener(threading.Thread):
-    """Receives messages. Its state is read and changed with the hub's lock held, in its thread and in others."""
+    """Receives messages.
+
+    Its state is read and changed with the hub's lock held, in its thread and in others.
+    """
 
     def __init__(self, hub: RedisChannels, client: RedisClient, prefix: str) -> None:
         super().__init__(name="micropie-channels-listener", daemon=True)
@@ -187,7 +209,8 @@ class _Listener(threading.Thread):
         self._has_news = threading.Event()
         self._is_closed = False
         self._is_outage = False
-        # Subscriptions that begin when Redis has confirmed their channels, and the channels not confirmed yet.
+        # Subscriptions that begin when Redis has confirmed their channels, and the channels not
+        # confirmed yet.
         self._joining: dict[Future, set[str]] = {}
         self._reset_connection()
         self.start()
@@ -195,10 +218,11 @@ class _Listener(threading.Thread):
     def _reset_connection(self) -> None:
         self._is_connected = False
         self._requested: set[str] = set()  # the channels that Redis was asked to subscribe to
-        self._unconfirmed: Counter[str] = Counter()  # how many of these requests it has not answered yet, by channel
+        # how many of these requests it has not answered yet, by channel
+        self._unconfirmed: Counter[str] = Counter()
         self._confirmed: set[str] = set()
 
-    # -- for other threads ---------------------------------------------------------------------------------------------
+    # -- for other threads -------------------------------------------------------------------------
 
     def want(self, names: Sequence[str]) -> Future | None:
         """Subscribe to these channels. Return a future for Redis's confirmation, or None."""
@@ -211,13 +235,16 @@ class _Listener(threading.Thread):
         return future
 
     def wake(self) -> None:
-        """Make the thread compare the channels that are wanted with those that Redis was asked for."""
+        """Make the thread compare the channels that are wanted with those that Redis was asked
+        for.
+        """
         self._has_news.set()
         if self._is_connected:
             self._hub.send(self._control, b"").add_done_callback(self._after_wake)
 
     def _after_wake(self, sent: futures.Future[str]) -> None:
-        if failure := cast(Future, sent).failure():  # the thread will notice it; those that subscribe need not wait
+        # the thread will notice it; those that subscribe need not wait
+        if failure := cast(Future, sent).failure():
             with self._lock:
                 self._fail_joining(failure)
 
@@ -226,7 +253,7 @@ class _Listener(threading.Thread):
         self._is_closed = True
         self.wake()
 
-    # -- the thread ----------------------------------------------------------------------------------------------------
+    # -- the thread --------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Receive messages until ``close``, and connect again when the connection is lost."""
@@ -241,7 +268,8 @@ class _Listener(threading.Thread):
                 was_connected, reason = self._is_connected, str(error)
             self._lose(reason, was_connected)
             pause = shortest if was_connected else min(2 * pause, longest)
-            # Random, so that not all processes connect at the same moment. Without subscribers there is no hurry.
+            # Random, so that not all processes connect at the same moment. Without subscribers
+            # there is no hurry.
             seconds = pause * random.uniform(0.5, 1) if self._hub.wanted() else None  # noqa: S311 - not a secret
             if not self._is_closed:
                 self._has_news.wait(seconds)

@@ -1,1 +1,4 @@
-"""The command line: ``micropie run app:app``, also ``python -m micropie``. One module for each command."""
+"""The command line: ``micropie run app:app``, also ``python -m micropie``.
+
+One module for each command.
+"""

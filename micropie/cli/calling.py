@@ -1,7 +1,8 @@
-"""Call a function of an application outside of a server, as its handlers are called: started, with resources open.
+"""Call a function of an application outside of a server, as its handlers are called: started, with
+resources open.
 
-The application runs as under WSGI: ``def`` in this thread, ``async def`` on the process's event loop, where its
-lifespan is, too.
+The application runs as under WSGI: ``def`` in this thread, ``async def`` on the process's event
+loop, where its lifespan is, too.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def started(app: App) -> Iterator[Site]:
 
 
 def route_for(function: Callable[..., object], name: str, config: Config) -> Route:
-    """Return a route that no path leads to. Raises ``SetupError`` for parameters that nothing can fill."""
+    """Return a route that no path leads to.
+
+    Raises ``SetupError`` for parameters that nothing can fill.
+    """
     here = config.changed({"run_in": "thread"})  # no handler, so not in the pool
     return Route(function, name, here, RouteMark(), "")
 
@@ -42,7 +46,8 @@ def request_for(route: Route, query: Sequence[tuple[str, str]] = ()) -> Request:
         {
             "REQUEST_METHOD": "GET",
             "PATH_INFO": "/",
-            "QUERY_STRING": urlencode(query, errors="surrogateescape"),  # a terminal's words may be any bytes
+            # a terminal's words may be any bytes
+            "QUERY_STRING": urlencode(query, errors="surrogateescape"),
             "SERVER_NAME": "localhost",
             "SERVER_PORT": "80",
             "wsgi.url_scheme": "http",
@@ -54,7 +59,10 @@ def request_for(route: Route, query: Sequence[tuple[str, str]] = ()) -> Request:
 
 
 def call(route: Route, request: Request, segments: Sequence[str] = ()) -> Any:
-    """Return what the route's function returns, its resources closed. Raises what it raises, or what they do."""
+    """Return what the route's function returns, its resources closed.
+
+    Raises what it raises, or what they do.
+    """
     exchange = request._exchange
     token = current.set(request)
     try:

@@ -1,4 +1,7 @@
-"""``micropie check app:app``: mistakes that need no request to be found. Exits with 1 if there are any."""
+"""``micropie check app:app``: mistakes that need no request to be found.
+
+Exits with 1 if there are any.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ def execute(arguments: Namespace) -> int:
 
 
 def mistakes(app: App, module: str = "") -> Iterator[str]:
-    """Yield the mistakes and the unsafe settings of an application, and of the module with this name."""
+    """Yield the mistakes and the unsafe settings of an application, and of the module with this
+    name.
+    """
     try:
         site = app._micropie.compiled()
     except SetupError as error:
@@ -48,7 +53,10 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
         if "GET" in entry.methods and (change := session_change(function)):
             also = " as well" if "POST" in entry.methods else ""
             risk = ", so a link on any page can do it" if also else ""
-            yield f"{place_of(function)}: {entry.route.name} answers GET{also} and {change}{risk}: write @post above it"
+            yield (
+                f"{place_of(function)}: {entry.route.name} answers GET{also} and "
+                f"{change}{risk}: write @post above it"
+            )
     yield from _unregistered(module, site)
     yield from _wrong_commands(site)
     yield from _hidden_routes(app, site)
@@ -60,9 +68,17 @@ def _unregistered(module: str, site: Site) -> Iterator[str]:
     """Yield the functions of a module that have a route as methods have it, and no application."""
     routes = [entry.route for entry in (*site.entries(), *site.socket_entries())]
     registered = [function_of(route) for route in routes]
-    for function in filter(inspect.isfunction, getattr(sys.modules.get(module), "__dict__", {}).values()):
-        if function.__module__ == module and marks_of(function) and inspect.unwrap(function) not in registered:
-            advice = "has a route, and no application: write @app.get or @app.route above a function"
+    for function in filter(
+        inspect.isfunction, getattr(sys.modules.get(module), "__dict__", {}).values()
+    ):
+        if (
+            function.__module__ == module
+            and marks_of(function)
+            and inspect.unwrap(function) not in registered
+        ):
+            advice = (
+                "has a route, and no application: write @app.get or @app.route above a function"
+            )
             yield f"{place_of(function)}: {function.__name__} {advice}"
 
 
@@ -98,7 +114,11 @@ def session_change(function: Callable[..., object]) -> str:
         ):
             return "changes the session"
         method = node.func if isinstance(node, ast.Call) else None
-        if isinstance(method, ast.Attribute) and method.attr in _CHANGING and _is_session(method.value, names):
+        if (
+            isinstance(method, ast.Attribute)
+            and method.attr in _CHANGING
+            and _is_session(method.value, names)
+        ):
             return f"calls session.{method.attr}()"
     return ""
 
@@ -115,32 +135,61 @@ def _hidden_routes(app: App, site: Site) -> Iterator[str]:
         for entry in site.entries():
             if mount.prefix and (entry.route.pattern + "/").startswith(mount.prefix + "/"):
                 place = place_of(function_of(entry.route))
-                yield f"{place}: {entry.route.name} is never reached: {mount.prefix} is mounted above it"
+                yield (
+                    f"{place}: {entry.route.name} is never reached: "
+                    f"{mount.prefix} is mounted above it"
+                )
     apps = [*app._micropie.walk()]
     for inner in apps:
         for name, value in vars(inner).items():
             method = getattr(type(inner), name, None)
             is_hidden = value is not None and not marks_of(value)
             if is_hidden and inspect.isfunction(method) and not name.startswith("_"):
-                yield f"{place_of(method)}: {type(inner).__name__}.{name} is hidden by the attribute self.{name}"
+                yield (
+                    f"{place_of(method)}: {type(inner).__name__}.{name} is "
+                    f"hidden by the attribute self.{name}"
+                )
         for name, value in {**vars(type(inner)), **vars(inner)}.items():
-            if isinstance(value, type) and issubclass(value, App) and not any(isinstance(one, value) for one in apps):
-                yield f"{type(inner).__name__}.{name} is a class, so it answers nothing: write {value.__name__}()"
+            if (
+                isinstance(value, type)
+                and issubclass(value, App)
+                and not any(isinstance(one, value) for one in apps)
+            ):
+                yield (
+                    f"{type(inner).__name__}.{name} is a class, so it answers "
+                    f"nothing: write {value.__name__}()"
+                )
 
 
 def _unsafe_settings(app: App, site: Site) -> Iterator[str]:
     name, settings = type(app).__name__, site.config.settings
     if settings.debug:
-        yield f"{name}: debug is on: it has to be off in production, so take it from the environment"
+        yield (
+            f"{name}: debug is on: it has to be off in production, so take it from the environment"
+        )
     if "*" in settings.websocket_origins:
-        yield f"{name}: websocket_origins has '*': any page can open WebSockets with its visitor's cookies"
+        yield (
+            f"{name}: websocket_origins has '*': any page can open "
+            "WebSockets with its visitor's cookies"
+        )
     if app._micropie.security is not False and app.session_backend is not None:
-        yield from (f"{name} keeps sessions and {missing}" for missing in missing_security(site.config))
+        yield from (
+            f"{name} keeps sessions and {missing}" for missing in missing_security(site.config)
+        )
 
 
 def _missing_extras(site: Site) -> Iterator[str]:
-    if site.sockets.entries() and find_spec("uvicorn") and not (find_spec("websockets") or find_spec("wsproto")):
-        yield 'WebSockets need a library that uvicorn does not bring: pip install "micropie-dual[standard]"'
-    directories = [Path(folder) for folder in map(str, site.config.templates.directories) if ":" not in folder]
+    if (
+        site.sockets.entries()
+        and find_spec("uvicorn")
+        and not (find_spec("websockets") or find_spec("wsproto"))
+    ):
+        yield (
+            "WebSockets need a library that uvicorn does not bring: pip "
+            'install "micropie-dual[standard]"'
+        )
+    directories = [
+        Path(folder) for folder in map(str, site.config.templates.directories) if ":" not in folder
+    ]
     if find_spec("jinja2") is None and any(folder.is_dir() for folder in directories):
         yield 'templates need Jinja2: pip install "micropie-dual[standard]"'

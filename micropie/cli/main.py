@@ -25,7 +25,9 @@ _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 1 if it found mistakes, 2 if it can't do its work."""
+    """Run one command and return its exit code: 0, 1 if it found mistakes, 2 if it can't do its
+    work.
+    """
     try:
         _read_env_file()
         before, words = _split(sys.argv[1:] if arguments is None else arguments)
@@ -35,10 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run_own(before, words)
         parsed, unknown = _parser(before).parse_known_args(words)
         if unknown:  # argparse would show the usage of micropie, and not that of the command
-            near = get_close_matches(unknown[0], re.findall(r"--[\w-]+", parsed.parser.format_usage()), 1)
+            near = get_close_matches(
+                unknown[0], re.findall(r"--[\w-]+", parsed.parser.format_usage()), 1
+            )
             hint = f"; do you mean {near[0]}?" if near else ""
             parsed.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
-        execute: Callable[[argparse.Namespace], int] = import_module(f"micropie.cli.{parsed.command}").execute
+        execute: Callable[[argparse.Namespace], int] = import_module(
+            f"micropie.cli.{parsed.command}"
+        ).execute
         return execute(parsed)
     except (CommandError, ServingError, SetupError) as error:
         print(f"micropie: {error}", file=sys.stderr)
@@ -49,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _read_env_file() -> None:
-    """Add the variables of ``.env``, in this folder, to the environment; those that are set already stay.
+    """Add the variables of ``.env``, in this folder, to the environment; those that are set already
+    stay.
 
     Raises ``SetupError`` and ``CommandError`` for a file that can't be read.
     """
@@ -75,11 +82,15 @@ def _number(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number (given here, or by its MICROPIE_ variable)") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number (given here, or by its MICROPIE_ variable)"
+        ) from None
 
 
 def _split(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return the options before the name of a command, ``app`` and ``factory``, and all from there on."""
+    """Return the options before the name of a command, ``app`` and ``factory``, and all from there
+    on.
+    """
     parser = argparse.ArgumentParser("micropie", add_help=False, allow_abbrev=False)
     _add_app(parser)
     parser.add_argument("words", nargs=argparse.REMAINDER)
@@ -88,7 +99,9 @@ def _split(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _add_app(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-a", "--app", help="the application, for a command of its own: -a shop:app init-db")
+    parser.add_argument(
+        "-a", "--app", help=("the application, for a command of its own: -a shop:app init-db")
+    )
     _add_factory(parser)
 
 
@@ -120,7 +133,10 @@ def _parser(before: argparse.Namespace) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="micropie",
         description="Serve and inspect micropie applications.",
-        epilog="Each option of run can also be an environment variable: MICROPIE_PORT=8080, also in a file .env.",
+        epilog=(
+            "Each option of run can also be an environment variable: "
+            "MICROPIE_PORT=8080, also in a file .env."
+        ),
     )
     parser.add_argument("--version", action="version", version=f"micropie {micropie.__version__}")
     _add_app(parser)
@@ -133,7 +149,11 @@ def _parser(before: argparse.Namespace) -> argparse.ArgumentParser:
         """Add an option that can also be an environment variable."""
         variable = flag.strip("-").replace("-", "_").upper()
         is_flag = more.get("action") == "store_true"
-        run.add_argument(flag, default=_flag(variable) if is_flag else _from_environment(variable, default), **more)
+        run.add_argument(
+            flag,
+            default=_flag(variable) if is_flag else _from_environment(variable, default),
+            **more,
+        )
 
     option("--host", DEFAULT_HOST, help=f"the address ({DEFAULT_HOST})")
     option("--port", str(DEFAULT_PORT), type=_number, help="8000; 0: a free one")
@@ -155,7 +175,10 @@ def _parser(before: argparse.Namespace) -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="find mistakes; the exit code is for CI")
     _add_target(check, before)
     check.add_argument(
-        "--from", dest="origin", choices=["cherrypy", "bottle"], help="read a source tree that moves here"
+        "--from",
+        dest="origin",
+        choices=["cherrypy", "bottle"],
+        help=("read a source tree that moves here"),
     )
 
     new = commands.add_parser("new", help="make a small project")

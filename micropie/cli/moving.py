@@ -1,7 +1,8 @@
-"""``micropie check --from cherrypy PATH``: the places of a CherryPy or Bottle application that need a hand to move.
+"""``micropie check --from cherrypy PATH``: the places of a CherryPy or Bottle application that need
+a hand to move.
 
-The source is read, and not run, that of the plugins too that it imports. Names that ``micropie.compat`` has are not
-listed.
+The source is read, and not run, that of the plugins too that it imports. Names that
+``micropie.compat`` has are not listed.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ CONFIG_FILES = frozenset({".conf", ".cfg", ".ini"})
 
 
 def findings(framework: str, path: Path) -> Iterator[Finding]:
-    """Yield the places in the Python files at ``path``, and in the packages that they import, that need a hand;
-    for CherryPy also in the files of configuration below ``path``.
+    """Yield the places in the Python files at ``path``, and in the packages that they import, that
+    need a hand; for CherryPy also in the files of configuration below ``path``.
 
     Raises ``CommandError`` without such files.
     """
@@ -66,7 +67,9 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
     for file, tree in trees.items():
         yield from sorted(_in_module(framework, file, tree, is_installed))
     if framework == "cherrypy" and path.is_dir():
-        for file in sorted(found for found in path.rglob("*") if found.suffix in CONFIG_FILES and found.is_file()):
+        for file in sorted(
+            found for found in path.rglob("*") if found.suffix in CONFIG_FILES and found.is_file()
+        ):
             for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
                 yield from _in_key(file, number, re.split("[:=]", line)[0].strip())
     for file, tree in _plugins(framework, trees):
@@ -84,28 +87,43 @@ _INSTALL = (
 def _installs(tree: ast.Module, framework: str) -> bool:
     """Return whether a module says ``install("bottle")``."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    return any(ast.unparse(call) in (f"install('{framework}')", f"compat.install('{framework}')") for call in calls)
+    return any(
+        ast.unparse(call) in (f"install('{framework}')", f"compat.install('{framework}')")
+        for call in calls
+    )
 
 
 def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, ast.Module]]:
-    """Yield the files of the installed packages that some files import which import the framework themselves."""
+    """Yield the files of the installed packages that some files import which import the framework
+    themselves.
+    """
     imports = re.compile(rf"^\s*(?:import|from)\s+{framework}\b".encode(), re.MULTILINE)
     places = [*dict.fromkeys(str(file.parent) for file in trees), *sys.path]
     left = [*trees.values()]
     seen = {framework, "micropie", *sys.stdlib_module_names}
     while left:
-        names = {name.partition(".")[0] for node in ast.walk(left.pop(0)) for name in _imports(node)} - seen
+        names = {
+            name.partition(".")[0] for node in ast.walk(left.pop(0)) for name in _imports(node)
+        } - seen
         seen |= names
         for spec in filter(None, (PathFinder.find_spec(name, places) for name in sorted(names))):
             origin = Path(spec.origin or "")
-            for file in sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]:
-                if file.suffix == ".py" and file not in trees and imports.search(source := file.read_bytes()):
+            for file in (
+                sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+            ):
+                if (
+                    file.suffix == ".py"
+                    and file not in trees
+                    and imports.search(source := file.read_bytes())
+                ):
                     with suppress(SyntaxError, ValueError):  # it is written for another Python
                         left.append(tree := ast.parse(source, file.name))
                         yield file, tree
 
 
-def _in_module(framework: str, file: Path, tree: ast.Module, is_installed: bool) -> Iterator[Finding]:
+def _in_module(
+    framework: str, file: Path, tree: ast.Module, is_installed: bool
+) -> Iterator[Finding]:
     names = _imported_names(tree)
     seen: set[tuple[int, str]] = set()
     for node in ast.walk(tree):
@@ -119,7 +137,11 @@ def _in_module(framework: str, file: Path, tree: ast.Module, is_installed: bool)
             if advice is not None and (line, advice) not in seen:
                 seen.add((line, advice))
                 yield Finding(file, line, name, advice)
-        if framework == "cherrypy" and isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if (
+            framework == "cherrypy"
+            and isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+        ):
             yield from _in_key(file, node.lineno, node.value)
         if framework == "cherrypy" and isinstance(node, ast.Attribute) and node.attr in ATTRIBUTES:
             yield Finding(file, node.lineno, f".{node.attr}", ATTRIBUTES[node.attr])
@@ -141,7 +163,8 @@ def _imported_names(tree: ast.Module) -> dict[str, str]:
                 first = alias.name.partition(".")[0]
                 names[alias.asname or first] = _original(alias.name) if alias.asname else first
         elif isinstance(node, ast.ImportFrom):
-            for alias, name in zip(node.names, _imports(node), strict=False):  # a relative import has no names
+            # a relative import has no names
+            for alias, name in zip(node.names, _imports(node), strict=False):
                 names[alias.asname or alias.name] = name
     return names
 

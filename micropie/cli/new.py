@@ -41,7 +41,7 @@ app = Root(debug=os.environ.get("DEBUG") == "1", security=SecurityDefaults(*HOST
 
 if __name__ == "__main__":
     app.run(reload=True)
-'''
+'''  # noqa: E501
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -93,7 +93,7 @@ machine: `DEBUG=1`. `micropie routes` lists what is public, `DEBUG=0 micropie ch
 The public index has no `micropie-dual`, so the project does not name it as a dependency: anybody could register the
 name. `wheels` has its wheel, made by `pip wheel --no-deps --wheel-dir wheels .` in a clone of its repository. Where it
 is installed already, the first line is not needed.
-"""
+"""  # noqa: E501
 
 PYPROJECT = """[project]
 name = "NAME"
@@ -127,7 +127,9 @@ def execute(arguments: Namespace) -> int:
     """Write the files and print the next commands."""
     folder = Path(arguments.name)
     if not folder.name.replace("-", "_").isidentifier():
-        raise CommandError(f"{folder.name!r} can't be the name of a project: use letters, digits, - and _")
+        raise CommandError(
+            f"{folder.name!r} can't be the name of a project: use letters, digits, - and _"
+        )
     if folder.name.replace("-", "_").lower() in ("micropie", "micropie_dual"):
         raise CommandError(f"{folder.name!r} is the framework's own name: choose another one")
     if folder.exists() and any(folder.iterdir()):

@@ -7,8 +7,8 @@
     def test_greets(any_client):              # runs three times: wsgi, asyncio, trio
         assert any_client.get("/greet/Alice").text == "Hello, Alice!"
 
-The plugin is loaded by every pytest where micropie is installed. So it imports the test client, which needs an extra,
-in a test only.
+The plugin is loaded by every pytest where micropie is installed. So it imports the test client,
+which needs an extra, in a test only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def any_world(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def make_any_client(any_world: str) -> Iterator[Callable[..., TestClient]]:
-    """Return ``make_any_client(app, **options)``: a ``TestClient`` in the world of this run, started up."""
+    """Return ``make_any_client(app, **options)``: a ``TestClient`` in the world of this run,
+    started up.
+    """
     from micropie.testing import TestClient
 
     with ExitStack() as clients:
@@ -48,7 +50,9 @@ def make_any_client(any_world: str) -> Iterator[Callable[..., TestClient]]:
 
 
 @pytest.fixture
-def any_client(request: pytest.FixtureRequest, make_any_client: Callable[..., TestClient]) -> TestClient:
+def any_client(
+    request: pytest.FixtureRequest, make_any_client: Callable[..., TestClient]
+) -> TestClient:
     """A ``TestClient`` of the fixture ``app``, in each world in turn."""
     try:
         app = request.getfixturevalue("app")

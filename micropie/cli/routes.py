@@ -36,17 +36,23 @@ def execute(arguments: Namespace) -> int:
     """Print the table, or the same as JSON."""
     app = find_target(arguments.target, arguments.factory).app
     mounts = [
-        PublicRoute("*", f"{one.prefix}/...", type(one.target).__name__, "", one.kind, "") for one in mounts_of(app)
+        PublicRoute("*", f"{one.prefix}/...", type(one.target).__name__, "", one.kind, "")
+        for one in mounts_of(app)
     ]
     routes = [*public_routes(app._micropie.compiled(), arguments.json), *mounts]
     if arguments.json:
         print(json.dumps([asdict(route) for route in routes], indent=2))
         return 0
-    rows = [(one.methods, one.path, f"{one.name}{one.parameters}", one.runs_in, one.place) for one in routes]
+    rows = [
+        (one.methods, one.path, f"{one.name}{one.parameters}", one.runs_in, one.place)
+        for one in routes
+    ]
     header = ("METHODS", "PATH", "HANDLER", "RUNS IN", "FILE")
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     for row in [header, *rows]:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        print(
+            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        )
     return 0
 
 
@@ -63,8 +69,14 @@ def mounts_of(app: App) -> list[Mount]:
 def public_routes(site: Site, with_providers: bool) -> Iterator[PublicRoute]:
     """Yield the routes of HTTP, then those of WebSockets."""
     for entry in site.entries():
-        everything = {*entry.route.config.settings.methods} <= {*entry.methods} and not entry.route.methods
-        methods = "any" if everything else ",".join(method for method in entry.methods if method != "HEAD") or "HEAD"
+        everything = {*entry.route.config.settings.methods} <= {
+            *entry.methods
+        } and not entry.route.methods
+        methods = (
+            "any"
+            if everything
+            else ",".join(method for method in entry.methods if method != "HEAD") or "HEAD"
+        )
         yield _public(methods, entry.route, with_providers)
     for entry in site.socket_entries():
         yield _public("WS", entry.route, with_providers)
@@ -73,19 +85,29 @@ def public_routes(site: Site, with_providers: bool) -> Iterator[PublicRoute]:
 def _public(methods: str, route: Route, with_providers: bool) -> PublicRoute:
     function = function_of(route)
     shown = _all_shown(route.plan, {one.key: one for one in route.providers if with_providers})
-    place = "process" if route.is_pooled else "thread" if isinstance(route.step_kind, Call) else "loop"
+    place = (
+        "process" if route.is_pooled else "thread" if isinstance(route.step_kind, Call) else "loop"
+    )
     return PublicRoute(methods, route.pattern, route.name, shown, place, place_of(function))
 
 
 def _all_shown(plan: Plan, providers: Mapping[object, Provider]) -> str:
-    """Return the parameters; for one of ``providers``, also the provider with those that it takes itself."""
+    """Return the parameters; for one of ``providers``, also the provider with those that it takes
+    itself.
+    """
     provided = {one.name: providers.get(one.key) for one in plan.provided}
     texts = []
     for name, parameter in inspect.signature(plan.function).parameters.items():
         provider = provided.get(name)
-        by = f" = {provider.name}{_all_shown(provider.plan, providers)}" if provider is not None else ""
+        by = (
+            (f" = {provider.name}{_all_shown(provider.plan, providers)}")
+            if provider is not None
+            else ""
+        )
         kind = _type_of(parameter, plan.function)
-        texts.append(_shown(parameter.replace(default=Parameter.empty) if by else parameter, kind) + by)
+        texts.append(
+            _shown(parameter.replace(default=Parameter.empty) if by else parameter, kind) + by
+        )
     return f"({', '.join(texts)})"
 
 
@@ -94,7 +116,9 @@ _STARS: dict[object, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWOR
 
 
 def _type_of(parameter: Parameter, function: Callable[..., object]) -> object:
-    """Return a parameter's annotation without what ``Annotated`` adds, or a text that only type checkers can read."""
+    """Return a parameter's annotation without what ``Annotated`` adds, or a text that only type
+    checkers can read.
+    """
     *_, inner = layers(function)
     hints = SimpleNamespace(__annotations__={"": parameter.annotation})
     try:
@@ -111,4 +135,8 @@ def _shown(parameter: Parameter, kind: object) -> str:
         text += f": {re.sub(_MODULES, '', name)}"
     if parameter.default is Parameter.empty:
         return text
-    return f"{text} = {parameter.default!r}" if kind is not Parameter.empty else f"{text}={parameter.default!r}"
+    return (
+        f"{text} = {parameter.default!r}"
+        if kind is not Parameter.empty
+        else f"{text}={parameter.default!r}"
+    )

@@ -29,9 +29,19 @@ def execute(arguments: Namespace) -> int:
 
 
 def _warn_of_typos(options: list[str]) -> None:
-    """Say which variables have almost the name of an option's. Others may be the application's own."""
+    """Say which variables have almost the name of an option's.
+
+    Others may be the application's own.
+    """
     names = [name.upper() for name in options]
     for variable in sorted(os.environ):
         name = variable.removeprefix("MICROPIE_")
-        if name != variable and name not in names and (near := get_close_matches(name, names, 1, cutoff=0.7)):
-            print(f"micropie: {variable} is not read; do you mean MICROPIE_{near[0]}?", file=sys.stderr)
+        if (
+            name != variable
+            and name not in names
+            and (near := get_close_matches(name, names, 1, cutoff=0.7))
+        ):
+            print(
+                (f"micropie: {variable} is not read; do you mean MICROPIE_{near[0]}?"),
+                file=sys.stderr,
+            )

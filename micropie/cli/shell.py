@@ -1,4 +1,6 @@
-"""``micropie shell app:app``: Python, with the application started, a request, its resources and a test client."""
+"""``micropie shell app:app``: Python, with the application started, a request, its resources and a
+test client.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +30,22 @@ def execute(arguments: Namespace) -> int:
         config = stack.enter_context(started(app)).config
 
         def resource(key: Any) -> Any:
-            """Open a resource, as for a parameter of this type. It is closed at the end of the shell."""
+            """Open a resource, as for a parameter of this type.
+
+            It is closed at the end of the shell.
+            """
             return stack.enter_context(request.resource(key))
 
         request = request_for(route_for(no_function, "shell", config))
         stack.callback(current.reset, current.set(request))
         names: dict[str, object] = {"app": app, "request": request, "resource": resource}
-        text = f"Python {sys.version.split()[0]}, {target.name}: app, request, resource(Type), await"
+        text = (
+            f"Python {sys.version.split()[0]}, {target.name}: app, request, resource(Type), await"
+        )
         if find_spec("httpx") is not None:
-            client = import_module("micropie.testing").TestClient(app, protocol="wsgi", base_url="http://localhost")
+            client = import_module("micropie.testing").TestClient(
+                app, protocol="wsgi", base_url="http://localhost"
+            )
             names["client"] = client
             stack.callback(client.close)
             text += ', client (client.get("/"))'

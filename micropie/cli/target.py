@@ -1,4 +1,6 @@
-"""Find the application that a command names: ``app:app``, ``shop.site``, ``app.py``, ``shop:make_app``."""
+"""Find the application that a command names: ``app:app``, ``shop.site``, ``app.py``,
+``shop:make_app``.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,10 @@ class CommandError(Exception):
 def find_target(name: str, factory: bool = False) -> Target:
     """Import the application ``name``: ``module:attribute``, a module, or a file.
 
-    A function without parameters, and a class with ``factory``, makes the application. Without an attribute it is
-    ``app``, ``application`` or ``root``, the only ``App`` in the module, or what ``make_app`` or ``create_app`` makes.
-    Raises ``CommandError``. An exception in the module itself is printed with the lines from there on.
+    A function without parameters, and a class with ``factory``, makes the application. Without an
+    attribute it is ``app``, ``application`` or ``root``, the only ``App`` in the module, or what
+    ``make_app`` or ``create_app`` makes. Raises ``CommandError``. An exception in the module itself
+    is printed with the lines from there on.
     """
     place, _, attribute = name.partition(":")
     attribute = attribute.removesuffix("()")  # "shop:make_app()", as gunicorn wants it
@@ -54,15 +57,20 @@ def find_target(name: str, factory: bool = False) -> Target:
         advice = f"do you mean {module_name}:{made}?" if made else f"write app = {app.__name__}()"
         raise CommandError(f"{name} is a class: {advice}")
     made_as = app if app is not found else None
-    native = app if isinstance(app, App) else getattr(app, "native", None)  # of an application that has moved in
+    # of an application that has moved in
+    native = app if isinstance(app, App) else getattr(app, "native", None)
     if not isinstance(native, App):
         called = f"what {name} makes" if app is not found else name
-        raise CommandError(f"{called} is no App but {type(app).__name__}: {app!r:.60}{_advice(attribute, app)}")
+        raise CommandError(
+            f"{called} is no App but {type(app).__name__}: {app!r:.60}{_advice(attribute, app)}"
+        )
     return Target(native, name, made_as=made_as)
 
 
 def _located(place: str) -> tuple[Path, str]:
-    """Return the folder to import from, and the name of a module that is named as one or as a file."""
+    """Return the folder to import from, and the name of a module that is named as one or as a
+    file.
+    """
     if not place.endswith(".py") and "/" not in place:
         return Path.cwd(), place
     file = Path(place).with_suffix(".py")
@@ -87,7 +95,11 @@ def _made(factory: object, name: str) -> object:
     """Return the application that a factory makes."""
     needed = _parameters_of(factory)
     if not callable(factory) or needed or inspect.iscoroutinefunction(factory):
-        needs = f"needs {needed[0]!r}, so give it a default" if needed else "is no function that returns an application"
+        needs = (
+            (f"needs {needed[0]!r}, so give it a default")
+            if needed
+            else ("is no function that returns an application")
+        )
         raise CommandError(f"{name} {needs}: a factory is called without arguments")
     with _explained(f"{name} can't make its application"):
         return factory()
@@ -96,7 +108,11 @@ def _made(factory: object, name: str) -> object:
 def _advice(attribute: str, app: object) -> str:
     if inspect.isfunction(app) and len(parameters := _parameters_of(app)) == 1:
         return f"; to have it make the application, give {parameters[0]!r} a default"
-    return f"; write {attribute} = micropie.dual(...) around any other application" if callable(app) else ""
+    return (
+        (f"; write {attribute} = micropie.dual(...) around any other application")
+        if callable(app)
+        else ""
+    )
 
 
 def _imported(name: str, folder: Path) -> ModuleType:
@@ -105,7 +121,10 @@ def _imported(name: str, folder: Path) -> ModuleType:
     except (ImportError, ValueError):
         found = False
     if not found:
-        files = [path.relative_to(folder).with_suffix("") for path in (*folder.glob("*.py"), *folder.glob("*/*.py"))]
+        files = [
+            path.relative_to(folder).with_suffix("")
+            for path in (*folder.glob("*.py"), *folder.glob("*/*.py"))
+        ]
         modules = [".".join(path.parts).removesuffix(".__init__") for path in files]
         raise CommandError(f"there is no module {name!r} in {folder}{_near(name, modules)}")
     with _explained(f"{name} can't be imported"):
@@ -123,13 +142,21 @@ def _explained(failed: str) -> Iterator[None]:
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = next((index for index, frame in enumerate(frames) if not _is_of_importing(frame)), 0)
-        if isinstance(error, SetupError):  # its sentence says all: show the author's lines, and none of ours
-            authors = takewhile(lambda frame: _FRAMEWORK not in Path(frame.filename).parents, frames[own:])
-            shown = traceback.format_list([frame for frame in authors if not _is_of_importing(frame)])
+        # its sentence says all: show the author's lines, and none of ours
+        if isinstance(error, SetupError):
+            authors = takewhile(
+                lambda frame: _FRAMEWORK not in Path(frame.filename).parents, frames[own:]
+            )
+            shown = traceback.format_list(
+                [frame for frame in authors if not _is_of_importing(frame)]
+            )
             raise CommandError(f"{error}\n{''.join(shown).rstrip()}") from None
         lines = [*traceback.format_list(frames[own:]), *traceback.format_exception_only(error)]
         if isinstance(error, KeyError) and frames[-1].filename in (os.__file__, "<frozen os>"):
-            lines.append(f"Set the variable {error.args[0]} in the environment, or in a file .env in this folder.")
+            lines.append(
+                f"Set the variable {error.args[0]} in the environment, or "
+                "in a file .env in this folder."
+            )
     if lines:
         raise CommandError(f"{failed}:\n{''.join(lines).rstrip()}")
 
@@ -143,16 +170,25 @@ def _only_app(module: ModuleType) -> str:
     names = names or [name for name, value in vars(module).items() if isinstance(value, App)]
     if len(names) >= 1 and (len(names) == 1 or names[0] in DEFAULT_ATTRIBUTES):
         return names[0]
-    factory = next((name for name in DEFAULT_FACTORIES if inspect.isfunction(getattr(module, name, None))), None)
+    factory = next(
+        (name for name in DEFAULT_FACTORIES if inspect.isfunction(getattr(module, name, None))),
+        None,
+    )
     if factory is not None and not names:
         return factory
     if names:
-        raise CommandError(f"{module.__name__} has several applications: name one, {module.__name__}:{names[0]}")
+        raise CommandError(
+            f"{module.__name__} has several applications: name one, {module.__name__}:{names[0]}"
+        )
     raise CommandError(f"{module.__name__} has no application: {_how_to_make_one(module)}")
 
 
 def _how_to_make_one(module: ModuleType) -> str:
-    classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, App)]
+    classes = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, App)
+    ]
     return f"write app = {classes[-1].__name__ if classes else 'App'}() in it"
 
 

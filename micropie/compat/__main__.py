@@ -1,4 +1,6 @@
-"""``python -m micropie.compat bottle -m shop``: run a program as ``python`` does, with a stand-in for its framework."""
+"""``python -m micropie.compat bottle -m shop``: run a program as ``python`` does, with a stand-in
+for its framework.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,15 @@ def main() -> None:
     is_module = rest[:1] == ["-m"]
     program = rest[1:] if is_module else rest
     if framework not in FRAMEWORKS or not program:
-        raise SystemExit(f"usage: python -m micropie.compat {{{','.join(FRAMEWORKS)}}} -m MODULE | FILE [ARGUMENT ...]")
+        raise SystemExit(
+            f"usage: python -m micropie.compat {{{','.join(FRAMEWORKS)}}} "
+            "-m MODULE | FILE [ARGUMENT ...]"
+        )
     install(framework)
     sys.argv = program
-    run: Callable[..., object] = partial(runpy.run_module, alter_sys=True) if is_module else runpy.run_path
+    run: Callable[..., object] = (
+        partial(runpy.run_module, alter_sys=True) if is_module else runpy.run_path
+    )
     run(program[0], run_name="__main__")
 
 

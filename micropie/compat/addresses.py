@@ -1,6 +1,7 @@
 """Addresses that clients have a part in.
 
-``urllib.parse`` brings hosts into NFKC, in quadratic time, and keeps the last addresses, however long they are.
+``urllib.parse`` brings hosts into NFKC, in quadratic time, and keeps the last addresses, however
+long they are.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import re
 from micropie.http import as_browsers_read
 
 # Scheme, authority, path, query and fragment: RFC 3986, appendix B.
-_PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
+_PARTS = re.compile(
+    r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL
+)
 
 # What clients drop, and ``urllib.parse`` as well: WHATWG URL, section 4.4.
 _BLANKS, _DROPPED = "".join(map(chr, range(33))), dict.fromkeys(map(ord, "\t\r\n"))
 
 
 def join(base: str, reference: str) -> str:
-    """Return an address that may be relative to ``base`` as an absolute one, as ``urllib.parse.urljoin`` does.
+    """Return an address that may be relative to ``base`` as an absolute one, as
+    ``urllib.parse.urljoin`` does.
 
     RFC 3986, section 5.2. A reference with the base's scheme and no host is relative.
     """
@@ -57,7 +61,10 @@ def _parts(address: str) -> tuple[str, str, str, str, str]:
 
 
 def _resolved(base: str, path: str) -> str:
-    """Return a path, which may be relative to that of a page, without "." and ".." (RFC 3986, section 5.2.4)."""
+    """Return a path, which may be relative to that of a page, without "." and ".."
+
+    (RFC 3986, section 5.2.4).
+    """
     segments = path.split("/")
     if not path.startswith("/"):
         directory = base.split("/")

@@ -1,7 +1,8 @@
-"""The ``App`` inside of an application that has moved in: it carries the old handlers, and native ones beside them.
+"""The ``App`` inside of an application that has moved in: it carries the old handlers, and native
+ones beside them.
 
-Servers call it, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site`` looks for a native route
-first. What it does for any other request is each framework's own.
+Servers call it, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site`` looks for
+a native route first. What it does for any other request is each framework's own.
 """
 
 from __future__ import annotations
@@ -40,12 +41,15 @@ class CarryingSite(Site):
         self.finds_native = inner.has_mounts or bool(inner.router.entries())
 
     def find_native(self, request: Request, path: str) -> RouteMatch | Handover | Refusal | None:
-        """Return the native route or mount of a request. None, and ``request.path`` is ``path``, if there is none.
+        """Return the native route or mount of a request.
+
+        None, and ``request.path`` is ``path``, if there is none.
 
         Only to be called if ``finds_native``.
         """
         found = self.inner.find(request)
-        if type(found) is not Refusal or found.config is not self.config:  # an application inside has refused it
+        # an application inside has refused it
+        if type(found) is not Refusal or found.config is not self.config:
             return found
         request.path = path
         return None
@@ -84,10 +88,13 @@ class CarryingTree(Tree):
     def inside(self, ancestors: tuple[AppBase, ...]) -> Any:
         if ancestors:
             raise SetupError(
-                "an application that moves in is mounted as it stands: app.mount(prefix, old), without .native"
+                "an application that moves in is mounted as it stands: "
+                "app.mount(prefix, old), without .native"
             )
         if not all(mount.prefix for mount in self.mounts):
-            raise SetupError('the old application answers at "/": mount the other one below it, at /shop')
+            raise SetupError(
+                'the old application answers at "/": mount the other one below it, at /shop'
+            )
         return super().inside(ancestors)
 
 
@@ -99,7 +106,8 @@ class MovedApp(App):
     _micropie: CarryingTree
 
     def configure(self, **arguments: Any) -> None:
-        """State what ``App(...)`` takes, once: ``app.native.configure(templates="views", session_cookie="shop_id")``.
+        """State what ``App(...)`` takes, once: ``app.native.configure(templates="views",
+        session_cookie="shop_id")``.
 
         Raises ``SetupError`` as ``App`` does.
         """
@@ -108,7 +116,9 @@ class MovedApp(App):
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in _ARGUMENTS and not isinstance(value, App):  # which answers below its name
-            raise SetupError(f"{name!r} is a setting, and no attribute: write native.configure({name}=...)")
+            raise SetupError(
+                f"{name!r} is a setting, and no attribute: write native.configure({name}=...)"
+            )
         super().__setattr__(name, value)
 
 
@@ -116,16 +126,20 @@ _ARGUMENTS = frozenset({*vars(Settings()), "docs", "security"})
 
 
 class Carried:
-    """An application that has moved in. ``native`` is the ``micropie.App`` that carries it, and that servers call.
+    """An application that has moved in.
 
-    Routes, mounts, WebSockets and middleware of ``native`` stand beside the old handlers, and come first.
+    ``native`` is the ``micropie.App`` that carries it, and that servers call.
+
+    Routes, mounts, WebSockets and middleware of ``native`` stand beside the old handlers, and come
+    first.
     """
 
     def __init__(self, carry: Callable[[Site], CarryingSite]) -> None:
         self.native = MovedApp()
         self.native._micropie.carry = carry
         vars(self)[NATIVE] = self.native
-        vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application
+        # by this servers know an ASGI application
+        vars(self)["__call__"] = vars(self.native)["__call__"]
 
     def __call__(self, scope: object, receive: object, send: object = None) -> Any:
         """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
@@ -141,23 +155,33 @@ class Carried:
 
 
 def refuse_marks(handler: Callable[..., object]) -> None:
-    """Raise ``SetupError`` for a handler of the old framework with marks above it or its class: it would pass them."""
+    """Raise ``SetupError`` for a handler of the old framework with marks above it or its class: it
+    would pass them.
+    """
     for layer in layers(handler):
         if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):
             raise SetupError(
-                f"middleware or @requires above {getattr(layer, '__qualname__', layer)} guards handlers of micropie "
-                "alone: append it to native.middlewares of the application, or write the handler anew"
+                f"middleware or @requires above {getattr(layer, '__qualname__', layer)} "
+                "guards handlers of micropie "
+                "alone: append it to native.middlewares of the application, or write the "
+                "handler anew"
             )
 
 
 def may_see_tracebacks() -> bool:
-    """Return whether the client of the current request may see tracebacks: one on this machine. True outside of one."""
+    """Return whether the client of the current request may see tracebacks: one on this machine.
+
+    True outside of one.
+    """
     request = current.get(None)
     return request is None or may_see_debug_pages(request)
 
 
 @cached_if_short(256)  # a reason may have a client's text
 def status_of(line: str) -> GivenStatus:
-    """Return the status of a status line, "200 OK", with its reason. Raises ``ResponseError``, see ``GivenStatus``."""
+    """Return the status of a status line, "200 OK", with its reason.
+
+    Raises ``ResponseError``, see ``GivenStatus``.
+    """
     number, _, reason = line.partition(" ")
     return GivenStatus(number, reason.encode().decode("latin-1"))

@@ -1,4 +1,6 @@
-"""WSGI's view of a request, for frameworks whose handlers know no other: its path, an environ, a file."""
+"""WSGI's view of a request, for frameworks whose handlers know no other: its path, an environ, a
+file.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,19 @@ from micropie.errors import BadRequest
 from micropie.http import Environ, Exchange, Request
 from micropie.mounts import MountedPath, RawBody, environ_of
 
-# Of backslashes in a Cookie header, and of equals signs in one cookie. For each of them ``http.cookies`` takes time in
-# proportion to the header: for a backslash before Python 3.11.10, for an equals sign if no cookie can end as this one.
+# Of backslashes in a Cookie header, and of equals signs in one cookie. For each of them
+# ``http.cookies`` takes time in proportion to the header: for a backslash before Python 3.11.10,
+# for an equals sign if no cookie can end as this one.
 _MOST_ESCAPES, _MOST_EQUALS = 100, 20
 
 _USUALLY_EMPTY = frozenset({"GET", "HEAD"})
 
 
 def is_read_quickly(cookies: str) -> bool:
-    """Return whether ``http.cookies`` can be given a Cookie header. Others are for ``parse_cookies``."""
+    """Return whether ``http.cookies`` can be given a Cookie header.
+
+    Others are for ``parse_cookies``.
+    """
     return cookies.count("\\") <= _MOST_ESCAPES and all(
         cookie.count("=") <= _MOST_EQUALS for cookie in cookies.split(";")
     )
@@ -27,8 +33,8 @@ def is_read_quickly(cookies: str) -> bool:
 def path_of(request: Request) -> str:
     """Return the path of a request: unescaped, its bytes as latin-1, with slashes as they came.
 
-    Raises 400 for a request that is not below the prefix of its server. Not for a request that has a ``literal_path``,
-    which is the same.
+    Raises 400 for a request that is not below the prefix of its server. Not for a request that has
+    a ``literal_path``, which is the same.
     """
     if request.environ is not None:
         return request.environ.get("PATH_INFO", "") or "/"
@@ -39,14 +45,18 @@ def path_of(request: Request) -> str:
 
 
 def is_at_prefix(exchange: Exchange) -> bool:
-    """Return whether the path of a request is the prefix of its application, without a slash: "" in an environ."""
+    """Return whether the path of a request is the prefix of its application, without a slash: "" in
+    an environ.
+    """
     if exchange.environ is not None:
         return not exchange.environ.get("PATH_INFO")
     return bool(exchange.scope["path"] == exchange.root_path)
 
 
 def own_environ(exchange: Exchange) -> Environ:
-    """Return an environ of a handler's own, with the scheme, host and client that middleware has set."""
+    """Return an environ of a handler's own, with the scheme, host and client that middleware has
+    set.
+    """
     received = exchange.body.so_far
     if exchange.environ is None:
         body = body_of(exchange) if received is None else BytesIO(received)
@@ -60,7 +70,8 @@ def own_environ(exchange: Exchange) -> Environ:
         environ["REMOTE_ADDR"] = exchange.peer.client.host
     if received is not None:
         environ["wsgi.input"] = BytesIO(received)
-    elif exchange.method not in _USUALLY_EMPTY:  # the server's has no bytes any more once the flow has received them
+    elif exchange.method not in _USUALLY_EMPTY:
+        # the server's has no bytes any more once the flow has received them
         environ["wsgi.input"] = body_of(exchange)
     return environ
 
@@ -79,5 +90,9 @@ def _pieces(exchange: Exchange) -> Iterator[bytes]:
         yield received
     elif exchange.has_short_body:
         yield Request(exchange).read()  # and keep it for the flow and the handler
-    elif exchange.method not in _USUALLY_EMPTY or exchange.framing[2] or "transfer-encoding" in exchange.headers:
+    elif (
+        exchange.method not in _USUALLY_EMPTY
+        or exchange.framing[2]
+        or "transfer-encoding" in exchange.headers
+    ):
         yield from Request(exchange).chunks()  # which an ``async def`` can't wait for

@@ -1,4 +1,6 @@
-"""What moved programs may ask for and is not here, with what to write: modules raise it, ``check`` lists it."""
+"""What moved programs may ask for and is not here, with what to write: modules raise it, ``check``
+lists it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,10 @@ _SERVER = "start a server: micropie run app:app, gunicorn, uvicorn"
 _XMLRPC = "expose a method that reads cherrypy.request.body by xmlrpc.client.loads"
 _STATISTICS = "use micropie.middleware.AccessLog, or metrics of the server"
 _REDIS = "sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)"
-_WRAP = "write app = micropie.dual(Middleware(cherrypy.tree)), or append to cherrypy.tree.native.middlewares"
+_WRAP = (
+    "write app = micropie.dual(Middleware(cherrypy.tree)), or append "
+    "to cherrypy.tree.native.middlewares"
+)
 _ASYNC = "use async def handlers: threads are what def handlers have"
 _SOCKET = "write a WebSocket handler: async def ws_name(self, ws)"
 _RUN = 'choose a server by run(server="..."), or micropie run --server'
@@ -52,8 +57,12 @@ ADVICE: Mapping[str, str] = {
     ),
     "cherrypy.test": "test with micropie.testing.TestClient",
     "cherrypy._cpchecker": "micropie check --from cherrypy looks for mistakes",
-    "cherrypy._cpdispatch.test_callable_spec": "leave it out: arguments that do not fit are answered by 404 or 400",
-    "cherrypy._cpdispatch.validate_translator": "write a dispatcher of your own: a function of the path",
+    "cherrypy._cpdispatch.test_callable_spec": (
+        "leave it out: arguments that do not fit are answered by 404 or 400"
+    ),
+    "cherrypy._cpdispatch.validate_translator": (
+        "write a dispatcher of your own: a function of the path"
+    ),
     "cherrypy._cpdispatch.getargspec": "use inspect.signature",
     "cheroot": _SERVER,
     "ws4py": _SOCKET,
@@ -62,15 +71,32 @@ ADVICE: Mapping[str, str] = {
         [
             f"bottle.{name}"
             for name in (
-                *("AiohttpServer", "AiohttpUVLoopServer", "AppEngineServer", "AsyncioServerAdapter", "BjoernServer"),
-                *("CGIServer", "CherryPyServer", "DieselServer", "FapwsServer", "FlupFCGIServer", "MeinheldServer"),
+                *(
+                    "AiohttpServer",
+                    "AiohttpUVLoopServer",
+                    "AppEngineServer",
+                    "AsyncioServerAdapter",
+                    "BjoernServer",
+                ),
+                *(
+                    "CGIServer",
+                    "CherryPyServer",
+                    "DieselServer",
+                    "FapwsServer",
+                    "FlupFCGIServer",
+                    "MeinheldServer",
+                ),
                 *("PasteServer", "TornadoServer", "TwistedServer"),
             )
         ],
         _RUN,
     ),
-    "bottle.GeventServer": 'use async def handlers, or gunicorn -k gthread; run(server="gevent") has no stand-in',
-    "bottle.EventletServer": 'use async def handlers, or gunicorn -k gthread; run(server="eventlet") has no stand-in',
+    "bottle.GeventServer": (
+        'use async def handlers, or gunicorn -k gthread; run(server="gevent") has no stand-in'
+    ),
+    "bottle.EventletServer": (
+        'use async def handlers, or gunicorn -k gthread; run(server="eventlet") has no stand-in'
+    ),
     "bottle.CheetahTemplate": _JINJA,
     "bottle.cheetah_template": _JINJA,
     "bottle.cheetah_view": _JINJA,
@@ -99,11 +125,15 @@ def tell(module: str, name: str) -> NoReturn:
 
 def listed_advice(name: str) -> str | None:
     """Return what ``ADVICE`` says of a dotted name, or of the beginning of it."""
-    return next((advice for key, advice in ADVICE.items() if f"{name}.".startswith(f"{key}.")), None)
+    return next(
+        (advice for key, advice in ADVICE.items() if f"{name}.".startswith(f"{key}.")), None
+    )
 
 
 def advice_for(framework: str, name: str) -> str | None:
-    """Return what to write for a dotted name, None if it is not the framework's, or its stand-in has it."""
+    """Return what to write for a dotted name, None if it is not the framework's, or its stand-in
+    has it.
+    """
     listed = listed_advice(name)
     if listed is not None:
         return listed

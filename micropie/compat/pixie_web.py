@@ -1,8 +1,9 @@
-"""Stands in for ``pixie_web``: ``from micropie.compat.pixie_web import route, run, Response, RouteType, proc_env``.
+"""Stands in for ``pixie_web``: ``from micropie.compat.pixie_web import route, run, Response,
+RouteType, proc_env``.
 
-Its routes are those of one ``App``, ``app``, which ``run()`` serves, or any server that takes it from the program. Each
-says where it runs: ``RouteType.sync`` on the event loop, ``asnc`` on it as ``async def``, ``pool``, which is the
-default, in a process of the pool.
+Its routes are those of one ``App``, ``app``, which ``run()`` serves, or any server that takes it
+from the program. Each says where it runs: ``RouteType.sync`` on the event loop, ``asnc`` on it as
+``async def``, ``pool``, which is the default, in a process of the pool.
 """
 
 from __future__ import annotations
@@ -53,7 +54,11 @@ class _ProcessEnvironment:
     def proc_type(self) -> ProcessType:
         """Whether it is the server's process or one of the pool."""
         request = current.get(None)
-        return ProcessType.pool if request is not None and request._exchange.is_pooled else ProcessType.main
+        return (
+            ProcessType.pool
+            if request is not None and request._exchange.is_pooled
+            else ProcessType.main
+        )
 
 
 proc_env = _ProcessEnvironment()
@@ -82,7 +87,10 @@ class Env:
 
 
 class Response(_Response):
-    """An answer: ``Response(body, code, content_type, headers)``. The type is HTML unless stated."""
+    """An answer: ``Response(body, code, content_type, headers)``.
+
+    The type is HTML unless stated.
+    """
 
     __slots__ = ()
 
@@ -99,10 +107,11 @@ class Response(_Response):
 def route(
     path: str, route_type: RouteType = RouteType.pool, action: str | Iterable[str] = "GET"
 ) -> Callable[[Handler], Handler]:
-    """Answer ``path``, with wildcards such as ``/file/<name>``, by the function below, which takes ``env`` first.
+    """Answer ``path``, with wildcards such as ``/file/<name>``, by the function below, which takes
+    ``env`` first.
 
-    ``action`` is the method, or several. Raises ``SetupError`` for an ``async def`` that is not ``RouteType.asnc``, and
-    the other way round.
+    ``action`` is the method, or several. Raises ``SetupError`` for an ``async def`` that is not
+    ``RouteType.asnc``, and the other way round.
     """
     methods = [action] if isinstance(action, str) else list(action)
 
@@ -110,7 +119,9 @@ def route(
         is_async = inspect.iscoroutinefunction(function)
         if is_async is not (route_type is RouteType.asnc):
             spelling = "asnc" if is_async else "sync or RouteType.pool"
-            raise SetupError(f"{function.__name__}: write RouteType.{spelling} above {'async ' * is_async}def")
+            raise SetupError(
+                f"{function.__name__}: write RouteType.{spelling} above {'async ' * is_async}def"
+            )
         parameters = [*inspect.signature(function).parameters.values()]
 
         @functools.wraps(function)
@@ -158,6 +169,9 @@ class Template:
 
 
 def run(host: str = "localhost", port: int = 8000, workers: int | None = None) -> None:
-    """Serve the routes until the process is told to end. ``workers``: the processes of the pool, one per processor."""
+    """Serve the routes until the process is told to end.
+
+    ``workers``: the processes of the pool, one per processor.
+    """
     app._micropie.settings["processes"] = workers
     app.run(host="127.0.0.1" if host == "localhost" else host, port=port)

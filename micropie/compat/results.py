@@ -12,7 +12,9 @@ _VALUES = frozenset({str, bytes, dict, list, type(None)})
 
 
 def then(result: object, function: Callable[[Any], object]) -> object:
-    """Return ``function(result)``, or what can be awaited for it, if ``result`` is that of an ``async def``."""
+    """Return ``function(result)``, or what can be awaited for it, if ``result`` is that of an
+    ``async def``.
+    """
     if type(result) in _VALUES or not isawaitable(result):
         return function(result)
 

@@ -1,14 +1,16 @@
-"""``install("bottle")``: from there on ``import bottle`` gives the stand-in, in plugins and submodules as well.
+"""``install("bottle")``: from there on ``import bottle`` gives the stand-in, in plugins and
+submodules as well.
 
-It is the first statement of the module that servers load, before anything that imports the framework::
+It is the first statement of the module that servers load, before anything that imports the
+framework::
 
     from micropie.compat import install
 
     install("bottle")
     import bottle_session  # whose "import bottle" is the stand-in, too
 
-``micropie run --stand-in bottle shop:app`` and ``python -m micropie.compat bottle -m shop`` do it for a program in
-which no line changes.
+``micropie run --stand-in bottle shop:app`` and ``python -m micropie.compat bottle -m shop`` do it
+for a program in which no line changes.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ FRAMEWORKS = ("bottle", "cherrypy", "pixie_web")
 class _StandIn:
     """Finds the modules of a framework below this package. ``name``: what programs import.
 
-    It is a ``MetaPathFinder`` and a ``Loader`` by its methods: to import ``importlib.abc`` takes long.
+    It is a ``MetaPathFinder`` and a ``Loader`` by its methods: to import ``importlib.abc`` takes
+    long.
     """
 
     def __init__(self, framework: str, name: str) -> None:
@@ -54,21 +57,28 @@ class _StandIn:
             if error.name is None or not error.name.startswith(f"{__package__}."):
                 raise
             advice = listed_advice(f"{self.framework}{below}") or "leave it out, or write it anew"
-            raise ModuleNotFoundError(f"{spec.name} has no stand-in: {advice}", name=spec.name) from None
+            raise ModuleNotFoundError(
+                (f"{spec.name} has no stand-in: {advice}"), name=spec.name
+            ) from None
         self._identity = (module.__spec__, module.__loader__)
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module its own spec back, which the import system has just replaced. It has run already."""
+        """Give the module its own spec back, which the import system has just replaced.
+
+        It has run already.
+        """
         module.__spec__, module.__loader__ = self._identity
 
 
 def install(framework: str, name: str | None = None) -> None:
-    """Let the stand-in of ``framework`` ("bottle", "cherrypy" or "pixie_web") be what ``import framework`` gives.
+    """Let the stand-in of ``framework`` ("bottle", "cherrypy" or "pixie_web") be what
+    ``import framework`` gives.
 
-    It holds for the whole process and for submodules. ``name``: the name of a copy that a program carries, such as
-    "shop.vendored.bottle"; by default the framework's own. A second call does nothing. Raises ``ValueError`` for
-    another framework, and ``RuntimeError`` if the original is imported already: that can't be replaced.
+    It holds for the whole process and for submodules. ``name``: the name of a copy that a program
+    carries, such as "shop.vendored.bottle"; by default the framework's own. A second call does
+    nothing. Raises ``ValueError`` for another framework, and ``RuntimeError`` if the original is
+    imported already: that can't be replaced.
     """
     if framework not in FRAMEWORKS:
         raise ValueError(f"there are stand-ins for {', '.join(FRAMEWORKS)}, not for {framework!r}")
@@ -78,13 +88,18 @@ def install(framework: str, name: str | None = None) -> None:
     if name in sys.modules:
         holder = next(_holders(framework, name), None)
         raise RuntimeError(
-            f"the original {name} is imported already{f', by {holder}' if holder else ''}: {_advice(framework)}"
+            f"the original {name} is imported "
+            f"already{f', by {holder}' if holder else ''}: "
+            f"{_advice(framework)}"
         )
     sys.meta_path.insert(0, _StandIn(framework, name))
 
 
 def _advice(framework: str) -> str:
-    return f'write from micropie.compat import install and install("{framework}") before all other imports'
+    return (
+        "write from micropie.compat import install and "
+        f'install("{framework}") before all other imports'
+    )
 
 
 def _has_original(framework: str, name: str) -> bool:
@@ -94,11 +109,17 @@ def _has_original(framework: str, name: str) -> bool:
 
 
 def _holders(framework: str, name: str) -> Iterator[str]:
-    """Yield the names of the modules, outside of the original framework, that hold it and not its stand-in."""
+    """Yield the names of the modules, outside of the original framework, that hold it and not its
+    stand-in.
+    """
     if not _has_original(framework, name):
         return
     for module_name, module in [*sys.modules.items()]:
-        if module_name.partition(".")[0] != name and module is not None and _holds(vars(module), name, framework):
+        if (
+            module_name.partition(".")[0] != name
+            and module is not None
+            and _holds(vars(module), name, framework)
+        ):
             yield module_name
 
 
@@ -113,8 +134,8 @@ def _holds(names: dict[str, object], name: str, framework: str) -> bool:
 def _origin(value: object) -> str:
     """Return the name of a module, of that of a function or a class, or of an object's class.
 
-    Not by ``isinstance``, which asks for ``__class__``: an object that stands for another one, as Django's settings, is
-    made by that. Some classes make an attribute of ``__module__``.
+    Not by ``isinstance``, which asks for ``__class__``: an object that stands for another one, as
+    Django's settings, is made by that. Some classes make an attribute of ``__module__``.
     """
     kind = type(value)
     if issubclass(kind, ModuleType):
@@ -124,24 +145,35 @@ def _origin(value: object) -> str:
 
 
 def refuse_original(framework: str, thing: object) -> None:
-    """Raise ``RuntimeError`` if a plugin, tool or handler is of a module that knows the original framework alone.
+    """Raise ``RuntimeError`` if a plugin, tool or handler is of a module that knows the original
+    framework alone.
 
     It would work on the original's requests, which are nobody's here, and say nothing.
     """
     module = sys.modules.get(_origin(thing))
-    if module is not None and _has_original(framework, framework) and _holds(vars(module), framework, framework):
+    if (
+        module is not None
+        and _has_original(framework, framework)
+        and _holds(vars(module), framework, framework)
+    ):
         raise RuntimeError(
-            f"{module.__name__} imports the original {framework}, whose requests are none here: {_advice(framework)}"
+            f"{module.__name__} imports the original {framework}, whose requests "
+            f"are none here: {_advice(framework)}"
         )
 
 
 @cache  # all modules are looked through, and one warning does
 def warn_of_originals(framework: str) -> None:
-    """Log the modules that hold the original framework, once: what they add to it reaches no request here."""
+    """Log the modules that hold the original framework, once: what they add to it reaches no
+    request here.
+    """
     holders = sorted(_holders(framework, framework))
     if holders:
         logger.warning(
-            '%s: imports the original %s, which answers nothing here; install("%s") of micropie.compat changes that',
+            (
+                "%s: imports the original %s, which answers nothing here; "
+                'install("%s") of micropie.compat changes that'
+            ),
             ", ".join(holders),
             framework,
             framework,

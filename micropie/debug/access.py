@@ -1,7 +1,8 @@
 """Who may see the pages of ``debug=True``, which show source code and the values of variables.
 
-Only a client on this machine, that no proxy stands before, of a server with one worker: a developer's own. A site with
-several workers serves others, even if its proxy is on the same machine and adds no header.
+Only a client on this machine, that no proxy stands before, of a server with one worker: a
+developer's own. A site with several workers serves others, even if its proxy is on the same machine
+and adds no header.
 """
 
 from __future__ import annotations
@@ -14,10 +15,24 @@ from ipaddress import ip_address
 from micropie.http import Address, Request
 from micropie.on_demand import pattern
 
-# Words in the names of headers that proxies add, to tell who the client is or that they stand between. Browsers never
-# send them: X-Forwarded-For, True-Client-IP, CloudFront-Viewer-Address, CDN-Loop, CF-Ray, X-Envoy-Original-Path.
+# Words in the names of headers that proxies add, to tell who the client is or that they stand
+# between. Browsers never send them: X-Forwarded-For, True-Client-IP, CloudFront-Viewer-Address,
+# CDN-Loop, CF-Ray, X-Envoy-Original-Path.
 _FORWARDING = frozenset(
-    {"forwarded", "via", "proxy", "ip", "clientip", "socketip", "addr", "address", "cdn", "cf", "envoy", "fastly"}
+    {
+        "forwarded",
+        "via",
+        "proxy",
+        "ip",
+        "clientip",
+        "socketip",
+        "addr",
+        "address",
+        "cdn",
+        "cf",
+        "envoy",
+        "fastly",
+    }
 )
 
 _LOCAL_HOST = pattern(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?", re.IGNORECASE)
@@ -26,10 +41,12 @@ _WORKERS = pattern(r"(?:^|\0)(?:--workers|-w)[=\0]?([0-9]+)(?=\0|$)")
 
 
 def may_see_debug_pages(request: Request) -> bool:
-    """Return whether the client is on this machine: its address, the host that it asked for, and no proxy between.
+    """Return whether the client is on this machine: its address, the host that it asked for, and no
+    proxy between.
 
-    The address alone does not tell. A proxy on this machine has it too, and so has the browser of a developer that runs
-    a script of a foreign page, whose host's name was made to lead here (DNS rebinding).
+    The address alone does not tell. A proxy on this machine has it too, and so has the browser of a
+    developer that runs a script of a foreign page, whose host's name was made to lead here (DNS
+    rebinding).
 
     ``ProxyHeaders`` vouches for a client: it sets the client's address only if it trusts the proxy.
     """
@@ -38,10 +55,14 @@ def may_see_debug_pages(request: Request) -> bool:
     # nginx adds no header unless it is told to, and asks by HTTP/1.0, which no browser speaks.
     if request.scope.get("http_version") == "1.0":
         return False
-    # With CORS for all origins, a script of a foreign page could read what the developer's browser gets.
+    # With CORS for all origins, a script of a foreign page could read what the developer's browser
+    # gets.
     if origin is not None and _LOCAL_HOST.fullmatch(origin.partition("://")[2]) is None:
         return False
-    if not _is_loopback(exchange.server_client()) or _LOCAL_HOST.fullmatch(headers.get("host", "")) is None:
+    if (
+        not _is_loopback(exchange.server_client())
+        or _LOCAL_HOST.fullmatch(headers.get("host", "")) is None
+    ):
         return False
     if stated is not None:
         if not _is_loopback(stated):
@@ -61,18 +82,24 @@ def _is_loopback(address: Address | None) -> bool:
 def _has_several_workers(request: Request) -> bool:
     """Return whether the server says that other processes serve this application, too.
 
-    A WSGI server says so in each request. An ASGI server does not, so its command line, the variable that servers read
-    and gunicorn's presence have to tell. A worker process that was spawned or forked has its parent's command line.
+    A WSGI server says so in each request. An ASGI server does not, so its command line, the
+    variable that servers read and gunicorn's presence have to tell. A worker process that was
+    spawned or forked has its parent's command line.
     """
     said = request._exchange.has_several_workers
     if said is not None:
         return said
     stated = os.environ.get("WEB_CONCURRENCY", "")
-    return "gunicorn.arbiter" in sys.modules or (stated.isdecimal() and int(stated) > 1) or _stated_workers() > 1
+    return (
+        "gunicorn.arbiter" in sys.modules
+        or (stated.isdecimal() and int(stated) > 1)
+        or _stated_workers() > 1
+    )
 
 
 def _stated_workers() -> int:
-    """Return the number of workers on the command line of uvicorn, hypercorn, granian or ``micropie run``; 1 if none.
+    """Return the number of workers on the command line of uvicorn, hypercorn, granian or
+    ``micropie run``; 1 if none.
 
     All of them write ``--workers 4`` or ``-w 4``.
     """

@@ -1,8 +1,10 @@
-"""The pages that ``debug=True`` shows to a developer: a traceback with source and variables, and near misses on a 404.
+"""The pages that ``debug=True`` shows to a developer: a traceback with source and variables, and
+near misses on a 404.
 
-``access`` decides who sees them. A browser gets HTML, a client that asks for JSON or sent it a problem document
-(RFC 9457), all others plain text. The HTML has no scripts and loads nothing, and its policy forbids both, so that text
-which slipped through unescaped could do nothing. Each value passes ``_hide_secrets`` before it is shown.
+``access`` decides who sees them. A browser gets HTML, a client that asks for JSON or sent it a
+problem document (RFC 9457), all others plain text. The HTML has no scripts and loads nothing, and
+its policy forbids both, so that text which slipped through unescaped could do nothing. Each value
+passes ``_hide_secrets`` before it is shown.
 """
 
 from __future__ import annotations
@@ -34,12 +36,10 @@ _LONGEST_VALUE = 1000  # characters
 _LONGEST_REPR = 10_000  # of which are searched for secrets
 _MASK = "********"
 
-_WORDS = (
-    "pass(?:word|wd|phrase)|pwd|secret|token|credential|authori[sz]ation|cookie|session|api[_-]?key|private|signature"
-)
+_WORDS = "pass(?:word|wd|phrase)|pwd|secret|token|credential|authori[sz]ation|cookie|session|api[_-]?key|private|signature"  # noqa: E501
 _SECRET_NAME = re.compile(rf"{_WORDS}|(?:^|[_-])(?:auth|key|dsn)s?(?:$|[_-])", re.IGNORECASE)
-# The value after such a name in a repr, as in "password='x'", "{'token': 'x'}" and "(b'cookie', b'x')"; of a quote or
-# bracket that is left open, all of it.
+# The value after such a name in a repr, as in "password='x'", "{'token': 'x'}" and "(b'cookie',
+# b'x')"; of a quote or bracket that is left open, all of it.
 _SECRET_VALUE = re.compile(
     rf"""((?:{_WORDS}|\b(?:auth|key|dsn)s?\b)\w{{0,40}}(?:['"]?\s*[=:]|['"]\s*,)\s*)"""
     r"""(?:b?'(?:\\.|[^'\\])*+'?|b?"(?:\\.|[^"\\])*+"?|\[[^\]]*+\]?|\([^)]*+\)?|\{[^}]*+\}?|[^\s,)}\]]++)""",
@@ -62,9 +62,10 @@ summary{cursor:pointer;overflow-wrap:anywhere}details details{margin-left:1rem}
 table{border-collapse:collapse;width:100%}
 th,td{border-top:1px solid var(--line);overflow-wrap:anywhere;padding:.2rem .5rem;text-align:left;vertical-align:top}
 th{width:min(12rem,33%)}#text{-webkit-user-select:all;user-select:all}
-"""
+"""  # noqa: E501
 _POLICY = (
-    f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; "
+    "default-src 'none'; style-src "
+    f"'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = (
@@ -81,7 +82,10 @@ def error_page(request: Request, failure: Exception) -> Response:
     formatted = traceback.format_exception(*as_authors_see(failure))
     lines = _encodable(_hide_secrets("".join(formatted)))
     title = _encodable(f"{type(failure).__name__}: {_text_of(failure)}")
-    parts = [_heading(title, f"{request.method} {request.path}"), '<p><a href="#text">Copy the traceback</a></p>']
+    parts = [
+        _heading(title, (f"{request.method} {request.path}")),
+        ('<p><a href="#text">Copy the traceback</a></p>'),
+    ]
     own = _authors_packages(request)
     for relation, exception in _chain(failure):
         parts.append(f"<h2>{escape(relation)}: {escape(type(exception).__name__)}</h2>")
@@ -95,12 +99,25 @@ def error_page(request: Request, failure: Exception) -> Response:
 
 
 def not_found_page(request: Request, failure: HTTPError, entries: Sequence[RouteEntry]) -> Response:
-    """Return the 404 of a path that leads to no route, with the routes whose paths resemble it, and all others."""
+    """Return the 404 of a path that leads to no route, with the routes whose paths resemble it, and
+    all others.
+    """
     table = {f"{entry.route.pattern} ({entry.route.name})": entry for entry in entries}
     by_path = {entry.route.pattern: entry for entry in entries}
-    near = [by_path[path] for path in get_close_matches(request.path[:200], by_path, n=3, cutoff=0.5)]
-    names, routes = ([_route_line(entry) for entry in entries] for entries in (near, table.values()))
-    lines = [str(failure.message), "", *(["Did you mean:", *names, ""] if near else []), "Routes:", *routes, ""]
+    near = [
+        by_path[path] for path in get_close_matches(request.path[:200], by_path, n=3, cutoff=0.5)
+    ]
+    names, routes = (
+        [_route_line(entry) for entry in entries] for entries in (near, table.values())
+    )
+    lines = [
+        str(failure.message),
+        "",
+        *(["Did you mean:", *names, ""] if near else []),
+        "Routes:",
+        *routes,
+        "",
+    ]
     parts = [_heading(str(failure.message), f"No route answers {request.method} {request.path}.")]
     if near:
         parts.append(f"<h2>Did you mean</h2>{_routes(near)}")
@@ -109,23 +126,37 @@ def not_found_page(request: Request, failure: HTTPError, entries: Sequence[Route
 
 
 def _answer(
-    request: Request, error: HTTPError, parts: Iterable[str], text: str, members: Mapping[str, object]
+    request: Request,
+    error: HTTPError,
+    parts: Iterable[str],
+    text: str,
+    members: Mapping[str, object],
 ) -> Response:
-    """Return the answer in the form that the client can use: a page of ``parts``, a problem with ``members``, text."""
+    """Return the answer in the form that the client can use: a page of ``parts``, a problem with
+    ``members``, text.
+    """
     form, title, headers = wanted_form(request), str(error.message), [*error.headers, *_HEADERS]
     if form == "text":
         return Response(text, error.status, headers, TEXT)
     if form == "json":
-        return Response({**problem_members(error.status, title), **members}, error.status, headers, PROBLEM)
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
+        return Response(
+            {**problem_members(error.status, title), **members}, error.status, headers, PROBLEM
+        )
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" '
+        f'content="width=device-width"><title>{escape(title)}</title>'
+    )
     page = (
-        f'<!doctype html><html lang="en"><head>{head}<style>{_STYLE}</style></head><body>{"".join(parts)}</body></html>'
+        "<!doctype html><html "
+        f'lang="en"><head>{head}<style>{_STYLE}</style></head><body>{"".join(parts)}</body></html>'
     )
     return Response(_encodable(page), error.status, headers, HTML)
 
 
 def _encodable(text: str) -> str:
-    """Return ``text`` with escapes in place of surrogates, which UTF-8 has not: a file's name may have some."""
+    """Return ``text`` with escapes in place of surrogates, which UTF-8 has not: a file's name may
+    have some.
+    """
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -138,15 +169,29 @@ def _route_line(entry: RouteEntry) -> str:
 
 
 def _routes(entries: Iterable[RouteEntry]) -> str:
-    return _table((entry.route.pattern, f"{', '.join(sorted(entry.methods))}: {entry.route.name}") for entry in entries)
+    return _table(
+        (entry.route.pattern, (f"{', '.join(sorted(entry.methods))}: {entry.route.name}"))
+        for entry in entries
+    )
 
 
 def _about_request(request: Request) -> str:
-    """Return tables of the request and its route. What the client sent in a malformed way is left out."""
+    """Return tables of the request and its route.
+
+    What the client sent in a malformed way is left out.
+    """
     route = request.route
-    facts = {"method": request.method, "path": request.path, "scheme": request.scheme, "client": str(request.client)}
+    facts = {
+        "method": request.method,
+        "path": request.path,
+        "scheme": request.scheme,
+        "client": str(request.client),
+    }
     if route is not None:
-        facts |= {"route": f"{route.pattern} ({route.name})", "arguments in the path": _repr(request.path_params)}
+        facts |= {
+            "route": (f"{route.pattern} ({route.name})"),
+            ("arguments in the path"): _repr(request.path_params),
+        }
     facts["application"] = type(config_of(request._exchange).app).__name__
     facts["Python"] = platform.python_version()
     parts = [f"<h2>Request</h2>{_table(facts.items())}"]
@@ -171,7 +216,9 @@ def _table(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _chain(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
-    """Yield an exception, those that it was raised from or during, and the members of exception groups, each once."""
+    """Yield an exception, those that it was raised from or during, and the members of exception
+    groups, each once.
+    """
     waiting: list[tuple[str, BaseException]] = [("Exception", failure)]
     seen: set[int] = set()
     while waiting:
@@ -189,9 +236,14 @@ def _chain(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
 
 
 def _authors_packages(request: Request) -> set[str]:
-    """Return the packages of the application and of its handler: an author's may be installed as a library is."""
+    """Return the packages of the application and of its handler: an author's may be installed as a
+    library is.
+    """
     route = handlers_route(request._exchange)
-    owners = [type(config_of(request._exchange).app), *([] if route is None else [function_of(route)])]
+    owners = [
+        type(config_of(request._exchange).app),
+        *([] if route is None else [function_of(route)]),
+    ]
     return {str(owner.__module__).partition(".")[0] for owner in owners}
 
 
@@ -207,14 +259,24 @@ def _library_of(frame: FrameType, own: Collection[str]) -> str:
 
 
 def _frames(exception: BaseException, own: Collection[str]) -> str:
-    """Return the frames of a traceback, the innermost last. Those of libraries are folded up, save the last one."""
-    frames = [(frame, line) for frame, line in traceback.walk_tb(exception.__traceback__)][-_MOST_FRAMES:]
+    """Return the frames of a traceback, the innermost last.
+
+    Those of libraries are folded up, save the last one.
+    """
+    frames = [(frame, line) for frame, line in traceback.walk_tb(exception.__traceback__)][
+        -_MOST_FRAMES:
+    ]
     parts = []
-    for is_open, group in groupby(frames, lambda found: found is frames[-1] or not _library_of(found[0], own)):
+    for is_open, group in groupby(
+        frames, lambda found: found is frames[-1] or not _library_of(found[0], own)
+    ):
         calls = [*group]
         shown = [_frame(frame, line, is_open) for frame, line in calls]
         names = " and ".join(dict.fromkeys(_library_of(frame, own) for frame, _ in calls))
-        folded = f"<details><summary>{len(shown)} calls in {escape(names)}</summary>{''.join(shown)}</details>"
+        folded = (
+            f"<details><summary>{len(shown)} calls in "
+            f"{escape(names)}</summary>{''.join(shown)}</details>"
+        )
         parts += [folded] if not is_open and len(shown) > 1 else shown
     return "".join(parts)
 
@@ -228,7 +290,10 @@ def _frame(frame: FrameType, line: int, is_open: bool) -> str:
     for number, text in enumerate(lines[first - 1 : line + _LINES_AROUND], start=first):
         shown = f"{number:>5}  {escape(text.rstrip())}"
         source.append(f"<mark>{shown}</mark>" if number == line else shown)
-    variables = [(name, _value(name, value)) for name, value in list(frame.f_locals.items())[:_MOST_VARIABLES]]
+    variables = [
+        (name, _value(name, value))
+        for name, value in list(frame.f_locals.items())[:_MOST_VARIABLES]
+    ]
     # As in the author's editor: relative to where the server was started.
     file = code.co_filename.removeprefix(f"{Path.cwd()}{os.sep}")
     place = f"{file}, line {line}, in {code.co_qualname}"
@@ -244,7 +309,9 @@ class _Repr(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()
         self.maxstring = self.maxother = self.maxlong = _LONGEST_REPR
-        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdeque = self.maxarray = 30
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdeque = (
+            self.maxarray
+        ) = 30
         self.maxdict = 50
         self.maxlevel = 4
 
@@ -265,16 +332,24 @@ def _repr(value: object) -> str:
     except Exception as error:  # of a subclass of dict or list that fails when it is looked at
         text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
     text = _hide_secrets(text[:_LONGEST_REPR])
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}... ({len(text)} characters)"
+    return (
+        text
+        if len(text) <= _LONGEST_VALUE
+        else (f"{text[:_LONGEST_VALUE]}... ({len(text)} characters)")
+    )
 
 
 def _value(name: str, value: object) -> str:
-    """Return the repr of a variable, a header or a parameter; a mask if its name says that it is secret."""
+    """Return the repr of a variable, a header or a parameter; a mask if its name says that it is
+    secret.
+    """
     return _MASK if _SECRET_NAME.search(name) else _repr(value)
 
 
 def _hide_secrets(text: str) -> str:
-    """Return ``text`` with masks for values that stand behind a secret's name, credentials, and passwords in URLs."""
+    """Return ``text`` with masks for values that stand behind a secret's name, credentials, and
+    passwords in URLs.
+    """
     text = _CREDENTIALS.sub(rf"\1 {_MASK}", text)
     return _URL_PASSWORD.sub(rf"\1{_MASK}@", _SECRET_VALUE.sub(rf"\1{_MASK}", text))
 

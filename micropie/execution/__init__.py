@@ -1,4 +1,6 @@
-"""How and where a call runs: steps, the current context, threads, event loops. This package knows no HTTP.
+"""How and where a call runs: steps, the current context, threads, event loops.
+
+This package knows no HTTP.
 
 ``steps.py`` has the kinds of steps, ``generators.py`` advances an author's generators by them and
 closes those of providers, and ``placement.py`` has the places where a handler may run. Under ASGI,
@@ -12,11 +14,12 @@ open serves async handlers. Functions that follow the response run there, too
 (``after_response.py``). A thread names code that blocks such a loop, or the server's
 (``watchdog.py``).
 
-The current request is a context variable. Threads and the background loop get a copy of the context, and the variables
-that a step sets come back with its outcome (``background.py``): a handler sees a hook's variables wherever the two run.
+The current request is a context variable. Threads and the background loop get a copy of the
+context, and the variables that a step sets come back with its outcome (``background.py``): a
+handler sees a hook's variables wherever the two run.
 
-Nothing that owns a thread, a socket or a file is made at import or in ``__init__``, because servers fork after
-import. A forked child forgets what its parent owned and makes its own (``fork.py``).
+Nothing that owns a thread, a socket or a file is made at import or in ``__init__``, because servers
+fork after import. A forked child forgets what its parent owned and makes its own (``fork.py``).
 """
 
 from __future__ import annotations
@@ -124,5 +127,8 @@ __all__ = [
 ]
 # fmt: on
 
-# An optional dependency may be missing, or take longer to import than all of micropie. The watchdog is for event loops.
-__getattr__ = names_on_demand(__name__, {"redis_client": "RedisClient", "watchdog": "loop_lag watch_loop"})
+# An optional dependency may be missing, or take longer to import than all of micropie. The watchdog
+# is for event loops.
+__getattr__ = names_on_demand(
+    __name__, {"redis_client": "RedisClient", "watchdog": ("loop_lag watch_loop")}
+)

@@ -1,9 +1,10 @@
 """Functions that run after the response.
 
-The functions of ``request.after_response`` run on an event loop under both protocols: those of one request one after
-the other, in the context of the call of ``after_response``. They are shielded: neither a client that leaves nor a
-server that ends cuts them short. The setting ``background_timeout`` limits the time of all of them, so that a server
-can end. Their errors are logged.
+The functions of ``request.after_response`` run on an event loop under both protocols: those of one
+request one after the other, in the context of the call of ``after_response``. They are shielded:
+neither a client that leaves nor a server that ends cuts them short. The setting
+``background_timeout`` limits the time of all of them, so that a server can end. Their errors are
+logged.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from micropie.execution.threads import in_thread, usage_of
 _running: set[Future[None]] = set()
 after_fork_in_child(_running.clear)  # they run in the parent
 
-# Not those of handlers, which would have to wait for them. 40 is anyio's default for all. As many calls may wait as
-# handlers do by default; each keeps a request and its uploads.
+# Not those of handlers, which would have to wait for them. 40 is anyio's default for all. As many
+# calls may wait as handlers do by default; each keeps a request and its uploads.
 _THREADS = Threads(40, 1000)
 
 
@@ -40,13 +41,22 @@ class Task(NamedTuple):
 
 
 class Ends:
-    """What is called at the end of a request: ``closers`` at once, then ``tasks``, which may wait, then ``releases``.
+    """What is called at the end of a request: ``closers`` at once, then ``tasks``, which may wait,
+    then ``releases``.
 
-    ``before_head`` and ``failure_reports`` are called before that, if it comes to it. A request has an ``Ends`` as soon
-    as there is anything to call, see ``Exchange.at_end``.
+    ``before_head`` and ``failure_reports`` are called before that, if it comes to it. A request has
+    an ``Ends`` as soon as there is anything to call, see ``Exchange.at_end``.
     """
 
-    __slots__ = ("before_head", "closers", "context", "failure_reports", "has_task_begun", "releases", "tasks")
+    __slots__ = (
+        "before_head",
+        "closers",
+        "context",
+        "failure_reports",
+        "has_task_begun",
+        "releases",
+        "tasks",
+    )
 
     context: Context
     """Of the last call of ``after_response``."""
@@ -119,7 +129,10 @@ def wait_for_tasks(seconds: float) -> None:
 
 
 async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
-    """Run the functions within ``seconds`` in all, then release what the request holds. Raises a cancellation only."""
+    """Run the functions within ``seconds`` in all, then release what the request holds.
+
+    Raises a cancellation only.
+    """
     try:
         with anyio.move_on_after(seconds, shield=True):
             while ends.tasks:
@@ -127,7 +140,9 @@ async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
                 ends.end_task()
         while ends.tasks:
             end = "was given up" if ends.has_task_begun else "did not begin"
-            logger.error("%s %s: background_timeout is %g s", _label(exchange, ends.tasks[0]), end, seconds)
+            logger.error(
+                ("%s %s: background_timeout is %g s"), _label(exchange, ends.tasks[0]), end, seconds
+            )
             ends.end_task()
     finally:
         exchange.release()
@@ -141,13 +156,18 @@ async def _run(exchange: Answered, ends: Ends, task: Task) -> None:
         elif usage_of(_THREADS)[1] < _THREADS.queue:
             result = await in_thread(_THREADS, _begin, ends, abandon_after=0.0)
         else:
-            logger.error("%s did not begin: already %d wait for a thread", _label(exchange, task), _THREADS.queue)
+            logger.error(
+                ("%s did not begin: already %d wait for a thread"),
+                _label(exchange, task),
+                _THREADS.queue,
+            )
             return
         if isawaitable(result):
             await result
     except anyio.get_cancelled_exc_class():
         raise
-    except BaseException as error:  # a SystemExit would end the loop, and with it the tasks of other requests
+    except BaseException as error:
+        # a SystemExit would end the loop, and with it the tasks of other requests
         exchange.log_failure(f"{_label(exchange, task)} failed", error)
 
 
@@ -159,4 +179,8 @@ def _begin(ends: Ends) -> Any:
 
 def _label(exchange: Answered, task: Task) -> str:
     function = task.function
-    return f"{exchange.label}: {getattr(function, '__qualname__', repr(function))}, after the response,"
+    return (
+        f"{exchange.label}: "
+        f"{getattr(function, '__qualname__', repr(function))}, after "
+        "the response,"
+    )

@@ -1,7 +1,9 @@
-"""The outcomes of calls elsewhere, and the background loop: the process's own, on which async code runs under WSGI.
+"""The outcomes of calls elsewhere, and the background loop: the process's own, on which async code
+runs under WSGI.
 
-Its thread is started when it is first needed, never before a fork. ``BlockingPortal`` starts the loop and ends it.
-Calls go through ``BackgroundLoop`` instead, which switches between threads less often.
+Its thread is started when it is first needed, never before a fork. ``BlockingPortal`` starts the
+loop and ends it. Calls go through ``BackgroundLoop`` instead, which switches between threads less
+often.
 """
 
 from __future__ import annotations
@@ -25,16 +27,18 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
     from anyio.from_thread import BlockingPortal
 
-# -- the outcome of a call ---------------------------------------------------------------------------------------------
+# -- the outcome of a call -------------------------------------------------------------------------
 
-# A call's outcome is a value, carried from one thread or loop to another, where ``released`` returns or raises it.
+# A call's outcome is a value, carried from one thread or loop to another, where ``released``
+# returns or raises it.
 #
-# It is not a future's exception: a future, the frames that wait for it and the exception's traceback would refer to
-# each other, and each failed request would be a cycle. It is not a plain result either: StopIteration can't cross a
-# future, and trio's threads refuse a coroutine, which a decorated ``async def`` returns.
+# It is not a future's exception: a future, the frames that wait for it and the exception's
+# traceback would refer to each other, and each failed request would be a cycle. It is not a plain
+# result either: StopIteration can't cross a future, and trio's threads refuse a coroutine, which a
+# decorated ``async def`` returns.
 #
-# The outcome includes the context variables that the call set. Code in another thread runs in a copy of the context,
-# but the handler must see the values that a hook set, wherever the two run.
+# The outcome includes the context variables that the call set. Code in another thread runs in a
+# copy of the context, but the handler must see the values that a hook set, wherever the two run.
 
 # The value, the error, and the variables that were set with their values.
 Outcome: TypeAlias = list[Any]
@@ -43,7 +47,9 @@ _UNSET: Any = object()
 
 
 def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
-    """Return the variables that differ from ``before`` in the current context, with their values."""
+    """Return the variables that differ from ``before`` in the current context, with their
+    values.
+    """
     found = []
     for item in copy_context().items():
         if before.get(item[0], _UNSET) is not item[1]:
@@ -52,7 +58,10 @@ def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
 
 
 def released(outcome: Outcome) -> Any:
-    """Return the value or raise the error. The list is emptied, as its maker may still refer to it."""
+    """Return the value or raise the error.
+
+    The list is emptied, as its maker may still refer to it.
+    """
     value, error, variables = outcome
     outcome.clear()
     for variable, setting in variables:
@@ -65,13 +74,15 @@ def released(outcome: Outcome) -> Any:
         del error  # its traceback refers to this frame
 
 
-# -- the loop ----------------------------------------------------------------------------------------------------------
+# -- the loop --------------------------------------------------------------------------------------
 
 
 class BackgroundLoop:
-    """Starts tasks on a running event loop, without waiting for its thread: that would take two more switches.
+    """Starts tasks on a running event loop, without waiting for its thread: that would take two
+    more switches.
 
-    A thread that waits for a task is also told if the loop ends before the task has begun: see ``spawn``.
+    A thread that waits for a task is also told if the loop ends before the task has begun: see
+    ``spawn``.
     """
 
     def __init__(self, portal: BlockingPortal, tasks: TaskGroup) -> None:
@@ -83,9 +94,12 @@ class BackgroundLoop:
         self.has_ended = False
 
     def spawn(self, lost: Callable[[], object], function: Callable[[], Awaitable[object]]) -> None:
-        """Start a task, soon, with this thread's context variables. Raises ``RuntimeError`` if the loop has ended.
+        """Start a task, soon, with this thread's context variables.
 
-        ``function`` must not raise, but it may be cancelled. ``lost`` is called instead of it if the loop ends first.
+        Raises ``RuntimeError`` if the loop has ended.
+
+        ``function`` must not raise, but it may be cancelled. ``lost`` is called instead of it if
+        the loop ends first.
         """
         self._waiting.add(lost)
         if self.has_ended:
@@ -105,14 +119,18 @@ class BackgroundLoop:
         if not self.has_ended:
             self._start_soon(self._begin, lost, call)
 
-    async def _begin(self, lost: Callable[[], object], call: Callable[[], Awaitable[object]]) -> None:
+    async def _begin(
+        self, lost: Callable[[], object], call: Callable[[], Awaitable[object]]
+    ) -> None:
         self._waiting.discard(lost)
         # A handler may raise it, which would end the tasks of all requests.
         with suppress(anyio.get_cancelled_exc_class()):
             await call()
 
 
-async def _live(portal: BlockingPortal, patience: float | None, task_status: TaskStatus[BackgroundLoop]) -> None:
+async def _live(
+    portal: BlockingPortal, patience: float | None, task_status: TaskStatus[BackgroundLoop]
+) -> None:
     """The task around those that a ``BackgroundLoop`` starts."""
     from micropie.execution.watchdog import watch_loop  # only a loop needs it
 
@@ -127,7 +145,10 @@ async def _live(portal: BlockingPortal, patience: float | None, task_status: Tas
 
 
 class _Loops:
-    """The running loops of this process by backend. A forked child starts with none: threads don't survive."""
+    """The running loops of this process by backend.
+
+    A forked child starts with none: threads don't survive.
+    """
 
     patience: float | None = None
 
@@ -155,8 +176,9 @@ class _Loops:
                 from anyio.from_thread import start_blocking_portal
 
                 portal = self._stack.enter_context(start_blocking_portal(backend))
-                # This task ends with the loop. If something ends it early, the next call starts another loop.
-                # It gets an empty context, because the current one would keep the request alive.
+                # This task ends with the loop. If something ends it early, the next call starts
+                # another loop. It gets an empty context, because the current one would keep the
+                # request alive.
                 _, loop = Context().run(portal.start_task, _live, portal, self.patience)
                 self._running[backend] = loop
                 self._stack.callback(_stop, portal)
@@ -169,7 +191,9 @@ class _Loops:
 
 
 def _stop(portal: BlockingPortal) -> None:
-    """Cancel all tasks: a stream whose chunks are not taken would hold up the process's end for ever."""
+    """Cancel all tasks: a stream whose chunks are not taken would hold up the process's end for
+    ever.
+    """
     with suppress(RuntimeError):  # its loop has ended already
         portal.call(portal.stop, True)
 
@@ -186,8 +210,12 @@ def watch_background_loops(patience: float | None) -> None:
     _loops.patience = patience
 
 
-def await_in_background(backend: str, function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> Any:
-    """Return the result of ``await function(*arguments)`` on the loop, with this thread's context variables. Blocks."""
+def await_in_background(
+    backend: str, function: Callable[..., Awaitable[object]], arguments: Sequence[object]
+) -> Any:
+    """Return the result of ``await function(*arguments)`` on the loop, with this thread's context
+    variables. Blocks.
+    """
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     call = partial(awaited_outcome_of, function, arguments, outcomes.put)
     background_loop(backend).spawn(partial(outcomes.put, [None, CancelledError(), []]), call)
@@ -199,14 +227,17 @@ async def awaited_outcome_of(
     arguments: Sequence[object],
     tell: Callable[[Outcome], object] | None = None,
 ) -> Outcome:
-    """Await the function for a thread, and return the outcome, which is also told; nothing is raised."""
+    """Await the function for a thread, and return the outcome, which is also told; nothing is
+    raised.
+    """
     before = copy_context()
     outcome: Outcome
     try:
         outcome = [await function(*arguments), None, variables_set(before)]
     except anyio.get_cancelled_exc_class():
         outcome = [None, CancelledError(), []]
-    except BaseException as error:  # a SystemExit of one handler would end the tasks of all requests
+    except BaseException as error:
+        # a SystemExit of one handler would end the tasks of all requests
         outcome = [None, error, variables_set(before)]
     if tell is not None:
         tell(outcome)
@@ -217,25 +248,36 @@ Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
 
 
-def run_async(function: Callable[[*Arguments], Awaitable[Result]], *arguments: *Arguments) -> Result:
-    """Return ``await function(*arguments)``, run on an event loop while this thread waits. For ``def`` code only.
+def run_async(
+    function: Callable[[*Arguments], Awaitable[Result]], *arguments: *Arguments
+) -> Result:
+    """Return ``await function(*arguments)``, run on an event loop while this thread waits.
 
-    It is the server's loop under ASGI and the process's own under WSGI, so ``function`` must not block. It sees the
-    context variables of the request, ``self.request`` among them, and what it sets is visible here afterwards.
+    For ``def`` code only.
 
-    Raises what ``function`` raises; ``RuntimeError`` on an event loop, where ``await`` does this; ``LookupError``
-    in a thread that answers no request.
+    It is the server's loop under ASGI and the process's own under WSGI, so ``function`` must not
+    block. It sees the context variables of the request, ``self.request`` among them, and what it
+    sets is visible here afterwards.
+
+    Raises what ``function`` raises; ``RuntimeError`` on an event loop, where ``await`` does this;
+    ``LookupError`` in a thread that answers no request.
     """
     if is_on_loop():
-        raise RuntimeError(f"this code runs on the event loop: write await instead of run_async for {function!r}")
+        raise RuntimeError(
+            f"this code runs on the event loop: write await instead of run_async for {function!r}"
+        )
     request = current.get(None)
     backend = None if request is None else request._exchange.config.settings.portal_backend
     result: Result = await_in_def(backend, function, arguments)
     return result
 
 
-def await_in_def(backend: str | None, function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> Any:
-    """Return ``await function(*arguments)`` for a thread: on the server's loop, or on the background loop."""
+def await_in_def(
+    backend: str | None, function: Callable[..., Awaitable[object]], arguments: Sequence[object]
+) -> Any:
+    """Return ``await function(*arguments)`` for a thread: on the server's loop, or on the
+    background loop.
+    """
     from anyio import from_thread
 
     try:

@@ -1,6 +1,8 @@
-"""Forked children: servers fork their workers, and threads, locks and connections do not survive that.
+"""Forked children: servers fork their workers, and threads, locks and connections do not survive
+that.
 
-Windows can't fork, and macOS has no ``os.sched_getaffinity``: nothing else in the package asks ``os`` for either.
+Windows can't fork, and macOS has no ``os.sched_getaffinity``: nothing else in the package asks
+``os`` for either.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ _owners: WeakSet[ForkAware] = WeakSet()
 
 
 def after_fork_in_child(function: Callable[[], object]) -> None:
-    """Call ``function`` in each child that this process forks. Does nothing where a process can't fork."""
+    """Call ``function`` in each child that this process forks.
+
+    Does nothing where a process can't fork.
+    """
     register = getattr(os, "register_at_fork", None)
     if register is not None:
         register(after_in_child=function)
@@ -42,6 +47,8 @@ after_fork_in_child(_tell_owners)
 
 
 def available_cpus() -> int:
-    """Return how many processors this process may use; where the system does not say, how many there are."""
+    """Return how many processors this process may use; where the system does not say, how many
+    there are.
+    """
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -1,13 +1,23 @@
-"""An author's generators, ``def`` or ``async def``, advanced by steps: middleware with ``yield``, and providers.
+"""An author's generators, ``def`` or ``async def``, advanced by steps: middleware with ``yield``,
+and providers.
 
-What providers have opened is on one stack for a request, and on one for each ``with`` in an author's code. A stack is
-closed in reverse order. An exception is raised at each provider's ``yield``, as in ``contextlib.contextmanager``, and
-goes on even if a provider catches it, unless a provider raises another one.
+What providers have opened is on one stack for a request, and on one for each ``with`` in an
+author's code. A stack is closed in reverse order. An exception is raised at each provider's
+``yield``, as in ``contextlib.contextmanager``, and goes on even if a provider catches it, unless a
+provider raises another one.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from itertools import count
 from types import AsyncGeneratorType
 from typing import Any, Generic, Protocol, TypeVar
@@ -25,7 +35,8 @@ _NUMBERS = count()
 class RunningGenerator:
     """One generator, for one request. ``kind`` is how a plain one runs; an async one is awaited.
 
-    ``owner``: the hook that has begun it, or its provider. ``number``: higher than that of each one made before it.
+    ``owner``: the hook that has begun it, or its provider. ``number``: higher than that of each one
+    made before it.
     """
 
     __slots__ = ("_generator", "_kind", "number", "owner")
@@ -48,12 +59,14 @@ class RunningGenerator:
         return frame is None
 
     def go_on(self, value: object, failure: Exception | None = None) -> Flow[object]:
-        """Run to the next ``yield``, or to the end. Return the value that is yielded or returned, or None.
+        """Run to the next ``yield``, or to the end.
+
+        Return the value that is yielded or returned, or None.
 
         The ``yield`` where it waits gives ``value``, or raises ``failure``.
         """
-        # ``_resume`` and ``_athrow`` empty the list: a driver's frame keeps its last step, and the failure's traceback
-        # refers to that frame.
+        # ``_resume`` and ``_athrow`` empty the list: a driver's frame keeps its last step, and the
+        # failure's traceback refers to that frame.
         failures = [] if failure is None else [failure]
         if self._kind is AWAIT:
             try:
@@ -67,7 +80,10 @@ class RunningGenerator:
         return (yield (CALL, _resume, (self._generator, value, failures)))
 
     def finish(self, value: object, failure: Exception | None) -> Flow[object]:
-        """Run from the first ``yield`` to the end. Return the first value that is yielded or returned, or None."""
+        """Run from the first ``yield`` to the end.
+
+        Return the first value that is yielded or returned, or None.
+        """
         result = yield from self.go_on(value, failure)
         step = self.close_step()
         if step is not None:
@@ -83,25 +99,29 @@ class RunningGenerator:
         return CALL, self._generator.close, ()
 
 
-def _resume(generator: Generator[object, object, object], value: object, failures: list[Exception]) -> object:
+def _resume(
+    generator: Generator[object, object, object], value: object, failures: list[Exception]
+) -> object:
     try:
         return generator.throw(failures.pop()) if failures else generator.send(value)
     except StopIteration as end:  # it can't be raised through a thread
         return end.value
 
 
-def _athrow(generator: AsyncGenerator[object, object], failures: list[Exception]) -> Awaitable[object]:
+def _athrow(
+    generator: AsyncGenerator[object, object], failures: list[Exception]
+) -> Awaitable[object]:
     return generator.athrow(failures.pop())
 
 
-# -- resources --------------------------------------------------------------------------------------
+# -- resources -------------------------------------------------------------------------------------
 
 
 class Resources(list[RunningGenerator]):
     """The generators that have to be closed, the last one at the end.
 
-    ``values``: what each provider has given. ``shield``: makes the generator of an async provider one whose clean-up is
-    not cancelled from outside; None where nothing is cancelled.
+    ``values``: what each provider has given. ``shield``: makes the generator of an async provider
+    one whose clean-up is not cancelled from outside; None where nothing is cancelled.
     """
 
     def __init__(self, shield: Callable[[AsyncGenerator[Any]], AsyncGenerator[Any]] | None) -> None:
@@ -110,10 +130,13 @@ class Resources(list[RunningGenerator]):
         self.shield = shield
 
     def close(self, failure: Exception | None, kept: Iterable[Any] = ()) -> Flow[Exception | None]:
-        """Close all but those of the providers ``kept``, the last one first. Each ``yield`` raises ``failure``.
+        """Close all but those of the providers ``kept``, the last one first.
 
-        An async generator also stays open around one that is kept: it may have a scope open, which can't be left before
-        a scope that was entered later. Return the exception to answer: that of a provider, or else ``failure``.
+        Each ``yield`` raises ``failure``.
+
+        An async generator also stays open around one that is kept: it may have a scope open, which
+        can't be left before a scope that was entered later. Return the exception to answer: that of
+        a provider, or else ``failure``.
         """
         thrown = None if failure_in(failure) is None else failure
         raised = traceback = None
@@ -130,14 +153,16 @@ class Resources(list[RunningGenerator]):
                     yield from generator.finish(None, thrown)
                 except Exception as error:
                     raised = error
-                self.remove(generator)  # now: one that a cancellation has kept from beginning its end is closed later
+                # now: one that a cancellation has kept from beginning its end is closed later
+                self.remove(generator)
                 for one in [*self.values]:
                     if one is owner or owner in one.needs:
                         del self.values[one]
                 if raised is None:
                     continue
                 if raised is thrown:
-                    raised.__traceback__ = traceback  # without the way through the provider, which tells nothing
+                    # without the way through the provider, which tells nothing
+                    raised.__traceback__ = traceback
                 else:
                     failure = thrown = raised
             return failure
@@ -172,10 +197,13 @@ class Performer(Protocol):
 class ResourceContext(Generic[Value]):
     """Opens a resource: ``with`` in ``def`` code, ``async with`` in ``async def`` code.
 
-    ``opening``: the flow that opens it on a stack, with all that it needs. ``backend``: of the process's event loop.
+    ``opening``: the flow that opens it on a stack, with all that it needs. ``backend``: of the
+    process's event loop.
     """
 
-    def __init__(self, request: Performer, opening: Callable[[Resources], Flow[Value]], backend: str) -> None:
+    def __init__(
+        self, request: Performer, opening: Callable[[Resources], Flow[Value]], backend: str
+    ) -> None:
         self._request = request
         self._opening = opening
         self._backend = backend
@@ -192,14 +220,17 @@ class ResourceContext(Generic[Value]):
         _perform_in_def(flow, self._backend)
 
     async def __aenter__(self) -> Value:
-        self._resources.shield = self._request.shielded  # in ``def`` code each step is a task of its own
+        # in ``def`` code each step is a task of its own
+        self._resources.shield = self._request.shielded
         try:
             return await self._request.perform_async(self._opened())
         except BaseException:
             await self._close_rest()
             raise
 
-    async def __aexit__(self, kind: object, failure: BaseException | None, traceback: object) -> None:
+    async def __aexit__(
+        self, kind: object, failure: BaseException | None, traceback: object
+    ) -> None:
         try:
             if failure is None or isinstance(failure, Exception):
                 await self._request.perform_async(self._closed(failure))
@@ -229,13 +260,16 @@ class ResourceContext(Generic[Value]):
             if raised is not failure:
                 raise_any(raised)
         finally:
-            del failure, raised  # a traceback refers to this frame: without this it would be a cycle
+            # a traceback refers to this frame: without this it would be a cycle
+            del failure, raised
 
 
 def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
-    """Perform the steps of a flow in ``def`` code: async functions on the event loop, all others in this thread.
+    """Perform the steps of a flow in ``def`` code: async functions on the event loop, all others in
+    this thread.
 
-    Raises what the flow raises. On an event loop, where nothing may block, each step raises ``RuntimeError`` in it.
+    Raises what the flow raises. On an event loop, where nothing may block, each step raises
+    ``RuntimeError`` in it.
     """
     resume: Callable[[Any], tuple[object, Callable[..., Any], Sequence[Any]]] = flow.send
     result = None
@@ -245,12 +279,19 @@ def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
             resume = flow.send
             try:
                 if is_on_loop():
-                    raise RuntimeError("this code runs on the event loop: write async with, in an async def")
-                result = await_in_def(backend, function, arguments) if kind is AWAIT else function(*arguments)
+                    raise RuntimeError(
+                        "this code runs on the event loop: write async with, in an async def"
+                    )
+                result = (
+                    await_in_def(backend, function, arguments)
+                    if kind is AWAIT
+                    else function(*arguments)
+                )
             except BaseException as error:
                 resume, result = flow.throw, error
     except StopIteration as end:
         value: Value = end.value
         return value
     finally:
-        result = None  # an exception's traceback refers to this frame: without this it would be a cycle
+        # an exception's traceback refers to this frame: without this it would be a cycle
+        result = None

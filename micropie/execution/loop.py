@@ -1,7 +1,8 @@
 """Event loops: values that each loop has one of, tasks, and ways to wake a task.
 
-``asgi`` runs on the loop; ``wsgi`` sends async code to one. anyio has tasks in groups only, and no call from a signal's
-handler. So this module is the one that knows asyncio's loops and trio's; it has one face for both.
+``asgi`` runs on the loop; ``wsgi`` sends async code to one. anyio has tasks in groups only, and no
+call from a signal's handler. So this module is the one that knows asyncio's loops and trio's; it
+has one face for both.
 """
 
 from __future__ import annotations
@@ -22,21 +23,24 @@ from micropie.execution.placement import LOOP, PROCESS, THREAD
 # Seconds that a stream may take to clean up after its client has gone.
 CLEAN_UP_WITHIN = 10.0
 
-# Seconds that a mounted application may take to end by itself after it was told that its client has gone.
+# Seconds that a mounted application may take to end by itself after it was told that its client has
+# gone.
 LEAVE_WITHIN = 2.0
 
-# Chunks that may have been made in another thread or task when one is asked for: that one, and two more.
+# Chunks that may have been made in another thread or task when one is asked for: that one, and two
+# more.
 AHEAD = 3
 
-# The request that is answered here; the drivers set and reset it. Its type is known in ``http/request.py`` only.
+# The request that is answered here; the drivers set and reset it. Its type is known in
+# ``http/request.py`` only.
 current: ContextVar[Any] = ContextVar("micropie.request")
 
 T = TypeVar("T")
 
 
 def running_loop() -> Any:
-    """Return the event loop that this code runs on: asyncio's, or the token of trio's. Raises ``RuntimeError``
-    elsewhere.
+    """Return the event loop that this code runs on: asyncio's, or the token of trio's. Raises
+    ``RuntimeError`` elsewhere.
 
     anyio knows it, too, and imports for the answer what a small site never needs.
     """
@@ -50,7 +54,9 @@ def running_loop() -> Any:
 
 
 class LoopLocal(Generic[T]):
-    """A value that each event loop has one of, made by ``make()`` when it is first asked for there."""
+    """A value that each event loop has one of, made by ``make()`` when it is first asked for
+    there.
+    """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
@@ -67,9 +73,11 @@ class LoopLocal(Generic[T]):
 
 
 def where() -> str:
-    """Return where this code runs: ``"loop"``, ``"thread"``, where it may block, or ``"process"``, one of the pool.
+    """Return where this code runs: ``"loop"``, ``"thread"``, where it may block, or ``"process"``,
+    one of the pool.
 
-    Under WSGI a ``def`` handler runs in the server's thread, which is ``"thread"``, also one with ``run_in("loop")``.
+    Under WSGI a ``def`` handler runs in the server's thread, which is ``"thread"``, also one with
+    ``run_in("loop")``.
     """
     request = current.get(None)
     if request is not None and request._exchange.is_pooled:
@@ -95,23 +103,28 @@ async def entered_on_loop(make: Callable[[], AbstractAsyncContextManager[T]]) ->
         yield value
 
 
-# -- tasks and wakers --------------------------------------------------------------------------------------------------
+# -- tasks and wakers ------------------------------------------------------------------------------
 
 
 def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
-    """Return a function that schedules a call on this event loop: from any thread, and from a signal's handler.
+    """Return a function that schedules a call on this event loop: from any thread, and from a
+    signal's handler.
 
-    This is the loop's own method. It does not wait and takes no lock; anyio's way starts a task. It raises
-    ``RuntimeError`` if the loop has ended.
+    This is the loop's own method. It does not wait and takes no lock; anyio's way starts a task. It
+    raises ``RuntimeError`` if the loop has ended.
     """
     loop = running_loop()
     call_soon: Callable[[Callable[[], object]], object]
-    call_soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
+    call_soon = (
+        loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
+    )
     return call_soon
 
 
 class LoopFuture(Protocol):
-    """What one task awaits, and code on the same loop settles. asyncio's own; see ``LoopTasks.new_future``."""
+    """What one task awaits, and code on the same loop settles. asyncio's own; see
+    ``LoopTasks.new_future``.
+    """
 
     def done(self) -> bool:
         """Return whether it was settled, or its task was cancelled."""
@@ -146,19 +159,28 @@ class LoopTasks:
 
     def __init__(self) -> None:
         self._loop = running_loop()
-        self.new_future: Callable[[], LoopFuture] = getattr(self._loop, "create_future", _EventFuture)
-        self._tasks: dict[object, list[Any]] = {}  # by a mark: asyncio's task, to which the loop itself refers weakly
+        self.new_future: Callable[[], LoopFuture] = getattr(
+            self._loop, "create_future", _EventFuture
+        )
+        # by a mark: asyncio's task, to which the loop itself refers weakly
+        self._tasks: dict[object, list[Any]] = {}
         self._idle: anyio.Event | None = None
         self.has_ended = False  # whether nobody waits for tasks that are started now
 
     def start_soon(
-        self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: object, context: Context | None = None
+        self,
+        function: Callable[..., Coroutine[Any, Any, object]],
+        *arguments: object,
+        context: Context | None = None,
     ) -> None:
         """Run ``function(*arguments)`` in a task, in ``context``, or else in a copy of this one."""
         mark, context = object(), copy_context() if context is None else context
-        self._tasks[mark] = started = []  # first: ``asyncio.eager_task_factory`` may make a task that has ended
+        # first: ``asyncio.eager_task_factory`` may make a task that has ended
+        self._tasks[mark] = started = []
         if hasattr(self._loop, "create_task"):
-            started.append(self._loop.create_task(self._run(mark, function, arguments), context=context))
+            started.append(
+                self._loop.create_task(self._run(mark, function, arguments), context=context)
+            )
         else:
             spawn = sys.modules["trio"].lowlevel.spawn_system_task
             spawn(self._run, mark, function, arguments, context=context)
@@ -168,12 +190,15 @@ class LoopTasks:
         self.has_ended = True
         while self._tasks:
             for mark, started in self._tasks.items():
-                for task in started:  # one that is cancelled before it has begun does not come to ``_run``
+                # one that is cancelled before it has begun does not come to ``_run``
+                for task in started:
                     task.add_done_callback(partial(self._ended, mark))
             self._idle = anyio.Event()
             await self._idle.wait()
 
-    async def _run(self, mark: object, function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> None:
+    async def _run(
+        self, mark: object, function: Callable[..., Awaitable[object]], arguments: Sequence[object]
+    ) -> None:
         # Not in a callback of the task, which would be one more turn of the loop.
         try:
             await function(*arguments)
@@ -190,7 +215,10 @@ TASKS = LoopLocal(LoopTasks)
 
 
 class SingleWaiterEvent:
-    """A reusable event of this event loop with a single waiter. ``ring`` does nothing if no task is waiting."""
+    """A reusable event of this event loop with a single waiter.
+
+    ``ring`` does nothing if no task is waiting.
+    """
 
     __slots__ = ("_new", "_rung")
 

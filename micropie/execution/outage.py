@@ -20,11 +20,14 @@ _REPORT_AGAIN = 5.0
 
 
 class Outage:
-    """Remembers that a service is out of reach. Then one call at a time tries it, all others fail at once.
+    """Remembers that a service is out of reach.
 
-    So a service that hangs keeps one thread waiting. After a failure nobody tries for four times as long as that took,
-    at most ``RETRY_AFTER`` seconds: no time is lost after a connection that broke. ``subject`` and ``consequence`` are
-    for the log, which has a line for the beginning and one for the end.
+    Then one call at a time tries it, all others fail at once.
+
+    So a service that hangs keeps one thread waiting. After a failure nobody tries for four times as
+    long as that took, at most ``RETRY_AFTER`` seconds: no time is lost after a connection that
+    broke. ``subject`` and ``consequence`` are for the log, which has a line for the beginning and
+    one for the end.
     """
 
     def __init__(self, subject: str, consequence: str = "") -> None:
@@ -40,7 +43,10 @@ class Outage:
         return self.is_on and (monotonic() < self._next_try or self._trial.locked())
 
     def watch(self, question: Flow[Result]) -> Flow[Result]:
-        """Ask the service by a flow, and return its answer. Raises ``OSError`` if the service is out of reach."""
+        """Ask the service by a flow, and return its answer.
+
+        Raises ``OSError`` if the service is out of reach.
+        """
         is_trial = self.is_on
         if self.lasts() or (is_trial and not self._trial.acquire(blocking=False)):
             raise ConnectionError(f"{self._subject} is out of reach")
@@ -65,7 +71,8 @@ class Outage:
             if now < self._next_report:
                 return
             self._is_reported, self._next_report = True, now + _REPORT_EVERY
-        # As text: a record that is kept would keep the traceback, and with it all that waits for the answer.
+        # As text: a record that is kept would keep the traceback, and with it all that waits for
+        # the answer.
         reason = f"{type(error).__name__}: {error}"
         if logger.isEnabledFor(logging.DEBUG):
             reason = "\n".join([reason, *format_exception(error)])

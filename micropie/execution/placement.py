@@ -1,9 +1,13 @@
-"""Where a handler runs, ``run_in``. A value that is not possible is a ``SetupError`` that says what to write.
+"""Where a handler runs, ``run_in``.
 
-``"loop"``: on the event loop, as every ``async def`` does and a ``def`` that never blocks may. ``"thread"``: where it
-may block. ``"process"``: where it may compute for long and no other request waits; there it is found by its name.
+A value that is not possible is a ``SetupError`` that says what to write.
 
-``@run_in`` above a handler comes first, then the application's setting, which is for ``def`` handlers.
+``"loop"``: on the event loop, as every ``async def`` does and a ``def`` that never blocks may.
+``"thread"``: where it may block. ``"process"``: where it may compute for long and no other request
+waits; there it is found by its name.
+
+``@run_in`` above a handler comes first, then the application's setting, which is for ``def``
+handlers.
 """
 
 from __future__ import annotations
@@ -50,27 +54,34 @@ def layers(function: Callable[..., object]) -> Iterator[Callable[..., object]]:
             return
 
 
-def check_placement(function: Callable[..., object], placement: str, name: str, reads_body: bool = False) -> None:
+def check_placement(
+    function: Callable[..., object], placement: str, name: str, reads_body: bool = False
+) -> None:
     """Raise ``SetupError`` if a handler can't run where its author wants it."""
     *_, inner = layers(function)
     is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
     if is_async and placement != LOOP:
         raise SetupError(
-            f"{name} is async, which runs on the event loop only: write def instead of async def to have it run in a "
+            f"{name} is async, which runs on the event loop only: write def instead of async "
+            "def to have it run in a "
             f"{placement}"
         )
     if placement == PROCESS and reads_body:
-        raise SetupError(f"{name}: @reads_body leaves the body to the handler, and a process has none: leave it out")
+        raise SetupError(
+            f"{name}: @reads_body leaves the body to the handler, and a "
+            "process has none: leave it out"
+        )
     if placement == LOOP and inspect.isgeneratorfunction(inner):
         raise SetupError(
-            f"{name} is a generator, whose chunks are made in a thread: write async def to have them made on the event "
+            f"{name} is a generator, whose chunks are made in a thread: write async def to "
+            "have them made on the event "
             'loop, or leave "loop" out'
         )
 
 
 class Threads:
-    """Worker threads, ``size`` of them at most. Those for handlers are shared by all apps of a tree unless an inner
-    app sets its own.
+    """Worker threads, ``size`` of them at most. Those for handlers are shared by all apps of a tree
+    unless an inner app sets its own.
 
     ``queue`` is how many handlers may wait for a thread; other calls always wait.
     """
@@ -94,9 +105,10 @@ IO_THREADS: Final = Threads(40)
 class ServiceThreads(Threads):
     """The threads that may wait for one service. If it hangs, all others go on.
 
-    For the ``Call`` of a function that asks the service. Raises ``TimeoutError`` if no thread is free for ``patience``.
-    Under wsgi, where the server's threads wait, one half of those that come here may: nobody knows how
-    many the server has. The others fail if none of them ends its call for ``patience``.
+    For the ``Call`` of a function that asks the service. Raises ``TimeoutError`` if no thread is
+    free for ``patience``. Under wsgi, where the server's threads wait, one half of those that come
+    here may: nobody knows how many the server has. The others fail if none of them ends its call
+    for ``patience``.
     """
 
     patience = 2.5  # in a Redis 200 ms away it takes 2 seconds to save a session that many change
@@ -112,7 +124,8 @@ class ServiceThreads(Threads):
         with self._change:
             if len(self._seen) < 2 * self.size:
                 self._seen.add(get_ident())
-            while not self._has_room():  # as long as some end, the service is slow and does not hang
+            # as long as some end, the service is slow and does not hang
+            while not self._has_room():
                 if not self._change.wait(self.patience):
                     raise TimeoutError(ALL_WAIT)
             self._waiting += 1
@@ -127,7 +140,7 @@ class ServiceThreads(Threads):
         return self._waiting < max(1, len(self._seen) // 2)
 
 
-# -- found by name in another process ----------------------------------------------------------------------------------
+# -- found by name in another process --------------------------------------------------------------
 
 
 class HandlerName(NamedTuple):
@@ -143,13 +156,20 @@ class HandlerName(NamedTuple):
 
 
 def name_of(function: Callable[..., object], label: str) -> HandlerName:
-    """Return the name of a handler for the pool. Raises ``SetupError`` if the handler can't be found by it."""
+    """Return the name of a handler for the pool.
+
+    Raises ``SetupError`` if the handler can't be found by it.
+    """
     while isinstance(function, functools.partial) and not function.args and not function.keywords:
         function = function.func  # a staticmethod's marks are on one
     owner = getattr(function, "__self__", None)
-    target: object = function if owner is None else owner if isinstance(owner, type) else type(owner)
+    target: object = (
+        function if owner is None else owner if isinstance(owner, type) else type(owner)
+    )
     method = None if owner is None else getattr(function, "__name__", "")
-    name = HandlerName(getattr(target, "__module__", ""), getattr(target, "__qualname__", ""), method)
+    name = HandlerName(
+        getattr(target, "__module__", ""), getattr(target, "__qualname__", ""), method
+    )
     try:
         named = attrgetter(name.qualname)(sys.modules[name.module])
         if name.method is not None:
@@ -158,21 +178,26 @@ def name_of(function: Callable[..., object], label: str) -> HandlerName:
         named = None
     if getattr(named, "__func__", named) is not getattr(function, "__func__", function):
         raise SetupError(
-            f"{label} can't run in a process: it would be found there by its name, and {name.module}.{name.qualname} "
-            "is something else; define it with def at a module's top level, or as a method of a class there"
+            f"{label} can't run in a process: it would be found there by its name, and "
+            f"{name.module}.{name.qualname} "
+            "is something else; define it with def at a module's top level, or as a method "
+            "of a class there"
         )
     return name._replace(module=_importable(name.module, label))
 
 
 def _importable(module: str, label: str) -> str:
-    """Return the name by which another process imports the module: ``__main__`` (``python app.py``) has another."""
+    """Return the name by which another process imports the module: ``__main__`` (``python app.py``)
+    has another.
+    """
     if module != "__main__":
         return module
     main = sys.modules[module]
     spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
     if spec is None and file is None:
         raise SetupError(
-            f"{label} can't run in a process: no other process can import what was typed in here; put it into a module"
+            f"{label} can't run in a process: no other process can import what was "
+            "typed in here; put it into a module"
         )
     return Path(file).stem if spec is None else spec.name  # type: ignore[arg-type]
 
@@ -181,9 +206,11 @@ def _importable(module: str, label: str) -> str:
 def handler_named(name: HandlerName) -> Callable[..., object]:
     """Return the handler, in a process that may not have imported its module.
 
-    A method gets a new, bare object for ``self``. The application's own, with the connections that ``__init__`` and
-    start-up handlers opened, lives in the other process.
+    A method gets a new, bare object for ``self``. The application's own, with the connections that
+    ``__init__`` and start-up handlers opened, lives in the other process.
     """
     target = attrgetter(name.qualname)(import_module(name.module))
-    handler: Callable[..., object] = target if name.method is None else getattr(target.__new__(target), name.method)
+    handler: Callable[..., object] = (
+        target if name.method is None else getattr(target.__new__(target), name.method)
+    )
     return handler

@@ -1,4 +1,7 @@
-"""The client of a Redis server. This is the only module that knows redis-py, an optional dependency."""
+"""The client of a Redis server.
+
+This is the only module that knows redis-py, an optional dependency.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,13 @@ except ImportError:  # pragma: no cover - the tests set it to None
 
 
 class RedisClient:
-    """The client of the server at ``url``, such as ``redis://localhost:6379/0``. Errors name ``owner``.
+    """The client of the server at ``url``, such as ``redis://localhost:6379/0``.
 
-    ``patience``: seconds until a server that does not answer is out of reach. Each process connects when it first needs
-    to. Raises ``SetupError`` for a malformed URL, and where redis-py is missing.
+    Errors name ``owner``.
+
+    ``patience``: seconds until a server that does not answer is out of reach. Each process connects
+    when it first needs to. Raises ``SetupError`` for a malformed URL, and where redis-py is
+    missing.
     """
 
     def __init__(self, owner: str, url: str, patience: float) -> None:
@@ -30,7 +36,9 @@ class RedisClient:
         try:
             redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
         except (ValueError, AttributeError, TypeError) as error:
-            raise SetupError(f"{owner} takes a URL such as redis://localhost:6379/0: {error}") from None
+            raise SetupError(
+                f"{owner} takes a URL such as redis://localhost:6379/0: {error}"
+            ) from None
         self._owner = owner
         self.url = url
         self._patience = patience
@@ -38,7 +46,10 @@ class RedisClient:
 
     @contextmanager
     def reached(self) -> Iterator[Any]:
-        """Enter with redis-py's client. Its errors become ``ConnectionError``, for they are no ``OSError``."""
+        """Enter with redis-py's client.
+
+        Its errors become ``ConnectionError``, for they are no ``OSError``.
+        """
         try:
             yield self._client()
         except redis.RedisError as error:
@@ -55,8 +66,10 @@ class RedisClient:
 
     def _client(self) -> Any:
         process, client = self._own
-        if process != os.getpid():  # never a parent's: two processes would read each other's answers
-            # redis-py must not retry: if only the answer to the first try was lost, a count would be counted twice.
+        # never a parent's: two processes would read each other's answers
+        if process != os.getpid():
+            # redis-py must not retry: if only the answer to the first try was lost, a count would
+            # be counted twice.
             client = redis.Redis.from_url(
                 self.url,
                 socket_timeout=self._patience,

@@ -1,7 +1,7 @@
 """The steps that a flow may ask its driver for.
 
-A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and is sent the step's result;
-an exception of the step is thrown into it, a cancellation too. There are five:
+A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and is sent
+the step's result; an exception of the step is thrown into it, a cancellation too. There are five:
 
 =============  ========================================================  ===========================================
 step           what the flow asks for                                    what the driver does
@@ -18,14 +18,16 @@ ANSWER         nothing; the answer to the request, in the place of the   ends th
                arguments. This is the last step of a request's flow
 =============  ========================================================  ===========================================
 
-``call_within`` gives the first two a time limit. These are the usual kinds of a ``Call``: CALL in the application's
-threads, HANDLER in the same with a place in their queue, IO in the threads for files, which handlers can't occupy.
-INLINE is none: the flow calls the function itself, which does not block.
+``call_within`` gives the first two a time limit. These are the usual kinds of a ``Call``: CALL in
+the application's threads, HANDLER in the same with a place in their queue, IO in the threads for
+files, which handlers can't occupy. INLINE is none: the flow calls the function itself, which does
+not block.
 
-The value that a flow returns is its result. A request's flow yields it instead, because a value that a generator
-returns arrives as an exception, which costs as much as the rest of the generator. Apart from that a flow yields only
-what may have to wait, and calls everything else itself: a flow that never waits costs little more than a call.
-"""
+The value that a flow returns is its result. A request's flow yields it instead, because a value
+that a generator returns arrives as an exception, which costs as much as the rest of the generator.
+Apart from that a flow yields only what may have to wait, and calls everything else itself: a flow
+that never waits costs little more than a call.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -44,22 +46,28 @@ RECEIVE: Final = "receive"
 ANSWER: Final = "answer"
 INLINE: Final = "inline"  # not a step: the flow calls the function itself
 
-# Seconds that a request which the server cancels waits for its ``def`` code, which may use what is closed then. Longer
-# than that, it would keep the server from ending.
+# Seconds that a request which the server cancels waits for its ``def`` code, which may use what is
+# closed then. Longer than that, it would keep the server from ending.
 LEAVE_AFTER = 5.0
 
 
 class Call(NamedTuple):
-    """The kind of a step whose function may block. Only asgi looks at more than the time limit and a service."""
+    """The kind of a step whose function may block.
+
+    Only asgi looks at more than the time limit and a service.
+    """
 
     threads: Threads | None = None
     """The threads in which it is called; None for those of the application that answers."""
     is_queued: bool = False
-    """Whether it is refused with 503 if ``threads.queue`` calls wait already. Others always wait."""
+    """Whether it is refused with 503 if ``threads.queue`` calls wait already. Others always
+    wait."""
     leave_after: float | None = LEAVE_AFTER
-    """Seconds that a request which is cancelled waits for the call; None for as long as it takes."""
+    """Seconds that a request which is cancelled waits for the call; None for as long as it
+    takes."""
     seconds: float | None = None
-    """The time limit; ``TookTooLong`` is raised after it. Threads can't be ended: the function goes on there."""
+    """The time limit; ``TookTooLong`` is raised after it. Threads can't be ended: the function goes
+    on there."""
 
 
 CALL: Final = Call()
@@ -70,7 +78,10 @@ Kind: TypeAlias = Literal["await", "inline"] | Call  # of a function of the auth
 
 
 class RouteFunction(Protocol):
-    """The ``call`` of a route. No plain function has this type, so only a route's kind can stand beside it."""
+    """The ``call`` of a route.
+
+    No plain function has this type, so only a route's kind can stand beside it.
+    """
 
     belongs_to_route: None
 
@@ -97,7 +108,8 @@ Flow: TypeAlias = Generator[Step, Any, Result]
 
 
 def kind_of(function: Callable[..., object], otherwise: Kind = CALL) -> Kind:
-    """Return how to ``call`` a function of the author's: AWAIT, INLINE with ``@run_in("loop")``, or ``otherwise``.
+    """Return how to ``call`` a function of the author's: AWAIT, INLINE with ``@run_in("loop")``, or
+    ``otherwise``.
 
     Any other ``def`` may block, so ``otherwise`` is a worker thread under asgi.
     """
@@ -108,7 +120,8 @@ def kind_of(function: Callable[..., object], otherwise: Kind = CALL) -> Kind:
 
 
 def call(kind: Kind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
-    """Call a function of the author's, and return its result; ``kind`` is that of ``kind_of(function)``.
+    """Call a function of the author's, and return its result; ``kind`` is that of
+    ``kind_of(function)``.
 
     What a decorated ``async def`` returns is awaited. An exception of the function is raised here.
     """
@@ -121,10 +134,15 @@ def call(kind: Kind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]
     return (yield from awaited(result)) if result is not None else None  # as most hooks return
 
 
-def call_within(seconds: float, kind: Kind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
-    """Call a function as ``call`` does, and give it up after so many seconds. Raises ``TookTooLong`` then.
+def call_within(
+    seconds: float, kind: Kind, function: Callable[..., Any], *arguments: Any
+) -> Flow[Any]:
+    """Call a function as ``call`` does, and give it up after so many seconds.
 
-    ``kind`` is that of ``kind_of(function)``. What is INLINE can't be given up, as the flow's own thread runs it.
+    Raises ``TookTooLong`` then.
+
+    ``kind`` is that of ``kind_of(function)``. What is INLINE can't be given up, as the flow's own
+    thread runs it.
     """
     if kind == INLINE:
         result = function(*arguments)
@@ -136,7 +154,9 @@ def call_within(seconds: float, kind: Kind, function: Callable[..., Any], *argum
 
 
 def awaited(result: Any) -> Flow[Any]:
-    """Return what a function of the author's has returned; a decorated ``async def`` returns what is to be awaited."""
+    """Return what a function of the author's has returned; a decorated ``async def`` returns what
+    is to be awaited.
+    """
     if isawaitable(result):
         result = yield AWAIT, itself, (result,)
     return result
@@ -158,14 +178,20 @@ def itself(awaitable: Awaitable[Result]) -> Awaitable[Result]:
 
 
 def no_function() -> None:
-    """The function of steps that need none. All steps have the same shape, so that drivers unpack them at once."""
+    """The function of steps that need none.
+
+    All steps have the same shape, so that drivers unpack them at once.
+    """
 
 
 RECEIVE_STEP: Final[ReceiveStep] = (RECEIVE, no_function, ())
 
 
 class Completed(Generic[Result]):
-    """An awaitable that gives ``value`` at once, on any event loop. It is as false as the value, for who uses that."""
+    """An awaitable that gives ``value`` at once, on any event loop.
+
+    It is as false as the value, for who uses that.
+    """
 
     __slots__ = ("_value",)
 

@@ -1,10 +1,12 @@
-"""Worker threads for code that may block. They are anyio's own, so ``anyio.from_thread`` works in them.
+"""Worker threads for code that may block.
 
-``Threads`` limit them: those of each application and of each service are counted apart from ``IO_THREADS``. A call
-takes a slot of its ``Threads`` before it asks anyio for a thread, and gives it back when the thread is done
-(``Slots``). anyio's own limit can't do that: a task that abandons its thread would free the slot while the thread still
-runs. A thread that waits for its client's body lends its slot meanwhile, or clients that send slowly would have all of
-them.
+They are anyio's own, so ``anyio.from_thread`` works in them.
+
+``Threads`` limit them: those of each application and of each service are counted apart from
+``IO_THREADS``. A call takes a slot of its ``Threads`` before it asks anyio for a thread, and gives
+it back when the thread is done (``Slots``). anyio's own limit can't do that: a task that abandons
+its thread would free the slot while the thread still runs. A thread that waits for its client's
+body lends its slot meanwhile, or clients that send slowly would have all of them.
 """
 
 from __future__ import annotations
@@ -46,18 +48,33 @@ _REPORT_EVERY = 60.0
 
 
 class Slots:
-    """The slots of some ``Threads`` on one event loop, where all its methods are called: ``slots_of`` finds it."""
+    """The slots of some ``Threads`` on one event loop, where all its methods are called:
+    ``slots_of`` finds it.
+    """
 
-    __slots__ = ("_free", "_lent", "_next_report", "_patience", "_queue", "_size", "_unlimited", "_waiting", "waker")
+    __slots__ = (
+        "_free",
+        "_lent",
+        "_next_report",
+        "_patience",
+        "_queue",
+        "_size",
+        "_unlimited",
+        "_waiting",
+        "waker",
+    )
 
     def __init__(self, threads: Threads) -> None:
         if HAS_THREADS and not _GUARDS:
-            guard = Thread(target=_end_after, args=(main_thread(),), name="micropie exit", daemon=True)
+            guard = Thread(
+                target=_end_after, args=(main_thread(),), name="micropie exit", daemon=True
+            )
             _GUARDS.append(guard)
             guard.start()
         # Not ``threads`` itself, which would then live as long as the loop.
         self._size, self._queue, self._patience = threads.size, threads.queue, threads.patience
-        self._free = self._size  # less than 0 after slots were lent, and 0 at most while somebody waits
+        # less than 0 after slots were lent, and 0 at most while somebody waits
+        self._free = self._size
         self._lent = 0
         self._waiting: deque[anyio.Event] = deque()  # each is set when its task has a slot
         self._unlimited = anyio.CapacityLimiter(inf)  # for anyio, which wants a limiter
@@ -65,7 +82,10 @@ class Slots:
         self._next_report = 0.0
 
     def has_room(self) -> bool:
-        """Return whether one more handler may wait for a slot. Log once a minute that there is no room."""
+        """Return whether one more handler may wait for a slot.
+
+        Log once a minute that there is no room.
+        """
         if self._free > 0 or len(self._waiting) < self._queue:
             return True
         self._report(
@@ -75,7 +95,10 @@ class Slots:
         return False
 
     async def take(self) -> None:
-        """Take a slot. Wait until one is free; raise ``TimeoutError`` after the ``patience`` of the threads."""
+        """Take a slot.
+
+        Wait until one is free; raise ``TimeoutError`` after the ``patience`` of the threads.
+        """
         if self._free > 0:
             self._free -= 1
             return
@@ -105,12 +128,14 @@ class Slots:
     def lend(self) -> Iterator[bool]:
         """Let another call begin while a thread waits in the block for its client.
 
-        False if ``MOST_READERS`` wait already, which is logged once a minute. After the block the thread goes on at
-        once: it may have a lock for which all others wait. If more run now than there are threads, no call begins until
-        some end.
+        False if ``MOST_READERS`` wait already, which is logged once a minute. After the block the
+        thread goes on at once: it may have a lock for which all others wait. If more run now than
+        there are threads, no call begins until some end.
         """
         if self._lent >= MOST_READERS:
-            self._report("%d threads wait for the bodies of slow clients: requests get 503", MOST_READERS)
+            self._report(
+                ("%d threads wait for the bodies of slow clients: requests get 503"), MOST_READERS
+            )
             yield False
         else:
             self._lent += 1
@@ -122,7 +147,10 @@ class Slots:
                 self._free -= 1
 
     def usage(self) -> tuple[int, int, int]:
-        """Return how many threads are busy, how many calls wait for one, and their number. A lent one is not busy."""
+        """Return how many threads are busy, how many calls wait for one, and their number.
+
+        A lent one is not busy.
+        """
         return self._size - self._free, len(self._waiting), self._size
 
     async def call(
@@ -132,10 +160,12 @@ class Slots:
         leave_after: float | None,
         has_slot: bool = False,
     ) -> Result:
-        """Call ``function`` in a worker thread, with this task's context variables. ``has_slot``: after ``take``.
+        """Call ``function`` in a worker thread, with this task's context variables.
 
-        A cancelled task waits ``leave_after`` seconds for the thread, None for as long as it takes, and then leaves it
-        to itself. The thread counts as busy until it ends.
+        ``has_slot``: after ``take``.
+
+        A cancelled task waits ``leave_after`` seconds for the thread, None for as long as it takes,
+        and then leaves it to itself. The thread counts as busy until it ends.
         """
         if not has_slot:
             await self.take()
@@ -165,7 +195,8 @@ class Slots:
         self.give()
         try:
             result: Result = released(outcome)
-        except CancelledError:  # of a ``from_thread.run`` in the thread, which is cancelled with this task
+        except CancelledError:
+            # of a ``from_thread.run`` in the thread, which is cancelled with this task
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise
         return result
@@ -189,19 +220,26 @@ def slots_of(threads: Threads) -> Slots:
 
 
 def usage_of(threads: Threads) -> tuple[int, int, int]:
-    """Return the ``usage`` of the slots on this event loop; three times 0 where none runs, as none is used there."""
+    """Return the ``usage`` of the slots on this event loop; three times 0 where none runs, as none
+    is used there.
+    """
     return slots_of(threads).usage() if is_on_loop() else (0, 0, 0)
 
 
 async def in_thread(
-    threads: Threads, function: Callable[..., Result], *arguments: object, abandon_after: float | None = None
+    threads: Threads,
+    function: Callable[..., Result],
+    *arguments: object,
+    abandon_after: float | None = None,
 ) -> Result:
     """Call ``function`` in one of ``threads``, see ``Slots.call``."""
     return await slots_of(threads).call(function, arguments, abandon_after)
 
 
 class TookTooLong(Exception):
-    """Raised when the time limit of ``call_within`` is over. A ``TimeoutError`` may be the function's own.
+    """Raised when the time limit of ``call_within`` is over.
+
+    A ``TimeoutError`` may be the function's own.
 
     ``sentence`` says what took too long, if anybody knows.
     """
@@ -210,15 +248,23 @@ class TookTooLong(Exception):
         super().__init__(sentence)
 
 
-async def within(seconds: float, function: Callable[..., Awaitable[Result]], arguments: Sequence[object]) -> Result:
-    """Await ``function(*arguments)``, and give it up after so many seconds. Raises ``TookTooLong`` then."""
+async def within(
+    seconds: float, function: Callable[..., Awaitable[Result]], arguments: Sequence[object]
+) -> Result:
+    """Await ``function(*arguments)``, and give it up after so many seconds.
+
+    Raises ``TookTooLong`` then.
+    """
     with anyio.move_on_after(seconds):
         return await function(*arguments)
     raise TookTooLong
 
 
 class _Work:
-    """A call in a thread. Either the thread claims it, or the task that waits for the thread no longer."""
+    """A call in a thread.
+
+    Either the thread claims it, or the task that waits for the thread no longer.
+    """
 
     __slots__ = ("_arguments", "_function", "_has_ended", "_tellers", "claim")
 
@@ -255,12 +301,13 @@ class _Work:
             self._tellers.pop()()
 
 
-# -- the end of the process --------------------------------------------------------------------------------------------
+# -- the end of the process ------------------------------------------------------------------------
 
 # Seconds that calls may go on after the server has ended.
 EXIT_WITHIN = 1.0
 
-# The calls that run at the moment, and their threads; the thread that runs ``_end_after``. Neither survives a fork.
+# The calls that run at the moment, and their threads; the thread that runs ``_end_after``. Neither
+# survives a fork.
 _RUNNING: dict[_Work, Thread] = {}
 _GUARDS: list[Thread] = []
 after_fork_in_child(_RUNNING.clear)
@@ -268,11 +315,13 @@ after_fork_in_child(_GUARDS.clear)
 
 
 def _end_after(main: Thread) -> None:
-    """End the process soon after its main thread and the threads of servers, though calls still run.
+    """End the process soon after its main thread and the threads of servers, though calls still
+    run.
 
-    The interpreter waits for all threads that are no daemons. Under asyncio anyio's are none, so a handler that hangs
-    would keep its server from ending. There is no gentler way: nothing can end a thread in a call that blocks, anyio
-    makes no daemons, and in a daemon of our own a handler's ``anyio.from_thread.run`` would need the loop's token.
+    The interpreter waits for all threads that are no daemons. Under asyncio anyio's are none, so a
+    handler that hangs would keep its server from ending. There is no gentler way: nothing can end a
+    thread in a call that blocks, anyio makes no daemons, and in a daemon of our own a handler's
+    ``anyio.from_thread.run`` would need the loop's token.
     """
     main.join()
     for thread in enumerate_threads():
@@ -290,8 +339,8 @@ def _end_after(main: Thread) -> None:
 def run_in_context(context: Context, function: Callable[[], object]) -> None:
     """Call ``function`` in ``context`` itself, in which it may reset what an earlier call has set.
 
-    This thread's own context has to be a copy of it but for anyio's marks, by which libraries know the task's event
-    loop: for a thread, anyio has unset them.
+    This thread's own context has to be a copy of it but for anyio's marks, by which libraries know
+    the task's event loop: for a thread, anyio has unset them.
     """
     marks = variables_set(context)
 

@@ -1,7 +1,9 @@
-"""A thread that names the code which keeps an event loop from turning: all that the loop serves waits for it.
+"""A thread that names the code which keeps an event loop from turning: all that the loop serves
+waits for it.
 
-The loop can't say so itself. So the thread asks it, again and again, to call a function, and looks at the stack of the
-loop's thread if that takes too long. A request has nothing to do with it, and costs nothing more.
+The loop can't say so itself. So the thread asks it, again and again, to call a function, and looks
+at the stack of the loop's thread if that takes too long. A request has nothing to do with it, and
+costs nothing more.
 """
 
 from __future__ import annotations
@@ -41,9 +43,14 @@ class _Watchdog:
         self.lags: deque[float] = deque([0.0])
 
     def start(self, seconds: float) -> None:
-        """Begin, unless it has begun. A loop that stands still for ``seconds`` is found in any case."""
+        """Begin, unless it has begun.
+
+        A loop that stands still for ``seconds`` is found in any case.
+        """
         if self._thread is None:
-            self._thread = Thread(target=self._watch, args=(seconds / 4,), name="micropie watchdog", daemon=True)
+            self._thread = Thread(
+                target=self._watch, args=(seconds / 4,), name=("micropie watchdog"), daemon=True
+            )
             with suppress(RuntimeError):  # a platform without threads
                 self._thread.start()
 
@@ -51,7 +58,8 @@ class _Watchdog:
         self.lags = deque(self.lags, maxlen=round(_MINUTE / pause))
         _WATCHING.append(self)
         turned = Event()
-        with suppress(RuntimeError, KeyError):  # the loop has been closed, or its thread has ended without that
+        # the loop has been closed, or its thread has ended without that
+        with suppress(RuntimeError, KeyError):
             while True:
                 sleep(pause)
                 turned.clear()
@@ -78,11 +86,20 @@ class _Watchdog:
 
 
 def _described(frame: FrameType) -> tuple[str, str]:
-    """Return the name of the code that the framework has called on a loop, and where it is, and what it calls."""
+    """Return the name of the code that the framework has called on a loop, and where it is, and
+    what it calls.
+    """
     outwards = [*walk_stack(frame)]
-    below_us = dropwhile(lambda one: not _module_of(one[0]).startswith(_ON_LOOPS), reversed(outwards))
-    called = next(dropwhile(lambda one: _module_of(one[0]).startswith("micropie."), below_us), outwards[0])
-    places = [f"{_name_of(frame)} ({frame.f_code.co_filename}:{line})" for frame, line in (called, outwards[0])]
+    below_us = dropwhile(
+        lambda one: not _module_of(one[0]).startswith(_ON_LOOPS), reversed(outwards)
+    )
+    called = next(
+        dropwhile(lambda one: _module_of(one[0]).startswith("micropie."), below_us), outwards[0]
+    )
+    places = [
+        (f"{_name_of(frame)} ({frame.f_code.co_filename}:{line})")
+        for frame, line in (called, outwards[0])
+    ]
     return _name_of(called[0]), ", in ".join(dict.fromkeys(places))
 
 
@@ -100,7 +117,8 @@ after_fork_in_child(_WATCHING.clear)
 
 
 def watch_loop(patience: float | None) -> None:
-    """Have a thread watch this event loop, so that the log names code that blocks it for so many seconds.
+    """Have a thread watch this event loop, so that the log names code that blocks it for so many
+    seconds.
 
     None is for no thread.
     """
@@ -109,7 +127,8 @@ def watch_loop(patience: float | None) -> None:
 
 
 def loop_lag() -> float:
-    """Return the longest time that a call had to wait for an event loop of this process within the last minute.
+    """Return the longest time that a call had to wait for an event loop of this process within the
+    last minute.
 
     0 where none is watched.
     """

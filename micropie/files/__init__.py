@@ -1,10 +1,11 @@
 """Static files as responses.
 
-``static_file`` returns a ``FileReference``, and the flow opens it in one IO step, or without a step if a thread has
-looked at the file within the last second: then the kernel has it in memory (``recent.py``). The disk is asked
-each time; only the checked head of each version of a file is kept. A small file is bytes like any other answer. A large
-one is a ``FileRange``, an open file of which exactly so many bytes are sent. The request closes it when it is over, so
-no path through the drivers can leak it.
+``static_file`` returns a ``FileReference``, and the flow opens it in one IO step, or without a step
+if a thread has looked at the file within the last second: then the kernel has it in memory
+(``recent.py``). The disk is asked each time; only the checked head of each version of a file is
+kept. A small file is bytes like any other answer. A large one is a ``FileRange``, an open file of
+which exactly so many bytes are sent. The request closes it when it is over, so no path through the
+drivers can leak it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The content type for a file's name, and the header that makes a browser save the file under a name.
+"""The content type for a file's name, and the header that makes a browser save the file under a
+name.
 
 The result is the same on every machine: neither /etc/mime.types nor the Windows registry is read.
 """
@@ -15,9 +16,9 @@ from micropie.http import MAX_FILENAME
 
 UNKNOWN = "application/octet-stream"  # browsers neither run nor show it (RFC 9110, section 8.3)
 
-# Types that the web needs, and that ``mimetypes`` lacks or has differently in some versions: Python 3.12 gave scripts
-# the type of RFC 9239, 3.13 knows webp. XML states its charset itself, so it must not be text/*, whose charset would
-# count for more (RFC 7303, section 3).
+# Types that the web needs, and that ``mimetypes`` lacks or has differently in some versions: Python
+# 3.12 gave scripts the type of RFC 9239, 3.13 knows webp. XML states its charset itself, so it must
+# not be text/*, whose charset would count for more (RFC 7303, section 3).
 _OWN_TYPES = {
     ".br": UNKNOWN,  # no type is registered for brotli
     ".bz2": "application/x-bzip2",
@@ -47,16 +48,20 @@ _OWN_TYPES = {
 
 _EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")  # not ".png", a name without extension
 
-# In a quoted string, "\" escapes and '"' ends, and browsers decode "%" there, too (RFC 6266, appendix D).
+# In a quoted string, "\" escapes and '"' ends, and browsers decode "%" there, too (RFC 6266,
+# appendix D).
 _NOT_PLAIN = re.compile(r'[^\x20-\x7e]|["\\%/]')
 _NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
-# They are not seen, and some turn the direction of what follows: "invoice-\u202Efdp.exe" is shown as "invoice-exe.pdf".
+# They are not seen, and some turn the direction of what follows: "invoice-\u202Efdp.exe" is shown
+# as "invoice-exe.pdf".
 _NOT_SEEN = re.compile("[\x80-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
 @lru_cache(maxsize=1024)
 def content_type_of(name: str) -> str:
-    """Return the content type for a file's name; text is UTF-8, an unknown extension ``application/octet-stream``."""
+    """Return the content type for a file's name; text is UTF-8, an unknown extension
+    ``application/octet-stream``.
+    """
     dot = name.rfind(".")
     if dot < 1 or not _EXTENSION.fullmatch(name, dot - 1):
         return UNKNOWN
@@ -66,23 +71,36 @@ def content_type_of(name: str) -> str:
 @lru_cache(maxsize=1)
 def _types() -> dict[str, str]:
     table = {**mimetypes.MimeTypes().types_map[True], **_OWN_TYPES}
-    return {suffix: f"{kind}; charset=utf-8" if kind.startswith("text/") else kind for suffix, kind in table.items()}
+    return {
+        suffix: f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+        for suffix, kind in table.items()
+    }
 
 
 def attachment(name: str) -> str:
-    """Return the Content-Disposition header that makes a browser save a file as ``name`` (RFC 6266).
+    """Return the Content-Disposition header that makes a browser save a file as ``name`` (RFC
+    6266).
 
-    A name that is not plain ASCII is sent twice: ``filename*`` for all current browsers, ``filename`` for others. It
-    ends after 255 characters, as no file has a longer name.
+    A name that is not plain ASCII is sent twice: ``filename*`` for all current browsers,
+    ``filename`` for others. It ends after 255 characters, as no file has a longer name.
     """
-    name = _NOT_IN_A_NAME.sub("_", _NOT_SEEN.sub("", name[:MAX_FILENAME])).encode("utf-8", "replace").decode()
+    name = (
+        _NOT_IN_A_NAME.sub("_", _NOT_SEEN.sub("", name[:MAX_FILENAME]))
+        .encode("utf-8", "replace")
+        .decode()
+    )
     plain = _NOT_PLAIN.sub("_", in_ascii(name)) or "download"
     header = f'attachment; filename="{plain}"'
-    return header if plain == name or not name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
+    return (
+        header
+        if plain == name or not name
+        else (f"{header}; filename*=UTF-8''{quote(name, safe='')}")
+    )
 
 
 def in_ascii(name: str) -> str:
-    """Return a file's name without accents and whatever else ASCII lacks, of 255 characters at most.
+    """Return a file's name without accents and whatever else ASCII lacks, of 255 characters at
+    most.
 
     Longer ones are cut first: characters are taken apart in quadratic time.
     """

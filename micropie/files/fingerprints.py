@@ -22,14 +22,16 @@ Place: TypeAlias = tuple[str, str, bool]
 # The fingerprint of a file, and the version of it that was read.
 Fingerprint: TypeAlias = tuple[str, Facts]
 
-LARGEST_ASKED = 64 * 1024 * 1024  # bytes of a file that is read because a client asks for a version of it
+# bytes of a file that is read because a client asks for a version of it
+LARGEST_ASKED = 64 * 1024 * 1024
 
 KNOWN: Recent[Place, Fingerprint] = Recent(4096)  # files
 after_fork_in_child(KNOWN.clear)
 
 
 def fingerprint(place: Place, largest: float = inf) -> Fingerprint:
-    """Return the fingerprint of a file, "" for one of more than ``largest`` bytes that would have to be read.
+    """Return the fingerprint of a file, "" for one of more than ``largest`` bytes that would have
+    to be read.
 
     Raises ``HTTPError`` 404. May block.
     """
@@ -47,7 +49,10 @@ def fingerprint(place: Place, largest: float = inf) -> Fingerprint:
 
 
 def fingerprint_for_url(place: Place) -> str:
-    """Return the fingerprint of a file that an author names. Raises ``LookupError`` if there is no such file."""
+    """Return the fingerprint of a file that an author names.
+
+    Raises ``LookupError`` if there is no such file.
+    """
     try:
         return (KNOWN.fresh(place) or fingerprint(place))[0]
     except HTTPError:

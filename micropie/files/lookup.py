@@ -1,4 +1,6 @@
-"""Find the file that a path below a directory names. Only this module decides whether a client may have a file.
+"""Find the file that a path below a directory names.
+
+Only this module decides whether a client may have a file.
 
     a name that is not a relative path       404     "..", "/etc/passwd", "C:x", "a\\b", NUL, empty segments
     a hidden file or directory               404     any segment that begins with "."
@@ -6,9 +8,9 @@
     a directory, a fifo, a device            404
     a file that this process can't read      404
 
-It is always 404 and never 403, so that clients don't learn which files exist. Failures of the machine (no file handles
-left, a broken disk) are raised as they are. Everything here may block.
-"""
+It is always 404 and never 403, so that clients don't learn which files exist. Failures of the
+machine (no file handles left, a broken disk) are raised as they are. Everything here may block.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -24,31 +26,49 @@ from micropie.errors import HTTPError, logger
 from micropie.http import accepts_coding, cached_if_short
 from micropie.on_demand import pattern
 
-# Files that were compressed in advance: the suffix, the coding's names (RFC 9110, section 8.4.1). The first one that a
-# client accepts is sent: brotli's is the smaller.
+# Files that were compressed in advance: the suffix, the coding's names (RFC 9110, section 8.4.1).
+# The first one that a client accepts is sent: brotli's is the smaller.
 _CODINGS = ((".br", ("br",)), (".gz", ("gzip", "x-gzip")))
 _SUFFIXES = tuple(suffix for suffix, _ in _CODINGS)
 
-# Names that mean something else on Windows: a drive or a stream of NTFS, a device, a dot or space that it drops.
-_WINDOWS_OWN = pattern(r":|(^|/)(con|prn|aux|nul|(com|lpt)[0-9¹²³])[ ]*([./]|$)|[. ](/|$)", re.IGNORECASE)
+# Names that mean something else on Windows: a drive or a stream of NTFS, a device, a dot or space
+# that it drops.
+_WINDOWS_OWN = pattern(
+    r":|(^|/)(con|prn|aux|nul|(com|lpt)[0-9¹²³])[ ]*([./]|$)|[. ](/|$)", re.IGNORECASE
+)
 _DRIVE = pattern(r"[A-Za-z]:")
 
-# Errors for a name that no file can have, or a file that can't be read. EINVAL and EILSEQ: some systems' errors for
-# odd characters.
+# Errors for a name that no file can have, or a file that can't be read. EINVAL and EILSEQ: some
+# systems' errors for odd characters.
 _ABSENT = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM}
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.EACCES,
+        errno.EPERM,
+    }
     | {errno.ENXIO, errno.EINVAL, errno.EILSEQ}
 )
 
-# NONBLOCK: a file that was replaced by a fifo since its ``stat`` must not wait for a writer. Windows has other flags.
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+# NONBLOCK: a file that was replaced by a fifo since its ``stat`` must not wait for a writer.
+# Windows has other flags.
+_OPEN_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # O_PATH, on Linux: a directory that may be passed through and not listed is opened as well.
 _DIRECTORY_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RDONLY) | _NO_FOLLOW
 _OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
 
 
-# A request for a file: the directory, the path, the suffixes of accepted compressions, whether links are followed.
+# A request for a file: the directory, the path, the suffixes of accepted compressions, whether
+# links are followed.
 Key: TypeAlias = tuple[str, str, tuple[str, ...], bool]
 
 
@@ -57,12 +77,16 @@ Facts: TypeAlias = tuple[int, int, int, int]
 
 
 class ResolvedFile(NamedTuple):
-    """A regular file at the time of its ``stat``. Equal values mean the same content, as far as ``stat`` can tell."""
+    """A regular file at the time of its ``stat``.
+
+    Equal values mean the same content, as far as ``stat`` can tell.
+    """
 
     path: str
     """The file's path, with links resolved."""
     coding: str
-    """The coding of a compressed file, for Content-Encoding; "" for a file that is not compressed."""
+    """The coding of a compressed file, for Content-Encoding; "" for a file that is not
+    compressed."""
     varies: bool
     """Whether another Accept-Encoding could be answered with another file."""
     size: int
@@ -74,36 +98,45 @@ class ResolvedFile(NamedTuple):
 
     @property
     def etag(self) -> str:
-        """A strong entity tag, made of the time of the last change in nanoseconds, the size and the coding.
+        """A strong entity tag, made of the time of the last change in nanoseconds, the size and the
+        coding.
 
-        Machines that keep the files' times have the same tags. A change of a file's bytes that leaves its size and its
-        time alone is not noticed.
+        Machines that keep the files' times have the same tags. A change of a file's bytes that
+        leaves its size and its time alone is not noticed.
         """
         return f'"{self.modified_ns:x}-{self.size:x}{self.coding and "-" + self.coding}"'
 
     @property
     def modified(self) -> int:
-        """The time of the last change in seconds since 1970, never in the future (RFC 9110, section 8.8.2.1)."""
+        """The time of the last change in seconds since 1970, never in the future (RFC 9110, section
+        8.8.2.1).
+        """
         return max(0, min(self.modified_ns, time.time_ns())) // 1_000_000_000
 
 
 @cached_if_short(256)  # browsers send few different ones
 def codings_for(accept_encoding: str) -> tuple[str, ...]:
-    """Return the suffixes of the compressed files that an Accept-Encoding header allows, the best first."""
+    """Return the suffixes of the compressed files that an Accept-Encoding header allows, the best
+    first.
+    """
     return tuple(suffix for suffix, names in _CODINGS if accepts_coding(accept_encoding, names))
 
 
 @lru_cache(maxsize=1024)
 def resolved_root(root: str) -> str:
-    """Return a directory as an absolute path with links resolved, computed once in the life of a process."""
+    """Return a directory as an absolute path with links resolved, computed once in the life of a
+    process.
+    """
     return os.path.realpath(root)
 
 
 def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
-    """Return the file that ``path`` names below ``root``, or a compressed one beside it. Raises ``HTTPError`` 404.
+    """Return the file that ``path`` names below ``root``, or a compressed one beside it.
 
-    ``suffixes`` come from ``codings_for``. A compressed file that is older than the file itself is not used: the author
-    has changed the one and not yet the other.
+    Raises ``HTTPError`` 404.
+
+    ``suffixes`` come from ``codings_for``. A compressed file that is older than the file itself is
+    not used: the author has changed the one and not yet the other.
     """
     full = _full_path(root, path)
     try:
@@ -113,7 +146,8 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
             facts = os.lstat(full)
             if "/" in path or stat.S_ISLNK(facts.st_mode):
                 full, facts = _without_links(full, facts, len(full) - len(path))
-        if not stat.S_ISREG(facts.st_mode) or not os.access(full, os.R_OK):  # to open a device may have an effect
+        # to open a device may have an effect
+        if not stat.S_ISREG(facts.st_mode) or not os.access(full, os.R_OK):
             raise HTTPError(404)
         for suffix in _SUFFIXES:
             if os.access(full + suffix, os.F_OK):  # nearly never, and this raises no exception
@@ -129,7 +163,10 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
 
 
 def _full_path(root: str, path: str) -> str:
-    """Return the absolute path of the file ``path``. Raises 404 for a name that no file may have."""
+    """Return the absolute path of the file ``path``.
+
+    Raises 404 for a name that no file may have.
+    """
     if (
         "\0" in path
         or "\\" in path
@@ -137,7 +174,8 @@ def _full_path(root: str, path: str) -> str:
         or (os.name == "nt" and _WINDOWS_OWN.search(path))
     ):
         raise HTTPError(404)
-    # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden names.
+    # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden
+    # names.
     if path[:1] in ("", ".", "/") or path[-1] == "/" or "/." in path or "//" in path:
         raise HTTPError(404)
     above = resolved_root(root)
@@ -145,11 +183,13 @@ def _full_path(root: str, path: str) -> str:
 
 
 def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> int:
-    """Open a file that was found below ``root`` and return its descriptor. Raises ``HTTPError`` 404 if it is gone.
+    """Open a file that was found below ``root`` and return its descriptor.
 
-    Between the look-up and now, somebody who may write below ``root`` can have put a link in a directory's place. So
-    unless links are followed, the path is opened directory by directory, each below the one before and none through a
-    link. Only Windows lacks the system calls for that.
+    Raises ``HTTPError`` 404 if it is gone.
+
+    Between the look-up and now, somebody who may write below ``root`` can have put a link in a
+    directory's place. So unless links are followed, the path is opened directory by directory, each
+    below the one before and none through a link. Only Windows lacks the system calls for that.
     """
     path, above = resolved.path, resolved_root(root)
     try:
@@ -158,7 +198,8 @@ def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> i
         if path.rfind(os.sep) <= len(above) or not _OPENS_BELOW:
             return os.open(path, _OPEN_FLAGS | _NO_FOLLOW)
         *directories, name = path[len(above) :].lstrip(os.sep).split(os.sep)
-        # The first directory by its full path, as the root itself has no links: that saves opening the root.
+        # The first directory by its full path, as the root itself has no links: that saves opening
+        # the root.
         opened = os.open(os.path.join(above, directories[0]), _DIRECTORY_FLAGS)
         try:
             for directory in directories[1:]:
@@ -180,7 +221,8 @@ def is_still(resolved: ResolvedFile, descriptor: int) -> bool:
 def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, os.stat_result]:
     """Return the path without links, and its ``stat``. Raises 404 if a link leads out of the root.
 
-    ``facts`` is the ``lstat`` of ``full``, whose first ``start`` characters are the root, which has no links.
+    ``facts`` is the ``lstat`` of ``full``, whose first ``start`` characters are the root, which has
+    no links.
     """
     # ``realpath`` is slower, it also checks every part of the root.
     end = full.find("/", start)
@@ -192,13 +234,16 @@ def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, o
         if not stat.S_ISLNK(facts.st_mode):
             return full, facts
     real = os.path.realpath(full)
-    # With the separator: "/srv/files-old" is not below "/srv/files". A link may lead to no hidden name either.
+    # With the separator: "/srv/files-old" is not below "/srv/files". A link may lead to no hidden
+    # name either.
     if not real.startswith(full[:start]) or os.sep + "." in real[start - 1 :]:
         raise HTTPError(404)
     return real, os.lstat(real)
 
 
-def _best_coding(path: str, plain: os.stat_result, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
+def _best_coding(
+    path: str, plain: os.stat_result, suffixes: tuple[str, ...], follow_symlinks: bool
+) -> ResolvedFile:
     compressed = {}
     for suffix, names in _CODINGS:
         try:

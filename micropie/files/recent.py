@@ -1,19 +1,21 @@
-"""What was seen of files within the last second, so that the disk, or a thread, need not be asked again.
+"""What was seen of files within the last second, so that the disk, or a thread, need not be asked
+again.
 
-``CONTENTS`` has small files, for ``static_file(..., cached=True)``. For ``FRESH_FOR`` seconds a file is served without
-access to the disk; then its ``stat`` is checked, and it is read again if it has changed. So a change is seen one second
-late at most.
+``CONTENTS`` has small files, for ``static_file(..., cached=True)``. For ``FRESH_FOR`` seconds a
+file is served without access to the disk; then its ``stat`` is checked, and it is read again if it
+has changed. So a change is seen one second late at most.
 
 ``RECENT`` knows the files that were looked at, which the event loop may therefore look at itself.
 
-To ask a worker thread takes far longer than the system calls, once the kernel has the file's entry and bytes
-in memory. It has them if a thread has asked for them within the last second. So a file that is asked for often is
-looked at on the event loop: each time anew, so nothing is ever out of date. Only the permission to look is kept, for
-each request that names a file, and not what was seen.
+To ask a worker thread takes far longer than the system calls, once the kernel has the file's entry
+and bytes in memory. It has them if a thread has asked for them within the last second. So a file
+that is asked for often is looked at on the event loop: each time anew, so nothing is ever out of
+date. Only the permission to look is kept, for each request that names a file, and not what was
+seen.
 
-A file system may be slow all the same, such as one on a network. If ``SLOW_LOOKS`` looks in a row take longer than
-``SLOW``, their directory is left to threads for ``SLOW_FOR`` seconds. One alone says little: the process may have had
-to wait for a processor.
+A file system may be slow all the same, such as one on a network. If ``SLOW_LOOKS`` looks in a row
+take longer than ``SLOW``, their directory is left to threads for ``SLOW_FOR`` seconds. One alone
+says little: the process may have had to wait for a processor.
 """
 
 from __future__ import annotations
@@ -33,11 +35,14 @@ FRESH_FOR = 1.0  # seconds
 
 LARGEST = 1024 * 1024  # bytes of one file
 CAPACITY = 32 * LARGEST  # bytes of all of them
-OVERHEAD = 1024  # bytes that each file counts in addition, so that the number of empty files is limited, too
+# bytes that each file counts in addition, so that the number of empty files is limited, too
+OVERHEAD = 1024
 
 
 class Recent(Generic[Name, Value]):
-    """Values by name, each fresh for ``FRESH_FOR`` seconds. Those that were used longest ago make room. Thread-safe.
+    """Values by name, each fresh for ``FRESH_FOR`` seconds.
+
+    Those that were used longest ago make room. Thread-safe.
 
     ``capacity``: the most that the sizes of all values may be together.
     """
@@ -47,7 +52,9 @@ class Recent(Generic[Name, Value]):
         self.clear()
 
     def clear(self) -> None:
-        """Drop everything and make a new lock: in a forked child another thread of the parent may have held the old."""
+        """Drop everything and make a new lock: in a forked child another thread of the parent may
+        have held the old.
+        """
         self._entries: OrderedDict[Name, tuple[Value, int, float]] = OrderedDict()
         self._size = 0
         self._lock = Lock()
@@ -81,13 +88,14 @@ CONTENTS: Recent[Key, tuple[ResolvedFile, bytes]] = Recent(CAPACITY)
 after_fork_in_child(CONTENTS.clear)
 
 
-# -- files that were looked at -----------------------------------------------------------------------------------------
+# -- files that were looked at ---------------------------------------------------------------------
 
 SLOW = 0.002  # seconds; a stall of the event loop that nobody notices
 SLOW_LOOKS = 3
 SLOW_FOR = 60.0  # seconds
 
-LARGEST_LOOK = 64 * 1024  # bytes that the event loop reads: copying them takes less than asking a thread
+# bytes that the event loop reads: copying them takes less than asking a thread
+LARGEST_LOOK = 64 * 1024
 MOST_LOOKS = 2048  # requests for a file, and files; clients may ask for any name
 LONGEST_PATH = 4096  # characters; Linux has no longer paths (PATH_MAX), but a client may send one
 
@@ -96,14 +104,17 @@ _NOT_SLOW: Final = (0, NEVER)
 
 
 class RecentLooks(Recent["Key", "ResolvedFile | None"]):
-    """The requests whose file was looked at within the last second, each with the version that was read, or None.
+    """The requests whose file was looked at within the last second, each with the version that was
+    read, or None.
 
-    Worker threads look, and there may be several loops: two that count slow looks at once may lose one.
+    Worker threads look, and there may be several loops: two that count slow looks at once may lose
+    one.
     """
 
     def __init__(self) -> None:
         super().__init__(MOST_LOOKS)
-        self._slow: dict[str, tuple[int, float]] = {}  # by directory: slow looks in a row, and until when it is left
+        # by directory: slow looks in a row, and until when it is left
+        self._slow: dict[str, tuple[int, float]] = {}
 
     def clear(self) -> None:
         """Forget everything."""
@@ -111,7 +122,9 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
         self._slow = {}
 
     def may_look(self, key: Key) -> bool:
-        """Return whether the file was looked at within the last second, in a directory that is not slow."""
+        """Return whether the file was looked at within the last second, in a directory that is not
+        slow.
+        """
         entry = self._entries.get(key)
         if entry is None:
             return False
@@ -123,7 +136,9 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
         return resolved.size <= LARGEST_LOOK and self.latest(key) == resolved
 
     def took(self, key: Key, version: ResolvedFile | None, begun: float) -> None:
-        """Note that the event loop has looked at a file since ``begun``, and which version of it was read."""
+        """Note that the event loop has looked at a file since ``begun``, and which version of it
+        was read.
+        """
         now = time.monotonic()
         self.put(key, version, now)
         looks = self._slow.pop(key[0], _NOT_SLOW)[0] + 1

@@ -1,9 +1,11 @@
-"""Files as answers: ``static_file`` for handlers, and ``open_file``, by which the flow opens the file.
+"""Files as answers: ``static_file`` for handlers, and ``open_file``, by which the flow opens the
+file.
 
-A handler returns a response with a ``FileReference``, which only names a file: nothing is opened, so nothing can leak.
-The flow makes an answer of it by one IO step, which finds the file, compares it with the client's copy, opens and reads
-it. A small file becomes bytes; a larger one a ``FileRange``, which the request closes at its end in any case. For hooks
-and ``@app.error`` a missing file is a 404 like any other.
+A handler returns a response with a ``FileReference``, which only names a file: nothing is opened,
+so nothing can leak. The flow makes an answer of it by one IO step, which finds the file, compares
+it with the client's copy, opens and reads it. A small file becomes bytes; a larger one a
+``FileRange``, which the request closes at its end in any case. For hooks and ``@app.error`` a
+missing file is a 404 like any other.
 """
 
 from __future__ import annotations
@@ -19,8 +21,22 @@ from typing import Any, TypeAlias
 from micropie.errors import HTTPError, ResponseError, SetupError, is_count
 from micropie.execution import IO, Flow
 from micropie.files.content_types import attachment, content_type_of
-from micropie.files.fingerprints import KNOWN, LARGEST_ASKED, Fingerprint, fingerprint, fingerprint_for_url
-from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
+from micropie.files.fingerprints import (
+    KNOWN,
+    LARGEST_ASKED,
+    Fingerprint,
+    fingerprint,
+    fingerprint_for_url,
+)
+from micropie.files.lookup import (
+    Key,
+    ResolvedFile,
+    codings_for,
+    find,
+    is_still,
+    open_resolved,
+    resolved_root,
+)
 from micropie.files.recent import CONTENTS, LARGEST, LONGEST_PATH, OVERHEAD, RECENT
 from micropie.http import (
     CONDITIONS,
@@ -60,17 +76,20 @@ def static_file(
     follow_symlinks: bool = False,
     headers: HeadersLike = (),
 ) -> Response:
-    """Return the file ``path`` below the directory ``root`` as an answer: ``return static_file(name, root="reports")``.
+    """Return the file ``path`` below the directory ``root`` as an answer:
+    ``return static_file(name, root="reports")``.
 
-    ``path`` may come from a client: one that leads out of ``root``, is hidden (begins with a dot) or names no readable
-    regular file gets 404. ``root`` must not come from a client; it is resolved once in the life of a process.
+    ``path`` may come from a client: one that leads out of ``root``, is hidden (begins with a dot)
+    or names no readable regular file gets 404. ``root`` must not come from a client; it is resolved
+    once in the life of a process.
 
-    ``download``: True makes browsers save it under its own name, a str under that name. ``content_type``: by default
-    that of the name's extension. ``max_age``: seconds for which a client may use it without asking again; by default
-    ``no-cache``: clients ask each time, and get 304 if it has not changed. ``cached``: keep it in memory if it has at
-    most 1 MiB, and look at the disk once a second at most. ``follow_symlinks``: also serve files where links lead out
-    of ``root``. ``headers``: sent along, they override those of the file. Raises ``ValueError`` unless ``max_age`` is a
-    whole number of seconds, 0 or more.
+    ``download``: True makes browsers save it under its own name, a str under that name.
+    ``content_type``: by default that of the name's extension. ``max_age``: seconds for which a
+    client may use it without asking again; by default ``no-cache``: clients ask each time, and get
+    304 if it has not changed. ``cached``: keep it in memory if it has at most 1 MiB, and look at
+    the disk once a second at most. ``follow_symlinks``: also serve files where links lead out of
+    ``root``. ``headers``: sent along, they override those of the file. Raises ``ValueError`` unless
+    ``max_age`` is a whole number of seconds, 0 or more.
     """
     if max_age is not None and not is_count(max_age, least=0):
         raise ValueError(f"max_age is a whole number of seconds, not {max_age!r}")
@@ -85,7 +104,8 @@ def directory_route(
 ) -> tuple[str, Callable[..., object]]:
     """Return the path and the handler that serve a directory below ``prefix``.
 
-    ``options`` are those of ``static_file``. Raises ``SetupError`` for a wrong prefix, directory or option.
+    ``options`` are those of ``static_file``. Raises ``SetupError`` for a wrong prefix, directory or
+    option.
     """
     # Not "/" itself, below which a name that is mistyped would be looked for among the files.
     is_path = isinstance(prefix, str) and prefix.startswith("/") and "<" not in prefix
@@ -99,27 +119,41 @@ def directory_route(
     except ValueError as error:
         raise SetupError(str(error)) from None
     reference: FileReference = usual.body
-    headers, content_type, has_own_name = usual.pairs, usual.content_type, options.get("download") is True
+    headers, content_type, has_own_name = (
+        usual.pairs,
+        usual.content_type,
+        options.get("download") is True,
+    )
 
     @run_in("loop")
     def serve(path: str) -> FileReference:
         exchange = current_request()._exchange
         literal = exchange.literal_path  # without escapes
-        # An end slash is ignored in other paths, but here it would name a directory. An escaped slash is part of no
-        # file's name, and "/private%2Ffile" must not get past a proxy that guards "/private/".
+        # An end slash is ignored in other paths, but here it would name a directory. An escaped
+        # slash is part of no file's name, and "/private%2Ffile" must not get past a proxy that
+        # guards "/private/".
         raw_path = exchange.raw_path().lower() if literal is None else literal.encode()
         if raw_path.endswith(b"/") or b"%2f" in raw_path:
             raise HTTPError(404)
         saved_as = path.rpartition("/")[2] if has_own_name else reference.saved_as
-        max_age, cached, follow_symlinks = reference.max_age, reference.cached, reference.follow_symlinks
-        found = FileReference(root, path, max_age, cached, follow_symlinks, saved_as, headers, content_type)
+        max_age, cached, follow_symlinks = (
+            reference.max_age,
+            reference.cached,
+            reference.follow_symlinks,
+        )
+        found = FileReference(
+            root, path, max_age, cached, follow_symlinks, saved_as, headers, content_type
+        )
         query = exchange.query_string
         if query.startswith("v="):
             found.fingerprint = query[2:]
         return found
 
-    vars(serve)["__micropie_needs_session__"] = False  # so a file is sent while a session backend is out of reach
-    vars(serve)[FINGERPRINT] = lambda path: fingerprint_for_url((root, path, reference.follow_symlinks))
+    # so a file is sent while a session backend is out of reach
+    vars(serve)["__micropie_needs_session__"] = False
+    vars(serve)[FINGERPRINT] = lambda path: fingerprint_for_url(
+        (root, path, reference.follow_symlinks)
+    )
     return f"{prefix.rstrip('/')}/<path:path>", serve
 
 
@@ -133,7 +167,12 @@ def open_file(request: Request, response: Response) -> Flow[None]:
     """
     reference: FileReference = response.body
     asked = request._exchange.named_headers(_ASKED)
-    key = reference.root, reference.path, codings_for(asked.get("accept-encoding", "")), reference.follow_symlinks
+    key = (
+        reference.root,
+        reference.path,
+        codings_for(asked.get("accept-encoding", "")),
+        reference.follow_symlinks,
+    )
     own = None
     if reference.fingerprint is not None:
         place = reference.root, reference.path, reference.follow_symlinks
@@ -149,7 +188,9 @@ def open_file(request: Request, response: Response) -> Flow[None]:
     _describe(response, _cache_control(request, reference, asked, own, opened[0]), *opened)
 
 
-def _looked_at_again(request: Request, response: Response, asked: Mapping[str, str], key: Key) -> Opened | None:
+def _looked_at_again(
+    request: Request, response: Response, asked: Mapping[str, str], key: Key
+) -> Opened | None:
     """Find and open a file on the event loop; None if its bytes have to be read in a thread."""
     begun, version = time.monotonic(), None
     try:
@@ -160,7 +201,9 @@ def _looked_at_again(request: Request, response: Response, asked: Mapping[str, s
         RECENT.took(key, version, begun)
 
 
-def _find_and_open(request: Request, response: Response, asked: Mapping[str, str], key: Key) -> Opened:
+def _find_and_open(
+    request: Request, response: Response, asked: Mapping[str, str], key: Key
+) -> Opened:
     """Do everything that blocks, in one call."""
     reference: FileReference = response.body
     is_noted = not reference.cached and len(reference.path) <= LONGEST_PATH
@@ -179,7 +222,12 @@ def _find_and_open(request: Request, response: Response, asked: Mapping[str, str
         kept = CONTENTS.latest(key)
         data = kept[1] if kept is not None and kept[0] == resolved else None
         if data is None:
-            data = _read(open_resolved(reference.root, resolved, reference.follow_symlinks), resolved, 0, resolved.size)
+            data = _read(
+                open_resolved(reference.root, resolved, reference.follow_symlinks),
+                resolved,
+                0,
+                resolved.size,
+            )
         if data is not None:
             CONTENTS.put(key, (resolved, data), checked_at, len(data) + OVERHEAD)
             return _from_memory(request, response, asked, resolved, data)
@@ -187,9 +235,15 @@ def _find_and_open(request: Request, response: Response, asked: Mapping[str, str
 
 
 def _from_disk(
-    request: Request, response: Response, asked: Mapping[str, str], resolved: ResolvedFile, may_read: bool
+    request: Request,
+    response: Response,
+    asked: Mapping[str, str],
+    resolved: ResolvedFile,
+    may_read: bool,
 ) -> Opened | None:
-    """Open the file and read a short one; None if it has been changed meanwhile, or may not be read here."""
+    """Open the file and read a short one; None if it has been changed meanwhile, or may not be read
+    here.
+    """
     selection = _selection(request, response, asked, resolved)
     if selection.status == 304:
         return resolved, selection, None
@@ -213,7 +267,8 @@ def _from_disk(
 
 
 def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> bytes | None:
-    """Return this part of the open file and close it; None if the file was changed since its look-up.
+    """Return this part of the open file and close it; None if the file was changed since its
+    look-up.
 
     By system calls: a file object takes as long as two of them.
     """
@@ -231,17 +286,29 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
 
 
 def _from_memory(
-    request: Request, response: Response, asked: Mapping[str, str], resolved: ResolvedFile, data: bytes
+    request: Request,
+    response: Response,
+    asked: Mapping[str, str],
+    resolved: ResolvedFile,
+    data: bytes,
 ) -> Opened:
     selection = _selection(request, response, asked, resolved)
-    return resolved, selection, None if selection.status == 304 else data[selection.start : selection.stop]
+    return (
+        resolved,
+        selection,
+        None if selection.status == 304 else data[selection.start : selection.stop],
+    )
 
 
-# -- the head ----------------------------------------------------------------------------------------------------------
+# -- the head --------------------------------------------------------------------------------------
 
 
-def _selection(request: Request, response: Response, asked: Mapping[str, str], resolved: ResolvedFile) -> Selection:
-    """Return status and range to send; only a GET or HEAD answered by 200 has conditions (RFC 9110, section 13.2.1)."""
+def _selection(
+    request: Request, response: Response, asked: Mapping[str, str], resolved: ResolvedFile
+) -> Selection:
+    """Return status and range to send; only a GET or HEAD answered by 200 has conditions (RFC 9110,
+    section 13.2.1).
+    """
     if response.status != 200 or request.method not in ("GET", "HEAD"):
         return Selection(response.status, 0, resolved.size)
     if CONDITIONS.isdisjoint(asked):
@@ -259,8 +326,8 @@ def _describe(
 ) -> None:
     """Give the response this body, None for a 304, and its head.
 
-    The author's headers go first, except those that describe the bytes. A 304 has the headers of a 200 except those
-    that describe a body (RFC 9110, section 15.4.5).
+    The author's headers go first, except those that describe the bytes. A 304 has the headers of a
+    200 except those that describe a body (RFC 9110, section 15.4.5).
     """
     reference: FileReference = response.body
     # No validators for an error page.
@@ -268,7 +335,9 @@ def _describe(
     add_missing(response.pairs, [cache_control, *validators])
     response.body, response.status = body, selection.status
     if selection.status == 304:
-        response.pairs[:] = [pair for pair in response.pairs if not pair[0].lower().startswith("content-")]
+        response.pairs[:] = [
+            pair for pair in response.pairs if not pair[0].lower().startswith("content-")
+        ]
         response.content_type = None
     else:
         response.content_type = response.content_type or content_type_of(reference.path)
@@ -277,7 +346,9 @@ def _describe(
         if resolved.coding:
             response.headers["Content-Encoding"] = resolved.coding
     if selection.status == 206:
-        response.headers["Content-Range"] = f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
+        response.headers["Content-Range"] = (
+            f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
+        )
     if resolved.varies:
         add_vary(response.pairs, "Accept-Encoding")
 
@@ -285,7 +356,11 @@ def _describe(
 @lru_cache(maxsize=1024)
 def _validators(resolved: ResolvedFile, modified: int) -> Sequence[tuple[str, str]]:
     """Return the headers of a version of a file."""
-    stated = ("etag", resolved.etag), ("last-modified", http_date(modified)), ("accept-ranges", "bytes")
+    stated = (
+        ("etag", resolved.etag),
+        ("last-modified", http_date(modified)),
+        ("accept-ranges", "bytes"),
+    )
     return [KnownHeader(name, value) for name, value in stated]
 
 
@@ -296,12 +371,15 @@ def _cache_control(
     own: Fingerprint | None,
     resolved: ResolvedFile,
 ) -> KnownHeader:
-    """Return Cache-Control. ``no-cache`` lets clients store the file and makes them ask if it has changed.
+    """Return Cache-Control.
 
-    Without the header browsers use a file for a tenth of its age without asking (RFC 9111, section 4.2.2). A URL with
-    the ``fingerprint`` of the file never has other bytes (RFC 8246). One with another fingerprint is of a page that
-    another version of the application has made, as two run side by side during a release. If the file was changed a
-    moment ago, ``own`` may be the fingerprint of the bytes before or after those that were found.
+    ``no-cache`` lets clients store the file and makes them ask if it has changed.
+
+    Without the header browsers use a file for a tenth of its age without asking (RFC 9111, section
+    4.2.2). A URL with the ``fingerprint`` of the file never has other bytes (RFC 8246). One with
+    another fingerprint is of a page that another version of the application has made, as two run
+    side by side during a release. If the file was changed a moment ago, ``own`` may be the
+    fingerprint of the bytes before or after those that were found.
     """
     lifetime = f"max-age={reference.max_age}"
     if reference.fingerprint and own == (reference.fingerprint, resolved.version):

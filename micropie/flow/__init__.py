@@ -1,12 +1,13 @@
-"""The life of a request and of a WebSocket: synchronous generators that yield what may have to wait.
+"""The life of a request and of a WebSocket: synchronous generators that yield what may have to
+wait.
 
-``http.py`` has the six stages of a request and ``websocket.py`` those of a WebSocket. ``hooks.py`` runs middleware
-around the handler: each kind has a class, which is chosen once. ``resources.py`` opens what a handler's parameters
-ask for, and closes it. ``errors.py`` turns an exception into a response. ``lifecycle.py`` starts and stops an
-application.
+``http.py`` has the six stages of a request and ``websocket.py`` those of a WebSocket. ``hooks.py``
+runs middleware around the handler: each kind has a class, which is chosen once. ``resources.py``
+opens what a handler's parameters ask for, and closes it. ``errors.py`` turns an exception into a
+response. ``lifecycle.py`` starts and stops an application.
 
-Whether a route has providers, or a filter of its result, is found out when it is compiled (``Route.is_special``), so
-other routes pay nothing.
+Whether a route has providers, or a filter of its result, is found out when it is compiled
+(``Route.is_special``), so other routes pay nothing.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "UNDER_ASGI", "UNDER_WSGI", "Application", "CloseInfo", "Lifecycle", "Lifespan", "LifespanContext",
-    "ask_guards", "call_handler", "cleanup", "close_resources", "converse", "end_resources", "found_socket",
-    "lifespan_opener", "log_failure", "respond", "with_resources",
+    "UNDER_ASGI", "UNDER_WSGI", "Application", "CloseInfo", "Lifecycle", "Lifespan",
+    "LifespanContext", "ask_guards", "call_handler", "cleanup", "close_resources", "converse",
+    "end_resources", "found_socket", "lifespan_opener", "log_failure", "respond", "with_resources",
 ]
 # fmt: on
 
-__getattr__ = names_on_demand(__name__, {"websocket": "CloseInfo ask_guards cleanup converse found_socket"})
+__getattr__ = names_on_demand(
+    __name__, {"websocket": ("CloseInfo ask_guards cleanup converse found_socket")}
+)

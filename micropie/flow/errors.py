@@ -1,7 +1,7 @@
 """The response to an exception: the author's error handler, a plain sentence or the debug page.
 
-A client learns no more than the status, one sentence and the request's id. The traceback goes to the log, and to a
-client on this machine if ``debug`` is on.
+A client learns no more than the status, one sentence and the request's id. The traceback goes to
+the log, and to a client on this machine if ``debug`` is on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 from micropie import debug, files
-from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, RaisedAnswer, Redirect, logger
+from micropie.errors import (
+    ClientDisconnect,
+    HTTPError,
+    MethodNotAllowed,
+    RaisedAnswer,
+    Redirect,
+    logger,
+)
 from micropie.execution import Flow, call
 from micropie.http import (
     BindingError,
@@ -30,8 +37,9 @@ from micropie.streams import is_stream, stream_of
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     """Return the response of the author's error handler for ``failure``, or else the plain one.
 
-    The answer to an ``HTTPError`` or a ``Redirect`` has the headers that were set on ``self.response``, except those
-    that describe another body. An exception on the way there is answered with a plain response; nothing is raised.
+    The answer to an ``HTTPError`` or a ``Redirect`` has the headers that were set on
+    ``self.response``, except those that describe another body. An exception on the way there is
+    answered with a plain response; nothing is raised.
     """
     exchange, answer = request._exchange, request._exchange.answer
     try:
@@ -43,7 +51,8 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
                 failure = error.with_traceback(None)  # which refers to this frame
         elif isinstance(failure, ClientDisconnect):
             response = error_response(400, "The request's body ended too early.")
-        elif isinstance(failure, MethodNotAllowed) and exchange.method == "OPTIONS":  # the answer names the methods
+        elif isinstance(failure, MethodNotAllowed) and exchange.method == "OPTIONS":
+            # the answer names the methods
             response = Response(None, 204, failure.headers)
         if response is None and exchange.config.error_handlers:
             handler, expected, text_type = config_of(exchange).error_handler_for(failure)
@@ -64,7 +73,11 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
 def internal_error(request: Request, failure: Exception) -> Response:
     """Log ``failure`` and return the plain 500, which asks nothing of the application."""
     log_failure(request, failure)
-    sentence = f"500 Internal Server Error. Request id: {request.id}" if request.id else "500 Internal Server Error"
+    sentence = (
+        (f"500 Internal Server Error. Request id: {request.id}")
+        if request.id
+        else ("500 Internal Server Error")
+    )
     return error_answer(request, HTTPError(500, sentence))
 
 
@@ -79,40 +92,55 @@ def log_failure(request: Request, failure: Exception) -> None:
 
 
 def _hint(exchange: Exchange, failure: Exception) -> str:
-    """Return the advice that the sentence of an exception lacks for frequent mistakes, "" for any other failure."""
+    """Return the advice that the sentence of an exception lacks for frequent mistakes, "" for any
+    other failure.
+    """
     if type(failure) is TypeError and re.search("can't be (awaited|used in 'await')", str(failure)):
         return "request.json(), form and files are there without waiting: leave await out."
-    if type(failure).__name__ == "UndefinedError" and str(failure) == "'errors' is undefined":  # of Jinja2
+    # of Jinja2
+    if type(failure).__name__ == "UndefinedError" and str(failure) == "'errors' is undefined":
         return (
-            "A form's page takes errors: write the parameter errors: BindingErrors, and template(..., errors=errors)."
+            "A form's page takes errors: write the parameter errors: "
+            "BindingErrors, and template(..., errors=errors)."
         )
     route = handlers_route(exchange)
     if type(failure) is AttributeError and route is not None and route.is_pooled:
         for name in vars(route.config.app):
             if f"no attribute {name!r}" in str(failure):
-                return f"In a process, self has nothing that __init__ sets: keep {name} in the class or the module."
+                return (
+                    "In a process, self has nothing that __init__ sets: keep "
+                    f"{name} in the class or the module."
+                )
     return ""
 
 
 def _author_response(
     request: Request, failure: Exception, handler: ErrorHandler, expected: bool, text_type: str
 ) -> Flow[Response]:
-    """Return the response of the author's error handler; the plain one if it must not see this, or raises an error."""
+    """Return the response of the author's error handler; the plain one if it must not see this, or
+    raises an error.
+    """
     exchange = request._exchange
     try:
         if not expected and not isinstance(failure, HTTPError):
             log_failure(request, failure)
         # Allow, WWW-Authenticate, Retry-After: part of what the status means.
-        status, headers = (failure.status, failure.headers) if isinstance(failure, HTTPError) else (500, ())
+        status, headers = (
+            (failure.status, failure.headers) if isinstance(failure, HTTPError) else (500, ())
+        )
         exchange.answer.pour(Response(None, status, headers))
         given: list[object] = [request, failure][handler.given]
         result = yield from call(handler.kind, _call_once, handler.function, given)
         response = exchange.answer.pour(result)
     except (HTTPError, Redirect) as error:  # raised by the error handler
-        del failure  # it may be this very error, whose traceback refers to this frame: the request would be a cycle
+        # it may be this very error, whose traceback refers to this frame: the request would be a
+        # cycle
+        del failure
         response = _default_response(request, error)
         return response if exchange.answer.response is None else exchange.answer.pour(response)
-    if response.content_type is None and (isinstance(response.body, str | bytes) or is_stream(response.body)):
+    if response.content_type is None and (
+        isinstance(response.body, str | bytes) or is_stream(response.body)
+    ):
         response.content_type = text_type
     if type(response.body) is FileReference:
         yield from files.open_file(request, response)
@@ -122,8 +150,8 @@ def _author_response(
 
 
 def _call_once(function: Callable[..., object], arguments: list[object]) -> Any:
-    """Call an error handler. A driver's frame keeps its last step, and the error's traceback refers to that frame: the
-    step must not keep the error.
+    """Call an error handler. A driver's frame keeps its last step, and the error's traceback refers
+    to that frame: the step must not keep the error.
     """
     given = [*arguments]
     arguments.clear()
@@ -135,10 +163,16 @@ def _default_response(request: Request, failure: Exception) -> Response:
     if isinstance(failure, Redirect):
         return redirect_response(failure, request)
     if isinstance(failure, HTTPError):
-        if failure.status == 404 and exchange.list_routes is not None and debug.may_see_debug_pages(request):
+        if (
+            failure.status == 404
+            and exchange.list_routes is not None
+            and debug.may_see_debug_pages(request)
+        ):
             return debug.not_found_page(request, failure, exchange.list_routes())
         if isinstance(failure, BindingError) and config_of(exchange).settings.debug:
-            logger.warning("%s: %s", exchange.label, " ".join(error.sentence for error in failure.errors))
+            logger.warning(
+                "%s: %s", exchange.label, " ".join(error.sentence for error in failure.errors)
+            )
         return error_answer(request, failure)
     if config_of(exchange).settings.debug and debug.may_see_debug_pages(request):
         log_failure(request, failure)

@@ -1,7 +1,7 @@
 """How the flow runs middleware: in order before the handler, in reverse order after it.
 
-Middleware is an object with hooks (``middleware/base.py``), or a generator function, ``def`` or ``async def``, that
-wraps the handler:
+Middleware is an object with hooks (``middleware/base.py``), or a generator function, ``def`` or
+``async def``, that wraps the handler:
 
     def timed(request):
         begun = perf_counter()
@@ -10,13 +10,14 @@ wraps the handler:
 
     app.middlewares.append(timed)
 
-``yield`` gives the ``Response`` of the handler, of a redirect, or of a hook that answered before the handler. It raises
-the exception of the handler or of a hook inside, as in ``contextlib.contextmanager``, so ``with engine.begin(): yield``
-does not commit after a failure. A yielded value is an answer: ``yield 401, "no"`` before the handler answers in its
-place, ``yield "other"`` after it replaces its answer. In a ``def``, ``return`` does the same.
+``yield`` gives the ``Response`` of the handler, of a redirect, or of a hook that answered before
+the handler. It raises the exception of the handler or of a hook inside, as in
+``contextlib.contextmanager``, so ``with engine.begin(): yield`` does not commit after a failure. A
+yielded value is an answer: ``yield 401, "no"`` before the handler answers in its place,
+``yield "other"`` after it replaces its answer. In a ``def``, ``return`` does the same.
 
-Each kind of middleware has a class here, with a part before the handler and one after it. Which kind it is, and how its
-functions are called, is found out once, when it first runs (``HookPlan``).
+Each kind of middleware has a class here, with a part before the handler and one after it. Which
+kind it is, and how its functions are called, is found out once, when it first runs (``HookPlan``).
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ _UNUSED = (
     *(WebSocketMiddleware.before_websocket, WebSocketMiddleware.after_websocket),
 )
 
-# The outcome that a hook gets after the handler and leaves to the hook around it: the response, None if it was not made
-# yet; and the exception that generator functions see, None if there is none or a generator function has caught it.
+# The outcome that a hook gets after the handler and leaves to the hook around it: the response,
+# None if it was not made yet; and the exception that generator functions see, None if there is none
+# or a generator function has caught it.
 _Outcome: TypeAlias = tuple[Response | None, Exception | None]
 
 
@@ -56,11 +58,13 @@ _CHANGES = frozenset({"status", "status_code", "body", "headers"})
 
 
 class _Hook:
-    """A middleware, as it was planned: each kind has a class. ``has_before``, ``has_after``: whether the part exists.
+    """A middleware, as it was planned: each kind has a class.
 
-    ``before`` is called as ``kind`` says. Its result is an answer, or None to continue, or a flow of these. ``after``
-    returns a flow of the outcome for the next hook. ``sees_failures``: it takes an exception. Other hooks take the
-    response to it.
+    ``has_before``, ``has_after``: whether the part exists.
+
+    ``before`` is called as ``kind`` says. Its result is an answer, or None to continue, or a flow
+    of these. ``after`` returns a flow of the outcome for the next hook. ``sees_failures``: it takes
+    an exception. Other hooks take the response to it.
     """
 
     needs_session = True
@@ -72,14 +76,18 @@ class _Hook:
 
 
 class _ClassHook(_Hook):
-    """Middleware with ``before_request``, whose result are changes of an empty response, and ``after_request``."""
+    """Middleware with ``before_request``, whose result are changes of an empty response, and
+    ``after_request``.
+    """
 
     def __init__(self, middleware: object) -> None:
         self._name = type(middleware).__name__
         self.before, self.kind, self.has_before = _part(middleware, "before_request")
         self._after, self._after_kind, self.has_after = _part(middleware, "after_request")
 
-    def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
+    def after(
+        self, request: Request, response: Response | None, failure: Exception | None
+    ) -> Flow[_Outcome]:
         assert response is not None  # noqa: S101
         arguments = request, response.status, response.body, response.pairs
         if self._after_kind == INLINE:
@@ -102,7 +110,8 @@ class _ClassHook(_Hook):
             return None
         if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
             raise ResponseError(
-                f"{self._name} returned {changes!r}: a hook returns None or a dict with status, body, headers"
+                f"{self._name} returned {changes!r}: a hook returns None or a "
+                "dict with status, body, headers"
             )
         status = status_of(changes, response.status, self._name)
         if "body" in changes:
@@ -120,7 +129,9 @@ class _FlowHook(_Hook):
         self.before, _, self.has_before = _part(middleware, "before")
         self._after, _, self.has_after = _part(middleware, "after")
 
-    def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
+    def after(
+        self, request: Request, response: Response | None, failure: Exception | None
+    ) -> Flow[_Outcome]:
         changed = self._after(request, response)
         if type(changed) is GeneratorType:
             changed = yield from changed
@@ -144,15 +155,19 @@ class _GeneratorHook(_Hook):
         answer = yield from running.go_on(None)
         if answer is None and running.has_ended:  # its author may have meant to refuse the request
             raise ResponseError(
-                f"{self._name} in middlewares has ended without a yield: write yield where the handler is to run, or "
+                f"{self._name} in middlewares has ended without a yield: write yield where "
+                "the handler is to run, or "
                 "yield an answer, such as (403, 'No.'), to refuse the request"
             )
         return answer
 
-    def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
+    def after(
+        self, request: Request, response: Response | None, failure: Exception | None
+    ) -> Flow[_Outcome]:
         """Run the generator to its end. Raises ``failure`` if the generator lets it pass.
 
-        A generator that has not begun, because an earlier hook answered, does not run, nor does one that has ended.
+        A generator that has not begun, because an earlier hook answered, does not run, nor does one
+        that has ended.
         """
         exchange = request._exchange
         running = next((one for one in exchange.generators if one.owner is self), None)
@@ -181,14 +196,16 @@ class _CheckHook(_Hook):
     def before(self, request: Request) -> Flow[object]:
         """Return the answer of the check, or None if it is True.
 
-        Raises 403 for a check that returns False, ``ResponseError`` for one that returns nothing: its author may have
-        forgotten to return what it found.
+        Raises 403 for a check that returns False, ``ResponseError`` for one that returns nothing:
+        its author may have forgotten to return what it found.
         """
         check = self._check
         if self._asked:
             resources = request._exchange.own_resources()
             yield from open_resources(request, resources, self._needed)
-            check = partial(check, **{name: resources.values[one] for name, one in self._asked.items()})
+            check = partial(
+                check, **{name: resources.values[one] for name, one in self._asked.items()}
+            )
         answer = yield from call(self._kind, check, request)
         if answer is None:
             raise ResponseError(
@@ -201,7 +218,10 @@ class _CheckHook(_Hook):
 
 
 def _planned(middleware: Any, providers: Providers) -> _Hook:
-    """Return how a middleware runs. Raises ``SetupError`` for what is none: it may have been appended late."""
+    """Return how a middleware runs.
+
+    Raises ``SetupError`` for what is none: it may have been appended late.
+    """
     check_middlewares(providers, [middleware])
     hook: _Hook
     if isinstance(middleware, Checking):
@@ -220,7 +240,9 @@ def _nothing(*arguments: object) -> None:
 
 
 def _part(middleware: object, name: str) -> tuple[Callable[..., Any], Kind, bool]:
-    """Return a method of a middleware, how it is called, and whether it is the author's own and does something."""
+    """Return a method of a middleware, how it is called, and whether it is the author's own and
+    does something.
+    """
     method: Callable[..., Any] = getattr(middleware, name, None) or _nothing
     is_used = method is not _nothing and getattr(method, "__func__", method) not in _UNUSED
     return method, kind_of(method), is_used
@@ -229,13 +251,15 @@ def _part(middleware: object, name: str) -> tuple[Callable[..., Any], Kind, bool
 class HookPlan:
     """The hooks around the handlers of a configuration, for as long as it has these middlewares.
 
-    ``before`` and ``after`` (the last hook first) leave out the hooks without such a part. ``guards``: the plan of
-    those hooks that also guard handshakes of WebSockets and isolated mounts, which have no response to change.
-    ``of_sockets``: the hooks around WebSockets.
+    ``before`` and ``after`` (the last hook first) leave out the hooks without such a part.
+    ``guards``: the plan of those hooks that also guard handshakes of WebSockets and isolated
+    mounts, which have no response to change. ``of_sockets``: the hooks around WebSockets.
     """
 
     def __init__(
-        self, middlewares: Sequence[tuple[Any, Providers]], ws_middlewares: Sequence[tuple[Any, Providers]] = ()
+        self,
+        middlewares: Sequence[tuple[Any, Providers]],
+        ws_middlewares: Sequence[tuple[Any, Providers]] = (),
     ) -> None:
         self.middlewares = middlewares, ws_middlewares
         self.ids = [[id(one) for one, _ in several] for several in self.middlewares]
@@ -249,23 +273,31 @@ class HookPlan:
 
 
 def planned_hooks(config: Config) -> HookPlan:
-    """Return how the middleware of a configuration runs. Its list may change at any time, so each request asks."""
+    """Return how the middleware of a configuration runs.
+
+    Its list may change at any time, so each request asks.
+    """
     plan: HookPlan | None = config.hook_plan
-    if plan is None or plan.ids != [[*map(id, config.middlewares)], [*map(id, config.ws_middlewares)]]:
+    if plan is None or plan.ids != [
+        [*map(id, config.middlewares)],
+        [*map(id, config.ws_middlewares)],
+    ]:
         outermost = config.tree[0].providers
-        plan = HookPlan(placed(config.middlewares, outermost), placed(config.ws_middlewares, outermost))
+        plan = HookPlan(
+            placed(config.middlewares, outermost), placed(config.ws_middlewares, outermost)
+        )
         config.hook_plan = plan
     return plan
 
 
-# -- before the handler ------------------------------------------------------------------------------------------------
+# -- before the handler ----------------------------------------------------------------------------
 
 
 def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
     """Run each hook's part before the handler until one answers; return that answer, or None.
 
-    A session backend that may wait is asked before the first hook that needs the session, so a hook that refuses
-    without it costs the backend nothing.
+    A session backend that may wait is asked before the first hook that needs the session, so a hook
+    that refuses without it costs the backend nothing.
     """
     exchange = request._exchange
     store = exchange.config.sessions
@@ -290,17 +322,19 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
     return None
 
 
-# -- after the handler -------------------------------------------------------------------------------------------------
+# -- after the handler -----------------------------------------------------------------------------
 
 
 def run_after(
     hooks: Iterable[_Hook], request: Request, response: Response | None, failure: Exception | None
 ) -> Flow[Response]:
-    """Run each hook's part after the handler, the last hook first, and return the response as they change it.
+    """Run each hook's part after the handler, the last hook first, and return the response as they
+    change it.
 
-    Take the handler's response or, if ``response`` is None, its exception as ``failure``. Generator functions get the
-    exception; the response to it is made when the first hook needs it. A ``Redirect`` is an answer and no failure. An
-    exception of a hook is the failure that the hooks before it see: each is called once.
+    Take the handler's response or, if ``response`` is None, its exception as ``failure``. Generator
+    functions get the exception; the response to it is made when the first hook needs it. A
+    ``Redirect`` is an answer and no failure. An exception of a hook is the failure that the hooks
+    before it see: each is called once.
     """
     raised = traceback = None
     answer = request._exchange.answer
@@ -321,7 +355,8 @@ def run_after(
             except Exception as error:
                 raised = error
             if raised is failure:
-                raised.__traceback__ = traceback  # without the way through the hook, which tells nothing
+                # without the way through the hook, which tells nothing
+                raised.__traceback__ = traceback
             else:
                 response, failure = None, raised
                 answer.replace(None)
@@ -330,10 +365,11 @@ def run_after(
             response = yield from respond_to(request, failure)
         return response
     finally:
-        del failure, raised, traceback  # the traceback refers to this frame: without this it would be a cycle
+        # the traceback refers to this frame: without this it would be a cycle
+        del failure, raised, traceback
 
 
-# -- WebSockets --------------------------------------------------------------------------------------------------------
+# -- WebSockets ------------------------------------------------------------------------------------
 
 
 class SocketHook:
@@ -346,12 +382,17 @@ class SocketHook:
 
     def before(self, request: Request) -> Flow[tuple[int, str] | None]:
         """Return the code and the reason by which the hook refuses a handshake, or None."""
-        refusal: object = (yield from call(self._before_kind, self._before, request)) if self._has_before else None
+        refusal: object = (
+            (yield from call(self._before_kind, self._before, request))
+            if self._has_before
+            else None
+        )
         if refusal is None:
             return None
         if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
             raise ResponseError(
-                f"{self._name} returned {refusal!r}: before_websocket returns None or a dict with code, reason"
+                f"{self._name} returned {refusal!r}: before_websocket returns "
+                "None or a dict with code, reason"
             )
         code, reason = refusal.get("code", websockets.POLICY), refusal.get("reason") or ""
         websockets.check_code(code)

@@ -1,25 +1,30 @@
 """The life of a request, written once for every protocol and every server.
 
-This is plain synchronous Python. A flow is a generator: it yields a step (``execution/steps.py``) where it may have to
-wait, and is sent the step's result. A driver (``asgi/``, ``wsgi/``) makes a ``Request``, performs the steps of
-``respond`` and sends the ``Answer`` that is its last step. ``respond`` has six stages:
+This is plain synchronous Python. A flow is a generator: it yields a step (``execution/steps.py``)
+where it may have to wait, and is sent the step's result. A driver (``asgi/``, ``wsgi/``) makes a
+``Request``, performs the steps of ``respond`` and sends the ``Answer`` that is its last step.
+``respond`` has six stages:
 
-    1. Route: the path leads to a route, or to a mounted application that answers by itself (``Handover``).
-    2. Hooks and session: the session is opened and ``before_request`` hooks run. If a hook answers, stages 3 and 4
-       are left out.
+    1. Route: the path leads to a route, or to a mounted application that answers by itself
+       (``Handover``).
+    2. Hooks and session: the session is opened and ``before_request`` hooks run. If a hook answers,
+       stages 3 and 4 are left out.
     3. Body: it is received, if it is a form or JSON.
-    4. Bind and run: the arguments are bound, in a thread if they come from a large body, and the handler runs.
-    5. Result to response: ``after_request`` hooks run, the first chunk of a stream is fetched unless it takes long,
-       the session is saved. The result becomes an ``Answer``, the tuple that is sent (``http/response.py``).
+    4. Bind and run: the arguments are bound, in a thread if they come from a large body, and the
+       handler runs.
+    5. Result to response: ``after_request`` hooks run, the first chunk of a stream is fetched
+       unless it takes long, the session is saved. The result becomes an ``Answer``, the tuple that
+       is sent (``http/response.py``).
     6. Errors: an exception of a stage becomes a response, which takes the way of stage 5.
 
-A driver begins a flow by a call, so a flow that never yields costs no more than a call. There is no second way for
-a flow that happens not to wait.
+A driver begins a flow by a call, so a flow that never yields costs no more than a call. There is no
+second way for a flow that happens not to wait.
 
-An exception is caught in one place and answered after the ``except`` block, so that later exceptions get no false
-``__context__``. The variable is deleted then: the exception's traceback refers to the frame, and the request would be
-a cycle. What is answered without a step may be answered in the block. Only ``Exception`` is caught. Cancellation and
-the interpreter's end pass through, and nothing yields on their way.
+An exception is caught in one place and answered after the ``except`` block, so that later
+exceptions get no false ``__context__``. The variable is deleted then: the exception's traceback
+refers to the frame, and the request would be a cycle. What is answered without a step may be
+answered in the block. Only ``Exception`` is caught. Cancellation and the interpreter's end pass
+through, and nothing yields on their way.
 """
 
 from __future__ import annotations
@@ -33,7 +38,18 @@ from typing import Any, TypeAlias, cast
 from micropie import files, pool, streams
 from micropie.csrf import deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, RaisedAnswer, logger
-from micropie.execution import ANSWER, AWAIT, INLINE, IO, Call, Flow, TookTooLong, call_within, itself, no_function
+from micropie.execution import (
+    ANSWER,
+    AWAIT,
+    INLINE,
+    IO,
+    Call,
+    Flow,
+    TookTooLong,
+    call_within,
+    itself,
+    no_function,
+)
 from micropie.flow.errors import internal_error, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, filtered, with_resources
@@ -80,7 +96,9 @@ _Stream: TypeAlias = LoopStream | ThreadStream
 
 
 def respond(site: Site, request: Request) -> Flow[Any]:
-    """Answer a request: the last step is the answer, or the mounted application that answers by itself."""
+    """Answer a request: the last step is the answer, or the mounted application that answers by
+    itself.
+    """
     exchange = request._exchange
     answer: Answer | Handover
     arguments: Sequence[Any]
@@ -117,12 +135,15 @@ def respond(site: Site, request: Request) -> Flow[Any]:
                 result = yield route.step_kind, route.call, arguments
         # 5. Result to response. Most results are a body, with nothing else to send.
         row, made = config.bodies.get(type(result)), exchange.answer
-        has_more = exchange.hooks is not None or made.session is not None or made.response is not None
+        has_more = (
+            exchange.hooks is not None or made.session is not None or made.response is not None
+        )
         if row is not None and not has_more and method != "HEAD":
             encode_body, content_type = row
             body = encode_body(result)
             answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
-        elif isinstance(result, RaisedAnswer):  # as if it were raised, without a traceback that refers to it
+        elif isinstance(result, RaisedAnswer):
+            # as if it were raised, without a traceback that refers to it
             failure = result
         elif type(result) is Handover:
             answer = result
@@ -139,16 +160,18 @@ def respond(site: Site, request: Request) -> Flow[Any]:
     yield ANSWER, no_function, answer
 
 
-# -- stage 1 -----------------------------------------------------------------------------------------------------------
+# -- stage 1 ---------------------------------------------------------------------------------------
 
 
 def _find(
     site: Site, request: Request
 ) -> tuple[Config, Any, Sequence[Any], Mapping[str, object], Handover | Exception | None]:
-    """Return a request's configuration and route, with the arguments and values in its path, and set both.
+    """Return a request's configuration and route, with the arguments and values in its path, and
+    set both.
 
-    If there is no route, the last value takes its place: a mounted application that answers by itself, or the
-    exception to raise once hooks have seen the request. Where there are none, it is raised now.
+    If there is no route, the last value takes its place: a mounted application that answers by
+    itself, or the exception to raise once hooks have seen the request. Where there are none, it is
+    raised now.
     """
     exchange = request._exchange
     exchange.config = site.config  # for an error of the search itself
@@ -171,14 +194,18 @@ def _find(
     return route.config, route, arguments, values, None
 
 
-# -- stage 2 -----------------------------------------------------------------------------------------------------------
+# -- stage 2 ---------------------------------------------------------------------------------------
 
 
-def _before_handler(request: Request, config: Config, other: Handover | Exception | None) -> Flow[Any]:
-    """Run the hooks and open the session. Return a hook's answer, or None if the handler has to run.
+def _before_handler(
+    request: Request, config: Config, other: Handover | Exception | None
+) -> Flow[Any]:
+    """Run the hooks and open the session.
 
-    ``other`` is in the place of a handler: a mounted application, which is returned after the hooks that guard it, or
-    an exception, which is raised after all hooks.
+    Return a hook's answer, or None if the handler has to run.
+
+    ``other`` is in the place of a handler: a mounted application, which is returned after the hooks
+    that guard it, or an exception, which is raised after all hooks.
     """
     exchange = request._exchange
     hooks = planned_hooks(config)
@@ -202,7 +229,11 @@ def _before_handler(request: Request, config: Config, other: Handover | Exceptio
             exchange.answer.need_no_session()
     if request._subapp is not None:  # the application that a hook chose
         route, *arguments = delegate_route(request)
-        return route.call(*arguments) if route.step_kind is INLINE else (yield route.step_kind, route.call, arguments)
+        return (
+            route.call(*arguments)
+            if route.step_kind is INLINE
+            else (yield route.step_kind, route.call, arguments)
+        )
     try:
         if other is not None:
             raise other
@@ -211,11 +242,14 @@ def _before_handler(request: Request, config: Config, other: Handover | Exceptio
         del other
 
 
-# -- stage 4 -----------------------------------------------------------------------------------------------------------
+# -- stage 4 ---------------------------------------------------------------------------------------
 
 
 def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
-    """Run the handler with its providers' resources, a time limit or both. Return its result, filtered."""
+    """Run the handler with its providers' resources, a time limit or both.
+
+    Return its result, filtered.
+    """
     exchange = request._exchange
     if route.providers:
         arguments = yield from with_resources(request, route, arguments)
@@ -229,15 +263,28 @@ def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Fl
         result = yield route.step_kind, route.call, arguments
     if route.result_filter is not None:
         result = yield from filtered(route, route.result_filter, result)
-    return (yield from close_unless_streamed(exchange, result, route.providers)) if exchange.resources else result
+    return (
+        (yield from close_unless_streamed(exchange, result, route.providers))
+        if exchange.resources
+        else result
+    )
 
 
 def _call_in_pool(exchange: Exchange, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
-    """Call a handler in a process, which keeps to the time limit. A cancellation does not wait for it but ends it."""
+    """Call a handler in a process, which keeps to the time limit.
+
+    A cancellation does not wait for it but ends it.
+    """
     config, token = route.config, pool.CancelToken()
     call = config.pool, config.settings.pool_timeout, exchange, route.call, arguments, token
     try:
-        return (yield Call(config.pool_threads, is_queued=True, leave_after=0.0), pool.call_in_pool, call)
+        return (
+            yield (
+                Call(config.pool_threads, is_queued=True, leave_after=0.0),
+                pool.call_in_pool,
+                call,
+            )
+        )
     except Exception:
         raise
     except BaseException:
@@ -245,17 +292,24 @@ def _call_in_pool(exchange: Exchange, route: Route, arguments: Sequence[Any]) ->
         raise
 
 
-def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
-    """Run the handler with a time limit, where it can be interrupted, and return its result. Raises 503 after it."""
+def _call_limited(
+    request: Request, route: Route, arguments: Sequence[Any], seconds: float
+) -> Flow[Any]:
+    """Run the handler with a time limit, where it can be interrupted, and return its result.
+
+    Raises 503 after it.
+    """
     try:
         return (yield from call_within(seconds, route.limited_step_kind, route.call, *arguments))
     except TookTooLong:
         label = request._exchange.label
-        logger.error("%s: %s took longer than %g seconds and was given up", label, route.name, seconds)
+        logger.error(
+            ("%s: %s took longer than %g seconds and was given up"), label, route.name, seconds
+        )
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
 
-# -- stage 5 -----------------------------------------------------------------------------------------------------------
+# -- stage 5 ---------------------------------------------------------------------------------------
 
 
 def _answer(request: Request, result: Any) -> Flow[Answer]:
@@ -263,7 +317,11 @@ def _answer(request: Request, result: Any) -> Flow[Answer]:
     exchange, made, stream = request._exchange, request._exchange.answer, None
     if type(result) is EncodedAnswer and exchange.hooks is None and made.session is None:
         return result
-    if type(result) not in _NEVER_AWAITED and not isinstance(result, Response) and isawaitable(result):
+    if (
+        type(result) not in _NEVER_AWAITED
+        and not isinstance(result, Response)
+        and isawaitable(result)
+    ):
         # Of a decorated ``async def``.
         result = yield AWAIT, itself, (result,)
     if exchange.config.settings.debug:
@@ -285,9 +343,12 @@ def _answer(request: Request, result: Any) -> Flow[Answer]:
 def _finish(
     request: Request, response: Response | None, stream: _Stream | None, failure: Exception | None
 ) -> Flow[Answer]:
-    """Return the answer for a response or, if there is ``failure``, to that. A stream is closed if this fails.
+    """Return the answer for a response or, if there is ``failure``, to that.
 
-    ``after_request`` hooks change the response, a stream until its first chunk is there, and the session.
+    A stream is closed if this fails.
+
+    ``after_request`` hooks change the response, a stream until its first chunk is there, and the
+    session.
     """
     exchange, made = request._exchange, request._exchange.answer
     if exchange.ends is not None:
@@ -320,22 +381,38 @@ def _finish(
 
 
 def _warn_of_result(exchange: Exchange, result: object) -> None:
-    """Log that a handler has returned nothing without saying so, or a number that seems to be meant for the status."""
+    """Log that a handler has returned nothing without saying so, or a number that seems to be meant
+    for the status.
+    """
     route = handlers_route(exchange)
-    if route is None or exchange.answer.response is not None or not (result is None or type(result) is int):
+    if (
+        route is None
+        or exchange.answer.response is not None
+        or not (result is None or type(result) is int)
+    ):
         return
     function = function_of(route)
-    if result is None and "None" not in str(getattr(function, "__annotations__", {}).get("return", "")):
-        advice = "returned nothing, so the answer is empty: write return, or -> None if that is meant"
+    if result is None and "None" not in str(
+        getattr(function, "__annotations__", {}).get("return", "")
+    ):
+        advice = (
+            "returned nothing, so the answer is empty: write return, or -> None if that is meant"
+        )
     elif result in _ERRORS:
-        advice = f"returned {result}, the JSON of a number, with status 200: write raise HTTPError({result})"
+        advice = (
+            f"returned {result}, the JSON of a number, with status 200: "
+            f"write raise HTTPError({result})"
+        )
     else:
         return
     logger.warning("%s: %s %s", place_of(function), route.name, advice)
 
 
 def _replaced(request: Request, response: Response, body: object) -> Flow[_Stream | None]:
-    """Return the body if it is a stream. If hooks have put it in the place of ``body``, that is closed."""
+    """Return the body if it is a stream.
+
+    If hooks have put it in the place of ``body``, that is closed.
+    """
     exchange = request._exchange
     replaced = cast("_Stream | None", exchange.answer.stream)
     if response.body is body:
@@ -352,8 +429,8 @@ def _replaced(request: Request, response: Response, body: object) -> Flow[_Strea
 
 
 def _encoded(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
-    """Return the answer for a response, and save the session. An answer that can't be sent must not leave a session
-    behind, so it is encoded before.
+    """Return the answer for a response, and save the session. An answer that can't be sent must not
+    leave a session behind, so it is encoded before.
     """
     exchange, made = request._exchange, request._exchange.answer
     if stream is not None:
@@ -362,21 +439,34 @@ def _encoded(request: Request, response: Response, stream: Stream | None) -> Flo
             made.replace(None)
         for change in () if exchange.ends is None else exchange.ends.before_head:
             change(response)
-        may_read = stream.file is None and exchange.header("cookie") and handlers_route(exchange) is not None
-        if may_read and exchange.config.sessions.find_id(exchange):  # a later chunk, and then no header can say so
+        may_read = (
+            stream.file is None
+            and exchange.header("cookie")
+            and handlers_route(exchange) is not None
+        )
+        # a later chunk, and then no header can say so
+        if may_read and exchange.config.sessions.find_id(exchange):
             exchange.opened_session()
     session, saves = made.session, False
-    if session is not None:  # no cache may give the answer to another client (RFC 9111, section 4.1)
-        saves = session.changed and (response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error)
+    # no cache may give the answer to another client (RFC 9111, section 4.1)
+    if session is not None:
+        saves = session.changed and (
+            response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error
+        )
         if make_private(response.pairs, session.accessed, saves or made.csrf_salt is not None):
-            sentence = "%s: an answer with a client's own cookie or token can't be public: it is sent as private"
+            sentence = (
+                "%s: an answer with a client's own cookie or token can't "
+                "be public: it is sent as private"
+            )
             logger.warning(sentence, exchange.label)
     answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
     if exchange.ends is not None:
         exchange.answer.end(answer)
     if session is not None and saves:
         answer = yield from _save_session(request, session, answer)
-    if session is not None and (stream is not None or (exchange.ends is not None and exchange.ends.tasks)):
+    if session is not None and (
+        stream is not None or (exchange.ends is not None and exchange.ends.tasks)
+    ):
         session.seal()
         made.keep_session(session)
     return answer
@@ -389,7 +479,9 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
         _warn_of_change(request, session)
     exchange.answer.take_session()
     status, content_type, length, pairs, body, stream = answer
-    cookie = yield from config_of(exchange).sessions.close(session, request.scheme, request.root_path)
+    cookie = yield from config_of(exchange).sessions.close(
+        session, request.scheme, request.root_path
+    )
     if cookie is not None:
         pairs = [*pairs, ("set-cookie", cookie)]
     cookie = deleting_cookie(request) if session.renewed else None
@@ -401,7 +493,8 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
 def _warn_of_change(request: Request, session: Session) -> None:
     """Log, once for each route, that a GET or HEAD request has set a key of the session.
 
-    The CSRF token does not count, because pages with forms make it; nor do removals, as of a message that was shown.
+    The CSRF token does not count, because pages with forms make it; nor do removals, as of a
+    message that was shown.
     """
     if request.route is None:
         return
@@ -410,20 +503,25 @@ def _warn_of_change(request: Request, session: Session) -> None:
         return
     route.has_warned = True
     logger.warning(
-        "%s changed the session on %s: a link on any page can do that; write @post above it", route.name, request.method
+        ("%s changed the session on %s: a link on any page can do that; write @post above it"),
+        route.name,
+        request.method,
     )
 
 
-# -- stage 6 -----------------------------------------------------------------------------------------------------------
+# -- stage 6 ---------------------------------------------------------------------------------------
 
 
 def _failed(request: Request, failure: Exception) -> Flow[Answer]:
     """Close the resources of the handler and return the answer to an exception.
 
-    Raises that exception alone, if the server is to have it and no handler of the author's answers it.
+    Raises that exception alone, if the server is to have it and no handler of the author's answers
+    it.
     """
     exchange = request._exchange
-    is_server_s = exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
+    is_server_s = (
+        exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
+    )
     try:
         if exchange.resources:
             failure = (yield from exchange.resources.close(failure)) or failure
@@ -431,15 +529,21 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
             exchange.hooks = None
             exchange.answer.break_off()
         elif exchange.answer.is_without_session:
-            with suppress(HTTPError):  # the author's error page sees an empty one while the backend is out of reach
+            # the author's error page sees an empty one while the backend is out of reach
+            with suppress(HTTPError):
                 yield from exchange.open_session()
         if exchange.answer.stream is not None:
             exchange.answer.begin(None)
         answer = yield from _finish(request, None, None, failure)
     except Exception as error:  # on the way of the answer: this one asks nothing of the application
         exchange.answer.take_session()
-        # An HTTPError is a session backend's 503, which is in the log, or from an error page's own stream.
-        last = error_answer(request, error) if isinstance(error, HTTPError) else internal_error(request, error)
+        # An HTTPError is a session backend's 503, which is in the log, or from an error page's own
+        # stream.
+        last = (
+            error_answer(request, error)
+            if isinstance(error, HTTPError)
+            else internal_error(request, error)
+        )
         answer = encode(last, None, exchange.method == "HEAD")
         if exchange.ends is not None:
             exchange.answer.end(answer)

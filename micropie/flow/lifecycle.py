@@ -1,9 +1,10 @@
 """Start-up and shut-down of an application, written once for both protocols.
 
-Start-up: an application's ``lifespan`` context manager is entered and its start-up handlers run, then those of the
-applications inside it. If one fails, what had started is undone and the exception is raised. Shut-down is the reverse:
-inner applications first; in each the shut-down handlers, then its ``lifespan`` is left. An exception is logged, does
-not keep the others from running, and is raised at the end.
+Start-up: an application's ``lifespan`` context manager is entered and its start-up handlers run,
+then those of the applications inside it. If one fails, what had started is undone and the exception
+is raised. Shut-down is the reverse: inner applications first; in each the shut-down handlers, then
+its ``lifespan`` is left. An exception is logged, does not keep the others from running, and is
+raised at the end.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from micropie.http import State
 from micropie.mounts import APP, ASGI
 from micropie.routing import Config, Site
 
-# Seconds after which the log names the function that a start or a stop waits for: most servers wait in silence, and
-# without a limit.
+# Seconds after which the log names the function that a start or a stop waits for: most servers wait
+# in silence, and without a limit.
 _LONG = 10.0
 
-# The kinds of mounts that are started with an application. Under WSGI an isolated ``App`` starts itself.
+# The kinds of mounts that are started with an application. Under WSGI an isolated ``App`` starts
+# itself.
 UNDER_ASGI: Final = (ASGI, APP)
 UNDER_WSGI: Final = (ASGI,)
 
@@ -33,7 +35,10 @@ Lifespan: TypeAlias = AbstractAsyncContextManager[object]
 
 
 def log_failure(sentence: str, error: Exception) -> None:
-    """Log why a start or a stop has failed. A ``SetupError`` says all in its message: its traceback would be ours."""
+    """Log why a start or a stop has failed.
+
+    A ``SetupError`` says all in its message: its traceback would be ours.
+    """
     if isinstance(error, SetupError):
         logger.error("%s: %s", sentence, error)
     else:
@@ -58,15 +63,21 @@ class Component(Protocol):
 
 
 class Lifecycle:
-    """One start and one stop of a tree of applications. ``needs_loop``: whether anything in it is async."""
+    """One start and one stop of a tree of applications.
+
+    ``needs_loop``: whether anything in it is async.
+    """
 
     def __init__(self, apps: Sequence[Component]) -> None:
         self._lifespans = [(app, app.open_lifespan()) for app in apps]
         has_lifespan = any(manager is not None for _, manager in self._lifespans)
-        handlers = [handler for app in apps for handler in (*app.startup_handlers, *app.shutdown_handlers)]
+        handlers = [
+            handler for app in apps for handler in (*app.startup_handlers, *app.shutdown_handlers)
+        ]
         self.is_empty = not (has_lifespan or handlers)
         self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
-        # The flows that undo each part of the start, in the order of the start; none of them has begun.
+        # The flows that undo each part of the start, in the order of the start; none of them has
+        # begun.
         self._undo: list[Iterable[Flow[None]]] = []
 
     def start(self) -> Flow[None]:
@@ -86,7 +97,9 @@ class Lifecycle:
 
     def _start_one(self, app: Component, manager: Lifespan | None) -> Flow[None]:
         if manager is not None:
-            state = yield from _named_if_long("start-up", "lifespan", call(AWAIT, manager.__aenter__))
+            state = yield from _named_if_long(
+                "start-up", "lifespan", call(AWAIT, manager.__aenter__)
+            )
             leave = call(AWAIT, manager.__aexit__, None, None, None)
             self._undo.append([_named_if_long("shut-down", "lifespan", leave)])
             if isinstance(state, dict):
@@ -120,14 +133,18 @@ class Application(Protocol):
         """Whether its start runs code of the author's, which may wait."""
 
     def compiled(self, blocking: Kind = ..., /) -> Site:
-        """Return the site, compiled when it is first needed; ``def`` handlers are called by ``blocking`` steps."""
+        """Return the site, compiled when it is first needed; ``def`` handlers are called by
+        ``blocking`` steps.
+        """
 
     def lifecycle(self, kinds: Sequence[str] = ..., /) -> Lifecycle:
         """Return a new life cycle of the application and of the mounts of these ``kinds`` in it."""
 
 
 class LifespanContext:
-    """The context in which drivers perform the steps of start-up and shut-down; for other steps it is a request."""
+    """The context in which drivers perform the steps of start-up and shut-down; for other steps it
+    is a request.
+    """
 
     receive_piece: Any = None  # there is no body
 
@@ -141,8 +158,13 @@ def _call(stage: str, handler: Handler) -> Flow[None]:
 
 
 def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
-    """Perform ``flow``. If that takes long, log its name. A thread does so, because ``flow`` may block its own."""
-    timer = Timer(_LONG, logger.warning, ("%s: %s has been running for %g seconds", stage, name, _LONG))
+    """Perform ``flow``.
+
+    If that takes long, log its name. A thread does so, because ``flow`` may block its own.
+    """
+    timer = Timer(
+        _LONG, logger.warning, (("%s: %s has been running for %g seconds"), stage, name, _LONG)
+    )
     timer.daemon = True
     try:
         timer.start()
@@ -158,18 +180,23 @@ def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
 def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callable[[], Lifespan]:
     """Return a function that makes the context manager of ``lifespan(*arguments)``.
 
-    ``lifespan`` is an async generator function, or a function that returns an async context manager. Raises
-    ``SetupError`` for anything else; the returned function raises it if the result is not such a manager.
+    ``lifespan`` is an async generator function, or a function that returns an async context
+    manager. Raises ``SetupError`` for anything else; the returned function raises it if the result
+    is not such a manager.
     """
     if inspect.isasyncgenfunction(lifespan):
         lifespan = asynccontextmanager(lifespan)
     if not callable(lifespan):
-        raise SetupError("lifespan takes an async context manager: a function with @asynccontextmanager")
+        raise SetupError(
+            "lifespan takes an async context manager: a function with @asynccontextmanager"
+        )
 
     def open_lifespan() -> Lifespan:
         manager: Lifespan = lifespan(*arguments)
         if not hasattr(manager, "__aenter__"):
-            raise SetupError("lifespan must make an async context manager: write @asynccontextmanager above it")
+            raise SetupError(
+                "lifespan must make an async context manager: write @asynccontextmanager above it"
+            )
         return manager
 
     return open_lifespan

@@ -1,8 +1,10 @@
-"""Resources that a handler and the checks before it ask for, and the filter of the handler's result.
+"""Resources that a handler and the checks before it ask for, and the filter of the handler's
+result.
 
-A resource is opened once for a request (``routing/providers.py``) and closed when the handler has returned, before the
-hooks see its response, or at the end of the stream that it returned. Resources that only checks have asked for are
-closed before a stream or the handler of a WebSocket begins. A result is filtered by its annotation while they are open.
+A resource is opened once for a request (``routing/providers.py``) and closed when the handler has
+returned, before the hooks see its response, or at the end of the stream that it returned. Resources
+that only checks have asked for are closed before a stream or the handler of a WebSocket begins. A
+result is filtered by its annotation while they are open.
 """
 
 from __future__ import annotations
@@ -13,16 +15,29 @@ from typing import Any
 from micropie.binding import ResultFilter
 from micropie.errors import HTTPError, Redirect, raise_any
 from micropie.execution import CALL, Call, Flow, awaited
-from micropie.http import EncodedAnswer, Exchange, Request, Response, as_response, is_html, states_status
+from micropie.http import (
+    EncodedAnswer,
+    Exchange,
+    Request,
+    Response,
+    as_response,
+    is_html,
+    states_status,
+)
 from micropie.routing import Handover, Route, open_resources
 from micropie.streams import is_stream
 
 
 def with_resources(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Sequence[Any]]:
-    """Open what a handler's parameters ask for. Return its arguments, complete. Raises what a provider raises."""
+    """Open what a handler's parameters ask for.
+
+    Return its arguments, complete. Raises what a provider raises.
+    """
     resources = request._exchange.own_resources()
     yield from open_resources(request, resources, route.providers)
-    return route.plan.with_provided(arguments, {one.key: resources.values[one] for one in route.providers})
+    return route.plan.with_provided(
+        arguments, {one.key: resources.values[one] for one in route.providers}
+    )
 
 
 # Results that are a whole answer, which no filter changes.
@@ -30,7 +45,9 @@ _WHOLE = (Response, EncodedAnswer, HTTPError, Redirect, Handover)
 
 
 def filtered(route: Route, result_filter: ResultFilter, result: Any) -> Flow[Any]:
-    """Return a handler's result with the fields that its annotation names. Whole answers and streams stay as they are.
+    """Return a handler's result with the fields that its annotation names.
+
+    Whole answers and streams stay as they are.
 
     A ``def`` handler's result may ask a database for more, so that is done in a thread as well.
     """
@@ -39,13 +56,19 @@ def filtered(route: Route, result_filter: ResultFilter, result: Any) -> Flow[Any
         return result
     if isinstance(result, tuple) and states_status(result):
         status, body, *headers = result
-        return status, None if body is None else (yield from filtered(route, result_filter, body)), *headers
+        return (
+            status,
+            None if body is None else (yield from filtered(route, result_filter, body)),
+            *headers,
+        )
     if isinstance(route.step_kind, Call) and not route.is_pooled:
         return (yield CALL, result_filter.make, (result,))
     return result_filter.make(result)
 
 
-def close_unless_streamed(exchange: Exchange, result: object, providers: Iterable[object]) -> Flow[object]:
+def close_unless_streamed(
+    exchange: Exchange, result: object, providers: Iterable[object]
+) -> Flow[object]:
     """Close the resources of a request, and return ``result``. Raises what a provider raises.
 
     A result that is a stream needs those of these providers until its end.
@@ -58,9 +81,11 @@ def close_unless_streamed(exchange: Exchange, result: object, providers: Iterabl
     return result
 
 
-def close_resources(exchange: Exchange, failure: Exception | None, kept: Iterable[object] = ()) -> Flow[None]:
-    """Close the resources of a request but those of the providers ``kept``. Raises the exception of a provider, or else
-    ``failure``.
+def close_resources(
+    exchange: Exchange, failure: Exception | None, kept: Iterable[object] = ()
+) -> Flow[None]:
+    """Close the resources of a request but those of the providers ``kept``. Raises the exception of
+    a provider, or else ``failure``.
     """
     try:
         if exchange.resources:
@@ -71,10 +96,12 @@ def close_resources(exchange: Exchange, failure: Exception | None, kept: Iterabl
 
 
 def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[None]:
-    """Close the resources that a stream, now closed, has used. ``failure``: the exception that has broken it off.
+    """Close the resources that a stream, now closed, has used.
 
-    The client can't be told of a failure any longer, so it is logged. If the client has left, a ``yield`` raises
-    ``GeneratorExit``, as it does where a request is cancelled.
+    ``failure``: the exception that has broken it off.
+
+    The client can't be told of a failure any longer, so it is logged. If the client has left, a
+    ``yield`` raises ``GeneratorExit``, as it does where a request is cancelled.
     """
     if failure is None and exchange.answer.is_broken_off:
         yield from exchange.clean_up(exchange.cleanup_steps())

@@ -1,8 +1,10 @@
-"""The life of a WebSocket, written once for every server; ``flow/http.py`` is its counterpart for requests.
+"""The life of a WebSocket, written once for every server; ``flow/http.py`` is its counterpart for
+requests.
 
-A driver (``asgi/websocket.py``) makes the request and asks ``found_socket``, which does the search of stage 1. Where a
-mounted application serves the path, the driver hands the WebSocket over. Otherwise it makes the socket, performs the
-steps of ``converse``, and ends the WebSocket as the ``CloseInfo`` says that the flow returns:
+A driver (``asgi/websocket.py``) makes the request and asks ``found_socket``, which does the search
+of stage 1. Where a mounted application serves the path, the driver hands the WebSocket over.
+Otherwise it makes the socket, performs the steps of ``converse``, and ends the WebSocket as the
+``CloseInfo`` says that the flow returns:
 
     1. The path leads to a route.             4. The arguments are bound and the handler runs.
     2. Hooks of HTTP that guard run, and      5. ``after_websocket`` hooks run and the session is saved.
@@ -11,7 +13,7 @@ steps of ``converse``, and ends the WebSocket as the ``CloseInfo`` says that the
        ``before_websocket`` hooks run.
 
 A handshake can be refused like a request, with a status and a sentence.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -29,12 +31,15 @@ from micropie.mounts import APP
 from micropie.routing import Config, Handover, Refusal, RouteMatch, Site, config_of
 from micropie.websockets import WebSocketRequest
 
-# ``run_handler(handler, *arguments)`` of a driver: run the handler with its socket, then these arguments.
+# ``run_handler(handler, *arguments)`` of a driver: run the handler with its socket, then these
+# arguments.
 RunHandler: TypeAlias = Callable[..., Awaitable[None]]
 
 
 class CloseInfo(NamedTuple):
-    """How to end a WebSocket: with a close frame or, before it was accepted, with an answer to its handshake."""
+    """How to end a WebSocket: with a close frame or, before it was accepted, with an answer to its
+    handshake.
+    """
 
     code: int
     reason: str
@@ -42,16 +47,20 @@ class CloseInfo(NamedTuple):
 
 
 def found_socket(site: Site, request: WebSocketRequest) -> RouteMatch | Handover | HTTPError:
-    """Return the route of a WebSocket, or the mounted application that serves it. Or return the error, for ``converse``
-    to answer.
+    """Return the route of a WebSocket, or the mounted application that serves it. Or return the
+    error, for ``converse`` to answer.
     """
     request._exchange.config = site.config
     found = site.find_socket(request)
     return found.error if type(found) is Refusal else found
 
 
-def converse(found: RouteMatch | HTTPError, request: WebSocketRequest, run_handler: RunHandler) -> Flow[CloseInfo]:
-    """Lead a WebSocket through stages 1 to 5 and return how to end it, if it has not ended by itself."""
+def converse(
+    found: RouteMatch | HTTPError, request: WebSocketRequest, run_handler: RunHandler
+) -> Flow[CloseInfo]:
+    """Lead a WebSocket through stages 1 to 5 and return how to end it, if it has not ended by
+    itself.
+    """
     exchange = request._exchange
     failure: Exception | None = None
     try:
@@ -61,7 +70,8 @@ def converse(found: RouteMatch | HTTPError, request: WebSocketRequest, run_handl
         route, arguments, values = found
         exchange.route = route
         exchange.config = route.config
-        # 2. and 3. A generator of its own, so that its frame is not kept for hours with the open socket.
+        # 2. and 3. A generator of its own, so that its frame is not kept for hours with the open
+        #    socket.
         refusal = yield from _handshake(request, route.config)
         if refusal is not None:
             close_info = refusal
@@ -98,8 +108,13 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
     if exchange.hooks_begun:
         yield from run_after_websocket(exchange.hooks_begun, request)
     session = exchange.answer.take_session()
-    # A new session of a refused handshake has no way to the client; that of an accepted socket can't have changed.
-    if session is not None and session.changed and (session.id is not None or session.reserved_id is not None):
+    # A new session of a refused handshake has no way to the client; that of an accepted socket
+    # can't have changed.
+    if (
+        session is not None
+        and session.changed
+        and (session.id is not None or session.reserved_id is not None)
+    ):
         yield from config_of(exchange).sessions.close(session, request.scheme, request.root_path)
 
 
@@ -111,7 +126,8 @@ def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | No
         if refusal is not None:
             return refusal
         yield from request._exchange.open_session()
-    # 3. Origin and hooks. The author's hooks for WebSockets see no handshake from another site's page.
+    # 3. Origin and hooks. The author's hooks for WebSockets see no handshake from another site's
+    #    page.
     _check_origin(request, config)
     refused = None
     if config.ws_middlewares:
@@ -119,7 +135,9 @@ def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | No
     if refused is None:
         return None
     code, reason = refused
-    return _close_info(request, code, reason, error_response(403, reason or "This WebSocket was refused."))
+    return _close_info(
+        request, code, reason, error_response(403, reason or ("This WebSocket was refused."))
+    )
 
 
 def _check_origin(request: WebSocketRequest, config: Config) -> None:
@@ -133,11 +151,15 @@ def _check_origin(request: WebSocketRequest, config: Config) -> None:
 
 
 def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
-    """Run what guards a mounted application's WebSockets. Return how the handshake is refused, or None."""
+    """Run what guards a mounted application's WebSockets.
+
+    Return how the handshake is refused, or None.
+    """
     request._exchange.config = handover.config
     try:
         refusal = yield from _run_guards(request)
-        is_foreign = handover.mount.kind != APP  # an isolated App checks the origin by its own settings
+        # an isolated App checks the origin by its own settings
+        is_foreign = handover.mount.kind != APP
         if refusal is None and is_foreign and handover.config.settings.websocket_origins_for_mounts:
             _check_origin(request, handover.config)
     except Exception as error:
@@ -162,11 +184,14 @@ def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
 def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
     if request._exchange.is_accepted:
         return CloseInfo(websockets.NORMAL, "", None)
-    return _close_info(request, websockets.NORMAL, "", error_response(403, "This WebSocket was not accepted."))
+    return _close_info(
+        request, websockets.NORMAL, "", error_response(403, ("This WebSocket was not accepted."))
+    )
 
 
 def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> CloseInfo:
-    if not isinstance(failure, Redirect) and failure_in(failure) is None:  # all is that the WebSocket is closed
+    # all is that the WebSocket is closed
+    if not isinstance(failure, Redirect) and failure_in(failure) is None:
         logger.debug("%s: %s", request._exchange.label, failure)
         return _close_info_after_return(request)
     try:

@@ -1,4 +1,6 @@
-"""HTTP's vocabulary and its messages: headers, cookies, media types, JSON, forms, requests, responses."""
+"""HTTP's vocabulary and its messages: headers, cookies, media types, JSON, forms, requests,
+responses.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,24 @@ from typing import TYPE_CHECKING
 from micropie.http.answer import AnswerState
 from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
 from micropie.http.body import Body
-from micropie.http.cookies import MAX_COOKIE, PREFIXES, format_cookie, is_cookie_name, parse_cookies, without_prefix
+from micropie.http.cookies import (
+    MAX_COOKIE,
+    PREFIXES,
+    format_cookie,
+    is_cookie_name,
+    parse_cookies,
+    without_prefix,
+)
 from micropie.http.escaping import escape, html, in_chunks, is_html
-from micropie.http.exchange import FORM, Address, Exchange, MessageConfig, MessageSettings, Peer, RouteInfo
+from micropie.http.exchange import (
+    FORM,
+    Address,
+    Exchange,
+    MessageConfig,
+    MessageSettings,
+    Peer,
+    RouteInfo,
+)
 from micropie.http.flashes import flash, get_flashed_messages
 from micropie.http.forms import Limits, UploadFile
 from micropie.http.forms.data import DEFAULT_LIMITS, Nested, nested, rows
@@ -29,7 +46,14 @@ from micropie.http.headers import (
 from micropie.http.json import BUILTINS, Dumps, dumps, dumps_with, encoder_of, loads
 from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
-from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA, error_answer, problem_members, translated, wanted_form
+from micropie.http.problem import (
+    PROBLEM,
+    PROBLEM_SCHEMA,
+    error_answer,
+    problem_members,
+    translated,
+    wanted_form,
+)
 from micropie.http.received import NULL, ReceivedBody
 from micropie.http.request import Request, bound_request, current_request
 from micropie.http.response import (
@@ -109,19 +133,19 @@ __all__ = [
     "Exchange", "FileReference", "GivenStatus", "HeaderNames", "HeaderPairs", "Headers",
     "HeadersLike", "HostTable", "Json", "KnownHeader", "Limits", "Message", "MessageConfig",
     "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders", "Nested", "Page",
-    "ParameterError", "Parameters", "Peer", "Receive", "ReceivedBody", "Request", "Response", "RouteInfo", "Scope",
-    "Secret", "Selection", "Send", "Session", "Signer", "StartResponse", "State", "UnopenedSession",
-    "UploadFile", "accepts_coding", "add_missing", "add_vary", "as_browsers_read", "as_response",
-    "bound_request", "cached_if_short", "check_size", "check_value", "checked_headers",
-    "checked_origins", "codec_of", "content_type", "copied", "current_request", "dumps", "dumps_with",
-    "encode", "encode_body", "encoder_of", "error_answer", "error_response", "escape",
-    "escaped_path", "find_field", "flash", "format_cookie", "get_flashed_messages",
-    "html", "http_date", "in_chunks", "is_base_url", "is_cookie_name", "is_host",
-    "is_html", "leads_up", "loads", "make_private", "nested", "normal_host", "normal_hosts",
-    "normal_origin", "parse_cookies", "problem_members", "quoted_address", "raw_path_below",
-    "receive_body", "redirect_response", "rows", "select", "split_host", "start_failed",
-    "states_status", "status_line", "translated", "wanted_form", "with_host", "with_html",
-    "without_prefix",
+    "ParameterError", "Parameters", "Peer", "Receive", "ReceivedBody", "Request", "Response",
+    "RouteInfo", "Scope", "Secret", "Selection", "Send", "Session", "Signer", "StartResponse",
+    "State", "UnopenedSession", "UploadFile", "accepts_coding", "add_missing", "add_vary",
+    "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size",
+    "check_value", "checked_headers", "checked_origins", "codec_of", "content_type", "copied",
+    "current_request", "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer",
+    "error_response", "escape", "escaped_path", "find_field", "flash", "format_cookie",
+    "get_flashed_messages", "html", "http_date", "in_chunks", "is_base_url", "is_cookie_name",
+    "is_host", "is_html", "leads_up", "loads", "make_private", "nested", "normal_host",
+    "normal_hosts", "normal_origin", "parse_cookies", "problem_members", "quoted_address",
+    "raw_path_below", "receive_body", "redirect_response", "rows", "select", "split_host",
+    "start_failed", "states_status", "status_line", "translated", "wanted_form", "with_host",
+    "with_html", "without_prefix",
 ]
 # fmt: on
 

@@ -1,4 +1,6 @@
-"""``AnswerState``: the answer to one request, from the first thing that is set for it until it is over."""
+"""``AnswerState``: the answer to one request, from the first thing that is set for it until it is
+over.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ class AnswerState:
 
     session: Session | None = None
     is_without_session = False
-    """Whether neither the handler nor a hook needs the session, so that no backend was asked for it."""
+    """Whether neither the handler nor a hook needs the session, so that no backend was asked for
+    it."""
     csrf_secret: str | None = None
     """That was made for a client without a session."""
     csrf_salt: str | None = None
@@ -50,7 +53,9 @@ class AnswerState:
         return replaced
 
     def keep_headers(self, is_expected: bool) -> None:
-        """Keep for the answer to an expected exception the headers, but those that describe another body."""
+        """Keep for the answer to an expected exception the headers, but those that describe another
+        body.
+        """
         pairs = self.response.pairs if self.response is not None and is_expected else ()
         kept = [pair for pair in pairs if not pair[0].lower().startswith("content-")]
         self.response = Response(headers=kept) if kept else None
@@ -78,14 +83,16 @@ class AnswerState:
         if self.session is not None:
             self.session.seal()
 
-    # -- the session -------------------------------------------------------------------------------------------------
+    # -- the session -------------------------------------------------------------------------------
 
     def keep_session(self, session: Session | None) -> None:
         """Make this the session of the request."""
         self.session = session
 
     def take_session(self) -> Session | None:
-        """Return the session, and keep none: it is saved once, and an error's answer must not try that again."""
+        """Return the session, and keep none: it is saved once, and an error's answer must not try
+        that again.
+        """
         session, self.session = self.session, None
         return session
 
@@ -98,6 +105,8 @@ class AnswerState:
         self.session = UnopenedSession()
 
     def make_csrf_token(self, secret: str | None, salt: str | None) -> None:
-        """Keep the secret that a visitor gets by a cookie, or the salt of the token that the answer shows."""
+        """Keep the secret that a visitor gets by a cookie, or the salt of the token that the answer
+        shows.
+        """
         self.csrf_secret = secret or self.csrf_secret
         self.csrf_salt = salt or self.csrf_salt

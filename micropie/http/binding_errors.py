@@ -1,4 +1,6 @@
-"""``BindingError``: all values of a request that did not fit a handler's parameters; ``BindingErrors`` for forms."""
+"""``BindingError``: all values of a request that did not fit a handler's parameters;
+``BindingErrors`` for forms.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,19 @@ from micropie.http.types import Json
 
 @dataclass(frozen=True, slots=True)
 class ParameterError:
-    """One value that did not fit. ``str()`` of it is a sentence for a visitor, without the client's own text."""
+    """One value that did not fit.
+
+    ``str()`` of it is a sentence for a visitor, without the client's own text.
+    """
 
     parameter: str
     """The handler's parameter."""
     source: str
-    """Where the value was found: "path", "query", "form", "json", "file", "body"; "" if it is missing."""
+    """Where the value was found: "path", "query", "form", "json", "file", "body"; "" if it is
+    missing."""
     given: object
-    """The value: text, or a value of JSON; None if it is missing. It is the client's: escape it in HTML."""
+    """The value: text, or a value of JSON; None if it is missing. It is the client's: escape it in
+    HTML."""
     expected: str
     """The kind of value that fits: "a whole number"."""
     path: tuple[str | int, ...] = ()
@@ -29,7 +36,8 @@ class ParameterError:
     field: str = ""
     """The name of the form's field: "name", "lines[0].price"; by default the parameter's."""
     words: str = ""
-    """The sentence for a visitor: the author's, or a plain one such as "Please enter a whole number."."""
+    """The sentence for a visitor: the author's, or a plain one such as "Please enter a whole
+    number."."""
 
     def __post_init__(self) -> None:
         if not self.field:
@@ -40,7 +48,9 @@ class ParameterError:
 
 
 class BindingError(BadRequest):
-    """Answer 400 to a request whose values do not fit. ``errors`` has every parameter that does not.
+    """Answer 400 to a request whose values do not fit.
+
+    ``errors`` has every parameter that does not.
 
     The message has the sentences for a visitor, each behind the name of its field.
     """
@@ -51,14 +61,17 @@ class BindingError(BadRequest):
 
 
 class BindingErrors:
-    """The values that did not fit, for a handler that shows its form again: a parameter annotated with this class.
+    """The values that did not fit, for a handler that shows its form again: a parameter annotated
+    with this class.
 
-    The handler is called although values do not fit: their parameters have their defaults, or None. The object is
-    empty, and false, if all fit. ``for error in errors`` gives each ``ParameterError``; ``errors["age"]`` is the first
-    one of a form's field or of a parameter, or None; ``errors["lines[0].price"]`` that of a field inside others.
-    ``given`` is what the query and the form had, those values that fit as well, to fill the form with: text by name, a
-    list if a name may have several values, and for ``lines[0].price`` also the list ``lines`` of dicts. It is the
-    client's: escape it in HTML. Tests make one themselves; ``is_submitted``: whether a form was sent.
+    The handler is called although values do not fit: their parameters have their defaults, or None.
+    The object is empty, and false, if all fit. ``for error in errors`` gives each
+    ``ParameterError``; ``errors["age"]`` is the first one of a form's field or of a parameter, or
+    None; ``errors["lines[0].price"]`` that of a field inside others. ``given`` is what the query
+    and the form had, those values that fit as well, to fill the form with: text by name, a list if
+    a name may have several values, and for ``lines[0].price`` also the list ``lines`` of dicts. It
+    is the client's: escape it in HTML. Tests make one themselves; ``is_submitted``: whether a form
+    was sent.
     """
 
     def __init__(
@@ -73,7 +86,8 @@ class BindingErrors:
         self._is_submitted = is_submitted
 
     def fill(self, values: object) -> None:
-        """Put ``values`` into ``given``, for a form that is shown the first time; do nothing if a form was sent.
+        """Put ``values`` into ``given``, for a form that is shown the first time; do nothing if a
+        form was sent.
 
         ``values``: a dict, or an object of a form class, such as the one that is to be changed.
         """
@@ -81,7 +95,9 @@ class BindingErrors:
             self.given |= _as_texts(loads(dumps(values)))
 
     def add(self, field: str, sentence: str) -> None:
-        """Add the error of a check of the handler's own: ``errors.add("name", "This name is taken.")``."""
+        """Add the error of a check of the handler's own:
+        ``errors.add("name", "This name is taken.")``.
+        """
         self._errors.append(ParameterError(field, "", self.given.get(field), "", sentence=sentence))
 
     def extend(self, errors: Iterable[ParameterError]) -> None:
@@ -102,7 +118,9 @@ class BindingErrors:
 
 
 def _names_of(error: ParameterError) -> tuple[str, ...]:
-    """Return the names of a field: an element of a list, "sizes[1]", may also have been sent as one of "sizes"."""
+    """Return the names of a field: an element of a list, "sizes[1]", may also have been sent as one
+    of "sizes".
+    """
     name, _, number = error.field.rpartition("[")
     other = name if number.removesuffix("]").isdigit() else error.field
     return (error.field, other) if error.path else (error.field, error.parameter)
@@ -114,4 +132,8 @@ def _as_texts(value: Json) -> Json:
         return {name: _as_texts(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_as_texts(one) for one in value]
-    return {True: "on", False: "", None: ""}[value] if value is None or isinstance(value, bool) else str(value)
+    return (
+        {True: "on", False: "", None: ""}[value]
+        if value is None or isinstance(value, bool)
+        else str(value)
+    )

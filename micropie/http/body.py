@@ -1,7 +1,9 @@
-"""The request's body while it is received: counted, limited, received once, whole or piece by piece.
+"""The request's body while it is received: counted, limited, received once, whole or piece by
+piece.
 
-Each request has one ``Body``. Its methods are flows: they ask for pieces, a driver gets them. A second read returns
-the bytes that were received, or raises an error; it never waits for bytes that won't come.
+Each request has one ``Body``. Its methods are flows: they ask for pieces, a driver gets them. A
+second read returns the bytes that were received, or raises an error; it never waits for bytes that
+won't come.
 """
 
 from __future__ import annotations
@@ -13,15 +15,17 @@ from micropie.errors import too_many
 from micropie.execution import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
 UNREAD: Final = "unread"
-STREAMED: Final = "streamed"  # returned piece by piece and not kept: ``request.stream()``, a multipart form
+# returned piece by piece and not kept: ``request.stream()``, a multipart form
+STREAMED: Final = "streamed"
 KEPT: Final = "kept"  # received whole: ``data``
 
 
 class Body:
-    """A request's body: ``limit`` bytes at most, ``announced`` bytes long if the head says so, else None.
+    """A request's body: ``limit`` bytes at most, ``announced`` bytes long if the head says so, else
+    None.
 
-    ``size``: the bytes received so far, unless ``keep`` alone set the body. Raises ``HTTPError`` 413 at once if more is
-    announced than allowed.
+    ``size``: the bytes received so far, unless ``keep`` alone set the body. Raises ``HTTPError``
+    413 at once if more is announced than allowed.
     """
 
     __slots__ = ("_announced", "_ended", "_limit", "data", "size", "state")
@@ -41,15 +45,23 @@ class Body:
         self._count(0)
 
     def start_stream(self) -> None:
-        """Declare that ``next_piece`` will be called. Raises ``RuntimeError`` if the body was streamed before."""
+        """Declare that ``next_piece`` will be called.
+
+        Raises ``RuntimeError`` if the body was streamed before.
+        """
         if self.state is STREAMED:
-            raise RuntimeError("the body was handed out as a stream or a form before; it can be streamed only once")
+            raise RuntimeError(
+                "the body was handed out as a stream or a form before; it can be streamed only once"
+            )
         self._ended = False
         if self.state is UNREAD:
             self.state = STREAMED
 
     def next_piece(self) -> Flow[bytes]:
-        """Return the next piece, ``b""`` at the end. A body that was received whole is one piece."""
+        """Return the next piece, ``b""`` at the end.
+
+        A body that was received whole is one piece.
+        """
         if self.state is KEPT and not self._ended:
             self._ended = True
             return self.data
@@ -62,18 +74,25 @@ class Body:
         return piece
 
     def whole(self) -> Flow[bytes]:
-        """Return the whole body, and keep it for the next call. Raises ``RuntimeError`` after ``start_stream``."""
+        """Return the whole body, and keep it for the next call.
+
+        Raises ``RuntimeError`` after ``start_stream``.
+        """
         if self.state is STREAMED:
-            raise RuntimeError("the body was handed out as a stream or a form before; it can't be read whole as well")
+            raise RuntimeError(
+                "the body was handed out as a stream or a form before; "
+                "it can't be read whole as well"
+            )
         self._count(0)  # the limit may be lower by now
         if self.state is UNREAD:
-            # Of an announced length WSGI can read the rest at once. 1 MiB in pieces took eight times as long.
+            # Of an announced length WSGI can read the rest at once. 1 MiB in pieces took eight
+            # times as long.
             receive_rest: ReceiveStep = (RECEIVE, no_function, (self._announced,))
             piece, more = yield receive_rest
             self._count(len(piece))
             if more:
-                # BytesIO grows by an eighth at a time, and ``getvalue`` makes no copy: a join would take twice the
-                # body's size in memory.
+                # BytesIO grows by an eighth at a time, and ``getvalue`` makes no copy: a join would
+                # take twice the body's size in memory.
                 data = BytesIO()
                 data.write(piece)
                 while more:
@@ -90,7 +109,10 @@ class Body:
         self.state = KEPT
 
     def _count(self, received: int) -> None:
-        """Count the bytes of a piece. Raise 413 if more is announced than allowed, or was received."""
+        """Count the bytes of a piece.
+
+        Raise 413 if more is announced than allowed, or was received.
+        """
         self.size += received
         size = max(self._announced, self.size, len(self.data))
         if size > self._limit:

@@ -1,7 +1,7 @@
 """Conditional requests and ranges: which part of a representation a GET or HEAD gets, if any.
 
-RFC 9110, sections 8.8 (validators), 13 (preconditions), 14 (ranges) and 12.5.3 (codings), as pure functions of
-headers. Each takes time in proportion to its input, and ignores a malformed header.
+RFC 9110, sections 8.8 (validators), 13 (preconditions), 14 (ranges) and 12.5.3 (codings), as pure
+functions of headers. Each takes time in proportion to its input, and ignores a malformed header.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ _ENTITY_TAG = pattern(r'(W/)?("[^"]*+")')
 # One range; ``_range_of`` ignores several.
 _RANGE = pattern(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
 
-# The shape of HTTP's three formats (section 5.6.7). email.utils alone accepts too much, two dates for example.
+# The shape of HTTP's three formats (section 5.6.7). email.utils alone accepts too much, two dates
+# for example.
 _DATE = pattern(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
 
 
 class Selection(NamedTuple):
-    """A status (200, 206 or 304), and the bytes of the representation to send, ``start`` up to ``stop``."""
+    """A status (200, 206 or 304), and the bytes of the representation to send, ``start`` up to
+    ``stop``.
+    """
 
     status: int
     start: int
@@ -34,7 +37,10 @@ class Selection(NamedTuple):
 
 
 def entity_tag(text: str) -> str:
-    """Return an ETag's value. Of ASCII it may have all but ``"`` unescaped between its quotes (section 8.8.3)."""
+    """Return an ETag's value.
+
+    Of ASCII it may have all but ``"`` unescaped between its quotes (section 8.8.3).
+    """
     return f'"{quote(text, safe=_TAG_SAFE)}"'
 
 
@@ -50,7 +56,10 @@ def http_date(seconds: int) -> str:
 
 
 def parse_http_date(value: str) -> int | None:
-    """Parse a date in any of HTTP's three formats into seconds since 1970. Returns None for anything else."""
+    """Parse a date in any of HTTP's three formats into seconds since 1970.
+
+    Returns None for anything else.
+    """
     if not value or not _DATE.fullmatch(value.strip()):
         return None
     try:
@@ -68,11 +77,15 @@ CONDITIONS: Final = frozenset(
 )
 
 
-def select(headers: Mapping[str, str], method: str, etag: str, modified: int, size: int) -> Selection:
-    """Select the part of a representation of ``size`` bytes with these validators that a GET or HEAD gets.
+def select(
+    headers: Mapping[str, str], method: str, etag: str, modified: int, size: int
+) -> Selection:
+    """Select the part of a representation of ``size`` bytes with these validators that a GET or
+    HEAD gets.
 
-    ``etag`` has its quotes; ``modified`` is seconds since 1970. The order of checks is that of section 13.2.2. Raises
-    ``HTTPError`` 412 for a failed precondition and 416 for a range outside of the representation.
+    ``etag`` has its quotes; ``modified`` is seconds since 1970. The order of checks is that of
+    section 13.2.2. Raises ``HTTPError`` 412 for a failed precondition and 416 for a range outside
+    of the representation.
     """
     matches = headers.get("if-match")
     if matches is not None:
@@ -95,7 +108,9 @@ def select(headers: Mapping[str, str], method: str, etag: str, modified: int, si
 
 
 def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
-    """Return whether the client has this version. If-None-Match overrides If-Modified-Since (section 13.1.3).
+    """Return whether the client has this version.
+
+    If-None-Match overrides If-Modified-Since (section 13.1.3).
 
     ``etag`` is "", ``modified`` infinite where there is none.
     """
@@ -110,7 +125,9 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
 
 
 def _range_applies(headers: Mapping[str, str], etag: str, modified: int) -> bool:
-    """Return whether If-Range allows a range: it has the same strong tag, or exactly the same date (section 13.1.5)."""
+    """Return whether If-Range allows a range: it has the same strong tag, or exactly the same date
+    (section 13.1.5).
+    """
     condition = headers.get("if-range")
     if condition is None:
         return True
@@ -120,18 +137,22 @@ def _range_applies(headers: Mapping[str, str], etag: str, modified: int) -> bool
 
 
 def _range_of(value: str, size: int) -> tuple[int, int] | None:
-    """Return the start and stop of a Range header, None to ignore it, which section 14.2 always allows.
+    """Return the start and stop of a Range header, None to ignore it, which section 14.2 always
+    allows.
 
-    Other units, malformed ranges and several ranges are ignored. To combine several costs a server more than it saves,
-    and has been used in attacks. Raises 416.
+    Other units, malformed ranges and several ranges are ignored. To combine several costs a server
+    more than it saves, and has been used in attacks. Raises 416.
     """
     match = _RANGE.fullmatch(value.strip())
     if match is None or match.groups() == ("", ""):
         return None
-    if size == 0:  # no range can be satisfied; clients that always ask for one still get the empty file
+    # no range can be satisfied; clients that always ask for one still get the empty file
+    if size == 0:
         return None
     # ``int`` refuses thousands of digits; 19 of them are more bytes than any file has.
-    first, last = (int(digits.lstrip("0")[:19] or 0) if digits else None for digits in match.groups())
+    first, last = (
+        int(digits.lstrip("0")[:19] or 0) if digits else None for digits in match.groups()
+    )
     if first is None:
         start, stop = max(size - (last or 0), 0), size
     else:
@@ -144,7 +165,9 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
 
 
 def accepts_coding(header: str, names: tuple[str, ...]) -> bool:
-    """Return whether an Accept-Encoding header takes a coding as gladly as none. It may have several ``names``.
+    """Return whether an Accept-Encoding header takes a coding as gladly as none.
+
+    It may have several ``names``.
 
     A name overrides ``*``. Without the header no coding is used; section 12.5.3 leaves that open.
     """

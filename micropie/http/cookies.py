@@ -1,4 +1,7 @@
-"""Read the Cookie header and write Set-Cookie values (RFC 6265). Reading never fails; writing is strict."""
+"""Read the Cookie header and write Set-Cookie values (RFC 6265).
+
+Reading never fails; writing is strict.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,23 @@ from typing import TypedDict
 
 from micropie.on_demand import pattern
 
-# RFC 6265, section 4.1.1: a token as a name; a value without control characters, white space, `"`, `,`, `;`, `\`.
+# RFC 6265, section 4.1.1: a token as a name; a value without control characters, white space, `"`,
+# `,`, `;`, `\`.
 _NAME = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = pattern(r"[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]*")
 _ATTRIBUTE = pattern(r"[\x20-\x3A\x3C-\x7E]*")
 
-# Browsers keep a cookie's name, value and attributes up to 4096 bytes (RFC 6265, section 6.1) and drop longer ones.
+# Browsers keep a cookie's name, value and attributes up to 4096 bytes (RFC 6265, section 6.1) and
+# drop longer ones.
 MAX_COOKIE = 4096
 
-# The blanks around a name (RFC 6265, section 5.2). ``strip()`` would also remove a no-break space: browsers take
-# "\xa0__Host-id" from any host of the domain, and here it would be the ``__Host-id`` that no other host can set.
+# The blanks around a name (RFC 6265, section 5.2). ``strip()`` would also remove a no-break space:
+# browsers take "\xa0__Host-id" from any host of the domain, and here it would be the ``__Host-id``
+# that no other host can set.
 _BLANKS = " \t"
 
-# Browsers take cookies of these names only with Secure; of the first only with Path=/ and without Domain, so that no
-# other host, a subdomain for example, can set it (RFC 6265bis, section 4.1.3).
+# Browsers take cookies of these names only with Secure; of the first only with Path=/ and without
+# Domain, so that no other host, a subdomain for example, can set it (RFC 6265bis, section 4.1.3).
 PREFIXES = ("__Host-", "__Secure-")
 
 
@@ -43,16 +49,20 @@ class CookieAttributes(CookieScope, total=False):
 
 
 def parse_cookies(header: str) -> dict[str, str]:
-    """Parse a Cookie header: name -> value. The first value of a name wins; a piece without a name is ignored.
+    """Parse a Cookie header: name -> value.
 
-    Never raises: browsers also send what other sites' scripts stored, and a broken cookie must not lock a user out.
+    The first value of a name wins; a piece without a name is ignored.
+
+    Never raises: browsers also send what other sites' scripts stored, and a broken cookie must not
+    lock a user out.
     """
     cookies: dict[str, str] = {}
     for piece in header.split(";"):
         name, equals, value = piece.strip(_BLANKS).partition("=")
         name = name.rstrip(_BLANKS)
         if equals and name and name not in cookies:
-            # Blanks and the quote sort before the first character of nearly all values, which needs no second look.
+            # Blanks and the quote sort before the first character of nearly all values, which needs
+            # no second look.
             cookies[name] = value if value[:1] > '"' else _unquoted(value.lstrip(_BLANKS))
     return cookies
 
@@ -63,7 +73,9 @@ def is_cookie_name(name: object) -> bool:
 
 
 def without_prefix(name: str) -> str:
-    """Return a cookie's name without ``__Host-`` or ``__Secure-``; the same object if it has neither."""
+    """Return a cookie's name without ``__Host-`` or ``__Secure-``; the same object if it has
+    neither.
+    """
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
     return name
@@ -87,15 +99,23 @@ def format_cookie(
     samesite: str | None = "Lax",
     partitioned: bool = False,
 ) -> str:
-    """Return the value of a Set-Cookie header; ``Response.set_cookie`` explains the attributes and the errors."""
+    """Return the value of a Set-Cookie header; ``Response.set_cookie`` explains the attributes and
+    the errors.
+    """
     _check_name(name, path, domain, secure, partitioned)
     if not isinstance(value, str):
         raise ValueError(f"the value of cookie {name!r} is text, not {value!r}: write str(...)")
     if not _VALUE.fullmatch(value):
-        raise ValueError(f"the value of cookie {name!r} has a character that cookies can't hold; percent-encode it")
+        raise ValueError(
+            f"the value of cookie {name!r} has a character that cookies "
+            "can't hold; percent-encode it"
+        )
     cookie = f"{name}={value}"
     if max_age is not None:
-        cookie += f"; Max-Age={int(max_age.total_seconds() if isinstance(max_age, timedelta) else max_age)}"
+        cookie += (
+            "; "
+            f"Max-Age={int(max_age.total_seconds() if isinstance(max_age, timedelta) else max_age)}"
+        )
     if expires is not None:
         # email.utils and not strftime: names of days and months must not follow the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
@@ -104,32 +124,55 @@ def format_cookie(
         cookie += f"; Expires={format_datetime(aware.astimezone(UTC), usegmt=True)}"
     for attribute, text in (("Domain", domain), ("Path", path)):
         if text is not None and not _ATTRIBUTE.fullmatch(text):
-            raise ValueError(f"an attribute of cookie {name!r} has a character that headers can't hold: {text!r}")
+            raise ValueError(
+                f"an attribute of cookie {name!r} has a character that headers can't hold: {text!r}"
+            )
         cookie += "" if text is None else f"; {attribute}={text}"
-    for attribute, is_set in (("Secure", secure), ("HttpOnly", httponly), ("Partitioned", partitioned)):
+    for attribute, is_set in (
+        ("Secure", secure),
+        ("HttpOnly", httponly),
+        ("Partitioned", partitioned),
+    ):
         cookie += f"; {attribute}" if is_set else ""
     cookie += "" if samesite is None else f"; SameSite={_checked_samesite(name, samesite, secure)}"
     if len(cookie) > MAX_COOKIE:
-        raise ValueError(f"cookie {name!r} has {len(cookie)} bytes; browsers drop cookies over {MAX_COOKIE}")
+        raise ValueError(
+            f"cookie {name!r} has {len(cookie)} bytes; browsers drop cookies over {MAX_COOKIE}"
+        )
     return cookie
 
 
 def _checked_samesite(name: str, samesite: str, secure: bool) -> str:
     rule = samesite.capitalize()
     if rule not in ("Lax", "Strict", "None"):
-        raise ValueError(f"samesite of cookie {name!r} is 'Lax', 'Strict', 'None' or None, not {samesite!r}")
+        raise ValueError(
+            f"samesite of cookie {name!r} is 'Lax', 'Strict', 'None' or None, not {samesite!r}"
+        )
     if rule == "None" and not secure:
-        raise ValueError(f"cookie {name!r} has SameSite=None without secure=True: browsers refuse it")
+        raise ValueError(
+            f"cookie {name!r} has SameSite=None without secure=True: browsers refuse it"
+        )
     return rule
 
 
-def _check_name(name: str, path: str | None, domain: str | None, secure: bool, partitioned: bool) -> None:
+def _check_name(
+    name: str, path: str | None, domain: str | None, secure: bool, partitioned: bool
+) -> None:
     """Raise ``ValueError`` for a name that browsers would not take with these attributes."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"a cookie can't be named {name!r}: use letters, digits and !#$%&'*+-.^_`|~")
+        raise ValueError(
+            f"a cookie can't be named {name!r}: use letters, digits and !#$%&'*+-.^_`|~"
+        )
     if name.startswith(PREFIXES) and not secure:
-        raise ValueError(f"cookie {name!r} has no secure=True: browsers refuse it, because of its name")
+        raise ValueError(
+            f"cookie {name!r} has no secure=True: browsers refuse it, because of its name"
+        )
     if name.startswith("__Host-") and (path != "/" or domain is not None):
-        raise ValueError(f"cookie {name!r} has another path than '/', or a domain: browsers refuse it with __Host-")
+        raise ValueError(
+            f"cookie {name!r} has another path than '/', or a domain: "
+            "browsers refuse it with __Host-"
+        )
     if partitioned and not secure:
-        raise ValueError(f"cookie {name!r} has partitioned=True without secure=True: browsers refuse it")
+        raise ValueError(
+            f"cookie {name!r} has partitioned=True without secure=True: browsers refuse it"
+        )

@@ -1,5 +1,7 @@
-"""HTML whose values are escaped: ``escape``, ``html``, template strings. Written here and not taken from markupsafe,
-whose text escapes what is joined to it: a page must not depend on which packages are installed."""
+"""HTML whose values are escaped: ``escape``, ``html``, template strings. Written here and not taken
+from markupsafe, whose text escapes what is joined to it: a page must not depend on which packages
+are installed.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class Escaped(str):
 
 
 class Template(Protocol):
-    """A template string of Python 3.14 (PEP 750), ``t"<p>{name}</p>"``, as far as it is used here."""
+    """A template string of Python 3.14 (PEP 750), ``t"<p>{name}</p>"``, as far as it is used
+    here.
+    """
 
     @property
     def interpolations(self) -> Sequence[Any]: ...
@@ -41,10 +45,12 @@ def escape(value: object) -> str:
 
         return f"Hello, {escape(name)}!"
 
-    A value that is HTML already (with a method ``__html__``, as markupsafe's ``Markup``) is returned unchanged.
-    Templates escape by themselves, and ``html`` escapes all values of a pattern.
+    A value that is HTML already (with a method ``__html__``, as markupsafe's ``Markup``) is
+    returned unchanged. Templates escape by themselves, and ``html`` escapes all values of a
+    pattern.
     """
-    as_html = getattr(type(value), "__html__", None)  # of the class: clients choose the keys of dicts
+    # of the class: clients choose the keys of dicts
+    as_html = getattr(type(value), "__html__", None)
     if as_html is not None:
         return Escaped(as_html(value))
     text = str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -52,19 +58,25 @@ def escape(value: object) -> str:
 
 
 def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named: object) -> str:
-    """Return a pattern as HTML, with each value escaped for text and quoted attributes, as ``str.format`` has it.
+    """Return a pattern as HTML, with each value escaped for text and quoted attributes, as
+    ``str.format`` has it.
 
         return html("<p>Hello, {}!</p>", name)
 
-    ``pattern`` is the author's own text, never an f-string. A list, a tuple or an iterator is joined, and a value that
-    is HTML already stays as it is: ``html("<ul>{}</ul>", [html("<li>{}</li>", one) for one in names])``. A template
-    string is such a pattern with its values, ``html(t"<p>Hello, {name}!</p>")``. Raises ``TypeError`` for text without
-    values, in which they may be unescaped already.
+    ``pattern`` is the author's own text, never an f-string. A list, a tuple or an iterator is
+    joined, and a value that is HTML already stays as it is: ``html("<ul>{}</ul>",
+    [html("<li>{}</li>", one) for one in
+    names])``. A template string is such a pattern with its values, ``html(t"<p>Hello,
+    {name}!</p>")``. Raises ``TypeError`` for text without values, in which they may be unescaped
+    already.
     """
     if is_html(pattern):
         return Escaped("".join(_pieces(pattern)))
     if not values and not named:
-        raise TypeError('html() escapes the values that it is given: write html("<p>{}</p>", name), without an f')
+        raise TypeError(
+            "html() escapes the values that it is given: write "
+            'html("<p>{}</p>", name), without an f'
+        )
     return Escaped(_FORMATTER.vformat(str(pattern), values, named))
 
 
@@ -77,13 +89,18 @@ _FORMATTER = _Formatter()
 
 
 def _is_template(kind: type) -> bool:
-    """Return whether this is the type of template strings. Its module is not imported: older Pythons have none."""
+    """Return whether this is the type of template strings.
+
+    Its module is not imported: older Pythons have none.
+    """
     return kind.__name__ == "Template" and kind.__module__ == "string.templatelib"
 
 
 @lru_cache(256)
 def is_html_type(kind: type) -> bool:
-    """Return whether objects of this type are sent as HTML: template strings, and what has ``__html__``."""
+    """Return whether objects of this type are sent as HTML: template strings, and what has
+    ``__html__``.
+    """
     return hasattr(kind, "__html__") or _is_template(kind)
 
 
@@ -94,7 +111,10 @@ def is_html(value: object) -> TypeGuard[Template | _HasHtml]:
 
 
 def html_body(value: object) -> str | Iterator[str]:
-    """Return what ``is_html`` says as text. As its chunks, if it is large or has iterators, which may block."""
+    """Return what ``is_html`` says as text.
+
+    As its chunks, if it is large or has iterators, which may block.
+    """
     chunks = in_chunks(_pieces(value))
     if _has_iterators(value):
         return chunks
@@ -128,11 +148,16 @@ _CONVERSIONS: dict[str | None, Any] = {None: None, "s": str, "r": repr, "a": asc
 def _has_iterators(value: Any) -> bool:
     if _is_template(type(value)):
         return any(_has_iterators(one.value) for one in value.interpolations)
-    return isinstance(value, Iterator) or (isinstance(value, list | tuple) and any(map(_has_iterators, value)))
+    return isinstance(value, Iterator) or (
+        isinstance(value, list | tuple) and any(map(_has_iterators, value))
+    )
 
 
 def in_chunks(pieces: Generator[str], first: int = CHUNK, others: int = CHUNK) -> Iterator[str]:
-    """Yield ``pieces`` joined to chunks of so many characters. Close ``pieces`` at the end, or with this generator."""
+    """Yield ``pieces`` joined to chunks of so many characters.
+
+    Close ``pieces`` at the end, or with this generator.
+    """
     chunk: list[str] = []
     size, enough = 0, first
     with closing(pieces):

@@ -1,19 +1,40 @@
-"""``Exchange``: one request and the answer to it, as the framework keeps them while the request is answered.
+"""``Exchange``: one request and the answer to it, as the framework keeps them while the request is
+answered.
 
-An author's ``Request`` (``request.py``) is a view of it, so that an author's attribute never meets one of ours. A
-request refers to its exchange and never the other way, or each request would be a cycle for the garbage collector.
+An author's ``Request`` (``request.py``) is a view of it, so that an author's attribute never meets
+one of ours. A request refers to its exchange and never the other way, or each request would be a
+cycle for the garbage collector.
 
-The class has three parts: the state that the flow, the drivers and hooks keep here; the facts of the request that
-several of them read; and at its end the methods that only a driver's subclass can fill in. All else is written here,
-once, so that every value is the same under both protocols.
+The class has three parts: the state that the flow, the drivers and hooks keep here; the facts of
+the request that several of them read; and at its end the methods that only a driver's subclass can
+fill in. All else is written here, once, so that every value is the same under both protocols.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypedDict, TypeVar, Unpack
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    NamedTuple,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+)
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import (
@@ -49,7 +70,14 @@ from micropie.http.received import NULL, ReceivedBody
 from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
 from micropie.http.types import Environ, Json, Message, Parameters, Scope
-from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path, leads_up
+from micropie.http.urls import (
+    DOTS_AND_EMPTY,
+    PATH_SAFE,
+    SEGMENT_SAFE,
+    decoded_segment,
+    escaped_path,
+    leads_up,
+)
 from micropie.on_demand import computed
 
 if TYPE_CHECKING:
@@ -73,7 +101,8 @@ class Address(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """What middleware states of a request's peer, from the headers of a trusted proxy; None for what it does not state.
+    """What middleware states of a request's peer, from the headers of a trusted proxy; None for
+    what it does not state.
 
     ``by`` are the hooks that have done so before the application of a host was chosen.
     """
@@ -93,11 +122,14 @@ class Stated(TypedDict, total=False):
     by: Sequence[object]
 
 
-# -- the objects of upper rooms, as far as this room uses them ---------------------------------------------------------
+# -- the objects of upper rooms, as far as this room uses them -------------------------------------
 
 
 class RouteInfo:
-    """The route that answers a request: its handler's name and the pattern of its paths. Routes derive from it."""
+    """The route that answers a request: its handler's name and the pattern of its paths.
+
+    Routes derive from it.
+    """
 
     name: str
     pattern: str
@@ -107,7 +139,10 @@ class RouteInfo:
 
 
 class MessageSettings:
-    """The settings of an application that messages and sessions depend on. All are in a class derived from it."""
+    """The settings of an application that messages and sessions depend on.
+
+    All are in a class derived from it.
+    """
 
     errors: str
     max_body_size: int
@@ -139,7 +174,10 @@ class Sessions(Protocol):
 
 
 class MessageConfig:
-    """The part of an application's configuration that messages depend on. All is in a class derived from it."""
+    """The part of an application's configuration that messages depend on.
+
+    All is in a class derived from it.
+    """
 
     __slots__ = ()
 
@@ -156,11 +194,14 @@ class MessageConfig:
     resource: Callable[[Any, Any], ResourceContext[Any]]
 
 
-# -- the exchange ------------------------------------------------------------------------------------------------------
+# -- the exchange ----------------------------------------------------------------------------------
 
 
 class Exchange:
-    """One request and its answer. A driver makes it, with ``method`` and ``path``; the flow fills in the rest."""
+    """One request and its answer.
+
+    A driver makes it, with ``method`` and ``path``; the flow fills in the rest.
+    """
 
     method: str
     path: str
@@ -184,19 +225,22 @@ class Exchange:
 
     # Set by hooks and middleware.
     time_limit: float | None = None  # seconds for the handler
-    enter_in_pool: Callable[[], object] | None = None  # called in the pool's process before the handler; is pickled
+    # called in the pool's process before the handler; is pickled
+    enter_in_pool: Callable[[], object] | None = None
     list_routes: Callable[[], Sequence[Any]] | None = None  # set on a 404 with debug=True
-    passes_failure_on = False  # whether the server gets an exception that no handler of the author's answers
+    # whether the server gets an exception that no handler of the author's answers
+    passes_failure_on = False
 
     # Where the flow runs.
     reader: Slots | None = None  # under ASGI those of the threads, one of which waits for the body
     is_pooled = False  # whether this is the copy of a request in a process of the pool
 
     # Parsed values, kept.
-    literal_path: str | None = None  # the decoded path as it came, if it came without escapes: the router's short cut
+    # the decoded path as it came, if it came without escapes: the router's short cut
+    literal_path: str | None = None
     peer: Peer = Peer()  # what middleware has stated of it
 
-    # -- the head -----------------------------------------------------------------------------------------------
+    # -- the head ----------------------------------------------------------------------------------
 
     @computed
     def headers(self) -> Headers:
@@ -235,7 +279,9 @@ class Exchange:
     def signer(self) -> CookieSigner:
         """The signer of cookies. Raises ``SetupError`` without a key."""
         if self.config.signer is None:
-            raise SetupError("signed cookies need a key: write App(secret_key=os.environ['SECRET_KEY'])")
+            raise SetupError(
+                "signed cookies need a key: write App(secret_key=os.environ['SECRET_KEY'])"
+            )
         return self.config.signer
 
     @property
@@ -244,27 +290,36 @@ class Exchange:
 
         The path's repr, so that a line end in it does not begin a new line in the log.
         """
-        return f"{self.method} {self.path!r} [{self.id}]" if self.id else f"{self.method} {self.path!r}"
+        return (
+            f"{self.method} {self.path!r} [{self.id}]"
+            if self.id
+            else (f"{self.method} {self.path!r}")
+        )
 
     def raw_path(self) -> bytes:
-        """Return the path below ``root_path`` as the client sent it, still escaped; b"" if it is not below."""
+        """Return the path below ``root_path`` as the client sent it, still escaped; b"" if it is
+        not below.
+        """
         literal = self.literal_path
         return self._server_path() if literal is None else escaped_path(literal.encode())
 
     def url_path(self) -> str:
         """Return the path as a URL has it, with the mount's prefix.
 
-        Each segment is escaped by itself: ``/%2Fevil.com`` has the ``path`` ``//evil.com``, a link to which leads away.
+        Each segment is escaped by itself: ``/%2Fevil.com`` has the ``path`` ``//evil.com``, a link
+        to which leads away.
         """
         segments = map(unquote_to_bytes, self.raw_path().strip(b"/").split(b"/"))
         below = "/".join(quote(segment, safe=SEGMENT_SAFE) for segment in segments)
         return f"{quote(self.root_path, safe=PATH_SAFE)}/{below}"
 
     def segments(self) -> list[str]:
-        """Return the path's decoded segments below the mount, ``[]`` for the root. Raises 400 and 404.
+        """Return the path's decoded segments below the mount, ``[]`` for the root.
 
-        ``path`` becomes these segments joined by "/". So hooks and logs see the path that was routed, and
-        ``/secret/`` is ``/secret`` for them, too.
+        Raises 400 and 404.
+
+        ``path`` becomes these segments joined by "/". So hooks and logs see the path that was
+        routed, and ``/secret/`` is ``/secret`` for them, too.
         """
         path = self.literal_path
         if path is None or path[0] != "/" or "//" in path or "/." in path or "\0" in path:
@@ -289,11 +344,14 @@ class Exchange:
         self.path = path
         return segments
 
-    # -- the body ------------------------------------------------------------------------------------------------
+    # -- the body ----------------------------------------------------------------------------------
 
     @computed
     def framing(self) -> tuple[str, dict[str, str], int | None]:
-        """The body's media type, its parameters and its length. Raises 400 for a malformed length."""
+        """The body's media type, its parameters and its length.
+
+        Raises 400 for a malformed length.
+        """
         named, length = self.body_headers()
         # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
         if length is not None and not (length.isdecimal() and len(length) <= 18):
@@ -302,7 +360,10 @@ class Exchange:
 
     @property
     def incoming(self) -> Body:
-        """The body that is being received. Raises 400 for a malformed Content-Length, 413 for one that is too large."""
+        """The body that is being received.
+
+        Raises 400 for a malformed Content-Length, 413 for one that is too large.
+        """
         received = self.body.data
         if isinstance(received, Body):
             return received
@@ -319,14 +380,21 @@ class Exchange:
 
     @property
     def fields(self) -> Mapping[str, list[Json]]:
-        """The form, or the JSON body's top level: name -> values. An array in JSON gives its elements."""
+        """The form, or the JSON body's top level: name -> values.
+
+        An array in JSON gives its elements.
+        """
         document = self.body.parsed(self)
         if not isinstance(document, dict):
             return self.body.form or {}
-        return {name: value if isinstance(value, list) else [value] for name, value in document.items()}
+        return {
+            name: value if isinstance(value, list) else [value] for name, value in document.items()
+        }
 
     def unread_body(self) -> tuple[int, str] | None:
-        """Return the status and the words for a body that is neither JSON nor a form; None if there is none."""
+        """Return the status and the words for a body that is neither JSON nor a form; None if there
+        is none.
+        """
         if self.method in ("GET", "HEAD") or (self.route is not None and self.route.reads_body):
             return None
         media_type, _, length = self.framing
@@ -343,21 +411,29 @@ class Exchange:
     def has_short_body(self) -> bool:
         """Whether to receive the body's first piece ahead, which may save a hop between threads.
 
-        The client sends it anyway, unless it waits for "100 Continue". Raises 400 for a malformed length.
+        The client sends it anyway, unless it waits for "100 Continue". Raises 400 for a malformed
+        length.
         """
         return 0 < (self.framing[2] or 0) <= _SHORT_BODY and "expect" not in self.headers
 
-    # -- the answer ----------------------------------------------------------------------------------------------
+    # -- the answer --------------------------------------------------------------------------------
 
     @property
     def is_head_sent(self) -> bool:
         """Whether status and headers have left, or are on their way."""
-        return self.answer.is_over or (self.answer.stream is not None and self.answer.stream.has_begun)
+        return self.answer.is_over or (
+            self.answer.stream is not None and self.answer.stream.has_begun
+        )
 
     def response(self) -> Response:
-        """Return the place for status, headers and cookies of the answer. Raises ``ResponseError`` after the head."""
+        """Return the place for status, headers and cookies of the answer.
+
+        Raises ``ResponseError`` after the head.
+        """
         if self.is_head_sent:
-            raise ResponseError("the head has been sent: set status, headers and cookies before the first chunk")
+            raise ResponseError(
+                "the head has been sent: set status, headers and cookies before the first chunk"
+            )
         return self.answer.response or self.answer.pour(None)
 
     def opened_session(self) -> Session:
@@ -366,7 +442,9 @@ class Exchange:
         if session is None:
             sessions = self.config.sessions
             # A backend that may wait was asked before.
-            session = result_of(sessions.open(None if sessions.opens_ahead else sessions.find_id(self)))
+            session = result_of(
+                sessions.open(None if sessions.opens_ahead else sessions.find_id(self))
+            )
             self.answer.session = session
             if self.answer.stream is not None or self.answer.is_over or self.is_accepted:
                 self.guard_session(session)
@@ -378,7 +456,9 @@ class Exchange:
         if isinstance(self.answer.session, UnopenedSession):
             # The cookie's name depends on the scheme, which a hook may have set by now.
             session_id = self.config.sessions.find_id(self)
-            self.answer.session = (yield from self.config.sessions.open(session_id)) if session_id else None
+            self.answer.session = (
+                (yield from self.config.sessions.open(session_id)) if session_id else None
+            )
 
     def guard_session(self, session: Session) -> None:
         """Refuse changes to a session that can't be sent any longer."""
@@ -398,15 +478,19 @@ class Exchange:
         self.reader = slots
 
     def call_before_head(self, change: Callable[[Response], object]) -> None:
-        """Call ``change(response)`` when a streamed answer has its first chunk, before anything is sent.
+        """Call ``change(response)`` when a streamed answer has its first chunk, before anything is
+        sent.
 
-        By then a generator has set all it can on ``request.response``. ``change`` may change headers only. It is not
-        called if an error or a hook's answer takes the stream's place.
+        By then a generator has set all it can on ``request.response``. ``change`` may change
+        headers only. It is not called if an error or a hook's answer takes the stream's place.
         """
         self.at_end().before_head.append(change)
 
     def at_end(self) -> Ends:
-        """Return the place for what is called when the request is over. From now on the driver calls ``close``."""
+        """Return the place for what is called when the request is over.
+
+        From now on the driver calls ``close``.
+        """
         ends = self.ends
         if ends is None:
             self.ends = ends = Ends()
@@ -432,20 +516,29 @@ class Exchange:
         return self.resources
 
     def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-        """Return a provider's generator, whose clean-up is not cancelled from outside where requests can be."""
+        """Return a provider's generator, whose clean-up is not cancelled from outside where
+        requests can be.
+        """
         return generator
 
     def cleanup_steps(self) -> Iterator[Step]:
-        """Yield the steps that clean up after a request that broke off: they close its stream and its generators."""
+        """Yield the steps that clean up after a request that broke off: they close its stream and
+        its generators.
+        """
         # The last one that was opened is closed first, as those inside it may have scopes open.
-        inner_first = sorted([*(self.resources or ()), *self.generators], key=attrgetter("number"), reverse=True)
+        inner_first = sorted(
+            [*(self.resources or ()), *self.generators], key=attrgetter("number"), reverse=True
+        )
         for part in (self.answer.stream, *inner_first):
             step = part.close_step() if part is not None else None
             if step is not None:
                 yield step
 
     def clean_up(self, steps: Iterable[Step]) -> Flow[None]:
-        """Perform steps after something broke off, such as ``cleanup_steps``. Failures are logged."""
+        """Perform steps after something broke off, such as ``cleanup_steps``.
+
+        Failures are logged.
+        """
         for step in steps:
             try:
                 yield step
@@ -453,7 +546,9 @@ class Exchange:
                 self.log_cleanup_failure(error)
 
     def close(self) -> None:
-        """End the request: call the functions of ``on_close``; release uploads, if no ``after_response`` needs them."""
+        """End the request: call the functions of ``on_close``; release uploads, if no
+        ``after_response`` needs them.
+        """
         if self.ends is None or self.answer.is_over:
             return
         self.ends.close()
@@ -469,12 +564,13 @@ class Exchange:
         if ends is not None:
             ends.release()
 
-    # -- failures that no client sees -----------------------------------------------------------------------------
+    # -- failures that no client sees --------------------------------------------------------------
 
     def log_failure(self, sentence: str, failure: BaseException, /) -> None:
         """Log an exception that the client does not see, and pass it to ``App(on_error=...)``.
 
-        A service that is out of reach has said all by its sentence: its traceback is logged at the level DEBUG only.
+        A service that is out of reach has said all by its sentence: its traceback is logged at the
+        level DEBUG only.
         """
         is_outage = isinstance(failure, HTTPError) and failure.status == 503
         if is_outage and not logger.isEnabledFor(logging.DEBUG):
@@ -491,7 +587,10 @@ class Exchange:
                 logger.exception("on_error failed")
 
     def break_off(self, failure: BaseException) -> None:
-        """Note that the answer broke off after its head, and log why. That a client has left is no news."""
+        """Note that the answer broke off after its head, and log why.
+
+        That a client has left is no news.
+        """
         self.answer.break_off()
         if isinstance(failure, ClientDisconnect):
             logger.debug("%s: the client left in mid-stream", self.label)
@@ -502,7 +601,7 @@ class Exchange:
         """Log that something which the request has used could not be closed."""
         self.log_failure(f"{self.label}: what it has used could not be closed", failure)
 
-    # -- what only a driver knows --------------------------------------------------------------------------------
+    # -- what only a driver knows ------------------------------------------------------------------
 
     environ: Environ | None = None
     """The WSGI environ; None under ASGI."""
@@ -513,7 +612,8 @@ class Exchange:
     scope: Scope
     """The ASGI scope; under WSGI one that is made from the environ."""
     root_path: str
-    """The decoded path that the application is mounted at, without a slash at its end; "" for none."""
+    """The decoded path that the application is mounted at, without a slash at its end; "" for
+    none."""
 
     query_string: str
     """The query without the ``?``, still escaped, as latin-1 text."""
@@ -531,16 +631,22 @@ class Exchange:
         raise NotImplementedError
 
     def header(self, name: str) -> str | None:
-        """Return one header, its name in lower case, or None; for a few of them this is faster than ``headers``."""
+        """Return one header, its name in lower case, or None; for a few of them this is faster than
+        ``headers``.
+        """
         return self.headers.get(name)
 
     def named_headers(self, names: HeaderNames) -> dict[str, str]:
-        """Return those of several headers that the request has, by their names in lower case, in one pass."""
+        """Return those of several headers that the request has, by their names in lower case, in
+        one pass.
+        """
         headers = self.headers
         return {name: headers[name] for name in names.by_key.values() if name in headers}
 
     def body_headers(self) -> tuple[str, str | None]:
-        """Return Content-Type or "", and Content-Length or None; without parsing all headers if possible."""
+        """Return Content-Type or "", and Content-Length or None; without parsing all headers if
+        possible.
+        """
         return self.header("content-type") or "", self.header("content-length")
 
     def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
@@ -548,18 +654,25 @@ class Exchange:
         raise NotImplementedError
 
     def _server_path(self) -> bytes:
-        """Return the path below the mount, still escaped. It begins with ``/`` unless it is malformed."""
+        """Return the path below the mount, still escaped.
+
+        It begins with ``/`` unless it is malformed.
+        """
         raise NotImplementedError
 
     def receive_piece(self) -> Any:
-        """Return the next piece of the body and whether more may follow: ``tuple[bytes, bool]``, awaited under ASGI.
+        """Return the next piece of the body and whether more may follow: ``tuple[bytes, bool]``,
+        awaited under ASGI.
 
         Raises ``ClientDisconnect`` and 408.
         """
         raise NotImplementedError
 
     def receive_message(self) -> Awaitable[Message]:
-        """Return the request's next message, for a mounted ASGI application. Raises what ``receive_piece`` does."""
+        """Return the request's next message, for a mounted ASGI application.
+
+        Raises what ``receive_piece`` does.
+        """
         raise NotImplementedError
 
     def perform(self, flow: Flow[Value]) -> Value:

@@ -1,4 +1,6 @@
-"""Messages for the next page: ``flash("Saved.")`` before a redirect, ``get_flashed_messages()`` in the template."""
+"""Messages for the next page: ``flash("Saved.")`` before a redirect, ``get_flashed_messages()`` in
+the template.
+"""
 
 from __future__ import annotations
 
@@ -17,23 +19,32 @@ _LONGEST = 500  # characters
 def flash(message: object, category: str = "message") -> None:
     """Keep a message in the session until a page shows it. Its text is escaped where it is shown.
 
-    Of a longer text the first 500 characters are kept: it may be a client's.
-    ``category`` is for the style sheet: "message", "error", "success". Of more than 100 messages that no page has shown
+    Of a longer text the first 500 characters are kept: it may be a client's. ``category`` is for
+    the style sheet: "message", "error", "success". Of more than 100 messages that no page has shown
     the oldest go. Raises ``LookupError`` outside of a request.
     """
     session = current_request().session
     session[_KEY] = [*session.get(_KEY, ()), [category, str(message)[:_LONGEST]]][-_MOST:]
 
 
-def get_flashed_messages(with_categories: bool = False, category_filter: Iterable[str] = ()) -> list[Any]:
-    """Return the messages that no page has shown, and remove them. All calls of one request return the same ones.
+def get_flashed_messages(
+    with_categories: bool = False, category_filter: Iterable[str] = ()
+) -> list[Any]:
+    """Return the messages that no page has shown, and remove them.
 
-    The list has texts, or ``(category, text)`` pairs ``with_categories``. ``category_filter``: these categories only.
+    All calls of one request return the same ones.
+
+    The list has texts, or ``(category, text)`` pairs ``with_categories``. ``category_filter``:
+    these categories only.
     """
     request = current_request()
     if _KEY not in request.state:
         session = request.session
         request.state[_KEY] = session.pop(_KEY) if _KEY in session else []
     wanted = set(category_filter)
-    shown = [(category, text) for category, text in request.state[_KEY] if not wanted or category in wanted]
+    shown = [
+        (category, text)
+        for category, text in request.state[_KEY]
+        if not wanted or category in wanted
+    ]
     return shown if with_categories else [text for _, text in shown]

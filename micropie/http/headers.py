@@ -1,12 +1,21 @@
-"""Multi-valued, case-insensitive headers: of the request (``Headers``) and of the response (``MutableHeaders``).
+"""Multi-valued, case-insensitive headers: of the request (``Headers``) and of the response
+(``MutableHeaders``).
 
-Text is latin-1, one character a byte (RFC 9110, section 5.5), so every byte gets from the server to the author
-unchanged under both protocols. Only ``response.py`` decides whether a value may be sent.
+Text is latin-1, one character a byte (RFC 9110, section 5.5), so every byte gets from the server to
+the author unchanged under both protocols. Only ``response.py`` decides whether a value may be sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from functools import lru_cache, wraps
 from typing import Final, Self, TypeVar, overload
 
@@ -15,15 +24,18 @@ from micropie.http.types import HeaderPairs, HeadersLike
 Text = TypeVar("Text", bound=str | bytes)
 Value = TypeVar("Value")
 
-# Characters of a client's text that a cache keeps. uvicorn with httptools passes on headers of any length.
+# Characters of a client's text that a cache keeps. uvicorn with httptools passes on headers of any
+# length.
 LONGEST_KEPT = 500
 
-# Lines in the head of one request. gunicorn allows 100, daphne 500; uvicorn with httptools has no limit.
+# Lines in the head of one request. gunicorn allows 100, daphne 500; uvicorn with httptools has no
+# limit.
 MAX_HEADERS = 1000
 
 
 def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[Text], Value]]:
-    """Decorate a function of a client's text: its results for the last ``most`` texts are kept, but for no long text.
+    """Decorate a function of a client's text: its results for the last ``most`` texts are kept, but
+    for no long text.
 
     256 headers of 10 MB would be 2.5 GB.
     """
@@ -44,13 +56,16 @@ _UNDERSCORE = ord("_")
 
 
 class Headers(Mapping[str, str]):
-    """The request's headers: a mapping of lower-case names to values. ``raw``: the pairs, with names in lower case.
+    """The request's headers: a mapping of lower-case names to values.
 
-    The values of a repeated name are joined by ``", "`` (by ``"; "`` for Cookie: RFC 9113, section 8.2.3).
-    ``get_all`` gives them one by one, unless the server has joined them, as WSGI servers do.
+    ``raw``: the pairs, with names in lower case.
 
-    WSGI servers drop names with "_", which an environ can't tell from those with "-": a client must not pass for a
-    proxy by sending "X_Forwarded_For". So they are dropped here as well.
+    The values of a repeated name are joined by ``", "`` (by ``"; "`` for Cookie: RFC 9113, section
+    8.2.3). ``get_all`` gives them one by one, unless the server has joined them, as WSGI servers
+    do.
+
+    WSGI servers drop names with "_", which an environ can't tell from those with "-": a client must
+    not pass for a proxy by sending "X_Forwarded_For". So they are dropped here as well.
     """
 
     __slots__ = ("_joined", "raw")
@@ -65,7 +80,9 @@ class Headers(Mapping[str, str]):
             values: dict[bytes, list[bytes]] = {}
             for name, value in self.raw:
                 values.setdefault(name, []).append(value)
-            self._joined = {name: (b"; " if name == b"cookie" else b", ").join(values[name]) for name in values}
+            self._joined = {
+                name: (b"; " if name == b"cookie" else b", ").join(values[name]) for name in values
+            }
 
     @overload
     def get(self, name: str, default: None = None, /) -> str | None: ...
@@ -86,7 +103,9 @@ class Headers(Mapping[str, str]):
 
     def items(self) -> ItemsView[str, str]:
         """Return the names with their values: in a tenth of the mixin's time."""
-        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._joined.items()}.items()
+        return {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in self._joined.items()
+        }.items()
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and _key_of(name) in self._joined
@@ -107,11 +126,14 @@ class Headers(Mapping[str, str]):
 
 
 def _key_of(name: str) -> bytes:
-    return name.encode("latin-1", "replace").lower()  # not before: the Kelvin sign in lower case is a "k"
+    # not before: the Kelvin sign in lower case is a "k"
+    return name.encode("latin-1", "replace").lower()
 
 
 class KnownHeader(tuple[str, str]):
-    """A header that the framework itself sends: its name is in lower case, and it is checked and encoded once."""
+    """A header that the framework itself sends: its name is in lower case, and it is checked and
+    encoded once.
+    """
 
     encoded: tuple[bytes, bytes]
 
@@ -156,15 +178,24 @@ def add_vary(pairs: HeaderPairs, name: str) -> None:
 def make_private(pairs: HeaderPairs, has_read_cookie: bool, has_own_cookie: bool) -> bool:
     """Keep caches from giving a client's own answer to others (RFC 9111, section 4.1).
 
-    ``has_read_cookie``: the answer depends on the client's cookie, so it varies by that and is private unless the
-    author has said otherwise. ``has_own_cookie``: a client's own cookie or token is in the answer, so ``private`` takes
-    the place of ``public`` and ``s-maxage``. Return whether these were there.
+    ``has_read_cookie``: the answer depends on the client's cookie, so it varies by that and is
+    private unless the author has said otherwise. ``has_own_cookie``: a client's own cookie or token
+    is in the answer, so ``private`` takes the place of ``public`` and ``s-maxage``. Return whether
+    these were there.
     """
-    kept, is_stated, is_private, was_public, varies = ["private"], False, False, False, not has_read_cookie
+    kept, is_stated, is_private, was_public, varies = (
+        ["private"],
+        False,
+        False,
+        False,
+        not has_read_cookie,
+    )
     for name, value in pairs:
         key = name.lower()
         if key == "vary":
-            varies = varies or not _BY_COOKIE.isdisjoint(field.strip().lower() for field in value.split(","))
+            varies = varies or not _BY_COOKIE.isdisjoint(
+                field.strip().lower() for field in value.split(",")
+            )
         elif key == "cache-control":
             is_stated = True
             for part in value.split(","):
@@ -188,7 +219,8 @@ _BY_COOKIE = frozenset({"cookie", "*"})
 
 
 class HeaderNames:
-    """Names of request headers that are looked up together, in lower case, as both protocols spell them.
+    """Names of request headers that are looked up together, in lower case, as both protocols spell
+    them.
 
     ``by_field``: the names by those of ASGI. ``by_key``: the names by the keys of a WSGI environ.
     """
@@ -199,7 +231,9 @@ class HeaderNames:
 
 
 class MutableHeaders(MutableMapping[str, str]):
-    """The response's headers: ``headers["X"] = "y"`` replaces, ``add`` repeats. Names keep the author's spelling.
+    """The response's headers: ``headers["X"] = "y"`` replaces, ``add`` repeats.
+
+    Names keep the author's spelling.
 
     ``pairs`` is the list of a response, which is changed in place.
     """

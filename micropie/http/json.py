@@ -1,20 +1,23 @@
 """JSON, in and out: one contract, and the only place that knows orjson.
 
-A ``Codec`` has ``dumps`` and ``loads``. With orjson, without it and with one that is too old the same values are
-written and read, and values of the same types are refused. The words of an error are the parser's own, and so are the
-limits of a text that is read. The bytes differ in the exponents of floats alone: 1e-7 is written 1e-07 without orjson.
+A ``Codec`` has ``dumps`` and ``loads``. With orjson, without it and with one that is too old the
+same values are written and read, and values of the same types are refused. The words of an error
+are the parser's own, and so are the limits of a text that is read. The bytes differ in the
+exponents of floats alone: 1e-7 is written 1e-07 without orjson.
 
-Written: str, int, float, bool, None, dict, list, tuple, sets and other mappings and sequences, datetime, date
-and time (``isoformat()``; a naive one stays naive), timedelta (ISO 8601, ``P1DT7200S``), UUID, paths, IP addresses and
-Decimal (strings: a float would lose digits), bytes (base64), Enum (its value), dataclasses, msgspec structs and
-pydantic models by the aliases of their fields; before all these, the types that an application has encoders for. A
-subclass counts as its base, a mapping by its ``items()``. A dict's keys may be anything that becomes a string, number,
-bool or None by these rules. Compact UTF-8. Anything else, NaN, Infinity, lone surrogates and more than 254 levels raise
-``CodecError``, which names the key.
+Written: str, int, float, bool, None, dict, list, tuple, sets and other mappings and sequences,
+datetime, date and time (``isoformat()``; a naive one stays naive), timedelta (ISO 8601,
+``P1DT7200S``), UUID, paths, IP addresses and Decimal (strings: a float would lose digits), bytes
+(base64), Enum (its value), dataclasses, msgspec structs and pydantic models by the aliases of their
+fields; before all these, the types that an application has encoders for. A subclass counts as its
+base, a mapping by its ``items()``. A dict's keys may be anything that becomes a string, number,
+bool or None by these rules. Compact UTF-8. Anything else, NaN, Infinity, lone surrogates and more
+than 254 levels raise ``CodecError``, which names the key.
 
-Read: RFC 8259. The last of equal keys wins; integers are exact at any size that the parser takes. Refused with
-``BadRequest``: malformed text, a byte order mark, NaN and Infinity, a float too large for a double, an escaped lone
-surrogate (it can be neither stored nor sent as UTF-8), more levels than the parser goes down.
+Read: RFC 8259. The last of equal keys wins; integers are exact at any size that the parser takes.
+Refused with ``BadRequest``: malformed text, a byte order mark, NaN and Infinity, a float too large
+for a double, an escaped lone surrogate (it can be neither stored nor sent as UTF-8), more levels
+than the parser goes down.
 """
 
 from __future__ import annotations
@@ -50,7 +53,10 @@ class CodecError(ValueError):
 
 
 def _installed() -> ModuleType | None:
-    """Return orjson if it is installed. Imported with the first JSON: with uuid it takes a tenth of a small start."""
+    """Return orjson if it is installed.
+
+    Imported with the first JSON: with uuid it takes a tenth of a small start.
+    """
     try:
         import orjson
     except ImportError:
@@ -63,7 +69,7 @@ def encoder_of(kind: type, own: Encoders) -> Encoder | None:
     return next((own[base] for base in kind.__mro__ if base in own), None)
 
 
-# -- values become JSON ------------------------------------------------------------------------------------------------
+# -- values become JSON ----------------------------------------------------------------------------
 
 _MAX_DEPTH_OUT = 254  # orjson's own limit, counted in the same way
 _ATOMS = frozenset([str, int, float, bool, type(None)])
@@ -71,10 +77,11 @@ BUILTINS = _ATOMS | {dict, list, tuple}
 
 
 class Codec:
-    """``dumps`` with an application's ``own`` encoders, and ``loads``, on the orjson that ``find`` returns.
+    """``dumps`` with an application's ``own`` encoders, and ``loads``, on the orjson that ``find``
+    returns.
 
-    ``own``: functions by class, for the values of that class and of those derived from it. ``find`` returns None to do
-    without orjson, which is not used either if it is too old.
+    ``own``: functions by class, for the values of that class and of those derived from it. ``find``
+    returns None to do without orjson, which is not used either if it is too old.
     """
 
     def __init__(self, find: Callable[[], ModuleType | None], own: Encoders) -> None:
@@ -92,8 +99,8 @@ class Codec:
         """Return the value of a JSON text. Raises ``BadRequest``."""
         try:
             data = data.encode() if isinstance(data, str) else bytes(data)
-            # orjson makes a float of a number beyond 64 bits. Of 19 digits in a row, at least 4 are at every 4th byte:
-            # searching these alone is a quarter of the work.
+            # orjson makes a float of a number beyond 64 bits. Of 19 digits in a row, at least 4 are
+            # at every 4th byte: searching these alone is a quarter of the work.
             has_digits = data[3::4].translate(_DIGITS).find(b"0000") >= 0
             if self._module is None or (has_digits and _LONG_NUMBER.search(data)):
                 return _decode_plain(data)
@@ -107,10 +114,17 @@ class Codec:
     @cached_property
     def _encode(self) -> Callable[[object], bytes] | None:
         module = self._module
-        if module is None or any(kind is object or issubclass(kind, _natives()) for kind in self._own):
+        if module is None or any(
+            kind is object or issubclass(kind, _natives()) for kind in self._own
+        ):
             return None
-        # Without these options orjson drops a dataclass's _names, and ignores a mapping's own items().
-        options = module.OPT_PASSTHROUGH_DATETIME | module.OPT_PASSTHROUGH_DATACLASS | module.OPT_PASSTHROUGH_SUBCLASS
+        # Without these options orjson drops a dataclass's _names, and ignores a mapping's own
+        # items().
+        options = (
+            module.OPT_PASSTHROUGH_DATETIME
+            | module.OPT_PASSTHROUGH_DATACLASS
+            | module.OPT_PASSTHROUGH_SUBCLASS
+        )
         step = self._step
         return lambda value: module.dumps(value, step, options)
 
@@ -119,10 +133,12 @@ class Codec:
         try:
             if self._encode is not None:
                 data = self._encode(value)
-                if data.find(b"null") >= 0:  # None, or a NaN, which the standard library's encoder refuses
+                # None, or a NaN, which the standard library's encoder refuses
+                if data.find(b"null") >= 0:
                     JSONEncoder(allow_nan=False, default=self._step).encode(value)
                 return data
-        except (TypeError, ValueError):  # large integers, keys that are not str, mistakes: ``_dumps_plain`` decides
+        except (TypeError, ValueError):
+            # large integers, keys that are not str, mistakes: ``_dumps_plain`` decides
             pass
         return self._dumps_plain(value)
 
@@ -131,19 +147,26 @@ class Codec:
         try:
             tree = self._tree_of(value, path)
         except RecursionError:
-            too_deep = f"More than {_MAX_DEPTH_OUT} levels, or a value that contains itself, can't be written as JSON"
+            too_deep = (
+                f"More than {_MAX_DEPTH_OUT} levels, or a value that contains "
+                "itself, can't be written as JSON"
+            )
             raise CodecError(too_deep) from None
         except CodecError as error:
-            place = "".join(f".{one}" if str(one).isidentifier() else f"[{one!r:.80}]" for one in path)
+            place = "".join(
+                f".{one}" if str(one).isidentifier() else f"[{one!r:.80}]" for one in path
+            )
             raise CodecError(f"${place}: {error}" if path else str(error)) from None
         return _encode_plain(tree)
 
     def _tree_of(self, value: Any, path: list[object]) -> Any:
-        """Return ``value`` made of dicts with str keys, lists and atoms alone. ``path`` leads to it, or to a mistake.
+        """Return ``value`` made of dicts with str keys, lists and atoms alone.
 
-        The standard library's encoder can't do that by itself: it limits no depth, calls ``default`` for no key, and
-        takes an Enum that is a str for that str. It has one frame per level: 254 levels fit into Python's recursion
-        limit.
+        ``path`` leads to it, or to a mistake.
+
+        The standard library's encoder can't do that by itself: it limits no depth, calls
+        ``default`` for no key, and takes an Enum that is a str for that str. It has one frame per
+        level: 254 levels fit into Python's recursion limit.
         """
         steps = 0
         while type(value) not in BUILTINS:
@@ -171,7 +194,9 @@ class Codec:
     def _name_of(self, key: object) -> str:
         name = key if type(key) in _ATOMS else self._step(key)
         if type(name) not in _ATOMS:
-            raise CodecError(f"A dict key of type {type(key).__name__} can't be written as JSON; make it a str")
+            raise CodecError(
+                f"A dict key of type {type(key).__name__} can't be written as JSON; make it a str"
+            )
         return name if isinstance(name, str) else _encode_plain(name).decode()
 
     def _step(self, value: Any) -> object:
@@ -186,14 +211,16 @@ class Codec:
             return _struct(value)
         if hasattr(kind, "model_dump"):
             own = {"fallback": self._step} if self._own else {}
-            dumped: object = value.model_dump(mode="json", by_alias=True, **own)  # as a body has them
+            # as a body has them
+            dumped: object = value.model_dump(mode="json", by_alias=True, **own)
             return _refuse(value) if type(dumped) is kind else dumped
-        return (_conversion_of(value.__class__) or _refuse)(value)  # a proxy names the class that it stands for
+        # a proxy names the class that it stands for
+        return (_conversion_of(value.__class__) or _refuse)(value)
 
 
 def _struct(value: Any) -> object:
-    """Return a msgspec.Struct as a dict or list of its values, by msgspec, which knows its names, its tag and its unset
-    values. The values are as they are.
+    """Return a msgspec.Struct as a dict or list of its values, by msgspec, which knows its names,
+    its tag and its unset values. The values are as they are.
     """
     # msgspec has been imported, as there is a struct.
     tree: Any = sys.modules["msgspec"].to_builtins(value, enc_hook=lambda _: None)
@@ -216,7 +243,9 @@ def _encode_plain(tree: object) -> bytes:
         raise CodecError(f"The value can't be written as JSON: {error}") from None
 
 
-_ENCODER = JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"))
+_ENCODER = JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
+)
 
 
 def _duration(value: timedelta) -> str:
@@ -230,15 +259,20 @@ def _duration(value: timedelta) -> str:
 def _refuse(value: object) -> NoReturn:
     name = type(value).__name__
     if isawaitable(value):
-        raise CodecError(f"A value of type {name} can't be written as JSON: write await in front of the call")
+        raise CodecError(
+            f"A value of type {name} can't be written as JSON: write await in front of the call"
+        )
     raise CodecError(
-        f"A value of type {name} can't be written as JSON; return a str, number, dict, list or dataclass instead, or "
+        f"A value of type {name} can't be written as JSON; return a str, number, dict, list "
+        "or dataclass instead, or "
         f"write App(encoders={{{name}: ...}}) with a function that makes one of it"
     )
 
 
 def _natives() -> tuple[type, ...]:
-    """Return the types that orjson writes without asking ``default``, although JSON has no such type."""
+    """Return the types that orjson writes without asking ``default``, although JSON has no such
+    type.
+    """
     from uuid import UUID  # with what it imports it takes longer than the rest of this room
 
     return Enum, UUID
@@ -250,7 +284,8 @@ def _conversions() -> _Conversions:
     from decimal import Decimal
     from uuid import UUID
 
-    addresses = (ip.IPv4Address, ip.IPv6Address, ip.IPv4Network, ip.IPv6Network)  # also of interfaces
+    # also of interfaces
+    addresses = (ip.IPv4Address, ip.IPv6Address, ip.IPv4Network, ip.IPv6Network)
     return (
         (datetime, datetime.isoformat),
         (date, date.isoformat),
@@ -271,7 +306,10 @@ def _conversions() -> _Conversions:
 
 @lru_cache(maxsize=1024)
 def _conversion_of(kind: type) -> Encoder | None:
-    """Return the function that brings values of a class nearer to JSON. None for structs, models, all that has none."""
+    """Return the function that brings values of a class nearer to JSON.
+
+    None for structs, models, all that has none.
+    """
     for kinds, convert in _conversions():
         if issubclass(kind, kinds):
             return convert
@@ -284,21 +322,23 @@ def _conversion_of(kind: type) -> Encoder | None:
 
 
 _COLLECTIONS: _Conversions = (
-    (tuple, list),  # after dataclasses, structs and models: each of those may be a collection as well
+    # after dataclasses, structs and models: each of those may be a collection as well
+    (tuple, list),
     ((bytes, bytearray, memoryview), lambda value: b2a_base64(value, newline=False).decode()),
     (Mapping, lambda value: dict(value.items())),
     ((Set, Sequence, ValuesView), list),
 )
 
 
-# -- JSON becomes values -----------------------------------------------------------------------------------------------
+# -- JSON becomes values ---------------------------------------------------------------------------
 
 
 def _decode_plain(data: bytes) -> Json:
     text = data.decode()
     value = _DECODER.decode(text)
     if "\\u" in text:
-        _LENIENT_ENCODER.encode(value).encode()  # raises ``UnicodeEncodeError`` for a lone surrogate
+        # raises ``UnicodeEncodeError`` for a lone surrogate
+        _LENIENT_ENCODER.encode(value).encode()
     return value
 
 
@@ -330,7 +370,9 @@ def dumps_with(own: Encoders) -> Dumps:
 
 
 def dumps(value: object) -> bytes:
-    """Return a value as JSON, with the encoders of the application that answers the current request, if any does."""
+    """Return a value as JSON, with the encoders of the application that answers the current
+    request, if any does.
+    """
     request = current.get(None)
     config = None if request is None else getattr(request._exchange, "config", None)
     return getattr(config, "dumps", _dumps)(value)

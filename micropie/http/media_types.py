@@ -1,5 +1,5 @@
-"""Media types: ``Content-Type`` of a message, its charset, ``Content-Disposition`` of a form's part, and the choice for
-``Accept``.
+"""Media types: ``Content-Type`` of a message, its charset, ``Content-Disposition`` of a form's
+part, and the choice for ``Accept``.
 
 Header values with parameters are parsed exactly, in linear time, into plain values.
 """
@@ -29,7 +29,10 @@ _ESCAPED = pattern(r"\\(.)")
 
 
 def content_type(value: str) -> tuple[str, dict[str, str]]:
-    """Parse ``text/html; charset="utf-8"`` into ``("text/html", {"charset": "utf-8"})``. Raises ``BadRequest``."""
+    """Parse ``text/html; charset="utf-8"`` into ``("text/html", {"charset": "utf-8"})``.
+
+    Raises ``BadRequest``.
+    """
     media_type, parameters = _parameters(value, "Content-Type")
     if "\\" in value:
         parameters = {name: _ESCAPED.sub(r"\1", text) for name, text in parameters.items()}
@@ -37,15 +40,21 @@ def content_type(value: str) -> tuple[str, dict[str, str]]:
 
 
 def is_json(media_type: str) -> bool:
-    """Return whether a type is ``application/json`` or ``application/*+json``, not text (docs/risks, R24)."""
-    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
+    """Return whether a type is ``application/json`` or ``application/*+json``, not text
+    (docs/risks, R24).
+    """
+    return media_type == "application/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )
 
 
 def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
-    """Return the value before the first ``;`` in lower case, and the parameters, unquoted but with their escapes.
+    """Return the value before the first ``;`` in lower case, and the parameters, unquoted but with
+    their escapes.
 
-    Text between two ``;`` that is not a parameter is skipped. Raises ``BadRequest`` for a parameter that is there twice
-    and for a broken quoted string, because two parsers might read them differently.
+    Text between two ``;`` that is not a parameter is skipped. Raises ``BadRequest`` for a parameter
+    that is there twice and for a broken quoted string, because two parsers might read them
+    differently.
     """
     parameters: dict[str, str] = {}
     position = end = value.find(";") if ";" in value else len(value)
@@ -66,9 +75,12 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
 
 
 def disposition(value: str, needs_name: bool = True) -> tuple[str, str | None]:
-    """Return a part's name, and its file name or None. ``filename*`` counts only without a ``filename``.
+    """Return a part's name, and its file name or None.
 
-    Raises ``BadRequest`` for a part without a name, unless it needs none, and for a malformed header.
+    ``filename*`` counts only without a ``filename``.
+
+    Raises ``BadRequest`` for a part without a name, unless it needs none, and for a malformed
+    header.
     """
     kind, parameters = _parameters(value, "Content-Disposition")
     if needs_name and (kind != "form-data" or "name" not in parameters):
@@ -82,14 +94,19 @@ def disposition(value: str, needs_name: bool = True) -> tuple[str, str | None]:
 
 
 def _unescaped(text: str) -> str:
-    # Browsers write %22 and don't escape backslashes (HTML, "multipart/form-data encoding"); others write \".
+    # Browsers write %22 and don't escape backslashes (HTML, "multipart/form-data encoding"); others
+    # write \".
     if '\\"' in text:
         return text.replace("\\\\", "\\").replace('\\"', '"')
-    return text.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n") if "%" in text else text
+    return (
+        text.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n") if "%" in text else text
+    )
 
 
 def _extended(value: str) -> str:
-    """Decode RFC 8187's ``utf-8''na%C3%AFve.txt``, which old versions of urllib3 and requests send."""
+    """Decode RFC 8187's ``utf-8''na%C3%AFve.txt``, which old versions of urllib3 and requests
+    send.
+    """
     charset, _, rest = value.partition("'")
     if charset.lower() != "utf-8" or "'" not in rest:
         raise BadRequest("A file name of the form is not valid.")
@@ -99,7 +116,7 @@ def _extended(value: str) -> str:
         raise BadRequest("A file name of the form is not valid UTF-8.") from None
 
 
-# -- which of several types an answer has: RFC 9110, sections 12.4.2 and 12.5.1 ----------------------------------------
+# -- which of several types an answer has: RFC 9110, sections 12.4.2 and 12.5.1 --------------------
 
 # The short names that ``Request.accepts`` takes beside media types.
 SHORT_NAMES = {
@@ -122,12 +139,15 @@ _QUALITY = pattern(r"q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNO
 def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     """Return the one of ``offered`` that an Accept header prefers; None if it takes none of them.
 
-    Of those that it likes equally, and without the header, the first one counts. Raises ``ValueError`` for a name that
-    is neither a media type nor a short name.
+    Of those that it likes equally, and without the header, the first one counts. Raises
+    ``ValueError`` for a name that is neither a media type nor a short name.
     """
     for name in offered:
         if name not in SHORT_NAMES and "/" not in name:
-            raise ValueError(f"{name!r} is no media type: write text/calendar, or one of {', '.join(SHORT_NAMES)}")
+            raise ValueError(
+                f"{name!r} is no media type: write text/calendar, or "
+                f"one of {', '.join(SHORT_NAMES)}"
+            )
     types = [SHORT_NAMES.get(name, name).lower() for name in offered]
     ranges = weights_of(header or "*/*")
     weights = []
@@ -139,7 +159,9 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
 
 
 def weights_of(header: str, unclear: float = 1.0) -> dict[str, float]:
-    """Return the weight of each element of an Accept header; ``unclear`` is that of one with other parameters alone."""
+    """Return the weight of each element of an Accept header; ``unclear`` is that of one with other
+    parameters alone.
+    """
     weights: dict[str, float] = {}
     for item in header.lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
@@ -148,12 +170,23 @@ def weights_of(header: str, unclear: float = 1.0) -> dict[str, float]:
     return weights
 
 
-# -- charsets ----------------------------------------------------------------------------------------------------------
+# -- charsets --------------------------------------------------------------------------------------
 
-# Python remembers each name that it has ever looked up, and some of its codecs take quadratic time: punycode 15 s for
-# 200 KB. So only names of its table are looked up, and those of charsets that are missing there. The codecs for domains
-# and literals are in neither.
-_KNOWN = {*aliases, *aliases.values(), "koi8_t", "koi8_u", "utf_8_sig", "cp720", "cp737", "cp856", "cp874", "cp875"}
+# Python remembers each name that it has ever looked up, and some of its codecs take quadratic time:
+# punycode 15 s for 200 KB. So only names of its table are looked up, and those of charsets that are
+# missing there. The codecs for domains and literals are in neither.
+_KNOWN = {
+    *aliases,
+    *aliases.values(),
+    "koi8_t",
+    "koi8_u",
+    "utf_8_sig",
+    "cp720",
+    "cp737",
+    "cp856",
+    "cp874",
+    "cp875",
+}
 _KNOWN |= {"cp1006", "mac_arabic", "mac_croatian", "mac_farsi", "mac_romanian"}
 
 

@@ -12,8 +12,9 @@ Default = TypeVar("Default")
 class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has no hash
     """Names and their values, in the order in which the client has sent them. It can only be read.
 
-    As a mapping it has the first value of each name: ``form["colour"]``, ``form.get("colour", "red")``, ``items()``.
-    ``getlist`` gives all values of a name. ``form("colour", "red")`` is another spelling of ``get``.
+    As a mapping it has the first value of each name: ``form["colour"]``,
+    ``form.get("colour", "red")``, ``items()``. ``getlist`` gives all values of a name.
+    ``form("colour", "red")`` is another spelling of ``get``.
     """
 
     __slots__ = ("_lists",)
@@ -35,7 +36,9 @@ class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, MultiDict):
-            return {name: self.getlist(name) for name in self} == {name: other.getlist(name) for name in other}
+            return {name: self.getlist(name) for name in self} == {
+                name: other.getlist(name) for name in other
+            }
         return super().__eq__(other)
 
     def getlist(self, name: str) -> list[Value]:
@@ -53,4 +56,5 @@ class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has
         return self.get(name, default)
 
     def __repr__(self) -> str:
-        return f"<MultiDict {[*self]!r}>"  # without values, which may be secret: logs and error pages have this
+        # without values, which may be secret: logs and error pages have this
+        return f"<MultiDict {[*self]!r}>"

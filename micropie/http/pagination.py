@@ -21,10 +21,10 @@ class Page(Generic[Item]):
         rows = db.execute("SELECT * FROM pies LIMIT 20 OFFSET ?", [Page.offset(page, 20)]).fetchall()
         return self.render("pies.html", page=Page(rows, page, size=20, total=count))
 
-    ``items`` are those of this page, ``number`` counts from 1, ``size`` is the most items of a page, ``total`` the
-    number of all items. Raises ``HTTPError`` 404 for a page that does not exist; the first one always does. And 400 for
-    a size below 1, as it may be a client's.
-    """
+    ``items`` are those of this page, ``number`` counts from 1, ``size`` is the most items of a
+    page, ``total`` the number of all items. Raises ``HTTPError`` 404 for a page that does not
+    exist; the first one always does. And 400 for a size below 1, as it may be a client's.
+    """  # noqa: E501
 
     items: Sequence[Item]
     number: int
@@ -38,7 +38,10 @@ class Page(Generic[Item]):
 
     @classmethod
     def of(cls, items: Sequence[Found], number: int = 1, size: int = 20) -> Page[Found]:
-        """Return page ``number`` of a list that is whole at hand. Raises ``HTTPError``, see ``Page``."""
+        """Return page ``number`` of a list that is whole at hand.
+
+        Raises ``HTTPError``, see ``Page``.
+        """
         start = (max(number, 1) - 1) * size
         return cast("type[Page[Found]]", cls)(items[start : start + size], number, size, len(items))
 
@@ -46,8 +49,8 @@ class Page(Generic[Item]):
     def offset(number: int, size: int) -> int:
         """Return how many items are before page ``number``, for a query.
 
-        Raises ``HTTPError`` 404 for a page below 1, and for one so far that databases can't count to it: 2**63 items.
-        400 for a size below 1.
+        Raises ``HTTPError`` 404 for a page below 1, and for one so far that databases can't count
+        to it: 2**63 items. 400 for a size below 1.
         """
         _check_size(size)
         offset = (number - 1) * size
@@ -77,9 +80,15 @@ class Page(Generic[Item]):
         return f"{request._exchange.url_path()}?{urlencode(query, doseq=True)}"
 
     def numbers(self, edge: int = 1, around: int = 2) -> Iterator[int | None]:
-        """Yield the numbers to link to: ``edge`` at either end, ``around`` next to this one, None for a gap."""
+        """Yield the numbers to link to: ``edge`` at either end, ``around`` next to this one, None
+        for a gap.
+        """
         pages = self.pages
-        begin, near, end = (1, edge), (self.number - around, self.number + around), (pages - edge + 1, pages)
+        begin, near, end = (
+            (1, edge),
+            (self.number - around, self.number + around),
+            (pages - edge + 1, pages),
+        )
         spans = [range(max(first, 1), min(last, pages) + 1) for first, last in (begin, near, end)]
         before = 0
         for number in sorted({number for span in spans for number in span}):
@@ -89,7 +98,9 @@ class Page(Generic[Item]):
             before = number
 
     def link_header(self, name: str = "page") -> str:
-        """Return the value of a Link header for a client of an API, RFC 8288: first, prev, next and last."""
+        """Return the value of a Link header for a client of an API, RFC 8288: first, prev, next and
+        last.
+        """
         last = max(self.pages, 1)
         numbers = {"first": 1, "prev": self.number - 1, "next": self.number + 1, "last": last}
         return ", ".join(

@@ -1,4 +1,6 @@
-"""The default answers to errors: a sentence, a page for browsers, or a problem document for API clients (RFC 9457)."""
+"""The default answers to errors: a sentence, a page for browsers, or a problem document for API
+clients (RFC 9457).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,14 @@ def _schema(required: dict[str, object], **optional: object) -> dict[str, object
 
 _PATH = {"type": "array", "items": {"type": ["string", "integer"]}}
 _ERROR = _schema(
-    {"parameter": _TEXT, "source": _TEXT, "expected": _TEXT, "path": _PATH, "field": _TEXT, "detail": _TEXT}
+    {
+        "parameter": _TEXT,
+        "source": _TEXT,
+        "expected": _TEXT,
+        "path": _PATH,
+        "field": _TEXT,
+        "detail": _TEXT,
+    }
 )
 
 # What OpenAPI says of the document.
@@ -45,7 +54,7 @@ body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 15vh a
 @media (prefers-color-scheme: dark) {{ body {{ background: #111; color: #ddd }} }}
 </style>
 <h1>{title}</h1>
-<p>"""
+<p>"""  # noqa: E501
 
 
 @lru_cache(maxsize=256)  # a few statuses, each in a few languages
@@ -54,10 +63,12 @@ def _page_head(title: str) -> str:
 
 
 def error_answer(request: Request, error: HTTPError) -> Response:
-    """Return the answer to an error that no handler of the author's is for, in the form that the client can use.
+    """Return the answer to an error that no handler of the author's is for, in the form that the
+    client can use.
 
-    ``App(errors="json")`` makes it a problem document always, ``"text"`` a sentence. Otherwise a client that asks for
-    JSON, or sent it, gets the document, a browser a page, and any other client the sentence.
+    ``App(errors="json")`` makes it a problem document always, ``"text"`` a sentence. Otherwise a
+    client that asks for JSON, or sent it, gets the document, a browser a page, and any other client
+    the sentence.
     """
     if not isinstance(error.message, str):  # a dict or a list is the author's own document
         return error_response(error.status, error.message, error.headers)
@@ -77,7 +88,9 @@ def error_answer(request: Request, error: HTTPError) -> Response:
 
 
 def translated(request: Request, sentence: str) -> str:
-    """Return a sentence in the words of ``App(translations=...)`` for this request; as it is if that fails."""
+    """Return a sentence in the words of ``App(translations=...)`` for this request; as it is if
+    that fails.
+    """
     catalog_of = request._exchange.config.settings.translations
     if catalog_of is None:
         return sentence
@@ -99,7 +112,8 @@ def wanted_form(request: Request) -> str:
     return "text"
 
 
-@cached_if_short(128)  # browsers send few different ones, and to read one takes longer than the whole answer
+# browsers send few different ones, and to read one takes longer than the whole answer
+@cached_if_short(128)
 def _wanted_of(accept: str) -> str:
     best = choose_type(accept, ("text", "html", "problem", "json"))
     return {"html": "html", "problem": "json", "json": "json"}.get(best or "", "text")
@@ -119,7 +133,8 @@ def problem_members(status: int, message: str) -> dict[str, object]:
         "type": "about:blank",
         "title": PHRASES.get(status, "Error"),
         "status": status,
-        "detail": message.removeprefix(f"{status} "),  # a default sentence, as the status has a member
+        # a default sentence, as the status has a member
+        "detail": message.removeprefix(f"{status} "),
     }
 
 
@@ -127,7 +142,10 @@ def _as_problem(error: HTTPError, title: str, message: str, headers: HeadersLike
     document = problem_members(error.status, message) | {"title": title}
     if isinstance(error, BindingError):
         document["errors"] = [
-            {name: getattr(one, name) for name in ("parameter", "source", "expected", "path", "field")}
+            {
+                name: getattr(one, name)
+                for name in ("parameter", "source", "expected", "path", "field")
+            }
             | {"detail": str(one)}
             for one in error.errors
         ]

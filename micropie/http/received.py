@@ -13,7 +13,10 @@ from micropie.http.types import Json, Parameters
 
 
 class _Null:
-    """A JSON body that is null; None means that there was no JSON. It is the same object in another process."""
+    """A JSON body that is null; None means that there was no JSON.
+
+    It is the same object in another process.
+    """
 
     def __reduce__(self) -> str:
         return "NULL"
@@ -24,8 +27,8 @@ NULL: Final = _Null()
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 
 
-# Bytes of JSON or of a form from which parsing and binding have a thread of their own. 64 KiB take 0.2 to 4 ms, a
-# thread 0.1 ms.
+# Bytes of JSON or of a form from which parsing and binding have a thread of their own. 64 KiB take
+# 0.2 to 4 ms, a thread 0.1 ms.
 LARGE = 64 * 1024
 
 
@@ -47,7 +50,8 @@ class ReceivedBody:
     put_back: tuple[bytes, bool] | None = None
     """A piece that is received again, and whether more may follow."""
     parse: Literal["form", "json"] | None = None
-    """How it is parsed when it is first asked for; None if that is done, or nothing is to be parsed."""
+    """How it is parsed when it is first asked for; None if that is done, or nothing is to be
+    parsed."""
     is_large = False
     """Whether to parse it deserves a thread."""
 
@@ -62,7 +66,9 @@ class ReceivedBody:
 
     @property
     def so_far(self) -> bytes | None:
-        """The body as far as it was received and kept: all of it, or b"" if it was streamed; None if unread."""
+        """The body as far as it was received and kept: all of it, or b"" if it was streamed; None
+        if unread.
+        """
         data = self.data
         if isinstance(data, Body):
             return None if data.state is UNREAD else data.data
@@ -95,7 +101,9 @@ class ReceivedBody:
         self.parse, self.is_large = how, how is not None and size > LARGE
 
     def parsed(self, exchange: Parsing) -> Json:
-        """Return the JSON body, ``NULL`` for null, None if there is none. Parses a received form, too.
+        """Return the JSON body, ``NULL`` for null, None if there is none.
+
+        Parses a received form, too.
 
         Raises 400, 413 and 415 for a bad body.
         """

@@ -1,4 +1,6 @@
-"""``Request``: the client's request, as authors see it. It is a view of an ``Exchange``, whatever the protocol is.
+"""``Request``: the client's request, as authors see it.
+
+It is a view of an ``Exchange``, whatever the protocol is.
 
 Nothing is parsed before it is asked for.
 """
@@ -34,7 +36,10 @@ Value = TypeVar("Value")
 
 
 class Request(RequestSpellings):
-    """The client's request, which handlers see as ``self.request``. Authors may set attributes of their own on it."""
+    """The client's request, which handlers see as ``self.request``.
+
+    Authors may set attributes of their own on it.
+    """
 
     _exchange: Exchange
     _state: State | None = None
@@ -42,7 +47,7 @@ class Request(RequestSpellings):
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    # -- the head -----------------------------------------------------------------------------------------------
+    # -- the head ----------------------------------------------------------------------------------
 
     method: str = attribute_of("_exchange.method", sets="_exchange.method")
     """The method as the client wrote it; the standard ones are upper-case."""
@@ -50,8 +55,8 @@ class Request(RequestSpellings):
     path: str = attribute_of("_exchange.path", sets="_exchange.path")
     """The decoded path, without the mount's prefix, and without a slash at its end.
 
-    It is the path that was routed, so ``/a/`` is ``/a``; ``raw_path`` has the slash. A mounted application gets
-    the slash as well.
+    It is the path that was routed, so ``/a/`` is ``/a``; ``raw_path`` has the slash. A mounted
+    application gets the slash as well.
     """
 
     path_params: Final[Sequence[Any]] = attribute_of("_exchange.path_params")
@@ -70,7 +75,8 @@ class Request(RequestSpellings):
     """The WSGI environ; None under ASGI."""
 
     headers: Final[Headers] = attribute_of("_exchange.headers")
-    """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1 text.
+    """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1
+    text.
 
     Raises 431 if there are more than 1000.
     """
@@ -81,25 +87,32 @@ class Request(RequestSpellings):
     def signed_cookie(self, name: str, default: Any = None, max_age: float | None = None) -> Any:
         """Return the value that ``set_signed_cookie`` gave to the cookie ``name``, or ``default``.
 
-        ``default`` also if it is forged, broken, or was set more than ``max_age`` seconds ago. The client can read the
-        value, and may send an older one. Raises ``SetupError`` without ``App(secret_key=...)``.
+        ``default`` also if it is forged, broken, or was set more than ``max_age`` seconds ago. The
+        client can read the value, and may send an older one. Raises ``SetupError`` without
+        ``App(secret_key=...)``.
         """
         signer = self._exchange.signer
         value = self.cookies.get(name)
         return default if value is None else signer.load(name, value, default, max_age)
 
-    def set_signed_cookie(self, name: str, value: object, **attributes: Unpack[CookieAttributes]) -> None:
-        """Set a cookie that only this application can make: any value that JSON holds, read by ``signed_cookie``.
+    def set_signed_cookie(
+        self, name: str, value: object, **attributes: Unpack[CookieAttributes]
+    ) -> None:
+        """Set a cookie that only this application can make: any value that JSON holds, read by
+        ``signed_cookie``.
 
-        The client can read it. ``attributes`` are those of ``response.set_cookie``; HttpOnly is set unless stated.
-        Raises ``SetupError`` without ``App(secret_key=...)``, ``ValueError`` for a cookie of more than 4096 bytes.
+        The client can read it. ``attributes`` are those of ``response.set_cookie``; HttpOnly is set
+        unless stated. Raises ``SetupError`` without ``App(secret_key=...)``, ``ValueError`` for a
+        cookie of more than 4096 bytes.
         """
         attributes.setdefault("httponly", True)
         self.response.set_cookie(name, self._exchange.signer.dump(name, value), **attributes)
 
     @property
     def last_event_id(self) -> str | None:
-        """The id of the last event that an ``EventStream``'s client received before it reconnected, or None."""
+        """The id of the last event that an ``EventStream``'s client received before it reconnected,
+        or None.
+        """
         value = self.headers.get("Last-Event-ID")
         # The one header that is UTF-8: HTML, section 9.2.3.
         return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
@@ -121,38 +134,47 @@ class Request(RequestSpellings):
 
     @property
     def raw_path(self) -> bytes:
-        """The path below ``root_path`` as the client sent it, still escaped; b"" if it is not below."""
+        """The path below ``root_path`` as the client sent it, still escaped; b"" if it is not
+        below.
+        """
         return self._exchange.raw_path()
 
     root_path: Final[str] = attribute_of("_exchange.root_path")
-    """The decoded path that the application is mounted at, without a slash at its end; "" for none."""
+    """The decoded path that the application is mounted at, without a slash at its end; "" for
+    none."""
 
     query_string: Final[str] = attribute_of("_exchange.query_string")
     """The query without the ``?``, still escaped, as latin-1 text."""
 
     @property
     def query(self) -> MultiDict[str]:
-        """The query's parameters: ``query.get("q", "")``, ``query.getlist("tag")``. Raises 400 if it is malformed."""
+        """The query's parameters: ``query.get("q", "")``, ``query.getlist("tag")``.
+
+        Raises 400 if it is malformed.
+        """
         return MultiDict(self._exchange.query)
 
     def accepts(self, *types: str) -> str | None:
-        """Return the one of ``types`` that the client prefers, by its Accept header; None if it takes none of them.
+        """Return the one of ``types`` that the client prefers, by its Accept header; None if it
+        takes none of them.
 
-        A type is ``"text/calendar"`` or a short name such as ``"html"`` or ``"json"``. The first one counts where the
-        client has no preference. The answer gets ``Vary: Accept``, so that no cache mixes them up.
+        A type is ``"text/calendar"`` or a short name such as ``"html"`` or ``"json"``. The first
+        one counts where the client has no preference. The answer gets ``Vary: Accept``, so that no
+        cache mixes them up.
         """
         if not self._exchange.is_head_sent:
             add_vary(self.response.pairs, "Accept")
         return choose_type(self.headers.get("accept"), types)
 
     def not_modified(self, etag: str | None = None, modified: datetime | None = None) -> bool:
-        """Return whether the client has this version, and give the answer its validators; then return nothing::
+        """Return whether the client has this version, and give the answer its validators; then
+        return nothing::
 
             if self.request.not_modified(etag=str(pie.version)):
                 return None  # a 304 without a body
 
-        ``etag`` is any text that changes with the answer, ``modified`` when it last did; a naive one counts as UTC.
-        Only GET and HEAD can be answered so. RFC 9110, section 13.
+        ``etag`` is any text that changes with the answer, ``modified`` when it last did; a naive
+        one counts as UTC. Only GET and HEAD can be answered so. RFC 9110, section 13.
         """
         from micropie.http import conditional
 
@@ -160,7 +182,9 @@ class Request(RequestSpellings):
         if etag is not None:
             tag = headers["ETag"] = conditional.entity_tag(etag)
         if modified is not None:
-            seconds = int((modified if modified.tzinfo else modified.replace(tzinfo=UTC)).timestamp())
+            seconds = int(
+                (modified if modified.tzinfo else modified.replace(tzinfo=UTC)).timestamp()
+            )
             headers["Last-Modified"] = conditional.http_date(seconds)
         is_hit = self.method in ("GET", "HEAD") and conditional.is_known(self.headers, tag, seconds)
         if is_hit:
@@ -168,27 +192,37 @@ class Request(RequestSpellings):
         return is_hit
 
     def check_precondition(self, etag: str | None, *, required: bool = False) -> None:
-        """Raise 412 unless the client would change the version that it knows (RFC 9110, section 13.1)::
+        """Raise 412 unless the client would change the version that it knows (RFC 9110, section
+        13.1)::
 
             self.request.check_precondition(etag=str(pie.version), required=True)
 
-        ``etag`` is the text that ``not_modified`` gets for this version; None if there is nothing yet. If-Match has to
-        name it, and If-None-Match must not. ``required``: a request without If-Match gets 428 (RFC 6585), unless there
-        is nothing yet. Tags are compared weakly, against section 13.1.1: what compresses an answer on its way to the
-        client makes its tag weak, which says nothing of the version.
+        ``etag`` is the text that ``not_modified`` gets for this version; None if there is nothing
+        yet. If-Match has to name it, and If-None-Match must not. ``required``: a request without
+        If-Match gets 428 (RFC 6585), unless there is nothing yet. Tags are compared weakly, against
+        section 13.1.1: what compresses an answer on its way to the client makes its tag weak, which
+        says nothing of the version.
         """
         from micropie.http import conditional
 
-        tag, wanted = "" if etag is None else conditional.entity_tag(etag), self.headers.get("if-match")
+        tag, wanted = (
+            "" if etag is None else conditional.entity_tag(etag),
+            self.headers.get("if-match"),
+        )
         if wanted is None and required and tag:
-            raise HTTPError(428, "A change needs If-Match, with the ETag of the version that it is for.")
-        is_other = wanted is not None and not (tag and conditional.is_known({"if-none-match": wanted}, tag, inf))
+            raise HTTPError(
+                428, ("A change needs If-Match, with the ETag of the version that it is for.")
+            )
+        is_other = wanted is not None and not (
+            tag and conditional.is_known({"if-none-match": wanted}, tag, inf)
+        )
         if is_other or (tag and conditional.is_known(self.headers, tag, inf)):
             raise HTTPError(412, "This is not the version that the request is for.")
 
-    # -- where it came from ---------------------------------------------------------------------------------------
+    # -- where it came from ------------------------------------------------------------------------
 
-    # The server knows its peer only. Middleware sets these from the headers of a proxy that it trusts.
+    # The server knows its peer only. Middleware sets these from the headers of a proxy that it
+    # trusts.
 
     @property
     def scheme(self) -> str:
@@ -210,7 +244,10 @@ class Request(RequestSpellings):
 
     @property
     def host(self) -> str:
-        """``name`` or ``name:port`` from the Host header, in lower case. Raises 400 if the header is malformed."""
+        """``name`` or ``name:port`` from the Host header, in lower case.
+
+        Raises 400 if the header is malformed.
+        """
         known = self._exchange.peer.host
         if known is not None:
             return known
@@ -232,10 +269,14 @@ class Request(RequestSpellings):
     def url(self) -> str:
         """The absolute URL, built from checked parts, with the query."""
         query = self.query_string
-        return f"{self.scheme}://{self.host}{self._exchange.url_path()}" + (f"?{query}" if query else "")
+        return f"{self.scheme}://{self.host}{self._exchange.url_path()}" + (
+            f"?{query}" if query else ""
+        )
 
     def url_for(self, name: str, /, *segments: object, **values: object) -> str:
-        """Return the path of the handler ``name``, as the application that answers sees it: ``App.url_for``."""
+        """Return the path of the handler ``name``, as the application that answers sees it:
+        ``App.url_for``.
+        """
         return self._exchange.config.url_for(self, name, segments, values)
 
     def absolute_url_for(self, name: str, /, *segments: object, **values: object) -> str:
@@ -257,11 +298,12 @@ class Request(RequestSpellings):
                 state.__dict__ = values
         return state
 
-    # -- the body ------------------------------------------------------------------------------------------------
+    # -- the body ----------------------------------------------------------------------------------
 
     @property
     def form(self) -> MultiDict[Json]:
-        """The fields of the form: ``form.get("name", "")``, ``form.getlist("tag")``; text, of a form.
+        """The fields of the form: ``form.get("name", "")``, ``form.getlist("tag")``; text, of a
+        form.
 
         Of a JSON body these are the values of its top level; an array there gives its elements.
         """
@@ -270,8 +312,9 @@ class Request(RequestSpellings):
     def json(self, name: str | None = None, default: Json = None) -> Json:
         """Return the JSON body, or the value of ``name`` in its top level, or ``default``.
 
-        Raises 400 for malformed JSON; ``json()`` raises 400 for an empty body, and 415 for a body of another type.
-        It raises ``RuntimeError`` where no JSON is received: with ``@reads_body``, and in hooks before the handler.
+        Raises 400 for malformed JSON; ``json()`` raises 400 for an empty body, and 415 for a body
+        of another type. It raises ``RuntimeError`` where no JSON is received: with ``@reads_body``,
+        and in hooks before the handler.
         """
         exchange = self._exchange
         document = exchange.body.parsed(exchange)
@@ -279,10 +322,15 @@ class Request(RequestSpellings):
             return document.get(name, default) if isinstance(document, dict) else default
         if document is None:
             if exchange.route is not None and exchange.route.reads_body:
-                raise RuntimeError("@reads_body leaves the body to the handler: no JSON was received for it")
+                raise RuntimeError(
+                    "@reads_body leaves the body to the handler: no JSON was received for it"
+                )
             if exchange.unread_body() == EMPTY_JSON:
                 if exchange.body.data is None and not exchange.is_pooled:
-                    raise RuntimeError("no JSON is received before the hooks: write json.loads(await request.body())")
+                    raise RuntimeError(
+                        "no JSON is received before the hooks: write "
+                        "json.loads(await request.body())"
+                    )
                 raise BadRequest("The JSON body is empty.")
             raise HTTPError(415, "This resource wants a JSON body: Content-Type: application/json.")
         return None if document is NULL else document
@@ -294,11 +342,16 @@ class Request(RequestSpellings):
 
     @property
     def files(self) -> MultiDict[UploadFile]:
-        """The uploaded files: ``files["photo"]``, or all of one name: ``files.getlist("photos")``."""
+        """The uploaded files: ``files["photo"]``, or all of one name:
+        ``files.getlist("photos")``.
+        """
         return MultiDict(self._exchange.body.uploads)
 
     def body(self) -> Awaitable[bytes]:
-        """``await request.body()``: the whole body, received now unless it was before. Raises 413 past the limit."""
+        """``await request.body()``: the whole body, received now unless it was before.
+
+        Raises 413 past the limit.
+        """
         return self._exchange.perform_async(self._exchange.incoming.whole())
 
     def stream(self) -> AsyncIterator[bytes]:
@@ -317,10 +370,12 @@ class Request(RequestSpellings):
             yield piece
 
     def parts(self) -> Parts:
-        """A multipart form part by part: ``async for part in request.parts()``, in a ``def`` handler a plain ``for``.
+        """A multipart form part by part: ``async for part in request.parts()``, in a ``def``
+        handler a plain ``for``.
 
-        With ``@reads_body`` above the handler, the parts come as they arrive, once; otherwise the form was received
-        before. Raises 415 if the body is not a multipart form, and 400, 408 and 413 while it is read.
+        With ``@reads_body`` above the handler, the parts come as they arrive, once; otherwise the
+        form was received before. Raises 415 if the body is not a multipart form, and 400, 408 and
+        413 while it is read.
         """
         from micropie.http.forms.multipart import PartParser, boundary_of
         from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
@@ -328,19 +383,24 @@ class Request(RequestSpellings):
         exchange = self._exchange
         media_type, parameters, _ = exchange.framing
         if media_type != MULTIPART:
-            raise HTTPError(415, "This resource wants a multipart form: Content-Type: multipart/form-data.")
+            raise HTTPError(
+                415, ("This resource wants a multipart form: Content-Type: multipart/form-data.")
+            )
         source: PartSource = ReceivedParts(exchange.body.parts)
         if exchange.body.form is None:
-            source = ArrivingParts(exchange.incoming, PartParser(boundary_of(parameters), exchange.config.limits))
+            source = ArrivingParts(
+                exchange.incoming, PartParser(boundary_of(parameters), exchange.config.limits)
+            )
         return Parts(source, exchange)
 
-    # -- the answer ----------------------------------------------------------------------------------------------
+    # -- the answer --------------------------------------------------------------------------------
 
     @property
     def response(self) -> Response:
         """Status, headers and cookies to send with whatever the handler returns.
 
-        Raises ``ResponseError`` once a stream has given its first chunk, because the head has been sent then.
+        Raises ``ResponseError`` once a stream has given its first chunk, because the head has been
+        sent then.
         """
         return self._exchange.response()
 
@@ -357,19 +417,22 @@ class Request(RequestSpellings):
         session.update(values)
 
     def after_response(self, function: Callable[..., object], /, *arguments: object) -> None:
-        """Call ``function(*arguments)`` when the answer has been sent, or when the client has left before that.
+        """Call ``function(*arguments)`` when the answer has been sent, or when the client has left
+        before that.
 
-        An ``async def`` runs on the event loop, a ``def`` in a thread; several run in order, whatever the answer is.
-        They can read the request, its session and its uploads, but not change them. A failure is logged, and a
-        function still running ``background_timeout`` seconds after the answer is cancelled. Raises ``TypeError`` for
-        what is no function, and ``SetupError`` for one that takes other arguments.
+        An ``async def`` runs on the event loop, a ``def`` in a thread; several run in order,
+        whatever the answer is. They can read the request, its session and its uploads, but not
+        change them. A failure is logged, and a function still running ``background_timeout``
+        seconds after the answer is cancelled. Raises ``TypeError`` for what is no function, and
+        ``SetupError`` for one that takes other arguments.
         """
         if not callable(function):
             raise TypeError(f"after_response takes a function and its arguments, not {function!r}")
         if not takes(function, len(arguments)):
             name = getattr(function, "__qualname__", repr(function))
             raise SetupError(
-                f"after_response({name}, ...) gives {len(arguments)} arguments to a function that takes others; open "
+                f"after_response({name}, ...) gives {len(arguments)} arguments to a function "
+                "that takes others; open "
                 "a resource inside of it: with request.resource(Database) as database"
             )
         exchange = self._exchange
@@ -382,18 +445,23 @@ class Request(RequestSpellings):
     def resource(self, key: Callable[..., Any], /) -> ResourceContext[Any]: ...
 
     def resource(self, key: Any, /) -> ResourceContext[Any]:
-        """Return a context manager that opens a resource, with all that it needs, and closes it at the end.
+        """Return a context manager that opens a resource, with all that it needs, and closes it at
+        the end.
 
-        ``key``: a type of ``app.provides``, or a function that provides. Write ``with`` in a ``def``, ``async with`` in
-        an ``async def``. The resource belongs to this block alone. The providers are those of the application whose
-        handler answers. Raises ``LookupError`` if nothing provides it, and ``SetupError`` if that takes a body.
+        ``key``: a type of ``app.provides``, or a function that provides. Write ``with`` in a
+        ``def``, ``async with`` in an ``async def``. The resource belongs to this block alone. The
+        providers are those of the application whose handler answers. Raises ``LookupError`` if
+        nothing provides it, and ``SetupError`` if that takes a body.
         """
         return self._exchange.config.resource(self, key)
 
-    # -- for middleware -----------------------------------------------------------------------------------------------
+    # -- for middleware ----------------------------------------------------------------------------
 
     def on_close(self, close: Callable[[], object]) -> None:
-        """Call ``close`` when the request is over, whatever happens. ``status`` and ``broken_off`` are settled then."""
+        """Call ``close`` when the request is over, whatever happens.
+
+        ``status`` and ``broken_off`` are settled then.
+        """
         self._exchange.on_close(close)
 
     status: Final[int | None] = attribute_of("_exchange.answer.status")
@@ -405,7 +473,8 @@ class Request(RequestSpellings):
     broken_off: Final[bool] = attribute_of("_exchange.answer.is_broken_off")
     """Whether the answer did not reach its end as far as the server tells.
 
-    The client left, a stream failed, or the server timed out. Settled when ``on_close`` functions run.
+    The client left, a stream failed, or the server timed out. Settled when ``on_close`` functions
+    run.
     """
 
     def __repr__(self) -> str:
@@ -413,11 +482,16 @@ class Request(RequestSpellings):
 
 
 def current_request() -> Request:
-    """Return the request that this code answers. Raises ``LookupError`` where no request is being answered."""
+    """Return the request that this code answers.
+
+    Raises ``LookupError`` where no request is being answered.
+    """
     try:
         answered: Request = current.get()
     except LookupError:
-        raise LookupError("there is no current request: this code does not run inside a handler or a hook") from None
+        raise LookupError(
+            "there is no current request: this code does not run inside a handler or a hook"
+        ) from None
     return answered
 
 

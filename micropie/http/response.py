@@ -1,10 +1,12 @@
-"""Responses: the results of handlers, and the one place that decides which status, headers and bytes are sent.
+"""Responses: the results of handlers, and the one place that decides which status, headers and
+bytes are sent.
 
     the handler's result -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
 
-Every header of every answer passes ``checked_headers``; nothing else may put a header on the wire. A value that can't
-be sent raises ``ResponseError`` before the first byte leaves; it is neither dropped nor sent.
-"""
+Every header of every answer passes ``checked_headers``; nothing else may put a header on the wire.
+A value that can't be sent raises ``ResponseError`` before the first byte leaves; it is neither
+dropped nor sent.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -19,7 +21,13 @@ from urllib.parse import quote, urlsplit
 from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError, logger
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
 from micropie.http.escaping import html_body, is_html_type
-from micropie.http.headers import LONGEST_KEPT, KnownHeader, MutableHeaders, cached_if_short, pairs_of
+from micropie.http.headers import (
+    LONGEST_KEPT,
+    KnownHeader,
+    MutableHeaders,
+    cached_if_short,
+    pairs_of,
+)
 from micropie.http.json import dumps
 from micropie.http.media_types import codec_of
 from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
@@ -30,40 +38,59 @@ TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 _USUAL_TYPES = frozenset({HTML, TEXT, JSON})
 
-# Browsers then take an answer's Content-Type as it is: JSON, an upload or an error's text is never run as a page.
+# Browsers then take an answer's Content-Type as it is: JSON, an upload or an error's text is never
+# run as a page.
 NOSNIFF: Final = KnownHeader("x-content-type-options", "nosniff")
 NO_OTHER_HEADERS: Final = (NOSNIFF,)
 _NOSNIFF_NAME = NOSNIFF[0]
 
-# A name is a token (RFC 9110, section 5.6.2), a value has visible latin-1, spaces and tabs (section 5.5).
+# A name is a token (RFC 9110, section 5.6.2), a value has visible latin-1, spaces and tabs (section
+# 5.5).
 TOKEN: Final = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = pattern(r"[\t\x20-\x7e\x80-\xff]*")
 
-# They describe the connection, which belongs to the server (RFC 9110, section 7.6.1; PEP 3333 forbids them).
+# They describe the connection, which belongs to the server (RFC 9110, section 7.6.1; PEP 3333
+# forbids them).
 _HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade"}
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
 )
 
 # Headers that ``checked_headers`` does not just pass on.
 _SPECIAL = _HOP_BY_HOP | {"content-type", "content-length"}
 
-# The characters that a URL may contain (RFC 3986, section 2), and "%", so that escapes are not escaped again.
+# The characters that a URL may contain (RFC 3986, section 2), and "%", so that escapes are not
+# escaped again.
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
 _URL = pattern(rf"[{re.escape(_URL_SAFE)}\w.-]*", re.ASCII)
 
 
 class Response:
-    """A response. ``body`` is anything a handler may return: text, bytes, None, a value for JSON, an iterator, a file.
+    """A response.
+
+    ``body`` is anything a handler may return: text, bytes, None, a value for JSON, an iterator, a
+    file.
 
     ``status``: 200 to 599. ``headers``: a dict or (name, value) pairs. ``content_type``: by default
-    ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for JSON; ``""`` sends no such header.
-    A charset in it is the one that text is encoded in.
+    ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for JSON; ``""`` sends no
+    such header. A charset in it is the one that text is encoded in.
     """
 
     __slots__ = ("body", "content_type", "pairs", "status")
 
     def __init__(
-        self, body: Any = None, status: int = 200, headers: HeadersLike = (), content_type: str | None = None
+        self,
+        body: Any = None,
+        status: int = 200,
+        headers: HeadersLike = (),
+        content_type: str | None = None,
     ) -> None:
         self.body = body
         self.status = status
@@ -84,24 +111,30 @@ class Response:
         self.pairs = pairs_of(headers) if headers else []
 
     def set_cookie(self, name: str, value: str, **attributes: Unpack[CookieAttributes]) -> None:
-        """Set a cookie. ``value`` is text; percent-encode what a cookie can't hold (``urllib.parse.quote``).
+        """Set a cookie.
 
-        ``max_age``: seconds until it expires, or a timedelta. ``expires``: a datetime instead, in UTC if it is naive.
-        Without either the browser forgets it when it is closed. ``path``: it is sent for what is below, "/" by default.
-        ``domain``: it is sent to that domain and its subdomains; None, the default, to the host that sets it only.
-        ``samesite``: whether requests of other sites carry it: "Lax" (default) if they open a page, "Strict" never,
-        "None" always; None lets the browser decide. False by default: ``secure``, it is sent over https only;
-        ``httponly``, scripts can't read it; ``partitioned``, in a frame there is one for each site around the frame.
+        ``value`` is text; percent-encode what a cookie can't hold (``urllib.parse.quote``).
 
-        Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, and for a cookie that
-        browsers would drop silently: one of more than 4096 bytes; one without ``secure`` that has ``samesite="None"``,
-        ``partitioned`` or a name that begins with ``__Secure-`` or ``__Host-``; one named ``__Host-...`` that has a
-        ``domain`` or another ``path`` than "/".
+        ``max_age``: seconds until it expires, or a timedelta. ``expires``: a datetime instead, in
+        UTC if it is naive. Without either the browser forgets it when it is closed. ``path``: it is
+        sent for what is below, "/" by default. ``domain``: it is sent to that domain and its
+        subdomains; None, the default, to the host that sets it only. ``samesite``: whether requests
+        of other sites carry it: "Lax" (default) if they open a page, "Strict" never, "None" always;
+        None lets the browser decide. False by default: ``secure``, it is sent over https only;
+        ``httponly``, scripts can't read it; ``partitioned``, in a frame there is one for each site
+        around the frame.
+
+        Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, and for a
+        cookie that browsers would drop silently: one of more than 4096 bytes; one without
+        ``secure`` that has ``samesite="None"``, ``partitioned`` or a name that begins with
+        ``__Secure-`` or ``__Host-``; one named ``__Host-...`` that has a ``domain`` or another
+        ``path`` than "/".
         """
         self.pairs.append(("Set-Cookie", format_cookie(name, value, **attributes)))
 
     def delete_cookie(self, name: str, **attributes: Unpack[CookieScope]) -> None:
-        """Delete a cookie from the client; give the ``path``, ``domain`` and ``partitioned`` with which it was set.
+        """Delete a cookie from the client; give the ``path``, ``domain`` and ``partitioned`` with
+        which it was set.
 
         ``__Host-...``, ``__Secure-...`` and ``partitioned`` need ``secure=True`` here, too.
         """
@@ -112,10 +145,12 @@ class Response:
 
 
 class GivenStatus(int):
-    """The status of a mounted application's answer: any from 200 to 999, with a reason if the application gives one.
+    """The status of a mounted application's answer: any from 200 to 999, with a reason if the
+    application gives one.
 
-    ``reason`` is visible latin-1, spaces and tabs (RFC 9112, section 4). Raises ``ResponseError`` for any other text,
-    which might be a second header, and for 1xx: what follows it would be taken for another answer.
+    ``reason`` is visible latin-1, spaces and tabs (RFC 9112, section 4). Raises ``ResponseError``
+    for any other text, which might be a second header, and for 1xx: what follows it would be taken
+    for another answer.
     """
 
     reason: str
@@ -123,22 +158,29 @@ class GivenStatus(int):
     def __new__(cls, number: int | str, reason: str = "") -> Self:
         status = super().__new__(cls, number)
         if not 200 <= status <= 999:
-            raise ResponseError(f"an answer's status is a whole number from 200 to 999, not {int(status)}")
+            raise ResponseError(
+                f"an answer's status is a whole number from 200 to 999, not {int(status)}"
+            )
         if not _VALUE.fullmatch(reason):
-            raise ResponseError(f"the reason of a status can't have line ends or control characters: {reason[:100]!r}")
+            raise ResponseError(
+                "the reason of a status can't have line ends or control "
+                f"characters: {reason[:100]!r}"
+            )
         status.reason = reason
         return status
 
 
 class FileReference:
-    """A body that is a file not opened yet: ``static_file`` returns it in a response, ``files/static.py`` opens it.
+    """A body that is a file not opened yet: ``static_file`` returns it in a response,
+    ``files/static.py`` opens it.
 
-    As a handler's result it stands for a response with ``headers`` and ``content_type``. Neither a tuple nor a
-    dataclass: one that is not opened must be an error, not the JSON of a path.
+    As a handler's result it stands for a response with ``headers`` and ``content_type``. Neither a
+    tuple nor a dataclass: one that is not opened must be an error, not the JSON of a path.
     """
 
     __slots__ = (
-        "cached", "content_type", "fingerprint", "follow_symlinks", "headers", "max_age", "path", "root", "saved_as"
+        "cached", "content_type", "fingerprint", "follow_symlinks", "headers", "max_age", "path",
+        "root", "saved_as"
     )  # fmt: skip
 
     def __init__(
@@ -160,27 +202,37 @@ class FileReference:
         self.saved_as = saved_as  # the name under which a browser saves it
         self.headers = headers
         self.content_type = content_type
-        self.fingerprint: str | None = None  # that the URL states, of the version that its page was made for
+        # that the URL states, of the version that its page was made for
+        self.fingerprint: str | None = None
 
 
-# All that a driver sends, checked: status, Content-Type, Content-Length (None: no such header), all other headers
-# (names in lower case), the body, the stream if it is one. A bare tuple, made and unpacked once per request: a class
-# costs ten times as much, a tenth of a request.
-Answer: TypeAlias = tuple[int, str | None, int | None, Sequence[tuple[str, str]], bytes, ChunkedBody | None]
+# All that a driver sends, checked: status, Content-Type, Content-Length (None: no such header), all
+# other headers (names in lower case), the body, the stream if it is one. A bare tuple, made and
+# unpacked once per request: a class costs ten times as much, a tenth of a request.
+Answer: TypeAlias = tuple[
+    int, str | None, int | None, Sequence[tuple[str, str]], bytes, ChunkedBody | None
+]
 
 
-class EncodedAnswer(tuple[int, "str | None", "int | None", Sequence[tuple[str, str]], bytes, "ChunkedBody | None"]):
-    """An ``Answer`` that a handler's wrapper has made, of parts that need no check. Not for authors."""
+class EncodedAnswer(
+    tuple[int, "str | None", "int | None", Sequence[tuple[str, str]], bytes, ("ChunkedBody | None")]
+):
+    """An ``Answer`` that a handler's wrapper has made, of parts that need no check.
+
+    Not for authors.
+    """
 
     __slots__ = ()
 
 
 def as_response(result: object, response: Response | None = None) -> Response:
-    """Pour a handler's result into ``response``, what was set on ``self.response``, or a new one, and return that.
+    """Pour a handler's result into ``response``, what was set on ``self.response``, or a new one,
+    and return that.
 
-    A mere body becomes its body. Another answer replaces the status, the type and the headers that it states;
-    Set-Cookie and Vary are kept from both. A template string, and any object with ``__html__``, is HTML. Raises an
-    ``HTTPError`` or ``Redirect`` that was returned, and ``ResponseError`` for a body before its status.
+    A mere body becomes its body. Another answer replaces the status, the type and the headers that
+    it states; Set-Cookie and Vary are kept from both. A template string, and any object with
+    ``__html__``, is HTML. Raises an ``HTTPError`` or ``Redirect`` that was returned, and
+    ``ResponseError`` for a body before its status.
     """
     response = Response() if response is None else response
     body: Any = result
@@ -192,7 +244,11 @@ def as_response(result: object, response: Response | None = None) -> Response:
     elif isinstance(result, Response):
         body = result.body
         # A file's 200 states nothing: it may be an error's page.
-        status = response.status if type(body) is FileReference and result.status == 200 else result.status
+        status = (
+            response.status
+            if type(body) is FileReference and result.status == 200
+            else result.status
+        )
         _pour(response, status, result.pairs, result.content_type)
     elif type(result) is FileReference:
         _pour(response, response.status, result.headers, result.content_type)
@@ -209,7 +265,9 @@ def as_response(result: object, response: Response | None = None) -> Response:
 
 
 def with_html(response: Response) -> Response:
-    """Return a response, with its text and type if the body is HTML by itself: a template string, for example."""
+    """Return a response, with its text and type if the body is HTML by itself: a template string,
+    for example.
+    """
     kind: type = type(response.body)
     if is_html_type(kind):
         response.body = html_body(response.body)
@@ -218,7 +276,9 @@ def with_html(response: Response) -> Response:
     return response
 
 
-def _pour(response: Response, status: int, pairs: Sequence[tuple[str, str]], content_type: str | None) -> None:
+def _pour(
+    response: Response, status: int, pairs: Sequence[tuple[str, str]], content_type: str | None
+) -> None:
     """Replace what an answer states."""
     response.status = status
     if response.pairs and pairs:
@@ -230,12 +290,15 @@ def _pour(response: Response, status: int, pairs: Sequence[tuple[str, str]], con
 
 
 def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
-    """Pour (status, body) or (status, body, headers), and return the body: all of it, if that is a value for JSON."""
+    """Pour (status, body) or (status, body, headers), and return the body: all of it, if that is a
+    value for JSON.
+    """
     for part in result[:2]:
         if isinstance(part, _WITH_STATUS):
             kind = type(part).__name__
             raise ResponseError(
-                f"a handler returned {result!r:.200}: a {kind} has its status, headers and body in itself: write "
+                f"a handler returned {result!r:.200}: a {kind} has its status, headers and "
+                "body in itself: write "
                 f"{kind}(..., status=...), and return it alone"
             )
     if states_status(result):
@@ -246,7 +309,8 @@ def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
         return result[1]
     if _is_status(result[1]) and not isinstance(result[0], Number):
         raise ResponseError(
-            f"a handler returned {result!r:.200}: a status comes first, return status, body; for JSON return a list"
+            f"a handler returned {result!r:.200}: a status comes first, return "
+            "status, body; for JSON return a list"
         )
     return result
 
@@ -256,13 +320,17 @@ BODIES = frozenset({str, bytes, dict, list, type(None)})
 
 _WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
 
-ERRORS = (HTTPError, Redirect)  # not ``HTTPError | Redirect``, which would make a union with each call
+# not ``HTTPError | Redirect``, which would make a union with each call
+ERRORS = (HTTPError, Redirect)
 _WITH_STATUS = (Response, *ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
 
 
 def states_status(result: tuple[object, ...]) -> bool:
-    """Return whether this is (status, body) or (status, body, headers). Two numbers, or three, are a value for JSON."""
+    """Return whether this is (status, body) or (status, body, headers).
+
+    Two numbers, or three, are a value for JSON.
+    """
     return (
         2 <= len(result) <= 3
         and _is_status(result[0])
@@ -277,17 +345,24 @@ def _is_status(value: object) -> bool:
 _KEPT_FROM_BOTH = frozenset({"set-cookie", "vary"})
 
 
-def encode(response: Response, stream: ChunkedBody | None, head_only: bool, text_type: str = HTML) -> Answer:
-    """Check and encode a response. Raises ``ResponseError`` or ``CodecError`` for what can't be sent.
+def encode(
+    response: Response, stream: ChunkedBody | None, head_only: bool, text_type: str = HTML
+) -> Answer:
+    """Check and encode a response.
 
-    ``stream`` is the body if it comes in chunks. ``head_only`` is true for HEAD, which gets the head of GET's answer
-    (RFC 9110, section 9.3.2) and no body. ``text_type`` is the content type of what is not JSON and states none.
+    Raises ``ResponseError`` or ``CodecError`` for what can't be sent.
+
+    ``stream`` is the body if it comes in chunks. ``head_only`` is true for HEAD, which gets the
+    head of GET's answer (RFC 9110, section 9.3.2) and no body. ``text_type`` is the content type of
+    what is not JSON and states none.
     """
     status, given = response.status, response.pairs
     if type(status) is not int or not 200 <= status <= 599:
         status = _checked_status(status)
-    has_content = status not in _WITHOUT_CONTENT  # else nothing may describe it (RFC 9110, section 8.6)
-    is_described = has_content and response.content_type != ""  # a mounted application states its own headers
+    # else nothing may describe it (RFC 9110, section 8.6)
+    has_content = status not in _WITHOUT_CONTENT
+    # a mounted application states its own headers
+    is_described = has_content and response.content_type != ""
     pairs: Sequence[tuple[str, str]] = NO_OTHER_HEADERS if is_described else ()
     content_type = length = None
     if given:
@@ -326,8 +401,9 @@ def _checked_status(status: object) -> int:
 def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
     """Return a body as bytes, and whether it is a value that was encoded as JSON.
 
-    Text is encoded in the charset that ``content_type`` states, else in UTF-8, as JSON always is (RFC 8259, section
-    8.1). Raises ``ResponseError`` for a charset that is unknown or has not all of the text's characters.
+    Text is encoded in the charset that ``content_type`` states, else in UTF-8, as JSON always is
+    (RFC 8259, section 8.1). Raises ``ResponseError`` for a charset that is unknown or has not all
+    of the text's characters.
     """
     if type(body) is bytes:
         return body, False
@@ -360,14 +436,16 @@ def _charset_of(content_type: str) -> str | None:
 def checked_headers(
     pairs: Iterable[tuple[str, str]], is_given: bool = False, others: Sequence[tuple[str, str]] = ()
 ) -> tuple[HeaderPairs, str | None, int | None]:
-    """Check headers. Return them with names in lower case; apart from them Content-Type and Content-Length, or None.
+    """Check headers.
 
-    Headers of the connection are left out, with one warning in the log for each name. ``is_given``: they are a mounted
-    application's, whose Location stays as it is. ``others``: headers to send as well, ``NO_OTHER_HEADERS`` or none; one
-    that is stated takes its place.
+    Return them with names in lower case; apart from them Content-Type and Content-Length, or None.
 
-    Raises ``ResponseError`` for a name or value that is not text, is not latin-1 or has control characters, and for two
-    Content-Lengths that differ.
+    Headers of the connection are left out, with one warning in the log for each name. ``is_given``:
+    they are a mounted application's, whose Location stays as it is. ``others``: headers to send as
+    well, ``NO_OTHER_HEADERS`` or none; one that is stated takes its place.
+
+    Raises ``ResponseError`` for a name or value that is not text, is not latin-1 or has control
+    characters, and for two Content-Lengths that differ.
     """
     headers: HeaderPairs = [*others]
     content_type, length, stated_length = None, None, None
@@ -380,7 +458,8 @@ def checked_headers(
             key = _KEYS[name]
             if key is None:
                 raise ResponseError(f"{name!r} can't be the name of a header")
-            text = value.strip(" \t") if type(value) is str else ""  # as most values are: nothing else to check
+            # as most values are: nothing else to check
+            text = value.strip(" \t") if type(value) is str else ""
             if not text or key == "location" or not (text.isascii() and text.isprintable()):
                 text = check_value(key, value, is_given)
             if key not in _SPECIAL:
@@ -400,7 +479,10 @@ def checked_headers(
 
 
 def _length_of(text: str, before: str | None) -> int | None:
-    """Return the length that a header states, None for no number. Raises ``ResponseError`` after another one."""
+    """Return the length that a header states, None for no number.
+
+    Raises ``ResponseError`` after another one.
+    """
     if before not in (None, text):  # a client may read either one (RFC 9110, section 8.6)
         raise ResponseError(f"an answer has one Content-Length, not {before!r} and {text!r}")
     return int(text) if text.isascii() and text.isdigit() else None
@@ -412,7 +494,9 @@ def warn_once(name: str) -> None:
 
 
 class _Keys(dict[str, str | None]):
-    """The names of headers in lower case, by the names as they are stated; None for what can be none."""
+    """The names of headers in lower case, by the names as they are stated; None for what can be
+    none.
+    """
 
     def __missing__(self, name: object) -> str | None:
         key = name.lower() if isinstance(name, str) and TOKEN.fullmatch(name) else None
@@ -433,7 +517,8 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
     """
     if not isinstance(value, str):
         raise ResponseError(f"header {name!r} is text, not {type(value).__name__}: {value!r}")
-    value = value.strip(" \t")  # which are none of it (RFC 9110, section 5.5): servers refuse the whole answer
+    # which are none of it (RFC 9110, section 5.5): servers refuse the whole answer
+    value = value.strip(" \t")
     if name == "location" and not is_given:
         if _URL.fullmatch(value):
             return value
@@ -441,7 +526,9 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
             raise ResponseError(f"header {name!r} has a control character: {value!r}")
         return quote(value, safe=_URL_SAFE)
     if not _VALUE.fullmatch(value):
-        raise ResponseError(f"header {name!r} has a control character or one that is not latin-1: {value!r}")
+        raise ResponseError(
+            f"header {name!r} has a control character or one that is not latin-1: {value!r}"
+        )
     return value
 
 
@@ -455,8 +542,8 @@ class Origin(Protocol):
 def redirect_response(redirect: Redirect, site: Origin) -> Response:
     """Return the response for a ``Redirect`` in the answer to a request for ``site``.
 
-    Raises 400 for another host, and for plain http from https, unless the redirect allows it: a client may have chosen
-    the location. The log says what to write if it is the author's.
+    Raises 400 for another host, and for plain http from https, unless the redirect allows it: a
+    client may have chosen the location. The log says what to write if it is the author's.
     """
     location, problem = redirect.location, ""
     seen = as_browsers_read(location)
@@ -473,9 +560,11 @@ def redirect_response(redirect: Redirect, site: Origin) -> Response:
 
 
 def as_browsers_read(location: str) -> str:
-    """Return an address as browsers read it, in lower case: "/\\evil.com" and "\\t//evil.com" mean "//evil.com".
+    """Return an address as browsers read it, in lower case: "/\\evil.com" and "\\t//evil.com" mean
+    "//evil.com".
 
-    They drop tabs and line ends, trim blanks and read a backslash as a slash (WHATWG URL, section 4.4).
+    They drop tabs and line ends, trim blanks and read a backslash as a slash (WHATWG URL, section
+    4.4).
     """
     return location.translate(_AS_READ).strip(_BLANKS).lower()
 
@@ -488,13 +577,17 @@ def _leads_away(location: str, seen: str, site: Origin) -> bool:
     if _SCHEME.match(seen) is None and not seen.startswith("//"):
         return False
     try:
-        # Scheme and host are at the beginning; ``urlsplit`` keeps what it was given, however long that is.
+        # Scheme and host are at the beginning; ``urlsplit`` keeps what it was given, however long
+        # that is.
         parts = urlsplit(seen[:_LONGEST_SPLIT])
     except ValueError:
         return True
-    if "\\" in location:  # it would be sent escaped, "http://us%5C@evil.com", and that is another host
+    # it would be sent escaped, "http://us%5C@evil.com", and that is another host
+    if "\\" in location:
         return True
-    return parts.scheme not in ("", "http", "https") or not parts.netloc or parts.netloc != site.host
+    return (
+        parts.scheme not in ("", "http", "https") or not parts.netloc or parts.netloc != site.host
+    )
 
 
 _BLANKS = "".join(map(chr, range(0x21)))
@@ -502,7 +595,9 @@ _AS_READ = str.maketrans("\\", "/", "\t\r\n")
 
 
 def error_response(status: int, message: object, headers: HeadersLike = ()) -> Response:
-    """Return an error's default page: one sentence, as plain text so that no browser runs anything in it, or JSON."""
+    """Return an error's default page: one sentence, as plain text so that no browser runs anything
+    in it, or JSON.
+    """
     return Response(message, status, headers, TEXT if isinstance(message, str) else None)
 
 
@@ -512,7 +607,10 @@ def start_failed(head_only: bool) -> Answer:
 
 
 def status_line(status: int) -> str:
-    """Return ``"404 Not Found"`` for 404. PEP 3333 wants a reason, even for a status without one."""
+    """Return ``"404 Not Found"`` for 404.
+
+    PEP 3333 wants a reason, even for a status without one.
+    """
     if isinstance(status, GivenStatus) and status.reason:
         return f"{status} {status.reason}"
     return _STATUS_LINES.get(status) or f"{status} Status {status}"

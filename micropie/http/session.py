@@ -1,4 +1,6 @@
-"""The session as a handler sees it: a dict that can tell which of its keys changed since it was loaded."""
+"""The session as a handler sees it: a dict that can tell which of its keys changed since it was
+loaded.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,13 @@ from micropie.errors import ResponseError
 
 T = TypeVar("T")
 
-# By key: the functions to call with the stored value, and this request's value after the last call. Never changed in
-# place.
+# By key: the functions to call with the stored value, and this request's value after the last call.
+# Never changed in place.
 _Update: TypeAlias = Callable[[Any], object]
 _Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
 
-# Of tokens against forged requests: the key of a client's secret, the field of a form, and the cookie.
+# Of tokens against forged requests: the key of a client's secret, the field of a form, and the
+# cookie.
 CSRF_FIELD: Final = "csrf_token"
 
 _NO_UPDATES: _Updates = {}
@@ -29,9 +32,11 @@ _encode = json.JSONEncoder(separators=(",", ":"), default=repr, skipkeys=True).e
 
 
 def check_size(data: Mapping[str, object], most: int, setting: str) -> None:
-    """Raise ``ResponseError`` if a session is too large: else clients could fill the store with their texts.
+    """Raise ``ResponseError`` if a session is too large: else clients could fill the store with
+    their texts.
 
-    ``setting`` is the author's name for ``most``, bytes of JSON. Values that JSON lacks count with their ``repr``.
+    ``setting`` is the author's name for ``most``, bytes of JSON. Values that JSON lacks count with
+    their ``repr``.
     """
     size = len(_encode(data))
     if size > most and data:  # an empty one ends
@@ -47,7 +52,10 @@ _UNCHANGEABLE = frozenset({str, int, bool, float, type(None)})
 
 
 def copied(data: Mapping[str, object]) -> dict[str, object]:
-    """Return a deep copy. Most sessions are flat, and ``deepcopy`` of a flat one takes five times as long."""
+    """Return a deep copy.
+
+    Most sessions are flat, and ``deepcopy`` of a flat one takes five times as long.
+    """
     copies = {**data}
     for key, value in data.items():
         if type(value) not in _UNCHANGEABLE:
@@ -57,11 +65,12 @@ def copied(data: Mapping[str, object]) -> dict[str, object]:
 
 @dataclass(slots=True, eq=False)
 class Changes:
-    """One request's changes to its session, to apply to the stored data, which others may have changed meanwhile.
+    """One request's changes to its session, to apply to the stored data, which others may have
+    changed meanwhile.
 
-    ``emptied``: nothing of the stored data stays. ``new_id`` is the id under which to store the result, with the old id
-    deleted; None to keep the id. ``check`` is called with the result, and raises ``ResponseError`` if it must not be
-    stored.
+    ``emptied``: nothing of the stored data stays. ``new_id`` is the id under which to store the
+    result, with the old id deleted; None to keep the id. ``check`` is called with the result, and
+    raises ``ResponseError`` if it must not be stored.
     """
 
     values: dict[str, object]
@@ -72,9 +81,11 @@ class Changes:
     check: Callable[[dict[str, object]], object] | None = None
 
     def apply(self, stored: Mapping[str, object]) -> dict[str, object]:
-        """Return ``stored`` with the changes, key by key; an empty result means: delete the session.
+        """Return ``stored`` with the changes, key by key; an empty result means: delete the
+        session.
 
-        Functions given to ``update_atomic`` may change the values in ``stored``, so don't use it afterwards.
+        Functions given to ``update_atomic`` may change the values in ``stored``, so don't use it
+        afterwards.
         """
         kept = {} if self.emptied else stored
         data = {key: value for key, value in kept.items() if key not in self.deletions}
@@ -89,13 +100,22 @@ class Changes:
         return data
 
 
-_SEALED = "the session was saved before the head was sent: change it before the first yield, not after the response"
-_COOKIELESS = "the WebSocket was accepted without this session's cookie: change it before ws.accept()"
-_ACCEPTED = "the WebSocket is accepted, a new session id can't be sent: regenerate before ws.accept()"
+_SEALED = (
+    "the session was saved before the head was sent: change it before the "
+    "first yield, not after the response"
+)
+_COOKIELESS = (
+    "the WebSocket was accepted without this session's cookie: change it before ws.accept()"
+)
+_ACCEPTED = (
+    "the WebSocket is accepted, a new session id can't be sent: regenerate before ws.accept()"
+)
 
 
 def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method of ``dict`` that changes it, for a session: it raises ``ResponseError`` after the answer."""
+    """Return a method of ``dict`` that changes it, for a session: it raises ``ResponseError`` after
+    the answer.
+    """
 
     @wraps(method)
     def change(session: Session, *arguments: object, **values: object) -> object:
@@ -106,11 +126,14 @@ def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Session(dict[str, Any]):
-    """A client's data across requests. ``id`` is None until the session is stored for the first time.
+    """A client's data across requests.
 
-    An empty session is deleted. ``accessed`` says whether a handler or a hook has asked for it. ``data`` is the stored
-    data: the session compares itself with it, so it must not change from now on. The session works on a copy,
-    because ``session["cart"].append(...)`` is a change that no method of the dict sees.
+    ``id`` is None until the session is stored for the first time.
+
+    An empty session is deleted. ``accessed`` says whether a handler or a hook has asked for it.
+    ``data`` is the stored data: the session compares itself with it, so it must not change from now
+    on. The session works on a copy, because ``session["cart"].append(...)`` is a change that no
+    method of the dict sees.
     """
 
     __slots__ = (
@@ -127,7 +150,9 @@ class Session(dict[str, Any]):
         "saver",
     )
 
-    def __init__(self, session_id: str | None = None, data: dict[str, object] | None = None) -> None:
+    def __init__(
+        self, session_id: str | None = None, data: dict[str, object] | None = None
+    ) -> None:
         self._loaded = data = data or {}
         super().__init__(copied(data))
         self._refusal = ""  # why nothing can be changed any longer
@@ -135,10 +160,12 @@ class Session(dict[str, Any]):
         self.id = session_id
         self.accessed = False
         self.regenerated = False  # whether it is to get another id when it is saved
-        self.renewed = False  # whether ``regenerate`` was called, also for a session that is not stored yet
+        # whether ``regenerate`` was called, also for a session that is not stored yet
+        self.renewed = False
         self._updates = _NO_UPDATES
         self.has_sent_id = False  # whether a WebSocket was accepted with it, so that the id stays
-        self.reserved_id: str | None = None  # what ``id`` will be, if the client has its cookie already
+        # what ``id`` will be, if the client has its cookie already
+        self.reserved_id: str | None = None
         self.saver: Callable[[], Awaitable[None]] | None = None  # of an accepted WebSocket
 
     @property
@@ -147,9 +174,11 @@ class Session(dict[str, Any]):
         return self != self._loaded or self.regenerated or self._is_cleared or bool(self._updates)
 
     def regenerate(self) -> None:
-        """Give the session a new id and delete the old one: call this at log-in, and whenever rights grow.
+        """Give the session a new id and delete the old one: call this at log-in, and whenever
+        rights grow.
 
-        An id that an attacker has learnt or planted before is then worthless, and so is a CSRF token.
+        An id that an attacker has learnt or planted before is then worthless, and so is a CSRF
+        token.
         """
         if self.has_sent_id:
             raise ResponseError(_ACCEPTED)
@@ -160,7 +189,8 @@ class Session(dict[str, Any]):
     def clear(self) -> None:
         """Remove everything, at a log-out: also keys that other requests add meanwhile.
 
-        Values that are set after that are in a session of another id, so no slower request can change them.
+        Values that are set after that are in a session of another id, so no slower request can
+        change them.
         """
         self._check()
         super().clear()
@@ -169,11 +199,12 @@ class Session(dict[str, Any]):
         self.regenerated = self._is_cleared and not self.has_sent_id
 
     def update_atomic(self, key: str, function: Callable[[Any], T]) -> T:
-        """Set ``key`` to ``function(value)``, called with None if there is no value; ``lambda n: (n or 0) + 1`` loses
-        no count.
+        """Set ``key`` to ``function(value)``, called with None if there is no value;
+        ``lambda n: (n or 0) + 1`` loses no count.
 
-        Returns the result as this request sees it. When the session is saved, ``function`` is called again, perhaps
-        more than once, with the value that is stored by then: it must have no side effects.
+        Returns the result as this request sees it. When the session is saved, ``function`` is
+        called again, perhaps more than once, with the value that is stored by then: it must have no
+        side effects.
         """
         self._check()
         functions, expected = self._updates.get(key, ([], self._loaded.get(key, _MISSING)))
@@ -182,29 +213,39 @@ class Session(dict[str, Any]):
         if as_stored:
             self._updates = {**self._updates, key: ([*functions, function], copy.deepcopy(value))}
         else:  # the key was set directly before: this value replaces the stored one
-            self._updates = {other: update for other, update in self._updates.items() if other != key}
+            self._updates = {
+                other: update for other, update in self._updates.items() if other != key
+            }
         return value
 
     def changes(self) -> Changes:
         """Return the differences from the data that was loaded."""
         loaded = self._loaded
         updates = {
-            key: functions for key, (functions, value) in self._updates.items() if self.get(key, _MISSING) == value
+            key: functions
+            for key, (functions, value) in self._updates.items()
+            if self.get(key, _MISSING) == value
         }
         values = {
             key: value
             for key, value in self.items()
             if key not in updates and (key not in loaded or loaded[key] != value)
         }
-        return Changes(values, frozenset(loaded.keys() - self.keys()), updates, self._is_cleared or not self)
+        return Changes(
+            values, frozenset(loaded.keys() - self.keys()), updates, self._is_cleared or not self
+        )
 
     def reload(self, stored: dict[str, object]) -> None:
-        """Take over what is stored by now, which must not change from now on; this request's changes stay."""
+        """Take over what is stored by now, which must not change from now on; this request's
+        changes stay.
+        """
         changes = self.changes()
         self._loaded = stored
         super().clear()
         super().update(changes.apply(copy.deepcopy(stored)))
-        self._updates = {key: (functions, copy.deepcopy(self[key])) for key, functions in changes.updates.items()}
+        self._updates = {
+            key: (functions, copy.deepcopy(self[key])) for key, functions in changes.updates.items()
+        }
 
     def mark_saved(self) -> None:
         """Note that the session is stored as it is now: only later changes count."""
@@ -213,7 +254,8 @@ class Session(dict[str, Any]):
         self._updates = _NO_UPDATES
 
     def keep_cookie(self, in_cookie: bool) -> None:
-        """Refuse changes that need a new cookie from now on: a WebSocket sends its headers only once.
+        """Refuse changes that need a new cookie from now on: a WebSocket sends its headers only
+        once.
 
         ``in_cookie``: whether the cookie has the data itself, so that every change needs a new one.
         """
@@ -222,16 +264,23 @@ class Session(dict[str, Any]):
             self._refusal = _COOKIELESS
 
     def save(self) -> Awaitable[None]:
-        """``await session.save()`` in a WebSocket's handler: save the changes now instead of at the end.
+        """``await session.save()`` in a WebSocket's handler: save the changes now instead of at the
+        end.
 
-        Raises ``RuntimeError`` anywhere else, and before ``accept``: there the session is saved with the answer.
+        Raises ``RuntimeError`` anywhere else, and before ``accept``: there the session is saved
+        with the answer.
         """
         if self.saver is None:
-            raise RuntimeError("session.save() is for a WebSocket that is accepted: a session is saved with the answer")
+            raise RuntimeError(
+                "session.save() is for a WebSocket that is accepted: a "
+                "session is saved with the answer"
+            )
         return self.saver()
 
     def seal(self) -> None:
-        """Refuse changes from now on: the session is saved before the head is sent, later changes would be lost."""
+        """Refuse changes from now on: the session is saved before the head is sent, later changes
+        would be lost.
+        """
         self._refusal = _SEALED
 
     def _check(self) -> None:
@@ -239,7 +288,7 @@ class Session(dict[str, Any]):
         if self._refusal:
             raise ResponseError(self._refusal)
 
-    # -- the methods of ``dict`` that change it ---------------------------------------------------------------------
+    # -- the methods of ``dict`` that change it ----------------------------------------------------
 
     __setitem__ = _checked(dict.__setitem__)
     __delitem__ = _checked(dict.__delitem__)
@@ -256,7 +305,8 @@ class Session(dict[str, Any]):
 class UnopenedSession(Session):
     """An empty session in place of one that was not opened yet. What is written to it is discarded.
 
-    Hooks and error pages see it if a hook has refused the request before a session backend was asked.
+    Hooks and error pages see it if a hook has refused the request before a session backend was
+    asked.
     """
 
     __slots__ = ()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 
 class State:
-    """A bag of attributes: ``request.state.user = ...``, ``app.state.pool = ...``; ``state["user"]`` works too.
+    """A bag of attributes: ``request.state.user = ...``, ``app.state.pool = ...``;
+    ``state["user"]`` works too.
 
     What it does not have is looked for in ``_outer``, the state of the application around this one.
     """
@@ -21,7 +22,8 @@ class State:
             """Accept any name, for type checkers."""
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_outer":  # not set: an ``__init__`` that sets it would take half of a state's time
+        # not set: an ``__init__`` that sets it would take half of a state's time
+        if name == "_outer":
             return None
         if self._outer is not None:
             return getattr(self._outer, name)

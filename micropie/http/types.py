@@ -14,7 +14,8 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 Environ: TypeAlias = dict[str, Any]
 Json: TypeAlias = Any
-"""A value of a JSON text. Authors index it without a question about its type, as they know their documents."""
+"""A value of a JSON text. Authors index it without a question about its type, as they know their
+documents."""
 Encoder: TypeAlias = Callable[[Any], object]
 """A function for the values of one class."""
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]

@@ -16,7 +16,8 @@ Entry = TypeVar("Entry")
 SEGMENT_SAFE = ":@!$&'()*+,;=~"
 PATH_SAFE = f"/{SEGMENT_SAFE}"
 
-# RFC 3986, section 3.2.2, less what no browser sends: a name or IPv4 address, or an IPv6 address in brackets.
+# RFC 3986, section 3.2.2, less what no browser sends: a name or IPv4 address, or an IPv6 address in
+# brackets.
 _HOST = pattern(r"(?P<name>[A-Za-z0-9._~\-]+|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?")
 
 
@@ -28,7 +29,7 @@ def is_host(host: str) -> bool:
     return match["v6"] is None or normal_host(match["name"]) != ""
 
 
-# -- tables of hosts ---------------------------------------------------------------------------------------------------
+# -- tables of hosts -------------------------------------------------------------------------------
 
 _HOST_OF_A_TABLE = pattern(r"(?:\*\.)?(?:[a-z0-9_\-]+\.)*[a-z0-9_\-]+")
 
@@ -36,7 +37,8 @@ _HOST_OF_A_TABLE = pattern(r"(?:\*\.)?(?:[a-z0-9_\-]+\.)*[a-z0-9_\-]+")
 def normal_host(host: object) -> str:
     """Return a host of a ``HostTable`` in the spelling that can be compared, "" if it is none.
 
-    It is a name without a port, an address (IPv6 gets brackets), or ``*.`` and a name for all its subdomains.
+    It is a name without a port, an address (IPv6 gets brackets), or ``*.`` and a name for all its
+    subdomains.
     """
     name = host.lower().removesuffix(".") if isinstance(host, str) else ""
     if _HOST_OF_A_TABLE.fullmatch(name):
@@ -48,40 +50,60 @@ def normal_host(host: object) -> str:
 
 
 def normal_hosts(hosts: object) -> list[str]:
-    """Return one host, or a list of them, in this spelling; [] if there is none, or one is malformed."""
+    """Return one host, or a list of them, in this spelling; [] if there is none, or one is
+    malformed.
+    """
     found = [normal_host(host) for host in (hosts if isinstance(hosts, list | tuple) else [hosts])]
     return found if all(found) else []
 
 
 class HostTable(Generic[Entry]):
-    """Entries, none of them None, by normal hosts. ``*.`` stands for any depth, but not for the name itself.
+    """Entries, none of them None, by normal hosts.
 
-    Names are compared without regular expressions, where an unescaped dot would admit other hosts. Raises
-    ``SetupError`` if two entries have the same host.
+    ``*.`` stands for any depth, but not for the name itself.
+
+    Names are compared without regular expressions, where an unescaped dot would admit other hosts.
+    Raises ``SetupError`` if two entries have the same host.
     """
 
     def __init__(self, entries: Iterable[tuple[str, Entry]]) -> None:
         self._entries: dict[str, Entry] = {}
         for host, entry in entries:
             if self._entries.setdefault(host, entry) is not entry:
-                raise SetupError(f"two applications have the host {host!r}: give one of them another one")
-        self._suffixes = sorted((host[1:] for host in self._entries if host.startswith("*")), key=len, reverse=True)
+                raise SetupError(
+                    f"two applications have the host {host!r}: give one of them another one"
+                )
+        self._suffixes = sorted(
+            (host[1:] for host in self._entries if host.startswith("*")), key=len, reverse=True
+        )
 
     def find(self, host: str) -> Entry | None:
-        """Return the entry of a well-formed host in lower case. A final dot and a port make no difference."""
+        """Return the entry of a well-formed host in lower case.
+
+        A final dot and a port make no difference.
+        """
         # The brackets of IPv6 have colons between them.
-        name = normal_host(host.partition("]")[0]) if "]" in host else host.partition(":")[0].removesuffix(".")
+        name = (
+            normal_host(host.partition("]")[0])
+            if "]" in host
+            else host.partition(":")[0].removesuffix(".")
+        )
         if name in self._entries or name.startswith("."):  # ".example.com" is no subdomain
             return self._entries.get(name)
-        return next((self._entries[f"*{end}"] for end in self._suffixes if name.endswith(end)), None)
+        return next(
+            (self._entries[f"*{end}"] for end in self._suffixes if name.endswith(end)), None
+        )
 
 
-# The address of an application on a host of its own begins with two slashes, as that of a URL without a scheme does:
-# "//api.example.com/v1" (RFC 3986, section 4.2). No path of an application does.
+# The address of an application on a host of its own begins with two slashes, as that of a URL
+# without a scheme does: "//api.example.com/v1" (RFC 3986, section 4.2). No path of an application
+# does.
 
 
 def split_host(address: str) -> tuple[str, str]:
-    """Return the host of an application's address with its slashes, "" if it has none, and the path."""
+    """Return the host of an application's address with its slashes, "" if it has none, and the
+    path.
+    """
     if not address.startswith("//"):
         return "", address
     host, slash, path = address[2:].partition("/")
@@ -100,13 +122,16 @@ def with_host(url: str, host: str) -> str:
     return parts._replace(netloc=host if parts.port is None else f"{host}:{parts.port}").geturl()
 
 
-# -- origins -----------------------------------------------------------------------------------------------------------
+# -- origins ---------------------------------------------------------------------------------------
 
-# As browsers write them: a scheme, a host, and a port unless it is the scheme's own (RFC 6454, section 6.2). ``null``,
-# for example of a sandboxed frame, is never valid here, so it can't be trusted.
+# As browsers write them: a scheme, a host, and a port unless it is the scheme's own (RFC 6454,
+# section 6.2). ``null``, for example of a sandboxed frame, is never valid here, so it can't be
+# trusted.
 
 # Any scheme: the origin of applications on phones is "capacitor://localhost".
-_ORIGIN = pattern(r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?:[a-z0-9._~\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_ORIGIN = pattern(
+    r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?:[a-z0-9._~\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+)
 _DEFAULT_PORT = {"http": ":80", "https": ":443"}
 
 
@@ -118,9 +143,15 @@ def normal_origin(origin: str) -> str:
 
 
 def checked_origins(origins: Iterable[str], argument: str) -> frozenset[str]:
-    """Return the origins in their normal spelling. Raises ``SetupError`` for one that is malformed."""
+    """Return the origins in their normal spelling.
+
+    Raises ``SetupError`` for one that is malformed.
+    """
     refuse_text(argument, origins)
-    expected = 'origins, a scheme and a host without a path or an end slash, such as "https://app.example.com"'
+    expected = (
+        "origins, a scheme and a host without a path or an end slash, "
+        'such as "https://app.example.com"'
+    )
     found = set()
     for origin in origins:
         normal = normal_origin(origin) if isinstance(origin, str) else ""
@@ -130,26 +161,37 @@ def checked_origins(origins: Iterable[str], argument: str) -> frozenset[str]:
 
 
 def is_base_url(value: object) -> bool:
-    """Return whether ``value`` is an http or https URL that paths can follow: an origin, and a path perhaps."""
-    if not isinstance(value, str) or not value.isprintable() or not {" ", "?", "#"}.isdisjoint(value):
+    """Return whether ``value`` is an http or https URL that paths can follow: an origin, and a path
+    perhaps.
+    """
+    if (
+        not isinstance(value, str)
+        or not value.isprintable()
+        or not {" ", "?", "#"}.isdisjoint(value)
+    ):
         return False
     scheme, _, rest = value.partition("://")
     return scheme in _DEFAULT_PORT and is_host(rest.partition("/")[0])
 
 
-# -- segments ----------------------------------------------------------------------------------------------------------
+# -- segments --------------------------------------------------------------------------------------
 
-# Browsers and proxies resolve them, so the router would see another path than they do (RFC 3986, section 5.2.4).
+# Browsers and proxies resolve them, so the router would see another path than they do (RFC 3986,
+# section 5.2.4).
 DOTS_AND_EMPTY = frozenset({"", ".", ".."})
 
 
 def leads_up(text: str) -> bool:
-    """Return whether a path, or a segment with escaped slashes, leads out of a directory that it is joined to."""
+    """Return whether a path, or a segment with escaped slashes, leads out of a directory that it is
+    joined to.
+    """
     return ".." in text and ".." in text.split("/")
 
 
 def escaped_path(path: bytes) -> bytes:
-    """Return a decoded path as a raw one: the characters that would end it, or begin an escape, are escaped."""
+    """Return a decoded path as a raw one: the characters that would end it, or begin an escape, are
+    escaped.
+    """
     return path.replace(b"%", b"%25").replace(b"?", b"%3F").replace(b"#", b"%23")
 
 
@@ -165,10 +207,12 @@ def decoded_segment(segment: bytes) -> str:
 
 
 def raw_path_below(mount: bytes, raw_path: bytes) -> bytes:
-    """Return the part of an escaped path below the decoded path ``mount``; b"", which is no path, if it is not below.
+    """Return the part of an escaped path below the decoded path ``mount``; b"", which is no path,
+    if it is not below.
 
-    The first segments, each decoded by itself, must be those of ``mount``. An escaped slash separates no segments, so
-    ``/app%2Fx`` is not below ``/app``, although the decoded paths look so.
+    The first segments, each decoded by itself, must be those of ``mount``. An escaped slash
+    separates no segments, so ``/app%2Fx`` is not below ``/app``, although the decoded paths look
+    so.
     """
     depth = mount.count(b"/") + 1
     segments = raw_path.split(b"/")

@@ -1,10 +1,20 @@
-"""Middleware: the base classes that authors derive from, and the middleware that comes with micropie."""
+"""Middleware: the base classes that authors derive from, and the middleware that comes with
+micropie.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.execution import Call, ServiceThreads, Threads, TookTooLong, call, call_within, kind_of
+from micropie.execution import (
+    Call,
+    ServiceThreads,
+    Threads,
+    TookTooLong,
+    call,
+    call_within,
+    kind_of,
+)
 from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.on_demand import names_on_demand
 
@@ -26,10 +36,11 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "AccessLog", "BasicAuth", "BearerAuth", "CORSMiddleware", "CSRFMiddleware", "Call", "Compress", "ConcurrencyLimit",
-    "FlowMiddleware", "HttpMiddleware", "MemoryRates", "ProxyHeaders", "Quota", "RateLimit", "RateStore", "RedisRates",
-    "RequestId", "RequestIdFilter", "SecurityDefaults", "SecurityHeaders", "ServiceThreads", "Threads", "Timeout",
-    "TookTooLong", "Tracing", "TrustedHosts", "WebSocketMiddleware", "call", "call_within", "kind_of",
+    "AccessLog", "BasicAuth", "BearerAuth", "CORSMiddleware", "CSRFMiddleware", "Call", "Compress",
+    "ConcurrencyLimit", "FlowMiddleware", "HttpMiddleware", "MemoryRates", "ProxyHeaders", "Quota",
+    "RateLimit", "RateStore", "RedisRates", "RequestId", "RequestIdFilter", "SecurityDefaults",
+    "SecurityHeaders", "ServiceThreads", "Threads", "Timeout", "TookTooLong", "Tracing",
+    "TrustedHosts", "WebSocketMiddleware", "call", "call_within", "kind_of",
 ]
 # fmt: on
 

@@ -14,27 +14,35 @@ from micropie.errors import check
 from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 
-# Values that need no quotes in a line of text. Quoting keeps clients from starting a new line or field in the log.
-_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")  # visible ASCII except the double quote, "=" and the backslash
+# Values that need no quotes in a line of text. Quoting keeps clients from starting a new line or
+# field in the log. visible ASCII except the double quote, "=" and the backslash
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
 
-# Controls, among them those of terminals, line ends, and signs that turn the direction of what follows.
-_NOT_SEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Controls, among them those of terminals, line ends, and signs that turn the direction of what
+# follows.
+_NOT_SEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 # nginx's number for a connection that the client closed before it was answered. It is never sent.
 NO_ANSWER = 499
 
 
 class AccessLog(FlowMiddleware):
-    """Log one line for each request, level INFO, after its last byte. Put it first, or after ``RequestId``.
+    """Log one line for each request, level INFO, after its last byte.
 
-    ``logger``: a logger, or its name. ``format``: ``"text"`` for ``name=value`` pairs (logfmt), ``"json"`` for one
-    JSON object. The values are also attributes of the log record, for formats; controls are escaped there. ``query``:
-    whether the path is logged with its query, which may hold secrets.
+    Put it first, or after ``RequestId``.
 
-    The values: ``time`` when the request began, ISO 8601 in UTC; ``client``, its address; ``method``; ``path``;
-    ``status``, 499 if the client left before the answer; ``bytes`` of the body, absent for a stream without a
-    Content-Length; ``duration_ms`` from this middleware until the server finished the answer (wsgi: closed it);
-    ``request_id``; ``route``, the handler's name; ``broken_off`` if the answer was not sent to its end.
+    ``logger``: a logger, or its name. ``format``: ``"text"`` for ``name=value`` pairs (logfmt),
+    ``"json"`` for one JSON object. The values are also attributes of the log record, for formats;
+    controls are escaped there. ``query``: whether the path is logged with its query, which may hold
+    secrets.
+
+    The values: ``time`` when the request began, ISO 8601 in UTC; ``client``, its address;
+    ``method``; ``path``; ``status``, 499 if the client left before the answer; ``bytes`` of the
+    body, absent for a stream without a Content-Length; ``duration_ms`` from this middleware until
+    the server finished the answer (wsgi: closed it); ``request_id``; ``route``, the handler's name;
+    ``broken_off`` if the answer was not sent to its end.
     """
 
     def __init__(
@@ -64,7 +72,10 @@ class AccessLog(FlowMiddleware):
         request.on_close(partial(self._write, request, None))
 
     def _write(self, request: Request, began: float | None) -> None:
-        """Log a finished request. ``began`` is its ``perf_counter``, or None if ``before`` was not called."""
+        """Log a finished request.
+
+        ``began`` is its ``perf_counter``, or None if ``before`` was not called.
+        """
         logger = self._logger
         if not logger.isEnabledFor(logging.INFO):
             return

@@ -1,6 +1,7 @@
 """Authentication by the Authorization header: HTTP Basic (RFC 7617) and bearer tokens (RFC 6750).
 
-Under both protocols a repeated header arrives as one value with a comma in it, so it counts as malformed.
+Under both protocols a repeated header arrives as one value with a comma in it, so it counts as
+malformed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]
 # RFC 6750, section 2.1.
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
-# Characters that need no escape between quotes (RFC 9110, section 5.6.4). ASCII only: other bytes are ambiguous.
+# Characters that need no escape between quotes (RFC 9110, section 5.6.4). ASCII only: other bytes
+# are ambiguous.
 _REALM = re.compile(r"[ !#-\[\]-~]+")
 
 # RFC 6749, section 3.3.
@@ -42,16 +44,21 @@ class _AuthMiddleware(FlowMiddleware):
     guards = True
     needs_session = True  # ``check`` may look at it
     security_scheme: Mapping[str, object]
-    """How ``App.openapi`` describes it; a middleware or a check of an author's own may have this attribute, too."""
+    """How ``App.openapi`` describes it; a middleware or a check of an author's own may have this
+    attribute, too."""
     scopes: Sequence[str] = ()
     """The scopes that it asks for; as above."""
 
-    def __init__(self, check: Callable[..., object], count: int, expected: str, realm: str, challenge: str) -> None:
+    def __init__(
+        self, check: Callable[..., object], count: int, expected: str, realm: str, challenge: str
+    ) -> None:
         owner = type(self).__name__
-        is_method = inspect.isfunction(check) and "self" in inspect.signature(check).parameters  # without brackets
+        # without brackets
+        is_method = inspect.isfunction(check) and "self" in inspect.signature(check).parameters
         if is_method or not takes(check, count):
             raise SetupError(
-                f"{owner}(check) takes {expected}, and no method, not {check!r}; to use a resource inside of it, write "
+                f"{owner}(check) takes {expected}, and no method, not {check!r}; to use a "
+                "resource inside of it, write "
                 "with request.resource(Database) as database"
             )
         fine = isinstance(realm, str) and _REALM.fullmatch(realm) is not None
@@ -68,11 +75,13 @@ class _AuthMiddleware(FlowMiddleware):
 
 
 class BasicAuth(_AuthMiddleware):
-    """Admit users that ``check(user, password)`` accepts, or that a dict of names and passwords holds; else 401.
+    """Admit users that ``check(user, password)`` accepts, or that a dict of names and passwords
+    holds; else 401.
 
-    ``check`` is ``def`` (in a worker thread under asgi, unless it has ``@run_in("loop")``) or ``async def``. Its
-    result becomes ``request.state.user``; True stands for the user's name, None and False refuse the user. Browsers
-    show ``realm``. Use it with https only: each request carries the readable password.
+    ``check`` is ``def`` (in a worker thread under asgi, unless it has ``@run_in("loop")``) or
+    ``async def``. Its result becomes ``request.state.user``; True stands for the user's name, None
+    and False refuse the user. Browsers show ``realm``. Use it with https only: each request carries
+    the readable password.
     """
 
     security_scheme = MappingProxyType({"type": "http", "scheme": "basic"})
@@ -85,7 +94,9 @@ class BasicAuth(_AuthMiddleware):
     ) -> None:
         function = _password_check(check) if isinstance(check, Mapping) else check
         challenge = f'Basic realm="{realm}", charset="UTF-8"'
-        super().__init__(function, 2, "a function check(user, password), or a dict", realm, challenge)
+        super().__init__(
+            function, 2, ("a function check(user, password), or a dict"), realm, challenge
+        )
 
     def before(self, request: Request) -> Flow[None]:
         """Authenticate the user. Raises 401."""
@@ -106,11 +117,18 @@ class BasicAuth(_AuthMiddleware):
 
 
 def _password_check(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
-    """Return a check of fixed passwords. An unknown name takes as long to refuse as a wrong password."""
+    """Return a check of fixed passwords.
+
+    An unknown name takes as long to refuse as a wrong password.
+    """
     for user, password in passwords.items():
-        fine = all(isinstance(text, str) and not _CONTROLS.search(text) for text in (user, password))
+        fine = all(
+            isinstance(text, str) and not _CONTROLS.search(text) for text in (user, password)
+        )
         expected = "user names without a colon, and passwords, as text without control characters"
-        check_argument("BasicAuth({...})", fine and ":" not in user and bool(password), user, expected)
+        check_argument(
+            "BasicAuth({...})", fine and ":" not in user and bool(password), user, expected
+        )
     # Digests have one length, so that comparing them does not reveal the length of a password.
     digests = {user: _digest(password) for user, password in passwords.items()}
     unknown = secrets.token_bytes(32)
@@ -127,16 +145,19 @@ def _digest(password: str) -> bytes:
 
 
 class BearerAuth(_AuthMiddleware):
-    """Admit requests whose token ``check(token)`` accepts (``Authorization: Bearer ...``); others get 401.
+    """Admit requests whose token ``check(token)`` accepts (``Authorization: Bearer ...``); others
+    get 401.
 
-    ``check`` is ``def`` (in a worker thread under asgi, unless it has ``@run_in("loop")``) or ``async def``. Its
-    result becomes ``request.state.user``; None and False refuse the request. A malformed header gets 400 (RFC 6750,
-    section 3.1). Tokens in the query or in a form are ignored, because they end up in logs. Compare known tokens with
-    ``secrets.compare_digest``. ``realm``: as in ``BasicAuth``.
+    ``check`` is ``def`` (in a worker thread under asgi, unless it has ``@run_in("loop")``) or
+    ``async def``. Its result becomes ``request.state.user``; None and False refuse the request. A
+    malformed header gets 400 (RFC 6750, section 3.1). Tokens in the query or in a form are ignored,
+    because they end up in logs. Compare known tokens with ``secrets.compare_digest``. ``realm``: as
+    in ``BasicAuth``.
 
-    ``token_url``: where clients get a token for a name and a password. The OpenAPI document then describes OAuth2's
-    password flow (RFC 6749, section 4.3), and Swagger UI asks for both. A URL without a scheme is relative to that of
-    the document's server. ``scopes``: what tokens may allow, each with a sentence for the document.
+    ``token_url``: where clients get a token for a name and a password. The OpenAPI document then
+    describes OAuth2's password flow (RFC 6749, section 4.3), and Swagger UI asks for both. A URL
+    without a scheme is relative to that of the document's server. ``scopes``: what tokens may
+    allow, each with a sentence for the document.
     """
 
     security_scheme = MappingProxyType({"type": "http", "scheme": "bearer"})
@@ -150,8 +171,15 @@ class BearerAuth(_AuthMiddleware):
         scopes: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(check, 1, "a function check(token)", realm, f'Bearer realm="{realm}"')
-        are_fine = isinstance(scopes, Mapping) and all(isinstance(one, str) and _SCOPE.fullmatch(one) for one in scopes)
-        check_argument("BearerAuth(scopes=...)", are_fine, scopes, 'a dict such as {"pies:write": "Bake pies"}')
+        are_fine = isinstance(scopes, Mapping) and all(
+            isinstance(one, str) and _SCOPE.fullmatch(one) for one in scopes
+        )
+        check_argument(
+            "BearerAuth(scopes=...)",
+            are_fine,
+            scopes,
+            ('a dict such as {"pies:write": "Bake pies"}'),
+        )
         self._known_scopes = scopes
         if token_url is not None:
             flow = {"tokenUrl": token_url, "scopes": dict(scopes)}
@@ -165,21 +193,27 @@ class BearerAuth(_AuthMiddleware):
             @auth.with_scopes("pies:write")
             def bake(self): ...
 
-        A token has the scopes of the user that ``check`` returned: its attribute ``scopes``, or the key ``scope`` of a
-        dict, as in the claims of a JWT (RFC 9068). They are names, or a text with a blank between names. Where another
-        guard with the same ``check`` has run, the user is not looked up again. Raises ``SetupError`` for a scope that
-        ``BearerAuth(scopes=...)`` does not have.
+        A token has the scopes of the user that ``check`` returned: its attribute ``scopes``, or the
+        key ``scope`` of a dict, as in the claims of a JWT (RFC 9068). They are names, or a text
+        with a blank between names. Where another guard with the same ``check`` has run, the user is
+        not looked up again. Raises ``SetupError`` for a scope that ``BearerAuth(scopes=...)`` does
+        not have.
         """
         unknown = [name for name in names if name not in self._known_scopes]
         if unknown or not names:
             known = ", ".join(self._known_scopes) or "none: write BearerAuth(..., scopes={...})"
-            raise SetupError(f"with_scopes takes scopes of its BearerAuth, which are {known}; not {unknown}")
+            raise SetupError(
+                f"with_scopes takes scopes of its BearerAuth, which are {known}; not {unknown}"
+            )
         guard = copy(self)
         guard.scopes = [*self.scopes, *names]
         return guard
 
     def before(self, request: Request) -> Flow[None]:
-        """Authenticate the request. Raises 401, 403 for a token without the scopes, and 400 for a malformed header."""
+        """Authenticate the request.
+
+        Raises 401, 403 for a token without the scopes, and 400 for a malformed header.
+        """
         if request._exchange.user_checked_by is not self._check:
             scheme, token = _parts(request)
             if scheme != "bearer":  # without an error code: RFC 6750, section 3.1
@@ -201,7 +235,8 @@ def _scopes_of(user: object) -> frozenset[str]:
     given = user.get("scope", "") if isinstance(user, Mapping) else getattr(user, "scopes", None)
     if given is None:
         raise ResponseError(
-            f"with_scopes finds no scopes: have the check of BearerAuth return an object with the attribute scopes, or "
+            "with_scopes finds no scopes: have the check of BearerAuth return an object "
+            "with the attribute scopes, or "
             f"the claims of a token, not {type(user).__name__}"
         )
     return frozenset(given.split() if isinstance(given, str) else given)

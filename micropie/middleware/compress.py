@@ -1,4 +1,6 @@
-"""Compression of answers with gzip, for clients that accept it (RFC 9110, sections 8.4.1 and 12.5.3)."""
+"""Compression of answers with gzip, for clients that accept it (RFC 9110, sections 8.4.1 and
+12.5.3).
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,23 @@ from weakref import ref
 
 from micropie.errors import check, is_count
 from micropie.execution import CALL, Flow, call
-from micropie.http import JSON, MutableHeaders, Request, Response, accepts_coding, add_vary, as_response, encode_body
+from micropie.http import (
+    JSON,
+    MutableHeaders,
+    Request,
+    Response,
+    accepts_coding,
+    add_vary,
+    as_response,
+    encode_body,
+)
 from micropie.middleware.base import FlowMiddleware
 from micropie.streams import Stream, stream_of
 
 _GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer
 
-# Bytes. Compressing this much inline takes half a millisecond; a larger body would hold up the event loop.
+# Bytes. Compressing this much inline takes half a millisecond; a larger body would hold up the
+# event loop.
 _INLINE_LIMIT = 32 * 1024
 
 # Text, and formats without compression of their own.
@@ -41,25 +53,42 @@ _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)|\*\+[a-z0-9!#$&^
 class Compress(FlowMiddleware):
     """Compress answers with gzip for clients that accept it.
 
-    ``minimum``: the smallest body in bytes that is compressed; streams of unknown length always are. ``level``: 1
-    (fast) to 9 (small). ``types``: media types; ``"text/*"`` means all of a kind, ``"*+json"`` all with a suffix.
-    Never compressed: ``text/event-stream``, answers with a Content-Encoding or ``Cache-Control: no-transform``, and
-    a part of a file (206). Answers that could be compressed get ``Vary: Accept-Encoding``; their ETag becomes weak.
+    ``minimum``: the smallest body in bytes that is compressed; streams of unknown length always
+    are. ``level``: 1 (fast) to 9 (small). ``types``: media types; ``"text/*"`` means all of a kind,
+    ``"*+json"`` all with a suffix. Never compressed: ``text/event-stream``, answers with a
+    Content-Encoding or ``Cache-Control: no-transform``, and a part of a file (206). Answers that
+    could be compressed get ``Vary: Accept-Encoding``; their ETag becomes weak.
 
-    A stream is compressed chunk by chunk, each chunk in full; an async stream on the event loop.
-    A page that shows both a secret and text that its visitor sent can reveal the secret by its length (BREACH).
-    Exclude such pages: put the others in an inner application with this middleware, or send ``no-transform``.
+    A stream is compressed chunk by chunk, each chunk in full; an async stream on the event loop. A
+    page that shows both a secret and text that its visitor sent can reveal the secret by its length
+    (BREACH). Exclude such pages: put the others in an inner application with this middleware, or
+    send ``no-transform``.
     """
 
     def __init__(self, *, minimum: int = 500, level: int = 6, types: Iterable[str] = TYPES) -> None:
-        check("Compress(minimum=...)", is_count(minimum, least=0), minimum, "a whole number of bytes, 0 or more")
-        check("Compress(level=...)", is_count(level, least=1) and level <= 9, level, "a whole number from 1 to 9")
+        check(
+            "Compress(minimum=...)",
+            is_count(minimum, least=0),
+            minimum,
+            ("a whole number of bytes, 0 or more"),
+        )
+        check(
+            "Compress(level=...)",
+            is_count(level, least=1) and level <= 9,
+            level,
+            ("a whole number from 1 to 9"),
+        )
         fine = isinstance(types, Iterable) and not isinstance(types, str)
         check("Compress(types=...)", fine, types, 'a list of media types: ["text/*"]')
         self._types = frozenset(types)
         for name in self._types:
             fine = isinstance(name, str) and _TYPE.fullmatch(name) is not None
-            check("Compress(types=...)", fine, name, 'media types such as "text/html", "text/*" and "*+json"')
+            check(
+                "Compress(types=...)",
+                fine,
+                name,
+                ('media types such as "text/html", "text/*" and "*+json"'),
+            )
         self._minimum = minimum
         self.level = level
 
@@ -77,21 +106,31 @@ class Compress(FlowMiddleware):
         stream = stream_of(response.body)
         if stream is not None:
             return self._stream(request, response, stream)
-        body, is_json = encode_body(response.body, response.headers.get("Content-Type") or response.content_type)
+        body, is_json = encode_body(
+            response.body, response.headers.get("Content-Type") or response.content_type
+        )
         suggested = JSON if is_json else exchange.config.text_type
         if len(body) < self._minimum or not self.may_compress(response, suggested):
             return response
-        # The body is encoded only once. Bytes would suggest another type than the value that they encode.
+        # The body is encoded only once. Bytes would suggest another type than the value that they
+        # encode.
         response.body = body
         if response.content_type is None:
             response.content_type = suggested
         add_vary(response.pairs, "Accept-Encoding")
         if not _accepts_gzip(request):
             return response
-        return call(CALL, self._whole, response, body) if len(body) > _INLINE_LIMIT else self._whole(response, body)
+        return (
+            call(CALL, self._whole, response, body)
+            if len(body) > _INLINE_LIMIT
+            else self._whole(response, body)
+        )
 
     def may_compress(self, response: Response, suggested: str | None) -> bool:
-        """Return whether headers and type allow compression. ``suggested``: the default type, or None for any type."""
+        """Return whether headers and type allow compression.
+
+        ``suggested``: the default type, or None for any type.
+        """
         headers = response.headers
         if response.status in (204, 206) or "Content-Encoding" in headers:
             return False
@@ -131,7 +170,9 @@ class Compress(FlowMiddleware):
 
 
 class _Gzip:
-    """A compressor of a stream. It decides at the first chunk: by then a generator has set all headers of its answer.
+    """A compressor of a stream.
+
+    It decides at the first chunk: by then a generator has set all headers of its answer.
 
     It flushes after each chunk, so that a reader gets each chunk without waiting for the next.
     """
@@ -148,7 +189,9 @@ class _Gzip:
             self.decide(self._response)
         if self._compressor is None or not chunk:
             return chunk
-        compressed: bytes = self._compressor.compress(chunk) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+        compressed: bytes = self._compressor.compress(chunk) + self._compressor.flush(
+            zlib.Z_SYNC_FLUSH
+        )
         return compressed
 
     def finish(self) -> bytes:
@@ -160,7 +203,9 @@ class _Gzip:
             request = cast(Request, self._request())
             if request._exchange.answer.response is not None:  # what the generator has set
                 response = as_response(response, as_response(request._exchange.answer.response))
-            self._may_compress = self._settings.may_compress(response, request._exchange.config.text_type)
+            self._may_compress = self._settings.may_compress(
+                response, request._exchange.config.text_type
+            )
             if self._may_compress and _accepts_gzip(request):
                 self._compressor = zlib.compressobj(self._settings.level, zlib.DEFLATED, _GZIP)
         return self._compressor is not None
@@ -187,7 +232,9 @@ def _describe(headers: MutableHeaders) -> None:
 
 
 def _weaken_etag(headers: MutableHeaders) -> None:
-    """Make the ETag weak: two encodings of one resource have different bytes (RFC 9110, section 8.8.1)."""
+    """Make the ETag weak: two encodings of one resource have different bytes (RFC 9110, section
+    8.8.1).
+    """
     etag = headers.get("ETag")
     if etag is not None and etag.startswith('"'):
         headers["ETag"] = f"W/{etag}"

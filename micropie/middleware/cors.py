@@ -1,7 +1,8 @@
-"""Cross-origin resource sharing: which other sites' scripts may read the answers (https://fetch.spec.whatwg.org/#http-cors-protocol).
+"""Cross-origin resource sharing: which other sites' scripts may read the answers
+(https://fetch.spec.whatwg.org/#http-cors-protocol).
 
-CORS only decides what a browser shows to a script. A browser sends another site's form without a preflight, so
-protection against forged requests needs ``CSRFMiddleware``.
+CORS only decides what a browser shows to a script. A browser sends another site's form without a
+preflight, so protection against forged requests needs ``CSRFMiddleware``.
 """
 
 from __future__ import annotations
@@ -11,19 +12,29 @@ from collections.abc import Iterable
 from typing import Final
 
 from micropie.errors import SetupError, check, is_count, refuse_text
-from micropie.http import TOKEN, HeaderPairs, Request, Response, add_vary, checked_origins, normal_origin
+from micropie.http import (
+    TOKEN,
+    HeaderPairs,
+    Request,
+    Response,
+    add_vary,
+    checked_origins,
+    normal_origin,
+)
 from micropie.middleware.base import FlowMiddleware
 from micropie.routing import checked_methods
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
-# Browsers send these without permission if the value is simple, and ask for others (``application/json``).
+# Browsers send these without permission if the value is simple, and ask for others
+# (``application/json``).
 _ALWAYS: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
 
 _ALLOW_ORIGIN: Final = "Access-Control-Allow-Origin"
 _ALLOW_HEADERS: Final = "Access-Control-Allow-Headers"
 
-# The ends of origins that no author means. An expression that matches one of them most likely matches anybody's.
+# The ends of origins that no author means. An expression that matches one of them most likely
+# matches anybody's.
 _STRANGERS: Final = [
     f"{start}notmysite.{end}{port}"
     for start in ("", ".", "www.")
@@ -33,16 +44,18 @@ _STRANGERS: Final = [
 
 
 class CORSMiddleware(FlowMiddleware):
-    """Let scripts of ``origins`` read the answers: ``CORSMiddleware(origins=["https://app.example.com"])``.
+    """Let scripts of ``origins`` read the answers:
+    ``CORSMiddleware(origins=["https://app.example.com"])``.
 
-    ``origins``: exact origins, or ``["*"]`` for all. ``origin_regex``: an expression that must match the whole
-    origin, in lower case. ``methods`` and ``headers`` (``["*"]`` for all): what these scripts may send. ``expose``:
-    the response headers that they may read beside the usual ones. ``credentials``: whether cookies are sent and the
-    answers shown, for named origins only. ``max_age``: how many seconds a browser may cache a permission.
+    ``origins``: exact origins, or ``["*"]`` for all. ``origin_regex``: an expression that must
+    match the whole origin, in lower case. ``methods`` and ``headers`` (``["*"]`` for all): what
+    these scripts may send. ``expose``: the response headers that they may read beside the usual
+    ones. ``credentials``: whether cookies are sent and the answers shown, for named origins only.
+    ``max_age``: how many seconds a browser may cache a permission.
 
-    Preflight requests are answered here with 204, for every path. A refused preflight also gets 204, but without the
-    headers with the permissions: browsers check only these, and a 400 would look like a fault.
-    Raises ``SetupError`` for arguments that contradict each other.
+    Preflight requests are answered here with 204, for every path. A refused preflight also gets
+    204, but without the headers with the permissions: browsers check only these, and a 400 would
+    look like a fault. Raises ``SetupError`` for arguments that contradict each other.
     """
 
     def __init__(
@@ -64,17 +77,31 @@ class CORSMiddleware(FlowMiddleware):
         self._headers = frozenset(name.lower() for name in names)
         exposed = _header_names(expose, "expose")
         if not (self._any_origin or self._origins or regex):
-            raise SetupError('CORSMiddleware needs the origins to allow: origins=["https://app.example.com"], or ["*"]')
+            raise SetupError(
+                "CORSMiddleware needs the origins to allow: "
+                'origins=["https://app.example.com"], or ["*"]'
+            )
         if credentials and self._any_origin:
-            raise SetupError('credentials=True and origins=["*"] would show all users\' data to every site: name them')
+            raise SetupError(
+                'credentials=True and origins=["*"] would show all users\' '
+                "data to every site: name them"
+            )
         if credentials and regex is not None and (stranger := _matched_stranger(regex)):
             raise SetupError(
-                f"credentials=True and origin_regex={regex.pattern!r} would show all users' data to {stranger}: "
+                f"credentials=True and origin_regex={regex.pattern!r} would show all users' "
+                f"data to {stranger}: "
                 r'write one that ends with your host, such as r"https://[a-z0-9-]+\.example\.com"'
             )
         if credentials and "*" in exposed:
-            raise SetupError('expose=["*"] means nothing to browsers with credentials=True: name the headers')
-        check("CORSMiddleware(max_age=...)", is_count(max_age, least=0), max_age, "whole seconds, 0 or more")
+            raise SetupError(
+                'expose=["*"] means nothing to browsers with credentials=True: name the headers'
+            )
+        check(
+            "CORSMiddleware(max_age=...)",
+            is_count(max_age, least=0),
+            max_age,
+            ("whole seconds, 0 or more"),
+        )
 
         common = [("Access-Control-Allow-Credentials", "true")] if credentials else []
         self._for_answers: HeaderPairs = [*common]
@@ -89,7 +116,9 @@ class CORSMiddleware(FlowMiddleware):
 
     def before(self, request: Request) -> Response | None:
         """Answer a preflight. ``after`` adds the headers with the permissions."""
-        return Response(None, 204) if request.method == "OPTIONS" and _is_preflight(request) else None
+        return (
+            Response(None, 204) if request.method == "OPTIONS" and _is_preflight(request) else None
+        )
 
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that tell browsers which scripts may read the answer."""
@@ -113,19 +142,26 @@ class CORSMiddleware(FlowMiddleware):
         if origin in self._origins:  # in the normal spelling, as browsers write it
             return origin
         normal = normal_origin(origin)
-        if normal in self._origins or (normal and self._regex is not None and self._regex.fullmatch(normal)):
+        if normal in self._origins or (
+            normal and self._regex is not None and self._regex.fullmatch(normal)
+        ):
             return origin  # unchanged: browsers compare it byte by byte
         return None
 
     def _permits(self, request: Request) -> bool:
         """Return whether a preflight's request is allowed.
 
-        Listing the allowed methods is not enough: browsers let GET, HEAD and POST pass even if they are not listed.
+        Listing the allowed methods is not enough: browsers let GET, HEAD and POST pass even if they
+        are not listed.
         """
         if request.headers["access-control-request-method"] not in self._methods:
             return False
         names = _requested_headers(request)
-        return all(map(TOKEN.fullmatch, names)) if "*" in self._headers else self._headers.issuperset(names)
+        return (
+            all(map(TOKEN.fullmatch, names))
+            if "*" in self._headers
+            else self._headers.issuperset(names)
+        )
 
 
 def _compiled(expression: str | None) -> re.Pattern[str] | None:
@@ -134,14 +170,20 @@ def _compiled(expression: str | None) -> re.Pattern[str] | None:
     try:
         return None if expression is None else re.compile(expression)
     except re.error as error:
-        raise SetupError(f"origin_regex={expression!r} is not a regular expression: {error}") from None
+        raise SetupError(
+            f"origin_regex={expression!r} is not a regular expression: {error}"
+        ) from None
 
 
 def _matched_stranger(regex: re.Pattern[str]) -> str:
     """Return an origin of somebody else's that the expression matches, or ""."""
     # Its own beginning, too: r"https://example\.com.*" matches https://example.com.notmysite.com.
-    own = [start.replace("\\", "") for start in re.findall(r"^\^?((?:[\w:/-]|\\[.-])+)", regex.pattern)]
-    origins = (normal_origin(start + end) for start in ("https://", "http://", *own) for end in _STRANGERS)
+    own = [
+        start.replace("\\", "") for start in re.findall(r"^\^?((?:[\w:/-]|\\[.-])+)", regex.pattern)
+    ]
+    origins = (
+        normal_origin(start + end) for start in ("https://", "http://", *own) for end in _STRANGERS
+    )
     return next((origin for origin in origins if origin and regex.fullmatch(origin)), "")
 
 

@@ -1,8 +1,9 @@
-"""Protection against cross-site request forgery: another site's page makes a browser send a request with its cookies.
+"""Protection against cross-site request forgery: another site's page makes a browser send a request
+with its cookies.
 
-Browsers name the source of a request in ``Sec-Fetch-Site`` (https://www.w3.org/TR/fetch-metadata/, sent over https
-and to localhost) and in ``Origin`` (over plain http the only one). A request without both must carry the token of
-its session, which other sites can't read.
+Browsers name the source of a request in ``Sec-Fetch-Site`` (https://www.w3.org/TR/fetch-metadata/,
+sent over https and to localhost) and in ``Origin`` (over plain http the only one). A request
+without both must carry the token of its session, which other sites can't read.
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ _ADDED_BY_BROWSERS: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
 
 
 class CSRFMiddleware(FlowMiddleware):
-    """Refuse, with 403, requests that another site made a browser send: ``app.middlewares.append(CSRFMiddleware())``.
+    """Refuse, with 403, requests that another site made a browser send:
+    ``app.middlewares.append(CSRFMiddleware())``.
 
-    ``trusted_origins``: other sites that may send forms here, such as ``"https://accounts.example.com"``; a site's
-    own subdomains count as other sites. ``exempt``: paths below the application's mount that authenticate their
-    sender by other means, such as a webhook with a signature; the paths below them are exempt as well.
+    ``trusted_origins``: other sites that may send forms here, such as
+    ``"https://accounts.example.com"``; a site's own subdomains count as other sites. ``exempt``:
+    paths below the application's mount that authenticate their sender by other means, such as a
+    webhook with a signature; the paths below them are exempt as well.
 
-    A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token of ``micropie.csrf.csrf_token``, as
-    ``X-CSRF-Token`` or as a form's field ``csrf_token``. It passes without a token if it has no cookie and no log-in
-    that a browser adds by itself: it acts for no user.
-    Raises ``SetupError`` for a malformed origin or path.
+    A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token of
+    ``micropie.csrf.csrf_token``, as ``X-CSRF-Token`` or as a form's field ``csrf_token``. It passes
+    without a token if it has no cookie and no log-in that a browser adds by itself: it acts for no
+    user. Raises ``SetupError`` for a malformed origin or path.
     """
 
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:
@@ -51,7 +54,8 @@ class CSRFMiddleware(FlowMiddleware):
             if any(segments[: len(path)] == path for path in self._exempt):
                 return None
         headers = request.headers
-        site = headers.get("sec-fetch-site", "")  # an unknown value counts as absent: section 2.3 there
+        # an unknown value counts as absent: section 2.3 there
+        site = headers.get("sec-fetch-site", "")
         if site in ("same-origin", "none"):  # "none": started by the user, a bookmark for example
             return None
         origin = headers.get("origin")
@@ -60,12 +64,18 @@ class CSRFMiddleware(FlowMiddleware):
             own = normal_origin(f"{request.scheme}://{request.host}")
             normal = normal_origin(origin or "")
             if not normal or ((is_foreign or normal != own) and normal not in self._trusted):
-                # The message names this site's origin, which is wrong behind a misconfigured proxy that ends TLS.
-                raise HTTPError(403, Sentence("This request was made by another site than {site}.", site=own))
+                # The message names this site's origin, which is wrong behind a misconfigured proxy
+                # that ends TLS.
+                raise HTTPError(
+                    403, Sentence(("This request was made by another site than {site}."), site=own)
+                )
             return None
-        # Without a cookie and without a log-in that browsers send by themselves, a request acts for no user.
+        # Without a cookie and without a log-in that browsers send by themselves, a request acts for
+        # no user.
         scheme = headers.get("authorization", "").partition(" ")[0].lower()
-        return _check_token(request) if headers.get("cookie") or scheme in _ADDED_BY_BROWSERS else None
+        return (
+            _check_token(request) if headers.get("cookie") or scheme in _ADDED_BY_BROWSERS else None
+        )
 
 
 def _check_token(request: Request) -> Flow[None]:
@@ -74,7 +84,9 @@ def _check_token(request: Request) -> Flow[None]:
         token = yield from find_field(request._exchange, CSRF_FIELD)
     yield from request._exchange.open_session()
     if not is_csrf_token(request, token):
-        raise HTTPError(403, "This form is out of date; please load its page again and send it once more.")
+        raise HTTPError(
+            403, ("This form is out of date; please load its page again and send it once more.")
+        )
 
 
 def _segments(path: object) -> list[str]:

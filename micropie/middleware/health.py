@@ -1,7 +1,7 @@
 """Health endpoints, ``App.health``: is this process to get requests, and do its backends answer?
 
-The endpoint is a route whose only hook is a ``HealthCheck``, which answers. So no other hook is in its way: no access
-log, rate limit, list of hosts or log-in.
+The endpoint is a route whose only hook is a ``HealthCheck``, which answers. So no other hook is in
+its way: no access log, rate limit, list of hosts or log-in.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ Check = Callable[[], object]
 
 NO_CHECKS: Mapping[str, Check] = {}
 
-# Calls of one check that may be left alone in their threads. A probe comes every few seconds, all night long.
+# Calls of one check that may be left alone in their threads. A probe comes every few seconds, all
+# night long.
 MOST_HANGING = 10
 
 
 class HealthCheck(FlowMiddleware):
-    """Answer 200 if all checks succeed, 503 if not or while the server ends, with their results as JSON.
+    """Answer 200 if all checks succeed, 503 if not or while the server ends, with their results as
+    JSON.
 
     The arguments are those of ``App.health``. A check's failure is logged when it begins and when
     it has ended.
@@ -40,7 +42,8 @@ class HealthCheck(FlowMiddleware):
         self._timeout = timeout
         self._is_live = live
         self._failing: set[str] = set()
-        self._running: defaultdict[str, set[object]] = defaultdict(set)  # the calls that are in a thread, by check
+        # the calls that are in a thread, by check
+        self._running: defaultdict[str, set[object]] = defaultdict(set)
 
     def before(self, request: Request) -> Flow[Response]:
         """Answer. Each check may take an equal share of the time that is left."""
@@ -68,7 +71,9 @@ class HealthCheck(FlowMiddleware):
 
 
 def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[str]:
-    """Call a check. Return its failure in words, or "". The client does not see them: they may name hosts or users.
+    """Call a check.
+
+    Return its failure in words, or "". The client does not see them: they may name hosts or users.
 
     ``running`` has an object for each call of it that is in a thread.
     """
@@ -95,7 +100,8 @@ def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[s
 
 
 def pings_of(config: Config) -> dict[str, Check]:
-    """Return the methods ``ping`` of all session backends, channels and middleware in a tree of applications.
+    """Return the methods ``ping`` of all session backends, channels and middleware in a tree of
+    applications.
 
     The second one of a name is called "sessions 2".
     """
@@ -114,9 +120,16 @@ def pings_of(config: Config) -> dict[str, Check]:
 
 
 def health_mark(
-    path: str = "/healthz", checks: Mapping[str, Check] = NO_CHECKS, *, timeout: float = 2.0, live: bool = False
+    path: str = "/healthz",
+    checks: Mapping[str, Check] = NO_CHECKS,
+    *,
+    timeout: float = 2.0,
+    live: bool = False,
 ) -> RouteMark:
-    """Return the route of a health endpoint; see ``App.health``. Raises ``SetupError`` for a wrong argument."""
+    """Return the route of a health endpoint; see ``App.health``.
+
+    Raises ``SetupError`` for a wrong argument.
+    """
     return make_mark(path, ["GET"], None)._replace(hooks=[HealthCheck(checks, timeout, live)])
 
 

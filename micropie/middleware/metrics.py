@@ -1,11 +1,13 @@
 """Metrics for Prometheus, ``App.metrics``. This is the only module that knows prometheus_client.
 
-``Metrics`` is a hook, the outermost one, that counts. ``MetricsEndpoint`` is the only hook of the endpoint's route, and
-answers. No label has a value of a client's: a route is named by its pattern, an unusual method is "OTHER".
+``Metrics`` is a hook, the outermost one, that counts. ``MetricsEndpoint`` is the only hook of the
+endpoint's route, and answers. No label has a value of a client's: a route is named by its pattern,
+an unusual method is "OTHER".
 
-With the environment variable ``PROMETHEUS_MULTIPROC_DIR``, prometheus_client keeps the numbers of all worker processes
-in files, and each worker can answer for all. Numbers of this process that are read at a scrape (threads, pool,
-channels) are written there with each request, since a worker can't read those of another one.
+With the environment variable ``PROMETHEUS_MULTIPROC_DIR``, prometheus_client keeps the numbers of
+all worker processes in files, and each worker can answer for all. Numbers of this process that are
+read at a scrape (threads, pool, channels) are written there with each request, since a worker can't
+read those of another one.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ USAGES: Final = {
     "micropie_channel_subscribers": "Subscribers in this process.",
 }
 
-# A version in an Accept header that is no short number: prometheus_client would compare any text with its own.
+# A version in an Accept header that is no short number: prometheus_client would compare any text
+# with its own.
 _ODD_VERSION: Final = re.compile(r"version=(?![0-9]{1,3}(?:\.[0-9]{1,3}){0,2}\s*(?:[,;]|$))[^,;]*")
 
 # The attribute of a request for the time when it began.
@@ -67,27 +70,43 @@ class Instruments:
     """The counters, gauges and timers in one registry, for all applications of this process."""
 
     def __init__(self, registry: CollectorRegistry, buckets: Sequence[float]) -> None:
-        counter, timer = partial(Counter, registry=registry), partial(Histogram, registry=registry, buckets=buckets)
+        counter, timer = (
+            partial(Counter, registry=registry),
+            partial(Histogram, registry=registry, buckets=buckets),
+        )
         gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
         over = "Requests that are over, also without an answer (499)."
         self.requests = counter("http_requests", over, ["method", "route", "status"])
         text = "Time until the head was ready."
         self.seconds = timer("http_request_duration_seconds", text, ["method", "route"])
-        self.in_flight = gauge("http_requests_in_flight", "Requests being answered, streams included.")
+        self.in_flight = gauge(
+            "http_requests_in_flight", ("Requests being answered, streams included.")
+        )
         over = "WebSockets that are over; accepted or refused."
         self.sockets = counter("websocket_connections", over, ["route", "accepted"])
-        self.open_sockets = gauge("websocket_connections_open", "WebSockets, those in their handshake included.")
+        self.open_sockets = gauge(
+            "websocket_connections_open", ("WebSockets, those in their handshake included.")
+        )
         lag = "The longest wait for a turn of the event loop within the last minute."
         self.loop_lag = gauge("micropie_loop_lag_seconds", lag, multiprocess_mode="livemax")
         self.usages = [gauge(name, text) for name, text in USAGES.items()]
 
     def read(self, config: Config) -> None:
-        """Set the gauges of the loop, threads, processes and channels. ``config`` has the tree of applications."""
+        """Set the gauges of the loop, threads, processes and channels.
+
+        ``config`` has the tree of applications.
+        """
         configs = config.tree
         threads = [usage_of(one) for one in {one.threads for one in configs}]
-        pools = [(one.busy, one.size) for one in {one.pool for one in configs} if isinstance(one, Pool)]
+        pools = [
+            (one.busy, one.size) for one in {one.pool for one in configs} if isinstance(one, Pool)
+        ]
         channels = [one.counts() for one in {one.channels for one in configs}]
-        usages = chain(zip(*threads, strict=True), zip((0, 0), *pools, strict=True), zip(*channels, strict=True))
+        usages = chain(
+            zip(*threads, strict=True),
+            zip((0, 0), *pools, strict=True),
+            zip(*channels, strict=True),
+        )
         for gauge, numbers in zip(self.usages, usages, strict=True):
             gauge.set(sum(numbers))
         self.loop_lag.set(loop_lag())
@@ -121,7 +140,9 @@ class Metrics(FlowMiddleware):
             self._all.read(config_of(request._exchange))
 
     def after(self, request: Request, response: Response) -> None:
-        """Take the time: for a stream, too, until its head, as a stream of events may last for days."""
+        """Take the time: for a stream, too, until its head, as a stream of events may last for
+        days.
+        """
         began = vars(request).get(_BEGAN)
         if began is None:  # a hook outside of this one has answered
             return
@@ -129,7 +150,8 @@ class Metrics(FlowMiddleware):
 
     def _end(self, request: Request) -> None:
         self._all.in_flight.dec()
-        if request.status is None and not request.broken_off:  # handed over to an isolated application
+        # handed over to an isolated application
+        if request.status is None and not request.broken_off:
             return
         status = NO_ANSWER if request.status is None else request.status
         self._all.requests.labels(*_labels_of(request), status).inc()
@@ -137,7 +159,9 @@ class Metrics(FlowMiddleware):
     def _end_socket(self, request: WebSocketRequest) -> None:
         self._all.open_sockets.dec()
         assert request.route is not None  # noqa: S101
-        self._all.sockets.labels(request.route.pattern, "true" if request._exchange.is_accepted else "false").inc()
+        self._all.sockets.labels(
+            request.route.pattern, "true" if request._exchange.is_accepted else "false"
+        ).inc()
 
 
 def _labels_of(request: Request) -> tuple[str, str]:
@@ -146,9 +170,13 @@ def _labels_of(request: Request) -> tuple[str, str]:
 
 
 class MetricsEndpoint(FlowMiddleware):
-    """Answer with all metrics of the registry; with ``token``, to clients that send it as their bearer token only."""
+    """Answer with all metrics of the registry; with ``token``, to clients that send it as their
+    bearer token only.
+    """
 
-    def __init__(self, instruments: Instruments, registry: CollectorRegistry, token: str | None) -> None:
+    def __init__(
+        self, instruments: Instruments, registry: CollectorRegistry, token: str | None
+    ) -> None:
         self._all = instruments
         self._registry = registry
         self._authorization = None if token is None else f"Bearer {token}".encode()
@@ -158,7 +186,9 @@ class MetricsEndpoint(FlowMiddleware):
         if self._authorization is not None:
             given = request.headers.get("authorization", "").encode()
             if not compare_digest(given, self._authorization):
-                raise HTTPError(401, "A bearer token is required.", [("WWW-Authenticate", "Bearer")])
+                raise HTTPError(
+                    401, ("A bearer token is required."), [("WWW-Authenticate", "Bearer")]
+                )
         self._all.read(config_of(request._exchange))
         accept = _ODD_VERSION.sub("", request.headers.get("accept", ""))
         make, content_type = prometheus_client.exposition.choose_encoder(accept)
@@ -166,7 +196,10 @@ class MetricsEndpoint(FlowMiddleware):
         return Response(body, 200, [("Cache-Control", "no-store")], content_type)
 
     def _of_all_processes(self) -> CollectorRegistry:
-        """Return the registry, or one with the numbers of all worker processes. Gauges of dead ones are removed."""
+        """Return the registry, or one with the numbers of all worker processes.
+
+        Gauges of dead ones are removed.
+        """
         directory = os.environ.get(DIRECTORY)
         if directory is None:
             return self._registry
@@ -194,16 +227,35 @@ def metrics(
     registry: CollectorRegistry | None = None,
     buckets: Sequence[float] | None = None,
 ) -> tuple[RouteMark, Metrics]:
-    """Return the route of the endpoint and the hook that counts; see ``App.metrics``. Raises ``SetupError``."""
+    """Return the route of the endpoint and the hook that counts; see ``App.metrics``.
+
+    Raises ``SetupError``.
+    """
     if prometheus_client is None:
-        raise SetupError('App.metrics needs prometheus_client: pip install "micropie-dual[metrics]"')
-    check("App.metrics(token=...)", token is None or (isinstance(token, str) and token != ""), token, "a text, or None")
+        raise SetupError(
+            'App.metrics needs prometheus_client: pip install "micropie-dual[metrics]"'
+        )
+    check(
+        "App.metrics(token=...)",
+        token is None or (isinstance(token, str) and token != ""),
+        token,
+        ("a text, or None"),
+    )
     registry = prometheus_client.REGISTRY if registry is None else registry
     buckets = BUCKETS if buckets is None else buckets
-    check("App.metrics(registry=...)", isinstance(registry, CollectorRegistry), registry, "a CollectorRegistry")
+    check(
+        "App.metrics(registry=...)",
+        isinstance(registry, CollectorRegistry),
+        registry,
+        ("a CollectorRegistry"),
+    )
     instruments = _instruments.get(registry)
     if instruments is None:
-        fine = len(buckets) > 0 and all(map(is_duration, buckets)) and list(buckets) == sorted(set(buckets))
+        fine = (
+            len(buckets) > 0
+            and all(map(is_duration, buckets))
+            and list(buckets) == sorted(set(buckets))
+        )
         check("App.metrics(buckets=...)", fine, buckets, "growing numbers of seconds")
         _check_directory()
         _instruments[registry] = instruments = Instruments(registry, buckets)
@@ -212,16 +264,22 @@ def metrics(
 
 
 def _check_directory() -> None:
-    """Raise ``SetupError`` if prometheus_client can't keep the numbers of several processes, as it was told to."""
+    """Raise ``SetupError`` if prometheus_client can't keep the numbers of several processes, as it
+    was told to.
+    """
     directory = os.environ.get(DIRECTORY)
     if directory is None:
         return
     if not (Path(directory).is_dir() and os.access(directory, os.W_OK)):
         raise SetupError(
-            f"{DIRECTORY} is {directory!r}: make this directory before the server starts, to write into it"
+            f"{DIRECTORY} is {directory!r}: make this directory before the "
+            "server starts, to write into it"
         )
     if values.ValueClass is values.MutexValue:
-        raise SetupError(f"{DIRECTORY} has to be set before prometheus_client is imported: where the server is started")
+        raise SetupError(
+            f"{DIRECTORY} has to be set before prometheus_client is "
+            "imported: where the server is started"
+        )
 
 
 def metrics_endpoint() -> None:

@@ -1,9 +1,10 @@
-"""Client address, scheme and host as trusted proxies state them: the server itself sees only the nearest proxy.
+"""Client address, scheme and host as trusted proxies state them: the server itself sees only the
+nearest proxy.
 
 Any client can send these headers, so the rules are:
 - They count only if the connection comes from a peer that the author named.
-- Each proxy appends what it saw to a list. Lists are read from the right, up to the first address that is not
-  trusted: the client may have invented everything left of it.
+- Each proxy appends what it saw to a list. Lists are read from the right, up to the first address
+  that is not trusted: the client may have invented everything left of it.
 - A malformed value changes nothing and is not an error: the client may have written it.
 """
 
@@ -27,10 +28,12 @@ Element: TypeAlias = dict[str, str]  # "for", "proto", "host" as one proxy state
 
 UNIX: Final = "unix"
 
-# How many entries of a list are read. No chain of proxies is longer, and a client's list may have thousands.
+# How many entries of a list are read. No chain of proxies is longer, and a client's list may have
+# thousands.
 _MAX_ENTRIES: Final = 32
 
-# RFC 7239, section 6: an address, IPv6 in brackets, and a port. Proxies also write IPv6 without brackets.
+# RFC 7239, section 6: an address, IPv6 in brackets, and a port. Proxies also write IPv6 without
+# brackets.
 _NODE: Final = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?|[0-9A-Fa-f:.]+"
 )
@@ -39,15 +42,18 @@ _LONGEST_NODE: Final = 64  # characters; the longest valid node has 53
 
 
 class ProxyHeaders(FlowMiddleware):
-    """Set ``request.client`` and ``request.scheme``: ``app.middlewares.append(ProxyHeaders(trusted=["10.0.0.0/8"]))``.
+    """Set ``request.client`` and ``request.scheme``:
+    ``app.middlewares.append(ProxyHeaders(trusted=["10.0.0.0/8"]))``.
 
-    Only later middleware sees the new values, so put it first in the outermost application's ``middlewares``.
+    Only later middleware sees the new values, so put it first in the outermost application's
+    ``middlewares``.
 
-    ``trusted``: the addresses and networks of the proxies; ``"unix"`` for a proxy that connects by a UNIX socket and
-    has no address. ``hops``: the number of proxies, if their addresses are not known; the client is then that many
-    entries from the right. ``host``: also set ``request.host`` from X-Forwarded-Host. Use it only if the proxy always
-    sets that header; otherwise the client's own value is passed on. ``forwarded``: read Forwarded (RFC 7239) instead
-    of X-Forwarded-For, -Proto and -Host.
+    ``trusted``: the addresses and networks of the proxies; ``"unix"`` for a proxy that connects by
+    a UNIX socket and has no address. ``hops``: the number of proxies, if their addresses are not
+    known; the client is then that many entries from the right. ``host``: also set ``request.host``
+    from X-Forwarded-Host. Use it only if the proxy always sets that header; otherwise the client's
+    own value is passed on. ``forwarded``: read Forwarded (RFC 7239) instead of X-Forwarded-For,
+    -Proto and -Host.
 
     Raises ``SetupError`` for a malformed address, and if every address is trusted without ``hops``.
     """
@@ -55,19 +61,27 @@ class ProxyHeaders(FlowMiddleware):
     guards = True
 
     def __init__(
-        self, *, trusted: Iterable[str], hops: int | None = None, host: bool = False, forwarded: bool = False
+        self,
+        *,
+        trusted: Iterable[str],
+        hops: int | None = None,
+        host: bool = False,
+        forwarded: bool = False,
     ) -> None:
         refuse_text("trusted", trusted)
         peers = tuple(trusted)
         if not peers:
-            raise SetupError('ProxyHeaders needs the addresses of the proxies: trusted=["127.0.0.1"]')
+            raise SetupError(
+                'ProxyHeaders needs the addresses of the proxies: trusted=["127.0.0.1"]'
+            )
         self._trusts_unix = UNIX in peers
         self._networks = tuple(_network(peer) for peer in peers if peer != UNIX)
         fine = hops is None or (is_count(hops, least=1) and hops <= _MAX_ENTRIES)
         check("ProxyHeaders(hops=...)", fine, hops, f"the number of proxies, 1 to {_MAX_ENTRIES}")
         if hops is None and any(network.prefixlen == 0 for network in self._networks):
             raise SetupError(
-                "trusting every address means believing every client: give the number of proxies, such as hops=1"
+                "trusting every address means believing every client: give the "
+                "number of proxies, such as hops=1"
             )
         self._hops = hops
         self.sets_host = host  # the site asks for it before it chooses the application of a host
@@ -76,7 +90,9 @@ class ProxyHeaders(FlowMiddleware):
     def before(self, request: Request) -> None:
         """Apply the headers if the peer is a trusted proxy."""
         peer = request.client
-        if self in request._exchange.peer.by or not self._trusts(_ip(peer.host) if peer is not None else None):
+        if self in request._exchange.peer.by or not self._trusts(
+            _ip(peer.host) if peer is not None else None
+        ):
             return
         stated, node = self._read(request)
         if node is not None:
@@ -89,13 +105,18 @@ class ProxyHeaders(FlowMiddleware):
                 request.host = stated["host"]
 
     def _read(self, request: Request) -> tuple[Element, Node | None]:
-        """Return the proxies' statements and the client, or None. An outer proxy's values replace an inner one's."""
+        """Return the proxies' statements and the client, or None.
+
+        An outer proxy's values replace an inner one's.
+        """
         stated: Element = {}
         node = None
         for position, element in enumerate(self._elements(request), start=1):
             stated.update(element)
             node = _node(element)
-            if position == self._hops or (self._hops is None and (node is None or not self._trusts(node[0]))):
+            if position == self._hops or (
+                self._hops is None and (node is None or not self._trusts(node[0]))
+            ):
                 return stated, node
         # Fewer entries than hops: the request did not pass all proxies.
         return stated, node if self._hops is None else None
@@ -107,9 +128,15 @@ class ProxyHeaders(FlowMiddleware):
 
 
 def _x_forwarded(request: Request) -> Iterator[Element]:
-    """Yield the elements, the nearest proxy's first. All get the last scheme and host: not every proxy appends them."""
+    """Yield the elements, the nearest proxy's first.
+
+    All get the last scheme and host: not every proxy appends them.
+    """
     headers = request.headers
-    nearest = {name: headers.get(f"x-forwarded-{name}", "").rpartition(",")[2].strip() for name in ("proto", "host")}
+    nearest = {
+        name: headers.get(f"x-forwarded-{name}", "").rpartition(",")[2].strip()
+        for name in ("proto", "host")
+    }
     for node in _entries(headers.get("x-forwarded-for", "")):
         yield {"for": node, **nearest}
 
@@ -117,8 +144,8 @@ def _x_forwarded(request: Request) -> Iterator[Element]:
 def _forwarded(request: Request) -> Iterator[Element]:
     """Yield the elements of ``for=192.0.2.1;proto=https, for="[2001:db8::1]:80"``.
 
-    Quotes are ignored in splitting: no valid value contains "," or ";", and a quote that a client left open must not
-    hide the proxies' own entries.
+    Quotes are ignored in splitting: no valid value contains "," or ";", and a quote that a client
+    left open must not hide the proxies' own entries.
     """
     for entry in _entries(request.headers.get("forwarded", "")):
         pairs = (pair.partition("=") for pair in entry.split(";"))
@@ -126,12 +153,15 @@ def _forwarded(request: Request) -> Iterator[Element]:
 
 
 def _entries(header: str) -> Iterator[str]:
-    # The text before the last _MAX_ENTRIES entries counts as one more entry. It can't be parsed, as it has commas.
+    # The text before the last _MAX_ENTRIES entries counts as one more entry. It can't be parsed, as
+    # it has commas.
     return (entry.strip() for entry in reversed(header.rsplit(",", _MAX_ENTRIES)))
 
 
 def _node(element: Element) -> Node | None:
-    """Return the address and port (0 if absent) that connected to a proxy, or None if they are malformed."""
+    """Return the address and port (0 if absent) that connected to a proxy, or None if they are
+    malformed.
+    """
     text = element.get("for", "")
     match = _NODE.fullmatch(text) if len(text) <= _LONGEST_NODE else None
     if match is None:
@@ -159,5 +189,6 @@ def _network(peer: object) -> Network:
     except ValueError as error:
         reason = str(error)
     raise SetupError(
-        f'trusted takes addresses and networks such as "10.0.0.1" and "10.0.0.0/8", and "unix": not {peer!r} ({reason})'
+        'trusted takes addresses and networks such as "10.0.0.1" and '
+        f'"10.0.0.0/8", and "unix": not {peer!r} ({reason})'
     )

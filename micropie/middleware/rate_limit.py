@@ -1,15 +1,16 @@
 """Rate limits: 429 for clients with too many requests (RFC 6585, section 4).
 
-The algorithm is GCRA, the generic cell rate algorithm (ITU-T I.371). A store keeps one number for each client: the time
-at which its requests so far would end if they came evenly, ``per / limit`` seconds apart. A request moves that time on
-by ``per / limit``. A request that would move it more than ``per`` ahead of now is refused, and moves nothing. So
-``limit`` requests may come together, then one each ``per / limit`` seconds; any ``t`` seconds have at most
-``limit + t * limit / per``.
+The algorithm is GCRA, the generic cell rate algorithm (ITU-T I.371). A store keeps one number for
+each client: the time at which its requests so far would end if they came evenly, ``per / limit``
+seconds apart. A request moves that time on by ``per / limit``. A request that would move it more
+than ``per`` ahead of now is refused, and moves nothing. So ``limit`` requests may come together,
+then one each ``per / limit`` seconds; any ``t`` seconds have at most ``limit + t * limit / per``.
 
-A count per window would let twice the limit through at the edge of a window, and shut a client out until its end.
-A log of requests would keep ``limit`` numbers for each client.
+A count per window would let twice the limit through at the edge of a window, and shut a client out
+until its end. A log of requests would keep ``limit`` numbers for each client.
 
-Times are whole microseconds, so that additions lose nothing; Lua's doubles hold them until the year 2255.
+Times are whole microseconds, so that additions lose nothing; Lua's doubles hold them until the
+year 2255.
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from micropie.errors import HTTPError, Sentence, check, is_count, is_duration
-from micropie.execution import INLINE, RETRY_AFTER, Call, Flow, Outage, ServiceThreads, call, kind_of
+from micropie.execution import (
+    INLINE,
+    RETRY_AFTER,
+    Call,
+    Flow,
+    Outage,
+    ServiceThreads,
+    call,
+    kind_of,
+)
 from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware, Target
 
@@ -41,31 +51,36 @@ _TOO_MANY = (
 
 _LONGEST = 366 * 24 * 3600  # seconds
 
-_LONGEST_KEY = 128  # characters; a longer key, which a client may have chosen, is replaced by its digest
+# characters; a longer key, which a client may have chosen, is replaced by its digest
+_LONGEST_KEY = 128
 
 
 class RateLimit(FlowMiddleware):
-    """Allow ``limit`` requests in ``per`` seconds for each client, or for each ``key``; then answer 429.
+    """Allow ``limit`` requests in ``per`` seconds for each client, or for each ``key``; then
+    answer 429.
 
-    All of ``limit`` may come together; after that one request is allowed each ``per / limit`` seconds. Every answer
-    has ``RateLimit-Limit``, ``RateLimit-Remaining`` and ``RateLimit-Reset`` (seconds until the whole limit is
-    available); a 429 also has ``Retry-After``. With several limits, the headers show the one with the least remaining.
+    All of ``limit`` may come together; after that one request is allowed each ``per / limit``
+    seconds. Every answer has ``RateLimit-Limit``, ``RateLimit-Remaining`` and ``RateLimit-Reset``
+    (seconds until the whole limit is available); a 429 also has ``Retry-After``. With several
+    limits, the headers show the one with the least remaining.
 
-    ``key``: a function of the request that returns the key to count, as text or a number; it runs inline and must not
-    block. None for the client's address. An IPv6 client counts as its /64 network, as it can use all addresses
-    there. Behind a proxy the address is the proxy's, unless ``ProxyHeaders`` comes before this middleware.
-    ``exempt``: a function of the request; a request for which it returns True is not counted.
+    ``key``: a function of the request that returns the key to count, as text or a number; it runs
+    inline and must not block. None for the client's address. An IPv6 client counts as its /64
+    network, as it can use all addresses there. Behind a proxy the address is the proxy's, unless
+    ``ProxyHeaders`` comes before this middleware. ``exempt``: a function of the request; a request
+    for which it returns True is not counted.
 
-    ``@RateLimit(5, per=60)`` above a handler, or an ``App`` class, counts its requests alone; one object above several
-    counts them together.
+    ``@RateLimit(5, per=60)`` above a handler, or an ``App`` class, counts its requests alone; one
+    object above several counts them together.
 
-    ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all machines together). Two
-    limits with the same numbers in ``middlewares`` count together on one store. ``when_unreachable``: what happens
-    while the store is out of reach: ``"allow"`` lets all requests through, ``"refuse"`` answers 503, for limits that
-    protect something. The log says when an outage begins and ends. Meanwhile one request at a time tries the store
-    again.
+    ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all
+    machines together). Two limits with the same numbers in ``middlewares`` count together on one
+    store. ``when_unreachable``: what happens while the store is out of reach: ``"allow"`` lets all
+    requests through, ``"refuse"`` answers 503, for limits that protect something. The log says when
+    an outage begins and ends. Meanwhile one request at a time tries the store again.
 
-    Handshakes of WebSockets and requests to mounted applications count, too, unless ``guards`` is set to False.
+    Handshakes of WebSockets and requests to mounted applications count, too, unless ``guards`` is
+    set to False.
     """
 
     guards = True
@@ -81,12 +96,31 @@ class RateLimit(FlowMiddleware):
         when_unreachable: str = "allow",
     ) -> None:
         check("RateLimit(limit)", is_count(limit, least=1), limit, "a whole number, 1 or more")
-        check("RateLimit(per=...)", is_duration(per) and per <= _LONGEST, per, "seconds above 0, a year at most")
-        check("RateLimit(limit)", limit <= per * MICROSECONDS, limit, "a million requests a second at most")
+        check(
+            "RateLimit(per=...)",
+            is_duration(per) and per <= _LONGEST,
+            per,
+            ("seconds above 0, a year at most"),
+        )
+        check(
+            "RateLimit(limit)",
+            limit <= per * MICROSECONDS,
+            limit,
+            ("a million requests a second at most"),
+        )
         for name, function in (("key", key), ("exempt", exempt)):
-            fine = function is None or (callable(function) and not inspect.iscoroutinefunction(function))
-            check(f"RateLimit({name}=...)", fine, function, "a def function of the request, which must not wait")
-        fine = store is None or (not isinstance(store, type) and callable(getattr(store, "hit", None)))
+            fine = function is None or (
+                callable(function) and not inspect.iscoroutinefunction(function)
+            )
+            check(
+                f"RateLimit({name}=...)",
+                fine,
+                function,
+                ("a def function of the request, which must not wait"),
+            )
+        fine = store is None or (
+            not isinstance(store, type) and callable(getattr(store, "hit", None))
+        )
         check("RateLimit(store=...)", fine, store, "MemoryRates() or RedisRates(url)")
         fine = when_unreachable in ("allow", "refuse")
         check("RateLimit(when_unreachable=...)", fine, when_unreachable, '"allow" or "refuse"')
@@ -103,21 +137,31 @@ class RateLimit(FlowMiddleware):
         self._refuses = when_unreachable == "refuse"
         self.statuses = (429, 503) if self._refuses else (429,)
         # For ``App.health``. Without the store, the other kind of limit answers all the same.
-        self.ping: Callable[[], object] | None = getattr(store, "ping", None) if self._refuses else None
+        self.ping: Callable[[], object] | None = (
+            getattr(store, "ping", None) if self._refuses else None
+        )
         self._outage = Outage("RateLimit: the rate store", ", requests are not counted")
 
     def __call__(self, target: Target) -> Target:
         """Limit what is below alone."""
         super().__call__(target)
-        if self._prefix == f"{self._limit}/{self._per:g}:":  # not above several, which count together
-            self._prefix += f"{target.__module__}.{getattr(target, '__qualname__', type(target).__name__)}:"
+        # not above several, which count together
+        if self._prefix == f"{self._limit}/{self._per:g}:":
+            self._prefix += (
+                f"{target.__module__}.{getattr(target, '__qualname__', type(target).__name__)}:"
+            )
         return target
 
     def before(self, request: Request) -> Flow[None]:
-        """Count the request. Raises 429, and 503 if the store is out of reach and ``when_unreachable`` is "refuse"."""
+        """Count the request.
+
+        Raises 429, and 503 if the store is out of reach and ``when_unreachable`` is "refuse".
+        """
         if self._exempt is not None and self._exempt(request):
             return
-        counting = call(self._kind, self._hit, self._prefix + _text(self._key(request)), self._limit, self._per)
+        counting = call(
+            self._kind, self._hit, self._prefix + _text(self._key(request)), self._limit, self._per
+        )
         quota: Quota | None = None  # if the store is out of reach
         with suppress(OSError):
             quota = yield from self._outage.watch(counting)
@@ -127,14 +171,17 @@ class RateLimit(FlowMiddleware):
                 vars(request)[_QUOTA] = quota
             if not quota.allowed:
                 seconds = max(1, math.ceil(quota.retry_after))
-                raise HTTPError(429, Sentence(*_TOO_MANY, count=seconds), [("Retry-After", str(seconds))])
+                raise HTTPError(
+                    429, Sentence(*_TOO_MANY, count=seconds), [("Retry-After", str(seconds))]
+                )
         elif self._refuses:
             raise HTTPError(503, "Please try again later.", [("Retry-After", f"{RETRY_AFTER:.0f}")])
 
     def after(self, request: Request, response: Response) -> None:
         """Add the quota's headers."""
         quota: Quota | None = vars(request).get(_QUOTA)
-        if quota is not None and "RateLimit-Limit" not in response.headers:  # another RateLimit may have added it
+        # another RateLimit may have added it
+        if quota is not None and "RateLimit-Limit" not in response.headers:
             response.pairs += [
                 ("RateLimit-Limit", str(quota.limit)),
                 ("RateLimit-Remaining", str(quota.remaining)),
@@ -143,7 +190,9 @@ class RateLimit(FlowMiddleware):
 
 
 def client_address(request: Request) -> str:
-    """Return the default key: the client's address, for IPv6 its network, or ``unix`` for a client without one."""
+    """Return the default key: the client's address, for IPv6 its network, or ``unix`` for a client
+    without one.
+    """
     client = request.client
     return "unix" if client is None else _network(client.host)
 
@@ -162,10 +211,15 @@ def _network(host: str) -> str:
 def _text(key: object) -> str:
     if key is None:
         raise TypeError(
-            "the key function of RateLimit returned None: return a key, or exclude the request with exempt="
+            "the key function of RateLimit returned None: return a key, or "
+            "exclude the request with exempt="
         )
     text = str(key)
-    return text if len(text) <= _LONGEST_KEY else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return (
+        text
+        if len(text) <= _LONGEST_KEY
+        else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    )
 
 
 MICROSECONDS = 1_000_000
@@ -199,29 +253,40 @@ def quota_of(allowed: bool, ahead: int, limit: int, interval: int) -> Quota:
 class RateStore:
     """The base of stores. Derive your own from it; ``hit`` may be ``def`` or ``async def``.
 
-    ``blocking``: whether a ``def`` may wait for I/O; it then runs in a worker thread under asgi. ``hit`` raises
-    ``OSError`` (``ConnectionError``, ``TimeoutError``) if the store is out of reach. ``App.health`` calls a method
-    ``ping()``, if there is one, which raises an exception in that case.
+    ``blocking``: whether a ``def`` may wait for I/O; it then runs in a worker thread under asgi.
+    ``hit`` raises ``OSError`` (``ConnectionError``, ``TimeoutError``) if the store is out of reach.
+    ``App.health`` calls a method ``ping()``, if there is one, which raises an exception in that
+    case.
     """
 
     blocking = True
 
     def hit(self, key: str, limit: int, per: float) -> Any:
-        """Count a request of ``key`` in one transaction, unless it is refused. Return a ``Quota``."""
+        """Count a request of ``key`` in one transaction, unless it is refused.
+
+        Return a ``Quota``.
+        """
         raise NotImplementedError("a store of rates has a method hit(key, limit, per)")
 
 
 class MemoryRates(RateStore):
     """Keep rates in this process's memory: each worker process counts separately.
 
-    It holds at most ``capacity`` clients, about 200 bytes each, and drops the least recent first. ``clock`` returns
-    seconds that never go back.
+    It holds at most ``capacity`` clients, about 200 bytes each, and drops the least recent first.
+    ``clock`` returns seconds that never go back.
     """
 
     blocking = False
 
-    def __init__(self, *, capacity: int = 100_000, clock: Callable[[], float] = time.monotonic) -> None:
-        check("MemoryRates(capacity=...)", is_count(capacity, least=1), capacity, "a whole number, 1 or more")
+    def __init__(
+        self, *, capacity: int = 100_000, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        check(
+            "MemoryRates(capacity=...)",
+            is_count(capacity, least=1),
+            capacity,
+            ("a whole number, 1 or more"),
+        )
         check("MemoryRates(clock=...)", callable(clock), clock, "a function that returns seconds")
         self._capacity = capacity
         self._clock = clock

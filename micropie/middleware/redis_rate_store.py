@@ -8,11 +8,13 @@ from micropie.errors import check
 from micropie.execution import RedisClient
 from micropie.middleware.rate_limit import MICROSECONDS, Quota, RateStore, interval_of, quota_of
 
-# Seconds after which a server that does not answer is out of reach. Short, because every request waits for it.
+# Seconds after which a server that does not answer is out of reach. Short, because every request
+# waits for it.
 _TIMEOUT = 1.0
 
-# Atomic for all machines. KEYS[1] holds the client's number; ARGV is the interval, the longest time that the number
-# may be ahead, and now ("" for Redis's own clock, which all machines share), in microseconds.
+# Atomic for all machines. KEYS[1] holds the client's number; ARGV is the interval, the longest time
+# that the number may be ahead, and now ("" for Redis's own clock, which all machines share), in
+# microseconds.
 _HIT = """
 local interval, most, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if not now then
@@ -28,29 +30,45 @@ return {1, ends - now}
 
 
 class RedisRates(RateStore):
-    """Keep rates in the Redis server at ``url`` (``redis://localhost:6379/0``), under keys that begin with ``prefix``.
+    """Keep rates in the Redis server at ``url`` (``redis://localhost:6379/0``), under keys that
+    begin with ``prefix``.
 
-    For any number of workers and machines. Redis deletes a client's number when it has expired. ``clock`` returns
-    seconds since 1970; None means Redis's own clock. Raises ``SetupError`` for a malformed URL or without redis-py.
+    For any number of workers and machines. Redis deletes a client's number when it has expired.
+    ``clock`` returns seconds since 1970; None means Redis's own clock. Raises ``SetupError`` for a
+    malformed URL or without redis-py.
     """
 
-    def __init__(self, url: str, *, prefix: str = "rate:", clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, url: str, *, prefix: str = "rate:", clock: Callable[[], float] | None = None
+    ) -> None:
         check("RedisRates(prefix=...)", isinstance(prefix, str), prefix, "text")
-        check("RedisRates(clock=...)", clock is None or callable(clock), clock, "a function that returns seconds")
+        check(
+            "RedisRates(clock=...)",
+            clock is None or callable(clock),
+            clock,
+            ("a function that returns seconds"),
+        )
         self._redis = RedisClient("RedisRates", url, _TIMEOUT)
         self._prefix = prefix
         self._clock = clock
 
     def hit(self, key: str, limit: int, per: float) -> Quota:
-        """Count a request of ``key``, unless it is refused. Raises ``ConnectionError`` if Redis is out of reach."""
+        """Count a request of ``key``, unless it is refused.
+
+        Raises ``ConnectionError`` if Redis is out of reach.
+        """
         interval = interval_of(limit, per)
         now = "" if self._clock is None else int(self._clock() * MICROSECONDS)
         with self._redis.reached() as client:
-            allowed, ahead = client.eval(_HIT, 1, self._prefix + key, interval, limit * interval, now)
+            allowed, ahead = client.eval(
+                _HIT, 1, self._prefix + key, interval, limit * interval, now
+            )
         return quota_of(bool(allowed), ahead, limit, interval)
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if Redis is out of reach, full or a replica; for ``App.health``."""
+        """Raise ``ConnectionError`` if Redis is out of reach, full or a replica; for
+        ``App.health``.
+        """
         with self._redis.reached() as client:
             client.set(self._prefix, "", px=1)
 

@@ -17,13 +17,15 @@ _HEADER = re.compile(r"[A-Za-z0-9-]+")
 
 
 class RequestId(FlowMiddleware):
-    """Give each request and each WebSocket an id: ``request.id``, also sent as ``header`` of a request's answer.
+    """Give each request and each WebSocket an id: ``request.id``, also sent as ``header`` of a
+    request's answer.
 
-    The log lines of failures show it, and so do the page of an unhandled error and the reason with which a WebSocket
-    is closed after one. ``trust``: take the id from the request's
-    ``header`` if that has 1 to 128 letters, digits, dots, underscores and hyphens. Use it only behind a proxy that
-    sets the header, because any client may send one. Otherwise the id is 128 random bits in hexadecimal.
-    Put it first, so that all other middleware sees the id; a second one, in an inner application, changes nothing.
+    The log lines of failures show it, and so do the page of an unhandled error and the reason with
+    which a WebSocket is closed after one. ``trust``: take the id from the request's ``header`` if
+    that has 1 to 128 letters, digits, dots, underscores and hyphens. Use it only behind a proxy
+    that sets the header, because any client may send one. Otherwise the id is 128 random bits in
+    hexadecimal. Put it first, so that all other middleware sees the id; a second one, in an inner
+    application, changes nothing.
     """
 
     guards = True  # for the handshakes of WebSockets
@@ -49,15 +51,18 @@ class RequestId(FlowMiddleware):
 
 
 class RequestIdFilter(logging.Filter):
-    """Give log records the attribute ``request_id``: the current request's id, ``-`` outside of requests.
+    """Give log records the attribute ``request_id``: the current request's id, ``-`` outside of
+    requests.
 
-    Add it to a handler, which sees the records of all loggers: ``handler.addFilter(RequestIdFilter())``. The format
-    can then contain ``%(request_id)s``. ``name`` is that of ``logging.Filter``.
+    Add it to a handler, which sees the records of all loggers:
+    ``handler.addFilter(RequestIdFilter())``. The format can then contain ``%(request_id)s``.
+    ``name`` is that of ``logging.Filter``.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Set the record's ``request_id``, unless it has one. Always return True."""
-        if not getattr(record, "request_id", None):  # the access log sets it, after its request has ended
+        # the access log sets it, after its request has ended
+        if not getattr(record, "request_id", None):
             request = current.get(None)
             record.request_id = (request.id if request is not None else "") or "-"
         return True

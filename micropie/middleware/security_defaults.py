@@ -19,12 +19,13 @@ logger = logging.getLogger("micropie.security")
 class SecurityDefaults:
     """The protection that a site needs: ``App(security=SecurityDefaults("example.com"))``.
 
-    It puts ``TrustedHosts`` with the ``hosts``, ``SecurityHeaders`` and ``CSRFMiddleware`` in front of the
-    application's ``middlewares``. Unless the application sets them otherwise, the session's cookie has the name
-    ``__Host-session_id``, and pages of other sites may not open WebSockets of mounted ASGI applications
-    (``websocket_origins_for_mounts``). ``proxies``: the addresses of proxies, for ``ProxyHeaders``, the first then.
-    ``csp``, ``hsts``: see ``SecurityHeaders``. ``trusted_origins``, ``exempt``: see ``CSRFMiddleware``.
-    Raises ``SetupError`` if there is no host, and for a wrong value.
+    It puts ``TrustedHosts`` with the ``hosts``, ``SecurityHeaders`` and ``CSRFMiddleware`` in front
+    of the application's ``middlewares``. Unless the application sets them otherwise, the session's
+    cookie has the name ``__Host-session_id``, and pages of other sites may not open WebSockets of
+    mounted ASGI applications (``websocket_origins_for_mounts``). ``proxies``: the addresses of
+    proxies, for ``ProxyHeaders``, the first then. ``csp``, ``hsts``: see ``SecurityHeaders``.
+    ``trusted_origins``, ``exempt``: see ``CSRFMiddleware``. Raises ``SetupError`` if there is no
+    host, and for a wrong value.
     """
 
     def __init__(
@@ -43,17 +44,26 @@ class SecurityDefaults:
         ]
         if proxies:
             self.middlewares.insert(0, ProxyHeaders(trusted=proxies))
-        self.settings = {"session_cookie": "__Host-session_id", "websocket_origins_for_mounts": True}
+        self.settings = {
+            "session_cookie": "__Host-session_id",
+            "websocket_origins_for_mounts": True,
+        }
 
 
 def warn_of_missing_security(config: Config) -> None:
-    """Log a warning for each protection that the application with this config, the outermost of a tree, lacks."""
+    """Log a warning for each protection that the application with this config, the outermost of a
+    tree, lacks.
+    """
     for missing in missing_security(config):
-        logger.warning("%s keeps sessions and %s (docs/security.md)", type(config.app).__name__, missing)
+        logger.warning(
+            ("%s keeps sessions and %s (docs/security.md)"), type(config.app).__name__, missing
+        )
 
 
 def missing_security(config: Config) -> Iterator[str]:
-    """Yield each protection that the outermost application of a tree lacks, as the end of a sentence."""
+    """Yield each protection that the outermost application of a tree lacks, as the end of a
+    sentence.
+    """
     hooks = {type(hook): hook for inner in config.tree for hook in inner.middlewares}
     if not any(issubclass(kind, TrustedHosts) for kind in hooks):
         yield "has no TrustedHosts: it answers for any Host, also in the links that it makes of it"
@@ -61,11 +71,17 @@ def missing_security(config: Config) -> Iterator[str]:
         yield "has no CSRFMiddleware: pages of other sites can send its forms"
     headers = [hook for hook in hooks.values() if isinstance(hook, SecurityHeaders)]
     if not headers:
-        yield "has no SecurityHeaders: other sites can frame its pages, and browsers may come by plain http"
+        yield (
+            "has no SecurityHeaders: other sites can frame its pages, and "
+            "browsers may come by plain http"
+        )
     elif not any(hook.hsts for hook in headers):
         yield "has no hsts in SecurityHeaders: browsers may come by plain http"
     settings = config.settings
     if settings.session_cookie_secure is False:
         yield "sends their cookie over plain http: leave out session_cookie_secure=False"
     elif settings.session_cookie is not None and not settings.session_cookie.startswith(PREFIXES):
-        yield 'lets other hosts of its domain set their cookie: leave out session_cookie, or write "__Host-" before it'
+        yield (
+            "lets other hosts of its domain set their cookie: leave out "
+            'session_cookie, or write "__Host-" before it'
+        )

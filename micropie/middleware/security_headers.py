@@ -15,7 +15,12 @@ from micropie.middleware.base import FlowMiddleware
 YEAR: Final = 365 * 24 * 3600  # seconds
 
 _FRAMES: Final = ("DENY", "SAMEORIGIN")
-_OPENERS: Final = ("same-origin", "same-origin-allow-popups", "noopener-allow-popups", "unsafe-none")
+_OPENERS: Final = (
+    "same-origin",
+    "same-origin-allow-popups",
+    "noopener-allow-popups",
+    "unsafe-none",
+)
 _REFERRERS: Final = (
     "no-referrer",
     "no-referrer-when-downgrade",
@@ -31,14 +36,16 @@ _SOURCE: Final = "'nonce-{nonce}'"
 
 
 class SecurityHeaders(FlowMiddleware):
-    """Send security headers with every answer: ``app.middlewares.append(SecurityHeaders(csp="default-src 'self'"))``.
+    """Send security headers with every answer:
+    ``app.middlewares.append(SecurityHeaders(csp="default-src 'self'"))``.
 
-    ``hsts``: Strict-Transport-Security, the seconds for which browsers must use https (RFC 6797), sent over https
-    only; 0 revokes it. ``hsts_subdomains``: includes the subdomains. ``csp``: Content-Security-Policy;
-    ``'nonce-{nonce}'`` in it becomes a new nonce for each request, available as ``request.state.csp_nonce``.
-    ``frame``: X-Frame-Options. ``referrer``: Referrer-Policy. ``opener``: Cross-Origin-Opener-Policy.
-    ``permissions``: Permissions-Policy. None leaves a header out. ``X-Content-Type-Options: nosniff`` is always sent.
-    Raises ``SetupError`` for a value that browsers would not understand.
+    ``hsts``: Strict-Transport-Security, the seconds for which browsers must use https (RFC 6797),
+    sent over https only; 0 revokes it. ``hsts_subdomains``: includes the subdomains. ``csp``:
+    Content-Security-Policy; ``'nonce-{nonce}'`` in it becomes a new nonce for each request,
+    available as ``request.state.csp_nonce``. ``frame``: X-Frame-Options. ``referrer``:
+    Referrer-Policy. ``opener``: Cross-Origin-Opener-Policy. ``permissions``: Permissions-Policy.
+    None leaves a header out. ``X-Content-Type-Options: nosniff`` is always sent. Raises
+    ``SetupError`` for a value that browsers would not understand.
     """
 
     def __init__(
@@ -60,13 +67,24 @@ class SecurityHeaders(FlowMiddleware):
             "Permissions-Policy": _text("permissions", permissions),
         }
         self._always = {name: value for name, value in named.items() if value is not None}
-        check("hsts", hsts is None or is_count(hsts, least=0), hsts, f"a number of seconds such as {YEAR}, or None")
+        check(
+            "hsts",
+            hsts is None or is_count(hsts, least=0),
+            hsts,
+            (f"a number of seconds such as {YEAR}, or None"),
+        )
         self.hsts = hsts
-        self._hsts = None if hsts is None else f"max-age={hsts}" + ("; includeSubDomains" if hsts_subdomains else "")
+        self._hsts = (
+            None
+            if hsts is None
+            else f"max-age={hsts}" + (("; includeSubDomains") if hsts_subdomains else "")
+        )
         self._csp = _text("csp", csp)
         self._has_nonce = self._csp is not None and _NONCE in self._csp
         if self._csp is not None and _NONCE in self._csp.replace(_SOURCE, ""):
-            raise SetupError("csp: write the nonce as a source, in quotes: script-src 'nonce-{nonce}'")
+            raise SetupError(
+                "csp: write the nonce as a source, in quotes: script-src 'nonce-{nonce}'"
+            )
 
     def before(self, request: Request) -> None:
         """Make the nonce for templates."""
@@ -79,7 +97,8 @@ class SecurityHeaders(FlowMiddleware):
         if self._csp is not None:
             policy = self._csp
             if self._has_nonce:
-                # There is no nonce if an outer middleware answered: no page was made, so any value will do.
+                # There is no nonce if an outer middleware answered: no page was made, so any value
+                # will do.
                 nonce = request.state.csp_nonce if "csp_nonce" in request.state else _new_nonce()
                 policy = policy.replace(_NONCE, nonce)
             headers["Content-Security-Policy"] = policy
@@ -93,7 +112,12 @@ def _new_nonce() -> str:
 
 
 def _one_of(argument: str, value: str | None, known: tuple[str, ...]) -> str | None:
-    check(argument, value is None or value in known, value, f"one of {', '.join(known)}, or None for no such header")
+    check(
+        argument,
+        value is None or value in known,
+        value,
+        (f"one of {', '.join(known)}, or None for no such header"),
+    )
     return value
 
 

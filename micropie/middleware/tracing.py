@@ -1,8 +1,8 @@
 """Spans for OpenTelemetry. This is the only module that knows its API, an optional dependency.
 
-The span's context is a context variable that this hook sets, and so handlers have it wherever they run: on the event
-loop, in threads, in later chunks of a stream. A process of the pool gets it as the headers that another service would
-get.
+The span's context is a context variable that this hook sets, and so handlers have it wherever they
+run: on the event loop, in threads, in later chunks of a stream. A process of the pool gets it as
+the headers that another service would get.
 """
 
 from __future__ import annotations
@@ -26,22 +26,32 @@ except ImportError:  # pragma: no cover - the tests set it to None
 
 
 class Tracing(FlowMiddleware):
-    """Make a span for each request and each WebSocket, from its start to its last byte. Put it first.
+    """Make a span for each request and each WebSocket, from its start to its last byte.
 
-    The span's parent comes from the request's headers (``traceparent``), by OpenTelemetry's global propagators. The
-    span is current in handlers, hooks, threads and streams, and its context in processes of the pool. Names and
-    attributes are those of the semantic conventions for HTTP servers. Exceptions that are answered with 500 or abort an
-    answer, are recorded. ``tracer_provider``: None for the global one. ``query``: whether the span has the query,
-    which may hold secrets. Raises ``SetupError`` without OpenTelemetry's API.
+    Put it first.
+
+    The span's parent comes from the request's headers (``traceparent``), by OpenTelemetry's global
+    propagators. The span is current in handlers, hooks, threads and streams, and its context in
+    processes of the pool. Names and attributes are those of the semantic conventions for HTTP
+    servers. Exceptions that are answered with 500 or abort an answer, are recorded.
+    ``tracer_provider``: None for the global one. ``query``: whether the span has the query, which
+    may hold secrets. Raises ``SetupError`` without OpenTelemetry's API.
     """
 
     guards = True  # to see the handshakes of WebSockets
 
-    def __init__(self, tracer_provider: TracerProvider | None = None, *, query: bool = False) -> None:
+    def __init__(
+        self, tracer_provider: TracerProvider | None = None, *, query: bool = False
+    ) -> None:
         if trace is None:
             raise SetupError('Tracing needs OpenTelemetry: pip install "micropie-dual[otel]"')
         fine = tracer_provider is None or isinstance(tracer_provider, TracerProvider)
-        check("Tracing(tracer_provider=...)", fine, tracer_provider, "a TracerProvider of OpenTelemetry")
+        check(
+            "Tracing(tracer_provider=...)",
+            fine,
+            tracer_provider,
+            ("a TracerProvider of OpenTelemetry"),
+        )
         check("Tracing(query=...)", isinstance(query, bool), query, "True or False")
         self._tracer: Tracer = trace.get_tracer("micropie", tracer_provider=tracer_provider)
         self._query = query

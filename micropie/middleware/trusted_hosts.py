@@ -1,4 +1,6 @@
-"""Refuses requests for foreign hosts, so that links made from the Host header stay on the application's own hosts."""
+"""Refuses requests for foreign hosts, so that links made from the Host header stay on the
+application's own hosts.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +9,29 @@ from micropie.http import HostTable, Request, normal_host
 from micropie.middleware.base import FlowMiddleware
 
 _HOSTS = (
-    'hosts such as "example.com", "*.example.com" or "::1", without scheme, port and path, in Punycode (xn--...) if '
+    'hosts such as "example.com", "*.example.com" or "::1", without scheme, port and path, '
+    "in Punycode (xn--...) if "
     "they are not ASCII"
 )
 
 
 class TrustedHosts(FlowMiddleware):
-    """Refuse other hosts with 400: ``app.middlewares.append(TrustedHosts("example.com", "*.example.com"))``.
+    """Refuse other hosts with 400: ``app.middlewares.append(TrustedHosts("example.com",
+    "*.example.com"))``.
 
-    Each argument is a host without a port: a name, an address (IPv6 with or without brackets), or ``*.`` and a name for
-    all its subdomains at any depth, but not for the name itself. Case, a final dot and the request's port make no
-    difference. Raises ``SetupError`` for anything else.
+    Each argument is a host without a port: a name, an address (IPv6 with or without brackets), or
+    ``*.`` and a name for all its subdomains at any depth, but not for the name itself. Case, a
+    final dot and the request's port make no difference. Raises ``SetupError`` for anything else.
     """
 
     guards = True
 
     def __init__(self, *hosts: str) -> None:
         if not hosts:
-            raise SetupError('TrustedHosts needs the hosts to answer for: TrustedHosts("example.com", "*.example.com")')
+            raise SetupError(
+                "TrustedHosts needs the hosts to answer for: "
+                'TrustedHosts("example.com", "*.example.com")'
+            )
         for host in hosts:
             check("TrustedHosts", normal_host(host) != "", host, _HOSTS)
         self._hosts = HostTable((normal_host(host), True) for host in hosts)

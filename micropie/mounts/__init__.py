@@ -1,16 +1,18 @@
 """Mounted applications: an ASGI or WSGI application below a prefix, under either kind of server.
 
-``prefixes.py`` finds the mount of a path, as raw segments, since a mounted application's path need not be UTF-8. An
-``App`` that shares sessions and hooks is a ``Site`` below its prefix. An isolated ``App`` gets the server's own call,
-after the hooks that guard. Any other application is the handler of a route (``MountRoute``), which
-gives a ``Response`` whose body is a stream: hooks, sessions and errors surround it as they surround a handler.
+``prefixes.py`` finds the mount of a path, as raw segments, since a mounted application's path need
+not be UTF-8. An ``App`` that shares sessions and hooks is a ``Site`` below its prefix. An isolated
+``App`` gets the server's own call, after the hooks that guard. Any other application is the handler
+of a route (``MountRoute``), which gives a ``Response`` whose body is a stream: hooks, sessions and
+errors surround it as they surround a handler.
 
-``asgi_call.py`` calls an ASGI application, under WSGI on the background loop; ``wsgi_call.py`` calls one of WSGI, and
-``wsgi_in_asgi.py`` has it do so under ASGI. A way to another thread and back costs more than most
-answers, so an answer in one piece takes one: nothing waits for a task or a thread to start, the last chunk comes with
-the end, and a short body is read ahead. When the client has left, an ASGI application that waits in
-``receive`` is told so before it is cancelled: one that has made tasks, as Django's handler does, would leave them
-behind otherwise. ``lifespan.py`` runs the lifespans.
+``asgi_call.py`` calls an ASGI application, under WSGI on the background loop; ``wsgi_call.py``
+calls one of WSGI, and ``wsgi_in_asgi.py`` has it do so under ASGI. A way to another thread and back
+costs more than most answers, so an answer in one piece takes one: nothing waits for a task or a
+thread to start, the last chunk comes with the end, and a short body is read ahead. When the client
+has left, an ASGI application that waits in ``receive`` is told so before it is cancelled: one that
+has made tasks, as Django's handler does, would leave them behind otherwise. ``lifespan.py`` runs
+the lifespans.
 """
 
 from __future__ import annotations
@@ -38,9 +40,9 @@ if TYPE_CHECKING:
     from micropie.mounts.wsgi_in_asgi import environ_of, wsgi_under_asgi
 
 __all__ = [
-    "APP", "ASGI", "WSGI", "Mount", "MountedLife", "MountedPath", "PrefixTable", "RawBody", "WSGICall",
-    "asgi_under_wsgi", "call_asgi", "checked_prefix", "environ_below", "environ_of", "kind_of_target",
-    "mounted_path_of", "moved_scope", "wsgi_under_asgi", "wsgi_under_wsgi",
+    "APP", "ASGI", "WSGI", "Mount", "MountedLife", "MountedPath", "PrefixTable", "RawBody",
+    "WSGICall", "asgi_under_wsgi", "call_asgi", "checked_prefix", "environ_below", "environ_of",
+    "kind_of_target", "mounted_path_of", "moved_scope", "wsgi_under_asgi", "wsgi_under_wsgi",
 ]
 # fmt: on
 

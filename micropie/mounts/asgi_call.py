@@ -1,11 +1,14 @@
-"""One call of a mounted ASGI application, under any server: it runs in a task, and the request's task takes its chunks.
+"""One call of a mounted ASGI application, under any server: it runs in a task, and the request's
+task takes its chunks.
 
-One chunk is on its way at a time: an application waits in ``send`` until the chunk before it was taken. When the
-client has left, an application that waits in ``receive`` gets ``http.disconnect``, as from a server: it may have tasks
-to end, which a cancellation would lose. An application that does not wait there, or does not end, is cancelled. After
-its last chunk it may continue to run, as under a server.
+One chunk is on its way at a time: an application waits in ``send`` until the chunk before it was
+taken. When the client has left, an application that waits in ``receive`` gets ``http.disconnect``,
+as from a server: it may have tasks to end, which a cancellation would lose. An application that
+does not wait there, or does not end, is cancelled. After its last chunk it may continue to run, as
+under a server.
 
-Under WSGI both tasks are on the background loop, where the chunks are read as those of an ``async def`` handler are.
+Under WSGI both tasks are on the background loop, where the chunks are read as those of an
+``async def`` handler are.
 """
 
 from __future__ import annotations
@@ -25,11 +28,17 @@ from micropie.mounts.response import wait_for_head
 async def call_asgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, seconds: float | None = None
 ) -> Response:
-    """Return the answer of a mounted ASGI application. Raises 504 if it is silent for ``seconds``; None: no limit."""
+    """Return the answer of a mounted ASGI application.
+
+    Raises 504 if it is silent for ``seconds``; None: no limit.
+    """
     scope = moved_scope(exchange.scope, mount, mounted_path)
     extensions = exchange.scope.get("extensions") or {}
-    # Those of other names describe the connection. These announce messages that hooks would not see.
-    scope["extensions"] = {name: extensions[name] for name in extensions if not name.startswith("http.response.")}
+    # Those of other names describe the connection. These announce messages that hooks would not
+    # see.
+    scope["extensions"] = {
+        name: extensions[name] for name in extensions if not name.startswith("http.response.")
+    }
     scope["scheme"], scope["client"] = exchange.scheme, exchange.client
     call = _Call(mount, exchange, inf if seconds is None else seconds)
     TASKS.get().start_soon(call.run, scope)
@@ -39,7 +48,10 @@ async def call_asgi(
 async def asgi_under_wsgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, seconds: float | None
 ) -> Response:
-    """Do the same on the background loop. A handshake of a WebSocket is refused: it would be taken for a plain GET."""
+    """Do the same on the background loop.
+
+    A handshake of a WebSocket is refused: it would be taken for a plain GET.
+    """
     if exchange.method == "GET" and "websocket" in (exchange.header("upgrade") or "").lower():
         raise websockets_need_asgi()
     return await call_asgi(mount, mounted_path, exchange, seconds)
@@ -50,27 +62,33 @@ _NO_END = "the mounted application ended before its answer did"
 
 
 class _Call:
-    """One call of an application, with its ``receive`` and ``send``. The request's task calls ``take`` and ``stop``."""
+    """One call of an application, with its ``receive`` and ``send``.
+
+    The request's task calls ``take`` and ``stop``.
+    """
 
     def __init__(self, mount: Mount, exchange: Exchange, seconds: float) -> None:
         self._mount = mount
         self._exchange = exchange
         self._seconds = seconds
-        self._silence = anyio.CancelScope()  # of ``take``, which gives up when the application is silent for so long
+        # of ``take``, which gives up when the application is silent for so long
+        self._silence = anyio.CancelScope()
         self._body = exchange.body.so_far
         self._start: Message | None = None
         self._is_complete = False  # the last chunk was sent
         self._scope = anyio.CancelScope()
         self._begun = anyio.Event()  # it has sent its head, or has ended
         self._first = _NO_CHUNK
-        self._is_taken = False  # whether the request's task has come for the first chunk, or wants none
+        # whether the request's task has come for the first chunk, or wants none
+        self._is_taken = False
         self._ended = anyio.Event()
         self._failures: list[BaseException] = []  # of the body, of the application
-        self._receiving: anyio.CancelScope | None = None  # while the application waits for a message
+        # while the application waits for a message
+        self._receiving: anyio.CancelScope | None = None
         self._got_disconnect = False
         self._sender, self._receiver = anyio.create_memory_object_stream[tuple[bytes, bool]](0)
 
-    # -- in the application's task -------------------------------------------------------------------------------
+    # -- in the application's task -----------------------------------------------------------------
 
     async def run(self, scope: Scope) -> None:
         """Call the application. ``take`` raises its exception."""
@@ -81,7 +99,11 @@ class _Call:
             raise
         except BaseException as error:  # nobody waits for this task
             if self._is_complete:
-                logger.error("%s: the mounted application failed after its answer", self._mount, exc_info=error)
+                logger.error(
+                    ("%s: the mounted application failed after its answer"),
+                    self._mount,
+                    exc_info=error,
+                )
             else:
                 self._failures.append(error)
         finally:
@@ -100,10 +122,12 @@ class _Call:
             try:
                 message = await self._exchange.receive_message()
             except (ClientDisconnect, HTTPError) as error:  # of a body that is read in a thread
-                self._failures.append(error.with_traceback(None))  # the traceback refers to this call
+                # the traceback refers to this call
+                self._failures.append(error.with_traceback(None))
             finally:
                 self._receiving = None
-        self._silence.deadline = anyio.current_time() + self._seconds  # to wait for a client is no silence
+        # to wait for a client is no silence
+        self._silence.deadline = anyio.current_time() + self._seconds
         self._got_disconnect = message["type"] == "http.disconnect"
         return message
 
@@ -130,12 +154,13 @@ class _Call:
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             raise OSError("the client left") from None
 
-    # -- in the request's task -----------------------------------------------------------------------------------
+    # -- in the request's task ---------------------------------------------------------------------
 
     async def take(self) -> tuple[bytes, bool]:
         """Return the next chunk and whether more may follow (``PendingAnswer``).
 
-        The first is empty if the application waits for something between its head and its first chunk.
+        The first is empty if the application waits for something between its head and its first
+        chunk.
         """
         with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as self._silence:
             if not self._is_taken:
@@ -148,14 +173,19 @@ class _Call:
                 return await self._receiver.receive()
             if not self._failures:
                 has_left = self._disconnect()
-                self._failures.append(ClientDisconnect("the client left") if has_left else ResponseError(_NO_END))
+                self._failures.append(
+                    ClientDisconnect("the client left") if has_left else ResponseError(_NO_END)
+                )
             raise self._failures.pop()
         raise HTTPError(504, "The answer took too long. Please try again later.")
 
     def response(self, body: object) -> Response:
         """Return the response with ``body`` (``PendingAnswer``)."""
         start = self._start or {}
-        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())]
+        pairs = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in start.get("headers", ())
+        ]
         return Response(body, GivenStatus(start.get("status", 0)), pairs, content_type="")
 
     async def stop(self) -> None:
@@ -173,7 +203,10 @@ class _Call:
             await self._ended.wait()
 
     def _disconnect(self) -> bool:
-        """Make a waiting ``receive`` return ``http.disconnect``. Return whether it does so, or has done so before."""
+        """Make a waiting ``receive`` return ``http.disconnect``.
+
+        Return whether it does so, or has done so before.
+        """
         if self._receiving is None:
             return self._got_disconnect
         self._receiving.cancel()
@@ -181,7 +214,9 @@ class _Call:
 
 
 def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:
-    """Return the scope for a mounted application: with the prefix in ``root_path``, and the application's own state."""
+    """Return the scope for a mounted application: with the prefix in ``root_path``, and the
+    application's own state.
+    """
     return {
         **scope,
         "root_path": mounted_path.root,

@@ -1,7 +1,8 @@
 """The lifespan of mounted ASGI applications, as a server runs it.
 
-https://asgi.readthedocs.io/en/latest/specs/lifespan.html: an application that raises before it has answered does not
-support the lifespan, and is served without it. One that sends ``lifespan.startup.failed`` stops the whole start-up.
+https://asgi.readthedocs.io/en/latest/specs/lifespan.html: an application that raises before it has
+answered does not support the lifespan, and is served without it. One that sends
+``lifespan.startup.failed`` stops the whole start-up.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ from micropie.errors import logger
 from micropie.http import Message, State
 from micropie.mounts.prefixes import Mount
 
-_ANSWERS = frozenset(f"lifespan.{phase}.{end}" for phase in ("startup", "shutdown") for end in ("complete", "failed"))
+_ANSWERS = frozenset(
+    f"lifespan.{phase}.{end}" for phase in ("startup", "shutdown") for end in ("complete", "failed")
+)
 
 
 class MountedLife:
-    """The start and stop of a mounted application (``lifecycle.Component``), which is one call of it.
+    """The start and stop of a mounted application (``lifecycle.Component``), which is one call of
+    it.
 
-    ``seconds`` is the time for each of its two answers, that it has started and that it has stopped; None: no limit.
+    ``seconds`` is the time for each of its two answers, that it has started and that it has
+    stopped; None: no limit.
     """
 
     def __init__(self, mount: Mount, seconds: float | None) -> None:
@@ -37,7 +42,10 @@ class MountedLife:
 
     @asynccontextmanager
     async def open_lifespan(self) -> AsyncIterator[None]:
-        """Start the application, and stop it at the end. Raises ``RuntimeError`` if it fails or does not answer."""
+        """Start the application, and stop it at the end.
+
+        Raises ``RuntimeError`` if it fails or does not answer.
+        """
         self._started, self._stop, self._stopped = Event(), Event(), Event()
         async with create_task_group() as group:
             group.start_soon(self._run)
@@ -54,7 +62,11 @@ class MountedLife:
         """Call the application."""
         state: dict[str, Any] = {}
         self._mount.state = state
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": state,
+        }
         try:
             await self._mount.target(scope, self._receive, self._send)
         except Exception as error:
@@ -66,12 +78,16 @@ class MountedLife:
             self._stopped.set()
 
     async def _says(self, what: str, event: Event) -> bool:
-        """Wait until the application says that it has started or stopped. Return False if it does not in time."""
+        """Wait until the application says that it has started or stopped.
+
+        Return False if it does not in time.
+        """
         with move_on_after(self._seconds):
             await event.wait()
         if not event.is_set():
             self._failure = (
-                f"its lifespan did not say within {self._seconds:g} seconds that it has {what} (mount_timeout)"
+                f"its lifespan did not say within {self._seconds:g} seconds "
+                f"that it has {what} (mount_timeout)"
             )
         return event.is_set()
 

@@ -1,8 +1,10 @@
-"""Mounts: their prefixes, the kinds of their applications, the look-up by a path, the path that the application sees.
+"""Mounts: their prefixes, the kinds of their applications, the look-up by a path, the path that the
+application sees.
 
-The longest prefix that matches wins, before every route. A prefix ends where a segment ends: ``/shop`` matches
-``/shop`` and ``/shop/cart``, never ``/shopping``. Segments are compared as decoded bytes, so the path below a mount
-need not be UTF-8 and may have empty segments: the mounted application decides about them.
+The longest prefix that matches wins, before every route. A prefix ends where a segment ends:
+``/shop`` matches ``/shop`` and ``/shop/cart``, never ``/shopping``. Segments are compared as
+decoded bytes, so the path below a mount need not be UTF-8 and may have empty segments: the mounted
+application decides about them.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ Entry = TypeVar("Entry")
 class Mount:
     """One call of ``App.mount``. ``prefix`` is "" for the root.
 
-    ``state`` is the lifespan state of an ASGI application, which its requests get. ``strip``: it sees no prefix.
+    ``state`` is the lifespan state of an ASGI application, which its requests get. ``strip``: it
+    sees no prefix.
     """
 
     prefix: str
@@ -45,7 +48,8 @@ class Mount:
 
 
 class MountedPath(NamedTuple):
-    """The path of a request to a mounted application: ``root`` is the decoded path of the mount, ``rest`` follows it.
+    """The path of a request to a mounted application: ``root`` is the decoded path of the mount,
+    ``rest`` follows it.
 
     ``rest`` is still escaped. It is empty for the bare mount point, else it begins with a slash.
     """
@@ -65,7 +69,9 @@ class MountedPath(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The full decoded path, for ASGI; bytes that are not UTF-8 become U+FFFD, as in servers."""
+        """The full decoded path, for ASGI; bytes that are not UTF-8 become U+FFFD, as in
+        servers.
+        """
         return self.root + unquote_to_bytes(self.rest).decode("utf-8", "replace")
 
     @property
@@ -75,26 +81,40 @@ class MountedPath(NamedTuple):
 
 
 def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath:
-    """Split ``raw_path``, which lies below ``prefix`` in an application that is itself at ``root_path``."""
+    """Split ``raw_path``, which lies below ``prefix`` in an application that is itself at
+    ``root_path``.
+    """
     below = raw_path.split(b"/")[prefix.count("/") + 1 :]
     return MountedPath(root_path + prefix, b"/" + b"/".join(below) if below else b"")
 
 
 class PrefixTable(Generic[Entry]):
-    """Entries by the segments of their prefixes. Raises ``SetupError`` if two of them have the same prefix."""
+    """Entries by the segments of their prefixes.
+
+    Raises ``SetupError`` if two of them have the same prefix.
+    """
 
     def __init__(self, entries: Iterable[tuple[str, Entry]]) -> None:
         self._entries: dict[tuple[bytes, ...], Entry] = {}
         for prefix, entry in entries:
             segments = tuple(prefix.encode().split(b"/")[1:])
             if segments in self._entries:
-                raise SetupError(f"two applications are mounted at {prefix}: give one of them another prefix")
+                raise SetupError(
+                    f"two applications are mounted at {prefix}: give one of them another prefix"
+                )
             self._entries[segments] = entry
         self._depth = max(map(len, self._entries), default=0)
 
     def find(self, raw_path: bytes) -> Entry | None:
-        """Return the entry with the longest prefix of an escaped path, or None. "x/shop" is no path."""
-        parts = raw_path[1:].split(b"/", self._depth)[: self._depth] if raw_path.startswith(b"/") else ()
+        """Return the entry with the longest prefix of an escaped path, or None.
+
+        "x/shop" is no path.
+        """
+        parts = (
+            raw_path[1:].split(b"/", self._depth)[: self._depth]
+            if raw_path.startswith(b"/")
+            else ()
+        )
         segments = tuple(map(unquote_to_bytes, parts))
         for depth in range(len(segments), 0, -1):
             entry = self._entries.get(segments[:depth])
@@ -107,14 +127,21 @@ _RESERVED = "<>{}%?#\\\0"
 
 
 def checked_prefix(prefix: str) -> str:
-    """Return ``prefix`` without a slash at its end, "" for the root. Raises ``SetupError`` for what is no prefix."""
+    """Return ``prefix`` without a slash at its end, "" for the root.
+
+    Raises ``SetupError`` for what is no prefix.
+    """
     if not isinstance(prefix, str) or not prefix.startswith("/"):
-        raise SetupError(f'a mount\'s prefix is text that begins with "/", such as "/shop", not {prefix!r}')
+        raise SetupError(
+            f'a mount\'s prefix is text that begins with "/", such as "/shop", not {prefix!r}'
+        )
     text = prefix.removesuffix("/")
     if not {"", ".", ".."}.isdisjoint(text.split("/")[1:]):
         raise SetupError(f"the prefix {prefix!r} has a segment that is empty or consists of dots")
     if any(character in text for character in _RESERVED):
-        raise SetupError(f"the prefix {prefix!r} must be decoded text without any of {_RESERVED[:-1]}")
+        raise SetupError(
+            f"the prefix {prefix!r} must be decoded text without any of {_RESERVED[:-1]}"
+        )
     return text
 
 
@@ -124,22 +151,33 @@ def kind_of_target(target: object, kind: str | None) -> str:
     Raises ``SetupError`` if ``target`` is not an application, or its kind is not clear.
     """
     if kind not in (None, ASGI, WSGI):
-        hint = "is for applications of this framework" if kind == APP else 'must be "wsgi", "asgi" or "app"'
+        hint = (
+            "is for applications of this framework"
+            if kind == APP
+            else ('must be "wsgi", "asgi" or "app"')
+        )
         raise SetupError(f"mount(kind={kind!r}) {hint}; {target!r} was given")
     if isinstance(target, type):
-        raise SetupError(f"mount takes an application, not a class: write mount(..., {target.__name__}())")
+        raise SetupError(
+            f"mount takes an application, not a class: write mount(..., {target.__name__}())"
+        )
     if not callable(target):
         raise SetupError(f"mount takes an application, which is callable, not {target!r}")
     if kind is not None:
         return kind
     # A coroutine function, or an object whose ``__call__`` is one: servers take it for ASGI, too.
-    if inspect.iscoroutinefunction(inspect.unwrap(target)) or inspect.iscoroutinefunction(target.__call__):
+    if inspect.iscoroutinefunction(inspect.unwrap(target)) or inspect.iscoroutinefunction(
+        target.__call__
+    ):
         return ASGI
     possible = []
     for protocol, count in ((WSGI, 2), (ASGI, 3)):
-        with suppress(TypeError, ValueError):  # it has other parameters, or is written in C and has no signature
+        # it has other parameters, or is written in C and has no signature
+        with suppress(TypeError, ValueError):
             inspect.signature(target).bind(*range(count))
             possible.append(protocol)
     if len(possible) == 1:
         return possible[0]
-    raise SetupError(f'{target!r} may be WSGI or ASGI by its parameters: write kind="wsgi" or kind="asgi"')
+    raise SetupError(
+        f'{target!r} may be WSGI or ASGI by its parameters: write kind="wsgi" or kind="asgi"'
+    )

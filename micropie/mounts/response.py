@@ -30,9 +30,12 @@ class PendingAnswer(Protocol):
 
 
 async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
-    """Return the response when its first chunk has arrived. The body is bytes if that is all of it, else a stream.
+    """Return the response when its first chunk has arrived.
 
-    ``is_head``: the request's method is HEAD. The body is a stream then, which leaves the Content-Length as it is.
+    The body is bytes if that is all of it, else a stream.
+
+    ``is_head``: the request's method is HEAD. The body is a stream then, which leaves the
+    Content-Length as it is.
     """
     try:
         chunk, more = await answer.take()
@@ -50,27 +53,41 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
 
 
 def stated_length(response: Response, is_head: bool) -> int | None:
-    """Return the length that the body must have; None without a Content-Length, or where nothing follows the head."""
+    """Return the length that the body must have; None without a Content-Length, or where nothing
+    follows the head.
+    """
     length = None
     if not is_head and response.status not in (204, 304):
         for name, value in response.pairs:
-            if len(name) == 14 and name.lower() == "content-length" and value.isascii() and value.isdigit():
+            if (
+                len(name) == 14
+                and name.lower() == "content-length"
+                and value.isascii()
+                and value.isdigit()
+            ):
                 length = int(value)
     return length
 
 
 class BoundedBody:
-    """The body of an answer in chunks, cut where it is longer than its Content-Length, as PEP 3333 wants it."""
+    """The body of an answer in chunks, cut where it is longer than its Content-Length, as PEP 3333
+    wants it.
+    """
 
     def __init__(self, length: int | None) -> None:
         self._left = length
 
     def bounded(self, chunk: bytes) -> bytes:
-        """Return the part of ``chunk`` to send; b"" is the end. Raises ``ResponseError`` if the end comes early."""
+        """Return the part of ``chunk`` to send; b"" is the end.
+
+        Raises ``ResponseError`` if the end comes early.
+        """
         if self._left is None:
             return chunk
         if self._left and not chunk:
-            raise ResponseError(f"the mounted application's body is {self._left} bytes less than its Content-Length")
+            raise ResponseError(
+                f"the mounted application's body is {self._left} bytes less than its Content-Length"
+            )
         if len(chunk) > self._left:
             logger.warning("the mounted application's body is longer than its Content-Length: cut")
             chunk = chunk[: self._left]

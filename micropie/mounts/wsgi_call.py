@@ -1,8 +1,10 @@
-"""One call of a WSGI application, under any server, and the whole of it under WSGI: https://peps.python.org/pep-3333/
+"""One call of a WSGI application, under any server, and the whole of it under WSGI:
+https://peps.python.org/pep-3333/
 
-The last call of ``start_response`` before the first byte counts: a generator calls it late, while it runs to its
-first chunk, and an application may call it once more with ``exc_info``. The application is called, iterated and closed
-in one thread, the caller's: its locks and thread-locals depend on that. A call that was begun must be closed.
+The last call of ``start_response`` before the first byte counts: a generator calls it late, while
+it runs to its first chunk, and an application may call it once more with ``exc_info``. The
+application is called, iterated and closed in one thread, the caller's: its locks and thread-locals
+depend on that. A call that was begun must be closed.
 """
 
 from __future__ import annotations
@@ -29,10 +31,11 @@ _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | 
 
 
 class WSGICall(Iterable[bytes]):
-    """Use it by ``begin``, then ``take`` until nothing may follow and ``finish``, or by an iteration and ``close``.
+    """Use it by ``begin``, then ``take`` until nothing may follow and ``finish``, or by an
+    iteration and ``close``.
 
-    ``write`` is called with the data that the application passes to PEP 3333's ``write``. Without it, ``written`` has
-    the data that was not taken yet.
+    ``write`` is called with the data that the application passes to PEP 3333's ``write``. Without
+    it, ``written`` has the data that was not taken yet.
     """
 
     def __init__(self, mount: Mount, write: Callable[[bytes], object] | None = None) -> None:
@@ -56,7 +59,9 @@ class WSGICall(Iterable[bytes]):
         return isinstance(self._iterable, list | tuple)
 
     def take(self) -> tuple[bytes, bool]:
-        """Return the next chunk and whether more may follow: not if it is the only one, or ends the Content-Length."""
+        """Return the next chunk and whether more may follow: not if it is the only one, or ends the
+        Content-Length.
+        """
         iterable = self._iterable
         is_last = isinstance(iterable, list | tuple) and len(iterable) <= 1 and not self.written
         chunk = self.next()
@@ -68,11 +73,15 @@ class WSGICall(Iterable[bytes]):
         return chunk, not is_last and chunk != b""
 
     def next(self) -> bytes:
-        """Return the next chunk that is not empty: what was written comes before what is returned. b"" is the end."""
+        """Return the next chunk that is not empty: what was written comes before what is returned.
+        b"" is the end.
+        """
         if not self.written:
             for chunk in self._chunks:
                 if not isinstance(chunk, bytes):
-                    raise ResponseError(f"a WSGI application's chunks are bytes, not {type(chunk).__name__}")
+                    raise ResponseError(
+                        f"a WSGI application's chunks are bytes, not {type(chunk).__name__}"
+                    )
                 if chunk:
                     self._is_sent = True
                     self.written.append(chunk)
@@ -85,16 +94,23 @@ class WSGICall(Iterable[bytes]):
         return iter(self.next, b"")
 
     def response(self, body: object) -> Response:
-        """Return the response with ``body``. Raises ``ResponseError`` without a valid ``start_response``.
+        """Return the response with ``body``.
 
-        The reason after the status code is optional here: PEP 3333 requires it, and applications forget it.
+        Raises ``ResponseError`` without a valid ``start_response``.
+
+        The reason after the status code is optional here: PEP 3333 requires it, and applications
+        forget it.
         """
         if self._head is None:
-            raise ResponseError("the WSGI application did not call start_response before its first byte")
+            raise ResponseError(
+                "the WSGI application did not call start_response before its first byte"
+            )
         line, headers = self._head
         match = _STATUS_LINE.fullmatch(line)
         if match is None:
-            raise ResponseError(f"a WSGI application's status is a number and a reason, not {line!r}")
+            raise ResponseError(
+                f"a WSGI application's status is a number and a reason, not {line!r}"
+            )
         status = GivenStatus(match["number"], match["reason"] or "")
         return Response(body, status, headers, content_type="")
 
@@ -104,13 +120,17 @@ class WSGICall(Iterable[bytes]):
         return type(self._iterable) is not list and type(self._iterable) is not tuple
 
     def finish(self) -> None:
-        """Let the application do what it does after its last chunk, and close it. An exception is logged.
+        """Let the application do what it does after its last chunk, and close it.
+
+        An exception is logged.
 
         A generator that is only closed would not come to what follows its last ``yield``.
         """
         try:
             if self.next():
-                logger.warning("the mounted application's body is longer than its Content-Length: cut")
+                logger.warning(
+                    "the mounted application's body is longer than its Content-Length: cut"
+                )
         except Exception:
             logger.exception("%s: the mounted application failed after its answer", self._mount)
         finally:
@@ -123,12 +143,15 @@ class WSGICall(Iterable[bytes]):
         """
         closer = getattr(self._iterable, "close", None)
         self._iterable, self._chunks = (), iter(())
-        self._on_write = _too_late  # the function before may refer to this call, which would be a cycle
+        # the function before may refer to this call, which would be a cycle
+        self._on_write = _too_late
         if closer is not None:
             try:
                 closer()
             except Exception:
-                logger.exception("%s: close() of the mounted application's answer failed", self._mount)
+                logger.exception(
+                    ("%s: close() of the mounted application's answer failed"), self._mount
+                )
 
     def _start_response(
         self, status: str, headers: HeaderPairs, exc_info: _ExcInfo | None = None
@@ -155,7 +178,8 @@ def _too_late(data: bytes) -> None:
 
 
 def move(environ: Environ, exchange: Exchange, mounted_path: MountedPath) -> Environ:
-    """Change ``environ`` for a mounted application: its path, and the scheme, client and host of middleware.
+    """Change ``environ`` for a mounted application: its path, and the scheme, client and host of
+    middleware.
 
     A client's header Proxy is dropped, because libraries read ``HTTP_PROXY`` as the proxy to use.
     """
@@ -170,11 +194,13 @@ def move(environ: Environ, exchange: Exchange, mounted_path: MountedPath) -> Env
     return environ
 
 
-# -- under WSGI, in the server's thread --------------------------------------------------------------------------------
+# -- under WSGI, in the server's thread ------------------------------------------------------------
 
 
 def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
-    """Return the answer of a mounted WSGI application: its body is bytes if it has one chunk, else a stream."""
+    """Return the answer of a mounted WSGI application: its body is bytes if it has one chunk, else
+    a stream.
+    """
     call = WSGICall(mount)
     try:
         call.begin(environ_below(exchange, mounted_path))
@@ -200,7 +226,9 @@ def _chunks(call: WSGICall, chunk: bytes, length: int | None) -> Iterator[bytes]
 
 
 def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
-    """Return the environ for a mounted application: the prefix has moved from ``PATH_INFO`` to ``SCRIPT_NAME``."""
+    """Return the environ for a mounted application: the prefix has moved from ``PATH_INFO`` to
+    ``SCRIPT_NAME``.
+    """
     environ = move({**(exchange.environ or {})}, exchange, mounted_path)
     received = exchange.body.so_far
     if received is not None:  # a hook has received the body
@@ -211,7 +239,9 @@ def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
 
 
 class RawBody(io.RawIOBase):
-    """A body that arrives piece by piece, as a raw stream. ``pull()`` returns the next piece, and b"" from its end on.
+    """A body that arrives piece by piece, as a raw stream.
+
+    ``pull()`` returns the next piece, and b"" from its end on.
 
     An ``io.BufferedReader`` around it is a ``wsgi.input``.
     """
@@ -225,7 +255,10 @@ class RawBody(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill ``buffer`` from one piece; return the number of bytes, 0 at the end. Raises what ``pull`` raises."""
+        """Fill ``buffer`` from one piece; return the number of bytes, 0 at the end.
+
+        Raises what ``pull`` raises.
+        """
         piece = self._piece or memoryview(self._pull())
         target = memoryview(buffer)
         size = min(len(target), len(piece))

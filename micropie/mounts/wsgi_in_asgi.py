@@ -1,8 +1,9 @@
 """Mounted WSGI applications under ASGI.
 
-One request has one worker thread: the call, the iteration and ``close()`` happen there, ``close()`` always. The
-thread sends its chunks to the request's task, the last one with the end: a round trip to a thread costs more than most
-answers take. A body that is not short is received by tasks of the loop, for which the thread waits.
+One request has one worker thread: the call, the iteration and ``close()`` happen there, ``close()``
+always. The thread sends its chunks to the request's task, the last one with the end: a round trip
+to a thread costs more than most answers take. A body that is not short is received by tasks of the
+loop, for which the thread waits.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from micropie.mounts.response import wait_for_head
 from micropie.mounts.wsgi_call import RawBody, WSGICall, move
 
 
-async def wsgi_under_asgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange, threads: Threads) -> Response:
+async def wsgi_under_asgi(
+    mount: Mount, mounted_path: MountedPath, exchange: Exchange, threads: Threads
+) -> Response:
     """Return the answer of a mounted WSGI application, which is called in one of ``threads``."""
     call = _Call(mount, exchange, threads)
     await call.start(environ_of(exchange, mounted_path, BufferedReader(RawBody(call.pull))))
@@ -32,7 +35,10 @@ async def wsgi_under_asgi(mount: Mount, mounted_path: MountedPath, exchange: Exc
 
 
 class _Call:
-    """One call of the application. ``pull``, ``_run`` and all below it run in the thread, others on the loop."""
+    """One call of the application.
+
+    ``pull``, ``_run`` and all below it run in the thread, others on the loop.
+    """
 
     def __init__(self, mount: Mount, exchange: Exchange, threads: Threads) -> None:
         self._wsgi = WSGICall(mount, self._give)
@@ -42,14 +48,15 @@ class _Call:
         self._body = exchange.body.so_far
         self._more = self._body is None
         self._waker = self._slots.waker
-        self._chunks: deque[tuple[bytes, bool]] = deque()  # from the thread: each with whether more may follow
+        # from the thread: each with whether more may follow
+        self._chunks: deque[tuple[bytes, bool]] = deque()
         self._failures: list[BaseException] = []  # of the application
         self._chunk_given = SingleWaiterEvent()
         self._room = Semaphore(AHEAD)  # for chunks that were not taken
         self._receiving = anyio.CancelScope()  # of a task that receives a piece of the body
         self._is_stopped = self._has_ended = False
 
-    # -- on the event loop ---------------------------------------------------------------------------------------
+    # -- on the event loop -------------------------------------------------------------------------
 
     async def start(self, environ: Environ) -> None:
         """Receive a short body, wait for a free thread, and let it call the application."""
@@ -108,7 +115,7 @@ class _Call:
         finally:
             self._exchange.read_by(None)
 
-    # -- in the thread -------------------------------------------------------------------------------------------
+    # -- in the thread -----------------------------------------------------------------------------
 
     def _run(self, environ: Environ) -> None:
         """Answer, and tell the loop."""
@@ -131,7 +138,10 @@ class _Call:
         self._waker.call(self._chunk_given.ring)
 
     def pull(self) -> bytes:
-        """Return the next piece of the body. Raises ``ClientLeft``, and 408 if the body stopped arriving."""
+        """Return the next piece of the body.
+
+        Raises ``ClientLeft``, and 408 if the body stopped arriving.
+        """
         body, self._body = self._body, None
         piece = body or b""
         while self._more and not piece:
@@ -158,9 +168,9 @@ class ClientLeft(ClientDisconnect, OSError):
 def environ_of(exchange: Exchange, mounted_path: MountedPath, body: BufferedReader) -> Environ:
     """Return the environ of a request, with the scheme, client and host that middleware has set.
 
-    ``exchange.headers`` has no names with "_", as "-" becomes "_" here. Transfer-Encoding stays, as under gunicorn,
-    though the input is decoded: CherryPy reads a body only with this header or a Content-Length.
-    ``wsgi.input_terminated`` says that the input ends by itself.
+    ``exchange.headers`` has no names with "_", as "-" becomes "_" here. Transfer-Encoding stays, as
+    under gunicorn, though the input is decoded: CherryPy reads a body only with this header or a
+    Content-Length. ``wsgi.input_terminated`` says that the input ends by itself.
     """
     scope, client, query = exchange.scope, exchange.client, exchange.query_string
     name, port = scope.get("server") or ("localhost", None)

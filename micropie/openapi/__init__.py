@@ -1,4 +1,7 @@
-"""OpenAPI: the routes of an application as a document that programs read. ``App.openapi`` imports it when asked."""
+"""OpenAPI: the routes of an application as a document that programs read.
+
+``App.openapi`` imports it when asked.
+"""
 
 from micropie.openapi.document import Docs, build_document
 from micropie.openapi.pages import document_routes

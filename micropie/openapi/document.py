@@ -1,8 +1,9 @@
 """The OpenAPI document of a site: https://spec.openapis.org/oas/v3.1.1
 
-The answer of a handler is described as far as its author has written it: by names, paths, annotations, docstrings and
-``@describe``. A handler found by its name answers several paths and methods, of which one is described: GET, or POST if
-it takes a file or a structure, unless its decorator states methods. The parameters that GET requires are in its path.
+The answer of a handler is described as far as its author has written it: by names, paths,
+annotations, docstrings and ``@describe``. A handler found by its name answers several paths and
+methods, of which one is described: GET, or POST if it takes a file or a structure, unless its
+decorator states methods. The parameters that GET requires are in its path.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from types import NoneType, UnionType
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from micropie.binding import Body, Cookie, Form, Header, Query, answers_of, is_structure, stated_source
+from micropie.binding import (
+    Body,
+    Cookie,
+    Form,
+    Header,
+    Query,
+    answers_of,
+    is_structure,
+    stated_source,
+)
 from micropie.errors import PHRASES, BadRequest, HTTPError, MethodNotAllowed, Redirect
 from micropie.execution import layers
 from micropie.http import (
@@ -46,10 +56,15 @@ from micropie.routing import (
 from micropie.streams import EventStream
 from micropie.websockets import WebSocketRequest
 
-_METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})  # that a path item may have
+# that a path item may have
+_METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 _KINDS: dict[str, Schema] = {"int": {"type": "integer"}, "float": {"type": "number"}}
-_JSON, _FORM, _MULTIPART = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
+_JSON, _FORM, _MULTIPART = (
+    "application/json",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data",
+)
 
 # An answer whose status and type the annotation does not tell.
 _UNKNOWN = (Any, object, Response, Parameter.empty)
@@ -66,11 +81,12 @@ class _Sorted(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Docs:
-    """The document of an application, and who may see it: ``App(docs=Docs(title="Pies", requires=[members]))``.
+    """The document of an application, and who may see it:
+    ``App(docs=Docs(title="Pies", requires=[members]))``.
 
-    ``path``: that of its page. ``title``: by default the class's name; ``description``: its docstring. ``servers``: the
-    addresses of the application, by default the one below which it is asked. ``requires``: checks as those of
-    ``@requires``, for the page and the document alone.
+    ``path``: that of its page. ``title``: by default the class's name; ``description``: its
+    docstring. ``servers``: the addresses of the application, by default the one below which it is
+    asked. ``requires``: checks as those of ``@requires``, for the page and the document alone.
     """
 
     path: str = "/docs"
@@ -82,7 +98,9 @@ class Docs:
 
 
 def build_document(site: Site, config: Config, docs: Docs) -> dict[str, Any]:
-    """Return the OpenAPI document of one application of a site: paths and names are those below ``config``'s."""
+    """Return the OpenAPI document of one application of a site: paths and names are those below
+    ``config``'s.
+    """
     builder = _Builder(config)
     host, prefix = split_host(config.prefix)
     for entry in site.entries():
@@ -110,7 +128,9 @@ def build_document(site: Site, config: Config, docs: Docs) -> dict[str, Any]:
         "securitySchemes": builder.security_schemes,
     }
     if builder.paths:
-        document["components"] = {name: dict(sorted(found.items())) for name, found in components.items() if found}
+        document["components"] = {
+            name: dict(sorted(found.items())) for name, found in components.items() if found
+        }
     return document
 
 
@@ -119,7 +139,8 @@ class _Builder:
         self.config = config
         self.paths: dict[str, dict[str, object]] = {}
         self.tags: dict[str, dict[str, str]] = {}
-        self.components = {"Problem": PROBLEM_SCHEMA}  # before an author's own, which then has its module's name
+        # before an author's own, which then has its module's name
+        self.components = {"Problem": PROBLEM_SCHEMA}
         self.inputs = Schemas(config.own_types, self.components, "validation")
         self.answers = Schemas(config.own_types, self.components, "serialization")
         self.security_schemes: dict[str, Mapping[str, object]] = {}
@@ -132,31 +153,45 @@ class _Builder:
         self.inputs.own = self.answers.own = route.config.own_types
         marks = (getattr(layer, DESCRIPTION, None) for layer in layers(function))
         description: describe = next((mark for mark in marks if mark is not None), describe())
-        is_own = getattr(inspect.unwrap(function), "__module__", "").partition(".")[0] == "micropie"  # static files
+        # static files
+        is_own = getattr(inspect.unwrap(function), "__module__", "").partition(".")[0] == "micropie"
         if entry.is_default or is_own or not description.include_in_schema:
             return
         parameters = [one for one in route.plan.parameters if one.kind not in _VARIABLE]
         for plan in (provider.plan for provider in route.providers):
             known = {one.name for one in parameters}
-            parameters += [_of_provider(one, route) for one in plan.parameters if one.name not in known]
+            parameters += [
+                _of_provider(one, route) for one in plan.parameters if one.name not in known
+            ]
         takes_body = body_parameter(route.plan, route.providers) is not None or route.reads_body
-        methods = [one for one in route.methods or ["POST" if takes_body else "GET"] if one in entry.methods]
+        methods = [
+            one
+            for one in route.methods or ["POST" if takes_body else "GET"]
+            if one in entry.methods
+        ]
         for method in methods:
             if method not in _METHODS:
                 continue
             placed = _placed(route, parameters, method)
             path, names = self._path(route, placed)
             operations = self.paths.setdefault(path, {})
-            operations[method.lower()] = self._operation(route, method, description, placed, names, len(methods) > 1)
+            operations[method.lower()] = self._operation(
+                route, method, description, placed, names, len(methods) > 1
+            )
 
     def _path(self, route: Route, placed: _Sorted) -> tuple[str, dict[str, str]]:
         """Return the path, and the names of its parameters here.
 
-        OpenAPI takes ``/{a}`` and ``/{b}`` for the same path, so the first route decides about the names.
+        OpenAPI takes ``/{a}`` and ``/{b}`` for the same path, so the first route decides about the
+        names.
         """
-        pattern = WILDCARD.sub(lambda found: f"{{{found['name']}}}", route.pattern.removeprefix(self.config.prefix))
+        pattern = WILDCARD.sub(
+            lambda found: f"{{{found['name']}}}", route.pattern.removeprefix(self.config.prefix)
+        )
         if not route.wildcards:
-            pattern = pattern.rstrip("/") + "".join(f"/{{{one.name}}}" for one in placed.path) or "/"
+            pattern = (
+                pattern.rstrip("/") + "".join(f"/{{{one.name}}}" for one in placed.path) or "/"
+            )
         own = re.findall(r"\{(\w+)\}", pattern)
         shape = re.sub(r"\{\w+\}", "{}", pattern)
         names = self._same_paths.setdefault(shape, own)
@@ -173,11 +208,16 @@ class _Builder:
     ) -> dict[str, object]:
         summary, _, rest = _doc_of(route.plan.function).partition("\n")
         name = route.name.removeprefix(self.config.scope)
-        identifier = description.operation_id or name + (f"_{method.lower()}" if is_one_of_several else "")
+        identifier = description.operation_id or name + (
+            f"_{method.lower()}" if is_one_of_several else ""
+        )
         while identifier in self._ids:
             identifier += f"_{method.lower()}"
         self._ids.add(identifier)
-        parameters = [*self._path_parameters(route, placed, names), *map(self._query_parameter, placed.query)]
+        parameters = [
+            *self._path_parameters(route, placed, names),
+            *map(self._query_parameter, placed.query),
+        ]
         body, security = self._body(route, placed), self._security(route)
         hooks = [*route.config.middlewares]
         causes: dict[int, object] = {
@@ -213,17 +253,28 @@ class _Builder:
         self.tags[application.__name__] = {"description": about} if about else {}
         return [application.__name__]
 
-    def _path_parameters(self, route: Route, placed: _Sorted, names: Mapping[str, str]) -> Iterator[dict[str, object]]:
+    def _path_parameters(
+        self, route: Route, placed: _Sorted, names: Mapping[str, str]
+    ) -> Iterator[dict[str, object]]:
         known = {one.name: one for one in placed.path}
         for own, name in names.items():
             rule = route.wildcards.get(own, "")
             schema, _ = _without_null(self.inputs.of(known[own].annotation) if own in known else {})
             number = _KINDS.get(rule)
             if number is not None:  # with the constraints of the annotation
-                schema = {**schema, **number} if schema.get("type") in ("integer", "number") else dict(number)
+                schema = (
+                    {**schema, **number}
+                    if schema.get("type") in ("integer", "number")
+                    else dict(number)
+                )
             if rule.startswith("re:"):
                 schema["pattern"] = f"^(?:{rule[3:]})$"
-            yield {"name": name, "in": "path", "required": True, "schema": schema or {"type": "string"}}
+            yield {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "schema": schema or {"type": "string"},
+            }
 
     def _query_parameter(self, parameter: Parameter) -> dict[str, object]:
         stated, annotation = stated_source(parameter.annotation)
@@ -233,22 +284,36 @@ class _Builder:
         required = self._is_required(parameter, schema)
         members, is_nullable = _without_null(schema)
         described = {"name": name, "in": place, "required": required, "schema": members}
-        return {**described, "allowEmptyValue": True} if is_nullable and place == "query" else described
+        return (
+            {**described, "allowEmptyValue": True}
+            if is_nullable and place == "query"
+            else described
+        )
 
     def _is_required(self, parameter: Parameter, schema: Schema) -> bool:
-        """Return whether a query or a form needs a parameter: not a structure whose fields all have defaults."""
+        """Return whether a query or a form needs a parameter: not a structure whose fields all have
+        defaults.
+        """
         structure = self.components.get(_without_null(schema)[0].get("$ref", "").rpartition("/")[2])
         has_needed = structure is None or bool(structure.get("required"))
         return has_needed and parameter.default is Parameter.empty
 
     def _with_default(self, parameter: Parameter) -> Schema:
         schema = self.inputs.of(parameter.annotation)
-        if isinstance(parameter.default, str | int | float) and "$ref" not in schema:  # a bool is an int
-            schema["default"] = parameter.default.value if hasattr(parameter.default, "value") else parameter.default
+        # a bool is an int
+        if isinstance(parameter.default, str | int | float) and "$ref" not in schema:
+            schema["default"] = (
+                parameter.default.value
+                if hasattr(parameter.default, "value")
+                else parameter.default
+            )
         return schema
 
     def _body(self, route: Route, placed: _Sorted) -> dict[str, object] | None:
-        """Return the body. Of an application whose errors are JSON only JSON is told, though it takes forms as well."""
+        """Return the body.
+
+        Of an application whose errors are JSON only JSON is told, though it takes forms as well.
+        """
         kinds = [_JSON] if route.config.settings.errors == "json" else [_JSON, _FORM]
         if placed.document is not None:
             stated, annotation = stated_source(placed.document.annotation)
@@ -264,11 +329,21 @@ class _Builder:
         if not placed.fields:
             return None
         sources = {one.name: stated_source(one.annotation)[0] for one in placed.fields}
-        names = {name: name if stated is None else stated.name_for(name) for name, stated in sources.items()}
+        names = {
+            name: name if stated is None else stated.name_for(name)
+            for name, stated in sources.items()
+        }
         properties = {names[one.name]: self._with_default(one) for one in placed.fields}
         needed = [names[one.name] for one in placed.fields if one.default is Parameter.empty]
-        schema = {"type": "object", "properties": properties, **({"required": needed} if needed else {})}
-        as_form = {**schema, "properties": {name: _in_form(found) for name, found in properties.items()}}
+        schema = {
+            "type": "object",
+            "properties": properties,
+            **({"required": needed} if needed else {}),
+        }
+        as_form = {
+            **schema,
+            "properties": {name: _in_form(found) for name, found in properties.items()},
+        }
         if any(UploadFile in _kinds_of(one.annotation) for one in placed.fields):
             kinds = [_MULTIPART]
         elif any(sources.values()):
@@ -276,7 +351,9 @@ class _Builder:
         content = {kind: {"schema": schema if kind == _JSON else as_form} for kind in kinds}
         return {"required": bool(needed), "content": content}
 
-    def _responses(self, route: Route, description: describe, errors: Mapping[str, str]) -> dict[str, object]:
+    def _responses(
+        self, route: Route, description: describe, errors: Mapping[str, str]
+    ) -> dict[str, object]:
         answers: dict[str, list[dict[str, Any]]] = {}  # by their statuses
         is_known = True
         for annotation in answers_of(route.plan.function, description.response_model):
@@ -289,7 +366,9 @@ class _Builder:
         for number, given in (description.responses or {}).items():
             responses[str(number)] = self._stated(route, number, given)
         if not is_known and description.status is not None:
-            responses.setdefault(str(description.status), {"description": PHRASES.get(description.status, "")})
+            responses.setdefault(
+                str(description.status), {"description": PHRASES.get(description.status, "")}
+            )
         for status, about in errors.items():
             is_of_guards = status in ("401", "403")  # which may answer as they like
             stated = self._stated if is_of_guards else self._error
@@ -299,11 +378,19 @@ class _Builder:
             known = responses.setdefault(status, answer)
             if "content" in known and "content" in answer:  # the author's own, and the framework's
                 known["content"] = {**answer["content"], **known["content"]}
-        other = self._error(route, None, "Any other error") if is_known else {"description": "Any other answer"}
+        other = (
+            self._error(route, None, "Any other error")
+            if is_known
+            else {"description": ("Any other answer")}
+        )
         return {**dict(sorted(responses.items())), "default": other}
 
-    def _response(self, route: Route, annotation: object, stated: int | None) -> tuple[str, dict[str, object]] | None:
-        """Return the status and the description of an answer; None if the annotation does not tell the status."""
+    def _response(
+        self, route: Route, annotation: object, stated: int | None
+    ) -> tuple[str, dict[str, object]] | None:
+        """Return the status and the description of an answer; None if the annotation does not tell
+        the status.
+        """
         status = str(stated or 200)
         answer: dict[str, object] = {"description": PHRASES.get(stated or 200, status)}
         origin = typing.get_origin(annotation) or annotation
@@ -313,26 +400,36 @@ class _Builder:
             return str(stated or 303), {"description": PHRASES[303]}
         if annotation in (None, NoneType) or origin is typing.NoReturn:
             return status, answer
-        if origin is EventStream:  # no schema: tools differ in whether it is of an event or of the whole text
+        # no schema: tools differ in whether it is of an event or of the whole text
+        if origin is EventStream:
             return status, {**answer, "content": {"text/event-stream": {}}}
         if hasattr(origin, "__html__") or getattr(origin, "__module__", "") == "string.templatelib":
             return status, {**answer, "content": {"text/html": {"schema": {"type": "string"}}}}
-        is_text = annotation in (str, bytes) or (isinstance(origin, type) and issubclass(origin, _STREAMS))
+        is_text = annotation in (str, bytes) or (
+            isinstance(origin, type) and issubclass(origin, _STREAMS)
+        )
         if is_text:
             media_type = route.config.text_type.partition(";")[0]
             return status, {**answer, "content": {media_type: {"schema": {"type": "string"}}}}
         return status, {**answer, "content": {_JSON: {"schema": self.answers.of(annotation)}}}
 
     def _stated(self, route: Route, number: int, given: object) -> dict[str, object]:
-        """Return an answer that is stated: by a sentence, a type, or (type, sentence) in either order.
+        """Return an answer that is stated: by a sentence, a type, or (type, sentence) in either
+        order.
 
-        An error without a type is a plain one where the application's errors are JSON, and else may be anything.
+        An error without a type is a plain one where the application's errors are JSON, and else may
+        be anything.
         """
         parts = given if isinstance(given, tuple) else (given,)
-        sentence = next((part for part in parts if isinstance(part, str)), PHRASES.get(number, str(number)))
+        sentence = next(
+            (part for part in parts if isinstance(part, str)), PHRASES.get(number, str(number))
+        )
         types = [part for part in parts if not isinstance(part, str)]
         if types:
-            return {"description": sentence, "content": {_JSON: {"schema": self.answers.of(types[0])}}}
+            return {
+                "description": sentence,
+                "content": {_JSON: {"schema": self.answers.of(types[0])}},
+            }
         is_error = number >= 400 and route.config.settings.errors == "json"
         return self._error(route, number, sentence) if is_error else {"description": sentence}
 
@@ -341,9 +438,16 @@ class _Builder:
 
         An author's own error handlers may answer anything.
         """
-        if any(_may_answer(key, number) for handlers, _ in route.config.error_handlers for key in handlers):
+        if any(
+            _may_answer(key, number)
+            for handlers, _ in route.config.error_handlers
+            for key in handlers
+        ):
             return {"description": sentence}
-        text, problem = {"schema": {"type": "string"}}, {"schema": {"$ref": "#/components/schemas/Problem"}}
+        text, problem = (
+            {"schema": {"type": "string"}},
+            {"schema": {"$ref": "#/components/schemas/Problem"}},
+        )
         forms: dict[str, object] = {"text/plain": text, "text/html": text, PROBLEM: problem}
         kinds = {"json": [PROBLEM], "text": ["text/plain"]}.get(route.config.settings.errors, forms)
         return {"description": sentence, "content": {kind: forms[kind] for kind in kinds}}
@@ -360,7 +464,9 @@ class _Builder:
         return needed
 
     def _scheme_name(self, guard: object, scheme: dict[str, object]) -> str:
-        """Return the name of a scheme: that of the guard's class or function, with a number if another has it."""
+        """Return the name of a scheme: that of the guard's class or function, with a number if
+        another has it.
+        """
         own = getattr(guard, "__name__", type(guard).__name__)
         names = (own if number == 1 else f"{own}{number}" for number in count(1))
         name = next(name for name in names if self.security_schemes.get(name, scheme) == scheme)
@@ -369,7 +475,9 @@ class _Builder:
 
 
 def _may_answer(key: int | type[Exception], number: int | None) -> bool:
-    """Return whether an author's handler for ``key`` may answer an error of a status, or of any for None."""
+    """Return whether an author's handler for ``key`` may answer an error of a status, or of any for
+    None.
+    """
     if number is None or isinstance(key, int):
         return number in (None, key)
     if not issubclass(key, HTTPError):
@@ -390,7 +498,9 @@ def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "description": answers[0]["description"] + ("; the body may be empty" if is_empty else ""),
         "content": {
-            kind: found[0] if len(found) == 1 else {"schema": {"anyOf": [media["schema"] for media in found]}}
+            kind: found[0]
+            if len(found) == 1
+            else {"schema": {"anyOf": [media["schema"] for media in found]}}
             for kind, found in contents.items()
         },
     }
@@ -416,14 +526,23 @@ def _placed(route: Route, parameters: Sequence[Parameter], method: str) -> _Sort
         if one.name in route.wildcards:
             placed.path.append(one)
         elif isinstance(stated, Header | Cookie | Query):
-            placed.query.append(one)  # a structure's fields are parameters each: "form" and "explode" by default
+            # a structure's fields are parameters each: "form" and "explode" by default
+            placed.query.append(one)
         elif (
-            one is document or kinds & _NO_INPUT or (not has_body and (UploadFile in kinds or isinstance(stated, Form)))
+            one is document
+            or kinds & _NO_INPUT
+            or (not has_body and (UploadFile in kinds or isinstance(stated, Form)))
         ):
             continue
         elif not in_query or UploadFile in kinds or isinstance(stated, Form):
             placed.fields.append(one)
-        elif is_optional or route.wildcards or list in kinds or placed.query or not route.most_segments:
+        elif (
+            is_optional
+            or route.wildcards
+            or list in kinds
+            or placed.query
+            or not route.most_segments
+        ):
             placed.query.append(one)
         else:
             placed.path.append(one)
@@ -431,9 +550,14 @@ def _placed(route: Route, parameters: Sequence[Parameter], method: str) -> _Sort
 
 
 def _of_provider(parameter: Parameter, route: Route) -> Parameter:
-    """Return a provider's parameter, which is in the path or in the query if its annotation does not state where."""
+    """Return a provider's parameter, which is in the path or in the query if its annotation does
+    not state where.
+    """
     annotation = parameter.annotation
-    is_free = stated_source(annotation)[0] is None and not _kinds_of(annotation) & {UploadFile, *_NO_INPUT}
+    is_free = stated_source(annotation)[0] is None and not _kinds_of(annotation) & {
+        UploadFile,
+        *_NO_INPUT,
+    }
     if is_free and not _is_document(annotation) and parameter.name not in route.wildcards:
         annotation = typing.Annotated[annotation, Query()]
     return parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=annotation)
@@ -442,7 +566,9 @@ def _of_provider(parameter: Parameter, route: Route) -> Parameter:
 def _takes_document(annotation: object) -> bool:
     """Return whether a parameter takes the whole body."""
     stated, kind = stated_source(annotation)
-    return isinstance(stated, Body) or (_is_document(kind) and (stated is None or isinstance(stated, Form)))
+    return isinstance(stated, Body) or (
+        _is_document(kind) and (stated is None or isinstance(stated, Form))
+    )
 
 
 # Annotations of parameters that no client fills.
@@ -482,4 +608,8 @@ def _is_document(annotation: object) -> bool:
 def _doc_of(owner: Callable[..., object]) -> str:
     """Return a docstring of an author's own, "" for that of a class of the framework."""
     text = inspect.unwrap(owner).__doc__
-    return inspect.cleandoc(text) if text and not getattr(owner, "__module__", "").startswith("micropie.") else ""
+    return (
+        inspect.cleandoc(text)
+        if text and not getattr(owner, "__module__", "").startswith("micropie.")
+        else ""
+    )

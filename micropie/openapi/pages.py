@@ -1,7 +1,9 @@
-"""The routes of ``App(docs=True)``: the document, and Swagger UI's page for it, from the files of swagger-ui-py.
+"""The routes of ``App(docs=True)``: the document, and Swagger UI's page for it, from the files of
+swagger-ui-py.
 
-The page has no script and no style of its own in it, so it runs below a Content-Security-Policy of ``default-src
-'self'``; Swagger UI draws its icons from ``data:`` addresses, so add ``img-src 'self' data:`` to see them.
+The page has no script and no style of its own in it, so it runs below a Content-Security-Policy of
+``default-src 'self'``; Swagger UI draws its icons from ``data:`` addresses, so add
+``img-src 'self' data:`` to see them.
 """
 
 from __future__ import annotations
@@ -33,22 +35,36 @@ _PAGE = """\
 <title>{title}</title><link rel="stylesheet" href="{base}/swagger-ui.css"></head>
 <body><div id="docs" data-document="{document}"></div>
 <script src="{base}/swagger-ui-bundle.js"></script><script src="{base}/start.js"></script></body></html>
-"""
+"""  # noqa: E501
 
 
 def document_routes(
     docs: Docs, described: Callable[[], tuple[Site, Config]]
 ) -> list[tuple[str, Callable[..., object]]]:
-    """Return the paths and handlers that ``App(docs=...)`` adds. ``described``: see ``build_document``.
+    """Return the paths and handlers that ``App(docs=...)`` adds.
+
+    ``described``: see ``build_document``.
 
     Raises ``SetupError`` for a wrong path, and if swagger-ui-py is missing.
     """
-    is_path = isinstance(docs.path, str) and docs.path.startswith("/") and docs.path.strip("/") and "<" not in docs.path
-    check("App(docs=...)", bool(is_path), docs.path, 'True, False, a path such as "/docs", or Docs(...)')
+    is_path = (
+        isinstance(docs.path, str)
+        and docs.path.startswith("/")
+        and docs.path.strip("/")
+        and "<" not in docs.path
+    )
+    check(
+        "App(docs=...)",
+        bool(is_path),
+        docs.path,
+        ('True, False, a path such as "/docs", or Docs(...)'),
+    )
     path = f"/{docs.path.strip('/')}"
     found = find_spec("swagger_ui")  # its modules are for other frameworks: none is imported
     if found is None or not found.submodule_search_locations:
-        raise SetupError('App(docs=...) needs the files of swagger-ui-py: pip install "micropie-dual[docs]"')
+        raise SetupError(
+            'App(docs=...) needs the files of swagger-ui-py: pip install "micropie-dual[docs]"'
+        )
     directory = Path(found.submodule_search_locations[0]) / "static"
 
     built: tuple[Config, dict[str, Any]] | None = None
@@ -59,7 +75,9 @@ def document_routes(
         if built is None or built[0] is not config:  # once for each site: 0.1 s for 200 routes
             built = config, build_document(site, config, docs)
         document, below = built[1], _below()
-        return Response({**document, "servers": [{"url": below}]} if below and not docs.servers else document)
+        return Response(
+            {**document, "servers": [{"url": below}]} if below and not docs.servers else document
+        )
 
     def docs_page() -> Response:
         below = _below()
@@ -81,7 +99,9 @@ def document_routes(
         f"{path}/<name>": docs_asset,
     }
     if docs.requires:
-        found_at = {place: requires(*docs.requires)(function) for place, function in found_at.items()}
+        found_at = {
+            place: requires(*docs.requires)(function) for place, function in found_at.items()
+        }
     return [*found_at.items()]
 
 

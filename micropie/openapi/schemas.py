@@ -1,7 +1,8 @@
 """JSON Schema (draft 2020-12, as OpenAPI 3.1 has it) of the types in annotations.
 
-Dataclasses, TypedDicts and Structs are msgspec's to describe, pydantic's models pydantic's. All else is described here,
-as ``binding.converters`` reads it. A type that nothing is known of has the schema of any value.
+Dataclasses, TypedDicts and Structs are msgspec's to describe, pydantic's models pydantic's. All
+else is described here, as ``binding.converters`` reads it. A type that nothing is known of has the
+schema of any value.
 """
 
 from __future__ import annotations
@@ -28,17 +29,25 @@ _SCALARS: Mapping[object, Mapping[str, Any]] = schemas() | {
     types.NoneType: {"type": "null"},
 }
 _ARRAYS = (list, tuple, set, frozenset)
-_JSON_NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", types.NoneType: "null"}
+_JSON_NAMES = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    types.NoneType: "null",
+}
 
 # Attributes of metadata -> keywords.
 _KEYWORDS = {**KEYWORDS, "title": "title", "description": "description"}
 
 
 class Schemas:
-    """The schemas of one document. ``components`` has those that have a name, which others refer to.
+    """The schemas of one document.
 
-    ``own``: the types of the application whose routes are described. ``mode``: by pydantic's words, "validation" for
-    parameters and bodies, "serialization" for answers.
+    ``components`` has those that have a name, which others refer to.
+
+    ``own``: the types of the application whose routes are described. ``mode``: by pydantic's words,
+    "validation" for parameters and bodies, "serialization" for answers.
     """
 
     def __init__(self, own: OwnTypes, components: dict[str, Schema], mode: Mode) -> None:
@@ -49,7 +58,11 @@ class Schemas:
 
     def of(self, annotation: object) -> Schema:
         """Return the schema of an annotation, ``{}`` for any value."""
-        if isinstance(annotation, type) and annotation not in BUILTINS and (own := self._own(annotation)) is not None:
+        if (
+            isinstance(annotation, type)
+            and annotation not in BUILTINS
+            and (own := self._own(annotation)) is not None
+        ):
             return own
         if annotation in _SCALARS:
             return dict(_SCALARS[annotation])
@@ -70,7 +83,9 @@ class Schemas:
         return self._structure(annotation) if is_structure(annotation) else {}
 
     def _own(self, kind: type) -> Schema | None:
-        """Return the schema of an enumeration or of one of the application's own types, None for another type."""
+        """Return the schema of an enumeration or of one of the application's own types, None for
+        another type.
+        """
         encode = encoder_of(kind, self.own.encoders)
         if kind in self.own.decoders and (encode is None or self._mode == "validation"):
             return self.of(taken_by(kind, self.own))
@@ -99,13 +114,19 @@ class Schemas:
         schema: Schema = {"type": "array"}
         if kind is tuple and arguments and arguments[-1] is not Ellipsis:
             members = [self.of(argument) for argument in arguments]
-            return {**schema, "prefixItems": members, "minItems": len(members), "maxItems": len(members)}
+            return {
+                **schema,
+                "prefixItems": members,
+                "minItems": len(members),
+                "maxItems": len(members),
+            }
         if arguments:
             schema["items"] = self.of(arguments[0])
         return {**schema, "uniqueItems": True} if kind in (set, frozenset) else schema
 
     def _structure(self, structure: type) -> Schema:
-        """Add the named schemas of a structure, with its module in their names if others have the names already.
+        """Add the named schemas of a structure, with its module in their names if others have the
+        names already.
 
         A number follows where that is not enough, as for two classes of one module.
         """
@@ -126,26 +147,40 @@ class Schemas:
             import msgspec
 
             describe = msgspec.json.schema_components
-            (schema,), components = describe([structure], schema_hook=self.of, ref_template=template)
-        except (ImportError, TypeError):  # it is not installed, or a field is none of the types that it knows
+            (schema,), components = describe(
+                [structure], schema_hook=self.of, ref_template=template
+            )
+        except (ImportError, TypeError):
+            # it is not installed, or a field is none of the types that it knows
             kind = get_origin(structure) or structure
             names = getattr(kind, "__dataclass_fields__", kind.__annotations__)
-            return {"type": "object", "title": kind.__name__, "properties": {name: {} for name in names}}, {}
+            return {
+                "type": "object",
+                "title": kind.__name__,
+                "properties": {name: {} for name in names},
+            }, {}
         own = {kind.__name__: kind for kind in (*self.own.encoders, *self.own.decoders)}
-        return schema, {name: self.of(own[name]) if name in own else found for name, found in components.items()}
+        return schema, {
+            name: self.of(own[name]) if name in own else found for name, found in components.items()
+        }
 
     def _by_pydantic(self, model: Any, template: str) -> tuple[Schema, dict[str, Schema]]:
         pydantic = sys.modules["pydantic"].json_schema  # imported, as there is a model
         unknown: dict[Mode, set[str]] = {mode: set() for mode in get_args(Mode)}
         by_encoders = {
-            "handle_invalid_for_json_schema": lambda one, *found: self._beyond_pydantic(unknown[one.mode], *found)
+            "handle_invalid_for_json_schema": lambda one, *found: self._beyond_pydantic(
+                unknown[one.mode], *found
+            )
         }
-        options = {"schema_generator": type("_Generator", (pydantic.GenerateJsonSchema,), by_encoders)}
+        options = {
+            "schema_generator": type("_Generator", (pydantic.GenerateJsonSchema,), by_encoders)
+        }
         body, answer = (model.model_json_schema(mode=mode, **options) for mode in get_args(Mode))
         if unknown[self._mode]:
             problem = "%s: pydantic can't describe %s, so the OpenAPI document has any value there"
             logger.warning(problem, model.__qualname__, ", ".join(sorted(unknown[self._mode])))
-        # Asked for both modes, pydantic makes two names of each model that differs: Dog-Input and Dog-Output.
+        # Asked for both modes, pydantic makes two names of each model that differs: Dog-Input and
+        # Dog-Output.
         modes = [self._mode] if body == answer else get_args(Mode)
         template = template.replace("{name}", "{model}")
         schemas, document = pydantic.models_json_schema(
@@ -153,10 +188,14 @@ class Schemas:
         )
         others = "-Output" if self._mode == "validation" else "-Input"
         named = document.get("$defs", {})
-        return schemas[model, self._mode], {name: one for name, one in named.items() if not name.endswith(others)}
+        return schemas[model, self._mode], {
+            name: one for name, one in named.items() if not name.endswith(others)
+        }
 
     def _beyond_pydantic(self, unknown: set[str], found: Schema, about: str) -> Schema:
-        """Return the schema of a type that pydantic can't describe, by its encoder; add others to ``unknown``."""
+        """Return the schema of a type that pydantic can't describe, by its encoder; add others to
+        ``unknown``.
+        """
         schema = self.of(found.get("cls", Any))
         if schema and "$ref" not in str(schema):  # pydantic takes no references but its own
             return schema
@@ -166,6 +205,8 @@ class Schemas:
 
 def _choice(values: Collection[object]) -> Schema:
     kinds = {_JSON_NAMES.get(type(value)) for value in values}
-    schema: Schema = {"enum": [value if type(value) in _JSON_NAMES else str(value) for value in values]}
+    schema: Schema = {
+        "enum": [value if type(value) in _JSON_NAMES else str(value) for value in values]
+    }
     kind = kinds.pop()
     return {"type": kind, **schema} if kind is not None and not kinds else schema

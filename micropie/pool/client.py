@@ -1,7 +1,7 @@
 """Handlers that run in a process of the pool, and the copy of the request that they can read there.
 
-Only arguments, results and this copy cross between processes, by ``pickle``. The handler crosses as a name, by which
-the process finds it (``execution/placement.py``); the application never crosses.
+Only arguments, results and this copy cross between processes, by ``pickle``. The handler crosses as
+a name, by which the process finds it (``execution/placement.py``); the application never crosses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from micropie.pool.processes import Chunks, Pool
 from micropie.pool.remote import CancelToken, PoolError
 from micropie.streams import ThreadStream
 
-# -- in the server's process -------------------------------------------------------------------------------------------
+# -- in the server's process -----------------------------------------------------------------------
 
 
 def call_in_pool(
@@ -37,7 +37,11 @@ def call_in_pool(
     job = _packed(name, PooledExchange(exchange), [*arguments])
     try:
         result = pool.call(seconds, PooledHandler(name), job, token=token)
-        return ThreadStream(result, interrupt=result.interrupt_next) if isinstance(result, Chunks) else result
+        return (
+            ThreadStream(result, interrupt=result.interrupt_next)
+            if isinstance(result, Chunks)
+            else result
+        )
     except TookTooLong as error:
         sentence = str(error)
     logger.error("%s: %s %s", exchange.label, _full_name(name), sentence)
@@ -45,7 +49,10 @@ def call_in_pool(
 
 
 def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[object]) -> bytes:
-    """Return the request and the arguments, pickled. Raises ``PoolError`` that names the one that can't be pickled."""
+    """Return the request and the arguments, pickled.
+
+    Raises ``PoolError`` that names the one that can't be pickled.
+    """
     try:
         return pickle.dumps((exchange, arguments))
     except Exception:
@@ -56,7 +63,8 @@ def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[obj
                 pickle.dumps(value)
             except Exception as error:
                 failure = PoolError(
-                    f"{_full_name(name)} runs in a process, and {label}, of type {type(value).__name__}, "
+                    f"{_full_name(name)} runs in a process, and {label}, of type "
+                    f"{type(value).__name__}, "
                     f"can't be pickled: {error}"
                 )
                 raise failure from None
@@ -67,11 +75,14 @@ def _full_name(name: HandlerName) -> str:
     return f"{name.module}.{name.qualname}" + (f".{name.method}" if name.method else "")
 
 
-# -- in a process of the pool ------------------------------------------------------------------------------------------
+# -- in a process of the pool ----------------------------------------------------------------------
 
 
 class PooledHandler:
-    """A handler, which crosses by its name. The process finds it when it unpickles this, and imports its module."""
+    """A handler, which crosses by its name.
+
+    The process finds it when it unpickles this, and imports its module.
+    """
 
     def __init__(self, name: HandlerName) -> None:
         self._name = name
@@ -80,7 +91,10 @@ class PooledHandler:
         return _found, (self._name,)
 
     def __call__(self, job: bytes) -> Any:
-        """Call the handler in this process and return its result. ``job`` is what ``_packed`` returned."""
+        """Call the handler in this process and return its result.
+
+        ``job`` is what ``_packed`` returned.
+        """
         exchange, arguments = pickle.loads(job)  # noqa: S301 - from our own process
         current.set(PooledRequest(exchange))
         if exchange.enter_in_pool is not None:
@@ -98,7 +112,9 @@ def _found(name: HandlerName) -> PooledHandler:
 
 
 class PooledExchange(Exchange):
-    """The copy of a request for a process of the pool: made in the server's process, and pickled."""
+    """The copy of a request for a process of the pool: made in the server's process, and
+    pickled.
+    """
 
     is_pooled = True
 
@@ -108,7 +124,9 @@ class PooledExchange(Exchange):
         self.peer = Peer(exchange.scheme, exchange.client, exchange.peer.host)
         self.body = exchange.body.copied()
         self.enter_in_pool = exchange.enter_in_pool
-        has_session = exchange.answer.session is not None or exchange.config.sessions.find_id(exchange)
+        has_session = exchange.answer.session is not None or exchange.config.sessions.find_id(
+            exchange
+        )
         self.values = dict(exchange.opened_session()) if has_session else {}
         self.headers = exchange.headers
         self.query_string, self.sent_path = exchange.query_string, exchange.raw_path()
@@ -131,7 +149,10 @@ class PooledExchange(Exchange):
 
     def response(self) -> NoReturn:
         """Raise ``RuntimeError``."""
-        _refuse("a handler in a process has no self.response: return (status, body, headers) or a Response")
+        _refuse(
+            "a handler in a process has no self.response: return "
+            "(status, body, headers) or a Response"
+        )
 
     @property
     def scheme(self) -> str:
@@ -160,9 +181,13 @@ class PooledRequest(Request):
 
 
 class PooledConfig:
-    """The configuration of a ``PooledRequest``: its limits. The application stays in the server's process."""
+    """The configuration of a ``PooledRequest``: its limits.
 
-    dumps = staticmethod(dumps_with({}))  # of an event, or of a message to a channel of the handler's own
+    The application stays in the server's process.
+    """
+
+    # of an event, or of a message to a channel of the handler's own
+    dumps = staticmethod(dumps_with({}))
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -172,7 +197,8 @@ class PooledConfig:
 
     def __getattr__(self, name: str) -> NoReturn:
         _refuse(
-            "a handler in a process has no self.url_for, self.render, self.channels and request.resource: use them in "
+            "a handler in a process has no self.url_for, self.render, self.channels and "
+            "request.resource: use them in "
             "a thread"
         )
 
@@ -183,10 +209,15 @@ class PooledSession(Session):
     __slots__ = ()
 
     def _check(self) -> NoReturn:
-        _refuse("the session can only be read in a process: change it in middleware or in a handler in a thread")
+        _refuse(
+            "the session can only be read in a process: change it in "
+            "middleware or in a handler in a thread"
+        )
 
 
-_NO_BODY = "a process has no body to read: take its form or JSON by parameters, or read it in a thread"
+_NO_BODY = (
+    "a process has no body to read: take its form or JSON by parameters, or read it in a thread"
+)
 
 
 def _refuse(sentence: str) -> NoReturn:

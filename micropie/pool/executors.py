@@ -1,10 +1,10 @@
 """An author's executor instead of the pool: any of ``concurrent.futures``' kind, Dask's among them.
 
-Jobs return bytes that are made here, so every executor brings back the same values and the same errors. An exception of
-a job itself is therefore the executor's own: it has lost the job.
+Jobs return bytes that are made here, so every executor brings back the same values and the same
+errors. An exception of a job itself is therefore the executor's own: it has lost the job.
 
-A generator can't leave the process that runs it, and a job ends when it returns. So a stream comes whole, within
-limits.
+A generator can't leave the process that runs it, and a job ends when it returns. So a stream comes
+whole, within limits.
 """
 
 from __future__ import annotations
@@ -27,23 +27,33 @@ STREAM_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 64  # the memory that a chunk takes beside its content, about
 
 
-# -- in the server's process -------------------------------------------------------------------------------------------
+# -- in the server's process -----------------------------------------------------------------------
 
 
 class ExecutorPool:
-    """Calls functions by an executor. A call there can't be ended: after a time-out it is left to itself."""
+    """Calls functions by an executor.
+
+    A call there can't be ended: after a time-out it is left to itself.
+    """
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         # A Dask client's executor: its author has imported the module.
         distributed = sys.modules.get("distributed.cfexecutor")
         is_dask = distributed is not None and isinstance(executor, distributed.ClientExecutor)
-        self._options = {"pure": False} if is_dask else {}  # or two equal requests would share one answer
+        # or two equal requests would share one answer
+        self._options = {"pure": False} if is_dask else {}
 
     def call(
-        self, seconds: float, function: Callable[..., object], *arguments: object, token: CancelToken | None = None
+        self,
+        seconds: float,
+        function: Callable[..., object],
+        *arguments: object,
+        token: CancelToken | None = None,
     ) -> Any:
-        """Like ``Pool.call``, but a stream has been made when this returns, and to cancel only ends the wait."""
+        """Like ``Pool.call``, but a stream has been made when this returns, and to cancel only ends
+        the wait.
+        """
         call = pickle.dumps((function, arguments))
         job = _Job(self._executor.submit(packed_result, result_of, call, seconds, **self._options))
         (token or CancelToken()).attach(job.leave)
@@ -56,8 +66,8 @@ class ExecutorPool:
 class _Job:
     """A job of the executor. One thread waits for its outcome; another may end that wait.
 
-    The future is dropped as soon as possible: if a Dask worker is lost, Dask does a job of it again while its future is
-    referred to.
+    The future is dropped as soon as possible: if a Dask worker is lost, Dask does a job of it again
+    while its future is referred to.
     """
 
     def __init__(self, future: Future[bytes]) -> None:
@@ -66,7 +76,9 @@ class _Job:
         future.add_done_callback(lambda _: is_over.set())  # without self, or they would be a cycle
 
     def outcome(self, seconds: float) -> Message:
-        """Return its message. Raises ``TookTooLong``; ``PoolError`` if the executor has lost it, or it was left.
+        """Return its message.
+
+        Raises ``TookTooLong``; ``PoolError`` if the executor has lost it, or it was left.
 
         Who opens the message has no future any more, or an error's traceback would refer to it.
         """
@@ -91,11 +103,14 @@ class _Job:
         self._is_over.set()
 
 
-# -- in the process that runs the job ----------------------------------------------------------------------------------
+# -- in the process that runs the job --------------------------------------------------------------
 
 
 def result_of(call: bytes, seconds: float) -> object:
-    """Call a function that is pickled with its arguments. Return its result; of a stream all chunks, as an iterator."""
+    """Call a function that is pickled with its arguments.
+
+    Return its result; of a stream all chunks, as an iterator.
+    """
     context = copy_context()  # the executor's thread goes on to other things
     function, arguments = pickle.loads(call)  # noqa: S301 - from our own process
     result = context.run(function, *arguments)
@@ -116,7 +131,8 @@ def _whole(stream: Iterator[object], seconds: float) -> Iterator[object]:
         if size > STREAM_BYTES or monotonic() > deadline:
             getattr(stream, "close", int)()
             raise PoolError(
-                f"a stream comes whole from an executor, within {STREAM_BYTES >> 20} MiB and {seconds:g} seconds: "
+                f"a stream comes whole from an executor, within {STREAM_BYTES >> 20} MiB and "
+                f"{seconds:g} seconds: "
                 "this one is longer"
             )
     return iter(chunks)

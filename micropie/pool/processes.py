@@ -1,20 +1,23 @@
 """Processes that make calls for this one: one call at a time each, over a pipe.
 
-``concurrent.futures`` does not do: there one process that is killed breaks the whole pool, none can be ended for taking
-too long, and no chunk of a stream comes back before the last. Here a call that takes too long costs its process, and no
-other call. The processes are started when they are first needed, never by a fork alone: threads, locks and connections
-do not survive one. A forked child forgets its parent's processes.
+``concurrent.futures`` does not do: there one process that is killed breaks the whole pool, none can
+be ended for taking too long, and no chunk of a stream comes back before the last. Here a call that
+takes too long costs its process, and no other call. The processes are started when they are first
+needed, never by a fork alone: threads, locks and connections do not survive one. A forked child
+forgets its parent's processes.
 
     parent -> process    a call, pickled; of a stream then ``MORE`` for each chunk taken, or ``STOP``
     process -> parent    RESULT or FAILED (``remote.py``), and of a stream (STREAM, None) (CHUNK, chunk)... before that
 
-Before its first call of a function, a process is asked to find it, which starts the interpreter and imports the module.
-This has its own time: as part of the call's, a slow import would end every process before it has answered anything.
+Before its first call of a function, a process is asked to find it, which starts the interpreter and
+imports the module. This has its own time: as part of the call's, a slow import would end every
+process before it has answered anything.
 
-A process ignores the signals that a service manager or a terminal sends to all processes of a server: it goes on until
-its server, which may finish requests, closes the pipe. When the server itself ends, in whatever way, a second pipe ends
-and with it the process, in the middle of what it computes.
-"""
+A process ignores the signals that a service manager or a terminal sends to all processes of a
+server: it goes on until its server, which may finish requests, closes the pipe. When the server
+itself ends, in whatever way, a second pipe ends and with it the process, in the middle of what it
+computes.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ else:
     pickle = module("pickle")
 
 
-# -- in this process ---------------------------------------------------------------------------------------------------
+# -- in this process -------------------------------------------------------------------------------
 
 
 class Pool:
@@ -86,24 +89,31 @@ class Pool:
         self._forget()
 
     def call(
-        self, seconds: float, function: Callable[..., object], *arguments: object, token: CancelToken | None = None
+        self,
+        seconds: float,
+        function: Callable[..., object],
+        *arguments: object,
+        token: CancelToken | None = None,
     ) -> Any:
-        """Return ``function(*arguments)``, called in a process; for a generator an iterator over its chunks. Blocks.
+        """Return ``function(*arguments)``, called in a process; for a generator an iterator over
+        its chunks. Blocks.
 
-        Raises what the function raises, ``TookTooLong`` after ``seconds`` without a result or a chunk, and
-        ``PoolError``. The time until the process has found the function does not count. To cancel ``token`` ends the
-        process, once it has.
+        Raises what the function raises, ``TookTooLong`` after ``seconds`` without a result or a
+        chunk, and ``PoolError``. The time until the process has found the function does not count.
+        To cancel ``token`` ends the process, once it has.
         """
         if _is_in_pool:  # or each process would start another one, without end
             raise PoolError(
-                "a process of a pool can't start a pool; if a module calls a handler when it is imported, "
+                "a process of a pool can't start a pool; if a module calls a handler when it "
+                "is imported, "
                 'write if __name__ == "__main__": above that'
             )
         token = token or CancelToken()
         search, job = pickle.dumps((callable, (function,))), pickle.dumps((function, arguments))
         while not self._free.acquire(timeout=seconds):
             with self._lock:
-                if all(worker.found for worker in self._workers):  # while one starts, no handler is to blame
+                # while one starts, no handler is to blame
+                if all(worker.found for worker in self._workers):
                     raise TookTooLong(f"waited longer than {seconds:g} seconds for a process")
         try:
             token.check()
@@ -112,7 +122,8 @@ class Pool:
             self._free.release()
             raise
         if search not in worker.found:
-            # A caller that leaves meanwhile does not end the process: the next one would have to start another.
+            # A caller that leaves meanwhile does not end the process: the next one would have to
+            # start another.
             message = self._ask(worker, search, START_WITHIN)
             if message[0] == FAILED or token.is_cancelled:
                 self._give_back(worker)
@@ -145,7 +156,10 @@ class Pool:
             self._drop(worker, GRACE)
 
     def _take(self) -> _Worker:
-        """Return an idle process, or a new one. Idle ones that have ended are dropped on the way."""
+        """Return an idle process, or a new one.
+
+        Idle ones that have ended are dropped on the way.
+        """
         while True:
             with self._lock:
                 worker = self._idle.pop() if self._idle else None
@@ -164,7 +178,10 @@ class Pool:
         return self._receive(worker, seconds)
 
     def _receive(self, worker: _Worker, seconds: float) -> Message:
-        """Return the next message. A process that does not send one in time, or has ended, is discarded."""
+        """Return the next message.
+
+        A process that does not send one in time, or has ended, is discarded.
+        """
         try:
             return worker.receive(seconds)
         except BaseException:
@@ -177,7 +194,8 @@ class Pool:
             self._drop(worker)
         else:
             with self._lock:
-                self._idle.append(worker)  # if it was killed meanwhile, the next call finds that out
+                # if it was killed meanwhile, the next call finds that out
+                self._idle.append(worker)
         self._free.release()
 
     def _drop(self, worker: _Worker, grace: float = 0.0) -> None:
@@ -187,9 +205,11 @@ class Pool:
 
 
 class Chunks(Iterator[object]):
-    """The chunks of a generator in a process, which is in use until the generator has ended or been closed.
+    """The chunks of a generator in a process, which is in use until the generator has ended or been
+    closed.
 
-    ``interrupt_next`` ends the wait for the next chunk, and the process. It may be called by any thread, at any time.
+    ``interrupt_next`` ends the wait for the next chunk, and the process. It may be called by any
+    thread, at any time.
     """
 
     def __init__(self, pool: Pool, worker: _Worker, seconds: float) -> None:
@@ -217,7 +237,8 @@ class Chunks(Iterator[object]):
     def close(self) -> None:
         """Close the generator where it is, when a chunk that is under way has come.
 
-        Raises what that raises, if it comes within ``GRACE`` seconds; after these the process is ended.
+        Raises what that raises, if it comes within ``GRACE`` seconds; after these the process is
+        ended.
         """
         with self._lock:
             worker = self._worker
@@ -254,7 +275,8 @@ class _Worker:
     def __init__(self) -> None:
         if not CAN_PASS_PIPES:
             raise PoolError(
-                "micropie starts no processes on Windows: write App(pool=concurrent.futures.ProcessPoolExecutor())"
+                "micropie starts no processes on Windows: write "
+                "App(pool=concurrent.futures.ProcessPoolExecutor())"
             )
         import signal
         import subprocess
@@ -268,7 +290,11 @@ class _Worker:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _ignored())
         try:
             self.process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-c", _MAIN.format(path=[*map(str, sys.path)], descriptors=passed)],
+                [
+                    sys.executable,
+                    "-c",
+                    _MAIN.format(path=[*map(str, sys.path)], descriptors=passed),
+                ],
                 pass_fds=passed,
                 stdin=subprocess.DEVNULL,
             )
@@ -307,7 +333,10 @@ class _Worker:
         self._life.close()
 
     def abandon(self) -> None:
-        """Forget it: it is the child of another process. ``subprocess`` then neither waits for it nor warns."""
+        """Forget it: it is the child of another process.
+
+        ``subprocess`` then neither waits for it nor warns.
+        """
         self.process.returncode = 0
         self.connection.close()
         self._life.close()
@@ -318,12 +347,15 @@ def _end_all(workers: set[_Worker]) -> None:
         worker.end()
 
 
-# -- in a process of the pool ------------------------------------------------------------------------------------------
+# -- in a process of the pool ----------------------------------------------------------------------
 
 _is_in_pool = False
 
 # The new process finds the modules that this one finds.
-_MAIN = "import sys; sys.path[:] = {path!r}; from micropie.pool.processes import main; main(*{descriptors})"
+_MAIN = (
+    "import sys; sys.path[:] = {path!r}; from micropie.pool.processes "
+    "import main; main(*{descriptors})"
+)
 
 
 def _ignored() -> list[int]:
@@ -334,7 +366,10 @@ def _ignored() -> list[int]:
 
 
 def main(descriptor: int, life: int) -> None:
-    """Run a process of the pool: answer calls until the parent ends. ``descriptor`` and ``life`` are its pipes."""
+    """Run a process of the pool: answer calls until the parent ends.
+
+    ``descriptor`` and ``life`` are its pipes.
+    """
     global _is_in_pool  # noqa: PLW0603 - of the process
     _is_in_pool = True
     import fcntl
@@ -345,7 +380,8 @@ def main(descriptor: int, life: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ignored())
     from multiprocessing.connection import Connection
 
-    if hasattr(fcntl, "F_SETSIG"):  # under Linux: the thread has to wait for a function that keeps the interpreter
+    # under Linux: the thread has to wait for a function that keeps the interpreter
+    if hasattr(fcntl, "F_SETSIG"):
         fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(life, fcntl.F_SETFL, fcntl.FASYNC)
@@ -380,7 +416,9 @@ def _answer(connection: Connection, job: bytes) -> object:
 
 
 def _send_chunks(connection: Connection, chunks: Iterator[object]) -> None:
-    """Send the chunks, at most ``AHEAD`` before they are taken, until there are no others or ``STOP`` comes."""
+    """Send the chunks, at most ``AHEAD`` before they are taken, until there are no others or
+    ``STOP`` comes.
+    """
     allowed = AHEAD
     for chunk in chunks:
         connection.send_bytes(pickle.dumps((CHUNK, chunk)))

@@ -2,8 +2,8 @@
 
     process -> parent    (RESULT, value) | (FAILED, error and traceback), pickled
 
-An error stays packed until it is raised. So no frame that holds a message holds the error, whose traceback refers to
-that frame: each failed call would be a reference cycle.
+An error stays packed until it is raised. So no frame that holds a message holds the error, whose
+traceback refers to that frame: each failed call would be a reference cycle.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ else:
 
 
 class PoolError(Exception):
-    """A call that could not be made in the pool, or whose outcome could not be brought back. The message says why."""
+    """A call that could not be made in the pool, or whose outcome could not be brought back.
+
+    The message says why.
+    """
 
 
 class CancelToken:
@@ -34,7 +37,10 @@ class CancelToken:
         self.is_cancelled = False
 
     def attach(self, stop: Callable[[], object]) -> None:
-        """Call ``stop`` when the call is cancelled, or now if it has been. It replaces the function before."""
+        """Call ``stop`` when the call is cancelled, or now if it has been.
+
+        It replaces the function before.
+        """
         with self._lock:
             self._stop = stop
             if self.is_cancelled:
@@ -46,7 +52,10 @@ class CancelToken:
             raise PoolError("its caller has been cancelled")
 
     def detach(self) -> bool:
-        """Forget the function: there is nothing left to stop. Return whether the call was cancelled."""
+        """Forget the function: there is nothing left to stop.
+
+        Return whether the call was cancelled.
+        """
         with self._lock:
             self._stop = None
             return self.is_cancelled
@@ -59,7 +68,7 @@ class CancelToken:
                 self._stop()
 
 
-# -- the messages that come back ---------------------------------------------------------------------------------------
+# -- the messages that come back -------------------------------------------------------------------
 
 RESULT: Final = "result"
 FAILED: Final = "failed"
@@ -69,26 +78,36 @@ Message: TypeAlias = tuple[str, Any]
 
 
 class RemoteTraceback(Exception):
-    """The cause of an exception that was raised in another process: its traceback there, as text."""
+    """The cause of an exception that was raised in another process: its traceback there, as
+    text.
+    """
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
 
 
 def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
-    """Call ``function``. Return the message with its result or its error, pickled; nothing is raised."""
+    """Call ``function``.
+
+    Return the message with its result or its error, pickled; nothing is raised.
+    """
     try:
         result = function(*arguments)
         try:
             return pickle.dumps((RESULT, result))
         except Exception as error:
-            raise PoolError(f"its result, of type {type(result).__name__}, can't be pickled: {error}") from None
+            raise PoolError(
+                f"its result, of type {type(result).__name__}, can't be pickled: {error}"
+            ) from None
     except BaseException as error:
         return pickle.dumps(failed_message(error))
 
 
 def failed_message(error: BaseException) -> Message:
-    """Return the message with an error. One that can't be brought back becomes a ``PoolError`` that tells of it."""
+    """Return the message with an error.
+
+    One that can't be brought back becomes a ``PoolError`` that tells of it.
+    """
     text = "".join(traceback.format_exception(error))
     if not isinstance(error, Exception):  # a SystemExit would end the server
         error = PoolError(f"it raised {type(error).__name__}: {error}")

@@ -1,15 +1,16 @@
 """Compile a tree of applications to a ``Site``, and find the route of each request in it.
 
-``settings.py`` has an author's plain values, and ``config.py`` makes of them the objects that a request uses.
-``decorators.py`` leave marks on functions, ``discovery.py`` finds the handlers among
-an application's attributes, and ``compiler.py`` makes a ``Route`` (``routes.py``) of each. ``lost_marks.py`` refuses
-decorators above anything else. ``patterns.py`` reads explicit paths. ``providers.py`` has the providers of resources,
-and ``checks.py`` the checks of ``@requires``.
+``settings.py`` has an author's plain values, and ``config.py`` makes of them the objects that a
+request uses. ``decorators.py`` leave marks on functions, ``discovery.py`` finds the handlers among
+an application's attributes, and ``compiler.py`` makes a ``Route`` (``routes.py``) of each.
+``lost_marks.py`` refuses decorators above anything else. ``patterns.py`` reads explicit paths.
+``providers.py`` has the providers of resources, and ``checks.py`` the checks of ``@requires``.
 
-``router.py`` searches. Names, explicit routes and inner applications are in one tree of segments, and there is one
-more for WebSockets. No path takes more than linear time, because each node is reached in one way only. Two tables are
-short cuts through the tree: whole paths, and paths with one more segment as the argument. ``site.py`` looks for
-mounts first, then asks the router. ``names.py`` makes paths of the names of a whole site's routes.
+``router.py`` searches. Names, explicit routes and inner applications are in one tree of segments,
+and there is one more for WebSockets. No path takes more than linear time, because each node is
+reached in one way only. Two tables are short cuts through the tree: whole paths, and paths with one
+more segment as the argument. ``site.py`` looks for mounts first, then asks the router. ``names.py``
+makes paths of the names of a whole site's routes.
 """
 
 from micropie.routing.checks import (
@@ -83,19 +84,26 @@ from micropie.routing.routes import (
     route_of,
 )
 from micropie.routing.settings import METHODS, Settings
-from micropie.routing.site import Handover, MountRoute, OutsideRoute, Site, delegate_route, handlers_route
+from micropie.routing.site import (
+    Handover,
+    MountRoute,
+    OutsideRoute,
+    Site,
+    delegate_route,
+    handlers_route,
+)
 
 # fmt: off
 __all__ = [
-    "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "NO_VALUES", "REQUIRES", "WILDCARD",
-    "AppBase", "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function",
-    "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Refusal", "Registrations", "Route",
-    "RouteEntry", "RouteMark", "RouteMatch", "Settings", "Site", "body_parameter", "build_site",
-    "check_error_key", "check_middlewares",
-    "checked_key", "checked_methods", "checked_provider", "command", "config_of", "delegate_route", "delete",
-    "describe", "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
-    "make_mark", "mark_with", "marks_above", "marks_of", "max_body_size", "max_data_size", "mentions", "name_of",
-    "open_resources", "patch", "place_of", "placed", "post", "public_name", "put", "reads_body", "requires", "route",
-    "route_of", "run_in", "websocket",
+    "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "NO_VALUES", "REQUIRES",
+    "WILDCARD", "AppBase", "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function",
+    "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Refusal", "Registrations",
+    "Route", "RouteEntry", "RouteMark", "RouteMatch", "Settings", "Site", "body_parameter",
+    "build_site", "check_error_key", "check_middlewares", "checked_key", "checked_methods",
+    "checked_provider", "command", "config_of", "delegate_route", "delete", "describe",
+    "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
+    "make_mark", "mark_with", "marks_above", "marks_of", "max_body_size", "max_data_size",
+    "mentions", "name_of", "open_resources", "patch", "place_of", "placed", "post", "public_name",
+    "put", "reads_body", "requires", "route", "route_of", "run_in", "websocket",
 ]
 # fmt: on

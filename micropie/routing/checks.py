@@ -1,6 +1,8 @@
-"""``@requires`` and middleware above handlers and applications, which run as hooks of theirs, inside ``middlewares``.
+"""``@requires`` and middleware above handlers and applications, which run as hooks of theirs,
+inside ``middlewares``.
 
-A handler or an application has one list of marks: hooks that ask who may enter, and middleware, the uppermost first.
+A handler or an application has one list of marks: hooks that ask who may enter, and middleware, the
+uppermost first.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ from micropie.routing.providers import Providers
 
 Check: TypeAlias = Callable[..., object]  # of the request, and of resources
 
-NATIVE = "__micropie_native__"  # of an application that has moved in: the App that carries it, and its marks
+# of an application that has moved in: the App that carries it, and its marks
+NATIVE = "__micropie_native__"
 HOLDS = "__micropie_holds__"  # on what ``requires`` returns: its first check
 
 
 class Mark(Protocol):
-    """A check or a middleware above a handler or an application. ``guards``: whether it decides who may enter."""
+    """A check or a middleware above a handler or an application.
+
+    ``guards``: whether it decides who may enter.
+    """
 
     guards: bool
 
@@ -46,73 +52,96 @@ def with_marks(config: Config, marks: Sequence[object]) -> Config:
 
 
 def refuse_unless_check(check: Check) -> None:
-    """Raise ``SetupError`` for what is no check, such as a handler below ``@requires`` without brackets."""
-    if not isinstance(check, type) and any(hasattr(check, name) for name in (*_HOOKS, *_FLOW_HOOKS)):
+    """Raise ``SetupError`` for what is no check, such as a handler below ``@requires`` without
+    brackets.
+    """
+    if not isinstance(check, type) and any(
+        hasattr(check, name) for name in (*_HOOKS, *_FLOW_HOOKS)
+    ):
         name = type(check).__name__
-        raise SetupError(f"{name} is middleware, and no check: write @{name}(...) in place of @requires({name}(...))")
+        raise SetupError(
+            f"{name} is middleware, and no check: write @{name}(...) in "
+            f"place of @requires({name}(...))"
+        )
     is_generator = inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check)
     is_method = inspect.isfunction(check) and [*inspect.signature(check).parameters][:1] == ["self"]
     if isinstance(check, type) or is_generator or is_method or not takes_first(check, 1):
         raise SetupError(
-            f"{_name_of(check)} is no check: write @requires(members), with a function of the request without yield, "
+            f"{_name_of(check)} is no check: write @requires(members), with a function of "
+            "the request without yield, "
             "def members(request)"
         )
 
 
 def takes_first(function: Callable[..., object], count: int) -> bool:
-    """Return whether a function can be called with ``count`` arguments, and with resources for its other parameters,
-    which have annotations.
+    """Return whether a function can be called with ``count`` arguments, and with resources for its
+    other parameters, which have annotations.
     """
     if takes(function, count) or not (inspect.isfunction(function) or inspect.ismethod(function)):
         return takes(function, count)
     parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
     required = [one for one in parameters[count:] if one.default is one.empty]
-    are_first = all(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters[:count])
+    are_first = all(
+        one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters[:count]
+    )
     return are_first and bool(required) and all(one.annotation is not one.empty for one in required)
 
 
 def mark_with(target: object, marks: Sequence[object]) -> None:
-    """Leave marks on a handler, a class or an application, above those that it has. Raises ``SetupError`` for a target
-    that takes none.
+    """Leave marks on a handler, a class or an application, above those that it has. Raises
+    ``SetupError`` for a target that takes none.
     """
     target = vars(target).get(NATIVE, target) if hasattr(target, "__dict__") else target
     leave_mark(target, REQUIRES, [*marks, *_own_marks(target)])
 
 
 def marks_above(app: object) -> list[Mark]:
-    """Return the marks of an object, as an application is: of its class's bases, of its class, of itself."""
+    """Return the marks of an object, as an application is: of its class's bases, of its class, of
+    itself.
+    """
     return [mark for owner in (*reversed(type(app).__mro__), app) for mark in _own_marks(owner)]
 
 
 def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> list[Mark]:
-    """Return the marks of a handler. Raises ``SetupError`` if a decorator hides them, and for middleware that does not
-    guard above a handler of WebSockets, which no other middleware sees.
+    """Return the marks of a handler. Raises ``SetupError`` if a decorator hides them, and for
+    middleware that does not guard above a handler of WebSockets, which no other middleware sees.
 
-    ``functools.wraps`` copies the mark to the function that it makes. A decorator without it makes one that has the
-    handler in a variable, where a mark would be overlooked.
+    ``functools.wraps`` copies the mark to the function that it makes. A decorator without it makes
+    one that has the handler in a variable, where a mark would be overlooked.
     """
     if is_bare(getattr(function, "__func__", function)):
         return []
     for layer in layers(function):
         if hasattr(layer, HOLDS):
             name = _name_of(getattr(layer, HOLDS))
-            raise SetupError(f"@requires takes {name} for a check: write @requires(members) above it, with your check")
+            raise SetupError(
+                f"@requires takes {name} for a check: write "
+                "@requires(members) above it, with your check"
+            )
     # An object that is called has those above its class and above the method, too.
-    marks = [mark for layer in layers(function) for mark in (*marks_above(layer), *_own_marks(type(layer).__call__))]
+    marks = [
+        mark
+        for layer in layers(function)
+        for mark in (*marks_above(layer), *_own_marks(type(layer).__call__))
+    ]
     if not marks:
         for inner in wrapped_by(function):
             for mark in _own_marks(inner)[:1]:
                 name = "requires" if isinstance(mark, Checking) else type(mark).__name__
                 raise SetupError(
-                    f"a decorator above @{name} hides it from {_name_of(inner)}: write @{name} above all others"
+                    f"a decorator above @{name} hides it from {_name_of(inner)}: "
+                    f"write @{name} above all others"
                 )
     for mark in marks if takes_socket else ():
         if not mark.guards:
             raise SetupError(
-                f"@{type(mark).__name__} does nothing above {_name_of(function)}, which answers WebSockets"
+                f"@{type(mark).__name__} does nothing above "
+                f"{_name_of(function)}, which answers WebSockets"
             )
     # Each once, and not by ``==``, which is an author's.
-    return [*{id(mark.check if isinstance(mark, Checking) else mark): mark for mark in marks}.values()]
+    return [
+        *{id(mark.check if isinstance(mark, Checking) else mark): mark for mark in marks}.values()
+    ]
 
 
 def _own_marks(target: object) -> Sequence[Mark]:
@@ -125,25 +154,33 @@ def _name_of(function: Any) -> str:
     return getattr(inner, "__qualname__", None) or repr(inner)
 
 
-# -- middleware --------------------------------------------------------------------------------------------------------
+# -- middleware ------------------------------------------------------------------------------------
 
 # The methods of middleware, with their parameters.
 _SOCKET_HOOKS = {"before_websocket": "request", "after_websocket": "request"}
-_HOOKS = {"before_request": "request", "after_request": "request, status, response_body, extra_headers"}
+_HOOKS = {
+    "before_request": "request",
+    "after_request": ("request, status, response_body, extra_headers"),
+}
 _FLOW_HOOKS = {"before": "request", "after": "request, response"}
 
 
-def check_middlewares(providers: Providers, middlewares: Sequence[object], of_sockets: Sequence[object] = ()) -> None:
-    """Raise ``SetupError`` for what is no middleware, and for one that asks for a resource by an annotation, which
-    checks alone may do.
+def check_middlewares(
+    providers: Providers, middlewares: Sequence[object], of_sockets: Sequence[object] = ()
+) -> None:
+    """Raise ``SetupError`` for what is no middleware, and for one that asks for a resource by an
+    annotation, which checks alone may do.
     """
     for middleware in [*middlewares, *of_sockets]:
         if isinstance(middleware, type):
-            raise SetupError(f"middlewares holds objects, not classes: append({middleware.__name__}())")
+            raise SetupError(
+                f"middlewares holds objects, not classes: append({middleware.__name__}())"
+            )
     for middleware in of_sockets:
         if not _has_hooks(middleware, _SOCKET_HOOKS, providers):
             raise SetupError(
-                f"{middleware!r} is no WebSocket middleware: append an object with before_websocket or after_websocket"
+                f"{middleware!r} is no WebSocket middleware: append an object with "
+                "before_websocket or after_websocket"
             )
     for middleware in middlewares:
         if isinstance(middleware, Checking):
@@ -155,15 +192,25 @@ def check_middlewares(providers: Providers, middlewares: Sequence[object], of_so
         has_hooks = [_has_hooks(middleware, hooks, providers) for hooks in (_HOOKS, _FLOW_HOOKS)]
         if not any(has_hooks) and not _is_generator(middleware, providers):
             raise SetupError(
-                f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
+                f"{middleware!r} is no middleware: append an object with before_request or "
+                "after_request, or a "
                 "generator function, def or async def, with one yield in it"
             )
 
 
 def _is_generator(middleware: Any, providers: Providers) -> bool:
-    """Return whether a middleware is a generator function. Raises ``SetupError`` for one with other parameters."""
-    functions = [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")] if callable(middleware) else []
-    if not any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions):
+    """Return whether a middleware is a generator function.
+
+    Raises ``SetupError`` for one with other parameters.
+    """
+    functions = (
+        [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")]
+        if callable(middleware)
+        else []
+    )
+    if not any(
+        inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions
+    ):
         return False
     # A method has a signature, and an object that is called has none.
     function = middleware if inspect.isroutine(middleware) else middleware.__call__
@@ -177,20 +224,28 @@ def _is_generator(middleware: Any, providers: Providers) -> bool:
 def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Providers) -> bool:
     """Return whether a middleware has one of these hooks.
 
-    Raises ``SetupError`` for one with other parameters, and for an ``async def`` that nobody would await.
+    Raises ``SetupError`` for one with other parameters, and for an ``async def`` that nobody would
+    await.
     """
-    methods = {name: method for name in hooks if callable(method := getattr(middleware, name, None))}
+    methods = {
+        name: method for name in hooks if callable(method := getattr(middleware, name, None))
+    }
     for name, method in methods.items():
         count = hooks[name].count(",") + 1
         providers.refuse_to_ask(method, count)
         if not takes(method, count):
             owner = type(middleware).__name__
             raise SetupError(
-                f"{owner}.{name} takes other arguments than it gets: write def {name}(self, {hooks[name]})"
+                f"{owner}.{name} takes other arguments than it gets: write "
+                f"def {name}(self, {hooks[name]})"
             )
-        if hooks is _FLOW_HOOKS and (inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)):
+        if hooks is _FLOW_HOOKS and (
+            inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
+        ):
             raise SetupError(
-                f"{type(middleware).__name__}.{name} is async: write def {name}, which waits by yield from "
-                f"call(kind_of(function), function, ...), or async def {name}_request in an HttpMiddleware"
+                f"{type(middleware).__name__}.{name} is async: write def {name}, which waits "
+                "by yield from "
+                f"call(kind_of(function), function, ...), or async def {name}_request in an "
+                "HttpMiddleware"
             )
     return bool(methods)

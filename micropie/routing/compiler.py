@@ -1,8 +1,9 @@
-"""Compile a tree of applications into its ``Site``: at the first request, and again when the author changes the tree.
+"""Compile a tree of applications into its ``Site``: at the first request, and again when the author
+changes the tree.
 
-There are two routers, one for HTTP and one for WebSockets; an application that is mounted gets two of its own. Each
-application adds its handlers and explicit routes at its own node of each. Every mistake of the author is found here and
-raised as a ``SetupError`` that says what to write.
+There are two routers, one for HTTP and one for WebSockets; an application that is mounted gets two
+of its own. Each application adds its handlers and explicit routes at its own node of each. Every
+mistake of the author is found here and raised as a ``SetupError`` that says what to write.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ from micropie.routing.routes import Route
 from micropie.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
 from micropie.streams import ShutdownSignal
 
-_THREADS = 4  # of a route with hooks of its own, as an endpoint for health: one for each check of a backend that hangs
+# of a route with hooks of its own, as an endpoint for health: one for each check of a backend that
+# hangs
+_THREADS = 4
 
 
 def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = HANDLER) -> Site:
-    """Return the ``Site`` of a tree of applications. Raises ``SetupError`` for one that can't be served.
+    """Return the ``Site`` of a tree of applications.
 
-    ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def`` handlers: HANDLER, or
-    INLINE where the flow's thread may block.
+    Raises ``SetupError`` for one that can't be served.
+
+    ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def``
+    handlers: HANDLER, or INLINE where the flow's thread may block.
     """
     config = _config(root, None, "", "", shutdown, blocking)
     hosts: Hosts = []
@@ -50,13 +55,19 @@ def _config(
     shutdown: ShutdownSignal,
     blocking: Kind,
 ) -> Config:
-    """Return the config of an application below ``prefix``, or on its host if it has one of its own."""
+    """Return the config of an application below ``prefix``, or on its host if it has one of its
+    own.
+    """
     address = f"//{registered.hosts[0]}" if registered.hosts else prefix
-    return with_marks(Config(registered, outer, address, names, shutdown, blocking), marks_above(registered.app))
+    return with_marks(
+        Config(registered, outer, address, names, shutdown, blocking), marks_above(registered.app)
+    )
 
 
 def _compiled(registered: Registrations, config: Config, hosts: Hosts) -> Site:
-    """Return the site of the tree of applications that begins with ``registered``, which has two routers of its own."""
+    """Return the site of the tree of applications that begins with ``registered``, which has two
+    routers of its own.
+    """
     routers = Router(config), Router(config)
     compiler = _Compiler(config, (routers[0].root, routers[1].root), hosts)
     compiler.compile(registered)
@@ -71,7 +82,8 @@ class _Compiler:
 
     config: Config
     nodes: tuple[Node, Node]
-    """The application's nodes in the routers for HTTP and for WebSockets: ``nodes[mark.takes_socket]``."""
+    """The application's nodes in the routers for HTTP and for WebSockets:
+    ``nodes[mark.takes_socket]``."""
     hosts: Hosts
     """The applications with a host of their own, in the whole tree."""
     mounted: list[Mounted] = field(default_factory=list)
@@ -80,10 +92,16 @@ class _Compiler:
     """The paths of the tree's routes by the names that authors gave them."""
 
     def compile(self, registered: Registrations) -> None:
-        """Add the routes of an application and of those inside it. Raises ``SetupError`` for the author's mistakes."""
+        """Add the routes of an application and of those inside it.
+
+        Raises ``SetupError`` for the author's mistakes.
+        """
         config = self.config
-        config.providers.needed_for(config.providers.functions)  # also those that nothing uses are checked
-        check_middlewares(config.providers, registered.app.middlewares, registered.app.ws_middlewares)
+        # also those that nothing uses are checked
+        config.providers.needed_for(config.providers.functions)
+        check_middlewares(
+            config.providers, registered.app.middlewares, registered.app.ws_middlewares
+        )
         config.tree.append(config)
         explicit = config.settings.expose == "explicit"
         package = type(registered.app).__module__.partition(".")[0]
@@ -94,16 +112,24 @@ class _Compiler:
             *_, inner = layers(handler.function)
             origin = getattr(inner, "__module__", package)
             if config.settings.debug and origin.partition(".")[0] != package:
-                logger.info("%s/%s is a URL: its function is from %s", config.prefix, handler.name, origin)
+                logger.info(
+                    ("%s/%s is a URL: its function is from %s"), config.prefix, handler.name, origin
+                )
         for function, mark in registered.functions:
-            self._add_explicit(function, mark, getattr(function, "__name__", type(function).__name__))
+            self._add_explicit(
+                function, mark, getattr(function, "__name__", type(function).__name__)
+            )
         for name, child in registered.inside(config.ancestors).items():
             self._add_child(name, child)
         for mount in registered.mounts:
             self._add_mount(mount)
 
-    def _add_handler(self, name: str, function: Callable[..., object], marks: Sequence[RouteMark]) -> None:
-        """Add a handler's explicit routes, and the one by its name if it has a mark without a path."""
+    def _add_handler(
+        self, name: str, function: Callable[..., object], marks: Sequence[RouteMark]
+    ) -> None:
+        """Add a handler's explicit routes, and the one by its name if it has a mark without a
+        path.
+        """
         by_name = [mark for mark in marks if mark.path is None]
         for mark in marks:
             if mark.path is not None:
@@ -113,7 +139,9 @@ class _Compiler:
             self._add_name(name, function, by_name[0]._replace(methods=methods))
 
     def _add_name(self, name: str, function: Callable[..., object], mark: RouteMark) -> None:
-        """Add a route that is found by its handler's name: a segment, or ``index`` and ``default``."""
+        """Add a route that is found by its handler's name: a segment, or ``index`` and
+        ``default``.
+        """
         node, segment = self.nodes[mark.takes_socket], name
         if mark.takes_socket:
             name, segment = mark.name or name, name.removeprefix(SOCKET_PREFIX)
@@ -131,7 +159,9 @@ class _Compiler:
         named = node.child(segment)
         named.add(route)
         named.arguments = route
-        self.config.names.add(name, quoted_address(path.rstrip("/")), takes_socket=mark.takes_socket)
+        self.config.names.add(
+            name, quoted_address(path.rstrip("/")), takes_socket=mark.takes_socket
+        )
 
     def _add_explicit(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
         pattern = mark.path or Pattern(f"/{name}")
@@ -140,11 +170,17 @@ class _Compiler:
         route_name, path = config.scope + (mark.name or name), config.prefix + pattern.text
         if mark.name is not None and self.stated_names.setdefault(route_name, path) != path:
             paths = f"{self.stated_names[route_name]} and {path}"
-            raise SetupError(f"two routes state the name {mark.name!r}: {paths}; give one of them another name=...")
-        config.names.add(route_name, quoted_address(config.prefix), pattern, takes_socket=mark.takes_socket)
+            raise SetupError(
+                f"two routes state the name {mark.name!r}: {paths}; give "
+                "one of them another name=..."
+            )
+        config.names.add(
+            route_name, quoted_address(config.prefix), pattern, takes_socket=mark.takes_socket
+        )
         if hasattr(function, FINGERPRINT):
             config.names.fingerprints[route_name] = getattr(function, FINGERPRINT)
-        if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
+        # with threads of its own: it must answer while all others are busy
+        if mark.hooks is not None:
             config = config.changed(middlewares=[*mark.hooks], threads=Threads(_THREADS))
         route = Route(function, route_name, config, mark, path)
         self.nodes[mark.takes_socket].descend(pattern).add(route)
@@ -152,7 +188,9 @@ class _Compiler:
     def _add_child(self, name: str, registered: Registrations) -> None:
         outer = self.config
         names = f"{outer.scope}{name}."
-        config = _config(registered, outer, f"{outer.prefix}/{name}", names, outer.shutdown, outer.blocking)
+        config = _config(
+            registered, outer, f"{outer.prefix}/{name}", names, outer.shutdown, outer.blocking
+        )
         if registered.hosts:
             site = _compiled(registered, config, self.hosts)
             self.hosts += [(host, site) for host in registered.hosts]
@@ -166,7 +204,8 @@ class _Compiler:
         outer, prefix = self.config, self.config.prefix + mount.prefix
         if mount.kind == APP and not mount.isolated:  # it shares sessions and hooks with this one
             shared: Registrations = mount.target._micropie
-            names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
+            # of routes: "api.v1." below "/api/v1"
+            names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."
             config = _config(shared, outer, prefix, names, outer.shutdown, outer.blocking)
             inner = _compiled(shared, config, self.hosts)
             self.mounted += [inner, *inner.mounted]  # in one table, which refuses two of one prefix

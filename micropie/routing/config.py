@@ -1,8 +1,10 @@
-"""``Config``: the settings and objects of one ``App`` in a tree, made once and read by every request.
+"""``Config``: the settings and objects of one ``App`` in a tree, made once and read by every
+request.
 
-Settings are plain values that an author writes (``settings.py``). A config is made of them and has the objects that
-they describe as well, such as thread limits, the session store and the templates. A part that the application does not
-set itself is the same object as in the config of the application around it.
+Settings are plain values that an author writes (``settings.py``). A config is made of them and has
+the objects that they describe as well, such as thread limits, the session store and the templates.
+A part that the application does not set itself is the same object as in the config of the
+application around it.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ ErrorKey: TypeAlias = int | type
 Middlewares: TypeAlias = "list[object] | Chain"
 
 
-# What an error handler is given of a request and its error, by which of its parameters are the request.
+# What an error handler is given of a request and its error, by which of its parameters are the
+# request.
 _GIVEN: dict[tuple[bool, ...], slice] = {
     (): slice(0),
     (True,): slice(1),
@@ -66,20 +69,27 @@ _GIVEN: dict[tuple[bool, ...], slice] = {
 
 
 class ErrorHandler:
-    """An author's function for errors, ``def`` or ``async def``: of the error and the request, or of less.
+    """An author's function for errors, ``def`` or ``async def``: of the error and the request, or
+    of less.
 
-    ``given``: its part of the tuple ``(request, error)``. Raises ``SetupError`` for a function of anything else.
+    ``given``: its part of the tuple ``(request, error)``. Raises ``SetupError`` for a function of
+    anything else.
     """
 
     def __init__(self, function: Callable[..., object], providers: Providers) -> None:
         self.function, self.kind = function, kind_of(function)
         parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
-        are_requests = tuple(one.name == "request" or one.annotation in (Request, "Request") for one in parameters)
+        are_requests = tuple(
+            one.name == "request" or one.annotation in (Request, "Request") for one in parameters
+        )
         providers.refuse_to_ask(function, 0)
-        if are_requests not in _GIVEN or any(one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters):
+        if are_requests not in _GIVEN or any(
+            one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters
+        ):
             name = getattr(function, "__qualname__", function)
             raise SetupError(
-                f"the error handler {name}: write def page(request, error), with both parameters, one or none"
+                f"the error handler {name}: write def page(request, error), "
+                "with both parameters, one or none"
             )
         self.given = _GIVEN[are_requests]
 
@@ -89,26 +99,40 @@ ErrorHandlers: TypeAlias = tuple[Mapping[ErrorKey, ErrorHandler], str]
 
 
 def handlers_of_classes(levels: Sequence[ErrorHandlers]) -> Sequence[ErrorHandlers]:
-    """Return the handlers for classes of exceptions, without those for a status or for any error."""
+    """Return the handlers for classes of exceptions, without those for a status or for any
+    error.
+    """
     return [
-        ({key: one for key, one in handlers.items() if isinstance(key, type) and key not in _CATCH_ALL}, text_type)
+        (
+            {
+                key: one
+                for key, one in handlers.items()
+                if isinstance(key, type) and key not in _CATCH_ALL
+            },
+            text_type,
+        )
         for handlers, text_type in levels
     ]
 
 
 def check_error_key(key: object) -> ErrorKey:
-    """Return ``key`` if it is a status from 400 to 599 or an exception class; raise ``SetupError`` otherwise."""
+    """Return ``key`` if it is a status from 400 to 599 or an exception class; raise ``SetupError``
+    otherwise.
+    """
     if isinstance(key, int) and 400 <= key <= 599:
         return key
     if isinstance(key, type) and issubclass(key, Exception):
         return key
-    raise SetupError(f"@app.error takes a status from 400 to 599 or an exception class, not {key!r}")
+    raise SetupError(
+        f"@app.error takes a status from 400 to 599 or an exception class, not {key!r}"
+    )
 
 
 class AppBase(AppSpellings):
     """The part of an ``App`` that its tree reads."""
 
-    _micropie_is_framework = True  # looked up in each class by itself: methods of such a class are no handlers
+    # looked up in each class by itself: methods of such a class are no handlers
+    _micropie_is_framework = True
 
     middlewares: list[object]
     ws_middlewares: list[object]
@@ -118,7 +142,9 @@ class AppBase(AppSpellings):
 
 
 class Registrations:
-    """One ``App`` as its author wrote it: its settings, and all that is registered with it by a call or a decorator."""
+    """One ``App`` as its author wrote it: its settings, and all that is registered with it by a
+    call or a decorator.
+    """
 
     channels: Channels | None
     """None for the outer application's."""
@@ -146,7 +172,9 @@ class Registrations:
     @property
     def framework(self) -> tuple[type, ...]:
         """The classes whose methods are no handlers."""
-        return tuple(base for base in type(self.app).__mro__ if "_micropie_is_framework" in vars(base))
+        return tuple(
+            base for base in type(self.app).__mro__ if "_micropie_is_framework" in vars(base)
+        )
 
     @property
     def hosts(self) -> Sequence[str]:
@@ -154,21 +182,30 @@ class Registrations:
         return normal_hosts(self.settings.get("host"))
 
     def session_backend(self) -> SessionBackend:
-        """Return the backend of this application's sessions where no other application is around it."""
+        """Return the backend of this application's sessions where no other application is around
+        it.
+        """
         backend = self.app.session_backend
-        return self._own_sessions if backend is None else backend  # "is None": one with a length may be empty
+        # "is None": one with a length may be empty
+        return self._own_sessions if backend is None else backend
 
     def inside(self, ancestors: tuple[AppBase, ...]) -> Mapping[str, Registrations]:
-        """Return the applications inside this one by name, without mounts. ``ancestors`` are those around it."""
+        """Return the applications inside this one by name, without mounts.
+
+        ``ancestors`` are those around it.
+        """
         raise NotImplementedError
 
 
 class Config(MessageConfig):
-    """The config of one ``App`` in a tree; every route of it refers to this. Only the flow's plan of hooks changes.
+    """The config of one ``App`` in a tree; every route of it refers to this.
 
-    It begins as that of the application around it: a part of ``_PARTS`` is made anew where one of the settings that it
-    depends on is stated. Below ``prefix`` in the tree the application is called ``names``, "/blog" and "blog." for
-    example. On a host of its own the prefix is "//blog.example.com". Raises ``SetupError``.
+    Only the flow's plan of hooks changes.
+
+    It begins as that of the application around it: a part of ``_PARTS`` is made anew where one of
+    the settings that it depends on is stated. Below ``prefix`` in the tree the application is
+    called ``names``, "/blog" and "blog." for example. On a host of its own the prefix is
+    "//blog.example.com". Raises ``SetupError``.
     """
 
     app: AppBase
@@ -194,24 +231,27 @@ class Config(MessageConfig):
     ancestors: tuple[AppBase, ...] = ()
     """The applications around it, the outermost first."""
     scopes: Mapping[str, str] = {}
-    """The beginnings of routes' names by ``prefix``: of this application's, {"/blog": "blog.", "": ""} for example, and
-    of those of the applications around it."""
+    """The beginnings of routes' names by ``prefix``: of this application's, {"/blog": "blog.", "":
+    ""} for example, and of those of the applications around it."""
     sessions: SessionStore
     templates: Templates
     providers: Providers
     channels: Channels
     """The channels in which it publishes and subscribes."""
     middlewares: Middlewares
-    """All from the outermost application to this one, in a live view: one that is appended later counts.
+    """All from the outermost application to this one, in a live view: one that is appended later
+    counts.
 
-    For the outermost application this is its own list, because every request checks whether it is empty.
+    For the outermost application this is its own list, because every request checks whether it is
+    empty.
     """
     ws_middlewares: Middlewares
     """The same for WebSockets."""
     error_handlers: Sequence[ErrorHandlers] = ()
     """This application's own, then those of the applications around it that answer for it, too."""
     fallback: Any
-    """The route of the application that is mounted at ``app``'s own root, for what no route of ``app`` answers."""
+    """The route of the application that is mounted at ``app``'s own root, for what no route of
+    ``app`` answers."""
     hook_plan: Any
     """How ``middlewares`` and ``ws_middlewares`` run, once ``flow/hooks.py`` has found it out."""
 
@@ -219,7 +259,8 @@ class Config(MessageConfig):
     names: RouteNames
     """The routes of the whole tree by name."""
     tree: list[Config]
-    """The configs of the whole tree, the outermost application's first; two of an application that is in it twice."""
+    """The configs of the whole tree, the outermost application's first; two of an application that
+    is in it twice."""
 
     def __init__(
         self,
@@ -245,12 +286,21 @@ class Config(MessageConfig):
         self.shutdown = shutdown
         """Set when the server is told to stop; one for the whole tree."""
         self.blocking = blocking
-        """The kind of step for the tree's ``def`` handlers: HANDLER, or INLINE where the server's thread runs all."""
+        """The kind of step for the tree's ``def`` handlers: HANDLER, or INLINE where the server's
+        thread runs all."""
         self.sessions = _sessions(registered, self.settings, outer, split_host(prefix)[1])
         if outer is None or registered.channels is not None:
-            self.channels = registered.own_channels if registered.channels is None else registered.channels
-        self.templates = _templates(registered, self.settings, outer.templates.directories if outer else ())
-        functions = {**(outer.providers.functions if outer else {}), **registered.providers, **self.overrides}
+            self.channels = (
+                registered.own_channels if registered.channels is None else registered.channels
+            )
+        self.templates = _templates(
+            registered, self.settings, outer.templates.directories if outer else ()
+        )
+        functions = {
+            **(outer.providers.functions if outer else {}),
+            **registered.providers,
+            **self.overrides,
+        }
         self.providers = Providers(functions, self.own_types)
         self.resource = self.providers.resource
         self.middlewares, self.ws_middlewares = app.middlewares, app.ws_middlewares
@@ -259,19 +309,25 @@ class Config(MessageConfig):
             self.ws_middlewares = Chain(outer.ws_middlewares, app.ws_middlewares, self.providers)
         if "errors" in own:  # it has decided how its errors look
             self.error_handlers = handlers_of_classes(self.error_handlers)
-        handlers = {key: ErrorHandler(one, self.providers) for key, one in registered.error_handlers.items()}
+        handlers = {
+            key: ErrorHandler(one, self.providers) for key, one in registered.error_handlers.items()
+        }
         if handlers:
             self.error_handlers = [(handlers, self.text_type), *self.error_handlers]
 
     def _take(self, settings: Settings, stated: Collection[str] | None) -> None:
-        """Take settings, and make the parts that depend on those of them that are ``stated``; None for all."""
+        """Take settings, and make the parts that depend on those of them that are ``stated``; None
+        for all.
+        """
         self.settings = settings
         for names, make in _PARTS:
             if stated is None or not names.isdisjoint(stated):
                 vars(self).update(make(settings))
 
     def changed(self, settings: Mapping[str, object] = _NO_SETTINGS, **parts: object) -> Config:
-        """Return this config with other ``settings`` or parts, for some of the application's routes."""
+        """Return this config with other ``settings`` or parts, for some of the application's
+        routes.
+        """
         config = copy(self)
         vars(config).update(parts, hook_plan=None)
         config._take(self.settings.overridden(settings), settings)
@@ -286,11 +342,12 @@ class Config(MessageConfig):
         *,
         is_absolute: bool = False,
     ) -> str:
-        """Return the path of a route, see ``RouteNames``, below the mount of ``request``, or its absolute URL.
+        """Return the path of a route, see ``RouteNames``, below the mount of ``request``, or its
+        absolute URL.
 
-        That begins with the setting ``base_url``, without one with the request's own scheme and host. A route on
-        another host than the request's has an absolute URL in any case, with that host. Raises ``LookupError`` where
-        the host is not known.
+        That begins with the setting ``base_url``, without one with the request's own scheme and
+        host. A route on another host than the request's has an absolute URL in any case, with that
+        host. Raises ``LookupError`` where the host is not known.
         """
         there, path = split_host(self.names.url_for(name, self.scopes, segments, values))
         here, _ = split_host((self if request is None else config_of(request._exchange)).prefix)
@@ -312,12 +369,13 @@ class Config(MessageConfig):
         return f"{self.url_for(request, name, (), {'path': path})}?v={fingerprint}"
 
     def error_handler_for(self, error: Exception) -> tuple[ErrorHandler | None, bool, str]:
-        """Return the author's handler for an error, or None, whether the author expected this error, and the type of
-        the handler's text.
+        """Return the author's handler for an error, or None, whether the author expected this
+        error, and the type of the handler's text.
 
-        The nearest application that has a handler for the error answers it: by the error's class, then its base
-        classes, then its status, then ``HTTPError`` and ``Exception``, which mean any error. An error is expected if
-        the handler names its class or a base class of it other than these two.
+        The nearest application that has a handler for the error answers it: by the error's class,
+        then its base classes, then its status, then ``HTTPError`` and ``Exception``, which mean any
+        error. An error is expected if the handler names its class or a base class of it other than
+        these two.
         """
         kinds = type(error).__mro__
         status = error.status if isinstance(error, HTTPError) else 500
@@ -335,7 +393,10 @@ def _pools(settings: Settings) -> Mapping[str, object]:
     queue, size = settings.thread_queue, settings.processes or available_cpus()
     if settings.pool is None:
         return {"pool": pools.Pool(size), "pool_threads": Threads(size, queue)}
-    return {"pool": pools.ExecutorPool(settings.pool), "pool_threads": Threads(settings.threads, queue)}
+    return {
+        "pool": pools.ExecutorPool(settings.pool),
+        "pool_threads": Threads(settings.threads, queue),
+    }
 
 
 def _signing(settings: Settings) -> Mapping[str, object]:
@@ -348,7 +409,11 @@ def _encoding(settings: Settings) -> Mapping[str, object]:
     dumps, text_type = dumps_with(settings.encoders), HTML if settings.text == "html" else TEXT
     as_text: Sequence[tuple[type, Callable[[Any], bytes]]] = ((str, str.encode), (bytes, bytes))
     bodies = {kind: (encode, text_type) for kind, encode in as_text}
-    return {"dumps": dumps, "text_type": text_type, "bodies": {**bodies, dict: (dumps, JSON), list: (dumps, JSON)}}
+    return {
+        "dumps": dumps,
+        "text_type": text_type,
+        "bodies": {**bodies, dict: (dumps, JSON), list: (dumps, JSON)},
+    }
 
 
 def _limits(settings: Settings) -> Mapping[str, object]:
@@ -375,7 +440,9 @@ _PARTS: Sequence[tuple[frozenset[str], Callable[[Settings], Mapping[str, object]
 ]
 
 
-def _sessions(registered: Registrations, settings: Settings, outer: Config | None, prefix: str) -> SessionStore:
+def _sessions(
+    registered: Registrations, settings: Settings, outer: Config | None, prefix: str
+) -> SessionStore:
     backend = registered.session_backend() if outer is None else registered.app.session_backend
     if outer is not None and backend is None:
         if not any("session_" in name for name in registered.settings):
@@ -388,26 +455,40 @@ def _sessions(registered: Registrations, settings: Settings, outer: Config | Non
         and (settings.session_cookie or "").startswith("__Host-")
     ):
         raise SetupError(
-            f"{type(registered.app).__name__} has a session backend of its own, whose cookie would replace that of "
+            f"{type(registered.app).__name__} has a session backend of its own, whose cookie "
+            "would replace that of "
             'the application around it: give it another name, such as session_cookie="__Host-inner"'
         )
     assert backend is not None  # noqa: S101
     return SessionStore(backend, settings, prefix)
 
 
-def _templates(registered: Registrations, settings: Settings, outer: Sequence[Directory]) -> Templates:
+def _templates(
+    registered: Registrations, settings: Settings, outer: Sequence[Directory]
+) -> Templates:
     names = {**registered.template_names, **settings.template_globals}
-    own = [settings.templates] if isinstance(settings.templates, str | PathLike) else list(settings.templates)
+    own = (
+        [settings.templates]
+        if isinstance(settings.templates, str | PathLike)
+        else list(settings.templates)
+    )
     directories = [*own, *(directory for directory in outer if directory not in own)]
-    filters, setup, translations = settings.template_filters, settings.template_setup, settings.translations
+    filters, setup, translations = (
+        settings.template_filters,
+        settings.template_setup,
+        settings.translations,
+    )
     catalog = None if translations is None else lambda: translations(current_request())
-    return Templates(directories, filters, names, reload=bool(settings.debug), setup=setup, catalog=catalog)
+    return Templates(
+        directories, filters, names, reload=bool(settings.debug), setup=setup, catalog=catalog
+    )
 
 
 def config_of(answering: HasConfig) -> Config:
     """Return the configuration of the application that answers.
 
-    The rooms below this one know only the part of it that messages depend on (``http/exchange.py``).
+    The rooms below this one know only the part of it that messages depend on
+    (``http/exchange.py``).
     """
     config: Config = answering.config
     return config
@@ -424,7 +505,10 @@ _CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)
 
 
 class Chain:
-    """A live view of two lists of middleware as one. ``providers``: of the application of ``inner``."""
+    """A live view of two lists of middleware as one.
+
+    ``providers``: of the application of ``inner``.
+    """
 
     def __init__(self, outer: Middlewares, inner: Sequence[object], providers: Providers) -> None:
         self.parts = (outer, inner)
@@ -438,7 +522,9 @@ class Chain:
 
 
 def placed(middlewares: Middlewares, outermost: Providers) -> list[tuple[object, Providers]]:
-    """Return each middleware with the providers of its application; ``outermost`` are those of the outermost one."""
+    """Return each middleware with the providers of its application; ``outermost`` are those of the
+    outermost one.
+    """
     if isinstance(middlewares, Chain):
         outer, inner = middlewares.parts
         return [*placed(outer, outermost), *((one, middlewares.providers) for one in inner)]

@@ -1,4 +1,5 @@
-"""The decorators for handlers: routes, where a handler runs, how it receives its body, which methods are no handlers.
+"""The decorators for handlers: routes, where a handler runs, how it receives its body, which
+methods are no handlers.
 
 A decorator only leaves a mark on the function and returns it; ``routing.compiler`` reads the marks.
 """
@@ -30,7 +31,9 @@ def make_mark(
     if path is not None and not isinstance(path, str):
         raise SetupError(f'a route begins with its path: write @{decorator}("/path"), not {path!r}')
     pattern = None if path is None else Pattern(path)
-    return RouteMark(pattern, () if methods is None else checked_methods(methods), name, takes_socket)
+    return RouteMark(
+        pattern, () if methods is None else checked_methods(methods), name, takes_socket
+    )
 
 
 def route(
@@ -38,9 +41,10 @@ def route(
 ) -> Callable[[Function], Function]:
     """Answer ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
 
-    Wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``; they fill the
-    parameters of their names. Without ``path`` the handler keeps the path of its own name; without ``methods`` it
-    answers every method. ``name`` is for ``url_for``. Raises ``SetupError`` for a mistake in these.
+    Wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``;
+    they fill the parameters of their names. Without ``path`` the handler keeps the path of its own
+    name; without ``methods`` it answers every method. ``name`` is for ``url_for``. Raises
+    ``SetupError`` for a mistake in these.
     """
     return make_mark(path, methods, name).decorate
 
@@ -55,11 +59,17 @@ class _RouteDecorator:
     @overload
     def __call__(self, path: Function) -> Function: ...
     @overload
-    def __call__(self, path: str | None = None, *, name: str | None = None) -> Callable[[Function], Function]: ...
+    def __call__(
+        self, path: str | None = None, *, name: str | None = None
+    ) -> Callable[[Function], Function]: ...
     def __call__(
         self, path: Function | str | None = None, *, name: str | None = None
     ) -> Function | Callable[[Function], Function]:
-        return self._make(None, None).decorate(path) if callable(path) else self._make(path, name).decorate
+        return (
+            self._make(None, None).decorate(path)
+            if callable(path)
+            else self._make(path, name).decorate
+        )
 
 
 def _for_method(method: str) -> _RouteDecorator:
@@ -69,7 +79,7 @@ def _for_method(method: str) -> _RouteDecorator:
     make.__doc__ = f"""Answer {method} only: as a bare decorator by the function's name, or with an explicit ``path``.
 
     ``name`` is for ``url_for``. Raises ``SetupError`` as ``route`` does.
-    """
+    """  # noqa: E501
     return _RouteDecorator(make)
 
 
@@ -84,22 +94,25 @@ delete = _for_method("DELETE")
 def websocket(path: str | None, name: str | None) -> RouteMark:
     """Answer WebSockets at ``path`` with the method below: ``@websocket("/rooms/<room>")``.
 
-    The method is an ``async def`` that takes the socket first, then parameters as any handler does. Without ``path``
-    it answers the path of its name. A method whose name begins with ``ws_`` needs no decorator: ``ws_chat`` answers
-    ``/chat``. ``name`` is for ``url_for``. Raises ``SetupError``.
+    The method is an ``async def`` that takes the socket first, then parameters as any handler does.
+    Without ``path`` it answers the path of its name. A method whose name begins with ``ws_`` needs
+    no decorator: ``ws_chat`` answers ``/chat``. ``name`` is for ``url_for``. Raises ``SetupError``.
     """
     return make_mark(path, ["GET"], name, "websocket", takes_socket=True)
 
 
 def run_in(placement: str) -> Callable[[Function], Function]:
-    """Run the handler below at ``placement``, whatever the application's ``run_in`` says: ``@run_in("thread")``.
+    """Run the handler below at ``placement``, whatever the application's ``run_in`` says:
+    ``@run_in("thread")``.
 
-    ``"loop"``: on the event loop, or in the server's own thread under WSGI, for a ``def`` that never blocks.
-    ``"thread"``: in a worker thread, where it may block, the default for ``def``. ``"process"``: in a process of a
-    pool, for a long computation that must not delay others; its arguments and the values that it returns or yields are
-    pickled, it is found there by its name, ``self`` is a bare object of its class, and ``self.request`` a copy that can
-    only be read. Checks, providers and middleware can be on the loop, too. Raises ``SetupError`` for another word; an
-    ``async def`` that is to run elsewhere than on the event loop raises it when the application is first used.
+    ``"loop"``: on the event loop, or in the server's own thread under WSGI, for a ``def`` that
+    never blocks. ``"thread"``: in a worker thread, where it may block, the default for ``def``.
+    ``"process"``: in a process of a pool, for a long computation that must not delay others; its
+    arguments and the values that it returns or yields are pickled, it is found there by its name,
+    ``self`` is a bare object of its class, and ``self.request`` a copy that can only be read.
+    Checks, providers and middleware can be on the loop, too. Raises ``SetupError`` for another
+    word; an ``async def`` that is to run elsewhere than on the event loop raises it when the
+    application is first used.
     """
     checked_placement(placement, "run_in")
     return lambda function: leave_mark(function, MARK, placement)
@@ -110,7 +123,8 @@ def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[F
 
     @wraps(decorator)
     def checked(*functions: Function) -> Function:
-        if len(functions) != 1 or isinstance(functions[0], str):  # not "callable": a classmethod is not
+        # not "callable": a classmethod is not
+        if len(functions) != 1 or isinstance(functions[0], str):
             raise SetupError(f"write @{decorator.__name__} above a function, without parentheses")
         return decorator(*functions)
 
@@ -119,7 +133,10 @@ def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[F
 
 @_without_arguments
 def hidden(function: Function) -> Function:
-    """Mark the public method below as no handler, so that its name is no URL. ``@hidden`` takes no arguments."""
+    """Mark the public method below as no handler, so that its name is no URL.
+
+    ``@hidden`` takes no arguments.
+    """
     return leave_mark(function, "__micropie_hidden__", True)
 
 
@@ -128,38 +145,44 @@ COMMAND = "__micropie_command__"
 
 @_without_arguments
 def command(function: Function) -> Function:
-    """Make a command of the method below, and no URL: ``micropie -a shop:app init-db`` calls ``def init_db``.
+    """Make a command of the method below, and no URL: ``micropie -a shop:app init-db`` calls
+    ``def init_db``.
 
-    A parameter without a default is an argument of the command line, another one an option, of the annotated type; a
-    resource is opened as for a handler. ``app.command`` stands above a function. A text that is returned is printed.
+    A parameter without a default is an argument of the command line, another one an option, of the
+    annotated type; a resource is opened as for a handler. ``app.command`` stands above a function.
+    A text that is returned is printed.
     """
     return leave_mark(leave_mark(function, COMMAND, True), "__micropie_hidden__", True)
 
 
 @_without_arguments
 def reads_body(function: Function) -> Function:
-    """Let the handler receive the body itself, as it arrives: ``request.parts()``, ``stream()`` or ``body()``.
+    """Let the handler receive the body itself, as it arrives: ``request.parts()``, ``stream()`` or
+    ``body()``.
 
-    No form or JSON is received for it, so its parameters come from the path and the query alone. A parameter that is
-    annotated as a file or a whole document raises ``SetupError`` when the application is first used.
+    No form or JSON is received for it, so its parameters come from the path and the query alone. A
+    parameter that is annotated as a file or a whole document raises ``SetupError`` when the
+    application is first used.
     """
     return leave_mark(function, "__micropie_reads_body__", True)
 
 
 def max_body_size(size: int) -> Callable[[Function], Function]:
-    """Limit the body for the handler below to ``size`` bytes, whatever the application's ``max_body_size`` is.
+    """Limit the body for the handler below to ``size`` bytes, whatever the application's
+    ``max_body_size`` is.
 
-    ``@max_body_size(2 * 1024**3)``; a longer body gets 413. For JSON and form fields ``max_data_size`` holds as well.
-    Raises ``SetupError`` unless ``size`` is an int of 0 or more.
+    ``@max_body_size(2 * 1024**3)``; a longer body gets 413. For JSON and form fields
+    ``max_data_size`` holds as well. Raises ``SetupError`` unless ``size`` is an int of 0 or more.
     """
     return _size_marker("max_body_size", size)
 
 
 def max_data_size(size: int) -> Callable[[Function], Function]:
-    """Limit JSON and form fields for the handler below to ``size`` bytes, whatever the application's setting is.
+    """Limit JSON and form fields for the handler below to ``size`` bytes, whatever the
+    application's setting is.
 
-    ``@max_data_size(10 * 1024**2)``; more get 413. ``max_body_size`` holds as well. Raises ``SetupError`` unless
-    ``size`` is an int of 0 or more.
+    ``@max_data_size(10 * 1024**2)``; more get 413. ``max_body_size`` holds as well. Raises
+    ``SetupError`` unless ``size`` is an int of 0 or more.
     """
     return _size_marker("max_data_size", size)
 
@@ -171,21 +194,26 @@ def _size_marker(name: str, size: int) -> Callable[[Function], Function]:
 
 
 def requires(*checks: Check) -> Callable[[Target], Target]:
-    """Let only those requests in that pass each of ``checks``: above a handler, an ``App`` class or an ``App``.
+    """Let only those requests in that pass each of ``checks``: above a handler, an ``App`` class or
+    an ``App``.
 
         @requires(members)
         def account(self): ...
 
-    A check is a function of the request, ``def`` (in a worker thread under ASGI, unless it has ``@run_in("loop")``) or
-    ``async def``. It returns True to let the request in. It raises ``HTTPError`` or ``Redirect``, or returns an answer,
-    to refuse it; False is a 403. None, of a forgotten ``return``, is a 500, and the log says what to write. Further
-    parameters take resources, which the handler shares. Checks run after the middleware, so that ``request.session``
-    and ``request.state`` are there, and before the body is received.
-    Above a class they hold for every path below the application, also for those without a handler, for WebSockets and
-    for what is mounted there. Raises ``SetupError`` for what is no function of one argument.
+    A check is a function of the request, ``def`` (in a worker thread under ASGI, unless it has
+    ``@run_in("loop")``) or ``async def``. It returns True to let the request in. It raises
+    ``HTTPError`` or ``Redirect``, or returns an answer, to refuse it; False is a 403. None, of a
+    forgotten ``return``, is a 500, and the log says what to write. Further parameters take
+    resources, which the handler shares. Checks run after the middleware, so that
+    ``request.session`` and ``request.state`` are there, and before the body is received. Above a
+    class they hold for every path below the application, also for those without a handler, for
+    WebSockets and for what is mounted there. Raises ``SetupError`` for what is no function of one
+    argument.
     """
     if not checks:
-        raise SetupError("requires takes one function of the request or more: write @requires(check)")
+        raise SetupError(
+            "requires takes one function of the request or more: write @requires(check)"
+        )
     for check in checks:
         refuse_unless_check(check)
 
@@ -206,12 +234,13 @@ class describe:  # noqa: N801 - authors write it as a decorator
         @describe(status=201, responses={409: "There is such a pie already."})
         def bake(self, pie: Pie) -> Pie: ...
 
-    ``summary`` and ``description``: by default the docstring's first line and the rest. ``tags``: by default the class
-    of the application. ``status``: that of the annotated answer, 200 by default. ``responses``: further answers by
-    their status, each a sentence, a type, or both in a tuple. ``response_model``: the structure whose fields are sent,
-    or a list of it, where the annotation of the result can't name it. ``operation_id``: by default the handler's name.
-    ``deprecated``: whether clients should stop calling it. ``include_in_schema=False`` leaves the handler out. Raises
-    ``SetupError`` for a status that is none.
+    ``summary`` and ``description``: by default the docstring's first line and the rest. ``tags``:
+    by default the class of the application. ``status``: that of the annotated answer, 200 by
+    default. ``responses``: further answers by their status, each a sentence, a type, or both in a
+    tuple. ``response_model``: the structure whose fields are sent, or a list of it, where the
+    annotation of the result can't name it. ``operation_id``: by default the handler's name.
+    ``deprecated``: whether clients should stop calling it. ``include_in_schema=False`` leaves the
+    handler out. Raises ``SetupError`` for a status that is none.
     """
 
     def __init__(
@@ -232,7 +261,11 @@ class describe:  # noqa: N801 - authors write it as a decorator
                 raise SetupError(f"describe takes statuses from 200 to 599, not {number!r}")
         self.summary, self.description, self.tags = summary, description, tags
         self.status, self.responses, self.response_model = status, responses, response_model
-        self.operation_id, self.deprecated, self.include_in_schema = operation_id, deprecated, include_in_schema
+        self.operation_id, self.deprecated, self.include_in_schema = (
+            operation_id,
+            deprecated,
+            include_in_schema,
+        )
 
     def __call__(self, function: Function) -> Function:
         """Leave the description on the handler, and return the handler."""

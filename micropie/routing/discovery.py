@@ -1,4 +1,6 @@
-"""Find the handlers among an application's attributes, with the marks that decorators have left on them."""
+"""Find the handlers among an application's attributes, with the marks that decorators have left on
+them.
+"""
 
 from __future__ import annotations
 
@@ -25,29 +27,39 @@ SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
 
 
 def marks_of(function: object) -> list[RouteMark]:
-    """Return the marks of a function, also below ``@staticmethod``. ``functools.wraps`` copies them to a wrapper."""
-    marks: list[RouteMark] = getattr(function, MARKS, None) or getattr(getattr(function, "__func__", None), MARKS, [])
+    """Return the marks of a function, also below ``@staticmethod``.
+
+    ``functools.wraps`` copies them to a wrapper.
+    """
+    marks: list[RouteMark] = getattr(function, MARKS, None) or getattr(
+        getattr(function, "__func__", None), MARKS, []
+    )
     return marks
 
 
 def leave_mark(target: Marked, attribute: str, mark: object) -> Marked:
-    """Leave a decorator's mark on its target, and return the target. Raises ``SetupError`` for what takes none."""
+    """Leave a decorator's mark on its target, and return the target.
+
+    Raises ``SetupError`` for what takes none.
+    """
     try:
         setattr(target, attribute, mark)
     except AttributeError:
         raise SetupError(
-            f"{target!r} takes no marks: decorators stand above a function, and middleware and @requires above an "
+            f"{target!r} takes no marks: decorators stand above a function, and middleware "
+            "and @requires above an "
             "application or its class as well"
         ) from None
     return target
 
 
 class RouteMark(NamedTuple):
-    """The mark that ``@route``, ``@get``, ``@websocket`` and the other decorators leave on a function.
+    """The mark that ``@route``, ``@get``, ``@websocket`` and the other decorators leave on a
+    function.
 
-    ``path``: None for the path of the function's name. ``methods``: () for those of the setting. ``name``: for
-    ``url_for``, None for the function's own. ``takes_socket``: it answers WebSockets, whose handshake is a GET.
-    ``hooks``: the route's only hooks, None for the application's.
+    ``path``: None for the path of the function's name. ``methods``: () for those of the setting.
+    ``name``: for ``url_for``, None for the function's own. ``takes_socket``: it answers WebSockets,
+    whose handshake is a GET. ``hooks``: the route's only hooks, None for the application's.
     """
 
     path: Pattern | None = None
@@ -63,20 +75,25 @@ class RouteMark(NamedTuple):
 
 
 class Handler(NamedTuple):
-    """A bound function, its public name, and its marks: one without decorators has the mark of its name."""
+    """A bound function, its public name, and its marks: one without decorators has the mark of its
+    name.
+    """
 
     name: str
     function: Callable[..., object]
     marks: list[RouteMark]
 
 
-def find_handlers(instance: object, framework: tuple[type, ...], explicit: bool = False) -> list[Handler]:
+def find_handlers(
+    instance: object, framework: tuple[type, ...], explicit: bool = False
+) -> list[Handler]:
     """Return the handlers of an application, for HTTP and for WebSockets.
 
-    Handlers are the public methods that the author wrote in the bodies of classes, and the functions below a route's
-    decorator, also where they are attributes of the instance; with ``explicit`` only the latter. ``framework`` classes,
-    the standard library and other people's packages make none without a decorator. No function answers both protocols.
-    Raises ``SetupError`` if two have the same public name, or one has marks of both.
+    Handlers are the public methods that the author wrote in the bodies of classes, and the
+    functions below a route's decorator, also where they are attributes of the instance; with
+    ``explicit`` only the latter. ``framework`` classes, the standard library and other people's
+    packages make none without a decorator. No function answers both protocols. Raises
+    ``SetupError`` if two have the same public name, or one has marks of both.
     """
     found: list[Handler] = []
     attributes: dict[tuple[str, bool], str] = {}
@@ -86,7 +103,9 @@ def find_handlers(instance: object, framework: tuple[type, ...], explicit: bool 
         name, marks = public_name(attribute), marks_of(function)
         takes_socket = name.startswith(SOCKET_PREFIX) or any(mark.takes_socket for mark in marks)
         if takes_socket and not all(mark.takes_socket for mark in marks):
-            raise SetupError(f"{name} answers WebSockets: write @websocket above it, and not @route, @get, @post")
+            raise SetupError(
+                f"{name} answers WebSockets: write @websocket above it, and not @route, @get, @post"
+            )
         if attributes.setdefault((name, takes_socket), attribute) != attribute:
             raise SetupError(f"{name}_ and {name} have the same public name: rename one of them")
         of_name = RouteMark(methods=("GET",), takes_socket=True) if takes_socket else RouteMark()
@@ -119,7 +138,8 @@ def _candidates(
 def public_name(name: str) -> str:
     """Return an attribute's name in URLs: ``import_`` is ``import``.
 
-    An underscore at the end keeps a name from being a keyword, or from hiding another one such as ``get`` (PEP 8).
+    An underscore at the end keeps a name from being a keyword, or from hiding another one such as
+    ``get`` (PEP 8).
     """
     return name.removesuffix("_")
 
@@ -129,29 +149,37 @@ def _installed() -> tuple[str, tuple[str, ...]]:
     """Return where the standard library is, and where other people's packages are."""
     from sysconfig import get_path
 
-    return get_path("stdlib"), tuple({get_path("purelib"), get_path("platlib"), *site.getsitepackages()})
+    return get_path("stdlib"), tuple(
+        {get_path("purelib"), get_path("platlib"), *site.getsitepackages()}
+    )
 
 
 def _is_others(cls: type, application: type) -> bool:
-    """Return whether a class is the standard library's, or an installed package's that the application is not from.
+    """Return whether a class is the standard library's, or an installed package's that the
+    application is not from.
 
     ``class Root(App, Thread)`` must not answer /start and /join: its author did not define them.
     """
     package = cls.__module__.partition(".")[0]
     file: str | None = getattr(sys.modules.get(cls.__module__), "__file__", None)
     is_stdlib = package in sys.stdlib_module_names and cls.__module__ != "__main__"
-    if is_stdlib and (file is None or file.startswith(_installed()[0])):  # an author's module may be named "turtle"
+    # an author's module may be named "turtle"
+    if is_stdlib and (file is None or file.startswith(_installed()[0])):
         return True
-    return package != application.__module__.partition(".")[0] and (file or "").startswith(_installed()[1])
+    return package != application.__module__.partition(".")[0] and (file or "").startswith(
+        _installed()[1]
+    )
 
 
 def _is_written_in(cls: type, value: object) -> bool:
     """Return whether a function, or one that it wraps, is from the module of the class.
 
-    A decorator of another module may return a function of its own, without ``functools.wraps``. ``os.path.exists`` that
-    is assigned in a class's body is no method.
+    A decorator of another module may return a function of its own, without ``functools.wraps``.
+    ``os.path.exists`` that is assigned in a class's body is no method.
     """
-    return any(getattr(function, "__module__", None) == cls.__module__ for function in wrapped_by(value))
+    return any(
+        getattr(function, "__module__", None) == cls.__module__ for function in wrapped_by(value)
+    )
 
 
 def is_bare(value: object) -> bool:
@@ -160,12 +188,16 @@ def is_bare(value: object) -> bool:
 
 
 def is_hidden(value: object) -> bool:
-    """Return whether ``@hidden`` is among the decorators, also below one that does not copy its mark."""
+    """Return whether ``@hidden`` is among the decorators, also below one that does not copy its
+    mark.
+    """
     return any(getattr(function, "__micropie_hidden__", False) for function in wrapped_by(value))
 
 
 def wrapped_by(value: object) -> Iterator[object]:
-    """Yield a function and those that it wraps: by ``__wrapped__``, as a partial's, or as a variable of a closure."""
+    """Yield a function and those that it wraps: by ``__wrapped__``, as a partial's, or as a
+    variable of a closure.
+    """
     layers = [value]
     for layer in layers:  # the list grows in the loop
         yield layer
@@ -174,7 +206,9 @@ def wrapped_by(value: object) -> Iterator[object]:
             with suppress(ValueError):  # a variable that has no value yet
                 inner.append(cell.cell_contents)
         layers += [
-            one for one in inner if one is not None and is_method(one) and not any(one is known for known in layers)
+            one
+            for one in inner
+            if one is not None and is_method(one) and not any(one is known for known in layers)
         ]
 
 
@@ -182,13 +216,16 @@ def is_function(value: object) -> bool:
     """Return whether an attribute that is set on an application becomes a handler."""
     if isinstance(value, _FUNCTIONS):
         return True
-    # functools.cache and cachetools.cached make objects that wrap one. Other objects may answer for any name.
+    # functools.cache and cachetools.cached make objects that wrap one. Other objects may answer for
+    # any name.
     wrapped = getattr(value, "__dict__", {}).get("__wrapped__")
     return isinstance(wrapped, FunctionType) and not isinstance(value, _DESCRIPTORS)
 
 
 def is_method(value: object) -> bool:
-    """Return whether an attribute of a class becomes a handler: no class, no property, no callable object."""
+    """Return whether an attribute of a class becomes a handler: no class, no property, no callable
+    object.
+    """
     return is_function(value) or isinstance(value, _DESCRIPTORS)
 
 
@@ -197,9 +234,11 @@ _DESCRIPTORS = (staticmethod, classmethod, functools.partialmethod, functools.si
 
 
 def _bound(value: Any, instance: object) -> Any:
-    """Bind a function of a class as ``instance.name`` does, and keep the marks that decorators left on it.
+    """Bind a function of a class as ``instance.name`` does, and keep the marks that decorators left
+    on it.
 
-    A decorator above ``@staticmethod`` and such marks the descriptor. Python binds the function inside, without marks.
+    A decorator above ``@staticmethod`` and such marks the descriptor. Python binds the function
+    inside, without marks.
     """
     if isinstance(value, functools.partial) and sys.version_info < (3, 14):
         bound: Any = value  # which 3.13 does not bind either, but warns of
@@ -207,7 +246,8 @@ def _bound(value: Any, instance: object) -> Any:
         bound = value.__get__(instance, type(instance))
     if isinstance(value, functools.singledispatchmethod):
         bound = functools.partial(bound)
-        bound.__wrapped__ = value.func.__get__(instance, type(instance))  # the signature without ``self``
+        # the signature without ``self``
+        bound.__wrapped__ = value.func.__get__(instance, type(instance))
     marks = {name: mark for name, mark in vars(value).items() if name.startswith("__micropie_")}
     if marks and not is_function(value):
         bound = functools.partial(bound)

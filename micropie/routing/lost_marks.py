@@ -1,7 +1,8 @@
-"""Decorators that make no handler: mistakes of the author that would be a 404, or a guard of nothing, without a word.
+"""Decorators that make no handler: mistakes of the author that would be a 404, or a guard of
+nothing, without a word.
 
-A decorator of a route or a guard leaves a mark on its function. A mark that no handler of the compiled application has
-is refused here, with a sentence that says what to write.
+A decorator of a route or a guard leaves a mark on its function. A mark that no handler of the
+compiled application has is refused here, with a sentence that says what to write.
 """
 
 from __future__ import annotations
@@ -12,29 +13,44 @@ from typing import TypeAlias
 
 from micropie.errors import SetupError
 from micropie.routing.config import Registrations
-from micropie.routing.discovery import MARKS, REQUIRES, Handler, is_bare, is_hidden, is_method, marks_of, wrapped_by
+from micropie.routing.discovery import (
+    MARKS,
+    REQUIRES,
+    Handler,
+    is_bare,
+    is_hidden,
+    is_method,
+    marks_of,
+    wrapped_by,
+)
 
 _NO_EFFECT = "the decorator of a route or a guard has no effect"
 _IsLost: TypeAlias = Callable[[object], bool]
 
 
 def refuse_lost_marks(registered: Registrations, handlers: Sequence[Handler]) -> None:
-    """Raise ``SetupError`` for a decorator of a route or a guard that is above no handler of this application, and for
-    a method that is registered as a function.
+    """Raise ``SetupError`` for a decorator of a route or a guard that is above no handler of this
+    application, and for a method that is registered as a function.
     """
     is_lost = _lost_marks(handlers, registered)
     _refuse_lost_attributes(registered.app, registered.framework, is_lost)
     for function in filter(inspect.isfunction, (function for function, _ in registered.functions)):
         if function.__code__.co_varnames[:1] == ("self",):
-            raise SetupError(f"{function.__qualname__} is a method: write micropie.get above it, and not app.get")
+            raise SetupError(
+                f"{function.__qualname__} is a method: write micropie.get above it, and not app.get"
+            )
     others = (*registered.providers.values(), *registered.error_handlers.values())
     for function in filter(inspect.isfunction, (*registered.commands, *others)):
         if is_lost(function):
-            raise SetupError(f"{function.__qualname__}: {_NO_EFFECT}; write @app.get or @app.route above a function")
+            raise SetupError(
+                f"{function.__qualname__}: {_NO_EFFECT}; write @app.get "
+                "or @app.route above a function"
+            )
 
 
 def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _IsLost) -> None:
-    """Raise ``SetupError`` for a route or a guard that is lost in the body of a class or in an object.
+    """Raise ``SetupError`` for a route or a guard that is lost in the body of a class or in an
+    object.
 
     A method that a subclass replaces, or that is None in the object, is taken away on purpose.
     """
@@ -46,18 +62,33 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
             continue
         instead = own.get(name, value)
         is_replaced = instead is not value and (instead is None or marks_of(instead))
-        if not is_replaced and any(is_lost(one) and _is_written_in(cls, one) for one in _inside(value)):
-            advice = _advice(name, value) if instead is value else f"give the attribute self.{name} another name"
+        if not is_replaced and any(
+            is_lost(one) and _is_written_in(cls, one) for one in _inside(value)
+        ):
+            advice = (
+                _advice(name, value)
+                if instead is value
+                else (f"give the attribute self.{name} another name")
+            )
             raise SetupError(f"{cls.__name__}.{name}: {_NO_EFFECT}; {advice}")
     for name, value in own.items():
         if is_lost(value) and not inspect.ismethod(value):
-            raise SetupError(f"self.{name} of {type(app).__name__}: {_NO_EFFECT}; {_advice(name, value)}")
-    public = {name: value for name, (_, value) in attributes.items() if not name.startswith("_")} | own
+            raise SetupError(
+                f"self.{name} of {type(app).__name__}: {_NO_EFFECT}; {_advice(name, value)}"
+            )
+    public = {
+        name: value for name, (_, value) in attributes.items() if not name.startswith("_")
+    } | own
     kinds = {type(value): name for name, value in public.items() if not name.startswith("_")}
     for kind, name in kinds.items():
-        has_routes = any(not is_bare(one) and MARKS in _left_on(one) and is_method(one) for one in vars(kind).values())
+        has_routes = any(
+            not is_bare(one) and MARKS in _left_on(one) and is_method(one)
+            for one in vars(kind).values()
+        )
         if has_routes and not issubclass(kind, framework):
-            raise SetupError(f"{name} is no App, and its routes answer nothing: write class {kind.__name__}(App)")
+            raise SetupError(
+                f"{name} is no App, and its routes answer nothing: write class {kind.__name__}(App)"
+            )
 
 
 def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:
@@ -65,14 +96,20 @@ def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:
 
     Without a word a path would be 404, and a guard would guard nothing.
     """
-    handlers = [*(handler.function for handler in found), *(function for function, _ in registered.functions)]
+    handlers = [
+        *(handler.function for handler in found),
+        *(function for function, _ in registered.functions),
+    ]
     routes = {id(mark) for handler in found for mark in handler.marks}
-    guards = {id(_left_on(layer).get(REQUIRES)) for handler in handlers for layer in wrapped_by(handler)}
+    guards = {
+        id(_left_on(layer).get(REQUIRES)) for handler in handlers for layer in wrapped_by(handler)
+    }
 
     def is_lost(value: object) -> bool:
         marks = _left_on(value)
         is_idle = REQUIRES in marks and id(marks[REQUIRES]) not in guards
-        if is_idle and (is_method(value) or not callable(value)):  # and no application, which may be mounted
+        # and no application, which may be mounted
+        if is_idle and (is_method(value) or not callable(value)):
             return True
         return any(id(mark) not in routes for mark in marks.get(MARKS, ()))
 
@@ -86,15 +123,22 @@ def _left_on(value: object) -> dict[str, list[object]]:
 
 
 def _inside(value: object) -> Iterator[object]:
-    """Yield an attribute's value, and functions in it: that it wraps, of a property, that an object keeps."""
+    """Yield an attribute's value, and functions in it: that it wraps, of a property, that an object
+    keeps.
+    """
     yield from wrapped_by(value)
     yield from filter(inspect.isfunction, _left_on(value).values())
 
 
 def _is_written_in(cls: type, value: object) -> bool:
-    """Return whether a function is from the body of a class; True for an object that has no name."""
+    """Return whether a function is from the body of a class; True for an object that has no
+    name.
+    """
     name = getattr(value, "__qualname__", None)
-    return name is None or (value.__module__, name.rpartition(".")[0]) == (cls.__module__, cls.__qualname__)
+    return name is None or (value.__module__, name.rpartition(".")[0]) == (
+        cls.__module__,
+        cls.__qualname__,
+    )
 
 
 def _advice(name: str, value: object) -> str:

@@ -1,11 +1,13 @@
-"""Explicit paths such as ``/users/<id:int>``: their segments, and URLs that are made by filling in values.
+"""Explicit paths such as ``/users/<id:int>``: their segments, and URLs that are made by filling in
+values.
 
-The syntax is Bottle's: ``<name>`` (text without "/"), ``<name:int>``, ``<name:float>``, ``<name:path>`` (one segment or
-more) and ``<name:re:[a-z]+>``. A path is matched segment by segment (``router.py``), each one decoded, so an escaped
-"/" is part of its segment's text. Several wildcards in one segment, as in ``<year>-<month>``, need text between them:
-each ends where that text occurs first, the last one takes the rest, and none is empty. Nothing is tried twice, so a
-match takes time in proportion to the path's length. Only an author's own expression is a regular expression, and it
-sees one segment of at most ``LONGEST_FOR_RE`` characters.
+The syntax is Bottle's: ``<name>`` (text without "/"), ``<name:int>``, ``<name:float>``,
+``<name:path>`` (one segment or more) and ``<name:re:[a-z]+>``. A path is matched segment by segment
+(``router.py``), each one decoded, so an escaped "/" is part of its segment's text. Several
+wildcards in one segment, as in ``<year>-<month>``, need text between them: each ends where that
+text occurs first, the last one takes the rest, and none is empty. Nothing is tried twice, so a
+match takes time in proportion to the path's length. Only an author's own expression is a regular
+expression, and it sees one segment of at most ``LONGEST_FOR_RE`` characters.
 """
 
 from __future__ import annotations
@@ -24,14 +26,17 @@ LONGEST_FOR_RE = 255  # characters: as long as a file's name may be
 # The values of a text that fits, else None.
 Match: TypeAlias = Callable[[str], "tuple[object, ...] | None"]
 
-_WILDCARD = r"<(?P<name>[A-Za-z_][A-Za-z0-9_]*)?(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>"
+_WILDCARD = (
+    r"<(?P<name>[A-Za-z_][A-Za-z0-9_]*)?(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>"
+)
 WILDCARD = pattern(_WILDCARD)
-_SEGMENT = pattern(f"/((?:{_WILDCARD}|[^/])+)?")  # a "/" inside a wildcard is part of its expression
+# a "/" inside a wildcard is part of its expression
+_SEGMENT = pattern(f"/((?:{_WILDCARD}|[^/])+)?")
 
 
 def _int(text: str) -> tuple[int] | None:
-    # 30 digits hold every key of every database. Python's int() would take "+1", "1_0" and other scripts' digits.
-    # An expression would take 1,000 instructions more.
+    # 30 digits hold every key of every database. Python's int() would take "+1", "1_0" and other
+    # scripts' digits. An expression would take 1,000 instructions more.
     digits = text[1:] if text[0] == "-" else text
     return (int(text),) if digits.isdecimal() and digits.isascii() and len(digits) <= 30 else None
 
@@ -41,12 +46,16 @@ _FLOAT = pattern(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
 
 def match_text(text: str) -> tuple[str] | None:
-    # Where text stands before a wildcard, its value may lead up although the segment does not: ``/v<name>``, "v../x".
+    # Where text stands before a wildcard, its value may lead up although the segment does not:
+    # ``/v<name>``, "v../x".
     return None if ".." in text and leads_up(text) else (text,)
 
 
 class Wildcard(NamedTuple):
-    """``rank``: the less, the more specific. ``rule``: equal for wildcards that match the same texts."""
+    """``rank``: the less, the more specific.
+
+    ``rule``: equal for wildcards that match the same texts.
+    """
 
     name: str
     rank: int
@@ -71,12 +80,12 @@ _RE_RANK = 3
 class Segment:
     """One segment of a pattern: literal text, or wildcards with literal text around them.
 
-    ``text``: the literal text, None if there are wildcards. ``is_path``: it has a ``path`` wildcard, and matches one
-    segment or more, joined by "/".
+    ``text``: the literal text, None if there are wildcards. ``is_path``: it has a ``path``
+    wildcard, and matches one segment or more, joined by "/".
 
-    If there are wildcards: ``key`` is equal for segments that match the same texts. ``rank`` sorts them, the most
-    specific first: by the length of their literal text, then by kind. ``match`` returns the wildcards' values of a text
-    that is not empty, or None.
+    If there are wildcards: ``key`` is equal for segments that match the same texts. ``rank`` sorts
+    them, the most specific first: by the length of their literal text, then by kind. ``match``
+    returns the wildcards' values of a text that is not empty, or None.
     """
 
     __slots__ = ("_literals", "_parts", "is_path", "key", "match", "rank", "text", "wildcards")
@@ -96,7 +105,9 @@ class Segment:
         self._parts: re.Pattern[str] | None = None
         if any(literals):
             first, *between, last = map(re.escape, literals)
-            self._parts = pattern(f"(?s:{first}{''.join(f'(?>(.+?){one})' for one in between)}(.+){last})")
+            self._parts = pattern(
+                f"(?s:{first}{''.join(f'(?>(.+?){one})' for one in between)}(.+){last})"
+            )
             self.match = self._match_parts
 
     def _match_parts(self, text: str) -> tuple[object, ...] | None:
@@ -117,7 +128,9 @@ class Segment:
 
     def join(self, texts: Sequence[str]) -> str:
         """Return the segment with ``texts`` in place of its wildcards."""
-        return "".join(literal + text for literal, text in zip(self._literals, [*texts, ""], strict=True))
+        return "".join(
+            literal + text for literal, text in zip(self._literals, [*texts, ""], strict=True)
+        )
 
 
 class Pattern:
@@ -133,7 +146,10 @@ class Pattern:
         self.text = "/" + text.strip("/")
         literal = WILDCARD.sub("", self.text)
         if "<" in literal or ">" in literal:
-            raise SetupError(f"the route {self.text!r} has a wildcard that can't be read: write <name> or <name:int>")
+            raise SetupError(
+                f"the route {self.text!r} has a wildcard that can't be "
+                "read: write <name> or <name:int>"
+            )
         if "{" in literal or "}" in literal:
             raise SetupError(f"the route {self.text!r} has a brace: write <name> for {{name}}")
         self.wildcards: list[Wildcard] = []
@@ -141,7 +157,9 @@ class Pattern:
         for part in _SEGMENT.finditer(self.text) if self.text != "/" else ():
             self._add_segment(part[1] or "")
         if sum(segment.is_path for segment in self.segments) > 1:
-            raise SetupError(f"the route {text!r} has two path wildcards: where one ends would not be clear")
+            raise SetupError(
+                f"the route {text!r} has two path wildcards: where one ends would not be clear"
+            )
 
     @property
     def names(self) -> list[str]:
@@ -149,23 +167,30 @@ class Pattern:
         return [wildcard.name for wildcard in self.wildcards]
 
     def fill(self, values: dict[str, object]) -> str:
-        """Return the path with ``values`` in place of the wildcards, "" for "/". Remove these values from ``values``.
+        """Return the path with ``values`` in place of the wildcards, "" for "/".
 
-        Raises ``KeyError`` for a missing value and ``ValueError`` for one that the pattern would not match.
+        Remove these values from ``values``.
+
+        Raises ``KeyError`` for a missing value and ``ValueError`` for one that the pattern would
+        not match.
         """
         path = ""
         for segment in self.segments:
             texts = [str(values.pop(wildcard.name)) for wildcard in segment.wildcards]
             text = segment.join(texts)
-            # The texts are compared, because the pattern may split "a-b" elsewhere than it was joined.
-            fits = not segment.wildcards or ([*segment.split(text)] == texts and segment.match(text))
+            # The texts are compared, because the pattern may split "a-b" elsewhere than it was
+            # joined.
+            fits = not segment.wildcards or (
+                [*segment.split(text)] == texts and segment.match(text)
+            )
             if (
                 not fits
                 or "\0" in text
                 or not DOTS_AND_EMPTY.isdisjoint(text.split("/") if segment.is_path else [text])
             ):
                 given = ", ".join(
-                    f"{text!r} does not fit <{w.name}>" for w, text in zip(segment.wildcards, texts, strict=True)
+                    f"{text!r} does not fit <{w.name}>"
+                    for w, text in zip(segment.wildcards, texts, strict=True)
                 )
                 raise ValueError(f"{given} of the route {self.text!r}")
             path += "/" + quote(text, safe="/" if segment.is_path else "")
@@ -176,37 +201,54 @@ class Pattern:
         for found in WILDCARD.finditer(text):
             literals.append(text[end : found.start()])
             if wildcards and not literals[-1]:
-                raise SetupError(f"the route {self.text!r} needs text between <{wildcards[-1].name}> and {found[0]}")
+                raise SetupError(
+                    f"the route {self.text!r} needs text between "
+                    f"<{wildcards[-1].name}> and {found[0]}"
+                )
             wildcards.append(self._wildcard(found))
             self.wildcards.append(wildcards[-1])
             end = found.end()
         segment = Segment([*literals, text[end:]], wildcards)
         if segment.text == "":
-            raise SetupError(f"the route {self.text!r} has an empty segment, which no path may have")
+            raise SetupError(
+                f"the route {self.text!r} has an empty segment, which no path may have"
+            )
         if segment.is_path and len(wildcards) > 1:
-            raise SetupError(f"the route {self.text!r} has a path wildcard beside another one in one segment")
+            raise SetupError(
+                f"the route {self.text!r} has a path wildcard beside another one in one segment"
+            )
         self.segments.append(segment)
 
     def _wildcard(self, found: re.Match[str]) -> Wildcard:
         name, kind, rule = found["name"], found["kind"] or "", found["rule"]
         if name is None:
-            raise SetupError(f"the route {self.text!r} has a wildcard without a name: write <name:{kind or 'int'}>")
+            raise SetupError(
+                f"the route {self.text!r} has a wildcard without a name: "
+                f"write <name:{kind or 'int'}>"
+            )
         if name in self.names:
             raise SetupError(f"the route {self.text!r} names <{name}> twice")
         if kind == "re":
             return Wildcard(name, _RE_RANK, f"re:{rule}", self._match_expression(rule))
         if kind not in _KINDS or rule is not None:
-            raise SetupError(f"the route {self.text!r} has no kind {kind!r}: write int, float, path or re:expression")
+            raise SetupError(
+                f"the route {self.text!r} has no kind {kind!r}: write "
+                "int, float, path or re:expression"
+            )
         rank, match = _KINDS[kind]
         return Wildcard(name, rank, kind, match)
 
     def _match_expression(self, rule: str | None) -> Match:
         if not rule:
-            raise SetupError(f"the route {self.text!r} has re without an expression: write <name:re:[a-z]+>")
+            raise SetupError(
+                f"the route {self.text!r} has re without an expression: write <name:re:[a-z]+>"
+            )
         try:
             fullmatch = re.compile(rule, re.DOTALL).fullmatch
         except re.error as error:
-            raise SetupError(f"the route {self.text!r} has an expression that Python can't read: {error}") from None
+            raise SetupError(
+                f"the route {self.text!r} has an expression that Python can't read: {error}"
+            ) from None
 
         def match(text: str) -> tuple[str] | None:
             return match_text(text) if len(text) <= LONGEST_FOR_RE and fullmatch(text) else None

@@ -1,12 +1,14 @@
-"""``@app.provides(Session)``: functions that open the resources of checks and handlers, once for each request, and
-those of ``request.resource``.
+"""``@app.provides(Session)``: functions that open the resources of checks and handlers, once for
+each request, and those of ``request.resource``.
 
-A provider is a generator function, ``def`` or ``async def``, that yields once, or any callable that returns a context
-manager or the value itself. A plain function may have parameters: resources of other providers, the request, and
-values of the client's, which are bound by name as a handler's are. Another callable, such as a class, is called without
-arguments, because its parameters are not meant for clients.
+A provider is a generator function, ``def`` or ``async def``, that yields once, or any callable that
+returns a context manager or the value itself. A plain function may have parameters: resources of
+other providers, the request, and values of the client's, which are bound by name as a handler's
+are. Another callable, such as a class, is called without arguments, because its parameters are not
+meant for clients.
 
-Resources are opened one after the other, each after those that it needs. ``execution/generators.py`` closes them.
+Resources are opened one after the other, each after those that it needs.
+``execution/generators.py`` closes them.
 """
 
 from __future__ import annotations
@@ -44,16 +46,19 @@ Function = TypeVar("Function", bound=Callable[..., object])
 class Provider:
     """The provider of ``key``. ``plan`` binds its arguments.
 
-    ``needs``: the providers of its own parameters' resources, each after those that it needs itself. Two are equal if
-    they give the same: an inner application shares the resources of an outer one, as far as it provides none of them.
+    ``needs``: the providers of its own parameters' resources, each after those that it needs
+    itself. Two are equal if they give the same: an inner application shares the resources of an
+    outer one, as far as it provides none of them.
 
-    ``call_kind`` is how it is called, and ``run_kind`` how a plain generator of it runs. ``is_class``: it makes async
-    context managers, on the event loop.
+    ``call_kind`` is how it is called, and ``run_kind`` how a plain generator of it runs.
+    ``is_class``: it makes async context managers, on the event loop.
     """
 
     __slots__ = ("_parts", "call_kind", "is_class", "key", "name", "needs", "plan", "run_kind")
 
-    def __init__(self, key: object, function: Callable[..., object], keys: Container[object], own: OwnTypes) -> None:
+    def __init__(
+        self, key: object, function: Callable[..., object], keys: Container[object], own: OwnTypes
+    ) -> None:
         *_, inner = layers(function)
         self.key = key
         self.name = getattr(inner, "__qualname__", type(inner).__qualname__)
@@ -74,7 +79,11 @@ class Provider:
         self._parts = key, function, own if self.plan.reads_values else None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Provider) and self._parts == other._parts and self.needs == other.needs
+        return (
+            isinstance(other, Provider)
+            and self._parts == other._parts
+            and self.needs == other.needs
+        )
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -83,7 +92,8 @@ class Provider:
 class Providers:
     """The providers that an application has: its own, and those of the applications around it.
 
-    ``functions``: by the type that they provide. A function that an annotation names is its own key.
+    ``functions``: by the type that they provide. A function that an annotation names is its own
+    key.
     """
 
     def __init__(self, functions: Mapping[object, Callable[..., object]], own: OwnTypes) -> None:
@@ -95,7 +105,8 @@ class Providers:
         return key in self.functions
 
     def needed_for(self, keys: Iterable[object]) -> Sequence[Provider]:
-        """Return the providers for some parameters' resources, each after those that it needs itself.
+        """Return the providers for some parameters' resources, each after those that it needs
+        itself.
 
         Raises ``SetupError`` for a circle, and for a provider's parameter that nothing can fill.
         """
@@ -108,8 +119,13 @@ class Providers:
             raise SetupError(f"{circle}: providers can't need each other")
         found = self._found.get(key)
         if found is None:
-            # A function that an annotation names is the key itself, unless a test puts another in its place.
-            function = self.functions[key] if key in self.functions else cast("Callable[..., object]", key)
+            # A function that an annotation names is the key itself, unless a test puts another in
+            # its place.
+            function = (
+                self.functions[key]
+                if key in self.functions
+                else cast(("Callable[..., object]"), key)
+            )
             found = Provider(key, function, self, self._own)
             direct = [self._find(needed.key, (*path, key)) for needed in found.plan.provided]
             found.needs = [*dict.fromkeys(needed for one in direct for needed in (*one.needs, one))]
@@ -119,7 +135,8 @@ class Providers:
     def asked_by_check(self, check: Callable[..., object]) -> Mapping[str, Provider]:
         """Return the providers for the parameters of a check behind the request, by their names.
 
-        Raises ``SetupError`` for a parameter that nothing fills, and for a provider that takes a body.
+        Raises ``SetupError`` for a parameter that nothing fills, and for a provider that takes a
+        body.
         """
         asked, others = asked_behind(check, 1, self)
         check_filled(others)
@@ -127,23 +144,29 @@ class Providers:
         return {name: self._find(key, ()) for name, key in asked.items()}
 
     def refuse_to_ask(self, function: Callable[..., object], given: int) -> None:
-        """Raise ``SetupError`` for a parameter behind the first ``given`` ones that is annotated with a resource."""
+        """Raise ``SetupError`` for a parameter behind the first ``given`` ones that is annotated
+        with a resource.
+        """
         for name, key in asked_behind(function, given, self)[0].items():
             is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
             with_ = "async with" if is_async else "with"
             raise SetupError(
-                f"{getattr(function, '__qualname__', repr(function))}: only handlers, checks and commands ask for "
-                f"resources by parameters; write {with_} request.resource({name_of(key)}) as {name}: inside of it"
+                f"{getattr(function, '__qualname__', repr(function))}: only handlers, checks "
+                "and commands ask for "
+                f"resources by parameters; write {with_} request.resource({name_of(key)}) as "
+                f"{name}: inside of it"
             )
 
     def resource(self, request: Request, key: object) -> ResourceContext[Any]:
-        """Return what ``request.resource(key)`` returns. Raises ``LookupError`` if nothing provides ``key``, and
-        ``SetupError`` if a provider takes a body.
+        """Return what ``request.resource(key)`` returns. Raises ``LookupError`` if nothing provides
+        ``key``, and ``SetupError`` if a provider takes a body.
         """
         found = next((one for one in (key, get_origin(key)) if one in self), None)
         if found is None:
             if not inspect.isroutine(key):
-                raise LookupError(f"nothing provides {name_of(key)}: write @app.provides for its type")
+                raise LookupError(
+                    f"nothing provides {name_of(key)}: write @app.provides for its type"
+                )
             found = key
         needed = self._without_body([found])
         provider = self._find(found, ())
@@ -159,20 +182,29 @@ class Providers:
         needed = self.needed_for(keys)
         for one in needed:
             if one.plan.body_parameter is not None:
-                raise SetupError(f"{one.name} takes a body, which is received after the checks, for a handler alone")
+                raise SetupError(
+                    f"{one.name} takes a body, which is received after the "
+                    "checks, for a handler alone"
+                )
         return needed
 
 
-def open_resources(request: Request, resources: Resources, providers: Sequence[Provider]) -> Flow[None]:
+def open_resources(
+    request: Request, resources: Resources, providers: Sequence[Provider]
+) -> Flow[None]:
     """Open what these providers give, unless it is open: each is after those that it needs itself.
 
     All are bound before the first is opened: a wrong value in a query costs no connection.
     """
     exchange, values = request._exchange, resources.values
-    in_path = dict(zip(exchange.route.path_names if exchange.route else (), request.path_params, strict=False))
+    in_path = dict(
+        zip(exchange.route.path_names if exchange.route else (), request.path_params, strict=False)
+    )
     bound = [(one, one.plan.bind(request, (), in_path)) for one in providers if one not in values]
     for provider, own in bound:
-        arguments = provider.plan.with_provided(own, {one.key: values[one] for one in provider.needs})
+        arguments = provider.plan.with_provided(
+            own, {one.key: values[one] for one in provider.needs}
+        )
         values[provider] = yield from _open(resources, provider, arguments)
 
 
@@ -203,7 +235,9 @@ def _open(resources: Resources, provider: Provider, arguments: Sequence[Any]) ->
     resources.append(generator)
     value = yield from generator.go_on(None)
     if generator.has_ended:
-        raise ResponseError(f"{provider.name}, which provides {name_of(provider.key)}, has ended without a yield")
+        raise ResponseError(
+            f"{provider.name}, which provides {name_of(provider.key)}, has ended without a yield"
+        )
     return value
 
 
@@ -214,7 +248,10 @@ def _entered(manager: AbstractContextManager[object]) -> Iterator[object]:
 
 
 def checked_key(key: object) -> object:
-    """Return ``key`` if a parameter can be annotated with it to ask for a resource. Raises ``SetupError``."""
+    """Return ``key`` if a parameter can be annotated with it to ask for a resource.
+
+    Raises ``SetupError``.
+    """
     if not is_key(key):
         raise SetupError(f"provides takes the type that parameters are annotated with, not {key!r}")
     if key in _OF_REQUESTS:
@@ -222,7 +259,8 @@ def checked_key(key: object) -> object:
     if getattr(get_origin(key) or key, "__module__", "") == "builtins":
         name = name_of(key)
         raise SetupError(
-            f"provides({name}) would take over every parameter that is annotated with {name}: write "
+            f"provides({name}) would take over every parameter that is annotated with "
+            f"{name}: write "
             f'Token = NewType("Token", {name}) and provides(Token)'
         )
     return key
@@ -239,7 +277,9 @@ def checked_provider(function: Function) -> Function:
 
 
 def in_place_of(key: object, fake: object) -> Callable[..., object]:
-    """Return the provider that a test puts in the place of another: ``fake``, or one that gives ``fake`` as it is."""
+    """Return the provider that a test puts in the place of another: ``fake``, or one that gives
+    ``fake`` as it is.
+    """
     if inspect.isroutine(fake) or isinstance(fake, type | functools.partial):
         return fake
 

@@ -1,29 +1,34 @@
-"""Find the route of a method and a path in one tree, which is compiled once from the author's definitions.
+"""Find the route of a method and a path in one tree, which is compiled once from the author's
+definitions.
 
-Each ``Node`` of the tree stands for one segment of a path, each way from the root for the beginning of a path. A
-method's name, an application's name and the literal text of an explicit route are the same kind of thing here: a key of
-``literals``. Wildcards of explicit routes are ``branches``. The ``routes`` of a node answer a path that ends there; a
-handler found by its name, ``default`` and ``index`` also take the segments that follow as arguments.
+Each ``Node`` of the tree stands for one segment of a path, each way from the root for the beginning
+of a path. A method's name, an application's name and the literal text of an explicit route are the
+same kind of thing here: a key of ``literals``. Wildcards of explicit routes are ``branches``. The
+``routes`` of a node answer a path that ends there; a handler found by its name, ``default`` and
+``index`` also take the segments that follow as arguments.
 
-The most specific route wins, whatever the order of definition. The search goes down the tree and tries, at each node:
+The most specific route wins, whatever the order of definition. The search goes down the tree and
+tries, at each node:
 
     1. the literal text,                    4. the segments as arguments of the handler that this node names,
     2. wildcards for one segment,           5. the application's ``default``, and its ``index`` if the path
     3. wildcards for several (``path``),       leads into no application inside of it.
 
-It goes back and tries the next way where one fails. 2 and 3 are sorted by ``Segment.rank``, so in effect the first
-segment in which two routes differ decides between them. A route that fits the path but not the method lets the search
-go on, and its methods are named by the 405 at the end if nothing else answers. ``default`` and ``index`` do not answer
-what another handler of theirs has refused in this way, or because it takes fewer arguments.
+It goes back and tries the next way where one fails. 2 and 3 are sorted by ``Segment.rank``, so in
+effect the first segment in which two routes differ decides between them. A route that fits the path
+but not the method lets the search go on, and its methods are named by the 405 at the end if nothing
+else answers. ``default`` and ``index`` do not answer what another handler of theirs has refused in
+this way, or because it takes fewer arguments.
 
-A look-up takes time in proportion to the path's length, whatever the path is: a ``path`` wildcard ends at a fixed place
-(each pattern has one at most, so what follows it is counted from the path's end), so every node is reached in one way
-only and is visited once at most. There a dictionary is asked, and each wildcard looks at one segment, or at the path
-once. The number of routes counts only where many wildcards with different literal text or expressions stand side by
-side: they are tried one after the other.
+A look-up takes time in proportion to the path's length, whatever the path is: a ``path`` wildcard
+ends at a fixed place (each pattern has one at most, so what follows it is counted from the path's
+end), so every node is reached in one way only and is visited once at most. There a dictionary is
+asked, and each wildcard looks at one segment, or at the path once. The number of routes counts only
+where many wildcards with different literal text or expressions stand side by side: they are tried
+one after the other.
 
 No attribute of an object is ever looked up by a name that a client sent.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -38,18 +43,20 @@ from micropie.routing.patterns import Match, Pattern, match_text
 from micropie.routing.routes import Route, RouteEntry
 from micropie.routing.settings import METHODS
 
-# A route chosen for the method, the arguments that the path gives in order, and those that it gives by name.
+# A route chosen for the method, the arguments that the path gives in order, and those that it gives
+# by name.
 RouteMatch: TypeAlias = tuple[Route, Sequence[Any], Mapping[str, object]]
 
 NO_VALUES: Mapping[str, object] = {}
 
-_SURPLUS = ""  # among the methods that were refused: a handler by name takes fewer arguments than the path has
+# among the methods that were refused: a handler by name takes fewer arguments than the path has
+_SURPLUS = ""
 
 
 @final
 class Refusal(NamedTuple):
-    """The result of a search that finds no route: the error to answer, and the config of the deepest application that
-    the path leads into.
+    """The result of a search that finds no route: the error to answer, and the config of the
+    deepest application that the path leads into.
     """
 
     error: HTTPError
@@ -74,14 +81,23 @@ class _Branch(NamedTuple):
 class Node:
     """A place in the tree.
 
-    ``config``: that of the application whose path ends here, None at any other place. ``routes`` answer the path that
-    ends here, by method; until the tree is complete by stated method, "" for the route that states none. ``arguments``
-    is the route of the handler that this place is named after, ``default`` and ``index`` are those of the application;
-    they take the segments that follow. ``ways``: these and the branches when the tree is complete, the last to try
-    first.
+    ``config``: that of the application whose path ends here, None at any other place. ``routes``
+    answer the path that ends here, by method; until the tree is complete by stated method, "" for
+    the route that states none. ``arguments`` is the route of the handler that this place is named
+    after, ``default`` and ``index`` are those of the application; they take the segments that
+    follow. ``ways``: these and the branches when the tree is complete, the last to try first.
     """
 
-    __slots__ = ("arguments", "branches", "config", "default", "index", "literals", "routes", "ways")
+    __slots__ = (
+        "arguments",
+        "branches",
+        "config",
+        "default",
+        "index",
+        "literals",
+        "routes",
+        "ways",
+    )
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config
@@ -94,20 +110,27 @@ class Node:
         self.ways: Sequence[_Branch | Route] = ()
 
     def add(self, route: Route) -> None:
-        """Add a route for the path that ends here. Raises ``SetupError`` if two would answer the same requests."""
+        """Add a route for the path that ends here.
+
+        Raises ``SetupError`` if two would answer the same requests.
+        """
         methods = route.methods or ("",)
         taken = [method for method in methods if method in self.routes]
         if taken:
             clash, other = f"{', '.join(taken)} {route.pattern}".lstrip(), self.routes[taken[0]]
-            raise SetupError(f"{clash} is answered by both {other} and {route}: give one of them another path")
+            raise SetupError(
+                f"{clash} is answered by both {other} and {route}: give one of them another path"
+            )
         self.routes |= dict.fromkeys(methods, route)
 
     def complete(self) -> None:
-        """Sort the ways on, and state the methods of the route that states none: what the others leave of its own.
+        """Sort the ways on, and state the methods of the route that states none: what the others
+        leave of its own.
 
         GET's handler also answers HEAD.
         """
-        branches = sorted(self.branches.values(), key=lambda branch: branch.rank)  # of two alike the first comes first
+        # of two alike the first comes first
+        branches = sorted(self.branches.values(), key=lambda branch: branch.rank)
         takers = (self.index, self.default, self.arguments)
         self.ways = (*(taker for taker in takers if taker is not None), *reversed(branches))
         others, states_head = self.routes.pop("", None), "HEAD" in self.routes
@@ -139,9 +162,11 @@ class Node:
             node = node.branches[key].node
         return node
 
-    def answers(self, route: Route, method: str, segments: Sequence[str], depth: int, refused: set[str]) -> bool:
-        """Return whether a route of this place takes ``segments[depth:]`` as arguments, or add its methods to
-        ``refused``.
+    def answers(
+        self, route: Route, method: str, segments: Sequence[str], depth: int, refused: set[str]
+    ) -> bool:
+        """Return whether a route of this place takes ``segments[depth:]`` as arguments, or add its
+        methods to ``refused``.
         """
         takes_all = len(segments) - depth <= route.most_segments
         if route is not self.arguments:
@@ -155,7 +180,8 @@ class Node:
         return False
 
     def takers(self) -> Mapping[str, Route]:
-        """Return the routes, by method, that take one more segment of any text if nothing more specific can be there.
+        """Return the routes, by method, that take one more segment of any text if nothing more
+        specific can be there.
 
         For a place in a tree that is complete.
         """
@@ -163,23 +189,28 @@ class Node:
             return {}
         first = self.ways[-1]
         if isinstance(first, _Branch):
-            return first.node.routes if first.match is match_text and first.tail in (0, _ONE_SEGMENT) else {}
+            return (
+                first.node.routes
+                if first.match is match_text and first.tail in (0, _ONE_SEGMENT)
+                else {}
+            )
         return dict.fromkeys(first.answers, first) if first is self.arguments else {}
 
 
 class Router:
     """The tree of a whole tree of applications.
 
-    ``exact`` and ``below`` are short cuts of ``find``: by method, whole paths without wildcards, and paths
-    whose handlers take one more segment, of any text, as their argument. Both are for paths without a slash at the end,
-    as ``request.path`` has none when hooks see it.
+    ``exact`` and ``below`` are short cuts of ``find``: by method, whole paths without wildcards,
+    and paths whose handlers take one more segment, of any text, as their argument. Both are for
+    paths without a slash at the end, as ``request.path`` has none when hooks see it.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.root = Node(config)
         self.has_routes = False
-        self.has_fallbacks = False  # whether an application is mounted at the root of one in the tree
+        # whether an application is mounted at the root of one in the tree
+        self.has_fallbacks = False
         self.exact: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
         self.below: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
 
@@ -190,7 +221,9 @@ class Router:
             node.complete()
             nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
         self.has_routes = any(node.routes or node.default is not None for node in nodes)
-        self.has_fallbacks = any(node.config is not None and node.config.fallback is not None for node in nodes)
+        self.has_fallbacks = any(
+            node.config is not None and node.config.fallback is not None for node in nodes
+        )
         if has_short_cuts:
             self._add_short_cuts()
         return self
@@ -211,8 +244,11 @@ class Router:
         """Return the route for decoded segments, or the refusal by a 404 or a 405."""
         count, config = len(segments), self.config
         refused: set[str] = set()
-        # The ways to try, the next one last: from a node, which one, the segments before it, their wildcards' values.
-        ways: list[tuple[Node, _Branch | Route | None, int, tuple[object, ...]]] = [(self.root, None, 0, ())]
+        # The ways to try, the next one last: from a node, which one, the segments before it, their
+        # wildcards' values.
+        ways: list[tuple[Node, _Branch | Route | None, int, tuple[object, ...]]] = [
+            (self.root, None, 0, ())
+        ]
         while ways:
             node, way, depth, values = ways.pop()
             if way is None and depth == count and method in node.routes:
@@ -235,7 +271,9 @@ class Router:
             elif node.answers(way, method, segments, depth, refused):
                 return way, segments[depth:], NO_VALUES
         refused.discard(_SURPLUS)
-        return Refusal(MethodNotAllowed({*refused, "OPTIONS"}) if refused else HTTPError(404), config)
+        return Refusal(
+            MethodNotAllowed({*refused, "OPTIONS"}) if refused else HTTPError(404), config
+        )
 
     def entries(self) -> list[RouteEntry]:
         """Return every route once, with the methods that it answers, in the order of its path."""
@@ -243,7 +281,9 @@ class Router:
         nodes = [self.root]
         for node in nodes:  # the list grows in the loop
             nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
-            default = {} if node.default is None else dict.fromkeys(node.default.answers, node.default)
+            default = (
+                {} if node.default is None else dict.fromkeys(node.default.answers, node.default)
+            )
             for routes in (node.routes, default):
                 for method, route in routes.items():
                     entry = entries.setdefault(id(route), RouteEntry(route, [], routes is default))

@@ -33,7 +33,10 @@ from micropie.routing.settings import METHODS
 
 
 def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
-    """Return HTTP methods in upper case. Raises ``SetupError`` for a str, an empty list and unknown methods."""
+    """Return HTTP methods in upper case.
+
+    Raises ``SetupError`` for a str, an empty list and unknown methods.
+    """
     if isinstance(methods, str):
         raise SetupError(f'methods is a list: write methods=["{methods.upper()}"]')
     if not isinstance(methods, Iterable):
@@ -41,35 +44,40 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
     upper = tuple(method.upper() if isinstance(method, str) else method for method in methods)
     for method in upper:
         if method not in METHODS:
-            raise SetupError(f"{method!r} is no HTTP method; there are: {', '.join(sorted(METHODS))}")
+            raise SetupError(
+                f"{method!r} is no HTTP method; there are: {', '.join(sorted(METHODS))}"
+            )
     if not upper:
         raise SetupError("methods is empty; leave it out to answer those of App(methods=...)")
     return upper
 
 
 class Route(RouteInfo):
-    """A handler as the flow needs it: ``call(*bind(...))``, run by a step of the kind ``step_kind``.
+    """A handler as the flow needs it: ``call(*bind(...))``, run by a step of the kind
+    ``step_kind``.
 
-    ``step_kind`` is AWAIT, a ``Call`` or INLINE. ``limited_step_kind`` is the kind when a time limit is
-    set, which needs a step.
-    ``is_pooled``: it runs in a process, and ``call`` is its ``HandlerName``.
+    ``step_kind`` is AWAIT, a ``Call`` or INLINE. ``limited_step_kind`` is the kind when a time
+    limit is set, which needs a step. ``is_pooled``: it runs in a process, and ``call`` is its
+    ``HandlerName``.
 
-    ``pattern`` is the path as its author wrote it, that of the name for a handler found by its name; both it and
-    ``name`` are for hooks. ``wildcards`` are those of an explicit route: name -> rule, such as "int". ``by_position``:
-    their values are the handler's first arguments in this order, so they need no names.
+    ``pattern`` is the path as its author wrote it, that of the name for a handler found by its
+    name; both it and ``name`` are for hooks. ``wildcards`` are those of an explicit route: name ->
+    rule, such as "int". ``by_position``: their values are the handler's first arguments in this
+    order, so they need no names.
 
     ``providers``: of its parameters' resources, each after those that it needs.
 
-    ``result_filter``: of its annotation, for the fields that are sent of its result; None where it names none.
-    ``is_special``: it has one of these two.
+    ``result_filter``: of its annotation, for the fields that are sent of its result; None where it
+    names none. ``is_special``: it has one of these two.
 
     ``needs_session``: whether the session is opened for the handler.
 
-    ``reads_body``: no form and no JSON is received for the handler. ``plain_args``: how many arguments of the path are
-    complete as they are, without ``bind``; -1 if none ever are. ``most_segments``: see ``Plan``.
-    ``methods``: those that it states, ``answers``: those that it answers where no other route states them.
-    ``mentions_session``: the code of a handler of WebSockets names ``session``. ``has_warned``: the log says already
-    that GET changed the session here.
+    ``reads_body``: no form and no JSON is received for the handler. ``plain_args``: how many
+    arguments of the path are complete as they are, without ``bind``; -1 if none ever are.
+    ``most_segments``: see ``Plan``. ``methods``: those that it states, ``answers``: those that it
+    answers where no other route states them. ``mentions_session``: the code of a handler of
+    WebSockets names ``session``. ``has_warned``: the log says already that GET changed the session
+    here.
     """
 
     def __init__(
@@ -90,7 +98,9 @@ class Route(RouteInfo):
         self.config = with_marks(self.config, marks_above_handler(function, takes_socket))
         self.plan, self.providers, parameter = _plan(function, name, takes_socket, config)
         stated_model = getattr(marks.get("__micropie_description__"), "response_model", None)
-        self.result_filter = None if takes_socket else result_filter(self.plan.function, stated_model)
+        self.result_filter = (
+            None if takes_socket else result_filter(self.plan.function, stated_model)
+        )
         self.is_special = bool(self.providers) or self.result_filter is not None
         if self.result_filter is not None:
             rows = dict.fromkeys(self.result_filter.bodies, (config.dumps, JSON))
@@ -110,8 +120,12 @@ class Route(RouteInfo):
         in_path = self.plan.names_in_path[: len(self.wildcards)]
         self.by_position = mark.path is not None and in_path == [*self.wildcards]
         if mark.path is not None:
-            of_providers = {parameter.name for one in self.providers for parameter in one.plan.parameters}
-            self.plan.check_wildcards([name for name in self.wildcards if name not in of_providers], pattern)
+            of_providers = {
+                parameter.name for one in self.providers for parameter in one.plan.parameters
+            }
+            self.plan.check_wildcards(
+                [name for name in self.wildcards if name not in of_providers], pattern
+            )
             self.most_segments = 0  # the wildcards' values are all that the path gives
         converted = [wildcard.is_converted for wildcard in wildcards] if self.by_position else []
         self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted or None)
@@ -129,16 +143,20 @@ class Route(RouteInfo):
             if self.providers:
                 needed = name_of_type(self.providers[-1].key)
                 raise SetupError(
-                    f"{name} runs in a process, and what provides {needed} is opened in the server's: open it in the "
+                    f"{name} runs in a process, and what provides {needed} is opened in the "
+                    "server's: open it in the "
                     "handler, or have it run in a thread"
                 )
             check_placement(function, PROCESS, name, self.reads_body)
-            takes_keywords = self.plan.call is not self.plan.function  # else ``call`` is the function itself
+            # else ``call`` is the function itself
+            takes_keywords = self.plan.call is not self.plan.function
             self.call = name_of(function, name)._replace(takes_keywords=takes_keywords)
         if self.reads_body and parameter is not None:
             raise SetupError(
-                f"{name}: {parameter.name!r} takes {parameter.converter.expected}, but @reads_body leaves the body to "
-                "the handler: read it there, by self.request.parts() for example, or leave @reads_body out"
+                f"{name}: {parameter.name!r} takes {parameter.converter.expected}, but "
+                "@reads_body leaves the body to "
+                "the handler: read it there, by self.request.parts() for example, or leave "
+                "@reads_body out"
             )
 
     def as_fallback(self) -> Route:
@@ -155,7 +173,10 @@ class Route(RouteInfo):
 
 
 class RouteEntry(NamedTuple):
-    """A route as lists of routes name it. ``is_default``: it answers the paths that nothing else answers."""
+    """A route as lists of routes name it.
+
+    ``is_default``: it answers the paths that nothing else answers.
+    """
 
     route: Route
     methods: list[str]
@@ -163,7 +184,9 @@ class RouteEntry(NamedTuple):
 
 
 def body_parameter(plan: Plan, providers: Sequence[Provider]) -> BoundParameter | None:
-    """Return the first parameter of a handler or its providers that only a body can fill, or None."""
+    """Return the first parameter of a handler or its providers that only a body can fill, or
+    None.
+    """
     parameters = (one.body_parameter for one in (plan, *(provider.plan for provider in providers)))
     return next(filter(None, parameters), None)
 
@@ -171,21 +194,32 @@ def body_parameter(plan: Plan, providers: Sequence[Provider]) -> BoundParameter 
 def _plan(
     function: Callable[..., object], name: str, takes_socket: bool, config: Config
 ) -> tuple[Plan, Sequence[Provider], BoundParameter | None]:
-    """Return the plan of a handler, its providers, and its first parameter that only a body can fill, or None.
+    """Return the plan of a handler, its providers, and its first parameter that only a body can
+    fill, or None.
 
     A ``SetupError`` names the handler and how to hide it.
     """
     try:
-        if takes_socket and not any(map(inspect.iscoroutinefunction, (function, inspect.unwrap(function)))):
-            raise SetupError("a WebSocket handler waits for messages: write async def, without yield")
+        if takes_socket and not any(
+            map(inspect.iscoroutinefunction, (function, inspect.unwrap(function)))
+        ):
+            raise SetupError(
+                "a WebSocket handler waits for messages: write async def, without yield"
+            )
         plan = Plan(function, takes_socket, config.providers, own=config.own_types)
         providers = config.providers.needed_for(one.key for one in plan.provided)
         parameter = body_parameter(plan, providers)
         if takes_socket and parameter is not None:
-            raise SetupError(f"its parameter {parameter.name!r} is filled from a body, and a WebSocket has none")
+            raise SetupError(
+                f"its parameter {parameter.name!r} is filled from a body, and a WebSocket has none"
+            )
     except SetupError as error:
         is_hidden = hasattr(function, "__micropie_hidden__")  # a command
-        hint = "" if is_hidden else "; if it is to be no handler, begin its name with _ or write @hidden above it"
+        hint = (
+            ""
+            if is_hidden
+            else ("; if it is to be no handler, begin its name with _ or write @hidden above it")
+        )
         where = getattr(inspect.unwrap(function), "__qualname__", name)
         raise SetupError(f"{where}: {error}{hint}") from None
     except ValueError:  # inspect's error for a method without a first parameter
@@ -195,17 +229,23 @@ def _plan(
 
 
 def _step_kind(function: Callable[..., object], placement: str) -> tuple[Kind, bool]:
-    """Return how a handler runs in this process: AWAIT, INLINE, or HANDLER if it may block; and whether it is async."""
+    """Return how a handler runs in this process: AWAIT, INLINE, or HANDLER if it may block; and
+    whether it is async.
+    """
     *_, inner = layers(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT, True
     # Calling a generator function runs none of its code, so it needs no thread; its chunks get one.
     is_async = inspect.isasyncgenfunction(inner)
-    return (INLINE if is_async or inspect.isgeneratorfunction(inner) or placement == LOOP else HANDLER), is_async
+    return (
+        INLINE if is_async or inspect.isgeneratorfunction(inner) or placement == LOOP else HANDLER
+    ), is_async
 
 
 def mentions(function: Callable[..., object], name: str) -> bool:
-    """Return whether a handler's code, or a function inside of it, uses an attribute or a variable of this name."""
+    """Return whether a handler's code, or a function inside of it, uses an attribute or a variable
+    of this name.
+    """
     *_, inner = layers(function)
     codes = [code] if (code := getattr(inner, "__code__", None)) else []
     for code in codes:  # the list grows in the loop
@@ -217,7 +257,9 @@ _SIZES = {name: f"__micropie_{name}__" for name in ("max_body_size", "max_data_s
 
 
 def _marks_on(function: Callable[..., object]) -> dict[str, Any]:
-    """Return the marks that decorators have left on a function and on those that it wraps; the uppermost counts."""
+    """Return the marks that decorators have left on a function and on those that it wraps; the
+    uppermost counts.
+    """
     marks: dict[str, Any] = {}
     for layer in layers(function):
         marks = getattr(layer, "__dict__", {}) | marks
@@ -225,7 +267,10 @@ def _marks_on(function: Callable[..., object]) -> dict[str, Any]:
 
 
 def route_of(exchange: Exchange) -> Route:
-    """Return the route of an exchange that has one. The rooms below this one know only its name and its pattern."""
+    """Return the route of an exchange that has one.
+
+    The rooms below this one know only its name and its pattern.
+    """
     return cast("Route", exchange.route)
 
 
@@ -236,7 +281,9 @@ def function_of(route: Route) -> Callable[..., object]:
 
 
 def place_of(function: Callable[..., object]) -> str:
-    """Return the file, relative to this folder if it is below, and the line of a function; "" for one of micropie."""
+    """Return the file, relative to this folder if it is below, and the line of a function; "" for
+    one of micropie.
+    """
     code = getattr(function, "__code__", None)
     if code is None or function.__module__.partition(".")[0] == "micropie":
         return ""

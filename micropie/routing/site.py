@@ -1,4 +1,6 @@
-"""The compiled form of a tree of applications, for flows and drivers: one frozen ``Site``, which finds routes."""
+"""The compiled form of a tree of applications, for flows and drivers: one frozen ``Site``, which
+finds routes.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,26 @@ from urllib.parse import quote, unquote
 from micropie import mounts
 from micropie.errors import HTTPError, ResponseError, websockets_need_asgi
 from micropie.execution import AWAIT, INLINE, Kind, Threads, no_function
-from micropie.http import AHEAD, DOTS_AND_EMPTY, Environ, Exchange, HostTable, Request, Scope, split_host
-from micropie.mounts import APP, ASGI, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
+from micropie.http import (
+    AHEAD,
+    DOTS_AND_EMPTY,
+    Environ,
+    Exchange,
+    HostTable,
+    Request,
+    Scope,
+    split_host,
+)
+from micropie.mounts import (
+    APP,
+    ASGI,
+    WSGI,
+    Mount,
+    MountedPath,
+    PrefixTable,
+    kind_of_target,
+    mounted_path_of,
+)
 from micropie.routing.checks import marks_above, with_marks
 from micropie.routing.config import Config, config_of
 from micropie.routing.router import NO_VALUES, Refusal, RouteMatch, Router
@@ -24,16 +44,24 @@ _NO_ROUTES: dict[str, Route] = {}
 
 
 class Site:
-    """A tree of applications, frozen: the whole one, or the one that is mounted in another below ``prefix``.
+    """A tree of applications, frozen: the whole one, or the one that is mounted in another below
+    ``prefix``.
 
-    ``config`` is the outermost application's. ``exact[method][path]`` is the short cut for paths without arguments;
-    ``find`` finds all other paths, too. ``sockets`` is the separate router of WebSockets: no handler is reached by the
-    other protocol. Mounts come before routes, those at an application's own root after them: ``Config.fallback``.
-    ``has_sockets``: whether a WebSocket has a route here.
+    ``config`` is the outermost application's. ``exact[method][path]`` is the short cut for paths
+    without arguments; ``find`` finds all other paths, too. ``sockets`` is the separate router of
+    WebSockets: no handler is reached by the other protocol. Mounts come before routes, those at an
+    application's own root after them: ``Config.fallback``. ``has_sockets``: whether a WebSocket has
+    a route here.
     """
 
-    def __init__(self, config: Config, router: Router, sockets: Router, mounted: Sequence[Mounted] = ()) -> None:
-        self.config, self.prefix, self.has_mounts = config, split_host(config.prefix)[1], bool(mounted)
+    def __init__(
+        self, config: Config, router: Router, sockets: Router, mounted: Sequence[Mounted] = ()
+    ) -> None:
+        self.config, self.prefix, self.has_mounts = (
+            config,
+            split_host(config.prefix)[1],
+            bool(mounted),
+        )
         self.router, self.sockets = router, sockets
         self.mounted = mounted
         self.has_sockets = sockets.has_routes
@@ -48,7 +76,9 @@ class Site:
         }
 
     def entries(self) -> list[RouteEntry]:
-        """Return every route of HTTP once, with its methods, also those of mounts and hosts that share this tree."""
+        """Return every route of HTTP once, with its methods, also those of mounts and hosts that
+        share this tree.
+        """
         return [entry for site in (self, *self._apps) for entry in site.router.entries()]
 
     def socket_entries(self) -> list[RouteEntry]:
@@ -56,11 +86,14 @@ class Site:
         return [entry for site in (self, *self._apps) for entry in site.sockets.entries()]
 
     def find_socket(self, request: Request) -> RouteMatch | Handover | Refusal:
-        """Return the route of a WebSocket, or the mounted application that serves it by itself, or a refusal."""
+        """Return the route of a WebSocket, or the mounted application that serves it by itself, or
+        a refusal.
+        """
         return self.find(request, takes_socket=True)
 
     def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover | Refusal:
-        """Return the route of a request, or the mounted application that answers by itself, or a 400, 404 or 405.
+        """Return the route of a request, or the mounted application that answers by itself, or a
+        400, 404 or 405.
 
         ``takes_socket``: of a WebSocket, which has a router of its own.
         """
@@ -85,10 +118,16 @@ class Site:
         if type(found) is not Refusal:
             exchange.path_params = [*found[2].values()] if found[2] else found[1]
             return found
-        fallback = self._fallback(request, router, segments, found) if router.has_fallbacks else None
+        fallback = (
+            self._fallback(request, router, segments, found) if router.has_fallbacks else None
+        )
         if fallback is not None:
             return fallback.find(request, takes_socket)
-        is_plain = takes_socket or not self.has_sockets or "websocket" not in (exchange.header("upgrade") or "").lower()
+        is_plain = (
+            takes_socket
+            or not self.has_sockets
+            or "websocket" not in (exchange.header("upgrade") or "").lower()
+        )
         if is_plain or type(self.find_socket(request)) is not tuple:
             return found
         return Refusal(websockets_need_asgi(), found.config)
@@ -99,21 +138,26 @@ class Site:
             config.pool.close()
 
     def error_of(self, failure: Exception) -> Exception:
-        """Return the exception to answer in the place of ``failure``, which may be of a framework that has moved in."""
+        """Return the exception to answer in the place of ``failure``, which may be of a framework
+        that has moved in.
+        """
         return failure
 
     def _inside(self, request: Request) -> Mounted | None:
-        """Return the site inside this one that a request is for, or the route of a mount, or None."""
+        """Return the site inside this one that a request is for, or the route of a mount, or
+        None.
+        """
         return self._mounts.find(request._exchange.raw_path())
 
     def _fallback(
         self, request: Request, router: Router, searched: Sequence[str] | None, refusal: Refusal
     ) -> MountRoute | None:
-        """Return the route of the application that is mounted at the root, for a path that has no route.
+        """Return the route of the application that is mounted at the root, for a path that has no
+        route.
 
-        None for a path that the application may take for one with a route, which may be guarded: it sees
-        ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots and doubled slashes. ``searched``: the segments
-        that ``refusal`` is for, None if the path is malformed.
+        None for a path that the application may take for one with a route, which may be guarded: it
+        sees ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots and doubled slashes.
+        ``searched``: the segments that ``refusal`` is for, None if the path is malformed.
         """
         path = normpath(unquote(request.raw_path.decode("latin-1")))
         segments = [*filter(None, path.split("/"))][self._depth :]
@@ -133,10 +177,17 @@ class HostSite(Site):
         self._hosts, self._others = HostTable(hosts), others
         hooks: Iterable[Any] = others.config.middlewares
         self._host_setters = [hook for hook in hooks if getattr(hook, "sets_host", False)]
-        self._apps = [*dict.fromkeys([*others._apps, *(one for _, site in hosts for one in (site, *site._apps))])]
+        self._apps = [
+            *dict.fromkeys(
+                [*others._apps, *(one for _, site in hosts for one in (site, *site._apps))]
+            )
+        ]
 
     def _inside(self, request: Request) -> Site:
-        """Return the site of a request's host, which a trusted proxy may state. Raises 400 if it is malformed."""
+        """Return the site of a request's host, which a trusted proxy may state.
+
+        Raises 400 if it is malformed.
+        """
         exchange = request._exchange
         for hook in () if exchange.peer.by else self._host_setters:
             hook.before(request)
@@ -145,8 +196,9 @@ class HostSite(Site):
 
 
 class OutsideRoute(Route):
-    """The route of an application that is not part of the tree: a mounted one, or one that was written for another
-    framework. ``call`` has ``plain_args`` arguments, which the search gives: none is bound.
+    """The route of an application that is not part of the tree: a mounted one, or one that was
+    written for another framework. ``call`` has ``plain_args`` arguments, which the search gives:
+    none is bound.
     """
 
     def __init__(
@@ -170,7 +222,8 @@ class OutsideRoute(Route):
 class MountRoute(OutsideRoute):
     """The route of a mounted application that is not part of the tree.
 
-    Hooks and error pages are around it, unless it is isolated: then the server's call is handed over instead.
+    Hooks and error pages are around it, unless it is isolated: then the server's call is handed
+    over instead.
     """
 
     def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
@@ -180,33 +233,42 @@ class MountRoute(OutsideRoute):
         super().__init__(config, kind, call, 2, AHEAD if is_read_ahead else True, prefix or "/")
         self.mount = mount
         self.prefix = split_host(prefix)[1]
-        self.has_warned = True  # where a hook changes the session, there is no handler to write @post above
+        # where a hook changes the session, there is no handler to write @post above
+        self.has_warned = True
         if mount.kind != APP:  # an isolated App asks its own checks
             self.config = with_marks(self.config, marks_above(mount.target))
 
     def find(self, request: Request, takes_socket: bool) -> RouteMatch | Handover | Refusal:
-        """Return this route for a request below its prefix, or the mounted application that answers by itself.
+        """Return this route for a request below its prefix, or the mounted application that answers
+        by itself.
 
-        An ASGI application serves its WebSockets itself. A 404 for one below a WSGI application, which has none.
+        An ASGI application serves its WebSockets itself. A 404 for one below a WSGI application,
+        which has none.
         """
         if takes_socket and self.mount.kind == WSGI:
             return Refusal(HTTPError(404), self.config)
         exchange = request._exchange
-        if not exchange.method.isupper():  # checks see the method as most mounted frameworks read it
+        # checks see the method as most mounted frameworks read it
+        if not exchange.method.isupper():
             request.method = exchange.method.upper()
         path = mounted_path_of(exchange.root_path, self.prefix, exchange.raw_path())
         if self.mount.strip:
             path = MountedPath("", path.rest or b"/")
         is_whole = takes_socket or self.mount.isolated
-        return Handover(self.mount, path, self.config) if is_whole else (self, (path, exchange), NO_VALUES)
+        return (
+            Handover(self.mount, path, self.config)
+            if is_whole
+            else (self, (path, exchange), NO_VALUES)
+        )
 
 
 @final
 class Handover:
-    """The result of a search that finds a mounted application which answers the server's call by itself.
+    """The result of a search that finds a mounted application which answers the server's call by
+    itself.
 
-    ``config`` has the hooks that run for it, the checks of who may enter. The driver calls ``mount.target`` as the
-    server has called: with ``scope_in`` or with ``environ_of``.
+    ``config`` has the hooks that run for it, the checks of who may enter. The driver calls
+    ``mount.target`` as the server has called: with ``scope_in`` or with ``environ_of``.
     """
 
     def __init__(self, mount: Mount, path: MountedPath, config: Config) -> None:
@@ -223,8 +285,12 @@ class Handover:
         return mounts.environ_below(exchange, self.path)
 
 
-def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, Callable[..., object]]:
-    """Return how to call a mounted application, by a function of the ``MountedPath`` and the exchange."""
+def _answering(
+    mount: Mount, settings: Settings, on_loop: bool
+) -> tuple[Kind, Callable[..., object]]:
+    """Return how to call a mounted application, by a function of the ``MountedPath`` and the
+    exchange.
+    """
     if mount.isolated:
         return AWAIT, no_function  # never called: it is handed over
     if on_loop and mount.kind == WSGI:
@@ -243,22 +309,24 @@ Mounted: TypeAlias = Site | MountRoute
 def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]:
     """Return the route of the application in ``request._subapp``, and its arguments.
 
-    A hook sets that, and may set ``request._subapp_path``: the end of the request's path that the application gets.
-    The text before it becomes the prefix. A slash at its beginning may be left out, and "/" may stand for the bare
-    prefix. Without it the application gets the whole path.
+    A hook sets that, and may set ``request._subapp_path``: the end of the request's path that the
+    application gets. The text before it becomes the prefix. A slash at its beginning may be left
+    out, and "/" may stand for the bare prefix. Without it the application gets the whole path.
     """
     target, path = request._subapp, request.path
     below = path if request._subapp_path is None else request._subapp_path
     if below and below[0] != "/":
         below = "/" + below
-    if not path.endswith("/") and (below == "/" or request.raw_path.endswith(b"/")):  # ``request.path`` has left it out
+    # ``request.path`` has left it out
+    if not path.endswith("/") and (below == "/" or request.raw_path.endswith(b"/")):
         path += "/"
         below += "" if below.endswith("/") else "/"
     above = path.removesuffix(below) if path.endswith(below) else ""
     mount = Mount(above, target, kind_of_target(target, None), isolated=False)
     if marks_above(target) and not hasattr(target, "_micropie_is_framework"):  # an App asks its own
         raise ResponseError(
-            f"{target!r} has middleware or @requires above it, and a hook that chooses it runs neither: mount it, or "
+            f"{target!r} has middleware or @requires above it, and a hook that chooses it "
+            "runs neither: mount it, or "
             "refuse the request in the hook"
         )
     mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
@@ -267,6 +335,8 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
 
 
 def handlers_route(exchange: Exchange) -> Route | None:
-    """Return the route of the handler that answers; None if there is none, or another application answers."""
+    """Return the route of the handler that answers; None if there is none, or another application
+    answers.
+    """
     route = exchange.route
     return route if isinstance(route, Route) and not isinstance(route, OutsideRoute) else None

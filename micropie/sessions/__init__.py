@@ -1,9 +1,10 @@
 """Sessions: a client's data across requests, found by a cookie and stored in a backend.
 
-``store.py`` opens and saves, by steps if the backend may wait. A ``Session`` compares itself with what was loaded, so
-a save is a set of ``Changes``, which the backend merges into what is stored, in one transaction: the memory under its
-lock, SQLite by ``BEGIN IMMEDIATE``, Redis by compare-and-swap. An id is made once and never again, and a change is
-applied only to a session that still exists, so a missing session means a log-out.
+``store.py`` opens and saves, by steps if the backend may wait. A ``Session`` compares itself with
+what was loaded, so a save is a set of ``Changes``, which the backend merges into what is stored, in
+one transaction: the memory under its lock, SQLite by ``BEGIN IMMEDIATE``, Redis by
+compare-and-swap. An id is made once and never again, and a change is applied only to a session that
+still exists, so a missing session means a log-out.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "Changes", "InMemorySessionBackend", "RedisSessionBackend", "SQLiteSessionBackend", "Session", "SessionBackend",
-    "SessionStore", "SignedCookieSessionBackend",
+    "Changes", "InMemorySessionBackend", "RedisSessionBackend", "SQLiteSessionBackend", "Session",
+    "SessionBackend", "SessionStore", "SignedCookieSessionBackend",
 ]
 # fmt: on
 
 # An optional dependency may be missing, or take longer to import than all of micropie.
 __getattr__ = names_on_demand(
     __name__,
-    {"redis": "RedisSessionBackend", "sqlite": "SQLiteSessionBackend", "signed_cookie": "SignedCookieSessionBackend"},
+    {
+        "redis": "RedisSessionBackend",
+        "sqlite": "SQLiteSessionBackend",
+        "signed_cookie": "SignedCookieSessionBackend",
+    },
 )

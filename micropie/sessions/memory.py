@@ -15,12 +15,16 @@ _NONE: tuple[float, dict[str, object]] = (0.0, {})
 
 
 def _as_other_backends_do(data: dict[str, object]) -> dict[str, object]:
-    """Return a copy of ``data`` as JSON gives it back, so that a value that works here works in SQLite and Redis."""
+    """Return a copy of ``data`` as JSON gives it back, so that a value that works here works in
+    SQLite and Redis.
+    """
     return serializer.loads(serializer.dumps(data))
 
 
 class InMemorySessionBackend(SessionBackend):
-    """Sessions in this process's memory: lost when it ends, and not seen by other workers. JSON only.
+    """Sessions in this process's memory: lost when it ends, and not seen by other workers.
+
+    JSON only.
 
     Stores at most ``capacity`` sessions; beyond that the least recently used one is deleted.
     """
@@ -34,11 +38,16 @@ class InMemorySessionBackend(SessionBackend):
         self._lock = Lock()
 
     def load(self, session_id: str) -> Any:
-        """Return a copy of the session's data, or ``{}`` if it is unknown or expired. It may be awaited."""
+        """Return a copy of the session's data, or ``{}`` if it is unknown or expired.
+
+        It may be awaited.
+        """
         return Loaded(copied(self.load_shared(session_id)))
 
     def load_shared(self, session_id: str) -> dict[str, object]:
-        """Return the data as it is stored, to be read only: it is never changed, each save stores a new dict."""
+        """Return the data as it is stored, to be read only: it is never changed, each save stores a
+        new dict.
+        """
         with self._lock:
             expires, data = self._sessions.get(session_id, _NONE)
             if expires > time.monotonic():
@@ -48,7 +57,9 @@ class InMemorySessionBackend(SessionBackend):
             return {}
 
     def save(self, session_id: str, data: dict[str, object], timeout: int) -> Any:
-        """Store a copy of ``data`` for ``timeout`` seconds; delete the session if it is empty. It may be awaited.
+        """Store a copy of ``data`` for ``timeout`` seconds; delete the session if it is empty.
+
+        It may be awaited.
 
         Raises ``ResponseError`` for values that JSON can't express.
         """
@@ -58,14 +69,18 @@ class InMemorySessionBackend(SessionBackend):
         return SAVED
 
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
-        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has been ended."""
+        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has
+        been ended.
+        """
         with self._lock:
             expires, stored = self._sessions.get(session_id, _NONE)
             if expires <= time.monotonic():
                 self._sessions.pop(session_id, None)
                 return {}
             # Functions given to ``update_atomic`` may change the values.
-            data = _as_other_backends_do(changes.apply(copied(stored) if changes.updates else stored))
+            data = _as_other_backends_do(
+                changes.apply(copied(stored) if changes.updates else stored)
+            )
             del self._sessions[session_id]
             self._store(changes.new_id or session_id, data, timeout)
             return copied(data)
@@ -75,8 +90,9 @@ class InMemorySessionBackend(SessionBackend):
         self._sessions.pop(session_id, None)
         if data:
             self._sessions[session_id] = now + timeout, data
-        # Delete the least recently used sessions first, up to one that has not expired and that the capacity allows.
-        # It delays the deletion of the sessions behind it, but each is deleted within one time-out after it expired.
+        # Delete the least recently used sessions first, up to one that has not expired and that the
+        # capacity allows. It delays the deletion of the sessions behind it, but each is deleted
+        # within one time-out after it expired.
         while self._sessions:
             oldest = next(iter(self._sessions))
             if self._sessions[oldest][0] > now and len(self._sessions) <= self._capacity:

@@ -14,12 +14,14 @@ from micropie.sessions.backend import SessionBackend
 # Seconds after which a server that does not answer is out of reach.
 _TIMEOUT = 5.0
 
-# Compare and swap. KEYS: the old and the new id, and a claim's key. ARGV: the loaded text, the new one ("" for none),
-# the seconds to keep it, who asks, and the milliseconds of a claim ("" for none). Returns 1, or the text that is stored
-# by now. WATCH and MULTI would take one more round trip, and another one for each failure.
+# Compare and swap. KEYS: the old and the new id, and a claim's key. ARGV: the loaded text, the new
+# one ("" for none), the seconds to keep it, who asks, and the milliseconds of a claim ("" for
+# none). Returns 1, or the text that is stored by now. WATCH and MULTI would take one more round
+# trip, and another one for each failure.
 #
-# A claim keeps others from swapping: a machine that is far from Redis would always be too late for a session that
-# nearer ones keep changing. It lasts for a round trip, or until it expires if its owner is lost.
+# A claim keeps others from swapping: a machine that is far from Redis would always be too late for
+# a session that nearer ones keep changing. It lasts for a round trip, or until it expires if its
+# owner is lost.
 _SWAP = """
 local stored = redis.call('GET', KEYS[1])
 local claimed = redis.call('GET', KEYS[3])
@@ -30,14 +32,15 @@ if stored == ARGV[1] and (not claimed or claimed == ARGV[4]) then
 end
 if stored and not claimed and ARGV[5] ~= '' then redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5]) end
 return stored
-"""
+"""  # noqa: E501
 # Swaps that have failed before a request claims the session, and the milliseconds of its claim.
 _PATIENCE = 3
 _CLAIM = 1000
 
 
 class RedisSessionBackend(SessionBackend):
-    """Sessions in the Redis server at ``url``, ``redis://localhost:6379/0``, under keys that begin with ``prefix``.
+    """Sessions in the Redis server at ``url``, ``redis://localhost:6379/0``, under keys that begin
+    with ``prefix``.
 
     For any number of machines. JSON only. Redis deletes a session when it expires.
     """
@@ -60,7 +63,9 @@ class RedisSessionBackend(SessionBackend):
                 client.delete(self._prefix + session_id)
 
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, object]:
-        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has been ended."""
+        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has
+        been ended.
+        """
         old, new = self._prefix + session_id, self._prefix + (changes.new_id or session_id)
         keys = (old, new, f"{old}:claim")
         owner, failures = secrets.token_hex(8), 0
@@ -73,13 +78,16 @@ class RedisSessionBackend(SessionBackend):
                 stored = client.eval(_SWAP, len(keys), *keys, stored, text, timeout, owner, claim)
                 if stored == 1:
                     return data
-                # Another request was faster. One of those that try always succeeds; a random delay separates them.
+                # Another request was faster. One of those that try always succeeds; a random delay
+                # separates them.
                 failures += 1
                 time.sleep(random.uniform(0, min(0.005 * failures, 0.05)))  # noqa: S311 - not a secret
         return {}
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if Redis is out of reach, full or a replica; for ``App.health``."""
+        """Raise ``ConnectionError`` if Redis is out of reach, full or a replica; for
+        ``App.health``.
+        """
         with self._redis.reached() as client:
             client.set(self._prefix, "", px=1)  # no session has this key
 

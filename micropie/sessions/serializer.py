@@ -1,4 +1,7 @@
-"""A session's data as JSON, for backends outside of this process. Not pickle, because loading it can run any code."""
+"""A session's data as JSON, for backends outside of this process.
+
+Not pickle, because loading it can run any code.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import json
 
 from micropie.errors import ResponseError
 
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode  # ``json.dumps`` makes one for each call
+# ``json.dumps`` makes one for each call
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def dumps(data: object) -> str:
@@ -15,7 +19,9 @@ def dumps(data: object) -> str:
         return _encode(data)
     except (TypeError, ValueError) as error:
         problem = str(error)
-    raise ResponseError(f"this session backend stores JSON (text, numbers, lists, dicts): {problem}")
+    raise ResponseError(
+        f"this session backend stores JSON (text, numbers, lists, dicts): {problem}"
+    )
 
 
 def loads(text: str | bytes | None) -> dict[str, object]:

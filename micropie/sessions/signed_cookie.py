@@ -14,13 +14,15 @@ _FOR_ATTRIBUTES = 256
 
 
 class SignedCookieSessionBackend(SessionBackend):
-    """Sessions in the client's cookie: no storage on the server, up to about 3800 bytes, readable by the client.
+    """Sessions in the client's cookie: no storage on the server, up to about 3800 bytes, readable
+    by the client.
 
-    ``secret`` is one key of 32 bytes or more, or a list of keys. The first one signs, all of them are accepted: to
-    change keys, put a new one in front and remove the old one when ``session_timeout`` has passed. JSON only.
+    ``secret`` is one key of 32 bytes or more, or a list of keys. The first one signs, all of them
+    are accepted: to change keys, put a new one in front and remove the old one when
+    ``session_timeout`` has passed. JSON only.
 
-    Only the client has the data, so concurrent requests are not merged, and a copied cookie is valid until it expires,
-    even after a log-out. Use another backend where that matters.
+    Only the client has the data, so concurrent requests are not merged, and a copied cookie is
+    valid until it expires, even after a log-out. Use another backend where that matters.
     """
 
     blocking = False
@@ -30,7 +32,9 @@ class SignedCookieSessionBackend(SessionBackend):
         self._signer = Signer(secret, "micropie.session", "SignedCookieSessionBackend", serializer)
 
     def load(self, session_id: str) -> dict[str, object]:
-        """Return the data in a cookie's value, or ``{}`` if the value is forged, broken or expired."""
+        """Return the data in a cookie's value, or ``{}`` if the value is forged, broken or
+        expired.
+        """
         try:
             expires, data = self._signer.load(session_id)
         except ValueError:
@@ -38,11 +42,15 @@ class SignedCookieSessionBackend(SessionBackend):
         return data if expires > time.time() else {}
 
     def save(self, session_id: str, data: dict[str, object], timeout: int) -> str:
-        """Return the cookie's value. Raises ``ResponseError`` if it is so long that browsers would drop it."""
+        """Return the cookie's value.
+
+        Raises ``ResponseError`` if it is so long that browsers would drop it.
+        """
         value = self._signer.dump([int(time.time()) + timeout, data])
         if len(value) > MAX_COOKIE - _FOR_ATTRIBUTES:
             raise ResponseError(
-                f"the session has {len(value)} bytes as a signed cookie, and browsers drop cookies over {MAX_COOKIE}: "
+                f"the session has {len(value)} bytes as a signed cookie, and browsers drop "
+                f"cookies over {MAX_COOKIE}: "
                 "store less, or use another session backend"
             )
         return value

@@ -16,25 +16,28 @@ from micropie.http import Changes
 from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 
-# Seconds that a write waits for others: SQLite lets one write at a time, and each takes well below a millisecond.
+# Seconds that a write waits for others: SQLite lets one write at a time, and each takes well below
+# a millisecond.
 _BUSY = 5.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, data TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires);
-"""
+"""  # noqa: E501
 _LOAD = "SELECT data FROM sessions WHERE id = ? AND expires > ?"
 _STORE = "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)"
 _DELETE = "DELETE FROM sessions WHERE id = ?"
 _SWEEP = "DELETE FROM sessions WHERE expires <= ?"
 
 
-# A forked child must neither use its parent's connections nor close them, which would drop the parent's locks.
+# A forked child must neither use its parent's connections nor close them, which would drop the
+# parent's locks.
 _inherited: list[list[sqlite3.Connection]] = []
 
 
 class SQLiteSessionBackend(SessionBackend):
-    """Sessions in the SQLite file ``path``, which is created when it is first needed, readable by its owner only.
+    """Sessions in the SQLite file ``path``, which is created when it is first needed, readable by
+    its owner only.
 
     For all processes and threads of one machine, but not on a network file system. JSON only.
     """
@@ -45,10 +48,14 @@ class SQLiteSessionBackend(SessionBackend):
         notify_after_fork(self)
 
     def _begin(self) -> None:
-        """Begin without connections. Those of this process are closed when nothing refers to the backend any more."""
+        """Begin without connections.
+
+        Those of this process are closed when nothing refers to the backend any more.
+        """
         self._idle: list[sqlite3.Connection] = []  # one thread at a time uses a connection
         self._opening = Lock()
-        # Not ``__del__``: the collector may call a connection's own before the one of a backend in the same cycle.
+        # Not ``__del__``: the collector may call a connection's own before the one of a backend in
+        # the same cycle.
         self._closing = finalize(self, _close_all, self._idle)
 
     def after_fork(self) -> None:
@@ -63,14 +70,18 @@ class SQLiteSessionBackend(SessionBackend):
             return _load(connection, session_id)
 
     def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
-        """Store ``data`` for ``timeout`` seconds; delete the session if it is empty, and all that have expired."""
+        """Store ``data`` for ``timeout`` seconds; delete the session if it is empty, and all that
+        have expired.
+        """
         with self._connection() as connection, connection:  # commits, or rolls back
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(_SWEEP, (time.time(),))
             _replace(connection, session_id, session_id, data, timeout)
 
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, object]:
-        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has been ended."""
+        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has
+        been ended.
+        """
         with self._connection() as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
             stored = _load(connection, session_id)
@@ -82,7 +93,8 @@ class SQLiteSessionBackend(SessionBackend):
     def ping(self) -> None:
         """Raise ``ConnectionError`` if SQLite can't write its file; for ``App.health``."""
         with self._connection() as connection:
-            connection.execute(_DELETE, ("",))  # no session has this id, but a file that is read-only refuses it
+            # no session has this id, but a file that is read-only refuses it
+            connection.execute(_DELETE, ("",))
 
     def close(self) -> None:
         """Close this process's idle connections; the next request opens a new one."""
@@ -90,7 +102,10 @@ class SQLiteSessionBackend(SessionBackend):
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend one of this process's connections. Raises ``ConnectionError`` if SQLite can't use its file."""
+        """Lend one of this process's connections.
+
+        Raises ``ConnectionError`` if SQLite can't use its file.
+        """
         idle = self._idle
         connection: sqlite3.Connection | None = None
         try:
@@ -102,16 +117,21 @@ class SQLiteSessionBackend(SessionBackend):
             if connection is not None:  # its state is unknown
                 connection.close()
                 connection = None
-            raise ConnectionError(f"the sessions in {self._path} are out of reach: {error}") from error
+            raise ConnectionError(
+                f"the sessions in {self._path} are out of reach: {error}"
+            ) from error
         finally:
             if connection is not None:
                 idle.append(connection)
 
     def _open(self) -> sqlite3.Connection:
-        # One at a time: touch() closes the file, which drops all locks that SQLite has on it in this process.
+        # One at a time: touch() closes the file, which drops all locks that SQLite has on it in
+        # this process.
         with self._opening:
             self._path.touch(0o600)
-            connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(
+                self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False
+            )
             try:
                 _execute_with_retries(connection, "PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
@@ -123,13 +143,16 @@ class SQLiteSessionBackend(SessionBackend):
 
 
 def _close_all(idle: list[sqlite3.Connection]) -> None:
-    with suppress(IndexError):  # instead of a check of the length: another thread may take the last one in between
+    # instead of a check of the length: another thread may take the last one in between
+    with suppress(IndexError):
         while True:
             idle.pop().close()
 
 
 def _execute_with_retries(connection: sqlite3.Connection, statement: str) -> None:
-    """Execute the change to WAL, which SQLite refuses at once, without a wait, while another process makes it."""
+    """Execute the change to WAL, which SQLite refuses at once, without a wait, while another
+    process makes it.
+    """
     deadline = time.monotonic() + _BUSY
     while True:
         try:
@@ -147,7 +170,9 @@ def _load(connection: sqlite3.Connection, session_id: str) -> dict[str, object]:
     return serializer.loads(row[0] if row else None)
 
 
-def _replace(connection: sqlite3.Connection, old_id: str, new_id: str, data: dict[str, object], timeout: int) -> None:
+def _replace(
+    connection: sqlite3.Connection, old_id: str, new_id: str, data: dict[str, object], timeout: int
+) -> None:
     if old_id != new_id or not data:
         connection.execute(_DELETE, (old_id,))
     if data:

@@ -9,7 +9,17 @@ from typing import Any
 from urllib.parse import quote
 
 from micropie.errors import HTTPError, logger
-from micropie.execution import INLINE, RETRY_AFTER, Call, Flow, Kind, Outage, ServiceThreads, call, kind_of
+from micropie.execution import (
+    INLINE,
+    RETRY_AFTER,
+    Call,
+    Flow,
+    Kind,
+    Outage,
+    ServiceThreads,
+    call,
+    kind_of,
+)
 from micropie.http import (
     MAX_COOKIE,
     Changes,
@@ -26,14 +36,16 @@ from micropie.sessions.backend import SessionBackend
 
 _RETRY_AFTER = [("Retry-After", f"{RETRY_AFTER:.0f}")]
 
-# The ids that are made here: 256 bits. Those of an author's factory are at most 256 printable ASCII characters.
+# The ids that are made here: 256 bits. Those of an author's factory are at most 256 printable ASCII
+# characters.
 _OWN_ID = pattern("[A-Za-z0-9_-]{43}")
 _ANY_ID = pattern("[ -~]{1,256}")
 _IN_COOKIE = pattern(f"[ -~]{{1,{MAX_COOKIE}}}")
 
 
 def _new_id() -> str:
-    import secrets  # only sites with sessions need it, and it takes a tenth of the start of a small one
+    # only sites with sessions need it, and it takes a tenth of the start of a small one
+    import secrets
 
     return secrets.token_urlsafe(32)
 
@@ -41,18 +53,22 @@ def _new_id() -> str:
 class SessionStore:
     """A backend with its settings.
 
-    ``prefix`` is the path of the application that has this backend: browsers send the cookie only below it.
-    ``opens_ahead``: the backend may wait, so the flow opens the session before the handler. ``saves_on_error``: whether
-    a session is also saved with an answer of status 500 to 599. ``make_id`` returns an id for a new session, ``is_id``
-    whether a text may be one.
+    ``prefix`` is the path of the application that has this backend: browsers send the cookie only
+    below it. ``opens_ahead``: the backend may wait, so the flow opens the session before the
+    handler. ``saves_on_error``: whether a session is also saved with an answer of status 500
+    to 599. ``make_id`` returns an id for a new session, ``is_id`` whether a text may be one.
     """
 
-    def __init__(self, backend: SessionBackend, settings: MessageSettings, prefix: str = "") -> None:
+    def __init__(
+        self, backend: SessionBackend, settings: MessageSettings, prefix: str = ""
+    ) -> None:
         self.backend = backend
         self.prefix = prefix
         self.saves_on_error = settings.session_save_on_error
         self._settings = settings
-        self._check_size = partial(check_size, most=settings.max_session_size, setting="App(max_session_size={})")
+        self._check_size = partial(
+            check_size, most=settings.max_session_size, setting="App(max_session_size={})"
+        )
         self._cookie_names = {
             (is_https, is_below): self._name_of_cookie(is_https, is_below)
             for is_https in (True, False)
@@ -62,9 +78,14 @@ class SessionStore:
         self.make_id = settings.session_id_factory or _new_id
         self.in_cookie = getattr(backend, "in_cookie", False)
         shared = _own(backend, "load_shared")
-        # Else it is copied: an author's backend may return a dict that it changes later, at another request's save.
+        # Else it is copied: an author's backend may return a dict that it changes later, at another
+        # request's save.
         self._shares_data = shared is not None
-        methods = {"load": shared or backend.load, "save": backend.save, "merge": _own(backend, "merge")}
+        methods = {
+            "load": shared or backend.load,
+            "save": backend.save,
+            "merge": _own(backend, "merge"),
+        }
         blocking = Call(ServiceThreads(), leave_after=None)
         otherwise: Kind = blocking if getattr(backend, "blocking", True) else INLINE
         subject = f"the session backend {type(backend).__name__}"
@@ -74,9 +95,12 @@ class SessionStore:
             for name, method in methods.items()
             if method is not None
         }
-        # No backend is asked for an id that can't be one, as that of a file or of another program's key.
+        # No backend is asked for an id that can't be one, as that of a file or of another program's
+        # key.
         made_here = _OWN_ID if settings.session_id_factory is None else _ANY_ID
-        self.is_id = settings.session_id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
+        self.is_id = (
+            settings.session_id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
+        )
         self.opens_ahead = self._methods["load"][1] != INLINE
 
     def find_id(self, exchange: Exchange) -> str | None:
@@ -90,14 +114,24 @@ class SessionStore:
         return scheme == "https" if stated is None else stated
 
     def reserve(self, session: Session, exchange: Exchange, root_path: str) -> str:
-        """Choose the id of a session that may be stored later, and return the cookie that gives it to the client."""
+        """Choose the id of a session that may be stored later, and return the cookie that gives it
+        to the client.
+        """
         session.reserved_id = self.make_id()
         return self.cookie(session.reserved_id, exchange.scheme, root_path)
 
     def open(self, session_id: str | None) -> Flow[Session]:
-        """Return the session of an id; a new one if there is no id or it is unknown. Yields only if ``opens_ahead``."""
-        data = (yield from self._ask("load", session_id)) if session_id and self.is_id(session_id) else None
-        # An id that was not issued here is never adopted: an attacker who planted it would know the session's id.
+        """Return the session of an id; a new one if there is no id or it is unknown.
+
+        Yields only if ``opens_ahead``.
+        """
+        data = (
+            (yield from self._ask("load", session_id))
+            if session_id and self.is_id(session_id)
+            else None
+        )
+        # An id that was not issued here is never adopted: an attacker who planted it would know the
+        # session's id.
         if not data:
             return Session()
         return Session(session_id, data if self._shares_data else deepcopy(dict(data)))
@@ -112,7 +146,9 @@ class SessionStore:
         return None if value is None else self.cookie(value, scheme, root_path)
 
     def cookie(self, value: str, scheme: str, root_path: str) -> str:
-        """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes its cookie."""
+        """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes
+        its cookie.
+        """
         name = self.cookie_name(scheme, root_path)
         return format_cookie(
             name,
@@ -129,10 +165,11 @@ class SessionStore:
         return self._cookie_names[scheme == "https", root_path != ""]
 
     def _name_of_cookie(self, is_https: bool, is_below: bool) -> str:
-        """Return the cookie's name: ``is_below`` says whether the server has put the application below a path.
+        """Return the cookie's name: ``is_below`` says whether the server has put the application
+        below a path.
 
-        Browsers take a name with a prefix only from Secure cookies, so over plain http it has none; and one with
-        ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
+        Browsers take a name with a prefix only from Secure cookies, so over plain http it has none;
+        and one with ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
         """
         stated = self._settings.session_cookie
         if not self.is_secure("https" if is_https else "http"):
@@ -140,7 +177,9 @@ class SessionStore:
         return stated or ("__Secure-session_id" if is_below or self.prefix else "__Host-session_id")
 
     def _save(self, session: Session) -> Flow[str | None]:
-        """Return the id for the cookie, "" if the session was deleted, None if the browser's cookie must stay."""
+        """Return the id for the cookie, "" if the session was deleted, None if the browser's cookie
+        must stay.
+        """
         if session.id is None:
             new_id = session.reserved_id or self.make_id()
             yield from self._store(new_id, dict(session))
@@ -156,15 +195,20 @@ class SessionStore:
         if not session:
             return ""
         if not data:
-            # Another request ended the session meanwhile, by a log-out or with a new id. It stays ended, and the
-            # browser has the other request's cookie.
-            logger.info("a session was ended during a request: the request's changes to it are discarded")
+            # Another request ended the session meanwhile, by a log-out or with a new id. It stays
+            # ended, and the browser has the other request's cookie.
+            logger.info(
+                "a session was ended during a request: the request's changes to it are discarded"
+            )
             return None
         session.id = changes.new_id or session.id
         return session.id
 
     def _load_and_save(self, session_id: str, changes: Changes) -> Flow[dict[str, object]]:
-        """Merge changes in a backend without ``merge``. Only a change that is stored at the same moment is lost."""
+        """Merge changes in a backend without ``merge``.
+
+        Only a change that is stored at the same moment is lost.
+        """
         is_over = changes.emptied and not changes.values
         stored = {} if is_over else deepcopy((yield from self._ask("load", session_id)))
         data = changes.apply(stored) if stored else {}
@@ -185,11 +229,14 @@ class SessionStore:
         try:
             if kind != INLINE:
                 return (yield from outage.watch(call(kind, method, *arguments)))
-            answer = method(*arguments)  # it never waits, though its result may be awaitable (``Loaded``)
+            # it never waits, though its result may be awaitable (``Loaded``)
+            answer = method(*arguments)
         except OSError as error:
             if kind == INLINE:
                 outage.note(error, 0.0)
-            raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.", _RETRY_AFTER) from None
+            raise HTTPError(
+                503, ("Sessions are out of reach at the moment. Please try again."), _RETRY_AFTER
+            ) from None
         if outage.is_on:
             outage.end()
         return answer
@@ -199,9 +246,14 @@ _METHODS = frozenset({"load", "save", "merge", "load_shared"})
 
 
 def _own(backend: object, name: str) -> Callable[..., Any] | None:
-    """Return a backend's ``merge`` or ``load_shared`` if it belongs to its ``load`` and ``save``, else None.
+    """Return a backend's ``merge`` or ``load_shared`` if it belongs to its ``load`` and ``save``,
+    else None.
 
-    A class that overrides one of the four and inherits the others expects that its own methods are called.
+    A class that overrides one of the four and inherits the others expects that its own methods are
+    called.
     """
-    nearest = next((vars(cls).keys() for cls in type(backend).__mro__ if not _METHODS.isdisjoint(vars(cls))), ())
+    nearest = next(
+        (vars(cls).keys() for cls in type(backend).__mro__ if not _METHODS.isdisjoint(vars(cls))),
+        (),
+    )
     return getattr(backend, name) if name in nearest else None

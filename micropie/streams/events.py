@@ -1,8 +1,9 @@
-"""Server-sent events: their text, and ``EventStream``, the response that goes on for as long as its source.
+"""Server-sent events: their text, and ``EventStream``, the response that goes on for as long as its
+source.
 
-The text is that of https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5. A line ends with CR,
-LF or both, and an empty line ends the event. So no value may bring a line end into an event: data is split and sent
-line by line; a name or an id with a line end is an error.
+The text is that of https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5. A
+line ends with CR, LF or both, and an empty line ends the event. So no value may bring a line end
+into an event: data is split and sent line by line; a name or an id with a line end is an error.
 """
 
 from __future__ import annotations
@@ -41,13 +42,19 @@ class Event(bytes):
     __slots__ = ()
 
 
-def event(data: object, event: str | None = None, id: str | int | None = None, retry: int | None = None) -> Event:  # noqa: A002
+def event(
+    data: object,
+    event: str | None = None,
+    id: str | int | None = None,  # noqa: A002
+    retry: int | None = None,
+) -> Event:
     """Return an event. ``data`` is text or a value for JSON; None for no data.
 
-    ``event`` is its name; browsers call it "message" if there is none. ``id``: a client that reconnects sends it as
-    ``Last-Event-ID``. ``retry``: milliseconds that the client waits before it reconnects. Raises ``ValueError`` for a
-    name or an id with a line end or NUL and for a ``retry`` that is not a whole number, ``TypeError`` for bytes and for
-    a name or an id that is not text, and ``CodecError`` for data that JSON can't express.
+    ``event`` is its name; browsers call it "message" if there is none. ``id``: a client that
+    reconnects sends it as ``Last-Event-ID``. ``retry``: milliseconds that the client waits before
+    it reconnects. Raises ``ValueError`` for a name or an id with a line end or NUL and for a
+    ``retry`` that is not a whole number, ``TypeError`` for bytes and for a name or an id that is
+    not text, and ``CodecError`` for data that JSON can't express.
     """
     lines = []
     if event is not None:
@@ -60,7 +67,9 @@ def event(data: object, event: str | None = None, id: str | int | None = None, r
         lines.append(f"retry: {retry}")
     if data is not None:
         if isinstance(data, bytes | bytearray | memoryview):
-            raise TypeError("an event's data is text or JSON, not bytes: decode them, or send base64")
+            raise TypeError(
+                "an event's data is text or JSON, not bytes: decode them, or send base64"
+            )
         text = data if isinstance(data, str) else dumps(data).decode()
         lines += [f"data: {line}" for line in _LINE_END.split(text)]
     return Event("\n".join([*lines, "", ""]).encode()) if lines else Event()
@@ -85,7 +94,8 @@ def encode_item(item: object) -> bytes:
 
 # Headers that keep servers and proxies from buffering events.
 _UNBUFFERED = (
-    # no-transform: a proxy that compresses would collect a block before it sends one (RFC 9111, section 5.2.2.6).
+    # no-transform: a proxy that compresses would collect a block before it sends one (RFC 9111,
+    # section 5.2.2.6).
     ("Cache-Control", "no-cache, no-transform"),
     # nginx's proxy module buffers otherwise.
     ("X-Accel-Buffering", "no"),
@@ -103,13 +113,15 @@ def _checked(field: str, value: object) -> str:
 class EventStream(Response):
     """Server-sent events, to be returned from a handler: ``EventStream(self.ticks())``.
 
-    ``source``: a generator or iterator, ``async`` or not, or a subscription to channels. Each event is text, a value
-    that becomes JSON, or a result of ``event(data, event=, id=, retry=)``. ``heartbeat``: after so many seconds of
-    silence a comment is sent, which keeps proxies from closing the connection and shows whether the client is still
-    there; None for never. ``headers`` are sent beside those that keep proxies from holding events back.
+    ``source``: a generator or iterator, ``async`` or not, or a subscription to channels. Each event
+    is text, a value that becomes JSON, or a result of ``event(data, event=, id=, retry=)``.
+    ``heartbeat``: after so many seconds of silence a comment is sent, which keeps proxies from
+    closing the connection and shows whether the client is still there; None for never. ``headers``
+    are sent beside those that keep proxies from holding events back.
 
-    The stream ends with its source, when the client leaves, and when the server is told to end. Raises ``TypeError``
-    for a source that can't be iterated, ``ValueError`` for a ``heartbeat`` that is not above 0.
+    The stream ends with its source, when the client leaves, and when the server is told to end.
+    Raises ``TypeError`` for a source that can't be iterated, ``ValueError`` for a ``heartbeat``
+    that is not above 0.
     """
 
     __slots__ = ()
@@ -121,7 +133,9 @@ class EventStream(Response):
         headers: HeadersLike = (),
     ) -> None:
         if heartbeat is not None and heartbeat != HEARTBEAT and not is_duration(heartbeat):
-            raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
+            raise ValueError(
+                f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}"
+            )
         rules = EventRules(encode_item, heartbeat, current_shutdown() or ShutdownSignal())
         # The head waits for a subscription to be entered, so that its reader misses no message.
         body = LoopStream(_items_of(source), hasattr(source, "__aenter__"), rules)

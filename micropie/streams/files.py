@@ -1,4 +1,6 @@
-"""``FileRange``: a file on disk, or a range of it, as a body that servers can send by themselves."""
+"""``FileRange``: a file on disk, or a range of it, as a body that servers can send by
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,12 @@ PART_CHUNK = 256 * 1024  # bytes; a hop to a worker thread and back costs as muc
 
 
 class FileRange:
-    """The chunks of an open file on disk, or of a range of it: exactly ``length`` bytes from ``start``.
+    """The chunks of an open file on disk, or of a range of it: exactly ``length`` bytes from
+    ``start``.
 
-    If the file became shorter meanwhile, reading raises ``ResponseError`` and the answer breaks off, because a clean
-    end would look complete. ``file`` is None for HEAD, which gets no body. The code that opened the file closes it.
+    If the file became shorter meanwhile, reading raises ``ResponseError`` and the answer breaks
+    off, because a clean end would look complete. ``file`` is None for HEAD, which gets no body. The
+    code that opened the file closes it.
     """
 
     __slots__ = ("_ahead", "_left", "file", "length", "path", "size", "start")
@@ -51,7 +55,10 @@ class FileRange:
         self._ahead = self.read(PART_CHUNK)
 
     def read(self, size: int) -> bytes:
-        """Return at most ``size`` bytes, ``b""`` at the end. Raises ``ResponseError`` if the file became too short."""
+        """Return at most ``size`` bytes, ``b""`` at the end.
+
+        Raises ``ResponseError`` if the file became too short.
+        """
         if not self._left or self.file is None:
             return b""
         chunk = self.file.read(min(size, self._left))
@@ -61,7 +68,9 @@ class FileRange:
         return chunk
 
     def check_length(self) -> None:
-        """Raise ``ResponseError`` if the file became too short; for a server that reads the file itself."""
+        """Raise ``ResponseError`` if the file became too short; for a server that reads the file
+        itself.
+        """
         assert self.file is not None  # noqa: S101
         if os.fstat(self.file.fileno()).st_size < self.start + self.length:
             raise ResponseError(f"{self.path} became shorter while it was sent")

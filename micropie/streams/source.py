@@ -1,24 +1,29 @@
-"""Streams: bodies in chunks, one class for each place where these are made, and ``stream_of``, which makes them.
+"""Streams: bodies in chunks, one class for each place where these are made, and ``stream_of``,
+which makes them.
 
-A stream has *items*: those of the iterator that a handler returned. ``encode`` makes a chunk of bytes of an item, and
-``finish`` returns the chunk that follows the last item. A class says where the items are made:
+A stream has *items*: those of the iterator that a handler returned. ``encode`` makes a chunk of
+bytes of an item, and ``finish`` returns the chunk that follows the last item. A class says where
+the items are made:
 
-- ``LoopStream``: async generators and iterators, and all events. One task of an event loop advances the stream from
-  its first item to its last, and closes it.
-- ``ThreadStream``: generators, iterators, files, the pool's streams. Under WSGI the server's thread advances it, under
-  ASGI worker threads do (``threaded.py``).
+- ``LoopStream``: async generators and iterators, and all events. One task of an event loop advances
+  the stream from its first item to its last, and closes it.
+- ``ThreadStream``: generators, iterators, files, the pool's streams. Under WSGI the server's thread
+  advances it, under ASGI worker threads do (``threaded.py``).
 
 The life of a stream is here, once, for both drivers:
 
-1. ``fetch_first``, a flow: the first chunk is fetched before the head is sent, so a generator may set headers, and one
-   that fails at once still gets a proper error page. The head of events does not wait, because a browser's
-   ``EventSource`` and most proxies wait for it: it leaves with a comment.
-2. The driver sends the head and the first chunk, takes the items that are left and sends a chunk of each.
-3. The stream ends with its items, with an error, when ``end`` is called because its rest is not wanted, or when the
-   server is told to end (``hear_shut_down``).
+1. ``fetch_first``, a flow: the first chunk is fetched before the head is sent, so a generator may
+   set headers, and one that fails at once still gets a proper error page. The head of events does
+   not wait, because a browser's ``EventSource`` and most proxies wait for it: it leaves with a
+   comment.
+2. The driver sends the head and the first chunk, takes the items that are left and sends a chunk of
+   each.
+3. The stream ends with its items, with an error, when ``end`` is called because its rest is not
+   wanted, or when the server is told to end (``hear_shut_down``).
 4. ``leave`` closes it, exactly once, and says what is to be raised.
 
-Hooks may iterate over the body of a response, so a stream is also an iterator over its chunks, sync or async.
+Hooks may iterate over the body of a response, so a stream is also an iterator over its chunks, sync
+or async.
 
 One task, one scope
 ===================
@@ -33,50 +38,58 @@ An author may write this, and it has to work::
             async for item in self.items:
                 yield item
 
-The task group is open while the generator is suspended at ``yield``. A cancel scope belongs to the task that enters it,
-and a task's scopes form a stack: each is left in the task that entered it, the innermost first. An async generator has
-no task; it runs in the task that calls ``__anext__``. So the group is pushed on the stack of the task that takes the
-first chunk, and stays there until the generator ends. Three obvious ways to drive a stream therefore fail:
+The task group is open while the generator is suspended at ``yield``. A cancel scope belongs to the
+task that enters it, and a task's scopes form a stack: each is left in the task that entered it, the
+innermost first. An async generator has no task; it runs in the task that calls ``__anext__``. So
+the group is pushed on the stack of the task that takes the first chunk, and stays there until the
+generator ends. Three obvious ways to drive a stream therefore fail:
 
-- A new task, or a pool of them, for each chunk: the scope is entered in one task and left in another.
-- ``with move_on_after(...)`` around each ``__anext__``: the generator's scope is entered inside of ours and is still
-  open when ours is left. The stack is corrupted.
-- Cancel the task and call ``aclose()`` in another, or leave that to the garbage collector: again the wrong task.
+- A new task, or a pool of them, for each chunk: the scope is entered in one task and left in
+  another.
+- ``with move_on_after(...)`` around each ``__anext__``: the generator's scope is entered inside of
+  ours and is still open when ours is left. The stack is corrupted.
+- Cancel the task and call ``aclose()`` in another, or leave that to the garbage collector: again
+  the wrong task.
 
 The invariants
 --------------
-1. One task calls ``enter``, then every ``__anext__``, then ``leave``. It enters and leaves no scope around any of them
-   that does not enclose them all.
-2. There is one scope of ours. It is entered before the first chunk and left after the items are closed, so every scope
-   of theirs nests in it. A time limit or a shield is not another scope, but a change of this one.
-3. The items are closed once, within ``CLEAN_UP_WITHIN`` seconds, whatever ended them: their end, an error in them, an
-   error of the sender, a client that left, a server that cancels.
-4. ``leave`` returns the error to raise and raises none itself. So the caller can tell its other side of the end before
-   it raises. An error of the items' own is never lost to a cancellation.
+1. One task calls ``enter``, then every ``__anext__``, then ``leave``. It enters and leaves no scope
+   around any of them that does not enclose them all.
+2. There is one scope of ours. It is entered before the first chunk and left after the items are
+   closed, so every scope of theirs nests in it. A time limit or a shield is not another scope, but
+   a change of this one.
+3. The items are closed once, within ``CLEAN_UP_WITHIN`` seconds, whatever ended them: their end, an
+   error in them, an error of the sender, a client that left, a server that cancels.
+4. ``leave`` returns the error to raise and raises none itself. So the caller can tell its other
+   side of the end before it raises. An error of the items' own is never lost to a cancellation.
 
 How it ends
 -----------
-``end`` is called by another task of the loop. A generator that waits inside of ``__anext__`` (``is_waiting``) is
-cancelled there. One that is suspended at ``yield`` is not: its ``finally`` may want to wait, and in a cancelled scope
-every wait is cancelled. It gets a deadline instead; its task looks at what happened and calls ``leave``.
+``end`` is called by another task of the loop. A generator that waits inside of ``__anext__``
+(``is_waiting``) is cancelled there. One that is suspended at ``yield`` is not: its ``finally`` may
+want to wait, and in a cancelled scope every wait is cancelled. It gets a deadline instead; its task
+looks at what happened and calls ``leave``.
 
-A cancellation that arrives while a chunk is *sent* may come from a time-out inside of the generator, which is still
-open. Only the generator can catch it, so ``leave`` throws it into the generator. If that handles it and yields once
-more, there is no way to go on with a chunk that was sent in part: the stream ends with ``TimeoutError``.
+A cancellation that arrives while a chunk is *sent* may come from a time-out inside of the
+generator, which is still open. Only the generator can catch it, so ``leave`` throws it into the
+generator. If that handles it and yields once more, there is no way to go on with a chunk that was
+sent in part: the stream ends with ``TimeoutError``.
 
-An iterator that is no generator has no frame to unwind, and no scope open. It is closed in a new, shielded scope: when
-ours was cancelled, its clean-up could not wait there.
+An iterator that is no generator has no frame to unwind, and no scope open. It is closed in a new,
+shielded scope: when ours was cancelled, its clean-up could not wait there.
 
 asyncio and trio
 ----------------
-trio refuses a corrupted stack itself; under asyncio anyio does. Both cancel by level: as long as the scope is
-cancelled, every wait in it raises again. asyncio alone cancels by edge, once, and anyio repeats it until the scope is
-left. Code here must not depend on either: it waits in a cancelled scope only under a shield. trio's ``__exit__``
-returns True also if there was no exception, anyio's for asyncio does not, so its result counts only for a failure. The
-cancellation is ``asyncio.CancelledError`` or ``trio.Cancelled``, and code can't construct the latter; so a caught one
-is kept and thrown on, never made anew. Under either, a task group wraps the errors of its tasks and of its body in an
-exception group; ``leave`` removes the ``GeneratorExit`` and the cancellations from it.
-"""
+trio refuses a corrupted stack itself; under asyncio anyio does. Both cancel by level: as long as
+the scope is cancelled, every wait in it raises again. asyncio alone cancels by edge, once, and
+anyio repeats it until the scope is left. Code here must not depend on either: it waits in a
+cancelled scope only under a shield. trio's ``__exit__`` returns True also if there was no
+exception, anyio's for asyncio does not, so its result counts only for a failure. The cancellation
+is ``asyncio.CancelledError`` or ``trio.Cancelled``, and code can't construct the latter; so a
+caught one is kept and thrown on, never made anew. Under either, a task group wraps the errors of
+its tasks and of its body in an exception group; ``leave`` removes the ``GeneratorExit`` and the
+cancellations from it.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -90,7 +103,17 @@ from typing import Any, Final, NamedTuple, Protocol
 import anyio
 
 from micropie.errors import ClientDisconnect, ResponseError
-from micropie.execution import CHUNK, CLEAN_UP_WITHIN, CLOSE, TASKS, WAKERS, Flow, Step, current, no_function
+from micropie.execution import (
+    CHUNK,
+    CLEAN_UP_WITHIN,
+    CLOSE,
+    TASKS,
+    WAKERS,
+    Flow,
+    Step,
+    current,
+    no_function,
+)
 from micropie.http import BODIES, Response, html, is_html
 from micropie.streams.files import FILE_CHUNK, FileRange
 
@@ -99,15 +122,18 @@ END: Final = object()  # in the place of a chunk: there is no further one
 
 MEDIA_TYPE: Final = "text/event-stream"
 
-# A comment, sent while an event stream is silent: a proxy keeps the connection open, and a client that has left is
-# noticed.
+# A comment, sent while an event stream is silent: a proxy keeps the connection open, and a client
+# that has left is noticed.
 HEART_BEAT: Final = b": \n\n"
 
 _BYTES = (bytes, bytearray, memoryview)
 
 
 def as_bytes(chunk: object) -> bytes:
-    """Return a stream's chunk as bytes; text becomes UTF-8. Raises ``ResponseError`` for any other type."""
+    """Return a stream's chunk as bytes; text becomes UTF-8.
+
+    Raises ``ResponseError`` for any other type.
+    """
     if isinstance(chunk, str):
         return chunk.encode()
     if isinstance(chunk, _BYTES):
@@ -128,14 +154,20 @@ class ShutdownSignal:
         self._functions: dict[Callable[[], object], Callable[[], object]] = {}
 
     def add(self, function: Callable[[], object]) -> Callable[[], object]:
-        """Call ``function`` at the end, or now if that has come. Return a function that does what ``leave`` does."""
+        """Call ``function`` at the end, or now if that has come.
+
+        Return a function that does what ``leave`` does.
+        """
         self._functions[function] = function
         if self.is_over:
             self._call(function)
         return partial(self.leave, function)
 
     def leave(self, function: Callable[[], object]) -> None:
-        """Forget a function. For idle WebSockets: it takes less memory than to keep what ``add`` returns."""
+        """Forget a function.
+
+        For idle WebSockets: it takes less memory than to keep what ``add`` returns.
+        """
         self._functions.pop(function, None)
 
     def end(self) -> None:
@@ -157,7 +189,10 @@ stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.stream_shutdo
 
 
 def current_shutdown() -> ShutdownSignal | None:
-    """Return the signal that ends this code: of its event stream, or else of the application. None outside requests."""
+    """Return the signal that ends this code: of its event stream, or else of the application.
+
+    None outside requests.
+    """
     request = current.get(None)
     config = None if request is None else getattr(request._exchange, "config", None)
     return stream_shutdown.get(None) or (None if config is None else config.shutdown)
@@ -176,8 +211,8 @@ class StreamTransform(Protocol):
 class EventRules(NamedTuple):
     """How the items of a stream of events are sent.
 
-    ``encode`` returns an event as a chunk, b"" for none. ``heartbeat``: seconds of silence after which a comment is
-    sent, None for never. ``shutdown``: the signal that ends the stream.
+    ``encode`` returns an event as a chunk, b"" for none. ``heartbeat``: seconds of silence after
+    which a comment is sent, None for never. ``shutdown``: the signal that ends the stream.
     """
 
     encode: Callable[[object], bytes]
@@ -188,17 +223,18 @@ class EventRules(NamedTuple):
 class Stream:
     """The body of one answer, in chunks, from its first one to its close.
 
-    ``owner``: the object that is closed, by default ``items``. ``events``: the rules of a stream of events; None for
-    other streams. ``may_begin_empty``: whether the head waits for the first chunk, even an empty one: that of a mounted
-    application, which has sent its head, or of a subscription. ``encode`` returns an item as a chunk. It raises
-    ``ResponseError`` for an item of a wrong type. ``interrupt``: a function that ends the wait for an item, from any
-    thread; None if that can't be done. ``file``: the file that is the body; None if the body is something
-    else, or is transformed. ``length``: the length of that.
+    ``owner``: the object that is closed, by default ``items``. ``events``: the rules of a stream of
+    events; None for other streams. ``may_begin_empty``: whether the head waits for the first chunk,
+    even an empty one: that of a mounted application, which has sent its head, or of a subscription.
+    ``encode`` returns an item as a chunk. It raises ``ResponseError`` for an item of a wrong type.
+    ``interrupt``: a function that ends the wait for an item, from any thread; None if that can't be
+    done. ``file``: the file that is the body; None if the body is something else, or is
+    transformed. ``length``: the length of that.
 
-    ``first``: the chunk that was fetched ahead, ``PENDING`` until it is there, ``END`` if there is none. ``driver``:
-    what the driver fetches the chunks with, once it has begun. ``has_finished``: whether the last chunk was made.
-    ``is_open``: whether it is not closed yet. ``heartbeat``: the seconds of silence after which
-    ``HEART_BEAT`` is sent, None for never.
+    ``first``: the chunk that was fetched ahead, ``PENDING`` until it is there, ``END`` if there is
+    none. ``driver``: what the driver fetches the chunks with, once it has begun. ``has_finished``:
+    whether the last chunk was made. ``is_open``: whether it is not closed yet. ``heartbeat``: the
+    seconds of silence after which ``HEART_BEAT`` is sent, None for never.
     """
 
     encode: Callable[[Any], bytes] = staticmethod(as_bytes)
@@ -232,7 +268,8 @@ class Stream:
         encode = self.encode
         self.encode = lambda item: transform.feed(encode(item))
         self.transforms = (*self.transforms, transform)
-        self.file = self.length = self.heartbeat = None  # a heart-beat can't stand between compressed chunks
+        # a heart-beat can't stand between compressed chunks
+        self.file = self.length = self.heartbeat = None
         self.may_begin_empty = False  # the head may depend on the first chunk
 
     def follow(self, events: EventRules) -> None:
@@ -240,7 +277,9 @@ class Stream:
         self.events, self.heartbeat = events, None if self.transforms else events.heartbeat
 
     def finish(self) -> bytes:
-        """Return the chunk that follows the last item: b"" if nothing does, and when it is asked for again."""
+        """Return the chunk that follows the last item: b"" if nothing does, and when it is asked
+        for again.
+        """
         rest = b""
         for transform in () if self.has_finished else self.transforms:
             rest = (transform.feed(rest) if rest else b"") + transform.finish()
@@ -258,17 +297,26 @@ class Stream:
         return self.first is END
 
     def fetch_first(self, response: Response) -> Flow[None]:
-        """Fetch the first chunk with content. The head of ``response`` waits for it, but not that of events."""
+        """Fetch the first chunk with content.
+
+        The head of ``response`` waits for it, but not that of events.
+        """
         if self.first is not PENDING:
             return
         is_stated = response.content_type is not None or response.pairs
-        if not self.may_begin_empty and (self.events is not None or (is_stated and has_events(response))):
+        if not self.may_begin_empty and (
+            self.events is not None or (is_stated and has_events(response))
+        ):
             # A comment, because some servers keep the head back until there is a byte.
             encodings = [name for name, _ in response.pairs if name.lower() == "content-encoding"]
             self.first = b"" if self.transforms or encodings else HEART_BEAT
         elif isinstance(self, ThreadStream):
             for item in self.items:
-                chunk = item.encode() if type(item) is str and self.encode is as_bytes else self.encode(item)
+                chunk = (
+                    item.encode()
+                    if type(item) is str and self.encode is as_bytes
+                    else self.encode(item)
+                )
                 if chunk or self.may_begin_empty:
                     self.first = chunk
                     return
@@ -297,9 +345,10 @@ class LoopStream(Stream):
 
     One task calls ``enter``, takes the items, and calls ``leave``. Another task may call ``end``.
 
-    ``outcome``: why the stream was ended, None if it was not. ``is_advancing``: whether it may be cancelled, because
-    its task is inside of the items, or sends one. Else a cancellation would arrive in other code. ``has_ended``:
-    whether the items need no closing. A generator tells that itself.
+    ``outcome``: why the stream was ended, None if it was not. ``is_advancing``: whether it may be
+    cancelled, because its task is inside of the items, or sends one. Else a cancellation would
+    arrive in other code. ``has_ended``: whether the items need no closing. A generator tells that
+    itself.
     """
 
     outcome: str | None = None
@@ -325,7 +374,7 @@ class LoopStream(Stream):
         if aclose is not None:
             await aclose()
 
-    # -- for hooks ------------------------------------------------------------------------------------------------
+    # -- for hooks ---------------------------------------------------------------------------------
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -340,7 +389,7 @@ class LoopStream(Stream):
             return self.finish()
         return self.encode(item)
 
-    # -- for the task that advances it ---------------------------------------------------------------------------------
+    # -- for the task that advances it -------------------------------------------------------------
 
     def enter(self) -> None:
         """Enter the scope: before the first chunk, in the task that does all the rest."""
@@ -362,7 +411,11 @@ class LoopStream(Stream):
         self.is_advancing = True
         try:
             async for item in self if self.items is None else self.items:
-                chunk = item.encode() if type(item) is str and self.encode is as_bytes else self.encode(item)
+                chunk = (
+                    item.encode()
+                    if type(item) is str and self.encode is as_bytes
+                    else self.encode(item)
+                )
                 if chunk or self.may_begin_empty:
                     return chunk
             return self.finish() or END
@@ -370,10 +423,12 @@ class LoopStream(Stream):
             self.is_advancing = False
 
     def end(self, outcome: str) -> None:
-        """End the stream, because its rest is not wanted. Called by another task, while its task waits.
+        """End the stream, because its rest is not wanted.
 
-        A wait for an item is cancelled. Between two chunks nothing is cancelled: the task has to look at what is going
-        on, and ``leave``.
+        Called by another task, while its task waits.
+
+        A wait for an item is cancelled. Between two chunks nothing is cancelled: the task has to
+        look at what is going on, and ``leave``.
         """
         self.outcome = outcome
         if not self.is_advancing or self._scope is None:
@@ -391,8 +446,8 @@ class LoopStream(Stream):
     async def leave(self, failure: BaseException | None) -> BaseException | None:
         """Close the items, and leave the scope. ``failure`` is the error that ended them, or None.
 
-        Return the error to raise, or None: ``failure``, or an error of the clean-up, or ``ClientDisconnect`` after
-        ``end``. When it is shut down, it ends as if its items had ended.
+        Return the error to raise, or None: ``failure``, or an error of the clean-up, or
+        ``ClientDisconnect`` after ``end``. When it is shut down, it ends as if its items had ended.
         """
         self.is_advancing = False  # first: what is being closed must not be cancelled
         scope, self._scope = self._scope, None
@@ -416,21 +471,27 @@ class LoopStream(Stream):
             scope.__exit__(None, None, None)
         elif scope.__exit__(type(failure), failure, failure.__traceback__):
             failure = ClientDisconnect("the client left")
-        if isinstance(failure, _ChunkTimeout):  # of the items' own, unless this task is being cancelled
+        # of the items' own, unless this task is being cancelled
+        if isinstance(failure, _ChunkTimeout):
             try:
                 await anyio.lowlevel.checkpoint_if_cancelled()
             except BaseException as error:
                 failure = error
         self.is_open = False
-        return None if self.outcome is SHUT_DOWN and isinstance(failure, ClientDisconnect) else failure
+        return (
+            None if self.outcome is SHUT_DOWN and isinstance(failure, ClientDisconnect) else failure
+        )
 
     async def _close_after(self, failure: BaseException | None) -> BaseException | None:
         try:
             if self._generator is not None and isinstance(failure, anyio.get_cancelled_exc_class()):
-                # It may come from a scope or a time-out of the generator's, and nothing else can end that.
+                # It may come from a scope or a time-out of the generator's, and nothing else can
+                # end that.
                 with suppress(StopAsyncIteration):
                     await self._generator.athrow(failure)
-                failure = _ChunkTimeout("a chunk could not be sent in the time that the stream gave itself")
+                failure = _ChunkTimeout(
+                    "a chunk could not be sent in the time that the stream gave itself"
+                )
             await self.close_items()
         except BaseExceptionGroup as group:
             failure = group.split((GeneratorExit, anyio.get_cancelled_exc_class()))[1] or failure
@@ -448,7 +509,9 @@ class ThreadStream(Stream):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the items come from a generator that has ended, so that nothing is to be closed."""
+        """Whether the items come from a generator that has ended, so that nothing is to be
+        closed.
+        """
         return type(self.owner) is GeneratorType and self.owner.gi_frame is None
 
     def close_items(self) -> None:
@@ -483,18 +546,27 @@ class ThreadStream(Stream):
             self.is_open = False
 
 
-# -- what becomes a stream ---------------------------------------------------------------------------------------------
+# -- what becomes a stream -------------------------------------------------------------------------
 
 
 def is_stream(body: object) -> bool:
-    """Return whether ``body`` comes in chunks that are yet to be made: an iterator or a file object."""
+    """Return whether ``body`` comes in chunks that are yet to be made: an iterator or a file
+    object.
+    """
     if type(body) in BODIES:
         return False
-    return hasattr(body, "__aiter__") or isinstance(body, Iterator) or callable(getattr(body, "read", None))
+    return (
+        hasattr(body, "__aiter__")
+        or isinstance(body, Iterator)
+        or callable(getattr(body, "read", None))
+    )
 
 
 def stream_of(body: object) -> LoopStream | ThreadStream | None:
-    """Return the stream that an iterator or a file is; None for any other body. A list is JSON and no stream."""
+    """Return the stream that an iterator or a file is; None for any other body.
+
+    A list is JSON and no stream.
+    """
     if type(body) in BODIES:  # the checks below take as long as encoding such a body
         return None
     if type(body) is AsyncGeneratorType:
@@ -526,7 +598,9 @@ def has_events(response: Response) -> bool:
 
 
 async def entered(subscription: Any, first: object) -> AsyncIterator[object]:
-    """Iterate over what an async context manager gives, inside of it; ``first`` is in front of that."""
+    """Iterate over what an async context manager gives, inside of it; ``first`` is in front of
+    that.
+    """
     async with subscription as messages:
         yield first
         async for message in messages:

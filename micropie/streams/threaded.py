@@ -1,14 +1,16 @@
 """Sync sources on an event loop. Worker threads make their chunks.
 
-``MadeAhead``: the way to a thread and back takes many times what a chunk takes. So a thread that has made a chunk goes
-on, while the task sends what is there. It wakes the task for the first chunk: a ready chunk waits for no later one.
+``MadeAhead``: the way to a thread and back takes many times what a chunk takes. So a thread that
+has made a chunk goes on, while the task sends what is there. It wakes the task for the first chunk:
+a ready chunk waits for no later one.
 
-Such a *turn* ends with ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD``, so slow clients hold neither threads nor memory, and
-after ``TURN``, so slow sources leave their threads to others. The next turn begins when the last chunk of the buffer is
-taken.
+Such a *turn* ends with ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD``, so slow clients hold neither
+threads nor memory, and after ``TURN``, so slow sources leave their threads to others. The next turn
+begins when the last chunk of the buffer is taken.
 
-The first turn makes a single chunk. The head is not complete before that has been taken: the code that follows must not
-change it any more, and does not run at all for HEAD. For the pool, which makes chunks ahead itself, each turn does.
+The first turn makes a single chunk. The head is not complete before that has been taken: the code
+that follows must not change it any more, and does not run at all for HEAD. For the pool, which
+makes chunks ahead itself, each turn does.
 
 ``EventsFromThread``: the events of a sync iterator, which may be silent for ever.
 """
@@ -40,20 +42,22 @@ from micropie.streams.source import END, PENDING, LoopStream, ThreadStream
 
 CHUNKS_AHEAD = 64
 BYTES_AHEAD = 256 * 1024
-# Seconds. The way to a thread costs as much as several chunks, so a source that waits a little keeps its thread.
+# Seconds. The way to a thread costs as much as several chunks, so a source that waits a little
+# keeps its thread.
 TURN = 0.05
 
-# The number of sync sources of events at a time: each occupies a thread while it is silent. These are not the handlers'
-# threads, of which none might be left.
+# The number of sync sources of events at a time: each occupies a thread while it is silent. These
+# are not the handlers' threads, of which none might be left.
 SYNC_SOURCES = Threads(500)
 
 
 class MadeAhead(LoopStream):
     """The chunks of ``stream``, made in one of ``threads``, all in one context.
 
-    One task advances and closes it. A thread can't be interrupted, so a cancellation waits for the chunk that is being
-    made unless the stream has an ``interrupt``; but ``from_thread.check_cancelled`` raises there. ``_take_turn`` and
-    all below it run in the thread, all else on the event loop.
+    One task advances and closes it. A thread can't be interrupted, so a cancellation waits for the
+    chunk that is being made unless the stream has an ``interrupt``; but
+    ``from_thread.check_cancelled`` raises there. ``_take_turn`` and all below it run in the thread,
+    all else on the event loop.
     """
 
     encode: Callable[[Any], bytes] = bytes  # of a chunk, which is bytes
@@ -97,7 +101,10 @@ class MadeAhead(LoopStream):
 
     @property
     def _may_make_ahead(self) -> bool:
-        """Whether chunks are made that nobody waits for: when the head is complete. The pool makes its own ahead."""
+        """Whether chunks are made that nobody waits for: when the head is complete.
+
+        The pool makes its own ahead.
+        """
         return self.first is not PENDING and self._interrupt is None
 
     @property
@@ -109,8 +116,8 @@ class MadeAhead(LoopStream):
         return self._has_told_end and self._stream.has_ended
 
     async def close_items(self) -> None:
-        """Close the stream when the thread has made its chunk. Raises what ended it, if that was not told before and is
-        no cancellation.
+        """Close the stream when the thread has made its chunk. Raises what ended it, if that was
+        not told before and is no cancellation.
         """
         self._is_over = True
         await self._wait_for_thread()
@@ -124,7 +131,9 @@ class MadeAhead(LoopStream):
             self._failures.clear()
 
     def _forget(self) -> None:
-        """Let go of the request, which is in the context and has this stream: they would be a cycle."""
+        """Let go of the request, which is in the context and has this stream: they would be a
+        cycle.
+        """
         self._context = Context()
 
     async def _make_one(self) -> None:
@@ -174,7 +183,7 @@ class MadeAhead(LoopStream):
         self._has_turn = False
         self._progress.ring()
 
-    # -- in the thread ---------------------------------------------------------------------------------------------
+    # -- in the thread -----------------------------------------------------------------------------
 
     def _take_turn(self) -> None:
         until = monotonic() + TURN
@@ -198,7 +207,10 @@ class MadeAhead(LoopStream):
 
 
 class EventsFromThread(AsyncIterator[object]):
-    """A sync iterator as an async one. ``aclose`` does not wait for a busy thread, which closes the iterator later."""
+    """A sync iterator as an async one.
+
+    ``aclose`` does not wait for a busy thread, which closes the iterator later.
+    """
 
     def __init__(self, events: Iterator[object]) -> None:
         self._events = events
@@ -206,7 +218,8 @@ class EventsFromThread(AsyncIterator[object]):
         self._lock = Lock()
         self._is_busy = False
         self._is_closed = False
-        self._failures: list[BaseException] = []  # kept here, as a cancelled ``__anext__`` does not get it
+        # kept here, as a cancelled ``__anext__`` does not get it
+        self._failures: list[BaseException] = []
 
     async def __anext__(self) -> object:
         item = await in_thread(SYNC_SOURCES, self._next, abandon_after=0.0)

@@ -1,7 +1,7 @@
 """Templates by Jinja2, an optional dependency that is imported when the first template is needed.
 
-Each application reads and compiles a template once (``rendering.py``, ``environment.py``). Only with ``debug`` are the
-files looked at again. ``context.py`` has the names that every template sees.
+Each application reads and compiles a template once (``rendering.py``, ``environment.py``). Only
+with ``debug`` are the files looked at again. ``context.py`` has the names that every template sees.
 """
 
 from micropie.templates.context import NO_VALUES, names_of, stream, template

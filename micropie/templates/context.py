@@ -1,7 +1,8 @@
 """The names that every template sees, and ``template``, which renders without an ``App`` at hand.
 
-The names are the same objects for all requests and look up the current request when they are used. So a page that does
-not mention its session opens none, and macros, which have no context, see them too.
+The names are the same objects for all requests and look up the current request when they are used.
+So a page that does not mention its session opens none, and macros, which have no context, see them
+too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from pathlib import Path
 from micropie import csrf
 from micropie.errors import SetupError
 from micropie.execution import current
-from micropie.http import CSRF_FIELD, Request, bound_request, current_request, get_flashed_messages, html
+from micropie.http import (
+    CSRF_FIELD,
+    Request,
+    bound_request,
+    current_request,
+    get_flashed_messages,
+    html,
+)
 from micropie.templates.rendering import DIRECTORY, Templates
 
 NO_VALUES: Mapping[str, object] = {}
@@ -28,40 +36,56 @@ def template(
     block: str | None = None,
     **context: object,
 ) -> str:
-    """Render a template with ``values`` and ``context``, all escaped: ``template("page.html", title=title)``.
+    """Render a template with ``values`` and ``context``, all escaped:
+    ``template("page.html", title=title)``.
 
-    ``name`` is looked for in the ``templates`` directory of the ``App`` that answers the current request, or, outside
-    of a request, in ``templates`` below the working directory. ``template(source=PAGE, title=title)`` takes the text
-    of one. Both are compiled once. Neither may be, or contain, what a client has sent: a source is code, and a client
-    that chooses the name sees any template. Give that to ``context``. ``block="rows"`` renders the block of that name
+    ``name`` is looked for in the ``templates`` directory of the ``App`` that answers the current
+    request, or, outside of a request, in ``templates`` below the working directory.
+    ``template(source=PAGE, title=title)`` takes the text of one. Both are compiled once. Neither
+    may be, or contain, what a client has sent: a source is code, and a client that chooses the name
+    sees any template. Give that to ``context``. ``block="rows"`` renders the block of that name
     alone, see ``App.render``.
 
-    Raises ``LookupError`` if there is no such template or block, and ``SetupError`` for a source in the place of a
-    name.
+    Raises ``LookupError`` if there is no such template or block, and ``SetupError`` for a source in
+    the place of a name.
     """
     is_source = isinstance(name, str) and any(mark in name for mark in ("{{", "{%", "\n"))
     if is_source or (name and source is not None):
-        raise SetupError("template takes the name of a file, or a source by its keyword: write template(source=...)")
+        raise SetupError(
+            "template takes the name of a file, or a source by its "
+            "keyword: write template(source=...)"
+        )
     active_request = current.get(None)
     if active_request is None:
         templates = _without_app(Path(DIRECTORY).absolute())
     else:
         templates = active_request._exchange.config.templates
     values = {**values, **context}
-    return templates.render(name, values, block) if source is None else templates.render_source(source, values, block)
+    return (
+        templates.render(name, values, block)
+        if source is None
+        else templates.render_source(source, values, block)
+    )
 
 
 @lru_cache(maxsize=4)
 def _without_app(directory: Path) -> Templates:
     def link(*_: object, **__: object) -> str:
-        raise LookupError("links are those of an App, and no request is being answered: use app.render(...) here")
+        raise LookupError(
+            "links are those of an App, and no request is being answered: use app.render(...) here"
+        )
 
-    return Templates([directory], names=names_of(dict.fromkeys(("url_for", "absolute_url_for", "static_url"), link)))
+    return Templates(
+        [directory],
+        names=names_of(dict.fromkeys(("url_for", "absolute_url_for", "static_url"), link)),
+    )
 
 
-def stream(templates: Templates, name: str, context: dict[str, object], block: str | None = None) -> Iterator[str]:
-    """Render a template in chunks. After the first one the session can't be changed: so its CSRF token is made before,
-    and its messages are taken out.
+def stream(
+    templates: Templates, name: str, context: dict[str, object], block: str | None = None
+) -> Iterator[str]:
+    """Render a template in chunks. After the first one the session can't be changed: so its CSRF
+    token is made before, and its messages are taken out.
     """
     chunks = templates.stream(name, context, block)
     active_request = current.get(None)
@@ -77,7 +101,9 @@ _MESSAGES = frozenset({"get_flashed_messages"})
 
 
 def names_of(links: Mapping[str, Callable[..., str]]) -> dict[str, object]:
-    """Return the names that the templates of an application see; ``links``: its ``url_for`` and others, by name."""
+    """Return the names that the templates of an application see; ``links``: its ``url_for`` and
+    others, by name.
+    """
     return {
         "request": bound_request,
         "session": _CurrentSession(),
@@ -110,7 +136,9 @@ class _CurrentSession(Mapping[str, object]):
 
 
 class _ForRequest:
-    """HTML that is made for the current request when it is used, as ``{{ csrf_token }}`` or ``{{ csrf_token() }}``."""
+    """HTML that is made for the current request when it is used, as ``{{ csrf_token }}`` or
+    ``{{ csrf_token() }}``.
+    """
 
     def __init__(self, make: Callable[[Request], str]) -> None:
         self._make = make

@@ -11,7 +11,8 @@ import jinja2
 from jinja2 import meta, nodes
 from jinja2.runtime import Context
 
-# How many compiled sources are cached: a program's text has few, and those built at run time must not pile up.
+# How many compiled sources are cached: a program's text has few, and those built at run time must
+# not pile up.
 _SOURCES = 256
 
 # ``row.items`` is the method of a dict, in Jinja2 as well.
@@ -19,12 +20,15 @@ _DICT_ATTRIBUTES = frozenset(dir(dict))
 
 
 class Environment(jinja2.Environment):
-    """The environment for the templates in ``directories``, absolute paths that are searched in this order."""
+    """The environment for the templates in ``directories``, absolute paths that are searched in
+    this order.
+    """
 
     def __init__(self, directories: list[str], *, reload: bool, is_async: bool) -> None:
         super().__init__(
             loader=_Loader(directories),
-            # Always: by file name, as in other frameworks, "a.txt", "a.html.j2" and sources would not be escaped.
+            # Always: by file name, as in other frameworks, "a.txt", "a.html.j2" and sources would
+            # not be escaped.
             autoescape=True,
             auto_reload=reload,
             enable_async=is_async,
@@ -33,8 +37,12 @@ class Environment(jinja2.Environment):
         self.known_names = self.names_in if reload else lru_cache(maxsize=_SOURCES)(self.names_in)
         self._layouts: WeakKeyDictionary[jinja2.Template, object] = WeakKeyDictionary()
 
-    def part_of(self, template: jinja2.Template, block: str | None, source: str | None = None) -> jinja2.Template:
-        """Return a template, or one that is a block of it. Raises ``LookupError`` if it has no block of this name.
+    def part_of(
+        self, template: jinja2.Template, block: str | None, source: str | None = None
+    ) -> jinja2.Template:
+        """Return a template, or one that is a block of it.
+
+        Raises ``LookupError`` if it has no block of this name.
 
         ``source``: the text of a template that no file has.
         """
@@ -42,22 +50,34 @@ class Environment(jinja2.Environment):
             return template
         if block not in template.blocks:
             known = ", ".join(template.blocks)
-            raise LookupError(f"{template.name or 'the source'} has no block {block!r} of its own; it has: {known}")
-        parts = {"name": template.name, "__file__": template.filename, "blocks": template.blocks, "debug_info": ""}
+            raise LookupError(
+                f"{template.name or 'the source'} has no block "
+                f"{block!r} of its own; it has: {known}"
+            )
+        parts = {
+            "name": template.name,
+            "__file__": template.filename,
+            "blocks": template.blocks,
+            "debug_info": "",
+        }
         own = template.blocks[block]
 
         def root(context: Context) -> Any:
-            for parent in self._parents(template, source, context):  # as a page does before it is rendered: for super()
+            # as a page does before it is rendered: for super()
+            for parent in self._parents(template, source, context):
                 for name, inherited in parent.blocks.items():
                     context.blocks.setdefault(name, []).append(inherited)
             return own(context)
 
         return template.from_module_dict(self, {**parts, "root": root}, template.globals)
 
-    def _parents(self, template: jinja2.Template, source: str | None, context: Context) -> Iterator[jinja2.Template]:
+    def _parents(
+        self, template: jinja2.Template, source: str | None, context: Context
+    ) -> Iterator[jinja2.Template]:
         """Yield the templates that a template extends, one after the other.
 
-        None where the layout is neither a name nor a variable that is given, as in ``{% extends a if b else c %}``.
+        None where the layout is neither a name nor a variable that is given, as in
+        ``{% extends a if b else c %}``.
         """
         seen = [template]
         for child in seen:  # the list grows in the loop
@@ -71,7 +91,8 @@ class Environment(jinja2.Environment):
                     yield parent
 
     def names_in(self, name: str) -> frozenset[str]:
-        """Return the names in a template and in those that it extends, includes and imports by name.
+        """Return the names in a template and in those that it extends, includes and imports by
+        name.
 
         ``{% include page %}`` is left out: it may be any template.
         """
@@ -81,14 +102,17 @@ class Environment(jinja2.Environment):
         for template in templates:  # the list grows in the loop
             try:
                 tree = self.parse(self.loader.get_source(self, template or "")[0], template)
-            except jinja2.TemplateError:  # missing, not named, or broken: rendering it raises the error
+            except jinja2.TemplateError:
+                # missing, not named, or broken: rendering it raises the error
                 continue
             names.update(node.name for node in tree.find_all(nodes.Name))
             templates += set(meta.find_referenced_templates(tree)).difference(templates)
         return frozenset(names)
 
     def layout_of(self, template: jinja2.Template, source: str | None) -> object:
-        """Return the name of the template that one extends, a variable (``nodes.Name``), or None."""
+        """Return the name of the template that one extends, a variable (``nodes.Name``), or
+        None.
+        """
         if template not in self._layouts:
             if source is None and template.name is not None and self.loader is not None:
                 source, _, _ = self.loader.get_source(self, template.name)
@@ -100,30 +124,42 @@ class Environment(jinja2.Environment):
         return self._layouts[template]
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return ``row.name`` of a dict without the ``AttributeError`` that Jinja2 would raise and catch first."""
+        """Return ``row.name`` of a dict without the ``AttributeError`` that Jinja2 would raise and
+        catch first.
+        """
         if type(obj) is dict and attribute in obj and attribute not in _DICT_ATTRIBUTES:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
     def make_globals(self, d: MutableMapping[str, object] | None) -> MutableMapping[str, Any]:
-        """Return a plain dict: each rendering copies it, and copying Jinja2's own chain of two mappings is slower."""
+        """Return a plain dict: each rendering copies it, and copying Jinja2's own chain of two
+        mappings is slower.
+        """
         return super().make_globals(d) if d else self.globals
 
 
 class _Loader(jinja2.FileSystemLoader):
-    def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
-        """Return a template's text and file. Errors name the template and the directory, for the log."""
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str, Callable[[], bool]]:
+        """Return a template's text and file.
+
+        Errors name the template and the directory, for the log.
+        """
         places = " and ".join(self.searchpath)
         if not isinstance(template, str) or not template or ".." in template.split("/"):
             raise jinja2.TemplateNotFound(
                 template,
-                f"{template!r} can't name a template: a name is a path below {places} without '..', "
+                f"{template!r} can't name a template: a name is a path below {places} "
+                "without '..', "
                 "which the author writes, and never what a client has sent",
             )
         try:
             return super().get_source(environment, template)
         except jinja2.TemplateNotFound:
-            raise jinja2.TemplateNotFound(template, f"there is no template {template!r} in {places}") from None
+            raise jinja2.TemplateNotFound(
+                template, (f"there is no template {template!r} in {places}")
+            ) from None
         except UnicodeDecodeError as error:
             error.add_note(f"The template {template!r} in {places} must be UTF-8.")
             raise

@@ -1,9 +1,9 @@
 """Templates by Jinja2, an optional dependency that is imported when the first template is needed.
 
-Each ``App`` of a tree has its own environment, because ``url_for`` differs; the first rendering opens it. An
-environment reads and compiles a template once. Only with ``debug`` are the files looked at again. The request, the
-session and the CSRF token are globals that look at the current request when they are used, so macros see them, and a
-page that uses none pays for none.
+Each ``App`` of a tree has its own environment, because ``url_for`` differs; the first rendering
+opens it. An environment reads and compiles a template once. Only with ``debug`` are the files
+looked at again. The request, the session and the CSRF token are globals that look at the current
+request when they are used, so macros see them, and a page that uses none pays for none.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ Directory: TypeAlias = str | PathLike[str]
 class Templates:
     """The templates of one ``App``, for any number of threads.
 
-    ``directories`` are searched one after the other. They are relative to the working directory at the time when the
-    first template is needed. ``names`` are values that every template and macro sees; a rendering's ``context``
-    overrides them. ``reload``: notice changes. ``setup`` is called with each Jinja2 environment that is made.
-    ``catalog`` returns the catalogue of the current request.
+    ``directories`` are searched one after the other. They are relative to the working directory at
+    the time when the first template is needed. ``names`` are values that every template and macro
+    sees; a rendering's ``context`` overrides them. ``reload``: notice changes. ``setup`` is called
+    with each Jinja2 environment that is made. ``catalog`` returns the catalogue of the current
+    request.
 
-    Every method raises ``RuntimeError`` if Jinja2 is not installed and ``LookupError`` if there is no such template.
-    Errors of Jinja2 and of the template itself are raised unchanged, with the template's line in the traceback.
+    Every method raises ``RuntimeError`` if Jinja2 is not installed and ``LookupError`` if there is
+    no such template. Errors of Jinja2 and of the template itself are raised unchanged, with the
+    template's line in the traceback.
     """
 
     def __init__(
@@ -58,28 +60,43 @@ class Templates:
         self._catalog = catalog
 
     def render(self, name: str, context: dict[str, object], block: str | None = None) -> str:
-        """Render the template ``name``, or its block of the name ``block`` alone; every value is escaped."""
+        """Render the template ``name``, or its block of the name ``block`` alone; every value is
+        escaped.
+        """
         return self._sync.part_of(self._sync.get_template(name), block).render(context)
 
-    def render_async(self, name: str, context: dict[str, object], block: str | None = None) -> Awaitable[str]:
-        """Return an awaitable of the text, for any event loop: values, calls and iterators may be async."""
+    def render_async(
+        self, name: str, context: dict[str, object], block: str | None = None
+    ) -> Awaitable[str]:
+        """Return an awaitable of the text, for any event loop: values, calls and iterators may be
+        async.
+        """
         return Rendering(self._async.part_of(self._async.get_template(name), block), context)
 
-    def stream(self, name: str, context: dict[str, object], block: str | None = None) -> Iterator[str]:
+    def stream(
+        self, name: str, context: dict[str, object], block: str | None = None
+    ) -> Iterator[str]:
         """Return an iterator that renders chunk by chunk, each when it is asked for."""
         template = self._sync.part_of(self._sync.get_template(name), block)
         pieces: Any = template.generate(context)  # a generator, annotated as an iterator
         return in_chunks(pieces, FIRST_CHUNK, CHUNK)
 
     def mentions(self, name: str, words: frozenset[str]) -> bool:
-        """Return whether ``name`` or a template that it extends, includes or imports by name uses one of ``words``."""
+        """Return whether ``name`` or a template that it extends, includes or imports by name uses
+        one of ``words``.
+        """
         return not words.isdisjoint(self._sync.known_names(name))
 
-    def render_source(self, source: str, context: dict[str, object], block: str | None = None) -> str:
-        """Render ``source``, a template's text; it may extend and include templates of the directory."""
+    def render_source(
+        self, source: str, context: dict[str, object], block: str | None = None
+    ) -> str:
+        """Render ``source``, a template's text; it may extend and include templates of the
+        directory.
+        """
         return self._sync.part_of(self._sync.compiled(source), block, source).render(context)
 
-    # If two threads come first at the same time, each may open an environment, which costs only time.
+    # If two threads come first at the same time, each may open an environment, which costs only
+    # time.
 
     @cached_property
     def _sync(self) -> Environment:
@@ -91,7 +108,9 @@ class Templates:
 
     def _open(self, *, is_async: bool) -> Environment:
         directories = [_absolute(directory) for directory in self.directories]
-        environment: Any = _environment_module().Environment(directories, reload=self._reload, is_async=is_async)
+        environment: Any = _environment_module().Environment(
+            directories, reload=self._reload, is_async=is_async
+        )
         environment.filters.update(self._filters)
         environment.globals.update(self._names)
         catalog = self._catalog
@@ -125,9 +144,12 @@ def _environment_module() -> Any:
 
 
 class Rendering:
-    """``await Rendering(template, context)`` returns the text. The template is one of an async environment.
+    """``await Rendering(template, context)`` returns the text.
 
-    Jinja2 awaits the results of calls in a template; awaitable values of ``context`` are awaited here before that.
+    The template is one of an async environment.
+
+    Jinja2 awaits the results of calls in a template; awaitable values of ``context`` are awaited
+    here before that.
     """
 
     __slots__ = ("_context", "_template")
@@ -144,7 +166,8 @@ class Rendering:
         return (yield from self._template.render_async(context).__await__())
 
 
-# Characters. The first chunk is sent early, because a browser waits for a page's head (style sheets, scripts): with the
-# answer's headers it fills one packet. Each further chunk costs a worker thread's turn under ASGI.
+# Characters. The first chunk is sent early, because a browser waits for a page's head (style
+# sheets, scripts): with the answer's headers it fills one packet. Each further chunk costs a worker
+# thread's turn under ASGI.
 FIRST_CHUNK = 1024
 CHUNK = 8 * 1024

@@ -1,8 +1,10 @@
-"""Test clients for ASGI and WSGI applications, on httpx. They need ``pip install "micropie-dual[test]"``.
+"""Test clients for ASGI and WSGI applications, on httpx.
 
-The clients implement the specifications of both protocols. They import nothing from the rest of micropie, and work
-with any application; what asks for more than requests, such as ``override``, is for an ``App``. ``make_request`` alone
-needs no client.
+They need ``pip install "micropie-dual[test]"``.
+
+The clients implement the specifications of both protocols. They import nothing from the rest of
+micropie, and work with any application; what asks for more than requests, such as ``override``, is
+for an ``App``. ``make_request`` alone needs no client.
 """
 
 from __future__ import annotations
@@ -12,7 +14,10 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("httpx", "httpx_sse"):
         raise
-    message = f'The test client needs {error.name}, which is not installed: pip install "micropie-dual[test]"'
+    message = (
+        f"The test client needs {error.name}, which is not installed: "
+        'pip install "micropie-dual[test]"'
+    )
     raise ModuleNotFoundError(message, name=error.name) from error
 
 from micropie.testing.async_client import AsyncTestClient, AsyncWebSocketSession
@@ -30,7 +35,8 @@ from micropie.testing.websocket import WebSocketSession
 
 # fmt: off
 __all__ = [
-    "AppTimeout", "AsyncTestClient", "AsyncWebSocketSession", "ClientDisconnected", "ClientError", "LifespanFailed",
-    "ProtocolViolation", "TestClient", "WebSocketClosed", "WebSocketRefused", "WebSocketSession", "make_request",
+    "AppTimeout", "AsyncTestClient", "AsyncWebSocketSession", "ClientDisconnected", "ClientError",
+    "LifespanFailed", "ProtocolViolation", "TestClient", "WebSocketClosed", "WebSocketRefused",
+    "WebSocketSession", "make_request",
 ]
 # fmt: on

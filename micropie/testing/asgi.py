@@ -1,7 +1,8 @@
 """The ASGI side: the event loop, the application as a task in it, the lifespan, and the transport.
 
-Scopes have spec_version 2.4, the newest that servers announce: since then ``send`` raises an OSError once the client
-has left. A test sees everything that the application sends, even the body of an answer to HEAD.
+Scopes have spec_version 2.4, the newest that servers announce: since then ``send`` raises an
+OSError once the client has left. A test sees everything that the application sends, even the body
+of an answer to HEAD.
 """
 
 from __future__ import annotations
@@ -25,22 +26,31 @@ from micropie.testing.call import Call, Message, Runner, Settings
 from micropie.testing.errors import AppTimeout, LifespanFailed, ProtocolViolation
 from micropie.testing.http import AppTransport, request_target, server_address
 
-ASGIApp = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+ASGIApp = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]
 T = TypeVar("T")
 
 SHUTDOWN: Message = {"type": "lifespan.shutdown"}
 
 
 class AppLoop:
-    """The running event loop, in which the application runs: in a thread of the client's, or the test's own.
+    """The running event loop, in which the application runs: in a thread of the client's, or the
+    test's own.
 
-    anyio's blocking portal does not fit: each of its calls, even the one that stops it, waits until the loop answers.
-    An application that blocks its loop (a lock, a ``time.sleep``) would then hang the test instead of failing it.
+    anyio's blocking portal does not fit: each of its calls, even the one that stops it, waits until
+    the loop answers. An application that blocks its loop (a lock, a ``time.sleep``) would then hang
+    the test instead of failing it.
     """
 
     def __init__(self, tasks: anyio.abc.TaskGroup, thread: threading.Thread | None = None) -> None:
         loop: Any = current_token().native_token
-        self._call_soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
+        self._call_soon = (
+            loop.call_soon_threadsafe
+            if hasattr(loop, "call_soon_threadsafe")
+            else loop.run_sync_soon
+        )
         self._thread = thread
         self._calls: deque[Callable[[], object]] = deque()
         self._has_calls = anyio.Event()
@@ -48,13 +58,18 @@ class AppLoop:
         tasks.start_soon(self._make_calls)
 
     def post(self, call: Callable[[], object]) -> None:
-        """Run ``call`` in the loop's thread, soon; from any thread. Never waits; does nothing after the loop's end."""
+        """Run ``call`` in the loop's thread, soon; from any thread.
+
+        Never waits; does nothing after the loop's end.
+        """
         self._calls.append(call)
         with suppress(RuntimeError):
             self._call_soon(lambda: self._has_calls.set())  # noqa: PLW0108 - only the loop knows which event it is
 
     async def _make_calls(self) -> None:
-        """Make the calls, in a task: in a loop that ``asyncio.run`` has begun, anyio knows by its task where it is."""
+        """Make the calls, in a task: in a loop that ``asyncio.run`` has begun, anyio knows by its
+        task where it is.
+        """
         while True:
             await self._has_calls.wait()
             self._has_calls = anyio.Event()
@@ -68,7 +83,9 @@ class AppLoop:
             assert self._thread is not None  # noqa: S101
             self._thread.join(timeout)
             if self._thread.is_alive():
-                raise AppTimeout(f"the event loop's thread did not end within {timeout:g} s: something blocks it")
+                raise AppTimeout(
+                    f"the event loop's thread did not end within {timeout:g} s: something blocks it"
+                )
 
 
 def start_loop(backend: str, backend_options: Mapping[str, object] | None) -> AppLoop:
@@ -113,7 +130,8 @@ class AppTask(Runner):
 
     def cancel(self) -> None:
         def cancel() -> None:
-            if self._cancel_scope is not None:  # it is, if something has blocked the loop since the call was made
+            # it is, if something has blocked the loop since the call was made
+            if self._cancel_scope is not None:
                 self._cancel_scope.cancel()
 
         self._loop.post(cancel)
@@ -130,8 +148,11 @@ class AppTask(Runner):
             with anyio.CancelScope() as self._cancel_scope:
                 await self._app(self._scope, receive, send)
         except anyio.get_cancelled_exc_class() as error:
-            # ``_cancel_scope`` catches its own cancellation, so the application cancelled itself, or the loop ends.
-            call.error = ProtocolViolation(f"{call.label}: the application was cancelled, but not by the client")
+            # ``_cancel_scope`` catches its own cancellation, so the application cancelled itself,
+            # or the loop ends.
+            call.error = ProtocolViolation(
+                f"{call.label}: the application was cancelled, but not by the client"
+            )
             call.error.__cause__ = error
             raise
         except BaseException as error:
@@ -143,7 +164,8 @@ class AppTask(Runner):
         """Wait until ``look`` returns something true, and return that."""
         with self.waiting(where):
             while not (found := look()):
-                if self._changed.is_set():  # ``receive`` and ``send`` may wait for one event, at once
+                # ``receive`` and ``send`` may wait for one event, at once
+                if self._changed.is_set():
                     self._changed = anyio.Event()
                 await self._changed.wait()
             return found
@@ -152,8 +174,9 @@ class AppTask(Runner):
 class Lifespan(Call):
     """Start-up and shut-down of the application, around everything else.
 
-    An application that raises before it receives ``lifespan.startup`` has no lifespan. One that raises after that has
-    failed. Servers ignore that silently, which in a test would hide a broken start-up.
+    An application that raises before it receives ``lifespan.startup`` has no lifespan. One that
+    raises after that has failed. Servers ignore that silently, which in a test would hide a broken
+    start-up.
     """
 
     disconnect = SHUTDOWN
@@ -165,12 +188,17 @@ class Lifespan(Call):
             raise LifespanFailed("the application raised after its shut-down") from self.app_error
 
     def ask(self, phase: str) -> bool:
-        """Return True if the phase is complete, False if the application has no lifespan. Raises ``LifespanFailed``."""
+        """Return True if the phase is complete, False if the application has no lifespan.
+
+        Raises ``LifespanFailed``.
+        """
         self.put({"type": f"lifespan.{phase}"})
         event = self.next_event(f"answer lifespan.{phase}")
         if event is None:
             if self.error is not None and self.received:
-                raise LifespanFailed(f"the application raised in its {phase}: {self.error!r}") from self.error
+                raise LifespanFailed(
+                    f"the application raised in its {phase}: {self.error!r}"
+                ) from self.error
             if phase == "shutdown":
                 raise LifespanFailed("the application ended without an answer to lifespan.shutdown")
             return False
@@ -183,7 +211,9 @@ class Lifespan(Call):
 
 
 class ASGITransport(AppTransport):
-    """Answer httpx's requests from an ASGI application, in one event loop for the life of the client."""
+    """Answer httpx's requests from an ASGI application, in one event loop for the life of the
+    client.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings, make_loop: Callable[[], AppLoop]) -> None:
         super().__init__(app, settings)
@@ -194,7 +224,10 @@ class ASGITransport(AppTransport):
 
     @property
     def loop(self) -> AppLoop:
-        """The loop, in a thread that is started at first use. It ends when a client is collected without ``close``."""
+        """The loop, in a thread that is started at first use.
+
+        It ends when a client is collected without ``close``.
+        """
         with self._lock:
             if self._loop is None:
                 self._loop = self._make_loop()
@@ -212,7 +245,8 @@ class ASGITransport(AppTransport):
         return {
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
-            # Invalid UTF-8 becomes U+FFFD, as in uvicorn and hypercorn; ``raw_path`` keeps the bytes.
+            # Invalid UTF-8 becomes U+FFFD, as in uvicorn and hypercorn; ``raw_path`` keeps the
+            # bytes.
             "path": unquote(path, "utf-8", "replace"),
             "raw_path": path,
             "query_string": query,
@@ -230,7 +264,11 @@ class ASGITransport(AppTransport):
         return AppTask(self.loop, app, scope)
 
     def startup(self) -> None:
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self._state,
+        }
         lifespan = Lifespan(AppTask(self.loop, self.app, scope), "lifespan", self.settings)
         lifespan.start()
         if lifespan.ask("startup"):

@@ -1,14 +1,28 @@
-"""The test client for async tests: the application runs in the test's own event loop, asyncio or trio.
+"""The test client for async tests: the application runs in the test's own event loop, asyncio or
+trio.
 
-The client is httpx's asynchronous one. A ``TestClient`` answers its requests, called in worker threads: so it has the
-same behaviour, and no twin of its code. What the test and the application share, such as a connection that belongs to
-a loop, is used in one loop.
+The client is httpx's asynchronous one. A ``TestClient`` answers its requests, called in worker
+threads: so it has the same behaviour, and no twin of its code. What the test and the application
+share, such as a connection that belongs to a loop, is used in one loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack, cast
 
@@ -33,9 +47,11 @@ _END: Final = object()
 
 
 class Portal(httpx.AsyncBaseTransport):
-    """The way from the loop of the test to the ``TestClient``, whose methods it calls in worker threads.
+    """The way from the loop of the test to the ``TestClient``, whose methods it calls in worker
+    threads.
 
-    As a transport it has the one of the ``TestClient`` answer requests, and is entered and left with it.
+    As a transport it has the one of the ``TestClient`` answer requests, and is entered and left
+    with it.
     """
 
     def __init__(self, client: TestClient) -> None:
@@ -47,7 +63,10 @@ class Portal(httpx.AsyncBaseTransport):
     async def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Call a function in a worker thread."""
         if not self._is_entered:
-            sentence = "the application runs in the test's loop: write async with AsyncTestClient(app) as client"
+            sentence = (
+                "the application runs in the test's loop: write async with "
+                "AsyncTestClient(app) as client"
+            )
             raise ClientError(sentence)
         call = partial(function, *arguments, **options)
         return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
@@ -86,7 +105,8 @@ class Portal(httpx.AsyncBaseTransport):
     async def _end(self, tasks: anyio.abc.TaskGroup) -> None:
         tasks.cancel_scope.cancel()
         tasks.cancel_scope.shield = True
-        await tasks.__aexit__(None, None, None)  # without the test's own error: the group would wrap it
+        # without the test's own error: the group would wrap it
+        await tasks.__aexit__(None, None, None)
 
     async def __aexit__(self, *error: Any) -> None:
         await self._stack.__aexit__(*error)
@@ -119,7 +139,9 @@ class _Body(httpx.AsyncByteStream):
         await self._portal.complete(self._body.close)
 
 
-def awaited(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+def awaited(
+    method: Callable[Concatenate[Any, P], T],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
     """Return the method of the async face that calls a method of ``WebSocketSession``."""
 
     @wraps(method)
@@ -157,9 +179,9 @@ class AsyncTestClient(httpx.AsyncClient):
             async with client.websocket("/chat") as ws:
                 await ws.send_text("hello")
 
-    It is an ``httpx.AsyncClient``. The application runs in the loop of the test, so there is no ``backend``. It has to
-    be entered; that runs the application's start-up. ``client.client`` is the ``TestClient``, which has the same
-    cookies and headers.
+    It is an ``httpx.AsyncClient``. The application runs in the loop of the test, so there is no
+    ``backend``. It has to be entered; that runs the application's start-up. ``client.client`` is
+    the ``TestClient``, which has the same cookies and headers.
     """
 
     __test__ = False  # or pytest would collect it, because of its name
@@ -198,7 +220,9 @@ class AsyncTestClient(httpx.AsyncClient):
         """Call a function of the ``TestClient`` in a worker thread."""
         return await self._portal.call(function, *arguments, **options)
 
-    def build_request(self, method: str, url: httpx.URL | str, *, content: Any = None, **options: Any) -> httpx.Request:
+    def build_request(
+        self, method: str, url: httpx.URL | str, *, content: Any = None, **options: Any
+    ) -> httpx.Request:
         """Make a request, whose content may be iterated in either way."""
         if isinstance(content, Iterable) and not isinstance(content, str | bytes):
             content = self._portal.each(iter(content))
@@ -208,7 +232,10 @@ class AsyncTestClient(httpx.AsyncClient):
     async def sse(
         self, url: str, method: str = "GET", **options: object
     ) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
-        """Follow a stream of server-sent events: ``async for event in events``. See ``TestClient.sse``."""
+        """Follow a stream of server-sent events: ``async for event in events``.
+
+        See ``TestClient.sse``.
+        """
         async with aconnect_sse(self, method, url, **options) as source:
             source.response.raise_for_status()
             yield source.aiter_sse()
@@ -218,7 +245,9 @@ class AsyncTestClient(httpx.AsyncClient):
         self, url: str, *, subprotocols: Sequence[str] = (), **options: Unpack[SocketOptions]
     ) -> AsyncIterator[AsyncWebSocketSession]:
         """Connect a WebSocket; the options are those of ``TestClient.websocket``."""
-        async with self._portal.entered(self.client.websocket(url, subprotocols=subprotocols, **options)) as session:
+        async with self._portal.entered(
+            self.client.websocket(url, subprotocols=subprotocols, **options)
+        ) as session:
             yield AsyncWebSocketSession(session, self._portal)
 
     def session_transaction(self) -> AbstractAsyncContextManager[dict[str, Any]]:
@@ -240,9 +269,15 @@ class AsyncTestClient(httpx.AsyncClient):
         await self.call(self.client.logout)
 
     def login_basic(self, name: str, password: str) -> None:
-        """Send name and password with every request and WebSocket. Nothing waits, so this is not awaited."""
+        """Send name and password with every request and WebSocket.
+
+        Nothing waits, so this is not awaited.
+        """
         self.client.login_basic(name, password)
 
     def override(self, key: object, fake: object) -> AbstractContextManager[object]:
-        """Have ``fake`` provide ``key``. Nothing waits, so this is not awaited. See ``TestClient.override``."""
+        """Have ``fake`` provide ``key``.
+
+        Nothing waits, so this is not awaited. See ``TestClient.override``.
+        """
         return self.client.override(key, fake)

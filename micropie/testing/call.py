@@ -1,10 +1,11 @@
-"""One call of the application: a conversation of the test with it, in ASGI's messages under both protocols.
+"""One call of the application: a conversation of the test with it, in ASGI's messages under both
+protocols.
 
-The application runs in another thread, so that the test can stop waiting for it. Its messages arrive in the test
-through a queue, and it waits with a stream's next chunk until the test has taken the last one: so a test sees a stream
-as it is produced, and at most one chunk is made ahead of it. When the application asks for more of the request's body,
-the chunk is pulled in the test's thread: a generator of the test runs in the test's own thread, and no third thread can
-be left behind.
+The application runs in another thread, so that the test can stop waiting for it. Its messages
+arrive in the test through a queue, and it waits with a stream's next chunk until the test has taken
+the last one: so a test sees a stream as it is produced, and at most one chunk is made ahead of it.
+When the application asks for more of the request's body, the chunk is pulled in the test's thread:
+a generator of the test runs in the test's own thread, and no third thread can be left behind.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from micropie.testing.errors import AppTimeout, ClientDisconnected, ProtocolViolation, is_only_disconnect
+from micropie.testing.errors import (
+    AppTimeout,
+    ClientDisconnected,
+    ProtocolViolation,
+    is_only_disconnect,
+)
 
 Message = MutableMapping[str, Any]
 
@@ -25,8 +31,8 @@ WANTS_BODY: Message = {"type": "the application waits for more of the request's 
 # Seconds that a cancelled application may take to end. Where cancellation works, it is prompt.
 CANCEL_GRACE = 1.0
 
-# A network buffers some messages for a client that does not read. The limit keeps an endless sender from filling
-# the memory.
+# A network buffers some messages for a client that does not read. The limit keeps an endless sender
+# from filling the memory.
 MESSAGES_AHEAD = 64
 
 
@@ -43,18 +49,24 @@ class Settings(NamedTuple):
 
 
 def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a head or an accept as a list of pairs. Raises ``ProtocolViolation``."""
+    """Return the headers of a head or an accept as a list of pairs.
+
+    Raises ``ProtocolViolation``.
+    """
     headers = [(name, value) for name, value in message.get("headers", ())]
     for name, value in headers:
         if not isinstance(name, bytes) or not isinstance(value, bytes):
-            raise ProtocolViolation(f"{message['type']}: headers are pairs of bytes, not ({name!r}, {value!r})")
+            raise ProtocolViolation(
+                f"{message['type']}: headers are pairs of bytes, not ({name!r}, {value!r})"
+            )
     return headers
 
 
 class Runner(ABC):
     """Runs the application for one call, in another thread.
 
-    It gives the application ``Call.next_message`` and ``Call.sending``, and has it wait until what they return is true.
+    It gives the application ``Call.next_message`` and ``Call.sending``, and has it wait until what
+    they return is true.
     """
 
     def __init__(self) -> None:
@@ -71,7 +83,10 @@ class Runner(ABC):
 
     @abstractmethod
     def start(self, call: Call) -> None:
-        """Start the application. It sets the call's ``error``, and puts None into its ``outbox`` at the end."""
+        """Start the application.
+
+        It sets the call's ``error``, and puts None into its ``outbox`` at the end.
+        """
 
     @abstractmethod
     def wake(self) -> None:
@@ -90,11 +105,13 @@ class Call:
         self.label = label
         self.settings = settings
         self.inbox: deque[Message] = deque()  # for the application
-        self.outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()  # for the test; None is the end
+        # for the test; None is the end
+        self.outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.error: BaseException | None = None
         self.body: Iterator[Message] = iter(())
         self.may_ask = False  # whether the test has a message for an application that waits for one
-        self.last_message: Message | None = None  # the application gets it whenever the inbox is empty
+        # the application gets it whenever the inbox is empty
+        self.last_message: Message | None = None
         self.received = 0
         self.hung_up = False
         self.ended = False  # the test has seen the end, or no longer waits for it
@@ -103,10 +120,13 @@ class Call:
         self._taken = 0
         self._error_is_known = False
 
-    # -- the application's side ----------------------------------------------------------------------------------------
+    # -- the application's side --------------------------------------------------------------------
 
     def checked(self, message: Message) -> Message:
-        """Return a message of the application for the test. Errors are raised at the application's own line."""
+        """Return a message of the application for the test.
+
+        Errors are raised at the application's own line.
+        """
         return message
 
     def next_message(self) -> Message | None:
@@ -124,7 +144,9 @@ class Call:
         return None
 
     def sending(self, message: Message) -> Callable[[], bool]:
-        """Pass on a message of the application. Return a function that says whether the application may go on.
+        """Pass on a message of the application.
+
+        Return a function that says whether the application may go on.
 
         It goes on with a stream when the test has taken the chunk; other messages are buffered.
         """
@@ -146,7 +168,7 @@ class Call:
         if self.hung_up:
             raise ClientDisconnected(f"{self.label}: the client has disconnected")
 
-    # -- the test's side -----------------------------------------------------------------------------------------------
+    # -- the test's side ---------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the application."""
@@ -165,24 +187,34 @@ class Call:
     def wake(self) -> None:
         """Have the application look again at what it waits for.
 
-        It says that it waits before it looks. So it either sees the change that was made before this, or is woken.
+        It says that it waits before it looks. So it either sees the change that was made before
+        this, or is woken.
         """
         if self._runner.waits:
             self._runner.wake()
 
     @property
     def app_error(self) -> BaseException | None:
-        """The application's own error; None if there is none, or if it only says that the client has left."""
+        """The application's own error; None if there is none, or if it only says that the client
+        has left.
+        """
         return None if self.error is None or is_only_disconnect(self.error) else self.error
 
     def _raise_app_error(self) -> None:
         """Raise the application's own error in the test, only once: the test may expect it."""
-        if self.app_error is not None and self.settings.raise_app_exceptions and not self._error_is_known:
+        if (
+            self.app_error is not None
+            and self.settings.raise_app_exceptions
+            and not self._error_is_known
+        ):
             self._error_is_known = True
             raise self.app_error
 
     def next_event(self, what: str, timeout: float | None = None) -> Message | None:
-        """Return the application's next message, None at its end. Raises ``AppTimeout`` after ``timeout`` seconds."""
+        """Return the application's next message, None at its end.
+
+        Raises ``AppTimeout`` after ``timeout`` seconds.
+        """
         timeout = self.settings.app_timeout if timeout is None else timeout
         try:
             event = self.outbox.get(timeout=timeout)
@@ -215,15 +247,19 @@ class Call:
         return event
 
     def leave(self, error: BaseException | None = None) -> None:
-        """Disconnect, and wait until the application ends. Cancel it and raise ``AppTimeout`` if it doesn't.
+        """Disconnect, and wait until the application ends.
 
-        If the test leaves because of an ``error``, that is on its way to the test and must not be replaced: it gets a
-        note of the application's own error.
+        Cancel it and raise ``AppTimeout`` if it doesn't.
+
+        If the test leaves because of an ``error``, that is on its way to the test and must not be
+        replaced: it gets a note of the application's own error.
         """
         self.hang_up()
         try:
             # With these the wait is over already, or the tests are to stop.
-            if error is None or (isinstance(error, Exception) and not isinstance(error, AppTimeout)):
+            if error is None or (
+                isinstance(error, Exception) and not isinstance(error, AppTimeout)
+            ):
                 self._drain(self.settings.app_timeout)
         except AppTimeout:
             if error is None:
@@ -242,7 +278,8 @@ class Call:
     def _cancel(self) -> None:
         """Cancel the application and wait for its end, for one second at most."""
         self._runner.cancel()
-        # An application that has not ended then blocks its thread: the code that joins the thread reports that.
+        # An application that has not ended then blocks its thread: the code that joins the thread
+        # reports that.
         with suppress(AppTimeout):
             self._drain(min(self.settings.app_timeout, CANCEL_GRACE))
         self.ended = True

@@ -1,4 +1,6 @@
-"""The test client: an httpx client whose requests are answered by an application in this process."""
+"""The test client: an httpx client whose requests are answered by an application in this
+process.
+"""
 
 from __future__ import annotations
 
@@ -52,10 +54,15 @@ class RequestOptions(SocketOptions, total=False):
 
 
 def tree_of(app: object) -> Any:
-    """Return the ``Tree`` of an application. Raises ``ClientError`` if it has none, because it is no ``App``."""
+    """Return the ``Tree`` of an application.
+
+    Raises ``ClientError`` if it has none, because it is no ``App``.
+    """
     tree = getattr(app, "_micropie", None)
     if tree is None:
-        raise ClientError(f"this takes a micropie.App, with nothing around it: the client was given {app!r}")
+        raise ClientError(
+            f"this takes a micropie.App, with nothing around it: the client was given {app!r}"
+        )
     return tree
 
 
@@ -67,26 +74,27 @@ class TestClient(httpx.Client):
             with client.websocket("/chat") as ws:
                 ws.send_text("hello")
 
-    It is an ``httpx.Client``: cookies, uploads, authentication and ``stream`` are httpx's. Redirects are not followed
-    by default. Entering the client runs the application's start-up, leaving it the shut-down; without ``with`` there
-    is no lifespan, and ``close`` ends what was started. A WSGI application has no lifespan; if it has a callable
-    ``wsgi_shutdown``, closing calls that, as the exit of a worker process would.
+    It is an ``httpx.Client``: cookies, uploads, authentication and ``stream`` are httpx's.
+    Redirects are not followed by default. Entering the client runs the application's start-up,
+    leaving it the shut-down; without ``with`` there is no lifespan, and ``close`` ends what was
+    started. A WSGI application has no lifespan; if it has a callable ``wsgi_shutdown``, closing
+    calls that, as the exit of a worker process would.
 
-    protocol: "asgi" or "wsgi".
-    backend, backend_options: anyio's backend for an ASGI application, "asyncio" or "trio".
-    raise_app_exceptions: raise the application's exception in the test, the same object. Otherwise it becomes a
+    protocol: "asgi" or "wsgi". backend, backend_options: anyio's backend for an ASGI application,
+    "asyncio" or "trio". raise_app_exceptions: raise the application's exception in the test, the
+    same object. Otherwise it becomes a
         500, or ``httpx.RemoteProtocolError`` while the body is read, if the head was sent before.
-    base_url, headers, cookies: those of every request, as httpx has them. follow_redirects: False by default.
-    root_path: where the application is mounted (WSGI's SCRIPT_NAME). URLs without a host are relative to it.
-    client: the address and port that the requests come from; None for a server that doesn't know them.
-    lifespan: False leaves out start-up and shut-down.
-    app_timeout: how many seconds the client waits for the application. Then it raises ``AppTimeout``.
-    raw_uri: whether the WSGI environ has gunicorn's RAW_URI.
-    denial_response: whether WebSocket scopes offer the "websocket.http.response" extension.
-    Raises ``ValueError`` for another ``protocol`` or ``backend``.
+    base_url, headers, cookies: those of every request, as httpx has them. follow_redirects: False
+    by default. root_path: where the application is mounted (WSGI's SCRIPT_NAME). URLs without a
+    host are relative to it. client: the address and port that the requests come from; None for a
+    server that doesn't know them. lifespan: False leaves out start-up and shut-down. app_timeout:
+    how many seconds the client waits for the application. Then it raises ``AppTimeout``. raw_uri:
+    whether the WSGI environ has gunicorn's RAW_URI. denial_response: whether WebSocket scopes offer
+    the "websocket.http.response" extension. Raises ``ValueError`` for another ``protocol`` or
+    ``backend``.
 
-    httpx normalises URLs. ``extensions={"target": b"/%ff/../x"}`` gives the exact bytes of a request target, which
-    include the ``root_path``. Headers given as bytes arrive unchanged.
+    httpx normalises URLs. ``extensions={"target": b"/%ff/../x"}`` gives the exact bytes of a
+    request target, which include the ``root_path``. Headers given as bytes arrive unchanged.
     """
 
     __test__ = False  # or pytest would collect it, because of its name
@@ -111,12 +119,18 @@ class TestClient(httpx.Client):
         follow_redirects: bool = False,
     ) -> None:
         self._app = app
-        settings = Settings(root_path, client, raise_app_exceptions, app_timeout, lifespan, denial_response, raw_uri)
+        settings = Settings(
+            root_path, client, raise_app_exceptions, app_timeout, lifespan, denial_response, raw_uri
+        )
         self.app_transport: AppTransport
         if protocol == "asgi":
             if backend not in anyio.get_all_backends():
-                raise ValueError(f"backend is one of {', '.join(anyio.get_all_backends())}, not {backend!r}")
-            self.app_transport = ASGITransport(app, settings, partial(start_loop, backend, backend_options))
+                raise ValueError(
+                    f"backend is one of {', '.join(anyio.get_all_backends())}, not {backend!r}"
+                )
+            self.app_transport = ASGITransport(
+                app, settings, partial(start_loop, backend, backend_options)
+            )
         elif protocol == "wsgi":
             self.app_transport = WSGITransport(app, settings)
         else:
@@ -134,11 +148,13 @@ class TestClient(httpx.Client):
         )
 
     def override(self, key: object, fake: object) -> AbstractContextManager[object]:
-        """Have ``fake`` provide ``key`` in the whole application, which ``@app.provides(key)`` does otherwise.
+        """Have ``fake`` provide ``key`` in the whole application, which ``@app.provides(key)`` does
+        otherwise.
 
-        A function or a class is a provider, as under ``provides``. Any other object is the value itself. It holds until
-        the client is closed, or until the end of ``with client.override(Session, fake):``. Raises ``ValueError`` if
-        the application provides no ``key``, and ``ClientError`` if it is no ``micropie.App``.
+        A function or a class is a provider, as under ``provides``. Any other object is the value
+        itself. It holds until the client is closed, or until the end of
+        ``with client.override(Session, fake):``. Raises ``ValueError`` if the application provides
+        no ``key``, and ``ClientError`` if it is no ``micropie.App``.
         """
         override = self.app_transport.overrides.enter_context(ExitStack())
         override.callback(tree_of(self._app).override(key, fake))
@@ -151,8 +167,9 @@ class TestClient(httpx.Client):
             with client.session_transaction() as session:
                 session["cart"] = ["apple pie"]
 
-        What the dict has at the end of ``with`` is stored if it differs, and the client gets the cookie. No hook and no
-        handler of the application runs. Raises ``ClientError`` if it is no ``micropie.App``.
+        What the dict has at the end of ``with`` is stored if it differs, and the client gets the
+        cookie. No hook and no handler of the application runs. Raises ``ClientError`` if it is no
+        ``micropie.App``.
         """
         values = self._visit_session(dict)
         before = deepcopy(values)
@@ -173,7 +190,9 @@ class TestClient(httpx.Client):
         return found[0]
 
     def login(self, **values: object) -> None:
-        """Set keys of the session, such as ``client.login(user="alice")``: those that the application's log-in sets."""
+        """Set keys of the session, such as ``client.login(user="alice")``: those that the
+        application's log-in sets.
+        """
         with self.session_transaction() as session:
             session.update(values)
 
@@ -191,27 +210,34 @@ class TestClient(httpx.Client):
     def post_form(
         self, page: str, data: Mapping[str, object] | None = None, **options: Unpack[RequestOptions]
     ) -> httpx.Response:
-        """Load a page, and send its form as a visitor does, with hidden fields such as the CSRF token::
+        """Load a page, and send its form as a visitor does, with hidden fields such as the CSRF
+        token::
 
             client.post_form("/login", {"name": "alice", "password": "sesame"})
 
-        It is the first form with ``method="post"`` that has the fields of ``data``, and is sent to its ``action``. The
-        values that the page shows in inputs are sent, too. ``options`` are those of ``client.post``; the names in
-        ``files`` count as fields. Raises ``ClientError`` if no form has these fields, and ``httpx.HTTPStatusError`` for
-        a page that is an error.
+        It is the first form with ``method="post"`` that has the fields of ``data``, and is sent to
+        its ``action``. The values that the page shows in inputs are sent, too. ``options`` are
+        those of ``client.post``; the names in ``files`` count as fields. Raises ``ClientError`` if
+        no form has these fields, and ``httpx.HTTPStatusError`` for a page that is an error.
         """
         shown = self.get(page, follow_redirects=True).raise_for_status()
-        action, values = PostForms(shown.text).with_fields([*(data or ()), *dict(options.get("files") or {})])
+        action, values = PostForms(shown.text).with_fields(
+            [*(data or ()), *dict(options.get("files") or {})]
+        )
         return self.post(shown.url.join(action), data={**values, **(data or {})}, **options)
 
     @contextmanager
-    def sse(self, url: str, method: str = "GET", **options: object) -> Iterator[Iterator[ServerSentEvent]]:
-        """Follow a stream of server-sent events, by httpx-sse; the client leaves at the end of ``with``::
+    def sse(
+        self, url: str, method: str = "GET", **options: object
+    ) -> Iterator[Iterator[ServerSentEvent]]:
+        """Follow a stream of server-sent events, by httpx-sse; the client leaves at the end of
+        ``with``::
 
             with client.sse("/ticks") as events:
                 assert next(events).data == "1"
 
-        ``options`` are those of ``client.stream``. Raises ``httpx.HTTPStatusError`` for an error's answer.
+        ``options`` are those of ``client.stream``. Raises ``httpx.HTTPStatusError`` for an error's
+        answer.
         """
         with connect_sse(self, method, url, **options) as source:
             source.response.raise_for_status()
@@ -220,9 +246,12 @@ class TestClient(httpx.Client):
     def websocket(
         self, url: str, *, subprotocols: Sequence[str] = (), **options: Unpack[SocketOptions]
     ) -> WebSocketSession:
-        """Return a WebSocket; ``with`` connects it. Headers, cookies and URLs work as for the client's requests.
+        """Return a WebSocket; ``with`` connects it.
 
-        ``options`` are ``params``, ``headers``, ``cookies`` and ``extensions`` of ``client.build_request``.
+        Headers, cookies and URLs work as for the client's requests.
+
+        ``options`` are ``params``, ``headers``, ``cookies`` and ``extensions`` of
+        ``client.build_request``.
         """
         transport = self.app_transport
         if not isinstance(transport, ASGITransport):

@@ -1,4 +1,6 @@
-"""The test client's own exceptions. Every other exception that a test sees comes from the application.
+"""The test client's own exceptions.
+
+Every other exception that a test sees comes from the application.
 
 ClientError                 the base of the exceptions for tests
     AppTimeout              the application let the client wait for longer than ``app_timeout``
@@ -7,7 +9,7 @@ ClientError                 the base of the exceptions for tests
     WebSocketRefused        the handshake was answered with a status instead of an accept
     WebSocketClosed         the application closed the WebSocket
 ClientDisconnected          raised only in the application, if it writes to or reads from a client that has left
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class AppTimeout(ClientError, TimeoutError):
 
 
 class ProtocolViolation(ClientError, RuntimeError):
-    """The application sent something that its protocol does not allow here, or ended without an answer."""
+    """The application sent something that its protocol does not allow here, or ended without an
+    answer.
+    """
 
 
 class LifespanFailed(ClientError):
@@ -31,7 +35,8 @@ class LifespanFailed(ClientError):
 class WebSocketRefused(ClientError):
     """The application did not accept the handshake.
 
-    ``status``, ``headers`` and ``body`` are those of the denial response; without one, a server answers with a plain
+    ``status``, ``headers`` and ``body`` are those of the denial response; without one, a server
+    answers with a plain
     403. ``code`` and ``reason`` are those with which the application closed the handshake.
     """
 
@@ -44,7 +49,9 @@ class WebSocketRefused(ClientError):
         headers: list[tuple[bytes, bytes]] | None = None,
         body: bytes = b"",
     ) -> None:
-        super().__init__(f"the WebSocket was refused with status {status} (close code {code}, reason {reason!r})")
+        super().__init__(
+            f"the WebSocket was refused with status {status} (close code {code}, reason {reason!r})"
+        )
         self.status = status
         self.code = code
         self.reason = reason
@@ -65,7 +72,10 @@ class WebSocketClosed(ClientError):
 
 
 class ClientDisconnected(OSError):
-    """The client has left. ASGI 2.4 requires an OSError for that; under WSGI a socket would raise one."""
+    """The client has left.
+
+    ASGI 2.4 requires an OSError for that; under WSGI a socket would raise one.
+    """
 
 
 def is_only_disconnect(error: BaseException) -> bool:

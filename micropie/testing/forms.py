@@ -12,10 +12,11 @@ _WITHOUT_VALUE = ("submit", "button", "image", "reset", "file", "checkbox", "rad
 
 
 class PostForms(HTMLParser):
-    """The forms of a page that are sent by POST: the action of each, and its fields with the values that it sends.
+    """The forms of a page that are sent by POST: the action of each, and its fields with the values
+    that it sends.
 
-    A field has no values if a visitor chooses them: a text area, a file, a box that is not ticked. It has several if
-    there are several inputs of its name.
+    A field has no values if a visitor chooses them: a text area, a file, a box that is not ticked.
+    It has several if there are several inputs of its name.
     """
 
     def __init__(self, page: str) -> None:
@@ -32,13 +33,16 @@ class PostForms(HTMLParser):
             if given.get("method", "").lower() == "post":
                 self._forms.append((given.get("action", ""), self._fields))
         elif tag in ("input", "textarea", "select", "button") and given.get("name"):
-            sends = tag == "input" and (given.get("type", "").lower() not in _WITHOUT_VALUE or "checked" in given)
+            sends = tag == "input" and (
+                given.get("type", "").lower() not in _WITHOUT_VALUE or "checked" in given
+            )
             values = self._fields.setdefault(given["name"], [])
             if sends:
                 values.append(given.get("value", "on" if "checked" in given else ""))
 
     def with_fields(self, names: Iterable[str]) -> tuple[str, dict[str, list[str]]]:
-        """Return the action of the first form that has these fields, and the values that it sends by itself.
+        """Return the action of the first form that has these fields, and the values that it sends
+        by itself.
 
         Raises ``ClientError`` if there is none.
         """
@@ -47,4 +51,6 @@ class PostForms(HTMLParser):
             if wanted <= fields.keys():
                 return action, {name: values for name, values in fields.items() if values}
         known = "; ".join(", ".join(fields) for _, fields in self._forms)
-        raise ClientError(f"no form of the page that is sent by POST has {', '.join(wanted)}; there are: {known}")
+        raise ClientError(
+            f"no form of the page that is sent by POST has {', '.join(wanted)}; there are: {known}"
+        )

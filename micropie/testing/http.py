@@ -1,7 +1,8 @@
 """An HTTP request to the application and its answer, under both protocols, as a transport of httpx.
 
 httpx normalises URLs (``/../y`` becomes ``/y``, ``//x`` names a host). The extension
-``extensions={"target": b"/../y?a=%ff"}``, which httpcore also supports, gives the exact bytes of a target.
+``extensions={"target": b"/../y?a=%ff"}``, which httpcore also supports, gives the exact bytes of a
+target.
 """
 
 from __future__ import annotations
@@ -16,16 +17,23 @@ import httpx
 from micropie.testing.call import Call, Message, Runner, Settings, checked_headers
 from micropie.testing.errors import ProtocolViolation
 
-APP = "micropie.app"  # httpx's extension that names the application of one request, where it is another one
+# httpx's extension that names the application of one request, where it is another one
+APP = "micropie.app"
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 START, BODY = "http.response.start", "http.response.body"
 DISCONNECT: Message = {"type": "http.disconnect"}
-SERVER_ERROR: Message = {"type": START, "status": 500, "headers": [(b"content-type", b"text/plain; charset=utf-8")]}
+SERVER_ERROR: Message = {
+    "type": START,
+    "status": 500,
+    "headers": [(b"content-type", (b"text/plain; charset=utf-8"))],
+}
 
 
 def request_target(request: httpx.Request) -> bytes:
-    """Return the request target: the part of a request's first line between the method and the version."""
+    """Return the request target: the part of a request's first line between the method and the
+    version.
+    """
     raw = request.extensions.get("target", request.url.raw_path)
     return raw.encode("latin-1") if isinstance(raw, str) else bytes(raw)
 
@@ -35,10 +43,11 @@ def server_address(url: httpx.URL) -> tuple[str, int]:
 
 
 def body_messages(request: httpx.Request) -> Iterator[Message]:
-    """Yield the body as a server would read it: never past the Content-Length, and broken off if it is shorter.
+    """Yield the body as a server would read it: never past the Content-Length, and broken off if it
+    is shorter.
 
-    A fixed body (bytes, form, JSON) is one message. Any other body (an iterator, an upload) is pulled chunk by chunk.
-    Empty chunks are skipped: HTTP can't send them.
+    A fixed body (bytes, form, JSON) is one message. Any other body (an iterator, an upload) is
+    pulled chunk by chunk. Empty chunks are skipped: HTTP can't send them.
     """
     declared = request.headers.get("content-length", "")
     # None also for a malformed length, which the application has to refuse.
@@ -47,7 +56,8 @@ def body_messages(request: httpx.Request) -> Iterator[Message]:
     if whole is not None and rest in (None, len(whole)):
         yield {"type": "http.request", "body": whole, "more_body": False}
     else:
-        for chunk in cast(httpx.SyncByteStream, request.stream):  # httpx.Client refuses asynchronous streams
+        # httpx.Client refuses asynchronous streams
+        for chunk in cast(httpx.SyncByteStream, request.stream):
             taken = chunk[:rest]
             rest = None if rest is None else rest - len(taken)
             if taken:
@@ -59,10 +69,13 @@ class HttpCall(Call, httpx.SyncByteStream):
     """A call that answers an HTTP request. It is also the answer's body, read on demand."""
 
     disconnect = DISCONNECT
-    _expects: str | None = START  # the type of the message that must come next, None after the last one
+    # the type of the message that must come next, None after the last one
+    _expects: str | None = START
     _length: int | None = None  # how many bytes the head has announced
 
-    def __init__(self, runner: Runner, request: httpx.Request, settings: Settings, open_calls: set[HttpCall]) -> None:
+    def __init__(
+        self, runner: Runner, request: httpx.Request, settings: Settings, open_calls: set[HttpCall]
+    ) -> None:
         super().__init__(runner, f"{request.method} {request.url.path}", settings)
         self._is_head = request.method == "HEAD"
         self.body = body_messages(request)
@@ -75,11 +88,17 @@ class HttpCall(Call, httpx.SyncByteStream):
     def checked(self, message: Message) -> Message:
         kind = message["type"]
         if kind != self._expects:
-            expected = f"{self._expects!r} has to come next" if self._expects else "its answer is complete"
+            expected = (
+                (f"{self._expects!r} has to come next")
+                if self._expects
+                else ("its answer is complete")
+            )
             raise ProtocolViolation(f"{self.label}: the application sent {kind!r}, but {expected}")
         if kind == START:
             if not isinstance(message.get("status"), int):
-                raise ProtocolViolation(f"{self.label}: a status is an int, not {message.get('status')!r}")
+                raise ProtocolViolation(
+                    f"{self.label}: a status is an int, not {message.get('status')!r}"
+                )
             self._expects = BODY
             return {**message, "headers": checked_headers(message)}
         data = message.get("body", b"")
@@ -107,7 +126,9 @@ class HttpCall(Call, httpx.SyncByteStream):
         extensions = {"http_version": b"HTTP/1.1"}
         if "reason" in head:  # only under WSGI
             extensions["reason_phrase"] = head["reason"]
-        return httpx.Response(head["status"], headers=head["headers"], stream=self, extensions=extensions)
+        return httpx.Response(
+            head["status"], headers=head["headers"], stream=self, extensions=extensions
+        )
 
     def __iter__(self) -> Iterator[bytes]:
         received = 0
@@ -126,7 +147,9 @@ class HttpCall(Call, httpx.SyncByteStream):
                 yield message["body"]
         self.close()
         if self._length not in (None, received):
-            raise self._broken(f"received {received} bytes of a body of {self._length} (its Content-Length)")
+            raise self._broken(
+                f"received {received} bytes of a body of {self._length} (its Content-Length)"
+            )
 
     def close(self) -> None:
         """Disconnect, and wait for the application's end. Raises its error, and ``AppTimeout``."""
@@ -142,24 +165,32 @@ class HttpCall(Call, httpx.SyncByteStream):
         if head is not None:
             return head
         if self.last_message is not None:
-            raise self._broken("no answer to a request whose body was shorter than its Content-Length")
+            raise self._broken(
+                "no answer to a request whose body was shorter than its Content-Length"
+            )
         if self.settings.raise_app_exceptions:
             raise ProtocolViolation(f"{self.label}: the application ended without answering")
         self.outbox.put({"type": BODY, "body": b"Internal Server Error", "more_body": False})
         return SERVER_ERROR
 
     def _declared_length(self, head: Message) -> int | None:
-        """Return how many bytes must follow; None if unknown, or if the head describes another answer (HEAD, 304)."""
+        """Return how many bytes must follow; None if unknown, or if the head describes another
+        answer (HEAD, 304).
+        """
         values = {value for name, value in head["headers"] if name.lower() == b"content-length"}
         if not values or self._is_head or head["status"] == 304:
             return None
         value = values.pop()
         if values or not value.isdigit():
-            raise self._broken(f"the answer's Content-Length makes no sense: {b', '.join([value, *values])!r}")
+            raise self._broken(
+                f"the answer's Content-Length makes no sense: {b', '.join([value, *values])!r}"
+            )
         return int(value)
 
     def _broken(self, what: str) -> httpx.RemoteProtocolError:
-        """Make the error that a client on a real connection would get: it ended in the middle of the answer."""
+        """Make the error that a client on a real connection would get: it ended in the middle of
+        the answer.
+        """
         return httpx.RemoteProtocolError(f"{self.label}: {what}")
 
 
@@ -170,7 +201,8 @@ class AppTransport(httpx.BaseTransport, ABC):
         self.app = app
         self.settings = settings
         self.overrides = ExitStack()  # undone when the client is closed
-        self.ends = ExitStack()  # of what was started; a client may be closed twice, by a call and by ``with``
+        # of what was started; a client may be closed twice, by a call and by ``with``
+        self.ends = ExitStack()
         self._open: set[HttpCall] = set()
 
     @abstractmethod
@@ -190,7 +222,9 @@ class AppTransport(httpx.BaseTransport, ABC):
             raise
         return self
 
-    def __exit__(self, kind: object = None, error: BaseException | None = None, traceback: object = None) -> None:
+    def __exit__(
+        self, kind: object = None, error: BaseException | None = None, traceback: object = None
+    ) -> None:
         try:
             self.close()
         except Exception as failure:

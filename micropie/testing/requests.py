@@ -1,4 +1,6 @@
-"""Requests that the test client makes by itself: ``make_request``, and the application that visits a session."""
+"""Requests that the test client makes by itself: ``make_request``, and the application that visits
+a session.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,12 @@ def make_request(
     body: bytes = b"",
     app: App | None = None,
 ) -> Request:
-    """Return a request with a new session, and with the settings of ``app``, else with the defaults.
+    """Return a request with a new session, and with the settings of ``app``, else with the
+    defaults.
 
-    ``method`` and ``path``: those of the request line. ``query``: as in a URL, without the "?". ``headers``: a dict or
-    (name, value) pairs. ``body``: its bytes, a form or JSON by its Content-Type.
+    ``method`` and ``path``: those of the request line. ``query``: as in a URL, without the "?".
+    ``headers``: a dict or (name, value) pairs. ``body``: its bytes, a form or JSON by its
+    Content-Type.
     """
 
     async def receive() -> Message:
@@ -35,7 +39,9 @@ def make_request(
         "method": method,
         "path": path,
         "query_string": query.encode("latin-1"),
-        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs],
+        "headers": [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs
+        ],
     }
     exchange = ASGIExchange(scope, receive)
     exchange.config = (app or App())._micropie.config()
@@ -46,8 +52,14 @@ def make_request(
 
 
 def session_app(tree: Any, visit: Callable[[Any], object]) -> App:
-    """Return an application without hooks that keeps its sessions where ``tree`` does, and passes one to ``visit``."""
-    settings = {name: value for name, value in tree.settings.items() if "session_" in name or name == "portal_backend"}
+    """Return an application without hooks that keeps its sessions where ``tree`` does, and passes
+    one to ``visit``.
+    """
+    settings = {
+        name: value
+        for name, value in tree.settings.items()
+        if "session_" in name or name == "portal_backend"
+    }
     app = App(tree.session_backend(), security=False, **settings)
 
     @app.post("/")

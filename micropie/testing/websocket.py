@@ -15,7 +15,8 @@ from micropie.testing.errors import ProtocolViolation, WebSocketClosed, WebSocke
 
 DENIAL = "websocket.http.response"
 
-# The messages that the application may send in each state, and the next state. All others are refused.
+# The messages that the application may send in each state, and the next state. All others are
+# refused.
 TRANSITIONS = {
     ("connecting", "websocket.accept"): "open",
     ("connecting", "websocket.close"): "closed",
@@ -29,7 +30,12 @@ TRANSITIONS = {
 def handshake_headers(subprotocols: Sequence[str]) -> dict[str, str]:
     """Return the headers that RFC 6455 requires in a handshake."""
     key = base64.b64encode(secrets.token_bytes(16)).decode()
-    headers = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13", "sec-websocket-key": key}
+    headers = {
+        "connection": "upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": key,
+    }
     if subprotocols:
         headers["sec-websocket-protocol"] = ", ".join(subprotocols)
     return headers
@@ -46,7 +52,10 @@ def disconnect(code: int = 1006, reason: str = "") -> Message:
 
 
 class WebSocketCall(Call):
-    """The application's end. By default the client leaves with code 1006, as a lost connection does."""
+    """The application's end.
+
+    By default the client leaves with code 1006, as a lost connection does.
+    """
 
     disconnect = disconnect()
     _state = "connecting"
@@ -55,24 +64,34 @@ class WebSocketCall(Call):
         kind = message["type"]
         following = TRANSITIONS.get((self._state, kind))
         if following is None or (following == "denying" and not self.settings.denial_response):
-            raise ProtocolViolation(f"{self.label}: the application sent {kind!r} while the WebSocket is {self._state}")
-        if kind == "websocket.send" and (message.get("text") is None) == (message.get("bytes") is None):
-            raise ProtocolViolation(f"{self.label}: websocket.send has either text or bytes, not {message!r}")
+            raise ProtocolViolation(
+                f"{self.label}: the application sent {kind!r} while the WebSocket is {self._state}"
+            )
+        if kind == "websocket.send" and (message.get("text") is None) == (
+            message.get("bytes") is None
+        ):
+            raise ProtocolViolation(
+                f"{self.label}: websocket.send has either text or bytes, not {message!r}"
+            )
         is_last_of_denial = kind == f"{DENIAL}.body" and not message.get("more_body", False)
         self._state = "closed" if is_last_of_denial else following
         if kind == "websocket.close":
             self.last_message = disconnect(*closing(message))
             self.wake()
-        return {**message, "headers": checked_headers(message)} if "headers" in message else dict(message)
+        return (
+            {**message, "headers": checked_headers(message)}
+            if "headers" in message
+            else dict(message)
+        )
 
 
 class WebSocketSession:
     """The client's end: ``with client.websocket(...) as ws:`` connects.
 
-    Leaving the block closes with code 1000 and waits for the application. Every method that waits raises
-    ``AppTimeout`` after ``timeout`` seconds (by default the client's ``app_timeout``), and ``WebSocketClosed`` once
-    the application has closed the WebSocket. ``accepted_subprotocol`` and ``headers`` are those of the accepted
-    handshake.
+    Leaving the block closes with code 1000 and waits for the application. Every method that waits
+    raises ``AppTimeout`` after ``timeout`` seconds (by default the client's ``app_timeout``), and
+    ``WebSocketClosed`` once the application has closed the WebSocket. ``accepted_subprotocol`` and
+    ``headers`` are those of the accepted handshake.
     """
 
     def __init__(self, call: WebSocketCall, client: httpx.Client, request: httpx.Request) -> None:
@@ -93,7 +112,9 @@ class WebSocketSession:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: object
+    ) -> None:
         if error is not None:
             self._call.leave(error)
         else:
@@ -131,8 +152,11 @@ class WebSocketSession:
             if event is not None:
                 self._closed = WebSocketClosed(*closing(event))
             else:
-                # The application ended without a close: servers send 1011 after an exception, otherwise no close frame.
-                self._closed = WebSocketClosed(*((1011, "Internal Error") if self._call.error else (1006, "")))
+                # The application ended without a close: servers send 1011 after an exception,
+                # otherwise no close frame.
+                self._closed = WebSocketClosed(
+                    *((1011, ("Internal Error")) if self._call.error else (1006, ""))
+                )
         raise self._closed
 
     def receive_text(self, timeout: float | None = None) -> str:
@@ -144,13 +168,18 @@ class WebSocketSession:
         return cast(bytes, self._payload("bytes", timeout))
 
     def receive_json(self, timeout: float | None = None) -> Any:
-        """Return the decoded JSON of a text or a binary message. Raises ``ValueError`` for a message that is none."""
+        """Return the decoded JSON of a text or a binary message.
+
+        Raises ``ValueError`` for a message that is none.
+        """
         message = self.receive(timeout)
         text = message.get("text")
         return json.loads(message["bytes"] if text is None else text)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame: the application receives ``websocket.disconnect`` after all earlier messages."""
+        """Send a close frame: the application receives ``websocket.disconnect`` after all earlier
+        messages.
+        """
         if self._closed is None:
             self._closed = WebSocketClosed(code, reason)
             self._call.disconnect = disconnect(code, reason)
@@ -159,19 +188,25 @@ class WebSocketSession:
     def _payload(self, key: str, timeout: float | None) -> object:
         message = self.receive(timeout)
         if message.get(key) is None:
-            raise TypeError(f"{self._call.label}: expected {key}, but the application sent {message!r}")
+            raise TypeError(
+                f"{self._call.label}: expected {key}, but the application sent {message!r}"
+            )
         return message[key]
 
     def _shake_hands(self) -> None:
         event = self._call.next("answer the handshake")
         if event is None:
             if self._call.settings.raise_app_exceptions:
-                raise ProtocolViolation(f"{self._call.label}: the application ended without an answer to the handshake")
+                raise ProtocolViolation(
+                    f"{self._call.label}: the application ended without an answer to the handshake"
+                )
             raise WebSocketRefused(500)
         if event["type"] == "websocket.accept":
             self.accepted_subprotocol = event.get("subprotocol")
             self.headers = httpx.Headers(event.get("headers"))
-            self._client.cookies.extract_cookies(httpx.Response(101, headers=self.headers, request=self._request))
+            self._client.cookies.extract_cookies(
+                httpx.Response(101, headers=self.headers, request=self._request)
+            )
             return
         if event["type"] == "websocket.close":
             code, reason = closing(event)
@@ -182,7 +217,9 @@ class WebSocketSession:
             while more:
                 event = self._call.next("complete its denial response")
                 if event is None:
-                    raise httpx.RemoteProtocolError("the application ended before its denial response was complete")
+                    raise httpx.RemoteProtocolError(
+                        "the application ended before its denial response was complete"
+                    )
                 refusal.body += event.get("body", b"")
                 more = event.get("more_body", False)
         self._call.finish()

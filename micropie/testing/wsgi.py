@@ -1,7 +1,8 @@
 """The WSGI side: the environ, a call of the application in another thread, and the transport.
 
-Each request runs in a new thread, as under gunicorn's gthread or waitress, and not in the test's. So an application
-that hangs makes the test fail instead of hang, and the test can read a stream while the application produces it.
+Each request runs in a new thread, as under gunicorn's gthread or waitress, and not in the test's.
+So an application that hangs makes the test fail instead of hang, and the test can read a stream
+while the application produces it.
 """
 
 from __future__ import annotations
@@ -28,12 +29,17 @@ WSGIApp = Callable[[Environ, Callable[..., Callable[[bytes], object]]], Iterable
 
 
 def request_environ(request: httpx.Request, settings: Settings) -> Environ:
-    """Return the environ without its input. Its text is bytes as latin-1 (PEP 3333): ``/%C3%A9`` is ``'/Ã©'``."""
+    """Return the environ without its input.
+
+    Its text is bytes as latin-1 (PEP 3333): ``/%C3%A9`` is ``'/Ã©'``.
+    """
     target = request_target(request)
     raw_path, _, query = target.partition(b"?")
     path, root = unquote_to_bytes(raw_path), settings.root_path.encode()
     if root and not (path + b"/").startswith(root + b"/"):  # "/subway" is not below "/sub"
-        raise ValueError(f"{path!r} is not below root_path {root!r}: a WSGI environ can't express that")
+        raise ValueError(
+            f"{path!r} is not below root_path {root!r}: a WSGI environ can't express that"
+        )
     host, port = server_address(request.url)
     environ: Environ = {
         "REQUEST_METHOD": request.method,
@@ -70,7 +76,10 @@ def request_environ(request: httpx.Request, settings: Settings) -> Environ:
 
 
 class RequestInput(io.RawIOBase):
-    """The raw stream behind ``wsgi.input``. It asks the test for the next chunk when the last one is used up."""
+    """The raw stream behind ``wsgi.input``.
+
+    It asks the test for the next chunk when the last one is used up.
+    """
 
     _rest = b""
     _more = True
@@ -127,7 +136,9 @@ class AppThread(Runner):
         self._environ["wsgi.input"] = io.BufferedReader(RequestInput(self._receive))
         iterable = self._app(self._environ, self._start_response)
         if not isinstance(iterable, Iterable):
-            raise ProtocolViolation(f"{self._call.label}: the application returned {iterable!r}, which is not iterable")
+            raise ProtocolViolation(
+                f"{self._call.label}: the application returned {iterable!r}, which is not iterable"
+            )
         try:
             for data in iterable:
                 self._write(data)
@@ -152,13 +163,23 @@ class AppThread(Runner):
             raise ProtocolViolation(f"{label}: a status is like '200 OK', not {status!r}")
         try:
             pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-            self._head = {"type": START, "status": int(code), "headers": pairs, "reason": reason.encode("latin-1")}
+            self._head = {
+                "type": START,
+                "status": int(code),
+                "headers": pairs,
+                "reason": reason.encode("latin-1"),
+            }
         except (AttributeError, UnicodeEncodeError) as error:
-            raise ProtocolViolation(f"{label}: status and headers are latin-1 text: {error}") from error
+            raise ProtocolViolation(
+                f"{label}: status and headers are latin-1 text: {error}"
+            ) from error
         return self._write
 
     def _write(self, data: bytes) -> None:
-        """Send a chunk, after the head if it is the first that is not empty. Also PEP 3333's ``write``."""
+        """Send a chunk, after the head if it is the first that is not empty.
+
+        Also PEP 3333's ``write``.
+        """
         if not isinstance(data, bytes):
             raise ProtocolViolation(f"{self._call.label}: a body is made of bytes, not of {data!r}")
         if data:
@@ -166,7 +187,9 @@ class AppThread(Runner):
 
     def _send(self, data: bytes, *, more: bool) -> None:
         if self._head is None:
-            raise ProtocolViolation(f"{self._call.label}: the application did not call start_response before its body")
+            raise ProtocolViolation(
+                f"{self._call.label}: the application did not call start_response before its body"
+            )
         if not self._head_sent:
             self._head_sent = True
             self._call.sending(self._head)
@@ -185,10 +208,13 @@ class AppThread(Runner):
 
 
 class WSGITransport(AppTransport):
-    """Answer httpx's requests from a WSGI application. At the end it calls ``wsgi_shutdown``, if there is one.
+    """Answer httpx's requests from a WSGI application.
 
-    WSGI has no lifespan: an application starts up at its first request and ends with its process. A test's process
-    continues after the application under test, so ``wsgi_shutdown`` stands for the worker's exit.
+    At the end it calls ``wsgi_shutdown``, if there is one.
+
+    WSGI has no lifespan: an application starts up at its first request and ends with its process. A
+    test's process continues after the application under test, so ``wsgi_shutdown`` stands for the
+    worker's exit.
     """
 
     def __init__(self, app: WSGIApp, settings: Settings) -> None:

@@ -1,4 +1,6 @@
-"""The WSGI driver: an environ in, the flow driven in the server's thread, an iterable out (PEP 3333)."""
+"""The WSGI driver: an environ in, the flow driven in the server's thread, an iterable out (PEP
+3333).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from micropie.wsgi.steps import perform
 
 # fmt: off
-__all__ = ["WSGIExchange", "WSGIState", "perform", "post_worker_init", "run_gunicorn", "serve_http", "start_and_serve"]
+__all__ = ["WSGIExchange", "WSGIState", "perform", "post_worker_init", "run_gunicorn", "serve_http", "start_and_serve"]  # noqa: E501
 # fmt: on
 
 __getattr__ = names_on_demand(

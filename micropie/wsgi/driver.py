@@ -32,11 +32,14 @@ _ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
 
 
 class _Capitals(dict[str, str]):
-    """The names of headers in the usual capitals, by the names in lower case: some clients compare them as they are."""
+    """The names of headers in the usual capitals, by the names in lower case: some clients compare
+    them as they are.
+    """
 
     def __missing__(self, name: str) -> str:
         capitals = "-".join(map(str.capitalize, name.split("-")))
-        if len(self) < _MOST_NAMES and len(name) <= LONGEST_KEPT:  # an author may send back those of a client's headers
+        # an author may send back those of a client's headers
+        if len(self) < _MOST_NAMES and len(name) <= LONGEST_KEPT:
             self[name] = capitals
         return capitals
 
@@ -45,11 +48,17 @@ _MOST_NAMES = 256
 _CAPITALS = _Capitals(_ODD_NAMES)
 _NOSNIFF = (_CAPITALS[NOSNIFF[0]], NOSNIFF[1])
 
-_OK: Final = 200  # compared by ``is``: the 200 of a mounted application may have a reason of its own
+# compared by ``is``: the 200 of a mounted application may have a reason of its own
+_OK: Final = 200
 
 
-def serve_http(site: Site, environ: Environ, start_response: StartResponse, context: Context) -> Iterable[bytes]:
-    """Answer one request. Runs in ``context``, a copy: what is set in it must not reach the thread's next request."""
+def serve_http(
+    site: Site, environ: Environ, start_response: StartResponse, context: Context
+) -> Iterable[bytes]:
+    """Answer one request.
+
+    Runs in ``context``, a copy: what is set in it must not reach the thread's next request.
+    """
     exchange = WSGIExchange(environ)
     request = Request(exchange)
     token = current.set(request)
@@ -59,7 +68,8 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         answer: Any = step[2] if step[0] is ANSWER else perform(flow, exchange, step)
         next(flow, None)  # ends it: to close it takes longer
         if type(answer) is Handover:
-            current.reset(token)  # the mounted application must not see a request that is not its own
+            # the mounted application must not see a request that is not its own
+            current.reset(token)
             environ_of_mount = answer.environ_of(exchange)
             exchange.close()
             chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
@@ -89,19 +99,25 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
 def start_and_serve(
     app: Application, state: WSGIState, environ: Environ, start_response: StartResponse
 ) -> Iterable[bytes]:
-    """Start the application in this process if it has not started, then answer; 500 if the start fails."""
+    """Start the application in this process if it has not started, then answer; 500 if the start
+    fails.
+    """
     try:
         site = state.site or state.start(app)
     except Exception as error:
         log_failure("start-up failed; the next request tries it again", error)
-        status, content_type, length, pairs, body, _ = start_failed(environ["REQUEST_METHOD"] == "HEAD")
+        status, content_type, length, pairs, body, _ = start_failed(
+            environ["REQUEST_METHOD"] == "HEAD"
+        )
         start_response(status_line(status), _head(content_type, length, pairs))
         return [body]
     context = copy_context()
     return context.run(serve_http, site, environ, start_response, context)
 
 
-def _head(content_type: str | None, length: int | None, pairs: Sequence[tuple[str, str]]) -> HeaderPairs:
+def _head(
+    content_type: str | None, length: int | None, pairs: Sequence[tuple[str, str]]
+) -> HeaderPairs:
     """Return headers as WSGI wants them: a new list, with names in the usual capitals."""
     headers = [_NOSNIFF]
     if pairs is not NO_OTHER_HEADERS:
@@ -116,7 +132,10 @@ def _head(content_type: str | None, length: int | None, pairs: Sequence[tuple[st
 
 
 class _ClosingBody(tuple[bytes]):
-    """A body in one piece that ends its request when the server closes it. A tuple: granian never closes a list."""
+    """A body in one piece that ends its request when the server closes it.
+
+    A tuple: granian never closes a list.
+    """
 
     close: Callable[[], None]
 
@@ -124,15 +143,19 @@ class _ClosingBody(tuple[bytes]):
 class _Chunks:
     """A streamed body as PEP 3333 wants it. The server iterates and closes it, in any thread.
 
-    Each chunk is made in the request's context, as the thread may answer another request between two chunks. It is the
-    request's own context, not a copy: a generator may reset at its end what it set before its first chunk, as Flask's
-    ``stream_with_context`` does.
+    Each chunk is made in the request's context, as the thread may answer another request between
+    two chunks. It is the request's own context, not a copy: a generator may reset at its end what
+    it set before its first chunk, as Flask's ``stream_with_context`` does.
     """
 
     __slots__ = ("_backend", "_exchange", "_failure", "_is_over", "_run", "_stream")
 
     def __init__(
-        self, stream: LoopStream | ThreadStream, exchange: WSGIExchange, status: int, context: Context
+        self,
+        stream: LoopStream | ThreadStream,
+        exchange: WSGIExchange,
+        status: int,
+        context: Context,
     ) -> None:
         self._stream = stream
         self._exchange = exchange
@@ -142,7 +165,8 @@ class _Chunks:
         self._failure: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(()) if self._is_over else map(self._run, repeat(self._made().__next__))  # enters it in C
+        # enters it in C
+        return iter(()) if self._is_over else map(self._run, repeat(self._made().__next__))
 
     def _made(self) -> Iterator[bytes]:
         """Make the chunks. This runs in the request's context."""
@@ -151,7 +175,10 @@ class _Chunks:
         if stream.items is None:  # closed meanwhile
             return
         try:
-            yield from filter(None, stream if isinstance(stream, ThreadStream) else chunks_of(stream, self._backend))
+            yield from filter(
+                None,
+                stream if isinstance(stream, ThreadStream) else chunks_of(stream, self._backend),
+            )
         except Exception as error:
             self._exchange.break_off(error)
             self._failure = error
@@ -169,7 +196,8 @@ class _Chunks:
                 self._run(close_stream, self._stream, self._backend)
         finally:
             stream = self._stream
-            stream.driver = stream.items = stream.owner = None  # they may refer to it and the exchange: a cycle
+            # they may refer to it and the exchange: a cycle
+            stream.driver = stream.items = stream.owner = None
             if exchange.resources:
                 self._run(perform, end_resources(exchange, failure), exchange)
             if exchange.ends is not None:

@@ -1,8 +1,8 @@
 """A request made from a WSGI environ: https://peps.python.org/pep-3333/
 
-Text in an environ is bytes as latin-1: ``/%C3%A9`` arrives as ``"/Ã©"``. The server unescapes the path, so an escaped
-slash can be told apart only if the server also gives the raw target (``RAW_URI`` of gunicorn, ``REQUEST_URI`` of uWSGI
-and waitress).
+Text in an environ is bytes as latin-1: ``/%C3%A9`` arrives as ``"/Ã©"``. The server unescapes the
+path, so an escaped slash can be told apart only if the server also gives the raw target
+(``RAW_URI`` of gunicorn, ``REQUEST_URI`` of uWSGI and waitress).
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ Value = TypeVar("Value")
 
 _ABSOLUTE = pattern(rb"https?://[^/]*", re.IGNORECASE)
 
-# Some servers give these beside CONTENT_TYPE and CONTENT_LENGTH, which are the ones that count (PEP 3333).
+# Some servers give these beside CONTENT_TYPE and CONTENT_LENGTH, which are the ones that count (PEP
+# 3333).
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 _BODY_KEYS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
@@ -94,7 +95,8 @@ class WSGIExchange(Exchange):
 
     def server_client(self) -> Address | None:
         host = self.environ.get("REMOTE_ADDR")
-        port = str(self.environ.get("REMOTE_PORT", ""))  # CGI has none; waitress says "None" for a UNIX socket
+        # CGI has none; waitress says "None" for a UNIX socket
+        port = str(self.environ.get("REMOTE_PORT", ""))
         return Address(host, int(port) if port.isdecimal() else 0) if host else None
 
     @property
@@ -110,7 +112,8 @@ class WSGIExchange(Exchange):
             "http_version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
             "method": self.method,
             "scheme": self.scheme,
-            "path": root_path + (environ.get("PATH_INFO") or "/").encode("latin-1").decode("utf-8", "replace"),
+            "path": root_path
+            + (environ.get("PATH_INFO") or "/").encode("latin-1").decode("utf-8", "replace"),
             "raw_path": quote_from_bytes(root).encode() + self._server_path(),
             "query_string": self.query_string.encode("latin-1"),
             "root_path": root_path,
@@ -125,7 +128,8 @@ class WSGIExchange(Exchange):
         path = (self.environ.get("PATH_INFO") or "/").encode("latin-1")
         mount = self.environ.get("SCRIPT_NAME", "").encode("latin-1")
         raw = self._target()
-        if raw is not None and not raw.startswith(b"/"):  # "OPTIONS *", "GET x/y": servers turn it into a path
+        # "OPTIONS *", "GET x/y": servers turn it into a path
+        if raw is not None and not raw.startswith(b"/"):
             return raw
         # Only if it is the same path: middleware or a mount may have changed PATH_INFO.
         if raw is not None and unquote_to_bytes(raw) == mount + path:
@@ -133,7 +137,10 @@ class WSGIExchange(Exchange):
         return escaped_path(path)
 
     def _target(self) -> bytes | None:
-        """Return the raw path, or None. In an absolute target it follows the host (RFC 9112, section 3.2)."""
+        """Return the raw path, or None.
+
+        In an absolute target it follows the host (RFC 9112, section 3.2).
+        """
         target = self.environ.get("RAW_URI") or self.environ.get("REQUEST_URI")
         if not target:
             return None
@@ -152,7 +159,10 @@ class WSGIExchange(Exchange):
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
 
     def header(self, name: str) -> str | None:
-        return self.environ.get(_UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}") or None
+        return (
+            self.environ.get(_UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}")
+            or None
+        )
 
     def named_headers(self, names: HeaderNames) -> dict[str, str]:
         environ = self.environ
@@ -171,13 +181,15 @@ class WSGIExchange(Exchange):
     def server_name(self) -> str:
         return f"{self.environ['SERVER_NAME']}:{self.environ['SERVER_PORT']}"
 
-    # -- the body ------------------------------------------------------------------------------------------------
+    # -- the body ----------------------------------------------------------------------------------
 
     def receive_piece(self, size: int = PIECE) -> tuple[bytes, bool]:
-        """Return the next piece of the body and whether more may follow. Reading past the body would block.
+        """Return the next piece of the body and whether more may follow.
 
-        A body of known length is read in pieces of ``size`` bytes, at least. Raises ``ClientDisconnect`` if the body
-        ends before its announced length.
+        Reading past the body would block.
+
+        A body of known length is read in pieces of ``size`` bytes, at least. Raises
+        ``ClientDisconnect`` if the body ends before its announced length.
         """
         if self.body.put_back is not None:
             return self.body.take_piece()
@@ -185,7 +197,8 @@ class WSGIExchange(Exchange):
         if left is None:
             left = self.framing[2]
             if left is None:
-                # Only if the server ends the input itself (a chunked body) may it be read without a length.
+                # Only if the server ends the input itself (a chunked body) may it be read without a
+                # length.
                 piece = self._read(PIECE) if self.environ.get("wsgi.input_terminated") else b""
                 return piece, bool(piece)
         if left == 0:
@@ -206,9 +219,11 @@ class WSGIExchange(Exchange):
         return piece
 
     async def receive_message(self) -> Message:
-        """Return the next message of the body, for a mounted ASGI application; after its end, wait to be cancelled.
+        """Return the next message of the body, for a mounted ASGI application; after its end, wait
+        to be cancelled.
 
-        A thread that reads the server's socket can't be interrupted, so the request is not closed before it is done.
+        A thread that reads the server's socket can't be interrupted, so the request is not closed
+        before it is done.
         """
         if self._is_passed_on or self.body.so_far is not None:
             await anyio.sleep_forever()
@@ -227,7 +242,8 @@ class WSGIExchange(Exchange):
         return perform(flow, self)
 
     async def perform_async(self, flow: Flow[Value]) -> Value:
-        # This runs on the background loop, which other requests share: reading the server's socket must not block it.
+        # This runs on the background loop, which other requests share: reading the server's socket
+        # must not block it.
         return await anyio.to_thread.run_sync(partial(self.perform, flow))
 
     async def abandon(self, steps: Iterable[Step]) -> None:

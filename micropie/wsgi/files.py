@@ -1,8 +1,9 @@
-"""Files that the server sends with its own ``wsgi.file_wrapper``, without a byte of them passing through Python.
+"""Files that the server sends with its own ``wsgi.file_wrapper``, without a byte of them passing
+through Python.
 
-PEP 3333, "Optional Platform-Specific File Handling": the application returns the server's wrapper around a file.
-gunicorn gives it to ``sendfile``. waitress gives it to its main thread, and so frees the thread that answered. Other
-servers read it.
+PEP 3333, "Optional Platform-Specific File Handling": the application returns the server's wrapper
+around a file. gunicorn gives it to ``sendfile``. waitress gives it to its main thread, and so frees
+the thread that answered. Other servers read it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from micropie.wsgi.exchange import WSGIExchange
 
 
 def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterable[bytes] | None:
-    """Return the server's wrapper around the file that is the body; None if that is no file, or there is no wrapper."""
+    """Return the server's wrapper around the file that is the body; None if that is no file, or
+    there is no wrapper.
+    """
     part = stream.file
     if part is None or part.file is None or status in (204, 304):
         return None
@@ -23,8 +26,8 @@ def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterabl
     if wrapper is None:
         return None
     stream.first = END  # the chunk that was read ahead is not needed
-    # Every server reads the right part. With a descriptor uWSGI sends a file from its beginning to its end, whichever
-    # part was meant; so only a whole file has one.
+    # Every server reads the right part. With a descriptor uWSGI sends a file from its beginning to
+    # its end, whichever part was meant; so only a whole file has one.
     return wrapper((_WholeFile if part.is_whole else _FilePart)(part, exchange), FILE_CHUNK)
 
 
@@ -66,7 +69,9 @@ class _WholeFile(_FilePart):
         return file.fileno()
 
     def close(self) -> None:
-        """Raise if the file became too short: with the descriptor a server has sent less, and may not know."""
+        """Raise if the file became too short: with the descriptor a server has sent less, and may
+        not know.
+        """
         file = self._part.file
         try:
             if self._is_descriptor_taken and file is not None and not file.closed:

@@ -1,7 +1,9 @@
-"""gunicorn's configuration for its gthread worker: ``gunicorn -c python:micropie.wsgi.gunicorn -k gthread module:app``.
+"""gunicorn's configuration for its gthread worker: ``gunicorn -c python:micropie.wsgi.gunicorn -k
+gthread module:app``.
 
-WSGI has no word for the end of a server. So gunicorn waits for open streams until its grace is over, and breaks them
-off. A configuration of your own imports the function: ``from micropie.wsgi.gunicorn import post_worker_init``.
+WSGI has no word for the end of a server. So gunicorn waits for open streams until its grace is
+over, and breaks them off. A configuration of your own imports the function:
+``from micropie.wsgi.gunicorn import post_worker_init``.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ _LOOK_EVERY = 0.1  # seconds
 
 
 def post_worker_init(worker: Any) -> None:
-    """Have the streams and subscriptions of this gunicorn worker end when it ends: by a signal, or after so many
-    requests as ``--max-requests`` says, of which no signal tells.
+    """Have the streams and subscriptions of this gunicorn worker end when it ends: by a signal, or
+    after so many requests as ``--max-requests`` says, of which no signal tells.
     """
 
     def wait_for_end() -> None:

@@ -1,4 +1,6 @@
-"""Whether an application has started in this process: under WSGI once per worker process, before its first request."""
+"""Whether an application has started in this process: under WSGI once per worker process, before
+its first request.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,12 @@ from micropie.routing import Config, Site
 
 
 class WSGIState:
-    """An application's start and stop in this process. ``site`` is for the hot path: None until started.
+    """An application's start and stop in this process.
 
-    After a start that failed, the next request tries again: a database that was late must not cost a restart.
+    ``site`` is for the hot path: None until started.
+
+    After a start that failed, the next request tries again: a database that was late must not cost
+    a restart.
     """
 
     def __init__(self) -> None:
@@ -33,7 +38,10 @@ class WSGIState:
         self._config: Config | None = None  # from the start to the stop
 
     def start(self, app: Application) -> Site:
-        """Start the application if it has not started. Raises ``SetupError`` and what a start-up handler raises."""
+        """Start the application if it has not started.
+
+        Raises ``SetupError`` and what a start-up handler raises.
+        """
         with self._lock:
             site = app.compiled(INLINE)  # the server's thread may block, so handlers need no step
             self._sites.add(site)
@@ -50,8 +58,8 @@ class WSGIState:
                     import multiprocessing.util
 
                     if multiprocessing.parent_process() is not None:
-                        # A child of multiprocessing, such as a worker of granian, exits without atexit. 100: before
-                        # the pools that this closes.
+                        # A child of multiprocessing, such as a worker of granian, exits without
+                        # atexit. 100: before the pools that this closes.
                         multiprocessing.util.Finalize(None, self._stop_at_exit, exitpriority=100)
             site.config.shutdown.begin()
             self._config = site.config
@@ -87,6 +95,8 @@ _states: WeakSet[WSGIState] = WeakSet()
 
 
 def end_streams() -> None:
-    """End the streams and subscriptions of all applications in this process, whose server is told to end."""
+    """End the streams and subscriptions of all applications in this process, whose server is told
+    to end.
+    """
     for state in list(_states):
         state.end_streams()

@@ -1,4 +1,6 @@
-"""The steps of a flow, performed in the server's thread; async functions run on the process's event loop."""
+"""The steps of a flow, performed in the server's thread; async functions run on the process's event
+loop.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +30,18 @@ StepContext: TypeAlias = "Exchange | LifespanContext"
 
 Value = TypeVar("Value")
 
-# Threads for calls with a time limit: the server's own thread can't be abandoned. 40, as servers with threads have.
+# Threads for calls with a time limit: the server's own thread can't be abandoned. 40, as servers
+# with threads have.
 _LIMITED_THREADS = Threads(40)
 
 
 def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None) -> Value:
-    """Perform a flow's steps until it returns, or yields its answer. ``step`` is the first one, if it has begun.
+    """Perform a flow's steps until it returns, or yields its answer.
 
-    An exception of a step is thrown into the flow outside of ``except``: inside, it would become the ``__context__``
-    of whatever the flow raises later.
+    ``step`` is the first one, if it has begun.
+
+    An exception of a step is thrown into the flow outside of ``except``: inside, it would become
+    the ``__context__`` of whatever the flow raises later.
     """
     send: Callable[[Any], AnyStep] = flow.send
     result = None
@@ -47,7 +52,9 @@ def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None
             try:
                 # No function around the most frequent kinds.
                 if kind is AWAIT:
-                    result = await_in_background(context.config.settings.portal_backend, function, arguments)
+                    result = await_in_background(
+                        context.config.settings.portal_backend, function, arguments
+                    )
                 elif kind is RECEIVE:
                     result = context.receive_piece(*arguments)
                 else:
@@ -60,10 +67,13 @@ def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None
         value: Value = end.value
         return value
     finally:
-        result = None  # an exception's traceback refers to this frame: without this it would be a cycle
+        # an exception's traceback refers to this frame: without this it would be a cycle
+        result = None
 
 
-def perform_step(kind: Any, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext) -> Any:
+def perform_step(
+    kind: Any, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
+) -> Any:
     """Perform one step of any kind but AWAIT and RECEIVE, and return its result."""
     backend = context.config.settings.portal_backend
     if kind is CHUNK:

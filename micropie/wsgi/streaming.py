@@ -1,7 +1,8 @@
-"""An async stream under WSGI: one task on the background loop makes its chunks, the server's thread takes them.
+"""An async stream under WSGI: one task on the background loop makes its chunks, the server's thread
+takes them.
 
-The task stays two chunks ahead of what the server has asked for, and then waits until none is left. The server's thread
-waits for each chunk. When that takes too long, it sends a heart-beat.
+The task stays two chunks ahead of what the server has asked for, and then waits until none is left.
+The server's thread waits for each chunk. When that takes too long, it sends a heart-beat.
 """
 
 from __future__ import annotations
@@ -51,17 +52,21 @@ class StreamReader:
         self._failures: list[BaseException] = []  # what ended the stream
         self._asked = 0  # chunks; the thread counts these, the task those that it has made
         self._count = 0
-        self._wanted: float = 1  # chunks, which the task may make. Before a second is asked for, none is: see HEAD
+        # chunks, which the task may make. Before a second is asked for, none is: see HEAD
+        self._wanted: float = 1
         self._parked: anyio.Event | None = None  # what the task waits for while it has made those
         self._is_closing = False
         self._has_ended = False
         self._loop = background_loop(backend)
         self._loop.spawn(self._lose, self._run)
 
-    # -- in the server's thread ----------------------------------------------------------------------------------
+    # -- in the server's thread --------------------------------------------------------------------
 
     def take(self, seconds: float | None = None) -> Any:
-        """Return one chunk, ``END`` at the end. Raises what ends the stream, and ``Empty`` after ``seconds``."""
+        """Return one chunk, ``END`` at the end.
+
+        Raises what ends the stream, and ``Empty`` after ``seconds``.
+        """
         self._asked += 1
         if self._asked > 1:
             self._wanted = max(self._wanted, self._asked + AHEAD - 1)
@@ -94,7 +99,10 @@ class StreamReader:
             yield chunk
 
     def close(self) -> None:
-        """Close the stream, also while it waits, and wait for that. Raises what its clean-up raises."""
+        """Close the stream, also while it waits, and wait for that.
+
+        Raises what its clean-up raises.
+        """
         self._is_closing = True
         with suppress(RuntimeError):  # the loop has ended, and its tasks with it
             self._loop.spawn(bool, self._stop)
@@ -102,7 +110,7 @@ class StreamReader:
             while not self._has_ended:
                 self.take(CLEAN_UP_WITHIN + 1)
 
-    # -- in the task, on the loop ----------------------------------------------------------------------------------
+    # -- in the task, on the loop ------------------------------------------------------------------
 
     async def _run(self) -> None:
         stream = self._stream
@@ -134,7 +142,8 @@ class StreamReader:
             self._count += 1
             if self._count >= self._wanted:
                 self._parked = anyio.Event()
-                while self._count >= self._wanted:  # the thread may have asked before there was an event to see
+                # the thread may have asked before there was an event to see
+                while self._count >= self._wanted:
                     await self._parked.wait()
                 self._parked = None
             if self._is_closing:

@@ -1,4 +1,6 @@
-"""An ASGI server that a test controls: which messages ``receive`` returns and when, and how ``send`` behaves."""
+"""An ASGI server that a test controls: which messages ``receive`` returns and when, and how
+``send`` behaves.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ Value = TypeVar("Value")
 every_loop = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 
 
-def run(backend: str, function: Callable[..., Awaitable[Value]], *args: Any, within: float = PATIENCE) -> Value:
+def run(
+    backend: str, function: Callable[..., Awaitable[Value]], *args: Any, within: float = PATIENCE
+) -> Value:
     """Run ``function`` on a new event loop. Raises ``TimeoutError`` if it hangs."""
 
     async def bounded() -> Value:
@@ -55,7 +59,9 @@ DISCONNECT: Message = {"type": "http.disconnect"}
 
 
 class Call:
-    """One request: ``receive`` returns ``incoming``, then waits for ``leave``; ``sent`` has the application's messages."""
+    """One request: ``receive`` returns ``incoming``, then waits for ``leave``; ``sent`` has the
+    application's messages.
+    """
 
     def __init__(self, *incoming: Message) -> None:
         self.incoming = list(incoming)
@@ -83,7 +89,10 @@ class Call:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.sent[0]["headers"]}
+        return {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in self.sent[0]["headers"]
+        }
 
     @property
     def body(self) -> bytes:
@@ -95,10 +104,15 @@ class Call:
 
 
 class Lifespan:
-    """The server's side of a lifespan: `say` gives what the application answered, `raised` what it raised after a failure."""
+    """The server's side of a lifespan: `say` gives what the application answered, `raised` what it
+    raised after a failure.
+    """
 
     def __init__(self, app: Any, state: dict[str, Any] | None = None) -> None:
-        self.scope: Message = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}}
+        self.scope: Message = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+        }
         if state is not None:
             self.scope["state"] = state
         self._app = app
@@ -128,18 +142,25 @@ class Lifespan:
             stream.close()
 
 
-async def get(app: Any, path: str = "/", method: str = "GET", /, *incoming: Message, **changes: Any) -> Call:
+async def get(
+    app: Any, path: str = "/", method: str = "GET", /, *incoming: Message, **changes: Any
+) -> Call:
     """One request, answered; the application is called as a server would call it."""
     call = Call(*(incoming or (piece(b""),)))
     await app(http_scope(method, path, **changes), call.receive, call.send)
     return call
 
 
-with_and_without_lifespan = pytest.mark.parametrize("with_lifespan", [False, True], ids=["alone", "lifespan"])
+with_and_without_lifespan = pytest.mark.parametrize(
+    "with_lifespan", [False, True], ids=["alone", "lifespan"]
+)
 
 
-async def serve(app: Any, call: Call, path: str, with_lifespan: bool, cancels: anyio.CancelScope | None = None) -> None:
-    """Answer one request; the server runs the lifespan, or it does not, and may cancel the request by ``cancels``.
+async def serve(
+    app: Any, call: Call, path: str, with_lifespan: bool, cancels: anyio.CancelScope | None = None
+) -> None:
+    """Answer one request; the server runs the lifespan, or it does not, and may cancel the request
+    by ``cancels``.
 
     ``path`` may name another method than GET: ``"HEAD /"``.
     """
@@ -156,14 +177,18 @@ async def serve(app: Any, call: Call, path: str, with_lifespan: bool, cancels: a
         await lifespan.say("startup")
         try:
             with cancels:
-                await app({**scope, "state": dict(lifespan.scope["state"])}, call.receive, call.send)
+                await app(
+                    {**scope, "state": dict(lifespan.scope["state"])}, call.receive, call.send
+                )
         finally:
             await lifespan.say("shutdown")
     lifespan.close()
 
 
 async def ended_by_shutdown(app: Any, path: str, messages: int = 2) -> Call:
-    """A stream that the server's word ``lifespan.shutdown`` ends, when so many messages have been sent."""
+    """A stream that the server's word ``lifespan.shutdown`` ends, when so many messages have been
+    sent.
+    """
     lifespan, call = Lifespan(app, {}), Call(piece(b""))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lifespan.run)

@@ -1,4 +1,6 @@
-"""Other projects' clients for tests drive an application as a server does: Starlette's and asgi-lifespan's."""
+"""Other projects' clients for tests drive an application as a server does: Starlette's and
+asgi-lifespan's.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,8 @@ def test_starlette_s_client(backend: Any) -> None:
     assert {path: client.get(path).text for path in ANSWERS} == ANSWERS
     with client:
         assert {path: client.get(path).text for path in ANSWERS} == ANSWERS
-    assert {path: client.get(path).text for path in ANSWERS} == ANSWERS  # its state is that of the ended lifespan
+    # its state is that of the ended lifespan
+    assert {path: client.get(path).text for path in ANSWERS} == ANSWERS
 
 
 @every_loop
@@ -75,7 +78,9 @@ def test_asgi_lifespan() -> None:
         seen = []
         async with LifespanManager(whole_site(), PATIENCE, PATIENCE) as manager:
             transport = httpx.ASGITransport(app=manager.app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://testserver"
+            ) as client:
                 seen.append({path: (await client.get(path)).text for path in ANSWERS})
         async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
             seen.append({path: (await client.get(path)).text for path in ANSWERS})

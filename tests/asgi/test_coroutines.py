@@ -64,7 +64,7 @@ def test_a_cancellation_reaches_what_waits(backend: str) -> None:
     assert seen == ["ended"]
 
 
-# -- with a time limit for each answer: ``resume`` ---------------------------------------------------------------------
+# -- with a time limit for each answer: ``resume`` -------------------------------------------------
 
 
 async def limited(awaitable: Awaitable[Any], seconds: float | None) -> Any:
@@ -139,7 +139,9 @@ def test_a_cancellation_from_outside_is_no_time_out(backend: str) -> None:
 
 
 class BareFuture:
-    """As granian's: an iterator of what an inner awaitable waits for, without `send` and `throw`."""
+    """As granian's: an iterator of what an inner awaitable waits for, without `send` and
+    `throw`.
+    """
 
     def __init__(self, inner: Awaitable[Any]) -> None:
         self._steps: Any = inner.__await__()

@@ -1,4 +1,6 @@
-"""One request under ASGI: the messages that are sent, and that nothing more is asked of a server than needed."""
+"""One request under ASGI: the messages that are sent, and that nothing more is asked of a server
+than needed.
+"""
 
 from __future__ import annotations
 

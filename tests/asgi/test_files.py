@@ -1,4 +1,6 @@
-"""Files that the server sends itself: offered in the scope, checked to the letter by the validator."""
+"""Files that the server sends itself: offered in the scope, checked to the letter by the
+validator.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,12 @@ class Sending(Call):
 
 
 def ask(
-    app: Any, backend: str, offered: Any, path: str = "/static/large.bin", method: str = "GET", **headers: str
+    app: Any,
+    backend: str,
+    offered: Any,
+    path: str = "/static/large.bin",
+    method: str = "GET",
+    **headers: str,
 ) -> Sending:
     call = Sending()
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -143,7 +150,13 @@ def test_R40_R60_a_file_that_shrinks_breaks_the_answer_off(
     call.place = place
     headers = [(b"range", b"bytes=200000-500000")] if with_range else []
     with pytest.raises(Exception, match="became shorter"):
-        run(backend, app_for(place), http_scope("GET", "/static/large.bin", headers=headers), call.receive, call.send)
+        run(
+            backend,
+            app_for(place),
+            http_scope("GET", "/static/large.bin", headers=headers),
+            call.receive,
+            call.send,
+        )
     assert not call.is_complete
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 

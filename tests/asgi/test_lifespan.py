@@ -40,7 +40,9 @@ def rooted() -> Root:
     return app
 
 
-async def around(app: Any, state: dict[str, Any] | None, inside: Any = None) -> list[dict[str, Any]]:
+async def around(
+    app: Any, state: dict[str, Any] | None, inside: Any = None
+) -> list[dict[str, Any]]:
     """A whole lifespan with `inside` called in its middle."""
     lifespan = Lifespan(app, state)
     async with anyio.create_task_group() as tasks:
@@ -160,7 +162,9 @@ def test_R71_a_start_up_that_is_cancelled_is_undone(backend: str) -> None:
 
 @every_loop
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_R71_a_start_up_that_is_interrupted_is_undone_and_not_hidden(backend: str, error: type[BaseException]) -> None:
+def test_R71_a_start_up_that_is_interrupted_is_undone_and_not_hidden(
+    backend: str, error: type[BaseException]
+) -> None:
     app = rooted()
 
     def interrupt() -> None:
@@ -179,7 +183,9 @@ def test_R71_a_start_up_that_is_interrupted_is_undone_and_not_hidden(backend: st
 
     with pytest.raises(BaseException) as caught:  # noqa: PT011 - alone or in the test's own group
         run(backend, main)
-    inner = caught.value.exceptions[0] if isinstance(caught.value, BaseExceptionGroup) else caught.value
+    inner = (
+        caught.value.exceptions[0] if isinstance(caught.value, BaseExceptionGroup) else caught.value
+    )
     assert isinstance(inner, error)
     assert app.log == ["enter", "leave"]
 
@@ -242,7 +248,10 @@ def test_a_websocket_without_a_handler_is_refused(backend: str, is_started: bool
         await app({**http_scope(), "type": "websocket"}, receive, send)
 
     run(backend, main)
-    assert sent in (["websocket.close"], ["websocket.http.response.start", "websocket.http.response.body"])
+    assert sent in (
+        ["websocket.close"],
+        ["websocket.http.response.start", "websocket.http.response.body"],
+    )
 
 
 @every_loop

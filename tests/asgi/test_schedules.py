@@ -1,4 +1,6 @@
-"""Clients that leave, and servers that cancel, at any moment: whatever comes first, nothing stays behind."""
+"""Clients that leave, and servers that cancel, at any moment: whatever comes first, nothing stays
+behind.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ BATCHES = 5  # 10,000 in all with --all-worlds
 
 
 class Site(App):
-    """Streams and sockets of every kind; `begun` and `ended` count them (lists, as threads add to them)."""
+    """Streams and sockets of every kind; `begun` and `ended` count them (lists, as threads add to
+    them).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +110,9 @@ SOCKETS = ["echo", "busy"]
 
 
 class Schedule(NamedTuple):
-    """One client, and when it leaves: at its `at`th message, or so many turns of the loop later (`turns`)."""
+    """One client, and when it leaves: at its `at`th message, or so many turns of the loop later
+    (`turns`).
+    """
 
     path: str
     at: int
@@ -171,7 +177,9 @@ class Client(Call):
             self.leave()
 
 
-async def follow(app: Site, schedule: Schedule, state: dict[str, Any], closing_time: anyio.Event) -> None:
+async def follow(
+    app: Site, schedule: Schedule, state: dict[str, Any], closing_time: anyio.Event
+) -> None:
     scope = http_scope("GET", f"/{schedule.path}", state=state)
     if schedule.path in SOCKETS:
         scope = {**scope, "type": "websocket", "scheme": "ws"}
@@ -195,7 +203,9 @@ async def follow_all(together: list[Schedule], with_lifespan: bool) -> None:
         async with anyio.create_task_group() as clients:
             closing_time = anyio.Event()
             for schedule in together:
-                clients.start_soon(follow, app, schedule, dict(lifespan.scope["state"]), closing_time)
+                clients.start_soon(
+                    follow, app, schedule, dict(lifespan.scope["state"]), closing_time
+                )
             for _ in range(200):  # by one task, as each turn of each client's own would cost
                 await checkpoint()
             closing_time.set()
@@ -212,12 +222,16 @@ async def follow_all(together: list[Schedule], with_lifespan: bool) -> None:
 @pytest.mark.parametrize("batch", range(BATCHES))
 @pytest.mark.timeout(180)
 @settings(max_examples=RUNS, deadline=None, suppress_health_check=list(HealthCheck))
-@given(together=st.lists(schedules, min_size=TOGETHER, max_size=TOGETHER), with_lifespan=st.booleans())
+@given(
+    together=st.lists(schedules, min_size=TOGETHER, max_size=TOGETHER), with_lifespan=st.booleans()
+)
 def test_R61_ten_thousand_schedules_leave_nothing_behind(
     backend: str, batch: int, together: list[Schedule], with_lifespan: bool
 ) -> None:
     run(backend, follow_all, together, with_lifespan)
     before = len(os.listdir("/proc/self/fd"))
     run(backend, follow_all, together, with_lifespan)
-    until(lambda: len(os.listdir("/proc/self/fd")) <= before)  # what other tests have left may open some, too
-    until(lambda: threading.active_count() <= MOST_THREADS)  # and idle threads of theirs end within seconds
+    # what other tests have left may open some, too
+    until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+    # and idle threads of theirs end within seconds
+    until(lambda: threading.active_count() <= MOST_THREADS)

@@ -16,7 +16,17 @@ from anyio import to_thread
 from micropie import App
 from micropie.asgi.streaming import CHUNKS_PER_CHECK, WATCH_AFTER
 from micropie.streams.threaded import CHUNKS_AHEAD
-from tests.asgi.calls import Call, Lifespan, every_loop, get, http_scope, piece, run, serve, with_and_without_lifespan
+from tests.asgi.calls import (
+    Call,
+    Lifespan,
+    every_loop,
+    get,
+    http_scope,
+    piece,
+    run,
+    serve,
+    with_and_without_lifespan,
+)
 from tests.support.waiting import PATIENCE
 
 ENOUGH = 5_000  # chunks after which a producer is taken for one that never stops
@@ -113,7 +123,11 @@ class Waits(Ignores):
 @pytest.mark.parametrize("server", [Raises, Ignores, Waits])
 @pytest.mark.parametrize("kind", KINDS)
 def test_R63_a_producer_stops_when_its_client_leaves(
-    backend: str, kind: str, server: type[Call], with_lifespan: bool, caplog: pytest.LogCaptureFixture
+    backend: str,
+    kind: str,
+    server: type[Call],
+    with_lifespan: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = Endless()
 
@@ -130,8 +144,9 @@ def test_R63_a_producer_stops_when_its_client_leaves(
 
     call = run(backend, main)
     assert app.closed == 1
-    # One is fetched ahead, one is on its way. A server that raises says so at once; other clients are looked for now and
-    # then, less often where nothing else waits, and the task that looks takes some turns of the loop.
+    # One is fetched ahead, one is on its way. A server that raises says so at once; other clients
+    # are looked for now and then, less often where nothing else waits, and the task that looks
+    # takes some turns of the loop.
     looks = {Raises: 0, Waits: 1, Ignores: 6 if kind == "busy" else 1}[server]
     ahead = 2 * CHUNKS_AHEAD if kind == "sync" else 0  # a full buffer, and the turn that refills it
     assert app.made <= AT + 8 + looks * CHUNKS_PER_CHECK + ahead
@@ -140,7 +155,9 @@ def test_R63_a_producer_stops_when_its_client_leaves(
 
 
 @with_and_without_lifespan
-def test_R63_a_client_that_leaves_is_noticed_on_a_loop_that_anyio_did_not_start(with_lifespan: bool) -> None:
+def test_R63_a_client_that_leaves_is_noticed_on_a_loop_that_anyio_did_not_start(
+    with_lifespan: bool,
+) -> None:
     app = Endless()
 
     async def main() -> Call:
@@ -158,7 +175,9 @@ def test_R63_a_client_that_leaves_is_noticed_on_a_loop_that_anyio_did_not_start(
 
 @every_loop
 @pytest.mark.parametrize("kind", KINDS)
-def test_R63_a_client_that_left_before_the_head(backend: str, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_R63_a_client_that_left_before_the_head(
+    backend: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     class Gone(Call):
         async def send(self, message: Any) -> None:
             raise BrokenPipeError
@@ -186,7 +205,9 @@ class Listed(AsyncIterator[bytes]):
 
 @every_loop
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_R61_a_client_that_leaves_while_the_head_is_sent_cancels_nothing_else(backend: str, method: str) -> None:
+def test_R61_a_client_that_leaves_while_the_head_is_sent_cancels_nothing_else(
+    backend: str, method: str
+) -> None:
     chunks = Listed()
 
     class Listing(App):
@@ -210,7 +231,8 @@ def test_R61_a_client_that_leaves_while_the_head_is_sent_cancels_nothing_else(ba
 
     call = Slow(piece(b""))
     run(backend, serve, observed, call, f"{method} /", True)
-    assert returned == ["http", "lifespan"]  # a cancellation from here would end the server under trio
+    # a cancellation from here would end the server under trio
+    assert returned == ["http", "lifespan"]
     assert (chunks.closed, call.sent[0]["status"]) == (1, 200)
     assert call.is_complete == (method == "HEAD")
 
@@ -245,7 +267,7 @@ def test_R63_a_client_that_left_a_fixed_answer(
     assert not caplog.records
 
 
-# -- what breaks ---------------------------------------------------------------------------------------------------------------
+# -- what breaks -----------------------------------------------------------------------------------
 
 
 class Breaks(App):
@@ -265,7 +287,12 @@ class Breaks(App):
         raise self.error
 
 
-ERRORS = [ValueError("x"), ExceptionGroup("g", [ValueError("x")]), OSError("of the author's"), TimeoutError("x")]
+ERRORS = [
+    ValueError("x"),
+    ExceptionGroup("g", [ValueError("x")]),
+    OSError("of the author's"),
+    TimeoutError("x"),
+]
 
 
 @every_loop
@@ -292,7 +319,11 @@ def test_R60_R76_an_error_in_a_stream_reaches_the_server_as_it_is(
                 tasks.start_soon(lifespan.run)
                 await lifespan.say("startup")
             try:
-                await app(http_scope("GET", f"/{kind}", **_state(lifespan, with_lifespan)), call.receive, send)
+                await app(
+                    http_scope("GET", f"/{kind}", **_state(lifespan, with_lifespan)),
+                    call.receive,
+                    send,
+                )
             except Exception as raised:
                 caught.append(raised)
             if with_lifespan:
@@ -430,8 +461,12 @@ def test_a_file_is_read_in_large_pieces(backend: str) -> None:
 
 @every_loop
 @with_and_without_lifespan
-@pytest.mark.parametrize("chunks", [[b"0", b"1", b"2"], ["0", "1", "2"], ["", b"", b"0", "", b"12"], []], ids=repr)
-def test_a_stream_that_never_waits_starts_no_task(backend: str, chunks: list[str | bytes], with_lifespan: bool) -> None:
+@pytest.mark.parametrize(
+    "chunks", [[b"0", b"1", b"2"], ["0", "1", "2"], ["", b"", b"0", "", b"12"], []], ids=repr
+)
+def test_a_stream_that_never_waits_starts_no_task(
+    backend: str, chunks: list[str | bytes], with_lifespan: bool
+) -> None:
     ended: list[None] = []
 
     class Root(App):
@@ -445,7 +480,8 @@ def test_a_stream_that_never_waits_starts_no_task(backend: str, chunks: list[str
         await serve(Root(), call, "/", with_lifespan)
         assert call.is_complete
         assert call.body == (b"012" if chunks else b"")
-        assert all(message["body"] for message in call.sent[1:-1])  # to some servers an empty one is the end
+        # to some servers an empty one is the end
+        assert all(message["body"] for message in call.sent[1:-1])
         return call.received
 
     assert run(backend, main) == 0

@@ -1,4 +1,6 @@
-"""Clients that send their bodies slowly: a thread that waits for one keeps no other handler from running."""
+"""Clients that send their bodies slowly: a thread that waits for one keeps no other handler from
+running.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ CHUNKED = [(b"transfer-encoding", b"chunked"), (b"content-type", b"application/o
 
 
 class Slow(Call):
-    """A client that sends a piece, lets ``waits`` know that the next one is waited for, and sends it after ``go_on``."""
+    """A client that sends a piece, lets ``waits`` know that the next one is waited for, and sends
+    it after ``go_on``.
+    """
 
     def __init__(self) -> None:
         super().__init__(piece(b"slow ", more=True))
@@ -122,7 +126,8 @@ def test_R20_bodies_that_do_not_end_take_no_thread_from_others(
 
 @every_loop
 @pytest.mark.parametrize(
-    ("make", "path"), [(lambda: mounted(wsgi), "/m/slow"), (moved_bottle, "/slow"), (moved_cherrypy, "/slow")]
+    ("make", "path"),
+    [(lambda: mounted(wsgi), "/m/slow"), (moved_bottle, "/slow"), (moved_cherrypy, "/slow")],
 )
 def test_R20_a_short_body_of_an_application_that_moved_in_arrives_before_it_has_a_thread(
     backend: str, make: Any, path: str, monkeypatch: pytest.MonkeyPatch
@@ -169,7 +174,9 @@ def test_R20_more_readers_than_may_wait_for_their_clients_get_503(
             waiting.go_on.set()
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         assert stubborn.body == b"[503, 503]"
-        assert caplog.messages == ["1 threads wait for the bodies of slow clients: requests get 503"]
+        assert caplog.messages == [
+            "1 threads wait for the bodies of slow clients: requests get 503"
+        ]
         assert (answer.body, waiting.body) == (b"quick", b"slow body")
         later = Slow()
         later.go_on.set()
@@ -180,7 +187,9 @@ def test_R20_more_readers_than_may_wait_for_their_clients_get_503(
 
 
 @every_loop
-def test_R20_a_thread_whose_body_has_come_does_not_wait_for_those_that_wait_for_it(backend: str) -> None:
+def test_R20_a_thread_whose_body_has_come_does_not_wait_for_those_that_wait_for_it(
+    backend: str,
+) -> None:
     """It may have a lock for which all others wait."""
 
     class Locked(App):

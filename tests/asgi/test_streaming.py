@@ -1,4 +1,6 @@
-"""A request that is cancelled while its handler computes elsewhere: it ends at once, and what it took is free again."""
+"""A request that is cancelled while its handler computes elsewhere: it ends at once, and what it
+took is free again.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,12 @@ def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
     async def main() -> None:
         call = Call(piece(b""))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(app, http_scope("GET", f"/stream_begins/{after}?file={file}"), call.receive, call.send)
+            tasks.start_soon(
+                app,
+                http_scope("GET", f"/stream_begins/{after}?file={file}"),
+                call.receive,
+                call.send,
+            )
             await anyio.to_thread.run_sync(until, file.exists)
             call.leave()
         assert after == 0 or not call.is_complete  # else it is an error's answer, to nobody
@@ -71,7 +78,9 @@ def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
 
 
 @every_loop
-def test_R67_more_handlers_than_may_wait_for_a_process_get_503_at_once(backend: str, tmp_path: Path) -> None:
+def test_R67_more_handlers_than_may_wait_for_a_process_get_503_at_once(
+    backend: str, tmp_path: Path
+) -> None:
     app = Pooled(processes=1, thread_queue=1)
 
     async def main() -> None:
@@ -154,7 +163,8 @@ def test_a_message_that_the_companion_receives_is_the_readers(backend: str) -> N
             tasks.start_soon(read_one)
             await anyio.wait_all_tasks_blocked()
             arrives.set()
-            await anyio.wait_all_tasks_blocked()  # the companion has the next message before it is asked for
+            # the companion has the next message before it is asked for
+            await anyio.wait_all_tasks_blocked()
             await read_one()
         return [message["body"] for message in read]
 

@@ -1,6 +1,8 @@
-"""What these tests say of errors is exact: the sentences for programmers, ``error.sentence``, are the answers' text.
+"""What these tests say of errors is exact: the sentences for programmers, ``error.sentence``, are
+the answers' text.
 
-The text that clients get, ``field: words for a visitor``, is tested in ``tests/http/test_problems.py``.
+The text that clients get, ``field: words for a visitor``, is tested in
+``tests/http/test_problems.py``.
 """
 
 from __future__ import annotations

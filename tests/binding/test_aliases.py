@@ -26,7 +26,9 @@ Colour = TypeAliasType("Colour", Literal["red", "green"])
 
 
 class Recursive:
-    """As the interpreter makes it of ``type Json = dict[str, Json] | list[Json] | str``: the value is made when asked."""
+    """As the interpreter makes it of ``type Json = dict[str, Json] | list[Json] | str``: the value
+    is made when asked.
+    """
 
     __type_params__ = ()
 
@@ -93,7 +95,9 @@ class Shop(App):
         ("/orders", [{"name": "apple"}], 200, [{"name": "apple", "slices": 8}]),
     ],
 )
-def test_aliases_bind(make_client: MakeClient, url: str, document: Any, status: int, expected: Any) -> None:
+def test_aliases_bind(
+    make_client: MakeClient, url: str, document: Any, status: int, expected: Any
+) -> None:
     client = make_client(Shop(errors="json"))
     answer = client.get(url) if document is None else client.post(url, json=document)
     found = answer.json()
@@ -104,7 +108,9 @@ def test_aliases_are_described() -> None:
     document = Shop().openapi()
     number, _ = document["paths"]["/few/{number}"]["get"]["parameters"]
     assert number["schema"] == {"type": "integer", "maximum": 3}
-    answer = document["paths"]["/orders"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    answer = document["paths"]["/orders"]["post"]["responses"]["200"]["content"][
+        "application/json"
+    ]["schema"]
     assert answer == {"type": "array", "items": {"$ref": "#/components/schemas/Pie"}}
 
 

@@ -27,7 +27,9 @@ class Shop(App):
     def field(self, n: Annotated[int, pydantic.Field(gt=0, le=10, title="n")]) -> Any:
         return [n]
 
-    def typed(self, n: Annotated[int, at.Interval(gt=0, lt=10), at.MultipleOf(3), "how many"]) -> Any:
+    def typed(
+        self, n: Annotated[int, at.Interval(gt=0, lt=10), at.MultipleOf(3), "how many"]
+    ) -> Any:
         return [n]
 
     def maybe(self, n: Annotated[int | None, at.Ge(1)] = None) -> Any:
@@ -84,7 +86,9 @@ MISFITS = [
 
 
 @pytest.mark.parametrize(("name", "value", "result"), FITS)
-def test_a_value_within_them_fits(make_client: MakeClient, name: str, value: str, result: list[Any]) -> None:
+def test_a_value_within_them_fits(
+    make_client: MakeClient, name: str, value: str, result: list[Any]
+) -> None:
     client = make_client(Shop())
     assert client.get(f"/{name}?n={value}").json() == result
     document = result if name == "several" else result[0]
@@ -92,7 +96,9 @@ def test_a_value_within_them_fits(make_client: MakeClient, name: str, value: str
 
 
 @pytest.mark.parametrize(("name", "value", "expected"), MISFITS)
-def test_a_value_outside_is_400(make_client: MakeClient, name: str, value: str, expected: str) -> None:
+def test_a_value_outside_is_400(
+    make_client: MakeClient, name: str, value: str, expected: str
+) -> None:
     answer = make_client(Shop()).get(f"/{name}?n={value}")
     assert (answer.status_code, answer.text) == (400, f"Parameter 'n' must be {expected}.")
 
@@ -139,7 +145,9 @@ def test_what_can_not_be_enforced_fails_at_set_up(constraint: Any) -> None:
         (list[Annotated[date, at.Gt(5)]], "no date is above 5"),
     ],
 )
-def test_what_no_value_of_the_type_can_fulfil_fails_at_set_up(annotation: Any, sentence: str) -> None:
+def test_what_no_value_of_the_type_can_fulfil_fails_at_set_up(
+    annotation: Any, sentence: str
+) -> None:
     def page(n: Any) -> str:
         return "never"
 
@@ -160,9 +168,12 @@ class Part(pydantic.BaseModel):
 
 @pytest.mark.parametrize("kind", [Slice, Part])
 @pytest.mark.parametrize(
-    "metadata", [msgspec.Meta(min_length=1, max_length=2), pydantic.Field(min_length=1, max_length=2)]
+    "metadata",
+    [msgspec.Meta(min_length=1, max_length=2), pydantic.Field(min_length=1, max_length=2)],
 )
-def test_a_list_of_structures_is_as_long_as_it_may_be(make_client: MakeClient, kind: Any, metadata: Any) -> None:
+def test_a_list_of_structures_is_as_long_as_it_may_be(
+    make_client: MakeClient, kind: Any, metadata: Any
+) -> None:
     def handler(n: Any) -> int:
         return len(n)
 
@@ -172,18 +183,27 @@ def test_a_list_of_structures_is_as_long_as_it_may_be(make_client: MakeClient, k
     client = make_client(app)
     answers = [client.post("/n", json=[{}] * count) for count in range(4)]
     assert [one.status_code for one in answers] == [400, 200, 200, 400]
-    told = "Parameter 'n' must be a JSON array of objects, of length 1 or more, of length 2 or less."
+    told = (
+        "Parameter 'n' must be a JSON array of objects, of length 1 or more, of length 2 or less."
+    )
     assert answers[0].json()["detail"] == told
 
 
 def test_a_list_of_files_is_as_long_as_it_may_be(make_client: MakeClient) -> None:
     class Site(App):
-        def files(self, n: Annotated[list[UploadFile], at.Len(2, 2), Message("Two files.", required="Files!")]) -> int:
+        def files(
+            self,
+            n: Annotated[list[UploadFile], at.Len(2, 2), Message("Two files.", required="Files!")],
+        ) -> int:
             return len(n)
 
     client = make_client(Site())
     answers = [client.post("/files", files=[("n", ("a", b"1"))] * count) for count in (1, 2, 3)]
-    assert [one.text for one in answers] == ["Parameter 'n': Two files.", "2", "Parameter 'n': Two files."]
+    assert [one.text for one in answers] == [
+        "Parameter 'n': Two files.",
+        "2",
+        "Parameter 'n': Two files.",
+    ]
     assert client.post("/files", data={"m": "1"}).text == "Parameter 'n': Files!"
 
 
@@ -195,7 +215,9 @@ def test_what_is_no_list_has_no_length(kind: Any) -> None:
     page.__annotations__["n"] = Annotated[kind, at.Len(1, 2)]
     app = App()
     app.post("/")(page)
-    with pytest.raises(SetupError, match=r"parameter 'n': what is not a list can't be .* of length 1 or more"):
+    with pytest.raises(
+        SetupError, match=r"parameter 'n': what is not a list can't be .* of length 1 or more"
+    ):
         app._micropie.compiled()
 
 
@@ -243,18 +265,29 @@ class InModel(pydantic.BaseModel):
     ("kind", "sentence"),
     [
         (Positional, "msgspec does not enforce the Field of Positional.n: write msgspec.Meta"),
-        (list[Positional], "msgspec does not enforce the Field of Positional.n: write msgspec.Meta"),
-        (Annotated[Positional, Query()], "msgspec does not enforce the Field of Positional.n: write msgspec.Meta"),
+        (
+            list[Positional],
+            "msgspec does not enforce the Field of Positional.n: write msgspec.Meta",
+        ),
+        (
+            Annotated[Positional, Query()],
+            "msgspec does not enforce the Field of Positional.n: write msgspec.Meta",
+        ),
         (Inner, "msgspec does not enforce the Len of Inner.n: write msgspec.Meta"),
         (Outer, "msgspec does not enforce the Len of Inner.n: write msgspec.Meta"),
         (Dict, "msgspec does not enforce the Gt of Dict.n: write msgspec.Meta"),
-        (Validated, "msgspec does not enforce the AfterValidator of Validated.n: write msgspec.Meta"),
+        (
+            Validated,
+            "msgspec does not enforce the AfterValidator of Validated.n: write msgspec.Meta",
+        ),
         (Defaulted, "msgspec does not enforce the Field of Defaulted.n: write msgspec.Meta"),
         (Model, r"pydantic does not enforce the Meta of Model.n: write pydantic.Field"),
         (InModel, r"pydantic does not enforce the Meta of Deep.n: write pydantic.Field"),
     ],
 )
-def test_a_field_s_constraint_that_its_library_does_not_know_fails_at_set_up(kind: Any, sentence: str) -> None:
+def test_a_field_s_constraint_that_its_library_does_not_know_fails_at_set_up(
+    kind: Any, sentence: str
+) -> None:
     def page(n: Any) -> str:
         return "never"
 
@@ -273,13 +306,17 @@ class Described:
 
 
 class DescribedModel(pydantic.BaseModel):
-    a: Annotated[int, msgspec.Meta(title="a", description="one", examples=[1], extra={"a": 1}), at.Ge(0)]
+    a: Annotated[
+        int, msgspec.Meta(title="a", description="one", examples=[1], extra={"a": 1}), at.Ge(0)
+    ]
     b: Annotated[int, "b", pydantic.AfterValidator(abs)] = 1
     c: int = 5
 
 
 @pytest.mark.parametrize("kind", [Described, DescribedModel])
-def test_what_only_describes_a_field_may_be_any_library_s(make_client: MakeClient, kind: Any) -> None:
+def test_what_only_describes_a_field_may_be_any_library_s(
+    make_client: MakeClient, kind: Any
+) -> None:
     def page(n: Any) -> Any:
         return n
 
@@ -323,8 +360,13 @@ def test_the_number_of_a_wildcard_is_checked_as_text_is(make_client: MakeClient)
         app.get(f"/{name}/<n:{'float' if name == 'float' else 'int'}>", name=name)(handler)
     client = make_client(app)
     answers = {path: client.get(path) for path in ("/int/0", "/float/0.5", "/many/0")}
-    assert {path: found.status_code for path, found in answers.items()} == dict.fromkeys(answers, 400)
-    fitting = {path: client.get(path).json() for path in ("/int/1", "/float/0.25", "/decimal/7", "/many/7", "/any/0")}
+    assert {path: found.status_code for path, found in answers.items()} == dict.fromkeys(
+        answers, 400
+    )
+    fitting = {
+        path: client.get(path).json()
+        for path in ("/int/1", "/float/0.25", "/decimal/7", "/many/7", "/any/0")
+    }
     assert fitting == {
         "/int/1": ["1", "int"],
         "/float/0.25": ["0.25", "float"],

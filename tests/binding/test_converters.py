@@ -1,4 +1,6 @@
-"""What text and JSON become for each annotation, and what the client is told when they don't fit."""
+"""What text and JSON become for each annotation, and what the client is told when they don't
+fit.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,11 @@ FROM_TEXT: list[tuple[Any, str, object]] = [
     (datetime, "2026-01-31T12:00:00Z", NOON.replace(tzinfo=UTC)),
     (datetime, "2026-01-31T12:00:00+02:00", NOON.replace(tzinfo=timezone(timedelta(hours=2)))),
     (timedelta, "PT1H30M", timedelta(hours=1, minutes=30)),
-    (timedelta, "P1W2DT3H4M5.000006S", timedelta(weeks=1, days=2, hours=3, minutes=4, seconds=5, microseconds=6)),
+    (
+        timedelta,
+        "P1W2DT3H4M5.000006S",
+        timedelta(weeks=1, days=2, hours=3, minutes=4, seconds=5, microseconds=6),
+    ),
     (timedelta, "-PT0.5S", timedelta(seconds=-0.5)),
     (timedelta, "P0D", timedelta(0)),
     (bytes, "YWI/", b"ab?"),
@@ -126,34 +132,108 @@ FROM_TEXT: list[tuple[Any, str, object]] = [
 ]
 
 WRONG_TEXT: list[tuple[Any, list[str], str]] = [
-    (int, ["", "x", "1.5", "1_0", " 1", "1 ", "\u0663", "1e3", "0x1", "--1", "9" * 5000], "a whole number"),
-    (int, ["１", "1\n", "+", "\u00b2", "1\u00a0", "nan", "inf", "0b1", "1.0", "1,0"], "a whole number"),
-    (float, ["", "x", "nan", "inf", "-Infinity", "1_0", " 1", "\u0663", ".", "1e999", "0x1p3"], "a number"),
+    (
+        int,
+        ["", "x", "1.5", "1_0", " 1", "1 ", "\u0663", "1e3", "0x1", "--1", "9" * 5000],
+        "a whole number",
+    ),
+    (
+        int,
+        ["１", "1\n", "+", "\u00b2", "1\u00a0", "nan", "inf", "0b1", "1.0", "1,0"],
+        "a whole number",
+    ),
+    (
+        float,
+        ["", "x", "nan", "inf", "-Infinity", "1_0", " 1", "\u0663", ".", "1e999", "0x1p3"],
+        "a number",
+    ),
     (float, ["１.5", "1.5\n", "1e", "1e+", "1.2.3", "1,5", "e5", "0" * 5000], "a number"),
-    (bool, ["x", "2", "-1", "truee", "none", " true", "on\n", "１", "ｏｎ", "tr\u00fce", "nan"], "true or false"),
-    (Decimal, ["", "x", "NaN", "sNaN", "Infinity", "1_0", "1e9999999999999999999"], "a decimal number"),
-    (Decimal, [" 1", "1\n", "１", "-inf", "nan123", "1e309", "1e-309", "1e300000", "0e300000"], "a decimal number"),
+    (
+        bool,
+        ["x", "2", "-1", "truee", "none", " true", "on\n", "１", "ｏｎ", "tr\u00fce", "nan"],
+        "true or false",
+    ),
+    (
+        Decimal,
+        ["", "x", "NaN", "sNaN", "Infinity", "1_0", "1e9999999999999999999"],
+        "a decimal number",
+    ),
+    (
+        Decimal,
+        [" 1", "1\n", "１", "-inf", "nan123", "1e309", "1e-309", "1e300000", "0e300000"],
+        "a decimal number",
+    ),
     (Decimal, ["9" * 310, "0." + "1" * 309, "1" + "0" * 309, "0" * 5000], "a decimal number"),
     (UUID, ["", "x", ID[:-1], ID + "0"], "a UUID"),
-    (UUID, ["+234" + ID[4:], "0x34" + ID[4:], "１" + ID[1:], "{" + ID + "}", "urn:uuid:" + ID], "a UUID"),
-    (UUID, [" " + ID, ID + "\n", ID.replace("-", "_"), "-" + ID.replace("-", ""), ID.replace("-", "", 1)], "a UUID"),
-    (date, ["", "31.01.2026", "2026-02-30", "2026-01-31T00:00:00", "0000-01-01", "10000-01-01"], "a date such as"),
-    (date, [" 2026-01-31", "2026-01-31\n", "２０２６-01-31", "2026_01_31", "+026-01-31", "nan"], "a date such as"),
-    (time, ["", "25:00", "noon", "20260131", "13:45:00.", "13:45:00.1234567890", "T", "13:45T"], "a time such as"),
+    (
+        UUID,
+        ["+234" + ID[4:], "0x34" + ID[4:], "１" + ID[1:], "{" + ID + "}", "urn:uuid:" + ID],
+        "a UUID",
+    ),
+    (
+        UUID,
+        [
+            " " + ID,
+            ID + "\n",
+            ID.replace("-", "_"),
+            "-" + ID.replace("-", ""),
+            ID.replace("-", "", 1),
+        ],
+        "a UUID",
+    ),
+    (
+        date,
+        ["", "31.01.2026", "2026-02-30", "2026-01-31T00:00:00", "0000-01-01", "10000-01-01"],
+        "a date such as",
+    ),
+    (
+        date,
+        [" 2026-01-31", "2026-01-31\n", "２０２６-01-31", "2026_01_31", "+026-01-31", "nan"],
+        "a date such as",
+    ),
+    (
+        time,
+        ["", "25:00", "noon", "20260131", "13:45:00.", "13:45:00.1234567890", "T", "13:45T"],
+        "a time such as",
+    ),
     (time, [" 13:45", "13:45\n", "１３:45", "13_45", "+3:45", "13:45\u00a0"], "a time such as"),
-    (datetime, ["", "x", "2026-01-31T25:00:00", "2026-13-01T00:00:00", "1769860800"], "a date and time such as"),
-    (datetime, ["2026-01-31x12:00", "2026-01-31\u00e912:00", "2026-01-31\ud80012:00"], "a date and time such as"),
-    (datetime, ["2026-01-31T12:00 ", "2026-01-31  12:00", "２０２６-01-31T12:00", "2026-01-31T"], "a date and time"),
-    (datetime, ["1" * 14, "20260131112000", "2026-01-31T1111111111", "2026-01-31T12:00Z1"], "a date and time such as"),
+    (
+        datetime,
+        ["", "x", "2026-01-31T25:00:00", "2026-13-01T00:00:00", "1769860800"],
+        "a date and time such as",
+    ),
+    (
+        datetime,
+        ["2026-01-31x12:00", "2026-01-31\u00e912:00", "2026-01-31\ud80012:00"],
+        "a date and time such as",
+    ),
+    (
+        datetime,
+        ["2026-01-31T12:00 ", "2026-01-31  12:00", "２０２６-01-31T12:00", "2026-01-31T"],
+        "a date and time",
+    ),
+    (
+        datetime,
+        ["1" * 14, "20260131112000", "2026-01-31T1111111111", "2026-01-31T12:00Z1"],
+        "a date and time such as",
+    ),
     (
         timedelta,
         ["", "P", "PT", "P1DT", "90", "P1Y", "1H", "PT1H ", "P١D", "P1.5D", "P" + "9" * 10 + "D"],
         "a duration",
     ),
-    (timedelta, ["P999999999W", "-P999999999DT1S", "PT1e5S", "--PT1S", "p1d"], "a duration such as PT1H30M"),
+    (
+        timedelta,
+        ["P999999999W", "-P999999999DT1S", "PT1e5S", "--PT1S", "p1d"],
+        "a duration such as PT1H30M",
+    ),
     (bytes, ["x", "YWI", "YW I=", "YWI=YWI=", "éééé"], "base64"),
     (Path, ["", "a\0b"], "a path"),
-    (IPv4Address, ["", "::1", "192.0.2", "192.0.2.01", "192.0.2.1/24", "١.1.1.1"], "an IPv4 address"),
+    (
+        IPv4Address,
+        ["", "::1", "192.0.2", "192.0.2.01", "192.0.2.1/24", "١.1.1.1"],
+        "an IPv4 address",
+    ),
     (IPv6Address, ["", "192.0.2.1", "::1%eth0", "::1%<b>", "::1%" + "x" * 5000], "an IPv6 address"),
     (IPv6Network, ["2001:db8::%<b>", "2001:db8::1/32", "x", "192.0.2.0/24"], "an IPv6 network"),
     (Color, ["", "RED", "blue"], "one of red, green"),
@@ -179,7 +259,9 @@ def test_text_becomes_what_was_annotated(annotation: Any, given: str, expected: 
     ("annotation", "given", "expected"),
     [(kind, text, expected) for kind, texts, expected in WRONG_TEXT for text in texts],
 )
-def test_text_that_does_not_fit_is_a_value_error(annotation: Any, given: str, expected: str) -> None:
+def test_text_that_does_not_fit_is_a_value_error(
+    annotation: Any, given: str, expected: str
+) -> None:
     converter = converter_for(annotation, "x")
     with pytest.raises(ValueError):  # noqa: PT011 - its text is not shown to anybody
         converter.from_text(given)
@@ -301,7 +383,19 @@ class Custom:
 
 @pytest.mark.parametrize(
     "annotation",
-    [Custom, complex, bytearray, Callable, type, "text", 5, tuple[int, str], list[Custom], Custom | None, None],
+    [
+        Custom,
+        complex,
+        bytearray,
+        Callable,
+        type,
+        "text",
+        5,
+        tuple[int, str],
+        list[Custom],
+        Custom | None,
+        None,
+    ],
 )
 def test_an_annotation_that_nothing_converts_to_fails_at_set_up(annotation: Any) -> None:
     with pytest.raises(SetupError, match="'thing'"):
@@ -358,7 +452,9 @@ SCHEMAS: dict[object, object] = {
 }
 
 
-@pytest.mark.parametrize("kind", [kind for kind, converter in _simple().items() if converter is not ANYTHING])
+@pytest.mark.parametrize(
+    "kind", [kind for kind, converter in _simple().items() if converter is not ANYTHING]
+)
 def test_each_type_goes_in_and_out_and_is_described(make_client: MakeClient, kind: Any) -> None:
     def handler(*, value: Any) -> Any:
         return {"value": value}
@@ -378,7 +474,7 @@ def test_each_type_has_a_schema() -> None:
     assert schemas() == SCHEMAS
 
 
-# -- the same through every world --------------------------------------------------------------------------------------
+# -- the same through every world ------------------------------------------------------------------
 
 
 class Typed(App):
@@ -402,7 +498,12 @@ KINDS: dict[str, Any] = {
     "date": date,
     "datetime": datetime,
 }
-KINDS |= {"decimal": Decimal, "enum": Color, "literal": Literal["a", "b"], "optional": Optional[int]}
+KINDS |= {
+    "decimal": Decimal,
+    "enum": Color,
+    "literal": Literal["a", "b"],
+    "optional": Optional[int],
+}
 KINDS |= {
     "list": list[int],
     "set": set[int],
@@ -475,10 +576,14 @@ def test_query_form_and_json_become_the_same(client: Any, name: str) -> None:
     assert answers == [expected] * 3
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if isinstance(ANSWERS[name][0], str) and ANSWERS[name][0]])
+@pytest.mark.parametrize(
+    "name", [name for name in KINDS if isinstance(ANSWERS[name][0], str) and ANSWERS[name][0]]
+)
 def test_a_path_segment_becomes_the_same_by_name_and_by_wildcard(client: Any, name: str) -> None:
     text, _, expected = ANSWERS[name]
-    assert [client.get(f"/{name}/{text}").text, client.get(f"/explicit/{name}/{text}").text] == [expected] * 2
+    assert [client.get(f"/{name}/{text}").text, client.get(f"/explicit/{name}/{text}").text] == [
+        expected
+    ] * 2
 
 
 @pytest.mark.parametrize(
@@ -499,7 +604,9 @@ def test_a_path_segment_of_a_list_is_its_one_element(client: Any, name: str, exp
 
 
 @pytest.mark.parametrize(("name", "expected"), EXPECTED.items())
-def test_what_does_not_fit_is_400_and_says_what_was_expected(client: Any, name: str, expected: str) -> None:
+def test_what_does_not_fit_is_400_and_says_what_was_expected(
+    client: Any, name: str, expected: str
+) -> None:
     responses = [
         client.get(f"/{name}?x=<b>"),
         client.post(f"/{name}", data={"x": "<b>"}),
@@ -516,14 +623,19 @@ def test_what_does_not_fit_is_400_and_says_what_was_expected(client: Any, name: 
 def test_what_is_missing_is_400_and_says_what_was_expected(client: Any, name: str) -> None:
     response = client.get(f"/{name}")
     expected = EXPECTED.get(name, "text")
-    assert (response.status_code, response.text) == (400, f"Parameter 'x' is missing; expected {expected}.")
+    assert (response.status_code, response.text) == (
+        400,
+        f"Parameter 'x' is missing; expected {expected}.",
+    )
 
 
 # Ints of one hash. A million of them in a set take minutes.
 COLLIDING = [number * (2**61 - 1) for number in range(1001)]
 
 
-@pytest.mark.parametrize("kind", [set[int], frozenset[int], set, frozenset[Any], Optional[set[int]], list[set[int]]])
+@pytest.mark.parametrize(
+    "kind", [set[int], frozenset[int], set, frozenset[Any], Optional[set[int]], list[set[int]]]
+)
 def test_R28_a_set_has_a_bounded_size(kind: Any) -> None:
     is_nested = kind == list[set[int]]
     convert = converter_for(kind, "x").from_json
@@ -539,21 +651,30 @@ def test_R28_a_dict_whose_keys_are_not_text_has_a_bounded_size() -> None:
         converter_for(dict[int, int], "x").from_json(document)
     assert len(converter_for(dict[str, int], "x").from_json(document)) == 1001  # type: ignore[arg-type]
     document.popitem()
-    assert converter_for(dict[int, int], "x").from_json(document) == dict.fromkeys(COLLIDING[:-1], 0)
+    assert converter_for(dict[int, int], "x").from_json(document) == dict.fromkeys(
+        COLLIDING[:-1], 0
+    )
 
 
-def test_a_set_that_is_too_large_is_400_and_says_how_large_it_may_be(make_client: MakeClient) -> None:
+def test_a_set_that_is_too_large_is_400_and_says_how_large_it_may_be(
+    make_client: MakeClient,
+) -> None:
     app: Any = App(max_form_fields=2000)
     app.numbers = typed(set[int])
     app.names = typed(dict[int, int])
     client = make_client(app)
     wrong = "Parameter 'x' must be a list of at most 1000 values, each a whole number."
     texts = [str(number) for number in range(1001)]
-    answers = [client.post("/numbers", json={"x": COLLIDING}), client.post("/numbers", data={"x": texts})]
+    answers = [
+        client.post("/numbers", json={"x": COLLIDING}),
+        client.post("/numbers", data={"x": texts}),
+    ]
     assert [(answer.status_code, said(answer)) for answer in answers] == [(400, wrong)] * 2
     assert len(client.post("/numbers", data={"x": texts[1:]}).text) > 1000
     answer = client.post("/names", json={"x": dict.fromkeys(texts, 0)})
-    wrong = "Parameter 'x' must be a JSON object with at most 1000 members, each name a whole number."
+    wrong = (
+        "Parameter 'x' must be a JSON object with at most 1000 members, each name a whole number."
+    )
     assert (answer.status_code, said(answer)) == (400, wrong)
 
 
@@ -577,7 +698,11 @@ def test_a_dict_comes_from_json_only(make_client: MakeClient) -> None:
     app.page = typed(dict)
     client = make_client(app)
     assert client.post("/page", json={"x": {"a": 1}}).text == "{'a': 1}"
-    responses = [client.get("/page?x=a"), client.post("/page", data={"x": "a"}), client.post("/page", json={"x": []})]
+    responses = [
+        client.get("/page?x=a"),
+        client.post("/page", data={"x": "a"}),
+        client.post("/page", json={"x": []}),
+    ]
     assert {said(response) for response in responses} == {"Parameter 'x' must be a JSON object."}
 
 
@@ -589,7 +714,9 @@ def test_an_empty_text_is_an_element_of_an_optional_list(make_client: MakeClient
 
 
 @pytest.mark.parametrize(("kind", "empty"), [(str, "''"), (Optional[str], "None"), (Any, "''")])
-def test_an_empty_text_is_none_where_none_is_a_value(make_client: MakeClient, kind: Any, empty: str) -> None:
+def test_an_empty_text_is_none_where_none_is_a_value(
+    make_client: MakeClient, kind: Any, empty: str
+) -> None:
     app: Any = App()
     app.page = typed(kind)
     app.page.__defaults__ = ("default",)
@@ -601,4 +728,6 @@ def test_an_empty_text_is_none_where_none_is_a_value(make_client: MakeClient, ki
 
 def test_numbers_never_become_nan_or_infinite(client: Any) -> None:
     texts = ["nan", "inf", "-inf", "1e999", str(math.inf)]
-    assert [client.get("/float", params={"x": text}).status_code for text in texts] == [400] * len(texts)
+    assert [client.get("/float", params={"x": text}).status_code for text in texts] == [400] * len(
+        texts
+    )

@@ -1,4 +1,6 @@
-"""Structures of generic classes, ``Page[Pie]``, as bodies: their fields have the types that are given."""
+"""Structures of generic classes, ``Page[Pie]``, as bodies: their fields have the types that are
+given.
+"""
 
 from __future__ import annotations
 
@@ -63,10 +65,22 @@ def posted(make_client: MakeClient, kind: Any, **sent: Any) -> Any:
     app = App(errors="json")
     app.post("/given")(handler)
     answer = make_client(app).post("/given", **sent).json()
-    return answer if "errors" not in answer else {one["field"]: one["detail"] for one in answer["errors"]}
+    return (
+        answer
+        if "errors" not in answer
+        else {one["field"]: one["detail"] for one in answer["errors"]}
+    )
 
 
-KINDS = [Page[Pie], Shelf[Pie], Shelf[Pie] | Box, Row[Pie], Pies, Menu[int, Pie], Page[Annotated[Pie, Message("No.")]]]
+KINDS = [
+    Page[Pie],
+    Shelf[Pie],
+    Shelf[Pie] | Box,
+    Row[Pie],
+    Pies,
+    Menu[int, Pie],
+    Page[Annotated[Pie, Message("No.")]],
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -83,7 +97,8 @@ def test_a_document_has_the_fields_that_are_given(make_client: MakeClient, kind:
 
 @pytest.mark.parametrize("kind", [Page[Pie], Shelf[Pie], Row[Pie], Pies, Menu[int, Pie]])
 def test_a_form_has_them_as_well(make_client: MakeClient, kind: Any) -> None:
-    sent = {"items[0].name": "plum", "items[0].slices": ""}  # a box that is not ticked, and an entry left empty
+    # a box that is not ticked, and an entry left empty
+    sent = {"items[0].name": "plum", "items[0].slices": ""}
     tagged = {"type": "shelf"} if kind == Shelf[Pie] else {}
     found = posted(make_client, kind, data={**sent, **tagged})
     assert found["items"] == [{"name": "plum", "hot": False, "slices": 8}]
@@ -92,15 +107,22 @@ def test_a_form_has_them_as_well(make_client: MakeClient, kind: Any) -> None:
 def test_a_generic_class_is_a_field_or_in_a_list(make_client: MakeClient) -> None:
     page = {"items": [{"name": "plum", "hot": True, "slices": 2}], "first": None}
     assert posted(make_client, list[Page[Pie]], json=[page]) == [page]
-    assert posted(make_client, Shop, json={"items": [1], "page": page}) == {"items": [1], "page": page}
+    assert posted(make_client, Shop, json={"items": [1], "page": page}) == {
+        "items": [1],
+        "page": page,
+    }
     told = posted(make_client, Shop, json={"items": [1], "page": {"items": [{}]}})
     assert told == {"page.items[0].name": "Please fill in this field."}
-    assert posted(make_client, Page[int], json={"items": [1, "x"]}) == {"items[1]": "Please enter a whole number."}
+    assert posted(make_client, Page[int], json={"items": [1, "x"]}) == {
+        "items[1]": "Please enter a whole number."
+    }
     assert posted(make_client, Page, json={"items": [1, "x"]}) == {"items": [1, "x"], "first": None}
 
 
 def test_a_tag_that_is_none_is_told_with_its_place(make_client: MakeClient) -> None:
-    assert posted(make_client, Shelf[Pie] | Box, json={"type": "bag"}) == {"type": "Please enter another value."}
+    assert posted(make_client, Shelf[Pie] | Box, json={"type": "bag"}) == {
+        "type": "Please enter another value."
+    }
 
 
 def test_a_whole_query_may_be_one(make_client: MakeClient) -> None:
@@ -110,4 +132,7 @@ def test_a_whole_query_may_be_one(make_client: MakeClient) -> None:
     handler.__annotations__["given"] = Annotated[Page[int], Query()]
     app = App()
     app.get("/given")(handler)
-    assert make_client(app).get("/given?items=1&items=2&first=3").json() == {"items": [1, 2], "first": 3}
+    assert make_client(app).get("/given?items=1&items=2&first=3").json() == {
+        "items": [1, 2],
+        "first": 3,
+    }

@@ -1,4 +1,6 @@
-"""Form classes: every field that does not fit is told at once, in words for visitors, with what was typed."""
+"""Form classes: every field that does not fit is told at once, in words for visitors, with what was
+typed.
+"""
 
 import dataclasses
 import inspect
@@ -38,7 +40,9 @@ Name = NewType("Name", str)
 
 
 def problems_of(kind: Any, given: Any, place: str = "json") -> Sequence[ParameterError]:
-    """Return what is wrong with a document, or with the fields of a form or a query, for a structure."""
+    """Return what is wrong with a document, or with the fields of a form or a query, for a
+    structure.
+    """
     maker = maker_for(kind, "x")
     is_json = place == "json"
     document = given if is_json else maker.document_of(given, place == "form")
@@ -61,7 +65,9 @@ class Line(msgspec.Struct):
 
 
 class Order(msgspec.Struct):
-    title: Annotated[str, Meta(min_length=3), Message("A longer title, please.", required="A title, please.")]
+    title: Annotated[
+        str, Meta(min_length=3), Message("A longer title, please.", required="A title, please.")
+    ]
     size: Size
     day: date
     when: datetime
@@ -101,7 +107,9 @@ class DataLine:
 
 @dataclasses.dataclass
 class DataOrder:
-    title: Annotated[str, Meta(min_length=3), Message("A longer title, please.", required="A title, please.")]
+    title: Annotated[
+        str, Meta(min_length=3), Message("A longer title, please.", required="A title, please.")
+    ]
     size: Size
     day: date
     when: datetime
@@ -127,7 +135,11 @@ class ModelLine(pydantic.BaseModel):
 
 
 class ModelOrder(pydantic.BaseModel):
-    title: Annotated[str, pydantic.Field(min_length=3), Message("A longer title, please.", required="A title, please.")]
+    title: Annotated[
+        str,
+        pydantic.Field(min_length=3),
+        Message("A longer title, please.", required="A title, please."),
+    ]
     size: Size
     day: date
     when: datetime
@@ -203,7 +215,15 @@ def form_app(kind: Any, **settings: Any) -> App:
         if order is None:
             return {"told": {one.field: str(one) for one in errors}, "given": errors.given}
         lines = [(one.name, one.price, one.gift) for one in order.lines]
-        own = order.size.name, order.day, order.when, order.at, order.agree, order.news, order.guests
+        own = (
+            order.size.name,
+            order.day,
+            order.when,
+            order.at,
+            order.agree,
+            order.news,
+            order.guests,
+        )
         return [order.title, *own, order.nick, order.note, order.tags, order.numbers, lines]
 
     @app.post("/strict")
@@ -221,7 +241,14 @@ def test_a_form_is_read_as_browsers_send_it(make_client: MakeClient, kind: type)
     inputs = ["2026-01-31", "2026-01-31T13:45:00", "13:45:00"]
     expected: list[Any] = ["pie", "SMALL", *inputs, False, False, 2, "", None, [], [1], lines]
     assert client.post("/order", data=GOOD).json() == expected
-    ticked = {**GOOD, "agree": ["false", "on"], "news": "on", "tags": ["a", "b"], "note": "x", "guests": "3"}
+    ticked = {
+        **GOOD,
+        "agree": ["false", "on"],
+        "news": "on",
+        "tags": ["a", "b"],
+        "note": "x",
+        "guests": "3",
+    }
     expected = ["pie", "SMALL", *inputs, True, True, 3, "", "x", ["a", "b"], [1], lines]
     assert client.post("/order", data=ticked).json() == expected
     assert client.post("/order", data={**GOOD, "at": "13:45:10"}).json()[4] == "13:45:10"
@@ -234,7 +261,9 @@ def test_every_field_that_does_not_fit_is_told(make_client: MakeClient, kind: ty
     assert answer["told"] == TOLD
     lines = [{"name": "", "price": "-1"}, {"price": "nan"}]
     assert answer["given"] == {**BAD, "lines": lines}
-    told = client.post("/order", content=b"", headers={"Content-Type": "application/x-www-form-urlencoded"}).json()
+    told = client.post(
+        "/order", content=b"", headers={"Content-Type": "application/x-www-form-urlencoded"}
+    ).json()
     assert told["told"] == {
         "title": "A title, please.",
         "size": "Please choose one of s, l.",
@@ -243,14 +272,19 @@ def test_every_field_that_does_not_fit_is_told(make_client: MakeClient, kind: ty
         "at": "Please fill in this field.",
         "numbers": "Please choose at least 1.",
     }
-    assert client.post("/order", data={**GOOD, "title": "bad"}).json()["told"] == {"order": 'It is "bad".'}
+    assert client.post("/order", data={**GOOD, "title": "bad"}).json()["told"] == {
+        "order": 'It is "bad".'
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_entry_that_is_left_empty_is_told_as_it_was_sent(kind: type) -> None:
     problems = problems_of(kind, {**_sent(GOOD), "day": [""], "numbers": ["1", ""]}, "form")
     told = {one.field: (one.given, one.words) for one in problems}
-    assert told == {"day": ("", "Please fill in this field."), "numbers[1]": ("", "Please fill in this field.")}
+    assert told == {
+        "day": ("", "Please fill in this field."),
+        "numbers[1]": ("", "Please fill in this field."),
+    }
 
 
 def _sent(fields: dict[str, Any]) -> dict[str, list[str]]:
@@ -274,15 +308,27 @@ def test_a_dict_in_a_form_has_its_names(make_client: MakeClient) -> None:
 
     client = make_client(app)
     sent = {"colours.dough": "brown", "colours.filling": "red"}
-    assert client.post("/options", data=sent).json() == {"colours": {"dough": "brown", "filling": "red"}}
-    assert client.get("/asked", params=sent).json() == {"colours": {}}  # a query has no fields inside others
+    assert client.post("/options", data=sent).json() == {
+        "colours": {"dough": "brown", "filling": "red"}
+    }
+    # a query has no fields inside others
+    assert client.get("/asked", params=sent).json() == {"colours": {}}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_json_is_told_alike(make_client: MakeClient, kind: type) -> None:
     client = make_client(form_app(kind))
-    document = {"title": 3, "size": "x", "day": None, "when": "2026-01-31T13:45:00", "at": "13:45:00", "agree": "maybe"}
-    answer = client.post("/strict", json={**document, "numbers": [1], "lines": [{"name": "", "price": 1}, {}]})
+    document = {
+        "title": 3,
+        "size": "x",
+        "day": None,
+        "when": "2026-01-31T13:45:00",
+        "at": "13:45:00",
+        "agree": "maybe",
+    }
+    answer = client.post(
+        "/strict", json={**document, "numbers": [1], "lines": [{"name": "", "price": 1}, {}]}
+    )
     problem = answer.json()
     assert {one["field"]: one["detail"] for one in problem["errors"]} == {
         "title": "A longer title, please.",
@@ -293,7 +339,9 @@ def test_json_is_told_alike(make_client: MakeClient, kind: type) -> None:
         "lines[1].name": "Please fill in this field.",
         "lines[1].price": "Please fill in this field.",
     }
-    assert problem["detail"].startswith("Parameter 'order' does not fit: title: A longer title, please. Parameter")
+    assert problem["detail"].startswith(
+        "Parameter 'order' does not fit: title: A longer title, please. Parameter"
+    )
     by_field = {one["field"]: one for one in problem["errors"]}
     assert by_field["size"]["expected"] == "one of s, l"
     assert by_field["lines[1].price"]["path"] == ["lines", 1, "price"]
@@ -301,7 +349,9 @@ def test_json_is_told_alike(make_client: MakeClient, kind: type) -> None:
 
 def test_a_page_for_a_visitor_lists_the_fields(make_client: MakeClient) -> None:
     client = make_client(form_app(Order))
-    page = client.post("/strict", data={**GOOD, "guests": "99", "size": "<"}, headers={"Accept": "text/html"}).text
+    page = client.post(
+        "/strict", data={**GOOD, "guests": "99", "size": "<"}, headers={"Accept": "text/html"}
+    ).text
     sentences = "size: Please choose one of s, l.<br>\nguests: Please enter a value of 12 or less."
     assert f"<p>{sentences}</p>" in page
 
@@ -334,18 +384,21 @@ def test_no_more_is_asked_than_is_told() -> None:
     document: dict[str, Any] = {"number": "x"}
     for _ in range(20):
         document = {"number": 1, "inner": document}
-    assert [one.field for one in problems_of(Deep, document)] == [".".join(["inner"] * 20 + ["number"])]
+    assert [one.field for one in problems_of(Deep, document)] == [
+        ".".join(["inner"] * 20 + ["number"])
+    ]
     last = MOST_VALUES - 2  # the list counts, too
     for place, words in {
         last: "Please enter a whole number.",
-        last + 1: "Please enter another value.",  # so far back that it is not looked for: msgspec has found it
+        # so far back that it is not looked for: msgspec has found it
+        last + 1: "Please enter another value.",
         5000: "Please enter another value.",
     }.items():
         sentence = f"Expected `int`, got `str` - at `$.numbers[{place}]`"
         assert problems({"numbers": [*range(place), "x"]}) == [(sentence, words)]
 
 
-# -- which words -------------------------------------------------------------------------------------------------------
+# -- which words -----------------------------------------------------------------------------------
 
 
 class Odd(TypedDict):
@@ -360,9 +413,15 @@ class Odd(TypedDict):
 class Pet(pydantic.BaseModel):
     kind: Literal["pet"]
     even: Annotated[int, annotated_types.Predicate(lambda number: number % 2 == 0)] = 0
-    lower: Annotated[str, pydantic.AfterValidator(lambda text: text if text.islower() else 1 / 0)] = "a"
-    mail: Annotated[str, pydantic.BeforeValidator(lambda text: _mail(text)), Message(invalid="A mail, please.")] = "@"
-    site: Annotated[str, pydantic.BeforeValidator(lambda text: _mail(text))] = pydantic.Field("@", alias="Site")
+    lower: Annotated[
+        str, pydantic.AfterValidator(lambda text: text if text.islower() else 1 / 0)
+    ] = "a"
+    mail: Annotated[
+        str, pydantic.BeforeValidator(lambda text: _mail(text)), Message(invalid="A mail, please.")
+    ] = "@"
+    site: Annotated[str, pydantic.BeforeValidator(lambda text: _mail(text))] = pydantic.Field(
+        "@", alias="Site"
+    )
     tail: Annotated[str, pydantic.AfterValidator(lambda text: _tail(text))] = ""
     pair: tuple[int, bool] = 1, True
     friend: Optional["Pet"] = None
@@ -388,7 +447,11 @@ def _tail(text: str) -> str:
     ("kind", "document", "told"),
     [
         (Odd, {"name": "ab"}, {"name": "Please use at most 1 character."}),
-        (Odd, {"name": None, "nick": 5}, {"name": "Please fill in this field.", "nick": "Please enter text."}),
+        (
+            Odd,
+            {"name": None, "nick": 5},
+            {"name": "Please fill in this field.", "nick": "Please enter text."},
+        ),
         (Odd, {"name": "a", "pair": [1, "x"]}, {"pair[1]": "Please choose yes or no."}),
         (Odd, {"name": "a", "pair": [1]}, {"pair": "Please enter another value."}),
         (Odd, {"name": "a", "union": "x"}, {"union": "Please enter another value."}),
@@ -397,9 +460,17 @@ def _tail(text: str) -> str:
         (Odd, [], {"": "Please enter another value."}),
         (Line, {"name": "a", "price": "x", "x": 1}, {"price": "Please enter a number."}),
         (Pet, {"kind": "pet", "even": 1}, {"even": "Please enter another value."}),
-        (Pet, {"kind": "pet", "mail": "x", "Site": "y"}, {"mail": "A mail, please.", "Site": "No @."}),
+        (
+            Pet,
+            {"kind": "pet", "mail": "x", "Site": "y"},
+            {"mail": "A mail, please.", "Site": "No @."},
+        ),
         (Pet, {"kind": "pet", "tail": "long"}, {"tail": "A shorter tail."}),
-        (Pet, {"kind": "pet", "pair": ["x", "z"]}, {"pair[0]": NUMBER, "pair[1]": "Please choose yes or no."}),
+        (
+            Pet,
+            {"kind": "pet", "pair": ["x", "z"]},
+            {"pair[0]": NUMBER, "pair[1]": "Please choose yes or no."},
+        ),
         (Pet, {"kind": "pet", "friend": {"kind": 1}}, {"friend.kind": "Please choose one of pet."}),
         (Pet, {"kind": "pet", "pets": {"a": {}}}, {"pets.a.kind": "Please fill in this field."}),
         (Pet, {"kind": "pet", "pets": [1]}, {"pets": "Input should be an object"}),
@@ -412,7 +483,7 @@ def test_each_mistake_has_its_words(kind: Any, document: object, told: dict[str,
     assert {(one.parameter, one.source) for one in problems} == {("", "")}  # who asks knows these
 
 
-# -- parameters --------------------------------------------------------------------------------------------------------
+# -- parameters ------------------------------------------------------------------------------------
 
 
 class Flat(App):
@@ -420,7 +491,9 @@ class Flat(App):
     def sign(
         self,
         errors: BindingErrors,
-        name: Annotated[str, Meta(min_length=2, max_length=3), Message("Your name?", max_length="So long?")],
+        name: Annotated[
+            str, Meta(min_length=2, max_length=3), Message("Your name?", max_length="So long?")
+        ],
         agree: bool,
         numbers: list[int],
         size: Size,
@@ -431,8 +504,15 @@ class Flat(App):
         maybe: list[int] | None = None,
         perhaps: bool | None = None,
     ) -> Any:
-        told = {name: str(errors[name]) for name in ("name", "numbers", "size", "age", "tags") if name in errors}
-        return {"values": [name, agree, numbers, news, age, nick, tags, maybe, perhaps], "told": told}
+        told = {
+            name: str(errors[name])
+            for name in ("name", "numbers", "size", "age", "tags")
+            if name in errors
+        }
+        return {
+            "values": [name, agree, numbers, news, age, nick, tags, maybe, perhaps],
+            "told": told,
+        }
 
     @post
     def stated(
@@ -458,7 +538,9 @@ class Flat(App):
 
 def test_parameters_are_filled_by_forms_alike(make_client: MakeClient) -> None:
     client = make_client(Flat())
-    answer = client.post("/sign", data={"name": "ann", "size": "s", "age": "", "nick": "", "perhaps": ""}).json()
+    answer = client.post(
+        "/sign", data={"name": "ann", "size": "s", "age": "", "nick": "", "perhaps": ""}
+    ).json()
     assert answer == {"values": ["ann", False, [], False, 18, "", [], None, None], "told": {}}
     answer = client.post(
         "/sign", data={"name": "ann!", "size": "", "age": "9", "numbers": ["1", "x"], "tags": "ab"}
@@ -476,7 +558,9 @@ def test_parameters_are_filled_by_forms_alike(make_client: MakeClient) -> None:
     }
     told = client.post("/sign", json={"name": "ann", "agree": True, "size": "s"}).json()["told"]
     assert told == {"numbers": "Please fill in this field."}  # JSON leaves nothing out
-    assert client.post("/stated?asked=1", data={"yes": "on", "n": ["1", "2"], "at": "13:45"}).json()[:3] == [
+    assert client.post(
+        "/stated?asked=1", data={"yes": "on", "n": ["1", "2"], "at": "13:45"}
+    ).json()[:3] == [
         True,
         [1, 2],
         True,
@@ -499,7 +583,9 @@ def test_the_words_of_the_author_reach_clients_of_an_api(make_client: MakeClient
     app = App()
 
     @app.get("/adults")
-    def adults(age: Annotated[int, Meta(ge=18), Message("Adults only.", required="How old?")]) -> str:
+    def adults(
+        age: Annotated[int, Meta(ge=18), Message("Adults only.", required="How old?")],
+    ) -> str:
         return "fits"
 
     client = make_client(app)
@@ -535,11 +621,17 @@ class Keyed(pydantic.BaseModel, extra="forbid"):
     one: Annotated[Tagged | Other, pydantic.Field(discriminator="kind")] | None = None
 
 
-@pytest.mark.parametrize("name", ["<img src=x>", "<<img src=x>", '<"img src=x>', '"<"</p>', "<!--", "<<<?x"])
+@pytest.mark.parametrize(
+    "name", ["<img src=x>", "<<img src=x>", '<"img src=x>', '"<"</p>', "<!--", "<<<?x"]
+)
 @pytest.mark.parametrize("kind", [Strict, Keyed])
 def test_no_sentence_has_a_client_s_markup(kind: type, name: str) -> None:
     """An author may send them as HTML."""
-    for document in ({name: 1}, {"lines": {name: {"price": "x", "name": "x"}}}, {"one": {"kind": name}}):
+    for document in (
+        {name: 1},
+        {"lines": {name: {"price": "x", "name": "x"}}},
+        {"one": {"kind": name}},
+    ):
         for problem in problems_of(kind, document):
             told = problem.sentence + problem.words + problem.expected
             assert not re.search(r'<[A-Za-z/!?]|"', told)
@@ -577,13 +669,24 @@ def test_a_union_with_words_takes_numbers_before_text(make_client: MakeClient) -
     assert make_client(app).get("/either?one=5").json() == [5]
 
 
-# -- what was typed ----------------------------------------------------------------------------------------------------
+# -- what was typed --------------------------------------------------------------------------------
 
 
 def test_a_form_is_filled_the_first_time() -> None:
     errors = BindingErrors()
     lines = [DataLine("apple", 2.5, gift=True)]
-    errors.fill(DataOrder("pie", Size.LARGE, date.min, datetime.min, time.min, agree=False, tags=["a"], lines=lines))
+    errors.fill(
+        DataOrder(
+            "pie",
+            Size.LARGE,
+            date.min,
+            datetime.min,
+            time.min,
+            agree=False,
+            tags=["a"],
+            lines=lines,
+        )
+    )
     assert errors.given == {
         "title": "pie",
         "size": "l",
@@ -619,7 +722,15 @@ def test_a_form_is_filled_until_it_is_sent(make_client: MakeClient) -> None:
 
 
 def test_names_of_fields_inside_others() -> None:
-    sent = {"a": ["1"], "a.b": ["2"], "c[1].d": ["3"], "c[0].d": ["4", "5"], "e.f": ["6"], "c.": ["7"], "g.1": ["8"]}
+    sent = {
+        "a": ["1"],
+        "a.b": ["2"],
+        "c[1].d": ["3"],
+        "c[0].d": ["4", "5"],
+        "e.f": ["6"],
+        "c.": ["7"],
+        "g.1": ["8"],
+    }
     deep = ".".join("x" * (DEEPEST + 1))
     assert nested({**sent, deep: ["9"], "e.f.g": ["0"]}) == {
         "a": ["1"],
@@ -638,17 +749,29 @@ def test_fields_that_a_structure_does_not_expect(make_client: MakeClient) -> Non
     def order(errors: BindingErrors, order: Order) -> Any:
         return [{one.field: str(one) for one in errors}, errors.given]
 
-    sent = {**GOOD, "title.x": "a", "tags[1]": "b", "tags[0]": "a", "note": ["a", "b"], "more[0].a": "1", "day.x": "1"}
+    sent = {
+        **GOOD,
+        "title.x": "a",
+        "tags[1]": "b",
+        "tags[0]": "a",
+        "note": ["a", "b"],
+        "more[0].a": "1",
+        "day.x": "1",
+    }
     sent = {name: value for name, value in sent.items() if name not in ("title", "day")}
     told, given = make_client(app).post("/order", data=sent).json()
-    assert told == {"title": "A longer title, please.", "day": "Please enter a date such as 2026-01-31.", "note": NOTE}
+    assert told == {
+        "title": "A longer title, please.",
+        "day": "Please enter a date such as 2026-01-31.",
+        "note": NOTE,
+    }
     assert (given["tags"], given["title"], given["more"]) == (["a", "b"], {"x": "a"}, [{"a": "1"}])
 
 
 NOTE = "Please enter text."
 
 
-# -- in another language -----------------------------------------------------------------------------------------------
+# -- in another language ---------------------------------------------------------------------------
 
 
 def faults(
@@ -685,14 +808,24 @@ def test_the_example_of_translations_has_every_sentence(language: str) -> None:
     app = App(translations=lambda request: Translations.load(folder, [language]))
     app.post("/faults")(faults)
     sent = dict.fromkeys(inspect.signature(faults).parameters, "9")
-    sent = sent | dict.fromkeys(["text", "long"], "") | {"below": "50", "least": "5", "long": "ab", "size": "x"}
-    wrong = sent | dict.fromkeys(["whole", "number", "exact", "day", "at", "when", "yes"], "x") | {"above": "5"}
+    sent = (
+        sent
+        | dict.fromkeys(["text", "long"], "")
+        | {"below": "50", "least": "5", "long": "ab", "size": "x"}
+    )
+    wrong = (
+        sent
+        | dict.fromkeys(["whole", "number", "exact", "day", "at", "when", "yes"], "x")
+        | {"above": "5"}
+    )
     del wrong["missing"]
     with TestClient(app) as client:
         answer = client.post("/faults", json={**wrong, "few": [], "many": ["a"], "word": 5})
         words = {one["parameter"]: one["detail"] for one in answer.json()["errors"]}
     assert {*words} == {*inspect.signature(faults).parameters}
-    assert [name for name, one in words.items() if one.startswith("Please") is not (language == "en")] == []
+    assert [
+        name for name, one in words.items() if one.startswith("Please") is not (language == "en")
+    ] == []
 
 
 class StrictForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -776,7 +909,9 @@ def test_a_check_without_words_gets_some(make_client: MakeClient, kind: Any) -> 
     assert [one["detail"] for one in answer["errors"]] == ["Please enter another value."]
 
 
-def test_a_check_without_words_inside_a_structure_is_told_with_its_place(make_client: MakeClient) -> None:
+def test_a_check_without_words_inside_a_structure_is_told_with_its_place(
+    make_client: MakeClient,
+) -> None:
     class Site(App):
         @post
         def page(self, item: Around) -> Any:

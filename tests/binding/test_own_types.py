@@ -16,7 +16,18 @@ import msgspec
 import pydantic
 import pytest
 
-from micropie import App, Cookie, EventStream, Form, HTTPError, Message, Response, SetupError, event, post
+from micropie import (
+    App,
+    Cookie,
+    EventStream,
+    Form,
+    HTTPError,
+    Message,
+    Response,
+    SetupError,
+    event,
+    post,
+)
 from micropie.binding import OwnTypes
 from micropie.openapi.schemas import Schemas
 from tests.conftest import MakeClient
@@ -124,7 +135,9 @@ def shop() -> Shop:
         errors="json",
     )
     app.inner = Inner()
-    app.other = Inner(encoders={Money: lambda money: {"amount": money.amount}}, decoders={Size: Size.__getitem__})
+    app.other = Inner(
+        encoders={Money: lambda money: {"amount": money.amount}}, decoders={Size: Size.__getitem__}
+    )
     return app
 
 
@@ -141,10 +154,22 @@ ANSWERS: list[tuple[str, str, dict[str, Any], int, Any]] = [
     ("GET", "/dear/3 EUR", {}, 200, ["3 EUR"]),
     ("GET", "/dear/x", {}, 400, "Parameter 'price': How much?"),
     ("POST", "/prices", {"json": {"prices": {"a": "3 EUR"}}}, 200, {"a": "3 EUR"}),
-    ("POST", "/prices", {"json": {"prices": {"a": 3}}}, 400, "Parameter 'prices' must be a JSON object."),
+    (
+        "POST",
+        "/prices",
+        {"json": {"prices": {"a": 3}}},
+        400,
+        "Parameter 'prices' must be a JSON object.",
+    ),
     ("GET", "/size/1", {}, 400, "Parameter 'size' must be one of SMALL, LARGE."),
     ("GET", "/refused", {}, 402, {"price": "1 EUR"}),
-    ("POST", "/pay", {"json": {"price": "3 EUR", "at": [1, 2]}}, 200, ["3 EUR", [1.0, 2.0], "LARGE"]),
+    (
+        "POST",
+        "/pay",
+        {"json": {"price": "3 EUR", "at": [1, 2]}},
+        200,
+        ["3 EUR", [1.0, 2.0], "LARGE"],
+    ),
     (
         "POST",
         "/pay",
@@ -152,8 +177,20 @@ ANSWERS: list[tuple[str, str, dict[str, Any], int, Any]] = [
         400,
         "Parameter 'at' must be a Point. Parameter 'size' must be one of SMALL, LARGE.",
     ),
-    ("POST", "/pay", {"json": {"price": 3, "at": [1, 2]}}, 400, "Parameter 'price' must be a Money."),
-    ("POST", "/pay", {"data": {"price": "3 EUR", "at": "1"}}, 400, "Parameter 'at' must be a Point."),
+    (
+        "POST",
+        "/pay",
+        {"json": {"price": 3, "at": [1, 2]}},
+        400,
+        "Parameter 'price' must be a Money.",
+    ),
+    (
+        "POST",
+        "/pay",
+        {"data": {"price": "3 EUR", "at": "1"}},
+        400,
+        "Parameter 'at' must be a Point.",
+    ),
     (
         "POST",
         "/order",
@@ -161,7 +198,13 @@ ANSWERS: list[tuple[str, str, dict[str, Any], int, Any]] = [
         200,
         {"price": "3 EUR", "size": 1, "paid": ["1 EUR"], "at": [1.0, 2.0], "source": "192.0.2.1"},
     ),
-    ("POST", "/order", {"json": {"price": 3}}, 400, "Parameter 'order' does not fit: Expected a Money - at `$.price`."),
+    (
+        "POST",
+        "/order",
+        {"json": {"price": 3}},
+        400,
+        "Parameter 'order' does not fit: Expected a Money - at `$.price`.",
+    ),
     (
         "POST",
         "/order",
@@ -184,7 +227,12 @@ ANSWERS: list[tuple[str, str, dict[str, Any], int, Any]] = [
 
 @pytest.mark.parametrize(("method", "url", "given", "status", "expected"), ANSWERS)
 def test_own_types_go_in_and_out(
-    make_client: MakeClient, method: str, url: str, given: dict[str, Any], status: int, expected: Any
+    make_client: MakeClient,
+    method: str,
+    url: str,
+    given: dict[str, Any],
+    status: int,
+    expected: Any,
 ) -> None:
     answer = make_client(shop()).request(method, url, **given)
     assert answer.status_code == status
@@ -233,7 +281,9 @@ def test_the_document_has_the_types_that_are_sent() -> None:
     assert price["schema"] == {"type": "string"}
     sizes = {"type": "string", "enum": ["SMALL", "LARGE"]}
     assert paths["/size/{size}"]["get"]["parameters"][0]["schema"] == sizes
-    assert paths["/several"]["get"]["responses"]["200"]["content"]["application/json"]["schema"] == {
+    assert paths["/several"]["get"]["responses"]["200"]["content"]["application/json"][
+        "schema"
+    ] == {
         "type": "array",
         "items": {"type": "string"},
     }
@@ -308,7 +358,9 @@ class Printed(pydantic.BaseModel, arbitrary_types_allowed=True):
 
 
 @pytest.mark.parametrize(("mode", "told"), [("validation", 1), ("serialization", 0)])
-def test_pydantic_may_know_one_side_of_a_type(caplog: pytest.LogCaptureFixture, mode: Any, told: int) -> None:
+def test_pydantic_may_know_one_side_of_a_type(
+    caplog: pytest.LogCaptureFixture, mode: Any, told: int
+) -> None:
     Schemas(OwnTypes({}, {}), {}, mode).of(Printed)
     assert len(caplog.messages) == told
 
@@ -358,7 +410,7 @@ def test_an_own_type_in_a_structure_that_msgspec_knows_is_described_as_it_is_wri
     assert {"type": "integer"} in schemas.components["Rated"]["properties"]["team"]["anyOf"]
 
 
-# -- mistakes at set-up ------------------------------------------------------------------------------------------------
+# -- mistakes at set-up ----------------------------------------------------------------------------
 
 
 class Body(TypedDict):
@@ -384,7 +436,10 @@ def hidden(text: Nowhere) -> Team:  # type: ignore[name-defined]  # noqa: F821
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"encoders": {"Money": str}}, r"App\(encoders=...\) .*a dict of functions by class, {Money: str}"),
+        (
+            {"encoders": {"Money": str}},
+            r"App\(encoders=...\) .*a dict of functions by class, {Money: str}",
+        ),
         ({"encoders": {str: repr}}, r"for classes that JSON has no values of"),
         ({"decoders": {Money: "parse"}}, r"App\(decoders=...\)"),
         ({"decoders": [Money]}, r"App\(decoders=...\)"),
@@ -413,15 +468,21 @@ def handler_of(kind: Any) -> Any:
         (Team, {}, "App(decoders={...: ...})"),
     ],
 )
-def test_a_decoder_that_can_not_be_used_fails_at_set_up(kind: Any, decoders: Any, words: str) -> None:
+def test_a_decoder_that_can_not_be_used_fails_at_set_up(
+    kind: Any, decoders: Any, words: str
+) -> None:
     app = App(decoders=decoders)
     app.post("/x")(handler_of(kind))
     with pytest.raises(SetupError, match=re.escape(words)):
         app._micropie.compiled()
 
 
-@pytest.mark.parametrize("decode", [hidden, Path, lambda text, strict=True: text, lambda *texts: texts])
-def test_a_decoder_without_a_readable_annotation_takes_text(make_client: MakeClient, decode: Any) -> None:
+@pytest.mark.parametrize(
+    "decode", [hidden, Path, lambda text, strict=True: text, lambda *texts: texts]
+)
+def test_a_decoder_without_a_readable_annotation_takes_text(
+    make_client: MakeClient, decode: Any
+) -> None:
     app = App(decoders={Team: decode})
     app.post("/x")(handler_of(Team))
     client = make_client(app)
@@ -471,7 +532,9 @@ def test_a_decoder_may_take_an_entry_that_is_left_empty(make_client: MakeClient)
     assert [client.post("/labelled", data=one).json() for one in sent] == [["a", "b"], [], ["new"]]
 
 
-def test_a_structure_with_an_optional_type_of_nobody_takes_only_null(make_client: MakeClient) -> None:
+def test_a_structure_with_an_optional_type_of_nobody_takes_only_null(
+    make_client: MakeClient,
+) -> None:
     app = App()
     app.post("/x")(handler_of(Rated))
     client = make_client(app)

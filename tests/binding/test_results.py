@@ -295,9 +295,15 @@ def test_only_the_fields_of_the_annotation_are_sent(make_client: MakeClient) -> 
 def test_none_redirects_and_streams_stay_as_they_are(make_client: MakeClient) -> None:
     client = make_client(Users())
     assert client.get("/optional?found=0").content == b""
-    assert client.get("/or_redirect?found=0", follow_redirects=False).headers["location"] == "/optional"
+    assert (
+        client.get("/or_redirect?found=0", follow_redirects=False).headers["location"]
+        == "/optional"
+    )
     assert client.get("/nothing").status_code == 204
-    assert [client.get(path).text for path in ("/streamed", "/streamed_with_status")] == ["ab", "ab"]
+    assert [client.get(path).text for path in ("/streamed", "/streamed_with_status")] == [
+        "ab",
+        "ab",
+    ]
 
 
 PAGE = {"items": [ANN]}
@@ -339,7 +345,9 @@ def test_a_generic_class_has_the_fields_of_the_types_that_it_is_given(
 
 
 @pytest.mark.parametrize("result", [[USER], 5, SimpleNamespace(items=5)])
-def test_what_is_no_object_of_a_generic_class_is_a_500(make_client: MakeClient, result: Any) -> None:
+def test_what_is_no_object_of_a_generic_class_is_a_500(
+    make_client: MakeClient, result: Any
+) -> None:
     class Site(App):
         @describe(response_model=Page[UserOut])
         def found(self) -> Any:
@@ -368,18 +376,25 @@ def test_a_result_that_does_not_fit_is_a_500_and_the_log_names_the_key(
     assert "hidden" not in answer.text + caplog.messages[0] + str(caplog.records[0].exc_info)
 
 
-def test_a_handler_without_a_name_is_told_as_one(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_handler_without_a_name_is_told_as_one(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     def made(name: object) -> UserOut:
         return {"name": name}  # type: ignore[return-value]
 
     app = App()
     app.get("/made")(partial(made, 5))
     assert make_client(app).get("/made").status_code == 500
-    assert "a handler returned a dict, which does not fit its annotation: Expected `str`" in caplog.text
+    assert (
+        "a handler returned a dict, which does not fit its annotation: Expected `str`"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize("is_on_loop", [False, True])
-def test_a_row_is_read_before_its_session_is_closed(make_client: MakeClient, is_on_loop: bool) -> None:
+def test_a_row_is_read_before_its_session_is_closed(
+    make_client: MakeClient, is_on_loop: bool
+) -> None:
     sessions: list[Session] = []
     threads: list[int] = []
 
@@ -408,7 +423,8 @@ def test_a_row_is_read_before_its_session_is_closed(make_client: MakeClient, is_
     assert client.get("/users").json() == [ANN]
     client.get("/loop")
     assert not sessions[0].is_open
-    assert (sessions[0].thread == threads[1]) == (threads[0] == threads[1])  # where the handler ran, or as it
+    # where the handler ran, or as it
+    assert (sessions[0].thread == threads[1]) == (threads[0] == threads[1])
 
 
 class Answering(HttpMiddleware):
@@ -420,7 +436,9 @@ def refuse(request: Request) -> object:
     return "check" not in request.query or Response({"from": "a check"})
 
 
-def test_the_answers_of_hooks_checks_and_error_handlers_are_not_filtered(make_client: MakeClient) -> None:
+def test_the_answers_of_hooks_checks_and_error_handlers_are_not_filtered(
+    make_client: MakeClient,
+) -> None:
     class Site(App):
         @requires(refuse)
         def user(self) -> UserOut:
@@ -434,7 +452,9 @@ def test_the_answers_of_hooks_checks_and_error_handlers_are_not_filtered(make_cl
         return {"from": "an error handler"}
 
     client = make_client(app)
-    answers = [client.get(path).json()["from"] for path in ("/user?hook=1", "/user?check=1", "/user")]
+    answers = [
+        client.get(path).json()["from"] for path in ("/user?hook=1", "/user?check=1", "/user")
+    ]
     assert answers == ["a hook", "a check", "an error handler"]
 
 
@@ -453,12 +473,16 @@ def test_objects_of_exactly_the_class_stay_as_they_are() -> None:
         convert.make([None])
 
 
-def test_without_msgspec_objects_of_the_class_are_sent_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_msgspec_objects_of_the_class_are_sent_and_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     convert = result_filter(Users.from_object)
     assert convert is not None
     monkeypatch.setitem(sys.modules, "msgspec", None)
     assert convert.passes(UserOut("ann"))
-    with pytest.raises(ResponseError, match=r"returned a User, which does not fit its annotation: .*msgspec"):
+    with pytest.raises(
+        ResponseError, match=r"returned a User, which does not fit its annotation: .*msgspec"
+    ):
         convert.make(User("ann"))
 
 
@@ -493,7 +517,10 @@ def test_an_object_that_is_html_by_itself_is_a_page(make_client: MakeClient) -> 
     client = make_client(Root())
     page, document = client.get("/card"), client.get("/user")
     assert (page.text, page.headers["content-type"]) == ("<b>Ann</b>", "text/html; charset=utf-8")
-    assert (document.json(), document.headers["content-type"]) == ({"name": "Ann", "admin": False}, "application/json")
+    assert (document.json(), document.headers["content-type"]) == (
+        {"name": "Ann", "admin": False},
+        "application/json",
+    )
 
 
 @dataclass
@@ -606,8 +633,16 @@ ENVELOPE = Answered(Model(name="eve"), deque([BOB]), BOB)
             ],
         ),
         (Frozen, Frozen(BOB), {"user": "bob", "made": 0}),
-        (Paged[Model], {"items": [EVE], "first": SimpleNamespace(name="eve")}, {"items": [EVE], "first": EVE}),
-        (Deep, Deep({"user": BOB}, {"a": [BOB]}), {"listed": {"user": "bob"}, "any_size": {"a": ["bob"]}}),
+        (
+            Paged[Model],
+            {"items": [EVE], "first": SimpleNamespace(name="eve")},
+            {"items": [EVE], "first": EVE},
+        ),
+        (
+            Deep,
+            Deep({"user": BOB}, {"a": [BOB]}),
+            {"listed": {"user": "bob"}, "any_size": {"a": ["bob"]}},
+        ),
         (Mixed, Mixed(BOB, Struct("x")), {"user": "bob", "anything": {"name": "x"}}),
         (Sequence[Squad], (Squad((BOB,)),), [{"users": ["bob"]}]),
         (
@@ -652,12 +687,21 @@ def test_objects_inside_of_others_are_sent_as_they_are(
     ],
 )
 def test_R78_an_object_inside_of_a_derived_class_is_a_500_and_is_not_sent(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture, annotation: Any, result: Any, given: str, wanted: str
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    annotation: Any,
+    result: Any,
+    given: str,
+    wanted: str,
 ) -> None:
     answer = make_client(shown(annotation, result)).get("/")
     assert answer.status_code == 500
     assert "password" not in answer.text
-    words = f"it has a {given} where the annotation names {wanted}" if given else "does not fit its annotation"
+    words = (
+        f"it has a {given} where the annotation names {wanted}"
+        if given
+        else "does not fit its annotation"
+    )
     assert words in caplog.text
 
 

@@ -15,7 +15,18 @@ from decimal import Decimal
 from fractions import Fraction
 from numbers import Number
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, NotRequired, Optional, TypedDict, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NotRequired,
+    Optional,
+    TypedDict,
+    TypeVar,
+)
 
 import httpx
 import msgspec
@@ -55,7 +66,7 @@ def show(*args: Any, **kwargs: Any) -> Any:
     return [list(args), kwargs]
 
 
-# -- where values come from --------------------------------------------------------------------------------------------
+# -- where values come from ------------------------------------------------------------------------
 
 
 class Root(App):
@@ -74,7 +85,9 @@ class Root(App):
     def named(self, a: str = "", **others: Any) -> Any:
         return [a, others]
 
-    def everything(self, a: str, /, b: str = "", *rest: str, c: int, d: str = "d", **others: Any) -> Any:
+    def everything(
+        self, a: str, /, b: str = "", *rest: str, c: int, d: str = "d", **others: Any
+    ) -> Any:
         return [a, b, list(rest), c, d, others]
 
     async def only(self, *, a: str, b: int = 0) -> Any:
@@ -127,11 +140,15 @@ def app() -> App:
 )
 def test_path_and_query_fill_parameters(client: TestClient, target: str, expected: object) -> None:
     response = client.get(target)
-    assert (response.status_code, response.text if isinstance(expected, str) else response.json()) == (200, expected)
+    assert (
+        response.status_code,
+        response.text if isinstance(expected, str) else response.json(),
+    ) == (200, expected)
 
 
 @pytest.mark.parametrize(
-    "target", ["/greet/a/b/c", "/nothing/x", "/only/x", "/only/x?a=1", "/named/a/b", "/greet/a/b/c?name=x"]
+    "target",
+    ["/greet/a/b/c", "/nothing/x", "/only/x", "/only/x?a=1", "/named/a/b", "/greet/a/b/c?name=x"],
 )
 def test_a_surplus_path_segment_is_404(client: TestClient, target: str) -> None:
     assert client.get(target).status_code == 404
@@ -163,17 +180,28 @@ def test_400_names_the_parameter_and_what_was_expected(
 def test_form_fields_fill_parameters(client: TestClient) -> None:
     form = {"name": "Bob", "age": "3", "surplus": "x"}
     assert client.post("/greet", data=form).json() == ["Bob", "3"]
-    assert client.post("/greet", files={"name": (None, "Bob"), "age": (None, "3")}).json() == ["Bob", "3"]
+    assert client.post("/greet", files={"name": (None, "Bob"), "age": (None, "3")}).json() == [
+        "Bob",
+        "3",
+    ]
     assert client.post("/greet/Alice", data=form).json() == ["Alice", "3"]
-    assert client.post("/named", data={"b": ["1", "2"], "c": "3"}).json() == ["", {"b": ["1", "2"], "c": "3"}]
+    assert client.post("/named", data={"b": ["1", "2"], "c": "3"}).json() == [
+        "",
+        {"b": ["1", "2"], "c": "3"},
+    ]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "QUERY"])
-def test_json_keys_fill_parameters_and_keep_their_types(make_client: MakeClient, method: str) -> None:
+def test_json_keys_fill_parameters_and_keep_their_types(
+    make_client: MakeClient, method: str
+) -> None:
     app = Root(methods=["POST", "PUT", "PATCH", "DELETE", "QUERY"])
     client = make_client(app, validate=False)  # wsgiref.validate warns of QUERY
     document = {"a": {"x": [1, None, True, 1.5]}, "b": None, "surplus": 1}
-    assert client.request(method, "/bare", json=document).json() == [{"x": [1, None, True, 1.5]}, None]
+    assert client.request(method, "/bare", json=document).json() == [
+        {"x": [1, None, True, 1.5]},
+        None,
+    ]
     assert client.request(method, "/named", json={"x": [1, 2], "y": [], "z": {}}).json() == [
         "",
         {"x": [1, 2], "y": [], "z": {}},
@@ -195,14 +223,25 @@ def test_a_json_body_that_is_no_object_fills_nothing(client: TestClient) -> None
 
 
 def test_the_query_goes_before_the_body(client: TestClient) -> None:
-    assert client.post("/greet?name=query", data={"name": "form", "age": "3"}).json() == ["query", "3"]
-    assert client.post("/greet?name=query", json={"name": "json", "age": "3"}).json() == ["query", "3"]
-    assert client.post("/bare?a=query&b=query", json={"a": "json", "b": "json"}).json() == ["query", "query"]
+    assert client.post("/greet?name=query", data={"name": "form", "age": "3"}).json() == [
+        "query",
+        "3",
+    ]
+    assert client.post("/greet?name=query", json={"name": "json", "age": "3"}).json() == [
+        "query",
+        "3",
+    ]
+    assert client.post("/bare?a=query&b=query", json={"a": "json", "b": "json"}).json() == [
+        "query",
+        "query",
+    ]
     assert client.post("/named?b=query", data={"b": ["1", "2"]}).json() == ["", {"b": "query"}]
 
 
 def test_a_body_of_another_kind_fills_nothing(client: TestClient) -> None:
-    response = client.post("/greet", content=b'{"name": "x"}', headers={"content-type": "text/plain"})
+    response = client.post(
+        "/greet", content=b'{"name": "x"}', headers={"content-type": "text/plain"}
+    )
     assert response.json() == ["World", "?"]
 
 
@@ -240,7 +279,11 @@ def test_a_segment_may_be_the_one_value_of_a_list(make_client: MakeClient) -> No
             return ids
 
     client = make_client(Lists())
-    assert [client.get(path).json() for path in ("/ids/5", "/tagged/a", "/typed/7")] == [[5], ["a"], [7]]
+    assert [client.get(path).json() for path in ("/ids/5", "/tagged/a", "/typed/7")] == [
+        [5],
+        ["a"],
+        [7],
+    ]
 
 
 def test_wildcards_fill_the_parameters_of_their_names(make_client: MakeClient) -> None:
@@ -253,7 +296,7 @@ def test_wildcards_fill_the_parameters_of_their_names(make_client: MakeClient) -
     assert client.get("/x/1.5/y/z").text == "Parameter 'b' must be a whole number."
 
 
-# -- what a client must not fill ---------------------------------------------------------------------------------------
+# -- what a client must not fill -------------------------------------------------------------------
 
 
 class Accounts(App):
@@ -271,20 +314,29 @@ class Accounts(App):
         return values
 
 
-def test_R78_a_query_never_reaches_the_session_nor_the_session_a_parameter(make_client: MakeClient) -> None:
+def test_R78_a_query_never_reaches_the_session_nor_the_session_a_parameter(
+    make_client: MakeClient,
+) -> None:
     client = make_client(Accounts())
     assert client.get("/whoami?user_id=mallory").text in ("", "null")
     client.get("/login")
     assert client.get("/whoami?user_id=mallory&session=x&_id=y").text == "alice"
     assert client.post("/whoami", data={"user_id": "mallory"}).text == "alice"
-    assert client.post("/whoami", json={"user_id": "mallory", "session": {"user_id": "mallory"}}).text == "alice"
+    assert (
+        client.post("/whoami", json={"user_id": "mallory", "session": {"user_id": "mallory"}}).text
+        == "alice"
+    )
     assert client.get("/profile").text == "nobody"
     assert client.get("/everything").json() == {}
     assert client.get("/whoami").text == "alice"
 
 
-@pytest.mark.parametrize("name", ["self", "request", "session", "__class__", "app", "args", "kwargs", "values"])
-def test_R78_names_that_mean_something_to_python_are_values_only(make_client: MakeClient, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["self", "request", "session", "__class__", "app", "args", "kwargs", "values"]
+)
+def test_R78_names_that_mean_something_to_python_are_values_only(
+    make_client: MakeClient, name: str
+) -> None:
     response = make_client(Accounts()).get("/everything", params={name: "x", "other": "y"})
     assert response.status_code < 500
     assert response.status_code == 400 or response.json()["other"] == "y"
@@ -298,7 +350,9 @@ def test_R78_a_positional_only_name_in_the_query_is_a_value_only(make_client: Ma
 
 
 @pytest.mark.parametrize("target", ["/page?role=admin", "/page/x?role=admin", "/page"])
-def test_R78_what_a_partialmethod_fixes_is_not_the_client_s_to_choose(make_client: MakeClient, target: str) -> None:
+def test_R78_what_a_partialmethod_fixes_is_not_the_client_s_to_choose(
+    make_client: MakeClient, target: str
+) -> None:
     class Pages(App):
         def _page(self, name: str = "", role: str = "") -> str:
             return role
@@ -308,7 +362,9 @@ def test_R78_what_a_partialmethod_fixes_is_not_the_client_s_to_choose(make_clien
     assert make_client(Pages()).get(target).text == "guest"
 
 
-def test_R78_self_in_the_query_is_never_passed_to_a_decorated_method(make_client: MakeClient) -> None:
+def test_R78_self_in_the_query_is_never_passed_to_a_decorated_method(
+    make_client: MakeClient,
+) -> None:
     def decorated(function: Any) -> Any:
         @functools.wraps(function)
         def inner(self: Any, **others: Any) -> Any:
@@ -336,10 +392,12 @@ def test_a_partialmethod_fixes_positional_parameters(make_client: MakeClient) ->
     assert answers == ["post ?", "post x", "post z"]
 
 
-# -- errors of the handler ---------------------------------------------------------------------------------------------
+# -- errors of the handler -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [TypeError("missing 1 required positional argument"), ValueError("x"), KeyError("x")])
+@pytest.mark.parametrize(
+    "error", [TypeError("missing 1 required positional argument"), ValueError("x"), KeyError("x")]
+)
 def test_an_error_inside_a_handler_is_500_and_logged_once(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
@@ -349,17 +407,23 @@ def test_an_error_inside_a_handler_is_500_and_logged_once(
     response = make_client(app_of(handler)).get("/page?x=1")
     assert (response.status_code, response.text) == (500, "500 Internal Server Error")
     records = [record for record in caplog.records if record.exc_info]
-    assert [(record.name, record.exc_info and record.exc_info[1]) for record in records] == [("micropie", error)]
+    assert [(record.name, record.exc_info and record.exc_info[1]) for record in records] == [
+        ("micropie", error)
+    ]
     assert "GET '/page' failed" in records[0].getMessage()
 
 
-def test_binding_errors_are_not_logged(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_binding_errors_are_not_logged(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     client = make_client(Root())
-    assert [client.get(target).status_code for target in ("/bare", "/only?a=1&b=x", "/greet/a/b/c")] == [400, 400, 404]
+    assert [
+        client.get(target).status_code for target in ("/bare", "/only?a=1&b=x", "/greet/a/b/c")
+    ] == [400, 400, 404]
     assert caplog.records == []
 
 
-# -- files -------------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 
 def described(upload: Any) -> Any:
@@ -372,7 +436,9 @@ def test_a_file_fills_the_parameter_of_its_name(make_client: MakeClient, annotat
         return [described(avatar), title]
 
     handler.__annotations__["avatar"] = annotation
-    response = make_client(app_of(handler)).post("/page", files={"avatar": ("a.png", b"x")}, data={"title": "t"})
+    response = make_client(app_of(handler)).post(
+        "/page", files={"avatar": ("a.png", b"x")}, data={"title": "t"}
+    )
     assert response.json() == ["a.png", "t"]
 
 
@@ -386,7 +452,9 @@ def test_typing_s_list_without_an_argument_is_a_list_of_text(make_client: MakeCl
 
 
 @pytest.mark.parametrize("annotation", [list[UploadFile], Optional[list[UploadFile]]])
-def test_a_list_of_files_takes_every_file_of_the_name(make_client: MakeClient, annotation: Any) -> None:
+def test_a_list_of_files_takes_every_file_of_the_name(
+    make_client: MakeClient, annotation: Any
+) -> None:
     def handler(photos: Any) -> Any:
         return [photo.filename for photo in photos]
 
@@ -408,7 +476,9 @@ def test_the_log_of_development_has_the_sentence_for_the_programmer(
 
     assert make_client(app).post("/upload", data={"avatar": "a.png"}).status_code == 400
     logged = [
-        line for line in caplog.messages if line.startswith("POST '/upload': Parameter 'avatar' is missing; its name")
+        line
+        for line in caplog.messages
+        if line.startswith("POST '/upload': Parameter 'avatar' is missing; its name")
     ]
     assert len(logged) == debug
 
@@ -425,13 +495,18 @@ def test_the_log_of_development_has_the_sentence_for_the_programmer(
         ),
     ],
 )
-def test_a_file_comes_from_an_upload_only(make_client: MakeClient, sent: dict[str, Any], sentence: str) -> None:
+def test_a_file_comes_from_an_upload_only(
+    make_client: MakeClient, sent: dict[str, Any], sentence: str
+) -> None:
     def handler(avatar: UploadFile) -> Any:
         return described(avatar)
 
     client = make_client(app_of(handler))
     response = client.post("/page", **sent)
-    assert (response.status_code, said(response)) == (400, f"Parameter 'avatar' is missing; {sentence}")
+    assert (response.status_code, said(response)) == (
+        400,
+        f"Parameter 'avatar' is missing; {sentence}",
+    )
     assert client.post("/page/text").status_code == 404
 
 
@@ -453,7 +528,9 @@ def test_files_reach_star_star_kwargs(make_client: MakeClient) -> None:
     def handler(**values: Any) -> Any:
         return {name: getattr(value, "filename", value) for name, value in values.items()}
 
-    response = make_client(app_of(handler)).post("/page", files={"f": ("a.txt", b"x")}, data={"t": "1"})
+    response = make_client(app_of(handler)).post(
+        "/page", files={"f": ("a.txt", b"x")}, data={"t": "1"}
+    )
     assert response.json() == {"f": "a.txt", "t": "1"}
 
 
@@ -462,11 +539,15 @@ def test_several_files_of_a_name_reach_star_star_kwargs_as_a_list(make_client: M
         return {name: [file.filename for file in files] for name, files in values.items()}
 
     files = [("f", ("a.txt", b"x")), ("f", ("b.txt", b"x"))]
-    assert answer(make_client(app_of(handler)).post("/page", files=files)) == {"f": ["a.txt", "b.txt"]}
+    assert answer(make_client(app_of(handler)).post("/page", files=files)) == {
+        "f": ["a.txt", "b.txt"]
+    }
 
 
 @pytest.mark.parametrize(("annotation", "expected"), [(int, "a whole number"), (str, "text")])
-def test_a_file_is_no_value_of_another_kind(make_client: MakeClient, annotation: Any, expected: str) -> None:
+def test_a_file_is_no_value_of_another_kind(
+    make_client: MakeClient, annotation: Any, expected: str
+) -> None:
     def handler(x: Any) -> Any:
         return repr(x)
 
@@ -475,7 +556,7 @@ def test_a_file_is_no_value_of_another_kind(make_client: MakeClient, annotation:
     assert (response.status_code, response.text) == (400, f"Parameter 'x' must be {expected}.")
 
 
-# -- structures --------------------------------------------------------------------------------------------------------
+# -- structures ------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -554,8 +635,12 @@ class OvenDict(TypedDict):
 
 
 @pytest.mark.parametrize("kind", [WithOven, AroundOven, OvenStruct, OvenDict])
-def test_a_structure_that_no_body_can_fill_is_told_by_the_library(make_client: MakeClient, kind: Any) -> None:
-    problem = make_client(structure_app(kind)).post("/page", json={"name": "x", "oven": 1, "inner": {"oven": 1}})
+def test_a_structure_that_no_body_can_fill_is_told_by_the_library(
+    make_client: MakeClient, kind: Any
+) -> None:
+    problem = make_client(structure_app(kind)).post(
+        "/page", json={"name": "x", "oven": 1, "inner": {"oven": 1}}
+    )
     assert problem.status_code == 400
     assert "Expected `Oven`" in problem.json()["detail"]
 
@@ -584,7 +669,10 @@ def attribute(value: Any, name: str) -> Any:
 
 def structure_app(kind: Any, default: Any = ...) -> App:
     def handler(item: Any) -> Any:
-        return [type(item).__name__, *(attribute(item, name) for name in ("name", "age", "tags", "born", "done"))]
+        return [
+            type(item).__name__,
+            *(attribute(item, name) for name in ("name", "age", "tags", "born", "done")),
+        ]
 
     handler.__annotations__ = {"item": kind}
     return app_of(handler)
@@ -607,7 +695,14 @@ def test_a_json_body_becomes_a_structure(make_client: MakeClient, kind: type) ->
 def test_a_whole_number_may_have_a_point_in_json(make_client: MakeClient, kind: type) -> None:
     client = make_client(structure_app(kind))
     sent = {**FULL, "age": 3.0, "surplus": [{"x": 1.0}]}
-    assert answer(client.post("/page", json=sent)) == [name_of(kind), "Bob", 3, ["a", "b"], "2020-01-31", True]
+    assert answer(client.post("/page", json=sent)) == [
+        name_of(kind),
+        "Bob",
+        3,
+        ["a", "b"],
+        "2020-01-31",
+        True,
+    ]
     assert client.post("/page", json={**FULL, "age": 3.5}).status_code == 400
     assert client.post("/page", json={**FULL, "age": 3.0, "done": 2.5}).status_code == 400
 
@@ -623,21 +718,27 @@ def test_a_text_is_no_number_in_json(make_client: MakeClient, kind: type) -> Non
 @pytest.mark.parametrize("how", ["data", "files"])
 def test_a_form_becomes_a_structure(make_client: MakeClient, kind: type, how: str) -> None:
     fields = {"name": "Bob", "age": "3", "tags": ["a", "b"], "born": "2020-01-31", "done": "true"}
-    pairs = [(n, (None, v)) for n, vs in fields.items() for v in ([vs] if isinstance(vs, str) else vs)]
+    pairs = [
+        (n, (None, v)) for n, vs in fields.items() for v in ([vs] if isinstance(vs, str) else vs)
+    ]
     sent: dict[str, Any] = {"data": fields} if how == "data" else {"files": pairs}
     response = make_client(structure_app(kind)).post("/page", **sent)
     assert answer(response) == [name_of(kind), "Bob", 3, ["a", "b"], "2020-01-31", True]
 
 
 @pytest.mark.parametrize("kind", STRUCTURES)
-def test_a_list_of_a_structure_takes_one_value_of_a_form_too(make_client: MakeClient, kind: type) -> None:
+def test_a_list_of_a_structure_takes_one_value_of_a_form_too(
+    make_client: MakeClient, kind: type
+) -> None:
     fields = {"name": "Bob", "age": "3", "tags": "a", "born": "2020-01-31", "done": "true"}
     response = make_client(structure_app(kind)).post("/page", data=fields)
     assert answer(response) == [name_of(kind), "Bob", 3, ["a"], "2020-01-31", True]
 
 
 @pytest.mark.parametrize("kind", STRUCTURES)
-def test_what_a_browser_sends_for_a_ticked_box_and_an_empty_field(make_client: MakeClient, kind: type) -> None:
+def test_what_a_browser_sends_for_a_ticked_box_and_an_empty_field(
+    make_client: MakeClient, kind: type
+) -> None:
     fields = {"name": "Bob", "age": "3", "tags": ["a", "b"], "born": "", "done": "on"}
     response = make_client(structure_app(kind)).post("/page", data=fields)
     assert answer(response) == [name_of(kind), "Bob", 3, ["a", "b"], None, True]
@@ -704,7 +805,9 @@ def test_a_text_that_no_json_has_is_refused_as_what_it_is() -> None:
 
 def test_a_refusal_does_not_repeat_what_the_client_sent(make_client: MakeClient) -> None:
     for kind in STRUCTURES:
-        response = make_client(structure_app(kind)).post("/page", json={"name": "x", "age": "<script>"})
+        response = make_client(structure_app(kind)).post(
+            "/page", json={"name": "x", "age": "<script>"}
+        )
         assert "<script>" not in response.text
 
 
@@ -823,7 +926,9 @@ def test_a_structure_that_can_never_be_made_fails_at_set_up(kind: Any) -> None:
         structure_app(kind)._micropie.compiled()
 
 
-def test_without_msgspec_a_dataclass_fails_at_set_up_and_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_msgspec_a_dataclass_fails_at_set_up_and_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
     with pytest.raises(SetupError, match=r"'item' is a ADataclass.*micropie-dual\[standard\]"):
         structure_app(ADataclass)._micropie.compiled()
@@ -848,12 +953,14 @@ class Root(App):
 Root()._micropie.compiled()
 print(sorted({"msgspec", "pydantic", "jinja2", "asyncio.base_events", "trio"} & set(sys.modules)))
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert "msgspec" not in done.stdout
     assert "pydantic" not in done.stdout
 
 
-# -- signatures --------------------------------------------------------------------------------------------------------
+# -- signatures ------------------------------------------------------------------------------------
 
 
 def annotated(annotation: str, where: str = "x") -> App:
@@ -864,9 +971,13 @@ def annotated(annotation: str, where: str = "x") -> App:
     return app_of(handler)
 
 
-@pytest.mark.parametrize("annotation", ["NoSuchName", "date.nothing", "list[int", "no such", "int +"])
+@pytest.mark.parametrize(
+    "annotation", ["NoSuchName", "date.nothing", "list[int", "no such", "int +"]
+)
 def test_an_annotation_that_cannot_be_read_fails_at_set_up(annotation: str) -> None:
-    with pytest.raises(SetupError, match=r"an annotation of annotated\.<locals>\.handler can't be read"):
+    with pytest.raises(
+        SetupError, match=r"an annotation of annotated\.<locals>\.handler can't be read"
+    ):
         annotated(annotation)._micropie.compiled()
 
 
@@ -877,7 +988,9 @@ def test_a_return_annotation_does_not_matter(make_client: MakeClient) -> None:
     assert make_client(app_of(handler)).get("/page/5").json() == {"x": 5}
 
 
-def test_annotations_of_a_decorated_handler_are_those_of_the_inner_one(make_client: MakeClient) -> None:
+def test_annotations_of_a_decorated_handler_are_those_of_the_inner_one(
+    make_client: MakeClient,
+) -> None:
     def decorate(function: Any) -> Any:
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -892,7 +1005,10 @@ def test_annotations_of_a_decorated_handler_are_those_of_the_inner_one(make_clie
 
 
 def test_a_decorator_that_hides_the_signature_gets_everything(make_client: MakeClient) -> None:
-    assert make_client(app_of(show)).get("/page/a/b?c=d&e=f&e=g").json() == [["a", "b"], {"c": "d", "e": ["f", "g"]}]
+    assert make_client(app_of(show)).get("/page/a/b?c=d&e=f&e=g").json() == [
+        ["a", "b"],
+        {"c": "d", "e": ["f", "g"]},
+    ]
 
 
 def test_a_mistake_of_the_author_says_whose_it_is() -> None:
@@ -929,16 +1045,26 @@ def test_path_params_are_what_of_the_path_became_parameters(make_client: MakeCli
     assert client.get("/wild/5/y").json() in ([5, "y"], ["5", "y"])
 
 
-# -- fuzz --------------------------------------------------------------------------------------------------------------
+# -- fuzz ------------------------------------------------------------------------------------------
 
 
 class Target(App):
-    """Something of everything: whatever comes in must be answered, and never by an unexpected 500."""
+    """Something of everything: whatever comes in must be answered, and never by an
+    unexpected 500.
+    """
 
     def index(self, *segments: str, n: int = 0, **rest: Any) -> Any:
         return ascii([segments, n, rest])
 
-    def typed(self, a: int, b: float = 0, c: date | None = None, *, d: list[int] = [], e: bool = False) -> Any:  # noqa: B006
+    def typed(
+        self,
+        a: int,
+        b: float = 0,
+        c: date | None = None,
+        *,
+        d: list[int] = [],  # noqa: B006
+        e: bool = False,
+    ) -> Any:
         return [a, b, c, d, e]
 
     def whole(self, item: ADataclass) -> Any:
@@ -956,14 +1082,35 @@ class Target(App):
 
 
 paths = st.lists(
-    st.sampled_from([b"typed", b"whole", b"model", b"file", b"wild", b"5", b"a%2Fb", b"..", b".", b"", b"%ff", b"%00"])
+    st.sampled_from(
+        [
+            b"typed",
+            b"whole",
+            b"model",
+            b"file",
+            b"wild",
+            b"5",
+            b"a%2Fb",
+            b"..",
+            b".",
+            b"",
+            b"%ff",
+            b"%00",
+        ]
+    )
     | st.binary(max_size=6).map(lambda raw: raw.translate(None, b"?# \r\n\0")),
     max_size=4,
 ).map(lambda segments: b"/" + b"/".join(segments))
-words = st.sampled_from(["a", "b", "c", "d", "e", "n", "name", "age", "tags", "item", "upload", "self", "é", "", "a[]"])
-values = st.text(max_size=5) | st.sampled_from(["5", "1e999", "nan", "true", "2026-01-31", "9" * 50, "\ud800"])
+words = st.sampled_from(
+    ["a", "b", "c", "d", "e", "n", "name", "age", "tags", "item", "upload", "self", "é", "", "a[]"]
+)
+values = st.text(max_size=5) | st.sampled_from(
+    ["5", "1e999", "nan", "true", "2026-01-31", "9" * 50, "\ud800"]
+)
 queries = st.lists(st.tuples(words, values), max_size=4).map(
-    lambda pairs: "&".join(f"{name}={value}" for name, value in pairs).encode("utf-8", "surrogatepass")
+    lambda pairs: "&".join(f"{name}={value}" for name, value in pairs).encode(
+        "utf-8", "surrogatepass"
+    )
 ) | st.binary(max_size=20).map(lambda raw: raw.translate(None, b"# \r\n\0"))
 jsons = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
@@ -973,7 +1120,10 @@ jsons = st.recursive(
 bodies = st.one_of(
     st.tuples(st.just("application/json"), jsons | st.binary(max_size=20)),
     st.tuples(st.just("application/x-www-form-urlencoded"), queries),
-    st.tuples(st.sampled_from(["multipart/form-data; boundary=x", "multipart/form-data"]), st.binary(max_size=40)),
+    st.tuples(
+        st.sampled_from(["multipart/form-data; boundary=x", "multipart/form-data"]),
+        st.binary(max_size=40),
+    ),
     st.tuples(
         st.just("multipart/form-data; boundary=x"),
         st.tuples(words, st.binary(max_size=5)).map(
@@ -983,7 +1133,10 @@ bodies = st.one_of(
             )
         ),
     ),
-    st.tuples(st.sampled_from(["", "text/plain", "application/json; charset=x", "\xff"]), st.binary(max_size=10)),
+    st.tuples(
+        st.sampled_from(["", "text/plain", "application/json; charset=x", "\xff"]),
+        st.binary(max_size=10),
+    ),
 )
 
 
@@ -994,7 +1147,9 @@ def test_R78_whatever_comes_is_answered_and_is_never_a_500(
     client = connect(Target(), world)
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"]), paths, queries, bodies)
+    @given(
+        st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"]), paths, queries, bodies
+    )
     def check(method: str, path: bytes, query: bytes, body: tuple[str, bytes]) -> None:
         content_type, content = body
         response = client.request(
@@ -1010,7 +1165,7 @@ def test_R78_whatever_comes_is_answered_and_is_never_a_500(
     check()
 
 
-# -- bodies that bring nothing -----------------------------------------------------------------------------------------
+# -- bodies that bring nothing ---------------------------------------------------------------------
 
 
 class Taking(App):
@@ -1038,7 +1193,11 @@ OTHER_TYPE = "the body's Content-Type is neither JSON nor a form."
 
 @pytest.mark.parametrize(
     ("path", "name", "expected"),
-    [("/name", "name", "text"), ("/structure", "item", "a JSON object or a form"), ("/file", "picture", "a file")],
+    [
+        ("/name", "name", "text"),
+        ("/structure", "item", "a JSON object or a form"),
+        ("/file", "picture", "a file"),
+    ],
 )
 def test_a_missing_parameter_says_what_is_wrong_with_the_body(
     make_client: MakeClient, path: str, name: str, expected: str
@@ -1047,11 +1206,26 @@ def test_a_missing_parameter_says_what_is_wrong_with_the_body(
     for method, options, status, sentence in (
         ("POST", {"content": b'{"name": "x"}'}, 415, f"{missing}: {NO_TYPE}"),
         ("POST", {"content": b"<x/>", "headers": TEXT_TYPE}, 415, f"{missing}: {OTHER_TYPE}"),
-        ("DELETE", {"content": iter([b"<", b"x/>"]), "headers": TEXT_TYPE}, 415, f"{missing}: {OTHER_TYPE}"),
-        ("POST", {"content": b"", "headers": JSON_TYPE}, 400, f"{missing}: the JSON body is empty."),
+        (
+            "DELETE",
+            {"content": iter([b"<", b"x/>"]), "headers": TEXT_TYPE},
+            415,
+            f"{missing}: {OTHER_TYPE}",
+        ),
+        (
+            "POST",
+            {"content": b"", "headers": JSON_TYPE},
+            400,
+            f"{missing}: the JSON body is empty.",
+        ),
         ("POST", {"content": b"", "headers": TEXT_TYPE}, 400, f"{missing}; expected {expected}."),
         ("POST", {}, 400, f"{missing}; expected {expected}."),
-        ("POST", {"data": {"other": "x"}}, 400, None if path == "/structure" else f"{missing}; expected {expected}."),
+        (
+            "POST",
+            {"data": {"other": "x"}},
+            400,
+            None if path == "/structure" else f"{missing}; expected {expected}.",
+        ),
         ("GET", {"headers": JSON_TYPE}, 400, f"{missing}; expected {expected}."),
     ):
         response = client.request(method, path, **options)
@@ -1067,7 +1241,9 @@ def test_json_that_is_no_object_has_no_parameter(make_client: MakeClient) -> Non
             400,
             "Parameter 'name' is missing: the JSON body is not an object.",
         )
-    assert said(client.post("/name", content=b"null", headers=JSON_TYPE)).endswith("is not an object.")
+    assert said(client.post("/name", content=b"null", headers=JSON_TYPE)).endswith(
+        "is not an object."
+    )
 
 
 def test_a_parameter_with_a_default_needs_no_body(make_client: MakeClient) -> None:
@@ -1080,16 +1256,27 @@ def test_a_parameter_with_a_default_needs_no_body(make_client: MakeClient) -> No
         assert client.post("/maybe", **options).text == "?"
 
 
-def test_a_handler_that_reads_its_body_has_parameters_from_the_query_alone(make_client: MakeClient) -> None:
+def test_a_handler_that_reads_its_body_has_parameters_from_the_query_alone(
+    make_client: MakeClient,
+) -> None:
     response = make_client(Taking()).post("/own", content=b"{}")
-    assert (response.status_code, response.text) == (400, "Parameter 'name' is missing; expected text.")
+    assert (response.status_code, response.text) == (
+        400,
+        "Parameter 'name' is missing; expected text.",
+    )
 
 
-@pytest.mark.parametrize(("path", "status"), [("/asked", 200), ("/given/x", 200), ("/given", 400), ("/others", 400)])
-def test_a_body_that_no_parameter_needs_is_not_parsed(make_client: MakeClient, path: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("path", "status"), [("/asked", 200), ("/given/x", 200), ("/given", 400), ("/others", 400)]
+)
+def test_a_body_that_no_parameter_needs_is_not_parsed(
+    make_client: MakeClient, path: str, status: int
+) -> None:
     class Root(App):
         @post
-        def asked(self, token: Annotated[str, Header()] = "", number: Annotated[int, Query()] = 1) -> str:
+        def asked(
+            self, token: Annotated[str, Header()] = "", number: Annotated[int, Query()] = 1
+        ) -> str:
             return "?"
 
         @post
@@ -1104,7 +1291,7 @@ def test_a_body_that_no_parameter_needs_is_not_parsed(make_client: MakeClient, p
     assert answer.status_code == status
 
 
-# -- a whole body ------------------------------------------------------------------------------------------------------
+# -- a whole body ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("second", [ADataclass, ATypedDict, list[AStruct], Optional[AModel]])
@@ -1112,7 +1299,9 @@ def test_two_parameters_can_not_both_take_the_whole_body(second: Any) -> None:
     def handler(one: ADataclass, file: UploadFile, *, two: Any) -> None: ...
 
     handler.__annotations__["two"] = second
-    with pytest.raises(SetupError, match=r"'one' and 'two' would both take the whole body: write one class"):
+    with pytest.raises(
+        SetupError, match=r"'one' and 'two' would both take the whole body: write one class"
+    ):
         app_of(handler)._micropie.compiled()
 
 
@@ -1121,9 +1310,15 @@ def test_several_dicts_are_fields_of_one_document(make_client: MakeClient) -> No
         return [a, b]
 
     client = make_client(app_of(handler))
-    assert answer(client.post("/page", json={"a": {"x": 1}, "b": {"y": "z"}})) == [{"x": 1}, {"y": "z"}]
+    assert answer(client.post("/page", json={"a": {"x": 1}, "b": {"y": "z"}})) == [
+        {"x": 1},
+        {"y": "z"},
+    ]
     response = client.post("/page", json={"a": {"x": 1}})
-    assert (response.status_code, said(response)) == (400, "Parameter 'b' is missing; expected a JSON object.")
+    assert (response.status_code, said(response)) == (
+        400,
+        "Parameter 'b' is missing; expected a JSON object.",
+    )
 
 
 @dataclass
@@ -1183,7 +1378,10 @@ def test_R28_the_numbers_in_a_structure_are_bounded(make_client: MakeClient, kin
     client = make_client(app_of(handler))
     for price in ("1e300000", "-1e309", "1e-309", "NaN", "Infinity", "9" * 310):
         response = client.post("/page", json={"account": {"price": price}})
-        assert (response.status_code, "Parameter 'order' does not fit: " in response.text) == (400, True), price
+        assert (response.status_code, "Parameter 'order' does not fit: " in response.text) == (
+            400,
+            True,
+        ), price
     assert client.post("/page", json={"account": {"price": "1e308"}}).text == "made"
 
 
@@ -1205,7 +1403,9 @@ def test_R28_the_sets_in_a_structure_are_bounded(make_client: MakeClient, kind: 
 
 
 @pytest.mark.parametrize("kind", [Account, AccountStruct, AccountModel])
-def test_R28_the_sets_in_each_structure_of_a_list_are_bounded(make_client: MakeClient, kind: Any) -> None:
+def test_R28_the_sets_in_each_structure_of_a_list_are_bounded(
+    make_client: MakeClient, kind: Any
+) -> None:
     def handler(accounts: Any) -> Any:
         return len(accounts)
 
@@ -1314,7 +1514,9 @@ def test_only_hashes_that_a_client_can_choose_are_bounded(kind: Any, is_bounded:
     )
     make = functools.partial(maker_for(made, "x").make, is_json=True)
     make({"rows": [0] * 1000})
-    with pytest.raises(ValueError, match="at most 1000") if is_bounded else contextlib.nullcontext():
+    with (
+        pytest.raises(ValueError, match="at most 1000") if is_bounded else contextlib.nullcontext()
+    ):
         make({"rows": [0] * 1001})
 
 
@@ -1345,7 +1547,9 @@ class Framed(pydantic.BaseModel, arbitrary_types_allowed=True):
 
 @pytest.mark.parametrize("kind", [Picture, Pictures, Framed])
 def test_a_file_in_a_structure_fails_at_set_up(kind: Any) -> None:
-    with pytest.raises(SetupError, match=r"with an UploadFile.*write photo: UploadFile beside item"):
+    with pytest.raises(
+        SetupError, match=r"with an UploadFile.*write photo: UploadFile beside item"
+    ):
         structure_app(kind)._micropie.compiled()
 
 
@@ -1380,15 +1584,21 @@ def test_R78_a_field_that_is_not_of_the_constructor_is_not_of_a_body(kind: Any) 
     def handler(data: Any) -> None: ...
 
     handler.__annotations__["data"] = kind
-    with pytest.raises(SetupError, match=r"must not set (Member|Badge)\.is_admin, which has init=False"):
+    with pytest.raises(
+        SetupError, match=r"must not set (Member|Badge)\.is_admin, which has init=False"
+    ):
         app_of(handler)._micropie.compiled()
 
 
-def test_R78_pydantic_fills_no_field_that_is_not_of_the_constructor(make_client: MakeClient) -> None:
+def test_R78_pydantic_fills_no_field_that_is_not_of_the_constructor(
+    make_client: MakeClient,
+) -> None:
     def handler(crew: Crew) -> Any:
         return {"is_admin": crew.leader.is_admin}
 
-    response = make_client(app_of(handler)).post("/page", json={"leader": {"name": "x", "is_admin": True}})
+    response = make_client(app_of(handler)).post(
+        "/page", json={"leader": {"name": "x", "is_admin": True}}
+    )
     assert response.status_code == 400 or response.json() == {"is_admin": False}
 
 
@@ -1411,12 +1621,17 @@ class Cake(msgspec.Struct):
     ("cake", "problem"),
     [
         ({"icings": [{"kind": "<odd>"}]}, "Expected one of thin, thick - at `$.icings[0].kind`"),
-        ({"icings": [{"colours": {"a": ["<odd>"]}}]}, "Expected one of red, blue - at `$.icings[0].colours[...][0]`"),
+        (
+            {"icings": [{"colours": {"a": ["<odd>"]}}]},
+            "Expected one of red, blue - at `$.icings[0].colours[...][0]`",
+        ),
         ({"renamed": "<odd>"}, "Expected one of red, blue - at `$.renamed`"),
         ({"icings": [{"kind": 5}]}, "Expected `str`, got `int` - at `$.icings[0].kind`"),
     ],
 )
-def test_a_value_that_an_enum_lacks_is_not_repeated(make_client: MakeClient, cake: object, problem: str) -> None:
+def test_a_value_that_an_enum_lacks_is_not_repeated(
+    make_client: MakeClient, cake: object, problem: str
+) -> None:
     class Root(App):
         @post
         def bake(self, cake: Cake) -> str:
@@ -1434,23 +1649,32 @@ def test_a_wrong_element_of_a_list_is_counted(make_client: MakeClient, kind: Any
     handler.__annotations__ = {"items": kind}
     client = make_client(app_of(handler))
     response = client.post("/page", json=[{"name": "x"}, {"name": "y"}, {"name": 5}])
-    assert (response.status_code, [one["path"] for one in response.json()["errors"]]) == (400, [[2, "name"]])
+    assert (response.status_code, [one["path"] for one in response.json()["errors"]]) == (
+        400,
+        [[2, "name"]],
+    )
     response = client.post("/page", json={"name": "x"})
     assert (response.status_code, [one["path"] for one in response.json()["errors"]]) == (400, [[]])
     assert client.post("/page", json=[{"name": "x"}] * 2).text == "2"
 
 
-@pytest.mark.parametrize(("count", "problem"), [(100, "tags.0: Input should be"), (101, "101 values are wrong.")])
-def test_R28_many_errors_in_one_body_are_only_counted(make_client: MakeClient, count: int, problem: str) -> None:
+@pytest.mark.parametrize(
+    ("count", "problem"), [(100, "tags.0: Input should be"), (101, "101 values are wrong.")]
+)
+def test_R28_many_errors_in_one_body_are_only_counted(
+    make_client: MakeClient, count: int, problem: str
+) -> None:
     def handler(item: AModel) -> None: ...
 
     response = make_client(app_of(handler)).post("/page", json={"name": "x", "tags": [1] * count})
     assert response.status_code == 400
     assert said(response).startswith(f"Parameter 'item' does not fit: {problem}")
-    assert response.json()["errors"][0]["expected"] == ("text" if count == 100 else "101 values are wrong")
+    assert response.json()["errors"][0]["expected"] == (
+        "text" if count == 100 else "101 values are wrong"
+    )
 
 
-# -- parameters that no request fills ------------------------------------------------------------------------------------
+# -- parameters that no request fills --------------------------------------------------------------
 
 
 class Prices(App):
@@ -1487,7 +1711,9 @@ def test_R78_no_request_fills_a_name_that_begins_with_an_underscore(
     assert (found.json() if found.status_code == 200 else found.status_code) == answer
 
 
-@pytest.mark.parametrize("sent", [{"json": {"number": 5, "_discount": 99}}, {"data": {"number": 5, "_discount": 99}}])
+@pytest.mark.parametrize(
+    "sent", [{"json": {"number": 5, "_discount": 99}}, {"data": {"number": 5, "_discount": 99}}]
+)
 @pytest.mark.parametrize("path", ["/pay", "/named"])
 def test_R78_nor_does_a_body(make_client: MakeClient, path: str, sent: Any) -> None:
     assert make_client(Prices()).post(path, **sent).json()[:2] == [5, 0]
@@ -1504,7 +1730,9 @@ def test_R78_nor_does_a_body(make_client: MakeClient, path: str, sent: Any) -> N
     ],
 )
 def test_such_a_name_has_a_default_and_is_the_last(handler: Any) -> None:
-    with pytest.raises(SetupError, match=r"no request fills its parameter '_\w+', whose name begins with _"):
+    with pytest.raises(
+        SetupError, match=r"no request fills its parameter '_\w+', whose name begins with _"
+    ):
         app_of(handler)._micropie.compiled()
 
 

@@ -38,14 +38,19 @@ class Shop(App):
         return [name, token]
 
     def short(
-        self, *, x_number: Annotated[int, Header, at.Ge(1)] = 5, user_agent: Annotated[str | None, Header()]
+        self,
+        *,
+        x_number: Annotated[int, Header, at.Ge(1)] = 5,
+        user_agent: Annotated[str | None, Header()],
     ) -> Any:
         return [x_number, user_agent]
 
     def headers(self, x_pie: Annotated[list[int], Header()]) -> Any:
         return x_pie
 
-    def cookie(self, theme: Annotated[str, Cookie()] = "light", n: Annotated[int, Cookie("number")] = 0) -> Any:
+    def cookie(
+        self, theme: Annotated[str, Cookie()] = "light", n: Annotated[int, Cookie("number")] = 0
+    ) -> Any:
         return [theme, n]
 
     def query(self, page: Annotated[int, Query("p")] = 1) -> Any:
@@ -90,13 +95,22 @@ def test_headers(make_client: MakeClient) -> None:
     assert client.get("/header/Ann", headers={"X-Token": "a"}).json() == ["Ann", "a"]
     assert client.get("/header?name=Ann&token=b", headers={"X-Token": "a"}).json() == ["Ann", "a"]
     missing = client.get("/header/Ann?token=b")
-    assert (missing.status_code, missing.text) == (400, "Header 'X-Token' is missing; expected text.")
+    assert (missing.status_code, missing.text) == (
+        400,
+        "Header 'X-Token' is missing; expected text.",
+    )
     assert client.get("/header/Ann/b", headers={"X-Token": "a"}).status_code == 404
-    assert client.get("/short", headers={"X-Number": "7", "User-Agent": "test"}).json() == [7, "test"]
+    assert client.get("/short", headers={"X-Number": "7", "User-Agent": "test"}).json() == [
+        7,
+        "test",
+    ]
     client.headers.pop("user-agent")
     assert client.get("/short").json() == [5, None]
     wrong = client.get("/short", headers={"X-Number": "0"})
-    assert (wrong.status_code, wrong.text) == (400, "Header 'x-number' must be a whole number, at least 1.")
+    assert (wrong.status_code, wrong.text) == (
+        400,
+        "Header 'x-number' must be a whole number, at least 1.",
+    )
     assert client.get("/headers", headers={"X-Pie": "1"}).json() == [1]
     problem = client.get("/header/Ann", headers={"Accept": "application/json"}).json()
     assert problem["errors"][0]["parameter"] == "token"
@@ -106,8 +120,14 @@ def test_cookies_and_the_query(make_client: MakeClient) -> None:
     client = make_client(Shop())
     assert client.get("/cookie?theme=dark").json() == ["light", 0]
     assert client.get("/cookie", headers={"Cookie": "theme=dark; number=3"}).json() == ["dark", 3]
-    assert client.get("/cookie", headers={"Cookie": "number=x"}).text == "Cookie 'number' must be a whole number."
-    assert (client.get("/query?p=2&page=3").json(), client.get("/query?page=3").json()) == ([2, 2], [1])
+    assert (
+        client.get("/cookie", headers={"Cookie": "number=x"}).text
+        == "Cookie 'number' must be a whole number."
+    )
+    assert (client.get("/query?p=2&page=3").json(), client.get("/query?page=3").json()) == (
+        [2, 2],
+        [1],
+    )
     assert client.get("/query?p=2&p=3").json() == [2, 2]
     assert client.get("/query/3").status_code == 404
     assert client.post("/both?a=1&b=2", data={"a": "3", "b": "4"}).json() == ["1", "4"]
@@ -135,7 +155,10 @@ def test_a_structure_may_have_a_default(make_client: MakeClient) -> None:
     assert client.get("/filtered").text == "None"
     assert client.get("/filtered?kind=apple").text == "apple"
     assert client.get("/filtered?most=5").status_code == 400
-    assert (client.post("/filled").text, client.post("/filled", data={"kind": "pie"}).text) == ("cake", "pie")
+    assert (client.post("/filled").text, client.post("/filled", data={"kind": "pie"}).text) == (
+        "cake",
+        "pie",
+    )
     is_form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert client.post("/filled", content=b"", headers=is_form).status_code == 400
 
@@ -145,14 +168,17 @@ def test_R4_a_header_that_came_twice_is_one_value_in_every_world(make_client: Ma
     client = make_client(Shop())
     twice = [("X-Token", "theirs"), ("X-Token", "ours")]
     name, token = client.get("/header/Ann", headers=twice).json()
-    assert (name, token.replace(", ", ",")) == ("Ann", "theirs,ours")  # WSGI servers join with and without a blank
+    # WSGI servers join with and without a blank
+    assert (name, token.replace(", ", ",")) == ("Ann", "theirs,ours")
     assert client.get("/short", headers=[("X-Number", "7"), ("X-Number", "8")]).status_code == 400
 
 
 def test_errors_name_what_is_missing_and_what_is_wrong(make_client: MakeClient) -> None:
     client = make_client(Shop())
     assert client.get("/told").json() == [["token", "", "a whole number", None]]
-    assert client.get("/told", headers={"X-Token": "x"}).json() == [["token", "header", "a whole number", "x"]]
+    assert client.get("/told", headers={"X-Token": "x"}).json() == [
+        ["token", "header", "a whole number", "x"]
+    ]
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
@@ -202,9 +228,15 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
         (between, "the parameter 'name' comes after 'token', which states its source"),
         (early_request, "the parameter 'name' comes after 'request', which states its source"),
         (early_whole, "the parameter 'name' comes after 'wanted', which states its source"),
-        (read, "'wanted' takes the fields of a Filter, but @reads_body leaves the body to the handler"),
+        (
+            read,
+            "'wanted' takes the fields of a Filter, but @reads_body leaves the body to the handler",
+        ),
         (two, r"states two sources, Header\(None\) and Query\(None\)"),
-        (whole, r"'wanted': a structure takes a whole query, form or body: write Query\(\), Form\(\) or Body\(\)"),
+        (
+            whole,
+            r"'wanted': a structure takes a whole query, form or body: write Query\(\), Form\(\) or Body\(\)",
+        ),
         (many, "'wanted': a structure takes a whole query"),
     ],
 )
@@ -246,7 +278,10 @@ def test_what_no_text_converts_to_has_no_source_of_texts(kind: Any, source: Sour
     handler.__annotations__["a"] = Annotated[kind, source]
     app = App(decoders={Boxed: box, Packed: pack})
     app.get("/")(handler)
-    with pytest.raises(SetupError, match=f"the {source.place} of 'a' has texts, and none converts to .* write a class"):
+    with pytest.raises(
+        SetupError,
+        match=f"the {source.place} of 'a' has texts, and none converts to .* write a class",
+    ):
         app._micropie.compiled()
 
 
@@ -263,14 +298,21 @@ def test_a_text_may_be_one_of_several_types(make_client: MakeClient) -> None:
 
 
 def test_a_whole_body_has_no_name() -> None:
-    with pytest.raises(SetupError, match=r"Body\('order'\).*write Body\(\), and a class with a field 'order'"):
+    with pytest.raises(
+        SetupError, match=r"Body\('order'\).*write Body\(\), and a class with a field 'order'"
+    ):
         Body("order")  # type: ignore[arg-type]
 
 
 def test_what_no_path_fills_may_stand_behind_a_source(make_client: MakeClient) -> None:
     class Site(App):
         @post
-        def pies(self, page: Annotated[int, Query()], wanted: Annotated[Filter, Body()], errors: BindingErrors) -> Any:
+        def pies(
+            self,
+            page: Annotated[int, Query()],
+            wanted: Annotated[Filter, Body()],
+            errors: BindingErrors,
+        ) -> Any:
             return [page, wanted.kind, len(errors)]
 
         @post
@@ -294,7 +336,9 @@ class Places(App):
         return _places(errors)
 
     @post
-    def stated(self, n: Annotated[int, Form()], ns: Annotated[list[int], Form()], *, errors: BindingErrors) -> Any:
+    def stated(
+        self, n: Annotated[int, Form()], ns: Annotated[list[int], Form()], *, errors: BindingErrors
+    ) -> Any:
         return _places(errors)
 
     @post
@@ -327,7 +371,11 @@ def _places(errors: BindingErrors) -> list[tuple[str, str, str]]:
         ("/number", {"json": {"n": "x"}}, [["n", "json", "n"]]),
         ("/number", {"files": {"n": b"x"}}, [["n", "file", "n"]]),
         ("/number", {}, [["n", "", "n"]]),
-        ("/stated", {"data": {"n": "x", "ns": ["1", "x"]}}, [["n", "form", "n"], ["ns", "form", "ns"]]),
+        (
+            "/stated",
+            {"data": {"n": "x", "ns": ["1", "x"]}},
+            [["n", "form", "n"], ["ns", "form", "ns"]],
+        ),
         ("/few?ns=1", {}, [["ns", "query", "ns"]]),
         ("/few", {"data": {"ns": "1"}}, [["ns", "form", "ns"]]),
         ("/few", {"data": {"other": "1"}}, [["ns", "form", "ns"]]),

@@ -1,4 +1,6 @@
-"""A body that is one of several structures: tagged Structs, or pydantic's models with or without a discriminator."""
+"""A body that is one of several structures: tagged Structs, or pydantic's models with or without a
+discriminator.
+"""
 
 from __future__ import annotations
 
@@ -71,16 +73,36 @@ class Zoo(App):
 
 ANSWERS: list[tuple[str, dict[str, Any], int, Any]] = [
     ("/pet", {"json": {"type": "cat", "lives": 3}}, 200, ["Cat", {"type": "cat", "lives": 3}]),
-    ("/pet", {"json": {"type": "dog", "loud": True}}, 200, ["Dog", {"type": "dog", "loud": True, "friend": None}]),
-    ("/pet", {"data": {"type": "dog", "loud": "on"}}, 200, ["Dog", {"type": "dog", "loud": True, "friend": None}]),
-    ("/pet", {"json": {"type": "cow"}}, 400, "Parameter 'pet' does not fit: Invalid value - at `$.type`."),
+    (
+        "/pet",
+        {"json": {"type": "dog", "loud": True}},
+        200,
+        ["Dog", {"type": "dog", "loud": True, "friend": None}],
+    ),
+    (
+        "/pet",
+        {"data": {"type": "dog", "loud": "on"}},
+        200,
+        ["Dog", {"type": "dog", "loud": True, "friend": None}],
+    ),
+    (
+        "/pet",
+        {"json": {"type": "cow"}},
+        400,
+        "Parameter 'pet' does not fit: Invalid value - at `$.type`.",
+    ),
     (
         "/pet",
         {"json": {"type": "dog", "loud": True, "friend": {"type": "cow"}}},
         400,
         "Parameter 'pet' does not fit: Invalid value - at `$.friend.type`.",
     ),
-    ("/pet", {"json": {}}, 400, "Parameter 'pet' does not fit: Object missing required field `type`."),
+    (
+        "/pet",
+        {"json": {}},
+        400,
+        "Parameter 'pet' does not fit: Object missing required field `type`.",
+    ),
     ("/pet", {}, 400, "Parameter 'pet' is missing; expected a JSON object or a form."),
     ("/stated?times=2", {"json": {"type": "cat"}}, 200, [{"type": "cat", "lives": 9}] * 2),
     ("/maybe", {"json": {"type": "cat"}}, 200, [{"type": "cat", "lives": 9}]),
@@ -177,7 +199,9 @@ class Model(BaseModel, extra="forbid"):
         ("/model", {"pet": {"kind": "<!--"}}, "Input tag '!--' found"),
     ],
 )
-def test_the_sentence_begins_no_tag(make_client: MakeClient, path: str, document: Any, text: str) -> None:
+def test_the_sentence_begins_no_tag(
+    make_client: MakeClient, path: str, document: Any, text: str
+) -> None:
     app = App()
     app.error(400)(lambda error: f"<p>{error}")
 

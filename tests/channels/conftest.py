@@ -19,7 +19,11 @@ MakeChannels = Callable[[], Channels]
 
 
 def threads() -> list[str]:
-    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("micropie-channels"))
+    return sorted(
+        thread.name
+        for thread in threading.enumerate()
+        if thread.name.startswith("micropie-channels")
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,7 @@ def in_thread(function: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-# -- messages ----------------------------------------------------------------------------------------------------------
+# -- messages --------------------------------------------------------------------------------------
 
 
 def test_messages_arrive_in_order_in_a_thread(channels: Channels) -> None:
@@ -145,7 +145,7 @@ def test_a_task_that_would_block_its_loop_is_told(backend: str, channels: Channe
     run(backend, check)
 
 
-# -- slow subscribers --------------------------------------------------------------------------------------------------
+# -- slow subscribers ------------------------------------------------------------------------------
 
 
 def test_R57_the_oldest_messages_are_dropped_and_counted(channels: Channels) -> None:
@@ -201,7 +201,7 @@ def _with_status(function: Any, *arguments: Any) -> Any:
     return started
 
 
-# -- threads, loops, processes ---------------------------------------------------------------------------------------------
+# -- threads, loops, processes ---------------------------------------------------------------------
 
 
 @every_loop
@@ -218,8 +218,11 @@ def test_a_thread_publishes_to_tasks(backend: str, channels: Channels) -> None:
             tasks.start_soon(receive)
             while len(channels._mailboxes.get("room", ())) < 2:
                 await checkpoint()
-            async with channels.subscribe("room"):  # which waits until Redis has heard of the two before it
-                await anyio.to_thread.run_sync(lambda: [channels.publish("room", n) for n in range(2)])
+            # which waits until Redis has heard of the two before it
+            async with channels.subscribe("room"):
+                await anyio.to_thread.run_sync(
+                    lambda: [channels.publish("room", n) for n in range(2)]
+                )
         assert received == [[0, 1], [0, 1]]
 
     run(backend, check)
@@ -257,13 +260,17 @@ def test_loops_and_threads_hear_each_other(channels: Channels) -> None:
     for one in threads:
         one.join(30)
         assert not one.is_alive()
-    assert heard == [f"{('asyncio', 'trio', 'thread')[number % 3]} {number}" for number in range(len(heard))]
+    assert heard == [
+        f"{('asyncio', 'trio', 'thread')[number % 3]} {number}" for number in range(len(heard))
+    ]
     assert len(heard) >= 9
 
 
 def test_messages_of_many_threads_arrive_in_one_order(channels: Channels) -> None:
     with channels.subscribe("room", size=1000) as one, channels.subscribe("room", size=1000) as two:
-        threads = [in_thread(lambda: [channels.publish("room", n) for n in range(50)]) for _ in range(4)]
+        threads = [
+            in_thread(lambda: [channels.publish("room", n) for n in range(50)]) for _ in range(4)
+        ]
         received = [[messages.get(timeout=30) for _ in range(200)] for messages in (one, two)]
         for thread in threads:
             thread.join()
@@ -272,7 +279,8 @@ def test_messages_of_many_threads_arrive_in_one_order(channels: Channels) -> Non
 
 
 def subscriptions() -> list[Subscription]:
-    # Not `isinstance`: it asks an object for its `__class__`, which Django's lazy settings answer with an error.
+    # Not `isinstance`: it asks an object for its `__class__`, which Django's lazy settings answer
+    # with an error.
     return [one for one in gc.get_objects() if issubclass(type(one), Subscription)]
 
 
@@ -285,7 +293,8 @@ def test_R61_cancellation_at_any_moment_leaves_nothing(backend: str, channels: C
         with anyio.move_on_after(seconds):
             async with channels.subscribe("room", "other", size=5) as messages:
                 async for message in messages:
-                    if messages.channel == "room" and rng.random() < 0.1:  # else each would bring forth more and more
+                    # else each would bring forth more and more
+                    if messages.channel == "room" and rng.random() < 0.1:
                         await channels.publish("other", message)
 
     async def check() -> None:
@@ -314,7 +323,10 @@ def test_R61_a_task_never_starves_the_others() -> None:
                 await checkpoint()
                 others += 1
 
-        async with channels.subscribe("room", size=1000) as messages, anyio.create_task_group() as tasks:
+        async with (
+            channels.subscribe("room", size=1000) as messages,
+            anyio.create_task_group() as tasks,
+        ):
             tasks.start_soon(other)
             for _ in range(320):
                 channels.publish("room", 1)
@@ -413,7 +425,9 @@ def test_R70_a_forked_child_has_channels_of_its_own(channels: Channels) -> None:
         os.close(reading)
         assert os.waitpid(child, 0)[1] == 0
         is_shared = type(channels) is not Channels
-        assert messages.get(timeout=30 if is_shared else 0.2) == ("from the child" if is_shared else None)
+        assert messages.get(timeout=30 if is_shared else 0.2) == (
+            "from the child" if is_shared else None
+        )
         channels.publish("room", "after")
         assert messages.get(timeout=30) == "after"
 
@@ -445,7 +459,7 @@ def test_close_ends_what_a_task_hears(backend: str, channels: Channels) -> None:
     assert run(backend, check) == ["last"]
 
 
-# -- in an application ---------------------------------------------------------------------------------------------------
+# -- in an application -----------------------------------------------------------------------------
 
 
 class Chat(App):
@@ -504,7 +518,9 @@ def has_subscriber(channels: Channels) -> bool:
 
 @pytest.mark.parametrize("path", STREAMS)
 @pytest.mark.parametrize("post", ["say", "say_sync"])
-def test_a_form_reaches_a_stream(make_client: MakeClient, channels: Channels, post: str, path: str) -> None:
+def test_a_form_reaches_a_stream(
+    make_client: MakeClient, channels: Channels, post: str, path: str
+) -> None:
     app = Chat(channels=channels)
     client = make_client(app)
     with client.stream("GET", f"/{path}") as answer:
@@ -512,8 +528,12 @@ def test_a_form_reaches_a_stream(make_client: MakeClient, channels: Channels, po
         next(chunks)
         until(lambda: has_subscriber(channels))  # the first chunk may have been a heart-beat
         assert client.post(f"/{post}", data={"text": "hello\nworld"}).text == "posted"
-        assert next(chunk for chunk in chunks if b"data" in chunk) == b'data: {"text":"hello\\nworld"}\n\n'
-    until(lambda: client.get("/listeners").text == "0")  # R61: also that of the thread, which nothing wakes
+        assert (
+            next(chunk for chunk in chunks if b"data" in chunk)
+            == b'data: {"text":"hello\\nworld"}\n\n'
+        )
+    # R61: also that of the thread, which nothing wakes
+    until(lambda: client.get("/listeners").text == "0")
     until(lambda: not any(shutdown._functions for shutdown in app._micropie.shutdowns.values()))
 
 
@@ -564,7 +584,9 @@ class Room(Chat):
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_websockets_hear_each_other_and_a_form_under_wsgi(connect: MakeClient, channels: Channels, world: str) -> None:
+def test_websockets_hear_each_other_and_a_form_under_wsgi(
+    connect: MakeClient, channels: Channels, world: str
+) -> None:
     app = Room(channels=channels)
     client, wsgi = connect(app, world), connect(app, "wsgi")
     with client.websocket("/chat") as one, client.websocket("/chat") as two:
@@ -578,14 +600,18 @@ def test_websockets_hear_each_other_and_a_form_under_wsgi(connect: MakeClient, c
 
 @every_loop
 @pytest.mark.parametrize("path", STREAMS)
-def test_R65_subscriptions_end_when_the_server_says_shutdown(backend: str, channels: Channels, path: str) -> None:
+def test_R65_subscriptions_end_when_the_server_says_shutdown(
+    backend: str, channels: Channels, path: str
+) -> None:
     app = Chat(channels=channels)
 
     assert run(backend, ended_by_shutdown, app, f"/{path}").is_complete
     until(lambda: channels._mailboxes == {})
 
 
-def test_R65_a_handler_that_waits_for_a_message_ends_with_the_process_under_wsgi(channels: Channels) -> None:
+def test_R65_a_handler_that_waits_for_a_message_ends_with_the_process_under_wsgi(
+    channels: Channels,
+) -> None:
     app = Chat(channels=channels)
     begin(app, "GET", "/listeners").read()
     answers = []

@@ -1,4 +1,6 @@
-"""What is particular to channels through Redis: connections that are lost, servers that are away, other processes."""
+"""What is particular to channels through Redis: connections that are lost, servers that are away,
+other processes.
+"""
 
 from __future__ import annotations
 
@@ -63,8 +65,10 @@ def test_nothing_is_started_before_it_is_needed(redis_url: str) -> None:
 def test_a_thread_that_is_begun_by_the_close_ends_with_it(redis_url: str) -> None:
     channels = RedisChannels(redis_url)
     with channels.subscribe("room"):
-        assert "micropie-channels-listener" in threads()  # and the publisher, if the listener was quick to connect
-        channels.close()  # whose word to the listener is the first message that is published, most often
+        # and the publisher, if the listener was quick to connect
+        assert "micropie-channels-listener" in threads()
+        # whose word to the listener is the first message that is published, most often
+        channels.close()
         assert threads() == []
 
 
@@ -89,7 +93,8 @@ def test_redis_hears_of_what_nobody_wants_any_more(redis_url: str) -> None:
         with channels.subscribe("a", "b") as messages, channels.subscribe("b"):
             channels.publish("a", 1)
             assert messages.get() == 1
-        with channels.subscribe("b") as messages:  # at once: it may be told to go and to come in one go
+        # at once: it may be told to go and to come in one go
+        with channels.subscribe("b") as messages:
             channels.publish("b", 2)
             assert messages.get() == 2
     until(lambda: client.pubsub_channels("unwanted:*") == [])
@@ -109,13 +114,15 @@ def test_a_missing_client_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         RedisChannels("redis://localhost")
 
 
-# -- a server that is away ---------------------------------------------------------------------------------------------
+# -- a server that is away -------------------------------------------------------------------------
 
 
 def test_a_server_that_is_not_there_is_an_error_at_once(nowhere: str) -> None:
     channels = RedisChannels(nowhere)
     for _ in range(2):
-        with pytest.raises(ConnectionError, match=r"'channel:room' was not published: .* out of reach"):
+        with pytest.raises(
+            ConnectionError, match=r"'channel:room' was not published: .* out of reach"
+        ):
             channels.publish("room", 1)
         with pytest.raises(ConnectionError, match=r"no subscription to a, b: .* out of reach"):
             channels.subscribe("b", "a").__enter__()
@@ -138,7 +145,9 @@ def test_a_server_that_is_not_there_is_an_error_to_a_task(backend: str, nowhere:
     channels.close()
 
 
-def test_a_server_that_hangs_is_waited_for_by_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_hangs_is_waited_for_by_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 1000.0
     monkeypatch.setattr(outage, "monotonic", lambda: now)
     monkeypatch.setattr(redischannels, "TIMEOUT", 0.1)
@@ -154,7 +163,8 @@ def test_a_server_that_hangs_is_waited_for_by_one_message(tmp_path: Path, monkey
             until(channels._publisher._outage.lasts)
             for _ in range(3):
                 with pytest.raises(
-                    ChannelsUnreachable, match=r"'channel:room' was not published: Redis is out of reach"
+                    ChannelsUnreachable,
+                    match=r"'channel:room' was not published: Redis is out of reach",
                 ):
                     channels.publish("room", 3)
             go_on()
@@ -197,7 +207,9 @@ class Site(App):
 
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every message is tried in an outage: none is refused because the one before took its time to fail."""
+    """Every message is tried in an outage: none is refused because the one before took its time to
+    fail.
+    """
     monkeypatch.setattr(outage, "monotonic", lambda: 1000.0)
 
 
@@ -214,7 +226,11 @@ def test_R57_an_outage_is_503_to_clients_and_two_lines_in_the_log(
         assert answer.text == "Messages are out of reach at the moment. Please try again."
     assert client.get("/careful").text == "later"
     with redis_server(tmp_path, port):
-        assert [client.get(path).text for path in ("/say", "/listen", "/careful")] == ["said", "heard", "said"]
+        assert [client.get(path).text for path in ("/say", "/listen", "/careful")] == [
+            "said",
+            "heard",
+            "said",
+        ]
         assert client.get("/say").status_code == 200
         channels.close()
     lines = [
@@ -235,7 +251,9 @@ def test_what_is_out_of_reach_crosses_processes_as_it_is() -> None:
     assert isinstance(error, ConnectionError)
 
 
-def test_a_failure_that_nobody_awaited_is_logged(nowhere: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_that_nobody_awaited_is_logged(
+    nowhere: str, caplog: pytest.LogCaptureFixture
+) -> None:
     channels = RedisChannels(nowhere)
 
     async def forget_to_await() -> None:
@@ -247,7 +265,9 @@ def test_a_failure_that_nobody_awaited_is_logged(nowhere: str, caplog: pytest.Lo
     assert "a message to 'channel:room' was not published" in caplog.text
 
 
-def test_too_many_messages_that_wait_are_an_error(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_messages_that_wait_are_an_error(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(redischannels, "MOST_WAITING", 0)
     channels = RedisChannels(redis_url)
     with pytest.raises(ConnectionError, match="0 are waiting already"):
@@ -287,7 +307,9 @@ def test_a_late_confirmation_is_none(redis_url: str) -> None:
 
 def test_what_redis_refuses_is_an_error_of_that_message_alone(redis_url: str) -> None:
     client = redis.Redis.from_url(redis_url)
-    client.acl_setuser("few", enabled=True, nopass=True, categories=["+@all"], channels=["mine:*", "micropie-*"])
+    client.acl_setuser(
+        "few", enabled=True, nopass=True, categories=["+@all"], channels=["mine:*", "micropie-*"]
+    )
     channels = RedisChannels(redis_url.replace("redis://", "redis://few:x@"), prefix="")
     outcomes = []
 
@@ -307,11 +329,13 @@ def test_what_redis_refuses_is_an_error_of_that_message_alone(redis_url: str) ->
     client.close()
 
 
-# -- a connection that is lost -----------------------------------------------------------------------------------------
+# -- a connection that is lost ---------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("no_pause")
-def test_R57_a_subscription_survives_the_server_s_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_R57_a_subscription_survives_the_server_s_restart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with redis_server(tmp_path) as url:
         channels = RedisChannels(url)
         messages = channels.subscribe("room").__enter__()
@@ -356,7 +380,9 @@ def test_a_connection_that_is_cut_is_made_anew(redis_url: str) -> None:
     client.close()
 
 
-def test_a_server_that_has_become_silent_is_lost(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_has_become_silent_is_lost(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(redischannels, "SILENCE", 0.3)
     channels = RedisChannels(redis_url, prefix="silent:")
     client: Any = redis.Redis.from_url(redis_url)
@@ -405,7 +431,7 @@ def test_without_subscribers_nobody_connects_again(tmp_path: Path) -> None:
         client.close()
 
 
-# -- processes ---------------------------------------------------------------------------------------------------------
+# -- processes -------------------------------------------------------------------------------------
 
 ECHO = """
 import sys
@@ -424,7 +450,10 @@ channels.close()
 def test_two_processes_hear_each_other(redis_url: str) -> None:
     channels = RedisChannels(redis_url, prefix="echo:")
     child = subprocess.Popen(
-        [sys.executable, "-c", ECHO, redis_url], stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ}
+        [sys.executable, "-c", ECHO, redis_url],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ},
     )
     assert child.stdout is not None
     with child.stdout, channels.subscribe("from") as messages:
@@ -436,7 +465,7 @@ def test_two_processes_hear_each_other(redis_url: str) -> None:
     channels.close()
 
 
-# -- outcomes ------------------------------------------------------------------------------------------------------------
+# -- outcomes --------------------------------------------------------------------------------------
 
 
 def test_only_the_first_word_about_an_outcome_counts() -> None:

@@ -56,7 +56,8 @@ def test_a_server_starts_and_stops(name: str) -> None:
     assert get(again, "/x/" if name == "waitress" else "/") == "False /x"
     again.stop()
     app.wsgi_shutdown()
-    until(lambda: len({*threading.enumerate()} - before) <= 1)  # an idle thread of the event loop may stay for a while
+    # an idle thread of the event loop may stay for a while
+    until(lambda: len({*threading.enumerate()} - before) <= 1)
 
 
 def test_an_open_request_is_answered_before_the_end() -> None:
@@ -80,7 +81,9 @@ def test_an_open_request_is_answered_before_the_end() -> None:
 def test_a_port_that_is_taken(name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ServingError, match=rf"can't listen on 127.0.0.1:{port} \(Address already in use\)"):
+        with pytest.raises(
+            ServingError, match=rf"can't listen on 127.0.0.1:{port} \(Address already in use\)"
+        ):
             BackgroundServer(Root(), Options(port=port, server=name))
 
 
@@ -92,12 +95,16 @@ def test_an_application_that_does_not_start(caplog: pytest.LogCaptureFixture) ->
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_servers_that_are_not_installed_are_left_out(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_servers_that_are_not_installed_are_left_out(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(background, "find_spec", lambda name: None)
     server = BackgroundServer(Root(), Options(host=host, port=0))
     server.stop()
     assert server.name == "wsgiref"
-    with pytest.raises(ServingError, match="waitress can't be run beside a program here; there are: wsgiref"):
+    with pytest.raises(
+        ServingError, match="waitress can't be run beside a program here; there are: wsgiref"
+    ):
         BackgroundServer(Root(), Options(server="waitress"))
 
 
@@ -111,8 +118,24 @@ def test_a_version_six_address() -> None:
 @pytest.fixture(scope="module")
 def certificate_and_key(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     folder = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run([*command, "-days", "1", "-subj", "/CN=localhost"], cwd=folder, check=True, capture_output=True)
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+    ]
+    subprocess.run(
+        [*command, "-days", "1", "-subj", "/CN=localhost"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
     return str(folder / "cert.pem"), str(folder / "key.pem")
 
 
@@ -126,11 +149,17 @@ def trusting(certificate_and_key: tuple[str, str]) -> ssl.SSLContext:
 @pytest.mark.parametrize("name", ["uvicorn", "wsgiref"])
 @pytest.mark.parametrize(("root_path", "prefix"), [("", "__Host-"), ("/x", "__Secure-")])
 def test_R42_over_https_no_other_host_plants_a_session(
-    certificate_and_key: tuple[str, str], trusting: ssl.SSLContext, name: str, root_path: str, prefix: str
+    certificate_and_key: tuple[str, str],
+    trusting: ssl.SSLContext,
+    name: str,
+    root_path: str,
+    prefix: str,
 ) -> None:
     certificate, key = certificate_and_key
     app = Root()
-    options = Options(port=0, server=name, root_path=root_path, ssl_certfile=certificate, ssl_keyfile=key)
+    options = Options(
+        port=0, server=name, root_path=root_path, ssl_certfile=certificate, ssl_keyfile=key
+    )
     server = BackgroundServer(app, options)
 
     def visit(cookie: str) -> tuple[str, str]:
@@ -143,7 +172,12 @@ def test_R42_over_https_no_other_host_plants_a_session(
     assert cookie.startswith(f"{prefix}session_id=")
     assert attributes == f"Max-Age=28800; Path={root_path or '/'}; Secure; HttpOnly; SameSite=Lax"
     planted = f"session_id={visit('')[1].partition(';')[0].partition('=')[2]}"
-    assert [visits, visit(cookie)[0], visit(f"{planted}; {cookie}")[0], visit(planted)[0]] == ["1", "2", "3", "1"]
+    assert [visits, visit(cookie)[0], visit(f"{planted}; {cookie}")[0], visit(planted)[0]] == [
+        "1",
+        "2",
+        "3",
+        "1",
+    ]
     server.stop()
     app.wsgi_shutdown()
 
@@ -153,10 +187,17 @@ def test_https(certificate_and_key: tuple[str, str], trusting: ssl.SSLContext) -
     for name in ("uvicorn", "wsgiref"):
         options = Options(port=0, server=name, ssl_certfile=certificate, ssl_keyfile=key)
         server = BackgroundServer(Root(), options)
-        with urlopen(f"https://127.0.0.1:{server.port}/", timeout=PATIENCE, context=trusting) as answer:
+        with urlopen(
+            f"https://127.0.0.1:{server.port}/", timeout=PATIENCE, context=trusting
+        ) as answer:
             assert answer.status == 200
         server.stop()
         with pytest.raises(ServingError, match="the certificate or its key can't be used"):
-            BackgroundServer(Root(), Options(port=0, server=name, ssl_certfile=certificate, ssl_keyfile=certificate))
+            BackgroundServer(
+                Root(),
+                Options(port=0, server=name, ssl_certfile=certificate, ssl_keyfile=certificate),
+            )
     with pytest.raises(ServingError, match="waitress can't"):
-        BackgroundServer(Root(), Options(server="waitress", ssl_certfile=certificate, ssl_keyfile=key))
+        BackgroundServer(
+            Root(), Options(server="waitress", ssl_certfile=certificate, ssl_keyfile=key)
+        )

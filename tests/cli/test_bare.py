@@ -1,4 +1,6 @@
-"""The server of a bare install, which reads a request's head more strictly than the standard library does."""
+"""The server of a bare install, which reads a request's head more strictly than the standard
+library does.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,11 @@ from micropie.cli.serving.bare import _Handler, _ThreadedServer
 
 class Root(App):
     def index(self) -> dict[str, object]:
-        headers = {name: value for name, value in self.request.headers.items() if name not in ("host", "accept")}
+        headers = {
+            name: value
+            for name, value in self.request.headers.items()
+            if name not in ("host", "accept")
+        }
         return {"headers": headers, "scheme": self.request.scheme}
 
     def body(self) -> str:
@@ -28,7 +34,9 @@ def server() -> Iterator[_ThreadedServer]:
 
 
 def answer(server: _ThreadedServer, request: bytes, is_complete: bool = True) -> bytes:
-    """Return the answer to the bytes of a request, after which the client sends no more if it ``is_complete``."""
+    """Return the answer to the bytes of a request, after which the client sends no more if it
+    ``is_complete``.
+    """
     client, connection = socket.socketpair()
     with client:
         with connection:
@@ -59,7 +67,9 @@ HEADS = {
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_R4_a_head_that_could_be_read_in_two_ways_is_refused(server: _ThreadedServer, head: bytes) -> None:
+def test_R4_a_head_that_could_be_read_in_two_ways_is_refused(
+    server: _ThreadedServer, head: bytes
+) -> None:
     answered = answer(server, b"GET / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n")
     assert answered.partition(b" ")[2][:3] == HEADS[head]
     assert answered.count(b"HTTP/1.0 ") == 1
@@ -73,10 +83,14 @@ def test_R5_a_name_with_an_underscore_is_dropped(server: _ThreadedServer) -> Non
 
 
 def test_a_body_follows_the_head(server: _ThreadedServer) -> None:
-    assert answer(server, b"POST /body HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello!").endswith(b"\r\n\r\nhello")
+    assert answer(server, b"POST /body HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello!").endswith(
+        b"\r\n\r\nhello"
+    )
 
 
-@pytest.mark.parametrize("start", [b"nonsense\r\n\r\n", b"GET / HTTP/x\r\n\r\n", b"GET / HTTP/2.0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "start", [b"nonsense\r\n\r\n", b"GET / HTTP/x\r\n\r\n", b"GET / HTTP/2.0\r\n\r\n"]
+)
 def test_a_line_that_is_no_request_is_refused(server: _ThreadedServer, start: bytes) -> None:
     assert b"200 OK" not in answer(server, start)
 
@@ -86,8 +100,12 @@ def test_http_0_9_is_refused(server: _ThreadedServer, head: bytes) -> None:
     assert b"505" in answer(server, b"GET /\r\n" + head + b"\r\n")
 
 
-@pytest.mark.parametrize("start", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost:", b"GET / HTTP/1.1\r\nHost: a\r\n"])
-def test_a_client_that_leaves_within_the_head_is_not_served(server: _ThreadedServer, start: bytes) -> None:
+@pytest.mark.parametrize(
+    "start", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost:", b"GET / HTTP/1.1\r\nHost: a\r\n"]
+)
+def test_a_client_that_leaves_within_the_head_is_not_served(
+    server: _ThreadedServer, start: bytes
+) -> None:
     assert b"200 OK" not in answer(server, start)
 
 

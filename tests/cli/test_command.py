@@ -181,7 +181,10 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 CALLS = [
     ("init-db 5", "loop / loop\nclosed\nstopped\n(5, '100%', False, True)"),
-    ("init-db 5 --name x&y=ü --drop --no-deep", "loop / loop\nclosed\nstopped\n(5, 'x&y=ü', True, False)"),
+    (
+        "init-db 5 --name x&y=ü --drop --no-deep",
+        "loop / loop\nclosed\nstopped\n(5, 'x&y=ü', True, False)",
+    ),
     ("bake a b --oven hot", "stopped\n(['a', 'b'], (), 'fast', 'hot', None)"),
     (
         "bake a --sizes 1 --sizes 2 --oven x --speed slow --limit .5",
@@ -223,7 +226,11 @@ FAILURES = [
     ("declines", 2, "micropie: There is one already.\n"),
     ("misuses", 2, "micropie: App has no setting 'debgu'; do you mean debug?\n"),
     ("leaves", 3, ""),
-    ("wrong 1", 2, "micropie: Shop.wrong: parameter 'complex' is annotated with <class 'complex'>, which no text"),
+    (
+        "wrong 1",
+        2,
+        "micropie: Shop.wrong: parameter 'complex' is annotated with <class 'complex'>, which no text",
+    ),
     ("generates", 2, "micropie: generates has a yield, and nobody takes its values: print them\n"),
     ("streams", 2, "micropie: streams has a yield, and nobody takes its values: print them\n"),
     (
@@ -237,7 +244,9 @@ FAILURES = [
 
 
 @pytest.mark.usefixtures("shop")
-@pytest.mark.parametrize(("words", "status", "error"), FAILURES, ids=[words for words, *_ in FAILURES])
+@pytest.mark.parametrize(
+    ("words", "status", "error"), FAILURES, ids=[words for words, *_ in FAILURES]
+)
 def test_what_goes_wrong_is_one_sentence(
     words: str, status: int, error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -253,7 +262,9 @@ def test_what_goes_wrong_is_one_sentence(
 
 
 @pytest.mark.usefixtures("shop")
-@pytest.mark.parametrize(("name", "output"), [("bare", "seen\nclosed\nstopped\n"), ("breaks", "stopped\n")])
+@pytest.mark.parametrize(
+    ("name", "output"), [("bare", "seen\nclosed\nstopped\n"), ("breaks", "stopped\n")]
+)
 def test_an_exception_is_shown_from_the_commands_own_lines_on(
     name: str, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -280,16 +291,23 @@ def test_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_command_that_can_not_be_called_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_that_can_not_be_called_is_a_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["check", "shop15"]) == 1
     found = capsys.readouterr().out.splitlines()
-    named = [line.partition(": ")[2].partition(" has a yield")[0].partition(":")[0] for line in found]
+    named = [
+        line.partition(": ")[2].partition(" has a yield")[0].partition(":")[0] for line in found
+    ]
     assert named == ["Shop.wrong", "generates", "streams", "uploads", ""]
     assert all(line.startswith("shop15.py:") for line in found[:-1])
     source = "from micropie import App\napp = App()\n@app.command\ndef a(): pass\n@app.command\ndef a_(): pass\n"
     (tmp_path / "twice17.py").write_text(source)
     assert main(["check", "twice17"]) == 1
-    assert capsys.readouterr().out == "two commands are named a: rename one of the functions\n1 finding\n"
+    assert (
+        capsys.readouterr().out
+        == "two commands are named a: rename one of the functions\n1 finding\n"
+    )
 
 
 def test_an_application_without_commands(
@@ -299,7 +317,9 @@ def test_an_application_without_commands(
     monkeypatch.chdir(tmp_path)
     forget_temporary_modules()
     assert main(["-a", "app"]) == 0
-    sentence = "micropie: App has no command 'init-db'; it has none: write @app.command above a function\n"
+    sentence = (
+        "micropie: App has no command 'init-db'; it has none: write @app.command above a function\n"
+    )
     for words in (["-a", "app", "init-db"], ["init-db"]):
         assert main(words) == 2
         assert capsys.readouterr() == ("", sentence)
@@ -312,14 +332,23 @@ def test_an_application_without_commands(
 
 @pytest.mark.parametrize(
     ("word", "advice"),
-    [("rn", "do you mean run? One of an"), ("xyzzy", "there are: run, routes, check, new, shell. One of an")],
+    [
+        ("rn", "do you mean run? One of an"),
+        ("xyzzy", "there are: run, routes, check, new, shell. One of an"),
+    ],
 )
 def test_a_command_that_nobody_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], word: str, advice: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    word: str,
+    advice: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     forget_temporary_modules()
-    monkeypatch.setattr("sys.path", [path for path in __import__("sys").path if "pytest-of-" not in path])
+    monkeypatch.setattr(
+        "sys.path", [path for path in __import__("sys").path if "pytest-of-" not in path]
+    )
     assert main([word, "--drop"]) == 2
     sentence = f"micropie: there is no command {word!r}; {advice} application is: micropie -a shop:app {word} ("
     assert capsys.readouterr().err.startswith(sentence)
@@ -332,7 +361,10 @@ def test_two_commands_of_one_name(
     (tmp_path / "twice16.py").write_text(source)
     monkeypatch.chdir(tmp_path)
     assert main(["-a", "twice16:app", "a"]) == 2
-    assert capsys.readouterr().err == "micropie: two commands are named a: rename one of the functions\n"
+    assert (
+        capsys.readouterr().err
+        == "micropie: two commands are named a: rename one of the functions\n"
+    )
 
 
 def test_a_command_is_no_url() -> None:

@@ -1,4 +1,6 @@
-"""The commands that print something and end: routes, check, new, shell; and how an application is named."""
+"""The commands that print something and end: routes, check, new, shell; and how an application is
+named.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,12 @@ Run = Any
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """``command(*arguments)`` runs one in this process, in ``tmp_path``: its exit code, output and errors."""
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """``command(*arguments)`` runs one in this process, in ``tmp_path``: its exit code, output and
+    errors.
+    """
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments: str) -> tuple[int, str, str]:
@@ -106,8 +112,27 @@ def test_routes(command: Run, tmp_path: Path) -> None:
     assert status == 0
     assert lines[0] == ["METHODS", "PATH", "HANDLER", "RUNS", "IN", "FILE"]
     assert ["any", "/blog", "blog.index()", "thread", "site1.py:10"] in lines
-    assert ["any", "/greet", "greet(name:", "str", "=", "'World',", "*rest)", "thread", "site1.py:23"] in lines
-    assert ["any", "/total", "total(numbers:", "list[int],", "page:", "int)", "thread", "site1.py:26"] in lines
+    assert [
+        "any",
+        "/greet",
+        "greet(name:",
+        "str",
+        "=",
+        "'World',",
+        "*rest)",
+        "thread",
+        "site1.py:23",
+    ] in lines
+    assert [
+        "any",
+        "/total",
+        "total(numbers:",
+        "list[int],",
+        "page:",
+        "int)",
+        "thread",
+        "site1.py:26",
+    ] in lines
     assert ["GET", "/pies/<number:int>", "pie(number:", "int)", "loop", "site1.py:29"] in lines
     assert ["POST", "/upload", "upload(file:", "UploadFile)", "thread", "site1.py:33"] in lines
     assert ["GET", "/compute/<n:int>", "compute(n:", "int)", "process", "site1.py:45"] in lines
@@ -148,7 +173,10 @@ def test_routes_show_what_is_provided(command: Run, tmp_path: Path) -> None:
     _, output, _ = command("routes", "site9:app", "--json")
     (show,) = json.loads(output)
     paging = "pages(session: Session = Session(), page: int = 1)"
-    assert show["parameters"] == f"(number: int, session: Session = Session(), paging: Paging | None = {paging})"
+    assert (
+        show["parameters"]
+        == f"(number: int, session: Session = Session(), paging: Paging | None = {paging})"
+    )
     _, output, _ = command("routes", "site9:app")  # a line of a table is short
     assert "  show(number: int, session: Session, paging: Paging | None = None)  thread" in output
 
@@ -286,13 +314,20 @@ def test_check_names_a_mistake_of_set_up(command: Run, tmp_path: Path) -> None:
     assert output.endswith("has no parameter 'b'\n1 finding\n")
 
 
-def test_check_names_what_is_not_installed(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_names_what_is_not_installed(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "site3.py").write_text(BAD)
     (tmp_path / "templates").mkdir()
     missing = {"websockets", "wsproto", "jinja2"}
-    monkeypatch.setattr("micropie.cli.check.find_spec", lambda name: None if name in missing else find_spec(name))
+    monkeypatch.setattr(
+        "micropie.cli.check.find_spec", lambda name: None if name in missing else find_spec(name)
+    )
     output = command("check", "site3:app")[1]
-    assert 'WebSockets need a library that uvicorn does not bring: pip install "micropie-dual[standard]"' in output
+    assert (
+        'WebSockets need a library that uvicorn does not bring: pip install "micropie-dual[standard]"'
+        in output
+    )
     assert 'templates need Jinja2: pip install "micropie-dual[standard]"' in output
 
 
@@ -324,7 +359,9 @@ def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "site.py").write_text(OLD)
     (tmp_path / "old" / "python2.py").write_text("print 'hello'\n")
-    (tmp_path / "old" / "site.conf").write_text("[/]\ntools.sessions.on = True\ntools.cpstats.on: True\n")
+    (tmp_path / "old" / "site.conf").write_text(
+        "[/]\ntools.sessions.on = True\ntools.cpstats.on: True\n"
+    )
     status, output, _ = command("check", "--from", "cherrypy", "old")
     assert status == 1
     assert output.splitlines() == [
@@ -378,17 +415,24 @@ def test_plugins_are_read_too(command: Run, tmp_path: Path) -> None:
             ["3 findings"],
         ],
     )
-    assert 'install("bottle") before all imports, or start by micropie run --stand-in bottle' in found[0]
-    (tmp_path / "shop.py").write_text('from micropie import compat\ncompat.install("bottle")\nimport bottle_counting\n')
+    assert (
+        'install("bottle") before all imports, or start by micropie run --stand-in bottle'
+        in found[0]
+    )
+    (tmp_path / "shop.py").write_text(
+        'from micropie import compat\ncompat.install("bottle")\nimport bottle_counting\n'
+    )
     _, output, _ = command("check", "--from", "bottle", "shop.py")
     assert [line.split(": ")[1:2] for line in output.splitlines()] == [["bottle.depr"], []]
 
 
-def test_a_submodule_is_no_one_line(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = (
-        "import cherrypy.lib.static\nimport micropie.compat.cherrypy.none\nfrom cherrypy.lib import static, nothing\n"
+def test_a_submodule_is_no_one_line(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import cherrypy.lib.static\nimport micropie.compat.cherrypy.none\nfrom cherrypy.lib import static, nothing\n"
+    (tmp_path / "old.py").write_text(
+        source + "static.serve_file, static.gone, cherrypy.lib.static.gone.further\n"
     )
-    (tmp_path / "old.py").write_text(source + "static.serve_file, static.gone, cherrypy.lib.static.gone.further\n")
     _, output, _ = command("check", "--from", "cherrypy", "old.py")
     assert [line.split(": ")[:3] for line in output.splitlines()[:-1]] == [
         ["old.py:1", "cherrypy.lib.static", output.splitlines()[0].split(": ")[2]],
@@ -468,7 +512,9 @@ def test_what_the_shell_has(
 
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(start_ipython=start_ipython))
     monkeypatch.setitem(sys.modules, "traitlets.config", SimpleNamespace(Config=Config))
-    monkeypatch.setattr(_Console, "interact", lambda self, banner, exitmsg: seen.append({*self.locals}))
+    monkeypatch.setattr(
+        _Console, "interact", lambda self, banner, exitmsg: seen.append({*self.locals})
+    )
     assert command("shell", "app4:app")[0] == 0
     names = {"app", "request", "resource"}
     assert seen == [names | {"client"} if httpx else names]
@@ -522,7 +568,11 @@ def make_app():
         (["app.state.pool, app.url_for('index'), request.path"], "(5, '/', '/')\nstopped\n", ""),
         (["db = resource(Db)", "await db.pies()", "x = 3"], "['apple']\nclosed\nstopped\n", ""),
         (["await nothing()", "5"], "5\nstopped\n", "NameError: name 'nothing' is not defined"),
-        (["resource(dict)", "6"], "6\nstopped\n", "LookupError: nothing provides dict: write @app.provides"),
+        (
+            ["resource(dict)", "6"],
+            "6\nstopped\n",
+            "LookupError: nothing provides dict: write @app.provides",
+        ),
     ],
     ids=["app", "resource", "error", "unknown"],
 )
@@ -579,17 +629,33 @@ NAMES = [
     ("app6", "", "there is no module 'app6' in {folder}; do you mean 'app5'?"),
     (".", "", "there is no module '.' in {folder}"),
     ("nothing.py", "", "there is no file 'nothing.py'"),
-    ("app5", "from micropie import App\na = App()\nb = App()", "app5 has several applications: name one, app5:a"),
-    ("app5", "from micropie import App\nclass Root(App): pass", "app5 has no application: write app = Root() in it"),
+    (
+        "app5",
+        "from micropie import App\na = App()\nb = App()",
+        "app5 has several applications: name one, app5:a",
+    ),
+    (
+        "app5",
+        "from micropie import App\nclass Root(App): pass",
+        "app5 has no application: write app = Root() in it",
+    ),
     ("app5", "from micropie import App", "app5 has no application: write app = App() in it"),
     ("app5", "x = 1", "app5 has no application: write app = App() in it"),
-    ("app5:app", "from micropie import App\nclass Root(App): pass", "app5 has no 'app': write app = Root() in it"),
+    (
+        "app5:app",
+        "from micropie import App\nclass Root(App): pass",
+        "app5 has no 'app': write app = Root() in it",
+    ),
     (
         "app5:Root",
         "from micropie import App\nclass Root(App): pass",
         "app5:Root is a class: write app = Root()\n",
     ),
-    ("app5:app", "from micropie import App\nclass R(App): pass\napp = R", "app5:app is a class: write app = R()\n"),
+    (
+        "app5:app",
+        "from micropie import App\nclass R(App): pass\napp = R",
+        "app5:app is a class: write app = R()\n",
+    ),
     (
         "app5:Root",
         "from micropie import App\nclass Root(App): pass\nshop = Root()",
@@ -604,14 +670,22 @@ NAMES = [
     ("app5", "from micropie import App\ndef create_app(name='x', *more): return App()", ""),
     ("app5:make", "from micropie import App\ndef make(): return App()", ""),
     ("app5:make()", "from micropie import App\ndef make(): return App()", ""),
-    ("app5:make_ap", "from micropie import App\ndef make_app(): return App()", "app5 has no 'make_ap'; do you mean"),
+    (
+        "app5:make_ap",
+        "from micropie import App\ndef make_app(): return App()",
+        "app5 has no 'make_ap'; do you mean",
+    ),
     (
         "app5:make",
         "def make(config): pass",
         "app5:make is no App but function: <function make at ",
     ),
     ("app5:make", "def make(): return 5", "what app5:make makes is no App but int: 5\n"),
-    ("app5:make", "async def make(): pass", "app5:make is no function that returns an application: a factory"),
+    (
+        "app5:make",
+        "async def make(): pass",
+        "app5:make is no function that returns an application: a factory",
+    ),
     (
         "app5:make",
         "def make(): raise OSError('no pies')",
@@ -628,7 +702,9 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("name", "source", "sentence"), NAMES)
-def test_how_an_application_is_named(command: Run, tmp_path: Path, name: str, source: str, sentence: str) -> None:
+def test_how_an_application_is_named(
+    command: Run, tmp_path: Path, name: str, source: str, sentence: str
+) -> None:
     (tmp_path / "app5.py").write_text(source)
     status, _, error = command("check", name)
     assert (status, error == "") == ((2, False) if sentence else (0, True))
@@ -637,13 +713,18 @@ def test_how_an_application_is_named(command: Run, tmp_path: Path, name: str, so
     assert error.endswith(advice) == ("PIES_9" in source)
 
 
-def test_a_factory_that_is_named_as_one(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_factory_that_is_named_as_one(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = "from micropie import App\nclass Root(App): pass\ndef needs(config): return App()\napp = App()\n"
     (tmp_path / "app13.py").write_text(source)
     assert command("check", "--factory", "app13:Root")[:2] == (0, "0 findings\n")
     assert command("--factory", "check", "app13:Root")[:2] == (0, "0 findings\n")
     assert command("check", "app13:app", "--factory")[:2] == (0, "0 findings\n")
-    assert "to have it make the application, give 'config' a default" in command("check", "app13:needs")[2]
+    assert (
+        "to have it make the application, give 'config' a default"
+        in command("check", "app13:needs")[2]
+    )
     monkeypatch.setenv("MICROPIE_FACTORY", "1")
     assert command("check", "app13:Root")[:2] == (0, "0 findings\n")
     sentence = "micropie: app13:needs needs 'config', so give it a default: a factory is called without arguments\n"
@@ -676,7 +757,9 @@ app = Root()
 """
 
 
-def test_a_mistake_of_set_up_is_shown_with_the_authors_lines_alone(command: Run, tmp_path: Path) -> None:
+def test_a_mistake_of_set_up_is_shown_with_the_authors_lines_alone(
+    command: Run, tmp_path: Path
+) -> None:
     (tmp_path / "app8.py").write_text(WRONG)
     status, _, error = command("routes", "app8")
     assert status == 2
@@ -691,7 +774,10 @@ def test_a_mistake_of_set_up_is_shown_with_the_authors_lines_alone(command: Run,
 
 def test_a_setting_that_resembles_none_is_answered_by_all(command: Run, tmp_path: Path) -> None:
     (tmp_path / "app9.py").write_text(WRONG.replace("debgu", "xyzzy"))
-    assert "App has no setting 'xyzzy'; it has: max_body_size, max_data_size, " in command("routes", "app9")[2]
+    assert (
+        "App has no setting 'xyzzy'; it has: max_body_size, max_data_size, "
+        in command("routes", "app9")[2]
+    )
 
 
 @pytest.mark.parametrize("content", [b"A=\xff", b"A=a\0b", b"A\0=b"])
@@ -708,14 +794,23 @@ def test_a_variable_that_is_no_number(
     monkeypatch.setenv("MICROPIE_PORT", "http")
     with pytest.raises(SystemExit, match="2"):
         command("run")
-    assert "argument --port: 'http' is no number (given here, or by its MICROPIE_ variable)" in capsys.readouterr().err
+    assert (
+        "argument --port: 'http' is no number (given here, or by its MICROPIE_ variable)"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["run", "--prot", "80"], "micropie run: error: unrecognized arguments: --prot; do you mean --port?"),
-        (["routes", "app", "other", "--xyzzy"], "micropie routes: error: unrecognized arguments: other --xyzzy"),
+        (
+            ["run", "--prot", "80"],
+            "micropie run: error: unrecognized arguments: --prot; do you mean --port?",
+        ),
+        (
+            ["routes", "app", "other", "--xyzzy"],
+            "micropie routes: error: unrecognized arguments: other --xyzzy",
+        ),
     ],
 )
 def test_an_unknown_option_shows_the_usage_of_its_command(
@@ -728,11 +823,17 @@ def test_an_unknown_option_shows_the_usage_of_its_command(
     assert error.endswith(f"{sentence}\n")
 
 
-def test_a_variable_that_is_neither_yes_nor_no(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_is_neither_yes_nor_no(
+    command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MICROPIE_WSGI", "uwsgi")
     assert command("run") == (2, "", "micropie: MICROPIE_WSGI is 1 or 0, not 'uwsgi'\n")
     monkeypatch.setenv("MICROPIE_WSGI", "Off")
-    assert command("run", "nowhere") == (2, "", f"micropie: there is no module 'nowhere' in {Path.cwd()}\n")
+    assert command("run", "nowhere") == (
+        2,
+        "",
+        f"micropie: there is no module 'nowhere' in {Path.cwd()}\n",
+    )
 
 
 def test_a_variable_that_is_almost_an_option(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -759,25 +860,32 @@ def test_a_dotenv_file_needs_its_package(
     assert command("check") == (0, "0 findings\n", "")
 
 
-def test_a_reader_that_has_enough(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_has_enough(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(arguments: object) -> int:
         raise BrokenPipeError
 
     (tmp_path / "app8.py").write_text("from micropie import App\n\napp = App()\n")
     monkeypatch.setattr("micropie.cli.routes.execute", broken)
     closed: list[bool] = []
-    monkeypatch.setattr("sys.stderr", type("Stderr", (), {"close": lambda self: closed.append(True)})())
+    monkeypatch.setattr(
+        "sys.stderr", type("Stderr", (), {"close": lambda self: closed.append(True)})()
+    )
     assert micropie.cli.main.main(["routes", "app8"]) == 1
     assert closed == [True]
 
 
 def test_importing_micropie_imports_none_of_it() -> None:
     code = "import micropie, sys; print([name for name in sys.modules if name.startswith(('micropie.cli', 'micropie.cli.serving'))])"
-    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[]\n"
 
 
-# Stand-ins that only say what to write; and a value that is None as long as no server of CherryPy's runs.
+# Stand-ins that only say what to write; and a value that is None as long as no server of CherryPy's
+# runs.
 STATED_BUT_MISSING = {
     "cherrypy.Application.wsgiapp",
     "cherrypy.dispatch.RoutesDispatcher",
@@ -786,7 +894,9 @@ STATED_BUT_MISSING = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in ADVICE if name.startswith(("bottle.", "cherrypy."))])
+@pytest.mark.parametrize(
+    "name", [name for name in ADVICE if name.startswith(("bottle.", "cherrypy."))]
+)
 def test_what_the_stand_ins_have_needs_no_hand(name: str) -> None:
     module, *path = name.split(".")
     found: object = import_module(f"micropie.compat.{module}")

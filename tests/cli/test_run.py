@@ -47,7 +47,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# The path that a proxy passes on for the prefix /pies, with the prefix or without it; "" for a server without a proxy.
+# The path that a proxy passes on for the prefix /pies, with the prefix or without it; "" for a
+# server without a proxy.
 SERVERS = [
     ([], "(uvicorn, ASGI on asyncio)", "/"),
     (["--workers", "2"], "(uvicorn, ASGI on asyncio, 2 workers)", ""),
@@ -63,12 +64,18 @@ SERVERS = [
 ]
 
 
-@pytest.mark.parametrize(("options", "chosen", "path"), SERVERS, ids=[" ".join(options) for options, *_ in SERVERS])
-def test_each_server_serves_and_ends_quietly(project: Path, options: list[str], chosen: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "chosen", "path"), SERVERS, ids=[" ".join(options) for options, *_ in SERVERS]
+)
+def test_each_server_serves_and_ends_quietly(
+    project: Path, options: list[str], chosen: str, path: str
+) -> None:
     (project / "app.py").write_text(APP.format(word="{self.url_for('index')}"))
     prefix = "/pies" if path else ""
     behind = ["--root-path", prefix] if path else []
-    with serving_command(project, "-m", "micropie", "run", "--port", str(free_port()), *options, *behind) as server:
+    with serving_command(
+        project, "-m", "micropie", "run", "--port", str(free_port()), *options, *behind
+    ) as server:
         server.prefix = prefix
         assert server.get(path or "/").endswith(f" {prefix}/")
         assert chosen in server.output
@@ -76,9 +83,12 @@ def test_each_server_serves_and_ends_quietly(project: Path, options: list[str], 
     assert "Traceback" not in server.output
 
 
-@pytest.mark.parametrize("server", ["hypercorn", "daphne"])  # whose own process imports it; that looks for a name
+# whose own process imports it; that looks for a name
+@pytest.mark.parametrize("server", ["hypercorn", "daphne"])
 def test_what_a_factory_makes_is_served(project: Path, server: str) -> None:
-    source = APP.format(word="made").replace("app = Root()", "class made:\n    def app(): return Root()")
+    source = APP.format(word="made").replace(
+        "app = Root()", "class made:\n    def app(): return Root()"
+    )
     (project / "app.py").write_text(source)
     command = ["run", "app:made.app", "--server", server, "--port", str(free_port())]
     with serving_command(project, "-m", "micropie", *command) as running:
@@ -88,7 +98,9 @@ def test_what_a_factory_makes_is_served(project: Path, server: str) -> None:
 
 
 def test_settings_come_from_the_environment_and_a_file(project: Path) -> None:
-    (project / ".env").write_text(f"MICROPIE_PORT={free_port()}\nMICROPIE_SERVER=waitress\nMICROPIE_APP=app:app\n")
+    (project / ".env").write_text(
+        f"MICROPIE_PORT={free_port()}\nMICROPIE_SERVER=waitress\nMICROPIE_APP=app:app\n"
+    )
     with serving_command(project, "-m", "micropie", "run", MICROPIE_SERVER="wsgiref") as server:
         assert server.get().endswith(" one")
         assert "(wsgiref, WSGI)" in server.output  # what is set already comes first
@@ -110,16 +122,39 @@ def test_reload_starts_anew_when_a_file_has_changed(project: Path) -> None:
 
 def test_https(project: Path) -> None:
     (project / "app.py").write_text(APP.format(word="one {self.request.scheme}"))
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run([*command, "-days", "1", "-subj", "/CN=localhost"], cwd=project, check=True, capture_output=True)
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+    ]
+    subprocess.run(
+        [*command, "-days", "1", "-subj", "/CN=localhost"],
+        cwd=project,
+        check=True,
+        capture_output=True,
+    )
     options = ["--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem", "--port", str(free_port())]
     for name in ("uvicorn", "wsgiref"):
-        with serving_command(project, "-m", "micropie", "run", "--server", name, *options) as server:
+        with serving_command(
+            project, "-m", "micropie", "run", "--server", name, *options
+        ) as server:
             assert server.url.startswith("https://")
             url = server.url
 
             def answer(url: str = url) -> str:
-                done = subprocess.run(["curl", "-ksm", str(PATIENCE), url], capture_output=True, text=True, check=False)
+                done = subprocess.run(
+                    ["curl", "-ksm", str(PATIENCE), url],
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
                 return done.stdout
 
             until(lambda: answer().endswith(" one https"))
@@ -129,7 +164,9 @@ def test_https(project: Path) -> None:
             server.end()
 
 
-@pytest.mark.parametrize("options", ["", ", reload=True", ', server="waitress"', ", workers=2", ', server="hypercorn"'])
+@pytest.mark.parametrize(
+    "options", ["", ", reload=True", ', server="waitress"', ", workers=2", ', server="hypercorn"']
+)
 def test_a_script_serves_itself(tmp_path: Path, options: str) -> None:
     script = SCRIPT.format(word="script").replace("port=PORT", f"port={free_port()}{options}")
     (tmp_path / "shop1.py").write_text(script)
@@ -142,7 +179,9 @@ def test_a_script_serves_itself(tmp_path: Path, options: str) -> None:
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
 def test_an_application_without_a_name_is_served_in_this_process(tmp_path: Path, loop: str) -> None:
-    script = APP.format(word="unnamed").replace("app = Root()", f'Root().run(port={free_port()}, loop="{loop}")')
+    script = APP.format(word="unnamed").replace(
+        "app = Root()", f'Root().run(port={free_port()}, loop="{loop}")'
+    )
     (tmp_path / "shop1.py").write_text(script)
     with serving_command(tmp_path, "shop1.py") as server:
         assert server.get().endswith(" unnamed")
@@ -152,7 +191,9 @@ def test_an_application_without_a_name_is_served_in_this_process(tmp_path: Path,
 
 def test_a_module_that_is_run_has_its_full_name(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "site.py").write_text(SCRIPT.format(word="module").replace("port=PORT", f"port={free_port()}"))
+    (tmp_path / "shop" / "site.py").write_text(
+        SCRIPT.format(word="module").replace("port=PORT", f"port={free_port()}")
+    )
     with serving_command(tmp_path, "-m", "shop.site") as server:
         assert server.get().endswith(" module")
         assert server.output.startswith("shop.site:app: ")
@@ -169,12 +210,17 @@ def test_run_without_a_guard_does_nothing_in_the_process_that_serves(tmp_path: P
 
 
 def test_run_says_what_can_not_be_done(tmp_path: Path) -> None:
-    script = APP.format(word="unnamed").replace("app = Root()", 'Root().run(port=0, server="daphne")')
+    script = APP.format(word="unnamed").replace(
+        "app = Root()", 'Root().run(port=0, server="daphne")'
+    )
     (tmp_path / "shop1.py").write_text(script)
     with serving_command(tmp_path, "shop1.py") as server:
         until(lambda: server.process.poll() is not None)
     assert server.process.returncode == 1
-    assert "micropie: daphne imports the application in its own processes, so it needs a name" in server.output
+    assert (
+        "micropie: daphne imports the application in its own processes, so it needs a name"
+        in server.output
+    )
 
 
 WRONG = [
@@ -195,7 +241,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("options", "sentence"), WRONG, ids=[" ".join(options) for options, _ in WRONG])
+@pytest.mark.parametrize(
+    ("options", "sentence"), WRONG, ids=[" ".join(options) for options, _ in WRONG]
+)
 def test_what_can_not_be_done_is_one_sentence(
     project: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -219,7 +267,10 @@ app.get("/<a>/<b>")(lambda a: a)
 
 @pytest.mark.parametrize("options", [[], ["--wsgi"]])
 def test_a_mistake_of_set_up_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
 ) -> None:
     (tmp_path / "wrong.py").write_text(WRONG_APP)
     assert run_main(tmp_path, monkeypatch, ["run", "wrong", "--port", "0", *options]) == 2
@@ -266,12 +317,17 @@ def test_a_child_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_port_in_use(project: Path) -> None:
-    with serving_command(project, "-m", "micropie", "run", "--server", "wsgiref", "--port", str(free_port())) as server:
+    with serving_command(
+        project, "-m", "micropie", "run", "--server", "wsgiref", "--port", str(free_port())
+    ) as server:
         server.get()
         port = server.url.rpartition(":")[2].split()[0].rstrip("/")
         done = micropie(project, "run", "--port", port)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"micropie: can't listen on 127.0.0.1:{port} (Address already in use): choose another port\n"
+    assert (
+        done.stderr
+        == f"micropie: can't listen on 127.0.0.1:{port} (Address already in use): choose another port\n"
+    )
 
 
 def test_a_server_that_is_not_installed(
@@ -283,14 +339,18 @@ def test_a_server_that_is_not_installed(
     assert run_main(project, monkeypatch, ["run", "--server", "uvicorn"]) == 2
     assert "uvicorn is not installed: pip install uvicorn" in capsys.readouterr().err
     assert run_main(project, monkeypatch, ["run", "--loop", "trio"]) == 2
-    assert 'no installed server can do that: pip install "hypercorn[trio]"' in capsys.readouterr().err
+    assert (
+        'no installed server can do that: pip install "hypercorn[trio]"' in capsys.readouterr().err
+    )
     assert run_main(project, monkeypatch, ["run", "--loop", "uvloop"]) == 2
     assert "uvloop is not installed: pip install uvloop" in capsys.readouterr().err
     # A bare install serves all the same, and says what is missing.
     assert servers.choose(Options()).name == "wsgiref"
 
 
-@pytest.mark.parametrize(("options", "better"), [(Options(), "uvicorn"), (Options(wsgi=True), "gunicorn")])
+@pytest.mark.parametrize(
+    ("options", "better"), [(Options(), "uvicorn"), (Options(wsgi=True), "gunicorn")]
+)
 def test_the_server_for_a_first_look_names_a_better_one(
     options: Options, better: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,10 +364,14 @@ def test_the_server_for_a_first_look_names_a_better_one(
 def test_only_a_wsgi_server_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     from micropie.cli.serving import run, servers
 
-    monkeypatch.setattr(servers, "find_spec", lambda module: module if module == "gunicorn" else None)
+    monkeypatch.setattr(
+        servers, "find_spec", lambda module: module if module == "gunicorn" else None
+    )
     options = Options()
     text = run._announcement(servers.choose(options), Target(object(), "a:b"), options)
-    assert text.endswith("No ASGI server is installed, so there are no WebSockets: pip install uvicorn")
+    assert text.endswith(
+        "No ASGI server is installed, so there are no WebSockets: pip install uvicorn"
+    )
 
 
 class Keeps(App):
@@ -323,16 +387,27 @@ class Keeps(App):
 
 class Shares(Keeps):
     def __init__(self) -> None:
-        super().__init__(SQLiteSessionBackend(":memory:"), channels=RedisChannels("redis://localhost"))
+        super().__init__(
+            SQLiteSessionBackend(":memory:"), channels=RedisChannels("redis://localhost")
+        )
         self.middlewares.append(RateLimit(5, store=RedisRates("redis://localhost")))
 
 
 @pytest.mark.parametrize(
     ("app", "workers", "kinds"),
-    [(Keeps, 2, ["sessions", "channels", "rate limits"]), (Keeps, 1, []), (Shares, 2, []), (App, 2, [])],
+    [
+        (Keeps, 2, ["sessions", "channels", "rate limits"]),
+        (Keeps, 1, []),
+        (Shares, 2, []),
+        (App, 2, []),
+    ],
 )
 def test_several_workers_are_told_what_each_keeps_in_memory(
-    app: type[App], workers: int, kinds: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    app: type[App],
+    workers: int,
+    kinds: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from micropie.cli.serving import run
 
@@ -350,5 +425,11 @@ def test_several_workers_are_told_what_each_keeps_in_memory(
         root.middlewares.append(RateLimit(5))
     run.serve(Target(root, "app:app"), Options(workers=workers, port=0))
     assert [one.workers for one in served] == [workers]
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("micropie: each worker has ")]
-    assert [line.partition(" has ")[2].partition(" of its own, in memory")[0] for line in lines] == kinds
+    lines = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if line.startswith("micropie: each worker has ")
+    ]
+    assert [
+        line.partition(" has ")[2].partition(" of its own, in memory")[0] for line in lines
+    ] == kinds

@@ -1,8 +1,8 @@
 """Clients that count: what they have sent, what was answered, and what they find afterwards.
 
-A user logs in once and counts visits over two connections. A talker says messages over a WebSocket until each is
-acknowledged, and reads those of all others. A poster says messages by requests. A listener reads all of them as events.
-They come back by themselves, as browsers do.
+A user logs in once and counts visits over two connections. A talker says messages over a WebSocket
+until each is acknowledged, and reads those of all others. A poster says messages by requests. A
+listener reads all of them as events. They come back by themselves, as browsers do.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ COMES_BACK = 0.2  # seconds until a client tries again
 class Outcome(NamedTuple):
     """A request of a user or a poster.
 
-    ``kind``: ANSWERED; REFUSED, by 503; FAILED, by another error; LOST, without an answer of the application; STRANGER:
-    answered as to somebody without a session.
+    ``kind``: ANSWERED; REFUSED, by 503; FAILED, by another error; LOST, without an answer of the
+    application; STRANGER: answered as to somebody without a session.
     """
 
     began: float
@@ -114,7 +114,10 @@ class Poster(User):
         """Say messages until the load stops."""
         key = str(uuid4())
         while not self._load.is_over:
-            if await self._ask("POST", "/say", {"room": ROOM, "key": key, "text": "hello"}) == ANSWERED:
+            if (
+                await self._ask("POST", "/say", {"room": ROOM, "key": key, "text": "hello"})
+                == ANSWERED
+            ):
                 self.acknowledged.add(key)
                 key = str(uuid4())
                 await asyncio.sleep(random.uniform(0.02, 0.1))
@@ -161,7 +164,9 @@ class Talker(Follower):
             # The address of the balancer, under the name of the application.
             uri = f"ws://{HOST}/chat/{ROOM}?after={self.last}"
             try:
-                async with connect(uri, host=address.hostname, port=80, proxy=None, close_timeout=1) as socket:
+                async with connect(
+                    uri, host=address.hostname, port=80, proxy=None, close_timeout=1
+                ) as socket:
                     await self._talk(socket)
             except ConnectionClosed as error:
                 self.ends[str(error.rcvd.code) if error.rcvd else "lost"] += 1
@@ -221,7 +226,9 @@ class Listener(Follower):
                         async for line in answer.aiter_lines():
                             if line.startswith("data: "):
                                 self.take(json.loads(line.removeprefix("data: ")))
-                    self.ends["end of stream" if answer.status_code == 200 else str(answer.status_code)] += 1
+                    self.ends[
+                        "end of stream" if answer.status_code == 200 else str(answer.status_code)
+                    ] += 1
                 except httpx.HTTPError:
                     self.ends["lost"] += 1
                 await asyncio.sleep(COMES_BACK)
@@ -230,7 +237,9 @@ class Listener(Follower):
 class Load:
     """All clients. ``async with Load(url, ...) as load``: they work until ``finish``."""
 
-    def __init__(self, url: str, users: int = 6, posters: int = 1, talkers: int = 2, listeners: int = 3) -> None:
+    def __init__(
+        self, url: str, users: int = 6, posters: int = 1, talkers: int = 2, listeners: int = 3
+    ) -> None:
         self.url = url
         self.is_over = False
         self.is_listening = True
@@ -248,7 +257,10 @@ class Load:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.is_over, self.is_listening = True, False
         for task in self._tasks:
@@ -266,23 +278,35 @@ class Load:
         return [*self.talkers, *self.posters]
 
     async def go_on(self, answers: int) -> None:
-        """Wait until each user has got so many more answers, and each talker and poster so many acknowledgements."""
+        """Wait until each user has got so many more answers, and each talker and poster so many
+        acknowledgements.
+        """
 
         def counts() -> list[int]:
-            return [*(one.visits_answered for one in self.users), *(len(one.acknowledged) for one in self.speakers())]
+            return [
+                *(one.visits_answered for one in self.users),
+                *(len(one.acknowledged) for one in self.speakers()),
+            ]
 
         goal = [count + answers for count in counts()]
-        await self._until(lambda: all(has >= wanted for has, wanted in zip(counts(), goal, strict=True)), "no answers")
+        await self._until(
+            lambda: all(has >= wanted for has, wanted in zip(counts(), goal, strict=True)),
+            "no answers",
+        )
 
     async def finish(self) -> None:
-        """Stop saying and asking, and wait until all followers have what was acknowledged, or give up."""
+        """Stop saying and asking, and wait until all followers have what was acknowledged, or give
+        up.
+        """
         self.is_over = True
         async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*self._tasks[: len(self.askers())])
         said = self.said()
         followers: list[Follower] = [*self.talkers, *self.listeners]
         with suppress(TimeoutError):
-            await self._until(lambda: all(said <= one.seen.keys() for one in followers), "messages are missing")
+            await self._until(
+                lambda: all(said <= one.seen.keys() for one in followers), "messages are missing"
+            )
         self.is_listening = False
 
     def said(self) -> set[str]:
@@ -295,7 +319,10 @@ class Load:
 
     def outcomes(self) -> list[Outcome]:
         """Return all requests, in the order in which they ended."""
-        return sorted((one for asker in self.askers() for one in asker.outcomes), key=lambda outcome: outcome.ended)
+        return sorted(
+            (one for asker in self.askers() for one in asker.outcomes),
+            key=lambda outcome: outcome.ended,
+        )
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = now() + PATIENCE
@@ -310,7 +337,9 @@ class Load:
 
 def new_client(url: str) -> httpx.AsyncClient:
     """Return a client with a cookie jar of its own."""
-    return httpx.AsyncClient(base_url=url, headers=HEADERS, timeout=PATIENCE / 2, trust_env=False, verify=False)
+    return httpx.AsyncClient(
+        base_url=url, headers=HEADERS, timeout=PATIENCE / 2, trust_env=False, verify=False
+    )
 
 
 def kind_of(answer: httpx.Response) -> str:

@@ -19,7 +19,9 @@ RunMachines = Callable[..., Any]
 
 @pytest.fixture
 def run_machines() -> RunMachines:
-    """Return ``run_machines(*arguments)``, which runs the program and returns the JSON that it prints."""
+    """Return ``run_machines(*arguments)``, which runs the program and returns the JSON that it
+    prints.
+    """
     for program, path in (("redis-server", None), ("haproxy", "/usr/sbin:/usr/local/sbin")):
         if shutil.which(program) is None and shutil.which(program, path=path) is None:
             missing_program(program)

@@ -1,7 +1,8 @@
 """What requests take, by their kinds, and what follows from that for many machines.
 
-The commands of Redis are counted, so they are the same on a busy machine; microseconds are those of a processor, and
-no time that something waited. ``Model`` has what one machine takes, and predicts what several do.
+The commands of Redis are counted, so they are the same on a busy machine; microseconds are those of
+a processor, and no time that something waited. ``Model`` has what one machine takes, and predicts
+what several do.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from tests.cluster.clients import ROOM, Listener, Load, new_client
 from tests.cluster.machines import Cluster
 
 FOLLOWERS = 40  # of a room: more than there are workers
-CLIENTS = 8  # for each machine, so that their workers are as busy; each sends one request after the other
+# for each machine, so that their workers are as busy; each sends one request after the other
+CLIENTS = 8
 WORKERS = 2  # of each machine
 PROCESSORS = 2  # of each machine, in the model
 CONNECTIONS = 42  # to Redis, that a worker may keep: 40 for sessions, 2 for channels
@@ -79,7 +81,8 @@ class FanOut(NamedTuple):
 async def measure(cluster: Cluster, requests: int) -> list[Cost]:
     """Return what each kind of request takes."""
     users, strangers = (
-        [new_client(cluster.balancer.url) for _ in range(CLIENTS * len(cluster.machines))] for _ in range(2)
+        [new_client(cluster.balancer.url) for _ in range(CLIENTS * len(cluster.machines))]
+        for _ in range(2)
     )
     try:
         for number, client in enumerate(users):
@@ -98,20 +101,32 @@ async def measure(cluster: Cluster, requests: int) -> list[Cost]:
 async def _ask(clients: list[httpx.AsyncClient], kind: Kind, requests: int) -> None:
     async def ask(client: httpx.AsyncClient) -> None:
         for _ in range(requests // len(clients)):
-            form = {"room": ROOM, "key": str(uuid4()), "text": "hello"} if kind.path == "/say" else None
+            form = (
+                {"room": ROOM, "key": str(uuid4()), "text": "hello"}
+                if kind.path == "/say"
+                else None
+            )
             (await client.request(kind.method, kind.path, data=form)).raise_for_status()
 
     await asyncio.gather(*map(ask, clients))
 
 
-async def _cost(cluster: Cluster, clients: list[httpx.AsyncClient], kind: Kind, requests: int) -> Cost:
+async def _cost(
+    cluster: Cluster, clients: list[httpx.AsyncClient], kind: Kind, requests: int
+) -> Cost:
     requests -= requests % len(clients)
     with redis.Redis.from_url(cluster.redis.url) as asking:
-        commands, seconds = _commands(asking), {**cluster.processor_seconds(), "redis": _redis_seconds(asking)}
+        commands, seconds = (
+            _commands(asking),
+            {**cluster.processor_seconds(), "redis": _redis_seconds(asking)},
+        )
         await _ask(clients, kind, requests)
         after = {**cluster.processor_seconds(), "redis": _redis_seconds(asking)}
         done = _commands(asking) - commands
-    used = {name: 1e6 * (after[name] - seconds[name]) / requests for name in ("workers", "balancer", "redis")}
+    used = {
+        name: 1e6 * (after[name] - seconds[name]) / requests
+        for name in ("workers", "balancer", "redis")
+    }
     each = {name: count / requests for name, count in sorted(done.items())}
     return Cost(len(cluster.machines), kind.name, requests, commands=each, **used)
 
@@ -133,7 +148,8 @@ async def fan_out(cluster: Cluster, followers: int, messages: int) -> FanOut:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-            # What is measured next must not have the unsubscribing in it. The balancer notices who is gone when it writes.
+            # What is measured next must not have the unsubscribing in it. The balancer notices who
+            # is gone when it writes.
             async with asyncio.timeout(60):
                 while _subscribed(asking):
                     await _say(client, [])
@@ -159,7 +175,13 @@ async def _say(client: httpx.AsyncClient, listeners: list[Listener]) -> None:
 def _commands(asking: redis.Redis) -> Counter[str]:
     found: Any = asking.info("commandstats")
     calls = {name.removeprefix("cmdstat_"): row["calls"] for name, row in found.items()}
-    return Counter({name: number for name, number in calls.items() if name.partition("|")[0] not in _NOT_COUNTED})
+    return Counter(
+        {
+            name: number
+            for name, number in calls.items()
+            if name.partition("|")[0] not in _NOT_COUNTED
+        }
+    )
 
 
 def _redis_seconds(asking: redis.Redis) -> float:
@@ -167,14 +189,15 @@ def _redis_seconds(asking: redis.Redis) -> float:
     return float(found["used_cpu_user"]) + float(found["used_cpu_sys"])
 
 
-# -- the model ---------------------------------------------------------------------------------------------------------
+# -- the model -------------------------------------------------------------------------------------
 
 
 class Model:
     """Predicts what several machines do from what one does: they know nothing of each other.
 
-    A request takes the same of a worker, of the balancer and of Redis however many machines there are. A message goes
-    once to each worker that has followers. The workers compute on the processors of their machines, Redis on one.
+    A request takes the same of a worker, of the balancer and of Redis however many machines there
+    are. A message goes once to each worker that has followers. The workers compute on the
+    processors of their machines, Redis on one.
     """
 
     def __init__(self, one_machine: list[Cost]) -> None:
@@ -188,15 +211,20 @@ class Model:
         """Return what a request of the mix takes."""
         parts = [(self.costs[kind.name], kind.share) for kind in KINDS]
         workers, balancer, redis_ = (
-            sum(share * getattr(cost, name) for cost, share in parts) for name in ("workers", "balancer", "redis")
+            sum(share * getattr(cost, name) for cost, share in parts)
+            for name in ("workers", "balancer", "redis")
         )
         commands = {"all": sum(share * cost.number for cost, share in parts)}
         return Cost(1, "the mix", 0, workers, balancer, redis_, commands)
 
     def rate(self, cost: Cost, machines: int) -> float:
-        """Return the requests a second at which the workers of so many machines compute all the time."""
+        """Return the requests a second at which the workers of so many machines compute all the
+        time.
+        """
         return machines * PROCESSORS * 1e6 / cost.workers
 
     def machines_until(self, cost: Cost, share: float = 1.0) -> float:
-        """Return how many machines make Redis compute this share of the time; infinity if they never do."""
+        """Return how many machines make Redis compute this share of the time; infinity if they
+        never do.
+        """
         return share * 1e6 / cost.redis / self.rate(cost, 1) if cost.number else math.inf

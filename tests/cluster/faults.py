@@ -1,7 +1,7 @@
 """The faults: what is broken, for how long, and what may be lost by it.
 
-Each is an ``async def`` that breaks something while clients work, and mends it. ``FAULTS`` has them in the order in
-which they are run, and what is promised of each.
+Each is an ``async def`` that breaks something while clients work, and mends it. ``FAULTS`` has them
+in the order in which they are run, and what is promised of each.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ RECOVERS_WITHIN = 10.0  # seconds
 
 @dataclass
 class Experiment:
-    """A cluster under load. A fault calls ``begins`` when it breaks something and ``ends`` when that is mended."""
+    """A cluster under load.
+
+    A fault calls ``begins`` when it breaks something and ``ends`` when that is mended.
+    """
 
     cluster: Cluster
     load: Load
@@ -57,7 +60,8 @@ class Experiment:
     slowest: float = 0.0
     """Seconds of the slowest answer, if that is not the slowest of all."""
     before: Footprint = NOTHING
-    """What the workers take before the fault, if that is not what they took after their first requests."""
+    """What the workers take before the fault, if that is not what they took after their first
+    requests."""
     notes: list[str] = field(default_factory=list)
     """What else was found."""
     wrong: list[str] = field(default_factory=list)
@@ -83,7 +87,8 @@ class Fault(NamedTuple):
     title: str
     run: Callable[[Experiment], Awaitable[None]]
     losses: int = 0
-    """How many requests each connection of a user may lose: that which is under way where it happens."""
+    """How many requests each connection of a user may lose: that which is under way where it
+    happens."""
     refuses: bool = False
     """Whether requests may be answered by 503."""
     makes_gap: bool = False
@@ -129,7 +134,9 @@ class Result:
 
 
 async def warmed_up(cluster: Cluster) -> Footprint:
-    """Return what the workers take when they have served: what is made with the first requests is no leak."""
+    """Return what the workers take when they have served: what is made with the first requests is
+    no leak.
+    """
     async with Load(cluster.balancer.url):
         pass
     return await settled(cluster, None)
@@ -153,13 +160,17 @@ async def examine(cluster: Cluster, fault: Fault, before: Footprint) -> Result:
 
 
 async def settled(cluster: Cluster, before: Footprint | None) -> Footprint:
-    """Return what the workers take, when that has come down to what it was, or does not change any longer."""
+    """Return what the workers take, when that has come down to what it was, or does not change any
+    longer.
+    """
     deadline = now() + SETTLES_WITHIN
     last = cluster.footprint()
     while now() < deadline:
         await asyncio.sleep(0.2)
         footprint = cluster.footprint()
-        if footprint.descriptors <= (before.descriptors + SPARE_DESCRIPTORS if before else last.descriptors):
+        if footprint.descriptors <= (
+            before.descriptors + SPARE_DESCRIPTORS if before else last.descriptors
+        ):
             return footprint
         last = footprint
     return last
@@ -187,7 +198,9 @@ async def count(fault: Fault, experiment: Experiment) -> Result:
     )
     unanswered = [outcome.ended for outcome in outcomes if outcome.kind != ANSWERED]
     result.recovered_after = max([0.0, *(ended - experiment.ended for ended in unanswered)])
-    result.slowest = experiment.slowest or max(outcome.ended - outcome.began for outcome in outcomes)
+    result.slowest = experiment.slowest or max(
+        outcome.ended - outcome.began for outcome in outcomes
+    )
     details = Counter(f"{one.kind}: {one.detail}" for one in outcomes if one.kind != ANSWERED)
     result.notes += [f"{number} x {detail}" for detail, number in details.most_common(5)]
     for user in load.users:
@@ -202,8 +215,14 @@ async def count(fault: Fault, experiment: Experiment) -> Result:
     result.said = len(said)
     result.unheard = sum(len(said - follower.seen.keys()) for follower in followers)
     async with new_client(load.url) as client:
-        kept = Counter(message["key"] for message in await ask_until_answered(client, "/history/hall"))
-    result.twice = sum(number > 1 for counts in (kept, *(one.seen for one in followers)) for number in counts.values())
+        kept = Counter(
+            message["key"] for message in await ask_until_answered(client, "/history/hall")
+        )
+    result.twice = sum(
+        number > 1
+        for counts in (kept, *(one.seen for one in followers))
+        for number in counts.values()
+    )
     result.gaps = sum(follower.gaps for follower in followers)
     result.untold = sum(not follower.gaps for follower in followers)
     result.ends = dict(sum((follower.ends for follower in followers), Counter()))
@@ -223,13 +242,14 @@ def check(fault: Fault, result: Result) -> None:
         "requests were lost when it was over": not result.lost_later,
         "followers were not told of a gap": not fault.makes_gap or not result.untold,
         "it took too long to recover": result.recovered_after <= RECOVERS_WITHIN,
-        "descriptors were not given back": result.after.descriptors <= result.before.descriptors + SPARE_DESCRIPTORS,
+        "descriptors were not given back": result.after.descriptors
+        <= result.before.descriptors + SPARE_DESCRIPTORS,
         "memory was not given back": result.after.megabytes <= result.before.megabytes * 1.15 + 5,
     }
     result.wrong += [sentence for sentence, is_kept in promises.items() if not is_kept]
 
 
-# -- the faults --------------------------------------------------------------------------------------------------------
+# -- the faults ------------------------------------------------------------------------------------
 
 
 async def worker_killed(experiment: Experiment) -> None:
@@ -249,7 +269,9 @@ async def rolling_restart(experiment: Experiment) -> None:
     for machine in experiment.cluster.machines:
         await to_thread(machine.restart)
     experiment.ends()
-    ends = sum((one.ends for one in (*experiment.load.talkers, *experiment.load.listeners)), Counter[str]())
+    ends = sum(
+        (one.ends for one in (*experiment.load.talkers, *experiment.load.listeners)), Counter[str]()
+    )
     # 1001 is the application's, 1012 ("service restart") uvicorn's own: both say that it ends.
     if wrong := ends.keys() - {
         "1001",
@@ -257,7 +279,9 @@ async def rolling_restart(experiment: Experiment) -> None:
         "end of stream",
         "503",
     }:  # 503: the one machine with streams is not back yet
-        experiment.wrong.append(f"streams and WebSockets were not told that the server ends: {sorted(wrong)}")
+        experiment.wrong.append(
+            f"streams and WebSockets were not told that the server ends: {sorted(wrong)}"
+        )
 
 
 async def balancer_reload(experiment: Experiment) -> None:
@@ -273,7 +297,9 @@ async def balancer_reload(experiment: Experiment) -> None:
 
 
 async def machine_cut(experiment: Experiment) -> None:
-    """Take a machine off the network until the balancer has noticed and all users are served by the others."""
+    """Take a machine off the network until the balancer has noticed and all users are served by the
+    others.
+    """
     cluster, machine = experiment.cluster, experiment.cluster.machines[-1]
     experiment.begins()
     cluster.network.cut(machine.name)
@@ -307,7 +333,8 @@ CROWD = 150
 
 
 async def redis_stalled(experiment: Experiment) -> None:
-    """Stop Redis for longer than anybody waits for it, while crowds ask two machines for what needs it.
+    """Stop Redis for longer than anybody waits for it, while crowds ask two machines for what needs
+    it.
 
     It is done twice, as in ``clients_leave``: threads that have waited once keep their memory.
     """
@@ -324,12 +351,16 @@ async def redis_stalled(experiment: Experiment) -> None:
 
 
 async def _stall(experiment: Experiment, seconds: float) -> dict[str, tuple[dict[str, int], float]]:
-    """Return for two servers the statuses of the crowd, and the time of the slowest answer that needs no Redis."""
+    """Return for two servers the statuses of the crowd, and the time of the slowest answer that
+    needs no Redis.
+    """
     redis, cookie = experiment.cluster.redis, experiment.load.users[0].cookie
     redis.signal(signal.SIGSTOP)
     machines = experiment.cluster.machines[:2]
     crowds = [asyncio.create_task(_crowd(machine, cookie)) for machine in machines]
-    slowest = await asyncio.gather(*(_slowest_upload(experiment, machine, seconds) for machine in machines))
+    slowest = await asyncio.gather(
+        *(_slowest_upload(experiment, machine, seconds) for machine in machines)
+    )
     redis.signal(signal.SIGCONT)
     statuses = await asyncio.gather(*crowds)
     found = zip(statuses, slowest, strict=True)
@@ -349,11 +380,15 @@ async def _slowest_upload(experiment: Experiment, machine: Machine, seconds: flo
 
 
 async def _crowd(machine: Machine, cookie: str) -> dict[str, int]:
-    """Ask for the same session over many connections at once, and count the statuses of the answers."""
+    """Ask for the same session over many connections at once, and count the statuses of the
+    answers.
+    """
 
     async def ask() -> str:
         reader, writer = await asyncio.open_connection(machine.address, 8000)
-        writer.write(f"GET /me HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n".encode())
+        writer.write(
+            f"GET /me HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n".encode()
+        )
         line = await reader.readline()
         writer.close()
         return line.decode()[9:12]
@@ -366,26 +401,41 @@ async def redis_gone(experiment: Experiment) -> None:
     redis, load = experiment.cluster.redis, experiment.load
     experiment.begins()
     await to_thread(redis.stop)
-    await _until(lambda: all(sum(one.kind == REFUSED for one in asker.outcomes) >= 3 for asker in load.askers()))
+    await _until(
+        lambda: all(
+            sum(one.kind == REFUSED for one in asker.outcomes) >= 3 for asker in load.askers()
+        )
+    )
     await to_thread(redis.start)
     experiment.ends()
 
 
 async def redis_full(experiment: Experiment) -> None:
-    """Leave Redis no memory for anything new: log-ins and messages are refused; who is logged in goes on."""
+    """Leave Redis no memory for anything new: log-ins and messages are refused; who is logged in
+    goes on.
+    """
     redis, load = experiment.cluster.redis, experiment.load
     experiment.begins()
     redis.ask("CONFIG", "SET", "maxmemory", "1")
     await _until(lambda: all(talker.refused >= 2 for talker in load.talkers))
-    await _until(lambda: all(sum(one.kind == REFUSED for one in poster.outcomes) >= 2 for poster in load.posters))
+    await _until(
+        lambda: all(
+            sum(one.kind == REFUSED for one in poster.outcomes) >= 2 for poster in load.posters
+        )
+    )
     async with new_client(load.url) as client:
-        answers = [(await client.post("/login", data={"name": "late"})).status_code for _ in range(6)]
+        answers = [
+            (await client.post("/login", data={"name": "late"})).status_code for _ in range(6)
+        ]
     if set(answers) != {503}:
         experiment.wrong.append(f"log-ins were answered by {answers}")
     redis.ask("CONFIG", "SET", "maxmemory", "0")
     experiment.ends()
-    async with new_client(load.url) as client:  # so that all workers know: while one of them tries, it refuses others
-        answers = [(await client.post("/login", data={"name": "late"})).status_code for _ in range(24)]
+    # so that all workers know: while one of them tries, it refuses others
+    async with new_client(load.url) as client:
+        answers = [
+            (await client.post("/login", data={"name": "late"})).status_code for _ in range(24)
+        ]
     if set(answers) != {200}:
         experiment.wrong.append(f"log-ins were answered by {answers} afterwards")
 
@@ -405,7 +455,9 @@ async def redis_slow(experiment: Experiment) -> None:
     experiment.begins()
     await load.go_on(10)
     experiment.ends()
-    experiment.slowest = max(one.ended - one.began for one in load.outcomes() if one.began > experiment.began)
+    experiment.slowest = max(
+        one.ended - one.began for one in load.outcomes() if one.began > experiment.began
+    )
     await _restart_all(experiment, {})
     relay.kill()
     cluster.redis.processes.remove(relay)
@@ -423,13 +475,18 @@ async def dask_worker_lost(experiment: Experiment) -> None:
     if not dask.processes:
         raise NotPossible("there is no Dask cluster: give --dask 2")
     async with new_client(experiment.load.url) as client:
-        asking = [asyncio.create_task(client.get(f"/compute/primes/{below}?seconds=1")) for below in range(100, 104)]
+        asking = [
+            asyncio.create_task(client.get(f"/compute/primes/{below}?seconds=1"))
+            for below in range(100, 104)
+        ]
         await asyncio.sleep(0.5)
         experiment.begins()
         await to_thread(dask.kill_worker)
         answers = await asyncio.gather(*asking, return_exceptions=True)
         experiment.ends()
-    texts = [answer.text if isinstance(answer, httpx.Response) else repr(answer) for answer in answers]
+    texts = [
+        answer.text if isinstance(answer, httpx.Response) else repr(answer) for answer in answers
+    ]
     right = sum('"primes":' in text for text in texts)
     experiment.notes.append(f"{right} of {len(texts)} computations were answered")
     if right < len(texts):
@@ -439,7 +496,9 @@ async def dask_worker_lost(experiment: Experiment) -> None:
 
 @asynccontextmanager
 async def _own_pools(experiment: Experiment) -> AsyncIterator[list[Machine]]:
-    """Let two machines, which serve by different servers, compute in processes of their own and not on Dask."""
+    """Let two machines, which serve by different servers, compute in processes of their own and not
+    on Dask.
+    """
     machines = experiment.cluster.machines[:2]
     for machine in machines:
         machine.environ = {"SCHEDULER": ""}
@@ -451,23 +510,35 @@ async def _own_pools(experiment: Experiment) -> AsyncIterator[list[Machine]]:
 
 
 async def service_ended(experiment: Experiment) -> None:
-    """Send SIGTERM to every process of a machine, as a service manager does, while its pools compute."""
+    """Send SIGTERM to every process of a machine, as a service manager does, while its pools
+    compute.
+    """
     balancer = experiment.cluster.balancer
     async with _own_pools(experiment) as machines:
         experiment.begins()
         for machine in machines:
             await to_thread(balancer.drain, machine.name)
             async with new_client(f"http://{machine.address}:8000") as client:
-                asking = [asyncio.create_task(client.get("/compute/primes/100?seconds=2")) for _ in range(4)]
+                asking = [
+                    asyncio.create_task(client.get("/compute/primes/100?seconds=2"))
+                    for _ in range(4)
+                ]
                 await asyncio.sleep(1)
                 for one in [one for process in machine.processes for one in family_of(process.pid)]:
                     os.kill(one, signal.SIGTERM)
                 answers = await asyncio.gather(*asking, return_exceptions=True)
-            texts = [answer.text if isinstance(answer, httpx.Response) else repr(answer) for answer in answers]
+            texts = [
+                answer.text if isinstance(answer, httpx.Response) else repr(answer)
+                for answer in answers
+            ]
             right = sum('"primes":' in text for text in texts)
-            experiment.notes.append(f"{machine.server}: {right} of {len(texts)} computations were answered")
+            experiment.notes.append(
+                f"{machine.server}: {right} of {len(texts)} computations were answered"
+            )
             if right < len(texts):
-                experiment.wrong.append(f"{machine.server}: computations were lost: {sorted(set(texts))}")
+                experiment.wrong.append(
+                    f"{machine.server}: computations were lost: {sorted(set(texts))}"
+                )
             await to_thread(machine.stop)
             machine.start()
             await to_thread(machine.wait_until_ready)
@@ -481,7 +552,10 @@ async def computing_worker_killed(experiment: Experiment) -> None:
         experiment.begins()
         for machine in machines:
             async with new_client(f"http://{machine.address}:8000") as client:
-                asking = [asyncio.create_task(client.get("/compute/primes/100?seconds=25")) for _ in range(4)]
+                asking = [
+                    asyncio.create_task(client.get("/compute/primes/100?seconds=25"))
+                    for _ in range(4)
+                ]
                 await asyncio.sleep(2)
                 worker = max(machine.workers(), key=lambda one: len(children_of(one)))
                 pool = children_of(worker)
@@ -492,13 +566,19 @@ async def computing_worker_killed(experiment: Experiment) -> None:
             with suppress(TimeoutError):
                 await _until(lambda: not any(map(_runs, pool)), 5)  # noqa: B023 - called here
             left = [*filter(_runs, pool)]
-            experiment.notes.append(f"{machine.server}: {len(left)} of {len(pool)} processes outlive their server")
+            experiment.notes.append(
+                f"{machine.server}: {len(left)} of {len(pool)} processes outlive their server"
+            )
             if left or not pool:
-                experiment.wrong.append(f"{machine.server}: {len(left)} of {len(pool)} processes go on computing")
+                experiment.wrong.append(
+                    f"{machine.server}: {len(left)} of {len(pool)} processes go on computing"
+                )
             for one in left:
                 os.kill(one, signal.SIGKILL)
             await to_thread(machine.wait_until_ready)
-        await _until(lambda: experiment.cluster.balancer.up() >= {machine.name for machine in machines})
+        await _until(
+            lambda: experiment.cluster.balancer.up() >= {machine.name for machine in machines}
+        )
         experiment.ends()
 
 
@@ -551,14 +631,20 @@ async def disk_full(experiment: Experiment) -> None:
     for machine in mounted:
         async with new_client(f"http://{machine.address}:8000") as client:
             answers = await asyncio.gather(*(_upload(client) for _ in range(8)))
-            experiment.notes.append(f"{machine.server}: uploads were answered by {dict(Counter(answers))}")
+            experiment.notes.append(
+                f"{machine.server}: uploads were answered by {dict(Counter(answers))}"
+            )
             if unexpected := set(answers) - {"200", "507"}:
-                experiment.wrong.append(f"{machine.server}: a full disk was answered by {sorted(unexpected)}")
+                experiment.wrong.append(
+                    f"{machine.server}: a full disk was answered by {sorted(unexpected)}"
+                )
             if await _upload(client) != "200":
                 experiment.wrong.append(f"{machine.server}: the disk was still full afterwards")
         usage = os.statvfs(machine.temporary)
         if usage.f_bfree < usage.f_blocks - 2:
-            experiment.wrong.append(f"{machine.server}: {usage.f_blocks - usage.f_bfree} blocks were left behind")
+            experiment.wrong.append(
+                f"{machine.server}: {usage.f_blocks - usage.f_bfree} blocks were left behind"
+            )
     experiment.ends()
     for machine in mounted:
         await to_thread(subprocess.run, ["umount", str(machine.temporary)], check=True)
@@ -578,7 +664,9 @@ async def _upload(client: httpx.AsyncClient) -> str:
 
 
 async def descriptors_exhausted(experiment: Experiment) -> None:
-    """Let workers of two machines open ten descriptors more, and take far more connections than that."""
+    """Let workers of two machines open ten descriptors more, and take far more connections than
+    that.
+    """
     cluster, load = experiment.cluster, experiment.load
     workers = [worker for machine in cluster.machines[:2] for worker in machine.workers()]
     limits = {worker: resource.prlimit(worker, resource.RLIMIT_NOFILE) for worker in workers}
@@ -602,9 +690,9 @@ async def descriptors_exhausted(experiment: Experiment) -> None:
         await to_thread(machine.wait_until_ready)
     await _until(lambda: cluster.balancer.up() == {machine.name for machine in cluster.machines})
     experiment.ends()
-    ended = sum(worker not in machine.workers() for machine in cluster.machines[:2] for worker in workers) - len(
-        workers
-    )
+    ended = sum(
+        worker not in machine.workers() for machine in cluster.machines[:2] for worker in workers
+    ) - len(workers)
     experiment.notes.append(f"{ended} of {len(workers)} workers have ended by it")
 
 
@@ -612,7 +700,8 @@ LEAVING = 2000
 
 
 async def clients_leave(experiment: Experiment) -> None:
-    """Let 2,000 clients leave in mid-request, in five ways, half of them without a word to the network.
+    """Let 2,000 clients leave in mid-request, in five ways, half of them without a word to the
+    network.
 
     It is done twice: what the first 2,000 leave behind for the next ones is no leak.
     """
@@ -622,15 +711,25 @@ async def clients_leave(experiment: Experiment) -> None:
     experiment.begins()
     await _leave_all(cluster)
     experiment.ends()
-    left = [path for machine in cluster.machines for path in machine.temporary.iterdir() if path.is_file()]
+    left = [
+        path
+        for machine in cluster.machines
+        for path in machine.temporary.iterdir()
+        if path.is_file()
+    ]
     if left:
         experiment.wrong.append(f"{len(left)} temporary files were left behind")
 
 
 async def _leave_all(cluster: Cluster) -> None:
-    addresses = [(cluster.balancer.address, 80), *((machine.address, 8000) for machine in cluster.machines)]
+    addresses = [
+        (cluster.balancer.address, 80),
+        *((machine.address, 8000) for machine in cluster.machines),
+    ]
     for start in range(0, LEAVING, 100):
-        await asyncio.gather(*(_leave(addresses[n % len(addresses)], n) for n in range(start, start + 100)))
+        await asyncio.gather(
+            *(_leave(addresses[n % len(addresses)], n) for n in range(start, start + 100))
+        )
 
 
 async def _leave(address: tuple[str, int], number: int) -> None:
@@ -642,7 +741,9 @@ async def _leave(address: tuple[str, int], number: int) -> None:
             await asyncio.sleep(random.uniform(0, 0.2))
             if number % 2:  # the connection is reset
                 linger = struct.pack("ii", 1, 0)
-                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                writer.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, linger
+                )
             writer.close()
 
 
@@ -651,10 +752,18 @@ def _begun(way: int, is_large: bool) -> bytes:
     if way < 2:  # an upload that breaks off, in memory or on the disk
         part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
         head = f"Host: {HOST}\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: {UPLOAD}\r\n\r\n"
-        return f"POST /upload HTTP/1.1\r\n{head}".encode() + part + bytes(UPLOAD // 2 if is_large else 70_000)
+        return (
+            f"POST /upload HTTP/1.1\r\n{head}".encode()
+            + part
+            + bytes(UPLOAD // 2 if is_large else 70_000)
+        )
     # A room of their own: the history of the other one is long by now.
     target = ["/live/door", "/who", "/chat/door"][way - 2]
-    upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" if way == 4 else ""
+    upgrade = (
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        if way == 4
+        else ""
+    )
     return f"GET {target} HTTP/1.1\r\nHost: {HOST}\r\n{upgrade}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode()
 
 
@@ -669,7 +778,12 @@ async def _until(condition: Callable[[], Any], seconds: float = 60) -> None:
 
 FAULTS = (
     Fault("worker-killed", "two workers killed (SIGKILL)", worker_killed, losses=1, is_short=True),
-    Fault("rolling-restart", "all workers restarted, one machine at a time", rolling_restart, is_short=True),
+    Fault(
+        "rolling-restart",
+        "all workers restarted, one machine at a time",
+        rolling_restart,
+        is_short=True,
+    ),
     Fault("balancer-reload", "the balancer reloaded three times", balancer_reload, is_short=True),
     Fault("machine-cut", "a machine cut off, and back", machine_cut, losses=1),
     Fault(
@@ -681,13 +795,25 @@ FAULTS = (
         is_short=True,
     ),
     Fault("redis-paused", "Redis paused for 5 s", redis_paused, refuses=True),
-    Fault("redis-gone", "Redis gone for a while", redis_gone, refuses=True, makes_gap=True, is_short=True),
+    Fault(
+        "redis-gone",
+        "Redis gone for a while",
+        redis_gone,
+        refuses=True,
+        makes_gap=True,
+        is_short=True,
+    ),
     Fault("redis-full", "Redis without memory", redis_full, refuses=True),
-    # Before one that restarts the machines, whose workers keep the memory of threads that have waited.
+    # Before one that restarts the machines, whose workers keep the memory of threads that have
+    # waited.
     Fault("redis-stalled", "Redis stalled for 15 s, and a crowd", redis_stalled, refuses=True),
     Fault("redis-slow", "Redis 200 ms away", redis_slow),
     Fault("dask-worker-lost", "a Dask worker killed in mid-computation", dask_worker_lost),
-    Fault("service-ended", "SIGTERM to every process of two machines, whose pools compute", service_ended),
+    Fault(
+        "service-ended",
+        "SIGTERM to every process of two machines, whose pools compute",
+        service_ended,
+    ),
     Fault(
         "computing-worker-killed",
         "two workers killed (SIGKILL), whose pools compute",
@@ -696,6 +822,12 @@ FAULTS = (
     ),
     Fault("clock-moved", "a machine's clock moved by an hour, and back by two", clock_moved),
     Fault("disk-full", "the disk full of uploads", disk_full),
-    Fault("descriptors", "no file descriptors left on two machines", descriptors_exhausted, losses=3, refuses=True),
+    Fault(
+        "descriptors",
+        "no file descriptors left on two machines",
+        descriptors_exhausted,
+        losses=3,
+        refuses=True,
+    ),
     Fault("clients-leave", "2,000 clients that leave in mid-request", clients_leave),
 )

@@ -1,4 +1,5 @@
-"""The cluster: machines with two workers each, a Redis, a balancer without sticky sessions, and a Dask cluster.
+"""The cluster: machines with two workers each, a Redis, a balancer without sticky sessions, and a
+Dask cluster.
 
 balancer (HAProxy) -> a (uvicorn), b (gunicorn -k gthread), c (uvicorn), ... -> redis, dask
 """
@@ -18,7 +19,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from tests.cluster.network import Loopback, Network, accepts, children_of, connections_to, family_of, processor_seconds
+from tests.cluster.network import (
+    Loopback,
+    Network,
+    accepts,
+    children_of,
+    connections_to,
+    family_of,
+    processor_seconds,
+)
 from tests.support.environment import unmeasured
 from tests.support.guard import guard_of
 
@@ -27,8 +36,8 @@ HOST = "cluster.test"
 PATIENCE = 60.0  # seconds for anything to start on a busy machine
 GRACE = 10  # seconds that a server has to end
 
-# Idle connections of the balancer are closed by the balancer, after 5 seconds: a server that closes them first may do so
-# in the moment in which the next request is sent.
+# Idle connections of the balancer are closed by the balancer, after 5 seconds: a server that closes
+# them first may do so in the moment in which the next request is sent.
 SERVERS = {
     "uvicorn": "uvicorn --host {address} --port 8000 --workers 2 --no-proxy-headers --no-access-log "
     f"--timeout-keep-alive 75 --timeout-graceful-shutdown {GRACE} --log-level warning",
@@ -94,9 +103,14 @@ NOTHING = Footprint(0, 0, 0)
 
 
 class Cluster:
-    """All parts of it. ``start`` starts those that ``SERVERS`` and ``dask`` ask for, ``close`` ends them."""
+    """All parts of it.
 
-    def __init__(self, network: Network, directory: Path, servers: Sequence[str], dask_workers: int = 0) -> None:
+    ``start`` starts those that ``SERVERS`` and ``dask`` ask for, ``close`` ends them.
+    """
+
+    def __init__(
+        self, network: Network, directory: Path, servers: Sequence[str], dask_workers: int = 0
+    ) -> None:
         self.network = network
         self.directory = directory
         self._dask_workers = dask_workers
@@ -105,7 +119,9 @@ class Cluster:
         self.balancer = Balancer(self, addresses["balancer"])
         self.dask = Dask(self, addresses["dask"])
         names = [chr(ord("a") + number) for number in range(len(servers))]
-        self.machines = [Machine(self, name, server) for name, server in zip(names, servers, strict=True)]
+        self.machines = [
+            Machine(self, name, server) for name, server in zip(names, servers, strict=True)
+        ]
 
     def start(self) -> None:
         """Start everything, and wait until it answers."""
@@ -122,7 +138,9 @@ class Cluster:
         """Return what each kind of process has computed so far."""
         processes = {
             "workers": [worker for machine in self.machines for worker in machine.workers()],
-            "balancer": [one for process in self.balancer.processes for one in family_of(process.pid)],
+            "balancer": [
+                one for process in self.balancer.processes for one in family_of(process.pid)
+            ],
             "redis": [process.pid for process in self.redis.processes],
         }
         return {name: sum(map(processor_seconds, numbers)) for name, numbers in processes.items()}
@@ -136,7 +154,9 @@ class Cluster:
                 pages += int(Path(f"/proc/{worker}/statm").read_text().split()[1])
                 descriptors += len(os.listdir(f"/proc/{worker}/fd"))
                 connections += connections_to(worker, self.redis.port)
-        return Footprint(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, descriptors - connections, connections)
+        return Footprint(
+            pages * os.sysconf("SC_PAGE_SIZE") / 2**20, descriptors - connections, connections
+        )
 
     def close(self) -> None:
         """End everything at once, without manners."""
@@ -146,8 +166,12 @@ class Cluster:
 
     def family(self, name: str) -> list[int]:
         """Return the processes of the machine ``name``."""
-        parts: list[Part] = [part for part in (self.redis, self.dask, *self.machines) if part.name == name]
-        return [one for part in parts for process in part.processes for one in family_of(process.pid)]
+        parts: list[Part] = [
+            part for part in (self.redis, self.dask, *self.machines) if part.name == name
+        ]
+        return [
+            one for part in parts for process in part.processes for one in family_of(process.pid)
+        ]
 
 
 class Part:
@@ -161,7 +185,9 @@ class Part:
         self._guards: list[subprocess.Popen[bytes]] = []
         self._log: IO[bytes] | None = None
 
-    def run(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def run(
+        self, command: Sequence[str], environ: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start a process on this machine."""
         if self._log is None:
             self._log = (self.cluster.directory / f"{self.name}.log").open("ab")
@@ -175,7 +201,8 @@ class Part:
             start_new_session=True,
         )
         self.processes.append(process)
-        if isinstance(self.cluster.network, Loopback):  # namespaces end with the process that made them
+        # namespaces end with the process that made them
+        if isinstance(self.cluster.network, Loopback):
             self._guards.append(guard_of(process))
         return process
 
@@ -199,7 +226,10 @@ class Part:
             self._log = None
 
     def await_true(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for ``condition``. Raises ``TimeoutError`` with the log if it takes too long, or a process ends."""
+        """Wait for ``condition``.
+
+        Raises ``TimeoutError`` with the log if it takes too long, or a process ends.
+        """
         deadline = time.monotonic() + PATIENCE
         while not condition():
             ended = [process for process in self.processes if process.poll() is not None]
@@ -236,7 +266,10 @@ class Machine(Part):
 
     def wait_until_ready(self) -> None:
         """Wait until each of two workers accepts connections, and one has answered."""
-        self.await_true(lambda: len(self.workers()) == 2 and all(map(accepts, self.workers())), "workers are missing")
+        self.await_true(
+            lambda: len(self.workers()) == 2 and all(map(accepts, self.workers())),
+            "workers are missing",
+        )
         self.await_true(self._answers, "it does not answer")
 
     def _answers(self) -> bool:
@@ -268,7 +301,9 @@ class Machine(Part):
         self.processes.clear()
 
     def restart(self) -> None:
-        """Restart the server without a lost request: no new ones, stop, start, wait, new ones again."""
+        """Restart the server without a lost request: no new ones, stop, start, wait, new ones
+        again.
+        """
         self.cluster.balancer.drain(self.name)
         self.stop()
         self.start()
@@ -286,16 +321,21 @@ class Redis(Part):
 
     def start(self) -> None:
         """Start it, with what it has written before."""
-        options = (
-            f"--bind {self.address} --port 6379 --protected-mode no --save '' --appendonly yes --appendfsync everysec"
-        )
+        options = f"--bind {self.address} --port 6379 --protected-mode no --save '' --appendonly yes --appendfsync everysec"
         arguments = options.replace("''", "|").split()
-        command = ["redis-server", *(word.replace("|", "") for word in arguments), "--dir", str(self.cluster.directory)]
+        command = [
+            "redis-server",
+            *(word.replace("|", "") for word in arguments),
+            "--dir",
+            str(self.cluster.directory),
+        ]
         self.run(command)
         self.await_true(lambda: self.ask("PING") == "+PONG", "it does not listen")
 
     def ask(self, *words: str) -> str:
-        """Send a command by a connection of its own, and return the first line of the answer; "" without one."""
+        """Send a command by a connection of its own, and return the first line of the answer; ""
+        without one.
+        """
         with suppress(OSError), socket.create_connection((self.address, 6379), 2) as connection:
             connection.sendall(f"{' '.join(words)}\r\n".encode())
             return connection.recv(4096).decode().partition("\r\n")[0]
@@ -306,12 +346,24 @@ class Redis(Part):
         with socket.create_connection((self.address, 6379), 5) as connection:
             connection.sendall(b"INFO stats\r\nQUIT\r\n")
             lines = b"".join(iter(lambda: connection.recv(4096), b"")).decode().splitlines()
-        return int(next(line for line in lines if line.startswith("total_commands_processed")).partition(":")[2])
+        return int(
+            next(line for line in lines if line.startswith("total_commands_processed")).partition(
+                ":"
+            )[2]
+        )
 
     def relay(self, seconds: float) -> subprocess.Popen[bytes]:
         """Start a way to it by port 6380 that takes so many seconds, there as well as back."""
         process = self.run(
-            [sys.executable, "-m", "tests.cluster.relay", self.address, "6380", str(self.port), str(seconds)]
+            [
+                sys.executable,
+                "-m",
+                "tests.cluster.relay",
+                self.address,
+                "6380",
+                str(self.port),
+                str(seconds),
+            ]
         )
         self.await_true(lambda: accepts(process.pid), "the relay does not listen")
         return process
@@ -343,7 +395,10 @@ class Balancer(Part):
     def start(self) -> None:
         """Start it."""
         machines = self.cluster.machines
-        lines = {machine.name: f"    server {machine.name} {machine.address}:8000" for machine in machines}
+        lines = {
+            machine.name: f"    server {machine.name} {machine.address}:8000"
+            for machine in machines
+        }
         configuration = self.cluster.directory / "haproxy.cfg"
         configuration.write_text(
             BALANCER.format(
@@ -360,15 +415,22 @@ class Balancer(Part):
         )
         haproxy = shutil.which("haproxy") or "/usr/sbin/haproxy"
         self.run([haproxy, "-W", "-db", "-f", str(configuration)])
-        self.await_true(lambda: self.up() == {machine.name for machine in machines}, "not all machines are up")
+        self.await_true(
+            lambda: self.up() == {machine.name for machine in machines}, "not all machines are up"
+        )
 
     def reload(self) -> None:
-        """Read the configuration again: new processes take the listening socket over, old ones finish their work."""
+        """Read the configuration again: new processes take the listening socket over, old ones
+        finish their work.
+        """
         before = set(children_of(self.processes[0].pid))
         self.processes[0].send_signal(signal.SIGUSR2)
-        self.await_true(lambda: bool(set(children_of(self.processes[0].pid)) - before), "it did not reload")
         self.await_true(
-            lambda: self.up() == {machine.name for machine in self.cluster.machines}, "machines are missing"
+            lambda: bool(set(children_of(self.processes[0].pid)) - before), "it did not reload"
+        )
+        self.await_true(
+            lambda: self.up() == {machine.name for machine in self.cluster.machines},
+            "machines are missing",
         )
 
     def tell(self, command: str) -> str:
@@ -391,13 +453,17 @@ class Balancer(Part):
         """Return the names of the machines that get requests."""
         names = {machine.name for machine in self.cluster.machines}
         rows = self.statistics()
-        return {name for name in names if rows.get(("machines", name), {}).get("status", "").startswith("UP")}
+        return {
+            name
+            for name in names
+            if rows.get(("machines", name), {}).get("status", "").startswith("UP")
+        }
 
     def drain(self, machine: str) -> None:
         """Send a machine no new requests, and wait until it has answered those that it has.
 
-        Streams and WebSockets stay: they end when the server is told to end. It is not looked at any longer: to be found
-        down would cut off what it still answers.
+        Streams and WebSockets stay: they end when the server is told to end. It is not looked at
+        any longer: to be found down would cut off what it still answers.
         """
         for backend in self._backends(machine):
             self.tell(f"set server {backend}/{machine} state drain")
@@ -430,12 +496,23 @@ class Dask(Part):
         self._dask("scheduler", "--host", self.address, "--port", "8786", "--no-dashboard")
         for _ in range(workers):
             self.start_worker()
-        self.await_true(lambda: self.log().count("Registered to:") >= self._count, "its workers are missing")
+        self.await_true(
+            lambda: self.log().count("Registered to:") >= self._count, "its workers are missing"
+        )
 
     def start_worker(self) -> None:
         """Start one more worker."""
         self._count += 1
-        options = ["--host", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--memory-limit", "0"]
+        options = [
+            "--host",
+            self.address,
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--no-dashboard",
+            "--memory-limit",
+            "0",
+        ]
         self._dask("worker", self.url, *options, "--local-directory", str(self.cluster.directory))
 
     def workers(self) -> list[subprocess.Popen[bytes]]:

@@ -1,8 +1,10 @@
-"""Machines on one: network namespaces with addresses of their own, or addresses of the loopback device.
+"""Machines on one: network namespaces with addresses of their own, or addresses of the loopback
+device.
 
-``Namespaces`` needs the rights that ``unshare --net`` gives, with which ``tests/cluster/__main__.py`` starts itself
-again. All of it is in a namespace of the experiment's own, so nothing is left behind and two experiments at a time do
-not meet. ``Loopback`` is for systems without these rights: a machine that is cut off is one whose processes are stopped.
+``Namespaces`` needs the rights that ``unshare --net`` gives, with which
+``tests/cluster/__main__.py`` starts itself again. All of it is in a namespace of the experiment's
+own, so nothing is left behind and two experiments at a time do not meet. ``Loopback`` is for
+systems without these rights: a machine that is cut off is one whose processes are stopped.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ NETWORK = "10.99.0"
 
 
 class Network:
-    """Where machines are. ``run`` runs a command in one; ``cut`` takes one off the network until ``join``."""
+    """Where machines are.
+
+    ``run`` runs a command in one; ``cut`` takes one off the network until ``join``.
+    """
 
     name = ""
     reason = ""
@@ -34,7 +39,9 @@ class Network:
         raise NotImplementedError
 
     def cut(self, machine: str) -> None:
-        """Take a machine off the network: what is sent to it or by it is lost, and nobody is told."""
+        """Take a machine off the network: what is sent to it or by it is lost, and nobody is
+        told.
+        """
         raise NotImplementedError
 
     def join(self, machine: str) -> None:
@@ -42,7 +49,10 @@ class Network:
         raise NotImplementedError
 
     def delay(self, machine: str, milliseconds: float, loss: float = 0) -> bool:
-        """Delay, and lose, a share of what a machine sends and gets. Return False if this can't be done here."""
+        """Delay, and lose, a share of what a machine sends and gets.
+
+        Return False if this can't be done here.
+        """
         raise NotImplementedError
 
     def close(self) -> None:
@@ -65,7 +75,9 @@ class Namespaces(Network):
     def add(self, machine: str) -> str:
         """See ``Network``."""
         address = f"{NETWORK}.{len(self._holders) + 1}"
-        self._holders[machine] = holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        self._holders[machine] = holder = subprocess.Popen(
+            ["unshare", "--net", "sleep", "infinity"]
+        )
         own = os.readlink("/proc/self/ns/net")  # noqa: PTH115 - not a path
         while os.readlink(f"/proc/{holder.pid}/ns/net") == own:  # noqa: PTH115
             time.sleep(0.002)
@@ -113,7 +125,9 @@ class Namespaces(Network):
 
 
 class Loopback(Network):
-    """Each machine is an address of the loopback device, of which each process has 254 of its own."""
+    """Each machine is an address of the loopback device, of which each process has 254 of its
+    own.
+    """
 
     name = "loopback addresses"
 
@@ -172,9 +186,11 @@ def family_of(process: int) -> list[int]:
 
 
 def accepts(process: int) -> bool:
-    """Return whether a process waits for connections: one of its epoll descriptors watches a socket that listens.
+    """Return whether a process waits for connections: one of its epoll descriptors watches a socket
+    that listens.
 
-    To ask by requests is not enough: of two processes with one socket, the same one may answer each.
+    To ask by requests is not enough: of two processes with one socket, the same one may answer
+    each.
     """
     with suppress(OSError):  # it ends, or closes one meanwhile
         listening = {row[9] for row in _sockets(process) if row[3] == "0A"}
@@ -188,7 +204,9 @@ def accepts(process: int) -> bool:
 def connections_to(process: int, port: int) -> int:
     """Return how many connections to a port a process has."""
     numbers = {row[9] for row in _sockets(process) if int(row[2].partition(":")[2], 16) == port}
-    return sum(_socket(process, descriptor) in numbers for descriptor in os.listdir(f"/proc/{process}/fd"))
+    return sum(
+        _socket(process, descriptor) in numbers for descriptor in os.listdir(f"/proc/{process}/fd")
+    )
 
 
 def processor_seconds(process: int) -> float:
@@ -205,5 +223,9 @@ def _sockets(process: int) -> list[list[str]]:
 def _socket(process: int, descriptor: str) -> str:
     """Return the number of a socket, "" if the descriptor is none, or is gone."""
     with suppress(OSError):
-        return str(Path(f"/proc/{process}/fd/{descriptor}").readlink()).removeprefix("socket:[").removesuffix("]")
+        return (
+            str(Path(f"/proc/{process}/fd/{descriptor}").readlink())
+            .removeprefix("socket:[")
+            .removesuffix("]")
+        )
     return ""

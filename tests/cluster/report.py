@@ -38,10 +38,16 @@ def write_faults(page: Path, results: list[Result]) -> None:
     """Replace the rows of these experiments in the page's table, and keep the others."""
     known = {fault.title for fault in FAULTS}
     rows = {
-        title: row for row in page.read_text().splitlines() if (title := row.strip("| ").partition(" | ")[0]) in known
+        title: row
+        for row in page.read_text().splitlines()
+        if (title := row.strip("| ").partition(" | ")[0]) in known
     }
     rows |= {result.title: _row(result) for result in results}
-    _write(page, "faults", FAULTS_HEAD + "\n".join(rows[fault.title] for fault in FAULTS if fault.title in rows))
+    _write(
+        page,
+        "faults",
+        FAULTS_HEAD + "\n".join(rows[fault.title] for fault in FAULTS if fault.title in rows),
+    )
 
 
 def _row(result: Result) -> str:
@@ -112,7 +118,10 @@ def model_table(model: Model) -> str:
     for cost in costs:
         cells = [cost.kind, f"{model.rate(cost, 1):,.0f} a second", "never", ""]
         if cost.number:
-            cells[2:] = [f"{1e6 / cost.redis:,.0f} a second", f"{model.machines_until(cost):.0f} machines"]
+            cells[2:] = [
+                f"{1e6 / cost.redis:,.0f} a second",
+                f"{model.machines_until(cost):.0f} machines",
+            ]
         lines.append(f"| {' | '.join([*cells, f'{1e6 / cost.balancer:,.0f} a second'])} |")
     mix = costs[-1]
     counts = (1, 10, 100)

@@ -13,7 +13,9 @@ PAGE = (ROOT / "docs" / "deploy" / "faults.md").read_text()
 
 
 @pytest.mark.timeout(240)
-def test_requests_and_messages_take_of_redis_what_the_documentation_says(run_machines: RunMachines) -> None:
+def test_requests_and_messages_take_of_redis_what_the_documentation_says(
+    run_machines: RunMachines,
+) -> None:
     found = run_machines("costs", "--counts=1", "--requests=16")
     numbers = {cost["kind"]: round(sum(cost["commands"].values()), 2) for cost in found["costs"]}
     assert numbers == {
@@ -36,13 +38,20 @@ def cost(kind: str, machines: int = 1, commands: int = 0) -> Cost:
 def test_the_model_predicts_many_machines_from_one() -> None:
     ones = [cost(kind.name, commands=number) for number, kind in enumerate(KINDS)]
     model = Model(ones)
-    assert [model.rate(one, machines) for one, machines in zip(ones, (1, 10), strict=False)] == [2000, 20_000]
+    assert [model.rate(one, machines) for one, machines in zip(ones, (1, 10), strict=False)] == [
+        2000,
+        20_000,
+    ]
     assert model.machines_until(ones[0]) == float("inf")
-    assert model.machines_until(ones[1]) == pytest.approx(100)  # 200,000 a second, of 2,000 for each machine
+    # 200,000 a second, of 2,000 for each machine
+    assert model.machines_until(ones[1]) == pytest.approx(100)
     assert model.mixed().number == pytest.approx(0.4 + 2 * 0.08 + 3 * 0.02)
     assert [model.copies(machines, 40) for machines in (1, 4, 100)] == [2, 8, 40]
     table = costs_table([*ones, cost("has a session", machines=4, commands=2)])
-    assert "| has a session | 4 | 2.00 | 1.00 | 1000 µs | 1000 µs | 100 µs | 100 µs | 10 µs | 5 µs |" in table
+    assert (
+        "| has a session | 4 | 2.00 | 1.00 | 1000 µs | 1000 µs | 100 µs | 100 µs | 10 µs | 5 µs |"
+        in table
+    )
     assert "| 4 | 8 | 40 | 7 | 8 | 40.00 | 40 |" in fan_out_table([FanOut(4, 40, 7, 40.0)], model)
     assert "| has no session | 2,000 a second | never |" in model_table(model)
     assert "| copies of a message to all | 2 | 20 | 200 |" in model_table(model)

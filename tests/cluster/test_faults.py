@@ -9,9 +9,13 @@ from tests.cluster.faults import FAULTS
 
 
 @pytest.mark.timeout(240)
-def test_faults_lose_nothing_but_what_was_under_way_where_they_happened(run_machines: RunMachines) -> None:
+def test_faults_lose_nothing_but_what_was_under_way_where_they_happened(
+    run_machines: RunMachines,
+) -> None:
     # One test: they share a cluster, and several processes of pytest would each make one.
-    results = {result["name"]: result for result in run_machines("--machines=2", "faults", "--short")}
+    results = {
+        result["name"]: result for result in run_machines("--machines=2", "faults", "--short")
+    }
     assert results.keys() == {fault.name for fault in FAULTS if fault.is_short}
     assert {name: result["wrong"] for name, result in results.items() if result["wrong"]} == {}
     assert all(result["requests"] for result in results.values())

@@ -44,7 +44,9 @@ def json(target: str, value: Any, method: str = "POST") -> Ask:
 
 
 def upload(target: str, *parts: tuple[str, str | None, str, bytes]) -> Ask:
-    """Return a multipart form; each part is a name, a file name or None, a media type or "", and its bytes."""
+    """Return a multipart form; each part is a name, a file name or None, a media type or "", and
+    its bytes.
+    """
     body = b""
     for name, filename, kind, data in parts:
         head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"'

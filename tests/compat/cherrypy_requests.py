@@ -1,8 +1,22 @@
-"""What is asked of the applications on CherryPy. All are mounted on one tree, each below a prefix of its own."""
+"""What is asked of the applications on CherryPy.
+
+All are mounted on one tree, each below a prefix of its own.
+"""
 
 from __future__ import annotations
 
-from tests.compat.asking import asks, basic, digest, form, gets, json, sent, talk, upload, with_header
+from tests.compat.asking import (
+    asks,
+    basic,
+    digest,
+    form,
+    gets,
+    json,
+    sent,
+    talk,
+    upload,
+    with_header,
+)
 from tests.compat.exchange import Ask
 
 EPOCH = "Thu, 01 Jan 1970 00:00:10 GMT"
@@ -10,15 +24,51 @@ LATER = "Fri, 01 Jan 2055 00:00:00 GMT"
 BIG = bytes(range(256)) * 1000
 
 CONVERSATIONS = [
-    # -- the tutorials ------------------------------------------------------------------------------------------------
+    # -- the tutorials -----------------------------------------------------------------------------
     talk(
         "pages",
         "tutorials",
-        gets("/tut01/", "/tut01", "/tut01/index", "/tut01/index/", "/tut01/x", "/tut01?a=1", "/tut01/?a=1", "/", "/x"),
-        gets("/tut02/", "/tut02/message", "/tut02/message/", "/tut02/message/x", "/tut02/other", "/tut02/another"),
-        gets("/tut02/several", "/tut02/show-more", "/tut02/show_more", "/tut02/show.more", "/tut02/hidden"),
-        gets("/tut02/old_style", "/tut02/old-style", "/tut02/text", "/tut02/__init__", "/tut02/Message", "/tut0"),
-        gets("/tut02//message", "/tut02/./message", "/tut02/%6Dessage", "/tut02/message%2Fx", "/tut02/%E9"),
+        gets(
+            "/tut01/",
+            "/tut01",
+            "/tut01/index",
+            "/tut01/index/",
+            "/tut01/x",
+            "/tut01?a=1",
+            "/tut01/?a=1",
+            "/",
+            "/x",
+        ),
+        gets(
+            "/tut02/",
+            "/tut02/message",
+            "/tut02/message/",
+            "/tut02/message/x",
+            "/tut02/other",
+            "/tut02/another",
+        ),
+        gets(
+            "/tut02/several",
+            "/tut02/show-more",
+            "/tut02/show_more",
+            "/tut02/show.more",
+            "/tut02/hidden",
+        ),
+        gets(
+            "/tut02/old_style",
+            "/tut02/old-style",
+            "/tut02/text",
+            "/tut02/__init__",
+            "/tut02/Message",
+            "/tut0",
+        ),
+        gets(
+            "/tut02//message",
+            "/tut02/./message",
+            "/tut02/%6Dessage",
+            "/tut02/message%2Fx",
+            "/tut02/%E9",
+        ),
         gets("/tut02/_cp_config", "/tut02/__doc__", "/tut011"),
         asks("HEAD", "/tut01/", "/tut01", "/tut02/message", "/tut02/none"),
         asks("POST", "/tut01/", "/tut01"),
@@ -30,18 +80,62 @@ CONVERSATIONS = [
     talk(
         "parameters",
         "tutorials",
-        gets("/tut03/", "/tut03/greet?name=ann", "/tut03/greet", "/tut03/greet?name=", "/tut03/greet?name"),
-        gets("/tut03/greet?name=%C3%A9", "/tut03/greet?name=a+b", "/tut03/greet/ann", "/tut03/greet?other=1"),
-        gets("/tut03/greet/ann?name=bob", "/tut03/greet/a/b", "/tut03/greet?name=a&name=b", "/tut03/greet?name=%FF"),
-        gets("/tut03/needs", "/tut03/needs?first=1", "/tut03/needs?first=1&second=2", "/tut03/needs/1/2"),
-        gets("/tut03/needs/1?second=2", "/tut03/needs/1?first=2", "/tut03/needs/1/2/3", "/tut03/optional/1"),
-        gets("/tut03/optional", "/tut03/optional/1/2/3/4?z=1&a=2", "/tut03/optional/1/2?second=3"),
-        gets("/tut03/only-positional/a/b", "/tut03/only_positional", "/tut03/only_positional?a=1", "/tut03/only_named"),
         gets(
-            "/tut03/only_named?b=1&a=2&a=3", "/tut03/only_named/x", "/tut03/keyword_only?key=1", "/tut03/keyword_only"
+            "/tut03/",
+            "/tut03/greet?name=ann",
+            "/tut03/greet",
+            "/tut03/greet?name=",
+            "/tut03/greet?name",
         ),
-        gets("/tut03/inside", "/tut03/optional/a%2Fb", "/tut03/optional/a%20b/c+d", "/tut03/optional/.hidden"),
-        gets("/tut03/optional/%C3%A9", "/tut03/optional/a//b", "/tut03/only_named?a=1;b=2", "/tut03/only_named?3,4"),
+        gets(
+            "/tut03/greet?name=%C3%A9",
+            "/tut03/greet?name=a+b",
+            "/tut03/greet/ann",
+            "/tut03/greet?other=1",
+        ),
+        gets(
+            "/tut03/greet/ann?name=bob",
+            "/tut03/greet/a/b",
+            "/tut03/greet?name=a&name=b",
+            "/tut03/greet?name=%FF",
+        ),
+        gets(
+            "/tut03/needs",
+            "/tut03/needs?first=1",
+            "/tut03/needs?first=1&second=2",
+            "/tut03/needs/1/2",
+        ),
+        gets(
+            "/tut03/needs/1?second=2",
+            "/tut03/needs/1?first=2",
+            "/tut03/needs/1/2/3",
+            "/tut03/optional/1",
+        ),
+        gets("/tut03/optional", "/tut03/optional/1/2/3/4?z=1&a=2", "/tut03/optional/1/2?second=3"),
+        gets(
+            "/tut03/only-positional/a/b",
+            "/tut03/only_positional",
+            "/tut03/only_positional?a=1",
+            "/tut03/only_named",
+        ),
+        gets(
+            "/tut03/only_named?b=1&a=2&a=3",
+            "/tut03/only_named/x",
+            "/tut03/keyword_only?key=1",
+            "/tut03/keyword_only",
+        ),
+        gets(
+            "/tut03/inside",
+            "/tut03/optional/a%2Fb",
+            "/tut03/optional/a%20b/c+d",
+            "/tut03/optional/.hidden",
+        ),
+        gets(
+            "/tut03/optional/%C3%A9",
+            "/tut03/optional/a//b",
+            "/tut03/only_named?a=1;b=2",
+            "/tut03/only_named?3,4",
+        ),
         form("/tut03/greet", "name=ann"),
         form("/tut03/greet?name=query", "name=form"),
         form("/tut03/greet", "other=1"),
@@ -62,17 +156,59 @@ CONVERSATIONS = [
     talk(
         "objects and defaults",
         "tutorials",
-        gets("/tut04/", "/tut04/jokes", "/tut04/jokes/", "/tut04/jokes/tell", "/tut04/jokes/tell/5", "/tut04/links/"),
-        gets("/tut04/jokes/tell?number=7", "/tut04/links", "/tut04/links/deeper", "/tut04/none/", "/tut04/jokes/none"),
-        gets("/tut05/", "/tut05/another/", "/tut05/another", "/tut05/header", "/tut05/another/footer", "/tut05/title"),
-        gets("/tut06/", "/tut06/ann", "/tut06/bob", "/tut06/bob/x", "/tut06/bob/", "/tut06/%C3%A9", "/tut06/index"),
-        gets("/tut06b/", "/tut06b/a/b/c?x=1", "/tut06b", "/tut06b/known", "/tut06b/known/x", "/tut06b//a//b/"),
+        gets(
+            "/tut04/",
+            "/tut04/jokes",
+            "/tut04/jokes/",
+            "/tut04/jokes/tell",
+            "/tut04/jokes/tell/5",
+            "/tut04/links/",
+        ),
+        gets(
+            "/tut04/jokes/tell?number=7",
+            "/tut04/links",
+            "/tut04/links/deeper",
+            "/tut04/none/",
+            "/tut04/jokes/none",
+        ),
+        gets(
+            "/tut05/",
+            "/tut05/another/",
+            "/tut05/another",
+            "/tut05/header",
+            "/tut05/another/footer",
+            "/tut05/title",
+        ),
+        gets(
+            "/tut06/",
+            "/tut06/ann",
+            "/tut06/bob",
+            "/tut06/bob/x",
+            "/tut06/bob/",
+            "/tut06/%C3%A9",
+            "/tut06/index",
+        ),
+        gets(
+            "/tut06b/",
+            "/tut06b/a/b/c?x=1",
+            "/tut06b",
+            "/tut06b/known",
+            "/tut06b/known/x",
+            "/tut06b//a//b/",
+        ),
         form("/tut06b/a", "b=1"),
     ),
     talk(
         "a session",
         "tutorials",
-        gets("/tut07/", "/tut07/", "/tut07/look", "/tut07/put?key=name&value=ann", "/tut07/look", "/tut07/renew"),
+        gets(
+            "/tut07/",
+            "/tut07/",
+            "/tut07/look",
+            "/tut07/put?key=name&value=ann",
+            "/tut07/look",
+            "/tut07/renew",
+        ),
         gets(
             "/tut07/look",
             "/tut07/fail",
@@ -95,15 +231,28 @@ CONVERSATIONS = [
     talk(
         "generators and files",
         "tutorials",
-        gets("/tut08/", "/tut08/failing", "/tut08/leaving", "/tut08/streamed", "/tut09/", "/tut09/download"),
+        gets(
+            "/tut08/",
+            "/tut08/failing",
+            "/tut08/leaving",
+            "/tut08/streamed",
+            "/tut09/",
+            "/tut09/download",
+        ),
         asks("HEAD", "/tut08/", "/tut08/streamed", "/tut09/download"),
         upload("/tut09/upload", ("file", "a.txt", "text/plain", b"content")),
-        upload("/tut09/upload", ("file", "ünï.txt", "text/plain", b"x"), ("note", None, "", "né".encode())),
+        upload(
+            "/tut09/upload",
+            ("file", "ünï.txt", "text/plain", b"x"),
+            ("note", None, "", "né".encode()),
+        ),
         upload("/tut09/upload", ("file", "a b\\c.bin", "", BIG)),
         upload("/tut09/upload", ("file", "", "application/octet-stream", b"")),
         upload("/tut09/upload", ("note", None, "", b"alone")),
         upload("/tut09/upload", ("file", None, "", b"as text")),
-        upload("/tut09/several", ("file", "a", "text/plain", b"1"), ("file", "b", "text/plain", b"2")),
+        upload(
+            "/tut09/several", ("file", "a", "text/plain", b"1"), ("file", "b", "text/plain", b"2")
+        ),
         form("/tut09/upload", "file=text"),
         sent("/tut09/upload", b"x", "multipart/form-data"),
     ),
@@ -111,18 +260,44 @@ CONVERSATIONS = [
         "pages for errors",
         "tutorials",
         gets(
-            "/tut10/", "/tut10/error?code=403", "/tut10/error?code=404", "/tut10/error?code=500", "/tut10/error?code=x"
+            "/tut10/",
+            "/tut10/error?code=403",
+            "/tut10/error?code=404",
+            "/tut10/error?code=500",
+            "/tut10/error?code=x",
         ),
-        gets("/tut10/message", "/tut10/message?code=418", "/tut10/message?code=409&text=short", "/tut10/reason"),
-        gets("/tut10/crash", "/tut10/lost", "/tut10/lost_path", "/tut10/handled", "/tut10/message?code=200"),
+        gets(
+            "/tut10/message",
+            "/tut10/message?code=418",
+            "/tut10/message?code=409&text=short",
+            "/tut10/reason",
+        ),
+        gets(
+            "/tut10/crash",
+            "/tut10/lost",
+            "/tut10/lost_path",
+            "/tut10/handled",
+            "/tut10/message?code=200",
+        ),
         gets("/tut10/message?code=700", "/tut10/none", "/tut10/message?text=%C3%A9"),
         asks("HEAD", "/tut10/crash", "/tut10/error?code=403"),
     ),
     talk(
         "the generator of strings",
         "tutorials",
-        gets("/strings/", "/strings/generate", "/strings/display", "/strings/generate?length=3", "/strings/display"),
-        gets("/strings/generate?length=x", "/strings/static/style.css", "/strings/generator", "/strings/generator/"),
+        gets(
+            "/strings/",
+            "/strings/generate",
+            "/strings/display",
+            "/strings/generate?length=3",
+            "/strings/display",
+        ),
+        gets(
+            "/strings/generate?length=x",
+            "/strings/static/style.css",
+            "/strings/generator",
+            "/strings/generator/",
+        ),
         asks("POST", "/strings/generator"),
         form("/strings/generator", "length=4"),
         gets("/strings/generator", Accept="text/plain"),
@@ -134,18 +309,45 @@ CONVERSATIONS = [
         asks("HEAD", "/strings/generator"),
         gets("/strings/generator"),
     ),
-    # -- dispatch -----------------------------------------------------------------------------------------------------
+    # -- dispatch ----------------------------------------------------------------------------------
     talk(
         "paths to handlers",
         "dispatching",
         gets(
-            "/dispatch/", "/dispatch", "/dispatch/?a=1", "/dispatch?a=%C3%A9&b", "/dispatch/page", "/dispatch/page/1/2"
+            "/dispatch/",
+            "/dispatch",
+            "/dispatch/?a=1",
+            "/dispatch?a=%C3%A9&b",
+            "/dispatch/page",
+            "/dispatch/page/1/2",
         ),
-        gets("/dispatch/rss.xml", "/dispatch/rss-xml", "/dispatch/rss!xml", "/dispatch/plain", "/dispatch/plain/5"),
-        gets("/dispatch/sub", "/dispatch/sub/", "/dispatch/sub/x/y", "/dispatch/sub/exact", "/dispatch/sub/exact/z"),
-        gets("/dispatch/service", "/dispatch/service/a", "/dispatch/what", "/dispatch/what?q=1", "/dispatch/index"),
+        gets(
+            "/dispatch/rss.xml",
+            "/dispatch/rss-xml",
+            "/dispatch/rss!xml",
+            "/dispatch/plain",
+            "/dispatch/plain/5",
+        ),
+        gets(
+            "/dispatch/sub",
+            "/dispatch/sub/",
+            "/dispatch/sub/x/y",
+            "/dispatch/sub/exact",
+            "/dispatch/sub/exact/z",
+        ),
+        gets(
+            "/dispatch/service",
+            "/dispatch/service/a",
+            "/dispatch/what",
+            "/dispatch/what?q=1",
+            "/dispatch/index",
+        ),
         gets("/dispatch/bands", "/dispatch/bands/", "/dispatch/bands/ann", "/dispatch/bands/ann/"),
-        gets("/dispatch/bands/ann/albums/first", "/dispatch/bands/ann/albums/first/", "/dispatch/bands/a/b"),
+        gets(
+            "/dispatch/bands/ann/albums/first",
+            "/dispatch/bands/ann/albums/first/",
+            "/dispatch/bands/a/b",
+        ),
         gets(
             "/dispatch/years",
             "/dispatch/years/",
@@ -153,10 +355,30 @@ CONVERSATIONS = [
             "/dispatch/years/2024/",
             "/dispatch/years/2024/5",
         ),
-        gets("/dispatch/years/2024/5/", "/dispatch/years/2024/5/edit", "/dispatch/years/2024/5/notes/"),
-        gets("/dispatch/years/2024/5/6", "/dispatch/years/edit", "/nothing", "/nothing/", "/nothing/page"),
-        gets("/noslash", "/noslash/", "/noslash/sub", "/slash/page/", "/slash/page/?a=1", "/slash", "/slash/sub"),
-        gets("/dispatch/second", "/dispatch/second/", "/dispatch/secondary", "/dispatch/second/leave"),
+        gets(
+            "/dispatch/years/2024/5/",
+            "/dispatch/years/2024/5/edit",
+            "/dispatch/years/2024/5/notes/",
+        ),
+        gets(
+            "/dispatch/years/2024/5/6",
+            "/dispatch/years/edit",
+            "/nothing",
+            "/nothing/",
+            "/nothing/page",
+        ),
+        gets(
+            "/noslash",
+            "/noslash/",
+            "/noslash/sub",
+            "/slash/page/",
+            "/slash/page/?a=1",
+            "/slash",
+            "/slash/sub",
+        ),
+        gets(
+            "/dispatch/second", "/dispatch/second/", "/dispatch/secondary", "/dispatch/second/leave"
+        ),
         gets("/grafted", "/grafted/", "/grafted/a/b", "/graftedx"),
         asks("HEAD", "/dispatch/page", "/grafted/x"),
         asks("POST", "/dispatch/sub", "/grafted/x"),
@@ -175,8 +397,17 @@ CONVERSATIONS = [
         gets("/dispatch/redirect?to=http://example.org/", "/dispatch/redirect?to=page&status=301"),
         gets("/dispatch/redirect?to=page&status=302", "/dispatch/redirect?to=page&status=307"),
         gets("/dispatch/redirect?to=page&status=304", "/dispatch/redirect?to=page&status=200"),
-        gets("/dispatch/redirect?to=page&status=308", "/dispatch/redirect?to=%3Cx%3E", "/dispatch/redirect?to=%C3%A9"),
-        gets("/dispatch/redirect_with_cookie", "/dispatch/page", "/dispatch/inward", "/dispatch/circle"),
+        gets(
+            "/dispatch/redirect?to=page&status=308",
+            "/dispatch/redirect?to=%3Cx%3E",
+            "/dispatch/redirect?to=%C3%A9",
+        ),
+        gets(
+            "/dispatch/redirect_with_cookie",
+            "/dispatch/page",
+            "/dispatch/inward",
+            "/dispatch/circle",
+        ),
         gets("/dispatch/redirect_many"),
         asks("HEAD", "/dispatch/redirect"),
         asks("POST", "/dispatch/redirect", "/dispatch/inward"),
@@ -185,7 +416,13 @@ CONVERSATIONS = [
         "dispatch by methods",
         "dispatching",
         gets(
-            "/rest/", "/rest", "/rest/things", "/rest/things/", "/rest/things/1", "/rest/things/9", "/rest/things/1/2"
+            "/rest/",
+            "/rest",
+            "/rest/things",
+            "/rest/things/",
+            "/rest/things/1",
+            "/rest/things/9",
+            "/rest/things/1/2",
         ),
         form("/rest/things", "text=two"),
         gets("/rest/things/2"),
@@ -198,14 +435,24 @@ CONVERSATIONS = [
         asks("POST", "/rest/things", "/rest/things/a/b"),
         gets("/rest/things/2", "/rest/none"),
     ),
-    # -- messages -----------------------------------------------------------------------------------------------------
+    # -- messages ----------------------------------------------------------------------------------
     talk(
         "requests",
         "messages",
         gets("/messages/headers", X_Token="abc"),
-        gets("/messages/headers", "/messages/header_missing", "/messages/about", "/messages/about/a/b?c=d&e=%C3%A9"),
+        gets(
+            "/messages/headers",
+            "/messages/header_missing",
+            "/messages/about",
+            "/messages/about/a/b?c=d&e=%C3%A9",
+        ),
         gets("/messages/about", Host="other.example"),
-        gets("/messages/about", X_Forwarded_For="10.0.0.1", X_Forwarded_Host="f.example", X_Forwarded_Proto="https"),
+        gets(
+            "/messages/about",
+            X_Forwarded_For="10.0.0.1",
+            X_Forwarded_Host="f.example",
+            X_Forwarded_Proto="https",
+        ),
         form("/messages/about?a=1", "b=2"),
         sent("/messages/body", b"raw \xff bytes", "application/octet-stream"),
         sent("/messages/body", b"text", "text/plain"),
@@ -221,7 +468,12 @@ CONVERSATIONS = [
     talk(
         "cookies",
         "messages",
-        gets("/messages/cookies", "/messages/set_cookies", "/messages/cookies", "/messages/drop_cookie"),
+        gets(
+            "/messages/cookies",
+            "/messages/set_cookies",
+            "/messages/cookies",
+            "/messages/drop_cookie",
+        ),
         gets("/messages/cookies"),
         gets("/messages/cookies", Cookie='a="quoted \\"x\\""; b=1; b=2'),
         gets("/messages/cookies", Cookie="odd"),
@@ -231,21 +483,54 @@ CONVERSATIONS = [
         "answers",
         "messages",
         gets("/messages/status", "/messages/status?code=404", "/messages/status?code=299%20Mine"),
-        gets("/messages/status?code=1000", "/messages/status?code=nonsense", "/messages/status?code=204"),
-        gets("/messages/status?code=304", "/messages/head", "/messages/head_unicode", "/messages/head_deleted"),
-        gets("/messages/typed", "/messages/typed?kind=text/plain", "/messages/text_typed", "/messages/unicode"),
-        gets("/messages/text_typed?kind=text/css", "/messages/latin", "/messages/no_encode", "/messages/stream"),
-        *[gets(f"/messages/value?kind={kind}") for kind in ["text", "bytes", "none", "empty", "list", "tuple"]],
-        *[gets(f"/messages/value?kind={kind}") for kind in ["list-empty", "number", "dict", "missing"]],
+        gets(
+            "/messages/status?code=1000",
+            "/messages/status?code=nonsense",
+            "/messages/status?code=204",
+        ),
+        gets(
+            "/messages/status?code=304",
+            "/messages/head",
+            "/messages/head_unicode",
+            "/messages/head_deleted",
+        ),
+        gets(
+            "/messages/typed",
+            "/messages/typed?kind=text/plain",
+            "/messages/text_typed",
+            "/messages/unicode",
+        ),
+        gets(
+            "/messages/text_typed?kind=text/css",
+            "/messages/latin",
+            "/messages/no_encode",
+            "/messages/stream",
+        ),
+        *[
+            gets(f"/messages/value?kind={kind}")
+            for kind in ["text", "bytes", "none", "empty", "list", "tuple"]
+        ],
+        *[
+            gets(f"/messages/value?kind={kind}")
+            for kind in ["list-empty", "number", "dict", "missing"]
+        ],
         gets("/messages/file", "/messages/body_set", "/messages/after_error"),
         gets("/messages/unicode", Accept_Charset="iso-8859-15"),
         gets("/messages/unicode", Accept_Charset="us-ascii"),
-        asks("HEAD", "/messages/unicode", "/messages/stream", "/messages/value?kind=none", "/messages/status?code=204"),
+        asks(
+            "HEAD",
+            "/messages/unicode",
+            "/messages/stream",
+            "/messages/value?kind=none",
+            "/messages/status?code=204",
+        ),
     ),
     talk(
         "JSON",
         "messages",
-        gets("/messages/json", "/messages/json_list", "/messages/json_error", "/messages/json_typed"),
+        gets(
+            "/messages/json", "/messages/json_list", "/messages/json_error", "/messages/json_typed"
+        ),
         asks("HEAD", "/messages/json"),
         json("/messages/json_in", {"a": [1, "é"]}),
         json("/messages/json_in?q=1", 5),
@@ -261,13 +546,31 @@ CONVERSATIONS = [
         json("/messages/json_both", {"x": None}),
         sent("/messages/json_both", b"{}", "application/json; charset=utf-8"),
     ),
-    # -- tools --------------------------------------------------------------------------------------------------------
+    # -- tools -------------------------------------------------------------------------------------
     talk(
         "static files",
         "tools",
-        gets("/st/", "/st/files/note.txt", "/st/files/style.css", "/st/files/page.html", "/st/files/data.json"),
-        gets("/st/files/numbers.bin", "/st/files/none.txt", "/st/files", "/st/files/", "/st/files/folder/"),
-        gets("/st/files/folder", "/st/indexed", "/st/indexed/", "/st/matched/style.css", "/st/matched/note.txt"),
+        gets(
+            "/st/",
+            "/st/files/note.txt",
+            "/st/files/style.css",
+            "/st/files/page.html",
+            "/st/files/data.json",
+        ),
+        gets(
+            "/st/files/numbers.bin",
+            "/st/files/none.txt",
+            "/st/files",
+            "/st/files/",
+            "/st/files/folder/",
+        ),
+        gets(
+            "/st/files/folder",
+            "/st/indexed",
+            "/st/indexed/",
+            "/st/matched/style.css",
+            "/st/matched/note.txt",
+        ),
         gets("/st/types/note.txt", "/st/types/style.css", "/st/favicon.ico", "/st/gone.txt"),
         gets(
             "/st/files/../apps/x.py",
@@ -275,7 +578,13 @@ CONVERSATIONS = [
             "/st/files//note.txt",
             "/st/files/folder/../note.txt",
         ),
-        gets("/st/serve", "/st/serve?name=numbers.bin", "/st/serve?name=none", "/st/serve?name=folder", "/st/typed"),
+        gets(
+            "/st/serve",
+            "/st/serve?name=numbers.bin",
+            "/st/serve?name=none",
+            "/st/serve?name=folder",
+            "/st/typed",
+        ),
         gets("/st/unicode_name", "/st/download", "/st/download_as", "/st/fileobj", "/st/relative"),
         asks("HEAD", "/st/files/note.txt", "/st/serve", "/st/files/none.txt"),
         asks("POST", "/st/files/note.txt", "/st/favicon.ico"),
@@ -304,7 +613,14 @@ CONVERSATIONS = [
     talk(
         "compression, tags, ages",
         "tools",
-        gets("/tools/", "/tools/gzipped", "/tools/gzip_css", "/tools/tagged", "/tools/own_tag", "/tools/minute"),
+        gets(
+            "/tools/",
+            "/tools/gzipped",
+            "/tools/gzip_css",
+            "/tools/tagged",
+            "/tools/own_tag",
+            "/tools/minute",
+        ),
         gets("/tools/gzipped", Accept_Encoding="gzip"),
         gets("/tools/gzipped", Accept_Encoding="gzip;q=0"),
         gets("/tools/gzipped", Accept_Encoding="identity"),
@@ -336,36 +652,78 @@ CONVERSATIONS = [
     talk(
         "small tools",
         "tools",
-        gets("/tools/allowed", "/tools/accepted", "/tools/headed", "/tools/proxied", "/tools/based", "/tools/ignoring"),
+        gets(
+            "/tools/allowed",
+            "/tools/accepted",
+            "/tools/headed",
+            "/tools/proxied",
+            "/tools/based",
+            "/tools/ignoring",
+        ),
         asks("POST", "/tools/allowed"),
         asks("HEAD", "/tools/allowed"),
         gets("/tools/accepted", Accept="text/html"),
         gets("/tools/accepted", Accept="image/png"),
         gets("/tools/accepted", Accept="text/*"),
-        gets("/tools/proxied", X_Forwarded_Host="f.example", X_Forwarded_Proto="https", X_Forwarded_For="10.0.0.9"),
+        gets(
+            "/tools/proxied",
+            X_Forwarded_Host="f.example",
+            X_Forwarded_Proto="https",
+            X_Forwarded_For="10.0.0.9",
+        ),
         gets("/tools/ignoring", X_Token="x"),
         gets("/tools/converted?count=5", "/tools/converted", "/tools/converted?count=x"),
     ),
     talk(
         "tools and hooks of one's own",
         "tools",
-        gets("/hooks/", "/hooks/short", "/hooks/short?short=1", "/hooks/guarded", "/hooks/guarded?secret=open"),
-        gets("/hooks/loud", "/hooks/replaced", "/hooks/replaced?replace=1", "/hooks/once", "/hooks/stamp"),
-        gets("/hooks/by_config", "/hooks/order", "/hooks/order_of_errors", "/hooks/crash", "/hooks"),
+        gets(
+            "/hooks/",
+            "/hooks/short",
+            "/hooks/short?short=1",
+            "/hooks/guarded",
+            "/hooks/guarded?secret=open",
+        ),
+        gets(
+            "/hooks/loud",
+            "/hooks/replaced",
+            "/hooks/replaced?replace=1",
+            "/hooks/once",
+            "/hooks/stamp",
+        ),
+        gets(
+            "/hooks/by_config", "/hooks/order", "/hooks/order_of_errors", "/hooks/crash", "/hooks"
+        ),
         asks("HEAD", "/hooks/order"),
     ),
     talk(
         "pages of one's own for errors",
         "tools",
-        gets("/errors/fail", "/errors/fail?code=410", "/errors/fail?code=409", "/errors/crash", "/errors/none"),
-        gets("/errors/own_response", "/errors/broken", "/errors-plain/fail", "/errors-plain/fail?code=503"),
+        gets(
+            "/errors/fail",
+            "/errors/fail?code=410",
+            "/errors/fail?code=409",
+            "/errors/crash",
+            "/errors/none",
+        ),
+        gets(
+            "/errors/own_response",
+            "/errors/broken",
+            "/errors-plain/fail",
+            "/errors-plain/fail?code=503",
+        ),
         gets("/errors-plain/crash", "/errors-plain/own_response", "/errors-plain/none"),
     ),
     talk(
         "configuration",
         "tools",
         gets(
-            "/config/", "/config/handler", "/config/section", "/config/application", "/config/below/", "/config/below"
+            "/config/",
+            "/config/handler",
+            "/config/section",
+            "/config/application",
+            "/config/below/",
+            "/config/below",
         ),
     ),
     talk(

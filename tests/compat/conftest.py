@@ -69,15 +69,21 @@ def serve_ours(world: str, connect: MakeClient) -> Serve:
 
 @pytest.fixture
 def own_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a bus that blocks wait for the threads of this test alone: idle ones of other tests never end."""
+    """Let a bus that blocks wait for the threads of this test alone: idle ones of other tests never
+    end.
+    """
     list_all = threading.enumerate
     others = {*list_all()}
-    monkeypatch.setattr(threading, "enumerate", lambda: [thread for thread in list_all() if thread not in others])
+    monkeypatch.setattr(
+        threading, "enumerate", lambda: [thread for thread in list_all() if thread not in others]
+    )
 
 
 @pytest.fixture(autouse=True)
 def no_logger_stays() -> Iterator[None]:
-    """Forget the two loggers that CherryPy makes for each application: pytest looks at all loggers in each later test."""
+    """Forget the two loggers that CherryPy makes for each application: pytest looks at all loggers
+    in each later test.
+    """
     known = logging.Logger.manager.loggerDict
     before = {*known}
     yield

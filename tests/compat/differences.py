@@ -1,8 +1,10 @@
-"""What differs between the answers of the original and of ours: ``python -m tests.compat.differences cherrypy|bottle``.
+"""What differs between the answers of the original and of ours:
+``python -m tests.compat.differences cherrypy|bottle``.
 
-The command prints every difference that is not meant, and ends with 1 if there is one. ``--world asyncio`` asks ours by
-ASGI (``wsgi`` without it), ``--only routes`` shows the conversations whose names have that word in them, ``--all``
-shows the differences that are meant as well.
+The command prints every difference that is not meant, and ends with 1 if there is one.
+``--world asyncio`` asks ours by ASGI (``wsgi`` without it), ``--only routes`` shows the
+conversations whose names have that word in them, ``--all`` shows the differences that are meant as
+well.
 """
 
 from __future__ import annotations
@@ -65,7 +67,9 @@ def play(framework: str, whose: str, world: str) -> Played:
         check=False,
     )
     if done.returncode or not done.stdout:
-        raise RuntimeError(f"the process ended with {done.returncode}:\n{done.stderr.decode(errors='replace')}")
+        raise RuntimeError(
+            f"the process ended with {done.returncode}:\n{done.stderr.decode(errors='replace')}"
+        )
     return [
         [
             Answer(status, [(name, value) for name, value in headers], base64.b64decode(body))
@@ -82,7 +86,9 @@ def original(framework: str) -> Played:
 
 
 def parts_of(framework: str, method: str, answer: Answer) -> Parts:
-    """Return an answer in parts that are compared one by one, with what is drawn at random made the same."""
+    """Return an answer in parts that are compared one by one, with what is drawn at random made the
+    same.
+    """
     parts: Parts = {"status": answer.status, "body": answer.body}
     for name, value in sorted(answer.headers):
         if name == "set-cookie":
@@ -104,9 +110,11 @@ def parts_of(framework: str, method: str, answer: Answer) -> Parts:
 
 
 def _say_whether_the_length_is_right(parts: Parts, method: str) -> None:
-    """Replace Content-Length by a word: bodies are compared themselves, and pages of errors have looks of their own.
+    """Replace Content-Length by a word: bodies are compared themselves, and pages of errors have
+    looks of their own.
 
-    A missing one is right, because servers frame such a body, as is that of an error's page without the page.
+    A missing one is right, because servers frame such a body, as is that of an error's page without
+    the page.
     """
     length = parts.pop("content-length", None)
     if method == "HEAD":
@@ -119,12 +127,18 @@ def _say_whether_the_length_is_right(parts: Parts, method: str) -> None:
 def differences(framework: str, original: Played, ours: Played) -> Iterator[Difference]:
     """Yield all differences, those that are meant included."""
     for conversation, theirs, own in zip(conversations_of(framework), original, ours, strict=True):
-        for number, (ask, expected, given) in enumerate(zip(conversation.asks, theirs, own, strict=True), 1):
-            first, second = (parts_of(framework, ask.method, answer) for answer in (expected, given))
+        for number, (ask, expected, given) in enumerate(
+            zip(conversation.asks, theirs, own, strict=True), 1
+        ):
+            first, second = (
+                parts_of(framework, ask.method, answer) for answer in (expected, given)
+            )
             for part in sorted(first.keys() | second.keys()):
                 if first.get(part) != second.get(part):
                     request = f"{ask.method} {ask.target}"
-                    yield Difference(conversation.name, number, request, part, first.get(part), second.get(part))
+                    yield Difference(
+                        conversation.name, number, request, part, first.get(part), second.get(part)
+                    )
 
 
 def reason_for(framework: str, difference: Difference) -> Meant | None:
@@ -134,7 +148,9 @@ def reason_for(framework: str, difference: Difference) -> Meant | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the differences."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("framework", choices=["cherrypy", "bottle"])
     parser.add_argument("--world", choices=["wsgi", "asyncio", "trio"], default="wsgi")
     parser.add_argument("--only", default="")

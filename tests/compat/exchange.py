@@ -1,6 +1,8 @@
-"""Requests, answers, and how an application is asked in process: by WSGI, by ASGI on asyncio or on trio.
+"""Requests, answers, and how an application is asked in process: by WSGI, by ASGI on asyncio or on
+trio.
 
-The requests are bytes as they would come over the wire: no client library changes a path or adds a header.
+The requests are bytes as they would come over the wire: no client library changes a path or adds a
+header.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ Headers = Mapping[str, str]
 
 
 class Ask(NamedTuple):
-    """One request. ``headers`` may be a function of the answers that the conversation has had so far."""
+    """One request.
+
+    ``headers`` may be a function of the answers that the conversation has had so far.
+    """
 
     method: str
     target: str
@@ -71,7 +76,9 @@ class Client:
         stated = ask.headers if isinstance(ask.headers, Mapping) else ask.headers(self._answers)
         headers = {"Host": HOST, **stated}
         if self._cookies and "Cookie" not in headers:
-            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+            headers["Cookie"] = "; ".join(
+                f"{name}={value}" for name, value in self._cookies.items()
+            )
         if (ask.body or ask.method in ("POST", "PUT", "PATCH")) and "Content-Length" not in headers:
             headers["Content-Length"] = str(len(ask.body))
         return Request(ask.method, ask.target, headers, ask.body)
@@ -83,7 +90,11 @@ class Client:
             if name != "set-cookie":
                 continue
             for key, morsel in SimpleCookie(value).items():
-                if morsel["max-age"] == "0" or morsel["expires"].startswith("Thu, 01 Jan 1970") or not morsel.value:
+                if (
+                    morsel["max-age"] == "0"
+                    or morsel["expires"].startswith("Thu, 01 Jan 1970")
+                    or not morsel.value
+                ):
                     self._cookies.pop(key, None)
                 else:
                     self._cookies[key] = value.partition(";")[0].partition("=")[2]
@@ -146,7 +157,9 @@ async def ask_asgi(app: Any, request: Request) -> Answer:
         "raw_path": path.encode("latin-1"),
         "query_string": query.encode("latin-1"),
         "root_path": "",
-        "headers": [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in request.headers.items()],
+        "headers": [
+            (k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in request.headers.items()
+        ],
         "client": ("127.0.0.1", 50123),
         "server": ("127.0.0.1", 8000),
         "state": {},
@@ -170,6 +183,13 @@ async def ask_asgi(app: Any, request: Request) -> Answer:
 
     await app(scope, receive, send)
     start, *parts = messages
-    headers = [(bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in start["headers"]]
-    body = b"" if request.method == "HEAD" else b"".join(bytes(part.get("body", b"")) for part in parts)
+    headers = [
+        (bytes(name).decode("latin-1"), bytes(value).decode("latin-1"))
+        for name, value in start["headers"]
+    ]
+    body = (
+        b""
+        if request.method == "HEAD"
+        else b"".join(bytes(part.get("body", b"")) for part in parts)
+    )
     return Answer(start["status"], headers, body)

@@ -1,6 +1,8 @@
-"""Two tables: what is made the same before answers are compared, and in what ours differs on purpose.
+"""Two tables: what is made the same before answers are compared, and in what ours differs on
+purpose.
 
-The pages of docs/moving/ quote the second. A row of it that no answer shows any longer fails the tests.
+The pages of docs/moving/ quote the second. A row of it that no answer shows any longer fails the
+tests.
 """
 
 from __future__ import annotations
@@ -10,11 +12,14 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Normalised(NamedTuple):
-    """What is drawn at random, or made of the time or a version: both sides are rewritten before they are compared."""
+    """What is drawn at random, or made of the time or a version: both sides are rewritten before
+    they are compared.
+    """
 
     framework: str
     part: str
-    """A regular expression for the whole name of the part: "body", a header's name, "cookie NAME ATTRIBUTE"."""
+    """A regular expression for the whole name of the part: "body", a header's name, "cookie NAME
+    ATTRIBUTE"."""
     found: str
     """A regular expression for the text in it."""
     instead: str
@@ -60,8 +65,20 @@ class Meant(NamedTuple):
 NORMALISED = [
     Normalised("cherrypy", "cookie .* expires|expires", ".+", "a date", "made of the time"),
     Normalised("cherrypy", "cookie session_id", ".+", "an id", "drawn at random"),
-    Normalised("cherrypy", "www-authenticate", 'nonce="[^"]*"', 'nonce="..."', "drawn at random, made of the time"),
-    Normalised("cherrypy", "body|content-type", r"={15}[0-9]+==|\b[0-9a-f]{32}\b", "boundary", "drawn at random"),
+    Normalised(
+        "cherrypy",
+        "www-authenticate",
+        'nonce="[^"]*"',
+        'nonce="..."',
+        "drawn at random, made of the time",
+    ),
+    Normalised(
+        "cherrypy",
+        "body|content-type",
+        r"={15}[0-9]+==|\b[0-9a-f]{32}\b",
+        "boundary",
+        "drawn at random",
+    ),
     Normalised(
         "cherrypy",
         "body",

@@ -1,10 +1,11 @@
-"""Play the conversations to the original or to ours, in a process of its own, and print the answers as JSON.
+"""Play the conversations to the original or to ours, in a process of its own, and print the answers
+as JSON.
 
     python -m tests.compat.play bottle original wsgi
     python -m tests.compat.play bottle ours trio
 
-A module of ``apps`` that fails to import, and an application that raises, are answers too: they give status 0 and the
-exception as the body, so that one failure hides no other difference.
+A module of ``apps`` that fails to import, and an application that raises, are answers too: they
+give status 0 and the exception as the body, so that one failure hides no other difference.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from tests.compat.exchange import Answer, Client, Conversation, ask_asgi, ask_ws
 
 def conversations_of(framework: str) -> Sequence[Conversation]:
     """Return the conversations of a framework, which are in a module beside this one."""
-    found: Sequence[Conversation] = importlib.import_module(f"tests.compat.{framework}_requests").CONVERSATIONS
+    found: Sequence[Conversation] = importlib.import_module(
+        f"tests.compat.{framework}_requests"
+    ).CONVERSATIONS
     return found
 
 
@@ -65,7 +68,9 @@ async def play_asgi(framework: str) -> list[list[Answer]]:
         for ask in conversation.asks:
             try:
                 with anyio.fail_after(20):
-                    answer = await ask_asgi(application(framework, conversation.app), client.request(ask))
+                    answer = await ask_asgi(
+                        application(framework, conversation.app), client.request(ask)
+                    )
             except Exception:
                 answer = failure()
             client.heard(answer)
@@ -82,9 +87,14 @@ def main() -> None:
     sys.modules["ujson"] = None  # type: ignore[assignment]
     if whose == "ours":
         install(framework)
-    played = play_wsgi(framework) if world == "wsgi" else anyio.run(play_asgi, framework, backend=world)
+    played = (
+        play_wsgi(framework) if world == "wsgi" else anyio.run(play_asgi, framework, backend=world)
+    )
     encoded = [
-        [(answer.status, answer.headers, base64.b64encode(answer.body).decode()) for answer in answers]
+        [
+            (answer.status, answer.headers, base64.b64encode(answer.body).decode())
+            for answer in answers
+        ]
         for answers in played
     ]
     sys.__stdout__.write(json.dumps(encoded))  # type: ignore[union-attr]

@@ -1,4 +1,6 @@
-"""The web interface of Glances 3, which is written on Bottle, with our module in the place of Bottle."""
+"""The web interface of Glances 3, which is written on Bottle, with our module in the place of
+Bottle.
+"""
 
 from __future__ import annotations
 

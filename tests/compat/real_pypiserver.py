@@ -1,4 +1,6 @@
-"""pypiserver, an index of packages that is written on Bottle, with our module in the place of its copy of Bottle."""
+"""pypiserver, an index of packages that is written on Bottle, with our module in the place of its
+copy of Bottle.
+"""
 
 from __future__ import annotations
 

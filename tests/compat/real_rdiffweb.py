@@ -1,4 +1,5 @@
-"""rdiffweb, a site for backups that is written on CherryPy, with our module in the place of CherryPy.
+"""rdiffweb, a site for backups that is written on CherryPy, with our module in the place of
+CherryPy.
 
 It brings tools, plugins, a dispatcher, a toolbox and a storage of sessions of its own.
 """
@@ -17,12 +18,18 @@ install("cherrypy")
 
 
 def hashed(password: str) -> str:
-    """Return a password as the settings of rdiffweb have it; its own hashes take a tenth of a second each."""
-    return "{SSHA}" + b64encode(hashlib.sha1(password.encode() + b"salt").digest() + b"salt").decode()
+    """Return a password as the settings of rdiffweb have it; its own hashes take a tenth of a
+    second each.
+    """
+    return (
+        "{SSHA}" + b64encode(hashlib.sha1(password.encode() + b"salt").digest() + b"salt").decode()
+    )
 
 
 def make() -> Any:
-    """Return the tree with the application, whose database is in a directory that the environment names."""
+    """Return the tree with the application, whose database is in a directory that the environment
+    names.
+    """
     import cherrypy
     from rdiffweb.rdw_app import RdiffwebApp
 

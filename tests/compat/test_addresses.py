@@ -32,15 +32,26 @@ PIECES = [
     " ",
     "\x01",
 ]
-BASES = ["http://h.example/a/b", "http://h.example/", "http://h.example", "https://h.example/a/b/?q=1", "/a/b", "/a/"]
+BASES = [
+    "http://h.example/a/b",
+    "http://h.example/",
+    "http://h.example",
+    "https://h.example/a/b/?q=1",
+    "/a/b",
+    "/a/",
+]
 BASES += ["http://h.example/a?x#y", "a/b", "/", "a", "", "news:a"]
 
 
 @example(base="http://h.example/a/b?q=1", reference="#f")
 @example(base="http://h.example/a/b?q=1", reference="?q=2")
-@given(base=st.sampled_from(BASES), reference=st.lists(st.sampled_from(PIECES), max_size=5).map("".join))
+@given(
+    base=st.sampled_from(BASES),
+    reference=st.lists(st.sampled_from(PIECES), max_size=5).map("".join),
+)
 def test_addresses_are_joined_as_urllib_joins_them(base: str, reference: str) -> None:
-    # urllib takes ";" out of the last segment, drops a path that is ".", and keeps an empty query since Python 3.14.
+    # urllib takes ";" out of the last segment, drops a path that is ".", and keeps an empty query
+    # since Python 3.14.
     if not re.search(r";|\?(#|$)|#$", reference) and not join(base, reference).endswith("//"):
         assert join(base, reference) == urljoin(base, reference)
 
@@ -87,7 +98,9 @@ def test_an_address_leads_away_where_a_browser_would_go(reference: str, leads: b
     assert leads_away(reference, "http://h.example") is leads
 
 
-@pytest.mark.parametrize("text", ["//a" + "\u0301\u0316" * 500_000, "/.." * 300_000, "a/" * 500_000, ":" * 1_000_000])
+@pytest.mark.parametrize(
+    "text", ["//a" + "\u0301\u0316" * 500_000, "/.." * 300_000, "a/" * 500_000, ":" * 1_000_000]
+)
 def test_R28_a_long_address_takes_linear_time(text: str) -> None:
     # In quadratic time this would take minutes, which the time limit of a test does not allow.
     assert join("http://h.example/", text).startswith("http://")

@@ -1,4 +1,6 @@
-"""One application, made of the original package and of ours, gets the same requests and gives the same answers."""
+"""One application, made of the original package and of ours, gets the same requests and gives the
+same answers.
+"""
 
 from __future__ import annotations
 
@@ -178,11 +180,20 @@ def build(bottle: Any, root: Path) -> Any:
     @app.route("/cookies")
     def cookies() -> str:
         response.set_cookie("plain", "a b;c", path="/x", httponly=True, secure=False)
-        response.set_cookie("old", "1", max_age=datetime.timedelta(days=2), expires=0, samesite="lax", domain="x.org")
+        response.set_cookie(
+            "old",
+            "1",
+            max_age=datetime.timedelta(days=2),
+            expires=0,
+            samesite="lax",
+            domain="x.org",
+        )
         response.delete_cookie("gone", path="/")
         return "ok"
 
-    app.route("/status/<code:int>")(lambda code: bottle.HTTPResponse("body", code, {"X-A": "b"}, X_More="c"))
+    app.route("/status/<code:int>")(
+        lambda code: bottle.HTTPResponse("body", code, {"X-A": "b"}, X_More="c")
+    )
     app.route("/statusline")(lambda: bottle.HTTPResponse("", "404 Brain not found"))
     app.route("/dictresponse")(lambda: bottle.HTTPResponse({"a": 1}, 201))
 
@@ -200,13 +211,19 @@ def build(bottle: Any, root: Path) -> Any:
     @app.error(409)
     def conflict(error: Any) -> Any:
         response.set_header("X-Handler", "1")
-        return {"caught": error.body} if request.query.json else f"caught {error.body} {error.status_line}"
+        return (
+            {"caught": error.body}
+            if request.query.json
+            else f"caught {error.body} {error.status_line}"
+        )
 
     app.route("/conflict")(lambda: bottle.abort(409, "me"))
     app.route("/returned")(lambda: bottle.HTTPError(409, "returned", X_Extra="1"))
 
     # -- plugins
-    app.route("/guarded")(bottle.auth_basic(lambda user, password: user == password, "Realm")(lambda: "in"))
+    app.route("/guarded")(
+        bottle.auth_basic(lambda user, password: user == password, "Realm")(lambda: "in")
+    )
     app.route("/applied", apply=[Plugin("one"), lambda f: lambda: f"deco({f()})"])(lambda: "x")
     app.route("/skipped", apply=Plugin("one"), skip=["plugin"])(lambda: "x")
     app.route("/nojson", skip=["json"])(lambda: {"a": "keys are joined by nobody"})
@@ -218,9 +235,15 @@ def build(bottle: Any, root: Path) -> Any:
     # -- files
     @app.route("/files/<name:path>")
     def files(name: str) -> Any:
-        options = {key: value for key, value in request.query.items() if key in ("mimetype", "charset")}
+        options = {
+            key: value for key, value in request.query.items() if key in ("mimetype", "charset")
+        }
         return bottle.static_file(
-            name, str(root), download=request.query.download or False, headers={"X-File": "1"}, **options
+            name,
+            str(root),
+            download=request.query.download or False,
+            headers={"X-File": "1"},
+            **options,
         )
 
     # -- applications inside
@@ -235,7 +258,11 @@ def build(bottle: Any, root: Path) -> Any:
 
     def wsgi(environ: Any, start_response: Any) -> Any:
         start_response(
-            "203 Of WSGI", [("Content-Type", "text/x"), ("X-Seen", environ["SCRIPT_NAME"] + "|" + environ["PATH_INFO"])]
+            "203 Of WSGI",
+            [
+                ("Content-Type", "text/x"),
+                ("X-Seen", environ["SCRIPT_NAME"] + "|" + environ["PATH_INFO"]),
+            ],
         )
         return [
             environ["REQUEST_METHOD"].encode(),
@@ -283,7 +310,10 @@ def typed(content: bytes | str, media_type: str = "application/json") -> dict[st
     return {"content": content, "headers": {"Content-Type": media_type}}
 
 
-FILE = {"files": {"up": ("../ä b.txt", b"content", "text/x-y")}, "data": {"name": "ä", "many": ["1", "2"]}}
+FILE = {
+    "files": {"up": ("../ä b.txt", b"content", "text/x-y")},
+    "data": {"name": "ä", "many": ["1", "2"]},
+}
 HEADERS = {
     "X-Test": "a",
     "X-Requested-With": "XMLHttpRequest",
@@ -357,25 +387,35 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("make", "requests"), [(build, REQUESTS + BROKEN), (build_with_hooks, WITH_HOOKS)], ids=["plain", "hooks"]
+    ("make", "requests"),
+    [(build, REQUESTS + BROKEN), (build_with_hooks, WITH_HOOKS)],
+    ids=["plain", "hooks"],
 )
 # The original leaves files open, and warns of what has another spelling now.
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::RuntimeWarning")
-def test_the_answers_are_those_of_the_original(make: Any, requests: Any, make_client: MakeClient, root: Path) -> None:
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::RuntimeWarning"
+)
+def test_the_answers_are_those_of_the_original(
+    make: Any, requests: Any, make_client: MakeClient, root: Path
+) -> None:
     client = make_client(make(ours, root), raise_app_exceptions=False)
     with TestClient(make(original, root), protocol="wsgi", raise_app_exceptions=False) as reference:
         wrong = []
         for method, path, options in requests:
             expected, answer = (one.request(method, path, **options) for one in (reference, client))
             if described(expected) != described(answer):
-                wrong.append(f"{method} {path} {options}\n  there: {described(expected)}\n  here:  {described(answer)}")
+                wrong.append(
+                    f"{method} {path} {options}\n  there: {described(expected)}\n  here:  {described(answer)}"
+                )
     gc.collect()  # while its warnings are ignored
     assert not wrong, "\n".join(wrong)
 
 
 def described(answer: Any) -> Any:
     """Return what is compared: a default page and JSON have other words and spaces."""
-    content: Any = "a page" if answer.content[:15].lower().strip().startswith(b"<!doctype") else answer.content
+    content: Any = (
+        "a page" if answer.content[:15].lower().strip().startswith(b"<!doctype") else answer.content
+    )
     if answer.headers.get("content-type") == "application/json" and content:
         content = json.loads(content)
     is_text = content == answer.content and (content or answer.status_code < 400)

@@ -1,4 +1,6 @@
-"""Routes, plugins, hooks, mounts and the module's own functions: passes with the original, unless a test says otherwise."""
+"""Routes, plugins, hooks, mounts and the module's own functions: passes with the original, unless a
+test says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,11 @@ def test_proxy_and_any(bottle: Any) -> None:
     app.route("/x", "ANY", callback=str)
     app.route("/x", "PROXY", callback=int)
     app.route("/y", ["ANY", "POST"], callback=str)
-    assert (find(app, "/x")[0], find(app, "/x", "HEAD")[0], find(app, "/y", "MADE-UP")[0]) == (int, int, str)
+    assert (find(app, "/x")[0], find(app, "/x", "HEAD")[0], find(app, "/y", "MADE-UP")[0]) == (
+        int,
+        int,
+        str,
+    )
 
 
 @pytest.mark.parametrize("rule", ["/<x:re:(>", "/<x:re:[>/y", "/<a>/<a>"])
@@ -202,7 +208,10 @@ def test_json_inside_of_other_plugins(bottle: Any) -> None:
     app.route("/none", callback=dict, skip="json")
     with TestClient(app, protocol="wsgi") as client:
         assert client.get("/").text == "json ['a']"
-        assert (client.get("/raised").status_code, client.get("/raised").text) == (201, "json ['b']")
+        assert (client.get("/raised").status_code, client.get("/raised").text) == (
+            201,
+            "json ['b']",
+        )
         assert (client.get("/text").text, client.get("/none").text) == ("text", "")
     plugin = bottle.JSONPlugin(json_dumps=None)
     assert plugin.apply(str, None) is str
@@ -224,7 +233,9 @@ def test_hooks_are_added_and_removed(bottle: Any) -> None:
 
 
 def test_callbacks_by_name(bottle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "callbacks_of_bottle.py").write_text("def show(): return 'shown'\nclass C:\n    x = 1\n")
+    (tmp_path / "callbacks_of_bottle.py").write_text(
+        "def show(): return 'shown'\nclass C:\n    x = 1\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     app = bottle.Bottle()
     app.route("/", callback="callbacks_of_bottle:show")
@@ -263,7 +274,9 @@ def test_an_empty_stack_makes_an_application(bottle: Any) -> None:
 
 
 def wsgi(environ: Any, start_response: Any) -> Iterator[bytes]:
-    start_response("299 Strange", [("Content-Type", "text/plain"), ("X-Path", environ["PATH_INFO"])])
+    start_response(
+        "299 Strange", [("Content-Type", "text/plain"), ("X-Path", environ["PATH_INFO"])]
+    )
     yield b"late "
     yield environ["SCRIPT_NAME"].encode()
 
@@ -284,7 +297,9 @@ def writing_on(environ: Any, start_response: Any) -> Iterator[bytes]:
     yield b"read"
 
 
-def test_wsgi_applications_inside(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_wsgi_applications_inside(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     app, seen = ours.Bottle(), []
     app.hook("before_request")(lambda: seen.append(ours.request.path))
     app.mount("/late", wsgi)
@@ -299,7 +314,11 @@ def test_wsgi_applications_inside(make_client: MakeClient, caplog: pytest.LogCap
     app.route("/after", callback=lambda: ours.request.path)
     client = make_client(app, raise_app_exceptions=False)
     answer = client.get("/late/a/b")
-    assert (answer.status_code, answer.text, answer.headers["x-path"]) == (299, "late /late", "/a/b")
+    assert (answer.status_code, answer.text, answer.headers["x-path"]) == (
+        299,
+        "late /late",
+        "/a/b",
+    )
     assert client.get("/late").headers["x-path"] == "/"
     assert client.get("/broken").status_code == 500
     assert client.get("/writing/").text == "written read"
@@ -324,7 +343,9 @@ def test_an_application_is_mounted_twice(make_client: MakeClient) -> None:
     assert [client.get(path).text for path in ("/a/x", "/b/x")] == ["/", "/b/"]
 
 
-def test_debugging_shows_the_exception(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debugging_shows_the_exception(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail() -> None:
         raise RuntimeError("<secret>")
 
@@ -346,7 +367,12 @@ def test_debugging_shows_the_exception(make_client: MakeClient, monkeypatch: pyt
 def test_without_a_path_the_root_answers(make_client: MakeClient) -> None:
     app = ours.Bottle()
     app.route("/", callback=lambda: "root")
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "", "wsgi.url_scheme": "http", "wsgi.input": BytesIO()}
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": BytesIO(),
+    }
     assert list(app.wsgi(environ, lambda *answer: None)) == [b"root"]
     app.wsgi_shutdown()
 
@@ -360,30 +386,54 @@ def test_large_files_and_long_bodies_are_closed(make_client: MakeClient, tmp_pat
     (tmp_path / "large").write_bytes(b"0123456789" * 100_000)
     app = ours.Bottle()
     app.route("/<name>", callback=lambda name: ours.static_file(name, tmp_path))
-    app.post("/", callback=lambda: str(len(ours.request.files.up.file.read())) + ours.request.forms.a)
+    app.post(
+        "/", callback=lambda: str(len(ours.request.files.up.file.read())) + ours.request.forms.a
+    )
     client = make_client(app)
     assert client.get("/large").content == b"0123456789" * 100_000
-    assert client.get("/large", headers={"Range": "bytes=5-400004"}).content == (b"5678901234" * 40_000)
+    assert client.get("/large", headers={"Range": "bytes=5-400004"}).content == (
+        b"5678901234" * 40_000
+    )
     assert client.head("/large").headers["content-length"] == "1000000"
     assert client.post("/", files={"up": b"x" * 500_000}, data={"a": "b"}).text == "500000b"
 
 
 @pytest.mark.parametrize(
     ("header", "status"),
-    [("{tag}", 304), ("W/{tag}", 304), ('"other", {tag}', 304), ("*", 304), ('"other"', 200), ("", 200)],
+    [
+        ("{tag}", 304),
+        ("W/{tag}", 304),
+        ('"other", {tag}', 304),
+        ("*", 304),
+        ('"other"', 200),
+        ("", 200),
+    ],
 )
 def test_entity_tags(make_client: MakeClient, tmp_path: Path, header: str, status: int) -> None:
     (tmp_path / "a").write_text("x")
     app = ours.Bottle()
     app.route("/", callback=lambda: ours.static_file("a", str(tmp_path)))
-    app.route("/own", callback=lambda: ours.static_file("a", str(tmp_path), etag="own", mimetype="a/b", download=True))
-    app.route("/none", callback=lambda: ours.static_file("a", str(tmp_path), etag=False, mimetype=False))
+    app.route(
+        "/own",
+        callback=lambda: ours.static_file(
+            "a", str(tmp_path), etag="own", mimetype="a/b", download=True
+        ),
+    )
+    app.route(
+        "/none", callback=lambda: ours.static_file("a", str(tmp_path), etag=False, mimetype=False)
+    )
     client = make_client(app)
     tag = client.get("/").headers["etag"]
     assert client.get("/", headers={"If-None-Match": header.format(tag=tag)}).status_code == status
     own = client.get("/own")
-    assert (own.headers["etag"], own.headers["content-disposition"]) == ('"own"', 'attachment; filename="a"')
-    assert client.get("/own", headers={"If-None-Match": header.format(tag='"own"')}).status_code == status
+    assert (own.headers["etag"], own.headers["content-disposition"]) == (
+        '"own"',
+        'attachment; filename="a"',
+    )
+    assert (
+        client.get("/own", headers={"If-None-Match": header.format(tag='"own"')}).status_code
+        == status
+    )
     assert "etag" not in client.get("/none", headers={"If-None-Match": "*"}).headers
 
 
@@ -467,10 +517,17 @@ def test_the_first_requests_come_in_several_threads() -> None:
         for index in range(30):
             app.route(f"/{index}/<x>", callback=lambda x: {"x": x})
         with ThreadPoolExecutor(8) as threads:
-            found = list(threads.map(lambda index, app=app: call(app, f"/{index % 30}/a"), range(60)))
+            found = list(
+                threads.map(lambda index, app=app: call(app, f"/{index % 30}/a"), range(60))
+            )
         assert found == [b'{"x": "a"}'] * 60
 
 
 def call(app: Any, path: str) -> bytes:
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "wsgi.url_scheme": "http", "wsgi.input": BytesIO()}
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": path,
+        "wsgi.url_scheme": "http",
+        "wsgi.input": BytesIO(),
+    }
     return b"".join(app(environ, lambda *answer: None))

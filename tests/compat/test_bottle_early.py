@@ -1,4 +1,6 @@
-"""What ``request`` gives before its environ is made, and streams that nothing looks at before they are sent."""
+"""What ``request`` gives before its environ is made, and streams that nothing looks at before they
+are sent.
+"""
 
 from __future__ import annotations
 
@@ -44,19 +46,32 @@ def test_what_is_read_first_stays_when_the_environ_is_made(bottle: Any, clients:
     def form() -> str:
         first = request.forms
         first["added"] = "x"
-        seen = [first.a, request.method, request.forms is first, "added" in request.POST, sorted(request.files)]
-        return str([*seen, sorted(request.params), request.body.read(), sorted(request.POST.getall("a"))])
+        seen = [
+            first.a,
+            request.method,
+            request.forms is first,
+            "added" in request.POST,
+            sorted(request.files),
+        ]
+        return str(
+            [*seen, sorted(request.params), request.body.read(), sorted(request.POST.getall("a"))]
+        )
 
     @app.post("/json")
     def body() -> str:
         first = request.json
-        return str([first, request.content_length > 0, request.json is first, len(request.body.read()) > 0])
+        return str(
+            [first, request.content_length > 0, request.json is first, len(request.body.read()) > 0]
+        )
 
     for client in clients(app):
         assert client.get("/query?a=1").text == "['1', True, True, True, True, '2', False]"
         answer = client.post("/form", content=b"a=1&a=2", headers=FORM).text
         assert answer == "['2', 'POST', True, False, [], ['a', 'added'], b'a=1&a=2', ['1', '2']]"
-        assert client.post("/json", content=b'{"a": [1]}', headers=JSON).text == "[{'a': [1]}, True, True, True]"
+        assert (
+            client.post("/json", content=b'{"a": [1]}', headers=JSON).text
+            == "[{'a': [1]}, True, True, True]"
+        )
 
 
 def test_json_that_only_python_reads(bottle: Any, clients: Any) -> None:
@@ -65,14 +80,19 @@ def test_json_that_only_python_reads(bottle: Any, clients: Any) -> None:
     for client in clients(app):
         assert client.post("/", content=b"[NaN, 1]", headers=JSON).text == "[nan, 1]"
         if bottle is ours:  # the original does so unless ujson is installed
-            assert client.post("/", content=json.dumps(["é"]).encode("utf-16"), headers=JSON).text == "['é']"
+            assert (
+                client.post("/", content=json.dumps(["é"]).encode("utf-16"), headers=JSON).text
+                == "['é']"
+            )
         assert client.post("/", content=b"", headers=JSON).text == "None"
         assert client.post("/", content=b'{"a": 1}', headers=FORM).text == "None"
         for wrong in (b"{", b"[" * 100_000, b"\xff", b"nope"):
             assert client.post("/", content=wrong, headers=JSON).status_code == 400
 
 
-def test_what_has_to_be_read_from_the_body(bottle: Any, clients: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_to_be_read_from_the_body(
+    bottle: Any, clients: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing was received, it is a multipart form, or it is too long."""
     app, request = bottle.Bottle(), bottle.request
     app.route("/form", method=["GET", "POST"])(lambda: str(sorted(request.forms.items())))
@@ -84,7 +104,9 @@ def test_what_has_to_be_read_from_the_body(bottle: Any, clients: Any, monkeypatc
         multipart = {"Content-Type": "multipart/form-data; boundary=x"}
         assert client.post("/form", content=part, headers=multipart).text == "[('a', '1')]"
         assert client.post("/form", content=b"a=" + b"x" * 100, headers=FORM).status_code == 413
-        assert client.post("/json", content=b"[" + b"1," * 50 + b"1]", headers=JSON).status_code == 413
+        assert (
+            client.post("/json", content=b"[" + b"1," * 50 + b"1]", headers=JSON).status_code == 413
+        )
     assert bottle.LocalRequest.query.__doc__ == bottle.BaseRequest.query.__doc__
 
 

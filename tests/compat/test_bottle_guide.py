@@ -38,7 +38,13 @@ def answers(source: str, prefix: str, world: str) -> list[Any]:
         for method, path, sent in REQUESTS:
             answer = client.request(method, prefix + path, **sent)
             is_json = answer.headers["content-type"] == "application/json" and answer.content
-            seen.append((answer.status_code, json.loads(answer.text) if is_json else answer.text, [*answer.cookies]))
+            seen.append(
+                (
+                    answer.status_code,
+                    json.loads(answer.text) if is_json else answer.text,
+                    [*answer.cookies],
+                )
+            )
     return seen
 
 

@@ -1,4 +1,7 @@
-"""``compat.bottle`` against clients that would stop it or pass by a guard. The original is slower where it says so."""
+"""``compat.bottle`` against clients that would stop it or pass by a guard.
+
+The original is slower where it says so.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ def test_a_rule_matches_what_its_expressions_match_one_after_the_other(
         pattern += f"(?P<w{number}>{MASKS[kind]}){re.escape(literal)}"
     router = ours.Router(strict=True)
     router.add(rule, "GET", "target")
-    router.add("/<:re:.*>x", "GET", "another")  # the groups of a rule are counted among those of all
+    # the groups of a rule are counted among those of all
+    router.add("/<:re:.*>x", "GET", "another")
     plain = re.fullmatch(pattern, "/" + path)
     found: Any = None
     with suppress(ours.HTTPError):
@@ -86,7 +90,10 @@ def test_a_rule_of_many_segments_takes_a_long_path(kind: str) -> None:
     router = ours.Router()
     router.add("/".join(f"<{name}:re:{kind}>" for name in "abcdef"), "GET", "target")
     for path in ("/".join("123456"), "/".join(["1" * 1000] * 6)):
-        assert router.find("GET", path) == ("target", dict(zip("abcdef", path.split("/"), strict=True)))
+        assert router.find("GET", path) == (
+            "target",
+            dict(zip("abcdef", path.split("/"), strict=True)),
+        )
 
 
 def test_a_rule_with_a_converter_of_ones_own_in_a_segment_with_others() -> None:

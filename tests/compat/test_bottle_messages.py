@@ -1,4 +1,6 @@
-"""``request`` and ``response`` by themselves: each test passes with the original as well, unless it says otherwise."""
+"""``request`` and ``response`` by themselves: each test passes with the original as well, unless it
+says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,12 @@ class Colour:
 
 @pytest.fixture
 def environ() -> dict[str, Any]:
-    return {"REQUEST_METHOD": "get", "PATH_INFO": "//a/b", "SCRIPT_NAME": "/mount", "QUERY_STRING": "x=1&y=2"}
+    return {
+        "REQUEST_METHOD": "get",
+        "PATH_INFO": "//a/b",
+        "SCRIPT_NAME": "/mount",
+        "QUERY_STRING": "x=1&y=2",
+    }
 
 
 def test_a_request_is_a_view_of_its_environ(bottle: Any, environ: dict[str, Any]) -> None:
@@ -40,7 +47,12 @@ def test_a_request_is_a_view_of_its_environ(bottle: Any, environ: dict[str, Any]
         "/mount/",
         "/mount/a/b",
     )
-    assert (request["REQUEST_METHOD"], request.get("none", 1), len(request) > 3, "PATH_INFO" in [*request.keys()]) == (
+    assert (
+        request["REQUEST_METHOD"],
+        request.get("none", 1),
+        len(request) > 3,
+        "PATH_INFO" in [*request.keys()],
+    ) == (
         "get",
         1,
         True,
@@ -67,7 +79,13 @@ def test_a_request_is_a_view_of_its_environ(bottle: Any, environ: dict[str, Any]
 
 def test_an_empty_request(bottle: Any) -> None:
     request = bottle.Request()
-    assert (request.path, request.method, request.content_length, request.remote_addr, request.auth) == (
+    assert (
+        request.path,
+        request.method,
+        request.content_length,
+        request.remote_addr,
+        request.auth,
+    ) == (
         "/",
         "GET",
         -1,
@@ -92,9 +110,17 @@ def test_an_empty_request(bottle: Any) -> None:
 
 
 def test_what_a_server_says(bottle: Any) -> None:
-    request = bottle.Request({"SERVER_NAME": "h", "SERVER_PORT": "81", "REMOTE_USER": "u", "REMOTE_ADDR": "1.2.3.4"})
-    assert (request.url, request.auth, request.remote_addr) == ("http://h:81/", ("u", None), "1.2.3.4")
-    request = bottle.Request({"SERVER_NAME": "h", "SERVER_PORT": "80", "HTTP_TRANSFER_ENCODING": "Chunked"})
+    request = bottle.Request(
+        {"SERVER_NAME": "h", "SERVER_PORT": "81", "REMOTE_USER": "u", "REMOTE_ADDR": "1.2.3.4"}
+    )
+    assert (request.url, request.auth, request.remote_addr) == (
+        "http://h:81/",
+        ("u", None),
+        "1.2.3.4",
+    )
+    request = bottle.Request(
+        {"SERVER_NAME": "h", "SERVER_PORT": "80", "HTTP_TRANSFER_ENCODING": "Chunked"}
+    )
     assert (request.url, request.chunked) == ("http://h/", True)
 
 
@@ -137,7 +163,11 @@ def test_outside_of_handlers_the_thread_that_imports_has_a_request(bottle: Any) 
     bottle.response.status = 404
     bottle.response.set_header("X-A", "b")
     bottle.request.pie = "plum"
-    assert (bottle.request.path, bottle.request.pie, bottle.response.status_line) == ("/", "plum", "404 Not Found")
+    assert (bottle.request.path, bottle.request.pie, bottle.response.status_line) == (
+        "/",
+        "plum",
+        "404 Not Found",
+    )
     asked: list[object] = []
 
     def ask() -> None:
@@ -160,12 +190,17 @@ def test_outside_of_handlers_the_thread_that_imports_has_a_request(bottle: Any) 
 def test_a_new_process_has_a_request_at_once() -> None:
     program = "from micropie.compat import bottle; bottle.response.status = 404; print(bottle.request.path)"
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.stdout, done.stderr) == ("/\n", "")
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the application closes the file with the request
+# the application closes the file with the request
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_chunked_body_that_the_server_has_joined() -> None:
     large = b"x" * 200_000
     request = ours.Request({"wsgi.input": io.BytesIO(large), "wsgi.input_terminated": True})
@@ -186,7 +221,9 @@ def test_a_short_body_that_comes_in_pieces(bottle: Any) -> None:
             return super().read(min(3, size or 0))
 
     kind = {"REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json"}
-    assert bottle.BaseRequest({**kind, "CONTENT_LENGTH": "9", "wsgi.input": Pieces(b'{"a": 12}')}).json == {"a": 12}
+    assert bottle.BaseRequest(
+        {**kind, "CONTENT_LENGTH": "9", "wsgi.input": Pieces(b'{"a": 12}')}
+    ).json == {"a": 12}
     form = {**kind, "CONTENT_TYPE": "application/x-www-form-urlencoded"}
     request = bottle.BaseRequest({**form, "CONTENT_LENGTH": "99", "wsgi.input": Pieces(b"a=1&b=2")})
     assert (request.forms.a, request.forms.b, request.body.read()) == ("1", "2", b"a=1&b=2")
@@ -194,7 +231,11 @@ def test_a_short_body_that_comes_in_pieces(bottle: Any) -> None:
 
 def test_json_that_is_too_long(bottle: Any) -> None:
     length = bottle.BaseRequest.MEMFILE_MAX + 1
-    kind = {"REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(length)}
+    kind = {
+        "REQUEST_METHOD": "POST",
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(length),
+    }
     with pytest.raises(bottle.HTTPError, match="413"):
         bottle.BaseRequest({**kind, "wsgi.input": io.BytesIO(b" " * length)}).json  # noqa: B018
 
@@ -205,9 +246,19 @@ def test_fields_that_are_not_utf_8_are_latin_1() -> None:
 
 
 def test_an_uploaded_file_is_saved(bottle: Any, tmp_path: Path) -> None:
-    upload = bottle.FileUpload(io.BytesIO(b"content"), "name", "../Ünsafe näme.txt", {"content-type": "text/x"})
-    assert (upload.filename, upload.raw_filename, upload.name) == ("Unsafe-name.txt", "../Ünsafe näme.txt", "name")
-    assert (upload.content_type, upload.content_length, upload.get_header("x", 1)) == ("text/x", -1, 1)
+    upload = bottle.FileUpload(
+        io.BytesIO(b"content"), "name", "../Ünsafe näme.txt", {"content-type": "text/x"}
+    )
+    assert (upload.filename, upload.raw_filename, upload.name) == (
+        "Unsafe-name.txt",
+        "../Ünsafe näme.txt",
+        "name",
+    )
+    assert (upload.content_type, upload.content_length, upload.get_header("x", 1)) == (
+        "text/x",
+        -1,
+        1,
+    )
     assert bottle.FileUpload(None, "n", "..").filename == "empty"
     upload.save(str(tmp_path))
     assert (tmp_path / "Unsafe-name.txt").read_bytes() == b"content"
@@ -241,7 +292,11 @@ def test_a_file_s_name_and_headers_may_be_set() -> None:
 
 def test_the_status(bottle: Any) -> None:
     response = bottle.Response()
-    assert (response.status, response.status_line, response.status_code) == ("200 OK", "200 OK", 200)
+    assert (response.status, response.status_line, response.status_code) == (
+        "200 OK",
+        "200 OK",
+        200,
+    )
     response.status = 404
     assert response.status_line == "404 Not Found"
     response.status = "404 Brain not found"
@@ -260,7 +315,11 @@ def test_headers_of_a_response(bottle: Any) -> None:
     assert sorted(response.iter_headers()) == sorted(response.headerlist)
     assert ("X-A", "Ã¤") in response.headerlist
     response.content_type = "text/x; charset=latin9; a=b"
-    assert (response.charset, response.content_length, list(response)) == ("latin9", -1, list("body"))
+    assert (response.charset, response.content_length, list(response)) == (
+        "latin9",
+        -1,
+        list("body"),
+    )
     response.expires = 0
     assert response.expires == datetime(1970, 1, 1, tzinfo=UTC)
     response.content_length = 4
@@ -280,7 +339,11 @@ def test_a_response_is_copied_and_closed(bottle: Any) -> None:
     response = bottle.HTTPResponse(body, 418)
     response.set_cookie("a", "b", path="/x")
     copy = response.copy(bottle.HTTPResponse)
-    assert (type(copy), copy.status_code, copy.headerlist) == (bottle.HTTPResponse, 418, response.headerlist)
+    assert (type(copy), copy.status_code, copy.headerlist) == (
+        bottle.HTTPResponse,
+        418,
+        response.headerlist,
+    )
     response.close()
     assert body.closed
     bottle.HTTPResponse().close()
@@ -288,7 +351,9 @@ def test_a_response_is_copied_and_closed(bottle: Any) -> None:
 
 def test_cookies_of_a_response(bottle: Any) -> None:
     response = bottle.Response()
-    response.set_cookie("a", "b", maxage=3, same_site=None, secure=True, expires=datetime(2000, 1, 1))
+    response.set_cookie(
+        "a", "b", maxage=3, same_site=None, secure=True, expires=datetime(2000, 1, 1)
+    )
     response.set_cookie("b", "c", max_age=timedelta(minutes=1), httponly=False)
     text = str(dict(response.headerlist))
     cookies = [value for name, value in response.headerlist if name == "Set-Cookie"]
@@ -310,16 +375,32 @@ def test_cookies_of_a_response(bottle: Any) -> None:
 
 
 def cookie_of(response: Any) -> str:
-    return next(value for name, value in response.headerlist if name == "Set-Cookie").partition(";")[0]
+    return next(value for name, value in response.headerlist if name == "Set-Cookie").partition(
+        ";"
+    )[0]
 
 
-VALUES = ["text", "ä", 3, None, True, 2.5, b"bytes", ["a", {"b": (1, 2)}], {1, 2}, datetime(2000, 1, 1), timedelta(1)]
+VALUES = [
+    "text",
+    "ä",
+    3,
+    None,
+    True,
+    2.5,
+    b"bytes",
+    ["a", {"b": (1, 2)}],
+    {1, 2},
+    datetime(2000, 1, 1),
+    timedelta(1),
+]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 @pytest.mark.parametrize(
-    ("writer", "reader"), [(ours, original), (original, ours), (ours, ours)], ids=["read there", "from there", "here"]
+    ("writer", "reader"),
+    [(ours, original), (original, ours), (ours, ours)],
+    ids=["read there", "from there", "here"],
 )
 def test_signed_cookies_are_read_by_both(writer: Any, reader: Any, value: Any) -> None:
     response = writer.Response()
@@ -340,7 +421,9 @@ def test_a_signed_cookie_loads_no_class(caplog: pytest.LogCaptureFixture) -> Non
     assert "is no plain value" in caplog.text
 
 
-@pytest.mark.parametrize("content", [b"\x80\x04K\x01.", b"\x80\x04N.", b"\x80\x04(K\x01K\x02K\x03l.", b"."])
+@pytest.mark.parametrize(
+    "content", [b"\x80\x04K\x01.", b"\x80\x04N.", b"\x80\x04(K\x01K\x02K\x03l.", b"."]
+)
 def test_a_signed_cookie_of_another_shape_is_none(content: bytes) -> None:
     data = base64.b64encode(content)
     signature = base64.b64encode(hmac.digest(b"key", data, "sha256"))
@@ -364,5 +447,9 @@ def test_what_is_not_signed_is_not_unpickled(value: str, monkeypatch: pytest.Mon
 
 def test_a_broken_cookie_does_not_hide_the_others() -> None:
     request = ours.Request({"HTTP_COOKIE": "a=1; b\x01=2; c=3; $Path=x"})
-    assert (request.get_cookie("a"), request.get_cookie("c"), request.get_cookie("none", "no")) == ("1", "3", "no")
+    assert (request.get_cookie("a"), request.get_cookie("c"), request.get_cookie("none", "no")) == (
+        "1",
+        "3",
+        "no",
+    )
     assert ours.Request({"HTTP_COOKIE": "a=1; expires=2; x"}).get_cookie("expires") == "2"

@@ -45,7 +45,11 @@ def test_an_async_handler(app: bottle.Bottle, make_client: MakeClient) -> None:
         bottle.response.set_header("X-Before", "1")
         await later(None)
         bottle.response.status = 201
-        return {"number": number, "name": bottle.request.forms.name, "route": bottle.request.route.rule}
+        return {
+            "number": number,
+            "name": bottle.request.forms.name,
+            "route": bottle.request.route.rule,
+        }
 
     @app.get("/view")
     @bottle.jinja2_view("{{ x }}!")
@@ -119,7 +123,9 @@ def test_a_large_body_for_an_async_handler_is_refused(
     assert client.post("/", content=b"x" * (17 * 1024 * 1024)).status_code == 413
 
 
-def test_a_moved_handler_reaches_the_native_request(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_a_moved_handler_reaches_the_native_request(
+    app: bottle.Bottle, make_client: MakeClient
+) -> None:
     @app.get("/<name>")
     def greet(name: str) -> str:
         route: Any = micropie.request.route
@@ -148,12 +154,17 @@ def test_native_errors_of_a_moved_handler(app: bottle.Bottle, make_client: MakeC
     app.get("/away")(away)
     app.get("/streamed")(streamed)
     client = make_client(app)
-    assert (client.get("/refuse/418").status_code, client.get("/refuse/418").text) == (418, "native")
+    assert (client.get("/refuse/418").status_code, client.get("/refuse/418").text) == (
+        418,
+        "native",
+    )
     assert client.get("/away", follow_redirects=False).headers["location"] == "/there"
     assert client.get("/streamed").status_code == 410
 
 
-def test_without_catchall_micropie_answers_exceptions(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_without_catchall_micropie_answers_exceptions(
+    app: bottle.Bottle, make_client: MakeClient
+) -> None:
     class Mine(Exception):
         pass
 
@@ -175,7 +186,9 @@ def test_without_catchall_micropie_answers_exceptions(app: bottle.Bottle, make_c
     assert client.get("/later").status_code == 409
 
 
-def test_native_routes_stand_beside_moved_ones_and_come_first(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_native_routes_stand_beside_moved_ones_and_come_first(
+    app: bottle.Bottle, make_client: MakeClient
+) -> None:
     app.get("/both")(lambda: "moved")
     app.get("/moved/<x:path>")(lambda x: f"moved {x}")
     app.post("/native")(lambda: "moved post")
@@ -194,11 +207,20 @@ def test_native_routes_stand_beside_moved_ones_and_come_first(app: bottle.Bottle
     assert app.native.url_for("native") == "/native"
 
 
-def test_a_native_route_is_no_part_of_the_application(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_a_native_route_is_no_part_of_the_application(
+    app: bottle.Bottle, make_client: MakeClient
+) -> None:
     @app.native.post("/native/<name>")
     def native(name: str) -> list[str]:
         request = bottle.request
-        return [name, request.path, request.query.a, request.forms.b, request.remote_addr or "", request.url]
+        return [
+            name,
+            request.path,
+            request.query.a,
+            request.forms.b,
+            request.remote_addr or "",
+            request.url,
+        ]
 
     app.native.get("/response")(lambda: bottle.response.status)
     app.native.error(RuntimeError)(lambda error: (500, str(error)))
@@ -210,7 +232,9 @@ def test_a_native_route_is_no_part_of_the_application(app: bottle.Bottle, make_c
 
 @pytest.fixture
 def raising(app: bottle.Bottle) -> bottle.Bottle:
-    """Answers at ``/old/x``, ``/new/x`` and ``/new/later/x`` with the same functions, all of which raise."""
+    """Answers at ``/old/x``, ``/new/x`` and ``/new/later/x`` with the same functions, all of which
+    raise.
+    """
 
     def away() -> None:
         bottle.redirect("../there?a=1")
@@ -226,7 +250,9 @@ def raising(app: bottle.Bottle) -> bottle.Bottle:
         bottle.abort(410)
 
     def teapot() -> None:
-        raise bottle.HTTPResponse("short and stout", 418, {"X-A": "1", "Content-Type": "text/plain"})
+        raise bottle.HTTPResponse(
+            "short and stout", 418, {"X-A": "1", "Content-Type": "text/plain"}
+        )
 
     def nothing() -> None:
         raise bottle.HTTPResponse(status=204)
@@ -266,7 +292,19 @@ def raising(app: bottle.Bottle) -> bottle.Bottle:
 @pytest.mark.parametrize("has_hook", [False, True])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize(
-    "name", ["stream", "away", "moved", "conflict", "gone", "teapot", "nothing", "file", "document", "refused"]
+    "name",
+    [
+        "stream",
+        "away",
+        "moved",
+        "conflict",
+        "gone",
+        "teapot",
+        "nothing",
+        "file",
+        "document",
+        "refused",
+    ],
 )
 def test_what_is_raised_is_answered_alike_in_both_halves(
     raising: bottle.Bottle, make_client: MakeClient, name: str, method: str, has_hook: bool
@@ -285,24 +323,34 @@ def test_what_is_raised_is_answered_alike_in_both_halves(
         for half in ("old", "new", "async")
     ]
     for answer in answers:
-        answer.headers.pop("x-content-type-options", None)  # old answers have it only with middleware
+        # old answers have it only with middleware
+        answer.headers.pop("x-content-type-options", None)
     seen = [(answer.status_code, answer.text, sorted(answer.headers.items())) for answer in answers]
     assert seen[1:] == seen[:1] * 2
     assert seen[0][0] in (200, 201, 204, 301, 303, 400, 401, 409, 410, 418)
 
 
-def test_what_is_raised_natively_keeps_session_and_cookies(raising: bottle.Bottle, make_client: MakeClient) -> None:
+def test_what_is_raised_natively_keeps_session_and_cookies(
+    raising: bottle.Bottle, make_client: MakeClient
+) -> None:
     @raising.native.post("/login")
     def login(name: str) -> None:
         micropie.request.session["user"] = name
         micropie.request.response.set_cookie("seen", "1")
         bottle.redirect("/name")
 
-    raising.get("/name")(lambda: micropie.request.session["user"] + micropie.request.cookies["seen"])
-    assert make_client(raising).post("/login", data={"name": "Ann"}, follow_redirects=True).text == "Ann1"
+    raising.get("/name")(
+        lambda: micropie.request.session["user"] + micropie.request.cookies["seen"]
+    )
+    assert (
+        make_client(raising).post("/login", data={"name": "Ann"}, follow_redirects=True).text
+        == "Ann1"
+    )
 
 
-def test_a_hook_around_both_halves_may_redirect_and_abort(raising: bottle.Bottle, make_client: MakeClient) -> None:
+def test_a_hook_around_both_halves_may_redirect_and_abort(
+    raising: bottle.Bottle, make_client: MakeClient
+) -> None:
     class Members(HttpMiddleware):
         def before_request(self, request: Request) -> None:
             if "out" in request.query_string:
@@ -322,7 +370,9 @@ def test_a_hook_around_both_halves_may_redirect_and_abort(raising: bottle.Bottle
         assert client.get("/old/conflict").status_code == 409
 
 
-def test_an_author_answers_what_is_raised_natively(raising: bottle.Bottle, make_client: MakeClient) -> None:
+def test_an_author_answers_what_is_raised_natively(
+    raising: bottle.Bottle, make_client: MakeClient
+) -> None:
     raising.native.error(bottle.HTTPError)(lambda error: (error.status_code, f"mine: {error.body}"))
     client = make_client(raising)
     assert client.get("/new/conflict").text == "mine: <taken>"
@@ -330,7 +380,9 @@ def test_an_author_answers_what_is_raised_natively(raising: bottle.Bottle, make_
 
 
 @pytest.mark.parametrize("size", [80_000, 3, 0])
-def test_uploads_in_functions_of_both_halves(app: bottle.Bottle, make_client: MakeClient, size: int) -> None:
+def test_uploads_in_functions_of_both_halves(
+    app: bottle.Bottle, make_client: MakeClient, size: int
+) -> None:
     def described(*_: Any) -> str:
         request = bottle.request
         upload = request.files["f"]
@@ -349,7 +401,9 @@ def test_uploads_in_functions_of_both_halves(app: bottle.Bottle, make_client: Ma
     assert answers == [f"['a', 'é', 'a', 'é'] f my-pie.txt text/plain {size} 2"] * 3
 
 
-def test_a_file_input_that_was_left_empty_is_text_in_both_halves(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_a_file_input_that_was_left_empty_is_text_in_both_halves(
+    app: bottle.Bottle, make_client: MakeClient
+) -> None:
     def described() -> str:
         request = bottle.request
         return f"{request.POST['f']!r} {request.forms.get('f')!r} {request.files.get('f')!r} {[*request.POST]}"
@@ -360,12 +414,16 @@ def test_a_file_input_that_was_left_empty_is_text_in_both_halves(app: bottle.Bot
     part = '--x\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n\r\n'
     sent = part.format("f", '; filename=""') + part.format("a", "") + "--x--\r\n"
     for path in ("/old", "/new"):
-        answer = client.post(path, content=sent.encode(), headers={"Content-Type": "multipart/form-data; boundary=x"})
+        answer = client.post(
+            path, content=sent.encode(), headers={"Content-Type": "multipart/form-data; boundary=x"}
+        )
         assert answer.text == "'' '' None ['a', 'f']"
 
 
 @pytest.mark.parametrize("path", ["/old", "/old/later", "/new", "/new/later"])
-def test_a_get_has_the_fields_of_its_query_everywhere(app: bottle.Bottle, make_client: MakeClient, path: str) -> None:
+def test_a_get_has_the_fields_of_its_query_everywhere(
+    app: bottle.Bottle, make_client: MakeClient, path: str
+) -> None:
     def fields() -> str:
         request = bottle.request
         return f"{request.params.a} {request.forms.a} {request.json} {request.body.read()!r}"
@@ -382,7 +440,10 @@ def test_a_get_has_the_fields_of_its_query_everywhere(app: bottle.Bottle, make_c
     assert client.get(f"{path}?a=1", headers=JSON_TYPE).text == "1  None b''"
     if "later" not in path:
         assert client.request("GET", f"{path}?a=1", content=b"a=2").text == "2 2 None b'a=2'"
-        assert client.request("GET", f"{path}?a=1", content=iter([b"a=", b"2"])).text == "2 2 None b'a=2'"
+        assert (
+            client.request("GET", f"{path}?a=1", content=iter([b"a=", b"2"])).text
+            == "2 2 None b'a=2'"
+        )
 
 
 @pytest.mark.parametrize("path", ["/old", "/old/later", "/new", "/new/later"])
@@ -413,7 +474,9 @@ def test_signed_cookies_in_native_handlers(app: bottle.Bottle, make_client: Make
     @app.post("/old")
     def old() -> str:
         before = bottle.request.get_cookie("user", "nobody", secret="sesame")
-        bottle.response.set_cookie("user", {"name": bottle.request.forms.name}, secret="sesame", path="/")
+        bottle.response.set_cookie(
+            "user", {"name": bottle.request.forms.name}, secret="sesame", path="/"
+        )
         return str(before)
 
     @app.native.post("/new")
@@ -435,7 +498,9 @@ def test_signed_values_are_the_original_s() -> None:
         assert original_bottle.cookie_decode(signed, "sesame", hashlib.sha1) == ("a", 1)
         theirs = original_bottle.cookie_encode({"b": 2}, "sesame")
     assert bottle.cookie_decode(theirs.decode(), "sesame") == {"b": 2}
-    assert [bottle.cookie_decode(data, "other") for data in (theirs, b"!", "!?", "é?", b"")] == [None] * 5
+    assert [bottle.cookie_decode(data, "other") for data in (theirs, b"!", "!?", "é?", b"")] == [
+        None
+    ] * 5
 
 
 class Inner(App):
@@ -444,11 +509,19 @@ class Inner(App):
 
 
 async def asgi(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", b"text/plain")],
+        }
+    )
     await send({"type": "http.response.body", "body": scope["path"].encode()})
 
 
-def test_native_and_asgi_applications_are_mounted(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_native_and_asgi_applications_are_mounted(
+    app: bottle.Bottle, make_client: MakeClient
+) -> None:
     app.mount("/new/", Inner())
     app.mount("/asgi", asgi)
     app.get("/<x:path>")(lambda x: f"moved {x}")
@@ -459,7 +532,9 @@ def test_native_and_asgi_applications_are_mounted(app: bottle.Bottle, make_clien
     assert client.get("/new/none").status_code == 404
 
 
-def test_a_moved_application_is_mounted_in_a_native_one(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_a_moved_application_is_mounted_in_a_native_one(
+    app: bottle.Bottle, make_client: MakeClient
+) -> None:
     @app.post("/form/<x>")
     def form(x: str) -> str:
         return f"{bottle.request.script_name} {bottle.request.path} {bottle.request.forms.a} {app.get_url('/form/<x>', x=1)}"
@@ -479,7 +554,8 @@ def test_native_has_settings(app: bottle.Bottle, make_client: MakeClient) -> Non
     app.get("/old")(lambda: "old")
     client = make_client(app)
     types = [
-        client.get(path).headers["content-type"].split(";")[0] for path in ("/pies", "/pool", "/old", "/documents")
+        client.get(path).headers["content-type"].split(";")[0]
+        for path in ("/pies", "/pool", "/old", "/documents")
     ]
     assert types == ["text/plain", "text/html", "text/html", "text/html"]
 
@@ -525,16 +601,26 @@ def test_under_wsgi_a_websocket_is_refused_as_of_any_application(app: bottle.Bot
         assert client.get("/chat", headers={"Upgrade": "websocket"}).status_code == 404
 
 
-def test_the_handler_sees_what_middleware_trusts(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_the_handler_sees_what_middleware_trusts(
+    app: bottle.Bottle, make_client: MakeClient
+) -> None:
     @app.get("/")
     def seen() -> str:
         return f"{bottle.request.url} {bottle.request.remote_addr} {bottle.request.remote_route}"
 
-    headers = {"X-Forwarded-For": "9.9.9.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "proxy.example"}
+    headers = {
+        "X-Forwarded-For": "9.9.9.9",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "proxy.example",
+    }
     assert "9.9.9.9" not in make_client(app).get("/", headers=headers).text
     assert "proxy.example" not in make_client(app).get("/", headers=headers).text
     app.native.middlewares.append(ProxyHeaders(trusted=["0.0.0.0/0", "::/0"], hops=1, host=True))
-    assert make_client(app).get("/", headers=headers).text.startswith("https://proxy.example/ 9.9.9.9 ['9.9.9.9']")
+    assert (
+        make_client(app)
+        .get("/", headers=headers)
+        .text.startswith("https://proxy.example/ 9.9.9.9 ['9.9.9.9']")
+    )
 
 
 @pytest.mark.parametrize("has_hook", [True, False])
@@ -555,7 +641,9 @@ def test_R12_a_path_that_is_no_text_leads_around_no_middleware(
     assert answer.status_code == (403 if path == "/cellar" else 404)
 
 
-def test_routes_may_be_added_while_the_application_serves(app: bottle.Bottle, make_client: MakeClient) -> None:
+def test_routes_may_be_added_while_the_application_serves(
+    app: bottle.Bottle, make_client: MakeClient
+) -> None:
     client = make_client(app)
     assert client.get("/late").status_code == 404
     app.get("/late")(lambda: "late")
@@ -568,7 +656,12 @@ def test_routes_may_be_added_while_the_application_serves(app: bottle.Bottle, ma
 
 def test_a_native_application_imports_nothing_of_it() -> None:
     code = "import micropie, sys; print([name for name in sys.modules if name.startswith('micropie.compat')])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )
 
 
 def test_a_moved_application_gains_a_handler_in_a_process(make_client: MakeClient) -> None:
@@ -595,7 +688,9 @@ def test_guards_of_micropie_are_around_the_whole_or_refused(
 
     client = make_client(app, raise_app_exceptions=False)
     assert [client.get(path).status_code for path in ("/above", "/outermost")] == [500, 500]
-    assert caplog.text.count("guards handlers of micropie alone: append it to native.middlewares") == 2
+    assert (
+        caplog.text.count("guards handlers of micropie alone: append it to native.middlewares") == 2
+    )
     app.get("/page")(lambda: "page")
     guard(app)
     client = make_client(app)

@@ -31,14 +31,24 @@ class Recorder(bottle.ServerAdapter):
 
 def test_an_adapter_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     app = bottle.Bottle()
-    bottle.run(app, server=Recorder, host="h", port=81, option=1, config={"a": 1}, plugins=[lambda f: f], debug=False)
+    bottle.run(
+        app,
+        server=Recorder,
+        host="h",
+        port=81,
+        option=1,
+        config={"a": 1},
+        plugins=[lambda f: f],
+        debug=False,
+    )
     handler, adapter = Recorder.served
     assert (handler, adapter.host, adapter.port, adapter.options) == (app, "h", 81, {"option": 1})
     assert (app.config["a"], len(app.plugins)) == (1, 3)
     assert "Serving on http://h:81/ with Recorder(option=1)" in capsys.readouterr().err
     app.run(server=Recorder("x"), quiet=True)
     assert (Recorder.served[1].host, capsys.readouterr().err) == ("x", "")
-    app.run(server=Recorder, quiet=True, debug=False, config={"b": 2})  # as Bottle's, which calls ``run``
+    # as Bottle's, which calls ``run``
+    app.run(server=Recorder, quiet=True, debug=False, config={"b": 2})
     assert (Recorder.served[1].options, app.config["b"]) == ({}, 2)
 
 
@@ -140,7 +150,8 @@ def test_servers_get_their_options(monkeypatch: pytest.MonkeyPatch) -> None:
 
     bottle.run(middleware, server="uvicorn", quiet=True)
     served, _ = calls.pop()
-    assert [mount.target for mount in served._micropie.mounts] == [middleware]  # around which uvicorn finds ASGI
+    # around which uvicorn finds ASGI
+    assert [mount.target for mount in served._micropie.mounts] == [middleware]
     assert calls == [
         (app, {"host": "127.0.0.1", "port": 1, "_quiet": True, "own": 2}),
         (app, {"host": "127.0.0.1", "port": 1, "log_level": "warning", "own": 2}),
@@ -149,9 +160,12 @@ def test_servers_get_their_options(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("installed", "chosen"), [({"waitress"}, "waitress"), ({"uvicorn", "waitress"}, "uvicorn"), (set(), "wsgiref")]
+    ("installed", "chosen"),
+    [({"waitress"}, "waitress"), ({"uvicorn", "waitress"}, "uvicorn"), (set(), "wsgiref")],
 )
-def test_auto_takes_what_is_installed(installed: set[str], chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_what_is_installed(
+    installed: set[str], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(server, "find_spec", lambda name: name in installed or None)
     monkeypatch.setitem(server.server_names, chosen, Recorder)
     app = bottle.Bottle()
@@ -169,7 +183,9 @@ def test_ctrl_c_ends_it() -> None:
         bottle.ServerAdapter().run(lambda: None)
 
 
-def test_an_application_by_the_name_of_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_application_by_the_name_of_its_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "program_of_bottle.py").write_text(
         "from micropie.compat import bottle\nbottle.route('/default')(str)\nmine = bottle.Bottle()\nbottle.run()\n"
     )
@@ -204,7 +220,9 @@ def test_the_reloader_starts_anew_when_a_file_has_changed(tmp_path: Path) -> Non
         "bottle.run(bottle.Bottle(), server=Server, quiet=True, reloader=True, interval=0.05)\n"
     )
     (tmp_path / "helper.py").write_text("")
-    done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert (done.stdout, done.returncode) == ("serving\nserving\n", 7), done.stderr
 
 

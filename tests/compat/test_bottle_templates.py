@@ -1,4 +1,6 @@
-"""Templates: each test of SimpleTemplate and Jinja2 passes with the original as well, unless it says otherwise."""
+"""Templates: each test of SimpleTemplate and Jinja2 passes with the original as well, unless it
+says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def test_simple_templates(bottle: Any, lookup: list[str]) -> None:
         bottle.template("none", template_lookup=lookup)
 
 
-def test_the_package_s_engine_is_used_even_if_its_name_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_package_s_engine_is_used_even_if_its_name_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     templates.engine.cache_clear()
     monkeypatch.setitem(sys.modules, "bottle", ours)
     assert ours.template("{{x}}", x="y") == "y"
@@ -49,7 +53,11 @@ def test_without_the_package_the_error_says_what_to_do(monkeypatch: pytest.Monke
 def test_jinja2_templates(bottle: Any, lookup: list[str]) -> None:
     assert bottle.jinja2_template("page.html", template_lookup=lookup, x="<1>") == "html <1>"
     assert bottle.jinja2_template("child", template_lookup=lookup, x="1") == "base 1"
-    settings = {"autoescape": True, "filters": {"twice": lambda x: x * 2}, "globals": {"g": "global"}}
+    settings = {
+        "autoescape": True,
+        "filters": {"twice": lambda x: x * 2},
+        "globals": {"g": "global"},
+    }
     text = bottle.jinja2_template("{{ x|twice }} {{ g }}", x="<", template_settings=settings)
     assert text == "&lt;&lt; global"
     with pytest.raises(bottle.TemplateError, match="not found"):

@@ -1,4 +1,6 @@
-"""Dictionaries, configuration and helpers: each test passes with the original as well, unless it says otherwise."""
+"""Dictionaries, configuration and helpers: each test passes with the original as well, unless it
+says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,20 @@ def test_a_multi_dict_has_several_values(bottle: Any) -> None:
     values["a"] = "2"
     values.append("b", "3")
     assert (len(values), list(values), "a" in values, "c" in values) == (2, ["a", "b"], True, False)
-    assert (values["a"], values.getall("a"), values.getlist("c"), values.getone("a")) == ("2", ["1", "2"], [], "2")
+    assert (values["a"], values.getall("a"), values.getlist("c"), values.getone("a")) == (
+        "2",
+        ["1", "2"],
+        [],
+        "2",
+    )
     assert list(values.values()) == ["2", "3"]
     assert list(values.items()) == [("a", "2"), ("b", "3")]
     assert list(values.allitems()) == [("a", "1"), ("a", "2"), ("b", "3")]
-    assert (values.get("a", index=0), values.get("a", type=int), values.get("a", 9, index=5)) == ("1", 2, 9)
+    assert (values.get("a", index=0), values.get("a", type=int), values.get("a", 9, index=5)) == (
+        "1",
+        2,
+        9,
+    )
     assert values.get("a", 9, type=list.index) == 9
     values.replace("a", "x")
     del values["b"]
@@ -42,7 +53,12 @@ def test_fields_are_attributes(bottle: Any) -> None:
 
 def test_fields_are_text() -> None:
     fields = ours.FormsDict(a="ä", n=3)
-    assert (fields["a"], fields.a, fields.getunicode("a"), fields.getunicode("a", encoding="utf-8")) == ("ä",) * 4
+    assert (
+        fields["a"],
+        fields.a,
+        fields.getunicode("a"),
+        fields.getunicode("a", encoding="utf-8"),
+    ) == ("ä",) * 4
     assert fields.getunicode("a", "no", encoding="ascii") == "no"
     assert fields.getunicode("a", encoding="latin-1") == "Ã¤"
     assert fields.decode("latin-1")["a"] == "Ã¤"
@@ -55,7 +71,11 @@ def test_headers_have_one_spelling(bottle: Any) -> None:
     headers["X-TWO"] = "2"
     headers.append("x-two", b"3")
     assert dict(headers.allitems()) == {"X-One": "1", "X-Two": "3"}
-    assert (headers["x_two"], headers.getall("X-Two"), headers.get("x-none", "default")) == ("3", ["2", "3"], "default")
+    assert (headers["x_two"], headers.getall("X-Two"), headers.get("x-none", "default")) == (
+        "3",
+        ["2", "3"],
+        "default",
+    )
     assert ("x-one" in headers, "x" in headers) == (True, False)
     headers.replace("X-Two", "4")
     assert headers.getall("X-Two") == ["4"]
@@ -69,11 +89,27 @@ def test_headers_have_one_spelling(bottle: Any) -> None:
 
 
 def test_the_request_s_headers_are_a_view(bottle: Any) -> None:
-    environ = {"HTTP_X_A": "1", "CONTENT_TYPE": "text/x", "CONTENT_LENGTH": "3", "other": "", "HTTP_U": "Ã¤"}
+    environ = {
+        "HTTP_X_A": "1",
+        "CONTENT_TYPE": "text/x",
+        "CONTENT_LENGTH": "3",
+        "other": "",
+        "HTTP_U": "Ã¤",
+    }
     headers = bottle.WSGIHeaderDict(environ)
     assert sorted(headers) == ["Content-Length", "Content-Type", "U", "X-A"]
-    assert (headers["x-a"], headers["Content-Type"], headers["u"], len(headers)) == ("1", "text/x", "ä", 4)
-    assert (headers.raw("u"), headers.raw("none", 1), "X_A" in headers, "none" in headers) == ("Ã¤", 1, True, False)
+    assert (headers["x-a"], headers["Content-Type"], headers["u"], len(headers)) == (
+        "1",
+        "text/x",
+        "ä",
+        4,
+    )
+    assert (headers.raw("u"), headers.raw("none", 1), "X_A" in headers, "none" in headers) == (
+        "Ã¤",
+        1,
+        True,
+        False,
+    )
     with pytest.raises(TypeError, match="read-only"):
         headers["a"] = "b"
     with pytest.raises(TypeError, match="read-only"):
@@ -82,7 +118,9 @@ def test_the_request_s_headers_are_a_view(bottle: Any) -> None:
 
 def test_a_configuration_from_a_file(bottle: Any, tmp_path: Path) -> None:
     path = tmp_path / "app.ini"
-    path.write_text("[bottle]\nDebug = on\nempty\n[ROOT]\na = ${bottle:debug}\n[sql.one]\nUrl = x\n")
+    path.write_text(
+        "[bottle]\nDebug = on\nempty\n[ROOT]\na = ${bottle:debug}\n[sql.one]\nUrl = x\n"
+    )
     config = bottle.ConfigDict().load_config(str(path))
     assert config == {"debug": "on", "empty": None, "a": "on", "sql.one.url": "x"}
 
@@ -102,18 +140,27 @@ def test_a_configuration_from_dictionaries(bottle: Any) -> None:
         del config["none"]
 
 
-def test_a_configuration_from_a_module(bottle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configuration_from_a_module(
+    bottle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "settings_of_bottle.py").write_text("DEBUG = True\nSQL = {'URL': 'x'}\nlower = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert bottle.ConfigDict().load_module("settings_of_bottle") == {"DEBUG": True, "SQL.URL": "x"}
-    assert bottle.ConfigDict().load_module("settings_of_bottle", False) == {"DEBUG": True, "SQL": {"URL": "x"}}
+    assert bottle.ConfigDict().load_module("settings_of_bottle", False) == {
+        "DEBUG": True,
+        "SQL": {"URL": "x"},
+    }
 
 
 def test_what_is_stored_about_a_key(bottle: Any) -> None:
     config = bottle.ConfigDict()
     config.meta_set("port", "filter", int)
     config["port"] = "80"
-    assert (config["port"], config.meta_get("port", "filter"), config.meta_get("none", "x", 1)) == (80, int, 1)
+    assert (config["port"], config.meta_get("port", "filter"), config.meta_get("none", "x", 1)) == (
+        80,
+        int,
+        1,
+    )
     assert (list(config.meta_list("port")), list(config.meta_list("none"))) == (["filter"], [])
 
 
@@ -144,7 +191,12 @@ def test_a_route_sees_its_application_s_configuration(bottle: Any) -> None:
 
 def test_helpers(bottle: Any) -> None:
     assert (bottle.tob("ä"), bottle.tob(b"x"), bottle.tob(None)) == ("ä".encode(), b"x", b"")
-    assert (bottle.touni(b"x"), bottle.touni("x"), bottle.touni(None), bottle.tonat(3)) == ("x", "x", "", "3")
+    assert (bottle.touni(b"x"), bottle.touni("x"), bottle.touni(None), bottle.tonat(3)) == (
+        "x",
+        "x",
+        "",
+        "3",
+    )
     assert bottle.makelist("a") == ["a"]
     assert (bottle.makelist(("a",)), bottle.makelist(None)) == (["a"], [])
     assert bottle.html_escape("<&>") == "&lt;&amp;&gt;"
@@ -152,12 +204,18 @@ def test_helpers(bottle: Any) -> None:
     assert bottle.parse_auth("Basic YTpiOmM=") == ("a", "b:c")
     for wrong in ("", "Basic", "Digest x", "Basic YQ==", "Basic !", "Basic /w=="):
         assert bottle.parse_auth(wrong) is None
-    for text in ("Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"):
+    for text in (
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",
+    ):
         assert bottle.parse_date(text) == 784111777
     assert bottle.parse_date("nonsense") is None
     assert bottle.parse_date("Sun, 06 Nov 99999 08:49:37 GMT") is None
     expected = "Thu, 01 Jan 1970 00:00:00 GMT"
-    assert [bottle.http_date(x) for x in (0, date(1970, 1, 1), datetime(1970, 1, 1), expected)] == [expected] * 4
+    assert [bottle.http_date(x) for x in (0, date(1970, 1, 1), datetime(1970, 1, 1), expected)] == [
+        expected
+    ] * 4
 
 
 @pytest.mark.parametrize(
@@ -206,13 +264,18 @@ def test_what_is_not_here_names_what_to_write() -> None:
 
 def test_deep_json_is_refused_and_no_error_of_ours() -> None:
     body = b"[" * 50_000
-    environ = {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body)}
+    environ = {
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": BytesIO(body),
+    }
     with pytest.raises(ours.HTTPError) as caught:
         ours.BaseRequest(environ).json  # noqa: B018
     assert caught.value.status_code == 400
 
 
-@pytest.mark.parametrize("name", ["a", "path"])  # "path" is an attribute, which is unquoted elsewhere
+# "path" is an attribute, which is unquoted elsewhere
+@pytest.mark.parametrize("name", ["a", "path"])
 def test_R28_a_cookie_of_escapes_takes_linear_time(name: str) -> None:
     """CVE-2024-7592: in quadratic time these would take a minute."""
     header = f'b=1; {name}="' + "\\" * 200_000 + '"'
@@ -236,7 +299,10 @@ def test_R14_a_host_that_is_none_gets_into_no_link(make_client: MakeClient, host
         ours.redirect("/elsewhere")
 
     client = make_client(app)
-    assert client.get("/moved", follow_redirects=False).headers["Location"] == "http://testserver/elsewhere"
+    assert (
+        client.get("/moved", follow_redirects=False).headers["Location"]
+        == "http://testserver/elsewhere"
+    )
     assert client.get("/moved", headers={"Host": host}, follow_redirects=False).status_code == 400
 
 
@@ -253,8 +319,13 @@ def test_files_of_an_application(bottle: Any, tmp_path: Path) -> None:
     assert [Path(each).name for each in resources.path] == ["a", "c", "d", "b"]
     with resources.open("both.txt") as first, resources.open("deep/one.txt", "rb") as deep:
         assert (first.read(), deep.read()) == ("a/both.txt", b"a/deep/one.txt")
-    assert (resources.lookup("deep/one.txt"), resources.lookup("none")) == (str(tmp_path / "a/deep/one.txt"), None)
-    assert {*resources} == {str(tmp_path / name) for name in ("a/both.txt", "a/deep/one.txt", "b/both.txt")}
+    assert (resources.lookup("deep/one.txt"), resources.lookup("none")) == (
+        str(tmp_path / "a/deep/one.txt"),
+        None,
+    )
+    assert {*resources} == {
+        str(tmp_path / name) for name in ("a/both.txt", "a/deep/one.txt", "b/both.txt")
+    }
     with pytest.raises(OSError, match="'none' not found"):
         resources.open("none")
 

@@ -1,4 +1,6 @@
-"""Forms in other charsets than UTF-8, hosts with applications of their own, rare methods, a guard around all."""
+"""Forms in other charsets than UTF-8, hosts with applications of their own, rare methods, a guard
+around all.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +23,23 @@ from tests.conftest import MakeClient
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-def post_fields(client: TestClient, path: str, *fields: tuple[str, str, bytes], of_form: str = "") -> Any:
+def post_fields(
+    client: TestClient, path: str, *fields: tuple[str, str, bytes], of_form: str = ""
+) -> Any:
     """Send a form of these fields; each is a name, a media type or "", and its bytes."""
     body = b""
     for name, kind, data in fields:
         head = f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n'
-        body += (head + (f"Content-Type: {kind}\r\n" if kind else "") + "\r\n").encode() + data + b"\r\n"
+        body += (
+            (head + (f"Content-Type: {kind}\r\n" if kind else "") + "\r\n").encode()
+            + data
+            + b"\r\n"
+        )
     headers = {"Content-Type": f"multipart/form-data; boundary=x{of_form}"}
     return client.post(path, content=body + b"--x--\r\n", headers=headers)
 
 
-# -- CherryPy ----------------------------------------------------------------------------------------------------------
+# -- CherryPy --------------------------------------------------------------------------------------
 
 
 def form_app(cherrypy: Any) -> Any:
@@ -55,7 +63,10 @@ def form_app(cherrypy: Any) -> Any:
         def parts(self) -> str:
             parts = cherrypy.request.body.parts
             return str(
-                [(part.name, part.value, part.attempt_charsets, part.fullvalue(), part.charset) for part in parts]
+                [
+                    (part.name, part.value, part.attempt_charsets, part.fullvalue(), part.charset)
+                    for part in parts
+                ]
             )
 
     return cherrypy.Application(Root(), "")
@@ -82,17 +93,32 @@ def test_a_field_is_read_in_the_charset_of_its_part(cherrypy: Any, serve: Serve)
 
 
 def test_a_field_that_is_no_text_in_any_charset_is_400(cherrypy: Any, serve: Serve) -> None:
-    """``_charset_`` is a field like any other for CherryPy, and the body's charsets are none of its parts'."""
+    """``_charset_`` is a field like any other for CherryPy, and the body's charsets are none of its
+    parts'.
+    """
     client = serve(form_app(cherrypy))
     for path in ("/plain", "/tried", "/tool"):
-        assert post_fields(client, path, ("_charset_", "", b"iso-8859-1"), ("a", "", b"\xe9")).status_code == 400
-    assert post_fields(client, "/plain", ("_charset_", "", b"x")).text == "[('_charset_', 'x')] None"
+        assert (
+            post_fields(
+                client, path, ("_charset_", "", b"iso-8859-1"), ("a", "", b"\xe9")
+            ).status_code
+            == 400
+        )
+    assert (
+        post_fields(client, "/plain", ("_charset_", "", b"x")).text == "[('_charset_', 'x')] None"
+    )
 
 
 def test_an_unknown_charset_is_passed_over(serve_ours: Serve) -> None:
     client = serve_ours(form_app(ours))
-    assert post_fields(client, "/plain", ("a", "text/plain; charset=none", "é".encode())).text == "[('a', 'é')] None"
-    assert post_fields(client, "/plain", ("a", "text/plain; charset=punycode", b"\xe9")).status_code == 400
+    assert (
+        post_fields(client, "/plain", ("a", "text/plain; charset=none", "é".encode())).text
+        == "[('a', 'é')] None"
+    )
+    assert (
+        post_fields(client, "/plain", ("a", "text/plain; charset=punycode", b"\xe9")).status_code
+        == 400
+    )
 
 
 def test_forms_without_files_in_other_charsets(cherrypy: Any, serve: Serve) -> None:
@@ -102,7 +128,10 @@ def test_forms_without_files_in_other_charsets(cherrypy: Any, serve: Serve) -> N
     assert client.post("/tool", content=b"a%00=%E9%00", headers=FORM).text == "[('a', 'é')] utf-16"
     stated = {"Content-Type": FORM["Content-Type"] + "; charset=iso-8859-1"}
     assert client.post("/plain", content=b"a=%E9", headers=stated).text == "[('a', 'é')] iso-8859-1"
-    assert client.post("/plain", content=b"_charset_=iso-8859-1&a=%E9", headers=FORM).status_code == 400
+    assert (
+        client.post("/plain", content=b"_charset_=iso-8859-1&a=%E9", headers=FORM).status_code
+        == 400
+    )
 
 
 def hosts(cherrypy: Any, **options: Any) -> Any:
@@ -167,7 +196,11 @@ def test_a_digest_log_in_names_its_uri(cherrypy: Any, serve: Serve) -> None:
     config = {"/": {f"tools.auth_digest.{name}": value for name, value in options.items()}}
     client = serve(cherrypy.Application(Root(), "", config))
     another = 401 if cherrypy is ours else 200
-    for uri, spoil, status in (("/", False, 200), ("/another?x=1", False, another), ("/", True, 401)):
+    for uri, spoil, status in (
+        ("/", False, 200),
+        ("/another?x=1", False, another),
+        ("/", True, 401),
+    ):
         challenge = client.get("/").headers["WWW-Authenticate"]
         answered = Answer(401, [("www-authenticate", challenge)], b"")
         response = client.get("/", headers=digest("bob", "x", uri, "here", spoil=spoil)([answered]))
@@ -175,7 +208,7 @@ def test_a_digest_log_in_names_its_uri(cherrypy: Any, serve: Serve) -> None:
         assert status == 401 or response.text == "bob"
 
 
-# -- Bottle ------------------------------------------------------------------------------------------------------------
+# -- Bottle ----------------------------------------------------------------------------------------
 
 
 def bottle_app(bottle: Any) -> Any:
@@ -183,7 +216,9 @@ def bottle_app(bottle: Any) -> Any:
 
     @app.post("/form")
     def form() -> str:
-        return str([(name, bottle.request.forms.getunicode(name)) for name in sorted(bottle.request.forms)])
+        return str(
+            [(name, bottle.request.forms.getunicode(name)) for name in sorted(bottle.request.forms)]
+        )
 
     @app.route("/tunnel", method="CONNECT")
     def tunnel() -> str:
@@ -192,12 +227,20 @@ def bottle_app(bottle: Any) -> Any:
     return app
 
 
-def test_a_field_of_bottle_is_read_in_the_charset_of_its_part(bottle: Any, connect: MakeClient) -> None:
+def test_a_field_of_bottle_is_read_in_the_charset_of_its_part(
+    bottle: Any, connect: MakeClient
+) -> None:
     for world in ("wsgi",) if bottle is not our_bottle else ("wsgi", "asyncio", "trio"):
         client = connect(bottle_app(bottle), world, validate=False)
         latin = ("a", "text/plain; charset=iso-8859-1", b"\xe9")
-        assert post_fields(client, "/form", latin, ("c", "", "é".encode())).text == "[('a', 'é'), ('c', 'é')]"
-        assert post_fields(client, "/form", ("c", "", b"\xe9"), of_form="; charset=latin1").text == "[('c', 'é')]"
+        assert (
+            post_fields(client, "/form", latin, ("c", "", "é".encode())).text
+            == "[('a', 'é'), ('c', 'é')]"
+        )
+        assert (
+            post_fields(client, "/form", ("c", "", b"\xe9"), of_form="; charset=latin1").text
+            == "[('c', 'é')]"
+        )
         assert client.request("CONNECT", "/tunnel").text == "CONNECT"
 
 
@@ -225,7 +268,7 @@ def test_what_is_not_here_says_what_to_write(module: str, name: str, advice: str
         found.none  # noqa: B018
 
 
-# -- a guard around both halves ----------------------------------------------------------------------------------------
+# -- a guard around both halves --------------------------------------------------------------------
 
 
 def bottle_forms() -> Any:
@@ -233,7 +276,9 @@ def bottle_forms() -> Any:
 
     @app.post("/form")
     def form() -> str:
-        return str(sorted((name, len(value)) for name, value in our_bottle.request.forms.allitems()))
+        return str(
+            sorted((name, len(value)) for name, value in our_bottle.request.forms.allitems())
+        )
 
     @app.post("/later")
     async def later() -> str:
@@ -267,7 +312,9 @@ def cherrypy_forms() -> Any:
 
 @pytest.mark.parametrize("make_app", [bottle_forms, cherrypy_forms])
 @pytest.mark.parametrize("size", [3_000_000, 80_000, 5])
-def test_a_token_in_a_field_opens_old_handlers_too(make_client: MakeClient, make_app: Any, size: int) -> None:
+def test_a_token_in_a_field_opens_old_handlers_too(
+    make_client: MakeClient, make_app: Any, size: int
+) -> None:
     app = make_app()
     app.native.get("/token")(lambda: csrf_token(micropie.request))
     app.native.middlewares.append(CSRFMiddleware())
@@ -276,7 +323,14 @@ def test_a_token_in_a_field_opens_old_handlers_too(make_client: MakeClient, make
     for fields, status in (({"csrf_token": token}, 200), ({"csrf_token": "x"}, 403), ({}, 403)):
         answer = client.post("/form", data={**fields, "a": "a" * min(size, 90_000)})
         assert answer.status_code == status
-        assert status != 200 or answer.text == str([("a", min(size, 90_000)), ("csrf_token", len(token))])
+        assert status != 200 or answer.text == str(
+            [("a", min(size, 90_000)), ("csrf_token", len(token))]
+        )
         for path in ("/upload", "/later"):
-            answer = client.post(path, data={**fields, "t": "T"}, files={"f": ("a.txt", b"1" * size)})
-            assert (answer.status_code, status != 200 or answer.text) == (status, status != 200 or f"T a.txt {size}")
+            answer = client.post(
+                path, data={**fields, "t": "T"}, files={"f": ("a.txt", b"1" * size)}
+            )
+            assert (answer.status_code, status != 200 or answer.text) == (
+                status,
+                status != 200 or f"T a.txt {size}",
+            )

@@ -55,7 +55,7 @@ def logged(bus: Any) -> list[str]:
     return lines
 
 
-# -- channels ----------------------------------------------------------------------------------------------------------
+# -- channels --------------------------------------------------------------------------------------
 
 
 def test_subscribers_are_called_by_their_priorities(bus: Any) -> None:
@@ -138,7 +138,7 @@ def test_failures_without_an_exception() -> None:
     assert isinstance(failures, Exception)
 
 
-# -- states ------------------------------------------------------------------------------------------------------------
+# -- states ----------------------------------------------------------------------------------------
 
 
 def test_a_life(process: Process, bus: Any) -> None:
@@ -239,7 +239,9 @@ def test_blocking_waits_for_threads(bus: Any) -> None:
 
 def test_a_callback_after_the_start(process: Process, bus: Any) -> None:
     called: list[Any] = []
-    thread = bus.start_with_callback(lambda *args, **kwargs: called.append((args, kwargs, bus.state)), (1,), {"a": 2})
+    thread = bus.start_with_callback(
+        lambda *args, **kwargs: called.append((args, kwargs, bus.state)), (1,), {"a": 2}
+    )
     thread.join(PATIENCE)
     assert called == [((1,), {"a": 2}, process.wspbus.states.STARTED)]
     bus.exit()
@@ -287,7 +289,7 @@ def test_an_exit_while_a_hosted_process_starts(our_bus: wspbus.Bus) -> None:
     assert our_bus.state is wspbus.states.STARTED
 
 
-# -- programs ----------------------------------------------------------------------------------------------------------
+# -- programs --------------------------------------------------------------------------------------
 
 BUS = """
 import os, signal, sys, threading
@@ -298,15 +300,21 @@ bus.subscribe("log", lambda message, level: print(message, flush=True))
 """
 
 
-def run(tmp_path: Path, script: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(
+    tmp_path: Path, script: str, *arguments: str, **options: Any
+) -> subprocess.CompletedProcess[str]:
     path = tmp_path / "program.py"
     path.write_text(BUS + script)
     command = [sys.executable, str(path), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, **options)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE, check=False, **options
+    )
 
 
 def test_a_program_that_forgets_to_exit(tmp_path: Path) -> None:
-    done = run(tmp_path, "bus.subscribe('stop', lambda: print('stopped'))\nbus.start()\nbus.start()")
+    done = run(
+        tmp_path, "bus.subscribe('stop', lambda: print('stopped'))\nbus.start()\nbus.start()"
+    )
     assert done.stdout.endswith("Bus EXITED\n")
     assert done.stdout.count("stopped") == 1
     assert done.returncode == 0
@@ -315,7 +323,10 @@ def test_a_program_that_forgets_to_exit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("channel", ["start", "exit"])
 def test_a_program_that_can_not_exit_in_order(tmp_path: Path, channel: str) -> None:
     listener = {"start": "bus.exit", "exit": "lambda: 1 / 0"}[channel]
-    done = run(tmp_path, f"bus.subscribe({channel!r}, {listener})\nbus.start()\nbus.exit()\nprint('not reached')")
+    done = run(
+        tmp_path,
+        f"bus.subscribe({channel!r}, {listener})\nbus.start()\nbus.exit()\nprint('not reached')",
+    )
     assert done.returncode == 70
     assert "not reached" not in done.stdout
 
@@ -353,7 +364,10 @@ print(signal.getsignal(signal.SIGTERM) == before)
 """
     done = run(tmp_path, script, stdin=subprocess.DEVNULL)
     assert done.returncode == 0
-    assert "Caught signal SIGUSR1.\nBus graceful\ngraceful\nCaught signal SIGTERM.\nBus STOPPING" in done.stdout
+    assert (
+        "Caught signal SIGUSR1.\nBus graceful\ngraceful\nCaught signal SIGTERM.\nBus STOPPING"
+        in done.stdout
+    )
     assert done.stdout.endswith("True\n")
 
 
@@ -401,7 +415,7 @@ def test_signals_by_name_and_number(our_bus: wspbus.Bus) -> None:
     handler.subscribe()
 
 
-# -- plugins -----------------------------------------------------------------------------------------------------------
+# -- plugins ---------------------------------------------------------------------------------------
 
 
 def test_a_plugin_subscribes_its_methods(process: Process, bus: Any) -> None:
@@ -427,7 +441,9 @@ def test_a_plugin_subscribes_its_methods(process: Process, bus: Any) -> None:
 
 def test_a_background_task_runs_until_it_is_cancelled(process: Process, bus: Any) -> None:
     ran = threading.Event()
-    task = process.plugins.BackgroundTask(0.001, lambda *args, **kwargs: ran.set(), [1], {"a": 1}, bus=bus)
+    task = process.plugins.BackgroundTask(
+        0.001, lambda *args, **kwargs: ran.set(), [1], {"a": 1}, bus=bus
+    )
     assert not task.running
     task.start()
     assert ran.wait(PATIENCE)
@@ -487,7 +503,9 @@ def test_a_monitor_may_stop_itself(process: Process, bus: Any) -> None:
     assert not threads[0].is_alive()
 
 
-def test_the_autoreloader_restarts_when_a_file_has_changed(process: Process, bus: Any, tmp_path: Path) -> None:
+def test_the_autoreloader_restarts_when_a_file_has_changed(
+    process: Process, bus: Any, tmp_path: Path
+) -> None:
     file = tmp_path / "watched.txt"
     file.write_text("1")
     restarted = threading.Event()
@@ -608,10 +626,14 @@ bus.exit()
     assert "Already daemonized" in out.read_text()
 
 
-def test_a_daemon_is_warned_of_its_threads(our_bus: wspbus.Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_is_warned_of_its_threads(
+    our_bus: wspbus.Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = logged(our_bus)
     daemonized: list[Any] = []
-    monkeypatch.setattr(plugins.Daemonizer, "daemonize", lambda *arguments: daemonized.append(arguments))
+    monkeypatch.setattr(
+        plugins.Daemonizer, "daemonize", lambda *arguments: daemonized.append(arguments)
+    )
     plugin = plugins.Daemonizer(our_bus)
     go_on = threading.Event()
     worker = threading.Thread(target=go_on.wait, name="a worker")
@@ -630,4 +652,12 @@ def test_a_daemon_is_warned_of_its_threads(our_bus: wspbus.Bus, monkeypatch: pyt
 def no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
-    until(lambda: not [t for t in threading.enumerate() if isinstance(t, plugins.BackgroundTask) and t not in before])
+    until(
+        lambda: (
+            not [
+                t
+                for t in threading.enumerate()
+                if isinstance(t, plugins.BackgroundTask) and t not in before
+            ]
+        )
+    )

@@ -27,7 +27,7 @@ def exposed(cherrypy: Any, **config: Any) -> Callable[[Any], Any]:
     return decorate
 
 
-# -- expose, popargs -----------------------------------------------------------------------------------------------------
+# -- expose, popargs -------------------------------------------------------------------------------
 
 
 def test_expose(module: Any) -> None:
@@ -53,7 +53,17 @@ def test_expose(module: Any) -> None:
             return ""
 
     names = {name for name, value in vars(Root).items() if getattr(value, "exposed", False)}
-    assert names == {"plain", "called", "one", "other_name", "two", "first", "second", "three", "third"}
+    assert names == {
+        "plain",
+        "called",
+        "one",
+        "other_name",
+        "two",
+        "first",
+        "second",
+        "three",
+        "third",
+    }
 
 
 def test_popargs(cherrypy: Any, serve: Serve) -> None:
@@ -202,12 +212,19 @@ def test_page_handlers_of_tools(cherrypy: Any, serve: Serve) -> None:
         def index(self, *args: str, **values: str) -> str:
             return f"{args} {values}"
 
-    assert serve(cherrypy.Application(Root())).get("/?a=1").text == "('first',) {'a': '1', 'name': 'renamed'}"
+    assert (
+        serve(cherrypy.Application(Root())).get("/?a=1").text
+        == "('first',) {'a': '1', 'name': 'renamed'}"
+    )
 
 
 def test_a_plain_page_handler(cherrypy: Any, serve: Serve) -> None:
     def dispatch(path: str) -> None:
-        handler = cherrypy._cpdispatch.PageHandler if cherrypy is original else cherrypy.dispatch.PageHandler
+        handler = (
+            cherrypy._cpdispatch.PageHandler
+            if cherrypy is original
+            else cherrypy.dispatch.PageHandler
+        )
         cherrypy.request.config = dict(cherrypy.config)
         cherrypy.request.handler = handler(lambda a, b: f"{path} {a} {b}", "1", b="2")
         cherrypy.request.handler.kwargs = {**cherrypy.request.handler.kwargs, "b": "3"}
@@ -273,7 +290,7 @@ def test_the_configuration_of_a_default_handler(cherrypy: Any, serve: Serve) -> 
     assert client.get("/deep/y").text == "deep default"
 
 
-# -- requests ------------------------------------------------------------------------------------------------------------
+# -- requests --------------------------------------------------------------------------------------
 
 
 def test_what_a_request_knows(cherrypy: Any, serve: Serve) -> None:
@@ -301,7 +318,9 @@ def test_what_a_request_knows(cherrypy: Any, serve: Serve) -> None:
 
     headers = {"Accept": "text/html;q=0.9"}
     text = serve(cherrypy.Application(Root())).get("/?a=1", headers=headers).text
-    assert text.startswith("[(1, 1), 'HTTP/1.1', True, True, True, 'handler', None, False, True, True, [")
+    assert text.startswith(
+        "[(1, 1), 'HTTP/1.1', True, True, True, 'handler', None, False, True, True, ["
+    )
     assert text.endswith("'text/html', True, 'a=1']")
 
 
@@ -322,7 +341,10 @@ def test_headers_in_encoded_words(cherrypy: Any, serve: Serve) -> None:
         def index(self) -> str:
             return str(cherrypy.request.headers["X-Word"])
 
-    assert serve(cherrypy.Application(Root())).get("/", headers={"X-Word": "=?utf-8?q?=C3=A9?="}).text == "é"
+    assert (
+        serve(cherrypy.Application(Root())).get("/", headers={"X-Word": "=?utf-8?q?=C3=A9?="}).text
+        == "é"
+    )
 
 
 def test_bodies_as_files(cherrypy: Any, serve: Serve) -> None:
@@ -361,8 +383,12 @@ def test_bodies_as_files(cherrypy: Any, serve: Serve) -> None:
     client = serve(cherrypy.Application(Root()))
     headers = {"Content-Type": "application/octet-stream"}
     data = b"one\ntwo\nthree"
-    assert client.post("/lines", content=data, headers=headers).text == repr([b"one\n", b"two\n", b"three"])
-    assert client.post("/some", content=data, headers=headers).text == repr([b"on", b"e\n", [b"two\n", b"three"], b""])
+    assert client.post("/lines", content=data, headers=headers).text == repr(
+        [b"one\n", b"two\n", b"three"]
+    )
+    assert client.post("/some", content=data, headers=headers).text == repr(
+        [b"on", b"e\n", [b"two\n", b"three"], b""]
+    )
     assert client.post("/copied", content=data, headers=headers).text == repr(data)
     assert client.post("/into_file", content=data, headers=headers).text == repr(data)
     assert client.post("/hint", content=data, headers=headers).text == repr([b"one\n"])
@@ -381,7 +407,10 @@ def test_a_long_body(cherrypy: Any, serve: Serve) -> None:
             return "read"
 
     client = serve(cherrypy.Application(Root()))
-    assert client.post("/", content=b"x" * 300_000, headers={"Content-Type": "text/plain"}).text == "300000"
+    assert (
+        client.post("/", content=b"x" * 300_000, headers={"Content-Type": "text/plain"}).text
+        == "300000"
+    )
     assert client.post("/", data={"a": "x" * 300_000}).text == "300000"
     assert client.post("/limited", data={"a": "x" * 300_000}).status_code == 413
 
@@ -409,7 +438,9 @@ def test_charsets_of_forms(cherrypy: Any, serve: Serve) -> None:
     class Root:
         @cherrypy.expose
         def index(self, **values: str) -> str:
-            return f"{values} {cherrypy.request.body.attempt_charsets} {cherrypy.request.body.charset}"
+            return (
+                f"{values} {cherrypy.request.body.attempt_charsets} {cherrypy.request.body.charset}"
+            )
 
     client = serve(cherrypy.Application(Root()))
 
@@ -427,7 +458,11 @@ def upload(*parts: tuple[str, str | None, bytes]) -> tuple[bytes, dict[str, str]
     body = b""
     for name, filename, data in parts:
         named = "" if filename is None else f'; filename="{filename}"'
-        body += f'--xyz\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'.encode() + data + b"\r\n"
+        body += (
+            f'--xyz\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'.encode()
+            + data
+            + b"\r\n"
+        )
     return body + b"--xyz--\r\n", {"Content-Type": "multipart/form-data; boundary=xyz"}
 
 
@@ -453,7 +488,12 @@ def test_a_form_that_is_cut_off(serve_ours: Serve) -> None:
             return "read"
 
     body, headers = upload(("file", "a.txt", b"content"))
-    assert serve_ours(ours.Application(Root())).post("/", content=body[:-10], headers=headers).status_code == 400
+    assert (
+        serve_ours(ours.Application(Root()))
+        .post("/", content=body[:-10], headers=headers)
+        .status_code
+        == 400
+    )
 
 
 def test_a_file_input_that_was_left_empty(serve_ours: Serve) -> None:
@@ -463,7 +503,10 @@ def test_a_file_input_that_was_left_empty(serve_ours: Serve) -> None:
             return f"{file.filename!r} {file.file.read()!r} {bool(file.filename)}"
 
     body, headers = upload(("file", "", b""))
-    assert serve_ours(ours.Application(Root())).post("/", content=body, headers=headers).text == "'' b'' False"
+    assert (
+        serve_ours(ours.Application(Root())).post("/", content=body, headers=headers).text
+        == "'' b'' False"
+    )
 
 
 def test_a_body_without_a_length_is_refused(serve_ours: Serve) -> None:
@@ -488,11 +531,16 @@ def test_own_processors(cherrypy: Any, serve: Serve) -> None:
             return repr(words)
 
     client = serve(cherrypy.Application(Root()))
-    assert client.post("/", content=b"a b", headers={"Content-Type": "text/plain"}).text == "['a', 'b']"
+    assert (
+        client.post("/", content=b"a b", headers={"Content-Type": "text/plain"}).text
+        == "['a', 'b']"
+    )
 
 
 def test_entities_by_themselves(module: Any) -> None:
-    headers = module.lib.httputil.HeaderMap({"Content-Length": "3", "Content-Type": "text/plain; charset=utf-8"})
+    headers = module.lib.httputil.HeaderMap(
+        {"Content-Length": "3", "Content-Type": "text/plain; charset=utf-8"}
+    )
     part = module._cpreqbody.Part(io.BytesIO(b"abc"), headers, b"x")
     assert part.length == 3
     assert part.attempt_charsets == ["utf-8", "us-ascii"]
@@ -502,15 +550,20 @@ def test_entities_by_themselves(module: Any) -> None:
     assert part.decode_entity("é".encode()) == "é"
     with pytest.raises(module.HTTPError):
         part.decode_entity(b"\xff")
-    plain = module._cpreqbody.Entity(io.BytesIO(b"a"), module.lib.httputil.HeaderMap({"Transfer-Encoding": "chunked"}))
+    plain = module._cpreqbody.Entity(
+        io.BytesIO(b"a"), module.lib.httputil.HeaderMap({"Transfer-Encoding": "chunked"})
+    )
     assert plain.length is None
     assert plain.content_type.value == "application/x-www-form-urlencoded"
     assert (
-        module._cpreqbody.Entity(io.BytesIO(b""), module.lib.httputil.HeaderMap({"Content-Length": "x"})).length is None
+        module._cpreqbody.Entity(
+            io.BytesIO(b""), module.lib.httputil.HeaderMap({"Content-Length": "x"})
+        ).length
+        is None
     )
 
 
-# -- responses -----------------------------------------------------------------------------------------------------------
+# -- responses -------------------------------------------------------------------------------------
 
 
 def test_bodies_of_responses(cherrypy: Any, serve: Serve) -> None:
@@ -623,7 +676,9 @@ def test_hooks_at_the_end_of_a_request(cherrypy: Any, serve: Serve) -> None:
 
 
 def test_failing_hooks(cherrypy: Any, serve: Serve) -> None:
-    """After a failure only those run that are failsafe; a later failure takes the place of the first."""
+    """After a failure only those run that are failsafe; a later failure takes the place of the
+    first.
+    """
     seen: list[str] = []
 
     def fail() -> None:
@@ -664,7 +719,7 @@ def test_hooks_by_themselves(module: Any) -> None:
     assert (len(hooks["a"]), len(copied["a"])) == (1, 2)
 
 
-# -- errors --------------------------------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 
 
 def test_statuses_of_errors(module: Any) -> None:
@@ -721,10 +776,18 @@ def test_pages_for_errors(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
     file.write_text("<p>%(status)s|%(message)s|%(version)s", encoding="utf-8")
 
     def page(**values: Any) -> Any:
-        return [f"page {values['status']}".encode()] if cherrypy is ours else f"page {values['status']}"
+        return (
+            [f"page {values['status']}".encode()]
+            if cherrypy is ours
+            else f"page {values['status']}"
+        )
 
     class Root:
-        _cp_config = {"error_page.404": str(file), "error_page.409": page, "error_page.410": "/no/such/file"}
+        _cp_config = {
+            "error_page.404": str(file),
+            "error_page.409": page,
+            "error_page.410": "/no/such/file",
+        }
 
         @cherrypy.expose
         def fail(self, code: str) -> Any:
@@ -742,7 +805,10 @@ def test_pages_for_errors(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
     assert client.get("/fail?code=404").text.startswith("<p>404 Not Found|Nothing matches")
     assert client.get("/fail?code=409").text.startswith("page 409 Conflict")
     assert "the custom error page failed" in client.get("/fail?code=410").text
-    assert "KeyError: &#x27;the key" in client.get("/shown").text or "the key" in client.get("/shown").text
+    assert (
+        "KeyError: &#x27;the key" in client.get("/shown").text
+        or "the key" in client.get("/shown").text
+    )
     assert client.get("/nothing").status_code in (200, 500)
 
 
@@ -802,7 +868,7 @@ def test_inner_redirects(cherrypy: Any, serve: Serve) -> None:
     assert client.post("/relative", content=b"").text == "other 2"
 
 
-# -- tools ---------------------------------------------------------------------------------------------------------------
+# -- tools -----------------------------------------------------------------------------------------
 
 
 def test_tools_of_one_s_own(cherrypy: Any, serve: Serve) -> None:
@@ -897,7 +963,9 @@ def test_a_tool_is_replaced_while_it_serves(serve_ours: Serve) -> None:
 
 def test_namespaces_of_one_s_own(serve_ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setitem(ours._cprequest.Request.namespaces, "db", lambda name, value: seen.append((name, value)))
+    monkeypatch.setitem(
+        ours._cprequest.Request.namespaces, "db", lambda name, value: seen.append((name, value))
+    )
 
     class Root:
         @exposed(ours, db__name="orders")
@@ -908,7 +976,7 @@ def test_namespaces_of_one_s_own(serve_ours: Serve, monkeypatch: pytest.MonkeyPa
     assert seen == [("name", "orders")]
 
 
-# -- configuration -------------------------------------------------------------------------------------------------------
+# -- configuration ---------------------------------------------------------------------------------
 
 
 def test_configuration_changes_while_it_serves(cherrypy: Any, serve: Serve) -> None:
@@ -917,7 +985,12 @@ def test_configuration_changes_while_it_serves(cherrypy: Any, serve: Serve) -> N
 
         @cherrypy.expose
         def index(self) -> str:
-            return repr([cherrypy.request.config.get(name) for name in ("own.value", "own.section", "own.global")])
+            return repr(
+                [
+                    cherrypy.request.config.get(name)
+                    for name in ("own.value", "own.section", "own.global")
+                ]
+            )
 
     app = cherrypy.Application(Root(), "", {"/": {"own.section": 1}})
     client = serve(app)
@@ -973,12 +1046,16 @@ def test_files_of_configuration(module: Any, tmp_path: Path) -> None:
 
 def test_operators_in_configuration() -> None:
     app = ours.Application(
-        None, "", io.StringIO("[/]\nown.value = [not True, {1}, ~1, +2, 7 - 5, 'a' * 2]\nown.none =\n")
+        None,
+        "",
+        io.StringIO("[/]\nown.value = [not True, {1}, ~1, +2, 7 - 5, 'a' * 2]\nown.none =\n"),
     )
     assert app.config["/"] == {"own.value": [False, {1}, -2, 2, 2, "aa"], "own.none": ""}
 
 
-@pytest.mark.parametrize("value", ["unquoted text", "no_such_name", "lambda: 1", "os.nothing", "{**{}}"])
+@pytest.mark.parametrize(
+    "value", ["unquoted text", "no_such_name", "lambda: 1", "os.nothing", "{**{}}"]
+)
 def test_values_that_are_none(value: str) -> None:
     with pytest.raises(ValueError, match="must be valid Python"):
         ours.Application(None, "", io.StringIO(f"[/]\nown.value = {value}\n"))
@@ -1031,7 +1108,7 @@ def marked() -> None:
     marked.module.response.headers["X-Marked"] = "yes"  # type: ignore[attr-defined]
 
 
-# -- the tree ------------------------------------------------------------------------------------------------------------
+# -- the tree --------------------------------------------------------------------------------------
 
 
 def tree_of(cherrypy: Any) -> Any:
@@ -1127,7 +1204,10 @@ def test_the_bare_prefix_is_redirected(cherrypy: Any, serve: Serve, served: str,
     client = serve(outer) if by == "mount" else serve(mounted, root_path="/old")
     for query in ("", "?a=1"):
         response = client.get(f"http://testserver/old{query}")
-        assert (response.status_code, response.headers["Location"]) == (301, f"http://testserver/old/{query}")
+        assert (response.status_code, response.headers["Location"]) == (
+            301,
+            f"http://testserver/old/{query}",
+        )
     assert client.get("http://testserver/old/").text == '<a href="item/1">one</a>'
     assert client.get("http://testserver/old/x").text == "/old /x"
 
@@ -1148,7 +1228,9 @@ def test_grafted_applications(cherrypy: Any, serve: Serve) -> None:
     client = serve(tree)
     assert client.get("/foreign/x").text == client.get("/foreign/x").text == "/foreign|/x"
     assert client.get("/foreign/own/").text == "inner"
-    tree.graft(lambda environ, start_response: [*wsgi(environ, start_response)[:], b"!"], "/foreign")
+    tree.graft(
+        lambda environ, start_response: [*wsgi(environ, start_response)[:], b"!"], "/foreign"
+    )
     assert client.get("/foreign/x").text == "/foreign|/x!"
 
 
@@ -1175,7 +1257,7 @@ def test_one_s_own_classes_of_requests(serve_ours: Serve) -> None:
     assert serve_ours(app).get("/").text == "own"
 
 
-# -- addresses, proxies, logs --------------------------------------------------------------------------------------------
+# -- addresses, proxies, logs ----------------------------------------------------------------------
 
 
 def test_addresses(cherrypy: Any, serve: Serve) -> None:
@@ -1288,7 +1370,9 @@ def test_what_our_proxies_do_outside_of_requests() -> None:
     ours.serving.clear()
 
 
-def test_logs(cherrypy: Any, serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs(
+    cherrypy: Any, serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Root:
         @cherrypy.expose
         def index(self, **values: str) -> str:
@@ -1304,7 +1388,9 @@ def test_logs(cherrypy: Any, serve: Serve, tmp_path: Path, capsys: pytest.Captur
             raise cherrypy.HTTPError(404)
 
     errors, accesses = tmp_path / "error.log", tmp_path / "access.log"
-    config = {"/": {"log.error_file": str(errors), "log.access_file": str(accesses), "log.screen": False}}
+    config = {
+        "/": {"log.error_file": str(errors), "log.access_file": str(accesses), "log.screen": False}
+    }
     app = cherrypy.Application(Root(), "", config)
     client = serve(app)
     client.get("/?q=%22", headers={"User-Agent": 'an "agent"', "Referer": "http://r"})

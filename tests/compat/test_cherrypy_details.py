@@ -27,7 +27,9 @@ from tests.compat.conftest import Serve
 
 
 def page(cherrypy: Any, function: Callable[..., Any], **config: Any) -> Any:
-    """Return a root whose default page calls ``function``; ``a__b`` stands for the configuration ``a.b``."""
+    """Return a root whose default page calls ``function``; ``a__b`` stands for the configuration
+    ``a.b``.
+    """
 
     class Root:
         @cherrypy.expose
@@ -39,7 +41,7 @@ def page(cherrypy: Any, function: Callable[..., Any], **config: Any) -> Any:
     return root
 
 
-# -- dispatchers ---------------------------------------------------------------------------------------------------------
+# -- dispatchers -----------------------------------------------------------------------------------
 
 
 def test_methods_of_a_resource(cherrypy: Any, serve: Serve) -> None:
@@ -56,7 +58,11 @@ def test_methods_of_a_resource(cherrypy: Any, serve: Serve) -> None:
     class Root:
         pies = Pie()
 
-    client = serve(cherrypy.Application(Root(), "", {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}}))
+    client = serve(
+        cherrypy.Application(
+            Root(), "", {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}}
+        )
+    )
     answer = client.get("/pies/3")
     assert (answer.text, answer.headers["Allow"]) == ("pie 3", "GET, HEAD, POST")
     assert client.request("HEAD", "/pies").status_code == 200
@@ -75,7 +81,11 @@ def test_a_resource_without_get(cherrypy: Any, serve: Serve) -> None:
         def POST(self) -> str:
             return "made"
 
-    client = serve(cherrypy.Application(Root(), "", {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}}))
+    client = serve(
+        cherrypy.Application(
+            Root(), "", {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}}
+        )
+    )
     assert client.get("/").headers["Allow"] == "POST"
     assert client.request("HEAD", "/").status_code == 405
 
@@ -97,7 +107,10 @@ def test_hosts_without_those_that_a_proxy_states(cherrypy: Any, serve: Serve) ->
     dispatch = cherrypy.dispatch.VirtualHost(use_x_forwarded_host=False, **{"a.example": "/inner"})
     client = serve(cherrypy.Application(Root(), "", {"/": {"request.dispatch": dispatch}}))
     assert client.get("/", headers={"Host": "a.example"}).text == "inner"
-    assert client.get("/", headers={"Host": "b.example", "X-Forwarded-Host": "a.example"}).text == "root"
+    assert (
+        client.get("/", headers={"Host": "b.example", "X-Forwarded-Host": "a.example"}).text
+        == "root"
+    )
 
 
 def test_wrong_arguments(cherrypy: Any, serve: Serve) -> None:
@@ -125,7 +138,9 @@ def test_a_slash_that_a_server_has_left_escaped(serve: Serve, cherrypy: Any) -> 
 
 def test_paths_in_another_encoding(cherrypy: Any, serve: Serve) -> None:
     config = {"/": {"request.uri_encoding": "ISO-8859-1"}}
-    client = serve(cherrypy.Application(page(cherrypy, lambda *segments: ascii(segments)), "", config))
+    client = serve(
+        cherrypy.Application(page(cherrypy, lambda *segments: ascii(segments)), "", config)
+    )
     assert client.get("/caf%E9").text == r"('caf\xe9',)"
     assert client.get("/caf%C3%A9").text == r"('caf\xc3\xa9',)"
     assert client.get("/cafe").text == "('cafe',)"
@@ -145,7 +160,7 @@ def test_what_is_not_found(cherrypy: Any, serve: Serve) -> None:
     assert "another path" in client.get("/a").text
 
 
-# -- requests and responses ----------------------------------------------------------------------------------------------
+# -- requests and responses ------------------------------------------------------------------------
 
 
 def test_a_body_line_by_line(cherrypy: Any, serve: Serve) -> None:
@@ -235,7 +250,9 @@ def test_each_request_has_an_id(cherrypy: Any, serve: Serve) -> None:
 
 
 def test_a_redirect_s_arguments(cherrypy: Any, serve: Serve) -> None:
-    client = serve(cherrypy.Application(page(cherrypy, lambda: str(cherrypy.HTTPRedirect("/a").args))))
+    client = serve(
+        cherrypy.Application(page(cherrypy, lambda: str(cherrypy.HTTPRedirect("/a").args)))
+    )
     assert client.get("/").text.endswith("/a'], 303)")
 
 
@@ -258,11 +275,19 @@ def test_what_must_not_be_cached(cherrypy: Any, serve: Serve) -> None:
 
 
 def test_json_of_another_type(cherrypy: Any, serve: Serve) -> None:
-    config = {"tools__json_in__on": True, "tools__json_in__content_type": ["application/vnd.x+json"]}
-    client = serve(cherrypy.Application(page(cherrypy, lambda: repr(cherrypy.request.json), **config)))
+    config = {
+        "tools__json_in__on": True,
+        "tools__json_in__content_type": ["application/vnd.x+json"],
+    }
+    client = serve(
+        cherrypy.Application(page(cherrypy, lambda: repr(cherrypy.request.json), **config))
+    )
     kind = {"Content-Type": "application/vnd.x+json"}
     assert client.post("/", content=b"[1]", headers=kind).text == "[1]"
-    assert client.post("/", content=b"[1]", headers={"Content-Type": "application/json"}).status_code == 415
+    assert (
+        client.post("/", content=b"[1]", headers={"Content-Type": "application/json"}).status_code
+        == 415
+    )
     assert client.post("/", content=b"[1", headers=kind).status_code == 400
 
 
@@ -270,15 +295,22 @@ def test_json_by_a_handler_of_one_s_own(cherrypy: Any, serve: Serve) -> None:
     def spaced(*args: Any, **kwargs: Any) -> Any:
         return cherrypy.serving.request._json_inner_handler(*args, **kwargs)["text"].encode()
 
-    config = {"tools__json_out__on": True, "tools__json_out__handler": spaced, "tools__json_out__content_type": None}
+    config = {
+        "tools__json_out__on": True,
+        "tools__json_out__handler": spaced,
+        "tools__json_out__content_type": None,
+    }
     answered = serve(cherrypy.Application(page(cherrypy, lambda: {"text": "x"}, **config))).get("/")
     assert (answered.text, answered.headers["Content-Type"]) == ("x", "text/html;charset=utf-8")
     plain = {"tools__json_out__on": True, "tools__json_out__content_type": "text/json"}
     answered = serve(cherrypy.Application(page(cherrypy, lambda: {"text": "x"}, **plain))).get("/")
-    assert (answered.text, answered.headers["Content-Type"]) == ('{"text": "x"}', "text/json;charset=utf-8")
+    assert (answered.text, answered.headers["Content-Type"]) == (
+        '{"text": "x"}',
+        "text/json;charset=utf-8",
+    )
 
 
-# -- hooks and tools -------------------------------------------------------------------------------------------------------
+# -- hooks and tools -------------------------------------------------------------------------------
 
 
 def test_hooks_of_all_requests(cherrypy: Any, serve: Serve) -> None:
@@ -356,13 +388,17 @@ def test_a_page_redirects_to_itself_within_the_site(cherrypy: Any, serve: Serve)
     assert serve(cherrypy.Application(page(cherrypy, answer))).get("/a").status_code == 500
 
 
-# -- configuration, trees, addresses ---------------------------------------------------------------------------------------
+# -- configuration, trees, addresses ---------------------------------------------------------------
 
 
 def test_calls_in_configuration(module: Any, tmp_path: Path) -> None:
-    (tmp_path / "app.conf").write_text('[my]\na: dict(a="b", **{"a": "x", "c": "d"})\nb: dict(**{})\n')
+    (tmp_path / "app.conf").write_text(
+        '[my]\na: dict(a="b", **{"a": "x", "c": "d"})\nb: dict(**{})\n'
+    )
     parser = module.lib.reprconf.Parser()
-    assert parser.dict_from_file(str(tmp_path / "app.conf")) == {"my": {"a": {"a": "b", "c": "d"}, "b": {}}}
+    assert parser.dict_from_file(str(tmp_path / "app.conf")) == {
+        "my": {"a": {"a": "b", "c": "d"}, "b": {}}
+    }
     with (tmp_path / "app.conf").open() as file:
         assert module.lib.reprconf.Parser().dict_from_file(file)["my"]["b"] == {}
     assert module.lib.reprconf.attributes("json.loads")("1") == 1
@@ -379,7 +415,9 @@ def test_addresses_before_it_serves(module: Any) -> None:
 
 
 def test_addresses_with_dots(cherrypy: Any, serve: Serve) -> None:
-    client = serve(cherrypy.Application(page(cherrypy, lambda *_: cherrypy.url("/a/./../../../b/.", base="x"))))
+    client = serve(
+        cherrypy.Application(page(cherrypy, lambda *_: cherrypy.url("/a/./../../../b/.", base="x")))
+    )
     assert client.get("/c").text == "x/b"
 
 
@@ -414,7 +452,9 @@ def test_a_native_application_inside_refuses_its_own(serve_ours: Serve) -> None:
 @pytest.mark.parametrize(
     ("path", "status"), [("missing", 404), ("go", 303), ("made", 201), ("nothing", 204), ("", 200)]
 )
-def test_a_hook_that_sets_a_header_leaves_the_status(serve_ours: Serve, path: str, status: int) -> None:
+def test_a_hook_that_sets_a_header_leaves_the_status(
+    serve_ours: Serve, path: str, status: int
+) -> None:
     class Hook(HttpMiddleware):
         def before_request(self, request: Request) -> None:
             request.response.headers["X-Seen"] = "yes"
@@ -432,14 +472,20 @@ def test_a_hook_that_sets_a_header_leaves_the_status(serve_ours: Serve, path: st
     app = ours.Application(page(ours, answer), "")
     app.native.middlewares.append(Hook())
     response = serve_ours(app).get(f"/{path}")
-    assert (response.status_code, response.headers["X-Seen"], response.cookies["seen"]) == (status, "yes", "1")
+    assert (response.status_code, response.headers["X-Seen"], response.cookies["seen"]) == (
+        status,
+        "yes",
+        "1",
+    )
 
 
-# -- functions of both halves ----------------------------------------------------------------------------------------------
+# -- functions of both halves ----------------------------------------------------------------------
 
 
 def both_halves(prefix: str) -> Any:
-    """Return an application that calls the same functions in old handlers, in native ones and in a native hook."""
+    """Return an application that calls the same functions in old handlers, in native ones and in a
+    native hook.
+    """
 
     def go(to: str = "", status: str = "") -> str:
         raise ours.HTTPRedirect(to, int(status) if status else None)
@@ -453,7 +499,12 @@ def both_halves(prefix: str) -> Any:
     def address() -> str:
         return f"{ours.url('/log-in')} {ours.url('x')} {ours.url(qs={'a': 1})}"
 
-    functions: dict[str, Callable[..., Any]] = {"go": go, "refuse": refuse, "miss": miss, "address": address}
+    functions: dict[str, Callable[..., Any]] = {
+        "go": go,
+        "refuse": refuse,
+        "miss": miss,
+        "address": address,
+    }
 
     class Root:
         @ours.expose
@@ -498,18 +549,25 @@ def both_halves(prefix: str) -> Any:
         ("to=/a&status=300", 300, "/a"),
     ],
 )
-def test_a_redirect_of_both_halves(serve_ours: Serve, prefix: str, query: str, status: int, location: str) -> None:
+def test_a_redirect_of_both_halves(
+    serve_ours: Serve, prefix: str, query: str, status: int, location: str
+) -> None:
     client = serve_ours(both_halves(prefix), base_url="https://testserver")
     for half in ("/", "/native/"):
         response = client.get(f"{prefix}{half}go?{query}")
         expected = location.format(prefix + half)
         assert response.status_code == status
-        assert response.headers["Location"] == f"{'' if '//' in expected else 'https://testserver'}{expected}"
+        assert (
+            response.headers["Location"]
+            == f"{'' if '//' in expected else 'https://testserver'}{expected}"
+        )
         assert response.headers["X-Seen"] == "yes"
 
 
 @pytest.mark.parametrize("prefix", ["", "/shop"])
-def test_errors_and_addresses_of_both_halves(serve_ours: Serve, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_errors_and_addresses_of_both_halves(
+    serve_ours: Serve, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
     client = serve_ours(both_halves(prefix))
     assert client.get(f"{prefix}/refuse").status_code == 409
     for path in ("/native/refuse", "/go?hook=refuse", "/native/go?hook=refuse", "/inner"):
@@ -522,7 +580,10 @@ def test_errors_and_addresses_of_both_halves(serve_ours: Serve, prefix: str, cap
         assert f"The path '{prefix}{path}' was not found." in response.text
     site = f"http://testserver{prefix}"
     assert client.get(f"{prefix}/address").text == f"{site}/log-in {site}/x {site}/address?a=1"
-    assert client.get(f"{prefix}/native/address").text == f"{site}/log-in {site}/native/x {site}/native/address?a=1"
+    assert (
+        client.get(f"{prefix}/native/address").text
+        == f"{site}/log-in {site}/native/x {site}/native/address?a=1"
+    )
     assert client.get(f"{prefix}/go?hook=go").headers["Location"] == f"{site}/go?hook=go"
     assert "Traceback" not in caplog.text
 
@@ -542,10 +603,13 @@ def test_a_redirect_of_micropie_in_an_old_handler(serve_ours: Serve) -> None:
     assert (response.status_code, response.headers["Location"]) == (302, "http://testserver/c")
     assert (response.headers["X-Why"], response.cookies["seen"]) == ("moved", "1")
     assert client.get("/?to=https://other.example/").status_code == 400
-    assert client.get("/?to=https://other.example/&allow=1").headers["Location"] == "https://other.example/"
+    assert (
+        client.get("/?to=https://other.example/&allow=1").headers["Location"]
+        == "https://other.example/"
+    )
 
 
-# -- locks of sessions -----------------------------------------------------------------------------------------------------
+# -- locks of sessions -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("locking", [original_locking, locking], ids=["original", "ours"])
@@ -584,7 +648,7 @@ def test_a_subclass_locks_a_file_of_its_own(tmp_path: Path) -> None:
     assert Own(session.id, storage_path=str(tmp_path))["a"] == 1
 
 
-# -- small things ----------------------------------------------------------------------------------------------------------
+# -- small things ----------------------------------------------------------------------------------
 
 
 def test_an_entity_is_a_file(module: Any) -> None:
@@ -593,13 +657,18 @@ def test_an_entity_is_a_file(module: Any) -> None:
     entity.fp = SimpleNamespace(
         read=lambda size, fp_out: file.read(size), readline=file.readline, readlines=file.readlines
     )
-    assert (entity.read(1), entity.readline(), entity.readlines()) == (b"a", b"bc\n", [b"d\n", b"e\n"])
+    assert (entity.read(1), entity.readline(), entity.readlines()) == (
+        b"a",
+        b"bc\n",
+        [b"d\n", b"e\n"],
+    )
 
 
 def test_a_form_outside_of_requests() -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b--\r\n'
     entity = ours._cpreqbody.Entity(
-        io.BytesIO(body), ours.lib.httputil.HeaderMap({"Content-Type": "multipart/form-data; boundary=b"})
+        io.BytesIO(body),
+        ours.lib.httputil.HeaderMap({"Content-Type": "multipart/form-data; boundary=b"}),
     )
     ours._cpreqbody.process_multipart_form_data(entity)
     assert entity.params == {"a": "1"}
@@ -610,7 +679,9 @@ def test_a_request_without_a_length(cherrypy: Any) -> None:
     setup_testing_defaults(environ)
     environ.update(REQUEST_METHOD="POST", **{"wsgi.input": io.BytesIO()})
     statuses: list[str] = []
-    answered = cherrypy.Application(page(cherrypy, lambda: "x"))(environ, lambda status, *_: statuses.append(status))
+    answered = cherrypy.Application(page(cherrypy, lambda: "x"))(
+        environ, lambda status, *_: statuses.append(status)
+    )
     assert b"".join(answered)
     getattr(answered, "close", list)()
     assert statuses == ["411 Length Required"]
@@ -619,10 +690,15 @@ def test_a_request_without_a_length(cherrypy: Any) -> None:
 def test_a_body_that_comes_in_pieces(serve_ours: Serve) -> None:
     client = serve_ours(ours.Application(page(ours, lambda **values: repr(values))))
     kind = {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "7"}
-    assert client.post("/", content=iter([b"a=1", b"&b=2"]), headers=kind).text == "{'a': '1', 'b': '2'}"
+    assert (
+        client.post("/", content=iter([b"a=1", b"&b=2"]), headers=kind).text
+        == "{'a': '1', 'b': '2'}"
+    )
 
 
-def test_answers_without_anything_that_looks_at_them(serve_ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_without_anything_that_looks_at_them(
+    serve_ours: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Root:
         @ours.expose
         def text(self) -> str:
@@ -706,7 +782,9 @@ def test_an_access_log_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_environ_of_a_request(cherrypy: Any, serve: Serve) -> None:
-    client = serve(cherrypy.Application(page(cherrypy, lambda *_: cherrypy.request.wsgi_environ["PATH_INFO"])))
+    client = serve(
+        cherrypy.Application(page(cherrypy, lambda *_: cherrypy.request.wsgi_environ["PATH_INFO"]))
+    )
     assert client.get("/a").text == "/a"
 
 
@@ -719,7 +797,9 @@ def test_a_stream_that_can_t_be_closed(serve_ours: Serve) -> None:
         ours.response.headers["Content-Type"] = "application/octet-stream"
         return Pieces()
 
-    client = serve_ours(ours.Application(page(ours, answer, response__stream=True, tools__encode__on=False)))
+    client = serve_ours(
+        ours.Application(page(ours, answer, response__stream=True, tools__encode__on=False))
+    )
     assert client.get("/").content == b"ab"
 
 
@@ -802,8 +882,8 @@ def test_json_bodies_of_any_length(cherrypy: Any, serve: Serve) -> None:
 
 def test_a_form_whose_processor_is_another(cherrypy: Any, serve: Serve) -> None:
     def upper() -> None:
-        cherrypy.request.body.processors["application/x-www-form-urlencoded"] = lambda entity: entity.params.update(
-            a=entity.fp.read().decode().upper()
+        cherrypy.request.body.processors["application/x-www-form-urlencoded"] = lambda entity: (
+            entity.params.update(a=entity.fp.read().decode().upper())
         )
 
     def answer(**values: str) -> str:
@@ -820,7 +900,9 @@ def test_a_form_whose_processor_is_another(cherrypy: Any, serve: Serve) -> None:
 
 
 def test_what_a_client_prefers(module: Any) -> None:
-    elements = [module.lib.httputil.AcceptElement.from_str(text) for text in ("a;q=0.5", "b", "c;q=0.1")]
+    elements = [
+        module.lib.httputil.AcceptElement.from_str(text) for text in ("a;q=0.5", "b", "c;q=0.1")
+    ]
     assert [str(each.value) for each in sorted(elements)] == ["c", "a", "b"]
 
 
@@ -833,12 +915,19 @@ def test_what_a_request_calls_its_handler_with(cherrypy: Any, serve: Serve) -> N
     assert client.get("/a/b?c=1").text == "(['a', 'b'], {})"
 
 
-def test_what_clients_write_into_the_log(cherrypy: Any, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_clients_write_into_the_log(
+    cherrypy: Any, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     client = serve(cherrypy.Application(page(cherrypy, lambda *_, **values: "x")))
     client.get("/a", headers={"User-Agent": 'back\\slash and "quotes"', "Referer": "back\\slash"})
-    lines = [record.getMessage() for record in caplog.records if record.name.startswith("cherrypy.access")]
-    line = lines[-1].replace("\\\\", "\\")  # ours has two: CherryPy's text ends at a backslash before a quote
+    lines = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("cherrypy.access")
+    ]
+    # ours has two: CherryPy's text ends at a backslash before a quote
+    line = lines[-1].replace("\\\\", "\\")
     assert line.endswith(r"""back\slash" "back\slash and \"quotes\"" """.strip())
 
 
@@ -851,10 +940,12 @@ def test_what_is_not_here_is_said() -> None:
         ours.none  # noqa: B018
 
 
-# -- hostile clients -------------------------------------------------------------------------------------------------------
+# -- hostile clients -------------------------------------------------------------------------------
 
 
-def test_an_answer_for_one_client_is_cached_for_nobody_else(serve_ours: Serve, tmp_path: Path) -> None:
+def test_an_answer_for_one_client_is_cached_for_nobody_else(
+    serve_ours: Serve, tmp_path: Path
+) -> None:
     (tmp_path / "a.txt").write_bytes(b"0123456789")
     ours.lib.caching._Current.cache = None
 
@@ -891,12 +982,17 @@ def test_a_malformed_host_is_the_client_s_mistake(serve_ours: Serve) -> None:
     client = serve_ours(app, validate=False)
     assert client.get("/", headers={"Host": "[::1"}).status_code == 400
     assert client.get("/", headers={"Host": "[::1]:80"}).text == "http://[::1]:80/x"
-    behind = serve_ours(ours.Application(page(ours, lambda: ours.request.base, tools__proxy__on=True)), validate=False)
+    behind = serve_ours(
+        ours.Application(page(ours, lambda: ours.request.base, tools__proxy__on=True)),
+        validate=False,
+    )
     assert behind.get("/", headers={"X-Forwarded-Host": "a.example"}).text == "http://a.example"
     assert behind.get("/", headers={"Host": "[::1"}).status_code == 400
 
 
-@pytest.mark.parametrize("body", [b"&" * 100_000, b"a=" + b"x" * (16 * 1024 * 1024)], ids=["fields", "bytes"])
+@pytest.mark.parametrize(
+    "body", [b"&" * 100_000, b"a=" + b"x" * (16 * 1024 * 1024)], ids=["fields", "bytes"]
+)
 def test_a_form_has_its_limits(serve_ours: Serve, body: bytes) -> None:
     client = serve_ours(ours.Application(page(ours, lambda **values: str(len(values)))))
     kind = {"Content-Type": "application/x-www-form-urlencoded"}

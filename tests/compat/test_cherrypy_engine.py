@@ -1,4 +1,6 @@
-"""``cherrypy.engine``, ``cherrypy.server`` and ``quickstart``: alone, and under servers from outside."""
+"""``cherrypy.engine``, ``cherrypy.server`` and ``quickstart``: alone, and under servers from
+outside.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,7 @@ def get(server: Server, path: str = "/") -> str:
         return text
 
 
-# -- cherrypy.server -----------------------------------------------------------------------------------------------------
+# -- cherrypy.server -------------------------------------------------------------------------------
 
 
 def test_a_server_starts_and_stops_with_its_bus(bus: Bus, server: Server) -> None:
@@ -129,7 +131,9 @@ def test_a_handler_may_stop_its_server(bus: Bus, server: Server) -> None:
         ({"application": None}, "nothing to serve"),
     ],
 )
-def test_settings_that_would_be_ignored(server: Server, settings: dict[str, Any], words: str) -> None:
+def test_settings_that_would_be_ignored(
+    server: Server, settings: dict[str, Any], words: str
+) -> None:
     for name, value in settings.items():
         setattr(server, name, value)
     with pytest.raises(SetupError, match=words):
@@ -195,13 +199,17 @@ def test_a_body_is_as_long_as_the_server_allows(
     assert client.post("/upload", data={"a": "1" * 20}).status_code == 413
 
 
-# -- configuration -------------------------------------------------------------------------------------------------------
+# -- configuration ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Undo what configuration has set."""
-    before = dict(cherrypy.config), dict(vars(cherrypy.server)), dict(cherrypy.engine.signals.handlers)
+    before = (
+        dict(cherrypy.config),
+        dict(vars(cherrypy.server)),
+        dict(cherrypy.engine.signals.handlers),
+    )
     monkeypatch.setattr(program, "servers", {})
     yield
     dict.clear(cherrypy.config)
@@ -268,7 +276,7 @@ def test_configuration_of_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cherrypy.tree.apps == {"/one": app, "/two": wsgi}
 
 
-# -- requests and threads ------------------------------------------------------------------------------------------------
+# -- requests and threads --------------------------------------------------------------------------
 
 
 def test_requests_are_published(connect: MakeClient, world: str) -> None:
@@ -278,7 +286,9 @@ def test_requests_are_published(connect: MakeClient, world: str) -> None:
     def note(channel: str) -> Any:
         return lambda *_: seen.append(channel)
 
-    listeners = {channel: note(channel) for channel in ("start_thread", "before_request", "after_request")}
+    listeners = {
+        channel: note(channel) for channel in ("start_thread", "before_request", "after_request")
+    }
     for channel, listener in listeners.items():
         engine.subscribe(channel, listener)
     engine.thread_manager.threads.clear()
@@ -296,7 +306,9 @@ def test_requests_are_published(connect: MakeClient, world: str) -> None:
 
 @pytest.fixture
 def idle_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the bus be as it is at first: WSGI applications of other tests that are not over hold it."""
+    """Let the bus be as it is at first: WSGI applications of other tests that are not over hold
+    it.
+    """
     monkeypatch.setattr(cherrypy.engine, "is_hosted", False)
     monkeypatch.setattr(cherrypy.engine, "_hosted", 0)
     monkeypatch.setattr(cherrypy.engine, "state", cherrypy.engine.states.STOPPED)
@@ -329,7 +341,7 @@ def test_the_engine_starts_with_the_application(connect: MakeClient, world: str)
     assert seen == ["start", "stop"]
 
 
-# -- programs ------------------------------------------------------------------------------------------------------------
+# -- programs --------------------------------------------------------------------------------------
 
 PROGRAM = """
 import os, sys, threading, time
@@ -397,13 +409,20 @@ def test_quickstart_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
-    assert [word for word in output.split() if word.startswith("<")] == ["<start>", "<stop>", "<exit>"]
+    assert [word for word in output.split() if word.startswith("<")] == [
+        "<start>",
+        "<stop>",
+        "<exit>",
+    ]
     assert "ENGINE Serving on http://127.0.0.1" in output
 
 
 def test_a_handler_may_end_the_program(tmp_path: Path) -> None:
     port = free_port()
-    script = PROGRAM + "cherrypy.tree.mount(Root())\ncherrypy.engine.start()\nprint('after')\ncherrypy.engine.block()\n"
+    script = (
+        PROGRAM
+        + "cherrypy.tree.mount(Root())\ncherrypy.engine.start()\nprint('after')\ncherrypy.engine.block()\n"
+    )
     with run(tmp_path, script, port) as process:
         assert answer_of(process, port, "/leave") == "leaving"
         output, _ = process.communicate(timeout=PATIENCE)
@@ -414,7 +433,10 @@ def test_a_handler_may_end_the_program(tmp_path: Path) -> None:
 
 def test_the_server_alone_starts_nothing_else(tmp_path: Path) -> None:
     port = free_port()
-    script = PROGRAM + "cherrypy.tree.mount(Root())\ncherrypy.server.start()\ncherrypy.server.wait()\ninput()\n"
+    script = (
+        PROGRAM
+        + "cherrypy.tree.mount(Root())\ncherrypy.server.start()\ncherrypy.server.wait()\ninput()\n"
+    )
     with run(tmp_path, script.replace("input()", "time.sleep(1e6)"), port) as process:
         assert answer_of(process, port) == "hello"
         process.kill()
@@ -447,7 +469,9 @@ def test_a_server_from_outside(tmp_path: Path, kind: str) -> None:
     (tmp_path / "hosted_cherrypy.py").write_text(HOSTED)
     notes = tmp_path / "notes"
     path = f"{tmp_path}:{environment()['PYTHONPATH']}"
-    with serving("hosted_cherrypy:app", environ={"NOTES": str(notes), "PYTHONPATH": path}) as server_of:
+    with serving(
+        "hosted_cherrypy:app", environ={"NOTES": str(notes), "PYTHONPATH": path}
+    ) as server_of:
         server = server_of(kind)
         for _ in range(2):
             assert server.request("GET", "/").body == b"states.STARTED"

@@ -50,7 +50,13 @@ def answers(source: str, prefix: str, world: str) -> list[Any]:
         for method, path, sent in REQUESTS:
             answer = client.request(method, prefix + path, **sent)
             text = answer.text.strip()  # CherryPy fills the pages of errors with spaces
-            seen.append((answer.status_code, json.loads(text) if text[:1] == "{" else text, [*answer.cookies]))
+            seen.append(
+                (
+                    answer.status_code,
+                    json.loads(text) if text[:1] == "{" else text,
+                    [*answer.cookies],
+                )
+            )
     return seen
 
 
@@ -72,6 +78,9 @@ def test_each_step_answers_as_the_one_before(world: str) -> None:
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
 def test_a_moved_application_has_a_websocket(world: str) -> None:
-    with client_of(run(blocks(sections()[1])[0]), world) as client, client.websocket("/chat") as socket:
+    with (
+        client_of(run(blocks(sections()[1])[0]), world) as client,
+        client.websocket("/chat") as socket,
+    ):
         socket.send_text("hello")
         assert socket.receive_text() == "hello"

@@ -1,4 +1,7 @@
-"""``compat.cherrypy`` against clients that would stop it, or fill its memory, in each world. The original is slower."""
+"""``compat.cherrypy`` against clients that would stop it, or fill its memory, in each world.
+
+The original is slower.
+"""
 
 from __future__ import annotations
 
@@ -69,23 +72,32 @@ def test_R28_a_cookie_of_equals_signs_takes_linear_time(client: Any) -> None:
     assert client.get("/", headers={"Cookie": header}).text.startswith("(['a', 'b']")
 
 
-@pytest.mark.parametrize("charset", ["punycode", "idna", "undefined", "unicode_escape", "no\\x00name", "a-b-c-d"])
+@pytest.mark.parametrize(
+    "charset", ["punycode", "idna", "undefined", "unicode_escape", "no\\x00name", "a-b-c-d"]
+)
 def test_R28_a_form_is_read_in_a_real_charset_only(client: Any, charset: str) -> None:
     """A form in punycode takes quadratic time: hours for 10 MB."""
     kind = {"Content-Type": f'application/x-www-form-urlencoded; charset="{charset}"'}
-    answer = client.post("/", content=b"a=" + b"%61" * 100_000 + b"-" + b"b" * 200_000, headers=kind)
+    answer = client.post(
+        "/", content=b"a=" + b"%61" * 100_000 + b"-" + b"b" * 200_000, headers=kind
+    )
     assert (answer.status_code, len(answer.text)) == (200, 300_022)
     assert client.post("/", content=b"a=%FF", headers=kind).status_code == 400
 
 
 def test_R28_names_of_charsets_are_not_remembered(client: Any) -> None:
-    client.post("/", content=b"a=%C3%A9", headers={"Content-Type": "application/x-www-form-urlencoded; charset=not-1"})
+    client.post(
+        "/",
+        content=b"a=%C3%A9",
+        headers={"Content-Type": "application/x-www-form-urlencoded; charset=not-1"},
+    )
     client.get("/", headers={"X-Word": "=?not-2?q?a?="})
     assert not {"not_1", "not_2"} & {*encodings._cache}
 
 
 @pytest.mark.parametrize(
-    "value", ["=?x?q?a?=", "=?utf-8?b?a?=", "=?utf-8?q?=FF?=", "=?punycode?q?a?=", "=?utf-8?q?a?= " * 101]
+    "value",
+    ["=?x?q?a?=", "=?utf-8?b?a?=", "=?utf-8?q?=FF?=", "=?punycode?q?a?=", "=?utf-8?q?a?= " * 101],
 )
 def test_a_word_that_can_not_be_decoded_stays_as_it_is(client: Any, value: str) -> None:
     assert decode_TEXT(value) == value
@@ -113,7 +125,11 @@ def test_R28_accents_of_a_long_name_are_left_as_they_are(make_client: MakeClient
         seen.append(user)
         return True
 
-    config = {"tools.auth_basic.on": True, "tools.auth_basic.realm": "r", "tools.auth_basic.checkpassword": check}
+    config = {
+        "tools.auth_basic.on": True,
+        "tools.auth_basic.realm": "r",
+        "tools.auth_basic.checkpassword": check,
+    }
     client = make_client(ours.Application(Root(), "", {"/": config}))
     for user in ("e\u0301", "e\u0301" + "\u0315\u0300" * 100_000):
         given = base64.b64encode(f"{user}:x".encode()).decode()
@@ -121,9 +137,13 @@ def test_R28_accents_of_a_long_name_are_left_as_they_are(make_client: MakeClient
     assert seen == [unicodedata.normalize("NFC", "e\u0301"), "e\u0301" + "\u0315\u0300" * 100_000]
 
 
-def test_R28_the_cache_forgets_what_has_expired(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R28_the_cache_forgets_what_has_expired(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(caching._Current, "cache", None)
-    client = make_client(ours.Application(Root(), "", {"/": {"tools.caching.on": True, "tools.caching.delay": -1}}))
+    client = make_client(
+        ours.Application(Root(), "", {"/": {"tools.caching.on": True, "tools.caching.delay": -1}})
+    )
     for number in range(3):
         client.get(f"/?a={number}")
         client.get(f"/?a={number}", headers={"Cache-Control": "no-store"})
@@ -146,13 +166,24 @@ def test_R28_the_cache_keeps_no_long_address(make_client: MakeClient) -> None:
     caching._Current.cache = None
     client = make_client(ours.Application(Varying(), "", {"/": {"tools.caching.on": True}}))
     long = "a" * 8000
-    asked = [("/", ""), ("/", ""), ("/", long), ("/", long), (f"/?a={long}", ""), (f"/?a={long}", "")]
-    assert [client.get(path, headers={"X-Choice": choice}).text for path, choice in asked] == [*"112345"]
+    asked = [
+        ("/", ""),
+        ("/", ""),
+        ("/", long),
+        ("/", long),
+        (f"/?a={long}", ""),
+        (f"/?a={long}", ""),
+    ]
+    assert [client.get(path, headers={"X-Choice": choice}).text for path, choice in asked] == [
+        *"112345"
+    ]
     cache: Any = caching._Current.cache
     assert len(cache._entries) == len(cache._varies) == 1
 
 
-def test_R50_sessions_in_memory_are_bounded(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R50_sessions_in_memory_are_bounded(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A client without cookies gets a new one with each request."""
 
     class Counting:
@@ -189,18 +220,28 @@ def test_R50_a_session_has_a_size(
     storage: dict[str, dict[str, object]] = {
         "backend": {"tools.sessions.backend": InMemorySessionBackend()},
         "ram": {},
-        "file": {"tools.sessions.storage_type": "file", "tools.sessions.storage_path": str(tmp_path)},
+        "file": {
+            "tools.sessions.storage_type": "file",
+            "tools.sessions.storage_path": str(tmp_path),
+        },
     }
     settings = {"tools.sessions.on": True, "tools.sessions.max_session_size": 100, **storage[kind]}
     client = make_client(ours.Application(Kept(), "", {"/": settings}), raise_app_exceptions=False)
     assert [client.get(f"/?name={'a' * 20}").text for _ in range(3)] == ["1", "2", "3"]
     assert client.get(f"/?name={'a' * 20}").status_code == 500
-    assert "the session has 103 bytes, 103 of them in 'names', and tools.sessions.max_session_size = 100" in caplog.text
+    assert (
+        "the session has 103 bytes, 103 of them in 'names', and tools.sessions.max_session_size = 100"
+        in caplog.text
+    )
     assert client.get("/").text == ("0" if kind == "ram" else "3")
 
 
-def test_R36_dots_after_a_link_lead_out_of_no_directory(make_client: MakeClient, tmp_path: Path) -> None:
-    """The check joins ``link/..`` to nothing; the system goes to the link's target, and from there up."""
+def test_R36_dots_after_a_link_lead_out_of_no_directory(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    """The check joins ``link/..`` to nothing; the system goes to the link's target, and from there
+    up.
+    """
     for name in ("files/note.txt", "elsewhere/public/a.txt", "elsewhere/secret.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -209,7 +250,8 @@ def test_R36_dots_after_a_link_lead_out_of_no_directory(make_client: MakeClient,
     client = make_client(ours.Application(Root(), "", config))
 
     def ask(path: str) -> tuple[int, str]:
-        answer = client.get("/", extensions={"target": path.encode()})  # httpx would leave the dots out
+        # httpx would leave the dots out
+        answer = client.get("/", extensions={"target": path.encode()})
         return answer.status_code, answer.text if answer.status_code == 200 else ""
 
     assert ask("/f/link/a.txt") == (200, "elsewhere/public/a.txt")
@@ -221,7 +263,10 @@ def test_R36_dots_after_a_link_lead_out_of_no_directory(make_client: MakeClient,
 
 @pytest.mark.parametrize("host", ["a b", "a/b", "a@b", "a, b", "a:99999"])
 def test_R14_a_host_that_is_none_gets_into_no_link(client: Any, host: str) -> None:
-    assert client.get("/moved", follow_redirects=False).headers["Location"] == "http://testserver/elsewhere"
+    assert (
+        client.get("/moved", follow_redirects=False).headers["Location"]
+        == "http://testserver/elsewhere"
+    )
     assert client.get("/moved", headers={"Host": host}, follow_redirects=False).status_code == 400
     assert client.get("/", headers={"Host": host}).status_code == 200
 
@@ -253,7 +298,14 @@ def test_R12_what_is_configured_for_a_handler_holds_for_every_spelling_of_its_pa
     }
     app = ours.Application(Shop(), "", {section: asks, "/open-pies": {}})
     client = make_client(app)
-    for path in ("/my_pies/", "/my-pies/", "/my.pies/one_pie", "/my~pies/one-pie", "//my-pies//", "/my%2Dpies/"):
+    for path in (
+        "/my_pies/",
+        "/my-pies/",
+        "/my.pies/one_pie",
+        "/my~pies/one-pie",
+        "//my-pies//",
+        "/my%2Dpies/",
+    ):
         assert client.get("/", extensions={"target": path.encode()}).status_code == 401, path
     assert client.get("/pies").text == "any"
     # Of several sections for one handler, that of the path as it was sent counts most.
@@ -262,7 +314,9 @@ def test_R12_what_is_configured_for_a_handler_holds_for_every_spelling_of_its_pa
 
 
 @pytest.mark.parametrize("path", ["/cellar", "/cellar/", "//cellar", "/%2Fcellar", "/cellar%2F/"])
-def test_R12_middleware_sees_the_path_that_leads_to_the_handler(make_client: MakeClient, path: str) -> None:
+def test_R12_middleware_sees_the_path_that_leads_to_the_handler(
+    make_client: MakeClient, path: str
+) -> None:
     class House:
         @ours.expose
         def cellar(self) -> str:
@@ -275,7 +329,9 @@ def test_R12_middleware_sees_the_path_that_leads_to_the_handler(make_client: Mak
 
 
 @pytest.mark.parametrize("method", ["POST", "post"])
-def test_R78_middleware_sees_the_method_that_leads_to_the_handler(make_client: MakeClient, method: str) -> None:
+def test_R78_middleware_sees_the_method_that_leads_to_the_handler(
+    make_client: MakeClient, method: str
+) -> None:
     class Resource:
         exposed = True
 
@@ -315,11 +371,19 @@ def test_R12_middleware_sees_a_path_in_the_charset_in_which_it_is_read(
 def test_R76_no_text_ends_its_quotes_in_the_access_log(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
-    """CherryPy writes a backslash as it came, so that one before a quote ends the text for a reader of escapes."""
+    """CherryPy writes a backslash as it came, so that one before a quote ends the text for a reader
+    of escapes.
+    """
     app = ours.Application(Root())
     with caplog.at_level(logging.INFO):
-        make_client(app).get("/", extensions={"target": b"/?%5C"}, headers={"User-Agent": text, "Referer": text})
-    lines = [record.getMessage() for record in caplog.records if record.name.startswith("cherrypy.access")]
+        make_client(app).get(
+            "/", extensions={"target": b"/?%5C"}, headers={"User-Agent": text, "Referer": text}
+        )
+    lines = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("cherrypy.access")
+    ]
     quoted = re.findall(r'"((?:[^"\\]|\\.)*)"', lines[0])
     assert [re.sub(r"\\(.)", r"\1", found) for found in quoted[1:]] == [text, text]
 
@@ -342,7 +406,11 @@ def test_R1_a_reason_adds_no_header(make_client: MakeClient, path: str) -> None:
     client = make_client(ours.Application(Reasons()), validate=False)
     for text in ("a\r\nSet-Cookie: session_id=evil\r\n\r\n<script>", "a\nb", "a\0b"):
         answer = client.get(path, params={"text": text})
-        assert (answer.status_code, "set-cookie" in answer.headers, "<script>" in answer.text) == (500, False, False)
+        assert (answer.status_code, "set-cookie" in answer.headers, "<script>" in answer.text) == (
+            500,
+            False,
+            False,
+        )
     assert client.get(path, params={"text": "caf\u00e9 \u20ac\t"}).status_code in (400, 201)
 
 
@@ -356,7 +424,10 @@ def test_a_traceback_is_shown_on_this_machine_only(make_client: MakeClient) -> N
 
     client = make_client(ours.Application(Failing()))
     assert "the secret" not in client.get("/").text
-    assert "the secret" not in client.get("/", headers={"Host": "localhost", "X-Forwarded-For": "203.0.113.9"}).text
+    assert (
+        "the secret"
+        not in client.get("/", headers={"Host": "localhost", "X-Forwarded-For": "203.0.113.9"}).text
+    )
     assert "the secret" in client.get("/", headers={"Host": "localhost"}).text
 
 
@@ -378,10 +449,23 @@ def test_R28_a_path_of_many_segments_is_no_path(make_client: MakeClient) -> None
 
 
 def test_a_section_holds_for_the_paths_below_it() -> None:
-    sections = {"/": {"key": "root"}, "/a": {"key": "a"}, "/a/b": {"other": "b"}, "/ab/": {"key": "never"}}
+    sections = {
+        "/": {"key": "root"},
+        "/a": {"key": "a"},
+        "/a/b": {"other": "b"},
+        "/ab/": {"key": "never"},
+    }
     app = ours.Application(Deep(), "", sections)
     paths = ["/", "", "/a", "/a/b/c", "/ab", "/ab/c", "/a/"]
-    assert [app.find_config(path, "key") for path in paths] == ["root", "root", "a", "a", "root", "root", "a"]
+    assert [app.find_config(path, "key") for path in paths] == [
+        "root",
+        "root",
+        "a",
+        "a",
+        "root",
+        "root",
+        "a",
+    ]
     assert app.find_config("/a/b", "none", "default") == "default"
 
 
@@ -390,7 +474,13 @@ def test_R28_an_application_is_found_by_the_longest_path(make_client: MakeClient
     assert tree.script_name("/x") is None
     for path in ("", "/a", "/a/b"):
         tree.mount(Deep(), path)
-    assert [tree.script_name(path) for path in ("/", "/a", "/ab", "/a/b/c", "/a/c")] == ["", "/a", "", "/a/b", "/a"]
+    assert [tree.script_name(path) for path in ("/", "/a", "/ab", "/a/b/c", "/a/c")] == [
+        "",
+        "/a",
+        "",
+        "/a/b",
+        "/a",
+    ]
     assert tree.script_name("/a" * 500_000) == "/a"
 
 
@@ -413,7 +503,9 @@ def test_R18_json_has_a_limit(make_client: MakeClient) -> None:
     kind = {"Content-Type": "application/json"}
     for path, most in (("/usual", 2_621_440), ("/small", 1000)):
         assert client.post(path, content=b"[" + b" " * (most - 2) + b"]", headers=kind).text == "0"
-        refused = client.post(path, content=b"[" + b"[],[]," * (most // 6 + 1) + b"[]]", headers=kind)
+        refused = client.post(
+            path, content=b"[" + b"[],[]," * (most // 6 + 1) + b"[]]", headers=kind
+        )
         assert (refused.status_code, f"{most} bytes" in refused.text) == (413, True)
 
 
@@ -484,10 +576,14 @@ class Signed:
         ("/echo?all=yes", "/echo", 401),
     ],
 )
-def test_a_signature_opens_the_page_that_was_signed(make_client: MakeClient, path: str, uri: str, status: int) -> None:
+def test_a_signature_opens_the_page_that_was_signed(
+    make_client: MakeClient, path: str, uri: str, status: int
+) -> None:
     nonce, ha1 = auth_digest.synthesize_nonce("here", "k"), auth_digest.H("ann:here:secret")
     response = auth_digest.H(f"{ha1}:{nonce}:{auth_digest.H(f'GET:{uri}')}")
-    header = f'Digest username="ann", realm="here", nonce="{nonce}", uri="{uri}", response="{response}"'
+    header = (
+        f'Digest username="ann", realm="here", nonce="{nonce}", uri="{uri}", response="{response}"'
+    )
     client = make_client(ours.Application(Signed()))
     assert client.get(path, headers={"Authorization": header}).status_code == status
 
@@ -502,7 +598,9 @@ def test_R14_a_host_that_a_proxy_states_is_one(make_client: MakeClient) -> None:
 
     client = make_client(ours.Application(Links()))
     assert client.get("/", headers={"X-Forwarded-Host": 'evil"><script>'}).status_code == 400
-    assert client.get("/", headers={"X-Forwarded-Host": "https://shop.example:8443"}).text.startswith("https://shop.ex")
+    assert client.get(
+        "/", headers={"X-Forwarded-Host": "https://shop.example:8443"}
+    ).text.startswith("https://shop.ex")
 
 
 def test_R48_a_page_made_of_a_session_is_one_visitor_s(make_client: MakeClient) -> None:
@@ -520,20 +618,31 @@ def test_R48_a_page_made_of_a_session_is_one_visitor_s(make_client: MakeClient) 
             return "x"
 
     client = make_client(ours.Application(Pages()), base_url="https://testserver")
-    mine, stated, public = client.get("/mine"), client.get("/mine?vary=Accept"), client.get("/public")
+    mine, stated, public = (
+        client.get("/mine"),
+        client.get("/mine?vary=Accept"),
+        client.get("/public"),
+    )
     assert (mine.headers["vary"], mine.headers["cache-control"]) == ("Cookie", "private")
-    assert (stated.headers["vary"], stated.headers["cache-control"]) == ("Accept, Cookie", "no-store")
+    assert (stated.headers["vary"], stated.headers["cache-control"]) == (
+        "Accept, Cookie",
+        "no-store",
+    )
     assert not {"vary", "cache-control"} & public.headers.keys()
     assert "; Secure" in public.headers["set-cookie"]
 
 
-def test_no_character_of_a_download_s_name_becomes_a_quote(make_client: MakeClient, tmp_path: Path) -> None:
+def test_no_character_of_a_download_s_name_becomes_a_quote(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
     (tmp_path / "a.txt").write_text("a")
 
     class Files:
         @ours.expose
         def index(self, name: str) -> Any:
-            return ours.lib.static.serve_file(str(tmp_path / "a.txt"), disposition="attachment", name=name)
+            return ours.lib.static.serve_file(
+                str(tmp_path / "a.txt"), disposition="attachment", name=name
+            )
 
     client = make_client(ours.Application(Files(), "").native)
     header = client.get("/?name=%EF%BC%82").headers["Content-Disposition"]  # to NFKD

@@ -24,7 +24,12 @@ def test_dates_and_protocols(httputil: Any) -> None:
 
 @pytest.mark.parametrize(
     ("status", "code", "reason"),
-    [(None, 200, "OK"), (404, 404, "Not Found"), ("404", 404, "Not Found"), ("299 Mine, own", 299, "Mine, own")],
+    [
+        (None, 200, "OK"),
+        (404, 404, "Not Found"),
+        ("404", 404, "Not Found"),
+        ("299 Mine, own", 299, "Mine, own"),
+    ],
 )
 def test_statuses(httputil: Any, status: Any, code: int, reason: str) -> None:
     assert httputil.valid_status(status)[:2] == (code, reason)
@@ -44,7 +49,14 @@ def test_statuses_that_are_none(httputil: Any, status: Any) -> None:
 
 @pytest.mark.parametrize(
     ("atoms", "joined"),
-    [((), "/"), (("", ""), "/"), (("/a/", "/b"), "/a/b"), (("a", "b"), "a/b"), (("", "/a//b"), "/a/b"), (("/",), "/")],
+    [
+        ((), "/"),
+        (("", ""), "/"),
+        (("/a/", "/b"), "/a/b"),
+        (("a", "b"), "a/b"),
+        (("", "/a//b"), "/a/b"),
+        (("/",), "/"),
+    ],
 )
 def test_paths_are_joined(httputil: Any, atoms: Any, joined: str) -> None:
     assert httputil.urljoin(*atoms) == joined
@@ -79,7 +91,9 @@ def test_ranges(httputil: Any, header: str | None, ranges: Any) -> None:
     assert httputil.get_ranges(header, 100) == ranges
 
 
-@pytest.mark.parametrize("header", ["nonsense", "bytes=a-b", "chunks=1-2", "bytes=-", "bytes=" + "9" * 20 + "-"])
+@pytest.mark.parametrize(
+    "header", ["nonsense", "bytes=a-b", "chunks=1-2", "bytes=-", "bytes=" + "9" * 20 + "-"]
+)
 def test_ranges_that_are_malformed_are_ignored(header: str) -> None:
     assert ours.get_ranges(header, 100) is None
 
@@ -95,7 +109,10 @@ def test_elements_of_headers(httputil: Any) -> None:
     assert [element.qvalue for element in found] == [1, 1, 0.5, 0.1]
     assert found[1].params == {"x": "y;z, w"}
     found = httputil.header_elements("X", "b, a;p=1")
-    assert [(str(element), bytes(element)) for element in found] == [("b", b"b"), ("a;p=1", b"a;p=1")]
+    assert [(str(element), bytes(element)) for element in found] == [
+        ("b", b"b"),
+        ("a;p=1", b"a;p=1"),
+    ]
     assert httputil.header_elements("X", None) == []
     assert str(httputil.HeaderElement("a", {"b": "c"})) == "a;b=c"
     assert httputil.HeaderElement("a") < httputil.HeaderElement("b")

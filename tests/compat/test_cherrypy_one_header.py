@@ -18,7 +18,11 @@ def checked(cherrypy: Any, hook: Any = None) -> Any:
         def index(self) -> str:
             return str(cherrypy.request.login)
 
-    options = {"on": True, "realm": "here", "checkpassword": lambda realm, user, password: password == "x"}
+    options = {
+        "on": True,
+        "realm": "here",
+        "checkpassword": lambda realm, user, password: password == "x",
+    }
     config = {f"tools.auth_basic.{name}": value for name, value in options.items()}
     if hook is not None:
         config["hooks.on_start_resource"] = hook
@@ -49,7 +53,10 @@ def test_conditions_that_a_hook_removes(cherrypy: Any, serve: Serve, tmp_path: P
     client = serve(cherrypy.Application(None, "", {"/": config}))
     modified = client.get("/a.txt").headers["Last-Modified"]
     assert client.get("/a.txt", headers={"If-Modified-Since": modified}).status_code == 304
-    config |= {"tools.ignore_headers.on": True, "tools.ignore_headers.headers": ["If-Modified-Since"]}
+    config |= {
+        "tools.ignore_headers.on": True,
+        "tools.ignore_headers.headers": ["If-Modified-Since"],
+    }
     client = serve(cherrypy.Application(None, "", {"/": config}))
     assert client.get("/a.txt", headers={"If-Modified-Since": modified}).status_code == 200
 

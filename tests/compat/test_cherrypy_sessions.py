@@ -22,7 +22,11 @@ from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import sessions
 from micropie.csrf import csrf_token
 from micropie.http.request import current_request
-from micropie.sessions import InMemorySessionBackend, SignedCookieSessionBackend, SQLiteSessionBackend
+from micropie.sessions import (
+    InMemorySessionBackend,
+    SignedCookieSessionBackend,
+    SQLiteSessionBackend,
+)
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.commands import environment
@@ -58,7 +62,10 @@ def build(cherrypy: Any, **options: Any) -> Any:
     """Return a root with the tool on."""
 
     class Root:
-        _cp_config = {"tools.sessions.on": True, **{f"tools.sessions.{name}": value for name, value in options.items()}}
+        _cp_config = {
+            "tools.sessions.on": True,
+            **{f"tools.sessions.{name}": value for name, value in options.items()},
+        }
 
         @cherrypy.expose
         def index(self) -> str:
@@ -147,12 +154,16 @@ def connected(cherrypy: Any, side: str, connect: MakeClient, **options: Any) -> 
 
 
 @pytest.fixture(params=["ram", "file"])
-def client(request: pytest.FixtureRequest, side: str, cherrypy: Any, connect: MakeClient, tmp_path: Path) -> TestClient:
+def client(
+    request: pytest.FixtureRequest, side: str, cherrypy: Any, connect: MakeClient, tmp_path: Path
+) -> TestClient:
     """A client of each kind of storage that both have."""
     if request.param == "ram":
         return connected(cherrypy, side, connect)
     cls = cherrypy.lib.sessions.FileSession
-    return connected(cherrypy, side, connect, storage_class=cls, storage_path=str(tmp_path / "sessions"))
+    return connected(
+        cherrypy, side, connect, storage_class=cls, storage_path=str(tmp_path / "sessions")
+    )
 
 
 @pytest.fixture
@@ -228,7 +239,15 @@ def test_ways_to_lock(side: str, cherrypy: Any, connect: MakeClient, locking: st
 
 def test_cookies_have_attributes(side: str, cherrypy: Any, connect: MakeClient) -> None:
     client = connected(
-        cherrypy, side, connect, name="own", path="/x", domain="example.org", secure=True, httponly=True, timeout=2
+        cherrypy,
+        side,
+        connect,
+        name="own",
+        path="/x",
+        domain="example.org",
+        secure=True,
+        httponly=True,
+        timeout=2,
     )
     cookie = client.get("/").headers["Set-Cookie"]
     parts = {part.partition("=")[0].lower(): part.partition("=")[2] for part in cookie.split("; ")}
@@ -246,7 +265,11 @@ def test_cookies_are_kept_from_scripts(world: str, connect: MakeClient) -> None:
     cookie = connected(ours, world, connect).get("/").headers["Set-Cookie"]
     assert "HttpOnly; " in cookie
     assert "SameSite=Lax" in cookie
-    cookie = connected(ours, world, connect, httponly=False, samesite=None).get("/").headers["Set-Cookie"]
+    cookie = (
+        connected(ours, world, connect, httponly=False, samesite=None)
+        .get("/")
+        .headers["Set-Cookie"]
+    )
     assert "HttpOnly" not in cookie
     assert "SameSite" not in cookie
 
@@ -291,7 +314,13 @@ def test_one_session_for_one_request(world: str, connect: MakeClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"storage_type": "memcached"}, {"locking": "never"}, {"storage_type": "file"}, {"storage_type": "FILE"}]
+    "options",
+    [
+        {"storage_type": "memcached"},
+        {"locking": "never"},
+        {"storage_type": "file"},
+        {"storage_type": "FILE"},
+    ],
 )
 def test_settings_that_can_not_be(world: str, connect: MakeClient, options: dict[str, str]) -> None:
     assert connected(ours, world, connect, **options).get("/").status_code == 500
@@ -335,7 +364,7 @@ def test_a_class_of_one_s_own(side: str, cherrypy: Any, connect: MakeClient) -> 
     assert client.get("/").text == "{}"
 
 
-# -- locks -------------------------------------------------------------------------------------------------------------
+# -- locks -----------------------------------------------------------------------------------------
 
 
 def test_requests_of_one_session_wait_for_each_other(world: str, connect: MakeClient) -> None:
@@ -379,7 +408,9 @@ def test_requests_of_one_session_wait_for_each_other(world: str, connect: MakeCl
     assert len(sessions.RamSession.locks) == 0
 
 
-def test_a_lock_is_waited_for_so_long(world: str, connect: MakeClient, sessions_folder: Path) -> None:
+def test_a_lock_is_waited_for_so_long(
+    world: str, connect: MakeClient, sessions_folder: Path
+) -> None:
     for options in (
         {"lock_timeout": 0.01},
         {"lock_timeout": timedelta(milliseconds=10)},
@@ -481,7 +512,9 @@ def test_files_are_locked_for_other_processes(sessions_folder: Path) -> None:
     assert [path.name for path in sessions_folder.iterdir()] == [f"session-{session.id}"]
 
 
-def test_a_lock_s_file_that_has_gone_is_made_again(sessions_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_s_file_that_has_gone_is_made_again(
+    sessions_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = sessions.FileSession(storage_path=str(sessions_folder))
     real, calls = os.path.samestat, []
 
@@ -503,7 +536,7 @@ def test_without_locks_of_files(sessions_folder: Path, monkeypatch: pytest.Monke
     assert list(sessions_folder.iterdir()) == []
 
 
-# -- storage -----------------------------------------------------------------------------------------------------------
+# -- storage ---------------------------------------------------------------------------------------
 
 
 def test_sessions_expire(sessions_folder: Path) -> None:
@@ -529,10 +562,14 @@ def test_sessions_expire(sessions_folder: Path) -> None:
 
 
 def options_of(session: Any) -> dict[str, Any]:
-    return {"storage_path": session.storage_path} if isinstance(session, sessions.FileSession) else {}
+    return (
+        {"storage_path": session.storage_path} if isinstance(session, sessions.FileSession) else {}
+    )
 
 
-def test_a_clean_up_passes_by_what_is_no_session(sessions_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_clean_up_passes_by_what_is_no_session(
+    sessions_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (sessions_folder / "session-broken").write_text("{")
     (sessions_folder / "session-x.lock").write_text("")
     (sessions_folder / "session-folder").mkdir()
@@ -549,7 +586,9 @@ def test_a_clean_up_runs_beside(world: str, connect: MakeClient) -> None:
     until(lambda: "old" not in sessions.RamSession.cache)
 
 
-def test_values_that_files_can_not_keep(world: str, connect: MakeClient, sessions_folder: Path) -> None:
+def test_values_that_files_can_not_keep(
+    world: str, connect: MakeClient, sessions_folder: Path
+) -> None:
     class Root:
         _cp_config = {
             "tools.sessions.on": True,
@@ -595,7 +634,7 @@ def test_an_id_is_made_once(sessions_folder: Path) -> None:
     assert (first.id, Twice(storage_path=str(sessions_folder)).id) == ("taken", "free")
 
 
-# -- backends of micropie ----------------------------------------------------------------------------------------------
+# -- backends of micropie --------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["memory", "sqlite", "plain"])
@@ -637,7 +676,9 @@ def test_sessions_in_a_backend(world: str, connect: MakeClient, backend: Any) ->
     assert not backend.load(second) or True
 
 
-def test_a_session_that_another_request_has_ended_stays_ended(world: str, connect: MakeClient) -> None:
+def test_a_session_that_another_request_has_ended_stays_ended(
+    world: str, connect: MakeClient
+) -> None:
     backend = InMemorySessionBackend()
 
     class Root:
@@ -651,7 +692,11 @@ def test_a_session_that_another_request_has_ended_stays_ended(world: str, connec
             return str(ours.session["a"])
 
     client = connect(ours.Application(Root(), ""), world)
-    assert [client.get("/").text, client.get("/?end=1").text, client.get("/").text] == ["1", "2", "1"]
+    assert [client.get("/").text, client.get("/?end=1").text, client.get("/").text] == [
+        "1",
+        "2",
+        "1",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -738,7 +783,9 @@ def test_a_native_hook_and_a_page_write_one_session(
     assert client.get("/native").json()["visits"] == count + 4 - after
 
 
-def test_a_hook_alone_has_the_cookie_of_the_page(world: str, connect: MakeClient, backend: Any) -> None:
+def test_a_hook_alone_has_the_cookie_of_the_page(
+    world: str, connect: MakeClient, backend: Any
+) -> None:
     client = connect(shared(backend, Visits()), world)
     assert len(client.get("/plain").headers.get_list("Set-Cookie")) == 1
     assert client.get("/native").json() == {"visits": 2}
@@ -753,7 +800,9 @@ def test_an_atomic_update_counts_once(world: str, connect: MakeClient) -> None:
         @ours.expose
         def index(self) -> str:
             others = backend.load(str(ours.serving.session.id))
-            backend.save(ours.serving.session.id, {**others, "n": others.get("n", 0) + 10, "other": 1}, 60)
+            backend.save(
+                ours.serving.session.id, {**others, "n": others.get("n", 0) + 10, "other": 1}, 60
+            )
             return str(ours.session.get("n"))
 
     class Count(HttpMiddleware):
@@ -779,7 +828,9 @@ class Native(HttpMiddleware):
             getattr(request.session, method)()
 
 
-@pytest.mark.parametrize(("method", "left"), [("clear", {"b": "2"}), ("regenerate", {"a": "1", "b": "2"})])
+@pytest.mark.parametrize(
+    ("method", "left"), [("clear", {"b": "2"}), ("regenerate", {"a": "1", "b": "2"})]
+)
 def test_another_id_by_a_native_hook(
     world: str, connect: MakeClient, backend: Any, method: str, left: dict[str, str]
 ) -> None:
@@ -811,9 +862,14 @@ def test_a_stream_of_a_shared_session(world: str, connect: MakeClient, backend: 
 
 @pytest.mark.parametrize("prefix", ["", "/shop"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_one_cookie_below_a_prefix(world: str, connect: MakeClient, scheme: str, prefix: str) -> None:
+def test_one_cookie_below_a_prefix(
+    world: str, connect: MakeClient, scheme: str, prefix: str
+) -> None:
     app = App()
-    app.mount("/old", shared(InMemorySessionBackend(), session_timeout=300, session_cookie_samesite="Strict"))
+    app.mount(
+        "/old",
+        shared(InMemorySessionBackend(), session_timeout=300, session_cookie_samesite="Strict"),
+    )
     client = connect(app, world, base_url=f"{scheme}://testserver", root_path=prefix)
     native = client.post("/old/cart", data={"pie": "plum"}).headers["Set-Cookie"]
     old = client.get("/old/put?key=user&value=Ann").headers["Set-Cookie"]
@@ -828,7 +884,10 @@ def test_one_cookie_below_a_prefix(world: str, connect: MakeClient, scheme: str,
 
 def test_ids_of_the_author_s_own(world: str, connect: MakeClient, backend: Any) -> None:
     ids = iter(f"shop:{number}" for number in range(9))
-    settings = {"session_id_factory": lambda: next(ids), "session_id_validator": lambda text: text.startswith("shop:")}
+    settings = {
+        "session_id_factory": lambda: next(ids),
+        "session_id_validator": lambda text: text.startswith("shop:"),
+    }
     client = connect(shared(backend, **settings), world)
     first = client.get("/put?key=a&value=1").text
     assert first.startswith("shop:")
@@ -841,8 +900,18 @@ def test_ids_of_the_author_s_own(world: str, connect: MakeClient, backend: Any) 
     [
         ("timeout", 5, "write native.configure(session_timeout=300)", {"session_timeout": 300}),
         ("timeout", 60, "write native.configure(session_timeout=3600)", {"session_timeout": 3600}),
-        ("max_session_size", 9000, "write native.configure(max_session_size=9000)", {"max_session_size": 9000}),
-        ("secure", True, "write native.configure(session_cookie_secure=True)", {"session_cookie_secure": True}),
+        (
+            "max_session_size",
+            9000,
+            "write native.configure(max_session_size=9000)",
+            {"max_session_size": 9000},
+        ),
+        (
+            "secure",
+            True,
+            "write native.configure(session_cookie_secure=True)",
+            {"session_cookie_secure": True},
+        ),
         (
             "samesite",
             "Strict",
@@ -875,7 +944,9 @@ def test_an_option_for_old_pages_alone(
             root._cp_config = {}
         elif place == "root":
             root._cp_config.update(config)
-        sections = {"section": {"/": config}, "path": {"/put": config}, "tree": {"/": config}}.get(place, {})
+        sections = {"section": {"/": config}, "path": {"/put": config}, "tree": {"/": config}}.get(
+            place, {}
+        )
         app: Any = ours.Application(root, "", sections)
         if place == "tree":
             tree = ours.Tree()
@@ -909,7 +980,12 @@ def test_an_option_of_a_handler_for_old_pages_alone(
 
 
 def test_options_of_a_cookie_of_its_own(world: str, connect: MakeClient) -> None:
-    for options in ({"name": "own"}, {"path": "/x"}, {"domain": "example.org"}, {"path_header": "X-Path"}):
+    for options in (
+        {"name": "own"},
+        {"path": "/x"},
+        {"domain": "example.org"},
+        {"path_header": "X-Path"},
+    ):
         backend = InMemorySessionBackend()
         app: Any = ours.Application(build(ours, backend=backend, timeout=5, **options), "")
         app.native.configure(session_backend=backend)
@@ -919,14 +995,18 @@ def test_options_of_a_cookie_of_its_own(world: str, connect: MakeClient) -> None
 def test_native_handlers_without_a_shared_session(connect: MakeClient) -> None:
     app: Any = ours.Application(build(ours), "")
     app.native.get("/session")(lambda: ours.session["a"])
-    app.native.get("/tool")(lambda: str(hasattr(ours.serving, "session") or hasattr(ours.serving, "other")))
+    app.native.get("/tool")(
+        lambda: str(hasattr(ours.serving, "session") or hasattr(ours.serving, "other"))
+    )
     app.native.error(AttributeError)(lambda error: (500, str(error)))
     client = connect(app, "wsgi")
     assert "set tools.sessions.backend and native.session_backend" in client.get("/session").text
     assert client.get("/tool").text == "False"
 
 
-def test_a_backend_out_of_reach(world: str, connect: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_backend_out_of_reach(
+    world: str, connect: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     class Broken(Plain):
         def load(self, session_id: str) -> dict[str, Any]:
             raise ConnectionError("no route")

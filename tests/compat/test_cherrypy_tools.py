@@ -16,7 +16,14 @@ import cherrypy as original
 import pytest
 
 from micropie.compat import cherrypy as ours
-from micropie.compat.cherrypy.lib import auth_basic, auth_digest, caching, encoding, jsontools, static
+from micropie.compat.cherrypy.lib import (
+    auth_basic,
+    auth_digest,
+    caching,
+    encoding,
+    jsontools,
+    static,
+)
 from micropie.compat.cherrypy.toolbox import Toolbox
 from micropie.compat.cherrypy.tools import default_toolbox
 from micropie.compat.results import Chunks
@@ -28,13 +35,17 @@ from tests.support.waiting import PATIENCE
 @pytest.fixture
 def serve(serve: Serve, cherrypy: Any) -> Serve:
     """Return ``serve(root, config)``, which makes a client of an application."""
-    return lambda root, config=None, **options: serve(cherrypy.Application(root, "", config), **options)
+    return lambda root, config=None, **options: serve(
+        cherrypy.Application(root, "", config), **options
+    )
 
 
 @pytest.fixture
 def serve_ours(serve_ours: Serve) -> Serve:
     """Return ``serve_ours(root, config)``, for what only ours does."""
-    return lambda root, config=None, **options: serve_ours(ours.Application(root, "", config), **options)
+    return lambda root, config=None, **options: serve_ours(
+        ours.Application(root, "", config), **options
+    )
 
 
 def page(cherrypy: Any, function: Callable[..., Any], **config: Any) -> Any:
@@ -56,10 +67,13 @@ def page(cherrypy: Any, function: Callable[..., Any], **config: Any) -> Any:
 
 def on(tool: str, **options: Any) -> dict[str, Any]:
     """Return the configuration that switches a tool on."""
-    return {f"tools.{tool}.on": True, **{f"tools.{tool}.{name}": value for name, value in options.items()}}
+    return {
+        f"tools.{tool}.on": True,
+        **{f"tools.{tool}.{name}": value for name, value in options.items()},
+    }
 
 
-# -- conditions, ages ----------------------------------------------------------------------------------------------------
+# -- conditions, ages ------------------------------------------------------------------------------
 
 
 def test_etags(cherrypy: Any, serve: Serve) -> None:
@@ -106,7 +120,9 @@ def test_etags_are_compared_once(cherrypy: Any, serve: Serve) -> None:
         ("PUT", {"If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:10 GMT"}, 412),
     ],
 )
-def test_dates_are_compared(cherrypy: Any, serve: Serve, method: str, headers: dict[str, str], status: int) -> None:
+def test_dates_are_compared(
+    cherrypy: Any, serve: Serve, method: str, headers: dict[str, str], status: int
+) -> None:
     date = cherrypy.lib.httputil.HTTPDate(1_700_000_000)
 
     def answer(**values: Any) -> str:
@@ -129,8 +145,12 @@ def test_dates_that_are_not_there_are_not_compared(cherrypy: Any, serve: Serve) 
 
     client = serve(page(cherrypy, answer))
     for query in ("status=200", "status=404&date=1"):
-        assert client.get(f"/?{query}", headers={"If-Modified-Since": "x"}).status_code == int(query[7:10])
-        assert client.get(f"/?{query}", headers={"If-Unmodified-Since": "y"}).status_code == int(query[7:10])
+        assert client.get(f"/?{query}", headers={"If-Modified-Since": "x"}).status_code == int(
+            query[7:10]
+        )
+        assert client.get(f"/?{query}", headers={"If-Unmodified-Since": "y"}).status_code == int(
+            query[7:10]
+        )
 
 
 def test_ages(cherrypy: Any, serve: Serve) -> None:
@@ -143,11 +163,21 @@ def test_ages(cherrypy: Any, serve: Serve) -> None:
     hour = serve(page(cherrypy, answer, **on("expires", secs=timedelta(hours=1)))).get("/").headers
     assert hour["Expires"].endswith("GMT")
     assert "Pragma" not in hour
-    assert "Expires" not in serve(page(cherrypy, lambda **values: "x", **on("expires", secs=60))).get("/").headers
+    assert (
+        "Expires"
+        not in serve(page(cherrypy, lambda **values: "x", **on("expires", secs=60)))
+        .get("/")
+        .headers
+    )
     never = serve(page(cherrypy, answer, **on("expires"))).get("/").headers
     assert (never["Pragma"], never["Cache-Control"]) == ("no-cache", "no-cache, must-revalidate")
-    assert serve(page(cherrypy, answer, **on("expires", secs=60))).get("/?own=1").headers["Expires"] == "set"
-    forced = serve(page(cherrypy, answer, **on("expires", secs=60, force=True))).get("/?own=1").headers
+    assert (
+        serve(page(cherrypy, answer, **on("expires", secs=60))).get("/?own=1").headers["Expires"]
+        == "set"
+    )
+    forced = (
+        serve(page(cherrypy, answer, **on("expires", secs=60, force=True))).get("/?own=1").headers
+    )
     assert forced["Expires"].endswith("GMT")
 
 
@@ -161,7 +191,7 @@ def test_no_cache_control_for_the_first_version_of_http(serve_ours: Serve) -> No
     assert "Cache-Control" not in headers
 
 
-# -- what a request has to be --------------------------------------------------------------------------------------------
+# -- what a request has to be ----------------------------------------------------------------------
 
 
 def test_methods(cherrypy: Any, serve: Serve) -> None:
@@ -186,11 +216,15 @@ def test_methods(cherrypy: Any, serve: Serve) -> None:
         ("text/html;q=0", "406"),
     ],
 )
-def test_types_that_are_accepted(cherrypy: Any, serve: Serve, accepted: str | None, answer: str) -> None:
+def test_types_that_are_accepted(
+    cherrypy: Any, serve: Serve, accepted: str | None, answer: str
+) -> None:
     def choose(**values: Any) -> str:
         return str(cherrypy.lib.cptools.accept(["text/html", "application/json"]))
 
-    response = serve(page(cherrypy, choose)).get("/", headers={} if accepted is None else {"Accept": accepted})
+    response = serve(page(cherrypy, choose)).get(
+        "/", headers={} if accepted is None else {"Accept": accepted}
+    )
     if accepted is None:  # httpx sends one
         assert response.status_code == 200
     else:
@@ -217,9 +251,14 @@ def test_nothing_to_choose_from(cherrypy: Any, serve: Serve) -> None:
         ({"error": 404, "message": "no"}, "http://bad.example/", 404),
     ],
 )
-def test_referers(cherrypy: Any, serve: Serve, options: dict[str, Any], stated: str | None, status: int) -> None:
+def test_referers(
+    cherrypy: Any, serve: Serve, options: dict[str, Any], stated: str | None, status: int
+) -> None:
     root = page(cherrypy, lambda **values: "x", **on("referer", pattern="http://good", **options))
-    assert serve(root).get("/", headers={} if stated is None else {"Referer": stated}).status_code == status
+    assert (
+        serve(root).get("/", headers={} if stated is None else {"Referer": stated}).status_code
+        == status
+    )
 
 
 def test_parameters_are_converted(cherrypy: Any, serve: Serve) -> None:
@@ -249,7 +288,7 @@ def test_parameters_of_no_handler_are_left_alone(serve_ours: Serve) -> None:
     assert serve_ours(page(ours, lambda **values: "x", **config)).get("/").text == "stopped"
 
 
-# -- the request and the response ----------------------------------------------------------------------------------------
+# -- the request and the response ------------------------------------------------------------------
 
 
 def test_behind_a_proxy(cherrypy: Any, serve: Serve) -> None:
@@ -258,16 +297,26 @@ def test_behind_a_proxy(cherrypy: Any, serve: Serve) -> None:
 
     client = serve(page(cherrypy, answer, **on("proxy")))
     seen = "1.2.3.4" if cherrypy is original else "5.6.7.8"  # the first one may be the client's own
-    assert client.get("/", headers={"X-Forwarded-For": "1.2.3.4, 5.6.7.8"}).text.endswith(f" {seen}")
-    assert client.get("/", headers={"X-Forwarded-Host": "a.example, b.example"}).text.startswith("http://a.example ")
-    assert client.get("/", headers={"X-Forwarded-Proto": "https", "Host": "c.example"}).text.startswith("https://c.ex")
-    assert client.get("/", headers={"X-Forwarded-Host": "https://d.example"}).text.startswith("https://d.example ")
+    assert client.get("/", headers={"X-Forwarded-For": "1.2.3.4, 5.6.7.8"}).text.endswith(
+        f" {seen}"
+    )
+    assert client.get("/", headers={"X-Forwarded-Host": "a.example, b.example"}).text.startswith(
+        "http://a.example "
+    )
+    assert client.get(
+        "/", headers={"X-Forwarded-Proto": "https", "Host": "c.example"}
+    ).text.startswith("https://c.ex")
+    assert client.get("/", headers={"X-Forwarded-Host": "https://d.example"}).text.startswith(
+        "https://d.example "
+    )
     own = on("proxy", local="", remote="X-Real-Ip", scheme="X-Forwarded-Ssl", base="e.example")
     client = serve(page(cherrypy, answer, **own))
     headers = {"X-Forwarded-Ssl": "on", "X-Real-Ip": "9.9.9.9", "X-Forwarded-Host": "f.example"}
     assert client.get("/", headers=headers).text == "https://e.example 9.9.9.9"
     client = serve(page(cherrypy, answer, **on("proxy", scheme="", remote="")))
-    assert client.get("/", headers={"X-Forwarded-For": "1.2.3.4", "Host": "g.example"}).text.startswith("http://g.ex")
+    assert client.get(
+        "/", headers={"X-Forwarded-For": "1.2.3.4", "Host": "g.example"}
+    ).text.startswith("http://g.ex")
 
 
 def test_headers_of_the_response_stay_with_errors(cherrypy: Any, serve: Serve) -> None:
@@ -296,9 +345,16 @@ def test_generators_in_generators_are_flattened(cherrypy: Any, serve: Serve) -> 
 def test_vary_names_what_was_looked_at(cherrypy: Any, serve: Serve) -> None:
     def answer(**values: Any) -> str:
         cherrypy.response.headers["Vary"] = "X-Own"
-        return str(cherrypy.request.headers.get("x-choice")) + str("X-Other" in cherrypy.request.headers)
+        return str(cherrypy.request.headers.get("x-choice")) + str(
+            "X-Other" in cherrypy.request.headers
+        )
 
-    config = {**on("autovary", ignore={"Host", "X-Other", "Content-Disposition", "Content-Length", "Content-Type"})}
+    config = {
+        **on(
+            "autovary",
+            ignore={"Host", "X-Other", "Content-Disposition", "Content-Length", "Content-Type"},
+        )
+    }
     response = serve(page(cherrypy, answer, **config)).get("/", headers={"X-Choice": "1"})
     vary = response.headers["Vary"].lower()
     assert {"x-own", "x-choice"} <= set(vary.split(", "))
@@ -306,18 +362,22 @@ def test_vary_names_what_was_looked_at(cherrypy: Any, serve: Serve) -> None:
 
 
 def test_vary_without_exceptions(serve_ours: Serve) -> None:
-    response = serve_ours(page(ours, lambda **values: str(ours.request.headers.get("X-A")), **on("autovary"))).get("/")
+    response = serve_ours(
+        page(ours, lambda **values: str(ours.request.headers.get("X-A")), **on("autovary"))
+    ).get("/")
     assert "X-A" in response.headers["Vary"].split(", ")
 
 
 def test_headers_that_are_ignored(cherrypy: Any, serve: Serve) -> None:
     root = page(
-        cherrypy, lambda **values: repr(cherrypy.request.headers.get("X-A")), **on("ignore_headers", headers=("X-A",))
+        cherrypy,
+        lambda **values: repr(cherrypy.request.headers.get("X-A")),
+        **on("ignore_headers", headers=("X-A",)),
     )
     assert serve(root).get("/", headers={"X-A": "1"}).text == "None"
 
 
-# -- redirects -----------------------------------------------------------------------------------------------------------
+# -- redirects -------------------------------------------------------------------------------------
 
 
 def test_redirects_by_configuration(cherrypy: Any, serve: Serve) -> None:
@@ -337,7 +397,10 @@ def test_redirects_by_configuration(cherrypy: Any, serve: Serve) -> None:
             return "there"
 
     client = serve(Root())
-    assert (client.get("/away").status_code, client.get("/away").headers["Location"][-6:]) == (303, "/there")
+    assert (client.get("/away").status_code, client.get("/away").headers["Location"][-6:]) == (
+        303,
+        "/there",
+    )
     assert client.get("/fails").status_code == 303
 
 
@@ -373,17 +436,22 @@ def test_slashes(cherrypy: Any, serve: Serve) -> None:
     class Root:
         below = Below()
 
-    client = serve(Root(), {"/": {"tools.trailing_slash.extra": True, "tools.trailing_slash.status": 302}})
+    client = serve(
+        Root(), {"/": {"tools.trailing_slash.extra": True, "tools.trailing_slash.status": 302}}
+    )
     for path, moved in (("/below?a=1", "/below/?a=1"), ("/below/page/", "/below/page")):
         response = client.get(path)
-        assert (response.status_code, response.headers["Location"].partition("testserver")[2] or moved) == (302, moved)
+        assert (
+            response.status_code,
+            response.headers["Location"].partition("testserver")[2] or moved,
+        ) == (302, moved)
     assert client.get("/below/").text == "index"
     client = serve(Root(), {"/": {"tools.trailing_slash.missing": False}})
     assert client.get("/below").text == "index"
     assert client.get("/below/page/").text == "page"
 
 
-# -- logs ----------------------------------------------------------------------------------------------------------------
+# -- logs ------------------------------------------------------------------------------------------
 
 
 def test_logs_of_errors(serve_ours: Serve, caplog: pytest.LogCaptureFixture) -> None:
@@ -391,8 +459,13 @@ def test_logs_of_errors(serve_ours: Serve, caplog: pytest.LogCaptureFixture) -> 
         raise LookupError("lost")
 
     with caplog.at_level("INFO", "cherrypy.error"):
-        client = serve_ours(page(ours, answer, **on("log_headers"), **on("log_tracebacks"), **on("log_hooks")))
-        assert client.get("/", headers={"Authorization": "Basic secret", "X-A": "1"}).status_code == 500
+        client = serve_ours(
+            page(ours, answer, **on("log_headers"), **on("log_tracebacks"), **on("log_hooks"))
+        )
+        assert (
+            client.get("/", headers={"Authorization": "Basic secret", "X-A": "1"}).status_code
+            == 500
+        )
         client.close()
     assert "LookupError: lost" in caplog.text
     assert "X-A: '1'" in caplog.text
@@ -400,7 +473,7 @@ def test_logs_of_errors(serve_ours: Serve, caplog: pytest.LogCaptureFixture) -> 
     assert "Request Hooks:" in caplog.text
 
 
-# -- log-ins -------------------------------------------------------------------------------------------------------------
+# -- log-ins ---------------------------------------------------------------------------------------
 
 
 def login_config(cherrypy: Any, **options: Any) -> dict[str, Any]:
@@ -411,13 +484,19 @@ def login_config(cherrypy: Any, **options: Any) -> dict[str, Any]:
 def test_a_form_before_the_pages(cherrypy: Any, serve: Serve) -> None:
     events: list[str] = []
     config = login_config(cherrypy, on_login=lambda name: events.append(f"login {name}"))
-    client = serve(page(cherrypy, lambda *segments, **values: f"hello {cherrypy.request.login}", **config))
+    client = serve(
+        page(cherrypy, lambda *segments, **values: f"hello {cherrypy.request.login}", **config)
+    )
     asked = client.get("/")
     assert 'name="password"' in asked.text
     assert "hello" not in asked.text
-    wrong = client.post("/do_login", data={"username": "ann", "password": "x", "from_page": "/page"})
+    wrong = client.post(
+        "/do_login", data={"username": "ann", "password": "x", "from_page": "/page"}
+    )
     assert "wrong &lt;password&gt;" in wrong.text.replace("<password>", "&lt;password&gt;")
-    right = client.post("/do_login", data={"username": "ann", "password": "right", "from_page": "/page"})
+    right = client.post(
+        "/do_login", data={"username": "ann", "password": "right", "from_page": "/page"}
+    )
     assert (right.status_code, right.headers["Location"][-5:]) == (303, "/page")
     assert client.get("/page").text == "hello ann"
     assert events == ["login ann"]
@@ -430,20 +509,29 @@ def test_a_form_before_the_pages(cherrypy: Any, serve: Serve) -> None:
 
 def test_a_name_for_who_has_not_logged_in(cherrypy: Any, serve: Serve) -> None:
     config = login_config(cherrypy, anonymous=lambda: "nobody")
-    client = serve(page(cherrypy, lambda *segments, **values: f"hello {cherrypy.request.login}", **config))
+    client = serve(
+        page(cherrypy, lambda *segments, **values: f"hello {cherrypy.request.login}", **config)
+    )
     assert client.get("/").text == "hello nobody"
 
 
 def test_a_log_in_leads_nowhere_else(serve_ours: Serve) -> None:
     client = serve_ours(page(ours, lambda *segments, **values: "x", **login_config(ours)))
-    for target in ("http://evil.example/", "//evil.example/", "\\\\evil.example/", "javascript:alert(1)"):
+    for target in (
+        "http://evil.example/",
+        "//evil.example/",
+        "\\\\evil.example/",
+        "javascript:alert(1)",
+    ):
         login = {"username": "ann", "password": "right", "from_page": target}
         assert "evil" not in client.post("/do_login", data=login).headers["Location"]
         assert "javascript" not in client.post("/do_logout", data=login).headers["Location"]
 
 
 def test_without_a_check_nobody_gets_in(serve_ours: Serve) -> None:
-    client = serve_ours(page(ours, lambda *segments, **values: "x", **on("sessions"), **on("session_auth")))
+    client = serve_ours(
+        page(ours, lambda *segments, **values: "x", **on("sessions"), **on("session_auth"))
+    )
     login = {"username": "ann", "password": ""}
     assert "No check of passwords is set" in client.post("/do_login", data=login).text
 
@@ -491,7 +579,9 @@ def test_digest_log_ins(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
 
 
 def digest_header(nonce: str, /, **changes: str | None) -> dict[str, str]:
-    """Return the header of a client that knows the password, with changes; None leaves a parameter out."""
+    """Return the header of a client that knows the password, with changes; None leaves a parameter
+    out.
+    """
     ha1 = auth_digest.H("ann:here:secret")
     algorithm = changes.get("algorithm", "MD5") or "MD5"
     if algorithm == "MD5-sess":
@@ -509,11 +599,15 @@ def digest_header(nonce: str, /, **changes: str | None) -> dict[str, str]:
         "response": auth_digest.H(f"{ha1}:{middle}:{ha2}"),
         **changes,
     }
-    listed = ", ".join(f'{name}="{value}"' for name, value in parameters.items() if value is not None)
+    listed = ", ".join(
+        f'{name}="{value}"' for name, value in parameters.items() if value is not None
+    )
     return {"Authorization": f"Digest {listed}"}
 
 
-DIGEST = on("auth_digest", realm="here", get_ha1=auth_digest.get_ha1_dict_plain({"ann": "secret"}), key="k")
+DIGEST = on(
+    "auth_digest", realm="here", get_ha1=auth_digest.get_ha1_dict_plain({"ann": "secret"}), key="k"
+)
 
 
 @pytest.mark.parametrize(
@@ -534,23 +628,38 @@ DIGEST = on("auth_digest", realm="here", get_ha1=auth_digest.get_ha1_dict_plain(
         ({"nonce": "²:1"}, 401),
     ],
 )
-def test_headers_of_digest_log_ins(serve: Serve, cherrypy: Any, side: str, changes: Any, status: int) -> None:
+def test_headers_of_digest_log_ins(
+    serve: Serve, cherrypy: Any, side: str, changes: Any, status: int
+) -> None:
     config = {**DIGEST}
     if side == "original":
-        config["tools.auth_digest.get_ha1"] = cherrypy.lib.auth_digest.get_ha1_dict_plain({"ann": "secret"})
+        config["tools.auth_digest.get_ha1"] = cherrypy.lib.auth_digest.get_ha1_dict_plain(
+            {"ann": "secret"}
+        )
         # It answers these by other errors, or by none.
-        if {"algorithm", "realm"} & changes.keys() or changes.get("qop") or "²:1" in changes.values():
+        if (
+            {"algorithm", "realm"} & changes.keys()
+            or changes.get("qop")
+            or "²:1" in changes.values()
+        ):
             return
     nonce = cherrypy.lib.auth_digest.synthesize_nonce("here", "k")
-    headers = {name.encode(): value.encode() for name, value in digest_header(nonce, **changes).items()}
+    headers = {
+        name.encode(): value.encode() for name, value in digest_header(nonce, **changes).items()
+    }
     client = serve(page(cherrypy, lambda **values: cherrypy.request.login, **config))
     assert client.get("/", headers=headers).status_code == status
 
 
 def test_a_nonce_that_is_too_old(serve: Serve, cherrypy: Any) -> None:
-    config = {**DIGEST, "tools.auth_digest.get_ha1": cherrypy.lib.auth_digest.get_ha1_dict_plain({"ann": "secret"})}
+    config = {
+        **DIGEST,
+        "tools.auth_digest.get_ha1": cherrypy.lib.auth_digest.get_ha1_dict_plain({"ann": "secret"}),
+    }
     nonce = cherrypy.lib.auth_digest.synthesize_nonce("here", "k", 1_000_000_000)
-    asked = serve(page(cherrypy, lambda **values: "x", **config)).get("/", headers=digest_header(nonce))
+    asked = serve(page(cherrypy, lambda **values: "x", **config)).get(
+        "/", headers=digest_header(nonce)
+    )
     assert asked.status_code == 401
     assert 'stale="true"' in asked.headers["WWW-Authenticate"]
 
@@ -567,7 +676,9 @@ def test_digest_headers_that_are_malformed(serve_ours: Serve) -> None:
         'Digest username="\xe9", realm=r, nonce="n", uri="/", response="x"', "GET"
     )
     assert found.username == "é"
-    assert 'charset="UTF-8"' not in auth_digest.www_authenticate("r", "k", nonce="n", accept_charset="iso-8859-1")
+    assert 'charset="UTF-8"' not in auth_digest.www_authenticate(
+        "r", "k", nonce="n", accept_charset="iso-8859-1"
+    )
 
 
 def test_passwords_are_asked_for_in_a_file(tmp_path: Path) -> None:
@@ -578,7 +689,7 @@ def test_passwords_are_asked_for_in_a_file(tmp_path: Path) -> None:
     assert auth_basic.checkpassword_dict({})("r", "ann", "x") is False
 
 
-# -- encodings -----------------------------------------------------------------------------------------------------------
+# -- encodings -------------------------------------------------------------------------------------
 
 
 def test_text_is_encoded(cherrypy: Any, serve: Serve) -> None:
@@ -589,13 +700,24 @@ def test_text_is_encoded(cherrypy: Any, serve: Serve) -> None:
 
     client = serve(page(cherrypy, answer, **{"tools.encode.encoding": "iso-8859-1"}))
     response = client.get("/")
-    assert (response.content, response.headers["Content-Type"]) == (b"\xe9", "text/html;charset=iso-8859-1")
+    assert (response.content, response.headers["Content-Type"]) == (
+        b"\xe9",
+        "text/html;charset=iso-8859-1",
+    )
     assert client.get("/?kind=application/x").status_code == 500
     client = serve(page(cherrypy, answer, **{"tools.encode.text_only": False}))
-    assert client.get("/?kind=application/x").headers["Content-Type"] == "application/x;charset=utf-8"
+    assert (
+        client.get("/?kind=application/x").headers["Content-Type"] == "application/x;charset=utf-8"
+    )
     client = serve(page(cherrypy, answer, **{"tools.encode.encoding": "us-ascii"}))
     assert client.get("/").status_code == 406
-    client = serve(page(cherrypy, answer, **{"tools.encode.encoding": "us-ascii", "tools.encode.errors": "replace"}))
+    client = serve(
+        page(
+            cherrypy,
+            answer,
+            **{"tools.encode.encoding": "us-ascii", "tools.encode.errors": "replace"},
+        )
+    )
     assert client.get("/").text == "?"
     client = serve(page(cherrypy, answer, **{"tools.encode.on": False}))
     assert client.get("/").status_code == 500
@@ -651,11 +773,19 @@ def test_chunks_are_closed() -> None:
 def test_forms_are_decoded(cherrypy: Any, serve: Serve) -> None:
     body = "name=é".encode("latin-1")
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    client = serve(page(cherrypy, lambda **values: values["name"], **on("decode", encoding="latin-1")))
+    client = serve(
+        page(cherrypy, lambda **values: values["name"], **on("decode", encoding="latin-1"))
+    )
     assert client.post("/", content=body, headers=headers).text == "é"
-    client = serve(page(cherrypy, lambda **values: values["name"], **on("decode", default_encoding=["latin-1"])))
+    client = serve(
+        page(
+            cherrypy, lambda **values: values["name"], **on("decode", default_encoding=["latin-1"])
+        )
+    )
     assert client.post("/", content=body, headers=headers).text == "é"
-    client = serve(page(cherrypy, lambda **values: values["name"], **on("decode", default_encoding="")))
+    client = serve(
+        page(cherrypy, lambda **values: values["name"], **on("decode", default_encoding=""))
+    )
     assert client.post("/", content=body, headers=headers).status_code == 400
 
 
@@ -669,7 +799,9 @@ def test_forms_are_decoded(cherrypy: Any, serve: Serve) -> None:
         (["text/html", "application/json"], "application/json", True),
     ],
 )
-def test_types_that_are_compressed(cherrypy: Any, serve: Serve, kinds: list[str], kind: str, is_packed: bool) -> None:
+def test_types_that_are_compressed(
+    cherrypy: Any, serve: Serve, kinds: list[str], kind: str, is_packed: bool
+) -> None:
     def answer(**values: Any) -> bytes:
         cherrypy.response.headers["Content-Type"] = kind
         cherrypy.response.headers["Content-Length"] = "700"
@@ -724,7 +856,7 @@ def test_compressed_bytes() -> None:
     assert closed == ["closed"]
 
 
-# -- JSON ----------------------------------------------------------------------------------------------------------------
+# -- JSON ------------------------------------------------------------------------------------------
 
 
 def test_json(cherrypy: Any, serve: Serve) -> None:
@@ -732,7 +864,9 @@ def test_json(cherrypy: Any, serve: Serve) -> None:
         value: str = cherrypy.serving.request._json_inner_handler(*args, **kwargs)
         return value.upper().encode()
 
-    client = serve(page(cherrypy, lambda **values: "text", **on("json_out", handler=shout, content_type=None)))
+    client = serve(
+        page(cherrypy, lambda **values: "text", **on("json_out", handler=shout, content_type=None))
+    )
     response = client.get("/")
     assert (response.text, response.headers["Content-Type"]) == ("TEXT", "text/html;charset=utf-8")
 
@@ -757,7 +891,8 @@ def test_json_that_can_not_be_read(serve_ours: Serve) -> None:
     client = serve_ours(page(ours, lambda **values: repr(ours.request.json), **on("json_in")))
     headers = {"Content-Type": "application/json"}
     assert client.post("/", content=b"[" * 100_000, headers=headers).status_code == 400
-    assert client.post("/", content=iter([b"[1", b"]"]), headers=headers).text == "[1]"  # a length is not needed
+    # a length is not needed
+    assert client.post("/", content=iter([b"[1", b"]"]), headers=headers).text == "[1]"
 
 
 def test_json_of_an_async_handler(serve_ours: Serve) -> None:
@@ -782,7 +917,7 @@ def test_json_by_itself(cherrypy: Any) -> None:
         assert jsontools.decode('{"a": 1}') == {"a": 1}
 
 
-# -- caching -------------------------------------------------------------------------------------------------------------
+# -- caching ---------------------------------------------------------------------------------------
 
 
 class Counting:
@@ -799,7 +934,11 @@ class Counting:
             self.cherrypy.response.headers[name.replace("_", "-")] = value
         if values.get("fail"):
             raise LookupError
-        return f"{self.calls} {self.cherrypy.request.headers.get('X-Choice', '')}" if not values.get("empty") else ""
+        return (
+            f"{self.calls} {self.cherrypy.request.headers.get('X-Choice', '')}"
+            if not values.get("empty")
+            else ""
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -813,14 +952,26 @@ def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_responses_are_kept_by_what_they_vary_with(cherrypy: Any, serve: Serve) -> None:
     client = serve(page(cherrypy, Counting(cherrypy, Vary="X-Choice"), **on("caching")))
     choices = ["a", "b", "a", "b"]
-    assert [client.get("/", headers={"X-Choice": each}).text for each in choices] == ["1 a", "2 b", "1 a", "2 b"]
+    assert [client.get("/", headers={"X-Choice": each}).text for each in choices] == [
+        "1 a",
+        "2 b",
+        "1 a",
+        "2 b",
+    ]
     assert client.get("/", headers={"X-Choice": "a"}).headers["Age"] == "0"
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Pragma": "no-cache"}, {"Cache-Control": "no-cache"}, {"Cache-Control": "no-store, x, no-cache"}]
+    "headers",
+    [
+        {"Pragma": "no-cache"},
+        {"Cache-Control": "no-cache"},
+        {"Cache-Control": "no-store, x, no-cache"},
+    ],
 )
-def test_a_client_may_ask_for_a_new_one(cherrypy: Any, serve: Serve, headers: dict[str, str]) -> None:
+def test_a_client_may_ask_for_a_new_one(
+    cherrypy: Any, serve: Serve, headers: dict[str, str]
+) -> None:
     client = serve(page(cherrypy, Counting(cherrypy), **on("caching")))
     assert [client.get("/").text, client.get("/", headers=headers).text] == ["1 ", "2 "]
 
@@ -830,7 +981,10 @@ def test_what_is_not_kept(cherrypy: Any, serve: Serve) -> None:
         client = serve(page(cherrypy, Counting(cherrypy, **headers), **on("caching")))
         assert [client.get("/").text, client.get("/").text] == ["1 ", "2 "]
     client = serve(page(cherrypy, Counting(cherrypy), **on("caching")))
-    assert [client.get("/x", headers={"Cache-Control": "no-store"}).text, client.get("/x").text] == ["1 ", "2 "]
+    assert [
+        client.get("/x", headers={"Cache-Control": "no-store"}).text,
+        client.get("/x").text,
+    ] == ["1 ", "2 "]
     assert [client.get("/y?empty=1").text, client.get("/y?empty=1").text] == ["", ""]
 
 
@@ -907,7 +1061,8 @@ def test_other_requests_wait_for_the_first(serve_ours: Serve) -> None:
             return super().get()
 
     client = serve_ours(
-        page(ours, answer, **on("caching", antistampede_timeout=PATIENCE, cache_class=Cache)), app_timeout=PATIENCE
+        page(ours, answer, **on("caching", antistampede_timeout=PATIENCE, cache_class=Cache)),
+        app_timeout=PATIENCE,
     )
     for path, expected, count in (("/", 200, 1), ("/?fail=1", 500, 2)):
         for event in (entered, go_on, waiting):
@@ -957,7 +1112,7 @@ def test_a_compressed_response_is_kept_once(cherrypy: Any, serve: Serve) -> None
         assert (response.text, response.headers["Content-Encoding"]) == ("1 ", "gzip")
 
 
-# -- files ---------------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 
 leaks_in_the_original = pytest.mark.filterwarnings(
@@ -982,8 +1137,15 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 @leaks_in_the_original
 def test_a_directory(cherrypy: Any, serve: Serve, folder: Path) -> None:
-    options = {"dir": str(folder), "index": "index.html", "content_types": {"bin": "application/x-own"}}
-    client = serve(page(cherrypy, lambda *segments, **values: "handler"), {"/files": on("staticdir", **options)})
+    options = {
+        "dir": str(folder),
+        "index": "index.html",
+        "content_types": {"bin": "application/x-own"},
+    }
+    client = serve(
+        page(cherrypy, lambda *segments, **values: "handler"),
+        {"/files": on("staticdir", **options)},
+    )
     assert client.get("/files/").text == "index"
     assert client.get("/files/folder/").text == "inner index"
     assert client.get("/files/large.bin").headers["Content-Type"] == "application/x-own"
@@ -998,7 +1160,9 @@ def test_a_directory(cherrypy: Any, serve: Serve, folder: Path) -> None:
 
 
 def test_a_directory_and_its_neighbour(serve_ours: Serve, folder: Path) -> None:
-    client = serve_ours(page(ours, lambda *segments: "handler"), {"/files": on("staticdir", dir=str(folder))})
+    client = serve_ours(
+        page(ours, lambda *segments: "handler"), {"/files": on("staticdir", dir=str(folder))}
+    )
     for target in (
         f"/files/../{folder.name}-other/secret.txt",
         f"/files/%2e%2e/{folder.name}-other/secret.txt",
@@ -1012,9 +1176,14 @@ def test_a_directory_and_its_neighbour(serve_ours: Serve, folder: Path) -> None:
 
 def test_a_directory_below_a_root(cherrypy: Any, serve: Serve, folder: Path) -> None:
     root = page(cherrypy, lambda *segments, **values: "handler")
-    config = {"/": {"tools.staticdir.root": str(folder.parent)}, "/f": on("staticdir", dir=folder.name)}
+    config = {
+        "/": {"tools.staticdir.root": str(folder.parent)},
+        "/f": on("staticdir", dir=folder.name),
+    }
     assert serve(root, config).get("/f/note.txt").status_code == 200
-    assert serve(root, {"/f": on("staticdir", dir="relative")}).get("/f/note.txt").status_code == 500
+    assert (
+        serve(root, {"/f": on("staticdir", dir="relative")}).get("/f/note.txt").status_code == 500
+    )
     matched = on("staticdir", dir=str(folder), match=r"\.html$")
     assert serve(root, {"/f": matched}).get("/f/note.txt").text == "handler"
 
@@ -1049,7 +1218,9 @@ def test_files_of_handlers(cherrypy: Any, serve: Serve, folder: Path) -> None:
 
         @cherrypy.expose
         def open(self, name: str) -> Any:
-            return lib.serve_fileobj(Path(folder / name).open("rb"), "text/x-own", "inline", "n.txt")
+            return lib.serve_fileobj(
+                Path(folder / name).open("rb"), "text/x-own", "inline", "n.txt"
+            )
 
         @cherrypy.expose
         def relative(self) -> Any:
@@ -1063,7 +1234,9 @@ def test_files_of_handlers(cherrypy: Any, serve: Serve, folder: Path) -> None:
     assert client.get("/file?name=note.txt&disposition=inline").headers["Content-Disposition"] == (
         'inline; filename="note.txt"'
     )
-    assert client.get("/file?name=note.txt", headers={"Range": "bytes=90-"}).content == b"0123456789"
+    assert (
+        client.get("/file?name=note.txt", headers={"Range": "bytes=90-"}).content == b"0123456789"
+    )
     assert client.get("/file?name=note.txt", headers={"Range": "bytes=100-"}).status_code == 416
     opened = client.get("/open?name=note.txt")
     assert (opened.status_code, len(opened.content)) == (200, 100)
@@ -1185,14 +1358,16 @@ def test_files_without_a_request(folder: Path) -> None:
     assert len(body) == 700_000
 
 
-# -- the toolbox ---------------------------------------------------------------------------------------------------------
+# -- the toolbox -----------------------------------------------------------------------------------
 
 
 def test_the_toolbox_has_the_original_s_tools(cherrypy: Any) -> None:
     names = {name for name, tool in vars(original.tools).items() if isinstance(tool, original.Tool)}
     box = default_toolbox()
     assert isinstance(box, Toolbox)
-    assert names - {name for name, tool in vars(box).items() if isinstance(tool, ours.Tool)} == {"xmlrpc"}
+    assert names - {name for name, tool in vars(box).items() if isinstance(tool, ours.Tool)} == {
+        "xmlrpc"
+    }
     for name in names - {"xmlrpc"}:
         theirs, own = getattr(original.tools, name), getattr(box, name)
         assert (theirs._point or "", theirs._priority) == (own._point or "", own._priority), name

@@ -45,7 +45,9 @@ def test_the_command_line_takes_a_moved_application(
     monkeypatch.delitem(sys.modules, "moved_shop")
 
 
-def test_the_command_line_takes_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_takes_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "no_shop.py").write_text("app = 1")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,6 @@
-"""A request of a moved application is freed when its answer is over, without the cycle collector."""
+"""A request of a moved application is freed when its answer is over, without the cycle
+collector.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,13 @@ class Environ(dict[str, Any]):
 def bottle_app() -> Any:
     app = bottle.Bottle()
     app.route("/text", callback=lambda: "text")
-    app.route("/seen", callback=lambda: {"path": bottle.request.path, "type": bottle.request.environ["QUERY_STRING"]})
+    app.route(
+        "/seen",
+        callback=lambda: {
+            "path": bottle.request.path,
+            "type": bottle.request.environ["QUERY_STRING"],
+        },
+    )
     app.post("/form", callback=lambda: bottle.request.forms.name)
     app.post("/body", callback=lambda: bottle.request.json)
     app.route("/refused", callback=lambda: bottle.abort(403))
@@ -98,11 +106,27 @@ def kept_after(app: Any, paths: list[str]) -> list[str]:
     kept = []
     for path in paths:
         name, _, query = path.partition("?")
-        environ = Environ({"PATH_INFO": f"/{name}", "SCRIPT_NAME": "", "QUERY_STRING": query, "HTTP_HOST": "localhost"})
-        environ |= {"REQUEST_METHOD": "GET", "SERVER_NAME": "localhost", "SERVER_PORT": "80", "wsgi.url_scheme": "http"}
+        environ = Environ(
+            {
+                "PATH_INFO": f"/{name}",
+                "SCRIPT_NAME": "",
+                "QUERY_STRING": query,
+                "HTTP_HOST": "localhost",
+            }
+        )
+        environ |= {
+            "REQUEST_METHOD": "GET",
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "wsgi.url_scheme": "http",
+        }
         data, kind = BODIES.get(path, (b"", ""))
         if data:
-            environ |= {"REQUEST_METHOD": "POST", "CONTENT_TYPE": kind, "CONTENT_LENGTH": str(len(data))}
+            environ |= {
+                "REQUEST_METHOD": "POST",
+                "CONTENT_TYPE": kind,
+                "CONTENT_LENGTH": str(len(data)),
+            }
         environ["wsgi.input"] = io.BytesIO(data)
         left = weakref.ref(environ)
         statuses: list[str] = []

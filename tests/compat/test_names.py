@@ -1,4 +1,6 @@
-"""The names of the originals that programs and plugins import: they are here, or say what to write instead."""
+"""The names of the originals that programs and plugins import: they are here, or say what to write
+instead.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ LEFT_OUT = """callable depr getargspec getfullargspec main make_default_app_wrap
 UTC timezone""".split()
 
 
-@pytest.mark.parametrize("name", [name for name in vars(original_bottle) if not name.startswith("_")] + ["_parse_qsl"])
+@pytest.mark.parametrize(
+    "name", [name for name in vars(original_bottle) if not name.startswith("_")] + ["_parse_qsl"]
+)
 def test_a_name_of_bottle_is_here_or_says_what_to_write(name: str) -> None:
     advice = advice_for("bottle", f"bottle.{name}")
     if advice is None:
@@ -50,7 +54,11 @@ def test_a_star_brings_what_bottle_s_does(bottle: Any) -> None:
 def modules_of_cherrypy() -> list[str]:
     left_out = ("test", "tutorial", "scaffold", "win32", "_cpmodpy", "__main__")
     found = pkgutil.walk_packages(original_cherrypy.__path__, "cherrypy.", onerror=str)
-    return [module.name for module in found if not any(part in left_out for part in module.name.split("."))]
+    return [
+        module.name
+        for module in found
+        if not any(part in left_out for part in module.name.split("."))
+    ]
 
 
 @pytest.mark.parametrize("module", modules_of_cherrypy())
@@ -77,14 +85,19 @@ def test_names_of_cherrypy_s_insides(module: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["headers", "locking", "reprconf"])
-def test_a_module_of_the_library_that_nobody_has_imported(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_module_of_the_library_that_nobody_has_imported(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.delattr(ours.lib, name, raising=False)
     assert getattr(ours.lib, name) is importlib.import_module(f"{ours.__name__}.lib.{name}")
 
 
 def test_functions_of_cherrypy_s_insides(module: Any) -> None:
     compat = importlib.import_module(f"{module.__name__}._cpcompat")
-    assert (compat.ntob("ä"), compat.ntou("ä"), compat.tonative(b"\xe4"), compat.tonative("ä")) == (b"\xe4", *"äää")
+    assert (compat.ntob("ä"), compat.ntou("ä"), compat.tonative(b"\xe4"), compat.tonative("ä")) == (
+        b"\xe4",
+        *"äää",
+    )
     with pytest.raises(TypeError, match="native str"):
         compat.ntob(b"")
     assert isinstance("", compat.text_or_bytes)
@@ -95,7 +108,9 @@ def test_functions_of_cherrypy_s_insides(module: Any) -> None:
     assert module._ThreadLocalProxy("request").method == "GET"
 
 
-def test_the_page_of_cherrypy_s_errors_may_be_another(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_of_cherrypy_s_errors_may_be_another(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ours._cperror, "_HTTPErrorTemplate", "own %(status)s")
     assert make_client(ours.Application(object(), "")).get("/none").text == "own 404 Not Found"
 
@@ -106,7 +121,7 @@ def test_what_no_framework_has_is_nobody_s_advice() -> None:
     assert advice_for("cherrypy", "cherrypy.lib.static.serve_file.x") is None
 
 
-# -- properties --------------------------------------------------------------------------------------------------------
+# -- properties ------------------------------------------------------------------------------------
 
 
 def test_properties_of_bottle(bottle: Any) -> None:
@@ -148,7 +163,7 @@ def test_properties_of_bottle(bottle: Any) -> None:
     assert (Thing.of_class, thing.of_class, calls) == ("Thing", "Thing", ["own", "class"])
 
 
-# -- names that programs set -------------------------------------------------------------------------------------------
+# -- names that programs set -----------------------------------------------------------------------
 
 
 def test_names_that_a_program_of_bottle_sets(
@@ -182,7 +197,7 @@ def test_a_form_that_can_not_be_read(bottle: Any) -> None:
         bottle.BaseRequest(environ).POST  # noqa: B018
 
 
-# -- servers -----------------------------------------------------------------------------------------------------------
+# -- servers ---------------------------------------------------------------------------------------
 
 
 class OwnServer:
@@ -214,7 +229,11 @@ def test_a_server_of_a_program_s_own_follows_the_bus() -> None:
     bus.start()
     assert adapter.running
     bus.stop()
-    assert (server.ready, "Serving on ('pies', 80)" in log, "HTTP Server ('pies', 80) shut down" in log) == (
+    assert (
+        server.ready,
+        "Serving on ('pies', 80)" in log,
+        "HTTP Server ('pies', 80) shut down" in log,
+    ) == (
         False,
         True,
         True,

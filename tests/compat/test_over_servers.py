@@ -24,7 +24,9 @@ def framework(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module", params=SERVERS)
 def server(request: pytest.FixtureRequest, framework: str) -> Iterator[Server]:
     entry = f"tests.compat.serve:{SERVERS[request.param]}"
-    with serving(entry, environ={"COMPAT_FRAMEWORK": framework, "FORWARDED_ALLOW_IPS": ""}) as server_of:
+    with serving(
+        entry, environ={"COMPAT_FRAMEWORK": framework, "FORWARDED_ALLOW_IPS": ""}
+    ) as server_of:
         yield server_of(request.param)
 
 
@@ -36,8 +38,12 @@ def played_over(server: Server, framework: str) -> Played:
         answers = []
         for ask in conversation.asks:
             method, target, headers, body = client.request(ask)
-            given = server.request(method, target, {**headers, "X-Application": conversation.app}, body)
-            answer = Answer(given.status, [(name.lower(), value) for name, value in given.headers], given.body)
+            given = server.request(
+                method, target, {**headers, "X-Application": conversation.app}, body
+            )
+            answer = Answer(
+                given.status, [(name.lower(), value) for name, value in given.headers], given.body
+            )
             client.heard(answer)
             answers.append(answer)
         played.append(answers)
@@ -46,4 +52,6 @@ def played_over(server: Server, framework: str) -> Played:
 
 def test_a_moved_application_answers_as_the_original(server: Server, framework: str) -> None:
     found = differences(framework, original(framework), played_over(server, framework))
-    assert not [str(difference) for difference in found if reason_for(framework, difference) is None]
+    assert not [
+        str(difference) for difference in found if reason_for(framework, difference) is None
+    ]

@@ -63,7 +63,12 @@ def client(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> TestClie
 
     @route("/note/<number>", RouteType.sync, "POST")
     def note(env: pixie_web.Env, number: str) -> Response:
-        return Response(f"{env.verb} {number} {env.form['text']} {env.path}", 201, "text/plain", {"X-Pie": "apple"})
+        return Response(
+            f"{env.verb} {number} {env.form['text']} {env.path}",
+            201,
+            "text/plain",
+            {"X-Pie": "apple"},
+        )
 
     @route("/both", RouteType.asnc, ["GET", "POST"])
     async def both(env: pixie_web.Env) -> str:
@@ -82,7 +87,9 @@ def test_forms_and_methods(client: TestClient) -> None:
 
 
 def test_a_type_that_does_not_fit_fails_at_once() -> None:
-    with pytest.raises(SetupError, match=r"index: write RouteType.sync or RouteType.pool above def"):
+    with pytest.raises(
+        SetupError, match=r"index: write RouteType.sync or RouteType.pool above def"
+    ):
 
         @route("/", RouteType.asnc)
         def index(env: object) -> None: ...

@@ -41,7 +41,9 @@ def wheel(name: str, version: str) -> bytes:
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def index(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A pypiserver with one package."""
     packages = tmp_path_factory.mktemp("packages")
     (packages / "first-1.0-py3-none-any.whl").write_bytes(wheel("first", "1.0"))
@@ -68,9 +70,26 @@ def put(index: Server, name: str, version: str, headers: dict[str, str]) -> int:
 
 
 def test_pip_downloads_from_pypiserver(index: Server, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "--no-cache-dir", "download"]
-    options = ["--no-deps", "--index-url", f"http://127.0.0.1:{index.port}/simple/", "--dest", str(tmp_path), "first"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=50)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--isolated",
+        "--disable-pip-version-check",
+        "--no-cache-dir",
+        "download",
+    ]
+    options = [
+        "--no-deps",
+        "--index-url",
+        f"http://127.0.0.1:{index.port}/simple/",
+        "--dest",
+        str(tmp_path),
+        "first",
+    ]
+    done = subprocess.run(
+        [*command, *options], capture_output=True, text=True, check=False, timeout=50
+    )
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["first-1.0-py3-none-any.whl"]
 
@@ -80,8 +99,13 @@ def test_a_package_is_uploaded_to_pypiserver_and_downloaded(index: Server) -> No
     assert put(index, "second", "2.0", {"Authorization": basic("ann", "wrong")}) == 403
     assert put(index, "second", "2.0", IN_ANN) == 200
     assert put(index, "second", "2.0", IN_ANN) == 409
-    assert b"/packages/second-2.0-py3-none-any.whl#sha256=" in index.request("GET", "/simple/second/").body
-    assert index.request("GET", "/packages/second-2.0-py3-none-any.whl").body == wheel("second", "2.0")
+    assert (
+        b"/packages/second-2.0-py3-none-any.whl#sha256="
+        in index.request("GET", "/simple/second/").body
+    )
+    assert index.request("GET", "/packages/second-2.0-py3-none-any.whl").body == wheel(
+        "second", "2.0"
+    )
 
 
 def test_the_pages_of_pypiserver(index: Server) -> None:
@@ -90,7 +114,10 @@ def test_the_pages_of_pypiserver(index: Server) -> None:
     assert b"pypiserver" in welcome.body
     simple = index.request("GET", "/simple/")
     assert (simple.status, b'<a href="first/">' in simple.body) == (200, True)
-    assert index.request("GET", "/simple/First/").header("Location") == f"http://127.0.0.1:{index.port}/simple/first/"
+    assert (
+        index.request("GET", "/simple/First/").header("Location")
+        == f"http://127.0.0.1:{index.port}/simple/first/"
+    )
     page = index.request("GET", "/simple/first/")
     assert b"/packages/first-1.0-py3-none-any.whl#sha256=" in page.body
     assert index.request("GET", "/simple/none/").status == 404
@@ -104,14 +131,21 @@ def test_the_pages_of_pypiserver(index: Server) -> None:
 
 def test_a_package_is_removed_from_pypiserver(index: Server) -> None:
     assert put(index, "third", "3.0", IN_ANN) == 200
-    ask = upload("/", (":action", None, "", b"remove_pkg"), ("name", None, "", b"third"), ("version", None, "", b"3.0"))
+    ask = upload(
+        "/",
+        (":action", None, "", b"remove_pkg"),
+        ("name", None, "", b"third"),
+        ("version", None, "", b"3.0"),
+    )
     assert not callable(ask.headers)
     assert index.request("POST", "/", {**ask.headers, **IN_ANN}, ask.body).status == 200
     assert index.request("GET", "/packages/third-3.0-py3-none-any.whl").status == 404
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def glances(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def glances(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """The web interface of Glances; it writes its log in its user's home."""
     environ = {"HOME": str(tmp_path_factory.mktemp("home"))}
     with serving("tests.compat.real_glances:app", environ=environ) as server_of:
@@ -126,7 +160,10 @@ def test_the_pages_of_glances(glances: Server) -> None:
         assert b"Glances" in page.body
     script = glances.request("GET", "/glances.js")
     assert (script.status, script.header("Content-Length")) == (200, str(len(script.body)))
-    assert glances.request("GET", "/glances.js", {"If-None-Match": script.header("ETag") or ""}).status == 304
+    assert (
+        glances.request("GET", "/glances.js", {"If-None-Match": script.header("ETag") or ""}).status
+        == 304
+    )
     assert glances.request("GET", "/none.txt").status == 404
     assert glances.request("GET", "/../__init__.py").status in (400, 403, 404)
 
@@ -145,8 +182,11 @@ def test_the_figures_of_glances(glances: Server) -> None:
     assert glances.request("POST", "/api/3/mem").status == 405
 
 
-@pytest.fixture(scope="module", params=["uvicorn"])  # under WSGI, CherryPy's way, nothing is translated
-def backups(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+# under WSGI, CherryPy's way, nothing is translated
+@pytest.fixture(scope="module", params=["uvicorn"])
+def backups(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """The site rdiffweb, whose only user has the repositories that its package brings for tests."""
     data = tmp_path_factory.mktemp("data")
     (data / "repositories").mkdir()
@@ -170,15 +210,21 @@ class Browser:
         self.server = server
         self.cookie = ""
 
-    def send(self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
-        reply = self.server.request(method, target, {"Cookie": self.cookie, **(headers or {})}, body)
+    def send(
+        self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> Answer:
+        reply = self.server.request(
+            method, target, {"Cookie": self.cookie, **(headers or {})}, body
+        )
         cookie = reply.header("Set-Cookie")
         if cookie:
             self.cookie = cookie.partition(";")[0]
         return reply
 
     def get(self, target: str, **headers: str) -> Answer:
-        return self.send("GET", target, {name.replace("_", "-"): value for name, value in headers.items()})
+        return self.send(
+            "GET", target, {name.replace("_", "-"): value for name, value in headers.items()}
+        )
 
     def post(self, target: str, fields: dict[str, str]) -> Answer:
         kind = "application/x-www-form-urlencoded"
@@ -212,7 +258,13 @@ def test_the_pages_of_rdiffweb(backups: Server) -> None:
     assert (home.status, home.header("Content-Type")) == (200, "text/html;charset=utf-8")
     assert home.header("Cache-Control") == "no-cache, no-store, must-revalidate, max-age=0"
     assert b"/browse/admin/broker-repo" in home.body
-    for path in ("/prefs/general", "/prefs/notification", "/prefs/session", "/admin/sysinfo/", "/admin/session/"):
+    for path in (
+        "/prefs/general",
+        "/prefs/notification",
+        "/prefs/session",
+        "/admin/sysinfo/",
+        "/admin/session/",
+    ):
         assert browser.get(path).status == 200, path
     packed = browser.get("/admin/users/", Accept_Encoding="gzip")
     assert packed.header("Content-Encoding") == "gzip"
@@ -227,7 +279,10 @@ def test_the_pages_of_rdiffweb(backups: Server) -> None:
     assert (style.status, style.header("Content-Type")) == (200, "text/css;charset=utf-8")
     icon = browser.get("/favicon.ico")
     assert (icon.status, icon.header("Content-Length")) == (200, str(len(icon.body)))
-    assert browser.get("/favicon.ico", If_Modified_Since=icon.header("Last-Modified") or "").status == 304
+    assert (
+        browser.get("/favicon.ico", If_Modified_Since=icon.header("Last-Modified") or "").status
+        == 304
+    )
 
 
 def test_the_repositories_of_rdiffweb(backups: Server) -> None:
@@ -252,10 +307,24 @@ def test_the_interface_of_rdiffweb_for_programs(backups: Server) -> None:
     repositories = json.loads(backups.request("GET", "/api/currentuser/repos/", signed_in).body)
     assert {each["name"] for each in repositories} == {"broker-repo", "testcases"}
     kind = {"Content-Type": "application/json", **signed_in}
-    changed = backups.request("POST", "/api/currentuser/", kind, json.dumps({"fullname": "Ann"}).encode())
+    changed = backups.request(
+        "POST", "/api/currentuser/", kind, json.dumps({"fullname": "Ann"}).encode()
+    )
     assert changed.status == 200
-    assert json.loads(backups.request("GET", "/api/currentuser/", signed_in).body)["fullname"] == "Ann"
-    refused = backups.request("POST", "/api/currentuser/tokens/", kind, b'{"name": "t", "scope": ["all"]}')
-    assert (refused.status, json.loads(refused.body)["message"]) == (400, "Token name: Token name too short")
+    assert (
+        json.loads(backups.request("GET", "/api/currentuser/", signed_in).body)["fullname"] == "Ann"
+    )
+    refused = backups.request(
+        "POST", "/api/currentuser/tokens/", kind, b'{"name": "t", "scope": ["all"]}'
+    )
+    assert (refused.status, json.loads(refused.body)["message"]) == (
+        400,
+        "Token name: Token name too short",
+    )
     assert backups.request("DELETE", "/api/currentuser/", signed_in).status == 405
-    assert backups.request("GET", "/api/currentuser/", {"Authorization": basic("admin", "wrong")}).status == 401
+    assert (
+        backups.request(
+            "GET", "/api/currentuser/", {"Authorization": basic("admin", "wrong")}
+        ).status
+        == 401
+    )

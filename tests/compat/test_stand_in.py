@@ -1,4 +1,5 @@
-"""``install``: every import of a framework in a process gives its stand-in, and what holds the original is named.
+"""``install``: every import of a framework in a process gives its stand-in, and what holds the
+original is named.
 
 Most cases are a process of their own: what is imported once stays.
 """
@@ -108,7 +109,9 @@ def test_submodules_are_the_stand_in_s_or_say_what_to_write(tmp_path: Path) -> N
     assert "cherrypy.lib.cpstats has no stand-in: use micropie.middleware.AccessLog" in ended.stderr
 
 
-def test_an_import_that_fails_inside_of_a_stand_in_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_that_fails_inside_of_a_stand_in_is_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     install("pixie_web", "old_pixie_web")
     monkeypatch.delitem(sys.modules, "micropie.compat.pixie_web", raising=False)
@@ -124,13 +127,17 @@ def test_a_program_runs_without_a_changed_line(shop: Path, command: tuple[str, .
     assert ended.stdout.endswith("'a'] /pies\n")
 
 
-@pytest.mark.parametrize("command", [(), ("bottle",), ("flask", "-m", "shop"), ("bottle", "-m")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [(), ("bottle",), ("flask", "-m", "shop"), ("bottle", "-m")], ids=" ".join
+)
 def test_a_program_has_to_be_named(shop: Path, command: tuple[str, ...]) -> None:
     ended = run(shop, "-m", "micropie.compat", *command)
     assert (ended.returncode, "usage: python -m micropie.compat" in ended.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("options", [["--workers", "2"], ["--server", "hypercorn"], ["--wsgi"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [["--workers", "2"], ["--server", "hypercorn"], ["--wsgi"]], ids=" ".join
+)
 def test_micropie_run_installs_it_in_each_process(shop: Path, options: list[str]) -> None:
     command = ["run", "shop:app", "--port", str(free_port()), "--stand-in", "bottle", *options]
     with serving_command(shop, "-m", "micropie", *command) as running:
@@ -139,18 +146,25 @@ def test_micropie_run_installs_it_in_each_process(shop: Path, options: list[str]
 
 def test_what_is_imported_already_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin_module("old_import", monkeypatch, bottle=original_bottle)
-    with pytest.raises(RuntimeError, match=r"the original bottle is imported already, by .*install\(\"bottle\"\)"):
+    with pytest.raises(
+        RuntimeError, match=r"the original bottle is imported already, by .*install\(\"bottle\"\)"
+    ):
         install("bottle")
     with pytest.raises(RuntimeError, match=r"the original json\.decoder is imported already"):
         install("bottle", "json.decoder")
-    with pytest.raises(ValueError, match="stand-ins for bottle, cherrypy, pixie_web, not for 'flask'"):
+    with pytest.raises(
+        ValueError, match="stand-ins for bottle, cherrypy, pixie_web, not for 'flask'"
+    ):
         install("flask")
 
 
 def plugin_module(name: str, monkeypatch: pytest.MonkeyPatch, **names: object) -> ModuleType:
     """Return a module that is imported, with a plugin in it."""
     module = ModuleType(name)
-    exec("class Plugin:\n    def apply(self, callback, route): return callback\ndef tool(): pass", vars(module))
+    exec(
+        "class Plugin:\n    def apply(self, callback, route): return callback\ndef tool(): pass",
+        vars(module),
+    )
     vars(module).update(names)
     monkeypatch.setitem(sys.modules, name, module)
     return module
@@ -163,7 +177,10 @@ def plugin_module(name: str, monkeypatch: pytest.MonkeyPatch, **names: object) -
 )
 def test_a_plugin_of_the_original_is_refused(monkeypatch: pytest.MonkeyPatch, held: Any) -> None:
     module = plugin_module("old_plugin", monkeypatch, held=held)
-    with pytest.raises(RuntimeError, match=r"old_plugin imports the original bottle, .* install\(\"bottle\"\) before"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"old_plugin imports the original bottle, .* install\(\"bottle\"\) before",
+    ):
         bottle.Bottle().install(module.Plugin())
     vars(module)["both"] = bottle  # it knows what it does
     bottle.Bottle().install(module.Plugin())
@@ -193,7 +210,9 @@ def test_whatever_holds_the_original_is_in_the_log(
     with caplog.at_level(logging.WARNING, "micropie"):
         assert make_client(app).get("/").text == "x"
     assert "old_integration" in caplog.text
-    assert 'imports the original bottle, which answers nothing here; install("bottle")' in caplog.text
+    assert (
+        'imports the original bottle, which answers nothing here; install("bottle")' in caplog.text
+    )
     caplog.clear()
     assert make_client(bottle.Bottle()).get("/").status_code == 404
     assert caplog.text == "", "it was named already"
@@ -203,14 +222,18 @@ def test_whatever_holds_the_original_is_in_the_log(
     assert caplog.text == ""
 
 
-def test_a_class_that_makes_an_attribute_of_its_module_is_of_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_that_makes_an_attribute_of_its_module_is_of_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Odd:
         __module__ = property(lambda self: "x")
 
     bottle.Bottle().install(plugin_module("odd_plugin", monkeypatch, odd=Odd()).Plugin())
 
 
-def test_an_object_that_stands_for_another_one_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_that_stands_for_another_one_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Lazy:
         @property  # type: ignore[misc]
         def __class__(self) -> Any:
@@ -232,7 +255,9 @@ def test_the_name_for_servers_is_the_program_s(monkeypatch: pytest.MonkeyPatch) 
     assert type(vars(importlib.reload(made))["app"]) is bottle.Bottle
 
 
-def test_micropie_run_gives_servers_a_name_that_installs_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_micropie_run_gives_servers_a_name_that_installs_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     served: list[Any] = []
     app = bottle.Bottle()
     monkeypatch.setattr(run_command, "serve", lambda target, options, reload: served.append(target))
@@ -242,7 +267,10 @@ def test_micropie_run_gives_servers_a_name_that_installs_first(monkeypatch: pyte
         monkeypatch.setenv(name, "")
     assert main(["run", "shop:app", "--stand-in", "bottle"]) == 0
     assert served[0] == "bottle"
-    assert (served[1].name, served[1].named("uvicorn")) == ("shop:app", "micropie.cli.serving.made:app")
+    assert (served[1].name, served[1].named("uvicorn")) == (
+        "shop:app",
+        "micropie.cli.serving.made:app",
+    )
     assert (os.environ[made.STAND_IN], os.environ[made.STAND_IN_FOR]) == ("bottle", "shop:app")
 
 

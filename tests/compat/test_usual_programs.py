@@ -71,7 +71,9 @@ def test_what_hooks_note_before_the_environ_is_made_is_kept(make_client: MakeCli
     assert make_client(app).get("/pie").text == "ann at /pie, /pie, /pie, ann at /pie"
 
 
-def test_a_plugin_reads_the_part_of_a_file_that_was_asked_for(make_client: MakeClient, tmp_path: Path) -> None:
+def test_a_plugin_reads_the_part_of_a_file_that_was_asked_for(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
     (tmp_path / "pie.txt").write_bytes(b"0123456789")
     seen: list[bytes] = []
 
@@ -98,7 +100,9 @@ MIXED = b"--B\r\nContent-Type: text/plain\r\n\r\none\r\n--B\r\nContent-Dispositi
 
 def page(cherrypy: Any, handler: Any, **config: Any) -> Any:
     handler.exposed = True
-    return cherrypy.Application(type("Root", (), {"index": staticmethod(handler)})(), "", {"/": config})
+    return cherrypy.Application(
+        type("Root", (), {"index": staticmethod(handler)})(), "", {"/": config}
+    )
 
 
 def test_parts_without_a_name(cherrypy: Any, serve: Serve) -> None:
@@ -107,7 +111,9 @@ def test_parts_without_a_name(cherrypy: Any, serve: Serve) -> None:
 
     client = serve(page(cherrypy, parts))
     headers = {"Content-Type": "multipart/mixed; boundary=B"}
-    assert client.post("/", content=MIXED, headers=headers).text == "['one', 'two'] " + " [None, None]"
+    assert (
+        client.post("/", content=MIXED, headers=headers).text == "['one', 'two'] " + " [None, None]"
+    )
     named = MIXED.replace(b"attachment", b"form-data; name=name")
     assert client.post("/", content=named, headers=headers).text == "one two [None, 'name']"
 
@@ -139,9 +145,9 @@ def test_a_session_s_class_by_its_type(serve_ours: Serve, monkeypatch: pytest.Mo
         return type(cherrypy.serving.session).__name__
 
     on = {"tools.sessions.on": True}
-    assert serve_ours(page(cherrypy, index, **on, **{"tools.sessions.storage_type": "redis"})).get("/").text == (
-        "RedisSession"
-    )
+    assert serve_ours(page(cherrypy, index, **on, **{"tools.sessions.storage_type": "redis"})).get(
+        "/"
+    ).text == ("RedisSession")
     client = serve_ours(page(cherrypy, index, **on, **{"tools.sessions.storage_type": "httpdate"}))
     assert client.get("/").status_code == 500
 

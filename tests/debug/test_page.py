@@ -1,4 +1,6 @@
-"""The pages of ``debug=True``: what they show, what they hide, and to whom they are shown at all."""
+"""The pages of ``debug=True``: what they show, what they hide, and to whom they are shown at
+all.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class Root(App):
         long = "x" * 5000
         bad, worse = BadRepr(), BadDict()
         number = 1 / 0
-        return f"{password}{monkey}{settings}{account}{url}{hostile}{long}{bad}{worse}{number}{text}"
+        return (
+            f"{password}{monkey}{settings}{account}{url}{hostile}{long}{bad}{worse}{number}{text}"
+        )
 
     async def later(self) -> str:
         raise ValueError(HOSTILE)
@@ -134,13 +138,29 @@ class Reader(HTMLParser):
 
 
 ELEMENTS = {
-    *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "a", "code", "pre", "mark"),
+    *(
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "h1",
+        "h2",
+        "p",
+        "a",
+        "code",
+        "pre",
+        "mark",
+    ),
     *("details", "summary", "table", "tr", "th", "td"),
 }
 
 
 def read(answer: Any) -> str:
-    """Return the text of a page whose head is strict and whose elements are only those that the template has."""
+    """Return the text of a page whose head is strict and whose elements are only those that the
+    template has.
+    """
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
@@ -159,14 +179,19 @@ def read(answer: Any) -> str:
         "href",
         "id",
     }
-    assert [attributes["href"] for tag, attributes in page.elements if tag == "a"] in ([], ["#text"])
+    assert [attributes["href"] for tag, attributes in page.elements if tag == "a"] in (
+        [],
+        ["#text"],
+    )
     return page.text
 
 
-# -- a failure -----------------------------------------------------------------------------------------------------------
+# -- a failure -------------------------------------------------------------------------------------
 
 
-def test_a_browser_gets_a_page_with_source_variables_request_and_route(make_client: MakeClient) -> None:
+def test_a_browser_gets_a_page_with_source_variables_request_and_route(
+    make_client: MakeClient,
+) -> None:
     answer = make_client(make_app(), base_url=LOCAL).get("/oops?text=hello", headers=BROWSER)
     assert answer.status_code == 500
     text = read(answer)
@@ -183,7 +208,9 @@ def test_files_are_named_as_seen_from_the_working_directory(
 ) -> None:
     client = make_client(make_app(), base_url=LOCAL)
     monkeypatch.chdir(Path(__file__).parent)
-    assert "\ntest_page.py, line" in client.get("/oops", headers=BROWSER).text.replace("<code>", "\n")
+    assert "\ntest_page.py, line" in client.get("/oops", headers=BROWSER).text.replace(
+        "<code>", "\n"
+    )
 
 
 LIBRARIES = """
@@ -211,7 +238,9 @@ def test_frames_of_libraries_are_folded(
 ) -> None:
     package = tmp_path / "site-packages" / "fakelib"
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text("def calls(f): return again(f)\ndef again(f): return f()\n")
+    (package / "__init__.py").write_text(
+        "def calls(f): return again(f)\ndef again(f): return f()\n"
+    )
     monkeypatch.syspath_prepend(str(package.parent))
     namespace: dict[str, Any] = {"__name__": own}
     exec(compile(LIBRARIES, "shop17.py", "exec"), namespace)
@@ -229,12 +258,20 @@ def test_frames_of_libraries_are_folded(
 
 
 @pytest.mark.parametrize("headers", [BROWSER, {"Accept": "application/json"}, {"Accept": "*/*"}])
-def test_R76_secrets_are_masked_in_every_format(make_client: MakeClient, headers: dict[str, str]) -> None:
-    sent = {"Authorization": "Bearer hunter5", "Cookie": "session_id=hunter6; theme=dark", "X-API-Key": "hunter7"}
-    answer = make_client(make_app(), base_url=LOCAL).get("/oops?token=hunter8", headers={**headers, **sent})
-    assert "hunter" not in answer.text.replace('password = "hunter2"', "").replace('"token": "hunter3"', "").replace(
-        "ann:hunter4", ""
-    )  # but for the source
+def test_R76_secrets_are_masked_in_every_format(
+    make_client: MakeClient, headers: dict[str, str]
+) -> None:
+    sent = {
+        "Authorization": "Bearer hunter5",
+        "Cookie": "session_id=hunter6; theme=dark",
+        "X-API-Key": "hunter7",
+    }
+    answer = make_client(make_app(), base_url=LOCAL).get(
+        "/oops?token=hunter8", headers={**headers, **sent}
+    )
+    assert "hunter" not in answer.text.replace('password = "hunter2"', "").replace(
+        '"token": "hunter3"', ""
+    ).replace("ann:hunter4", "")  # but for the source
     if headers is BROWSER:
         text = read(answer)
         assert "'colour': 'green'" in text
@@ -248,10 +285,14 @@ def test_long_values_are_cut_and_failing_reprs_survive(make_client: MakeClient) 
     assert "x" * 1001 not in text
     assert "<BadRepr, whose repr raises RuntimeError>" in text
     assert "<dict, whose repr raises RuntimeError>" in text
-    assert "BadText" in read(make_client(make_app(), base_url=LOCAL).get("/wordless", headers=BROWSER))
+    assert "BadText" in read(
+        make_client(make_app(), base_url=LOCAL).get("/wordless", headers=BROWSER)
+    )
 
 
-@pytest.mark.parametrize("path", ["/oops", "/later", f"/oops?text={HOSTILE}", f"/{HOSTILE}", "/oops?%3Cscript%3E=1"])
+@pytest.mark.parametrize(
+    "path", ["/oops", "/later", f"/oops?text={HOSTILE}", f"/{HOSTILE}", "/oops?%3Cscript%3E=1"]
+)
 def test_nothing_is_echoed_unescaped(make_client: MakeClient, path: str) -> None:
     headers = {**BROWSER, "X-Hostile": HOSTILE, "User-Agent": HOSTILE}
     answer = make_client(make_app(), base_url=LOCAL).get(path, headers=headers)
@@ -259,7 +300,9 @@ def test_nothing_is_echoed_unescaped(make_client: MakeClient, path: str) -> None
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json", "*/*"])
-def test_text_that_is_no_utf_8_is_shown(make_client: MakeClient, caplog: pytest.LogCaptureFixture, accept: str) -> None:
+def test_text_that_is_no_utf_8_is_shown(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, accept: str
+) -> None:
     class Odd(App):
         def oops(self) -> str:
             raise ValueError("\ud800")
@@ -272,15 +315,27 @@ def test_text_that_is_no_utf_8_is_shown(make_client: MakeClient, caplog: pytest.
 @pytest.mark.parametrize(
     ("path", "expected", "unexpected"),
     [
-        ("/chained", ["Exception: ValueError", "Raised from: KeyError", "the first"], "while handling"),
+        (
+            "/chained",
+            ["Exception: ValueError", "Raised from: KeyError", "the first"],
+            "while handling",
+        ),
         ("/during", ["Exception: ValueError", "Raised while handling: KeyError"], "Raised from"),
         ("/hushed", ["Exception: ValueError"], "Raised"),
         ("/circle", ["Exception: ValueError", "Raised from: KeyError"], "while handling"),
-        ("/group", ["Exception: ExceptionGroup", "In the group: ValueError", "one of them"], "Raised"),
+        (
+            "/group",
+            ["Exception: ExceptionGroup", "In the group: ValueError", "one of them"],
+            "Raised",
+        ),
     ],
 )
-def test_chained_exceptions_are_shown(make_client: MakeClient, path: str, expected: list[str], unexpected: str) -> None:
-    text = read(make_client(make_app(), base_url=LOCAL).get(path, headers=BROWSER)).partition("As text")[0]
+def test_chained_exceptions_are_shown(
+    make_client: MakeClient, path: str, expected: list[str], unexpected: str
+) -> None:
+    text = read(make_client(make_app(), base_url=LOCAL).get(path, headers=BROWSER)).partition(
+        "As text"
+    )[0]
     for line in expected:
         assert text.count(line) >= 1
     assert unexpected not in text.partition("Request")[0].replace("raise", "")
@@ -288,8 +343,14 @@ def test_chained_exceptions_are_shown(make_client: MakeClient, path: str, expect
 
 def test_a_json_client_gets_a_problem_document(make_client: MakeClient) -> None:
     client = make_client(make_app(), base_url=LOCAL)
-    for answer in (client.get("/oops", headers={"Accept": "application/json"}), client.post("/oops", json={})):
-        assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    for answer in (
+        client.get("/oops", headers={"Accept": "application/json"}),
+        client.post("/oops", json={}),
+    ):
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            500,
+            "application/problem+json",
+        )
         problem = answer.json()
         assert (problem["status"], problem["title"]) == (500, "Internal Server Error")
         assert problem["detail"] == "ZeroDivisionError: division by zero"
@@ -327,7 +388,7 @@ def test_a_malformed_query_does_not_hide_the_page(make_client: MakeClient) -> No
     assert "ValueError" in text
 
 
-# -- a path without a route ----------------------------------------------------------------------------------------------
+# -- a path without a route ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -339,7 +400,9 @@ def test_a_malformed_query_does_not_hide_the_page(make_client: MakeClient) -> No
         ("/mounted/visibles", "/mounted/visible"),
     ],
 )
-def test_a_404_names_the_near_misses_and_the_routes(make_client: MakeClient, path: str, near: str) -> None:
+def test_a_404_names_the_near_misses_and_the_routes(
+    make_client: MakeClient, path: str, near: str
+) -> None:
     client = make_client(make_app(), base_url=LOCAL)
     answer = client.get(path, headers=BROWSER)
     assert answer.status_code == 404
@@ -366,10 +429,13 @@ def test_a_handlers_own_404_is_its_own(make_client: MakeClient) -> None:
 
 def test_a_404_is_plain_without_debug_and_for_others(make_client: MakeClient) -> None:
     assert make_client(make_app(debug=False), base_url=LOCAL).get("/oop").text == "404 Not Found"
-    assert make_client(make_app(), base_url=LOCAL, client=("10.0.0.1", 1)).get("/oop").text == "404 Not Found"
+    assert (
+        make_client(make_app(), base_url=LOCAL, client=("10.0.0.1", 1)).get("/oop").text
+        == "404 Not Found"
+    )
 
 
-# -- who may see it ------------------------------------------------------------------------------------------------------
+# -- who may see it --------------------------------------------------------------------------------
 
 
 def proxied(headers: dict[str, str], client: tuple[str, int], make_client: MakeClient) -> Any:
@@ -397,7 +463,9 @@ def test_R76_a_trusted_proxy_vouches_for_a_client_on_this_machine(
 
 @pytest.mark.parametrize("protocol", ["wsgi", "asgi"])
 @pytest.mark.parametrize(("version", "is_shown"), [("1.0", False), ("1.1", True)])
-def test_R76_no_page_behind_an_nginx_that_adds_no_headers(protocol: Any, version: str, is_shown: bool) -> None:
+def test_R76_no_page_behind_an_nginx_that_adds_no_headers(
+    protocol: Any, version: str, is_shown: bool
+) -> None:
     """nginx's own defaults: HTTP/1.0, its upstream's name as Host, and nothing of the client."""
     from micropie.testing import TestClient
 
@@ -447,7 +515,10 @@ def test_R76_no_page_behind_an_nginx_that_adds_no_headers(protocol: Any, version
     ],
 )
 def test_R76_no_page_behind_a_proxy(make_client: MakeClient, name: str) -> None:
-    assert "Traceback" not in make_client(make_app(), base_url=LOCAL).get("/oops", headers={name: "1"}).text
+    assert (
+        "Traceback"
+        not in make_client(make_app(), base_url=LOCAL).get("/oops", headers={name: "1"}).text
+    )
 
 
 def test_R76_what_browsers_and_developers_send_hides_no_page(make_client: MakeClient) -> None:
@@ -518,7 +589,11 @@ def test_R76_no_page_under_wsgi_with_several_processes(setting: Any, is_shown: b
 )
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_R76_no_page_under_asgi_with_several_workers(
-    monkeypatch: pytest.MonkeyPatch, backend: str, arguments: list[str], variables: dict[str, str], is_shown: bool
+    monkeypatch: pytest.MonkeyPatch,
+    backend: str,
+    arguments: list[str],
+    variables: dict[str, str],
+    is_shown: bool,
 ) -> None:
     from micropie.testing import TestClient
 
@@ -553,7 +628,14 @@ def test_no_source_is_shown_where_there_is_none(make_client: MakeClient) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["token" * 20_000, "authorization" * 8000, "://" * 30_000, "key='" * 20_000, "Basic" + " " * 100_000]
+    "text",
+    [
+        "token" * 20_000,
+        "authorization" * 8000,
+        "://" * 30_000,
+        "key='" * 20_000,
+        "Basic" + " " * 100_000,
+    ],
 )
 def test_R28_secrets_are_looked_for_in_linear_time(text: str) -> None:
     assert error_text(text).startswith("Traceback")  # in quadratic time it would take minutes

@@ -1,4 +1,5 @@
-"""Screenshots of the pages, for the documentation: ``make screenshots`` writes them to docs/images/.
+"""Screenshots of the pages, for the documentation: ``make screenshots`` writes them to
+docs/images/.
 
 Those of the manual's site need the site, which ``make docs`` builds; the tour serves it.
 """
@@ -41,7 +42,11 @@ SITE = {
     "tutorial": ("tutorial/forms.html", "", "return true"),
     "reference": ("reference/responses.html", "", "return true"),
     "search": ("index.html", SEARCH, FOUND),
-    "playground": ("playground.html", "document.querySelectorAll('.play-try')[2].click()", ANSWERED),
+    "playground": (
+        "playground.html",
+        "document.querySelectorAll('.play-try')[2].click()",
+        ANSWERED,
+    ),
 }
 
 # A page asks itself: each question of this process would be three messages between three processes.
@@ -57,7 +62,12 @@ def seen_as(browser: webdriver.Chrome, look: str) -> Iterator[None]:
     """Let the browser have a screen of this kind."""
     dark, width, height, telephone = LOOKS[look]
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    screen = {"width": width, "height": height, "deviceScaleFactor": 2 if telephone else 1, "mobile": telephone}
+    screen = {
+        "width": width,
+        "height": height,
+        "deviceScaleFactor": 2 if telephone else 1,
+        "mobile": telephone,
+    }
     command(browser, "Emulation.setEmulatedMedia", {"features": [scheme]})
     command(browser, "Emulation.setDeviceMetricsOverride", screen)
     command(browser, "Emulation.setScrollbarsHidden", {"hidden": True})
@@ -78,7 +88,9 @@ def wait(browser: webdriver.Chrome, script: str, *arguments: object) -> Any:
 
 
 def show_answers(browser: webdriver.Chrome) -> None:
-    """Scroll through the tour, so that each part that does so asks by itself, and wait for the first answers."""
+    """Scroll through the tour, so that each part that does so asks by itself, and wait for the
+    first answers.
+    """
     browser.execute_script("""
         for (const section of document.querySelectorAll("section")) section.querySelector(".ask")?.whenSeen?.();
     """)
@@ -100,9 +112,15 @@ def take(browser: webdriver.Chrome, tour: Server, broken: Server, directory: Pat
             save(browser, directory / f"tour-{look}.png")
     with seen_as(browser, "light"):
         browser.get(f"http://127.0.0.1:{tour.port}/#streams")
-        wait(browser, "return document.querySelector('#streams .body').textContent.includes('lift-off')")
+        wait(
+            browser,
+            "return document.querySelector('#streams .body').textContent.includes('lift-off')",
+        )
         browser.execute_script("document.querySelector('#server-sent-events button').click()")
-        wait(browser, "return document.querySelector('#server-sent-events .body').textContent.includes('tick')")
+        wait(
+            browser,
+            "return document.querySelector('#server-sent-events .body').textContent.includes('tick')",
+        )
         save(browser, directory / "tour-streams.png")
         browser.get(f"http://127.0.0.1:{tour.port}/docs")
         wait(browser, "return document.querySelectorAll('.opblock').length > 8")
@@ -116,7 +134,8 @@ def take_site(browser: webdriver.Chrome, tour: Server, directory: Path) -> None:
     for look in LOOKS:
         with seen_as(browser, look):
             browser.get(f"http://127.0.0.1:{tour.port}/manual/index.html")
-            browser.execute_script("localStorage.clear()")  # the site keeps the scheme that it began with
+            # the site keeps the scheme that it began with
+            browser.execute_script("localStorage.clear()")
             for name, (page, script, done) in SITE.items():
                 browser.get(f"http://127.0.0.1:{tour.port}/manual/{page}")
                 browser.execute_script(script)
@@ -124,13 +143,20 @@ def take_site(browser: webdriver.Chrome, tour: Server, directory: Path) -> None:
                     wait(browser, f"return document.querySelector('{FIELD}').checkVisibility()")
                     browser.find_element("css selector", FIELD).send_keys("session")
                 wait(browser, done)
-                wait(browser, "return document.getAnimations().every(one => one.playState === 'finished')")
+                wait(
+                    browser,
+                    "return document.getAnimations().every(one => one.playState === 'finished')",
+                )
                 save(browser, directory / f"site-{name}-{look}.png")
 
 
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
-    with tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as other_log, browsing() as browser:
+    with (
+        tempfile.TemporaryFile() as log,
+        tempfile.TemporaryFile() as other_log,
+        browsing() as browser,
+    ):
         tour = start(KINDS["uvicorn"], "examples.tour.app:app", log)
         broken = start(KINDS["uvicorn"], "tests.examples.broken:app", other_log)
         try:

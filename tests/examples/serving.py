@@ -15,7 +15,10 @@ Browse = Callable[[str], httpx.Client]
 
 @contextmanager
 def serving_examples(names: str, directory: Path) -> Iterator[ServerOf]:
-    """Yield ``server_of(kind)``, which starts a server with the examples. Fails if one has logged a traceback."""
+    """Yield ``server_of(kind)``, which starts a server with the examples.
+
+    Fails if one has logged a traceback.
+    """
     environ = {
         "EXAMPLES": names,
         "BLOG_DATABASE": str(directory / "blog.db"),
@@ -37,13 +40,17 @@ def serving_examples(names: str, directory: Path) -> Iterator[ServerOf]:
 
 @contextmanager
 def browsing(server: Server) -> Iterator[Browse]:
-    """Yield ``browse(name)``, which returns a client of an example: it keeps cookies and follows redirects."""
+    """Yield ``browse(name)``, which returns a client of an example: it keeps cookies and follows
+    redirects.
+    """
     with ExitStack() as clients:
 
         def browse(name: str) -> httpx.Client:
             url = f"http://127.0.0.1:{server.port}/{name}/"
             return clients.enter_context(
-                httpx.Client(base_url=url, follow_redirects=True, timeout=ANSWER_WITHIN, trust_env=False)
+                httpx.Client(
+                    base_url=url, follow_redirects=True, timeout=ANSWER_WITHIN, trust_env=False
+                )
             )
 
         yield browse

@@ -1,4 +1,7 @@
-"""Several examples in one server process: each stands below its name, and else alone. ``EXAMPLES`` lists them."""
+"""Several examples in one server process: each stands below its name, and else alone.
+
+``EXAMPLES`` lists them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The tour in a real Chromium, clicked through on servers of three kinds; the pages of ``docs=True`` and ``debug=True``."""
+"""The tour in a real Chromium, clicked through on servers of three kinds; the pages of
+``docs=True`` and ``debug=True``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from tests.examples.screenshots import LOOKS, seen_as, show_answers, take, wait
 from tests.servers.harness import KINDS, Server, ServerOf, serving
 from tests.support.chromium import browsing, complaints
 
-# What the first request of each button is answered: the status, a part of the body, where the handler ran under ASGI.
+# What the first request of each button is answered: the status, a part of the body, where the
+# handler ran under ASGI.
 ANSWERS = {
     "/greet": ("200", "Hello, World!", "loop"),
     "/greet/Ann": ("200", "Hello, Ann!", "loop"),
@@ -78,11 +81,15 @@ def open_page(browser: webdriver.Chrome, server: Server, path: str = "/") -> Non
 
 def real_complaints(browser: webdriver.Chrome) -> list[str]:
     """Return the console's messages, but those that a status of 400 or more is one."""
-    return [text for text in complaints(browser) if "the server responded with a status of" not in text]
+    return [
+        text for text in complaints(browser) if "the server responded with a status of" not in text
+    ]
 
 
 def click(browser: webdriver.Chrome, element: WebElement) -> None:
-    """Click it wherever it is: the page scrolls smoothly, and a real click may come while it does."""
+    """Click it wherever it is: the page scrolls smoothly, and a real click may come while it
+    does.
+    """
     browser.execute_script("arguments[0].click()", element)
 
 
@@ -108,16 +115,23 @@ def answer_to(browser: webdriver.Chrome, label: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "gunicorn-gthread"])
-def test_each_button_gets_its_answer(kind: str, chromium: webdriver.Chrome, tour_on: ServerOf) -> None:
+def test_each_button_gets_its_answer(
+    kind: str, chromium: webdriver.Chrome, tour_on: ServerOf
+) -> None:
     open_page(chromium, tour_on(kind))
-    labels = chromium.execute_script("return [...document.querySelectorAll('.tries button')].map((b) => b.textContent)")
+    labels = chromium.execute_script(
+        "return [...document.querySelectorAll('.tries button')].map((b) => b.textContent)"
+    )
     assert set(labels) == set(ANSWERS)
     for label, (status, body, where) in ANSWERS.items():
         found = answer_to(chromium, label)
         assert found["status"].startswith(status), (label, found)
         assert body in found["body"], (label, found)
         on_loop = where == "loop" and (KINDS[kind].protocol == "asgi" or label != "/quick")
-        assert found["where"] == ("thread" if where == "loop" and not on_loop else where), (label, found)
+        assert found["where"] == ("thread" if where == "loop" and not on_loop else where), (
+            label,
+            found,
+        )
     assert real_complaints(chromium) == []
 
 
@@ -126,7 +140,9 @@ def test_forms_events_sockets_and_uploads(
     kind: str, chromium: webdriver.Chrome, tour_on: ServerOf, tmp_path: Path
 ) -> None:
     open_page(chromium, tour_on(kind))
-    name, guests, send = chromium.find_elements("css selector", "#forms-with-errors input, #forms-with-errors button")
+    name, guests, send = chromium.find_elements(
+        "css selector", "#forms-with-errors input, #forms-with-errors button"
+    )
     click(chromium, send)
     said = "return [...document.querySelectorAll('#forms-with-errors output')].map((o) => o.textContent)"
     wait(chromium, f"return ({said.removeprefix('return ')})[1]")
@@ -136,8 +152,12 @@ def test_forms_events_sockets_and_uploads(
     guests.send_keys("4")
     click(chromium, send)
     booked = "a table for 4"
-    wait(chromium, f"return document.querySelector('#forms-with-errors .body').textContent.includes('{booked}')")
-    wait(chromium, f"return ({said.removeprefix('return ')}).join('') === ''")  # after the answer is shown
+    wait(
+        chromium,
+        f"return document.querySelector('#forms-with-errors .body').textContent.includes('{booked}')",
+    )
+    # after the answer is shown
+    wait(chromium, f"return ({said.removeprefix('return ')}).join('') === ''")
 
     events = chromium.find_element("css selector", "#server-sent-events button")
     click(chromium, events)
@@ -156,19 +176,29 @@ def test_forms_events_sockets_and_uploads(
     file.write_bytes(bytes(5_000_000))
     chromium.find_element("css selector", "#uploads-with-progress input").send_keys(str(file))
     click(chromium, chromium.find_element("css selector", "#uploads-with-progress button"))
-    body = wait(chromium, "return document.querySelector('#uploads-with-progress .body').textContent")
+    body = wait(
+        chromium, "return document.querySelector('#uploads-with-progress .body').textContent"
+    )
     assert json.loads(body)[0]["bytes"] == 5_000_000
     assert chromium.execute_script("return document.querySelector('progress').value") == 1
-    assert "in the handler" in chromium.find_element("css selector", "#uploads-with-progress .ran").text
+    assert (
+        "in the handler"
+        in chromium.find_element("css selector", "#uploads-with-progress .ran").text
+    )
 
     if KINDS[kind].protocol == "wsgi":
-        assert "WSGI, which has no WebSockets" in chromium.find_element("css selector", "#websockets-and-channels").text
+        assert (
+            "WSGI, which has no WebSockets"
+            in chromium.find_element("css selector", "#websockets-and-channels").text
+        )
     else:
         sockets = chromium.find_element("css selector", "#websockets-and-channels")
         chromium.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", sockets)
         wait(chromium, "return document.querySelector('#websockets-and-channels [data-open]')")
         click(chromium, sockets.find_element("css selector", "button"))
-        body = wait(chromium, "return document.querySelector('#websockets-and-channels .body').textContent")
+        body = wait(
+            chromium, "return document.querySelector('#websockets-and-channels .body').textContent"
+        )
         assert json.loads(body) == {"said": "Pie?", "on the": "loop"}
     assert real_complaints(chromium) == []
 
@@ -185,7 +215,9 @@ def test_the_page_says_what_serves_it_and_shows_each_source(
     kind: str, chromium: webdriver.Chrome, tour_on: ServerOf
 ) -> None:
     open_page(chromium, tour_on(kind))
-    server, protocol, loop = (element.text for element in chromium.find_elements("css selector", ".facts dd")[:3])
+    server, protocol, loop = (
+        element.text for element in chromium.find_elements("css selector", ".facts dd")[:3]
+    )
     assert (server.split()[0], protocol, loop) == FACTS[kind]
     sources = [element.text for element in chromium.find_elements("css selector", ".source code")]
     assert len(sources) == len(FEATURES)
@@ -217,7 +249,8 @@ def test_the_page_of_the_openapi_document(chromium: webdriver.Chrome, tour_on: S
     wait(chromium, f"return {operation}.querySelector('.execute')")
     chromium.execute_script(f"{operation}.querySelector('.execute').click()")
     assert "Hello, World!" in wait(
-        chromium, f"return {operation}.querySelector('.live-responses-table .highlight-code')?.textContent"
+        chromium,
+        f"return {operation}.querySelector('.live-responses-table .highlight-code')?.textContent",
     )
     assert real_complaints(chromium) == []
 
@@ -225,7 +258,10 @@ def test_the_page_of_the_openapi_document(chromium: webdriver.Chrome, tour_on: S
 def test_the_page_of_an_error(chromium: webdriver.Chrome, broken: Server) -> None:
     open_page(chromium, broken, "/price/cherry?pieces=2")
     assert chromium.find_element("tag name", "h1").text == "KeyError: 'cherry'"
-    own = [element.text for element in chromium.find_elements("css selector", "details[open] > summary")]
+    own = [
+        element.text
+        for element in chromium.find_elements("css selector", "details[open] > summary")
+    ]
     assert [place.rpartition(" in ")[2] for place in own] == ["Bakery.price", "Bakery._price_of"]
     page = chromium.find_element("tag name", "body")
     assert "********" in page.text

@@ -1,4 +1,6 @@
-"""The site of ``examples/deploy/`` behind a real nginx, with the configuration that stands beside it."""
+"""The site of ``examples/deploy/`` behind a real nginx, with the configuration that stands beside
+it.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,10 @@ SERVERS = {
 
 @contextmanager
 def nginx(directory: Path, upstream: int) -> Iterator[int]:
-    """Start nginx in front of the port ``upstream``, with the example's configuration. Yield its own port."""
+    """Start nginx in front of the port ``upstream``, with the example's configuration.
+
+    Yield its own port.
+    """
     port = free_port()
     site = (ROOT / "examples" / "deploy" / "nginx.conf").read_text()
     for old, new in (
@@ -58,7 +63,8 @@ def nginx(directory: Path, upstream: int) -> Iterator[int]:
     ):
         assert old in site
         site = site.replace(old, new)
-    user = "user root;" if os.getuid() == 0 else ""  # or its worker could not write below ``directory``
+    # or its worker could not write below ``directory``
+    user = "user root;" if os.getuid() == 0 else ""
     (directory / "nginx.conf").write_text(AROUND.format(site=site, user=user))
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
     assert program, "nginx is missing: scripts/install-system-packages installs it"
@@ -81,7 +87,9 @@ def nginx(directory: Path, upstream: int) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module", params=list(SERVERS))
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+def site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, int]]:
     """Yield the server's name and nginx's port."""
     with tempfile.TemporaryFile() as log:
         server = start(SERVERS[request.param], "examples.deploy.app:app", log)
@@ -96,12 +104,18 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def client(site: tuple[str, int]) -> Iterator[httpx.Client]:
     base = f"http://127.0.0.1:{site[1]}"
-    with httpx.Client(base_url=base, headers={"Host": "example.com"}, timeout=ANSWER_WITHIN, trust_env=False) as client:
+    with httpx.Client(
+        base_url=base, headers={"Host": "example.com"}, timeout=ANSWER_WITHIN, trust_env=False
+    ) as client:
         yield client
 
 
 def test_the_client_is_who_nginx_says(client: httpx.Client) -> None:
-    lies = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https", "X_Forwarded_For": "6.6.6.6"}
+    lies = {
+        "X-Forwarded-For": "6.6.6.6",
+        "X-Forwarded-Proto": "https",
+        "X_Forwarded_For": "6.6.6.6",
+    }
     for headers in ({}, lies):
         found = client.get("/me", headers=headers).json()
         assert found["client"][0] == "127.0.0.1"
@@ -122,7 +136,10 @@ def test_uploads(client: httpx.Client) -> None:
     sent = client.post("/upload", content=bytes(5_000_000))
     assert (sent.status_code, sent.text) == (200, '{"bytes":5000000}')
     assert client.post("/upload", content=bytes(21 * 1024**2)).status_code == 413
-    assert client.post("/upload", content=b"x", headers={"Origin": "http://evil.example"}).status_code == 403
+    assert (
+        client.post("/upload", content=b"x", headers={"Origin": "http://evil.example"}).status_code
+        == 403
+    )
 
 
 def test_events_come_at_once(client: httpx.Client) -> None:
@@ -134,6 +151,8 @@ def test_events_come_at_once(client: httpx.Client) -> None:
 def test_websockets(site: tuple[str, int]) -> None:
     if site[0] == "uvicorn":
         connection = socket.create_connection(("127.0.0.1", site[1]), ANSWER_WITHIN)
-        with connect("ws://example.com/echo", sock=connection, open_timeout=ANSWER_WITHIN) as websocket:
+        with connect(
+            "ws://example.com/echo", sock=connection, open_timeout=ANSWER_WITHIN
+        ) as websocket:
             websocket.send("pie!")
             assert websocket.recv(ANSWER_WITHIN) == "pie!"

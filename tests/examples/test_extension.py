@@ -15,25 +15,43 @@ from tests.support.environment import ALONE, unmeasured
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "examples" / "extension"
-FACES = ("micropie", "micropie.channels", "micropie.middleware", "micropie.sessions", "micropie.testing")
+FACES = (
+    "micropie",
+    "micropie.channels",
+    "micropie.middleware",
+    "micropie.sessions",
+    "micropie.testing",
+)
 
 
 def private_uses(source: str) -> list[str]:
-    """Return the imports from micropie that are no public name of a face, and the underscore names of other objects."""
+    """Return the imports from micropie that are no public name of a face, and the underscore names
+    of other objects.
+    """
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if alias.name.partition(".")[0] == "micropie"]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "micropie":
+            found += [
+                alias.name for alias in node.names if alias.name.partition(".")[0] == "micropie"
+            ]
+        elif (
+            isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "micropie"
+        ):
             module = str(node.module)
             public = import_module(module).__all__ if module in FACES else ()
             found += [f"{module}.{alias.name}" for alias in node.names if alias.name not in public]
-        elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and ast.unparse(node.value) != "self":
+        elif (
+            isinstance(node, ast.Attribute)
+            and node.attr.startswith("_")
+            and ast.unparse(node.value) != "self"
+        ):
             found.append(ast.unparse(node))
     return found
 
 
-@pytest.mark.parametrize("file", sorted(FOLDER.rglob("*.py")), ids=lambda file: str(file.relative_to(FOLDER)))
+@pytest.mark.parametrize(
+    "file", sorted(FOLDER.rglob("*.py")), ids=lambda file: str(file.relative_to(FOLDER))
+)
 def test_the_extension_uses_public_names_alone(file: Path) -> None:
     assert private_uses(file.read_text()) == []
 
@@ -63,7 +81,9 @@ def before(self, request):
 @pytest.mark.timeout(180)
 def test_the_extension_passes_its_tests_in_every_world() -> None:
     command = [sys.executable, "-m", "pytest", "-v", "examples/extension/tests", *ALONE]
-    done = subprocess.run(command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     for world in ("wsgi", "asyncio", "trio"):
         assert f"test_each_key_has_its_client_and_its_rate[{world}] PASSED" in done.stdout
@@ -78,5 +98,6 @@ def test_the_extension_guards_an_application_on_a_server(kind: str, tmp_path: Pa
         assert stranger.get("").status_code == 401
         assert [ann.post("count").text for _ in range(2)] == ["1", "2"]
         assert ann.get("doorkeeper").json() == {"client": "ann"}
-        assert any(ann.get("").status_code == 429 for _ in range(40))  # a new window may begin meanwhile
+        # a new window may begin meanwhile
+        assert any(ann.get("").status_code == 429 for _ in range(40))
         assert bob.get("").text == "hello bob"

@@ -14,7 +14,9 @@ from micropie.cli.check import mistakes
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 DOCS = EXAMPLES.parent / "docs"
 PARTS_OF_THE_DOCUMENTATION = {"tutorial", "how_to"}  # its pages include them
-FOLDERS = sorted({path.parent.name for path in EXAMPLES.glob("*/app.py")} - PARTS_OF_THE_DOCUMENTATION)
+FOLDERS = sorted(
+    {path.parent.name for path in EXAMPLES.glob("*/app.py")} - PARTS_OF_THE_DOCUMENTATION
+)
 
 
 @pytest.mark.parametrize("name", FOLDERS)

@@ -1,4 +1,6 @@
-"""AWS Lambda by Mangum, as docs/deploy/platforms.md has it: the event of a function URL, and its answer."""
+"""AWS Lambda by Mangum, as docs/deploy/platforms.md has it: the event of a function URL, and its
+answer.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ def event(path: str, query: str = "") -> dict[str, Any]:
         "rawPath": path,
         "rawQueryString": query,
         "headers": {"host": "x.lambda-url.eu-west-1.on.aws", "x-forwarded-proto": "https"},
-        "requestContext": {"http": {"method": "GET", "path": path, "sourceIp": "192.0.2.1"}, "stage": "$default"},
+        "requestContext": {
+            "http": {"method": "GET", "path": path, "sourceIp": "192.0.2.1"},
+            "stage": "$default",
+        },
         "body": None,
         "isBase64Encoded": False,
     }

@@ -53,15 +53,24 @@ def test_chat(browse: Browse, kind: str, server_of: ServerOf) -> None:
     with client.stream("GET", "messages/kitchen") as answer:
         lines = answer.iter_lines()
         next(lines)  # a heart-beat: the answer has begun, so the subscription exists
-        assert client.post("say/hall", data={"name": "Ann", "text": "in another room"}).status_code == 204
+        assert (
+            client.post("say/hall", data={"name": "Ann", "text": "in another room"}).status_code
+            == 204
+        )
         assert client.post("say/kitchen", data={"name": "Ann", "text": "pie?"}).status_code == 204
-        assert next(line for line in lines if line.startswith("data")) == 'data: {"name":"Ann","text":"pie?"}'
+        assert (
+            next(line for line in lines if line.startswith("data"))
+            == 'data: {"name":"Ann","text":"pie?"}'
+        )
         if KINDS[kind].protocol == "asgi":
             url = f"ws://127.0.0.1:{server_of(kind).port}/chat/room/kitchen?name=Bob"
             with connect(url, proxy=None, open_timeout=ANSWER_WITHIN) as socket:
                 socket.send("pie!")
                 assert json.loads(socket.recv(ANSWER_WITHIN)) == {"name": "Bob", "text": "pie!"}
-            assert next(line for line in lines if line.startswith("data")) == 'data: {"name":"Bob","text":"pie!"}'
+            assert (
+                next(line for line in lines if line.startswith("data"))
+                == 'data: {"name":"Bob","text":"pie!"}'
+            )
     client.post(
         "say/kitchen", data={"name": "Ann", "text": "bye"}
     )  # by which a WSGI server sees that the stream's client has left
@@ -107,7 +116,13 @@ def test_a_text_that_comes_with_the_handshake_is_told(app: App, path: str, backe
 
     async def connect_once() -> None:
         with anyio.fail_after(ANSWER_WITHIN):
-            scope = {"type": "websocket", "asgi": {"version": "3.0"}, "path": path, "query_string": b"", "headers": []}
+            scope = {
+                "type": "websocket",
+                "asgi": {"version": "3.0"},
+                "path": path,
+                "query_string": b"",
+                "headers": [],
+            }
             await app(scope, receive, send)
 
     anyio.run(connect_once, backend=backend)

@@ -1,4 +1,6 @@
-"""Pages with forms, as a browser uses them: ``forms``, ``login``, ``blog``, ``paste``, ``shortener``."""
+"""Pages with forms, as a browser uses them: ``forms``, ``login``, ``blog``, ``paste``,
+``shortener``.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from tests.servers.harness import ServerOf
 
 @pytest.fixture(scope="module")
 def server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerOf]:
-    with serving_examples("forms login blog paste shortener", tmp_path_factory.mktemp("pages")) as server_of:
+    with serving_examples(
+        "forms login blog paste shortener", tmp_path_factory.mktemp("pages")
+    ) as server_of:
         yield server_of
 
 
@@ -32,11 +36,16 @@ def token(page: httpx.Response) -> dict[str, str]:
 
 
 def said(page: httpx.Response) -> list[str]:
-    return [unescape(sentence) for sentence in re.findall(r'role="(?:status|alert)">([^<]*)<', page.text)]
+    return [
+        unescape(sentence)
+        for sentence in re.findall(r'role="(?:status|alert)">([^<]*)<', page.text)
+    ]
 
 
 def limited(send: Callable[[], httpx.Response]) -> bool:
-    """Send until the answer is a 429, at most 40 times: of ten at once every sixth second allows one more."""
+    """Send until the answer is a 429, at most 40 times: of ten at once every sixth second allows
+    one more.
+    """
     return any(send().status_code == 429 for _ in range(40))
 
 
@@ -45,7 +54,13 @@ def test_forms(browse: Browse) -> None:
     page = client.get("")
     assert page.text.count('name="guests[') == 4
     assert 'name="news" checked' in page.text
-    typed = {"name": "<Ann>", "at": "soon", "guests[0].name": "Bob", "guests[0].vegan": "on", "guests[1].name": ""}
+    typed = {
+        "name": "<Ann>",
+        "at": "soon",
+        "guests[0].name": "Bob",
+        "guests[0].vegan": "on",
+        "guests[1].name": "",
+    }
     wrong = client.post("", data={**token(page), **typed, "pies": "cherry"})
     assert wrong.status_code == 422
     assert said(wrong) == [
@@ -61,11 +76,21 @@ def test_forms(browse: Browse) -> None:
         'name="news">',
     ):
         assert kept in wrong.text
-    right = {**token(wrong), **typed, "at": "2026-12-24T18:30", "guests[1].name": "Eve", "pies": ["apple", "plum"]}
-    assert said(client.post("", data={**right, "at": "2026-12-21T18:30"})) == ["We are closed on Mondays."]
+    right = {
+        **token(wrong),
+        **typed,
+        "at": "2026-12-24T18:30",
+        "guests[1].name": "Eve",
+        "pies": ["apple", "plum"],
+    }
+    assert said(client.post("", data={**right, "at": "2026-12-21T18:30"})) == [
+        "We are closed on Mondays."
+    ]
     booked = client.post("", data=right)
     assert booked.url.path == "/forms/"
-    assert said(booked) == ["<Ann>: apple and plum pie at 18:30 on 24 December 2026 with Bob (vegan), Eve."]
+    assert said(booked) == [
+        "<Ann>: apple and plum pie at 18:30 on 24 December 2026 with Bob (vegan), Eve."
+    ]
     assert said(client.get("")) == []
     assert client.post("", data=right, headers={"Origin": "http://evil.example"}).status_code == 403
 
@@ -101,7 +126,9 @@ def test_blog(browse: Browse) -> None:
     client = browse("blog")
     fields = token(client.get(""))
     for number in range(6):
-        page = client.post("write", data={**fields, "title": f"Pie {number}", "text": "<b>Flour</b>"})
+        page = client.post(
+            "write", data={**fields, "title": f"Pie {number}", "text": "<b>Flour</b>"}
+        )
     assert said(page) == ["Published."]
     assert "&lt;b&gt;Flour&lt;/b&gt;" in page.text
     page = client.post(f"{page.url}/comments", data={**fields, "text": "Tasty & good"})
@@ -121,8 +148,14 @@ def test_paste(browse: Browse) -> None:
     assert made.status_code == 201
     shown = client.get(made.text.strip())
     assert (shown.content, shown.headers["content-type"]) == (sent, "text/plain; charset=utf-8")
-    assert client.get(made.text.strip(), headers={"If-None-Match": shown.headers["etag"]}).status_code == 304
-    assert client.post("page", data={**token(client.get("")), "text": "from a page"}).text == "from a page"
+    assert (
+        client.get(made.text.strip(), headers={"If-None-Match": shown.headers["etag"]}).status_code
+        == 304
+    )
+    assert (
+        client.post("page", data={**token(client.get("")), "text": "from a page"}).text
+        == "from a page"
+    )
     assert client.get("A" * 16).status_code == client.get("../blog.db").status_code == 404
     assert browse("paste").post("", content=b"x" * (1024**2 + 1)).status_code == 413
 
@@ -134,7 +167,14 @@ def test_shortener(browse: Browse) -> None:
     assert made.status_code == 201
     followed = client.get(made.json()["short"], follow_redirects=False)
     assert (followed.status_code, followed.headers["location"]) == (302, long)
-    for wrong in ("javascript:alert(1)", "//evil.example", "http://", "http://[", "https://a b", "pie"):
+    for wrong in (
+        "javascript:alert(1)",
+        "//evil.example",
+        "http://",
+        "http://[",
+        "https://a b",
+        "pie",
+    ):
         assert client.post("links", json={"url": wrong}).status_code == 400
     assert client.get("nowhere").json()["detail"] == "There is no such link."
     assert limited(lambda: client.post("links", json={"url": long}))

@@ -1,4 +1,6 @@
-"""What programs ask, answers in pieces, and uploads: ``hello``, ``api``, ``subapps``, ``streaming``, ``upload``, ``primes``."""
+"""What programs ask, answers in pieces, and uploads: ``hello``, ``api``, ``subapps``,
+``streaming``, ``upload``, ``primes``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The tracker of ``examples/``: its pages, its API and its commands, and behind nginx below a prefix."""
+"""The tracker of ``examples/``: its pages, its API and its commands, and behind nginx below a
+prefix.
+"""
 
 from __future__ import annotations
 
@@ -53,10 +55,13 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.fixture
 def visit(filled: tuple[Path, str], tmp_path: Path, make_client: MakeClient) -> Visit:
-    """Return ``visit(name)``, which makes a client that is logged in, or nobody's with an empty name."""
+    """Return ``visit(name)``, which makes a client that is logged in, or nobody's with an empty
+    name.
+    """
     shutil.copytree(filled[0], tmp_path, dirs_exist_ok=True)
     app = make_app(Settings(folder=tmp_path, hosts=["testserver"]))
-    address = f"192.0.2.{next(ADDRESSES)}"  # the limit of log-ins holds for each, in the whole process
+    # the limit of log-ins holds for each, in the whole process
+    address = f"192.0.2.{next(ADDRESSES)}"
 
     def visit(name: str) -> TestClient:
         client = make_client(app, follow_redirects=True, client=(address, 1))
@@ -68,7 +73,10 @@ def visit(filled: tuple[Path, str], tmp_path: Path, make_client: MakeClient) -> 
 
 
 def said(page: httpx.Response) -> list[str]:
-    return [unescape(sentence) for sentence in re.findall(r'role="(?:status|alert)">([^<]*)<', page.text)]
+    return [
+        unescape(sentence)
+        for sentence in re.findall(r'role="(?:status|alert)">([^<]*)<', page.text)
+    ]
 
 
 def test_log_in(visit: Visit) -> None:
@@ -86,21 +94,46 @@ def test_log_in(visit: Visit) -> None:
     assert client.get("/").url.path == "/account/login"
     fields = {"name": "ann", "password": "plum", "back": "https://evil.example/"}
     here = {"Sec-Fetch-Site": "same-origin"}
-    assert client.post("/account/login", data={**fields, "password": "apple pie"}, headers=here).status_code == 400
-    tries = [client.post("/account/login", data={"name": "ann"}, headers=here).status_code for _ in range(10)]
+    assert (
+        client.post(
+            "/account/login", data={**fields, "password": "apple pie"}, headers=here
+        ).status_code
+        == 400
+    )
+    tries = [
+        client.post("/account/login", data={"name": "ann"}, headers=here).status_code
+        for _ in range(10)
+    ]
     assert tries[-1] == 429
 
 
 def test_an_issue_is_opened_and_changed(visit: Visit) -> None:
     client = visit("ann")
     assert 'name="closed"' not in client.get("/projects/pies/new").text
-    typed = {"title": "No", "text": "<b>pie</b>", "priority": "high", "due": "soon", "labels": ["bug", "question"]}
+    typed = {
+        "title": "No",
+        "text": "<b>pie</b>",
+        "priority": "high",
+        "due": "soon",
+        "labels": ["bug", "question"],
+    }
     wrong = client.post_form("/projects/pies/new", typed)
     assert wrong.status_code == 422
-    assert said(wrong) == ["Please use at least 3 characters.", "Please enter a date such as 2026-01-31."]
-    for kept in ('value="No"', "&lt;b&gt;pie", "<option selected>high", 'value="soon"', 'value="question" checked'):
+    assert said(wrong) == [
+        "Please use at least 3 characters.",
+        "Please enter a date such as 2026-01-31.",
+    ]
+    for kept in (
+        'value="No"',
+        "&lt;b&gt;pie",
+        "<option selected>high",
+        'value="soon"',
+        'value="question" checked',
+    ):
         assert kept in wrong.text
-    page = client.post_form("/projects/pies/new", {**typed, "title": "No <pie>", "due": "2026-12-24"})
+    page = client.post_form(
+        "/projects/pies/new", {**typed, "title": "No <pie>", "due": "2026-12-24"}
+    )
     assert (page.url.path, said(page)) == ("/issues/1", ["Issue 1 is open."])
     for shown in ("1: No &lt;pie&gt;", "bug, question, until 2026-12-24", "by ann in"):
         assert shown in page.text
@@ -113,16 +146,18 @@ def test_an_issue_is_opened_and_changed(visit: Visit) -> None:
     ):
         assert kept in form.text
     changed = client.post_form(
-        "/issues/1/edit", {"title": "No pie", "priority": "low", "text": "", "labels": ["bug"], "closed": "on"}
+        "/issues/1/edit",
+        {"title": "No pie", "priority": "low", "text": "", "labels": ["bug"], "closed": "on"},
     )
     assert said(changed) == ["Saved."]
     assert "low, bug, until 2026-12-24, closed" in changed.text
     assert "(0 open)" in client.get("/").text
     assert "1: No pie" not in client.get("/projects/pies").text
     assert "1: No pie" in client.get("/projects/pies?closed=true").text
-    assert [client.get(path).status_code for path in ("/issues/2", "/projects/cakes", "/projects/pies?page=2")] == [
-        404
-    ] * 3
+    assert [
+        client.get(path).status_code
+        for path in ("/issues/2", "/projects/cakes", "/projects/pies?page=2")
+    ] == [404] * 3
     assert client.get("/cgi-bin/bug.cgi/1").url.path == "/issues/1"
 
 
@@ -145,12 +180,17 @@ def test_attachments(visit: Visit) -> None:
     client.post_form("/projects/pies/new", {"title": "No pie", "priority": "low", "text": ""})
     page = b"<script>alert(1)</script>"
     for _ in range(2):
-        shown = client.post_form("/issues/1", {}, files={"file": ("../a pie.html", page, "text/html")})
+        shown = client.post_form(
+            "/issues/1", {}, files={"file": ("../a pie.html", page, "text/html")}
+        )
     assert said(shown) == ["a pie.html is attached (25 bytes)."]
     links = re.findall(r'href="([^"]+)">a pie.html', shown.text)
     assert len({*links}) == 2
     answer = client.get(links[1])
-    assert (answer.content, answer.headers["content-disposition"]) == (page, 'attachment; filename="a pie.html"')
+    assert (answer.content, answer.headers["content-disposition"]) == (
+        page,
+        'attachment; filename="a pie.html"',
+    )
     empty = client.post("/issues/1/attachments", headers={"Sec-Fetch-Site": "same-origin"})
     assert (empty.status_code, said(empty)) == (422, ["Please choose a file."])
     assert visit("").get(links[0]).url.path == "/account/login"
@@ -160,9 +200,16 @@ def test_administration(visit: Visit) -> None:
     client = visit("ann")
     assert "ann (administrator)" in client.get("/admin").text
     wrong = client.post_form("/admin", {"key": "Pies!", "title": "Pi"})
-    assert said(wrong) == ["Small letters, digits and hyphens, please.", "Please use at least 3 characters."]
-    assert said(client.post_form("/admin", {"key": "pies", "title": "Pies"})) == ["This key is taken."]
-    assert said(client.post_form("/admin", {"key": "cakes", "title": "Cakes"})) == ["Cakes is there."]
+    assert said(wrong) == [
+        "Small letters, digits and hyphens, please.",
+        "Please use at least 3 characters.",
+    ]
+    assert said(client.post_form("/admin", {"key": "pies", "title": "Pies"})) == [
+        "This key is taken."
+    ]
+    assert said(client.post_form("/admin", {"key": "cakes", "title": "Cakes"})) == [
+        "Cakes is there."
+    ]
     assert client.get("/projects/cakes").status_code == 200
     assert visit("bob").get("/admin").status_code == 403
     assert visit("").get("/admin/nothing").url.path == "/account/login"
@@ -171,7 +218,9 @@ def test_administration(visit: Visit) -> None:
 def test_the_api(visit: Visit, filled: tuple[Path, str]) -> None:
     client = visit("ann")  # in a browser: its cookie does no harm
     client.headers["Authorization"] = f"Bearer {filled[1]}"
-    made = client.post("/api/v1/projects/pies/issues", json={"title": "No pie", "due": "2026-12-24"})
+    made = client.post(
+        "/api/v1/projects/pies/issues", json={"title": "No pie", "due": "2026-12-24"}
+    )
     assert (made.status_code, made.headers["location"]) == (201, "/api/v1/issues/1")
     issue = client.get(made.headers["location"]).json()
     assert issue == made.json()
@@ -187,7 +236,9 @@ def test_the_api(visit: Visit, filled: tuple[Path, str]) -> None:
     listed = client.get("/api/v1/projects/pies/issues")
     assert (listed.json(), listed.headers["link"][:6]) == ([issue], "</api/")
     assert client.get("/api/v1/issues/7").json()["detail"] == "There is no such issue."
-    assert client.get("/api/v1/issues/1", headers={"Authorization": "Bearer guess"}).status_code == 401
+    assert (
+        client.get("/api/v1/issues/1", headers={"Authorization": "Bearer guess"}).status_code == 401
+    )
     document = visit("").get("/api/openapi.json").json()
     assert (document["info"]["title"], [*document["paths"]]) == (
         "Tracker",
@@ -200,7 +251,10 @@ def test_the_commands_of_micropie(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("TRACKER_FOLDER", str(tmp_path))
     assert command("check", MODULE) == "0 findings\n"
     routes = command("routes", f"{MODULE}:make_app").splitlines()
-    assert any(re.match(r"GET,POST +/issues/<number:int>/edit +issues\.edit\(issue: Issue, ", line) for line in routes)
+    assert any(
+        re.match(r"GET,POST +/issues/<number:int>/edit +issues\.edit\(issue: Issue, ", line)
+        for line in routes
+    )
     assert [path.name for path in tmp_path.iterdir()] == []  # nothing is made before the start
 
 
@@ -215,14 +269,23 @@ SERVERS = {
 
 @pytest.fixture(params=SERVERS)
 def prefixed(request: pytest.FixtureRequest, filled: tuple[Path, str]) -> Iterator[str]:
-    """Yield the address of nginx, with the documentation's file, that passes ``/tracker/`` on to a server."""
+    """Yield the address of nginx, with the documentation's file, that passes ``/tracker/`` on to a
+    server.
+    """
     server, upstream = SERVERS[request.param]
     nginx, port = program("nginx"), free_port()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))  # a short name, as that of a socket has to be
+        # a short name, as that of a socket has to be
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         shutil.copytree(filled[0], folder, dirs_exist_ok=True)
-        bind = f"unix:{folder}/server.sock" if request.param == "gunicorn" else f"{folder}/server.sock"
-        variables = {"TRACKER_FOLDER": str(folder), "TRACKER_HOSTS": "blog.example.com", "TRACKER_PROXIES": "unix"}
+        bind = (
+            f"unix:{folder}/server.sock" if request.param == "gunicorn" else f"{folder}/server.sock"
+        )
+        variables = {
+            "TRACKER_FOLDER": str(folder),
+            "TRACKER_HOSTS": "blog.example.com",
+            "TRACKER_PROXIES": "unix",
+        }
         if request.param == "gunicorn":
             variables["SCRIPT_NAME"] = "/tracker"
         log = stack.enter_context((folder / "log").open("wb"))
@@ -240,7 +303,9 @@ def prefixed(request: pytest.FixtureRequest, filled: tuple[Path, str]) -> Iterat
         site = re.sub(r"^ *ssl_certificate.*\n", "", site, flags=re.MULTILINE)
         user = "user root;" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(AROUND.format(folder=folder, site=site, user=user))
-        stack.enter_context(running([nginx, "-c", f"{folder}/nginx.conf", "-p", str(folder)], folder, {}, log))
+        stack.enter_context(
+            running([nginx, "-c", f"{folder}/nginx.conf", "-p", str(folder)], folder, {}, log)
+        )
         address = f"http://127.0.0.1:{port}"
         until(lambda: answers(f"{address}/tracker/account/login"))
         yield address
@@ -278,9 +343,15 @@ def test_below_a_prefix_behind_nginx(prefixed: str) -> None:
         page = client.get(issue).text
         for link in re.findall(r'(?:href|src|action)="([^"]*)"', page):
             assert link.startswith("/tracker/") or link == "/tracker", link
-        assert client.get(re.findall(r'src="([^"]+)"', page)[0]).headers["cache-control"].endswith("immutable")
+        assert (
+            client.get(re.findall(r'src="([^"]+)"', page)[0])
+            .headers["cache-control"]
+            .endswith("immutable")
+        )
         assert client.get("/tracker/cgi-bin/bug/1").headers["location"] == issue
-        assert client.get("/tracker/api/openapi.json").json()["servers"] == [{"url": "/tracker/api"}]
+        assert client.get("/tracker/api/openapi.json").json()["servers"] == [
+            {"url": "/tracker/api"}
+        ]
         with client.stream("GET", re.findall(r'data-news="([^"]+)"', page)[0]) as news:
             lines = news.iter_lines()
             next(lines)  # a comment: the subscription is there

@@ -1,4 +1,6 @@
-"""What runs after the response: in order, whatever becomes of the client, in nobody's way; the same in every world."""
+"""What runs after the response: in order, whatever becomes of the client, in nobody's way; the same
+in every world.
+"""
 
 from __future__ import annotations
 
@@ -214,7 +216,9 @@ def test_they_run_after_the_end_of_a_stream(app: Root, client: Any, path: str, p
 
 
 @pytest.mark.parametrize("path", ["/stream", "/async_stream"])
-def test_R66_they_run_when_the_client_leaves_in_mid_stream(app: Root, client: Any, path: str) -> None:
+def test_R66_they_run_when_the_client_leaves_in_mid_stream(
+    app: Root, client: Any, path: str
+) -> None:
     with client.stream("GET", path) as answer:
         assert next(answer.iter_raw()) == b"a"
     assert app.diary.wait(1)[0] == ("early", "thread")
@@ -231,7 +235,11 @@ def test_R66_an_error_is_logged_once_and_keeps_no_other_from_running(
         "GET '/fails': Root._fail, after the response, failed",
         "GET '/fails': Root._fail_async, after the response, failed",
     ]
-    assert [record.exc_info[0] for record in logged if record.exc_info] == [ValueError, SystemExit, KeyError]
+    assert [record.exc_info[0] for record in logged if record.exc_info] == [
+        ValueError,
+        SystemExit,
+        KeyError,
+    ]
 
 
 def test_they_run_whatever_the_answer_is(app: Root, client: Any) -> None:
@@ -286,7 +294,9 @@ def test_what_takes_too_long_is_given_up(world: str, caplog: pytest.LogCaptureFi
             client.get("/blocks")
             app.diary.wait(1)
         assert app.diary == ["begun"]
-        assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
+        assert [
+            record.getMessage() for record in caplog.records if record.levelno == logging.ERROR
+        ] == [
             "GET '/blocks': Root._block, after the response, was given up: background_timeout is 1 s",
             "GET '/blocks': Root._note, after the response, did not begin: background_timeout is 1 s",
         ]
@@ -306,7 +316,10 @@ def test_those_for_which_no_thread_was_free_did_not_begin(
     finally:
         app.go_on.set()
     messages = [record.getMessage() for record in caplog.records]
-    assert "GET '/blocks': Root._block, after the response, did not begin: background_timeout is 0.05 s" in messages
+    assert (
+        "GET '/blocks': Root._block, after the response, did not begin: background_timeout is 0.05 s"
+        in messages
+    )
 
 
 def test_only_so_many_wait_for_a_thread(
@@ -327,7 +340,9 @@ def test_only_so_many_wait_for_a_thread(
     finally:
         app.go_on.set()
     assert [record.getMessage() for record in caplog.records] == refused
-    assert sorted(map(str, app.diary)) == sorted(map(str, ["begun", "ended", ("never", "thread")] * 2))
+    assert sorted(map(str, app.diary)) == sorted(
+        map(str, ["begun", "ended", ("never", "thread")] * 2)
+    )
 
 
 def test_the_end_of_the_application_waits_for_them(world: str) -> None:
@@ -340,7 +355,9 @@ def test_the_end_of_the_application_waits_for_them(world: str) -> None:
     assert app.diary == ["begun", "ended", ("never", "thread"), "shut down"]
 
 
-def test_what_is_no_function_is_refused_at_once(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_no_function_is_refused_at_once(
+    client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     assert client.get("/nonsense").status_code == 500
     assert "after_response takes a function" in caplog.text
 
@@ -348,9 +365,9 @@ def test_what_is_no_function_is_refused_at_once(client: Any, caplog: pytest.LogC
 def test_those_that_never_wait(app: Root, client: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert client.get("/at_once").text == "answered"
     assert app.diary.wait(2) == [("at once", "/at_once", "green")] * 2
-    assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
-        "GET '/at_once': Root._fail_async, after the response, failed"
-    ]
+    assert [
+        record.getMessage() for record in caplog.records if record.levelno == logging.ERROR
+    ] == ["GET '/at_once': Root._fail_async, after the response, failed"]
     assert colour.get() == "none"
 
 
@@ -360,7 +377,7 @@ def test_those_that_never_wait_run_in_order_with_the_others(app: Root, client: A
     assert app.diary.wait(3) == [(0, path, "none"), (1, "loop"), (2, path, "none")]
 
 
-# -- ASGI alone --------------------------------------------------------------------------------------------------------
+# -- ASGI alone ------------------------------------------------------------------------------------
 
 
 @every_loop
@@ -384,7 +401,9 @@ def test_they_run_when_the_lifespan_is_over(app: Root, backend: str) -> None:
 
 
 @every_loop
-def test_R66_a_server_that_cancels_the_request_does_not_cancel_them(app: Root, backend: str) -> None:
+def test_R66_a_server_that_cancels_the_request_does_not_cancel_them(
+    app: Root, backend: str
+) -> None:
     async def main() -> None:
         with anyio.CancelScope() as scope:
             call = Call(piece(b""))
@@ -401,7 +420,7 @@ def test_R66_a_server_that_cancels_the_request_does_not_cancel_them(app: Root, b
     run(backend, main)
 
 
-# -- WSGI alone --------------------------------------------------------------------------------------------------------
+# -- WSGI alone ------------------------------------------------------------------------------------
 
 
 def test_R66_the_servers_thread_does_not_run_them(app: Root) -> None:

@@ -55,7 +55,9 @@ class Sync(HttpMiddleware):
     def before_request(self, request: Any) -> None:
         add("<")
 
-    def after_request(self, request: Any, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+    def after_request(
+        self, request: Any, status: int, body: Any, headers: list[tuple[str, str]]
+    ) -> None:
         headers.append(("x-seen", add(">")))
 
 
@@ -64,7 +66,9 @@ class Async(HttpMiddleware):
         await checkpoint()
         add("(")
 
-    async def after_request(self, request: Any, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+    async def after_request(
+        self, request: Any, status: int, body: Any, headers: list[tuple[str, str]]
+    ) -> None:
         headers.append(("x-seen", add(")")))
 
 
@@ -93,7 +97,8 @@ async def async_around(request: Any) -> Any:
     ids=["def", "async def", "generator", "async generator"],
 )
 @pytest.mark.parametrize(
-    ("path", "mark"), [("sync", "s"), ("asynchronous", "a"), ("fails", "f"), ("fails_later", "g"), ("chunks", "")]
+    ("path", "mark"),
+    [("sync", "s"), ("asynchronous", "a"), ("fails", "f"), ("fails_later", "g"), ("chunks", "")],
 )
 def test_R68_what_a_hook_sets_is_seen_by_the_handler_and_back(
     make_client: MakeClient, middleware: Any, begin: str, end: str, path: str, mark: str
@@ -109,7 +114,9 @@ def test_R68_what_a_hook_sets_is_seen_by_the_handler_and_back(
 
 
 @pytest.mark.parametrize("path", ["chunks", "async_chunks", "quick_chunks"])
-def test_R68_a_stream_is_one_context_from_its_first_chunk_to_its_end(make_client: MakeClient, path: str) -> None:
+def test_R68_a_stream_is_one_context_from_its_first_chunk_to_its_end(
+    make_client: MakeClient, path: str
+) -> None:
     app = Root()
     app.middlewares.extend([Sync(), Async()])
     client = make_client(app)
@@ -118,7 +125,9 @@ def test_R68_a_stream_is_one_context_from_its_first_chunk_to_its_end(make_client
 
 
 class Resets(App):
-    """What a generator sets before its first chunk it may reset at its end, as Flask's ``stream_with_context`` does."""
+    """What a generator sets before its first chunk it may reset at its end, as Flask's
+    ``stream_with_context`` does.
+    """
 
     def sync(self) -> Iterator[str]:
         token = own.set("set")
@@ -150,7 +159,9 @@ class Resets(App):
 
 
 @pytest.mark.parametrize("path", ["sync", "quick", "waits"])
-def test_R68_a_stream_may_reset_at_its_end_what_it_set_at_its_beginning(make_client: MakeClient, path: str) -> None:
+def test_R68_a_stream_may_reset_at_its_end_what_it_set_at_its_beginning(
+    make_client: MakeClient, path: str
+) -> None:
     client = make_client(Resets())
     assert client.get(f"/{path}").text == "setsetnone"
     assert own.get() == "none"

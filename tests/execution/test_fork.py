@@ -1,4 +1,6 @@
-"""What only some systems have: forks, and names of ``os`` and ``signal`` that Windows or macOS lack."""
+"""What only some systems have: forks, and names of ``os`` and ``signal`` that Windows or macOS
+lack.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from micropie.pool import processes
 from micropie.pool.processes import Pool
 from micropie.pool.remote import PoolError
 
-# Without these, as on Windows; asyncio and subprocess are imported first, as their POSIX halves need some of them.
+# Without these, as on Windows; asyncio and subprocess are imported first, as their POSIX halves
+# need some of them.
 ELSEWHERE = """
 import asyncio, multiprocessing.connection, os, signal, subprocess, sys, warnings
 warnings.simplefilter("error")
@@ -58,11 +61,15 @@ for options in ({"protocol": "wsgi"}, {"backend": "asyncio"}, {"backend": "trio"
 
 def test_the_package_serves_where_there_is_no_fork(tmp_path: object) -> None:
     code = textwrap.dedent(ELSEWHERE + SERVE)
-    result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_the_number_of_processors_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_processors_where_the_system_does_not_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert available_cpus() == len(os.sched_getaffinity(0))
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)

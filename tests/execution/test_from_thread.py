@@ -1,4 +1,6 @@
-"""``run_async``: the same answer under every server. anyio's ``from_thread`` in ``def`` code, under ASGI."""
+"""``run_async``: the same answer under every server. anyio's ``from_thread`` in ``def`` code, under
+ASGI.
+"""
 
 from __future__ import annotations
 
@@ -133,7 +135,7 @@ def test_another_thread_answers_no_request(make_client: MakeClient, root: Root) 
     assert make_client(root).get("/in_another").text.startswith("there is no current request")
 
 
-# -- anyio's own functions ---------------------------------------------------------------------------------------------
+# -- anyio's own functions -------------------------------------------------------------------------
 
 
 class Checks(HttpMiddleware):
@@ -217,7 +219,9 @@ def test_anyio_s_functions_work_in_def_code(backend: str) -> None:
 def leave_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     call = Slots.call
 
-    async def call_for_a_moment(slots: Slots, function: Any, arguments: Any, leave_after: float | None) -> Any:
+    async def call_for_a_moment(
+        slots: Slots, function: Any, arguments: Any, leave_after: float | None
+    ) -> Any:
         return await call(slots, function, arguments, leave_after and 0.01)
 
     monkeypatch.setattr(Slots, "call", call_for_a_moment)

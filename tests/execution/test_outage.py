@@ -1,4 +1,6 @@
-"""A service that is out of reach or hangs: one call at a time tries it, and it takes only so many threads."""
+"""A service that is out of reach or hangs: one call at a time tries it, and it takes only so many
+threads.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,16 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from micropie.execution import CALL, Flow, Outage, ServiceThreads, call, in_thread, no_function, outage
+from micropie.execution import (
+    CALL,
+    Flow,
+    Outage,
+    ServiceThreads,
+    call,
+    in_thread,
+    no_function,
+    outage,
+)
 from tests.asgi.calls import every_loop, run
 from tests.support.waiting import PATIENCE
 
@@ -72,7 +83,9 @@ def test_one_tries_and_the_others_fail_at_once(pass_by: Callable[[float], None])
 
 
 @pytest.mark.parametrize(("took", "pause"), [(0.25, 1), (1, 4), (5, 5), (60, 5)])
-def test_what_hangs_is_left_alone_for_a_while(pass_by: Callable[[float], None], took: float, pause: float) -> None:
+def test_what_hangs_is_left_alone_for_a_while(
+    pass_by: Callable[[float], None], took: float, pause: float
+) -> None:
     bakery = Outage("the bakery")
     for _ in range(2):
         flow = begun(bakery)
@@ -90,7 +103,9 @@ def make_a_mistake(flow: Flow[Any]) -> None:
 
 
 @pytest.mark.parametrize("end", [lambda flow: flow.close(), make_a_mistake])
-def test_a_trial_that_breaks_off_leaves_its_place(pass_by: Callable[[float], None], end: Callable[[Any], None]) -> None:
+def test_a_trial_that_breaks_off_leaves_its_place(
+    pass_by: Callable[[float], None], end: Callable[[Any], None]
+) -> None:
     bakery = Outage("the bakery")
     fail(begun(bakery))
     end(begun(bakery))
@@ -126,11 +141,15 @@ def test_the_level_debug_adds_its_traceback_as_text(
     caplog.set_level(logging.DEBUG, "micropie")
     fail(begun(Outage("the bakery", ", no cake")))
     sentence, first, *_, last = caplog.messages[0].strip().splitlines()
-    assert (sentence, first, last) == (OUT, "Traceback (most recent call last):", "ConnectionError: closed")
+    assert (sentence, first, last) == (
+        OUT,
+        "Traceback (most recent call last):",
+        "ConnectionError: closed",
+    )
     assert caplog.records[0].exc_info is None
 
 
-# -- threads ------------------------------------------------------------------------------------------------------------
+# -- threads ---------------------------------------------------------------------------------------
 
 
 class Hangs:
@@ -147,11 +166,15 @@ class Hangs:
 
 
 @pytest.mark.parametrize(("servers", "may_wait"), [(2, 1), (3, 1), (8, 4), (120, 40)])
-def test_R67_half_of_the_servers_threads_may_wait(servers: int, may_wait: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R67_half_of_the_servers_threads_may_wait(
+    servers: int, may_wait: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ServiceThreads, "patience", PATIENCE)
     threads, hangs, all_here = ServiceThreads(), Hangs(), threading.Barrier(servers)
     with ThreadPoolExecutor(servers) as server:
-        for _ in server.map(lambda _: [all_here.wait(PATIENCE), threads.call(no_function, ())], range(servers)):
+        for _ in server.map(
+            lambda _: [all_here.wait(PATIENCE), threads.call(no_function, ())], range(servers)
+        ):
             pass  # so that all its threads have been here
         monkeypatch.setattr(ServiceThreads, "patience", 0)
         waiting = [server.submit(threads.call, hangs, ()) for _ in range(may_wait)]
@@ -179,11 +202,14 @@ def test_R67_a_call_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_R67_a_call_waits_as_long_as_others_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that is slow refuses nobody: only one that ends no call within the patience hangs."""
+    """A service that is slow refuses nobody: only one that ends no call within the patience
+    hangs.
+    """
     threads, hangs = ServiceThreads(), Hangs()
     woken = threading.Semaphore(0)
 
-    def wait_on(seconds: float) -> bool:  # as if other calls ended, whose places are taken before this one looks
+    # as if other calls ended, whose places are taken before this one looks
+    def wait_on(seconds: float) -> bool:
         woken.release()
         return not hangs.go_on.is_set() or threading.Condition.wait(threads._change, seconds)
 
@@ -200,7 +226,9 @@ def test_R67_a_call_waits_as_long_as_others_end(monkeypatch: pytest.MonkeyPatch)
 
 
 @every_loop
-def test_R67_forty_threads_of_a_loop_may_wait(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R67_forty_threads_of_a_loop_may_wait(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ServiceThreads, "patience", 0.0)
     threads, hangs = ServiceThreads(), Hangs()
     done: list[str] = []
@@ -215,7 +243,9 @@ def test_R67_forty_threads_of_a_loop_may_wait(backend: str, monkeypatch: pytest.
                     tasks.start_soon(ask)
                 for _ in range(40):
                     await anyio.to_thread.run_sync(hangs.begun.acquire)
-                with pytest.raises(TimeoutError, match="all threads that may wait for it are waiting"):
+                with pytest.raises(
+                    TimeoutError, match="all threads that may wait for it are waiting"
+                ):
                     await ask()
                 assert await in_thread(ServiceThreads(), str, 1) == "1"  # another service
                 hangs.go_on.set()

@@ -12,7 +12,8 @@ import pytest
 from micropie import App, SetupError, get, reads_body, route, run_in, where
 from tests.conftest import MakeClient
 
-# The thread that answers: under WSGI the server's own, which is where a `def` runs whatever is said of it.
+# The thread that answers: under WSGI the server's own, which is where a `def` runs whatever is said
+# of it.
 DEF_ON_LOOP = {"wsgi": "thread", "asyncio": "loop", "trio": "loop"}
 
 
@@ -80,7 +81,9 @@ def test_async_runs_on_the_loop(make_client: MakeClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/quick", "/looped", "/routed/a", "/named", "/static_one"])
-def test_def_runs_on_the_loop_if_its_author_says_so(make_client: MakeClient, world: str, path: str) -> None:
+def test_def_runs_on_the_loop_if_its_author_says_so(
+    make_client: MakeClient, world: str, path: str
+) -> None:
     assert make_client(Root()).get(path).text == DEF_ON_LOOP[world]
 
 
@@ -88,7 +91,9 @@ def test_a_generators_chunks_are_made_in_a_thread(make_client: MakeClient) -> No
     assert make_client(Root()).get("/chunks").text == "threadthread"
 
 
-def test_a_default_for_an_application_and_those_inside_it(make_client: MakeClient, world: str) -> None:
+def test_a_default_for_an_application_and_those_inside_it(
+    make_client: MakeClient, world: str
+) -> None:
     root = Root(run_in="loop")
     root.inner = Root()
     root.other = Root(run_in="thread")
@@ -127,7 +132,9 @@ def test_what_a_decorator_wraps_is_found(make_client: MakeClient, world: str) ->
 
     app: Any = App()
     app.wrapped = route()(shouting(run_in("loop")(where)))
-    app.partial = route()(functools.partial(run_in("loop")(lambda prefix: prefix + where()), "in the "))
+    app.partial = route()(
+        functools.partial(run_in("loop")(lambda prefix: prefix + where()), "in the ")
+    )
     client = make_client(app)
     assert client.get("/wrapped").text == DEF_ON_LOOP[world].upper()
     assert client.get("/partial").text == "in the " + DEF_ON_LOOP[world]

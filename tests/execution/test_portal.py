@@ -1,4 +1,6 @@
-"""The process's one event loop under WSGI: started when it is first needed, shared, and left in order."""
+"""The process's one event loop under WSGI: started when it is first needed, shared, and left in
+order.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,9 @@ def test_requests_do_not_wait_for_each_other() -> None:
     app = Root()
     get(app)
     with ThreadPoolExecutor(20) as threads:
-        assert [body for _, body in threads.map(lambda _: get(app, "/wait"), range(20))] == [b"waited"] * 20
+        assert [body for _, body in threads.map(lambda _: get(app, "/wait"), range(20))] == [
+            b"waited"
+        ] * 20
 
 
 def test_the_threads_context_variables_are_seen_on_the_loop() -> None:
@@ -175,12 +179,15 @@ def test_a_handler_that_raises_a_cancellation_is_a_500_and_ends_nothing() -> Non
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_who_waits_for_a_task_hears_of_it_though_the_loop_ends_before_it_has_begun(backend: str) -> None:
+def test_who_waits_for_a_task_hears_of_it_though_the_loop_ends_before_it_has_begun(
+    backend: str,
+) -> None:
     loop = background_loop(backend)
     heard: list[str] = []
 
     def end() -> None:
-        loop.spawn(lambda: heard.append("lost"), anyio.sleep_forever)  # begins when this function has returned
+        # begins when this function has returned
+        loop.spawn(lambda: heard.append("lost"), anyio.sleep_forever)
         loop.end()
 
     background_loop(backend).portal.call(end)

@@ -1,4 +1,6 @@
-"""Worker threads: handlers that block them keep nothing from the framework's own input and output."""
+"""Worker threads: handlers that block them keep nothing from the framework's own input and
+output.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ class Site(App):
 
 
 @every_loop
-def test_R67_handlers_that_block_every_thread_hold_up_nothing_else(backend: str, tmp_path: Path) -> None:
+def test_R67_handlers_that_block_every_thread_hold_up_nothing_else(
+    backend: str, tmp_path: Path
+) -> None:
     (tmp_path / "large").write_bytes(b"x" * LARGE)
     app = Site(tmp_path, threads=4)
     body = form(section('name="file"; filename="f"', b"x" * LARGE))
@@ -143,7 +147,9 @@ def test_R67_as_many_may_wait_also_if_all_come_at_once(backend: str, tmp_path: P
 
 @every_loop
 @pytest.mark.parametrize("settings", [{"threads": 1}, {"thread_queue": 5}])
-def test_R67_an_inner_application_may_have_threads_of_its_own(backend: str, tmp_path: Path, settings: Any) -> None:
+def test_R67_an_inner_application_may_have_threads_of_its_own(
+    backend: str, tmp_path: Path, settings: Any
+) -> None:
     outer: Any = Site(tmp_path, threads=1, thread_queue=0)
     outer.shared, outer.own = Site(tmp_path), Site(tmp_path, **settings)
     outer.shared.go_on.set()
@@ -189,7 +195,9 @@ def test_a_place_is_given_back_whenever_the_task_is_cancelled(backend: str) -> N
     async def main() -> None:
         for turns in range(6):
             async with anyio.create_task_group() as group:
-                group.start_soon(partial(in_thread, threads, calls.append, turns, abandon_after=0.0))
+                group.start_soon(
+                    partial(in_thread, threads, calls.append, turns, abandon_after=0.0)
+                )
                 for _ in range(turns):
                     await checkpoint()
                 group.cancel_scope.cancel()
@@ -226,11 +234,15 @@ anyio.run(main)
 
 
 def test_a_call_that_hangs_does_not_keep_the_process_from_ending() -> None:
-    ended = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, timeout=PATIENCE, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", HANGS], capture_output=True, timeout=PATIENCE, check=False
+    )
     assert b"the process ends now, though 1 calls in its threads don't" in ended.stderr
 
 
-def test_the_process_ends_after_its_servers(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_process_ends_after_its_servers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     ended: list[int] = []
     go_on, begun = threading.Event(), threading.Event()
 
@@ -245,7 +257,9 @@ def test_the_process_ends_after_its_servers(monkeypatch: pytest.MonkeyPatch, cap
     main, server = threading.Thread(), threading.Thread(target=begun.wait)
     main.start()
     guard = threading.Thread(target=workers._end_after, args=(main,), daemon=True)
-    monkeypatch.setattr(workers, "enumerate_threads", lambda: [*workers._RUNNING.values(), server, guard])
+    monkeypatch.setattr(
+        workers, "enumerate_threads", lambda: [*workers._RUNNING.values(), server, guard]
+    )
     server.start()
     thread = threading.Thread(target=anyio.run, args=(in_thread, Threads(1), call))
     thread.start()

@@ -178,7 +178,9 @@ def test_a_task_of_the_loop_runs_in_a_copy_of_the_context(backend: str) -> None:
 
 
 class EagerLoop:
-    """A loop with ``asyncio.eager_task_factory``, which Python has from 3.12 on: a task may have ended when it is made."""
+    """A loop with ``asyncio.eager_task_factory``, which Python has from 3.12 on: a task may have
+    ended when it is made.
+    """
 
     def create_task(self, coroutine: Any, context: Any) -> object:
         with pytest.raises(StopIteration):

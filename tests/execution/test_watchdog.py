@@ -1,4 +1,6 @@
-"""Code that blocks an event loop is named in the log, under both protocols; nothing is left of the thread that looks."""
+"""Code that blocks an event loop is named in the log, under both protocols; nothing is left of the
+thread that looks.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ class Root(App):
 
     def _until_looked_at(self) -> str:
         Root.looked = threading.Semaphore(0)
-        for _ in range(3):  # the first look may have begun before this call; by the third, the second one is in the log
+        # the first look may have begun before this call; by the third, the second one is in the log
+        for _ in range(3):
             assert self.looked.acquire(timeout=PATIENCE)
         return "done"
 
@@ -73,7 +76,11 @@ def test_each_handler_is_named_once_a_minute(
     monkeypatch.setattr(watchdog, "monotonic", lambda: now)
     assert client.get("/slow").text == "done"
     messages = [record.getMessage() for record in caplog.records]
-    places = [message.partition(" seconds: ")[2].split(", in ") for message in messages if message.startswith(STANDS)]
+    places = [
+        message.partition(" seconds: ")[2].split(", in ")
+        for message in messages
+        if message.startswith(STANDS)
+    ]
     found = [place for place in places if place[0].startswith(f"{__name__}.Root.")]
     slow, other = (
         f"{__name__}.Root.{one.__name__} ({__file__}:{one.__code__.co_firstlineno + 1})"
@@ -92,7 +99,9 @@ def test_code_that_nobody_has_called_for_a_request_is_named_alone() -> None:
 
 
 @every_loop
-def test_a_loop_that_waits_for_the_processor_is_not_to_blame(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_loop_that_waits_for_the_processor_is_not_to_blame(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
     watchdogs: list[watchdog._Watchdog] = []
 
     async def sleeps() -> None:
@@ -113,9 +122,16 @@ def _is_idle(one: watchdog._Watchdog) -> bool:
 
 @pytest.mark.parametrize(
     ("settings", "patience"),
-    [({}, 1.0), ({"debug": True}, 0.1), ({"debug": "force"}, 0.1), ({"loop_watchdog": False, "debug": True}, None)],
+    [
+        ({}, 1.0),
+        ({"debug": True}, 0.1),
+        ({"debug": "force"}, 0.1),
+        ({"loop_watchdog": False, "debug": True}, None),
+    ],
 )
-def test_the_patience_goes_by_the_settings(settings: dict[str, Any], patience: float | None) -> None:
+def test_the_patience_goes_by_the_settings(
+    settings: dict[str, Any], patience: float | None
+) -> None:
     assert LOOP_PATIENCE.__get__(Settings(**settings)) == patience
 
 
@@ -149,7 +165,9 @@ def test_nothing_is_watched_where_no_thread_can_start(monkeypatch: pytest.Monkey
 
     async def watched() -> float:
         with monkeypatch.context() as patch:
-            patch.setattr(watchdog, "Thread", type("NoThread", (threading.Thread,), {"start": start}))
+            patch.setattr(
+                watchdog, "Thread", type("NoThread", (threading.Thread,), {"start": start})
+            )
             watch_loop(0.04)
         return loop_lag()
 

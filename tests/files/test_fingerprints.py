@@ -1,4 +1,6 @@
-"""``static_url``: the fingerprint in a file's address, and how long browsers keep what they find there."""
+"""``static_url``: the fingerprint in a file's address, and how long browsers keep what they find
+there.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def assets(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is known from another test, and what is found out stays fresh until ``a_second_passes``."""
+    """Nothing is known from another test, and what is found out stays fresh until
+    ``a_second_passes``.
+    """
     fingerprints.KNOWN.clear()
     monkeypatch.setattr(recent, "FRESH_FOR", 3600.0)
 
@@ -60,7 +64,9 @@ def site(assets: Path, **options: Any) -> Root:
 
 
 @pytest.mark.parametrize("root_path", ["", "/a b"])
-def test_a_file_s_address_has_its_fingerprint(make_client: MakeClient, assets: Path, root_path: str) -> None:
+def test_a_file_s_address_has_its_fingerprint(
+    make_client: MakeClient, assets: Path, root_path: str
+) -> None:
     client = make_client(site(assets), root_path=root_path)
     url = f"{root_path.replace(' ', '%20')}/static/css/site.css?v={digest(STYLE)}"
     assert client.get("/links").json() == [url, url]
@@ -68,7 +74,9 @@ def test_a_file_s_address_has_its_fingerprint(make_client: MakeClient, assets: P
     target, headers = {"target": url.encode()}, {"Accept-Encoding": "identity"}
     answer = client.get("/", headers=headers, extensions=target)
     assert (answer.content, answer.headers["cache-control"]) == (STYLE, FOR_EVER)
-    again = client.get("/", headers={"If-None-Match": answer.headers["etag"], **headers}, extensions=target)
+    again = client.get(
+        "/", headers={"If-None-Match": answer.headers["etag"], **headers}, extensions=target
+    )
     assert (again.status_code, again.headers["cache-control"]) == (304, FOR_EVER)
 
 
@@ -76,7 +84,9 @@ def test_a_file_s_address_has_its_fingerprint(make_client: MakeClient, assets: P
 def test_only_the_file_s_own_fingerprint_keeps_it(
     make_client: MakeClient, assets: Path, options: dict[str, Any]
 ) -> None:
-    """A page of the next release may ask a server of this one: what that has must not be kept as the new file."""
+    """A page of the next release may ask a server of this one: what that has must not be kept as
+    the new file.
+    """
     client = make_client(site(assets, **options))
     plain = "public, max-age=60" if "max_age" in options else "no-cache"
     found = {
@@ -98,13 +108,17 @@ def test_only_the_file_s_own_fingerprint_keeps_it(
 
 def test_what_is_personal_is_for_no_shared_cache(make_client: MakeClient, assets: Path) -> None:
     app = site(assets)
-    answer = make_client(app).get(app.static_url("css/site.css"), headers={"Authorization": "Basic eA=="})
+    answer = make_client(app).get(
+        app.static_url("css/site.css"), headers={"Authorization": "Basic eA=="}
+    )
     assert answer.headers["cache-control"] == FOR_EVER.replace("public", "private")
 
 
 def test_the_author_s_header_goes_first(make_client: MakeClient, assets: Path) -> None:
     app = site(assets, headers={"Cache-Control": "no-store"})
-    assert make_client(app).get(app.static_url("css/site.css")).headers["cache-control"] == "no-store"
+    assert (
+        make_client(app).get(app.static_url("css/site.css")).headers["cache-control"] == "no-store"
+    )
 
 
 @pytest.mark.parametrize("accepts", ["identity", "gzip"])
@@ -162,7 +176,10 @@ def test_inner_applications_have_files_of_their_own(make_client: MakeClient, ass
     root.static("/media", assets, name="media")
     assert make_client(root).get("/other/links").json()[0].startswith("/static/css/site.css?v=")
     assert inner.static_url("site.css") == f"/inner/static/site.css?v={digest(STYLE)}"
-    assert inner.static_url("\xe9 \xfc.js", name="/media") == f"/media/%C3%A9%20%C3%BC.js?v={digest(b'1')}"
+    assert (
+        inner.static_url("\xe9 \xfc.js", name="/media")
+        == f"/media/%C3%A9%20%C3%BC.js?v={digest(b'1')}"
+    )
     assert root.static_url("site.css", name="inner.static") == inner.static_url("site.css")
 
 
@@ -208,8 +225,12 @@ def test_fingerprints_do_not_pile_up(assets: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("accepts", ["identity", "gzip"])
 @pytest.mark.parametrize("cached", [False, True])
-def test_only_bytes_of_that_version_are_kept(make_client: MakeClient, assets: Path, cached: bool, accepts: str) -> None:
-    """The bytes in memory and the fingerprint are each of a moment ago: one of them may have seen a release."""
+def test_only_bytes_of_that_version_are_kept(
+    make_client: MakeClient, assets: Path, cached: bool, accepts: str
+) -> None:
+    """The bytes in memory and the fingerprint are each of a moment ago: one of them may have seen a
+    release.
+    """
     app = site(assets, cached=cached)
     client = make_client(app, headers={"Accept-Encoding": accepts})
     old = app.static_url("css/site.css")

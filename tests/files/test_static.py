@@ -1,4 +1,6 @@
-"""Files as answers: what is found and what never is, what is said of it, and that nothing stays open."""
+"""Files as answers: what is found and what never is, what is said of it, and that nothing stays
+open.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,15 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, Response, SessionBackend, SetupError, static_file
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    Response,
+    SessionBackend,
+    SetupError,
+    static_file,
+)
 from micropie.files import content_types as filetypes
 from micropie.files import lookup, recent, static
 from micropie.files.content_types import attachment, content_type_of
@@ -79,7 +89,9 @@ def no_cache_of_another_test() -> None:
 
 
 class Files(App):
-    """The file ``name`` by ``def``, ``async def`` and a route; ``options`` are those of ``static_file``."""
+    """The file ``name`` by ``def``, ``async def`` and a route; ``options`` are those of
+    ``static_file``.
+    """
 
     def __init__(self, root: Path, **options: Any) -> None:
         super().__init__()
@@ -108,10 +120,11 @@ def raw(client: TestClient, target: str, method: str = "GET", **headers: str) ->
 @pytest.fixture
 def nothing_stays_open(site: Path) -> Iterator[None]:
     yield
-    until(lambda: not open_files(site))  # the client has the answer a moment before the application has closed it
+    # the client has the answer a moment before the application has closed it
+    until(lambda: not open_files(site))
 
 
-# -- what there is -----------------------------------------------------------------------------------------------------
+# -- what there is ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("options", [{}, {"cached": True}, {"follow_symlinks": True}], ids=str)
@@ -121,7 +134,15 @@ def test_files_are_served(
 ) -> None:
     client = make_client(Files(site, **options))
     client.headers["Accept-Encoding"] = "identity"
-    for name in ("a.txt", "large.bin", "empty.txt", "dir/page.html", "é ü.txt", "app.js", "app.js.gz"):
+    for name in (
+        "a.txt",
+        "large.bin",
+        "empty.txt",
+        "dir/page.html",
+        "é ü.txt",
+        "app.js",
+        "app.js.gz",
+    ):
         url = way + quote(name)
         for _ in range(2):
             answer = client.get(url)
@@ -151,7 +172,11 @@ def test_routes_of_files_have_urls(make_client: MakeClient, site: Path, root_pat
     outer = Outer(inner)
 
     def where() -> str:
-        return inner.url_for("static", path="dir/page.html") + " " + outer.url_for("inner.static", path="é ü.txt")
+        return (
+            inner.url_for("static", path="dir/page.html")
+            + " "
+            + outer.url_for("inner.static", path="é ü.txt")
+        )
 
     outer.get("/where")(where)
     client = make_client(outer, root_path=root_path)
@@ -186,7 +211,9 @@ def test_a_prefix_may_be_any_path(make_client: MakeClient, site: Path, prefix: s
     assert make_client(app).get(f"{prefix.rstrip('/')}/a.txt").content == SMALL
 
 
-@pytest.mark.parametrize("prefix", ["", "static", "/", "//", "/a//b", "/../a", "/a/.", "/<name>", None, 5])
+@pytest.mark.parametrize(
+    "prefix", ["", "static", "/", "//", "/a//b", "/../a", "/a/.", "/<name>", None, 5]
+)
 def test_a_prefix_that_is_none_fails_at_set_up(site: Path, prefix: Any) -> None:
     with pytest.raises(SetupError, match='a path such as "/static"'):
         App().static(prefix, site)
@@ -239,7 +266,9 @@ def test_a_relative_root_begins_at_the_working_directory(
     assert make_client(app).get("/static/a.txt").content == SMALL
 
 
-def test_a_file_is_sent_while_sessions_are_out_of_reach(make_client: MakeClient, site: Path) -> None:
+def test_a_file_is_sent_while_sessions_are_out_of_reach(
+    make_client: MakeClient, site: Path
+) -> None:
     class Down(SessionBackend):
         def load(self, session_id: str) -> Any:
             raise ConnectionError
@@ -250,7 +279,7 @@ def test_a_file_is_sent_while_sessions_are_out_of_reach(make_client: MakeClient,
     assert client.get("/static/a.txt").content == SMALL
 
 
-# -- what there is not -------------------------------------------------------------------------------------------------
+# -- what there is not -----------------------------------------------------------------------------
 
 PAYLOADS = """
 .. ../ ../secret.txt ../../secret.txt ../site-secret/secret.txt ../site/a.txt ../site/../secret.txt
@@ -274,7 +303,9 @@ def encoded(text: str, times: int) -> str:
     """Every character that is no letter or digit as %XX, so many times over."""
     for _ in range(times):
         text = "".join(
-            character if character.isascii() and character.isalnum() else quote(character, safe="").replace(".", "%2E")
+            character
+            if character.isascii() and character.isalnum()
+            else quote(character, safe="").replace(".", "%2E")
             for character in text
         )
     return text
@@ -293,7 +324,13 @@ def test_there_are_enough_payloads() -> None:
         ("/p", True, {"cached": True}),
         ("", False, {"follow_symlinks": True}),
     ],
-    ids=["outermost", "mounted", "inside another", "inside another, mounted, cached", "following links"],
+    ids=[
+        "outermost",
+        "mounted",
+        "inside another",
+        "inside another, mounted, cached",
+        "following links",
+    ],
 )
 def test_R35_nothing_outside_is_served(
     make_client: MakeClient, site: Path, mount: str, inside: bool, options: dict[str, Any]
@@ -306,7 +343,9 @@ def test_R35_nothing_outside_is_served(
     assert raw(client, f"{base}/static/a.txt").content == SMALL
     for payload in TRAVERSALS:
         quoted = quote(payload, safe="/\\:;~$.%")  # as a client that sends what it was told
-        targets = [f"{base}/static/{text}" for text in (quoted, encoded(payload, 1), encoded(payload, 2))]
+        targets = [
+            f"{base}/static/{text}" for text in (quoted, encoded(payload, 1), encoded(payload, 2))
+        ]
         targets += [f"{base}/static{quoted}", f"{base}/file?name={quote(payload, safe='')}"]
         for target in targets:
             answer = raw(client, target)
@@ -317,7 +356,11 @@ def test_R35_nothing_outside_is_served(
 def test_R35_an_escaped_slash_leads_nowhere(make_client: MakeClient, site: Path) -> None:
     client = make_client(Files(site))
     assert raw(client, "/static/dir/page.html").status_code == 200
-    for target in ("/static/dir%2Fpage.html", "/static/dir%2fpage.html", "/static/%2Fdir/page.html"):
+    for target in (
+        "/static/dir%2Fpage.html",
+        "/static/dir%2fpage.html",
+        "/static/%2Fdir/page.html",
+    ):
         assert raw(client, target).status_code == 404
 
 
@@ -344,8 +387,19 @@ def test_R36_links_that_lead_out(make_client: MakeClient, site: Path, cached: bo
     }
     for name, target in inside.items():
         (site / name).symlink_to(target)
-    led_out = ["to-file.txt", "to-dir/secret.txt", "to-sibling/secret.txt", "relative.txt", "chain.txt", "chain-2.txt"]
-    led_out += [f"to-root{outside}/secret.txt", "dir/up/secret.txt", "dir/up/site-secret/secret.txt"]
+    led_out = [
+        "to-file.txt",
+        "to-dir/secret.txt",
+        "to-sibling/secret.txt",
+        "relative.txt",
+        "chain.txt",
+        "chain-2.txt",
+    ]
+    led_out += [
+        f"to-root{outside}/secret.txt",
+        "dir/up/secret.txt",
+        "dir/up/site-secret/secret.txt",
+    ]
     client = make_client(Files(site, cached=cached))
     for name in led_out:
         assert client.get(f"/static/{name}").status_code == 404, name
@@ -363,7 +417,9 @@ def test_R36_the_root_may_be_a_link(make_client: MakeClient, site: Path) -> None
     (site / "out.txt").symlink_to("../secret.txt")
     (site / "in.txt").symlink_to("a.txt")
     client = make_client(Files(link))
-    assert [client.get(f"/static/{name}").status_code for name in ("a.txt", "in.txt", "out.txt")] == [200, 200, 404]
+    assert [
+        client.get(f"/static/{name}").status_code for name in ("a.txt", "in.txt", "out.txt")
+    ] == [200, 200, 404]
 
 
 def test_R36_links_that_lead_nowhere(make_client: MakeClient, site: Path) -> None:
@@ -371,7 +427,9 @@ def test_R36_links_that_lead_nowhere(make_client: MakeClient, site: Path) -> Non
     (site / "dangling.txt").symlink_to("nowhere.txt")
     for follow in (False, True):
         client = make_client(Files(site, follow_symlinks=follow))
-        assert [client.get(f"/static/{name}").status_code for name in ("loop.txt", "dangling.txt")] == [404, 404]
+        assert [
+            client.get(f"/static/{name}").status_code for name in ("loop.txt", "dangling.txt")
+        ] == [404, 404]
 
 
 @pytest.mark.parametrize(
@@ -392,7 +450,8 @@ def test_R36_a_link_that_takes_the_place_of_a_part_of_the_path_after_the_look_up
 
     def find_and_swap(*arguments: Any) -> ResolvedFile:
         found = find(*arguments)
-        (site / swapped).rename(site.parent / "moved")  # the very same file, so ``stat`` alone can't tell
+        # the very same file, so ``stat`` alone can't tell
+        (site / swapped).rename(site.parent / "moved")
         (site / swapped).symlink_to(site.parent / "moved")
         return found
 
@@ -410,7 +469,9 @@ def test_files_are_opened_at_once_where_the_system_opens_none_below_another(
     assert make_client(Files(site)).get("/static/dir/page.html").text == "<p>page"
 
 
-def test_R36_a_compressed_file_that_is_a_link_out_is_not_looked_at(make_client: MakeClient, site: Path) -> None:
+def test_R36_a_compressed_file_that_is_a_link_out_is_not_looked_at(
+    make_client: MakeClient, site: Path
+) -> None:
     (site / "a.txt.gz").symlink_to("../secret.txt")
     os.utime(site.parent / "secret.txt", (MODIFIED, MODIFIED))
     answer = make_client(Files(site)).get("/static/a.txt", headers={"Accept-Encoding": "gzip"})
@@ -453,14 +514,18 @@ def test_R35_the_whole_file_system_may_be_the_root(site: Path) -> None:
     ids=ascii,
 )
 @pytest.mark.parametrize("cached", [False, True])
-def test_R38_odd_names_are_not_found(make_client: MakeClient, site: Path, name: str, cached: bool) -> None:
+def test_R38_odd_names_are_not_found(
+    make_client: MakeClient, site: Path, name: str, cached: bool
+) -> None:
     app = App()
     app.get("/")(lambda: static_file(name, site, cached=cached))
     assert make_client(app).get("/").status_code == 404
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_R38_what_is_no_file_does_not_block(make_client: MakeClient, site: Path, cached: bool) -> None:
+def test_R38_what_is_no_file_does_not_block(
+    make_client: MakeClient, site: Path, cached: bool
+) -> None:
     os.mkfifo(site / "fifo")
     (site / "zero").symlink_to("/dev/zero")
     (site / "tty").symlink_to("/dev/tty")
@@ -494,7 +559,16 @@ def test_R35_a_backslash_is_no_part_of_a_name(site: Path) -> None:
 
 
 def test_what_windows_takes_for_something_else(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ["CON", "aux.txt", "dir/nul", "com1.log", "a.txt::$DATA", "a.txt.", "a.txt ", "dir./page.html"]
+    names = [
+        "CON",
+        "aux.txt",
+        "dir/nul",
+        "com1.log",
+        "a.txt::$DATA",
+        "a.txt.",
+        "a.txt ",
+        "dir./page.html",
+    ]
     for name in names:
         (site / name).parent.mkdir(exist_ok=True)
         (site / name).touch()
@@ -514,10 +588,17 @@ def test_what_may_not_be_read_is_not_found(
     assert make_client(Files(site)).request(method, "/static/a.txt").status_code == 404
 
 
-@pytest.mark.parametrize(("code", "status"), [(errno.EACCES, 404), (errno.ENOENT, 404), (errno.EMFILE, 500)])
+@pytest.mark.parametrize(
+    ("code", "status"), [(errno.EACCES, 404), (errno.ENOENT, 404), (errno.EMFILE, 500)]
+)
 @pytest.mark.parametrize("function", ["lstat", "open"])
 def test_trouble_with_the_machine_is_no_404(
-    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch, code: int, status: int, function: str
+    make_client: MakeClient,
+    site: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    status: int,
+    function: str,
 ) -> None:
     real = getattr(os, function)
 
@@ -531,15 +612,23 @@ def test_trouble_with_the_machine_is_no_404(
     assert client.get("/static/a.txt").status_code == status
 
 
-# -- ranges and conditions ---------------------------------------------------------------------------------------------
+# -- ranges and conditions -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["a.txt", "large.bin"])
 @pytest.mark.parametrize("cached", [False, True])
-def test_R37_ranges(make_client: MakeClient, site: Path, name: str, cached: bool, nothing_stays_open: None) -> None:
+def test_R37_ranges(
+    make_client: MakeClient, site: Path, name: str, cached: bool, nothing_stays_open: None
+) -> None:
     client, content = make_client(Files(site, cached=cached)), SITE[name]
     size = len(content)
-    for text, start, stop in [("0-0", 0, 1), ("2-5", 2, 6), ("7-", 7, size), ("-3", size - 3, size), ("0-", 0, size)]:
+    for text, start, stop in [
+        ("0-0", 0, 1),
+        ("2-5", 2, 6),
+        ("7-", 7, size),
+        ("-3", size - 3, size),
+        ("0-", 0, size),
+    ]:
         answer = client.get(f"/static/{name}", headers={"Range": f"bytes={text}"})
         assert (answer.status_code, answer.content) == (206, content[start:stop])
         assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{size}"
@@ -558,12 +647,18 @@ def test_R37_ranges(make_client: MakeClient, site: Path, name: str, cached: bool
         assert "content-range" not in answer.headers
     answer = client.get(f"/static/{name}", headers={"Range": f"bytes={size}-"})
     assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{size}")
-    assert client.head(f"/static/{name}", headers={"Range": "bytes=0-0"}).headers["content-length"] == str(size)
+    assert client.head(f"/static/{name}", headers={"Range": "bytes=0-0"}).headers[
+        "content-length"
+    ] == str(size)
 
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_R39_what_the_client_has_is_not_sent(
-    make_client: MakeClient, site: Path, cached: bool, monkeypatch: pytest.MonkeyPatch, nothing_stays_open: None
+    make_client: MakeClient,
+    site: Path,
+    cached: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    nothing_stays_open: None,
 ) -> None:
     options = {"max_age": 60, "headers": {"X-Own": "1", "Content-Language": "en"}, "download": True}
     client = make_client(Files(site, cached=cached, **options))
@@ -575,10 +670,14 @@ def test_R39_what_the_client_has_is_not_sent(
             ("If-None-Match", whole.headers["etag"]),
             ("If-Modified-Since", whole.headers["last-modified"]),
         ):
-            answer = client.request(method, "/static/app.js", headers={"Accept-Encoding": "gzip", name: value})
+            answer = client.request(
+                method, "/static/app.js", headers={"Accept-Encoding": "gzip", name: value}
+            )
             assert (answer.status_code, answer.content) == (304, b"")
             kept = {"etag", "last-modified", "cache-control", "vary"}
-            assert {key: answer.headers[key] for key in kept} == {key: whole.headers[key] for key in kept}
+            assert {key: answer.headers[key] for key in kept} == {
+                key: whole.headers[key] for key in kept
+            }
             assert answer.headers["x-own"] == "1"
             assert not [key for key in answer.headers if key.startswith("content-")]
     assert opened == []
@@ -593,7 +692,10 @@ def test_R39_a_precondition_that_fails(make_client: MakeClient, site: Path, cach
         return f"handled: {error.message}"
 
     answer = make_client(app).get("/static/a.txt", headers={"If-Match": '"x"'})
-    assert (answer.status_code, answer.text) == (412, "handled: This is not the version that the request is for.")
+    assert (answer.status_code, answer.text) == (
+        412,
+        "handled: This is not the version that the request is for.",
+    )
 
 
 def test_R39_conditions_are_for_get_alone(make_client: MakeClient, site: Path) -> None:
@@ -631,7 +733,10 @@ def test_R39_odd_times_of_a_file(make_client: MakeClient, site: Path, seconds: i
     os.utime(site / "a.txt", (seconds, seconds))
     before = int(time.time())
     answer = make_client(Files(site)).get("/static/a.txt")
-    allowed = {formatdate(max(0, min(seconds, now)), usegmt=True) for now in range(before, int(time.time()) + 1)}
+    allowed = {
+        formatdate(max(0, min(seconds, now)), usegmt=True)
+        for now in range(before, int(time.time()) + 1)
+    }
     assert answer.headers["last-modified"] in allowed
 
 
@@ -648,15 +753,22 @@ def test_R39_a_file_from_the_future_is_as_old_as_its_answer(
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_R39_what_the_client_has_is_sent_in_no_other_form(make_client: MakeClient, site: Path, cached: bool) -> None:
-    """A head is made once for each version of a file; all that differs between two requests still counts."""
+def test_R39_what_the_client_has_is_sent_in_no_other_form(
+    make_client: MakeClient, site: Path, cached: bool
+) -> None:
+    """A head is made once for each version of a file; all that differs between two requests still
+    counts.
+    """
     (site / "same.css").hardlink_to(site / "a.txt")
     client = make_client(Files(site, cached=cached, max_age=60))
     tag = client.get("/static/a.txt").headers["etag"]
     assert client.get("/static/a.txt", headers={"If-None-Match": tag}).status_code == 304
     refused = client.get("/static/a.txt", headers={"If-None-Match": tag, "If-Match": '"other"'})
     assert refused.status_code == 412
-    old = client.get("/static/a.txt", headers={"If-None-Match": tag, "If-Unmodified-Since": formatdate(0, usegmt=True)})
+    old = client.get(
+        "/static/a.txt",
+        headers={"If-None-Match": tag, "If-Unmodified-Since": formatdate(0, usegmt=True)},
+    )
     assert old.status_code == 412
     mine = client.get("/static/a.txt", headers={"If-None-Match": tag, "Authorization": "Basic x"})
     assert (mine.status_code, mine.headers["cache-control"]) == (304, "private, max-age=60")
@@ -684,7 +796,7 @@ def test_R39_dates_are_english_under_every_locale(
     assert answer.headers["last-modified"] == "Tue, 14 Nov 2023 22:15:23 GMT"
 
 
-# -- files compressed ahead --------------------------------------------------------------------------------------------
+# -- files compressed ahead ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -703,7 +815,13 @@ def test_R39_dates_are_english_under_every_locale(
     ],
 )
 def test_compressed_files(
-    make_client: MakeClient, site: Path, name: str, accepts: str, coding: str | None, content: bytes, cached: bool
+    make_client: MakeClient,
+    site: Path,
+    name: str,
+    accepts: str,
+    coding: str | None,
+    content: bytes,
+    cached: bool,
 ) -> None:
     client = make_client(Files(site, cached=cached))
     url, headers = f"/static/{name}", {"Accept-Encoding": accepts}
@@ -715,15 +833,21 @@ def test_compressed_files(
     assert answer.headers["content-type"] == content_type_of(name)
     assert answer.headers["etag"].endswith(f'-{coding}"' if coding else f'-{len(content):x}"')
     assert client.head(url, headers=headers).headers == answer.headers
-    # A range is one of the compressed bytes: they are the representation (RFC 9110, section 14.1.2).
+    # A range is one of the compressed bytes: they are the representation (RFC 9110, section
+    # 14.1.2).
     with client.stream("GET", url, headers={**headers, "Range": "bytes=1-3"}) as part:
         assert b"".join(part.iter_raw()) == content[1:4]
     assert part.headers["content-range"] == f"bytes 1-3/{len(content)}"
 
 
 def test_a_compressed_file_is_a_file_of_its_own(make_client: MakeClient, site: Path) -> None:
-    answer = make_client(Files(site)).get("/static/app.js.gz", headers={"Accept-Encoding": "gzip, br"})
-    assert (answer.content, answer.headers["content-type"]) == (SITE["app.js.gz"], "application/gzip")
+    answer = make_client(Files(site)).get(
+        "/static/app.js.gz", headers={"Accept-Encoding": "gzip, br"}
+    )
+    assert (answer.content, answer.headers["content-type"]) == (
+        SITE["app.js.gz"],
+        "application/gzip",
+    )
     assert "content-encoding" not in answer.headers
     assert "vary" not in answer.headers
 
@@ -752,7 +876,9 @@ def test_R39_what_happens_on_the_disk_is_answered_at_once(
     def answered() -> tuple[int, bytes | None, str | None]:
         for _ in range(2):  # the second is the one that looks nowhere but at the disk
             answer = client.get("/static/a.txt", headers=headers)
-        known = client.get("/static/a.txt", headers={**headers, "If-None-Match": answer.headers.get("etag", "*")})
+        known = client.get(
+            "/static/a.txt", headers={**headers, "If-None-Match": answer.headers.get("etag", "*")}
+        )
         assert known.status_code == (304 if answer.status_code == 200 else 404)
         is_file = answer.status_code == 200
         return answer.status_code, answer.content if is_file else None, answer.headers.get("vary")
@@ -779,7 +905,7 @@ def test_R39_what_happens_on_the_disk_is_answered_at_once(
     assert answered() == (200, b"", None)
 
 
-# -- the head's other headers ------------------------------------------------------------------------------------------
+# -- the head's other headers ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -832,7 +958,9 @@ def test_R41_what_nobody_knows_is_not_sniffed(make_client: MakeClient, site: Pat
         for method, headers in (("GET", {}), ("HEAD", {}), ("GET", {"Range": "bytes=0-0"})):
             answer = client.request(method, f"/static/{name}", headers=headers)
             assert answer.headers["x-content-type-options"] == "nosniff"
-    assert client.get("/static/dir/unknown.xyz").headers["content-type"] == "application/octet-stream"
+    assert (
+        client.get("/static/dir/unknown.xyz").headers["content-type"] == "application/octet-stream"
+    )
 
 
 def test_R41_there_are_no_listings_and_no_hidden_files(make_client: MakeClient, site: Path) -> None:
@@ -844,7 +972,9 @@ def test_R41_there_are_no_listings_and_no_hidden_files(make_client: MakeClient, 
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_R41_no_link_leads_to_a_hidden_name(make_client: MakeClient, site: Path, cached: bool) -> None:
+def test_R41_no_link_leads_to_a_hidden_name(
+    make_client: MakeClient, site: Path, cached: bool
+) -> None:
     links = {
         "env.txt": ".env",
         "shown": ".git",
@@ -863,7 +993,9 @@ def test_R41_no_link_leads_to_a_hidden_name(make_client: MakeClient, site: Path,
     assert [follows.get(f"/static/{name}").status_code for name in names] == [200] * len(names)
 
 
-def test_R41_a_hidden_directory_may_be_the_root_of_links(make_client: MakeClient, site: Path) -> None:
+def test_R41_a_hidden_directory_may_be_the_root_of_links(
+    make_client: MakeClient, site: Path
+) -> None:
     (site / ".git" / "inner").symlink_to("config")
     app = App()
     app.static("/.well-known", site / ".git")
@@ -891,7 +1023,10 @@ def test_hidden_is_what_lies_below_the_root(make_client: MakeClient, site: Path)
         ("../../etc/passwd", 'attachment; filename=".._.._etc_passwd"'),
         ("\ud800.txt", 'attachment; filename="?.txt"'),
         ("\x00\x1f\x7f", 'attachment; filename="___"'),
-        ("€'(1)*.pdf", "attachment; filename=\"'(1)*.pdf\"; filename*=UTF-8''%E2%82%AC%27%281%29%2A.pdf"),
+        (
+            "€'(1)*.pdf",
+            "attachment; filename=\"'(1)*.pdf\"; filename*=UTF-8''%E2%82%AC%27%281%29%2A.pdf",
+        ),
     ],
     ids=ascii,
 )
@@ -899,24 +1034,36 @@ def test_R1_R2_names_of_downloads(name: str, header: str) -> None:
     assert attachment(name) == header
 
 
-@pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\u200f", "\u061c", "\u200b", "\ufeff", "\u2028", "\x9b"])
+@pytest.mark.parametrize(
+    "sign", ["\u202e", "\u2066", "\u200f", "\u061c", "\u200b", "\ufeff", "\u2028", "\x9b"]
+)
 def test_R1_signs_that_are_not_seen_leave_the_names_of_downloads(sign: str) -> None:
     assert attachment(f"invoice-{sign}fdp.exe") == 'attachment; filename="invoice-fdp.exe"'
 
 
 def test_downloads(make_client: MakeClient, site: Path) -> None:
     client = make_client(Files(site, download=True))
-    assert client.get("/static/dir/page.html").headers["content-disposition"] == 'attachment; filename="page.html"'
+    assert (
+        client.get("/static/dir/page.html").headers["content-disposition"]
+        == 'attachment; filename="page.html"'
+    )
     (site / "dir" / "deep").mkdir()
     (site / "dir" / "deep" / "c.txt").write_text("c")
-    assert client.get("/static/dir/deep/c.txt").headers["content-disposition"] == 'attachment; filename="c.txt"'
-    named = make_client(Files(site, download="bill é.txt", content_type="text/x-bill", headers={"X-Own": "1"}))
+    assert (
+        client.get("/static/dir/deep/c.txt").headers["content-disposition"]
+        == 'attachment; filename="c.txt"'
+    )
+    named = make_client(
+        Files(site, download="bill é.txt", content_type="text/x-bill", headers={"X-Own": "1"})
+    )
     answer = named.get("/static/a.txt")
     assert answer.headers["content-disposition"].endswith("filename*=UTF-8''bill%20%C3%A9.txt")
     assert (answer.headers["content-type"], answer.headers["x-own"]) == ("text/x-bill", "1")
 
 
-def test_R28_the_name_of_a_download_ends_where_a_file_s_name_does(make_client: MakeClient, site: Path) -> None:
+def test_R28_the_name_of_a_download_ends_where_a_file_s_name_does(
+    make_client: MakeClient, site: Path
+) -> None:
     """Marks of two classes in turn take quadratic time to sort: this would take a minute."""
     marks = "a" + "\u0301\u0316" * 80_000
 
@@ -944,13 +1091,18 @@ def test_how_long_it_may_be_kept(make_client: MakeClient, site: Path) -> None:
     secret = client.get("/static/a.txt", headers={"Authorization": "Basic x"})
     assert secret.headers["cache-control"] == "private, max-age=3600"
     personal = client.get("/mine")
-    assert (personal.headers["cache-control"], personal.headers["vary"]) == ("private, max-age=60", "Cookie")
+    assert (personal.headers["cache-control"], personal.headers["vary"]) == (
+        "private, max-age=60",
+        "Cookie",
+    )
     own = make_client(Files(site, max_age=3600, headers={"cache-control": "no-store"}))
     assert own.get("/static/a.txt").headers.get_list("cache-control") == ["no-store"]
 
 
 def test_the_headers_of_one_answer_are_its_own(site: Path) -> None:
-    """Servers and middleware may change the list that they are given; the next answer must not have it."""
+    """Servers and middleware may change the list that they are given; the next answer must not have
+    it.
+    """
     app = Files(site)
     heads: list[list[Any]] = []
 
@@ -964,7 +1116,12 @@ def test_the_headers_of_one_answer_are_its_own(site: Path) -> None:
     assert [len(head) for head in heads] == [len(heads[0])] * 3
     del heads[:]
     for _ in range(3):
-        list(app(wsgi.environ_for("GET", "/static/a.txt"), lambda status, headers: heads.append(headers)))
+        list(
+            app(
+                wsgi.environ_for("GET", "/static/a.txt"),
+                lambda status, headers: heads.append(headers),
+            )
+        )
         heads[-1].append(("X-Added", "1"))
     assert [len(head) for head in heads] == [len(heads[0])] * 3
     assert heads[0] is not heads[1]
@@ -979,7 +1136,11 @@ def test_what_is_set_on_the_response_is_sent_along(make_client: MakeClient, site
             return static_file("a.txt", site)
 
     answer = make_client(Root()).get("/", headers={"Range": "bytes=0-0"})
-    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (203, SMALL, "text/x-own")
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (
+        203,
+        SMALL,
+        "text/x-own",
+    )
     assert answer.headers["x-own"] == "1"
 
 
@@ -993,7 +1154,7 @@ def test_one_answer_may_be_returned_twice(make_client: MakeClient, site: Path) -
     assert len(same.headers) == 0
 
 
-# -- errors and hooks --------------------------------------------------------------------------------------------------
+# -- errors and hooks ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [None, 410])
@@ -1031,14 +1192,20 @@ class Hook(HttpMiddleware):
         self.seen: list[tuple[int, Any]] = []
 
     def after_request(
-        self, request: Any, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
+        self,
+        request: Any,
+        status_code: int,
+        response_body: Any,
+        extra_headers: list[tuple[str, str]],
     ) -> Any:
         self.seen.append((status_code, response_body))
         extra_headers.append(("X-Hook", "1"))
         return None if self.make is None else {"body": self.make(response_body)}
 
 
-def test_hooks_see_files_and_their_errors(make_client: MakeClient, site: Path, nothing_stays_open: None) -> None:
+def test_hooks_see_files_and_their_errors(
+    make_client: MakeClient, site: Path, nothing_stays_open: None
+) -> None:
     app, hook = Files(site), Hook()
     app.middlewares.append(hook)
     client = make_client(app)
@@ -1068,7 +1235,9 @@ def test_R40_a_hook_may_put_another_body_in_its_place(
     assert (answer.status_code, answer.read()) == (200, b"another")
 
 
-def test_a_hook_may_wrap_the_body(make_client: MakeClient, site: Path, nothing_stays_open: None) -> None:
+def test_a_hook_may_wrap_the_body(
+    make_client: MakeClient, site: Path, nothing_stays_open: None
+) -> None:
     def reversed_chunks(body: Any) -> Iterator[bytes]:
         for chunk in body:
             yield chunk[::-1]
@@ -1095,7 +1264,9 @@ def test_a_hook_may_answer_with_a_file(
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_a_hook_may_answer_with_a_file_that_is_not_there(make_client: MakeClient, site: Path) -> None:
+def test_a_hook_may_answer_with_a_file_that_is_not_there(
+    make_client: MakeClient, site: Path
+) -> None:
     app = Files(site)
     app.middlewares.append(Hook(lambda body: static_file("nowhere", site).body))
     assert make_client(app).get("/static/a.txt").status_code == 404
@@ -1116,7 +1287,7 @@ def test_a_name_that_nobody_opened_is_never_sent() -> None:
         encode_body(static_file("a.txt", "/secret/place").body, None)
 
 
-# -- files that change, clients that leave -----------------------------------------------------------------------------
+# -- files that change, clients that leave ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=100-"}], ids=["whole", "range"])
@@ -1193,7 +1364,11 @@ def test_R40_a_file_that_is_replaced_while_it_is_opened(
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_R40_a_file_that_never_rests(
-    make_client: MakeClient, site: Path, cached: bool, monkeypatch: pytest.MonkeyPatch, nothing_stays_open: None
+    make_client: MakeClient,
+    site: Path,
+    cached: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    nothing_stays_open: None,
 ) -> None:
     def find_and_change(*arguments: Any) -> ResolvedFile:
         found = find(*arguments)
@@ -1206,7 +1381,11 @@ def test_R40_a_file_that_never_rests(
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_R40_a_small_file_that_shrinks_while_it_is_read(
-    make_client: MakeClient, site: Path, cached: bool, monkeypatch: pytest.MonkeyPatch, nothing_stays_open: None
+    make_client: MakeClient,
+    site: Path,
+    cached: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    nothing_stays_open: None,
 ) -> None:
     monkeypatch.setattr(static, "is_still", _shrinking(site / "a.txt"))
     answer = make_client(Files(site, cached=cached)).get("/static/a.txt")
@@ -1237,7 +1416,7 @@ def test_R40_nothing_is_opened_for_head_and_by_the_handler(
     static_file("a.txt", site)
 
 
-# -- the cache ---------------------------------------------------------------------------------------------------------
+# -- the cache -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -1292,7 +1471,10 @@ def test_only_what_is_to_be_cached_comes_out_of_the_cache(
     client = make_client(app)
     assert client.get("/cached/a.txt").content == SMALL
     (site / "a.txt").write_bytes(b"changed")
-    assert (client.get("/static/a.txt").content, client.get("/cached/a.txt").content) == (b"changed", SMALL)
+    assert (client.get("/static/a.txt").content, client.get("/cached/a.txt").content) == (
+        b"changed",
+        SMALL,
+    )
 
 
 @every_loop
@@ -1312,7 +1494,9 @@ def test_a_fresh_file_needs_no_thread(
     assert asgi.run(backend, twice) == [SMALL, SMALL]
 
 
-def test_a_file_that_is_too_large_is_not_kept(make_client: MakeClient, site: Path, looks: list[str]) -> None:
+def test_a_file_that_is_too_large_is_not_kept(
+    make_client: MakeClient, site: Path, looks: list[str]
+) -> None:
     (site / "huge.bin").write_bytes(LARGE + b"x")
     client = make_client(Files(site, cached=True))
     for _ in range(2):
@@ -1321,7 +1505,11 @@ def test_a_file_that_is_too_large_is_not_kept(make_client: MakeClient, site: Pat
 
 
 def test_cached_files_share_a_memory_that_is_limited(
-    make_client: MakeClient, site: Path, looks: list[str], stays_fresh: None, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient,
+    site: Path,
+    looks: list[str],
+    stays_fresh: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     room = len(LARGE) + OVERHEAD + len(SMALL) + OVERHEAD
     for missing, again in ((0, []), (1, ["look", "open"])):
@@ -1358,7 +1546,8 @@ def test_what_was_used_longest_ago_makes_room(stays_fresh: None) -> None:
     cache.fresh(_key("a"))
     cache.put(_key("d"), (FOUND, b"x" * 10), now, 10 + OVERHEAD)
     assert _cached(cache, "abcd") == "acd"
-    cache.put(_key("d"), (FOUND, b"x" * 11), now, 11 + OVERHEAD)  # in its own place, and larger by one
+    # in its own place, and larger by one
+    cache.put(_key("d"), (FOUND, b"x" * 11), now, 11 + OVERHEAD)
     assert _cached(cache, "acd") == "cd"
     cache.put(_key("e"), (FOUND, b"x" * 9999), now, 9999 + OVERHEAD)
     assert _cached(cache, "acde") == ""
@@ -1406,12 +1595,14 @@ def test_R70_a_forked_child_has_a_cache_of_its_own(site: Path) -> None:
     assert os.waitstatus_to_exitcode(status) == 0
 
 
-# -- files that were looked at a moment ago ----------------------------------------------------------------------------
+# -- files that were looked at a moment ago --------------------------------------------------------
 
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """An entry for each time that a thread was asked to look at a file; looks on the event loop count as fast."""
+    """An entry for each time that a thread was asked to look at a file; looks on the event loop
+    count as fast.
+    """
     asked: list[str] = []
     find_and_open = static._find_and_open
 
@@ -1426,7 +1617,9 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def _looks_after(app: App, backend: str, *steps: tuple[Callable[[], object], str, dict[str, str]]) -> list[Any]:
+def _looks_after(
+    app: App, backend: str, *steps: tuple[Callable[[], object], str, dict[str, str]]
+) -> list[Any]:
     """Return the status and the body of each request; before it, its function is called."""
 
     async def all_steps() -> list[Any]:
@@ -1456,7 +1649,8 @@ def test_a_file_that_is_asked_for_often_needs_no_thread_and_is_never_old(
         (_nothing, path, {}),
         (_nothing, path, {}),
         (_nothing, path, {"if-none-match": "*"}),
-        (lambda: (site / "a.txt").write_bytes(b"changed"), path, {}),  # other bytes: a thread reads them first
+        # other bytes: a thread reads them first
+        (lambda: (site / "a.txt").write_bytes(b"changed"), path, {}),
         (_nothing, path, {}),
         ((site / "a.txt").unlink, path, {}),
         (_nothing, path, {}),
@@ -1480,22 +1674,30 @@ def test_a_file_that_is_asked_for_all_the_time_needs_one_thread(
     def wait() -> None:
         later[0] += 0.8 * recent.FRESH_FOR
 
-    assert _looks_after(Files(site), backend, *[(wait, "/static/a.txt", {})] * 4) == [(200, SMALL)] * 4
+    assert (
+        _looks_after(Files(site), backend, *[(wait, "/static/a.txt", {})] * 4) == [(200, SMALL)] * 4
+    )
     assert threads == ["a.txt"]
 
 
 @every_loop
-def test_what_only_has_to_be_found_was_not_read(site: Path, backend: str, threads: list[str]) -> None:
+def test_what_only_has_to_be_found_was_not_read(
+    site: Path, backend: str, threads: list[str]
+) -> None:
     path = "/static/a.txt"
     known = {"if-none-match": "*"}
-    answers = _looks_after(Files(site), backend, (_nothing, path, known), (_nothing, path, known), (_nothing, path, {}))
+    answers = _looks_after(
+        Files(site), backend, (_nothing, path, known), (_nothing, path, known), (_nothing, path, {})
+    )
     assert [status for status, _ in answers] == [304, 304, 200]
     assert threads == ["a.txt", "a.txt"]
 
 
 @every_loop
 @pytest.mark.parametrize(("more", "asked"), [(0, 1), (1, 2)])
-def test_large_files_are_left_to_threads(site: Path, backend: str, threads: list[str], more: int, asked: int) -> None:
+def test_large_files_are_left_to_threads(
+    site: Path, backend: str, threads: list[str], more: int, asked: int
+) -> None:
     (site / "long.txt").write_bytes(b"x" * (recent.LARGEST_LOOK + more))
     path = "/static/long.txt"
     answers = _looks_after(Files(site), backend, (_nothing, path, {}), (_nothing, path, {}))
@@ -1550,20 +1752,28 @@ def test_a_fast_look_ends_a_row_of_slow_ones() -> None:
     assert not looks.may_look(key)
 
 
-def test_a_link_to_a_compressed_file_is_followed_if_links_are(make_client: MakeClient, site: Path) -> None:
+def test_a_link_to_a_compressed_file_is_followed_if_links_are(
+    make_client: MakeClient, site: Path
+) -> None:
     (site.parent / "packed").write_bytes(gzip.compress(b"packed"))
     (site / "a.txt.gz").symlink_to("../packed")
-    answer = make_client(Files(site, follow_symlinks=True)).get("/file/a.txt", headers={"Accept-Encoding": "gzip"})
+    answer = make_client(Files(site, follow_symlinks=True)).get(
+        "/file/a.txt", headers={"Accept-Encoding": "gzip"}
+    )
     assert answer.headers["content-encoding"] == "gzip"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a name with a colon is a stream there")
-def test_a_colon_that_follows_no_letter_is_part_of_a_name(make_client: MakeClient, site: Path) -> None:
+def test_a_colon_that_follows_no_letter_is_part_of_a_name(
+    make_client: MakeClient, site: Path
+) -> None:
     (site / "1:2.txt").write_bytes(b"colon")
     assert make_client(Files(site)).get("/static/1:2.txt").content == b"colon"
 
 
-def test_a_time_with_a_fraction_is_sent_and_compared_in_whole_seconds(make_client: MakeClient, site: Path) -> None:
+def test_a_time_with_a_fraction_is_sent_and_compared_in_whole_seconds(
+    make_client: MakeClient, site: Path
+) -> None:
     nanoseconds = MODIFIED * 10**9 + 700_000_000
     os.utime(site / "a.txt", ns=(nanoseconds, nanoseconds))
     client = make_client(Files(site))

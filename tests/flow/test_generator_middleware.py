@@ -1,4 +1,6 @@
-"""Middleware written as a generator function, in every world, `def`, `@run_in("loop")` and `async def` alike."""
+"""Middleware written as a generator function, in every world, `def`, `@run_in("loop")` and
+`async def` alike.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def wrapped(*arounds: Any) -> Root:
 
 @every_kind
 @pytest.mark.parametrize("path", ["/", "/streams"])
-def test_a_generator_sees_the_request_and_the_response(make_client: MakeClient, kind: Any, path: str) -> None:
+def test_a_generator_sees_the_request_and_the_response(
+    make_client: MakeClient, kind: Any, path: str
+) -> None:
     seen: list[Any] = []
 
     def around(request: Request) -> Any:
@@ -122,7 +126,12 @@ def test_the_first_one_is_the_outermost(make_client: MakeClient, kind: Any) -> N
 @pytest.mark.parametrize("way", ["yield", "return"])
 @pytest.mark.parametrize(
     ("answer", "status", "body"),
-    [((401, "no"), 401, "no"), ("early", 200, "early"), ({"a": 1}, 200, '{"a":1}'), (Response("x", 202), 202, "x")],
+    [
+        ((401, "no"), 401, "no"),
+        ("early", 200, "early"),
+        ({"a": 1}, 200, '{"a":1}'),
+        (Response("x", 202), 202, "x"),
+    ],
 )
 def test_an_early_answer_passes_the_outer_ones(
     make_client: MakeClient, kind: Any, way: str, answer: Any, status: int, body: str
@@ -152,7 +161,9 @@ def test_an_early_answer_passes_the_outer_ones(
 
 @every_kind
 @pytest.mark.parametrize("way", ["yield", "return"])
-def test_an_answer_after_the_handler_replaces_its_own(make_client: MakeClient, kind: Any, way: str) -> None:
+def test_an_answer_after_the_handler_replaces_its_own(
+    make_client: MakeClient, kind: Any, way: str
+) -> None:
     ended: list[bool] = []
 
     def around(request: Request) -> Any:
@@ -172,7 +183,8 @@ def test_an_answer_after_the_handler_replaces_its_own(make_client: MakeClient, k
 @every_kind
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
-    ("failure", "status"), [(HTTPError(403, "no"), 403), (Redirect("/there"), 303), (RuntimeError("secret"), 500)]
+    ("failure", "status"),
+    [(HTTPError(403, "no"), 403), (Redirect("/there"), 303), (RuntimeError("secret"), 500)],
 )
 def test_what_it_raises_is_answered_like_a_handlers(
     make_client: MakeClient, kind: Any, when: str, failure: Exception, status: int
@@ -349,7 +361,9 @@ def test_a_failure_is_answered_and_logged_once_between_hooks(
             seen.append(status)
             return {"status": status + 1}
 
-    answer = make_client(wrapped(kind(around), Marks(), kind(around), Marks(), kind(around))).get("/crashes")
+    answer = make_client(wrapped(kind(around), Marks(), kind(around), Marks(), kind(around))).get(
+        "/crashes"
+    )
     assert answer.status_code == 502
     assert seen == ["secret", 500, "secret", 501, "secret"]
     records = [record for record in caplog.records if record.exc_info]
@@ -360,7 +374,9 @@ def test_a_failure_is_answered_and_logged_once_between_hooks(
 
 
 @every_kind
-def test_an_error_handler_that_fails_is_a_failure_for_nobody(make_client: MakeClient, kind: Any) -> None:
+def test_an_error_handler_that_fails_is_a_failure_for_nobody(
+    make_client: MakeClient, kind: Any
+) -> None:
     seen: list[Any] = []
 
     def around(request: Request) -> Any:
@@ -387,7 +403,9 @@ def test_an_error_handler_that_fails_is_a_failure_for_nobody(make_client: MakeCl
 
 @every_kind
 @pytest.mark.parametrize("catches", [True, False])
-def test_headers_of_the_handler_go_with_its_own_error_only(make_client: MakeClient, kind: Any, catches: bool) -> None:
+def test_headers_of_the_handler_go_with_its_own_error_only(
+    make_client: MakeClient, kind: Any, catches: bool
+) -> None:
     def around(request: Request) -> Any:
         try:
             yield
@@ -404,7 +422,9 @@ def test_headers_of_the_handler_go_with_its_own_error_only(make_client: MakeClie
     app = Marked()
     app.middlewares.append(kind(around))
     answer = make_client(app).get("/")
-    assert (answer.status_code, answer.headers.get("x-own")) == ((200, None) if catches else (409, "1"))
+    assert (answer.status_code, answer.headers.get("x-own")) == (
+        (200, None) if catches else (409, "1")
+    )
 
 
 @every_kind
@@ -421,7 +441,9 @@ def test_an_inner_application_has_its_own(make_client: MakeClient, kind: Any) ->
 
 
 @pytest.mark.parametrize("decorate", [lambda function: function, run_in("loop")])
-def test_an_answer_of_a_def_may_be_awaitable(make_client: MakeClient, decorate: Callable[[Any], Any]) -> None:
+def test_an_answer_of_a_def_may_be_awaitable(
+    make_client: MakeClient, decorate: Callable[[Any], Any]
+) -> None:
     async def text(of: str) -> str:
         await checkpoint()
         return of
@@ -483,7 +505,10 @@ def test_a_generator_that_ends_before_its_yield_lets_nobody_in(
     client = make_client(wrapped(kind(around)))
     assert client.get(f"{path}?key=1").status_code == (200 if path == "/" else 404)
     assert client.get(path).status_code == 500
-    assert "in middlewares has ended without a yield: write yield where the handler is to run" in caplog.text
+    assert (
+        "in middlewares has ended without a yield: write yield where the handler is to run"
+        in caplog.text
+    )
 
 
 def test_an_object_called_as_a_generator_is_middleware(make_client: MakeClient) -> None:
@@ -494,7 +519,9 @@ def test_an_object_called_as_a_generator_is_middleware(make_client: MakeClient) 
     assert make_client(wrapped(Around())).get("/").headers["x-object"] == "1"
 
 
-def test_no_middleware_that_was_appended_late_is_a_500_that_says_so(make_client: MakeClient, caplog: Any) -> None:
+def test_no_middleware_that_was_appended_late_is_a_500_that_says_so(
+    make_client: MakeClient, caplog: Any
+) -> None:
     app = Root()
     client = make_client(app)
     client.get("/")
@@ -509,7 +536,9 @@ def test_no_middleware_that_was_appended_late_is_a_500_that_says_so(make_client:
 
 
 def test_flow_middleware(make_client: MakeClient) -> None:
-    """What comes with micropie is plain methods, or generators that yield steps; both may answer."""
+    """What comes with micropie is plain methods, or generators that yield steps; both may
+    answer.
+    """
 
     class Plain(FlowMiddleware):
         def before(self, request: Request) -> Any:
@@ -559,7 +588,14 @@ def test_a_request_that_is_cancelled_ends_its_generators(kind: Any, backend: str
     app.middlewares.append(kind(around))
 
     async def main() -> None:
-        scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"", "headers": []}
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "raw_path": b"/",
+            "query_string": b"",
+            "headers": [],
+        }
 
         async def receive() -> Any:
             raise AssertionError("nobody reads a body")

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 from anyio.lowlevel import checkpoint
 
-from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, SetupError, WebSocketMiddleware, route, run_in
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    Redirect,
+    Response,
+    SetupError,
+    WebSocketMiddleware,
+    route,
+    run_in,
+)
 from micropie.execution.steps import CALL
 from micropie.middleware.base import FlowMiddleware
 from tests.conftest import MakeClient
@@ -46,21 +56,31 @@ class Root(App):
         return iter(["a", "b"])
 
 
-def hooked(before: Hook | None = None, after: Hook | None = None, *, kind: str = "def", app: App | None = None) -> App:
+def hooked(
+    before: Hook | None = None,
+    after: Hook | None = None,
+    *,
+    kind: str = "def",
+    app: App | None = None,
+) -> App:
     """An application with one middleware made of two functions, of a ``kind`` in ``KINDS``."""
 
     class Sync(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
             return before(request) if before else None
 
-        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        def after_request(
+            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+        ) -> Any:
             return after(request, status_code, response_body, extra_headers) if after else None
 
     class Async(HttpMiddleware):
         async def before_request(self, request: Any) -> Any:
             return before(request) if before else None
 
-        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        async def after_request(
+            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+        ) -> Any:
             return after(request, status_code, response_body, extra_headers) if after else None
 
     class Waiting(HttpMiddleware):
@@ -68,12 +88,16 @@ def hooked(before: Hook | None = None, after: Hook | None = None, *, kind: str =
             await checkpoint()
             return before(request) if before else None
 
-        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        async def after_request(
+            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+        ) -> Any:
             await checkpoint()
             return after(request, status_code, response_body, extra_headers) if after else None
 
     app = app or Root()
-    app.middlewares.append({"def": Sync, "async def": Async, "async def that waits": Waiting}[kind]())
+    app.middlewares.append(
+        {"def": Sync, "async def": Async, "async def that waits": Waiting}[kind]()
+    )
     return app
 
 
@@ -84,7 +108,11 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 @each_kind
 def test_hooks_see_the_request_and_the_answer(make_client: MakeClient, kind: str) -> None:
     seen: list[Any] = []
-    app = hooked(lambda request: seen.append(request.path), lambda request, *rest: seen.append(rest), kind=kind)
+    app = hooked(
+        lambda request: seen.append(request.path),
+        lambda request, *rest: seen.append(rest),
+        kind=kind,
+    )
     answer = make_client(app).get("/made")
     assert (answer.status_code, answer.json(), answer.headers["x-own"]) == (201, {"a": 1}, "1")
     assert seen == ["/made", (201, {"a": 1}, [("X-Own", "1")])]
@@ -108,7 +136,11 @@ def test_an_early_answer(
 ) -> None:
     app = hooked(lambda request: early, kind=kind)
     answer = make_client(app).get("/")
-    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (status, body, content_type)
+    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (
+        status,
+        body,
+        content_type,
+    )
     assert getattr(app, "ran") == 0  # noqa: B009
 
 
@@ -125,16 +157,25 @@ def test_an_early_answer(
     ],
 )
 def test_a_changed_answer(
-    make_client: MakeClient, changes: Any, status: int, body: Any, headers: dict[str, str], kind: str
+    make_client: MakeClient,
+    changes: Any,
+    status: int,
+    body: Any,
+    headers: dict[str, str],
+    kind: str,
 ) -> None:
     answer = make_client(hooked(after=lambda *_: changes, kind=kind)).get("/made")
     assert (answer.status_code, answer.json()) == (status, body)
-    assert {name: value for name, value in answer.headers.items() if name in ("x-own", "x-new")} == headers
+    assert {
+        name: value for name, value in answer.headers.items() if name in ("x-own", "x-new")
+    } == headers
 
 
 @each_kind
 def test_extra_headers_changed_in_place(make_client: MakeClient, kind: str) -> None:
-    app = hooked(after=lambda request, status, body, headers: headers.append(("X-In-Place", "1")), kind=kind)
+    app = hooked(
+        after=lambda request, status, body, headers: headers.append(("X-In-Place", "1")), kind=kind
+    )
     client = make_client(app)
     for path in ("/", "/made", "/fails", "/crashes", "/nowhere", "/streams", "/moves"):
         for _ in range(2):
@@ -143,12 +184,25 @@ def test_extra_headers_changed_in_place(make_client: MakeClient, kind: str) -> N
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/fails", 410), ("/crashes", 500), ("/nowhere", 404), ("/%ff", 400), ("/moves", 303), ("/index/x", 404)],
+    [
+        ("/fails", 410),
+        ("/crashes", 500),
+        ("/nowhere", 404),
+        ("/%ff", 400),
+        ("/moves", 303),
+        ("/index/x", 404),
+    ],
 )
 @each_kind
-def test_both_hooks_see_what_goes_wrong(make_client: MakeClient, path: str, status: int, kind: str) -> None:
+def test_both_hooks_see_what_goes_wrong(
+    make_client: MakeClient, path: str, status: int, kind: str
+) -> None:
     seen: list[Any] = []
-    app = hooked(lambda request: seen.append("before"), lambda request, status, *_: seen.append(status), kind=kind)
+    app = hooked(
+        lambda request: seen.append("before"),
+        lambda request, status, *_: seen.append(status),
+        kind=kind,
+    )
     answer = make_client(app, validate=False).get("/", extensions={"target": path.encode()})
     assert answer.status_code == status
     assert seen == ["before", status]
@@ -158,13 +212,21 @@ def test_both_hooks_see_what_goes_wrong(make_client: MakeClient, path: str, stat
 def test_after_request_sees_early_answers(make_client: MakeClient, kind: str) -> None:
     seen: list[Any] = []
     early = {"status_code": 401, "body": "no"}
-    app = hooked(lambda request: early, lambda request, status, body, headers: seen.append((status, body)), kind=kind)
+    app = hooked(
+        lambda request: early,
+        lambda request, status, body, headers: seen.append((status, body)),
+        kind=kind,
+    )
     make_client(app).get("/")
     assert seen == [(401, "no")]
 
 
 def test_after_request_may_replace_an_error(make_client: MakeClient) -> None:
-    app = hooked(after=lambda request, status, *_: {"status_code": 200, "body": "fine"} if status == 500 else None)
+    app = hooked(
+        after=lambda request, status, *_: (
+            {"status_code": 200, "body": "fine"} if status == 500 else None
+        )
+    )
     answer = make_client(app).get("/crashes")
     assert (answer.status_code, answer.text) == (200, "fine")
 
@@ -189,7 +251,9 @@ def test_the_first_that_answers_ends_it(make_client: MakeClient) -> None:
     assert seen == []
 
 
-def test_the_hooks_of_the_outer_application_see_the_inner_ones_requests(make_client: MakeClient) -> None:
+def test_the_hooks_of_the_outer_application_see_the_inner_ones_requests(
+    make_client: MakeClient,
+) -> None:
     app, inner, seen = Root(), Root(), []
     app.inner = inner
     hooked(lambda request: seen.append("outer"), app=app)
@@ -225,7 +289,11 @@ def test_hooks_may_raise_answers(make_client: MakeClient, kind: str) -> None:
         raise HTTPError(401, "who are you?", [("WWW-Authenticate", "Basic")])
 
     answer = make_client(hooked(refuse, kind=kind)).get("/")
-    assert (answer.status_code, answer.text, answer.headers["www-authenticate"]) == (401, "who are you?", "Basic")
+    assert (answer.status_code, answer.text, answer.headers["www-authenticate"]) == (
+        401,
+        "who are you?",
+        "Basic",
+    )
 
 
 @each_kind
@@ -265,25 +333,40 @@ def test_each_hook_is_called_once_even_if_one_raises(make_client: MakeClient, ki
     assert seen == [200, "refuses"]
 
 
-@pytest.mark.parametrize("changes", ["text", 5, (200, "x"), {"state": 200}, {"body": "", "x": 1}, Response("x"), []])
+@pytest.mark.parametrize(
+    "changes", ["text", 5, (200, "x"), {"state": 200}, {"body": "", "x": 1}, Response("x"), []]
+)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_what_a_hook_may_not_return_is_a_500_that_says_so(
     make_client: MakeClient, changes: Any, when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = hooked(before=lambda *_: changes) if when == "before" else hooked(after=lambda *_: changes)
+    app = (
+        hooked(before=lambda *_: changes) if when == "before" else hooked(after=lambda *_: changes)
+    )
     assert make_client(app).get("/").status_code == 500
     assert "returns None or a dict with status, body, headers" in caplog.text
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("changes", [{"status": 202}, {"status_code": 202}, {"status": 202, "status_code": 202}])
+@pytest.mark.parametrize(
+    "changes", [{"status": 202}, {"status_code": 202}, {"status": 202, "status_code": 202}]
+)
 def test_the_status_has_two_names(make_client: MakeClient, changes: Any, when: str) -> None:
-    app = hooked(before=lambda *_: changes) if when == "before" else hooked(after=lambda *_: changes)
+    app = (
+        hooked(before=lambda *_: changes) if when == "before" else hooked(after=lambda *_: changes)
+    )
     assert make_client(app).get("/").status_code == 202
 
 
-def test_two_different_statuses_are_a_500_that_says_so(make_client: MakeClient, caplog: Any) -> None:
-    assert make_client(hooked(after=lambda *_: {"status": 200, "status_code": 202})).get("/").status_code == 500
+def test_two_different_statuses_are_a_500_that_says_so(
+    make_client: MakeClient, caplog: Any
+) -> None:
+    assert (
+        make_client(hooked(after=lambda *_: {"status": 200, "status_code": 202}))
+        .get("/")
+        .status_code
+        == 500
+    )
     assert "status and status_code are two names of one value; write status" in caplog.text
 
 
@@ -320,7 +403,11 @@ def test_after_request_sees_what_was_set_on_the_response(make_client: MakeClient
 def test_after_request_goes_over_what_was_set_on_the_response(make_client: MakeClient) -> None:
     app = hooked(after=lambda *_: {"status_code": 200, "headers": {"X-New": "1"}})
     answer = make_client(app).get("/drafts")
-    assert (answer.status_code, answer.headers.get("x-draft"), answer.headers["x-new"]) == (200, None, "1")
+    assert (answer.status_code, answer.headers.get("x-draft"), answer.headers["x-new"]) == (
+        200,
+        None,
+        "1",
+    )
 
 
 def test_hooks_may_set_cookies_on_the_response(make_client: MakeClient) -> None:
@@ -333,7 +420,10 @@ def test_hooks_may_set_cookies_on_the_response(make_client: MakeClient) -> None:
     client = make_client(app)
     for path in ("/", "/nowhere"):
         answer = client.get(path)
-        assert {cookie.split(";")[0] for cookie in answer.headers.get_list("set-cookie")} == {"a=1", "b=2"}
+        assert {cookie.split(";")[0] for cookie in answer.headers.get_list("set-cookie")} == {
+            "a=1",
+            "b=2",
+        }
 
 
 def test_hooks_see_streams_and_files_as_they_are(make_client: MakeClient) -> None:
@@ -382,7 +472,9 @@ def test_a_decorated_async_hook_is_awaited(make_client: MakeClient, on_loop: boo
         def before_request(self, request: Any) -> Any:
             return before(request)
 
-        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        def after_request(
+            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+        ) -> Any:
             return after(request, response_body)
 
     class Inline(HttpMiddleware):
@@ -391,7 +483,9 @@ def test_a_decorated_async_hook_is_awaited(make_client: MakeClient, on_loop: boo
             return before(request)
 
         @run_in("loop")
-        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        def after_request(
+            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+        ) -> Any:
             return after(request, response_body)
 
     app = Root()
@@ -426,7 +520,9 @@ def test_after_request_sees_a_malformed_body(make_client: MakeClient, kind: str)
     seen: list[int] = []
     app = hooked(after=lambda request, status, *_: seen.append(status), kind=kind)
     app.named = route()(lambda name: name)
-    answer = make_client(app).post("/named", content=b"{", headers={"Content-Type": "application/json"})
+    answer = make_client(app).post(
+        "/named", content=b"{", headers={"Content-Type": "application/json"}
+    )
     assert (answer.status_code, seen) == (400, [400])
 
 
@@ -438,7 +534,9 @@ def test_after_request_sees_head_as_get(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("kind", ["json", "data", "files"])
-def test_a_hook_may_read_the_body_before_the_handler_does(make_client: MakeClient, kind: str) -> None:
+def test_a_hook_may_read_the_body_before_the_handler_does(
+    make_client: MakeClient, kind: str
+) -> None:
     class Reads(HttpMiddleware):
         async def before_request(self, request: Any) -> None:
             request.state.raw = await request.body()
@@ -467,7 +565,9 @@ def test_an_object_with_one_of_the_two_hooks_is_enough(make_client: MakeClient) 
             return {"body": "early"}
 
     class After:
-        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        def after_request(
+            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+        ) -> Any:
             return {"body": f"{response_body} and late"}
 
     app = Root()
@@ -507,7 +607,8 @@ def test_the_last_word_on_a_streams_head(make_client: MakeClient) -> None:
     app.middlewares.append(ByTheHead())
     client = make_client(app)
     heads = {
-        path: client.get(path).headers.get_list("x-head") for path in ("/sync", "/asynchronous", "/fails", "/whole")
+        path: client.get(path).headers.get_list("x-head")
+        for path in ("/sync", "/asynchronous", "/fails", "/whole")
     }
     assert heads == {"/sync": ["own"], "/asynchronous": ["own"], "/fails": [], "/whole": []}
 
@@ -533,7 +634,9 @@ def test_nor_about_the_page_of_an_error_that_is_a_stream(make_client: MakeClient
 
 @pytest.mark.parametrize("are_equal", [False, True])
 def test_middleware_may_come_and_go(make_client: MakeClient, are_equal: bool) -> None:
-    """What is planned for a middleware is neither mixed up with that of others nor kept for ever."""
+    """What is planned for a middleware is neither mixed up with that of others nor kept for
+    ever.
+    """
     app = Root()
     client = make_client(app)
 
@@ -574,7 +677,9 @@ def test_a_middleware_with_one_of_the_two_methods(make_client: MakeClient) -> No
 
 @pytest.mark.parametrize("order", [*permutations(KINDS)], ids=str)
 @pytest.mark.parametrize("raises", [*KINDS, None])
-def test_hooks_of_all_kinds_in_one_list(make_client: MakeClient, order: tuple[str, ...], raises: str | None) -> None:
+def test_hooks_of_all_kinds_in_one_list(
+    make_client: MakeClient, order: tuple[str, ...], raises: str | None
+) -> None:
     seen: list[Any] = []
 
     def after(kind: str) -> Hook:

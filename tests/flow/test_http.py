@@ -1,4 +1,6 @@
-"""The life of a request: where handlers run, whose request they see, and what is left when it is over."""
+"""The life of a request: where handlers run, whose request they see, and what is left when it is
+over.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,17 @@ import pytest
 from anyio import to_thread
 
 import micropie.execution
-from micropie import App, EventStream, HTTPError, HttpMiddleware, Redirect, Request, route, run_async, run_in
+from micropie import (
+    App,
+    EventStream,
+    HTTPError,
+    HttpMiddleware,
+    Redirect,
+    Request,
+    route,
+    run_async,
+    run_in,
+)
 from micropie.asgi.streaming import CHUNKS_PER_CHECK
 from micropie.middleware import AccessLog, Compress, RateLimit, RequestId, Timeout
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
@@ -48,11 +60,13 @@ class Where(App):
         yield str(threading.get_ident())
 
 
-# -- where handlers run ------------------------------------------------------------------------------------------------------
+# -- where handlers run ----------------------------------------------------------------------------
 
 
 @every_loop
-def test_under_asgi_a_def_runs_in_a_worker_thread_and_an_async_def_on_the_loop(backend: str) -> None:
+def test_under_asgi_a_def_runs_in_a_worker_thread_and_an_async_def_on_the_loop(
+    backend: str,
+) -> None:
     async def idents() -> dict[str, bool]:
         here = threading.get_ident()
         paths = ("sync", "asynchronous", "inlined", "generator", "async_generator")
@@ -180,7 +194,13 @@ class Decorated(App):
 def test_decorated_handlers_are_awaited(make_client: MakeClient) -> None:
     client = make_client(Decorated())
     paths = ("wrapped", "undeclared", "sync", "stream", "coroutine")
-    assert [client.get(f"/{path}").text for path in paths] == ["awaited", "awaited", "called", "ab", "later"]
+    assert [client.get(f"/{path}").text for path in paths] == [
+        "awaited",
+        "awaited",
+        "called",
+        "ab",
+        "later",
+    ]
     assert client.get("/coroutine").status_code == 201
 
 
@@ -201,7 +221,9 @@ def test_handlers_of_every_kind(make_client: MakeClient) -> None:
     app.assigned = route()(lambda name="x": f"assigned {name}")
     app.partial = route()(partial(given, "p"))
     client = make_client(app)
-    assert [client.get(path).text for path in ("/static", "/of_class", "/assigned/y", "/partial/z")] == [
+    assert [
+        client.get(path).text for path in ("/static", "/of_class", "/assigned/y", "/partial/z")
+    ] == [
         "static",
         "Handlers",
         "assigned y",
@@ -211,7 +233,9 @@ def test_handlers_of_every_kind(make_client: MakeClient) -> None:
 
 @pytest.mark.parametrize("error", [StopIteration("x"), StopAsyncIteration("x")])
 @pytest.mark.parametrize("kind", ["sync", "asynchronous", "inlined"])
-def test_a_handlers_own_stop_iteration_is_a_500(make_client: MakeClient, kind: str, error: Exception) -> None:
+def test_a_handlers_own_stop_iteration_is_a_500(
+    make_client: MakeClient, kind: str, error: Exception
+) -> None:
     class Root(App):
         def sync(self) -> Any:
             raise error
@@ -226,7 +250,7 @@ def test_a_handlers_own_stop_iteration_is_a_500(make_client: MakeClient, kind: s
     assert make_client(Root()).get(f"/{kind}").status_code == 500
 
 
-# -- R68: whose request it is ---------------------------------------------------------------------------------------------
+# -- R68: whose request it is ----------------------------------------------------------------------
 
 
 def _id_here() -> str:
@@ -289,7 +313,8 @@ class Mark(HttpMiddleware):
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self.seen: list[bool] = []  # appended to by several threads, where adding to a number would lose some
+        # appended to by several threads, where adding to a number would lose some
+        self.seen: list[bool] = []
 
     async def before_request(self, request: Any) -> None:
         await anyio.lowlevel.checkpoint()
@@ -300,7 +325,15 @@ class Mark(HttpMiddleware):
         self.seen.append(is_own and self.app.request.state.mark == f"/{_id_here()}")
 
 
-PATHS = ["asynchronous", "sync", "async_generator", "generator", "in_thread", "in_task", "background"]
+PATHS = [
+    "asynchronous",
+    "sync",
+    "async_generator",
+    "generator",
+    "in_thread",
+    "in_task",
+    "background",
+]
 
 
 @every_loop
@@ -338,7 +371,9 @@ def test_R68_200_interleaved_requests_see_their_own_under_wsgi() -> None:
         return body
 
     with ThreadPoolExecutor(10) as threads:
-        assert list(threads.map(one, range(200))) == [f"{number}{number}/{number}" for number in range(200)]
+        assert list(threads.map(one, range(200))) == [
+            f"{number}{number}/{number}" for number in range(200)
+        ]
     app.wsgi_shutdown()  # waits for what runs after the answers
     assert app.noted == 200 // len(PATHS) * [True]
 
@@ -361,7 +396,7 @@ def test_R68_there_is_no_request_after_an_error(backend: str, path: str) -> None
         micropie.request.path  # noqa: B018
 
 
-# -- nothing is left --------------------------------------------------------------------------------------------------------
+# -- nothing is left -------------------------------------------------------------------------------
 
 
 class Ends(App):
@@ -433,14 +468,15 @@ class Ends(App):
 
 
 ENDS = [
-    "sync", "asynchronous", "sync_error", "http_error", "crash", "async_crash", "redirect", "stream", "async_stream", "body",
-    "session", "unsendable",
+    "sync", "asynchronous", "sync_error", "http_error", "crash", "async_crash", "redirect",
+    "stream", "async_stream", "body", "session", "unsendable",
 ]  # fmt: skip
 
 
 NO_HOOKS: list[Any] = []
 ONE_HOOK = [type("Hook", (HttpMiddleware,), {"after_request": lambda *_: None})()]
-# 4 seconds: asyncio drops a cancelled timer when those before it are over, and ``run`` has one of 30.
+# 4 seconds: asyncio drops a cancelled timer when those before it are over, and ``run`` has one
+# of 30.
 BUILT_IN = [RequestId(), AccessLog(), RateLimit(1_000_000), Compress(minimum=0), Timeout(4)]
 
 
@@ -464,16 +500,22 @@ GENERATORS = [_async_around, _around, run_in("loop")(partial(_around)), _async_a
 @every_loop
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize(
-    "hooks", [NO_HOOKS, ONE_HOOK, BUILT_IN, GENERATORS], ids=["", "hooked", "built-in", "generators"]
+    "hooks",
+    [NO_HOOKS, ONE_HOOK, BUILT_IN, GENERATORS],
+    ids=["", "hooked", "built-in", "generators"],
 )
 @pytest.mark.parametrize("path", ENDS)
-def test_a_request_is_freed_without_the_cycle_collector(backend: str, path: str, hooks: list[Any]) -> None:
+def test_a_request_is_freed_without_the_cycle_collector(
+    backend: str, path: str, hooks: list[Any]
+) -> None:
     app = Ends()
     app.kept = []
     app.middlewares += hooks
 
     async def main() -> None:
-        call = await get(app, f"/{path}", "POST", piece(b"x"), headers=[(b"accept-encoding", b"gzip")])
+        call = await get(
+            app, f"/{path}", "POST", piece(b"x"), headers=[(b"accept-encoding", b"gzip")]
+        )
         assert call.is_complete
         del call
         # A worker thread lets go of its call a moment after the task goes on.
@@ -483,15 +525,20 @@ def test_a_request_is_freed_without_the_cycle_collector(backend: str, path: str,
 
 
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize("hooks", [NO_HOOKS, BUILT_IN, GENERATORS], ids=["", "built-in", "generators"])
+@pytest.mark.parametrize(
+    "hooks", [NO_HOOKS, BUILT_IN, GENERATORS], ids=["", "built-in", "generators"]
+)
 @pytest.mark.parametrize("path", [path for path in ENDS if path != "async_stream"])
-def test_a_request_is_freed_without_the_cycle_collector_under_wsgi(path: str, hooks: list[Any]) -> None:
+def test_a_request_is_freed_without_the_cycle_collector_under_wsgi(
+    path: str, hooks: list[Any]
+) -> None:
     app = Ends()
     app.kept = []
     app.middlewares += hooks
     wsgi_get(app, f"/{path}", "POST", b"x", HTTP_ACCEPT_ENCODING="gzip")
     wsgi_get(app, "/missing")  # the portal's loop lets go of its last call with its next one
-    until(lambda: [kept() for kept in app.kept] == [None])  # and a worker thread of it a moment after its result
+    # and a worker thread of it a moment after its result
+    until(lambda: [kept() for kept in app.kept] == [None])
 
 
 class Broken(Ends):
@@ -553,7 +600,13 @@ class Keeps(HttpMiddleware):
 
 def broken_app() -> Broken:
     async def mounted(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/plain")],
+            }
+        )
         await send({"type": "http.response.body", "body": b"a", "more_body": True})
         raise LookupError
 
@@ -573,9 +626,21 @@ def broken_app() -> Broken:
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(
-    "path", ["stream", "async_stream", "events", "many_events", "follows", "later", "mounted", "mounted_wsgi"]
+    "path",
+    [
+        "stream",
+        "async_stream",
+        "events",
+        "many_events",
+        "follows",
+        "later",
+        "mounted",
+        "mounted_wsgi",
+    ],
 )
-def test_one_that_breaks_off_is_freed_without_the_cycle_collector(world: str, path: str, method: str) -> None:
+def test_one_that_breaks_off_is_freed_without_the_cycle_collector(
+    world: str, path: str, method: str
+) -> None:
     app = broken_app()
 
     async def main() -> None:
@@ -587,7 +652,8 @@ def test_one_that_breaks_off_is_freed_without_the_cycle_collector(world: str, pa
         with suppress(LookupError):
             wsgi_get(app, f"/{path}", method)
         with suppress(LookupError):
-            wsgi_get(app, "/missing")  # the portal's loop lets go of its last call with its next one
+            # the portal's loop lets go of its last call with its next one
+            wsgi_get(app, "/missing")
         until(lambda: [kept() for kept in app.kept] == [None])
     else:
         run(world, main)
@@ -596,7 +662,9 @@ def test_one_that_breaks_off_is_freed_without_the_cycle_collector(world: str, pa
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("hooks", [NO_HOOKS, [RequestId()]], ids=["", "hooked"])
 @pytest.mark.parametrize("path", ["nowhere/at/all", "missing", "%00"])
-def test_so_is_one_that_is_refused_before_its_handler(world: str, path: str, hooks: list[Any]) -> None:
+def test_so_is_one_that_is_refused_before_its_handler(
+    world: str, path: str, hooks: list[Any]
+) -> None:
     app = Ends()
     app.middlewares += hooks
     gc.collect()  # from here on, as the collector is off, what is new is in its first generation
@@ -624,11 +692,13 @@ def test_threads_and_files_do_not_pile_up(backend: str) -> None:
     until(lambda: threading.active_count() <= before + 2)  # another test's may begin, and end again
 
 
-# -- cancellation ------------------------------------------------------------------------------------------------------------
+# -- cancellation ----------------------------------------------------------------------------------
 
 
 class Cancels:
-    """Counts the points where a request may have to wait, and cancels it at the one that it is told."""
+    """Counts the points where a request may have to wait, and cancels it at the one that it is
+    told.
+    """
 
     def __init__(self, at: int) -> None:
         self.at, self.count = at, 0
@@ -736,7 +806,8 @@ class Wire(Call):
         return await super().receive()
 
     async def send(self, message: Any) -> None:
-        # Not what a thread, which makes chunks ahead, cancels while this waits: trio's checkpoint may let that pass.
+        # Not what a thread, which makes chunks ahead, cancels while this waits: trio's checkpoint
+        # may let that pass.
         is_cancelled = self.cancels.scope.cancel_called or self.cancels.is_next
         await self.cancels.point()
         if is_cancelled:  # and nevertheless it has gone on
@@ -758,7 +829,9 @@ async def cancelled_at(path: str, at: int) -> tuple[Cancelled, Wire, Cancels]:
 
 @every_loop
 @pytest.mark.parametrize("path", ["/asynchronous", "/sync", "/fails"])
-def test_R62_cancelled_at_any_point_a_request_ends_without_an_answer_and_cleans_up(backend: str, path: str) -> None:
+def test_R62_cancelled_at_any_point_a_request_ends_without_an_answer_and_cleans_up(
+    backend: str, path: str
+) -> None:
     async def every_point() -> int:
         app, wire, cancels = await cancelled_at(path, 0)
         assert wire.is_complete

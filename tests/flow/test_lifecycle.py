@@ -1,4 +1,6 @@
-"""Start-up and shut-down: order, failures, undoing; the same under the lifespan protocol and under WSGI."""
+"""Start-up and shut-down: order, failures, undoing; the same under the lifespan protocol and under
+WSGI.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ class Spanned(Logged):
 
 @pytest.fixture
 def living(world: str) -> Living:
-    """`with living(app) as client:` a client whose application has started, under WSGI by a request."""
+    """`with living(app) as client:` a client whose application has started, under WSGI by a
+    request.
+    """
 
     @contextmanager
     def living(app: App) -> Iterator[TestClient]:
@@ -176,7 +180,7 @@ def test_no_lifespan_at_all(make_client: MakeClient) -> None:
     assert log == ["up", "async up"]
 
 
-# -- R71: failures -----------------------------------------------------------------------------------------------------------
+# -- R71: failures ---------------------------------------------------------------------------------
 
 
 class Failing(Spanned):
@@ -225,7 +229,9 @@ def test_R71_a_start_up_that_fails_under_wsgi_is_a_500_logged_and_undone(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_R71_without_a_lifespan_the_next_request_tries_again(make_client: MakeClient, method: str) -> None:
+def test_R71_without_a_lifespan_the_next_request_tries_again(
+    make_client: MakeClient, method: str
+) -> None:
     log: list[str] = []
     app = Failing(log, RuntimeError("no database"))
     app.lifespan = None  # type: ignore[assignment, method-assign]
@@ -252,7 +258,9 @@ def test_a_mistake_of_set_up_is_a_sentence_in_the_log(
     assert record.getMessage().endswith("has no parameter 'b'")
 
 
-def test_R71_a_lifespan_that_fails_to_enter(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_R71_a_lifespan_that_fails_to_enter(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     log: list[str] = []
 
     @asynccontextmanager
@@ -280,13 +288,16 @@ def test_R71_what_started_is_undone_in_reverse_even_if_that_fails(
     app.inner.shutdown_handlers.insert(0, broken)  # type: ignore[attr-defined]
     assert make_client(app, lifespan=False).get("/").status_code == 500
     assert log[6:] == [
-        "down", "async down", "leave", "inner down", "inner async down", "outer down", "outer async down",
+        "down", "async down", "leave", "inner down", "inner async down", "outer down",
+        "outer async down",
     ]  # fmt: skip
     assert "the cause" in caplog.text
     assert "in the shut-down" in caplog.text
 
 
-def test_R71_a_start_ups_error_has_no_false_context(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_R71_a_start_ups_error_has_no_false_context(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     error = RuntimeError("alone")
     make_client(Failing([], error), lifespan=False).get("/")
     assert (error.__context__, error.__cause__) == (None, None)
@@ -307,7 +318,10 @@ def test_R71_every_shut_down_handler_runs_and_the_first_failure_is_told(
         raise ValueError("second failure")
 
     app.shutdown_handlers[:0] = [broken, broken_too]
-    with pytest.raises(LifespanFailed, match="RuntimeError: first failure"), connected(app, backend):
+    with (
+        pytest.raises(LifespanFailed, match="RuntimeError: first failure"),
+        connected(app, backend),
+    ):
         pass
     assert log[3:] == ["down", "async down", "leave"]
     assert "first failure" in caplog.text
@@ -329,7 +343,9 @@ def test_R71_every_shut_down_handler_runs_under_wsgi(caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_failed_shut_down_is_in_the_log_once(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_shut_down_is_in_the_log_once(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Logged([])
     app.shutdown_handlers.append(lambda: 1 / 0)
     with pytest.raises(LifespanFailed, match="division by zero"), connected(app, backend):

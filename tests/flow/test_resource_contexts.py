@@ -1,4 +1,6 @@
-"""Resources outside of parameters: ``with request.resource(Database)`` in ``def`` code, ``async with`` in ``async def``."""
+"""Resources outside of parameters: ``with request.resource(Database)`` in ``def`` code,
+``async with`` in ``async def``.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +100,9 @@ def by_async_def(log: Log) -> Callable[..., Any]:
     return database
 
 
-every_kind = pytest.mark.parametrize("make", [by_def, lambda log: run_in("loop")(by_def(log)), by_async_def])
+every_kind = pytest.mark.parametrize(
+    "make", [by_def, lambda log: run_in("loop")(by_def(log)), by_async_def]
+)
 
 
 def shop(make: Callable[[Log], Callable[..., Any]] = by_def, **settings: Any) -> Shop:
@@ -108,7 +112,7 @@ def shop(make: Callable[[Log], Callable[..., Any]] = by_def, **settings: Any) ->
     return app
 
 
-# -- where -------------------------------------------------------------------------------------------------------------
+# -- where -----------------------------------------------------------------------------------------
 
 
 class Hooks(HttpMiddleware):
@@ -121,7 +125,9 @@ class Hooks(HttpMiddleware):
         with request.resource(Database) as db:
             self.log.append(f"before {db.number}")
 
-    async def after_request(self, request: Request, status: int, response_body: Any, extra_headers: Any) -> None:
+    async def after_request(
+        self, request: Request, status: int, response_body: Any, extra_headers: Any
+    ) -> None:
         async with request.resource(Database) as db:
             self.log.append(f"after {db.number} {status}")
 
@@ -152,7 +158,9 @@ async def around_async(request: Request) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("make", [by_def, by_async_def])
 @pytest.mark.parametrize("hook", [around, around_async])
-def test_a_generator_has_it_open_around_the_handler(make_client: MakeClient, make: Any, hook: Any) -> None:
+def test_a_generator_has_it_open_around_the_handler(
+    make_client: MakeClient, make: Any, hook: Any
+) -> None:
     app = shop(make)
     app.middlewares.append(hook)
 
@@ -283,7 +291,9 @@ async def user_named(name: str, password: str) -> str | None:
         (BasicAuth(user_named), "Basic YW5uOnNlc2FtZQ==", "Basic YW5uOnN3b3Jk"),
     ],
 )
-def test_the_check_of_a_log_in_opens_it(make_client: MakeClient, auth: Any, header: str, wrong: str) -> None:
+def test_the_check_of_a_log_in_opens_it(
+    make_client: MakeClient, auth: Any, header: str, wrong: str
+) -> None:
     app = auth(shop())
 
     @app.get("/me")  # type: ignore[untyped-decorator]
@@ -312,7 +322,9 @@ class Sockets(WebSocketMiddleware):
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("make", [by_def, by_async_def])
-def test_hooks_and_handlers_of_websockets_open_it(connect: MakeClient, make: Any, backend: str) -> None:
+def test_hooks_and_handlers_of_websockets_open_it(
+    connect: MakeClient, make: Any, backend: str
+) -> None:
     class Talk(Shop):
         async def ws_each(self, ws: Any) -> None:
             await ws.accept()
@@ -354,7 +366,7 @@ def test_a_request_outside_of_a_server_opens_it(backend: str) -> None:
     assert app.log == ["opens 1", "closes 1", "opens 2", "closes 2"]
 
 
-# -- what is opened ----------------------------------------------------------------------------------------------------
+# -- what is opened --------------------------------------------------------------------------------
 
 
 class Part:
@@ -420,9 +432,18 @@ def test_the_key_is_a_type_with_its_types_or_without_or_a_function(make_client: 
     ("path", "sentence"),
     [
         ("/unknown/type", "LookupError: nothing provides Part: write @app.provides for its type"),
-        ("/unknown/alias", "LookupError: nothing provides tests.flow.test_resource_contexts.Shelf[int]"),
-        ("/body", "SetupError: reads_form takes a body, which is received after the checks, for a handler alone"),
-        ("/elsewhere", "RuntimeError: a handler in a process has no self.url_for, self.render, self.channels and"),
+        (
+            "/unknown/alias",
+            "LookupError: nothing provides tests.flow.test_resource_contexts.Shelf[int]",
+        ),
+        (
+            "/body",
+            "SetupError: reads_form takes a body, which is received after the checks, for a handler alone",
+        ),
+        (
+            "/elsewhere",
+            "RuntimeError: a handler in a process has no self.url_for, self.render, self.channels and",
+        ),
     ],
 )
 def test_what_can_not_be_opened_is_said(
@@ -518,7 +539,13 @@ def raise_if(condition: bool, kind: type[Exception], text: str) -> None:
     ],
 )
 def test_what_it_needs_is_opened_before_and_closed_after_it(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, fail: str, status: int, log: Log, said: str
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    fail: str,
+    status: int,
+    log: Log,
+    said: str,
 ) -> None:
     seen: Log = []
     client = make_client(nested(seen, fail), raise_app_exceptions=False, follow_redirects=False)
@@ -538,12 +565,14 @@ def test_an_inner_application_has_its_own_providers(make_client: MakeClient) -> 
     assert app.log == ["opens 1", "handler", "closes 1"]
 
 
-# -- the end -----------------------------------------------------------------------------------------------------------
+# -- the end ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", [by_def, by_async_def])
 @every_loop
-def test_a_request_that_is_cancelled_closes_it(backend: str, make: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_request_that_is_cancelled_closes_it(
+    backend: str, make: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     app = shop(make)
     outside: list[anyio.CancelScope] = []
 
@@ -629,7 +658,9 @@ def test_the_client_leaves_a_stream_that_has_it_open(make_client: MakeClient) ->
         until(lambda: app.log == ["opens 1", "GeneratorExit 1"])
 
 
-def test_what_can_not_be_closed_is_logged(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_can_not_be_closed_is_logged(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     app = App()
 
     @app.provides(Database)
@@ -670,7 +701,7 @@ def test_a_failure_leaves_no_cycle(fail: str) -> None:
         gc.enable()
 
 
-# -- who may ask by an annotation --------------------------------------------------------------------------------------
+# -- who may ask by an annotation ------------------------------------------------------------------
 
 
 class Unknown:
@@ -703,7 +734,13 @@ class Mistakes:
 
     class Awaits(HttpMiddleware):
         async def after_request(  # type: ignore[override]
-            self, request: Request, status: int, response_body: Any, extra_headers: Any, *, db: Database
+            self,
+            request: Request,
+            status: int,
+            response_body: Any,
+            extra_headers: Any,
+            *,
+            db: Database,
         ) -> None: ...
 
     class Bare(HttpMiddleware):
@@ -724,13 +761,28 @@ WITH = rf"{ONLY} with request\.resource\(Database\) as db: inside of it"
     ("register", "sentence"),
     [
         (lambda app: app.middlewares.append(asks), f"^asks: {WITH}"),
-        (lambda app: app.middlewares.append(asks_async), rf"asks_async: {ONLY} async with request\.resource"),
-        (lambda app: app.middlewares.append(wants_more), "wants_more in middlewares takes one argument, the request"),
+        (
+            lambda app: app.middlewares.append(asks_async),
+            rf"asks_async: {ONLY} async with request\.resource",
+        ),
+        (
+            lambda app: app.middlewares.append(wants_more),
+            "wants_more in middlewares takes one argument, the request",
+        ),
         (lambda app: app.middlewares.append(Mistakes.Asks()), rf"Asks\.before_request: {WITH}"),
-        (lambda app: app.middlewares.append(Mistakes.Awaits()), rf"Awaits\.after_request: {ONLY} async with"),
-        (lambda app: app.middlewares.append(Mistakes.Bare()), r"write def before_request\(self, request\)"),
+        (
+            lambda app: app.middlewares.append(Mistakes.Awaits()),
+            rf"Awaits\.after_request: {ONLY} async with",
+        ),
+        (
+            lambda app: app.middlewares.append(Mistakes.Bare()),
+            r"write def before_request\(self, request\)",
+        ),
         (lambda app: app.middlewares.append(Mistakes.Flows()), rf"Flows\.before: {WITH}"),
-        (lambda app: app.ws_middlewares.append(Mistakes.Sockets()), rf"Sockets\.before_websocket: {WITH}"),
+        (
+            lambda app: app.ws_middlewares.append(Mistakes.Sockets()),
+            rf"Sockets\.before_websocket: {WITH}",
+        ),
         (lambda app: app.error(404)(page), f"^page: {WITH}"),
         (
             lambda app: BearerAuth(cast("Any", of_token)),
@@ -751,7 +803,9 @@ def test_a_function_that_still_asks_by_a_parameter_is_a_mistake(
         compiled()
 
 
-def test_a_hook_that_is_appended_later_is_checked(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hook_that_is_appended_later_is_checked(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     app = shop()
     client = make_client(app, raise_app_exceptions=False)
     assert client.get("/plain").status_code == 200
@@ -770,11 +824,14 @@ def test_a_function_after_the_response_that_takes_more_is_a_mistake_of_its_calle
         request.after_response(of_token, "token")
 
     assert make_client(app, raise_app_exceptions=False).get("/later").status_code == 500
-    assert "after_response(of_token, ...) gives 1 arguments to a function that takes others" in caplog.text
+    assert (
+        "after_response(of_token, ...) gives 1 arguments to a function that takes others"
+        in caplog.text
+    )
     assert "with request.resource(Database) as database" in caplog.text
 
 
-# -- checks, which ask by parameters -----------------------------------------------------------------------------------
+# -- checks, which ask by parameters ---------------------------------------------------------------
 
 
 def is_known(request: Request, db: Database) -> bool:
@@ -845,7 +902,9 @@ class Live(Shop):
 
 
 @every_kind
-def test_a_stream_keeps_open_what_its_handler_has_asked_for_and_no_more(make_client: MakeClient, make: Any) -> None:
+def test_a_stream_keeps_open_what_its_handler_has_asked_for_and_no_more(
+    make_client: MakeClient, make: Any
+) -> None:
     app = Live()
     app.log = []
     app.provides(Database)(make(app.log))

@@ -1,4 +1,6 @@
-"""Resources of a request, ``@app.provides``, in every world; ``def``, ``@run_in("loop")``, ``async def`` and context managers."""
+"""Resources of a request, ``@app.provides``, in every world; ``def``, ``@run_in("loop")``,
+``async def`` and context managers.
+"""
 
 from __future__ import annotations
 
@@ -157,7 +159,9 @@ class AsyncManager:
 
 
 class Later:
-    """An async context manager that can be made anywhere, and be awaited as well: that is not for us."""
+    """An async context manager that can be made anywhere, and be awaited as well: that is not for
+    us.
+    """
 
     def __init__(self, log: Log) -> None:
         self.log = log
@@ -330,7 +334,9 @@ def test_a_stream_keeps_it_until_its_end(make_client: MakeClient, make: Make, pa
 
 @some_kinds
 @pytest.mark.parametrize("path", ["/breaks", "/abreaks"])
-def test_the_exception_of_a_stream_is_raised_at_the_yield(make_client: MakeClient, make: Make, path: str) -> None:
+def test_the_exception_of_a_stream_is_raised_at_the_yield(
+    make_client: MakeClient, make: Make, path: str
+) -> None:
     app = shop(make)
     with pytest.raises(KeyError):
         make_client(app).get(path)
@@ -358,7 +364,9 @@ def test_the_head_of_a_stream_alone_closes_it(make_client: MakeClient, make: Mak
 
 @some_kinds
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_websocket_has_it_as_long_as_its_handler_runs(connect: MakeClient, make: Make, backend: str) -> None:
+def test_a_websocket_has_it_as_long_as_its_handler_runs(
+    connect: MakeClient, make: Make, backend: str
+) -> None:
     app = shop(make)
     with connect(app, backend).websocket("/echo?times=2") as ws:
         assert ws.receive_text() == "thingthing"
@@ -380,7 +388,9 @@ def test_a_websocket_whose_client_leaves_ends_as_if_it_had_returned(
 
 @some_kinds
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_the_exception_of_a_websocket_is_raised_at_the_yield(connect: MakeClient, make: Make, backend: str) -> None:
+def test_the_exception_of_a_websocket_is_raised_at_the_yield(
+    connect: MakeClient, make: Make, backend: str
+) -> None:
     app = shop(make)
     with connect(app, backend, raise_app_exceptions=False).websocket("/fails"):
         pass
@@ -402,7 +412,7 @@ def test_a_handler_whose_decorator_hides_that_it_is_async(make_client: MakeClien
     assert app.log == ["opened", "handler", "closed"]
 
 
-# -- what a provider raises ----------------------------------------------------------------------------------------
+# -- what a provider raises ------------------------------------------------------------------------
 
 
 def raising(provider: str) -> Callable[..., Any]:
@@ -428,7 +438,9 @@ def raising(provider: str) -> Callable[..., Any]:
         yield Thing("first")
         yield Thing("second")
 
-    return {one.__name__: one for one in (opening, closing, translating, swallowing, twice)}[provider]
+    return {one.__name__: one for one in (opening, closing, translating, swallowing, twice)}[
+        provider
+    ]
 
 
 @pytest.mark.parametrize("kind", ["def", "inline", "async def"])
@@ -450,7 +462,9 @@ def test_what_a_provider_raises_is_answered(
     app = shop()
     function = raising(provider)
     app.provides(Thing)(
-        {"def": function, "inline": run_in("loop")(function), "async def": as_async_def(function)}[kind]
+        {"def": function, "inline": run_in("loop")(function), "async def": as_async_def(function)}[
+            kind
+        ]
     )
     answer = make_client(app, raise_app_exceptions=False).get(path)
     assert (answer.status_code, said(answer)) == expected
@@ -474,7 +488,9 @@ def test_hooks_see_the_failure_of_a_provider_once(make_client: MakeClient) -> No
     seen: list[Any] = []
 
     class Hooks(HttpMiddleware):
-        def after_request(self, request: Request, status: int, body: object, headers: object) -> None:
+        def after_request(
+            self, request: Request, status: int, body: object, headers: object
+        ) -> None:
             seen.append(status)
 
     def around(request: Request) -> Iterator[None]:
@@ -505,7 +521,9 @@ def test_an_error_handler_answers_the_failure_of_a_provider(make_client: MakeCli
     assert (answer.status_code, answer.text) == (500, "lost")
 
 
-def test_a_provider_that_does_not_yield_is_said(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_provider_that_does_not_yield_is_said(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     app = shop()
 
     @app.provides(Thing)
@@ -611,7 +629,9 @@ def fails_in_a_thread(log: list[str]) -> Callable[..., Any]:
     return thing
 
 
-def ends_on_the_loop(end: Callable[[], Awaitable[None]]) -> Callable[[list[str]], Callable[..., Any]]:
+def ends_on_the_loop(
+    end: Callable[[], Awaitable[None]],
+) -> Callable[[list[str]], Callable[..., Any]]:
     def make(log: list[str]) -> Callable[..., Any]:
         async def thing(part: Part) -> AsyncIterator[Thing]:
             try:
@@ -675,7 +695,9 @@ def test_a_request_that_is_cancelled_closes_all_and_stays_cancelled(
 
 
 class Waiting:
-    """A resource whose clean-up waits, in an application that is cancelled from outside meanwhile."""
+    """A resource whose clean-up waits, in an application that is cancelled from outside
+    meanwhile.
+    """
 
     outside: anyio.CancelScope
 
@@ -710,7 +732,9 @@ class Waiting:
 @pytest.mark.parametrize("kind", ["generator", "manager"])
 @pytest.mark.parametrize("path", ["/returns", "/fails", "/streams", "/waits"])
 @every_loop
-def test_R62_clean_up_that_has_begun_is_not_cancelled_from_outside(backend: str, path: str, kind: str) -> None:
+def test_R62_clean_up_that_has_begun_is_not_cancelled_from_outside(
+    backend: str, path: str, kind: str
+) -> None:
     waiting = Waiting()
 
     class Shop(App):
@@ -764,7 +788,9 @@ def test_R62_clean_up_that_takes_for_ever_is_cancelled_in_the_end(
 
 
 @every_loop
-def test_R62_clean_up_that_nobody_cancels_may_take_longer(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R62_clean_up_that_nobody_cancels_may_take_longer(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("micropie.asgi.steps.CLEAN_UP_WITHIN", 0.0)
     log: list[str] = []
     app = App()
@@ -785,7 +811,10 @@ def test_R62_clean_up_that_nobody_cancels_may_take_longer(backend: str, monkeypa
 
 @every_loop
 def test_R62_clean_up_that_waits_for_a_thread_is_made_up_for(backend: str) -> None:
-    """A ``def`` provider needs a thread for its end. If the request is cancelled before there is one, it is closed."""
+    """A ``def`` provider needs a thread for its end.
+
+    If the request is cancelled before there is one, it is closed.
+    """
     log: list[str] = []
     outside: list[anyio.CancelScope] = []
 
@@ -823,11 +852,13 @@ def test_an_answer_that_can_not_be_one_rolls_back(make_client: MakeClient) -> No
     assert app.log == ["opened", "raised ResponseError"]
 
 
-# -- which streams keep it open ------------------------------------------------------------------------------------
+# -- which streams keep it open --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/response", "/pair", "/file", "/events", "/own"])
-def test_whatever_comes_in_chunks_keeps_it_open(make_client: MakeClient, tmp_path: Any, path: str) -> None:
+def test_whatever_comes_in_chunks_keeps_it_open(
+    make_client: MakeClient, tmp_path: Any, path: str
+) -> None:
     app = shop(by_def)
     (tmp_path / "text").write_text("lines")
 
@@ -901,7 +932,7 @@ def test_a_stream_that_a_hook_replaces_closes_it(make_client: MakeClient) -> Non
     assert app.log == ["opened", "closed"]
 
 
-# -- what providers need -------------------------------------------------------------------------------------------
+# -- what providers need ---------------------------------------------------------------------------
 
 
 def test_providers_need_each_other_and_each_is_opened_once(make_client: MakeClient) -> None:
@@ -921,7 +952,9 @@ def test_providers_need_each_other_and_each_is_opened_once(make_client: MakeClie
         log.append("close thing")
 
     @app.get("/<name>")
-    def show(first: Part, name: str, thing: Thing, *rest: str, second: Part | None, **others: str) -> str:
+    def show(
+        first: Part, name: str, thing: Thing, *rest: str, second: Part | None, **others: str
+    ) -> str:
         return f"{name}: {thing.name} {first is second} {others}"
 
     @app.get("/other")
@@ -941,7 +974,12 @@ def test_providers_take_what_the_client_sends(make_client: MakeClient) -> None:
 
     @app.provides(User)
     def user(  # type: ignore[no-untyped-def]
-        asked: Request, token: Annotated[str, Header("X-Token")], user_id: int, page: int = 1, limit=10, *args: str
+        asked: Request,
+        token: Annotated[str, Header("X-Token")],
+        user_id: int,
+        page: int = 1,
+        limit=10,
+        *args: str,
     ) -> User:
         return User(token, user_id, page * limit + len(args), asked.path)
 
@@ -955,7 +993,12 @@ def test_providers_take_what_the_client_sends(make_client: MakeClient) -> None:
 
     client = make_client(app)
     headers = {"X-Token": "alice"}
-    assert client.get("/users/7/pies?page=2&limit=99", headers=headers).json() == ["alice", 7, 20, "/users/7/pies"]
+    assert client.get("/users/7/pies?page=2&limit=99", headers=headers).json() == [
+        "alice",
+        7,
+        20,
+        "/users/7/pies",
+    ]
     assert client.get("/7/big", headers=headers).json() == [7, 7, "big"]
     wrong = client.get("/users/7/pies?page=x", headers=headers)
     assert (wrong.status_code, said(wrong)) == (400, "page: Please enter a whole number.")
@@ -1021,7 +1064,9 @@ def test_a_provider_takes_from_a_body(make_client: MakeClient) -> None:
     assert client.post("/things/1", json={"name": large}).text == f"1 {large}"
 
 
-def test_a_field_of_a_body_fills_no_parameter_of_a_provider_by_its_name(make_client: MakeClient) -> None:
+def test_a_field_of_a_body_fills_no_parameter_of_a_provider_by_its_name(
+    make_client: MakeClient,
+) -> None:
     app = App()
 
     @app.provides(Thing)
@@ -1081,7 +1126,9 @@ def test_a_handler_may_ask_for_the_request(make_client: MakeClient) -> None:
 
 
 def test_classes_and_other_callables_get_no_arguments(make_client: MakeClient) -> None:
-    """Their parameters are not meant for clients: `?base_url=` would choose whom a client library talks with."""
+    """Their parameters are not meant for clients: `?base_url=` would choose whom a client library
+    talks with.
+    """
 
     app = App()
     app.provides(Client)(Client)
@@ -1128,10 +1175,14 @@ BY_METHOD = Greeter("hello").greeting
 
 def test_an_annotation_names_the_function_that_provides(make_client: MakeClient) -> None:
     class Root(App):
-        def pair(self, one: Annotated[Thing, current_thing], /, two: Annotated[Thing | None, other_thing]) -> Any:
+        def pair(
+            self, one: Annotated[Thing, current_thing], /, two: Annotated[Thing | None, other_thing]
+        ) -> Any:
             return [one.name, two and two.name]
 
-        def text(self, *, text: Annotated[str, BY_METHOD], more: Annotated[int, "no function"] = 1) -> Any:
+        def text(
+            self, *, text: Annotated[str, BY_METHOD], more: Annotated[int, "no function"] = 1
+        ) -> Any:
             return [text, more]
 
     client = make_client(Root())
@@ -1237,10 +1288,12 @@ def test_a_time_limit_is_around_the_handler(make_client: MakeClient) -> None:
     assert app.log == ["opened", "handler", "closed"]
 
 
-# -- applications --------------------------------------------------------------------------------------------------
+# -- applications ----------------------------------------------------------------------------------
 
 
-def test_inner_applications_have_the_providers_of_outer_ones_and_their_own_come_first(make_client: MakeClient) -> None:
+def test_inner_applications_have_the_providers_of_outer_ones_and_their_own_come_first(
+    make_client: MakeClient,
+) -> None:
     class Inner(App):
         def index(self, thing: Thing) -> str:
             return thing.name
@@ -1299,7 +1352,7 @@ def test_a_bound_method_can_provide(make_client: MakeClient) -> None:
     assert client.get("/?name=x").text == "x"
 
 
-# -- overriding ----------------------------------------------------------------------------------------------------
+# -- overriding ------------------------------------------------------------------------------------
 
 
 def test_a_test_overrides_a_provider(make_client: MakeClient) -> None:
@@ -1343,7 +1396,7 @@ def test_only_what_is_provided_can_be_overridden(connect: MakeClient) -> None:
         connect(other, "asyncio", validate=False, lifespan=False).override(Thing, Thing())
 
 
-# -- mistakes ------------------------------------------------------------------------------------------------------
+# -- mistakes --------------------------------------------------------------------------------------
 
 
 def mistake(*providers: tuple[Any, Any]) -> App:
@@ -1361,8 +1414,14 @@ def needs(kind: Any) -> Callable[..., Any]:
 
 
 MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
-    "two": (lambda: mistake((Thing, Thing), (Thing, Thing)), "Thing has a provider already: one type has one in each"),
-    "itself": (lambda: mistake((Thing, needs(Thing))), "Thing needs Thing: providers can't need each other"),
+    "two": (
+        lambda: mistake((Thing, Thing), (Thing, Thing)),
+        "Thing has a provider already: one type has one in each",
+    ),
+    "itself": (
+        lambda: mistake((Thing, needs(Thing))),
+        "Thing needs Thing: providers can't need each other",
+    ),
     "a circle": (
         lambda: mistake((Thing, needs(Part)), (Part, needs(Manager)), (Manager, needs(Part))),
         "Part needs Manager needs Part: providers can't need each other",
@@ -1399,16 +1458,27 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
         lambda: mistake((str, str)),
         r'provides\(str\) would take over every.*NewType\("Token", str',
     ),
-    "the request": (lambda: mistake((Request, Thing)), "Request can't be provided: every request has its own"),
+    "the request": (
+        lambda: mistake((Request, Thing)),
+        "Request can't be provided: every request has its own",
+    ),
     "a file": (lambda: mistake((UploadFile, Thing)), "UploadFile can't be provided"),
     "the errors": (lambda: mistake((BindingErrors, Thing)), "BindingErrors can't be provided"),
-    "no function": (lambda: mistake((Thing, Thing())), "provides stands above a function or takes a callable, not <"),
+    "no function": (
+        lambda: mistake((Thing, Thing())),
+        "provides stands above a function or takes a callable, not <",
+    ),
 }
 
 
 def test_a_generic_class_is_asked_for_with_its_types_or_without(make_client: MakeClient) -> None:
     class Site(App):
-        def names(self, plain: Shelf, ints: Shelf[int], texts: Shelf[str] | None = None) -> list[str]:  # type: ignore[type-arg]
+        def names(
+            self,
+            plain: Shelf,  # type: ignore[type-arg]
+            ints: Shelf[int],
+            texts: Shelf[str] | None = None,
+        ) -> list[str]:
             return [plain.name, ints.name, texts.name if texts else ""]
 
     Site.names.__annotations__ |= {"plain": Shelf, "ints": Shelf[int], "texts": Shelf[str] | None}
@@ -1450,7 +1520,9 @@ def from_a_body(upload: UploadFile) -> Thing:
 def test_a_handler_in_a_process_can_not_have_it() -> None:
     app = mistake((Thing, Thing))
     app.get("/pooled")(in_a_process)
-    with pytest.raises(SetupError, match="runs in a process, and what provides Thing is opened in the server's"):
+    with pytest.raises(
+        SetupError, match="runs in a process, and what provides Thing is opened in the server's"
+    ):
         app._micropie.compiled()
 
 
@@ -1460,7 +1532,9 @@ def test_a_provider_that_takes_the_body_does_not_fit_everywhere() -> None:
     @app.websocket("/ws")
     async def socket(ws: Any, thing: Thing) -> None: ...
 
-    with pytest.raises(SetupError, match="its parameter 'upload' is filled from a body, and a WebSocket has none"):
+    with pytest.raises(
+        SetupError, match="its parameter 'upload' is filled from a body, and a WebSocket has none"
+    ):
         app._micropie.compiled()
 
     class Root(App):
@@ -1470,12 +1544,17 @@ def test_a_provider_that_takes_the_body_does_not_fit_everywhere() -> None:
 
     root = Root()
     root.provides(Thing)(from_a_body)
-    with pytest.raises(SetupError, match="'upload' takes a file, but @reads_body leaves the body to the handler"):
+    with pytest.raises(
+        SetupError, match="'upload' takes a file, but @reads_body leaves the body to the handler"
+    ):
         root._micropie.compiled()
 
 
 def test_a_type_without_a_provider_says_how_to_provide_it() -> None:
-    with pytest.raises(SetupError, match=r"parameter 'thing' is annotated with .*: @app.provides\(\.\.\.\) above it"):
+    with pytest.raises(
+        SetupError,
+        match=r"parameter 'thing' is annotated with .*: @app.provides\(\.\.\.\) above it",
+    ):
         shop()._micropie.compiled()
 
 
@@ -1507,7 +1586,7 @@ def test_a_provider_can_refuse_a_websocket(connect: MakeClient, backend: str) ->
         assert ws.receive_text() == "thing"
 
 
-# -- checks --------------------------------------------------------------------------------------------------------
+# -- checks ----------------------------------------------------------------------------------------
 
 
 class Ledger:
@@ -1547,14 +1626,18 @@ def is_known(request: Request, user: Annotated[Thing, user_of]) -> Any:
     return user.name.startswith("ann") or (not user.name.startswith("visitor") and (402, "pay"))
 
 
-async def owns(request: Request, /, *, post: Annotated[str, wanted_post], sessions: Sessions) -> bool:
+async def owns(
+    request: Request, /, *, post: Annotated[str, wanted_post], sessions: Sessions
+) -> bool:
     return post == "apple" and sessions.number > 0
 
 
 class Guarded(App):
     @requires(owns)
     @get("/posts/<number:int>")
-    def post(self, sessions: Sessions, user: Annotated[Thing, user_of], post: Annotated[str, wanted_post]) -> Any:
+    def post(
+        self, sessions: Sessions, user: Annotated[Thing, user_of], post: Annotated[str, wanted_post]
+    ) -> Any:
         return [sessions.number, user.name, post]
 
     def plain(self) -> Any:
@@ -1664,12 +1747,15 @@ def needs_body(request: Request, thing: Thing) -> bool:
 
 def test_a_check_that_nothing_can_fill_is_a_setup_error() -> None:
     with pytest.raises(
-        SetupError, match=r"the check reads: nothing provides its parameter 'form': write @app\.provides"
+        SetupError,
+        match=r"the check reads: nothing provides its parameter 'form': write @app\.provides",
     ):
         requires(reads)(App())._micropie.compiled()
     app = requires(needs_body)(App())
     app.provides(Thing)(reads_file)
-    with pytest.raises(SetupError, match="the check needs_body: reads_file takes a body, which is received after"):
+    with pytest.raises(
+        SetupError, match="the check needs_body: reads_file takes a body, which is received after"
+    ):
         app._micropie.compiled()
 
 

@@ -1,4 +1,6 @@
-"""What people open for each request: sessions of SQLAlchemy, sync and async, connections of sqlite3, clients of httpx."""
+"""What people open for each request: sessions of SQLAlchemy, sync and async, connections of
+sqlite3, clients of httpx.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +71,12 @@ def conflicts(app: App) -> App:
 
 
 def bake(client: TestClient) -> None:
-    """Add pies, one of them twice, so that the commit fails; and one that is refused, and rolled back."""
-    assert [client.get(f"/add/{name}").status_code for name in ("plum", "apple", "apple", "mud")] == [
+    """Add pies, one of them twice, so that the commit fails; and one that is refused, and rolled
+    back.
+    """
+    assert [
+        client.get(f"/add/{name}").status_code for name in ("plum", "apple", "apple", "mud")
+    ] == [
         200,
         200,
         409,
@@ -162,8 +168,12 @@ def test_clients_of_httpx(make_client: MakeClient, kind: str) -> None:
         return (await client.get("/page")).text
 
     if kind == "class":
-        app.provides(httpx.Client)(partial(httpx.Client, base_url="http://other", transport=transport))
-        app.provides(httpx.AsyncClient)(partial(httpx.AsyncClient, base_url="http://other", transport=transport))
+        app.provides(httpx.Client)(
+            partial(httpx.Client, base_url="http://other", transport=transport)
+        )
+        app.provides(httpx.AsyncClient)(
+            partial(httpx.AsyncClient, base_url="http://other", transport=transport)
+        )
     else:
 
         @app.provides(httpx.Client)

@@ -1,9 +1,11 @@
-"""``make fuzz SECONDS=600``: each target in turn, for its share of the time, by Atheris (libFuzzer for Python).
+"""``make fuzz SECONDS=600``: each target in turn, for its share of the time, by Atheris (libFuzzer
+for Python).
 
     python -m tests.fuzz --seconds 600 [--keep] [TARGET ...]
 
-It prints executions, coverage and findings, and ends with 1 if there are any; the inputs are in ``build/fuzz``.
-``--keep`` writes inputs that reach more to ``tests/corpora``, which ``tests/fuzz/test_corpora.py`` replays.
+It prints executions, coverage and findings, and ends with 1 if there are any; the inputs are in
+``build/fuzz``. ``--keep`` writes inputs that reach more to ``tests/corpora``, which
+``tests/fuzz/test_corpora.py`` replays.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from tests.fuzz.targets import TARGETS
 
 FINDINGS = Path("build/fuzz")
 
-# Bytes that parsers look at, which libFuzzer would need long to find. \x1e separates the fields of an input.
+# Bytes that parsers look at, which libFuzzer would need long to find. \x1e separates the fields of
+# an input.
 DICTIONARY = r"""
 "\x1e" "&" "=" "%" "%2F" "%2e" "%00" "%C3%A9" ";" "; " "\"" "\\" "," ", " ":" "//" "../" "\xa0" "\x85" "\r\n" "\r" "\t"
 "--B" "--B--" "--B\r\nContent-Disposition: form-data; name=\"a\"" "; filename=\"a\"" "filename*=utf-8''" "boundary="
@@ -51,32 +54,59 @@ class Outcome(NamedTuple):
 def fuzz(target: str, seconds: int, keep: bool) -> Outcome:
     """Run one target for ``seconds``, or until its first finding."""
     with tempfile.TemporaryDirectory() as folder:
-        corpus, smallest, words = Path(folder, "corpus"), Path(folder, "smallest"), Path(folder, "words")
+        corpus, smallest, words = (
+            Path(folder, "corpus"),
+            Path(folder, "smallest"),
+            Path(folder, "words"),
+        )
         corpus.mkdir()
         smallest.mkdir()
-        found_words = (literal_eval(f"b{word}") for word in re.findall(r'"(?:\\.|[^"\\])*"', DICTIONARY))
-        words.write_text("".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in found_words))
+        found_words = (
+            literal_eval(f"b{word}") for word in re.findall(r'"(?:\\.|[^"\\])*"', DICTIONARY)
+        )
+        words.write_text(
+            "".join(
+                '"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in found_words
+            )
+        )
         for data in inputs_of(target):
             (corpus / sha256(data).hexdigest()).write_bytes(data)
         found = FINDINGS / target
         found.mkdir(parents=True, exist_ok=True)
         before = {*found.iterdir()}
         output = _libfuzzer(
-            target, f"-max_total_time={seconds}", f"-dict={words}", f"-artifact_prefix={found}/", str(corpus)
+            target,
+            f"-max_total_time={seconds}",
+            f"-dict={words}",
+            f"-artifact_prefix={found}/",
+            str(corpus),
         )
         findings = sorted({*found.iterdir()} - before)
         if findings:
-            print("\n".join(line for line in output.splitlines() if not line.startswith("#"))[-6000:])
+            print(
+                "\n".join(line for line in output.splitlines() if not line.startswith("#"))[-6000:]
+            )
         if keep and not findings:
             _libfuzzer(target, "-merge=1", "-max_total_time=120", str(smallest), str(corpus))
-            write_inputs(target, [*inputs_of(target), *(file.read_bytes() for file in smallest.iterdir())])
+            write_inputs(
+                target, [*inputs_of(target), *(file.read_bytes() for file in smallest.iterdir())]
+            )
         executions = re.search(r"stat::number_of_executed_units:\s*(\d+)", output)
         edges = re.findall(r"cov: (\d+)", output)
-        return Outcome(int(executions[1]) if executions else 0, int(edges[-1]) if edges else 0, findings)
+        return Outcome(
+            int(executions[1]) if executions else 0, int(edges[-1]) if edges else 0, findings
+        )
 
 
 def _libfuzzer(target: str, *options: str) -> str:
-    command = [sys.executable, "-m", "tests.fuzz.worker", target, f"-max_len={LONGEST_INPUT}", "-timeout=20"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fuzz.worker",
+        target,
+        f"-max_len={LONGEST_INPUT}",
+        "-timeout=20",
+    ]
     done = subprocess.run(
         [*command, "-rss_limit_mb=2048", "-print_final_stats=1", *options],
         stdout=subprocess.PIPE,
@@ -92,7 +122,9 @@ def _libfuzzer(target: str, *options: str) -> str:
 
 def main() -> int:
     """Fuzz, print a line for each target, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=int, default=600, help="for all targets together (600)")
     parser.add_argument("--keep", action="store_true", help="write what was found to tests/corpora")
     parser.add_argument("targets", nargs="*", choices=[[], *TARGETS], metavar="TARGET")

@@ -1,11 +1,12 @@
 """Every place where a client can write a text, and how the time for it grows.
 
-``ENTRIES`` has each place by name, as a function that makes a request with the text in it. Three sites are asked, which
-read all that they are sent: one of micropie's own, with the middleware that reads headers, and one of each stand-in. A
-header, a field or a middleware that takes a client's text gets a line here.
+``ENTRIES`` has each place by name, as a function that makes a request with the text in it. Three
+sites are asked, which read all that they are sent: one of micropie's own, with the middleware that
+reads headers, and one of each stand-in. A header, a field or a middleware that takes a client's
+text gets a line here.
 
-The sites are asked by WSGI, in the thread that asks, so that the time which the processor had for a request is that
-thread's.
+The sites are asked by WSGI, in the thread that asks, so that the time which the processor had for a
+request is that thread's.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ Ask: TypeAlias = Callable[[], object]
 """Asks one request that was made before."""
 
 
-# -- micropie's own --------------------------------------------------------------------------------------------------------
+# -- micropie's own --------------------------------------------------------------------------------
 
 
 class _Inner(App):
@@ -77,17 +78,29 @@ class _Site(App):
     def index(self, **values: str) -> Any:
         request = self.request
         csrf_token(request)
-        found = [request.accepts("html", "json"), request.last_event_id, request.url, request.cookies]
+        found = [
+            request.accepts("html", "json"),
+            request.last_event_id,
+            request.url,
+            request.cookies,
+        ]
         return [values, *found, request.signed_cookie("signed", ""), request.session.get("a")]
 
     def segments(self, *names: str) -> Any:
         return [names, self.url_for("segments", *names)]
 
-    def stated(self, x: Annotated[str, Header("X-Token")] = "", y: Annotated[int, Header("X-Number")] = 0) -> Any:
+    def stated(
+        self, x: Annotated[str, Header("X-Token")] = "", y: Annotated[int, Header("X-Number")] = 0
+    ) -> Any:
         return [x, y]
 
     def bound(
-        self, a: int = 0, b: float = 0, c: Decimal = Decimal(0), d: date | None = None, e: UUID | None = None
+        self,
+        a: int = 0,
+        b: float = 0,
+        c: Decimal = Decimal(0),
+        d: date | None = None,
+        e: UUID | None = None,
     ) -> Any:
         return [a, b, c, d, e]
 
@@ -148,7 +161,9 @@ def _folder() -> str:
 
 @cache
 def _site() -> App:
-    app = _Site(secret_key=_KEY, max_form_field_size=_EVERYTHING, max_data_size=_EVERYTHING, errors="auto")
+    app = _Site(
+        secret_key=_KEY, max_form_field_size=_EVERYTHING, max_data_size=_EVERYTHING, errors="auto"
+    )
     app.get("/wild/<a>-<b>-<c>/<rest:path>")(lambda a, b, c, rest: [a, b, c, rest])
     app.get("/re/<a:re:[a-z]+[0-9]*>")(lambda a: a)
     app.get("/year/<a:int>")(lambda a: a)
@@ -177,7 +192,7 @@ def _site() -> App:
     return app
 
 
-# -- the stand-ins ---------------------------------------------------------------------------------------------------------
+# -- the stand-ins ---------------------------------------------------------------------------------
 
 
 @cache
@@ -189,8 +204,18 @@ def _bottle() -> Any:
     def index() -> Any:
         signed = request.get_cookie("signed", "none", secret=_KEY)
         dates = [bottle.parse_date(request.headers.get("If-Modified-Since", ""))]
-        seen = [request.url, request.auth, request.is_ajax, signed, dates, request.remote_route, request.chunked]
-        return repr([*map(dict, (request.query, request.cookies, request.forms)), [*request.files], *seen])
+        seen = [
+            request.url,
+            request.auth,
+            request.is_ajax,
+            signed,
+            dates,
+            request.remote_route,
+            request.chunked,
+        ]
+        return repr(
+            [*map(dict, (request.query, request.cookies, request.forms)), [*request.files], *seen]
+        )
 
     @app.post("/document")
     def document() -> Any:
@@ -210,7 +235,11 @@ def _bottle() -> Any:
         response.set_cookie("a", request.query.text, secret=_KEY)
         return "text"
 
-    for rule in ("/archive/<y>-<m>-<d>", "/<a:int>.<b:float>/<c:path>/x", "/two/<a:path>/x/<b:path>/y"):
+    for rule in (
+        "/archive/<y>-<m>-<d>",
+        "/<a:int>.<b:float>/<c:path>/x",
+        "/two/<a:path>/x/<b:path>/y",
+    ):
         app.get(rule)(lambda **values: repr(values))
     return app
 
@@ -279,7 +308,7 @@ def _cherrypy() -> Any:
     return cherrypy.Application(_Root(), "", config)
 
 
-# -- requests --------------------------------------------------------------------------------------------------------------
+# -- requests --------------------------------------------------------------------------------------
 
 
 def _ask(app: Any, environ: dict[str, Any]) -> int:
@@ -291,7 +320,9 @@ def _ask(app: Any, environ: dict[str, Any]) -> int:
     return statuses[0]
 
 
-def _request(app: Callable[[], Any], method: str, target: str, body: bytes, headers: Mapping[str, str]) -> Ask:
+def _request(
+    app: Callable[[], Any], method: str, target: str, body: bytes, headers: Mapping[str, str]
+) -> Ask:
     environ = environ_for(method, target, body, RAW_URI=target, **headers)
     return lambda: _ask(app(), {**environ, "wsgi.input": BytesIO(body)})
 
@@ -304,7 +335,9 @@ def _latin(text: str) -> str:
     return text.encode("utf-8", "surrogatepass").decode("latin-1")
 
 
-def _header(app: Callable[[], Any], name: str, form: str = "{}", target: str = "/", method: str = "GET") -> Entry:
+def _header(
+    app: Callable[[], Any], name: str, form: str = "{}", target: str = "/", method: str = "GET"
+) -> Entry:
     key = name if name.startswith("CONTENT") else f"HTTP_{name}"
     return lambda text: _request(
         app, method, target, b"" if method == "GET" else b"a=1", {key: _latin(form.format(text))}
@@ -324,10 +357,14 @@ def _path(app: Callable[[], Any], form: str) -> Entry:
     return make
 
 
-def _body(app: Callable[[], Any], target: str, kind: str, form: str, escape: Callable[[str], str] = str) -> Entry:
+def _body(
+    app: Callable[[], Any], target: str, kind: str, form: str, escape: Callable[[str], str] = str
+) -> Entry:
     def make(text: str) -> Ask:
         body = form.replace("{}", escape(text)).encode("utf-8", "surrogatepass")
-        return _request(app, "POST", target, body, {"CONTENT_TYPE": kind, "HTTP_SEC_FETCH_SITE": "same-origin"})
+        return _request(
+            app, "POST", target, body, {"CONTENT_TYPE": kind, "HTTP_SEC_FETCH_SITE": "same-origin"}
+        )
 
     return make
 
@@ -375,8 +412,12 @@ def _everywhere(app: Callable[[], Any], prefix: str) -> dict[str, Entry]:
     }
     found = {f"{prefix} {name}": _header(app, *form) for name, form in headers.items()}
     return found | {
-        f"{prefix} form's content type": _header(app, "CONTENT_TYPE", _FORM + "; charset={}", "/", "POST"),
-        f"{prefix} boundary": _header(app, "CONTENT_TYPE", "multipart/form-data; boundary={}", "/", "POST"),
+        f"{prefix} form's content type": _header(
+            app, "CONTENT_TYPE", _FORM + "; charset={}", "/", "POST"
+        ),
+        f"{prefix} boundary": _header(
+            app, "CONTENT_TYPE", "multipart/form-data; boundary={}", "/", "POST"
+        ),
         f"{prefix} path": _path(app, "/{}"),
         f"{prefix} path of segments": _path(app, "/a/{}/b"),
         f"{prefix} query": lambda text: _request(app, "GET", "/?" + _latin(text), b"", {}),
@@ -401,13 +442,17 @@ ENTRIES: dict[str, Entry] = {
     **_everywhere(_cherrypy, "cherrypy:"),
     "site: origin": _header(_site, "ORIGIN"),
     "site: origin of a form": _header(_site, "ORIGIN", "https://{}", method="POST"),
-    "site: origin of a preflight": _header(_site, "ACCESS_CONTROL_REQUEST_HEADERS", method="OPTIONS"),
+    "site: origin of a preflight": _header(
+        _site, "ACCESS_CONTROL_REQUEST_HEADERS", method="OPTIONS"
+    ),
     "site: request id": _header(_site, "X_REQUEST_ID"),
     "site: forwarded": _header(_site, "FORWARDED", target="/forwarded/"),
     "site: forwarded, quoted": _header(_site, "FORWARDED", 'for="{}";proto=https', "/forwarded/"),
     "site: trusted hosts": _header(_site, "HOST", "{}.example.org", "/hosts/"),
     "site: basic log-in": _header(_site, "AUTHORIZATION", "Basic {}", "/basic/"),
-    "site: basic log-in's text": lambda text: _header(_site, "AUTHORIZATION", "Basic {}", "/basic/")(_base64(text)),
+    "site: basic log-in's text": lambda text: _header(
+        _site, "AUTHORIZATION", "Basic {}", "/basic/"
+    )(_base64(text)),
     "site: bearer token": _header(_site, "AUTHORIZATION", "Bearer {}", "/bearer/"),
     "site: last event's id": _header(_site, "LAST_EVENT_ID"),
     "site: etags": _header(_site, "IF_NONE_MATCH", 'W/"{}', "/fresh"),
@@ -415,7 +460,9 @@ ENTRIES: dict[str, Entry] = {
     "site: a header's number": _header(_site, "X_NUMBER", "{}", "/stated"),
     "site: a cookie's parameter": _header(_site, "COOKIE", "theme={}", "/theme"),
     **{f"site: parameter {name}": _query(_site, f"/bound?{name}=1") for name in "abcde"},
-    "site: numbers": lambda text: _request(_site, "GET", "/numbers?n=" + "1&n=".join(text), b"", {}),
+    "site: numbers": lambda text: _request(
+        _site, "GET", "/numbers?n=" + "1&n=".join(text), b"", {}
+    ),
     "site: token of a form": _body(_site, "/", _FORM, "csrf_token={}", _escaped),
     "site: wildcards": _path(_site, "/wild/{}/x"),
     "site: wildcards and a path": _path(_site, "/wild/a-b-c/{}"),
@@ -436,7 +483,9 @@ ENTRIES: dict[str, Entry] = {
     "site: event of a query": _query(_site, "/events?text="),
     "site: links of a page": lambda text: _request(_site, "GET", "/page?" + _latin(text), b"", {}),
     "site: upload": _body(_site, "/upload", _PARTS, _part(name="{}")),
-    "site: json without orjson": lambda text: partial(make_codec(None)[1], text.encode("utf-8", "surrogatepass")),
+    "site: json without orjson": lambda text: partial(
+        make_codec(None)[1], text.encode("utf-8", "surrogatepass")
+    ),
     "bottle: rule of three": _path(_bottle, "/archive/1{}/x"),
     "bottle: rule of numbers": _path(_bottle, "/1{}/x"),
     "bottle: rule of two paths": _path(_bottle, "/two/{}/z"),
@@ -457,30 +506,37 @@ ENTRIES: dict[str, Entry] = {
     "cherrypy: range": _header(_cherrypy, "RANGE", "bytes={}", "/named?name=a"),
     "cherrypy: encoded words": _header(_cherrypy, "X_TOKEN", "=?utf-8?q?{}?="),
     "cherrypy: basic log-in": _header(_cherrypy, "AUTHORIZATION", "Basic {}", "/basic"),
-    "cherrypy: basic log-in's text": lambda text: _header(_cherrypy, "AUTHORIZATION", "Basic {}", "/basic")(
-        _base64(text)
-    ),
+    "cherrypy: basic log-in's text": lambda text: _header(
+        _cherrypy, "AUTHORIZATION", "Basic {}", "/basic"
+    )(_base64(text)),
     "cherrypy: digest log-in": _header(_cherrypy, "AUTHORIZATION", "Digest {}", "/digest"),
-    "cherrypy: digest log-in's user": _header(_cherrypy, "AUTHORIZATION", 'Digest username="{}"', "/digest"),
+    "cherrypy: digest log-in's user": _header(
+        _cherrypy, "AUTHORIZATION", 'Digest username="{}"', "/digest"
+    ),
     "cherrypy: log-in's page": _body(
         _cherrypy, "/form/do_login", _FORM, "username=a&password=b&from_page=//a{}", _escaped
     ),
-    "cherrypy: log-out's page": _body(_cherrypy, "/form/do_logout", _FORM, "from_page=//a{}", _escaped),
+    "cherrypy: log-out's page": _body(
+        _cherrypy, "/form/do_logout", _FORM, "from_page=//a{}", _escaped
+    ),
     "cherrypy: file": _path(_cherrypy, "/files/{}"),
 }
 
 
-# -- time ------------------------------------------------------------------------------------------------------------------
+# -- time ------------------------------------------------------------------------------------------
 
-# The processor's seconds for a request that nobody would notice. A faster one is not compared with a shorter one.
+# The processor's seconds for a request that nobody would notice. A faster one is not compared with
+# a shorter one.
 _UNNOTICED = 0.03
 
 
 def grows_too_fast(entry: Entry, start: str, repeated: str, end: str, length: int) -> bool:
-    """Return whether a text four times as long takes much more than four times as long to be answered.
+    """Return whether a text four times as long takes much more than four times as long to be
+    answered.
 
-    The longer text has ``length`` characters. In quadratic time it takes sixteen times as long as the shorter one. Each
-    is asked for several times, and the best time counts: other programs can only make one slower.
+    The longer text has ``length`` characters. In quadratic time it takes sixteen times as long as
+    the shorter one. Each is asked for several times, and the best time counts: other programs can
+    only make one slower.
     """
 
     def ask_for(size: int) -> Ask:

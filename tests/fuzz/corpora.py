@@ -1,4 +1,6 @@
-"""The corpora in ``tests/corpora``: a file for each target, a bytes literal of Python in each line."""
+"""The corpora in ``tests/corpora``: a file for each target, a bytes literal of Python in each
+line.
+"""
 
 from __future__ import annotations
 
@@ -23,5 +25,7 @@ def inputs_of(target: str) -> list[bytes]:
 
 def write_inputs(target: str, inputs: Iterable[bytes]) -> None:
     """Write the inputs of a target, the shortest first."""
-    kept = sorted({data for data in inputs if len(data) <= LONGEST_INPUT}, key=lambda data: (len(data), data))
+    kept = sorted(
+        {data for data in inputs if len(data) <= LONGEST_INPUT}, key=lambda data: (len(data), data)
+    )
     (FOLDER / f"{target}.txt").write_text("".join(f"{data!r}\n" for data in kept[:MOST_INPUTS]))

@@ -1,4 +1,6 @@
-"""Targets that ask a whole application, by WSGI and by ASGI: the answers must be equal, and none a 500."""
+"""Targets that ask a whole application, by WSGI and by ASGI: the answers must be equal, and none
+a 500.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,9 @@ class Root(App):
         }
 
     @run_in("loop")
-    def bind(self, a: int, b: float = 0.5, *, c: list[int] | None = None, d: UUID | date | None = None) -> Any:
+    def bind(
+        self, a: int, b: float = 0.5, *, c: list[int] | None = None, d: UUID | date | None = None
+    ) -> Any:
         return {"a": a, "b": b, "c": c, "d": d}
 
     @run_in("loop")
@@ -181,7 +185,12 @@ class Root(App):
 
 @cache
 def _app() -> App:
-    return Root(secret_key=_KEY, session_backend=SignedCookieSessionBackend(_KEY), security=False, errors="auto")
+    return Root(
+        secret_key=_KEY,
+        session_backend=SignedCookieSessionBackend(_KEY),
+        security=False,
+        errors="auto",
+    )
 
 
 @cache
@@ -191,13 +200,17 @@ def _runner() -> asyncio.Runner:
 
 def by_wsgi(app: Any, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
     seen: list[Any] = []
-    result = app(environ, lambda status, headers, exc_info=None: seen.extend([int(status[:3]), headers]))
+    result = app(
+        environ, lambda status, headers, exc_info=None: seen.extend([int(status[:3]), headers])
+    )
     body = b"".join(result)
     getattr(result, "close", lambda: None)()
     return seen[0], [(name.lower(), value) for name, value in seen[1]], body
 
 
-def by_asgi(app: Any, scope: dict[str, Any], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+def by_asgi(
+    app: Any, scope: dict[str, Any], body: bytes
+) -> tuple[int, list[tuple[str, str]], bytes]:
     sent: list[Any] = []
     incoming = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -242,39 +255,59 @@ def ask_both(
         key = latin(name).upper().replace("-", "_")
         key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
         separator = "; " if key == "HTTP_COOKIE" else ", "
-        environ[key] = f"{environ[key]}{separator}{latin(value)}" if key in environ and name in names else latin(value)
+        environ[key] = (
+            f"{environ[key]}{separator}{latin(value)}"
+            if key in environ and name in names
+            else latin(value)
+        )
     return by_wsgi(app, environ), by_asgi(app, scope, body)
 
 
-def _both(app: Any, method: str, target: bytes, lines: list[tuple[bytes, bytes]], body: bytes) -> Answer:
+def _both(
+    app: Any, method: str, target: bytes, lines: list[tuple[bytes, bytes]], body: bytes
+) -> Answer:
     """Return the one answer of both protocols."""
     first, second = ask_both(app, method, target, lines, body)
     assert first[0] == second[0], (first, second)
     assert without_values(first[1]) == without_values(second[1])
     assert first[2] == second[2]
-    assert first[0] < 500 or target.startswith(b"/away"), first  # a 500 for an address that no header may have
+    # a 500 for an address that no header may have
+    assert first[0] < 500 or target.startswith(b"/away"), first
     return first
 
 
 def without_values(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the headers without the values of cookies, which have the time in them."""
-    return sorted((name, value.partition("=")[0] if name == "set-cookie" else value) for name, value in headers)
+    return sorted(
+        (name, value.partition("=")[0] if name == "set-cookie" else value)
+        for name, value in headers
+    )
 
 
 def lines_of(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Return headers as a server passes them on, of text in lines. Each name is there once, but for Accept and Cookie."""
+    """Return headers as a server passes them on, of text in lines.
+
+    Each name is there once, but for Accept and Cookie.
+    """
     lines: list[tuple[bytes, bytes]] = []
     for line in data.split(b"\n")[:20]:
         name, _, value = line.partition(b":")
         name, value = name.lower(), value.strip(b" \t")
         is_known = name in (b"accept", b"cookie") or name not in {known for known, _ in lines}
-        if TOKEN.fullmatch(name) and not re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value) and is_known and value:
+        if (
+            TOKEN.fullmatch(name)
+            and not re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value)
+            and is_known
+            and value
+        ):
             lines.append((name, value))
     return lines
 
 
 def exchange(data: bytes) -> None:
-    """A request gets one answer, whatever the protocol: never a 500, and what it says of itself is true."""
+    """A request gets one answer, whatever the protocol: never a 500, and what it says of itself is
+    true.
+    """
     method, target, head, body = fields_of(data, 4)
     method = {b"": b"GET", b"P": b"POST", b"H": b"HEAD", b"O": b"OPTIONS"}.get(method, method)
     target = re.sub(rb"[\x00-\x20\x7f#]", b"", target)
@@ -282,9 +315,14 @@ def exchange(data: bytes) -> None:
         return
     status, headers, content = _both(_app(), latin(method), b"/" + target, lines_of(head), body)
     named = dict(headers)
-    if named.get("content-type", "").partition(";")[0] in ("application/json", "application/problem+json"):
+    if named.get("content-type", "").partition(";")[0] in (
+        "application/json",
+        "application/problem+json",
+    ):
         document = json.loads(content) if method != b"HEAD" else {}
-        for link in document.get("links", ()) if isinstance(document, dict) and status == 200 else ():
+        for link in (
+            document.get("links", ()) if isinstance(document, dict) and status == 200 else ()
+        ):
             where = urlsplit(link.lstrip("<"))
             assert where.netloc in ("", "testserver") or b"host" in head.lower(), link
     if "location" in named:
@@ -293,13 +331,17 @@ def exchange(data: bytes) -> None:
     assert all(re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value) for value in named.values())
 
 
-# -- paths -----------------------------------------------------------------------------------------------------------------
+# -- paths -----------------------------------------------------------------------------------------
 
 
 def path(data: bytes) -> None:
-    """The path that is routed has no dots, no empty segments and no NUL; a link to it stays on the host."""
+    """The path that is routed has no dots, no empty segments and no NUL; a link to it stays on the
+    host.
+    """
     raw = b"/" + data
-    scope = http_scope("GET", "/", path=unquote_to_bytes(raw).decode("utf-8", "replace"), raw_path=raw)
+    scope = http_scope(
+        "GET", "/", path=unquote_to_bytes(raw).decode("utf-8", "replace"), raw_path=raw
+    )
     request = ASGIExchange(scope, lambda: None)  # type: ignore[arg-type, return-value]
     found = attempt(request.segments)
     assert not request.url_path().startswith("//")
@@ -337,16 +379,20 @@ def served_file(data: bytes) -> None:
     if found[0] != 404:
         real = Path(found[0]).resolve()  # type: ignore[arg-type]
         assert real.is_relative_to(Path(root).resolve())
-        assert not any(part.startswith(".") for part in real.relative_to(Path(root).resolve()).parts)
+        assert not any(
+            part.startswith(".") for part in real.relative_to(Path(root).resolve()).parts
+        )
     with suppress(HTTPError, UnicodeEncodeError):
         static_file(name, root)
 
 
-# -- where redirects and requests go ---------------------------------------------------------------------------------------
+# -- where redirects and requests go ---------------------------------------------------------------
 
 
 def host_that_browsers_go_to(location: str, base: str) -> str:
-    """Return the host of a location as the WHATWG URL standard reads it, relative to ``base``; "?" for another scheme."""
+    """Return the host of a location as the WHATWG URL standard reads it, relative to ``base``; "?"
+    for another scheme.
+    """
     text = re.sub(r"[\t\r\n]", "", location.strip("".join(map(chr, range(0x21)))))
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", text)
     parts = urlsplit(base)
@@ -361,7 +407,11 @@ def host_that_browsers_go_to(location: str, base: str) -> str:
     text = text.replace("\\", "/")
     if not text.startswith("//"):
         return parts.netloc
-    return re.split(r"[/?#]", text[2:].lstrip("/") if scheme else text[2:], maxsplit=1)[0].rpartition("@")[2].lower()
+    return (
+        re.split(r"[/?#]", text[2:].lstrip("/") if scheme else text[2:], maxsplit=1)[0]
+        .rpartition("@")[2]
+        .lower()
+    )
 
 
 def redirect(data: bytes) -> None:
@@ -369,10 +419,14 @@ def redirect(data: bytes) -> None:
     location = data.decode("utf-8", "replace")
     for scheme in ("http", "https"):
         with suppress(HTTPError, ResponseError):
-            answer = redirect_response(Redirect(location), SimpleNamespace(scheme=scheme, host="testserver"))
+            answer = redirect_response(
+                Redirect(location), SimpleNamespace(scheme=scheme, host="testserver")
+            )
             _, _, _, headers, _, _ = encode(answer, None, False)
             where = dict(headers)["location"]
-            assert host_that_browsers_go_to(where, f"{scheme}://testserver/a") == "testserver", where
+            assert host_that_browsers_go_to(where, f"{scheme}://testserver/a") == "testserver", (
+                where
+            )
 
 
 def forwarded(data: bytes) -> None:
@@ -385,19 +439,33 @@ def forwarded(data: bytes) -> None:
         (b"x-forwarded-host", host),
         (b"forwarded", rfc),
     ]
-    scope = http_scope("GET", "/", headers=[*lines, (b"host", b"testserver")], client=("10.0.0.1", 5))
+    scope = http_scope(
+        "GET", "/", headers=[*lines, (b"host", b"testserver")], client=("10.0.0.1", 5)
+    )
     for trusted in ("10.0.0.0/8", "192.168.0.1"):
         for is_rfc in (False, True):
-            middleware = ProxyHeaders(trusted=[trusted], hops=hops or None, host=True, forwarded=is_rfc)
+            middleware = ProxyHeaders(
+                trusted=[trusted], hops=hops or None, host=True, forwarded=is_rfc
+            )
             request = Request(ASGIExchange(scope, lambda: None))  # type: ignore[arg-type, return-value]
             middleware.before(request)
             assert request.client is not None
             if trusted != "10.0.0.0/8":
-                assert (*request.client, request.scheme, request.host) == ("10.0.0.1", 5, "http", "testserver")
+                assert (*request.client, request.scheme, request.host) == (
+                    "10.0.0.1",
+                    5,
+                    "http",
+                    "testserver",
+                )
             assert re.fullmatch(r"[0-9a-f.:]+(%.*)?", request.client.host)
             assert request.scheme in ("http", "https")
             urlsplit(request.url)
-            if not is_rfc and trusted == "10.0.0.0/8" and hops and re.fullmatch(rb"[\d.]+(, [\d.]+)*", xff):
+            if (
+                not is_rfc
+                and trusted == "10.0.0.0/8"
+                and hops
+                and re.fullmatch(rb"[\d.]+(, [\d.]+)*", xff)
+            ):
                 entries = latin(xff).split(", ")
                 assert request.client.host in (entries[-hops:][0], "10.0.0.1")
 
@@ -405,9 +473,16 @@ def forwarded(data: bytes) -> None:
 def csrf(data: bytes) -> None:
     """No request of another site's page passes."""
     site, origin, more = (latin(field) for field in fields_of(data, 3))
-    headers = [("host", "testserver"), ("sec-fetch-site", site), ("origin", origin), ("cookie", more)]
+    headers = [
+        ("host", "testserver"),
+        ("sec-fetch-site", site),
+        ("origin", origin),
+        ("cookie", more),
+    ]
     scope = http_scope(
-        "POST", "/", headers=[(name.encode(), value.encode("latin-1")) for name, value in headers if value]
+        "POST",
+        "/",
+        headers=[(name.encode(), value.encode("latin-1")) for name, value in headers if value],
     )
     status, _, _ = by_asgi(_guarded(), scope, b"")
     if status == 200:
@@ -429,11 +504,14 @@ def _guarded() -> App:
             return "changed"
 
     app = Guarded(security=False)
-    app.middlewares += [TrustedHosts("testserver"), CSRFMiddleware(trusted_origins=["https://friend.example"])]
+    app.middlewares += [
+        TrustedHosts("testserver"),
+        CSRFMiddleware(trusted_origins=["https://friend.example"]),
+    ]
     return app
 
 
-# -- pages that echo -------------------------------------------------------------------------------------------------------
+# -- pages that echo -------------------------------------------------------------------------------
 
 
 class _Elements(HTMLParser):
@@ -445,17 +523,30 @@ class _Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.add(tag)
-        self.attributes |= {f"{name}={value}" if name in ("href", "id") else name for name, value in attrs}
+        self.attributes |= {
+            f"{name}={value}" if name in ("href", "id") else name for name, value in attrs
+        }
 
 
 _ERROR_ELEMENTS = {"html", "meta", "title", "style", "h1", "p"}
-_DEBUG_ELEMENTS = _ERROR_ELEMENTS | {"head", "body", "h2", "code", "pre", "mark", "details", "summary"}
+_DEBUG_ELEMENTS = _ERROR_ELEMENTS | {
+    "head",
+    "body",
+    "h2",
+    "code",
+    "pre",
+    "mark",
+    "details",
+    "summary",
+}
 _DEBUG_ELEMENTS |= {"table", "tr", "th", "td", "a"}
 _PAGE_ATTRIBUTES = {"lang", "charset", "name", "content", "open", "href=#text", "id=text"}
 
 
 def error_pages(data: bytes) -> None:
-    """A client's text in an error, a path, a header or a variable is text on the page, and JSON in a document."""
+    """A client's text in an error, a path, a header or a variable is text on the page, and JSON in
+    a document.
+    """
     raw_message, raw_accept, raw_path, raw_query = fields_of(data, 4)
     message = raw_message.decode("utf-8", "replace")
     scope = http_scope(
@@ -463,7 +554,12 @@ def error_pages(data: bytes) -> None:
         "/",
         path="/" + raw_path.decode("utf-8", "replace"),
         query_string=raw_query,
-        headers=[(b"accept", raw_accept), (b"host", b"localhost"), (b"x-header", raw_message), (b"cookie", raw_path)],
+        headers=[
+            (b"accept", raw_accept),
+            (b"host", b"localhost"),
+            (b"x-header", raw_message),
+            (b"cookie", raw_path),
+        ],
     )
     request = Request(ASGIExchange(scope, lambda: None))  # type: ignore[arg-type, return-value]
     request._exchange.config = _config()
@@ -493,7 +589,7 @@ def _config() -> Any:
     return _app()._micropie.compiled().config
 
 
-# -- WebSockets ------------------------------------------------------------------------------------------------------------
+# -- WebSockets ------------------------------------------------------------------------------------
 
 
 class Talking(App):
@@ -522,7 +618,9 @@ def websocket_messages(data: bytes) -> None:
     for message in raw:
         kind, content = message[:1], message[1:]
         if kind == b"t":
-            messages.append({"type": "websocket.receive", "text": content.decode("utf-8", "replace")})
+            messages.append(
+                {"type": "websocket.receive", "text": content.decode("utf-8", "replace")}
+            )
         elif kind == b"n":
             messages.append({"type": "websocket.receive", "bytes": content, "text": None})
         else:
@@ -540,17 +638,28 @@ def websocket_messages(data: bytes) -> None:
     scope = http_scope("GET", "/", type="websocket", scheme="ws", headers=lines, subprotocols=[])
     del scope["method"]
     _runner().run(_talking()(scope, receive, send))
-    is_own = latin(origin).lower() in ("", "http://testserver", "http://testserver:80", "https://friend.example")
-    assert (sent[0]["type"] == "websocket.accept") <= (is_own or latin(origin).lower().endswith("friend.example:443"))
+    is_own = latin(origin).lower() in (
+        "",
+        "http://testserver",
+        "http://testserver:80",
+        "https://friend.example",
+    )
+    assert (sent[0]["type"] == "websocket.accept") <= (
+        is_own or latin(origin).lower().endswith("friend.example:443")
+    )
 
 
-# -- the bare server, and what moved in --------------------------------------------------------------------------------------
+# -- the bare server, and what moved in ------------------------------------------------------------
 
 
 class _Server:
     """What a handler of the bare server needs of its server."""
 
-    server_name, server_port, base_environ = "testserver", 80, {"SERVER_NAME": "testserver", "SERVER_PORT": "80"}
+    server_name, server_port, base_environ = (
+        "testserver",
+        80,
+        {"SERVER_NAME": "testserver", "SERVER_PORT": "80"},
+    )
 
     def __init__(self) -> None:
         self.seen: list[dict[str, Any]] = []
@@ -581,15 +690,18 @@ def bare_head(data: bytes) -> None:
         found = reader.next_event()
     except h11.RemoteProtocolError as error:
         # h11 knows HTTP/1.0 and 1.1 alone, and insists on a Host.
-        assert re.search("Missing mandatory Host|multiple Host|illegal request line|illegal header line", str(error)), (
-            error
-        )
+        assert re.search(
+            "Missing mandatory Host|multiple Host|illegal request line|illegal header line",
+            str(error),
+        ), error
         return
     assert isinstance(found, h11.Request)
     assert environ["REQUEST_METHOD"] == latin(bytes(found.method))
     target = latin(bytes(found.target))
     assert environ["RAW_URI"].lstrip("/") == target.lstrip("/")
-    theirs = {latin(name).upper().replace("-", "_") for name, _ in found.headers if b"_" not in name}
+    theirs = {
+        latin(name).upper().replace("-", "_") for name, _ in found.headers if b"_" not in name
+    }
     ours = {name.removeprefix("HTTP_") for name in environ if name.startswith("HTTP_")}
     ours |= {name for name in ("CONTENT_LENGTH", "CONTENT_TYPE") if name in environ}
     assert theirs <= ours | {"CONTENT_LENGTH", "CONTENT_TYPE"}, (theirs, ours)
@@ -597,7 +709,9 @@ def bare_head(data: bytes) -> None:
 
 
 def moved_request(data: bytes) -> None:
-    """``compat.bottle`` reads a query, a form, cookies and JSON as the original does, and fails as little."""
+    """``compat.bottle`` reads a query, a form, cookies and JSON as the original does, and fails as
+    little.
+    """
     raw_query, raw_cookie, kind, body = fields_of(data, 4)
     kinds = {
         b"": "application/x-www-form-urlencoded",
@@ -616,7 +730,10 @@ def moved_request(data: bytes) -> None:
         }
 
     native = _Releasing()
-    ours, theirs = moved.BaseRequest({**environ(), "micropie.exchange": native}), bottle.BaseRequest(environ())
+    ours, theirs = (
+        moved.BaseRequest({**environ(), "micropie.exchange": native}),
+        bottle.BaseRequest(environ()),
+    )
     try:
         for name in ("query", "cookies", "forms", "json", "files"):
             status, found = _asked(ours, name, moved.HTTPError)
@@ -630,7 +747,10 @@ def moved_request(data: bytes) -> None:
 
 
 class _Releasing:
-    """What ``compat.bottle`` asks of the native exchange: to close files with it. No form has been received."""
+    """What ``compat.bottle`` asks of the native exchange: to close files with it.
+
+    No form has been received.
+    """
 
     def __init__(self) -> None:
         self.body = ReceivedBody()
@@ -655,7 +775,10 @@ def _asked(request: Any, name: str, error_type: type[Exception]) -> tuple[int, o
 
 
 def _text_of(value: object) -> str:
-    """Return a value of a form as text. The original leaves UTF-8 as it came, as latin-1; ours has decoded it."""
+    """Return a value of a form as text.
+
+    The original leaves UTF-8 as it came, as latin-1; ours has decoded it.
+    """
     text = str(value)
     try:
         return text.encode("latin-1").decode()
@@ -663,7 +786,7 @@ def _text_of(value: object) -> str:
         return text
 
 
-# -- what a developer states -----------------------------------------------------------------------------------------------
+# -- what a developer states -----------------------------------------------------------------------
 
 
 def settings(data: bytes) -> None:

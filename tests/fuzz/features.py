@@ -1,4 +1,6 @@
-"""Targets for what stands around requests: flashed messages, traces, OpenAPI's paths, the file ``.env``."""
+"""Targets for what stands around requests: flashed messages, traces, OpenAPI's paths, the file
+``.env``.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from micropie.sessions import SignedCookieSessionBackend
 from tests.fuzz.exchanges import ask_both, lines_of
 from tests.fuzz.parsers import fields_of, latin
 
-# -- flashed messages ------------------------------------------------------------------------------------------------------
+# -- flashed messages ------------------------------------------------------------------------------
 
 
 class Notes(App):
@@ -51,9 +53,15 @@ def flashes(data: bytes) -> None:
         cookies = [value.partition(";")[0] for name, value in answer[1] if name == "set-cookie"]
         if answer[0] == 200 and cookies:
             given = [[raw_category.decode(), raw_text.decode()]]
-            for shown in ask_both(_notes(), "GET", b"/shown", [(b"cookie", cookies[0].encode())], b""):
+            for shown in ask_both(
+                _notes(), "GET", b"/shown", [(b"cookie", cookies[0].encode())], b""
+            ):
                 assert json.loads(shown[2]) == given
-            position = cookies[0].index("=") + 1 + int.from_bytes(place[:2], "big") % len(cookies[0].split("=", 1)[1])
+            position = (
+                cookies[0].index("=")
+                + 1
+                + int.from_bytes(place[:2], "big") % len(cookies[0].split("=", 1)[1])
+            )
             other = "A" if cookies[0][position] != "A" else "B"
             forged = cookies[0][:position] + other + cookies[0][position + 1 :]
             for shown in ask_both(_notes(), "GET", b"/shown", [(b"cookie", forged.encode())], b""):
@@ -63,7 +71,7 @@ def flashes(data: bytes) -> None:
             assert answer[0] == 400 or len(raw_text) + len(raw_category) > 300
 
 
-# -- traces ----------------------------------------------------------------------------------------------------------------
+# -- traces ----------------------------------------------------------------------------------------
 
 
 class Traced(App):
@@ -80,7 +88,9 @@ def _traced() -> App:
 
 
 def trace_headers(data: bytes) -> None:
-    """Whatever a trace's headers say, the request is answered; an id that is sent back is a plain one."""
+    """Whatever a trace's headers say, the request is answered; an id that is sent back is a plain
+    one.
+    """
     method, query, head = fields_of(data, 3)
     target = b"/?" + re.sub(rb"[\x00-\x20\x7f#]", b"", query)
     lines = lines_of(head)
@@ -89,16 +99,20 @@ def trace_headers(data: bytes) -> None:
         assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", dict(headers)["x-request-id"])
 
 
-# -- OpenAPI ---------------------------------------------------------------------------------------------------------------
+# -- OpenAPI ---------------------------------------------------------------------------------------
 
 
 def openapi_paths(data: bytes) -> None:
-    """Each wildcard of a route is a parameter in the document, and each parameter in the path is described."""
+    """Each wildcard of a route is a parameter in the document, and each parameter in the path is
+    described.
+    """
     app = App(security=False)
     for raw in fields_of(data, 3):
         text = raw.decode("utf-8", "replace")
         names = re.findall(r"<(\w+)", text)
-        handler = _handler_of([name for name in dict.fromkeys(names) if name.isidentifier() and name.isascii()])
+        handler = _handler_of(
+            [name for name in dict.fromkeys(names) if name.isidentifier() and name.isascii()]
+        )
         with suppress(SetupError):
             app.get(text)(handler)
     try:
@@ -109,7 +123,9 @@ def openapi_paths(data: bytes) -> None:
     for path, operations in document["paths"].items():
         assert path.startswith("/")
         for operation in operations.values():
-            described = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "path"}
+            described = {
+                one["name"] for one in operation.get("parameters", ()) if one["in"] == "path"
+            }
             assert described == {*re.findall(r"\{(\w+)\}", path)}, (path, operation)
     operations = [one for path in document["paths"].values() for one in path.values()]
     assert len({one["operationId"] for one in operations}) == len(operations)
@@ -123,7 +139,7 @@ def _handler_of(names: list[str]) -> Any:
     return handler
 
 
-# -- the command line ------------------------------------------------------------------------------------------------------
+# -- the command line ------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -137,12 +153,21 @@ def _environment() -> Iterator[None]:
 
 
 def env_file(data: bytes) -> None:
-    """A file ``.env`` is read, or refused in one sentence, and so is what it says of the options."""
-    with tempfile.TemporaryDirectory() as folder, chdir(folder), _environment(), redirect_stderr(StringIO()):
+    """A file ``.env`` is read, or refused in one sentence, and so is what it says of the
+    options.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        chdir(folder),
+        _environment(),
+        redirect_stderr(StringIO()),
+    ):
         Path(".env").write_bytes(data)
         with suppress(CommandError, SetupError):
             main._read_env_file()
-            for number, name in enumerate(("MICROPIE_HOST", "MICROPIE_PORT", "MICROPIE_LOOP", "MICROPIE_RELOAD")):
+            for number, name in enumerate(
+                ("MICROPIE_HOST", "MICROPIE_PORT", "MICROPIE_LOOP", "MICROPIE_RELOAD")
+            ):
                 value = latin(data).replace("\0", "").split("\n")[number : number + 1]
                 os.environ[name] = "".join(value)
             with suppress(SystemExit):

@@ -1,7 +1,7 @@
 """Targets for kinds of holes that were found once, each wherever it may open again.
 
-Texts that take long, names of downloads, reasons of statuses, rules of Bottle's, the way through CherryPy's trees,
-addresses that lead away, sessions that grow, tokens.
+Texts that take long, names of downloads, reasons of statuses, rules of Bottle's, the way through
+CherryPy's trees, addresses that lead away, sessions that grow, tokens.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ _NAMES = [*ENTRIES]
 
 def growth(data: bytes) -> None:
     """A text of any kind takes time in proportion to its length, wherever a client may write it."""
-    repeated, start, end = (field.decode("utf-8", "surrogateescape") for field in fields_of(data[1:], 3))
+    repeated, start, end = (
+        field.decode("utf-8", "surrogateescape") for field in fields_of(data[1:], 3)
+    )
     name = _NAMES[data[0] % len(_NAMES)] if data else _NAMES[0]
     if 0 < len(repeated) < 30:
         assert not grows_too_fast(ENTRIES[name], start, repeated, end, 32 * 1024), name
@@ -44,7 +46,9 @@ def downloads(data: bytes) -> None:
     """The header of a download says one name, without directories, for every reader."""
     name = data.decode("utf-8", "surrogateescape")
     header = attachment(name)
-    found = re.fullmatch(r"attachment; filename=\"([ -~]+)\"(?:; filename\*=UTF-8''([!-~]+))?", header)
+    found = re.fullmatch(
+        r"attachment; filename=\"([ -~]+)\"(?:; filename\*=UTF-8''([!-~]+))?", header
+    )
     assert found is not None, header
     assert not re.search(r'["\\/%]', found[1])
     assert len(header) < 3500
@@ -52,7 +56,9 @@ def downloads(data: bytes) -> None:
         shown = unquote(found[2], errors="strict")
         assert not re.search(r"[\x00-\x1f\x7f/\\]", shown)
         assert not any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in shown)
-        assert shown in name or len(name) > 255 or not name.isprintable() or re.search(r"[/\\]", name)
+        assert (
+            shown in name or len(name) > 255 or not name.isprintable() or re.search(r"[/\\]", name)
+        )
 
 
 def reasons(data: bytes) -> None:
@@ -60,15 +66,19 @@ def reasons(data: bytes) -> None:
     text = data.decode("utf-8", "surrogateescape")
     for line in (text, f"400 {text}"):
         with suppress(ResponseError, ValueError):
-            assert re.fullmatch(r"[2-9][0-9]{2} [\t\x20-\x7e\x80-\xff]*", status_line(status_of(line)))
+            assert re.fullmatch(
+                r"[2-9][0-9]{2} [\t\x20-\x7e\x80-\xff]*", status_line(status_of(line))
+            )
     with suppress(ValueError):
         code, reason, _ = cherrypy.lib.httputil.valid_status(f"400 {text}")
         assert code == 400
         with suppress(ResponseError, UnicodeError):
-            assert re.fullmatch(r"400 [\t\x20-\x7e\x80-\xff]*", status_line(status_of(f"{code} {reason}")))
+            assert re.fullmatch(
+                r"400 [\t\x20-\x7e\x80-\xff]*", status_line(status_of(f"{code} {reason}"))
+            )
 
 
-# -- paths -----------------------------------------------------------------------------------------------------------------
+# -- paths -----------------------------------------------------------------------------------------
 
 _TOKENS = [
     "/",
@@ -92,7 +102,10 @@ def bottle_rules(data: bytes) -> None:
     path_text = "/" + path.decode("utf-8", "replace")
     ours, theirs = bottle.Router(), original_bottle.Router()
     for number, tokens_of_rule in enumerate(tokens[:24].split(b"|")):
-        texts = [_TOKENS[byte % len(_TOKENS)].format(position) for position, byte in enumerate(tokens_of_rule[:5])]
+        texts = [
+            _TOKENS[byte % len(_TOKENS)].format(position)
+            for position, byte in enumerate(tokens_of_rule[:5])
+        ]
         for router in (ours, theirs):
             router.add("/" + "".join(texts), "GET", number)
     if len(path_text) <= 20:  # to longer ones no rule leads that could take long for them
@@ -172,13 +185,15 @@ def cherrypy_dispatch(data: bytes) -> None:
         assert b"what the trap has" not in body, body
 
 
-# -- addresses -------------------------------------------------------------------------------------------------------------
+# -- addresses -------------------------------------------------------------------------------------
 
 _BASE = "http://testserver/a/b?q=1"
 
 
 def joined_addresses(data: bytes) -> None:
-    """What is said to stay on a site stays there in a browser, also after it was joined; a log-out leads to the site."""
+    """What is said to stay on a site stays there in a browser, also after it was joined; a log-out
+    leads to the site.
+    """
     reference = data.decode("utf-8", "surrogateescape")
     joined = join(_BASE, reference)
     if not leads_away(reference, "http://testserver"):
@@ -191,17 +206,23 @@ def joined_addresses(data: bytes) -> None:
     for status, headers, _ in ask_both(_logged_out(), "POST", b"/do_logout", kind, ask_and_follow):
         assert status in (303, 400), status
         for name, where in headers:
-            assert name != "location" or host_that_browsers_go_to(where, _BASE) == "testserver", where
+            assert name != "location" or host_that_browsers_go_to(where, _BASE) == "testserver", (
+                where
+            )
 
 
 @cache
 def _logged_out() -> Any:
-    config = {"tools.sessions.on": True, "tools.session_auth.on": True, "request.show_tracebacks": False}
+    config = {
+        "tools.sessions.on": True,
+        "tools.session_auth.on": True,
+        "request.show_tracebacks": False,
+    }
     cherrypy.config.update({"log.screen": False})
     return cherrypy.Application(_Leaf(), "", {"/": config})
 
 
-# -- sessions and tokens ---------------------------------------------------------------------------------------------------
+# -- sessions and tokens ---------------------------------------------------------------------------
 
 _MOST = 300
 
@@ -227,11 +248,15 @@ def _keeper() -> tuple[App, InMemorySessionBackend]:
 
 
 def session_sizes(data: bytes) -> None:
-    """No session is stored that is larger than it may be, whatever a visitor sends, one request after the other."""
+    """No session is stored that is larger than it may be, whatever a visitor sends, one request
+    after the other.
+    """
     app, backend = _keeper()
     cookies: list[list[tuple[bytes, bytes]]] = [[], []]
     for field in data.split(b"\x1e")[:6]:
-        query = {0: b"put=", 1: b"add=", 2: b"note="}.get(field[:1][0] % 4 if field else 3, b"drop=")
+        query = {0: b"put=", 1: b"add=", 2: b"note="}.get(
+            field[:1][0] % 4 if field else 3, b"drop="
+        )
         target = b"/?" + query + b"".join(b"%%%02X" % byte for byte in field[1:])
         for number in (0, 1):
             answer = ask_both(app, "GET", target, cookies[number], b"")[number]
@@ -240,7 +265,9 @@ def session_sizes(data: bytes) -> None:
             if given:
                 pair = given[0].partition(";")[0]
                 cookies[number] = [(b"cookie", pair.encode())]
-            stored = [dict(backend.load(latin(pair).partition("=")[2])) for _, pair in cookies[number]]
+            stored = [
+                dict(backend.load(latin(pair).partition("=")[2])) for _, pair in cookies[number]
+            ]
             assert all(_size_of(session) <= _MOST for session in stored), stored
 
 
@@ -258,14 +285,21 @@ def tokens(data: bytes) -> None:
     token = csrf_token(made)
     assert is_csrf_token(made, token)
     assert not is_csrf_token(forged, token)
-    position, text = int.from_bytes(place[:2], "big") % len(token), given.decode("utf-8", "surrogateescape")
+    position, text = (
+        int.from_bytes(place[:2], "big") % len(token),
+        given.decode("utf-8", "surrogateescape"),
+    )
     changed = token[:position] + latin(change) + token[position + 1 :]
     for other in (text, changed, token[:22] + text, text + token[22:], token + text):
         assert is_csrf_token(made, other) == (other in (token, "S" * 43)), other
 
 
 def _with_secret(secret: str) -> Any:
-    scope = http_scope("POST", "/", headers=[(b"host", b"testserver"), (b"cookie", b"csrf_token=" + secret.encode())])
+    scope = http_scope(
+        "POST",
+        "/",
+        headers=[(b"host", b"testserver"), (b"cookie", b"csrf_token=" + secret.encode())],
+    )
     request = Request(ASGIExchange(scope, lambda: None))  # type: ignore[arg-type, return-value]
     request._exchange.config = _keeper()[0]._micropie.compiled().config
     request._exchange.answer.keep_session(Session())

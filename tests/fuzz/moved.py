@@ -1,4 +1,6 @@
-"""Targets for ``micropie.compat``: whole requests by both protocols, and parsers beside those of the originals."""
+"""Targets for ``micropie.compat``: whole requests by both protocols, and parsers beside those of
+the originals.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ _CHANGING = ("/cached", "/digest", "/counted")
 
 
 def _ask(app: Any, data: bytes) -> None:
-    """Send a request to an application: it is answered, the same way by both protocols, and is no failure."""
+    """Send a request to an application: it is answered, the same way by both protocols, and is no
+    failure.
+    """
     method, target, head, body = fields_of(data, 4)
     target = b"/" + re.sub(rb"[\x00-\x20\x7f#]", b"", target)
     given = _METHODS.get(method, latin(method))
@@ -40,14 +44,15 @@ def _ask(app: Any, data: bytes) -> None:
     first, second = ask_both(app, given, target, lines_of(head), body)
     assert max(first[0], second[0]) < 500, (first, second)
     kind = dict(first[1]).get("content-type", "")
-    if not latin(target).startswith(_CHANGING) and not kind.startswith("multipart/byteranges"):  # whose boundary is new
+    # whose boundary is new
+    if not latin(target).startswith(_CHANGING) and not kind.startswith("multipart/byteranges"):
         assert (first[0], first[2]) == (second[0], second[2])
         assert without_values(first[1]) == without_values(second[1])
     for name, value in (*first[1], *second[1]):
         assert re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value), (name, value)
 
 
-# -- compat.cherrypy -------------------------------------------------------------------------------------------------------
+# -- compat.cherrypy -------------------------------------------------------------------------------
 
 
 class Documents:
@@ -64,12 +69,20 @@ class _Root(Documents):
     @cherrypy.expose
     def index(self, *args: str, **values: Any) -> str:
         headers = cherrypy.request.headers
-        wanted = [str(element) for name in ("Accept", "Cookie", "X-Token") for element in headers.elements(name)]
-        return repr((args, sorted(values.items(), key=str), sorted(cherrypy.request.cookie), wanted))
+        wanted = [
+            str(element)
+            for name in ("Accept", "Cookie", "X-Token")
+            for element in headers.elements(name)
+        ]
+        return repr(
+            (args, sorted(values.items(), key=str), sorted(cherrypy.request.cookie), wanted)
+        )
 
     @cherrypy.expose
     def uploaded(self, **values: Any) -> str:
-        return repr(sorted((name, getattr(value, "filename", value)) for name, value in values.items()))
+        return repr(
+            sorted((name, getattr(value, "filename", value)) for name, value in values.items())
+        )
 
     @cherrypy.expose
     @cherrypy.tools.sessions()
@@ -123,7 +136,9 @@ def cherrypy_request(data: bytes) -> None:
     _ask(_cherrypy(), data)
 
 
-_PLAIN_ELEMENTS = re.compile(r"[a-z/*-]+(?:;[a-z]+=[a-z0-9.]+)*(?:, ?[a-z/*-]+(?:;[a-z]+=[a-z0-9.]+)*)*")
+_PLAIN_ELEMENTS = re.compile(
+    r"[a-z/*-]+(?:;[a-z]+=[a-z0-9.]+)*(?:, ?[a-z/*-]+(?:;[a-z]+=[a-z0-9.]+)*)*"
+)
 
 
 def cherrypy_headers(data: bytes) -> None:
@@ -134,7 +149,8 @@ def cherrypy_headers(data: bytes) -> None:
         [str(element) for element in elements]
         assert all(0 <= element.qvalue <= 1 for element in elements if name == "Accept")
         if _PLAIN_ELEMENTS.fullmatch(text):
-            with suppress(ValueError, original_httputil.cherrypy.HTTPError):  # of a weight that is no number
+            # of a weight that is no number
+            with suppress(ValueError, original_httputil.cherrypy.HTTPError):
                 theirs = original_httputil.header_elements(name, text)
                 if name != "Accept" or all(0 <= element.qvalue <= 1 for element in theirs):
                     assert sorted(map(str, elements)) == sorted(map(str, theirs))
@@ -154,7 +170,9 @@ def cherrypy_headers(data: bytes) -> None:
         assert 100 <= httputil.valid_status(text)[0] <= 599
 
 
-_PLAIN_DIGEST = re.compile(r'Digest [a-z]+=(?:"[a-z0-9:/]*"|[a-zA-Z0-9]+)(?:, [a-z]+=(?:"[a-z0-9:/]*"|[a-zA-Z0-9]+))*')
+_PLAIN_DIGEST = re.compile(
+    r'Digest [a-z]+=(?:"[a-z0-9:/]*"|[a-zA-Z0-9]+)(?:, [a-z]+=(?:"[a-z0-9:/]*"|[a-zA-Z0-9]+))*'
+)
 
 
 def cherrypy_logins(data: bytes) -> None:
@@ -167,12 +185,22 @@ def cherrypy_logins(data: bytes) -> None:
         assert not ours.validate_nonce("r", _SECRET)
         if _PLAIN_DIGEST.fullmatch(text):
             theirs = original_digest.HttpDigestAuthorization(text, "GET")
-            for name in ("username", "realm", "nonce", "uri", "response", "algorithm", "qop", "cnonce", "nc"):
+            for name in (
+                "username",
+                "realm",
+                "nonce",
+                "uri",
+                "response",
+                "algorithm",
+                "qop",
+                "cnonce",
+                "nc",
+            ):
                 assert getattr(ours, name) == getattr(theirs, name)
             assert ours.request_digest("0" * 32) == theirs.request_digest("0" * 32)
 
 
-# -- compat.bottle ---------------------------------------------------------------------------------------------------------
+# -- compat.bottle ---------------------------------------------------------------------------------
 
 
 @cache
@@ -183,12 +211,27 @@ def _bottle() -> Any:
     def index() -> Any:
         request = bottle.request
         signed = request.get_cookie("signed", "none", secret=_SECRET)
-        return repr((sorted(request.query), sorted(request.cookies), request.auth, signed, request.is_xhr, request.url))
+        return repr(
+            (
+                sorted(request.query),
+                sorted(request.cookies),
+                request.auth,
+                signed,
+                request.is_xhr,
+                request.url,
+            )
+        )
 
     @app.post("/form")
     def form() -> Any:
         request = bottle.request
-        return repr((sorted(request.forms), [file.filename for file in request.files.values()], len(request.params)))
+        return repr(
+            (
+                sorted(request.forms),
+                [file.filename for file in request.files.values()],
+                len(request.params),
+            )
+        )
 
     @app.post("/document")
     def document() -> Any:
@@ -221,7 +264,9 @@ def bottle_request(data: bytes) -> None:
 
 
 def bottle_values(data: bytes) -> None:
-    """Log-ins, dates, ranges, paths, signed cookies and names of templates, beside the original's."""
+    """Log-ins, dates, ranges, paths, signed cookies and names of templates, beside the
+    original's.
+    """
     text = latin(data)
     found = parse_auth(text)
     with suppress(Exception):  # the original fails for some
@@ -234,7 +279,10 @@ def bottle_values(data: bytes) -> None:
     assert all(0 <= start < stop <= 100 for start, stop in ranges)
     if re.fullmatch(r"bytes=[0-9-]+(?:,[0-9-]+)*", text):
         assert (
-            ranges == [*original_bottle.parse_range_header(text, 100)] or "--" in text or "=-" in text or ",-" in text
+            ranges == [*original_bottle.parse_range_header(text, 100)]
+            or "--" in text
+            or "=-" in text
+            or ",-" in text
         )
     first, _, second = text.partition(" ")
     for shift in (-1, 0, 1):
@@ -247,5 +295,7 @@ def bottle_values(data: bytes) -> None:
     assert unsign(name, sign(name, text, _SECRET), _SECRET) == text
     assert unsign(f"{name}x", sign(name, text, _SECRET), _SECRET) is None
     with suppress(UnicodeError):
-        path = attempt(BaseTemplate.search, data.decode("utf-8", "surrogateescape"), [served_tree()])
+        path = attempt(
+            BaseTemplate.search, data.decode("utf-8", "surrogateescape"), [served_tree()]
+        )
         assert path is None or Path(str(path)).is_relative_to(served_tree())

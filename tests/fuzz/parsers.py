@@ -1,7 +1,7 @@
 """Targets that ask one parser of ours, and a second one of others where there is one.
 
-Each takes the fuzzer's bytes. An ``AssertionError`` is a finding, and so is any exception that a client must not be able
-to cause. The bytes are cut into fields at ``SEPARATOR``.
+Each takes the fuzzer's bytes. An ``AssertionError`` is a finding, and so is any exception that a
+client must not be able to cause. The bytes are cut into fields at ``SEPARATOR``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,14 @@ from tests.support.codecs import make_codec
 from tests.support.event_source import parsed
 
 SEPARATOR = b"\x1e"
-SMALL = Limits(max_form_field_size=40, max_fields=4, max_files=2, max_data_size=60, max_part_headers=3, spool_size=8)
+SMALL = Limits(
+    max_form_field_size=40,
+    max_fields=4,
+    max_files=2,
+    max_data_size=60,
+    max_part_headers=3,
+    spool_size=8,
+)
 
 Made = TypeVar("Made")
 
@@ -64,11 +71,13 @@ def latin(data: bytes) -> str:
     return data.decode("latin-1")
 
 
-# -- queries and forms ---------------------------------------------------------------------------------------------------
+# -- queries and forms -----------------------------------------------------------------------------
 
 
 def query(data: bytes) -> None:
-    """Text is read as bytes are, limits only refuse, and the standard library agrees where it knows the same rules."""
+    """Text is read as bytes are, limits only refuse, and the standard library agrees where it knows
+    the same rules.
+    """
     found = attempt(parse_query, data)
     assert found == attempt(parse_query, latin(data))
     limited = attempt(parse_query, data, SMALL)
@@ -81,10 +90,10 @@ def query(data: bytes) -> None:
         assert all("\0" not in text for name, values in found.items() for text in (name, *values))
 
 
-# -- multipart -----------------------------------------------------------------------------------------------------------
+# -- multipart -------------------------------------------------------------------------------------
 
-# What the others read in another way: escapes in names, RFC 8187's spelling of file names, and a CR or LF alone, which
-# werkzeug takes for a line's end.
+# What the others read in another way: escapes in names, RFC 8187's spelling of file names, and a CR
+# or LF alone, which werkzeug takes for a line's end.
 _OTHERS_DIFFER = re.compile(rb"[*][ \t]*=|[\\%]|(?<!\r)\n|\r(?!\n)")
 
 Parts = list[tuple[str, str | None, bytes]]
@@ -99,7 +108,9 @@ def _ours(body: bytes, boundary: str, cuts: list[int], limits: Limits) -> Parts:
             start = cut
         form = parser.finish()
         return [
-            (name, None, value.encode()) if isinstance(value, str) else (name, value.raw_filename, value.read())
+            (name, None, value.encode())
+            if isinstance(value, str)
+            else (name, value.raw_filename, value.read())
             for name, value in form.parts
         ]
     finally:
@@ -133,7 +144,9 @@ def _by_python_multipart(body: bytes, boundary: str) -> list[bytes] | None:
     def add(data: bytes, start: int, end: int) -> None:
         contents[-1] += data[start:end]
 
-    parser = OtherMultipartParser(boundary.encode("latin-1"), {"on_part_begin": begin, "on_part_data": add})
+    parser = OtherMultipartParser(
+        boundary.encode("latin-1"), {"on_part_begin": begin, "on_part_data": add}
+    )
     try:
         parser.write(body)
         parser.finalize()
@@ -143,7 +156,9 @@ def _by_python_multipart(body: bytes, boundary: str) -> list[bytes] | None:
 
 
 def multipart(data: bytes) -> None:
-    """The cuts between chunks change nothing; parsers of others that accept the form find the same in it."""
+    """The cuts between chunks change nothing; parsers of others that accept the form find the same
+    in it.
+    """
     raw_cuts, raw_boundary, body = fields_of(data, 3)
     boundary = latin(raw_boundary) or "B"
     cuts = sorted(cut % (len(body) + 1) for cut in raw_cuts[:20])
@@ -180,18 +195,24 @@ def part_head(data: bytes) -> None:
         if isinstance(candidate, str):
             safe = safe_filename(candidate)
             assert safe and len(safe.encode()) <= 255
-            assert not re.search(r'[\x00-\x1f/\\<>:"|?*]', safe) and safe[0] != "." and safe[-1] not in ". "
+            assert (
+                not re.search(r'[\x00-\x1f/\\<>:"|?*]', safe)
+                and safe[0] != "."
+                and safe[-1] not in ". "
+            )
             assert safe_filename(safe) == safe
 
 
-# -- JSON ----------------------------------------------------------------------------------------------------------------
+# -- JSON ------------------------------------------------------------------------------------------
 
 _FAST_DUMPS, _FAST_LOADS = make_codec(orjson)
 _PLAIN_DUMPS, _PLAIN_LOADS = make_codec(None)
 
 
 def json_in_and_out(data: bytes) -> None:
-    """orjson and the standard library read the same values, refuse the same, and write the same but for floats."""
+    """orjson and the standard library read the same values, refuse the same, and write the same but
+    for floats.
+    """
     fast, plain = attempt(_FAST_LOADS, data), attempt(_PLAIN_LOADS, data)
     if isinstance(plain, tuple):
         assert isinstance(fast, tuple) and fast[0] == plain[0] == 400  # the words may differ
@@ -204,10 +225,20 @@ def json_in_and_out(data: bytes) -> None:
                 assert written == _FAST_DUMPS(plain)
 
 
-# -- cookies -------------------------------------------------------------------------------------------------------------
+# -- cookies ---------------------------------------------------------------------------------------
 
 _PLAIN_COOKIES = re.compile(r"[a-z_-]+=[!#-+\--:<-\[\]-~]*(?:; [a-z_-]+=[!#-+\--:<-\[\]-~]*)*")
-_ATTRIBUTES = {"expires", "path", "comment", "domain", "max-age", "secure", "httponly", "version", "samesite"}
+_ATTRIBUTES = {
+    "expires",
+    "path",
+    "comment",
+    "domain",
+    "max-age",
+    "secure",
+    "httponly",
+    "version",
+    "samesite",
+}
 
 
 def cookies(data: bytes) -> None:
@@ -215,9 +246,14 @@ def cookies(data: bytes) -> None:
     header = latin(data)
     found = parse_cookies(header)
     for name in found:
-        if name.startswith(("__Host-", "__Secure-")):  # browsers send these bytes in front of it, and no others
+        # browsers send these bytes in front of it, and no others
+        if name.startswith(("__Host-", "__Secure-")):
             assert re.search(rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=", header)
-    if _PLAIN_COOKIES.fullmatch(header) and not _ATTRIBUTES & found.keys() and len(found) == header.count(";") + 1:
+    if (
+        _PLAIN_COOKIES.fullmatch(header)
+        and not _ATTRIBUTES & found.keys()
+        and len(found) == header.count(";") + 1
+    ):
         others = SimpleCookie(header)
         assert {name: morsel.value for name, morsel in others.items()} == found
     name, _, value = header.partition("=")
@@ -243,19 +279,27 @@ def signed_cookie(data: bytes) -> None:
         assert _SIGNER.load(name, text, None, -1) is None
 
 
-# -- negotiation and conditions --------------------------------------------------------------------------------------------
+# -- negotiation and conditions --------------------------------------------------------------------
 
 _OFFERED = ("application/json", "text/html", "text/plain", "image/svg+xml")
-_PLAIN_ACCEPT = re.compile(r"(?:[a-z*+]+/[a-z*+]+(?:;q=(?:0(?:\.[0-9]{1,3})?|1(?:\.0{1,3})?))?(?:, ?|$))*")
+_PLAIN_ACCEPT = re.compile(
+    r"(?:[a-z*+]+/[a-z*+]+(?:;q=(?:0(?:\.[0-9]{1,3})?|1(?:\.0{1,3})?))?(?:, ?|$))*"
+)
 
 
 def accept(data: bytes) -> None:
-    """A type is chosen that the header allows: the one that werkzeug chooses, where no type is named twice."""
+    """A type is chosen that the header allows: the one that werkzeug chooses, where no type is
+    named twice.
+    """
     header = latin(data)
     chosen = choose_type(header, _OFFERED)
     assert chosen is None or chosen in _OFFERED
     names = [item.partition(";")[0].strip() for item in header.split(",")]
-    is_plain = _PLAIN_ACCEPT.fullmatch(header) and len(names) == len({*names}) and "*/" not in header.replace("*/*", "")
+    is_plain = (
+        _PLAIN_ACCEPT.fullmatch(header)
+        and len(names) == len({*names})
+        and "*/" not in header.replace("*/*", "")
+    )
     if header and is_plain:
         ranges = parse_accept_header(header, MIMEAccept)
         best = max(ranges.quality(kind) for kind in _OFFERED)
@@ -268,7 +312,14 @@ def accept(data: bytes) -> None:
 
 def ranges_and_conditions(data: bytes) -> None:
     """What is selected lies within the file; a single range is read as by werkzeug."""
-    names = ("range", "if-range", "if-none-match", "if-match", "if-modified-since", "if-unmodified-since")
+    names = (
+        "range",
+        "if-range",
+        "if-none-match",
+        "if-match",
+        "if-modified-since",
+        "if-unmodified-since",
+    )
     raw_size, *texts = fields_of(data, 1 + len(names))
     size = int.from_bytes(raw_size[:3], "big")
     headers = {name: latin(text) for name, text in zip(names, texts, strict=True) if text}
@@ -283,15 +334,29 @@ def ranges_and_conditions(data: bytes) -> None:
         if status == 206:
             theirs = parse_range_header(headers["range"].strip().lower().replace("\t", " "))
             if theirs is not None and len(theirs.ranges) == 1:
-                # It refuses a suffix that is longer than the file, which RFC 9110, section 14.1.2, makes the whole file.
+                # It refuses a suffix that is longer than the file, which RFC 9110, section 14.1.2,
+                # makes the whole file.
                 assert theirs.range_for_length(size) in ((start, stop), None)
     else:
         assert found[0] in (304, 412)
 
 
-# -- conversion ------------------------------------------------------------------------------------------------------------
+# -- conversion ------------------------------------------------------------------------------------
 
-_KINDS: list[Any] = [int, float, bool, Decimal, UUID, date, time, datetime, int | None, list[int], set[int], int | str]
+_KINDS: list[Any] = [
+    int,
+    float,
+    bool,
+    Decimal,
+    UUID,
+    date,
+    time,
+    datetime,
+    int | None,
+    list[int],
+    set[int],
+    int | str,
+]
 _LIMITED: list[Any] = [
     Annotated[int, msgspec.Meta(ge=1, le=10)],
     Annotated[str, msgspec.Meta(max_length=3, pattern="^[a-z]+$")],
@@ -301,7 +366,9 @@ _CHECKED = [converter_for(kind, "x") for kind in _LIMITED]
 
 
 def conversion(data: bytes) -> None:
-    """Conversion raises ``ValueError`` alone, gives the stated type, and takes what it has written."""
+    """Conversion raises ``ValueError`` alone, gives the stated type, and takes what it has
+    written.
+    """
     text = latin(data)
     with suppress(UnicodeDecodeError):
         text = data.decode()
@@ -322,7 +389,7 @@ def conversion(data: bytes) -> None:
         assert re.fullmatch("[a-z]{1,3}\n?", str(_CHECKED[1].from_text(text)))
 
 
-# -- URLs ------------------------------------------------------------------------------------------------------------------
+# -- URLs ------------------------------------------------------------------------------------------
 
 
 def route_pattern(data: bytes) -> None:
@@ -333,7 +400,8 @@ def route_pattern(data: bytes) -> None:
     except SetupError:
         return
     values: dict[str, object] = {
-        name: value.decode("utf-8", "replace") for name, value in zip(pattern.names, raw_values, strict=False)
+        name: value.decode("utf-8", "replace")
+        for name, value in zip(pattern.names, raw_values, strict=False)
     }
     given = dict(values)
     try:
@@ -374,7 +442,7 @@ def hosts_and_origins(data: bytes) -> None:
         assert normal_origin(origin) in (origin, "")
 
 
-# -- events ----------------------------------------------------------------------------------------------------------------
+# -- events ----------------------------------------------------------------------------------------
 
 
 def event_fields(data: bytes) -> None:

@@ -1,4 +1,6 @@
-"""The inputs that fuzzing has kept, each once: what was a finding, and what reaches most of the code."""
+"""The inputs that fuzzing has kept, each once: what was a finding, and what reaches most of the
+code.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ def test_each_corpus_belongs_to_a_target() -> None:
 
 def test_a_corpus_stays_small(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setattr("tests.fuzz.corpora.FOLDER", tmp_path)
-    write_inputs("query", [b"b", b"a", b"a", b"x" * (LONGEST_INPUT + 1), *(b"%d" % number for number in range(1000))])
+    write_inputs(
+        "query",
+        [b"b", b"a", b"a", b"x" * (LONGEST_INPUT + 1), *(b"%d" % number for number in range(1000))],
+    )
     inputs = inputs_of("query")
     assert (inputs[0], len(inputs)) == (b"0", MOST_INPUTS)
     assert b"a" in inputs

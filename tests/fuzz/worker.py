@@ -1,4 +1,6 @@
-"""One target in one process: ``python -m tests.fuzz.worker TARGET [options of libFuzzer] [folders]``."""
+"""One target in one process: ``python -m tests.fuzz.worker TARGET [options of libFuzzer]
+[folders]``.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def main() -> None:
         try:
             target(data)
         except BaseException:
-            # Atheris would leave the process in the usual way, which may wait for threads, and lose the input.
+            # Atheris would leave the process in the usual way, which may wait for threads, and lose
+            # the input.
             traceback.print_exc()
             os.abort()
 

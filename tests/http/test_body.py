@@ -30,7 +30,8 @@ JSON = {"Content-Type": "application/json"}
 
 def multipart(**fields: str) -> bytes:
     parts = [
-        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
     ]
     return "".join([*parts, "--b--\r\n"]).encode()
 
@@ -85,7 +86,9 @@ def test_no_body_is_an_empty_one(make_client: MakeClient, reader: str, method: s
 
 @pytest.mark.parametrize("headers", [FORM, JSON, MULTIPART])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_form_of_get_is_not_looked_for(make_client: MakeClient, headers: dict[str, str], method: str) -> None:
+def test_a_form_of_get_is_not_looked_for(
+    make_client: MakeClient, headers: dict[str, str], method: str
+) -> None:
     client = make_client(Reading())
     assert client.request(method, "/ignores", content=b"{{{", headers=headers).status_code == 200
 
@@ -121,7 +124,7 @@ def test_pieces_arrive_as_they_come(connect: MakeClient, backend: str) -> None:
         assert steps.index("got a") < steps.index("sent c")  # the client is one piece ahead at most
 
 
-# -- R22: every order of reading --------------------------------------------------------------------------------------------
+# -- R22: every order of reading -------------------------------------------------------------------
 
 WAYS = ("json", "form", "body", "stream")
 SYNC_WAYS = ("json", "form", "read", "chunks")
@@ -166,7 +169,9 @@ BODIES: dict[str, tuple[dict[str, str], bytes, dict[str, Any]]] = {
 
 
 def expected_in(kind: str, order: tuple[str, ...]) -> list[Any]:
-    """A body that was received whole can be had in every way again; one that was handed out in pieces can't."""
+    """A body that was received whole can be had in every way again; one that was handed out in
+    pieces can't.
+    """
     _, content, parsed = BODIES[kind]
     is_kept, is_streamed = kind in ("json", "form"), kind == "multipart"
     taken: list[Any] = []
@@ -192,7 +197,9 @@ def test_R22_every_order_of_reading_ends(make_client: MakeClient, kind: str) -> 
     headers, content, _ = BODIES[kind]
     for path, ways in (("/asynchronous", WAYS), ("/sync", SYNC_WAYS)):
         for order in itertools.product(ways, repeat=3):
-            answer = client.post(path, params={"order": ",".join(order)}, content=content, headers=headers)
+            answer = client.post(
+                path, params={"order": ",".join(order)}, content=content, headers=headers
+            )
             assert without_sentences(answer.json()) == expected_in(kind, order), order
 
 
@@ -207,8 +214,13 @@ def test_R22_nothing_waits_for_a_message_after_the_last(backend: str, kind: str)
         for path, ways in (("/asynchronous", WAYS), ("/sync", SYNC_WAYS)):
             for order in itertools.permutations(ways, 4):
                 target = f"{path}?order={','.join(order)}"
-                messages = [piece(content[:2], more=True), piece(b"", more=True), piece(content[2:])]
-                call = await get(app, target, "POST", *messages, headers=pairs)  # receive() waits for ever now
+                messages = [
+                    piece(content[:2], more=True),
+                    piece(b"", more=True),
+                    piece(content[2:]),
+                ]
+                # receive() waits for ever now
+                call = await get(app, target, "POST", *messages, headers=pairs)
                 assert call.status == 200, order
                 assert call.received == 3
 
@@ -234,7 +246,10 @@ def test_R22_nothing_reads_past_the_end_under_wsgi(kind: str) -> None:
     app = Ordered()
     for path, ways in (("/asynchronous", WAYS), ("/sync", SYNC_WAYS)):
         for order in itertools.permutations(ways, 4):
-            environ = {"CONTENT_LENGTH": str(len(content)), "CONTENT_TYPE": headers.get("Content-Type", "")}
+            environ = {
+                "CONTENT_LENGTH": str(len(content)),
+                "CONTENT_TYPE": headers.get("Content-Type", ""),
+            }
             target = f"{path}?order={','.join(order)}"
             status, _ = wsgi_get(app, target, "POST", **{"wsgi.input": Socket(content)}, **environ)
             assert status == 200, order
@@ -266,8 +281,12 @@ def test_R7_never_more_than_announced_is_read() -> None:
     assert source.tell() == 4
 
 
-@pytest.mark.parametrize(("path", "reads"), [("/read", [200_000]), ("/chunks", [65_536, 65_536, 65_536, 3392])])
-def test_R7_an_announced_body_is_read_at_once_if_it_is_wanted_whole(path: str, reads: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("path", "reads"), [("/read", [200_000]), ("/chunks", [65_536, 65_536, 65_536, 3392])]
+)
+def test_R7_an_announced_body_is_read_at_once_if_it_is_wanted_whole(
+    path: str, reads: list[int]
+) -> None:
     sizes: list[int] = []
 
     class Counting(Socket):
@@ -284,12 +303,16 @@ def test_R7_an_announced_body_is_read_at_once_if_it_is_wanted_whole(path: str, r
 @every_loop
 def test_R7_asgi_trusts_the_messages_and_not_the_header(backend: str) -> None:
     headers = [(b"content-length", b"4")]
-    call = run(backend, lambda: get(Reading(), "/body", "POST", piece(b"0123456789"), headers=headers))
+    call = run(
+        backend, lambda: get(Reading(), "/body", "POST", piece(b"0123456789"), headers=headers)
+    )
     assert call.body == b"0123456789"
 
 
 class Future:
-    """What a compiled server's `receive` gives: no coroutine, and an iterator with nothing but `__next__`."""
+    """What a compiled server's `receive` gives: no coroutine, and an iterator with nothing but
+    `__next__`.
+    """
 
     def __init__(self, message: Any, waits: bool) -> None:
         self._message = message
@@ -334,7 +357,7 @@ def test_messages_may_leave_out_what_has_a_default(backend: str) -> None:
     assert (call.status, call.body) == (200, b"")
 
 
-# -- R6: Content-Length ------------------------------------------------------------------------------------------------------
+# -- R6: Content-Length ----------------------------------------------------------------------------
 
 LENGTHS = [
     "1_0",
@@ -356,8 +379,12 @@ LENGTHS = [
 ]
 
 
-@pytest.mark.parametrize(("length", "path"), sampled(LENGTHS, ["/body", "/read", "/ignores", "/chunks", "/joined"]))
-def test_R6_a_length_that_is_no_number_is_a_400(make_client: MakeClient, length: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("length", "path"), sampled(LENGTHS, ["/body", "/read", "/ignores", "/chunks", "/joined"])
+)
+def test_R6_a_length_that_is_no_number_is_a_400(
+    make_client: MakeClient, length: str, path: str
+) -> None:
     client = make_client(Reading(), validate=False)
     headers = [(b"Content-Length", length.encode()), (b"Content-Type", b"text/plain")]
     if path == "/ignores":  # only who looks at the body is told
@@ -372,23 +399,36 @@ def test_R6_a_length_that_is_no_number_is_a_400_of_every_post(
     make_client: MakeClient, length: str, kind: dict[str, str]
 ) -> None:
     client = make_client(Reading(), validate=False)
-    headers = [(b"Content-Length", length.encode()), *((k.encode(), v.encode()) for k, v in kind.items())]
+    headers = [
+        (b"Content-Length", length.encode()),
+        *((k.encode(), v.encode()) for k, v in kind.items()),
+    ]
     assert client.post("/ignores", content=b"", headers=headers).status_code == 400
 
 
 @every_loop
 def test_R4_two_different_lengths_are_a_400(backend: str) -> None:
     headers = [(b"content-length", b"4"), (b"content-length", b"5")]
-    assert run(backend, lambda: get(Reading(), "/body", "POST", piece(b"0123"), headers=headers)).status == 400
+    assert (
+        run(
+            backend, lambda: get(Reading(), "/body", "POST", piece(b"0123"), headers=headers)
+        ).status
+        == 400
+    )
 
 
 @every_loop
 def test_R4_one_length_twice_is_one(backend: str) -> None:
     headers = [(b"content-length", b"4"), (b"content-length", b"4")]
-    assert run(backend, lambda: get(Reading(), "/body", "POST", piece(b"0123"), headers=headers)).status == 200
+    assert (
+        run(
+            backend, lambda: get(Reading(), "/body", "POST", piece(b"0123"), headers=headers)
+        ).status
+        == 200
+    )
 
 
-# -- max_body_size -----------------------------------------------------------------------------------------------------------
+# -- max_body_size ---------------------------------------------------------------------------------
 
 LIMIT = 1000
 
@@ -409,13 +449,18 @@ def bodies_of(size: int) -> dict[str, tuple[dict[str, str], bytes]]:
 def test_a_body_up_to_the_limit_is_fine(make_client: MakeClient, kind: str, path: str) -> None:
     headers, content = bodies_of(LIMIT)[kind]
     client = make_client(Reading(max_body_size=LIMIT))
-    handed_out = kind == "multipart" and path != "/ignores"  # as a form: read again it is a mistake of the author
-    assert client.post(path, content=content, headers=headers).status_code == (500 if handed_out else 200)
+    # as a form: read again it is a mistake of the author
+    handed_out = kind == "multipart" and path != "/ignores"
+    assert client.post(path, content=content, headers=headers).status_code == (
+        500 if handed_out else 200
+    )
 
 
 @pytest.mark.parametrize("kind", bodies_of(500))
 @pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks", "/ignores"])
-def test_R18_a_body_announced_past_the_limit_is_a_413(make_client: MakeClient, kind: str, path: str) -> None:
+def test_R18_a_body_announced_past_the_limit_is_a_413(
+    make_client: MakeClient, kind: str, path: str
+) -> None:
     headers, content = bodies_of(LIMIT + 1)[kind]
     answer = make_client(Reading(max_body_size=LIMIT)).post(path, content=content, headers=headers)
     assert (answer.status_code, said(answer)) == (413, "The body may have 1000 bytes at most.")
@@ -423,7 +468,9 @@ def test_R18_a_body_announced_past_the_limit_is_a_413(make_client: MakeClient, k
 
 @pytest.mark.parametrize("kind", bodies_of(500))
 @pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks"])
-def test_R18_a_chunked_body_past_the_limit_is_a_413(make_client: MakeClient, kind: str, path: str) -> None:
+def test_R18_a_chunked_body_past_the_limit_is_a_413(
+    make_client: MakeClient, kind: str, path: str
+) -> None:
     headers, content = bodies_of(LIMIT + 1)[kind]
     pieces = (content[start : start + 100] for start in range(0, len(content), 100))
     answer = make_client(Reading(max_body_size=LIMIT)).post(path, content=pieces, headers=headers)
@@ -438,7 +485,9 @@ def test_R18_a_lying_or_absent_length_does_not_get_past_the_limit(
 ) -> None:
     headers = [(b"content-length", length)] if length else []
     endless = [piece(b"x" * 100, more=True) for _ in range(100)]
-    call = run(backend, lambda: get(Reading(max_body_size=LIMIT), path, "POST", *endless, headers=headers))
+    call = run(
+        backend, lambda: get(Reading(max_body_size=LIMIT), path, "POST", *endless, headers=headers)
+    )
     assert call.status == 413
     assert call.received <= LIMIT // 100 + 1
 
@@ -457,19 +506,26 @@ def test_a_form_in_one_piece_past_the_limit_is_a_413(backend: str, kind: dict[st
 
     headers = [(b"content-type", kind["Content-Type"].encode())]
     for content, answer in ((b'["123456"]', b"ignored"), (b'["1234567"]', b"413 and 413")):
-        call = run(backend, lambda body=content: get(app, "/ignores", "POST", piece(body), headers=headers))
+        call = run(
+            backend, lambda body=content: get(app, "/ignores", "POST", piece(body), headers=headers)
+        )
         assert (call.body, call.received) == (answer, 1)
 
 
 @pytest.mark.parametrize("kind", [FORM, JSON])
-def test_a_form_that_a_hook_has_read_is_not_waited_for_again(make_client: MakeClient, kind: dict[str, str]) -> None:
+def test_a_form_that_a_hook_has_read_is_not_waited_for_again(
+    make_client: MakeClient, kind: dict[str, str]
+) -> None:
     class Reads(HttpMiddleware):
         async def before_request(self, request: Any) -> None:
             request.state.body = await request.body()
 
     class Form(Reading):
         async def form(self) -> Any:
-            return [self.request.form("a") or self.request.json("a"), await self.request.body() == state().body]
+            return [
+                self.request.form("a") or self.request.json("a"),
+                await self.request.body() == state().body,
+            ]
 
     def state() -> Any:
         return app.request.state
@@ -490,7 +546,10 @@ def test_a_limit_of_an_inner_application(make_client: MakeClient) -> None:
     app.inner = Reading(max_body_size=100)
     app.heir = Reading()
     client = make_client(app)
-    statuses = [client.post(f"{path}/read", content=b"x" * 50).status_code for path in ("", "/inner", "/heir")]
+    statuses = [
+        client.post(f"{path}/read", content=b"x" * 50).status_code
+        for path in ("", "/inner", "/heir")
+    ]
     assert statuses == [413, 200, 413]
 
 
@@ -519,7 +578,7 @@ def test_a_413_is_said_again_to_who_asks_again(backend: str) -> None:
     assert call.body == b"[413,413]"
 
 
-# -- R19: half a body ----------------------------------------------------------------------------------------------------------
+# -- R19: half a body ------------------------------------------------------------------------------
 
 HALVES = {
     "form": (FORM, b"a=1&b"),
@@ -569,7 +628,10 @@ def test_R19_half_a_form_never_reaches_its_handler(
     headers, content = HALVES[kind]
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     app = Counting()
-    run(backend, lambda: get(app, path, "POST", piece(content, more=True), DISCONNECT, headers=pairs))
+    run(
+        backend,
+        lambda: get(app, path, "POST", piece(content, more=True), DISCONNECT, headers=pairs),
+    )
     assert (app.ran, caplog.records) == (0, [])
 
 
@@ -587,14 +649,18 @@ def test_R19_half_a_form_never_reaches_its_handler_under_wsgi(
 
 @every_loop
 @pytest.mark.parametrize("path", ["/body", "/stream", "/read", "/chunks"])
-def test_R19_half_a_body_is_not_a_whole_one(backend: str, path: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_R19_half_a_body_is_not_a_whole_one(
+    backend: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Counting()
     run(backend, lambda: get(app, path, "POST", piece(b"half", more=True), DISCONNECT))
     assert (app.ran, caplog.records) == (0, [])
 
 
 @pytest.mark.parametrize("path", ["/body", "/stream", "/read", "/chunks"])
-def test_R19_half_a_body_is_not_a_whole_one_under_wsgi(path: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_R19_half_a_body_is_not_a_whole_one_under_wsgi(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Counting()
     status, _ = wsgi_get(app, path, "POST", b"half", CONTENT_LENGTH="8")
     assert (app.ran, status, caplog.records) == (0, 400, [])
@@ -660,7 +726,7 @@ def test_R19_a_stream_tells_of_its_end_after_what_came(backend: str) -> None:
     assert app.seen == ["b'half'", "gone"]
 
 
-# -- R23: a body that nobody reads -----------------------------------------------------------------------------------------
+# -- R23: a body that nobody reads -----------------------------------------------------------------
 
 
 @every_loop
@@ -678,7 +744,7 @@ def test_R23_an_unread_body_is_not_read_under_wsgi() -> None:
     assert source.tell() <= 65536
 
 
-# -- body_timeout ------------------------------------------------------------------------------------------------------------
+# -- body_timeout ----------------------------------------------------------------------------------
 
 SILENT = {
     "form": (FORM, "/ignores"),
@@ -759,7 +825,9 @@ def test_R20_a_body_that_trickles_ends(
     async def main() -> Trickle:
         call = Trickle()
         call.size = size
-        await Reading(body_total_timeout=total)(http_scope("POST", "/joined"), call.receive, call.send)
+        await Reading(body_total_timeout=total)(
+            http_scope("POST", "/joined"), call.receive, call.send
+        )
         return call
 
     call = run_in_virtual_time(backend, main)
@@ -792,7 +860,9 @@ def test_R20_no_time_limit(backend: str) -> None:
 
     async def main() -> Call:
         call = Slow(piece(b"x"))
-        await Reading(body_timeout=None, body_total_timeout=None)(http_scope("POST", "/body"), call.receive, call.send)
+        await Reading(body_timeout=None, body_total_timeout=None)(
+            http_scope("POST", "/body"), call.receive, call.send
+        )
         return call
 
     assert run(backend, main).body == b"x"
@@ -800,11 +870,13 @@ def test_R20_no_time_limit(backend: str) -> None:
 
 @every_loop
 def test_a_408_is_said_again_to_who_asks_again(backend: str) -> None:
-    call = run(backend, lambda: get(AsksTwice(body_timeout=0.03), "/", "POST", piece(b"half", more=True)))
+    call = run(
+        backend, lambda: get(AsksTwice(body_timeout=0.03), "/", "POST", piece(b"half", more=True))
+    )
     assert call.body == b"[408,408]"
 
 
-# -- reading in the wrong place ----------------------------------------------------------------------------------------------
+# -- reading in the wrong place --------------------------------------------------------------------
 
 
 class Misplaced(App):
@@ -828,7 +900,9 @@ def test_reading_in_the_loop_is_a_mistake_with_a_hint(
     assert "await request.body()" in caplog.text
 
 
-def test_a_runtime_error_of_receive_is_not_taken_for_that_mistake(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_runtime_error_of_receive_is_not_taken_for_that_mistake(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def broken() -> Any:
         raise RuntimeError("the server's own")
 
@@ -842,7 +916,7 @@ def test_a_runtime_error_of_receive_is_not_taken_for_that_mistake(caplog: pytest
     assert "await request.body()" not in caplog.text
 
 
-# -- streams in both directions ------------------------------------------------------------------------------------------------
+# -- streams in both directions --------------------------------------------------------------------
 
 
 class Echo(App):
@@ -907,9 +981,13 @@ def test_uploaded_files_are_closed_in_the_end(make_client: MakeClient) -> None:
     assert [file.closed for file in kept] == [True] * 3
 
 
-def test_a_broken_form_closes_what_it_had_opened(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_form_closes_what_it_had_opened(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.WARNING)
-    body = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n' + b"x" * 2_000_000
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n' + b"x" * 2_000_000
+    )
     answer = make_client(Reading()).post("/ignores", content=body, headers=MULTIPART)
     assert (answer.status_code, caplog.records) == (400, [])
 

@@ -21,7 +21,9 @@ AFTER = "Sun, 06 Nov 1994 08:49:38 GMT"
 SIZE = 100
 
 
-def ask(headers: dict[str, str], method: str = "GET", etag: str = ETAG, size: int = SIZE) -> tuple[int, int, int] | int:
+def ask(
+    headers: dict[str, str], method: str = "GET", etag: str = ETAG, size: int = SIZE
+) -> tuple[int, int, int] | int:
     """The selection, or the status of the error."""
     try:
         return tuple(select(headers, method, etag, MODIFIED, size))  # type: ignore[return-value]
@@ -146,7 +148,11 @@ def test_R37_what_an_unsatisfiable_range_is_told() -> None:
 
 def test_R37_zeros_in_front_of_a_number_change_nothing() -> None:
     zeros = "0" * 30
-    assert conditional.select({"range": f"bytes={zeros}5-{zeros}9"}, "GET", '"t"', 0, 100) == (206, 5, 10)
+    assert conditional.select({"range": f"bytes={zeros}5-{zeros}9"}, "GET", '"t"', 0, 100) == (
+        206,
+        5,
+        10,
+    )
     assert conditional.select({"range": f"bytes=-{zeros}5"}, "GET", '"t"', 0, 100) == (206, 95, 100)
 
 
@@ -253,7 +259,16 @@ def test_R39_what_has_the_shape_of_a_date_is_no_error(text: str) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"]),
+        st.sampled_from(
+            [
+                "range",
+                "if-range",
+                "if-match",
+                "if-none-match",
+                "if-modified-since",
+                "if-unmodified-since",
+            ]
+        ),
         st.text(alphabet='bytes=-,0123456789"W/* abc\x00é', max_size=40),
     ),
     st.integers(0, 50),

@@ -59,7 +59,9 @@ def test_reading_is_the_same_in_every_world(make_client: MakeClient, header: str
 
 
 def test_R49_a_name_with_an_odd_blank_is_not_that_of_a_cookie_with_a_prefix() -> None:
-    """Browsers take ``\xa0__Host-id`` from any host of the domain, and send it before the real one."""
+    """Browsers take ``\xa0__Host-id`` from any host of the domain, and send it before the real
+    one.
+    """
     header = "\xa0__Host-id=theirs; \x1f__Host-id=theirs; __Host-id=ours"
     assert parse_cookies(header)["__Host-id"] == "ours"
     assert "__Host-id" not in parse_cookies("\xa0__Host-id=theirs")
@@ -95,7 +97,7 @@ def test_bad_cookies_lock_nobody_out(make_client: MakeClient) -> None:
         assert (answer.status_code, answer.json()["good"]) == (200, "1"), byte
 
 
-# -- writing --------------------------------------------------------------------------------------------------------------
+# -- writing ---------------------------------------------------------------------------------------
 
 NOON = datetime(2026, 5, 1, 12, 0, 0)
 
@@ -126,13 +128,17 @@ def test_writing(attributes: dict[str, Any], expected: str) -> None:
     assert format_cookie("n", "v", **attributes) == expected
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a=b", "a;b", "é", 'a"', "a,b", "a\n", "\na", "a\x00", "a/b"])
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a=b", "a;b", "é", 'a"', "a,b", "a\n", "\na", "a\x00", "a/b"]
+)
 def test_a_name_that_is_none(name: str) -> None:
     with pytest.raises(ValueError, match="can't be named"):
         format_cookie(name, "v")
 
 
-@pytest.mark.parametrize("value", ["a b", "a;b", "a,b", '"a"', "é", "a\\b", "a\n", "\x7f", "a\r\nSet-Cookie: b=1"])
+@pytest.mark.parametrize(
+    "value", ["a b", "a;b", "a,b", '"a"', "é", "a\\b", "a\n", "\x7f", "a\r\nSet-Cookie: b=1"]
+)
 def test_a_value_that_cookies_cannot_hold(value: str) -> None:
     with pytest.raises(ValueError, match="percent-encode"):
         format_cookie("n", value)
@@ -169,15 +175,24 @@ def test_what_browsers_refuse(name: str, attributes: dict[str, Any]) -> None:
 
 def test_names_with_a_prefix() -> None:
     assert format_cookie("__Host-n", "v", secure=True) == "__Host-n=v; Path=/; Secure; SameSite=Lax"
-    assert format_cookie("__Secure-n", "v", secure=True, path="/a") == "__Secure-n=v; Path=/a; Secure; SameSite=Lax"
+    assert (
+        format_cookie("__Secure-n", "v", secure=True, path="/a")
+        == "__Secure-n=v; Path=/a; Secure; SameSite=Lax"
+    )
 
 
 def test_the_table_of_attributes_is_complete() -> None:
     page = (Path(__file__).parents[2] / "docs" / "everyday.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", page, re.MULTILINE)
-    parameters = [p for p in inspect.signature(format_cookie).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    assert {name: ast.literal_eval(default) for name, default in rows} == {p.name: p.default for p in parameters}
-    assert {name for name, _ in rows} == CookieAttributes.__required_keys__ | CookieAttributes.__optional_keys__
+    parameters = [
+        p for p in inspect.signature(format_cookie).parameters.values() if p.kind is p.KEYWORD_ONLY
+    ]
+    assert {name: ast.literal_eval(default) for name, default in rows} == {
+        p.name: p.default for p in parameters
+    }
+    assert {
+        name for name, _ in rows
+    } == CookieAttributes.__required_keys__ | CookieAttributes.__optional_keys__
 
 
 def test_a_cookie_is_deleted_as_it_was_set(make_client: MakeClient) -> None:

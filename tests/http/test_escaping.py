@@ -24,7 +24,9 @@ def test_it_is_the_text_of_markupsafe(text: str) -> None:
     assert escape(text) == str(markupsafe.escape(text))
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, "None"), (5, "5"), ("", ""), ([1, "<"], "[1, &#39;&lt;&#39;]")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "None"), (5, "5"), ("", ""), ([1, "<"], "[1, &#39;&lt;&#39;]")]
+)
 def test_any_value_is_escaped_as_its_text(value: object, text: str) -> None:
     assert escape(value) == text
 
@@ -60,11 +62,14 @@ def test_it_is_an_answer(make_client: MakeClient) -> None:
 
     client = make_client(Root())
     answer = client.get("/", params={"name": "<b>"})
-    assert (answer.text, answer.headers["content-type"]) == ("&lt;b&gt;", "text/html; charset=utf-8")
+    assert (answer.text, answer.headers["content-type"]) == (
+        "&lt;b&gt;",
+        "text/html; charset=utf-8",
+    )
     assert json.loads(client.get("/json", params={"name": "<b>"}).content) == {"name": "&lt;b&gt;"}
 
 
-# -- html and template strings -----------------------------------------------------------------------------------------
+# -- html and template strings ---------------------------------------------------------------------
 
 
 class Element:
@@ -108,7 +113,10 @@ def test_html_escapes_every_value(value: Any, text: str) -> None:
 
 
 def test_conversions_and_formats_are_applied_and_then_escaped() -> None:
-    assert html("{!r} {!s} {!a}", "<", Element, "é") == "&#39;&lt;&#39; " + escape(str(Element)) + " &#39;\\xe9&#39;"
+    assert (
+        html("{!r} {!s} {!a}", "<", Element, "é")
+        == "&#39;&lt;&#39; " + escape(str(Element)) + " &#39;\\xe9&#39;"
+    )
     assert html("{:>4}|{:.2f}|{:{}}", "<", 1.234, "x", "^3") == "   &lt;|1.23| x "
     assert html("{0.name} {0.name!r:>6}", Named()) == "&lt;n&gt;  &#39;&lt;n&gt;&#39;"
     pieces = [
@@ -135,7 +143,9 @@ def test_html_without_values_says_what_to_write() -> None:
         html("<p>Ann</p>")
 
 
-@pytest.mark.parametrize("make", [lambda value: html("{}", value), lambda value: html(t("{}", [value]))])
+@pytest.mark.parametrize(
+    "make", [lambda value: html("{}", value), lambda value: html(t("{}", [value]))]
+)
 def test_a_coroutine_in_html_lacks_an_await(make: Any) -> None:
     coroutine = load()
     with pytest.raises(TypeError, match="a coroutine can't be HTML: write await"):
@@ -276,7 +286,11 @@ def test_what_is_html_by_itself_is_an_answer(
     make_client: MakeClient, path: str, status: int, text: str, content_type: str
 ) -> None:
     answer = make_client(pages(text="plain", errors="text")).get(path)
-    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (status, text, content_type)
+    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (
+        status,
+        text,
+        content_type,
+    )
     is_streamed = path in ("/drawing?many=x", "/lazy", "/large", "/rows", "/stream")
     assert ("content-length" not in answer.headers) == is_streamed
 

@@ -1,4 +1,6 @@
-"""Queries and forms: whole, byte by byte and cut at random (docs/risks, R11, R24 to R29, R31 to R34)."""
+"""Queries and forms: whole, byte by byte and cut at random (docs/risks, R11, R24 to R29, R31 to
+R34).
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def text_field(name: str, value: bytes) -> bytes:
 
 
 def file_field(name: str, filename: str, body: bytes) -> bytes:
-    return part(f'form-data; name="{name}"; filename="{filename}"', body, "Content-Type: text/plain")
+    return part(
+        f'form-data; name="{name}"; filename="{filename}"', body, "Content-Type: text/plain"
+    )
 
 
 def multipart_body(*parts: bytes) -> bytes:
@@ -51,7 +55,10 @@ def multipart_body(*parts: bytes) -> bytes:
 
 
 def outcome(kind: str, chunks: list[bytes], limits: Limits = SMALL) -> Any:
-    """What came out: the fields and the files' contents, or the status. An urlencoded form is never cut."""
+    """What came out: the fields and the files' contents, or the status.
+
+    An urlencoded form is never cut.
+    """
     if kind == "urlencoded":
         try:
             return parse_query(b"".join(chunks), limits), {}
@@ -163,7 +170,9 @@ BOMBS: dict[str, tuple[list[tuple[str, bytes]], int | None]] = {
 def test_R25_R26_the_same_bombs_get_the_same_status(bomb: str) -> None:
     fields, status = BOMBS[bomb]
     for kind, body in spellings(fields).items():
-        results = [outcome(kind, chunks) for chunks in ([body], bytewise(body), [body[:7], body[7:]])]
+        results = [
+            outcome(kind, chunks) for chunks in ([body], bytewise(body), [body[:7], body[7:]])
+        ]
         assert results[0] == results[1] == results[2], kind
         assert status in (results[0], None), kind
         if status is None:
@@ -210,11 +219,16 @@ def test_R25_empty_pairs_count() -> None:
 
 
 def test_R25_files_are_counted() -> None:
-    assert outcome("multipart", [multipart_body(*[file_field("f", "a", b"")] * 2)])[1]["f"][1][0] == "a"
+    assert (
+        outcome("multipart", [multipart_body(*[file_field("f", "a", b"")] * 2)])[1]["f"][1][0]
+        == "a"
+    )
     bomb = multipart_body(*[file_field("f", "a", b"")] * 3)
     assert outcome("multipart", [bomb]) == outcome("multipart", bytewise(bomb)) == 413
     start = time.process_time()
-    assert outcome("multipart", [multipart_body(*[file_field("f", "", b"")] * 1001)], Limits()) == 413
+    assert (
+        outcome("multipart", [multipart_body(*[file_field("f", "", b"")] * 1001)], Limits()) == 413
+    )
     assert time.process_time() - start < 5  # what is not refused at once takes minutes
 
 
@@ -278,7 +292,10 @@ GOLDEN: dict[str, tuple[bytes, Any]] = {
         multipart_body(file_field("f", "a", b"x" * 60), file_field("g", "b", b"y" * 9)),
         ({}, {"f": [("a", "text/plain", 60, b"x" * 60)], "g": [("b", "text/plain", 9, b"y" * 9)]}),
     ),
-    "no file chosen": (multipart_body(file_field("f", "", b""), text_field("a", b"1")), ({"a": ["1"]}, {})),
+    "no file chosen": (
+        multipart_body(file_field("f", "", b""), text_field("a", b"1")),
+        ({"a": ["1"]}, {}),
+    ),
     "file without a name": (
         multipart_body(file_field("f", "", b"x")),
         ({}, {"f": [("upload", "text/plain", 1, b"x")]}),
@@ -292,18 +309,35 @@ GOLDEN: dict[str, tuple[bytes, Any]] = {
         ({"a": ["xyz"]}, {}),
     ),
     "charset": (
-        multipart_body(part('form-data; name="a"', b"x", "Content-Type: text/plain; charset=UTF-8")),
+        multipart_body(
+            part('form-data; name="a"', b"x", "Content-Type: text/plain; charset=UTF-8")
+        ),
         ({"a": ["x"]}, {}),
     ),
-    "other charset": (multipart_body(part('form-data; name="a"', b"x", "Content-Type: a;charset=x")), 415),
-    "base64": (multipart_body(part('form-data; name="a"', b"e", "Content-Transfer-Encoding: base64")), 400),
-    "8bit": (multipart_body(part('form-data; name="a"', b"x", "Content-Transfer-Encoding: 8BIT")), ({"a": ["x"]}, {})),
+    "other charset": (
+        multipart_body(part('form-data; name="a"', b"x", "Content-Type: a;charset=x")),
+        415,
+    ),
+    "base64": (
+        multipart_body(part('form-data; name="a"', b"e", "Content-Transfer-Encoding: base64")),
+        400,
+    ),
+    "8bit": (
+        multipart_body(part('form-data; name="a"', b"x", "Content-Transfer-Encoding: 8BIT")),
+        ({"a": ["x"]}, {}),
+    ),
     "as many headers as may be": (
         multipart_body(part('form-data; name="a"', b"x", "X: 1", "Y: 2")),
         ({"a": ["x"]}, {}),
     ),
-    "one header too many": (multipart_body(part('form-data; name="a"', b"x", "X: 1", "Y: 2", "Z: 3")), 400),
-    "blanks after a colon": (multipart_body(part('form-data; name="a"', b"x", "X: \t1")), ({"a": ["x"]}, {})),
+    "one header too many": (
+        multipart_body(part('form-data; name="a"', b"x", "X: 1", "Y: 2", "Z: 3")),
+        400,
+    ),
+    "blanks after a colon": (
+        multipart_body(part('form-data; name="a"', b"x", "X: \t1")),
+        ({"a": ["x"]}, {}),
+    ),
     "a blank before a colon": (multipart_body(part('form-data; name="a"', b"x", "X : 1")), 400),
     "a tab before a colon": (multipart_body(part('form-data; name="a"', b"x", "X\t: 1")), 400),
     "a blank before the colon of a name": (
@@ -317,7 +351,10 @@ GOLDEN: dict[str, tuple[bytes, Any]] = {
     "bare CR": (multipart_body(part('form-data; name="a\rb"', b"x")), 400),
     "NUL in a header": (multipart_body(part('form-data; name="a\0b"', b"x")), 400),
     "folded header": (multipart_body(part('form-data;\r\n name="a"', b"x")), 400),
-    "header not UTF-8": (b'--B\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n\r\n--B--', 400),
+    "header not UTF-8": (
+        b'--B\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n\r\n--B--',
+        400,
+    ),
     "header without a colon": (multipart_body(part('form-data; name="a"', b"x", "nothing")), 400),
     "other disposition": (multipart_body(part('attachment; name="a"', b"x")), 400),
     "no disposition": (b"--B\r\nX: y\r\n\r\n\r\n--B--", 400),
@@ -484,8 +521,14 @@ def test_R27_R29_headers_that_are_known_are_checked_all_the_same() -> None:
     body = multipart_body(part('form-data; name="a"', b"v", "X: " + "b" * 50))
     assert outcome("multipart", [body], Limits()) == ({"a": ["v"]}, {})
     for limits in (Limits(max_part_header_size=52), Limits(max_part_headers=1)):
-        assert outcome("multipart", [body], limits) == outcome("multipart", bytewise(body), limits) == 400
-    twice = multipart_body(part('form-data; name="a"', b"v", 'Content-Disposition: form-data; name="a"'))
+        assert (
+            outcome("multipart", [body], limits)
+            == outcome("multipart", bytewise(body), limits)
+            == 400
+        )
+    twice = multipart_body(
+        part('form-data; name="a"', b"v", 'Content-Disposition: form-data; name="a"')
+    )
     assert outcome("multipart", [twice], Limits()) == outcome("multipart", [twice], Limits()) == 400
 
 
@@ -549,7 +592,10 @@ GENERATORS: dict[str, tuple[Any, Any]] = {
     "pluses": (parse_query, lambda n: "+" * n),
     "line ends": (fields_of, lambda n: multipart_body(file_field("f", "a", b"\r\n" * (n // 2)))),
     "carriage returns": (fields_of, lambda n: multipart_body(file_field("f", "a", b"\r" * n))),
-    "half boundaries": (fields_of, lambda n: multipart_body(file_field("f", "a", b"\r\n--" * (n // 4)))),
+    "half boundaries": (
+        fields_of,
+        lambda n: multipart_body(file_field("f", "a", b"\r\n--" * (n // 4))),
+    ),
 }
 
 
@@ -648,17 +694,28 @@ def _is_in_memory(upload: UploadFile) -> bool:
 def test_an_upload_is_at_its_start_until_it_is_read(spool: int) -> None:
     parser = MultipartParser("B", Limits(spool_size=spool))
     parser.feed(
-        multipart_body(file_field("f", "a", b"content"), file_field("f", "b", b"unread"), file_field("f", "c", b""))
+        multipart_body(
+            file_field("f", "a", b"content"),
+            file_field("f", "b", b"unread"),
+            file_field("f", "c", b""),
+        )
     )
     first, unread, empty = parser.finish().files["f"]
-    assert (first.file.tell(), first.file.read(3), first.read(), empty.read()) == (0, b"con", b"tent", b"")
+    assert (first.file.tell(), first.file.read(3), first.read(), empty.read()) == (
+        0,
+        b"con",
+        b"tent",
+        b"",
+    )
     assert _is_in_memory(first) == (spool == 100)
     parser.close()
     assert [one.file.closed for one in (first, unread, empty)] == [True] * 3
     unread.close()
 
 
-def test_R32_an_upload_is_closed_though_its_rest_finds_the_disk_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R32_an_upload_is_closed_though_its_rest_finds_the_disk_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("wb"))  # noqa: SIM115
     file = UploadFile("a", {}, 0)
     with pytest.raises(OSError, match="No space left"):
@@ -733,7 +790,9 @@ def test_R33_save_to_leaves_no_half_a_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_R33_save_to_a_full_disk_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R33_save_to_a_full_disk_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

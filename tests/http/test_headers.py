@@ -31,7 +31,9 @@ def test_a_missing_header(make_client: MakeClient) -> None:
 
 
 def test_R4_repeated_headers_are_kept(make_client: MakeClient) -> None:
-    answer = make_client(Echo()).get("/?name=x-one", headers=[("X-One", "1"), ("X-Other", "x"), ("X-One", "2")])
+    answer = make_client(Echo()).get(
+        "/?name=x-one", headers=[("X-One", "1"), ("X-Other", "x"), ("X-One", "2")]
+    )
     assert answer.json()["one"].replace(", ", ",") == "1,2"
 
 
@@ -58,7 +60,11 @@ def test_the_headers_are_the_same_in_every_world(connect: MakeClient) -> None:
         for world in ("wsgi", "asyncio", "trio")
     ]
     assert seen[0] == seen[1] == seen[2]
-    assert (seen[0]["content-type"], seen[0]["content-length"], seen[0]["x-utf-8"]) == ("text/x", "3", "\xc3\xa9")
+    assert (seen[0]["content-type"], seen[0]["content-length"], seen[0]["x-utf-8"]) == (
+        "text/x",
+        "3",
+        "\xc3\xa9",
+    )
 
 
 @every_loop
@@ -94,11 +100,19 @@ class Questions(App):
         ]
         one_by_one = [[headers.get(name), headers.get_all(name), name in headers] for name in names]
         everything = dict(headers)
-        assert one_by_one == [[headers.get(name), headers.get_all(name), name in headers] for name in names]
+        assert one_by_one == [
+            [headers.get(name), headers.get_all(name), name in headers] for name in names
+        ]
         with pytest.raises(KeyError, match="X-None"):
             headers["X-None"]
         number: Any = 1
-        return [one_by_one, everything, headers.get("x-none", "default"), number in headers, hasattr(headers, "x")]
+        return [
+            one_by_one,
+            everything,
+            headers.get("x-none", "default"),
+            number in headers,
+            hasattr(headers, "x"),
+        ]
 
 
 def test_one_header_is_found_as_among_all(make_client: MakeClient) -> None:
@@ -109,7 +123,10 @@ def test_one_header_is_found_as_among_all(make_client: MakeClient) -> None:
     absent: list[Any] = [None, [], False]
     host, kind, length = ([value, [value], True] for value in ("testserver", "text/x", "3"))
     assert found == [one, one, absent, absent, absent, absent, host, kind, length, absent]
-    assert everything.items() >= {"x-one": "1", "x-k": "2", "host": "testserver", "content-type": "text/x"}.items()
+    assert (
+        everything.items()
+        >= {"x-one": "1", "x-k": "2", "host": "testserver", "content-type": "text/x"}.items()
+    )
     assert others == ["default", False, False]
 
 
@@ -122,7 +139,12 @@ def test_a_repeated_header_is_found_as_among_all(backend: str) -> None:
 
 def test_headers_are_a_mapping() -> None:
     headers = Headers([(b"a", b"1"), (b"a", b"2"), (b"b", b"3")])
-    assert (list(headers), len(headers), headers["A"], "b" in headers) == (["a", "b"], 2, "1, 2", True)
+    assert (list(headers), len(headers), headers["A"], "b" in headers) == (
+        ["a", "b"],
+        2,
+        "1, 2",
+        True,
+    )
     assert headers.get_all("A") == ["1", "2"]
     assert headers.raw == [(b"a", b"1"), (b"a", b"2"), (b"b", b"3")]
     assert repr(headers) == "Headers([(b'a', b'1'), (b'a', b'2'), (b'b', b'3')])"
@@ -149,8 +171,11 @@ def test_a_request_has_at_most_1000_headers(make_client: MakeClient, sent: int) 
     del client.headers["accept"], client.headers["user-agent"], client.headers["accept-encoding"]
     del client.headers["connection"]
     answer = client.get("/everything", headers=headers[:-1])  # and Host
-    assert (answer.status_code, len(answer.text) > 1000) == ((200, True) if sent == 1000 else (431, False))
-    assert client.get("/no/such/page", headers=headers).status_code == 404  # which looks at a header
+    assert (answer.status_code, len(answer.text) > 1000) == (
+        (200, True) if sent == 1000 else (431, False)
+    )
+    # which looks at a header
+    assert client.get("/no/such/page", headers=headers).status_code == 404
 
 
 @every_loop
@@ -166,11 +191,16 @@ def test_cookies_of_many_lines_are_joined_in_linear_time(backend: str) -> None:
 def test_the_body_s_headers_come_once_from_an_environ() -> None:
     """Some servers repeat them as HTTP_CONTENT_TYPE and HTTP_CONTENT_LENGTH."""
     repeated = {"HTTP_CONTENT_TYPE": "text/x", "HTTP_CONTENT_LENGTH": "3"}
-    status, body = wsgi_get(Echo(), "/everything", "POST", b"abc", CONTENT_TYPE="text/x", **repeated)
-    assert (status, body) == (200, b'{"host":"testserver","content-type":"text/x","content-length":"3"}')
+    status, body = wsgi_get(
+        Echo(), "/everything", "POST", b"abc", CONTENT_TYPE="text/x", **repeated
+    )
+    assert (status, body) == (
+        200,
+        b'{"host":"testserver","content-type":"text/x","content-length":"3"}',
+    )
 
 
-# -- MutableHeaders ---------------------------------------------------------------------------------------------------
+# -- MutableHeaders --------------------------------------------------------------------------------
 
 
 def test_setting_replaces_every_spelling() -> None:
@@ -182,7 +212,12 @@ def test_setting_replaces_every_spelling() -> None:
 def test_adding_repeats() -> None:
     headers = MutableHeaders({"A": "1"})
     headers.add("a", "2")
-    assert (headers.get_all("A"), headers["a"], len(headers), list(headers)) == (["1", "2"], "1", 2, ["A", "a"])
+    assert (headers.get_all("A"), headers["a"], len(headers), list(headers)) == (
+        ["1", "2"],
+        "1",
+        2,
+        ["A", "a"],
+    )
 
 
 def test_deleting() -> None:

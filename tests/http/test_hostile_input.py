@@ -1,7 +1,7 @@
 """Whatever a client sends is parsed in linear time, and refused by an ``HTTPError`` or not at all.
 
-Steps are counted, not timed. What a step of C's costs is not seen by that, so there are also texts of 512 KiB, which
-would take longer than a test may in quadratic time.
+Steps are counted, not timed. What a step of C's costs is not seen by that, so there are also texts
+of 512 KiB, which would take longer than a test may in quadratic time.
 """
 
 from __future__ import annotations
@@ -84,7 +84,16 @@ SCALARS: list[Any] = [
     int | str,
     int | None,
 ]
-KINDS: list[Any] = [*SCALARS, str, list[int], set[int], frozenset[Any], tuple[UUID, ...], dict, dict[Decimal, set[int]]]
+KINDS: list[Any] = [
+    *SCALARS,
+    str,
+    list[int],
+    set[int],
+    frozenset[Any],
+    tuple[UUID, ...],
+    dict,
+    dict[Decimal, set[int]],
+]
 
 
 def multipart(data: bytes) -> None:
@@ -103,7 +112,8 @@ def as_text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "query": lambda data: parse_query(data, MANY),
     "query of wsgi": as_text(lambda text: parse_query(text, MANY)),
-    "limited query": lambda data: parse_query(b"a" * 1001 + b"&" + data),  # a shorter one is not counted, and cheaper
+    # a shorter one is not counted, and cheaper
+    "limited query": lambda data: parse_query(b"a" * 1001 + b"&" + data),
     "orjson": make_codec(orjson)[1],
     "json": make_codec(None)[1],
     "multipart": multipart,
@@ -113,7 +123,25 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "cookies": as_text(parse_cookies),
 }
 
-MARKS = [b"&", b"=", b"%", b"%4", b"%41", b"%ff", b"+", b";", b'"', b"\\", b'\\"', b" ", b"\t", b"\0", b",", b"[", b"]"]
+MARKS = [
+    b"&",
+    b"=",
+    b"%",
+    b"%4",
+    b"%41",
+    b"%ff",
+    b"+",
+    b";",
+    b'"',
+    b"\\",
+    b'\\"',
+    b" ",
+    b"\t",
+    b"\0",
+    b",",
+    b"[",
+    b"]",
+]
 MARKS += [
     b"{",
     b"}",
@@ -131,8 +159,24 @@ MARKS += [
     b"\\ud800",
     b"\n",
 ]
-MARKS += [b"\r", b"\r\n", b"\r\n--B", b"--B\r\n", b"--B--", b"\xff", b"\xef\xbb\xbf", b"filename*=", b"utf-8''", b"a"]
-MARKS += [b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\n', b"--", b"'", b"Content-Type: text/plain\r\n"]
+MARKS += [
+    b"\r",
+    b"\r\n",
+    b"\r\n--B",
+    b"--B\r\n",
+    b"--B--",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b"filename*=",
+    b"utf-8''",
+    b"a",
+]
+MARKS += [
+    b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\n',
+    b"--",
+    b"'",
+    b"Content-Type: text/plain\r\n",
+]
 
 pieces = st.lists(st.sampled_from(MARKS) | st.binary(max_size=3), max_size=12).map(b"".join)
 
@@ -149,7 +193,9 @@ def test_a_parser_raises_nothing_but_http_errors(name: str, data: bytes) -> None
 @given(start=pieces, repeated=pieces, end=pieces)
 @example(start=b"", repeated=b"[", end=b"")
 @example(start=b'{"a":', repeated=b'"\\"', end=b"")
-def test_R28_a_parser_takes_linear_time(name: str, start: bytes, repeated: bytes, end: bytes) -> None:
+def test_R28_a_parser_takes_linear_time(
+    name: str, start: bytes, repeated: bytes, end: bytes
+) -> None:
     parse = PARSERS[name]
     once, twice, four_times = (steps_of(parse, start + repeated * n + end) for n in (32, 64, 128))
     slack = 200
@@ -159,7 +205,8 @@ def test_R28_a_parser_takes_linear_time(name: str, start: bytes, repeated: bytes
 
 @pytest.mark.parametrize("name", PARSERS)
 @pytest.mark.parametrize(
-    "mark", [b"&", b"=", b"%41", b"+", b";", b'"', b"\\", b'\\"', b" ", b"[", b"1", b"-", b"\r", b"'"]
+    "mark",
+    [b"&", b"=", b"%41", b"+", b";", b'"', b"\\", b'\\"', b" ", b"[", b"1", b"-", b"\r", b"'"],
 )
 def test_R28_a_parser_ends_with_a_long_text_of_one_mark(name: str, mark: bytes) -> None:
     for data in (mark * (LONG // len(mark)), b'{"a": "' + mark * (LONG // len(mark)) + b'!"x'):
@@ -167,7 +214,7 @@ def test_R28_a_parser_ends_with_a_long_text_of_one_mark(name: str, mark: bytes) 
             PARSERS[name](data)
 
 
-# -- values of parameters ----------------------------------------------------------------------------------------------
+# -- values of parameters --------------------------------------------------------------------------
 
 texts = (
     st.text()
@@ -175,7 +222,11 @@ texts = (
     | st.from_regex(r"[0-9TZW:.+-]+")
 )
 documents = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=10,
 )
@@ -204,7 +255,8 @@ def test_a_structure_is_made_or_a_value_error(document: object, values: list[obj
 
 @given(
     fields=st.dictionaries(
-        st.sampled_from(["price", "weight", "ids", "when", "lines", "x"]), st.lists(texts, min_size=1)
+        st.sampled_from(["price", "weight", "ids", "when", "lines", "x"]),
+        st.lists(texts, min_size=1),
     )
 )
 def test_a_structure_is_made_of_a_form_or_a_value_error(fields: dict[str, list[str]]) -> None:
@@ -225,7 +277,9 @@ def test_R28_a_long_text_is_refused(kind: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [list[int], tuple[str, ...], dict[str, int], list[dict[str, Decimal]], set[str]], ids=str
+    "kind",
+    [list[int], tuple[str, ...], dict[str, int], list[dict[str, Decimal]], set[str]],
+    ids=str,
 )
 def test_R28_json_is_converted_in_linear_time(kind: Any) -> None:
     def document(size: int) -> object:
@@ -247,18 +301,29 @@ def test_R28_json_is_converted_in_linear_time(kind: Any) -> None:
 def test_R28_a_structure_is_checked_in_linear_time(size: int) -> None:
     make = maker_for(Order, "x").make
     once, twice = (
-        steps_of(make, {"ids": list(range(n)), "lines": [{"price": "1.5", "names": {"1": "a"}}] * n}, True)
+        steps_of(
+            make,
+            {"ids": list(range(n)), "lines": [{"price": "1.5", "names": {"1": "a"}}] * n},
+            True,
+        )
         for n in (size, 2 * size)
     )
     assert size < once
     assert twice <= 2 * once + 20
 
 
-# -- the whole way -----------------------------------------------------------------------------------------------------
+# -- the whole way ---------------------------------------------------------------------------------
 
 
 class Root(App):
-    def names(self, a: int, b: Decimal | None = None, *, c: set[int] = frozenset(), **others: Any) -> str:  # type: ignore[assignment]
+    def names(
+        self,
+        a: int,
+        b: Decimal | None = None,
+        *,
+        c: set[int] = frozenset(),  # type: ignore[assignment]
+        **others: Any,
+    ) -> str:
         return "ok"
 
     async def order(self, order: Order) -> str:
@@ -272,13 +337,21 @@ class Root(App):
         return "ok"
 
 
-TYPES = ["application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=B", "text/plain", None]
+TYPES = [
+    "application/json",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=B",
+    "text/plain",
+    None,
+]
 
 
 @pytest.fixture(scope="module", params=WORLDS)
 def shared_client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     """One client of each world: Hypothesis asks for many."""
-    options: dict[str, Any] = {"protocol": "wsgi"} if request.param == "wsgi" else {"backend": request.param}
+    options: dict[str, Any] = (
+        {"protocol": "wsgi"} if request.param == "wsgi" else {"backend": request.param}
+    )
     with TestClient(Root(), raise_app_exceptions=False, **options) as client:
         yield client
 
@@ -288,20 +361,34 @@ def shared_client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     kind=st.sampled_from(TYPES),
     body=pieces | documents.map(lambda document: json.dumps(document).encode()),
 )
-def test_no_body_is_an_internal_error(shared_client: TestClient, path: str, kind: str | None, body: bytes) -> None:
+def test_no_body_is_an_internal_error(
+    shared_client: TestClient, path: str, kind: str | None, body: bytes
+) -> None:
     headers = {} if kind is None else {"Content-Type": kind}
     answer = shared_client.post(path, content=body, headers=headers)
     assert answer.status_code in (200, 400, 413, 415), said(answer)
-    assert answer.status_code == 200 or (said(answer).endswith(".") and "\n" not in said(answer)), said(answer)
+    assert answer.status_code == 200 or (said(answer).endswith(".") and "\n" not in said(answer)), (
+        said(answer)
+    )
 
 
-def test_R28_no_cache_keeps_a_long_text_of_a_client(world: str, connect: MakeClient, tmp_path: Path) -> None:
-    """A cache has so many entries, and servers pass on headers of any length: 256 of them would fill the memory."""
+def test_R28_no_cache_keeps_a_long_text_of_a_client(
+    world: str, connect: MakeClient, tmp_path: Path
+) -> None:
+    """A cache has so many entries, and servers pass on headers of any length: 256 of them would
+    fill the memory.
+    """
     (tmp_path / "file.txt").write_text("text")
 
     async def counted(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/plain")],
+            }
+        )
         await send({"type": "http.response.body", "body": b"%d" % len(scope["headers"])})
 
     def counted_too(environ: Any, start_response: Any) -> list[bytes]:
@@ -325,14 +412,18 @@ def test_R28_no_cache_keeps_a_long_text_of_a_client(world: str, connect: MakeCli
     app.static("/static", tmp_path)
     app.mount("/asgi", counted)
     app.mount("/wsgi", counted_too)
-    clients = [connect(each, world, validate=False) for each in (app, old, CherryPyApplication(Moved()))]
+    clients = [
+        connect(each, world, validate=False) for each in (app, old, CherryPyApplication(Moved()))
+    ]
 
     of_python: Any = urllib.parse  # of which type checkers don't know all
 
     def ask(number: int) -> None:
         long = f"{world}{number}{'a' * 100_000}"
         for client in clients:
-            client.post("/nowhere", headers={"Content-Type": long, "Accept": long, "Accept-Encoding": long})
+            client.post(
+                "/nowhere", headers={"Content-Type": long, "Accept": long, "Accept-Encoding": long}
+            )
             client.get("/", headers={long: "1", "Accept-Encoding": long})
         clients[0].get("/static/file.txt", headers={"Accept-Encoding": long})
         clients[0].get(f"/static/{long[:50_000]}")  # httpx takes no longer URL
@@ -346,7 +437,10 @@ def test_R28_no_cache_keeps_a_long_text_of_a_client(world: str, connect: MakeCli
 def test_R28_no_redirect_keeps_a_long_address() -> None:
     """Python's ``urlsplit`` keeps what it was given."""
     site = SimpleNamespace(scheme="https", host="example.com")
-    assert _kept_after(lambda number: redirect_response(Redirect(f"{number}{'a' * 100_000}"), site)) < 300_000
+    assert (
+        _kept_after(lambda number: redirect_response(Redirect(f"{number}{'a' * 100_000}"), site))
+        < 300_000
+    )
     with pytest.raises(HTTPError):
         redirect_response(Redirect(f"//example.com{'a' * 100_000}"), site)
 
@@ -354,14 +448,18 @@ def test_R28_no_redirect_keeps_a_long_address() -> None:
 @pytest.mark.parametrize(
     "keep",
     [
-        lambda text: encode(Response("x", content_type=f"text/plain; charset={text}"), None, head_only=False),
+        lambda text: encode(
+            Response("x", content_type=f"text/plain; charset={text}"), None, head_only=False
+        ),
         lambda text: Compress().may_compress(Response(b"x", content_type=f"text/{text}"), None),
         lambda text: status_of(f"400 {text}"),
         lambda text: valid_status(f"400 {text}"),
     ],
     ids=["charset", "compressed", "status of a stand-in", "status of CherryPy's"],
 )
-def test_R28_no_cache_keeps_a_long_text_that_an_author_passes_on(keep: Callable[[str], object]) -> None:
+def test_R28_no_cache_keeps_a_long_text_that_an_author_passes_on(
+    keep: Callable[[str], object],
+) -> None:
     def ask(number: int) -> None:
         with suppress(ResponseError):
             keep(f"{number}{'a' * 100_000}")
@@ -397,14 +495,18 @@ def test_R28_the_time_for_a_text_grows_with_its_length_alone(name: str) -> None:
         assert not grows_too_fast(ENTRIES[name], "a", mark, '!"', 32 * 1024), mark
 
 
-@pytest.mark.parametrize("charset", sorted({*aliases.values()} - {"mbcs"} | {"cp874", "koi8_t", "mac_farsi"}))
+@pytest.mark.parametrize(
+    "charset", sorted({*aliases.values()} - {"mbcs"} | {"cp874", "koi8_t", "mac_farsi"})
+)
 def test_R28_a_charset_takes_linear_time(charset: str) -> None:
     def in_both_ways(text: str) -> None:
         with suppress(LookupError, UnicodeError):
             text.encode(codec_of(charset)).decode(codec_of(charset))
 
     for mark in ("a", "+", "-", "\u0301\u0316", "~{", "\x1b$B", "\xe9"):
-        assert not grows_too_fast(lambda text: partial(in_both_ways, text), "a", mark, "!", 128 * 1024)
+        assert not grows_too_fast(
+            lambda text: partial(in_both_ways, text), "a", mark, "!", 128 * 1024
+        )
 
 
 def test_growth_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

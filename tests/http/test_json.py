@@ -173,7 +173,10 @@ WRITTEN: list[tuple[Any, str]] = [
     ),
     (NOON, '"2024-02-29T12:00:00.000005"'),
     (datetime(2024, 1, 2, tzinfo=UTC), '"2024-01-02T00:00:00+00:00"'),
-    (datetime(1, 1, 1, tzinfo=timezone(timedelta(seconds=21208))), '"0001-01-01T00:00:00+05:53:28"'),
+    (
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(seconds=21208))),
+        '"0001-01-01T00:00:00+05:53:28"',
+    ),
     (date(2024, 1, 2), '"2024-01-02"'),
     (time(1, 2, 3), '"01:02:03"'),
     (time(1, 2, tzinfo=UTC), '"01:02:00+00:00"'),
@@ -213,7 +216,10 @@ WRITTEN: list[tuple[Any, str]] = [
     (UserList([1]), "[1]"),
     (type("Sub", (list,), {})([1]), "[1]"),
     (Point(1, tags=["t"]), '{"x":1,"_hidden":2,"tags":["t"]}'),
-    ([Slotted(NOON, Point(1))], '[{"when":"2024-02-29T12:00:00.000005","inner":{"x":1,"_hidden":2,"tags":[]}}]'),
+    (
+        [Slotted(NOON, Point(1))],
+        '[{"when":"2024-02-29T12:00:00.000005","inner":{"x":1,"_hidden":2,"tags":[]}}]',
+    ),
     (Struct("Ann"), '{"type":"Struct","firstName":"Ann","content":null}'),
     (
         Struct("Ann", [NOON, Decimal("1.0"), Point(1), {ID: Text("x")}, Model(when=NOON)]),
@@ -221,11 +227,17 @@ WRITTEN: list[tuple[Any, str]] = [
         f'{{"x":1,"_hidden":2,"tags":[]}},{{"{ID}":"x"}},'
         '{"when":"2024-02-29T12:00:00.000005","ratio":0.5}]}',
     ),
-    (Struct("Ann", [b"ab", timedelta(1)]), '{"type":"Struct","firstName":"Ann","content":["YWI=","P1D"]}'),
+    (
+        Struct("Ann", [b"ab", timedelta(1)]),
+        '{"type":"Struct","firstName":"Ann","content":["YWI=","P1D"]}',
+    ),
     (Model(when=NOON), '{"when":"2024-02-29T12:00:00.000005","ratio":0.5}'),
     (nested(254), "[" * 254 + "0" + "]" * 254),
     (nested(254, lambda inner: {"a": inner}), '{"a":' * 254 + "0" + "}" * 254),
-    (nested(120, lambda inner: Point(inner)), '{"x":' * 120 + "0" + ',"_hidden":2,"tags":[]}' * 120),
+    (
+        nested(120, lambda inner: Point(inner)),
+        '{"x":' * 120 + "0" + ',"_hidden":2,"tags":[]}' * 120,
+    ),
 ]
 
 REFUSED: list[tuple[Any, str]] = [
@@ -265,25 +277,39 @@ def test_R77_writes_the_same_values(value: Any, text: str) -> None:
 
 
 def without_exponents(text: str) -> str:
-    """The text of all that is written alike to the byte: not of floats below 0.0001, and of 1e16 and more."""
+    """The text of all that is written alike to the byte: not of floats below 0.0001, and of 1e16
+    and more.
+    """
     return re.sub(r"-?[0-9.]+e[+-]?[0-9]+|-?0\.0000[0-9]+", "0.0", text)
 
 
-KEYS_ALIKE: list[Any] = [{Level.LOW: 1, "1": 2}, {Flag.YES: 1, 1: 2}, {1: 1, "1": 2}, {None: 1, "null": 2}]
+KEYS_ALIKE: list[Any] = [
+    {Level.LOW: 1, "1": 2},
+    {Flag.YES: 1, 1: 2},
+    {1: 1, "1": 2},
+    {None: 1, "null": 2},
+]
 
 
 @pytest.mark.parametrize("value", KEYS_ALIKE, ids=range(len(KEYS_ALIKE)))
 def test_R77_keys_are_told_apart_by_what_is_written(value: Any) -> None:
-    pairs = [("true" if key is Flag.YES else "null" if key is None else str(key), value[key]) for key in value]
+    pairs = [
+        ("true" if key is Flag.YES else "null" if key is None else str(key), value[key])
+        for key in value
+    ]
     for dumps, _ in CODECS.values():
         assert json.loads(dumps(value)) == dict(pairs)
 
 
 @pytest.mark.usefixtures("no_collector")  # it would call finalizers at the recursion limit
-@pytest.mark.parametrize(("value", "words"), REFUSED, ids=[f"{n}-{w}" for n, (_, w) in enumerate(REFUSED)])
+@pytest.mark.parametrize(
+    ("value", "words"), REFUSED, ids=[f"{n}-{w}" for n, (_, w) in enumerate(REFUSED)]
+)
 def test_R77_refuses_to_write_the_same_values(value: Any, words: str) -> None:
     for dumps, _ in CODECS.values():
-        with pytest.raises(CodecError, match=f"(?i)({words}).* written as JSON|written as JSON.*({words})") as caught:
+        with pytest.raises(
+            CodecError, match=f"(?i)({words}).* written as JSON|written as JSON.*({words})"
+        ) as caught:
             dumps(value)
         assert caught.value.__context__ is None or caught.value.__suppress_context__
 
@@ -322,7 +348,8 @@ def test_a_coroutine_in_a_value_lacks_an_await() -> None:
     for dumps, _ in CODECS.values():
         coroutine = load()
         with pytest.raises(
-            CodecError, match=r"^\$\.user: A value of type coroutine .*: write await in front of the call"
+            CodecError,
+            match=r"^\$\.user: A value of type coroutine .*: write await in front of the call",
         ):
             dumps({"user": coroutine})
         coroutine.close()
@@ -347,7 +374,11 @@ class Priced(pydantic.BaseModel, arbitrary_types_allowed=True):
 
 OWN: list[tuple[Any, Any, str]] = [
     ({Money: str}, [Money(350), Discount(50)], '["3.50 EUR","0.50 EUR"]'),
-    ({Money: lambda money: (money.cents, money.unit)}, {"price": Money(350)}, '{"price":[350,"EUR"]}'),
+    (
+        {Money: lambda money: (money.cents, money.unit)},
+        {"price": Money(350)},
+        '{"price":[350,"EUR"]}',
+    ),
     ({Money: str}, {Money(1): 2}, '{"0.01 EUR":2}'),
     (
         {Money: str},
@@ -355,9 +386,17 @@ OWN: list[tuple[Any, Any, str]] = [
         '{"type":"Struct","firstName":"Ann","content":{"price":"0.01 EUR"}}',
     ),
     ({Money: str}, [Row(Money(1)), Point(1)], '[["Row","0.01 EUR"],{"x":1,"_hidden":2,"tags":[]}]'),
-    ({Enum: lambda member: member.name}, [Colour.RED, Level.LOW, {Labelled.A: None}], '["RED","LOW",{"A":null}]'),
+    (
+        {Enum: lambda member: member.name},
+        [Colour.RED, Level.LOW, {Labelled.A: None}],
+        '["RED","LOW",{"A":null}]',
+    ),
     ({UUID: lambda uuid: uuid.hex[:4]}, ID, '"1234"'),
-    ({datetime: datetime.isoformat, date: str}, [NOON.date(), NOON], '["2024-02-29","2024-02-29T12:00:00.000005"]'),
+    (
+        {datetime: datetime.isoformat, date: str},
+        [NOON.date(), NOON],
+        '["2024-02-29","2024-02-29T12:00:00.000005"]',
+    ),
     ({object: lambda value: type(value).__name__}, [Team(), Colour.RED, 1], '["Team","Colour",1]'),
     ({Team: lambda team: Money(1), Money: str}, Team(), '"0.01 EUR"'),
     ({Team: lambda team: "a team"}, Priced(team=Team()), '{"team":"a team"}'),
@@ -371,7 +410,9 @@ def test_an_application_writes_its_own_types(own: Any, value: Any, text: str) ->
 
 
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize("own", [{Team: lambda team: team}, {Team: lambda team: Money(1), Money: lambda money: Team()}])
+@pytest.mark.parametrize(
+    "own", [{Team: lambda team: team}, {Team: lambda team: Money(1), Money: lambda money: Team()}]
+)
 def test_encoders_that_go_round_in_circles_end(own: Any) -> None:
     for module in (orjson, None):
         with pytest.raises(CodecError, match="contains itself"):
@@ -406,9 +447,15 @@ READ: list[tuple[str | bytes | bytearray | memoryview, Any]] = [
     ("[" * 300 + "]" * 300, None),
     ('{"a":' * 300 + "1" + "}" * 300, None),
     ('"' + "[{" * 500 + '"', "[{" * 500),
-    ('["' + "[" * 200 + '\\"' + "[" * 200 + '\\\\","]"]', ["[" * 200 + '"' + "[" * 200 + "\\", "]"]),
+    (
+        '["' + "[" * 200 + '\\"' + "[" * 200 + '\\\\","]"]',
+        ["[" * 200 + '"' + "[" * 200 + "\\", "]"],
+    ),
     ("[" + ",".join(["[[{}]]"] * 200) + "]", [[[{}]]] * 200),
-    ("[" + ",".join(['{"a":[1,[{"b":{"c":[1]}}]]}'] * 50) + "]", [{"a": [1, [{"b": {"c": [1]}}]]}] * 50),
+    (
+        "[" + ",".join(['{"a":[1,[{"b":{"c":[1]}}]]}'] * 50) + "]",
+        [{"a": [1, [{"b": {"c": [1]}}]]}] * 50,
+    ),
 ]
 
 BAD: list[str | bytes] = [
@@ -504,9 +551,12 @@ def test_R77_the_module_s_own_pair_uses_the_installed_orjson() -> None:
     assert codec.loads(codec.dumps({"message": "Hello"})) == {"message": "Hello"}
 
 
-def test_R77_the_standard_library_takes_the_place_of_an_orjson_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R77_the_standard_library_takes_the_place_of_an_orjson_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "orjson", None)
-    assert codec.dumps_with({Decimal: float})({"small": Decimal("1e-7")}) == b'{"small":1e-07}'  # orjson: 1e-7
+    # Without orjson, which writes 1e-7.
+    assert codec.dumps_with({Decimal: float})({"small": Decimal("1e-7")}) == b'{"small":1e-07}'
 
 
 def test_R77_a_proxy_is_written_as_the_object_that_it_stands_for() -> None:
@@ -539,7 +589,13 @@ def test_R77_an_error_inside_a_model_is_the_model_s_own() -> None:
 
 KEYS = st.text() | st.integers() | st.floats()
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.decimals() | st.datetimes(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.decimals()
+    | st.datetimes(),
     lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner) | st.tuples(inner),
 )
 
@@ -561,6 +617,8 @@ def test_R77_any_value_is_written_alike(value: Any) -> None:
     assert len({outcome(written(dumps), value) for dumps, _ in CODECS.values()}) == 1
 
 
-@given(st.binary() | st.text() | st.text('[]{}",:0123456789.eE+-\\utrnfalsN ') | st.floats().map(repr))
+@given(
+    st.binary() | st.text() | st.text('[]{}",:0123456789.eE+-\\utrnfalsN ') | st.floats().map(repr)
+)
 def test_R77_any_text_is_read_alike(text: bytes | str) -> None:
     assert len({outcome(loads, text) for _, loads in CODECS.values()}) == 1

@@ -16,8 +16,16 @@ FIELDS = MultiDict({"colour": ["red", "blue"], "size": ["7"], "none": []})
 
 
 def test_get_gives_the_first_value_and_getlist_all() -> None:
-    assert (FIELDS["colour"], FIELDS.get("colour"), FIELDS.getlist("colour")) == ("red", "red", ["red", "blue"])
-    assert (FIELDS.get("size", "1"), FIELDS.get("shape"), FIELDS.get("shape", "round")) == ("7", None, "round")
+    assert (FIELDS["colour"], FIELDS.get("colour"), FIELDS.getlist("colour")) == (
+        "red",
+        "red",
+        ["red", "blue"],
+    )
+    assert (FIELDS.get("size", "1"), FIELDS.get("shape"), FIELDS.get("shape", "round")) == (
+        "7",
+        None,
+        "round",
+    )
     assert FIELDS.getlist("shape") == []
 
 
@@ -52,7 +60,11 @@ def test_values_are_not_in_its_repr() -> None:
 def test_the_query_is_one() -> None:
     request = make_request(query="a=1&a=2&b=")
     assert isinstance(request.query, Mapping)
-    assert (request.query.getlist("a"), request.query["b"], request.query.get("c")) == (["1", "2"], "", None)
+    assert (request.query.getlist("a"), request.query["b"], request.query.get("c")) == (
+        ["1", "2"],
+        "",
+        None,
+    )
 
 
 class Received(App):
@@ -69,7 +81,11 @@ class Received(App):
 def test_a_form_and_its_files_are_too(make_client: MakeClient) -> None:
     files = [("a", ("1.txt", b"1")), ("a", ("2.txt", b"2"))]
     answer = make_client(Received()).post("/", data={"n": ["1", "2"]}, files=files)
-    assert answer.json() == {"form": {"n": ["1", "2"]}, "files": {"a": ["1.txt", "2.txt"]}, "first": "1.txt"}
+    assert answer.json() == {
+        "form": {"n": ["1", "2"]},
+        "files": {"a": ["1.txt", "2.txt"]},
+        "first": "1.txt",
+    }
 
 
 def test_json_has_values_of_any_type(make_client: MakeClient) -> None:
@@ -96,10 +112,16 @@ class WithForm(App):
         fields = [Field("name"), Field("tags"), Field("missing")]
         for field in fields:
             field.process(self.request.form)
-        rows = sorted(name for name in self.request.form if name.startswith("rows-"))  # as FieldList finds its entries
+        # as FieldList finds its entries
+        rows = sorted(name for name in self.request.form if name.startswith("rows-"))
         return [*(field.raw_data for field in fields), rows]
 
 
 def test_wtforms_can_read_a_form(make_client: MakeClient) -> None:
     data = {"name": "Ann", "tags": ["a", "b"], "rows-0": "x", "rows-1": "y"}
-    assert make_client(WithForm()).post("/", data=data).json() == [["Ann"], ["a", "b"], [], ["rows-0", "rows-1"]]
+    assert make_client(WithForm()).post("/", data=data).json() == [
+        ["Ann"],
+        ["a", "b"],
+        [],
+        ["rows-0", "rows-1"],
+    ]

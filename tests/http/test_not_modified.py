@@ -29,10 +29,18 @@ TAG = '"pie %22%C3%A4%22 7%25"'
 def test_a_handler_answers_304_by_its_tag(make_client: MakeClient) -> None:
     client = make_client(Versioned())
     first = client.get("/tag")
-    assert (first.status_code, first.text, first.headers["ETag"]) == (200, "pie", TAG.replace(" ", "%20"))
+    assert (first.status_code, first.text, first.headers["ETag"]) == (
+        200,
+        "pie",
+        TAG.replace(" ", "%20"),
+    )
     for known in (first.headers["ETag"], f'"other", W/{first.headers["ETag"]}', "*"):
         again = client.get("/tag", headers={"If-None-Match": known})
-        assert (again.status_code, again.text, again.headers["ETag"]) == (304, "", first.headers["ETag"])
+        assert (again.status_code, again.text, again.headers["ETag"]) == (
+            304,
+            "",
+            first.headers["ETag"],
+        )
     assert client.head("/tag", headers={"If-None-Match": "*"}).status_code == 304
     assert client.get("/tag", headers={"If-None-Match": '"other"'}).status_code == 200
 
@@ -42,8 +50,14 @@ def test_a_handler_answers_304_by_its_date(make_client: MakeClient, path: str) -
     client = make_client(Versioned())
     first = client.get(path)
     assert (first.text, first.headers["Last-Modified"]) == ("pie", "Fri, 01 May 2026 12:30:15 GMT")
-    assert client.get(path, headers={"If-Modified-Since": first.headers["Last-Modified"]}).status_code == 304
-    assert client.get(path, headers={"If-Modified-Since": "Fri, 01 May 2026 12:30:14 GMT"}).status_code == 200
+    assert (
+        client.get(path, headers={"If-Modified-Since": first.headers["Last-Modified"]}).status_code
+        == 304
+    )
+    assert (
+        client.get(path, headers={"If-Modified-Since": "Fri, 01 May 2026 12:30:14 GMT"}).status_code
+        == 200
+    )
     assert client.get(path, headers={"If-None-Match": '"x"'}).status_code == 200
 
 

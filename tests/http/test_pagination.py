@@ -41,10 +41,16 @@ def test_a_page_without_room_is_400_as_clients_may_choose_the_size(size: int) ->
         Page([], 1, size, 0)
     with pytest.raises(HTTPError) as error:
         Page.of(PIES, 2, size)
-    assert (error.value.status, error.value.message) == (400, f"A page has 1 item or more, not {size}.")
+    assert (error.value.status, error.value.message) == (
+        400,
+        f"A page has 1 item or more, not {size}.",
+    )
     with pytest.raises(HTTPError) as error:
         Page.offset(2, size)
-    assert (error.value.status, error.value.message) == (400, f"A page has 1 item or more, not {size}.")
+    assert (error.value.status, error.value.message) == (
+        400,
+        f"A page has 1 item or more, not {size}.",
+    )
 
 
 @pytest.mark.parametrize("number", [0, -7, 2**59 + 1, 10**30])
@@ -69,7 +75,11 @@ def test_what_comes_before_a_page() -> None:
         (5, 9, [1, None, 3, 4, 5, 6, 7, None, 9]),
         (4, 9, [1, 2, 3, 4, 5, 6, None, 9]),
         (9, 9, [1, None, 7, 8, 9]),
-        (500_000_000, 10**9, [1, None, 499_999_998, 499_999_999, 500_000_000, 500_000_001, 500_000_002, None, 10**9]),
+        (
+            500_000_000,
+            10**9,
+            [1, None, 499_999_998, 499_999_999, 500_000_000, 500_000_001, 500_000_002, None, 10**9],
+        ),
     ],
 )
 def test_the_numbers_to_link_to(number: int, pages: int, numbers: list[int | None]) -> None:
@@ -105,7 +115,9 @@ def test_links_keep_the_path_and_the_rest_of_the_query(make_client: MakeClient) 
 
 
 def test_R16_a_link_stays_on_this_host_whatever_the_path_is(make_client: MakeClient) -> None:
-    """``//evil.com``, ``/\\evil.com`` and, as browsers drop tabs, ``/<tab>/evil.com`` mean another host."""
+    """``//evil.com``, ``/\\evil.com`` and, as browsers drop tabs, ``/<tab>/evil.com`` mean another
+    host.
+    """
 
     class Anything(App):
         def default(self, *names: str) -> str:
@@ -117,7 +129,13 @@ def test_R16_a_link_stays_on_this_host_whatever_the_path_is(make_client: MakeCli
     app = Anything(text="plain")
     app.error(404)(app.failed)
     client = make_client(app, validate=False)
-    for path in ("/%2Fevil.com/x", "/%2F%2Fevil.com", "/%5Cevil.com", "/%09/evil.com", "/%5C%2Fevil.com"):
+    for path in (
+        "/%2Fevil.com/x",
+        "/%2F%2Fevil.com",
+        "/%5Cevil.com",
+        "/%09/evil.com",
+        "/%5C%2Fevil.com",
+    ):
         url = client.get("/", extensions={"target": path.encode()}).text
         assert url == f"{path}?page=2"
     for path in ("//evil.com", "///evil.com"):  # 404, with a page of the author's

@@ -1,6 +1,8 @@
-"""``request.parts()``: a multipart form as it arrives, in every world, and as it was received before.
+"""``request.parts()``: a multipart form as it arrives, in every world, and as it was received
+before.
 
-``Doing`` does the same to each part in an ``async def`` and in a ``def`` handler, so each test holds for both.
+``Doing`` does the same to each part in an ``async def`` and in a ``def`` handler, so each test
+holds for both.
 """
 
 from __future__ import annotations
@@ -22,7 +24,16 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, SetupError, UploadFile, reads_body, run_in
+from micropie import (
+    App,
+    ClientDisconnect,
+    HTTPError,
+    HttpMiddleware,
+    SetupError,
+    UploadFile,
+    reads_body,
+    run_in,
+)
 from micropie.execution.steps import Flow
 from micropie.http.forms.data import Limits
 from micropie.http.forms.multipart import PartParser
@@ -48,17 +59,25 @@ class Doing(App):
 
     @reads_body
     async def asynchronous(self) -> Any:
-        return self._counted([[await self._await(part, what) for what in self.todo] async for part in self._parts()])
+        return self._counted(
+            [[await self._await(part, what) for what in self.todo] async for part in self._parts()]
+        )
 
     @reads_body
     def sync(self) -> Any:
-        return self._counted([[self._call(part, what) for what in self.todo] for part in self._parts()])
+        return self._counted(
+            [[self._call(part, what) for what in self.todo] for part in self._parts()]
+        )
 
     async def received(self) -> Any:
-        return self._counted([[await self._await(part, what) for what in self.todo] async for part in self._parts()])
+        return self._counted(
+            [[await self._await(part, what) for what in self.todo] async for part in self._parts()]
+        )
 
     def received_sync(self) -> Any:
-        return self._counted([[self._call(part, what) for what in self.todo] for part in self._parts()])
+        return self._counted(
+            [[self._call(part, what) for what in self.todo] for part in self._parts()]
+        )
 
     def _parts(self) -> Any:
         return self.request.parts()
@@ -107,7 +126,7 @@ def post(client: Any, path: str, body: bytes, size: int = 1_000_000, **options: 
     return client.post(path, content=in_pieces(body, size), **{"headers": HEADERS, **options})
 
 
-# -- what comes ------------------------------------------------------------------------------------------------------------
+# -- what comes ------------------------------------------------------------------------------------
 
 BIG = bytes(range(256)) * 1200  # 300 KiB: more than one batch of ``save_to``
 MIXED = form(
@@ -139,7 +158,9 @@ def test_the_parts_come_in_order_with_all_that_is_known_of_them(
     client = make_client(doing("name", "filename", "raw_filename", "content_type", how))
     answer = post(client, path, MIXED, size)
     assert answer.status_code == 200
-    assert answer.json() == [[*head, content] for head, content in zip(HEADS, CONTENTS, strict=True)]
+    assert answer.json() == [
+        [*head, content] for head, content in zip(HEADS, CONTENTS, strict=True)
+    ]
 
 
 @every_way
@@ -157,10 +178,15 @@ def test_a_form_without_parts_has_none(make_client: MakeClient, path: str) -> No
 @every_way
 def test_a_part_has_headers_of_its_own(make_client: MakeClient, path: str) -> None:
     body = form(section('name="f"; filename="f"', b"", "X-Own: 1"), section('name="a"'))
-    of_file, of_field = ({"content-disposition": f"form-data; name={name}"} for name in ('"f"; filename="f"', '"a"'))
+    of_file, of_field = (
+        {"content-disposition": f"form-data; name={name}"} for name in ('"f"; filename="f"', '"a"')
+    )
     if path in RECEIVED:
         of_field = {}
-    assert post(make_client(doing("headers")), path, body).json() == [[{**of_file, "x-own": "1"}], [of_field]]
+    assert post(make_client(doing("headers")), path, body).json() == [
+        [{**of_file, "x-own": "1"}],
+        [of_field],
+    ]
 
 
 def test_a_part_shows_what_it_is() -> None:
@@ -180,9 +206,15 @@ def test_a_part_shows_what_it_is() -> None:
 def test_a_part_is_read_in_portions(make_client: MakeClient, path: str, size: int) -> None:
     body = form(section('name="a"', b"0123456789"), section('name="f"; filename="f"', b"ab"))
     client = make_client(doing(0, 3, 1, 100, 5, -1))
-    assert post(client, path, body, size).json() == [["", "012", "3", "456789", "", ""], ["", "ab", "", "", "", ""]]
+    assert post(client, path, body, size).json() == [
+        ["", "012", "3", "456789", "", ""],
+        ["", "ab", "", "", "", ""],
+    ]
     client = make_client(doing(2, "chunks", -1, 1, "chunks"))
-    assert post(client, path, body, size).json() == [["01", "23456789", "", "", ""], ["ab", "", "", "", ""]]
+    assert post(client, path, body, size).json() == [
+        ["01", "23456789", "", "", ""],
+        ["ab", "", "", "", ""],
+    ]
     client = make_client(doing(1, "text", "text"))
     assert post(client, path, body, size).json() == [["0", "123456789", ""], ["a", "b", ""]]
 
@@ -197,21 +229,30 @@ def test_R11_text_that_is_none_is_a_400(make_client: MakeClient, path: str, cont
 @arriving
 def test_R34_a_form_cut_at_every_byte_is_the_same(path: str) -> None:
     body = form(
-        section('name="a"', b"1\r\n--"), section('name="f"; filename="f"', b"\r\n--\r\n-B"), section('n="";name="b"')
+        section('name="a"', b"1\r\n--"),
+        section('name="f"; filename="f"', b"\r\n--\r\n-B"),
+        section('n="";name="b"'),
     )
     app = doing("name", -1)
 
     async def cut_everywhere() -> None:
         for at in range(len(body) + 1):
-            call = await get(app, path, "POST", piece(body[:at], more=True), piece(body[at:]), headers=PAIRS)
+            call = await get(
+                app, path, "POST", piece(body[:at], more=True), piece(body[at:]), headers=PAIRS
+            )
             assert call.body == rb'[["a","1\r\n--"],["f","\r\n--\r\n-B"],["b",""]]', at
 
     run("asyncio", cut_everywhere)
 
 
-# -- what is wrong with it -------------------------------------------------------------------------------------------------
+# -- what is wrong with it -------------------------------------------------------------------------
 
-SMALL: Any = {"max_form_fields": 2, "max_form_files": 2, "max_form_field_size": 10, "max_body_size": 100_000}
+SMALL: Any = {
+    "max_form_fields": 2,
+    "max_form_files": 2,
+    "max_form_field_size": 10,
+    "max_body_size": 100_000,
+}
 FIELD, FILE = section('name="a"', b"1"), section('name="f"; filename="f"', b"1")
 WRONG = {
     "fields": (form(FIELD, FIELD, FIELD), 413),
@@ -255,7 +296,9 @@ def test_R25_R26_R27_limits_and_sentences_are_those_of_a_received_form(
         ('multipart/form-data; boundary="B', 400),
     ],
 )
-def test_a_body_that_is_no_multipart_form(make_client: MakeClient, path: str, content_type: str, status: int) -> None:
+def test_a_body_that_is_no_multipart_form(
+    make_client: MakeClient, path: str, content_type: str, status: int
+) -> None:
     client = make_client(doing("name"))
     assert post(client, path, MIXED, headers={"Content-Type": content_type}).status_code == status
 
@@ -292,7 +335,11 @@ def test_a_parser_that_failed_says_so_for_every_chunk() -> None:
             list(parser.events(chunk))
 
 
-HALVES = {"in a part": MIXED[:-200], "in a head": MIXED[:20], "complete but for the body's end": MIXED}
+HALVES = {
+    "in a part": MIXED[:-200],
+    "in a head": MIXED[:20],
+    "complete but for the body's end": MIXED,
+}
 
 
 @every_loop
@@ -302,7 +349,10 @@ def test_R19_half_a_form_is_never_a_whole_one(
     backend: str, path: str, half: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = doing(-1)
-    run(backend, lambda: get(app, path, "POST", piece(HALVES[half], more=True), DISCONNECT, headers=PAIRS))
+    run(
+        backend,
+        lambda: get(app, path, "POST", piece(HALVES[half], more=True), DISCONNECT, headers=PAIRS),
+    )
     assert (app.finished, caplog.records) == (0, [])
 
 
@@ -321,11 +371,13 @@ def test_R19_half_a_form_is_never_a_whole_one_under_wsgi(
 @arriving
 def test_R20_silence_in_the_middle_of_a_part_is_a_408(backend: str, path: str) -> None:
     app = doing(-1, body_timeout=0.03)
-    call = run(backend, lambda: get(app, path, "POST", piece(MIXED[:-200], more=True), headers=PAIRS))
+    call = run(
+        backend, lambda: get(app, path, "POST", piece(MIXED[:-200], more=True), headers=PAIRS)
+    )
     assert (call.status, call.body) == (408, b"The body stopped arriving.")
 
 
-# -- what is not read --------------------------------------------------------------------------------------------------------
+# -- what is not read ------------------------------------------------------------------------------
 
 
 class Leaving(App):
@@ -368,18 +420,26 @@ def test_R23_R30_what_is_not_read_is_not_received(backend: str, path: str) -> No
 @pytest.mark.parametrize("path", LEAVING)
 def test_R23_R30_what_is_not_read_is_not_received_under_wsgi(path: str) -> None:
     source = io.BytesIO(section('name="f"; filename="f"', b"x" * 1_000_000))
-    environ = {"CONTENT_LENGTH": "1000000", "wsgi.input": source, "CONTENT_TYPE": HEADERS["Content-Type"]}
+    environ = {
+        "CONTENT_LENGTH": "1000000",
+        "wsgi.input": source,
+        "CONTENT_TYPE": HEADERS["Content-Type"],
+    }
     assert wsgi_get(Leaving(), path, "POST", **environ) == (200, LEAVING[path])
     assert source.tell() <= 65536
 
 
-# -- saving ------------------------------------------------------------------------------------------------------------------
+# -- saving ----------------------------------------------------------------------------------------
 
 
 @every_way
 @pytest.mark.parametrize("size", [1_000_000, 65536, 300])
-def test_R33_a_file_is_saved_under_its_safe_name(make_client: MakeClient, path: str, size: int, tmp_path: Path) -> None:
-    body = form(*[section(f'name="f"; filename="{name}"', content) for name, content in SAVED.items()])
+def test_R33_a_file_is_saved_under_its_safe_name(
+    make_client: MakeClient, path: str, size: int, tmp_path: Path
+) -> None:
+    body = form(
+        *[section(f'name="f"; filename="{name}"', content) for name, content in SAVED.items()]
+    )
     app = doing("save_to")
     app.directory = tmp_path / "inside"
     app.directory.mkdir()
@@ -395,12 +455,19 @@ SAVED = {"../../a.txt": b"content", "C:\\\\big": BIG, "empty": b""}
 @every_way
 @pytest.mark.parametrize("content", [b"new", BIG])
 def test_R33_no_file_is_ever_overwritten(
-    make_client: MakeClient, path: str, content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient,
+    path: str,
+    content: bytes,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     (tmp_path / "f").write_text("old")
     app = doing("save_to")
     app.directory = str(tmp_path)
-    assert post(make_client(app), path, form(section('name="f"; filename="f"', content))).status_code == 500
+    assert (
+        post(make_client(app), path, form(section('name="f"; filename="f"', content))).status_code
+        == 500
+    )
     assert "FileExistsError" in caplog.text
     assert (tmp_path / "f").read_text() == "old"
 
@@ -418,7 +485,9 @@ def test_a_field_is_not_saved(
 
 @every_loop
 @arriving
-def test_R32_no_half_of_a_file_is_left_wherever_the_form_breaks(backend: str, path: str, tmp_path: Path) -> None:
+def test_R32_no_half_of_a_file_is_left_wherever_the_form_breaks(
+    backend: str, path: str, tmp_path: Path
+) -> None:
     body = section('name="f"; filename="f"', b"x" * 30)
     app = doing("save_to")
     app.directory = tmp_path
@@ -523,7 +592,7 @@ def test_a_new_file_that_was_never_written_is_not_there(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-# -- the order of reading ----------------------------------------------------------------------------------------------------
+# -- the order of reading --------------------------------------------------------------------------
 
 
 class Ordered(App):
@@ -576,7 +645,9 @@ def app_json(value: Any) -> str:
 
 
 def taken(order: tuple[str, ...], is_received: bool) -> list[Any]:
-    """What is had of ``TWO_PARTS``: received as a form it has its parts again and again, kept as bytes all of them."""
+    """What is had of ``TWO_PARTS``: received as a form it has its parts again and again, kept as
+    bytes all of them.
+    """
     gone, kept = is_received, False
     found: list[Any] = []
     for way in order:
@@ -595,7 +666,9 @@ def taken(order: tuple[str, ...], is_received: bool) -> list[Any]:
 def test_R22_every_order_of_reading_ends(make_client: MakeClient, path: str) -> None:
     client = make_client(Ordered(), app_timeout=30)
     for order in itertools.product(("body", "stream", "parts", "form"), repeat=3):
-        answer = client.post(f"/{path}", params={"order": ",".join(order)}, content=TWO_PARTS, headers=HEADERS)
+        answer = client.post(
+            f"/{path}", params={"order": ",".join(order)}, content=TWO_PARTS, headers=HEADERS
+        )
         assert (order, answer.text) == (order, app_json(taken(order, "received" in path)))
 
 
@@ -651,11 +724,14 @@ class Wrong(App):
 def test_a_plain_for_on_the_loop_is_a_mistake_with_a_hint(
     backend: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert run(backend, lambda: get(Wrong(), path, "POST", piece(TWO_PARTS), headers=PAIRS)).status == 500
+    assert (
+        run(backend, lambda: get(Wrong(), path, "POST", piece(TWO_PARTS), headers=PAIRS)).status
+        == 500
+    )
     assert "async for part in request.parts()" in caplog.text
 
 
-# -- received before -----------------------------------------------------------------------------------------------------------
+# -- received before -------------------------------------------------------------------------------
 
 
 class Receiving(HttpMiddleware):
@@ -695,18 +771,30 @@ def test_a_hook_may_have_read_the_whole_body(make_client: MakeClient) -> None:
 def test_a_hook_may_have_received_the_form(make_client: MakeClient, path: str) -> None:
     app, hook = doing("name", -1), Receiving()
     app.middlewares.append(hook)
-    names = [["title", "first"], ["f", "content"], ["f", BIG.decode("latin-1")], ["title", "second"]]
+    names = [
+        ["title", "first"],
+        ["f", "content"],
+        ["f", BIG.decode("latin-1")],
+        ["title", "second"],
+    ]
     assert post(make_client(app), path, MIXED, 65536).json()[:4] == names
     assert hook.seen == ["first"]
 
 
-# -- @reads_body ---------------------------------------------------------------------------------------------------------------
+# -- @reads_body -----------------------------------------------------------------------------------
 
 
 class Bound(App):
     @reads_body
     async def both(self, name: str, number: int = 0, *, third: str = "-", **rest: str) -> Any:
-        return [name, number, third, rest, (await self.request.body()).decode(), self.request.form("name")]
+        return [
+            name,
+            number,
+            third,
+            rest,
+            (await self.request.body()).decode(),
+            self.request.form("name"),
+        ]
 
     @reads_body
     def json(self) -> Any:
@@ -723,9 +811,13 @@ class Bound(App):
         ("text/plain", b"x"),
     ],
 )
-def test_parameters_come_from_path_and_query_alone(make_client: MakeClient, content_type: str, body: bytes) -> None:
+def test_parameters_come_from_path_and_query_alone(
+    make_client: MakeClient, content_type: str, body: bytes
+) -> None:
     client = make_client(Bound())
-    answer = client.post("/both/path?number=7&other=x", content=body, headers={"Content-Type": content_type})
+    answer = client.post(
+        "/both/path?number=7&other=x", content=body, headers={"Content-Type": content_type}
+    )
     assert answer.json() == ["path", 7, "-", {"other": "x"}, body.decode(), None]
     answer = client.post("/both", content=body, headers={"Content-Type": content_type})
     assert (answer.status_code, said(answer)) == (400, "name: Please fill in this field.")
@@ -815,7 +907,7 @@ def test_reads_body_is_found_wherever_it_stands(make_client: MakeClient) -> None
         assert answer.status_code == 200, path
 
 
-# -- both ways at once ---------------------------------------------------------------------------------------------------------
+# -- both ways at once -----------------------------------------------------------------------------
 
 
 class Echo(App):
@@ -834,13 +926,17 @@ class Echo(App):
 @arriving
 def test_parts_are_answered_while_they_arrive(make_client: MakeClient, path: str) -> None:
     content = bytes(range(256)) * 40
-    body = form(section('name="f"; filename="f"', content), section('name="g"; filename="g"', content))
+    body = form(
+        section('name="f"; filename="f"', content), section('name="g"; filename="g"', content)
+    )
     answer = post(make_client(Echo(), app_timeout=30), path, body, 1000)
     assert answer.content == content * 2
 
 
 @arriving
-def test_parts_of_a_broken_form_abort_an_answer_that_has_begun(path: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_parts_of_a_broken_form_abort_an_answer_that_has_begun(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     body = section('name="f"; filename="f"', b"x" * 100)
     messages = [piece(body, more=True), piece(b"--Bxx")]
     call = Call(*messages)
@@ -867,5 +963,8 @@ def test_client_disconnect_is_what_a_handler_sees() -> None:
                 seen.append(str(error))
                 raise
 
-    run("asyncio", lambda: get(Root(), "/", "POST", piece(MIXED[:-50], more=True), DISCONNECT, headers=PAIRS))
+    run(
+        "asyncio",
+        lambda: get(Root(), "/", "POST", piece(MIXED[:-50], more=True), DISCONNECT, headers=PAIRS),
+    )
     assert seen == ["the client left before its request was complete"]

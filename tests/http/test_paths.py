@@ -1,4 +1,6 @@
-"""One path for all: what hooks, logs, mounts and the router see of a request's path is one and the same value."""
+"""One path for all: what hooks, logs, mounts and the router see of a request's path is one and the
+same value.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +45,38 @@ SITE = APP._micropie.compiled()
 SEGMENTS = st.sampled_from(
     [
         *("", "app", "x", "admin", "shared", "alone", "wsgi", "%C3%A9", ".", "..", "a+b;c=d"),
-        *("%61pp", "app%2Fx", "app%2fx", "x%2Fadmin", "%2F", "%2Fapp", "app%2F", "%61dmin", "admin%2F", "shared%2F"),
-        *("%2e", "%2E.", "%252e", "%25", "%2525", "%3F", "%3f%3D", "%23", "%", "%zz", "%00", "%FF", "%ED%A0%80"),
+        *(
+            "%61pp",
+            "app%2Fx",
+            "app%2fx",
+            "x%2Fadmin",
+            "%2F",
+            "%2Fapp",
+            "app%2F",
+            "%61dmin",
+            "admin%2F",
+            "shared%2F",
+        ),
+        *(
+            "%2e",
+            "%2E.",
+            "%252e",
+            "%25",
+            "%2525",
+            "%3F",
+            "%3f%3D",
+            "%23",
+            "%",
+            "%zz",
+            "%00",
+            "%FF",
+            "%ED%A0%80",
+        ),
     ]
 )
-TARGETS = st.lists(SEGMENTS, min_size=1, max_size=5).map(lambda segments: "/" + "/".join(segments)) | st.just(
-    "x/shared/x"
-)
+TARGETS = st.lists(SEGMENTS, min_size=1, max_size=5).map(
+    lambda segments: "/" + "/".join(segments)
+) | st.just("x/shared/x")
 ROOTS = st.sampled_from(["", "/app", "/app/x", "/é", "/x/admin", "/%"])
 
 
@@ -71,18 +98,28 @@ def asgi_request(root: str, path: str, raw: bytes | None) -> Request:
 
 
 def wsgi_request(root: bytes, path: bytes, target: str | None) -> Request:
-    environ = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": root.decode("latin-1"), "PATH_INFO": path.decode("latin-1")}
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": root.decode("latin-1"),
+        "PATH_INFO": path.decode("latin-1"),
+    }
     return Request(WSGIExchange(environ | ({} if target is None else {"RAW_URI": target})))
 
 
 def routed(request: Request) -> str | None:
-    """Return the path that a handler or a mount gets, put together again; None if the request is refused."""
+    """Return the path that a handler or a mount gets, put together again; None if the request is
+    refused.
+    """
     flow = respond(SITE, request)
     step: Any = flow.send(None)
     flow.close()
     kind, _, arguments = step
     if kind is ANSWER:  # a mount that answers by itself, or the answer of an error
-        return arguments.path.path.removeprefix(request.root_path) if isinstance(arguments, Handover) else None
+        return (
+            arguments.path.path.removeprefix(request.root_path)
+            if isinstance(arguments, Handover)
+            else None
+        )
     if isinstance(request.route, MountRoute):
         return str(arguments[0].path.removeprefix(request.root_path))
     assert request.route is not None
@@ -104,7 +141,10 @@ def check(request: Request) -> None:
 @example("", "x/shared/admin")
 @example("/x", "x/shared/admin")
 def test_R12_servers_that_tell_the_target(root: str, target: str) -> None:
-    """The decoded path is cut as text, as servers do it. The router splits the path before it decodes it."""
+    """The decoded path is cut as text, as servers do it.
+
+    The router splits the path before it decodes it.
+    """
     decoded = unquote_to_bytes(target)
     below = decoded.removeprefix(root.encode())
     for request in (
@@ -115,7 +155,8 @@ def test_R12_servers_that_tell_the_target(root: str, target: str) -> None:
         if (path := routed(request)) is not None:
             segments = [unquote(segment) for segment in target.split("/")]
             depth = request.root_path.count("/") + 1
-            if "/".join(segments[:depth]) != request.root_path:  # a server that has taken the prefix off already
+            # a server that has taken the prefix off already
+            if "/".join(segments[:depth]) != request.root_path:
                 assert request.environ is None
                 assert not (unquote(target) + "/").startswith(root + "/")
                 depth = 1
@@ -167,7 +208,8 @@ def test_R12_a_hook_sees_the_path_of_the_handler(make_client: MakeClient, mount:
     assert client.get("/admin/users/").text == "/admin/users"
     assert client.get("/secret%2F").status_code == 404
     answer = client.post("/save/", data={"name": "Ann"})
-    assert (answer.status_code, answer.text) == (200, "/save Ann")  # no redirect, which would lose the body
+    # no redirect, which would lose the body
+    assert (answer.status_code, answer.text) == (200, "/save Ann")
 
 
 def test_the_raw_path_keeps_the_slash(make_client: MakeClient) -> None:
@@ -178,6 +220,12 @@ def test_the_raw_path_keeps_the_slash(make_client: MakeClient) -> None:
 def test_R12_an_escaped_slash_does_not_end_the_script_name() -> None:
     """A server cuts SCRIPT_NAME off the decoded path, so it takes "/app%2fx" to be below "/app"."""
     app = Guarded()
-    for path, target in (("/x/admin/users", "/app%2fx/admin/users"), ("x/admin/users", "/appx/admin/users")):
+    for path, target in (
+        ("/x/admin/users", "/app%2fx/admin/users"),
+        ("x/admin/users", "/appx/admin/users"),
+    ):
         status, body = wsgi_get(app, path, SCRIPT_NAME="/app", RAW_URI=target)[:2]
-        assert (status, body) == (400, b"The request's target must be a path that begins with '/'."), target
+        assert (status, body) == (
+            400,
+            b"The request's target must be a path that begins with '/'.",
+        ), target

@@ -1,4 +1,6 @@
-"""The default answers to errors: sentences, pages, problem documents; and all that did not fit a handler."""
+"""The default answers to errors: sentences, pages, problem documents; and all that did not fit a
+handler.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +71,18 @@ class Shop(App):
         return photo.filename
 
     def form(self, errors: BindingErrors, age: int = 18, *, name: str, more: BindingErrors) -> Any:
-        return template(source="{% for e in errors %}{{ e.given }}|{{ e }}\n{% endfor %}", errors=errors) + str(
-            [age, name, bool(errors), "age" in errors, errors["age"] is None, errors is more, len(errors)]
+        return template(
+            source="{% for e in errors %}{{ e.given }}|{{ e }}\n{% endfor %}", errors=errors
+        ) + str(
+            [
+                age,
+                name,
+                bool(errors),
+                "age" in errors,
+                errors["age"] is None,
+                errors is more,
+                len(errors),
+            ]
         )
 
 
@@ -87,7 +99,9 @@ class Shop(App):
         ("application/json, text/html;q=0.5", PROBLEM),
     ],
 )
-def test_a_client_gets_what_it_asks_for(make_client: MakeClient, accept: str | None, kind: str) -> None:
+def test_a_client_gets_what_it_asks_for(
+    make_client: MakeClient, accept: str | None, kind: str
+) -> None:
     client = make_client(Shop())
     headers = {} if accept is None else {"Accept": accept}
     if accept is None:
@@ -97,7 +111,12 @@ def test_a_client_gets_what_it_asks_for(make_client: MakeClient, accept: str | N
     assert answer.headers["X-Pie"] == "apple"
     assert answer.headers.get("Vary") == ("Accept" if kind != "text/plain" else None)
     if kind == PROBLEM:
-        problem = {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "There is no <pie> 5."}
+        problem = {
+            "type": "about:blank",
+            "title": "Not Found",
+            "status": 404,
+            "detail": "There is no <pie> 5.",
+        }
         assert answer.json() == problem
     elif kind == "text/html":
         assert "<h1>404 Not Found</h1>\n<p>There is no &lt;pie&gt; 5.</p>" in answer.text
@@ -105,7 +124,9 @@ def test_a_client_gets_what_it_asks_for(make_client: MakeClient, accept: str | N
         assert answer.text == "There is no <pie> 5."
 
 
-@pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/pie/x", 400), ("/line", 405), ("/crash", 500)])
+@pytest.mark.parametrize(
+    ("path", "status"), [("/nowhere", 404), ("/pie/x", 400), ("/line", 405), ("/crash", 500)]
+)
 def test_every_error_is_a_problem(make_client: MakeClient, path: str, status: int) -> None:
     answer = make_client(Shop()).get(path, headers={"Accept": "application/json"})
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, PROBLEM)
@@ -118,10 +139,14 @@ def test_a_client_that_sent_json_gets_a_problem(make_client: MakeClient) -> None
     client = make_client(Shop())
     assert client.post("/line", json={"n": 1}).headers["Content-Type"] == PROBLEM
     assert client.post("/line", data={"n": 1}).headers["Content-Type"].startswith("text/plain")
-    assert client.post("/line", json={"n": 1}, headers={"Accept": "text/plain"}).text.startswith("name: Please")
+    assert client.post("/line", json={"n": 1}, headers={"Accept": "text/plain"}).text.startswith(
+        "name: Please"
+    )
 
 
-@pytest.mark.parametrize(("setting", "kind"), [("json", PROBLEM), ("text", "text/plain; charset=utf-8")])
+@pytest.mark.parametrize(
+    ("setting", "kind"), [("json", PROBLEM), ("text", "text/plain; charset=utf-8")]
+)
 def test_one_form_for_all(make_client: MakeClient, setting: Any, kind: str) -> None:
     client = make_client(Shop(errors=setting))
     for accept in (BROWSER, "application/json", "*/*"):
@@ -177,11 +202,16 @@ def test_headers_that_can_not_be_read_are_told_in_a_sentence(make_client: MakeCl
     client = make_client(Shop(), validate=False)
     many = [(f"X-{number}", "a") for number in range(1100)]
     assert client.get("/nowhere", headers=many).headers["Content-Type"].startswith("text/plain")
-    answer = client.post("/nowhere", headers={"Content-Length": "x", "Content-Type": "application/json"})
-    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/plain; charset=utf-8")
+    answer = client.post(
+        "/nowhere", headers={"Content-Length": "x", "Content-Type": "application/json"}
+    )
+    assert (answer.status_code, answer.headers["Content-Type"]) == (
+        404,
+        "text/plain; charset=utf-8",
+    )
 
 
-# -- all that does not fit ---------------------------------------------------------------------------------------------
+# -- all that does not fit -------------------------------------------------------------------------
 
 
 def errors_of(client: Any, method: str, path: str, **options: Any) -> list[tuple[Any, ...]]:
@@ -199,25 +229,46 @@ def test_every_parameter_that_does_not_fit_is_named(make_client: MakeClient) -> 
         ("c", "query", []),
         ("d", "query", []),
     ]
-    assert errors_of(client, "GET", "/several?a=x") == [("a", "query", []), ("b", "", []), ("c", "", [])]
-    assert errors_of(client, "POST", "/several", data={"a": "x", "b": "1", "c": "1"}) == [("a", "form", [])]
-    assert errors_of(client, "POST", "/several", json={"a": "x", "b": 1, "c": True}) == [("a", "json", [])]
+    assert errors_of(client, "GET", "/several?a=x") == [
+        ("a", "query", []),
+        ("b", "", []),
+        ("c", "", []),
+    ]
+    assert errors_of(client, "POST", "/several", data={"a": "x", "b": "1", "c": "1"}) == [
+        ("a", "form", [])
+    ]
+    assert errors_of(client, "POST", "/several", json={"a": "x", "b": 1, "c": True}) == [
+        ("a", "json", [])
+    ]
     assert errors_of(client, "POST", "/several/1/2", files={"c": b"x"}) == [("c", "file", [])]
-    assert errors_of(client, "POST", "/photo", data={"n": "x"}) == [("photo", "", []), ("n", "form", [])]
+    assert errors_of(client, "POST", "/photo", data={"n": "x"}) == [
+        ("photo", "", []),
+        ("n", "form", []),
+    ]
     sentence = client.get("/several?a=x&b=1").text
     assert sentence == "a: Please enter a whole number. c: Please fill in this field."
 
 
 def test_a_place_in_a_document_is_named(make_client: MakeClient) -> None:
     client = make_client(Shop())
-    assert errors_of(client, "POST", "/line?n=1", json={"name": "a", "price": "x"}) == [("line", "json", ["price"])]
+    assert errors_of(client, "POST", "/line?n=1", json={"name": "a", "price": "x"}) == [
+        ("line", "json", ["price"])
+    ]
     found = errors_of(client, "POST", "/order", json={"lines": [1, "x", "y"]})
-    assert found == [("order", "json", ["lines", 1]), ("order", "json", ["lines", 2]), ("order", "json", ["note"])]
-    assert errors_of(client, "POST", "/line?n=1", data={"name": "a", "price": "x"}) == [("line", "form", ["price"])]
+    assert found == [
+        ("order", "json", ["lines", 1]),
+        ("order", "json", ["lines", 2]),
+        ("order", "json", ["note"]),
+    ]
+    assert errors_of(client, "POST", "/line?n=1", data={"name": "a", "price": "x"}) == [
+        ("line", "form", ["price"])
+    ]
 
 
 def test_what_was_given_is_at_hand() -> None:
-    errors = BindingErrors([ParameterError("age", "form", "x", "a whole number", sentence="Wrong.")], {"age": "x"})
+    errors = BindingErrors(
+        [ParameterError("age", "form", "x", "a whole number", sentence="Wrong.")], {"age": "x"}
+    )
     errors.extend([ParameterError("age", "form", "y", "a number")])
     errors.add("name", "This name is taken.")
     assert (errors.given, str(errors["age"]), len(errors)) == ({"age": "x"}, "Wrong.", 3)
@@ -226,10 +277,14 @@ def test_what_was_given_is_at_hand() -> None:
 
 
 @pytest.mark.parametrize("number", ["x", "1"])
-def test_a_form_that_is_shown_again_has_all_that_was_sent(make_client: MakeClient, number: str) -> None:
+def test_a_form_that_is_shown_again_has_all_that_was_sent(
+    make_client: MakeClient, number: str
+) -> None:
     class Root(App):
         @post
-        def order(self, errors: BindingErrors, number: int, name: str, extra: Annotated[list[str], Form()]) -> Any:
+        def order(
+            self, errors: BindingErrors, number: int, name: str, extra: Annotated[list[str], Form()]
+        ) -> Any:
             errors.add("name", f"There is no {name}.")
             return errors.given
 
@@ -276,7 +331,7 @@ def test_an_error_handler_gets_them(make_client: MakeClient) -> None:
     assert (seen[0].errors[0].given, seen[0].errors[0].expected) == ("x", "a whole number")
 
 
-# -- other words, and other languages ----------------------------------------------------------------------------------
+# -- other words, and other languages --------------------------------------------------------------
 
 
 class German:
@@ -325,8 +380,13 @@ class Inn(App):
 def test_sentences_come_from_a_catalogue(make_client: MakeClient) -> None:
     client = make_client(Inn(translations=german_if_wanted, text="plain"))
     german = {"Accept-Language": "de", "Accept": "application/json"}
-    for headers, words in ((german, ["Bitte mindestens 2 Zeichen.", "Nur für Erwachsene."]), ({}, None)):
-        answer = client.post("/sign", data={"name": "a", "age": "5"}, headers={"Accept": PROBLEM, **headers})
+    for headers, words in (
+        (german, ["Bitte mindestens 2 Zeichen.", "Nur für Erwachsene."]),
+        ({}, None),
+    ):
+        answer = client.post(
+            "/sign", data={"name": "a", "age": "5"}, headers={"Accept": PROBLEM, **headers}
+        )
         told = [one["detail"] for one in answer.json()["errors"]]
         assert told == (words or ["Please use at least 2 characters.", "Adults only."])
     answer = client.get("/nowhere", headers=german).json()
@@ -343,7 +403,8 @@ def test_a_catalogue_that_fails_is_logged_and_the_sentence_stays(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Inn(translations=german_if_wanted))
-    assert client.get("/page/5", headers={"Accept-Language": "de"}).text == "There is no page 5."  # "{nummer}"
+    # The catalog has "{nummer}" in it.
+    assert client.get("/page/5", headers={"Accept-Language": "de"}).text == "There is no page 5."
     assert "App(translations=...) failed" in caplog.text
 
 

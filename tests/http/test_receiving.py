@@ -1,4 +1,6 @@
-"""Forms received before the handler runs: what they cost while they arrive, and what is left when they break."""
+"""Forms received before the handler runs: what they cost while they arrive, and what is left when
+they break.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,9 @@ def file_of(size: int, name: str = "f") -> bytes:
 
 @pytest.mark.parametrize("path", ["/size", "/size_sync"])
 @pytest.mark.parametrize("size", [64, 65536, 300_000, 4_000_000])
-def test_a_file_on_disk_is_what_was_sent_whatever_the_pieces(make_client: MakeClient, path: str, size: int) -> None:
+def test_a_file_on_disk_is_what_was_sent_whatever_the_pieces(
+    make_client: MakeClient, path: str, size: int
+) -> None:
     body = form(file_of(2_500_000), section('name="a"', b"1"), file_of(5, "g"))
     if size == 64:
         body = form(file_of(10_000))
@@ -100,11 +104,13 @@ def test_a_file_on_disk_is_what_was_sent_whatever_the_pieces(make_client: MakeCl
     assert answer.json() == (10_000 if size == 64 else 2_500_000)
 
 
-# -- R31: the disk does not hold up the loop -------------------------------------------------------------------------------
+# -- R31: the disk does not hold up the loop -------------------------------------------------------
 
 
 class Heart:
-    """A task of the loop that beats; what blocks waits for its next beats, which come if the loop is free."""
+    """A task of the loop that beats; what blocks waits for its next beats, which come if the loop
+    is free.
+    """
 
     def __init__(self) -> None:
         self.beats = threading.Semaphore(0)
@@ -135,7 +141,9 @@ async def with_heart(heart: Heart, path: str, *pieces: Message) -> Call:
 
 
 @every_loop
-def test_R31_a_slow_rollover_does_not_hold_up_the_loop(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R31_a_slow_rollover_does_not_hold_up_the_loop(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heart, rolled = Heart(), 0
 
     def slow(**_: Any) -> Any:
@@ -152,7 +160,9 @@ def test_R31_a_slow_rollover_does_not_hold_up_the_loop(backend: str, monkeypatch
 
 @every_loop
 @pytest.mark.usefixtures("spools_little")
-def test_R31_no_write_of_a_file_on_disk_holds_up_the_loop(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R31_no_write_of_a_file_on_disk_holds_up_the_loop(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heart, in_loop = Heart(), []
     loop_thread = threading.get_ident()
     write = UploadFile.write
@@ -181,12 +191,16 @@ def test_R31_a_part_is_saved_off_the_loop(
         write(self, *arguments)
 
     monkeypatch.setattr(NewFile, "write", slow)
-    call = run(backend, with_heart, heart, f"{path}?directory={tmp_path}", piece(form(file_of(300_000))))
+    call = run(
+        backend, with_heart, heart, f"{path}?directory={tmp_path}", piece(form(file_of(300_000)))
+    )
     assert (call.body, heart.missed, (tmp_path / "f").stat().st_size) == (b'["f"]', 0, 300_000)
 
 
 @every_loop
-def test_R31_a_large_file_is_closed_off_the_loop(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R31_a_large_file_is_closed_off_the_loop(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heart, close = Heart(), UploadFile.close
     closed: list[bool] = []
 
@@ -212,17 +226,25 @@ def test_R31_pieces_go_to_the_disk_together(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(MultipartParser, "feed", counted)
     body = form(file_of(4 * MEBIBYTE))
-    for size, most, expected in ((65536, 4, 4 * 65536), (1000, 64, 64 * 1000), (MEBIBYTE, 1, MEBIBYTE)):
+    for size, most, expected in (
+        (65536, 4, 4 * 65536),
+        (1000, 64, 64 * 1000),
+        (MEBIBYTE, 1, MEBIBYTE),
+    ):
         fed.clear()
         pieces = [piece(chunk, more=True) for chunk in in_pieces(body, size)]
         assert (
-            run("asyncio", lambda p=pieces: get(Root(), "/size", "POST", *p, piece(b""), headers=PAIRS)).status == 200
+            run(
+                "asyncio",
+                lambda p=pieces: get(Root(), "/size", "POST", *p, piece(b""), headers=PAIRS),
+            ).status
+            == 200
         )
         assert (most, expected) in fed
         assert max(fed) == (most, expected)
 
 
-# -- R30: an upload that nobody reads ----------------------------------------------------------------------------------------
+# -- R30: an upload that nobody reads --------------------------------------------------------------
 
 
 class Closed(HttpMiddleware):
@@ -231,10 +253,17 @@ class Closed(HttpMiddleware):
 
 
 @pytest.mark.parametrize("path", ["/ignores", "/size"])
-def test_R30_an_upload_of_3000_pieces_finishes_whoever_reads_it(make_client: MakeClient, path: str) -> None:
+def test_R30_an_upload_of_3000_pieces_finishes_whoever_reads_it(
+    make_client: MakeClient, path: str
+) -> None:
     body = form(file_of(3000 * 1000))
-    answer = make_client(Root(), app_timeout=30).post(path, content=in_pieces(body, 1000), headers=HEADERS)
-    assert (answer.status_code, answer.text) == (200, "ignored" if path == "/ignores" else "3000000")
+    answer = make_client(Root(), app_timeout=30).post(
+        path, content=in_pieces(body, 1000), headers=HEADERS
+    )
+    assert (answer.status_code, answer.text) == (
+        200,
+        "ignored" if path == "/ignores" else "3000000",
+    )
 
 
 @every_loop
@@ -260,7 +289,9 @@ def test_R30_a_stall_is_waited_for_and_not_polled(backend: str) -> None:
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(Root(), http_scope("POST", "/size", headers=PAIRS), call.receive, call.send)
+            tasks.start_soon(
+                Root(), http_scope("POST", "/size", headers=PAIRS), call.receive, call.send
+            )
             await until_async(lambda: call.received == 2)
             await anyio.sleep(0.1)  # time enough to ask again
             tasks.cancel_scope.cancel()
@@ -269,7 +300,7 @@ def test_R30_a_stall_is_waited_for_and_not_polled(backend: str) -> None:
     assert call.received == 2
 
 
-# -- R32: nothing stays open -------------------------------------------------------------------------------------------------
+# -- R32: nothing stays open -----------------------------------------------------------------------
 
 
 @every_loop
@@ -293,10 +324,13 @@ def test_R32_no_file_stays_open_wherever_a_form_breaks(backend: str) -> None:
 def test_R32_no_file_stays_open_wherever_a_form_breaks_under_wsgi() -> None:
     body = form(file_of(30), file_of(30, "g"), section('name="a"', b"1"))
     app, kind = Root(), HEADERS["Content-Type"]
-    wsgi_get(app, "/size", "POST", body, CONTENT_TYPE=kind)  # which may start the process's event loop
+    # which may start the process's event loop
+    wsgi_get(app, "/size", "POST", body, CONTENT_TYPE=kind)
     before = open_files()
     for at in range(len(body) + 1):
-        wsgi_get(app, "/size", "POST", body[:at], CONTENT_TYPE=kind, CONTENT_LENGTH=str(len(body) + 1))
+        wsgi_get(
+            app, "/size", "POST", body[:at], CONTENT_TYPE=kind, CONTENT_LENGTH=str(len(body) + 1)
+        )
         wsgi_get(app, "/size", "POST", body[:at] + b"\r\n--Bxx", CONTENT_TYPE=kind)
     assert open_files() <= before
 
@@ -348,7 +382,9 @@ def test_R32_no_file_stays_open_when_a_task_is_cancelled_while_a_thread_writes(
 
     async def main() -> None:
         call = Call(piece(file_of(60)[:-9] + b"x" * MEBIBYTE, more=True))
-        task = asyncio.ensure_future(Root()(http_scope("POST", "/size", headers=PAIRS), call.receive, call.send))
+        task = asyncio.ensure_future(
+            Root()(http_scope("POST", "/size", headers=PAIRS), call.receive, call.send)
+        )
         await asyncio.to_thread(begun.wait, WAIT)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -373,7 +409,9 @@ def test_R32_a_full_disk_is_a_507_that_leaves_nothing(
     client = make_client(Root())
     answer = client.post("/size", content=form(file_of(2 * MEBIBYTE)), headers=HEADERS)
     assert answer.status_code == 507
-    assert caplog.messages == [f"an upload can't be stored in {folder}: [Errno 28] No space left on device"]
+    assert caplog.messages == [
+        f"an upload can't be stored in {folder}: [Errno 28] No space left on device"
+    ]
 
 
 def test_R32_a_file_that_cannot_be_finished_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,7 +432,7 @@ def test_R32_a_file_that_cannot_be_finished_is_closed(monkeypatch: pytest.Monkey
     assert made[0].file.closed
 
 
-# -- R18: the body's size, and a handler's own limit ---------------------------------------------------------------------------
+# -- R18: the body's size, and a handler's own limit -----------------------------------------------
 
 
 class Limited(App):
@@ -429,13 +467,19 @@ SIZES = {"/little": 100, "/much": 3000, "/none": 0, "/usual": 1000}
 
 @pytest.mark.parametrize("path", SIZES)
 @pytest.mark.parametrize("is_announced", [True, False])
-def test_R18_a_handler_has_a_limit_of_its_own(make_client: MakeClient, path: str, is_announced: bool) -> None:
+def test_R18_a_handler_has_a_limit_of_its_own(
+    make_client: MakeClient, path: str, is_announced: bool
+) -> None:
     client = make_client(Limited(max_body_size=1000))
     limit = SIZES[path]
     for size in (limit, limit + 1):
         content: Any = b"x" * size
         answer = client.post(path, content=content if is_announced else iter([content]))
-        expected = (200, str(size)) if size == limit else (413, f"The body may have {limit} bytes at most.")
+        expected = (
+            (200, str(size))
+            if size == limit
+            else (413, f"The body may have {limit} bytes at most.")
+        )
         assert (answer.status_code, answer.text) == expected
 
 
@@ -457,7 +501,9 @@ def test_R18_an_inner_application_leaves_a_handler_its_limit(make_client: MakeCl
 
 @pytest.mark.parametrize("size", [-1, 1.5, "1 MiB", None, True])
 def test_a_limit_that_is_no_size_is_refused(size: Any) -> None:
-    with pytest.raises(SetupError, match="max_body_size takes a whole number of bytes, 0 or more: not "):
+    with pytest.raises(
+        SetupError, match="max_body_size takes a whole number of bytes, 0 or more: not "
+    ):
         max_body_size(size)
 
 
@@ -508,14 +554,17 @@ def test_R18_a_flood_is_a_413_that_cost_no_memory(
         floods.append(Flood(section('name="f"; filename="f"')[:-2]))
         headers = PAIRS + announced
         scope = http_scope("POST", f"{path}?directory={tmp_path}", headers=headers)
-        run(backend, lambda: Root(max_body_size=32 * MEBIBYTE)(scope, floods[-1].receive, floods[-1].send))
+        run(
+            backend,
+            lambda: Root(max_body_size=32 * MEBIBYTE)(scope, floods[-1].receive, floods[-1].send),
+        )
 
     assert peak_of(ask) < 8 * MEBIBYTE
     assert (floods[-1].sent[0]["status"], floods[-1].received) == (413, 32 * 16 + 1)
     assert os.listdir(tmp_path) == []
 
 
-# -- R21: what a body costs ------------------------------------------------------------------------------------------------------
+# -- R21: what a body costs ------------------------------------------------------------------------
 
 
 class Pieces:
@@ -539,7 +588,9 @@ class Pieces:
 
 
 def cost(path: str, world: str, kind: str, first: bytes, chunk: bytes, last: bytes) -> float:
-    """The peak of memory while a body of 8 MiB is received and parsed, as a multiple of its size."""
+    """The peak of memory while a body of 8 MiB is received and parsed, as a multiple of its
+    size.
+    """
     sizes: list[int] = []
 
     def ask() -> None:
@@ -548,7 +599,11 @@ def cost(path: str, world: str, kind: str, first: bytes, chunk: bytes, last: byt
         app = Root(max_body_size=16 * MEBIBYTE)
         if world == "wsgi":
             status, _ = wsgi_get(
-                app, path, "POST", CONTENT_TYPE=kind, **{"wsgi.input": pieces, "wsgi.input_terminated": True}
+                app,
+                path,
+                "POST",
+                CONTENT_TYPE=kind,
+                **{"wsgi.input": pieces, "wsgi.input_terminated": True},
             )
         else:
             scope = http_scope("POST", path, headers=[(b"content-type", kind.encode())])
@@ -564,7 +619,8 @@ def test_R21_a_raw_body_takes_no_second_copy_of_it(world: str, path: str) -> Non
     assert cost(path, world, "text/plain", b"", b"x" * 65536, b"") < 1.2
 
 
-# In a process of its own: tracemalloc counts what orjson reserves and never touches, twelve times the body.
+# In a process of its own: tracemalloc counts what orjson reserves and never touches, twelve times
+# the body.
 JSON_COST = """
 import re, sys
 from pathlib import Path
@@ -630,7 +686,7 @@ def test_R21_a_file_is_in_memory_up_to_a_mebibyte(world: str) -> None:
     assert cost("/size", world, kind, first, b"x" * 65536, b"\r\n--B--") < 0.5
 
 
-# -- JSON and form fields: their size, and where they are parsed --------------------------------------------------------------
+# -- JSON and form fields: their size, and where they are parsed -----------------------------------
 
 
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -724,14 +780,20 @@ def test_R18_files_do_not_count_as_data(make_client: MakeClient) -> None:
     assert client.post("/taken", content=content, headers=HEADERS).text == "999"
     two = form(section('name="x"', b"x" * 600), section('name="y"', b"x" * 600))
     answer = client.post("/taken", content=two, headers=HEADERS)
-    assert (answer.status_code, answer.text) == (413, "A form's fields may have 1000 bytes together at most.")
+    assert (answer.status_code, answer.text) == (
+        413,
+        "A form's fields may have 1000 bytes together at most.",
+    )
 
 
 def test_R18_other_bodies_do_not_count_as_data(make_client: MakeClient) -> None:
     client = make_client(Data(max_data_size=1000, max_body_size=10_000))
     content, _ = body_of("json", 5000)
     assert client.post("/own", content=content, headers=JSON_TYPE).text == "5000"
-    assert client.post("/nothing", content=content, headers={"Content-Type": "text/plain"}).text == "nothing"
+    assert (
+        client.post("/nothing", content=content, headers={"Content-Type": "text/plain"}).text
+        == "nothing"
+    )
 
 
 def test_R18_a_handler_has_a_limit_of_its_own_for_data(make_client: MakeClient) -> None:
@@ -773,7 +835,9 @@ def test_R18_a_hook_that_read_too_much_does_not_make_it_data(make_client: MakeCl
 @pytest.mark.parametrize("size", [900, 200_000])
 @pytest.mark.parametrize("kind", ["json", "form", "multipart"])
 @pytest.mark.parametrize("path", ["/taken", "/taken_async", "/asked", "/asked_async"])
-def test_data_is_the_same_whatever_its_size(make_client: MakeClient, path: str, kind: str, size: int) -> None:
+def test_data_is_the_same_whatever_its_size(
+    make_client: MakeClient, path: str, kind: str, size: int
+) -> None:
     content, headers = body_of(kind, size)
     answer = make_client(Data()).post(path, content=content, headers=headers)
     expected = size - {"json": 8, "form": 2, "multipart": 0}[kind]
@@ -783,7 +847,9 @@ def test_data_is_the_same_whatever_its_size(make_client: MakeClient, path: str, 
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """One entry for each parse of JSON or of an urlencoded form: whether it ran in the thread of an event loop."""
+    """One entry for each parse of JSON or of an urlencoded form: whether it ran in the thread of an
+    event loop.
+    """
     seen: list[bool] = []
 
     def note(parse: Any) -> Any:
@@ -814,7 +880,9 @@ def test_a_body_that_no_parameter_takes_is_never_parsed(
 ) -> None:
     content, headers = body_of(kind, size)
     client = make_client(Data())
-    answers = [client.post(path, content=sent, headers=headers) for sent in (content, b"{%" + content[:-1])]
+    answers = [
+        client.post(path, content=sent, headers=headers) for sent in (content, b"{%" + content[:-1])
+    ]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert parsed == []
 
@@ -833,7 +901,9 @@ def test_data_is_parsed_once_and_off_the_loop_if_it_is_large(
 
 @pytest.mark.parametrize("path", ["/taken", "/asked", "/asked_async"])
 @pytest.mark.parametrize("size", [900, 200_000])
-def test_malformed_json_is_400_where_it_is_used(make_client: MakeClient, path: str, size: int) -> None:
+def test_malformed_json_is_400_where_it_is_used(
+    make_client: MakeClient, path: str, size: int
+) -> None:
     content, headers = body_of("json", size)
     client = make_client(Data())
     for _ in range(2):
@@ -867,8 +937,18 @@ def test_an_empty_body_is_no_json(make_client: MakeClient) -> None:
     client = make_client(Asks())
     for method, options, status, text in (
         ("POST", {"content": b"", "headers": JSON_TYPE}, 400, "The JSON body is empty."),
-        ("POST", {"content": b"{}"}, 415, "This resource wants a JSON body: Content-Type: application/json."),
-        ("GET", {"headers": JSON_TYPE}, 415, "This resource wants a JSON body: Content-Type: application/json."),
+        (
+            "POST",
+            {"content": b"{}"},
+            415,
+            "This resource wants a JSON body: Content-Type: application/json.",
+        ),
+        (
+            "GET",
+            {"headers": JSON_TYPE},
+            415,
+            "This resource wants a JSON body: Content-Type: application/json.",
+        ),
     ):
         answer = client.request(method, "/", **options)
         assert (answer.status_code, said(answer)) == (status, text)
@@ -887,17 +967,24 @@ def test_a_hook_that_asks_for_json_is_told_how_to_read_it(
     assert "write json.loads(await request.body())" in caplog.text
 
 
-def test_a_process_parses_what_its_handler_asks_for(make_client: MakeClient, parsed: list[bool]) -> None:
+def test_a_process_parses_what_its_handler_asks_for(
+    make_client: MakeClient, parsed: list[bool]
+) -> None:
     client = make_client(Data(processes=1))
     for kind in ("json", "form"):
         content, headers = body_of(kind, 200_000)
         assert client.post("/process", content=content, headers=headers).text == "xxx"
-        assert client.post("/process_nothing", content=content[:-1] + b"%", headers=headers).text == "nothing"
+        assert (
+            client.post("/process_nothing", content=content[:-1] + b"%", headers=headers).text
+            == "nothing"
+        )
     assert parsed == []
 
 
 @pytest.mark.parametrize("size", [900, 200_000])
-def test_a_form_that_a_hook_received_is_parsed_once(make_client: MakeClient, parsed: list[bool], size: int) -> None:
+def test_a_form_that_a_hook_received_is_parsed_once(
+    make_client: MakeClient, parsed: list[bool], size: int
+) -> None:
     class Receives(FlowMiddleware):
         def before(self, request: Any) -> Any:
             request.state.size = len((yield from receiving.find_field(request._exchange, "x")))
@@ -906,19 +993,22 @@ def test_a_form_that_a_hook_received_is_parsed_once(make_client: MakeClient, par
     app.middlewares.append(Receives())
     content, headers = body_of("form", size)
     client = make_client(app)
-    assert [client.post(path, content=content, headers=headers).text for path in ("/taken", "/nothing")] == [
+    assert [
+        client.post(path, content=content, headers=headers).text for path in ("/taken", "/nothing")
+    ] == [
         str(size - 2),
         "nothing",
     ]
     assert len(parsed) == 2
 
 
-# -- R20 under wsgi ------------------------------------------------------------------------------------------------------------
+# -- R20 under wsgi --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/size", "/body", "/read", "/stream"])
 @pytest.mark.parametrize(
-    ("error", "status"), [(TimeoutError("timed out"), 408), (ConnectionResetError(), 400), (ValueError(), 400)]
+    ("error", "status"),
+    [(TimeoutError("timed out"), 408), (ConnectionResetError(), 400), (ValueError(), 400)],
 )
 def test_R20_a_socket_that_times_out_is_a_408(
     path: str, error: Exception, status: int, caplog: pytest.LogCaptureFixture
@@ -929,6 +1019,8 @@ def test_R20_a_socket_that_times_out_is_a_408(
 
     kind = HEADERS["Content-Type"] if path == "/size" else "text/plain"
     environ = {"CONTENT_TYPE": kind, "CONTENT_LENGTH": "8", "wsgi.input": Silent()}
-    sentence = b"The body stopped arriving." if status == 408 else b"The request's body ended too early."
+    sentence = (
+        b"The body stopped arriving." if status == 408 else b"The request's body ended too early."
+    )
     assert wsgi_get(Root(), path, "POST", **environ) == (status, sentence)
     assert not caplog.records

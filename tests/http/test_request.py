@@ -120,7 +120,12 @@ def test_a_client_that_the_server_does_not_know(make_client: MakeClient) -> None
 class Asking(App):
     def query(self) -> Any:
         request = self.request
-        return [request.query("a"), request.query("none"), request.query("none", 5), request.query("empty", 5)]
+        return [
+            request.query("a"),
+            request.query("none"),
+            request.query("none", 5),
+            request.query("empty", 5),
+        ]
 
     def form(self) -> Any:
         request = self.request
@@ -158,7 +163,9 @@ def test_asking_the_form(make_client: MakeClient) -> None:
 def test_asking_json(make_client: MakeClient) -> None:
     client = make_client(Asking())
     for document in ({"a": 1}, [1], "x", None, 5, False, {}):
-        answer = client.post("/json", content=json.dumps(document), headers={"Content-Type": "application/json"})
+        answer = client.post(
+            "/json", content=json.dumps(document), headers={"Content-Type": "application/json"}
+        )
         assert answer.json() == [document]
     assert client.post("/names", json={"a": [1], "b": 2}).json() == [[1], None, 5, True]
     assert client.post("/names", json=[1]).json() == [None, None, 5, True]
@@ -173,7 +180,9 @@ def test_get_json(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"data": {"a": "1"}}, {"content": b"{}"}])
-def test_json_of_a_request_that_brought_none_is_415(make_client: MakeClient, options: dict[str, Any]) -> None:
+def test_json_of_a_request_that_brought_none_is_415(
+    make_client: MakeClient, options: dict[str, Any]
+) -> None:
     answer = make_client(Asking()).post("/json", **options)
     assert (answer.status_code, "application/json" in answer.text) == (415, True)
 
@@ -203,7 +212,9 @@ JSON_TYPES = {
 
 
 @pytest.mark.parametrize("content_type", JSON_TYPES)
-def test_R24_json_is_parsed_only_if_it_is_called_json(make_client: MakeClient, content_type: str) -> None:
+def test_R24_json_is_parsed_only_if_it_is_called_json(
+    make_client: MakeClient, content_type: str
+) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
     answer = make_client(Asking()).post("/got", content=b'{"a":1}', headers=headers)
     if content_type.startswith("multipart"):
@@ -212,14 +223,19 @@ def test_R24_json_is_parsed_only_if_it_is_called_json(make_client: MakeClient, c
         assert answer.json() == ([{"a": 1}, True] if JSON_TYPES[content_type] else [None, False])
 
 
-@pytest.mark.parametrize("types", [("text/plain", "application/json"), ("application/json", "text/plain")])
+@pytest.mark.parametrize(
+    "types", [("text/plain", "application/json"), ("application/json", "text/plain")]
+)
 def test_R4_R24_two_content_types_are_none(make_client: MakeClient, types: tuple[str, str]) -> None:
     """One reader could take the first, another one the last."""
     headers = [("Content-Type", name) for name in types]
-    assert make_client(Asking()).post("/got", content=b'{"a":1}', headers=headers).json() == [None, False]
+    assert make_client(Asking()).post("/got", content=b'{"a":1}', headers=headers).json() == [
+        None,
+        False,
+    ]
 
 
-# -- self.request, micropie.request -------------------------------------------------------------------------------------
+# -- self.request, micropie.request ----------------------------------------------------------------
 
 
 def helper() -> str:
@@ -247,7 +263,13 @@ def test_old_names(make_client: MakeClient) -> None:
     class Root(Server):
         def index(self, *segments: str) -> Any:
             self.session["n"] = self.session.get("n", 0) + 1
-            return [self.session, self.query_params, self.body_params, list(self.path_params), list(self.files)]
+            return [
+                self.session,
+                self.query_params,
+                self.body_params,
+                list(self.path_params),
+                list(self.files),
+            ]
 
         def replace(self) -> Any:
             self.session = {"n": 10}
@@ -260,13 +282,23 @@ def test_old_names(make_client: MakeClient) -> None:
     assert client.get("/").json()[0] == {"n": 11}
 
 
-# -- scope, environ, state ---------------------------------------------------------------------------------------------
+# -- scope, environ, state -------------------------------------------------------------------------
 
 
 class Protocol(App):
     def index(self) -> Any:
         scope = self.request.scope
-        keys = ("type", "method", "scheme", "path", "raw_path", "query_string", "root_path", "client", "server")
+        keys = (
+            "type",
+            "method",
+            "scheme",
+            "path",
+            "raw_path",
+            "query_string",
+            "root_path",
+            "client",
+            "server",
+        )
         return repr([tuple(scope[key]) if key == "client" else scope[key] for key in keys])
 
     def environ(self) -> Any:
@@ -279,7 +311,10 @@ class Protocol(App):
 
 def test_there_is_a_scope_in_every_world(connect: MakeClient) -> None:
     seen = {
-        connect(Protocol(), world, root_path="/m").get("/?a=%C3%A9").text.replace("[", "(").replace("]", ")")
+        connect(Protocol(), world, root_path="/m")
+        .get("/?a=%C3%A9")
+        .text.replace("[", "(")
+        .replace("]", ")")
         for world in WORLDS
     }
     assert len(seen) == 1
@@ -346,17 +381,24 @@ def test_a_request_describes_itself(make_client: MakeClient) -> None:
     assert make_client(Root()).get("/a%0Ab").text == r"<Request GET '/a\nb'>"
 
 
-# -- R11, R13: paths that are none -----------------------------------------------------------------------------------------
+# -- R11, R13: paths that are none -----------------------------------------------------------------
 
 BAD_PATHS = [
     b"/%ff", b"/\xff", b"/%00", b"/a%00b", b"/%ed%a0%80", b"/%c0%af", b"/%80", b"/%f5%80%80%80", b"/x/%ff/",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("target", "method"), paired(BAD_PATHS, ["GET", "HEAD", "POST", "OPTIONS"]))
-def test_R11_a_path_that_is_no_text_is_a_400(make_client: MakeClient, target: bytes, method: str) -> None:
+@pytest.mark.parametrize(
+    ("target", "method"), paired(BAD_PATHS, ["GET", "HEAD", "POST", "OPTIONS"])
+)
+def test_R11_a_path_that_is_no_text_is_a_400(
+    make_client: MakeClient, target: bytes, method: str
+) -> None:
     answer = make_client(Echo(), validate=False).request(method, "/", extensions={"target": target})
-    assert (answer.status_code, answer.headers["content-type"]) == (400, "text/plain; charset=utf-8")
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        400,
+        "text/plain; charset=utf-8",
+    )
     assert answer.text.count(".") == (0 if method == "HEAD" else 1)
     assert b"\xff" not in answer.content
 
@@ -369,7 +411,10 @@ def test_R11_a_query_that_is_no_text_is_a_400(make_client: MakeClient, query: by
     client = make_client(Asking(), validate=False)
     for path in (b"/query_params", b"/query"):
         answer = client.get("/", extensions={"target": path + b"?" + query})
-        assert (answer.status_code, answer.headers["content-type"]) == (400, "text/plain; charset=utf-8")
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            400,
+            "text/plain; charset=utf-8",
+        )
 
 
 @pytest.mark.parametrize("path", ["@google.com", "google.com", "http:x", "x/y", "\\x", "*"])
@@ -459,7 +504,7 @@ def test_a_unix_socket_has_no_port(backend: str) -> None:
     assert call.status in (200, 400)
 
 
-# -- R14: Host ---------------------------------------------------------------------------------------------------------------
+# -- R14: Host -------------------------------------------------------------------------------------
 
 GOOD_HOSTS = {
     "example.org": "example.org",
@@ -518,7 +563,9 @@ def test_R14_an_empty_host_is_a_400_or_ignored(make_client: MakeClient) -> None:
 def test_R14_two_hosts_are_a_400(backend: str) -> None:
     twice = [(b"host", b"a"), (b"host", b"b")]
     assert run(backend, lambda: get(Host(), headers=twice)).status == 400
-    assert run(backend, lambda: get(Host(), headers=[(b"host", b"a"), (b"host", b"a")])).status == 200
+    assert (
+        run(backend, lambda: get(Host(), headers=[(b"host", b"a"), (b"host", b"a")])).status == 200
+    )
 
 
 @pytest.mark.parametrize("host", ["a,b", "a, b"])
@@ -526,7 +573,7 @@ def test_R14_two_hosts_are_a_400_under_wsgi(host: str) -> None:
     assert wsgi_get(Host(), HTTP_HOST=host)[0] == 400
 
 
-# -- R15: what proxies say ---------------------------------------------------------------------------------------------------
+# -- R15: what proxies say -------------------------------------------------------------------------
 
 SPOOFED = {
     "X-Forwarded-For": "6.6.6.6",
@@ -553,10 +600,26 @@ def test_R15_what_a_client_says_in_a_proxys_name_changes_nothing(make_client: Ma
 
 @pytest.mark.parametrize(
     "value",
-    ["", "=", ";", ",", "for=", "for", 'for="', 'for="[', "for=[::1", "for=1;for=2", "\xff", "a" * 5000, "=;=,"],
+    [
+        "",
+        "=",
+        ";",
+        ",",
+        "for=",
+        "for",
+        'for="',
+        'for="[',
+        "for=[::1",
+        "for=1;for=2",
+        "\xff",
+        "a" * 5000,
+        "=;=,",
+    ],
 )
 def test_R15_a_malformed_forwarded_is_no_error(make_client: MakeClient, value: str) -> None:
-    headers = [(name.encode(), value.encode("latin-1")) for name in ("Forwarded", "X-Forwarded-For")]
+    headers = [
+        (name.encode(), value.encode("latin-1")) for name in ("Forwarded", "X-Forwarded-For")
+    ]
     assert make_client(Echo()).get("/", headers=headers).status_code == 200
 
 
@@ -566,7 +629,9 @@ def test_the_media_types_parameters_are_the_askers_own(make_client: MakeClient) 
             self.request.content_type_parameters["charset"] = "changed"
             return [self.request.content_type, self.request.content_type_parameters]
 
-    answer = make_client(Root()).post("/", content=b"x", headers={"Content-Type": 'Text/Plain; charset="UTF-8"'})
+    answer = make_client(Root()).post(
+        "/", content=b"x", headers={"Content-Type": 'Text/Plain; charset="UTF-8"'}
+    )
     assert answer.json() == ["text/plain", {"charset": "UTF-8"}]
 
 
@@ -588,13 +653,21 @@ def test_R13_the_target_of_options_that_is_no_path_is_a_400_under_wsgi(key: str)
     assert wsgi_get(Root(), "", "OPTIONS", **{key: "*"})[0] == 400
 
 
-def test_R5_a_name_with_an_underscore_is_never_taken_for_one_with_a_dash(make_client: MakeClient) -> None:
+def test_R5_a_name_with_an_underscore_is_never_taken_for_one_with_a_dash(
+    make_client: MakeClient,
+) -> None:
     class Root(App):
         def index(self) -> Any:
             headers = self.request.headers
-            return [headers.get("x-forwarded-for"), headers.get("x_forwarded_for"), len(headers.get_all("x-id"))]
+            return [
+                headers.get("x-forwarded-for"),
+                headers.get("x_forwarded_for"),
+                len(headers.get_all("x-id")),
+            ]
 
-    answer = make_client(Root()).get("/", headers={"X_Forwarded_For": "evil", "X-Id": "1", "X_Id": "2"})
+    answer = make_client(Root()).get(
+        "/", headers={"X_Forwarded_For": "evil", "X-Id": "1", "X_Id": "2"}
+    )
     assert answer.json() == [None, None, 1]
 
 
@@ -604,7 +677,9 @@ def test_R5_a_name_with_an_underscore_is_dropped_under_asgi(backend: str) -> Non
         def index(self) -> Any:
             return sorted(self.request.headers)
 
-    call = run(backend, lambda: get(Root(), headers=[(b"x_forwarded_for", b"evil"), (b"host", b"a")]))
+    call = run(
+        backend, lambda: get(Root(), headers=[(b"x_forwarded_for", b"evil"), (b"host", b"a")])
+    )
     assert json.loads(call.body) == ["host"]
 
 
@@ -615,7 +690,12 @@ def test_an_uploads_content_is_read_like_a_queue(make_client: MakeClient, size: 
             content, sizes = file["content"], []
             while chunk := await content.get():
                 sizes.append(len(chunk))
-            return [file["filename"], sum(sizes), max(sizes, default=0) <= 65536, await content.get()]
+            return [
+                file["filename"],
+                sum(sizes),
+                max(sizes, default=0) <= 65536,
+                await content.get(),
+            ]
 
     answer = make_client(Root()).post("/", files={"file": ("a.txt", b"x" * size)})
     assert answer.json() == ["a.txt", size, True, None]
@@ -625,13 +705,26 @@ def test_every_attribute_of_an_exchange_is_set_from_the_start() -> None:
     exchange = Exchange()
     unset = {name for name in Exchange.__annotations__ if not hasattr(exchange, name)}
     # The driver, the flow and WebSockets set these.
-    assert unset == {"answer", "body", "method", "path", "scope", "root_path", "query_string", "config"}
+    assert unset == {
+        "answer",
+        "body",
+        "method",
+        "path",
+        "scope",
+        "root_path",
+        "query_string",
+        "config",
+    }
 
 
-def test_the_log_says_that_json_is_not_awaited(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_that_json_is_not_awaited(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     class Root(App):
         async def index(self) -> Any:
             return await self.request.json()
 
     assert make_client(Root()).post("/", json={}).status_code == 500
-    assert "request.json(), form and files are there without waiting: leave await out." in caplog.text
+    assert (
+        "request.json(), form and files are there without waiting: leave await out." in caplog.text
+    )

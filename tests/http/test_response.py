@@ -82,8 +82,18 @@ ANSWERS: dict[str, tuple[Callable[[], Any], int, str, bytes]] = {
     "HTTPStatus": (lambda: (HTTPStatus.CREATED, "made"), 201, HTML, b"made"),
     "own status": (lambda: (299, "odd"), 299, HTML, b"odd"),
     "own 5xx": (lambda: (599, "odd"), 599, HTML, b"odd"),
-    "content type named": (lambda: (200, "a,b", {"Content-Type": "text/csv"}), 200, "text/csv", b"a,b"),
-    "content type as pair": (lambda: (200, {"a": 1}, [("content-TYPE", "a/b")]), 200, "a/b", b'{"a":1}'),
+    "content type named": (
+        lambda: (200, "a,b", {"Content-Type": "text/csv"}),
+        200,
+        "text/csv",
+        b"a,b",
+    ),
+    "content type as pair": (
+        lambda: (200, {"a": 1}, [("content-TYPE", "a/b")]),
+        200,
+        "a/b",
+        b'{"a":1}',
+    ),
     "tuple without a status": (lambda: (1, 2), 200, JSON, b"[1,2]"),
     "two numbers": (lambda: (640, 480), 200, JSON, b"[640,480]"),
     "two numbers that look like statuses": (lambda: (200, 404), 200, JSON, b"[200,404]"),
@@ -95,7 +105,12 @@ ANSWERS: dict[str, tuple[Callable[[], Any], int, str, bytes]] = {
     "Response, HTTPStatus": (lambda: Response("x", HTTPStatus.CREATED), 201, HTML, b"x"),
     "Response of JSON": (lambda: Response({"a": 1}), 200, JSON, b'{"a":1}'),
     "Response of None": (Response, 200, HTML, b""),
-    "Response, own header": (lambda: Response("x", headers={"Content-Type": "a/b"}), 200, "a/b", b"x"),
+    "Response, own header": (
+        lambda: Response("x", headers={"Content-Type": "a/b"}),
+        200,
+        "a/b",
+        b"x",
+    ),
     "HTTPError": (lambda: HTTPError(410, "It has gone."), 410, TEXT, b"It has gone."),
     "HTTPError without words": (lambda: HTTPError(404), 404, TEXT, b"404 Not Found"),
     "HTTPError of JSON": (lambda: HTTPError(404, {"missing": "x"}), 404, JSON, b'{"missing":"x"}'),
@@ -107,7 +122,12 @@ ANSWERS: dict[str, tuple[Callable[[], Any], int, str, bytes]] = {
     "async generator": (chunks_async, 200, HTML, b"ab"),
     "async iterable": (Aiterable, 200, HTML, b"ab"),
     "generator with empty chunks": (lambda: iter(["", b"", "a", "", b"b", ""]), 200, HTML, b"ab"),
-    "generator of other buffers": (lambda: iter([bytearray(b"a"), memoryview(b"b")]), 200, HTML, b"ab"),
+    "generator of other buffers": (
+        lambda: iter([bytearray(b"a"), memoryview(b"b")]),
+        200,
+        HTML,
+        b"ab",
+    ),
     "empty generator": (lambda: iter(()), 200, HTML, b""),
     "status, generator": (lambda: (203, chunks()), 203, HTML, b"ab"),
     "file": (lambda: io.BytesIO(b"x" * 200_000), 200, HTML, b"x" * 200_000),
@@ -115,7 +135,9 @@ ANSWERS: dict[str, tuple[Callable[[], Any], int, str, bytes]] = {
     "empty file": (io.BytesIO, 200, HTML, b""),
 }
 FIXED = [
-    name for name in ANSWERS if not any(word in name for word in ("generator", "iterator", "iterable", "map", "file"))
+    name
+    for name in ANSWERS
+    if not any(word in name for word in ("generator", "iterator", "iterable", "map", "file"))
 ]
 
 
@@ -132,7 +154,11 @@ class Answers(App):
 def test_what_a_handler_returns(make_client: MakeClient, name: str, handler: str) -> None:
     _, status, content_type, body = ANSWERS[name]
     answer = make_client(Answers()).get(f"/{handler}", params={"name": name})
-    assert (answer.status_code, answer.headers["content-type"], answer.content) == (status, content_type, body)
+    assert (answer.status_code, answer.headers["content-type"], answer.content) == (
+        status,
+        content_type,
+        body,
+    )
     if name in FIXED:
         assert answer.headers.get_list("content-length") == [str(len(body))]
 
@@ -142,7 +168,9 @@ def test_R8_R41_head_has_the_head_of_get_and_no_body_and_the_type_is_not_to_be_g
     make_client: MakeClient, name: str
 ) -> None:
     client = make_client(Answers())
-    get, head = (client.request(method, "/sync", params={"name": name}) for method in ("GET", "HEAD"))
+    get, head = (
+        client.request(method, "/sync", params={"name": name}) for method in ("GET", "HEAD")
+    )
     assert (head.status_code, head.content) == (get.status_code, b"")
     assert sorted(head.headers.multi_items()) == sorted(get.headers.multi_items())
     assert get.headers.get_list(NOSNIFF) == ["nosniff"]
@@ -154,7 +182,11 @@ def test_headers_as_a_dict_and_as_pairs(make_client: MakeClient) -> None:
             return 200, "x", {"X-One": "1", "x-two": "2"}
 
         def pairs(self) -> Any:
-            return 200, "x", [("X-One", "1"), ("X-One", "2"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+            return (
+                200,
+                "x",
+                [("X-One", "1"), ("X-One", "2"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")],
+            )
 
     client = make_client(Root())
     headers = client.get("/mapping").headers
@@ -176,12 +208,24 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a response and a status": (lambda: (Response("a"), 404), r"write Response\(..., status=...\)"),
     "a status and a response": (lambda: (404, Response("a")), r"write Response\(..., status=...\)"),
-    "a status and an error": (lambda: (404, HTTPError(404), {}), r"write HTTPError\(..., status=...\)"),
-    "headers as text": (lambda: (200, "x", "zzz"), r"headers are a dict or \(name, value\) pairs, not 'zzz'"),
-    "a number for headers": (lambda: (200, "x", 5), r"headers are a dict or \(name, value\) pairs, not 5"),
+    "a status and an error": (
+        lambda: (404, HTTPError(404), {}),
+        r"write HTTPError\(..., status=...\)",
+    ),
+    "headers as text": (
+        lambda: (200, "x", "zzz"),
+        r"headers are a dict or \(name, value\) pairs, not 'zzz'",
+    ),
+    "a number for headers": (
+        lambda: (200, "x", 5),
+        r"headers are a dict or \(name, value\) pairs, not 5",
+    ),
     "headers as names": (lambda: (200, "x", ["X-One"]), "headers are a dict or"),
     "a value that JSON has not": (lambda: {"a": object()}, "object"),
-    "a status as text": (lambda: HTTPError("404"), "HTTPError takes a status from 400 to 599, not '404'"),  # type: ignore[arg-type]
+    "a status as text": (
+        lambda: HTTPError("404"),  # type: ignore[arg-type]
+        "HTTPError takes a status from 400 to 599, not '404'",
+    ),
     "a cookie that is a number": (
         lambda: Response().set_cookie("x", 3),  # type: ignore[arg-type]
         r"cookie 'x' is text, not 3: write str\(...\)",
@@ -252,11 +296,15 @@ def test_an_answer_is_the_same_byte_for_byte(connect: MakeClient) -> None:
     for world in ("wsgi", "asyncio", "trio"):
         client = connect(Answers(), world)
         answers = [client.get("/sync", params={"name": name}) for name in ANSWERS]
-        seen.add(tuple((a.status_code, tuple(sorted(a.headers.multi_items())), a.content) for a in answers))
+        seen.add(
+            tuple(
+                (a.status_code, tuple(sorted(a.headers.multi_items())), a.content) for a in answers
+            )
+        )
     assert len(seen) == 1
 
 
-# -- self.response ---------------------------------------------------------------------------------------------------
+# -- self.response ---------------------------------------------------------------------------------
 
 
 class Drafts(App):
@@ -301,9 +349,16 @@ class Drafts(App):
 
 def test_what_is_set_on_the_response_is_sent(make_client: MakeClient) -> None:
     answer = make_client(Drafts()).get("/")
-    assert (answer.status_code, answer.headers["content-type"], answer.text) == (202, "text/x-own", "x")
+    assert (answer.status_code, answer.headers["content-type"], answer.text) == (
+        202,
+        "text/x-own",
+        "x",
+    )
     assert answer.headers.get_list("x-own") == ["2"]
-    assert answer.headers.get_list("set-cookie") == ["a=1; Path=/; SameSite=Lax", "b=2; Path=/; SameSite=Lax"]
+    assert answer.headers.get_list("set-cookie") == [
+        "a=1; Path=/; SameSite=Lax",
+        "b=2; Path=/; SameSite=Lax",
+    ]
 
 
 def test_what_the_handler_returns_goes_over_what_it_set(make_client: MakeClient) -> None:
@@ -312,7 +367,9 @@ def test_what_the_handler_returns_goes_over_what_it_set(make_client: MakeClient)
     assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
 
 
-def test_what_was_set_stays_with_an_intended_error_except_what_describes_the_body(make_client: MakeClient) -> None:
+def test_what_was_set_stays_with_an_intended_error_except_what_describes_the_body(
+    make_client: MakeClient,
+) -> None:
     answer = make_client(Drafts()).get("/fails")
     assert (answer.status_code, answer.text, answer.headers["content-type"]) == (410, "gone", TEXT)
     assert (answer.headers["x-own"], answer.cookies["a"]) == ("1", "1")
@@ -329,7 +386,9 @@ def test_a_cookie_survives_a_redirect(make_client: MakeClient) -> None:
     assert answer.headers["set-cookie"] == "flash=saved; Path=/; SameSite=Lax"
 
 
-def test_headers_set_by_a_generator_before_its_first_chunk_are_sent(make_client: MakeClient) -> None:
+def test_headers_set_by_a_generator_before_its_first_chunk_are_sent(
+    make_client: MakeClient,
+) -> None:
     answer = make_client(Drafts()).get("/streams")
     assert (answer.headers.get("x-own"), answer.text) == ("1", "a")
 
@@ -355,7 +414,7 @@ def test_responses_and_their_headers_describe_themselves() -> None:
     assert repr(response.headers) == "MutableHeaders([('A', '1')])"
 
 
-# -- R1, R2: what may not be in a header ----------------------------------------------------------------------------
+# -- R1, R2: what may not be in a header -----------------------------------------------------------
 
 CONTROLS = [chr(code) for code in (*range(0x20), 0x7F)]
 
@@ -379,13 +438,23 @@ PLACES: dict[str, Callable[[str], Any]] = {
     "cookie domain": lambda bad: bad_cookie(domain=f"example.org{bad}Injected: 1"),
     "raw Set-Cookie": lambda bad: (200, "x", {"Set-Cookie": f"a=1{bad}Injected: 1"}),
     "redirect": lambda bad: Redirect(f"/there{bad}Injected: 1"),
-    "external redirect": lambda bad: Redirect(f"http://evil.com/{bad}Injected: 1", allow_external=True),
+    "external redirect": lambda bad: Redirect(
+        f"http://evil.com/{bad}Injected: 1", allow_external=True
+    ),
     "Location": lambda bad: (302, "", {"Location": f"/there{bad}Injected: 1"}),
     "HTTPError's header name": lambda bad: HTTPError(404, "no", [(f"X{bad}Injected", "1")]),
-    "HTTPError's header value": lambda bad: HTTPError(404, "no", [("X-Value", f"a{bad}Injected: 1")]),
+    "HTTPError's header value": lambda bad: HTTPError(
+        404, "no", [("X-Value", f"a{bad}Injected: 1")]
+    ),
     "stream's header": lambda bad: (200, chunks(), {"X-Value": f"a{bad}Injected: 1"}),
 }
-TAB_IS_FINE = {"header value", "value of a Response", "content type header", "content type", "raw Set-Cookie"}
+TAB_IS_FINE = {
+    "header value",
+    "value of a Response",
+    "content type header",
+    "content type",
+    "raw Set-Cookie",
+}
 TAB_IS_FINE |= {"HTTPError's header value", "stream's header"}
 
 
@@ -399,7 +468,11 @@ class Injecting(App):
 
 
 def assert_plain_500(answer: Any) -> None:
-    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (500, "500 Internal Server Error", TEXT)
+    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (
+        500,
+        "500 Internal Server Error",
+        TEXT,
+    )
     assert not [pair for pair in answer.headers.multi_items() if "njected" in " ".join(pair)]
 
 
@@ -472,7 +545,10 @@ def test_spaces_around_a_value_are_not_sent(make_client: MakeClient) -> None:
     """h11 refuses the whole answer for one, which beaker's Set-Cookie has."""
 
     def wsgi(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [("Set-Cookie", " a=1"), ("X-Value", " \tx y\t "), ("Content-Type", " text/x ")])
+        start_response(
+            "200 OK",
+            [("Set-Cookie", " a=1"), ("X-Value", " \tx y\t "), ("Content-Type", " text/x ")],
+        )
         return [b"x"]
 
     class Root(App):
@@ -485,7 +561,11 @@ def test_spaces_around_a_value_are_not_sent(make_client: MakeClient) -> None:
     client = make_client(root)
     for path in ("/", "/old"):
         pairs = {name.lower(): value for name, value in client.get(path).headers.raw}
-        assert [pairs[name] for name in (b"set-cookie", b"x-value", b"content-type")] == [b"a=1", b"x y", b"text/x"]
+        assert [pairs[name] for name in (b"set-cookie", b"x-value", b"content-type")] == [
+            b"a=1",
+            b"x y",
+            b"text/x",
+        ]
 
 
 @pytest.mark.parametrize("value", [None, 5, b"x", ["x"], 1.5])
@@ -511,7 +591,9 @@ def test_a_status_that_is_none_is_a_500(make_client: MakeClient, status: Any) ->
     assert_plain_500(make_client(Root()).get("/"))
 
 
-@pytest.mark.parametrize("body", [object(), {"a": object()}, float("nan"), "\ud800", lambda: "x", ["\ud800"]])
+@pytest.mark.parametrize(
+    "body", [object(), {"a": object()}, float("nan"), "\ud800", lambda: "x", ["\ud800"]]
+)
 def test_a_body_that_cannot_be_encoded_is_a_500(make_client: MakeClient, body: Any) -> None:
     class Root(App):
         def index(self) -> Any:
@@ -565,18 +647,24 @@ def test_names_are_sent_in_the_usual_capitals(connect: MakeClient) -> None:
     ]
 
 
-# -- R9, R10: lengths --------------------------------------------------------------------------------------------------
+# -- R9, R10: lengths ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-@pytest.mark.parametrize("body", [lambda: "x", lambda: {"a": 1}, chunks, chunks_async, lambda: io.BytesIO(b"x")])
+@pytest.mark.parametrize(
+    "body", [lambda: "x", lambda: {"a": 1}, chunks, chunks_async, lambda: io.BytesIO(b"x")]
+)
 @pytest.mark.parametrize("status", [204, 304])
 def test_R9_no_content_has_neither_body_nor_what_describes_one(
     make_client: MakeClient, status: int, body: Callable[[], Any], method: str
 ) -> None:
     class Root(App):
         def index(self) -> Any:
-            return status, body(), {"Content-Type": "text/plain", "Content-Length": "1", "ETag": '"v"'}
+            return (
+                status,
+                body(),
+                {"Content-Type": "text/plain", "Content-Length": "1", "ETag": '"v"'},
+            )
 
     answer = make_client(Root()).request(method, "/")
     assert (answer.status_code, answer.content) == (status, b"")
@@ -600,7 +688,9 @@ def test_R10_the_length_of_a_fixed_body_is_its_own_whatever_the_author_says(
 
 def test_R10_a_hook_that_doubles_the_body_changes_its_length(make_client: MakeClient) -> None:
     class Doubles(HttpMiddleware):
-        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        def after_request(
+            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+        ) -> Any:
             return {"body": response_body * 2}
 
     class Root(App):
@@ -627,7 +717,9 @@ def test_the_author_may_announce_the_length_of_a_stream(make_client: MakeClient)
 
 
 @pytest.mark.parametrize(("first", "second"), [("2", "5"), ("5", "2"), ("2", "x"), ("x", "2")])
-def test_R6_two_lengths_that_differ_are_an_error(make_client: MakeClient, first: str, second: str) -> None:
+def test_R6_two_lengths_that_differ_are_an_error(
+    make_client: MakeClient, first: str, second: str
+) -> None:
     class Root(App):
         def index(self) -> Any:
             return 200, chunks(), [("Content-Length", first), ("content-length", second)]
@@ -644,7 +736,7 @@ def test_R6_a_length_that_is_no_number_is_not_sent(make_client: MakeClient, leng
     assert length not in make_client(Root()).get("/").headers.get("content-length", "")
 
 
-# -- R16: redirects ------------------------------------------------------------------------------------------------------
+# -- R16: redirects --------------------------------------------------------------------------------
 
 
 class Redirecting(App):
@@ -709,11 +801,16 @@ def test_R16_a_redirect_to_another_host_is_refused(
 
 @pytest.mark.parametrize("key", [400, HTTPError, Exception])
 @pytest.mark.parametrize("path", ["/", "/raised"])
-def test_R16_the_author_s_page_answers_a_redirect_that_is_refused(make_client: MakeClient, key: Any, path: str) -> None:
+def test_R16_the_author_s_page_answers_a_redirect_that_is_refused(
+    make_client: MakeClient, key: Any, path: str
+) -> None:
     app = Redirecting()
     app.error(key)(lambda error: f"own page: {error}")
     answer = make_client(app).get(path, params={"to": "https://evil.com"})
-    assert (answer.status_code, answer.text) == (400, "own page: The address to go to leaves this site.")
+    assert (answer.status_code, answer.text) == (
+        400,
+        "own page: The address to go to leaves this site.",
+    )
 
 
 @pytest.mark.parametrize("host", ["testserver", "testserver:8080", "TestServer"])
@@ -738,7 +835,9 @@ def test_R16_the_author_s_page_answers_a_redirect_that_is_refused(make_client: M
         ("/a\\b", "/a%5Cb"),
     ],
 )
-def test_R16_a_redirect_within_the_site_is_a_303(make_client: MakeClient, to: str, location: str, host: str) -> None:
+def test_R16_a_redirect_within_the_site_is_a_303(
+    make_client: MakeClient, to: str, location: str, host: str
+) -> None:
     answer = make_client(Redirecting()).get("/", params={"to": to}, headers={"Host": host})
     assert (answer.status_code, answer.headers["location"]) == (303, location)
     assert answer.headers["content-length"] == "0"
@@ -762,7 +861,10 @@ def test_R16_a_redirect_from_https_to_plain_http_needs_saying_so(
 
     client = make_client(Root(), base_url="https://testserver", raise_app_exceptions=False)
     answer = client.get("/", params={"to": to})
-    assert (answer.status_code, answer.text) == (400, "The address to go to leads from https to plain http.")
+    assert (answer.status_code, answer.text) == (
+        400,
+        "The address to go to leads from https to plain http.",
+    )
     assert "if that is meant, write Redirect(location, allow_http=True)" in caplog.text
     if "\t" not in to:  # a control is refused in any case
         allowed = client.get("/", params={"to": to, "allow": "yes"})
@@ -792,7 +894,9 @@ def test_R14_a_bad_host_and_a_redirect_by_name_are_a_400(make_client: MakeClient
 
 
 def test_a_bad_host_does_not_spoil_a_redirect_to_a_path(make_client: MakeClient) -> None:
-    answer = make_client(Redirecting()).get("/", params={"to": "/a?next=http://x/"}, headers={"Host": "a@b"})
+    answer = make_client(Redirecting()).get(
+        "/", params={"to": "/a?next=http://x/"}, headers={"Host": "a@b"}
+    )
     assert (answer.status_code, answer.headers.get("location")) == (303, "/a?next=http://x/")
 
 
@@ -819,11 +923,13 @@ def test_an_error_with_a_status_that_is_none_is_a_mistake(status: int) -> None:
         HTTPError(status)
 
 
-# -- R17: nothing is shared between answers --------------------------------------------------------------------------------
+# -- R17: nothing is shared between answers --------------------------------------------------------
 
 
 class Appends(HttpMiddleware):
-    def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
+    def after_request(
+        self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+    ) -> None:
         extra_headers.append(("X-Seen", "1"))
 
 
@@ -835,7 +941,9 @@ SHARED = {
 
 
 @pytest.mark.parametrize("kind", SHARED)
-def test_R17_an_answer_made_once_and_returned_often_does_not_grow(make_client: MakeClient, kind: str) -> None:
+def test_R17_an_answer_made_once_and_returned_often_does_not_grow(
+    make_client: MakeClient, kind: str
+) -> None:
     class Root(App):
         def index(self) -> Any:
             return SHARED[kind]
@@ -869,7 +977,9 @@ def test_R17_a_hook_that_replaces_a_shared_answer_replaces_one(make_client: Make
     shared = Response("shared")
 
     class Once(HttpMiddleware):
-        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        def after_request(
+            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+        ) -> Any:
             return {"body": "mine", "status_code": 404} if request.query("mine") else None
 
     class Root(App):
@@ -904,7 +1014,10 @@ def wrapped(app: App) -> Any:
     def wrapper(*args: Any) -> Any:
         if len(args) == 2:
             environ, start_response = args
-            return app(environ, lambda status, headers, *more: start_response(status, appended(headers), *more))
+            return app(
+                environ,
+                lambda status, headers, *more: start_response(status, appended(headers), *more),
+            )
         scope, receive, send = args
 
         async def appending(message: Any) -> None:
@@ -921,7 +1034,7 @@ def wrapped(app: App) -> Any:
     return wrapper
 
 
-# -- files -----------------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 
 class Files(App):
@@ -953,12 +1066,16 @@ def test_a_file_is_closed_whatever_becomes_of_it(
 ) -> None:
     answer = make_client(files).request(method, f"/{query}")
     assert [file.closed for file in files.opened] == [True]
-    assert len(answer.content) == (150_000 if not query and method == "GET" else len(answer.content))
+    assert len(answer.content) == (
+        150_000 if not query and method == "GET" else len(answer.content)
+    )
 
 
 def test_a_file_that_a_hook_replaces_is_closed(make_client: MakeClient, files: Files) -> None:
     class Replaces(HttpMiddleware):
-        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+        def after_request(
+            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+        ) -> Any:
             return {"body": "other"}
 
     files.middlewares.append(Replaces())
@@ -978,7 +1095,7 @@ def test_json_is_json_in_every_world(make_client: MakeClient) -> None:
     assert json.loads(answer.content)["big"] == 2**70
 
 
-# -- what browsers make of an answer -----------------------------------------------------------------------------------
+# -- what browsers make of an answer ---------------------------------------------------------------
 
 
 def test_R41_errors_redirects_and_sessions_say_it_too(make_client: MakeClient) -> None:
@@ -1025,11 +1142,14 @@ def test_an_inner_application_may_have_another_type_of_text(make_client: MakeCli
             return "x"
 
     client = make_client(Outer())
-    types = [client.get(path).headers["content-type"] for path in ("/", "/api/sync?name=text", "/api/nowhere")]
+    types = [
+        client.get(path).headers["content-type"]
+        for path in ("/", "/api/sync?name=text", "/api/nowhere")
+    ]
     assert types == [HTML, TEXT, TEXT]
 
 
-# -- charsets ----------------------------------------------------------------------------------------------------------
+# -- charsets --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,10 @@ class Root(App):
         return "set"
 
     def read(self, max_age: float | None = None) -> Any:
-        return {"pie": self.request.signed_cookie("pie", "none", max_age), "other": self.request.signed_cookie("other")}
+        return {
+            "pie": self.request.signed_cookie("pie", "none", max_age),
+            "other": self.request.signed_cookie("other"),
+        }
 
 
 def test_a_signed_cookie_comes_back(make_client: MakeClient) -> None:
@@ -31,7 +34,8 @@ def test_a_signed_cookie_comes_back(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [lambda text: text + "x", lambda text: "x" + text, lambda text: "", lambda text: "a.b"]
+    "change",
+    [lambda text: text + "x", lambda text: "x" + text, lambda text: "", lambda text: "a.b"],
 )
 def test_R46_what_was_changed_is_not_taken(make_client: MakeClient, change: Any) -> None:
     client = make_client(Root(secret_key=KEY))
@@ -60,7 +64,9 @@ def test_keys_can_be_changed() -> None:
 def test_another_spelling_of_the_signature_is_none() -> None:
     signer = Signer(KEY, "salt", "a test")
     text = signer.dump(1)
-    changed = next(text[:-1] + letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter != text[-1])
+    changed = next(
+        text[:-1] + letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter != text[-1]
+    )
     for candidate in (changed, text + "="):
         with pytest.raises(ValueError, match=r"Signature|signature"):
             signer.load(candidate)
@@ -73,11 +79,16 @@ def test_R47_a_key_that_can_be_guessed_fails_at_set_up() -> None:
 
 @pytest.mark.parametrize("wrong", [5, [], [5]])
 def test_what_is_no_key_fails_at_set_up(wrong: Any) -> None:
-    with pytest.raises(SetupError, match=r"App\(secret_key=...\) takes a secret \(text or bytes\) or a list of them"):
+    with pytest.raises(
+        SetupError,
+        match=r"App\(secret_key=...\) takes a secret \(text or bytes\) or a list of them",
+    ):
         Root(secret_key=wrong)._micropie.compiled()
 
 
-def test_without_a_key_it_says_what_to_write(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_key_it_says_what_to_write(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     assert make_client(Root()).get("/set").status_code == 500
     assert "write App(secret_key=os.environ['SECRET_KEY'])" in caplog.text
 

@@ -9,8 +9,26 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HttpMiddleware, Request, SetupError, WebSocket, get, hidden, post, requires
-from micropie.middleware import BasicAuth, BearerAuth, Compress, CORSMiddleware, FlowMiddleware, RateLimit, Timeout
+from micropie import (
+    App,
+    HttpMiddleware,
+    Request,
+    SetupError,
+    WebSocket,
+    get,
+    hidden,
+    post,
+    requires,
+)
+from micropie.middleware import (
+    BasicAuth,
+    BearerAuth,
+    Compress,
+    CORSMiddleware,
+    FlowMiddleware,
+    RateLimit,
+    Timeout,
+)
 from micropie.middleware.rate_limit import Quota, RateStore
 from micropie.testing import TestClient, WebSocketRefused
 from tests.conftest import MakeClient
@@ -26,7 +44,9 @@ class Note(HttpMiddleware):
         request.state.notes = [*getattr(request.state, "notes", ()), self.name]
         return {"status": 403, "body": "refused"} if self.refuses else None
 
-    def after_request(self, request: Any, status: int, response_body: Any, extra_headers: Any) -> None:
+    def after_request(
+        self, request: Any, status: int, response_body: Any, extra_headers: Any
+    ) -> None:
         extra_headers.append(("X-After", self.name))
 
 
@@ -91,7 +111,9 @@ def statuses(client: TestClient, *paths: str) -> list[int]:
 
 def root() -> Root:
     """Its limits count anew."""
-    for limit in (one for name in vars(Root) for one in getattr(vars(Root)[name], "__micropie_requires__", ())):
+    for limit in (
+        one for name in vars(Root) for one in getattr(vars(Root)[name], "__micropie_requires__", ())
+    ):
         if isinstance(limit, RateLimit):
             limit.store._until.clear()  # type: ignore[attr-defined]
     return Root()
@@ -100,14 +122,22 @@ def root() -> Root:
 def test_each_handler_is_limited_by_itself(make_client: MakeClient) -> None:
     client = make_client(root())
     assert statuses(client, "/once", "/once", "/", "/", "/once/") == [200, 429, 200, 200, 429]
-    assert [client.post("/once_too", data={"word": "a"}).status_code for _ in range(2)] == [200, 429]
+    assert [client.post("/once_too", data={"word": "a"}).status_code for _ in range(2)] == [
+        200,
+        429,
+    ]
     answer = client.get("/once")
     assert (answer.headers["retry-after"], answer.headers["ratelimit-limit"]) == ("3600", "1")
     assert "ratelimit-limit" not in client.get("/").headers
 
 
 def test_one_object_above_several_counts_them_together(make_client: MakeClient) -> None:
-    assert statuses(make_client(root()), "/one", "/explicit/1", "/one", "/explicit/2") == [200, 200, 429, 429]
+    assert statuses(make_client(root()), "/one", "/explicit/1", "/one", "/explicit/2") == [
+        200,
+        200,
+        429,
+        429,
+    ]
 
 
 def test_limits_on_one_store_count_apart(make_client: MakeClient) -> None:
@@ -156,7 +186,10 @@ def test_an_early_answer_passes_the_hooks_outside(make_client: MakeClient) -> No
 def test_what_comes_with_micropie_stands_above_handlers(make_client: MakeClient) -> None:
     app = root()
     client = make_client(app)
-    assert client.get("/small", headers={"Accept-Encoding": "gzip"}).headers["content-encoding"] == "gzip"
+    assert (
+        client.get("/small", headers={"Accept-Encoding": "gzip"}).headers["content-encoding"]
+        == "gzip"
+    )
     assert "content-encoding" not in client.get("/", headers={"Accept-Encoding": "gzip"}).headers
     assert client.get("/secret").status_code == 401
     assert client.get("/secret", auth=("ann", "sesame")).text == "secret"
@@ -188,7 +221,9 @@ def test_handshakes_are_limited_too(make_client: MakeClient) -> None:
 
 @pytest.mark.parametrize("above", ["class", "object", "base"])
 def test_above_an_application(make_client: MakeClient, above: str) -> None:
-    """As with ``@requires``: every path below counts, those without a handler and inner applications as well."""
+    """As with ``@requires``: every path below counts, those without a handler and inner
+    applications as well.
+    """
     limit = RateLimit(3, per=3600)
 
     class Base(App):
@@ -240,7 +275,9 @@ def test_an_override_has_marks_of_its_own(make_client: MakeClient) -> None:
             return "freed"
 
     root()
-    assert statuses(make_client(Freed(expose="public")), "/once", "/once", "/one", "/one", "/one") == [200] * 4 + [429]
+    assert statuses(
+        make_client(Freed(expose="public")), "/once", "/once", "/one", "/one", "/one"
+    ) == [200] * 4 + [429]
 
 
 def test_a_decorator_that_copies_the_marks_keeps_them(make_client: MakeClient) -> None:
@@ -270,7 +307,9 @@ class Check:
         return self.admits
 
 
-@pytest.mark.parametrize("above", [Admitting, lambda admits: requires(Check(admits))], ids=["middleware", "check"])
+@pytest.mark.parametrize(
+    "above", [Admitting, lambda admits: requires(Check(admits))], ids=["middleware", "check"]
+)
 def test_a_middleware_and_a_check_may_be_dataclasses(make_client: MakeClient, above: Any) -> None:
     app = App(expose="explicit")
     for path, admits in (("/open", True), ("/shut", False)):
@@ -278,7 +317,7 @@ def test_a_middleware_and_a_check_may_be_dataclasses(make_client: MakeClient, ab
     assert statuses(make_client(app), "/open", "/shut") == [200, 403]
 
 
-# -- mistakes ----------------------------------------------------------------------------------------------------------
+# -- mistakes --------------------------------------------------------------------------------------
 
 
 def refusal(app: App) -> str:
@@ -325,7 +364,10 @@ def test_a_middleware_with_other_parameters_is_refused(above: str) -> None:
         app.get("/")(Wrong()(lambda: ""))
     else:
         app = Wrong()(Pages)()
-    assert "Wrong.before takes other arguments than it gets: write def before(self, request)" in refusal(app)
+    assert (
+        "Wrong.before takes other arguments than it gets: write def before(self, request)"
+        in refusal(app)
+    )
 
 
 def test_without_brackets_a_class_is_no_decorator() -> None:
@@ -334,7 +376,9 @@ def test_without_brackets_a_class_is_no_decorator() -> None:
     with pytest.raises(SetupError, match=r"RateLimit\(limit\) takes a whole number"):
         RateLimit(page)  # type: ignore[arg-type]
     for middleware in (BasicAuth, BearerAuth):
-        with pytest.raises(SetupError, match=r"Auth\(check\) takes a function check\(.*, and no method"):
+        with pytest.raises(
+            SetupError, match=r"Auth\(check\) takes a function check\(.*, and no method"
+        ):
             middleware(page)  # type: ignore[arg-type]
     with pytest.raises(SetupError, match=r"a route stands above a function, not .*BearerAuth"):
         App().get("/page")(BearerAuth(lambda token: None))
@@ -350,7 +394,9 @@ def test_what_takes_no_marks_is_refused(target: Any) -> None:
 
 
 def test_a_generator_s_own_call_stays_what_it_is(make_client: MakeClient) -> None:
-    """A class of an author's may have a ``__call__`` that is a generator: it is middleware by that."""
+    """A class of an author's may have a ``__call__`` that is a generator: it is middleware by
+    that.
+    """
 
     class Timed:
         def __call__(self, request: Any) -> Iterator[None]:

@@ -97,7 +97,11 @@ def objects(records: Callable[[], list[logging.LogRecord]]) -> Objects:
     [
         ("GET", "/", "method=GET path=/ status=200 bytes=5 route=index"),
         ("HEAD", "/", "method=HEAD path=/ status=200 bytes=0 route=index"),
-        ("GET", "/greet/you?password=secret", "method=GET path=/greet/you status=200 bytes=15 route=greet"),
+        (
+            "GET",
+            "/greet/you?password=secret",
+            "method=GET path=/greet/you status=200 bytes=15 route=greet",
+        ),
         ("GET", "/empty", "method=GET path=/empty status=204 bytes=0 route=empty"),
         ("GET", "/nowhere", "method=GET path=/nowhere status=404 bytes=13"),
         ("GET", "/fails", "method=GET path=/fails status=410 bytes=4 route=fails"),
@@ -108,7 +112,9 @@ def objects(records: Callable[[], list[logging.LogRecord]]) -> Objects:
         ("GET", "/measured", "method=GET path=/measured status=200 bytes=4 route=measured"),
     ],
 )
-def test_a_line_as_text(make_client: MakeClient, lines: Lines, method: str, path: str, line: str) -> None:
+def test_a_line_as_text(
+    make_client: MakeClient, lines: Lines, method: str, path: str, line: str
+) -> None:
     make_client(logged()).request(method, path)
     assert lines() == [f"client=127.0.0.1 {line}"]
 
@@ -132,12 +138,17 @@ def test_a_line_as_json(make_client: MakeClient, objects: Objects) -> None:
     }
 
 
-def test_the_values_are_on_the_record(make_client: MakeClient, records: Callable[[], list[logging.LogRecord]]) -> None:
+def test_the_values_are_on_the_record(
+    make_client: MakeClient, records: Callable[[], list[logging.LogRecord]]
+) -> None:
     make_client(logged()).get("/greet/you?secret")
     (record,) = records()
     values = vars(record)
     assert record.levelno == logging.INFO
-    assert {name: values[name] for name in ("client", "method", "path", "status", "bytes", "route", "broken_off")} == {
+    assert {
+        name: values[name]
+        for name in ("client", "method", "path", "status", "bytes", "route", "broken_off")
+    } == {
         "client": "127.0.0.1",
         "method": "GET",
         "path": "/greet/you",
@@ -146,7 +157,11 @@ def test_the_values_are_on_the_record(make_client: MakeClient, records: Callable
         "route": "greet",
         "broken_off": False,
     }
-    assert (values["request_id"], values["duration_ms"] > 0, values["time"][-1]) == (None, True, "Z")
+    assert (values["request_id"], values["duration_ms"] > 0, values["time"][-1]) == (
+        None,
+        True,
+        "Z",
+    )
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -154,13 +169,22 @@ def test_R76_a_client_cannot_write_a_line(
     make_client: MakeClient, records: Callable[[], list[logging.LogRecord]], form: str
 ) -> None:
     client = make_client(logged(format=form, query=True), validate=False)
-    for target in (b"/a%0Astatus=200%20x", b"/%0D%22%5C", b"/%E2%80%A8%C2%85%7F%00", b"/%ff", b"/?a%20=\"b'", b"/\xe9"):
+    for target in (
+        b"/a%0Astatus=200%20x",
+        b"/%0D%22%5C",
+        b"/%E2%80%A8%C2%85%7F%00",
+        b"/%ff",
+        b"/?a%20=\"b'",
+        b"/\xe9",
+    ):
         client.get("/", extensions={"target": target})
     messages = [record.getMessage() for record in records()]
     assert len(messages) == 6
     assert all(message.isascii() and message.isprintable() for message in messages)
     # A format may name the record's own attributes.
-    formatted = [logging.Formatter("%(method)s %(path)s %(client)s").format(record) for record in records()]
+    formatted = [
+        logging.Formatter("%(method)s %(path)s %(client)s").format(record) for record in records()
+    ]
     assert all(line.isprintable() for line in formatted)
     assert formatted[0] == r"GET /a\u000astatus=200 x 127.0.0.1"
     if form == "text":
@@ -225,7 +249,9 @@ def test_a_client_that_leaves_in_mid_stream(make_client: MakeClient, lines: Line
 
 
 @every_loop
-def test_a_client_that_leaves_a_file_that_the_server_sends(backend: str, lines: Lines, tmp_path: Path) -> None:
+def test_a_client_that_leaves_a_file_that_the_server_sends(
+    backend: str, lines: Lines, tmp_path: Path
+) -> None:
     (tmp_path / "large.bin").write_bytes(b"x" * 1_000_000)
     app = logged()
     app.static("/static", tmp_path)
@@ -253,7 +279,9 @@ def test_a_file_that_the_server_reads_and_that_breaks(lines: Lines, tmp_path: Pa
     app = logged()
     app.static("/static", tmp_path)
     for shorter in (False, True):
-        answer = begin(app, "GET", "/static/large.bin", **{"wsgi.file_wrapper": lambda lent, size: lent})
+        answer = begin(
+            app, "GET", "/static/large.bin", **{"wsgi.file_wrapper": lambda lent, size: lent}
+        )
         if shorter:
             file.write_bytes(b"")
             with pytest.raises(ResponseError):
@@ -268,14 +296,20 @@ def test_a_stream_that_breaks(make_client: MakeClient, lines: Lines) -> None:
     client = make_client(logged(), raise_app_exceptions=False)
     with pytest.raises(Exception, match="ended before its answer"):
         client.get("/breaks")
-    assert lines() == ["client=127.0.0.1 method=GET path=/breaks status=200 route=breaks broken_off=true"]
+    assert lines() == [
+        "client=127.0.0.1 method=GET path=/breaks status=200 route=breaks broken_off=true"
+    ]
 
 
-def test_a_client_that_leaves_before_it_was_answered_is_a_499(make_client: MakeClient, lines: Lines) -> None:
+def test_a_client_that_leaves_before_it_was_answered_is_a_499(
+    make_client: MakeClient, lines: Lines
+) -> None:
     client = make_client(logged(), validate=False, raise_app_exceptions=False)
     with suppress(httpx.RemoteProtocolError):  # nothing is sent under ASGI
         client.post("/body", content=iter([b"a"]), headers={"Content-Length": "5"})
-    assert lines() == ["client=127.0.0.1 method=POST path=/body status=499 route=body broken_off=true"]
+    assert lines() == [
+        "client=127.0.0.1 method=POST path=/body status=499 route=body broken_off=true"
+    ]
 
 
 @every_loop
@@ -299,13 +333,17 @@ def test_a_request_that_the_server_cancels_is_a_499(backend: str, lines: Lines) 
             await asgi_get(logged(), "/waits")
 
     run_in_virtual_time(backend, request)
-    assert lines() == ["client=127.0.0.1 method=GET path=/waits status=499 route=waits broken_off=true"]
+    assert lines() == [
+        "client=127.0.0.1 method=GET path=/waits status=499 route=waits broken_off=true"
+    ]
 
 
 def test_a_worker_that_ends_in_mid_request_logs_it(lines: Lines) -> None:
     with pytest.raises(KeyboardInterrupt):
         begin(logged(), "GET", "/exits")
-    assert lines() == ["client=127.0.0.1 method=GET path=/exits status=499 route=exits broken_off=true"]
+    assert lines() == [
+        "client=127.0.0.1 method=GET path=/exits status=499 route=exits broken_off=true"
+    ]
 
 
 def test_answers_of_outer_middleware_are_logged_too(make_client: MakeClient, lines: Lines) -> None:
@@ -319,7 +357,9 @@ def test_answers_of_outer_middleware_are_logged_too(make_client: MakeClient, lin
     assert lines() == ["client=127.0.0.1 method=GET path=/ status=403 bytes=2 route=index"]
 
 
-def test_two_logs_have_a_line_each(make_client: MakeClient, records: Callable[[], list[logging.LogRecord]]) -> None:
+def test_two_logs_have_a_line_each(
+    make_client: MakeClient, records: Callable[[], list[logging.LogRecord]]
+) -> None:
     make_client(logged(logged(), format="json")).get("/")
     messages = [record.getMessage() for record in records()]
     assert sorted(message[:5] for message in messages) == ["time=", '{"tim']
@@ -331,7 +371,9 @@ def test_an_inner_application_may_have_one_alone(make_client: MakeClient, lines:
     client = make_client(app)
     client.get("/")
     client.get("/inner/greet/you")
-    assert lines() == ["client=127.0.0.1 method=GET path=/inner/greet/you status=200 bytes=15 route=inner.greet"]
+    assert lines() == [
+        "client=127.0.0.1 method=GET path=/inner/greet/you status=200 bytes=15 route=inner.greet"
+    ]
 
 
 def test_another_logger(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -350,7 +392,9 @@ def test_a_logger_that_does_not_listen_costs_nothing_and_breaks_nothing(
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("options", [{"format": "xml"}, {"format": None}, {"query": "yes"}, {"logger": 5}])
+@pytest.mark.parametrize(
+    "options", [{"format": "xml"}, {"format": None}, {"query": "yes"}, {"logger": 5}]
+)
 def test_invalid_settings_are_refused(options: Any) -> None:
     with pytest.raises(SetupError, match=r"AccessLog\((format|query|logger)=\.\.\.\) takes"):
         AccessLog(**options)

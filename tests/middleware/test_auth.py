@@ -32,12 +32,18 @@ def basic(user: str, password: str, scheme: str = "Basic") -> dict[str, str]:
     return {"Authorization": f"{scheme} {b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
-# -- basic ----------------------------------------------------------------------------------------------------------------
+# -- basic -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("user", "password"),
-    [("alice", "secret"), ("bob", "with:colons:"), ("zoë", "pässwörd €"), ("", "nameless"), ("dave", " blanks ")],
+    [
+        ("alice", "secret"),
+        ("bob", "with:colons:"),
+        ("zoë", "pässwörd €"),
+        ("", "nameless"),
+        ("dave", " blanks "),
+    ],
 )
 def test_a_known_user_gets_in(make_client: MakeClient, user: str, password: str) -> None:
     known = {
@@ -54,17 +60,25 @@ def test_a_known_user_gets_in(make_client: MakeClient, user: str, password: str)
 
 
 @pytest.mark.parametrize(
-    ("user", "password"), [("alice", "wrong"), ("alice", ""), ("nobody", "secret"), ("", ""), ("Alice", "secret")]
+    ("user", "password"),
+    [("alice", "wrong"), ("alice", ""), ("nobody", "secret"), ("", ""), ("Alice", "secret")],
 )
 def test_anybody_else_does_not(make_client: MakeClient, user: str, password: str) -> None:
-    answer = make_client(guarded(BasicAuth({"alice": "secret"}))).get("/", headers=basic(user, password))
+    answer = make_client(guarded(BasicAuth({"alice": "secret"}))).get(
+        "/", headers=basic(user, password)
+    )
     assert (answer.status_code, answer.text) == (401, "The user name or the password is wrong.")
     assert answer.headers["www-authenticate"] == BASIC
 
 
 def test_without_a_header_the_browser_asks(make_client: MakeClient) -> None:
     client = make_client(guarded(BasicAuth({"alice": "secret"}, realm="Staff only")))
-    for headers in ({}, {"Authorization": ""}, {"Authorization": "Bearer abc"}, {"Authorization": "Basicx YTpi"}):
+    for headers in (
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer abc"},
+        {"Authorization": "Basicx YTpi"},
+    ):
         answer = client.get("/", headers=headers)
         assert (answer.status_code, answer.text) == (401, "Please log in.")
         assert answer.headers["www-authenticate"] == 'Basic realm="Staff only", charset="UTF-8"'
@@ -97,7 +111,10 @@ def test_R76_a_malformed_header_is_a_401(make_client: MakeClient, credentials: s
 
 def test_a_header_that_came_twice_is_malformed(make_client: MakeClient) -> None:
     headers = [*basic("alice", "secret").items()] * 2
-    assert make_client(guarded(BasicAuth({"alice": "secret"}))).get("/", headers=headers).status_code == 401
+    assert (
+        make_client(guarded(BasicAuth({"alice": "secret"}))).get("/", headers=headers).status_code
+        == 401
+    )
 
 
 def test_R47_a_user_that_is_not_known_takes_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +126,10 @@ def test_R47_a_user_that_is_not_known_takes_the_same_way(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("secrets.compare_digest", compare)
     check: Any = BasicAuth({"alice": "secret", "bob": "x" * 1000})._check
-    assert [check(*names) for names in (("alice", "secret"), ("alice", "x"), ("bob", "x"), ("nobody", "x" * 500))] == [
+    assert [
+        check(*names)
+        for names in (("alice", "secret"), ("alice", "x"), ("bob", "x"), ("nobody", "x" * 500))
+    ] == [
         True,
         False,
         False,
@@ -154,7 +174,9 @@ def test_a_check_that_says_true_gives_the_users_name(make_client: MakeClient) ->
     assert client.get("/", headers=basic("alice", "wrong")).status_code == 401
 
 
-def test_a_check_may_refuse_in_its_own_words_or_fail(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_check_may_refuse_in_its_own_words_or_fail(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     def check(user: str, password: str) -> Any:
         if user == "locked":
             raise HTTPError(403, "This account is locked.")
@@ -199,7 +221,17 @@ def test_an_inner_application_may_be_guarded_alone(make_client: MakeClient) -> N
 
 @pytest.mark.parametrize(
     "check",
-    [None, "alice:secret", {"a:b": "x"}, {"a": ""}, {"a": None}, {1: "x"}, {"a\n": "x"}, {"a": "x\0"}, [("a", "b")]],
+    [
+        None,
+        "alice:secret",
+        {"a:b": "x"},
+        {"a": ""},
+        {"a": None},
+        {1: "x"},
+        {"a\n": "x"},
+        {"a": "x\0"},
+        [("a", "b")],
+    ],
 )
 def test_an_invalid_check_is_refused(check: Any) -> None:
     with pytest.raises(SetupError, match=r"BasicAuth\((check|\{\.\.\.\})\) takes"):
@@ -219,7 +251,7 @@ def test_a_password_that_is_refused_is_not_told() -> None:
     assert "secret" not in str(failure.value)
 
 
-# -- bearer ---------------------------------------------------------------------------------------------------------------
+# -- bearer ----------------------------------------------------------------------------------------
 
 
 def tokens(token: str) -> Any:
@@ -239,7 +271,9 @@ def test_a_token_that_is_known(make_client: MakeClient, check: Any) -> None:
 
 
 def test_a_token_that_is_not_known(make_client: MakeClient) -> None:
-    answer = make_client(guarded(BearerAuth(tokens))).get("/", headers={"Authorization": "Bearer abc"})
+    answer = make_client(guarded(BearerAuth(tokens))).get(
+        "/", headers={"Authorization": "Bearer abc"}
+    )
     assert (answer.status_code, answer.text) == (401, "The token is unknown or has expired.")
     assert answer.headers["www-authenticate"] == f'{BEARER}, error="invalid_token"'
 
@@ -262,7 +296,10 @@ def test_R76_a_malformed_token_is_a_400(make_client: MakeClient, token: str) -> 
 
 def test_a_token_that_came_twice_is_malformed(make_client: MakeClient) -> None:
     headers = [("Authorization", "Bearer abc")] * 2
-    assert make_client(guarded(BearerAuth(lambda token: True))).get("/", headers=headers).status_code == 400
+    assert (
+        make_client(guarded(BearerAuth(lambda token: True))).get("/", headers=headers).status_code
+        == 400
+    )
 
 
 @pytest.mark.parametrize("check", [None, "token", {"token": "user"}, ["token"]])
@@ -271,7 +308,7 @@ def test_an_invalid_check_of_tokens_is_refused(check: Any) -> None:
         BearerAuth(check)
 
 
-# -- scopes, and guards above handlers ------------------------------------------------------------------------------------
+# -- scopes, and guards above handlers -------------------------------------------------------------
 
 
 class Baker:
@@ -280,7 +317,10 @@ class Baker:
 
 
 class Pies(App):
-    """Handlers of which each has a guard of its own, and one that has none. ``asked`` has the tokens looked up."""
+    """Handlers of which each has a guard of its own, and one that has none.
+
+    ``asked`` has the tokens looked up.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -289,7 +329,12 @@ class Pies(App):
 
         def user_of(token: str) -> Any:
             asked.append(token)
-            users = {"ann": Baker("r", "w"), "bob": {"scope": "r"}, "carl": {"sub": "carl"}, "dora": "dora"}
+            users = {
+                "ann": Baker("r", "w"),
+                "bob": {"scope": "r"},
+                "carl": {"sub": "carl"},
+                "dora": "dora",
+            }
             return users.get(token)
 
         auth = BearerAuth(user_of, scopes={"r": "See pies", "w": "Bake pies"})
@@ -316,8 +361,17 @@ def asked_by(client: Any, path: str, token: str) -> Any:
 
 def test_a_guard_above_a_handler_guards_it_alone(make_client: MakeClient) -> None:
     client = make_client(Pies())
-    assert [client.get(path).status_code for path in ("/open", "/me", "/bake", "/inner/bake")] == [200, 401, 401, 401]
-    assert [asked_by(client, "/me", token).status_code for token in ("ann", "bob", "eve")] == [200, 200, 401]
+    assert [client.get(path).status_code for path in ("/open", "/me", "/bake", "/inner/bake")] == [
+        200,
+        401,
+        401,
+        401,
+    ]
+    assert [asked_by(client, "/me", token).status_code for token in ("ann", "bob", "eve")] == [
+        200,
+        200,
+        401,
+    ]
     assert client.get("/me").headers["www-authenticate"] == BEARER
 
 
@@ -327,7 +381,10 @@ def test_a_token_without_the_scopes_is_a_403(make_client: MakeClient) -> None:
     for token in ("bob", "carl"):
         refused = asked_by(client, "/bake", token)
         assert (refused.status_code, refused.text) == (403, "The token's scope has to include r w.")
-        assert refused.headers["www-authenticate"] == f'{BEARER}, scope="r w", error="insufficient_scope"'
+        assert (
+            refused.headers["www-authenticate"]
+            == f'{BEARER}, scope="r w", error="insufficient_scope"'
+        )
     assert client.get("/bake").headers["www-authenticate"] == f'{BEARER}, scope="r w"'
     unknown = asked_by(client, "/bake", "eve").headers["www-authenticate"]
     assert unknown == f'{BEARER}, scope="r w", error="invalid_token"'
@@ -343,7 +400,9 @@ def test_a_user_without_a_place_for_scopes_is_a_mistake(
 def test_the_guard_of_a_handler_asks_for_no_user_again(make_client: MakeClient) -> None:
     app = Pies()
     client = make_client(app)
-    assert [asked_by(client, "/inner/bake", token).status_code for token in ("ann", "bob", "carl")] == [200, 403, 403]
+    assert [
+        asked_by(client, "/inner/bake", token).status_code for token in ("ann", "bob", "carl")
+    ] == [200, 403, 403]
     assert app.asked == ["ann", "bob", "carl"]
 
 
@@ -403,7 +462,9 @@ def test_a_guard_above_an_application_and_a_mount(make_client: MakeClient) -> No
     app.inner = Guarded()
     app.mount("/mounted", BasicAuth({"ann": "pie"})(Root()))
     client = make_client(app)
-    assert [client.get(path).status_code for path in ("/inner", "/inner/nowhere", "/mounted")] == [401] * 3
+    assert [client.get(path).status_code for path in ("/inner", "/inner/nowhere", "/mounted")] == [
+        401
+    ] * 3
     assert client.get("/mounted", headers=basic("ann", "pie")).text == "ann"
 
 
@@ -415,7 +476,9 @@ def test_scopes_are_a_dict_of_names(scopes: Any) -> None:
 
 @pytest.mark.parametrize("names", [(), ("x",), ("r", "x")])
 def test_only_scopes_that_there_are_can_be_asked_for(names: tuple[str, ...]) -> None:
-    with pytest.raises(SetupError, match="with_scopes takes scopes of its BearerAuth, which are r, w; not"):
+    with pytest.raises(
+        SetupError, match="with_scopes takes scopes of its BearerAuth, which are r, w; not"
+    ):
         BearerAuth(tokens, scopes={"r": "", "w": ""}).with_scopes(*names)
     with pytest.raises(SetupError, match=r"write BearerAuth\(\.\.\., scopes=\{\.\.\.\}\)"):
         BearerAuth(tokens).with_scopes("r")
@@ -427,5 +490,8 @@ def test_a_class_of_guards_is_no_check() -> None:
 
 
 def test_a_guard_stands_above_without_requires() -> None:
-    with pytest.raises(SetupError, match=r"write @BearerAuth\(\.\.\.\) in place of @requires\(BearerAuth\(\.\.\.\)\)"):
+    with pytest.raises(
+        SetupError,
+        match=r"write @BearerAuth\(\.\.\.\) in place of @requires\(BearerAuth\(\.\.\.\)\)",
+    ):
         requires(BearerAuth(tokens))

@@ -79,7 +79,9 @@ def compressing(answer: Any = TEXT, **options: Any) -> Root:
     return app
 
 
-def raw(client: Any, path: str = "/", method: str = "GET", encoding: str | None = "gzip") -> tuple[Any, bytes]:
+def raw(
+    client: Any, path: str = "/", method: str = "GET", encoding: str | None = "gzip"
+) -> tuple[Any, bytes]:
     """The answer, and its body as it was sent."""
     headers = {} if encoding is None else {"Accept-Encoding": encoding}
     client.headers.pop("accept-encoding", None)
@@ -91,7 +93,7 @@ def is_gzip(answer: Any) -> bool:
     return "gzip" in answer.headers.get_list("content-encoding")
 
 
-# -- what is compressed ---------------------------------------------------------------------------------------------------
+# -- what is compressed ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,10 @@ def test_a_body_in_one_piece(make_client: MakeClient, body: Any, plain: bytes) -
 def test_a_stream(make_client: MakeClient, path: str) -> None:
     answer, sent = raw(make_client(compressing()), path)
     assert (gzip.decompress(sent).decode(), is_gzip(answer)) == (TEXT, True)
-    assert ("content-length" in answer.headers, answer.headers["vary"]) == (False, "Accept-Encoding")
+    assert ("content-length" in answer.headers, answer.headers["vary"]) == (
+        False,
+        "Accept-Encoding",
+    )
 
 
 def test_a_file(make_client: MakeClient) -> None:
@@ -147,7 +152,11 @@ def test_a_file_with_a_length_and_an_etag(make_client: MakeClient) -> None:
     assert (answer.headers["etag"], answer.headers["content-type"]) == ('W/"abc"', "text/css")
     assert not {"content-length", "accept-ranges"} & set(answer.headers)
     answer, sent = raw(client, encoding="br")
-    assert (sent.decode(), answer.headers["etag"], answer.headers["content-length"]) == (TEXT, '"abc"', str(len(TEXT)))
+    assert (sent.decode(), answer.headers["etag"], answer.headers["content-length"]) == (
+        TEXT,
+        '"abc"',
+        str(len(TEXT)),
+    )
     assert (answer.headers["vary"], answer.headers["accept-ranges"]) == ("Accept-Encoding", "bytes")
 
 
@@ -166,7 +175,11 @@ def test_a_file_on_disk(make_client: MakeClient, tmp_path: Path, size: int, cach
     assert not {"accept-ranges"} & set(answer.headers)
     for path, encoding in (("a.css", "br"), ("a.png", "gzip")):
         plain, sent = raw(client, f"/static/{path}", encoding=encoding)
-        assert (len(sent), plain.headers["content-length"], is_gzip(plain)) == (size, str(size), False)
+        assert (len(sent), plain.headers["content-length"], is_gzip(plain)) == (
+            size,
+            str(size),
+            False,
+        )
         assert (plain.headers["etag"][0], "vary" in plain.headers) == ('"', path == "a.css")
     head, _ = raw(client, "/static/a.css", "HEAD")
     unknown = {"content-length"}  # not known without compressing
@@ -174,7 +187,9 @@ def test_a_file_on_disk(make_client: MakeClient, tmp_path: Path, size: int, cach
         name: head.headers[name] for name in head.headers.keys() - unknown
     }
     for etag in (answer.headers["etag"], answer.headers["etag"].removeprefix("W/")):
-        again = client.get("/static/a.css", headers={"Accept-Encoding": "gzip", "If-None-Match": etag})
+        again = client.get(
+            "/static/a.css", headers={"Accept-Encoding": "gzip", "If-None-Match": etag}
+        )
         assert (again.status_code, again.headers["etag"]) == (304, answer.headers["etag"])
         assert again.headers["vary"] == "Accept-Encoding"
     part = client.get("/static/a.css", headers={"Accept-Encoding": "gzip", "Range": "bytes=0-599"})
@@ -189,7 +204,11 @@ def test_a_short_file_on_disk_is_left_alone(make_client: MakeClient, tmp_path: P
     client = make_client(app)
     for method in ("GET", "HEAD"):
         answer, _ = raw(client, "/static/a.css", method)
-        assert (answer.headers["content-length"], is_gzip(answer), "vary" in answer.headers) == ("499", False, False)
+        assert (answer.headers["content-length"], is_gzip(answer), "vary" in answer.headers) == (
+            "499",
+            False,
+            False,
+        )
 
 
 def test_an_error_page(make_client: MakeClient) -> None:
@@ -225,7 +244,15 @@ def test_types_that_are(make_client: MakeClient, content_type: str) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["image/png", "video/mp4", "application/zip", "application/octet-stream", "text/event-stream", "font/woff2", "x"],
+    [
+        "image/png",
+        "video/mp4",
+        "application/zip",
+        "application/octet-stream",
+        "text/event-stream",
+        "font/woff2",
+        "x",
+    ],
 )
 @pytest.mark.parametrize("body", [TEXT, lambda: iter([TEXT])])
 def test_R65_types_that_are_not(make_client: MakeClient, content_type: str, body: Any) -> None:
@@ -249,7 +276,9 @@ def test_R65_types_that_are_not(make_client: MakeClient, content_type: str, body
         (206, {"Content-Range": "bytes 0-2199/5000"}),
     ],
 )
-def test_answers_that_are_not(make_client: MakeClient, status: int, headers: dict[str, str]) -> None:
+def test_answers_that_are_not(
+    make_client: MakeClient, status: int, headers: dict[str, str]
+) -> None:
     answer, sent = raw(make_client(compressing((status, TEXT, headers))))
     assert (sent.decode(), "vary" in answer.headers) == (TEXT, False)
     assert answer.headers.get("content-encoding") == headers.get("Content-Encoding")
@@ -267,7 +296,9 @@ def test_short_bodies_are_left_alone(make_client: MakeClient, size: int, expecte
 
 
 @pytest.mark.parametrize(("size", "expected"), [(499, False), (500, True)])
-def test_short_streams_are_left_alone_if_they_say_so(make_client: MakeClient, size: int, expected: bool) -> None:
+def test_short_streams_are_left_alone_if_they_say_so(
+    make_client: MakeClient, size: int, expected: bool
+) -> None:
     class Serving(Root):
         def index(self) -> Any:
             return 200, iter(["x" * size]), {"Content-Length": str(size)}
@@ -337,7 +368,7 @@ def test_the_level_is_kept(make_client: MakeClient, body: str) -> None:
     assert len(quick) > len(small)
 
 
-# -- which clients --------------------------------------------------------------------------------------------------------
+# -- which clients ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -374,7 +405,9 @@ def test_the_level_is_kept(make_client: MakeClient, body: str) -> None:
         ("gzip;\tq=1", True),
     ],
 )
-def test_which_clients_get_gzip(make_client: MakeClient, encoding: str | None, expected: bool) -> None:
+def test_which_clients_get_gzip(
+    make_client: MakeClient, encoding: str | None, expected: bool
+) -> None:
     client = make_client(compressing())
     for path in ("/", "/generator"):
         answer, sent = raw(client, path, encoding=encoding)
@@ -382,13 +415,16 @@ def test_which_clients_get_gzip(make_client: MakeClient, encoding: str | None, e
         assert (gzip.decompress(sent) if expected else sent).decode() == TEXT
 
 
-# -- headers --------------------------------------------------------------------------------------------------------------
+# -- headers ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("etag", "expected"), [('"abc"', 'W/"abc"'), ('W/"abc"', 'W/"abc"'), ("abc", "abc"), (None, None)]
+    ("etag", "expected"),
+    [('"abc"', 'W/"abc"'), ('W/"abc"', 'W/"abc"'), ("abc", "abc"), (None, None)],
 )
-def test_a_strong_etag_becomes_a_weak_one(make_client: MakeClient, etag: str | None, expected: str | None) -> None:
+def test_a_strong_etag_becomes_a_weak_one(
+    make_client: MakeClient, etag: str | None, expected: str | None
+) -> None:
     client = make_client(compressing((200, TEXT, {} if etag is None else {"etag": etag})))
     assert raw(client)[0].headers.get_list("etag") == ([] if expected is None else [expected])
     assert raw(client, encoding="br")[0].headers.get("etag") == etag
@@ -397,7 +433,11 @@ def test_a_strong_etag_becomes_a_weak_one(make_client: MakeClient, etag: str | N
 def test_a_304_has_the_headers_of_the_200(make_client: MakeClient) -> None:
     client = make_client(compressing((304, None, {"ETag": '"abc"'})))
     answer, _ = raw(client)
-    assert (answer.headers["etag"], answer.headers["vary"], is_gzip(answer)) == ('W/"abc"', "Accept-Encoding", False)
+    assert (answer.headers["etag"], answer.headers["vary"], is_gzip(answer)) == (
+        'W/"abc"',
+        "Accept-Encoding",
+        False,
+    )
     answer, _ = raw(client, encoding="br")
     assert (answer.headers["etag"], answer.headers["vary"]) == ('"abc"', "Accept-Encoding")
     client = make_client(compressing((304, None, {"ETag": '"abc"', "Content-Type": "image/png"})))
@@ -405,7 +445,9 @@ def test_a_304_has_the_headers_of_the_200(make_client: MakeClient) -> None:
     assert (answer.headers["etag"], "vary" in answer.headers) == ('"abc"', False)
 
 
-@pytest.mark.parametrize(("vary", "expected"), [("Cookie", ["Cookie", "Accept-Encoding"]), ("*", ["*"])])
+@pytest.mark.parametrize(
+    ("vary", "expected"), [("Cookie", ["Cookie", "Accept-Encoding"]), ("*", ["*"])]
+)
 def test_vary_is_added_to(make_client: MakeClient, vary: str, expected: list[str]) -> None:
     client = make_client(compressing((200, TEXT, {"Vary": vary})))
     assert raw(client)[0].headers.get_list("vary") == expected
@@ -461,7 +503,11 @@ def test_headers_that_a_hook_sets_on_the_response_count(make_client: MakeClient)
     app = compressing()
     app.middlewares.append(Sets())
     answer, sent = raw(make_client(app))
-    assert (sent.decode(), is_gzip(answer), len(answer.headers.get_list("set-cookie"))) == (TEXT, False, 1)
+    assert (sent.decode(), is_gzip(answer), len(answer.headers.get_list("set-cookie"))) == (
+        TEXT,
+        False,
+        1,
+    )
 
 
 def test_the_session_and_a_hook_further_outside_go_over_it(make_client: MakeClient) -> None:
@@ -482,7 +528,7 @@ def test_the_session_and_a_hook_further_outside_go_over_it(make_client: MakeClie
     assert answer.headers["cache-control"] == "private"
 
 
-# -- streams --------------------------------------------------------------------------------------------------------------
+# -- streams ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/ticks", "/ticks_too"])
@@ -515,7 +561,9 @@ def test_a_stream_of_many_chunks_of_any_size(make_client: MakeClient) -> None:
         assert gzip.decompress(raw(client, path)[1]) == b"x" * sum(sizes)
 
 
-def test_a_long_body_is_compressed_in_a_worker_thread(connect: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_body_is_compressed_in_a_worker_thread(
+    connect: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     threads: list[str] = []
     middleware = Compress()
     compress = middleware._whole
@@ -559,7 +607,11 @@ def test_headers_may_be_set_until_a_chunk_has_content(make_client: MakeClient, p
     app = Late()
     app.middlewares.append(Compress())
     answer, sent = raw(make_client(app), path)
-    assert (sent.decode(), is_gzip(answer), answer.headers["content-type"]) == (TEXT, False, "image/png")
+    assert (sent.decode(), is_gzip(answer), answer.headers["content-type"]) == (
+        TEXT,
+        False,
+        "image/png",
+    )
 
 
 def test_an_error_instead_of_a_stream_has_its_own_headers(make_client: MakeClient) -> None:
@@ -581,12 +633,14 @@ def test_an_inner_application_may_have_it_alone(make_client: MakeClient) -> None
     assert [is_gzip(raw(client, path)[0]) for path in ("/", "/inner")] == [False, True]
 
 
-def test_a_body_that_cannot_be_encoded_is_a_500(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_body_that_cannot_be_encoded_is_a_500(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     assert raw(make_client(compressing({"x": object()})))[0].status_code == 500
     assert len(caplog.records) == 1
 
 
-# -- set-up ---------------------------------------------------------------------------------------------------------------
+# -- set-up ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

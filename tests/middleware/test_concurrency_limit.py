@@ -1,4 +1,6 @@
-"""ConcurrencyLimit: what is more than the limit is refused at once, and each end lets another request in."""
+"""ConcurrencyLimit: what is more than the limit is refused at once, and each end lets another
+request in.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ class Root(App):
 def in_the_background(client: TestClient, path: str, times: int) -> Callable[[], list[str]]:
     """Send requests in threads. Return a function that waits for their answers."""
     answers: list[str] = []
-    threads = [threading.Thread(target=lambda: answers.append(client.get(path).text)) for _ in range(times)]
+    threads = [
+        threading.Thread(target=lambda: answers.append(client.get(path).text)) for _ in range(times)
+    ]
     for thread in threads:
         thread.start()
 
@@ -82,7 +86,11 @@ def test_more_than_the_limit_get_503_at_once(make_client: MakeClient, path: str)
             assert app.inside.acquire(timeout=PATIENCE)
         for _ in range(3):
             refused = client.get("/")
-            assert (refused.status_code, refused.text, refused.headers["retry-after"]) == (503, FULL, "3")
+            assert (refused.status_code, refused.text, refused.headers["retry-after"]) == (
+                503,
+                FULL,
+                "3",
+            )
         assert client.get("/healthz").status_code == 200
     finally:
         app.leave.set()
@@ -93,7 +101,8 @@ def test_more_than_the_limit_get_503_at_once(make_client: MakeClient, path: str)
 def test_each_kind_of_end_lets_the_next_one_in(make_client: MakeClient) -> None:
     client = make_client(Root(1), raise_app_exceptions=False)
     for path in ("/", "/refuses", "/crashes", "/nowhere", "/left", "/left"):
-        with suppress(Exception):  # no answer is sent to a client that has left, which the test client reports
+        # no answer is sent to a client that has left, which the test client reports
+        with suppress(Exception):
             client.get(path)
         assert client.get("/").status_code == 200
 
@@ -128,7 +137,11 @@ def test_an_inner_application_may_have_a_smaller_limit(make_client: MakeClient) 
     ("arguments", "options", "sentence"),
     [
         ((0,), {}, "ConcurrencyLimit(limit) takes a whole number, 1 or more, not 0"),
-        ((1,), {"retry_after": 0.5}, "ConcurrencyLimit(retry_after=...) takes whole seconds, 1 or more, not 0.5"),
+        (
+            (1,),
+            {"retry_after": 0.5},
+            "ConcurrencyLimit(retry_after=...) takes whole seconds, 1 or more, not 0.5",
+        ),
     ],
 )
 def test_wrong_arguments(arguments: tuple[int], options: dict[str, Any], sentence: str) -> None:

@@ -55,22 +55,32 @@ def sharing(**options: Any) -> Root:
 def shown(answer: httpx.Response) -> dict[str, str]:
     """Return the CORS headers of an answer."""
     return {
-        name: value for name, value in answer.headers.items() if name.startswith("access-control") or name == "vary"
+        name: value
+        for name, value in answer.headers.items()
+        if name.startswith("access-control") or name == "vary"
     }
 
 
 def preflight(
-    client: TestClient, origin: str = FRIEND, method: str = "PUT", headers: str | None = None, path: str = "/"
+    client: TestClient,
+    origin: str = FRIEND,
+    method: str = "PUT",
+    headers: str | None = None,
+    path: str = "/",
 ) -> httpx.Response:
     sent = {"Origin": origin, "Access-Control-Request-Method": method}
     if headers is not None:
         sent["Access-Control-Request-Headers"] = headers
-    return client.options(path, headers=[(name.encode(), value.encode("latin-1")) for name, value in sent.items()])
+    return client.options(
+        path, headers=[(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
+    )
 
 
-# -- which origins ------------------------------------------------------------------------------------------------------
+# -- which origins ---------------------------------------------------------------------------------
 
-NAMED = {"origins": [FRIEND, "http://B.example:8080", "https://c.example:443", "capacitor://localhost"]}
+NAMED = {
+    "origins": [FRIEND, "http://B.example:8080", "https://c.example:443", "capacitor://localhost"]
+}
 REGEX = {"origin_regex": r"https://[a-z0-9-]+\.example\.com|http://localhost:[0-9]+"}
 
 ORIGINS: list[tuple[dict[str, Any], str, bool]] = [
@@ -118,11 +128,15 @@ ORIGINS: list[tuple[dict[str, Any], str, bool]] = [
 
 
 @pytest.mark.parametrize(("options", "origin", "allowed"), ORIGINS)
-def test_which_origins_are_allowed(make_client: MakeClient, options: Any, origin: str, allowed: bool) -> None:
+def test_which_origins_are_allowed(
+    make_client: MakeClient, options: Any, origin: str, allowed: bool
+) -> None:
     client = make_client(sharing(**options))
     answer = client.get("/", headers=[(b"Origin", origin.encode("latin-1"))])
     assert answer.text == "index"  # the browser refuses, not the server
-    assert shown(answer) == ({"access-control-allow-origin": origin} if allowed else {}) | {"vary": "Origin"}
+    assert shown(answer) == ({"access-control-allow-origin": origin} if allowed else {}) | {
+        "vary": "Origin"
+    }
     asked = shown(preflight(client, origin))
     assert asked.get("access-control-allow-origin") == (origin if allowed else None)
     assert asked["vary"] == "Origin"
@@ -138,7 +152,7 @@ def test_for_all_origins_the_answer_is_always_one(make_client: MakeClient) -> No
         assert shown(client.get("/", headers=headers)) == {"access-control-allow-origin": "*"}
 
 
-# -- actual requests ----------------------------------------------------------------------------------------------------
+# -- actual requests -------------------------------------------------------------------------------
 
 
 def test_exposed_headers_and_credentials(make_client: MakeClient) -> None:
@@ -167,7 +181,9 @@ def test_exposed_headers_and_credentials(make_client: MakeClient) -> None:
 def test_every_answer_has_them_once(make_client: MakeClient, path: str, status: int) -> None:
     client = make_client(sharing(origins=[FRIEND]), validate=False)
     for method in ("GET", "HEAD", "POST"):
-        answer = client.request(method, "/", headers={"Origin": FRIEND}, extensions={"target": path.encode()})
+        answer = client.request(
+            method, "/", headers={"Origin": FRIEND}, extensions={"target": path.encode()}
+        )
         assert answer.status_code == status
         assert answer.headers.get_list("access-control-allow-origin") == [FRIEND]
         assert answer.headers.get_list("vary") == ["Origin"]
@@ -183,8 +199,13 @@ class Unreachable(InMemorySessionBackend):
 def test_so_has_the_503_of_a_session_that_is_out_of_reach(make_client: MakeClient) -> None:
     app = Root(Unreachable())
     app.middlewares.append(CORSMiddleware(origins=[FRIEND]))
-    answer = make_client(app).get("/", headers={"Origin": FRIEND, "Cookie": "session_id=" + "x" * 43})
-    assert (answer.status_code, shown(answer)) == (503, {"access-control-allow-origin": FRIEND, "vary": "Origin"})
+    answer = make_client(app).get(
+        "/", headers={"Origin": FRIEND, "Cookie": "session_id=" + "x" * 43}
+    )
+    assert (answer.status_code, shown(answer)) == (
+        503,
+        {"access-control-allow-origin": FRIEND, "vary": "Origin"},
+    )
 
 
 def test_so_has_the_early_answer_of_any_other_middleware(make_client: MakeClient) -> None:
@@ -202,7 +223,10 @@ def test_so_has_the_early_answer_of_any_other_middleware(make_client: MakeClient
 def test_vary_is_said_once_and_nothing_that_was_said_is_lost(make_client: MakeClient) -> None:
     client = make_client(sharing(origins=[FRIEND]))
     assert client.get("/by_language").headers.get_list("vary") == ["Accept-Language, ORIGIN"]
-    assert sorted(client.get("/streams_by_language").headers.get_list("vary")) == ["Accept-Language", "Origin"]
+    assert sorted(client.get("/streams_by_language").headers.get_list("vary")) == [
+        "Accept-Language",
+        "Origin",
+    ]
 
 
 def test_a_handler_may_open_its_own_answer(make_client: MakeClient) -> None:
@@ -224,28 +248,40 @@ def test_R17_nothing_leaks_into_the_next_answer(make_client: MakeClient) -> None
 
     same_object = Response("same", headers=kept)
     app = Keeping()
-    app.middlewares.append(CORSMiddleware(origins=[FRIEND], credentials=True, headers=["*"], expose=["X-Kept"]))
+    app.middlewares.append(
+        CORSMiddleware(origins=[FRIEND], credentials=True, headers=["*"], expose=["X-Kept"])
+    )
     client = make_client(app)
     for path in ("/", "/same", "/nowhere"):
         plain = client.get(path).headers.multi_items()
         for _ in range(2):
-            assert client.get(path, headers={"Origin": FRIEND}).headers["access-control-allow-origin"] == FRIEND
             assert (
-                preflight(client, headers="X-Secret", path=path).headers["access-control-allow-headers"] == "x-secret"
+                client.get(path, headers={"Origin": FRIEND}).headers["access-control-allow-origin"]
+                == FRIEND
+            )
+            assert (
+                preflight(client, headers="X-Secret", path=path).headers[
+                    "access-control-allow-headers"
+                ]
+                == "x-secret"
             )
             assert client.get(path).headers.multi_items() == plain
-            assert shown(client.get(path, headers={"Origin": "https://evil.example"})) == {"vary": "Origin"}
+            assert shown(client.get(path, headers={"Origin": "https://evil.example"})) == {
+                "vary": "Origin"
+            }
             assert preflight(client, path=path).headers["access-control-allow-headers"] == ""
     assert (kept, same_object.headers.pairs) == ({"X-Kept": "1"}, [("X-Kept", "1")])
 
 
-# -- preflights ---------------------------------------------------------------------------------------------------------
+# -- preflights ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/crashes", "/%ff"])
 def test_a_preflight_is_answered_before_anything_runs(make_client: MakeClient, path: str) -> None:
     app = sharing(origins=[FRIEND])
-    answer = preflight(make_client(app, validate=False), headers="authorization,content-type", path=path)
+    answer = preflight(
+        make_client(app, validate=False), headers="authorization,content-type", path=path
+    )
     assert (answer.status_code, answer.content, app.ran) == (204, b"", 0)
     assert shown(answer) == {
         "access-control-allow-origin": FRIEND,
@@ -257,10 +293,15 @@ def test_a_preflight_is_answered_before_anything_runs(make_client: MakeClient, p
 
 
 def test_a_preflight_with_credentials(make_client: MakeClient) -> None:
-    client = make_client(sharing(origins=[FRIEND], credentials=True, methods=["put"], max_age=0, expose=["X-A"]))
+    client = make_client(
+        sharing(origins=[FRIEND], credentials=True, methods=["put"], max_age=0, expose=["X-A"])
+    )
     answer = shown(preflight(client))
     assert answer["access-control-allow-credentials"] == "true"
-    assert (answer["access-control-allow-methods"], answer["access-control-max-age"]) == ("PUT", "0")
+    assert (answer["access-control-allow-methods"], answer["access-control-max-age"]) == (
+        "PUT",
+        "0",
+    )
     assert "access-control-expose-headers" not in answer
 
 
@@ -294,7 +335,9 @@ def test_a_preflight_with_credentials(make_client: MakeClient) -> None:
 def test_the_headers_of_an_allowed_preflight(
     make_client: MakeClient, options: Any, method: str, headers: str | None, allowed: bool
 ) -> None:
-    answer = preflight(make_client(sharing(origins=[FRIEND], **options)), method=method, headers=headers)
+    answer = preflight(
+        make_client(sharing(origins=[FRIEND], **options)), method=method, headers=headers
+    )
     assert answer.status_code == 204
     if allowed:
         assert answer.headers["access-control-allow-origin"] == FRIEND
@@ -319,7 +362,8 @@ def test_other_uses_of_options_are_no_preflight(make_client: MakeClient, without
     del headers[without]
     answer = make_client(app).options("/", headers=headers)
     assert (answer.status_code, answer.headers.get("access-control-allow-methods")) == (204, None)
-    assert "POST" in answer.headers["allow"]  # the answer to OPTIONS of a handler that does not state it
+    # the answer to OPTIONS of a handler that does not state it
+    assert "POST" in answer.headers["allow"]
 
 
 def test_a_get_with_the_headers_of_a_preflight_is_not_a_preflight(make_client: MakeClient) -> None:
@@ -334,12 +378,16 @@ def test_it_goes_with_the_csrf_middleware(make_client: MakeClient) -> None:
     app.middlewares.append(CSRFMiddleware(trusted_origins=[FRIEND]))
     client = make_client(app)
     assert preflight(client, method="POST").headers["access-control-allow-origin"] == FRIEND
-    assert client.post("/", headers={"Origin": FRIEND, "Sec-Fetch-Site": "cross-site"}).text == "index"
-    refused = client.post("/", headers={"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"})
+    assert (
+        client.post("/", headers={"Origin": FRIEND, "Sec-Fetch-Site": "cross-site"}).text == "index"
+    )
+    refused = client.post(
+        "/", headers={"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    )
     assert (refused.status_code, shown(refused)) == (403, {"vary": "Origin"})
 
 
-# -- subtrees -----------------------------------------------------------------------------------------------------------
+# -- subtrees --------------------------------------------------------------------------------------
 
 
 def test_a_subtree_may_be_shared_alone(make_client: MakeClient) -> None:
@@ -362,7 +410,7 @@ def test_of_two_the_outer_one_answers_preflights(make_client: MakeClient) -> Non
     assert client.get("/api").headers.get_list("access-control-allow-origin") == ["*"]
 
 
-# -- mistakes of the author ---------------------------------------------------------------------------------------------
+# -- mistakes of the author ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -421,7 +469,9 @@ def test_invalid_arguments_are_refused(options: Any, says: str) -> None:
         (r"https://app\.example\.com|http://.*", "http://notmysite.com"),
     ],
 )
-def test_an_expression_for_other_people_s_origins_may_not_have_credentials(expression: str, shown_to: str) -> None:
+def test_an_expression_for_other_people_s_origins_may_not_have_credentials(
+    expression: str, shown_to: str
+) -> None:
     with pytest.raises(SetupError) as caught:
         CORSMiddleware(origin_regex=expression, credentials=True)
     assert f"users' data to {shown_to}: write one that ends with your host" in str(caught.value)

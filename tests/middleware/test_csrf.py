@@ -49,7 +49,7 @@ def outcome(client: TestClient, method: str = "POST", path: str = "/pay", **opti
     return client.request(method, path, **options).status_code
 
 
-# -- the golden matrix: which origin, told how ------------------------------------------------------------------------
+# -- the golden matrix: which origin, told how -----------------------------------------------------
 
 SITES = [None, "same-origin", "none", "same-site", "cross-site", "Same-Origin"]
 
@@ -95,7 +95,9 @@ MATRIX: list[tuple[str | None, list[int]]] = [
 
 
 @pytest.mark.parametrize(("origin", "statuses"), MATRIX, ids=[str(row[0]) for row in MATRIX])
-def test_which_origins_may_send(client: TestClient, origin: str | None, statuses: list[int]) -> None:
+def test_which_origins_may_send(
+    client: TestClient, origin: str | None, statuses: list[int]
+) -> None:
     sent = {"Cookie": "a=1"} | ({"Origin": origin} if origin is not None else {})
     for site, status in zip(SITES, statuses, strict=True):
         headers = sent | ({"Sec-Fetch-Site": site} if site is not None else {})
@@ -105,14 +107,22 @@ def test_which_origins_may_send(client: TestClient, origin: str | None, statuses
 def test_two_origins_are_malformed(client: TestClient) -> None:
     origins = [("Origin", "http://testserver"), ("Origin", "https://evil.example")]
     assert outcome(client, headers=origins) == 403
-    assert outcome(client, headers=[("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")]) == 200
+    assert (
+        outcome(
+            client, headers=[("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")]
+        )
+        == 200
+    )
     both = [("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site"), ("Cookie", "a=1")]
     assert outcome(client, headers=both) == 403
 
 
 def test_the_answer_names_the_own_origin(client: TestClient) -> None:
     answer = client.post("/pay", headers={"Origin": "https://evil.example"})
-    assert (answer.status_code, answer.text) == (403, "This request was made by another site than http://testserver.")
+    assert (answer.status_code, answer.text) == (
+        403,
+        "This request was made by another site than http://testserver.",
+    )
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
@@ -124,8 +134,13 @@ def test_the_own_origin_is_that_of_the_request(client: TestClient, host: str) ->
 
 
 def test_an_origin_with_a_port_and_one_with_an_address(client: TestClient) -> None:
-    assert outcome(client, headers={"Host": "example.com:8080", "Origin": "http://example.com:8080"}) == 200
-    assert outcome(client, headers={"Host": "example.com:8080", "Origin": "http://example.com"}) == 403
+    assert (
+        outcome(client, headers={"Host": "example.com:8080", "Origin": "http://example.com:8080"})
+        == 200
+    )
+    assert (
+        outcome(client, headers={"Host": "example.com:8080", "Origin": "http://example.com"}) == 403
+    )
     assert outcome(client, headers={"Host": "[::1]:80", "Origin": "http://[::1]"}) == 200
 
 
@@ -155,14 +170,20 @@ def test_where_the_own_origin_is_none_no_origin_is(make_client: MakeClient) -> N
         assert outcome(client, headers={"Origin": origin}) == 403
 
 
-# -- methods ------------------------------------------------------------------------------------------------------------
+# -- methods ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE"])
 def test_safe_methods_pass(client: TestClient, method: str) -> None:
-    expected = {"OPTIONS": 204, "TRACE": 405}.get(method, 200)  # those that no handler states, and no 403
+    # those that no handler states, and no 403
+    expected = {"OPTIONS": 204, "TRACE": 405}.get(method, 200)
     assert (
-        outcome(client, method, headers={"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}) == expected
+        outcome(
+            client,
+            method,
+            headers={"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
+        )
+        == expected
     )
 
 
@@ -178,7 +199,7 @@ def test_methods_are_not_overridden(client: TestClient) -> None:
     assert client.post("/pay?_method=GET", headers=evil, data={"_method": "GET"}).status_code == 403
 
 
-# -- neither header -----------------------------------------------------------------------------------------------------
+# -- neither header --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -251,20 +272,38 @@ def test_no_token_makes_another_site_this_one(client: TestClient) -> None:
 
 def test_R24_a_form_of_another_media_type_is_no_form(client: TestClient) -> None:
     token = client.get("/token").text
-    for kind in ("text/plain", "text/plain; application/x-www-form-urlencoded", "application/json", "x", ""):
+    for kind in (
+        "text/plain",
+        "text/plain; application/x-www-form-urlencoded",
+        "application/json",
+        "x",
+        "",
+    ):
         body = f'{{"csrf_token": "{token}"}}' if "json" in kind else f"csrf_token={token}"
         assert outcome(client, content=body, headers={"Content-Type": kind}) == 403, kind
-    assert outcome(client, content=f"csrf_token={token}", headers={"Content-Type": f"{FORM}; charset=utf-8"}) == 200
+    assert (
+        outcome(
+            client,
+            content=f"csrf_token={token}",
+            headers={"Content-Type": f"{FORM}; charset=utf-8"},
+        )
+        == 200
+    )
 
 
-def test_a_malformed_or_too_long_form_has_the_same_answer_without_the_middleware(make_client: MakeClient) -> None:
+def test_a_malformed_or_too_long_form_has_the_same_answer_without_the_middleware(
+    make_client: MakeClient,
+) -> None:
     app = Root(max_body_size=100)
     app.middlewares.append(CSRFMiddleware())
     client = make_client(app)
     client.get("/token")
     assert outcome(client, content=b"x" * 101, headers={"Content-Type": FORM}) == 413
     assert outcome(client, content=b"a=%ff", headers={"Content-Type": FORM}) == 400
-    assert outcome(client, content=b"x", headers={"Content-Type": "multipart/form-data; boundary=a"}) == 400
+    assert (
+        outcome(client, content=b"x", headers={"Content-Type": "multipart/form-data; boundary=a"})
+        == 400
+    )
     assert outcome(client, content=b"", headers={"Content-Type": FORM}) == 403
 
 
@@ -281,8 +320,12 @@ def test_the_form_of_a_path_that_is_not_there(make_client: MakeClient) -> None:
     assert outcome(client, path="/nowhere", data={"csrf_token": "x"}) == 403
 
 
-@pytest.mark.parametrize("sent", [{"data": {"to": "me"}}, {"data": {"to": "me"}, "files": {"file": b"x"}}, {"json": 5}])
-def test_a_form_may_be_received_ahead_and_again(make_client: MakeClient, sent: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "sent", [{"data": {"to": "me"}}, {"data": {"to": "me"}, "files": {"file": b"x"}}, {"json": 5}]
+)
+def test_a_form_may_be_received_ahead_and_again(
+    make_client: MakeClient, sent: dict[str, Any]
+) -> None:
     from micropie.middleware.base import FlowMiddleware
 
     class Reading(FlowMiddleware):
@@ -293,7 +336,10 @@ def test_a_form_may_be_received_ahead_and_again(make_client: MakeClient, sent: d
     app = Root()
     app.middlewares += [Reading(), Reading()]
     client = make_client(app)
-    assert client.post("/field", **sent).json() == [None if "json" in sent else "me", [*sent.get("files", [])]]
+    assert client.post("/field", **sent).json() == [
+        None if "json" in sent else "me",
+        [*sent.get("files", [])],
+    ]
 
 
 def raw_wsgi(environ: Any, start_response: Any) -> Any:
@@ -307,7 +353,9 @@ async def raw_asgi(scope: Any, receive: Any, send: Any) -> None:
     while more:
         message = await receive()
         body, more = body + message["body"], message.get("more_body", False)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"a/b")]})
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"a/b")]}
+    )
     await send({"type": "http.response.body", "body": body})
 
 
@@ -322,7 +370,11 @@ class Reading(Root):
 
 
 def part(name: str, value: bytes, more: str = "") -> bytes:
-    return f'--x\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'.encode() + value + b"\r\n"
+    return (
+        f'--x\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'.encode()
+        + value
+        + b"\r\n"
+    )
 
 
 FILE = '; filename="f"'
@@ -341,7 +393,11 @@ FILE = '; filename="f"'
         (FORM, b"xcsrf_token=TOKEN&csrf_token=x&csrf_token=TOKEN", 403),
         (FORM, b"", 403),
         ("text/plain", b"csrf_token=TOKEN", 403),
-        ("multipart", part("a", b"\xe4") + part("csrf_token", b"TOKEN") + part("f", b"f", FILE), 200),
+        (
+            "multipart",
+            part("a", b"\xe4") + part("csrf_token", b"TOKEN") + part("f", b"f", FILE),
+            200,
+        ),
         ("multipart", part("csrf_token", b"TOKEN") + part("f", b"f" * 3_000_000, FILE), 200),
         ("multipart", part("f", b"f" * 80_000, FILE) + part("csrf_token", b"TOKEN"), 200),
         ("multipart", part("f", b"f" * 3_000_000, FILE) + part("csrf_token", b"TOKEN"), 403),
@@ -357,20 +413,29 @@ def test_a_body_that_is_read_by_its_handler_is_as_it_was_sent(
     app = Reading()
     app.mount("/wsgi", raw_wsgi)
     app.mount("/asgi", raw_asgi)
-    app.middlewares += [CSRFMiddleware(), CSRFMiddleware()]  # the second one looks at the same beginning
+    # the second one looks at the same beginning
+    app.middlewares += [CSRFMiddleware(), CSRFMiddleware()]
     client = make_client(app)
     token = client.get("/token").text
     sent = body.replace(b"TOKEN", token.encode())
     if kind == "multipart":
         sent, kind = sent + b"--x--\r\n", "multipart/form-data; boundary=x"
-    pieces = (sent[at : at + 64 * 1024] for at in range(0, len(sent), 64 * 1024))  # as servers pass them on
-    answer = client.post(path, content=pieces, headers={"Content-Type": kind, "Content-Length": str(len(sent))})
+    # as servers pass them on
+    pieces = (sent[at : at + 64 * 1024] for at in range(0, len(sent), 64 * 1024))
+    answer = client.post(
+        path, content=pieces, headers={"Content-Type": kind, "Content-Length": str(len(sent))}
+    )
     assert answer.status_code == status
     assert status != 200 or answer.content == sent
-    assert client.post(path, content=sent, headers={"Content-Type": kind, "X-CSRF-Token": token}).content == sent
+    assert (
+        client.post(
+            path, content=sent, headers={"Content-Type": kind, "X-CSRF-Token": token}
+        ).content
+        == sent
+    )
 
 
-# -- exempt paths, subtrees ---------------------------------------------------------------------------------------------
+# -- exempt paths, subtrees ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -392,16 +457,24 @@ def test_a_body_that_is_read_by_its_handler_is_as_it_was_sent(
         ("/hooks_in_other_words", 403),
     ],
 )
-@pytest.mark.parametrize("exempt", [["/hooks", "/deep/hooks", "/Xhooks"], ("/hooks/", "/deep/hooks/", "/Xhooks/")])
-def test_which_paths_are_exempt(make_client: MakeClient, exempt: Any, path: str, status: int) -> None:
+@pytest.mark.parametrize(
+    "exempt", [["/hooks", "/deep/hooks", "/Xhooks"], ("/hooks/", "/deep/hooks/", "/Xhooks/")]
+)
+def test_which_paths_are_exempt(
+    make_client: MakeClient, exempt: Any, path: str, status: int
+) -> None:
     client = make_client(guarded(exempt=exempt))
     assert outcome(client, path=path, headers={"Origin": "https://evil.example"}) == status
 
 
-@pytest.mark.parametrize("target", ["/hooks/../pay", "/hooks/%2e%2e/pay", "/hooks/./../pay", "//hooks", "/hooks//x"])
+@pytest.mark.parametrize(
+    "target", ["/hooks/../pay", "/hooks/%2e%2e/pay", "/hooks/./../pay", "//hooks", "/hooks//x"]
+)
 def test_no_detour_leads_through_an_exempt_path(make_client: MakeClient, target: str) -> None:
     client = make_client(guarded(exempt=["/hooks"]), validate=False)
-    answer = client.post("/", headers={"Origin": "https://evil.example"}, extensions={"target": target.encode()})
+    answer = client.post(
+        "/", headers={"Origin": "https://evil.example"}, extensions={"target": target.encode()}
+    )
     assert answer.status_code == 404
 
 
@@ -425,7 +498,7 @@ def test_a_subtree_may_be_guarded_alone(make_client: MakeClient) -> None:
     assert outcome(client, path="/pay", headers=evil) == 200
 
 
-# -- mistakes of the author ----------------------------------------------------------------------------------------------
+# -- mistakes of the author ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Hooks that guard: what they refuse by HTTP, they refuse in handshakes, in isolated mounts and below mounts."""
+"""Hooks that guard: what they refuse by HTTP, they refuse in handshakes, in isolated mounts and
+below mounts.
+"""
 
 from __future__ import annotations
 
@@ -54,10 +56,21 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     if scope["type"] == "websocket":
         await send({"type": "websocket.accept"})
-        await send({"type": "websocket.send", "text": f"socket for {scope['client'][0]} by {scope['scheme']}"})
+        await send(
+            {
+                "type": "websocket.send",
+                "text": f"socket for {scope['client'][0]} by {scope['scheme']}",
+            }
+        )
         await send({"type": "websocket.close"})
     else:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/plain")],
+            }
+        )
         await send({"type": "http.response.body", "body": b"page for all"})
 
 
@@ -75,7 +88,9 @@ PATHS = ["/", "/inner", "/shared", "/alone", "/asgi"]
 
 
 def statuses(client: TestClient, world: str, **options: Any) -> list[int]:
-    """Return the status of each path, then of each path's WebSocket; 101 for one that was accepted."""
+    """Return the status of each path, then of each path's WebSocket; 101 for one that was
+    accepted.
+    """
     found = [client.get(path, follow_redirects=False, **options).status_code for path in PATHS]
     for path in PATHS if world != "wsgi" else ():
         try:
@@ -97,7 +112,9 @@ Connect = Callable[..., TestClient]
 @pytest.fixture
 def open_client(make_client: MakeClient, world: str) -> Connect:
     """``open_client(app)``: a client whose server can answer a refused handshake."""
-    return lambda app, **options: make_client(app, **({} if world == "wsgi" else {"denial_response": True}), **options)
+    return lambda app, **options: make_client(
+        app, **({} if world == "wsgi" else {"denial_response": True}), **options
+    )
 
 
 def test_passwords_guard_everything(open_client: Connect, world: str) -> None:
@@ -152,9 +169,17 @@ def test_R52_pages_of_other_sites_may_be_kept_from_the_websockets_of_a_mounted_a
 def test_R52_a_guard_comes_before_the_origin_of_a_mounted_application_s_websocket(
     open_client: Connect, world: str
 ) -> None:
-    root = site(ProxyHeaders(trusted=["127.0.0.1"]), BasicAuth({"ann": "secret"}), websocket_origins_for_mounts=True)
+    root = site(
+        ProxyHeaders(trusted=["127.0.0.1"]),
+        BasicAuth({"ann": "secret"}),
+        websocket_origins_for_mounts=True,
+    )
     client = open_client(root)
-    behind_proxy = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "Origin": "https://testserver"}
+    behind_proxy = {
+        "X-Forwarded-For": "192.0.2.7",
+        "X-Forwarded-Proto": "https",
+        "Origin": "https://testserver",
+    }
     assert statuses(client, world, headers=behind_proxy) == answers(world, 401, 401)
     assert statuses(client, world, headers={**behind_proxy, **ANN}) == answers(world, 200, 101)
     evil = {"Origin": "https://evil.test"}
@@ -167,8 +192,12 @@ def test_tokens_guard_everything(open_client: Connect, world: str) -> None:
         return token == "abc"
 
     client = open_client(site(BearerAuth(check)))
-    assert statuses(client, world, headers={"Authorization": "Bearer x"}) == answers(world, 401, 401)
-    assert statuses(client, world, headers={"Authorization": "Bearer abc"}) == answers(world, 200, 101)
+    assert statuses(client, world, headers={"Authorization": "Bearer x"}) == answers(
+        world, 401, 401
+    )
+    assert statuses(client, world, headers={"Authorization": "Bearer abc"}) == answers(
+        world, 200, 101
+    )
 
 
 def test_hosts_guard_everything(open_client: Connect, world: str) -> None:
@@ -205,7 +234,9 @@ class Members(HttpMiddleware):
     def before_request(self, request: Any) -> Any:
         return None if request.query("key") == "sesame" else self.refuse()
 
-    def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
+    def after_request(
+        self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+    ) -> None:
         extra_headers.append(("X-Members", "only"))
 
 
@@ -230,15 +261,20 @@ def forbidden() -> Any:
     ],
     ids=["answer", "page", "location", "redirect", "error", "nonsense", "failure"],
 )
-def test_an_author_s_hook_may_guard(open_client: Connect, world: str, refuse: Any, http: int, socket: int) -> None:
+def test_an_author_s_hook_may_guard(
+    open_client: Connect, world: str, refuse: Any, http: int, socket: int
+) -> None:
     client = open_client(site(Members(refuse)))
     assert statuses(client, world, params={"key": "x"}) == answers(world, http, socket)
     assert statuses(client, world, params={"key": "sesame"}) == answers(world, 200, 101)
     assert client.get("/alone?key=x", follow_redirects=False).headers["x-members"] == "only"
-    assert "x-members" not in client.get("/alone?key=sesame").headers  # it answers as if it were alone
+    # it answers as if it were alone
+    assert "x-members" not in client.get("/alone?key=sesame").headers
 
 
-def test_an_author_s_hook_does_not_guard_handshakes_by_itself(open_client: Connect, world: str) -> None:
+def test_an_author_s_hook_does_not_guard_handshakes_by_itself(
+    open_client: Connect, world: str
+) -> None:
     hook = Members(forbidden)
     hook.guards = False
     expected = [418, 418, 418, 200, 418] + ([] if world == "wsgi" else [101] * len(PATHS))
@@ -287,7 +323,13 @@ def test_a_client_that_leaves_during_a_refused_handshake(world: str, open_client
         return
     sent: list[Any] = []
     app = site(BasicAuth({}))
-    scope = {"type": "websocket", "path": "/asgi", "headers": [], "query_string": b"", "asgi": {"version": "3.0"}}
+    scope = {
+        "type": "websocket",
+        "path": "/asgi",
+        "headers": [],
+        "query_string": b"",
+        "asgi": {"version": "3.0"},
+    }
 
     async def call() -> None:
         messages = iter([{"type": "websocket.disconnect", "code": 1006}])
@@ -304,7 +346,7 @@ def test_a_client_that_leaves_during_a_refused_handshake(world: str, open_client
     assert sent == []
 
 
-# -- before the session -----------------------------------------------------------------------------------------------
+# -- before the session ----------------------------------------------------------------------------
 
 
 class Counting(InMemorySessionBackend):
@@ -341,11 +383,15 @@ class Seeing(HttpMiddleware):
     def before_request(self, request: Any) -> None:
         self.seen.append(request.session.get("name"))
 
-    def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
+    def after_request(
+        self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+    ) -> None:
         request.session["last"] = status_code
 
 
-def test_what_refuses_without_the_session_runs_before_its_backend_is_asked(open_client: Connect, world: str) -> None:
+def test_what_refuses_without_the_session_runs_before_its_backend_is_asked(
+    open_client: Connect, world: str
+) -> None:
     backend, seeing = Counting(), Seeing()
     app = Shop(session_backend=backend)
     app.mount("/alone", Shop(), isolated=True)
@@ -370,7 +416,11 @@ def test_what_refuses_without_the_session_runs_before_its_backend_is_asked(open_
             with pytest.raises(WebSocketRefused, match="429"), client.websocket(path):
                 pass
     # What a refused request writes to the session is discarded: it has not seen the session.
-    assert (backend.loads, client.cookies["session_id"], "set-cookie" in refused.headers) == (1, cookie, False)
+    assert (backend.loads, client.cookies["session_id"], "set-cookie" in refused.headers) == (
+        1,
+        cookie,
+        False,
+    )
     assert InMemorySessionBackend.load(backend, cookie) == {"name": "Ann", "last": 200}
 
 
@@ -391,7 +441,7 @@ def test_a_hook_that_may_look_at_the_session_has_it(open_client: Connect, world:
             assert (ws.receive_text(), names[2:]) == ("Ann", ["Ann"])
 
 
-# -- the parameters of hooks ---------------------------------------------------------------------------------------------
+# -- the parameters of hooks -----------------------------------------------------------------------
 
 
 def hook_with(name: str, function: Any) -> Any:
@@ -401,7 +451,11 @@ def hook_with(name: str, function: Any) -> Any:
 WRONG_HOOKS = [
     ("before_request", lambda self: None, "(self, request)"),
     ("before_request", lambda self, request, call_next: None, "(self, request)"),
-    ("after_request", lambda self, request, response: None, "(self, request, status, response_body, extra_headers)"),
+    (
+        "after_request",
+        lambda self, request, response: None,
+        "(self, request, status, response_body, extra_headers)",
+    ),
     ("before", lambda self: None, "(self, request)"),
     ("after", lambda self, request: None, "(self, request, response)"),
     ("before_websocket", lambda self, request, ws: None, "(self, request)"),
@@ -410,12 +464,19 @@ WRONG_HOOKS = [
 
 
 @pytest.mark.parametrize(("name", "function", "parameters"), WRONG_HOOKS)
-def test_a_hook_with_other_parameters_is_refused_at_set_up(name: str, function: Any, parameters: str) -> None:
+def test_a_hook_with_other_parameters_is_refused_at_set_up(
+    name: str, function: Any, parameters: str
+) -> None:
     app = Pages()
-    (app.ws_middlewares if "websocket" in name else app.middlewares).append(hook_with(name, function))
+    (app.ws_middlewares if "websocket" in name else app.middlewares).append(
+        hook_with(name, function)
+    )
     with pytest.raises(SetupError) as refused:
         app._micropie.compiled()
-    assert str(refused.value) == f"Mine.{name} takes other arguments than it gets: write def {name}{parameters}"
+    assert (
+        str(refused.value)
+        == f"Mine.{name} takes other arguments than it gets: write def {name}{parameters}"
+    )
 
 
 @pytest.mark.parametrize("name", ["before", "after"])
@@ -428,7 +489,9 @@ def test_a_flow_s_hook_that_nobody_would_await_is_refused_at_set_up(name: str) -
     for hook in (coroutine, chunks):
         app = App()
         app.middlewares.append(type("Mine", (FlowMiddleware,), {name: hook})())
-        with pytest.raises(SetupError, match=f"^Mine.{name} is async: write def {name}, which .*def {name}_request"):
+        with pytest.raises(
+            SetupError, match=f"^Mine.{name} is async: write def {name}, which .*def {name}_request"
+        ):
             app._micropie.compiled()
 
 
@@ -451,12 +514,16 @@ def test_a_decorator_above_a_hook_may_give_it_more(make_client: MakeClient) -> N
 
 def test_a_guard_without_the_base_class_guards(make_client: MakeClient) -> None:
     app = Pages()
-    app.middlewares.append(hook_with("before", lambda self, request: (401, "no") if request.query("x") else None))
+    app.middlewares.append(
+        hook_with("before", lambda self, request: (401, "no") if request.query("x") else None)
+    )
     client = make_client(app)
     assert (client.get("/").status_code, client.get("/?x=1").status_code) == (200, 401)
 
 
-@pytest.mark.parametrize(("auth", "check"), [(BasicAuth, lambda user: True), (BearerAuth, lambda user, password: True)])
+@pytest.mark.parametrize(
+    ("auth", "check"), [(BasicAuth, lambda user: True), (BearerAuth, lambda user, password: True)]
+)
 def test_checks_of_passwords_and_tokens_have_their_parameters(auth: Any, check: Any) -> None:
     with pytest.raises(SetupError, match=r"Auth\(check\) takes a function check\("):
         auth(check)

@@ -83,7 +83,10 @@ class Lazy:
     ],
 )
 def test_checks_of_the_author_count_and_tell_the_client_no_details(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture, function: Callable[[], object], result: str
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    function: Callable[[], object],
+    result: str,
 ) -> None:
     status, document = ask(make_client, healthy(checks={"first": fine, "database": function}))
     assert status == (200 if result == "ok" else 503)
@@ -91,7 +94,9 @@ def test_checks_of_the_author_count_and_tell_the_client_no_details(
         "status": "ok" if result == "ok" else "unavailable",
         "checks": {"first": "ok", "database": result},
     }
-    assert len([one for one in caplog.messages if "health: database fails" in one]) == (result == "failed")
+    assert len([one for one in caplog.messages if "health: database fails" in one]) == (
+        result == "failed"
+    )
 
 
 def test_the_log_tells_once_that_a_check_fails_and_once_that_it_is_well_again(
@@ -114,7 +119,11 @@ def test_checks_that_hang_are_given_up_and_the_others_are_asked_all_the_same(
     async def hangs() -> None:
         await anyio.sleep_forever()
 
-    checks = {"async": hangs, "sync": lambda: leave.wait(PATIENCE), "inline": run_in("loop")(lambda: None)}
+    checks = {
+        "async": hangs,
+        "sync": lambda: leave.wait(PATIENCE),
+        "inline": run_in("loop")(lambda: None),
+    }
     try:
         status, document = ask(make_client, healthy(checks=checks, timeout=0.3))
     finally:
@@ -157,7 +166,10 @@ def test_for_a_liveness_probe_only_the_author_s_checks_count(make_client: MakeCl
     for signal in app._micropie.shutdowns.values():
         signal.end()
     assert ask(make_client, app, "/livez") == (200, {"status": "ok"})
-    assert ask(make_client, app, "/alive") == (503, {"status": "unavailable", "checks": {"threads": "failed"}})
+    assert ask(make_client, app, "/alive") == (
+        503,
+        {"status": "unavailable", "checks": {"threads": "failed"}},
+    )
     assert ask(make_client, app, "/readyz")[0] == 503
 
 
@@ -173,7 +185,7 @@ def test_while_the_server_ends_it_is_not_ready_but_alive(make_client: MakeClient
     assert client.get("/livez").status_code == 200
 
 
-# -- backends ------------------------------------------------------------------------------------------------------------
+# -- backends --------------------------------------------------------------------------------------
 
 
 def backends(url: str) -> App:
@@ -181,10 +193,13 @@ def backends(url: str) -> App:
     app.middlewares += [
         RateLimit(1000, store=RedisRates(url), when_unreachable="refuse"),
         RateLimit(2000, store=RedisRates(url), when_unreachable="refuse"),
-        RateLimit(3000, store=RedisRates(url)),  # lets requests through without its store, so it does not count
+        # lets requests through without its store, so it does not count
+        RateLimit(3000, store=RedisRates(url)),
         RateLimit(4000),
     ]
-    inner: Any = Root(session_backend=RedisSessionBackend(url, prefix="inner:"), session_cookie="inner")
+    inner: Any = Root(
+        session_backend=RedisSessionBackend(url, prefix="inner:"), session_cookie="inner"
+    )
     app.inner = inner
     return app
 
@@ -209,9 +224,17 @@ def test_backends_out_of_reach_make_it_unready_also_for_a_client_with_a_session(
 
 
 def test_sqlite_is_asked(make_client: MakeClient, tmp_path: Path) -> None:
-    assert ask(make_client, healthy(Root(session_backend=SQLiteSessionBackend(tmp_path / "sessions"))))[0] == 200
+    assert (
+        ask(
+            make_client, healthy(Root(session_backend=SQLiteSessionBackend(tmp_path / "sessions")))
+        )[0]
+        == 200
+    )
     broken = Root(session_backend=SQLiteSessionBackend(tmp_path / "nowhere" / "sessions"))
-    assert ask(make_client, healthy(broken)) == (503, {"status": "unavailable", "checks": {"sessions": "failed"}})
+    assert ask(make_client, healthy(broken)) == (
+        503,
+        {"status": "unavailable", "checks": {"sessions": "failed"}},
+    )
 
 
 class Backend(SessionBackend):
@@ -237,7 +260,7 @@ def test_an_author_s_backend_and_middleware_may_have_a_ping(make_client: MakeCli
     assert ask(make_client, healthy(app))[1]["checks"] == {"sessions": "failed", "Hook": "ok"}
 
 
-# -- what is not in its way ----------------------------------------------------------------------------------------------
+# -- what is not in its way ------------------------------------------------------------------------
 
 
 class Maintenance(HttpMiddleware):
@@ -304,7 +327,10 @@ def test_it_answers_while_all_threads_are_busy(make_client: MakeClient) -> None:
     ("options", "sentence"),
     [
         ({"checks": [fine]}, "App.health(checks=...) takes functions by their names"),
-        ({"checks": {"database": "SELECT 1"}}, "App.health(checks=...) takes functions by their names"),
+        (
+            {"checks": {"database": "SELECT 1"}},
+            "App.health(checks=...) takes functions by their names",
+        ),
         ({"timeout": 0}, "App.health(timeout=...) takes seconds above 0, not 0"),
         ({"live": "yes"}, "App.health(live=...) takes True or False, not 'yes'"),
     ],

@@ -16,7 +16,16 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, values
 
-from micropie import App, ClientDisconnect, EventStream, HTTPError, SetupError, WebSocket, get, run_in
+from micropie import (
+    App,
+    ClientDisconnect,
+    EventStream,
+    HTTPError,
+    SetupError,
+    WebSocket,
+    get,
+    run_in,
+)
 from micropie.middleware import metrics as metrics_module
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
@@ -187,7 +196,9 @@ def test_subscribers_are_counted_once_each(make_client: MakeClient) -> None:
     with client.stream("GET", "/events") as answer:
         assert "data: begun" in answer.iter_lines()
         numbers = read(client)
-        assert [numbers[name] for name in ("micropie_channels", "micropie_channel_subscribers")] == [2, 1]
+        assert [
+            numbers[name] for name in ("micropie_channels", "micropie_channel_subscribers")
+        ] == [2, 1]
         assert numbers["http_requests_in_flight"] == 1
         # The time is that of the head: a stream of events may last for days.
         assert numbers['http_request_duration_seconds_count{method="GET",route="/events"}'] == 1
@@ -241,13 +252,17 @@ def test_inside_another_application_it_counts_what_comes_that_far(make_client: M
     app.middlewares.append(Closed())
     app.inner.metrics("/metrics", registry=CollectorRegistry())
     client = make_client(app)
-    assert [client.get(path).status_code for path in ("/", "/inner", "/inner?closed=1")] == [200, 200, 503]
+    assert [client.get(path).status_code for path in ("/", "/inner", "/inner?closed=1")] == [
+        200,
+        200,
+        503,
+    ]
     text = client.get("/inner/metrics").text
     assert 'http_requests_total{method="GET",route="/inner",status="200"} 1.0' in text
     assert 'status="503"' not in text
 
 
-# -- the endpoint --------------------------------------------------------------------------------------------------------
+# -- the endpoint ----------------------------------------------------------------------------------
 
 
 def test_a_token_is_asked_for(make_client: MakeClient) -> None:
@@ -259,7 +274,9 @@ def test_a_token_is_asked_for(make_client: MakeClient) -> None:
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
 
 
-def test_the_author_s_own_metrics_and_the_format_that_the_client_prefers(make_client: MakeClient) -> None:
+def test_the_author_s_own_metrics_and_the_format_that_the_client_prefers(
+    make_client: MakeClient,
+) -> None:
     registry = CollectorRegistry()
     orders = Counter("orders", "Pies that were ordered.", registry=registry)
     app = Root()
@@ -267,7 +284,9 @@ def test_the_author_s_own_metrics_and_the_format_that_the_client_prefers(make_cl
     orders.inc(3)
     client = make_client(app)
     assert client.get("/metrics").headers["content-type"].startswith("text/plain; version=0.0.4")
-    answer = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    answer = client.get(
+        "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
+    )
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert "orders_total 3.0" in answer.text
     assert answer.text.endswith("# EOF\n")
@@ -289,8 +308,14 @@ PLAIN, OPEN = "text/plain; version=0.0.4", "application/openmetrics-text; versio
         ("application/openmetrics-text;version=1.0 0", OPEN),
         ("application/openmetrics-text; version=0.0.1", PLAIN),
         ("application/openmetrics-text; version=1.0.0 ;q=0.5", OPEN),
-        ("application/openmetrics-text; version=x, application/openmetrics-text; version=1.0.0", OPEN),
-        ("application/openmetrics-text; version=100.0, */*", "application/openmetrics-text; version=100.0"),
+        (
+            "application/openmetrics-text; version=x, application/openmetrics-text; version=1.0.0",
+            OPEN,
+        ),
+        (
+            "application/openmetrics-text; version=100.0, */*",
+            "application/openmetrics-text; version=100.0",
+        ),
         (f"text/plain; version={'9' * 5000}", PLAIN),
         ("text/plain;version=x", PLAIN),
         ("text/plain;version=1.0.0,*/*;q=0.1", "text/plain; version=1.0.0"),
@@ -300,7 +325,10 @@ def test_R28_a_version_that_is_no_short_number_counts_as_none(
     make_client: MakeClient, accept: str, content_type: str
 ) -> None:
     answer = make_client(measured()).get("/metrics", headers={"Accept": accept})
-    assert (answer.status_code, answer.headers["content-type"].startswith(content_type)) == (200, True)
+    assert (answer.status_code, answer.headers["content-type"].startswith(content_type)) == (
+        200,
+        True,
+    )
     assert "# TYPE http_requests" in answer.text
     assert len(answer.headers["content-type"]) < 100
 
@@ -320,9 +348,15 @@ def test_two_applications_share_a_registry(make_client: MakeClient) -> None:
     ("options", "sentence"),
     [
         ({"token": ""}, "App.metrics(token=...) takes a text, or None, not ''"),
-        ({"registry": "default"}, "App.metrics(registry=...) takes a CollectorRegistry, not 'default'"),
+        (
+            {"registry": "default"},
+            "App.metrics(registry=...) takes a CollectorRegistry, not 'default'",
+        ),
         *(
-            ({"registry": CollectorRegistry(), "buckets": buckets}, "takes growing numbers of seconds, not")
+            (
+                {"registry": CollectorRegistry(), "buckets": buckets},
+                "takes growing numbers of seconds, not",
+            )
             for buckets in ((), (3, 1), (1, 1), (0, 1), "fast", (1, "2"))
         ),
     ],
@@ -339,7 +373,7 @@ def test_without_prometheus_client_it_says_what_to_install(monkeypatch: pytest.M
         Root().metrics()
 
 
-# -- several processes ---------------------------------------------------------------------------------------------------
+# -- several processes -----------------------------------------------------------------------------
 
 SEVERAL = """
     import os, sys
@@ -375,14 +409,20 @@ SEVERAL = """
 def test_one_process_answers_for_all_and_forgets_the_gauges_of_dead_ones(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(SEVERAL)],
-        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": import_path(*sys.path)},
+        env={
+            **os.environ,
+            "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+            "PYTHONPATH": import_path(*sys.path),
+        },
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    counts = re.findall(r'http_requests_total\{method="GET",route="/",status="200"\} ([\d.]+)', done.stdout)
+    counts = re.findall(
+        r'http_requests_total\{method="GET",route="/",status="200"\} ([\d.]+)', done.stdout
+    )
     assert counts == ["5.0", "6.0"]
     limits = re.findall(r"micropie_threads_limit ([\d.]+)", done.stdout)
     assert limits[-1] == "40.0"
@@ -393,7 +433,11 @@ def test_one_process_answers_for_all_and_forgets_the_gauges_of_dead_ones(tmp_pat
     [
         ("missing", False, "make this directory before the server starts, to write into it"),
         ("file", False, "make this directory before the server starts, to write into it"),
-        ("", True, "has to be set before prometheus_client is imported: where the server is started"),
+        (
+            "",
+            True,
+            "has to be set before prometheus_client is imported: where the server is started",
+        ),
     ],
 )
 def test_a_directory_that_cannot_have_the_numbers_is_a_mistake(

@@ -39,7 +39,9 @@ def ask(make_client: MakeClient) -> Connect:
     """`ask(headers, peer=..., **options)`: client, scheme and host as the handler sees them."""
 
     def ask(headers: Any, peer: str | None = PEER, validate: bool = True, **options: Any) -> Any:
-        client = make_client(behind(**options), client=(peer, 4321) if peer else None, validate=validate)
+        client = make_client(
+            behind(**options), client=(peer, 4321) if peer else None, validate=validate
+        )
         answer = client.get("/", headers=headers)
         assert answer.status_code == 200
         address, scheme, host, url = answer.json()
@@ -58,13 +60,17 @@ SPOOFED = {
 }
 
 
-# -- trusted peers -----------------------------------------------------------------------------------------------------
+# -- trusted peers ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("forwarded", [True, False])
 @pytest.mark.parametrize("hops", [1, None])
-@pytest.mark.parametrize("peer", ["11.0.0.1", "127.0.0.1", "::1", "2001:db8::a00:1", "testclient", None])
-def test_R15_an_untrusted_peer_changes_nothing(ask: Connect, peer: str | None, forwarded: bool, hops: Any) -> None:
+@pytest.mark.parametrize(
+    "peer", ["11.0.0.1", "127.0.0.1", "::1", "2001:db8::a00:1", "testclient", None]
+)
+def test_R15_an_untrusted_peer_changes_nothing(
+    ask: Connect, peer: str | None, forwarded: bool, hops: Any
+) -> None:
     expected = ([peer, 4321] if peer else None, "http", "testserver")
     assert ask(SPOOFED, peer, forwarded=forwarded, hops=hops, host=True) == expected
 
@@ -104,7 +110,7 @@ def test_values_that_a_trusted_peer_does_not_state_are_unchanged(ask: Connect) -
     assert ask({"X-Forwarded-Proto": "HTTPS"}) == ([PEER, 4321], "https", "testserver")
 
 
-# -- how far: X-Forwarded-For -------------------------------------------------------------------------------------------
+# -- how far: X-Forwarded-For ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -132,8 +138,12 @@ def test_values_that_a_trusted_peer_does_not_state_are_unchanged(ask: Connect) -
         (",", None),
     ],
 )
-def test_R15_the_client_is_the_first_untrusted_address_from_the_right(ask: Connect, value: str, client: Any) -> None:
-    expected = [PEER, 4321] if client is None else [client, 0] if isinstance(client, str) else list(client)
+def test_R15_the_client_is_the_first_untrusted_address_from_the_right(
+    ask: Connect, value: str, client: Any
+) -> None:
+    expected = (
+        [PEER, 4321] if client is None else [client, 0] if isinstance(client, str) else list(client)
+    )
     assert ask({"X-Forwarded-For": value})[0] == expected
 
 
@@ -153,22 +163,33 @@ def test_R15_the_client_is_the_first_untrusted_address_from_the_right(ask: Conne
         (32, ", ".join(["9.9.9.9", "1.2.3.4"] + ["5.6.7.8"] * 31), "1.2.3.4"),
     ],
 )
-def test_R15_a_number_of_proxies_is_counted_from_the_right(ask: Connect, hops: int, value: str, client: Any) -> None:
-    found = ask({"X-Forwarded-For": value}, "203.0.113.7", trusted=["0.0.0.0/0", "::/0"], hops=hops)[0]
+def test_R15_a_number_of_proxies_is_counted_from_the_right(
+    ask: Connect, hops: int, value: str, client: Any
+) -> None:
+    found = ask(
+        {"X-Forwarded-For": value}, "203.0.113.7", trusted=["0.0.0.0/0", "::/0"], hops=hops
+    )[0]
     assert found == ([client, 0] if client else ["203.0.113.7", 4321])
 
 
 def test_two_headers_are_one_list(ask: Connect) -> None:
-    headers = [("X-Forwarded-For", "9.9.9.9"), ("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "10.0.0.2")]
+    headers = [
+        ("X-Forwarded-For", "9.9.9.9"),
+        ("X-Forwarded-For", "1.2.3.4"),
+        ("X-Forwarded-For", "10.0.0.2"),
+    ]
     assert ask(headers)[0] == ["1.2.3.4", 0]
 
 
 def test_a_list_without_end_is_not_read_to_it(ask: Connect) -> None:
-    assert ask({"X-Forwarded-For": "1.2.3.4, " + "10.0.0.2, " * 3000 + "10.0.0.3"})[0] == [PEER, 4321]
+    assert ask({"X-Forwarded-For": "1.2.3.4, " + "10.0.0.2, " * 3000 + "10.0.0.3"})[0] == [
+        PEER,
+        4321,
+    ]
     assert ask({"X-Forwarded-For": "1.2.3.4" + ", 10.0.0.2" * 31})[0] == ["1.2.3.4", 0]
 
 
-# -- scheme and host ----------------------------------------------------------------------------------------------------
+# -- scheme and host -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -187,8 +208,13 @@ def test_a_list_without_end_is_not_read_to_it(ask: Connect) -> None:
     ],
 )
 @pytest.mark.parametrize("hops", [None, 1, 2])
-def test_the_scheme_is_that_of_the_nearest_proxy(ask: Connect, value: str, scheme: str, hops: Any) -> None:
-    assert ask({"X-Forwarded-Proto": value, "X-Forwarded-For": "1.2.3.4, 10.0.0.2"}, hops=hops)[1] == scheme
+def test_the_scheme_is_that_of_the_nearest_proxy(
+    ask: Connect, value: str, scheme: str, hops: Any
+) -> None:
+    assert (
+        ask({"X-Forwarded-Proto": value, "X-Forwarded-For": "1.2.3.4, 10.0.0.2"}, hops=hops)[1]
+        == scheme
+    )
 
 
 @pytest.mark.parametrize(
@@ -216,7 +242,7 @@ def test_of_several_hosts_the_nearest_proxy_s_counts(ask: Connect) -> None:
     assert ask({"X-Forwarded-Host": "evil.example, example.com"}, host=True)[2] == "example.com"
 
 
-# -- Forwarded ----------------------------------------------------------------------------------------------------------
+# -- Forwarded -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -233,7 +259,10 @@ def test_of_several_hosts_the_nearest_proxy_s_counts(ask: Connect) -> None:
             (["1.2.3.4", 0], "https", "a.example"),
         ),
         ("for=1.2.3.4, for=10.0.0.2;proto=https", (["1.2.3.4", 0], "https", "testserver")),
-        ("for=9.9.9.9;proto=https;host=evil, for=1.2.3.4;proto=http", (["1.2.3.4", 0], "http", "testserver")),
+        (
+            "for=9.9.9.9;proto=https;host=evil, for=1.2.3.4;proto=http",
+            (["1.2.3.4", 0], "http", "testserver"),
+        ),
         ("for=10.0.0.3, for=10.0.0.2", (["10.0.0.3", 0], "http", "testserver")),
         # A proxy that hides the client may still state the scheme.
         ("for=unknown;proto=https", ([PEER, 4321], "https", "testserver")),
@@ -272,11 +301,54 @@ def test_only_one_of_the_two_is_read(ask: Connect) -> None:
 
 
 MALFORMED = [
-    *("for", "for=", "=", ";", ",", ";;;", ",,,", "for==1.2.3.4", "for=;proto=https;", "=1.2.3.4", "for 1.2.3.4"),
-    *('for="', 'for="[', 'for="[]"', 'for="[::1"', "for=[::1]]", 'for="\\"', "for='1.2.3.4'", 'for="1.2.3.4\\"'),
-    *("for=1.2.3", "for=1.2.3.4.5", "for=256.1.1.1", "for=01.2.3.4", "for=1.2.3.4/8", "for=1.2.3.4:", "for=1.2.3.4:x"),
-    *("for=1.2.3.4:99999", "for=1.2.3.4:123456", "for=1.2.3.4:-1", "for=[::1]:", "for=[::1]:99999", "for=[1.2.3.4]"),
-    *("for=[::g]", "for=::1::", "for=:::", "for=::ffff:999.1.1.1", "for=[fe80::1%25eth0]", "for=fe80::1%eth0"),
+    *(
+        "for",
+        "for=",
+        "=",
+        ";",
+        ",",
+        ";;;",
+        ",,,",
+        "for==1.2.3.4",
+        "for=;proto=https;",
+        "=1.2.3.4",
+        "for 1.2.3.4",
+    ),
+    *(
+        'for="',
+        'for="[',
+        'for="[]"',
+        'for="[::1"',
+        "for=[::1]]",
+        'for="\\"',
+        "for='1.2.3.4'",
+        'for="1.2.3.4\\"',
+    ),
+    *(
+        "for=1.2.3",
+        "for=1.2.3.4.5",
+        "for=256.1.1.1",
+        "for=01.2.3.4",
+        "for=1.2.3.4/8",
+        "for=1.2.3.4:",
+        "for=1.2.3.4:x",
+    ),
+    *(
+        "for=1.2.3.4:99999",
+        "for=1.2.3.4:123456",
+        "for=1.2.3.4:-1",
+        "for=[::1]:",
+        "for=[::1]:99999",
+        "for=[1.2.3.4]",
+    ),
+    *(
+        "for=[::g]",
+        "for=::1::",
+        "for=:::",
+        "for=::ffff:999.1.1.1",
+        "for=[fe80::1%25eth0]",
+        "for=fe80::1%eth0",
+    ),
     *(
         "for=unknown",
         "for=_",
@@ -286,8 +358,25 @@ MALFORMED = [
         "for=\xb2.1.1.1",
         "for=1.2.3.4 5.6.7.8",
     ),
-    *("for=" + "1" * 5000, "for=" + "[" * 5000, '"' * 5000, "," * 5000, ";" * 5000, "=" * 5000, "for=" + ":" * 5000),
-    *("proto=https;for", "\t", " ", "x" * 5000, "by=1.2.3.4", "for=0x7f.1", "for=2130706433", "for=127.1"),
+    *(
+        "for=" + "1" * 5000,
+        "for=" + "[" * 5000,
+        '"' * 5000,
+        "," * 5000,
+        ";" * 5000,
+        "=" * 5000,
+        "for=" + ":" * 5000,
+    ),
+    *(
+        "proto=https;for",
+        "\t",
+        " ",
+        "x" * 5000,
+        "by=1.2.3.4",
+        "for=0x7f.1",
+        "for=2130706433",
+        "for=127.1",
+    ),
 ]
 
 
@@ -296,7 +385,9 @@ def test_there_are_fifty_malformed_values() -> None:
 
 
 @pytest.mark.parametrize("hops", [None, 1])
-def test_R15_malformed_values_change_nothing_and_never_raise(make_client: MakeClient, hops: Any) -> None:
+def test_R15_malformed_values_change_nothing_and_never_raise(
+    make_client: MakeClient, hops: Any
+) -> None:
     forwarded = make_client(behind(host=True, forwarded=True, hops=hops), client=(PEER, 4321))
     listed = make_client(behind(host=True, hops=hops), client=(PEER, 4321))
     for text in MALFORMED:
@@ -304,15 +395,21 @@ def test_R15_malformed_values_change_nothing_and_never_raise(make_client: MakeCl
         answer = forwarded.get("/", headers=[(b"Forwarded", value)])
         assert (answer.status_code, answer.json()[0]) == (200, [PEER, 4321]), text
         node = value.removeprefix(b"for=")
-        sent = [(b"X-Forwarded-For", node), (b"X-Forwarded-Proto", node), (b"X-Forwarded-Host", b"/" + node)]
+        sent = [
+            (b"X-Forwarded-For", node),
+            (b"X-Forwarded-Proto", node),
+            (b"X-Forwarded-Host", b"/" + node),
+        ]
         answer = listed.get("/", headers=sent)
         assert (answer.status_code, answer.json()[:3]) == (200, [*NOTHING]), text
 
 
-# -- the effects of it --------------------------------------------------------------------------------------------------
+# -- the effects of it -----------------------------------------------------------------------------
 
 
-def test_the_session_s_cookie_is_secure_if_the_client_came_by_https(make_client: MakeClient) -> None:
+def test_the_session_s_cookie_is_secure_if_the_client_came_by_https(
+    make_client: MakeClient,
+) -> None:
     client = make_client(behind(), client=(PEER, 1))
     for scheme, secure in (("https", True), ("http", False)):
         cookie = client.get("/store", headers={"X-Forwarded-Proto": scheme}).headers["set-cookie"]
@@ -320,7 +417,9 @@ def test_the_session_s_cookie_is_secure_if_the_client_came_by_https(make_client:
         client.cookies.clear()
 
 
-def test_debug_pages_are_not_shown_to_clients_of_a_proxy_on_this_machine(make_client: MakeClient) -> None:
+def test_debug_pages_are_not_shown_to_clients_of_a_proxy_on_this_machine(
+    make_client: MakeClient,
+) -> None:
     class Broken(App):
         def index(self) -> Any:
             raise RuntimeError("secret")
@@ -362,7 +461,7 @@ def test_R17_nothing_leaks_into_the_next_request(make_client: MakeClient) -> Non
     assert client.get("/").json() == plain
 
 
-# -- mistakes of the author ---------------------------------------------------------------------------------------------
+# -- mistakes of the author ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,14 @@ from micropie import App, HTTPError, HttpMiddleware, SetupError
 from micropie.execution import outage
 from micropie.execution import redis_client as redisclient
 from micropie.http.exchange import Address
-from micropie.middleware import MemoryRates, Quota, RateLimit, RateStore, RedisRates, redis_rate_store
+from micropie.middleware import (
+    MemoryRates,
+    Quota,
+    RateLimit,
+    RateStore,
+    RedisRates,
+    redis_rate_store,
+)
 from tests.conftest import MakeClient
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
@@ -29,7 +36,10 @@ from tests.support.waiting import PATIENCE
 
 
 class Clock:
-    """Time that passes when the test says so. It begins as Redis's would: 1.7e9 seconds are many digits."""
+    """Time that passes when the test says so.
+
+    It begins as Redis's would: 1.7e9 seconds are many digits.
+    """
 
     now = 1_700_000_000.123456
 
@@ -74,16 +84,23 @@ def left(answer: Any) -> tuple[str, ...]:
     return tuple(answer.headers[f"ratelimit-{name}"] for name in ("limit", "remaining", "reset"))
 
 
-# -- the answers ----------------------------------------------------------------------------------------------------------
+# -- the answers -----------------------------------------------------------------------------------
 
 
 def test_so_many_and_no_more(make_client: MakeClient, store: RateStore, clock: Clock) -> None:
     app = limited(3, 60, store=store)
     client = make_client(app)
-    assert [left(client.get("/")) for _ in range(3)] == [("3", "2", "20"), ("3", "1", "40"), ("3", "0", "60")]
+    assert [left(client.get("/")) for _ in range(3)] == [
+        ("3", "2", "20"),
+        ("3", "1", "40"),
+        ("3", "0", "60"),
+    ]
     clock.now += 5
     refused = client.get("/")
-    assert (refused.status_code, refused.text) == (429, "Too many requests. Please try again in 15 seconds.")
+    assert (refused.status_code, refused.text) == (
+        429,
+        "Too many requests. Please try again in 15 seconds.",
+    )
     assert (refused.headers["retry-after"], left(refused), app.ran) == ("15", ("3", "0", "55"), 3)
     clock.now += 14.5
     assert client.get("/").text == "Too many requests. Please try again in 1 second."
@@ -110,11 +127,19 @@ def test_an_error_handler_answers_it(make_client: MakeClient) -> None:
     client = make_client(app)
     client.get("/")
     answer = client.get("/")
-    assert (answer.status_code, answer.text[:6], answer.headers["retry-after"]) == (429, "sorry:", "60")
+    assert (answer.status_code, answer.text[:6], answer.headers["retry-after"]) == (
+        429,
+        "sorry:",
+        "60",
+    )
 
 
-@pytest.mark.parametrize(("limit", "per"), [(1, 0.5), (7, 60), (100, 1), (3, 1), (1_000_000, 1), (1000, 86400)])
-def test_the_limit_is_never_passed_and_never_missed(store: RateStore, clock: Clock, limit: int, per: float) -> None:
+@pytest.mark.parametrize(
+    ("limit", "per"), [(1, 0.5), (7, 60), (100, 1), (3, 1), (1_000_000, 1), (1000, 86400)]
+)
+def test_the_limit_is_never_passed_and_never_missed(
+    store: RateStore, clock: Clock, limit: int, per: float
+) -> None:
     rng = random.Random(limit)
     allowed: list[float] = []
     for _ in range(200):
@@ -167,7 +192,12 @@ def test_an_inner_application_may_have_one_alone(make_client: MakeClient) -> Non
     app = Root()
     app.inner = limited(1, app=Root())
     client = make_client(app)
-    assert [client.get(path).status_code for path in ("/inner", "/inner", "/", "/")] == [200, 429, 200, 200]
+    assert [client.get(path).status_code for path in ("/inner", "/inner", "/", "/")] == [
+        200,
+        429,
+        200,
+        200,
+    ]
     assert "ratelimit-limit" not in client.get("/").headers
 
 
@@ -182,7 +212,7 @@ def test_answers_of_outer_middleware_are_not_counted(make_client: MakeClient) ->
     assert (answer.status_code, "ratelimit-limit" in answer.headers) == (403, False)
 
 
-# -- counted clients ------------------------------------------------------------------------------------------------------
+# -- counted clients -------------------------------------------------------------------------------
 
 
 class Named(HttpMiddleware):
@@ -207,11 +237,15 @@ class Named(HttpMiddleware):
         ("testclient", "other", False),
     ],
 )
-def test_a_client_is_its_address(make_client: MakeClient, one: str, other: str, together: bool) -> None:
+def test_a_client_is_its_address(
+    make_client: MakeClient, one: str, other: str, together: bool
+) -> None:
     app = Root()
     app.middlewares.append(Named())
     client = make_client(limited(1, app=app))
-    statuses = [client.get("/", headers={"X-From": address}).status_code for address in (one, other)]
+    statuses = [
+        client.get("/", headers={"X-From": address}).status_code for address in (one, other)
+    ]
     assert statuses == [200, 429 if together else 200]
 
 
@@ -223,7 +257,15 @@ def test_clients_without_an_address_are_one(make_client: MakeClient) -> None:
 def test_a_function_may_return_the_key(make_client: MakeClient, store: RateStore) -> None:
     client = make_client(limited(1, store=store, key=lambda request: request.query("user")))
     users = ["a", "b", "a", "x" * 5000, "x" * 5000, "x" * 4999 + "y", "\u2028"]
-    assert [client.get("/", params={"user": user}).status_code for user in users] == [200, 200, 429, 200, 429, 200, 200]
+    assert [client.get("/", params={"user": user}).status_code for user in users] == [
+        200,
+        200,
+        429,
+        200,
+        429,
+        200,
+        200,
+    ]
 
 
 def test_of_a_long_name_a_digest_is_kept(make_client: MakeClient) -> None:
@@ -239,7 +281,9 @@ def test_a_number_is_a_name_too(make_client: MakeClient) -> None:
     assert [client.get("/").status_code for _ in range(2)] == [200, 429]
 
 
-def test_a_function_that_returns_no_key_is_an_error(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_function_that_returns_no_key_is_an_error(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     assert make_client(limited(1, key=lambda request: None)).get("/").status_code == 500
     assert "returned None" in caplog.text
 
@@ -251,7 +295,7 @@ def test_some_may_be_exempt(make_client: MakeClient) -> None:
     assert ["ratelimit-limit" in answer.headers for answer in answers] == [False, True, False, True]
 
 
-# -- memory ---------------------------------------------------------------------------------------------------------------
+# -- memory ----------------------------------------------------------------------------------------
 
 
 def test_memory_is_bounded(clock: Clock) -> None:
@@ -290,7 +334,7 @@ def test_memory_bears_threads() -> None:
     assert (len(allowed), sum(allowed)) == (1600, 500)
 
 
-# -- Redis ----------------------------------------------------------------------------------------------------------------
+# -- Redis -----------------------------------------------------------------------------------------
 
 
 def take_many(url: str, prefix: str, count: int, results: Any) -> None:
@@ -303,7 +347,9 @@ def test_R70_machines_count_together_by_the_clock_of_redis(redis_url: str) -> No
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     prefix = f"{uuid.uuid4()}:"
-    processes = [context.Process(target=take_many, args=(redis_url, prefix, 80, results)) for _ in range(3)]
+    processes = [
+        context.Process(target=take_many, args=(redis_url, prefix, 80, results)) for _ in range(3)
+    ]
     for process in processes:
         process.start()
     counts = [results.get(timeout=PATIENCE) for _ in processes]
@@ -353,7 +399,9 @@ def nowhere() -> str:
 @pytest.fixture
 def outages(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     caplog.set_level(logging.WARNING, logger="micropie")
-    return lambda: [record.getMessage()[:50] for record in caplog.records if record.name == "micropie"]
+    return lambda: [
+        record.getMessage()[:50] for record in caplog.records if record.name == "micropie"
+    ]
 
 
 OUT = "RateLimit: the rate store is out of reach, requests are not counted"[:50]
@@ -370,7 +418,9 @@ def test_without_redis_requests_are_allowed(
     assert outages() == [OUT]
 
 
-def test_or_refused_if_configured(make_client: MakeClient, nowhere: str, outages: Callable[[], list[str]]) -> None:
+def test_or_refused_if_configured(
+    make_client: MakeClient, nowhere: str, outages: Callable[[], list[str]]
+) -> None:
     app = limited(1, store=RedisRates(nowhere), when_unreachable="refuse")
     client = make_client(app)
     for _ in range(3):
@@ -381,7 +431,10 @@ def test_or_refused_if_configured(make_client: MakeClient, nowhere: str, outages
 
 
 def test_a_redis_that_comes_back_counts_again(
-    make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outages: Callable[[], list[str]]
+    make_client: MakeClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    outages: Callable[[], list[str]],
 ) -> None:
     now = time.monotonic()
     monkeypatch.setattr(outage, "monotonic", lambda: now)
@@ -389,7 +442,8 @@ def test_a_redis_that_comes_back_counts_again(
         rates = RedisRates(url)
         client = make_client(limited(2, 3600, store=rates))
         assert client.get("/").status_code == 200
-    assert [client.get("/").status_code for _ in range(3)] == [200, 200, 200]  # each tries, one is logged
+    # each tries, one is logged
+    assert [client.get("/").status_code for _ in range(3)] == [200, 200, 200]
     with redis_server(tmp_path, int(url.rpartition(":")[2].partition("/")[0])):
         assert [client.get("/").status_code for _ in range(3)] == [200, 200, 429]
     assert outages() == [OUT, BACK]
@@ -421,12 +475,16 @@ def test_an_invalid_answer_of_redis_is_an_outage(
     with rates._redis.reached() as client:
         client.delete("list:1/60:key")
         client.rpush("list:1/60:key", "x")
-    assert make_client(limited(1, store=rates, key=lambda request: "key")).get("/").status_code == 200
+    assert (
+        make_client(limited(1, store=rates, key=lambda request: "key")).get("/").status_code == 200
+    )
     assert outages() == [OUT]
     rates.close()
 
 
-def test_redis_runs_where_handlers_can_not_keep_it_waiting(connect: MakeClient, redis_url: str) -> None:
+def test_redis_runs_where_handlers_can_not_keep_it_waiting(
+    connect: MakeClient, redis_url: str
+) -> None:
     rates = RedisRates(redis_url, prefix=f"{uuid.uuid4()}:")
     names: list[str] = []
 
@@ -448,7 +506,11 @@ def test_a_store_of_the_authors_own_may_be_async(make_client: MakeClient) -> Non
             return Quota(key != "1/60:127.0.0.1", limit, 0, 1.5, 2.5)
 
     answer = make_client(limited(1, store=Own())).get("/")
-    assert (answer.status_code, answer.headers["retry-after"], left(answer)) == (429, "3", ("1", "0", "2"))
+    assert (answer.status_code, answer.headers["retry-after"], left(answer)) == (
+        429,
+        "3",
+        ("1", "0", "2"),
+    )
 
 
 def test_the_base_class_names_the_missing_method() -> None:
@@ -456,7 +518,7 @@ def test_the_base_class_names_the_missing_method() -> None:
         RateStore().hit("key", 1, 60)
 
 
-# -- set-up ---------------------------------------------------------------------------------------------------------------
+# -- set-up ----------------------------------------------------------------------------------------
 
 
 async def wait(request: Any) -> Any:
@@ -498,7 +560,9 @@ def test_invalid_settings_of_the_memory_are_refused(options: Any) -> None:
 
 @pytest.mark.parametrize("url", ["", "localhost", "http://localhost", None])
 def test_an_invalid_url_is_refused(url: Any) -> None:
-    with pytest.raises(SetupError, match=r"RedisRates takes a URL such as redis://localhost:6379/0"):
+    with pytest.raises(
+        SetupError, match=r"RedisRates takes a URL such as redis://localhost:6379/0"
+    ):
         RedisRates(url)
 
 
@@ -510,7 +574,9 @@ def test_invalid_settings_of_redis_are_refused(options: Any) -> None:
 
 def test_without_redis_py_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redisclient, "redis", None)
-    with pytest.raises(SetupError, match=r"RedisRates needs redis: pip install \"micropie-dual\[redis\]\""):
+    with pytest.raises(
+        SetupError, match=r"RedisRates needs redis: pip install \"micropie-dual\[redis\]\""
+    ):
         RedisRates("redis://localhost")
 
 

@@ -64,7 +64,10 @@ def test_without_the_middleware_there_is_no_id(make_client: MakeClient) -> None:
 
 def test_errors_have_it_too(make_client: MakeClient) -> None:
     client = make_client(identified())
-    assert all(IS_ID.fullmatch(client.get(path).headers["x-request-id"]) for path in ("/nowhere", "/crashes"))
+    assert all(
+        IS_ID.fullmatch(client.get(path).headers["x-request-id"])
+        for path in ("/nowhere", "/crashes")
+    )
 
 
 def test_R76_the_page_of_an_error_has_the_id_and_nothing_else(
@@ -85,7 +88,10 @@ def test_R76_an_error_of_an_error_handler_has_it_too(make_client: MakeClient) ->
     def fails() -> Any:
         raise RuntimeError("again")
 
-    assert re.fullmatch(r"500 Internal Server Error\. Request id: [0-9a-f]{32}", make_client(app).get("/crashes").text)
+    assert re.fullmatch(
+        r"500 Internal Server Error\. Request id: [0-9a-f]{32}",
+        make_client(app).get("/crashes").text,
+    )
 
 
 def test_log_lines_of_broken_streams_and_late_handlers_have_it(
@@ -121,7 +127,10 @@ def test_a_failure_of_a_websocket_has_it_too(
     connect: MakeClient, backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = connect(identified(Sockets(), trust=True), backend, denial_response=True)
-    with client.websocket("/crashes", headers={"X-Request-ID": "one"}) as ws, pytest.raises(WebSocketClosed) as closed:
+    with (
+        client.websocket("/crashes", headers={"X-Request-ID": "one"}) as ws,
+        pytest.raises(WebSocketClosed) as closed,
+    ):
         ws.receive()
     assert (closed.value.code, closed.value.reason) == (1011, "Request id: one")
     with (
@@ -130,7 +139,9 @@ def test_a_failure_of_a_websocket_has_it_too(
     ):
         pass
     assert refused.value.body == b"500 Internal Server Error. Request id: two"
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
+    assert [
+        record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR
+    ] == [
         "WebSocket '/crashes' [one] failed in ws_crashes",
         "WebSocket '/refuses' [two] failed in ws_refuses",
     ]
@@ -142,9 +153,13 @@ def test_a_trusted_id_is_taken(make_client: MakeClient, value: str) -> None:
     assert (answer.text, answer.headers["x-request-id"]) == (value, value)
 
 
-@pytest.mark.parametrize("value", ["", " ", "x" * 129, "a b", "a,b", "<b>", "é".encode(), 'a"', "a'", "a;b"])
+@pytest.mark.parametrize(
+    "value", ["", " ", "x" * 129, "a b", "a,b", "<b>", "é".encode(), 'a"', "a'", "a;b"]
+)
 def test_R76_a_malformed_id_is_not_taken(make_client: MakeClient, value: Any) -> None:
-    answer = make_client(identified(trust=True), validate=False).get("/", headers={"X-Request-ID": value})
+    answer = make_client(identified(trust=True), validate=False).get(
+        "/", headers={"X-Request-ID": value}
+    )
     assert IS_ID.fullmatch(answer.text)
 
 
@@ -161,7 +176,11 @@ def test_an_id_is_not_trusted_by_default(make_client: MakeClient) -> None:
 def test_the_header_may_have_another_name(make_client: MakeClient) -> None:
     client = make_client(identified(header="X-Trace", trust=True))
     answer = client.get("/", headers={"x-trace": "abc", "X-Request-ID": "def"})
-    assert (answer.text, answer.headers["X-Trace"], "x-request-id" in answer.headers) == ("abc", "abc", False)
+    assert (answer.text, answer.headers["X-Trace"], "x-request-id" in answer.headers) == (
+        "abc",
+        "abc",
+        False,
+    )
 
 
 def test_an_answer_from_further_outside_has_one_all_the_same(make_client: MakeClient) -> None:
@@ -172,7 +191,10 @@ def test_an_answer_from_further_outside_has_one_all_the_same(make_client: MakeCl
     app = identified()
     app.middlewares.insert(0, Refuses())
     answer = make_client(app).get("/")
-    assert (answer.status_code, bool(IS_ID.fullmatch(answer.headers["x-request-id"]))) == (403, True)
+    assert (answer.status_code, bool(IS_ID.fullmatch(answer.headers["x-request-id"]))) == (
+        403,
+        True,
+    )
 
 
 def test_a_second_one_changes_nothing(make_client: MakeClient) -> None:
@@ -221,7 +243,8 @@ def test_the_authors_own_log_lines_have_it_by_a_filter(make_client: MakeClient) 
 
 
 @pytest.mark.parametrize(
-    "options", [{"header": ""}, {"header": "X Y"}, {"header": "X_Y"}, {"header": None}, {"trust": 1}]
+    "options",
+    [{"header": ""}, {"header": "X Y"}, {"header": "X_Y"}, {"header": None}, {"trust": 1}],
 )
 def test_invalid_settings_are_refused(options: Any) -> None:
     with pytest.raises(SetupError, match=r"RequestId\((header|trust)=\.\.\.\) takes"):

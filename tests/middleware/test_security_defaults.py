@@ -10,7 +10,13 @@ import pytest
 
 from micropie import App, InMemorySessionBackend, SetupError, post
 from micropie.csrf import csrf_token
-from micropie.middleware import CSRFMiddleware, ProxyHeaders, SecurityDefaults, SecurityHeaders, TrustedHosts
+from micropie.middleware import (
+    CSRFMiddleware,
+    ProxyHeaders,
+    SecurityDefaults,
+    SecurityHeaders,
+    TrustedHosts,
+)
 from tests.conftest import MakeClient
 
 
@@ -30,14 +36,16 @@ class Site(App):
         return f"{self.request.scheme} {self.request.client.host if self.request.client else None}"
 
 
-# -- one line ------------------------------------------------------------------------------------------------------------
+# -- one line --------------------------------------------------------------------------------------
 
 
 def test_hosts_headers_forms_and_the_cookie(make_client: MakeClient) -> None:
     app = Site(security=SecurityDefaults("example.com", csp="default-src 'self'"))
     client = make_client(app, base_url="https://example.com")
     answer = client.get("/")
-    assert {name: answer.headers.get(name) for name in ("x-frame-options", "content-security-policy")} == {
+    assert {
+        name: answer.headers.get(name) for name in ("x-frame-options", "content-security-policy")
+    } == {
         "x-frame-options": "DENY",
         "content-security-policy": "default-src 'self'",
     }
@@ -65,7 +73,11 @@ def test_the_rest_can_be_said_in_the_same_line(make_client: MakeClient) -> None:
     answer = client.get("/who", headers=behind_proxy)
     assert answer.text == "https 192.0.2.7"
     assert "strict-transport-security" not in answer.headers
-    assert client.post("/write", headers={"Origin": "https://evil.example"}).headers["set-cookie"].startswith("own=")
+    assert (
+        client.post("/write", headers={"Origin": "https://evil.example"})
+        .headers["set-cookie"]
+        .startswith("own=")
+    )
     assert client.post("/", headers={"Origin": "https://accounts.example.com"}).status_code != 403
     assert client.post("/", headers={"Origin": "https://evil.example"}).status_code == 403
 
@@ -84,7 +96,9 @@ def test_it_stands_before_the_author_s_own_middleware(make_client: MakeClient) -
     assert make_client(app).get("/").text == "home"
 
 
-@pytest.mark.parametrize("wrong", [True, "example.com", SecurityDefaults, TrustedHosts("example.com")])
+@pytest.mark.parametrize(
+    "wrong", [True, "example.com", SecurityDefaults, TrustedHosts("example.com")]
+)
 def test_anything_else_is_refused(wrong: Any) -> None:
     with pytest.raises(SetupError, match="security takes SecurityDefaults"):
         Site(security=wrong)
@@ -104,14 +118,16 @@ def test_two_backends_can_t_share_a_cookie_of_the_host() -> None:
     app._micropie.compiled()
 
 
-# -- the warnings --------------------------------------------------------------------------------------------------------
+# -- the warnings ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def warned(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Return what was logged about missing security so far."""
     caplog.set_level(logging.WARNING, "micropie.security")
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "micropie.security"]
+    return lambda: [
+        record.getMessage() for record in caplog.records if record.name == "micropie.security"
+    ]
 
 
 def test_a_site_that_keeps_sessions_is_told_at_its_start_what_it_lacks(
@@ -135,12 +151,24 @@ def test_a_site_that_keeps_sessions_is_told_at_its_start_what_it_lacks(
     ("settings", "middlewares", "what"),
     [
         ({}, [SecurityHeaders(hsts=None)], "has no hsts in SecurityHeaders"),
-        ({"session_cookie": "__Secure-id"}, [SecurityHeaders(hsts=0)], "has no hsts in SecurityHeaders"),
-        ({"session_cookie_secure": False}, [SecurityHeaders()], "sends their cookie over plain http"),
+        (
+            {"session_cookie": "__Secure-id"},
+            [SecurityHeaders(hsts=0)],
+            "has no hsts in SecurityHeaders",
+        ),
+        (
+            {"session_cookie_secure": False},
+            [SecurityHeaders()],
+            "sends their cookie over plain http",
+        ),
     ],
 )
 def test_what_is_switched_off_is_named_too(
-    make_client: MakeClient, warned: Callable[[], list[str]], settings: Any, middlewares: list[Any], what: str
+    make_client: MakeClient,
+    warned: Callable[[], list[str]],
+    settings: Any,
+    middlewares: list[Any],
+    what: str,
 ) -> None:
     app = Site(InMemorySessionBackend(), **settings)
     app.middlewares += [TrustedHosts("testserver"), CSRFMiddleware(), *middlewares]
@@ -158,7 +186,9 @@ def test_what_is_switched_off_is_named_too(
     ],
     ids=["SecurityDefaults", "False", "debug", "no sessions are kept"],
 )
-def test_others_are_told_nothing(make_client: MakeClient, warned: Callable[[], list[str]], make: Any) -> None:
+def test_others_are_told_nothing(
+    make_client: MakeClient, warned: Callable[[], list[str]], make: Any
+) -> None:
     assert make_client(make()).get("/").text == "home"
     assert warned() == []
 

@@ -17,7 +17,8 @@ DEFAULTS = {
     "referrer-policy": "strict-origin-when-cross-origin",
     "cross-origin-opener-policy": "same-origin",
 }
-# Of any answer. Every other header is one of the middleware's: a new one has to be named in the tests below.
+# Of any answer. Every other header is one of the middleware's: a new one has to be named in the
+# tests below.
 USUAL = {"content-type", "content-length"}
 HTTPS = "https://testserver"
 
@@ -37,7 +38,10 @@ class Root(App):
 
     def framed(self) -> Any:
         self.response.headers["x-frame-options"] = "SAMEORIGIN"
-        return Response("x", headers={"CONTENT-SECURITY-POLICY": "own", "strict-transport-security": "max-age=1"})
+        return Response(
+            "x",
+            headers={"CONTENT-SECURITY-POLICY": "own", "strict-transport-security": "max-age=1"},
+        )
 
     def nonce(self) -> Any:
         return self.request.state.csp_nonce
@@ -55,7 +59,14 @@ def said(answer: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/", 200), ("/crashes", 500), ("/fails", 410), ("/nowhere", 404), ("/%ff", 400), ("/streams", 200)],
+    [
+        ("/", 200),
+        ("/crashes", 500),
+        ("/fails", 410),
+        ("/nowhere", 404),
+        ("/%ff", 400),
+        ("/streams", 200),
+    ],
 )
 def test_every_answer_has_them_once(make_client: MakeClient, path: str, status: int) -> None:
     client = make_client(careful(), validate=False)
@@ -85,7 +96,10 @@ def test_behind_a_proxy_https_comes_from_the_proxy(make_client: MakeClient) -> N
     app = careful()
     app.middlewares.insert(0, ProxyHeaders(trusted=["127.0.0.1"]))
     client = make_client(app)
-    assert "strict-transport-security" in client.get("/", headers={"X-Forwarded-Proto": "https"}).headers
+    assert (
+        "strict-transport-security"
+        in client.get("/", headers={"X-Forwarded-Proto": "https"}).headers
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,13 +138,19 @@ def test_behind_a_proxy_https_comes_from_the_proxy(make_client: MakeClient) -> N
         ),
     ],
 )
-def test_the_headers_of_an_answer(make_client: MakeClient, options: Any, expected: dict[str, str]) -> None:
+def test_the_headers_of_an_answer(
+    make_client: MakeClient, options: Any, expected: dict[str, str]
+) -> None:
     assert said(make_client(careful(**options)).get(HTTPS + "/")) == expected
 
 
 def test_headers_of_the_handler_are_not_replaced(make_client: MakeClient) -> None:
     answer = make_client(careful(csp="default-src 'self'")).get(HTTPS + "/framed")
-    own = {"x-frame-options": "SAMEORIGIN", "content-security-policy": "own", "strict-transport-security": "max-age=1"}
+    own = {
+        "x-frame-options": "SAMEORIGIN",
+        "content-security-policy": "own",
+        "strict-transport-security": "max-age=1",
+    }
     assert said(answer) == DEFAULTS | own
 
 
@@ -141,7 +161,10 @@ def test_each_request_has_its_own_nonce(make_client: MakeClient) -> None:
         answer = client.get("/nonce")
         nonce = answer.text
         assert re.fullmatch(r"[\w-]{22}", nonce)
-        assert said(answer)["content-security-policy"] == f"script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'"
+        assert (
+            said(answer)["content-security-policy"]
+            == f"script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'"
+        )
         seen.add(nonce)
     assert len(seen) == 3
 
@@ -151,12 +174,17 @@ def test_without_a_nonce_in_the_policy_none_is_made(make_client: MakeClient) -> 
     assert client.get("/nonce").status_code == 500
 
 
-def test_the_policy_of_an_inner_application_goes_over_that_of_the_outer_one(make_client: MakeClient) -> None:
+def test_the_policy_of_an_inner_application_goes_over_that_of_the_outer_one(
+    make_client: MakeClient,
+) -> None:
     app = careful(csp="script-src 'nonce-{nonce}'")
     app.inner = careful(csp="default-src 'none'; script-src 'nonce-{nonce}'", frame="SAMEORIGIN")
     client = make_client(app)
     answer = client.get("/inner/nonce")
-    assert said(answer)["content-security-policy"] == f"default-src 'none'; script-src 'nonce-{answer.text}'"
+    assert (
+        said(answer)["content-security-policy"]
+        == f"default-src 'none'; script-src 'nonce-{answer.text}'"
+    )
     assert said(answer)["x-frame-options"] == "SAMEORIGIN"
     assert said(client.get("/"))["x-frame-options"] == "DENY"
 

@@ -1,4 +1,6 @@
-"""The steps by which an extension waits: in threads of its own, for a service, within a time limit."""
+"""The steps by which an extension waits: in threads of its own, for a service, within a time
+limit.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Asks(FlowMiddleware):
             if self._seconds is None:
                 request.state.found = yield from call(self._kind, self._function)
             else:
-                request.state.found = yield from call_within(self._seconds, self._kind, self._function)
+                request.state.found = yield from call_within(
+                    self._seconds, self._kind, self._function
+                )
         except TookTooLong:
             raise HTTPError(503, "slow") from None
         except BaseException as error:

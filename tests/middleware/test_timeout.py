@@ -90,14 +90,18 @@ def answers_of(client: TestClient, app: Root, path: str) -> list[httpx.Response]
     return answers
 
 
-def test_an_async_handler_is_cancelled_and_cleans_up(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_async_handler_is_cancelled_and_cleans_up(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     app = limited(0.1)
     answers = answers_of(make_client(app), app, "/sleeps")
     assert {(answer.status_code, answer.text) for answer in answers} == {(503, LATE)}
     assert app.ended.wait(30)
     assert app.cleaned == ["finally"]
     messages = [record.getMessage() for record in caplog.records if record.name == "micropie"]
-    assert messages == ["GET '/sleeps': sleeps took longer than 0.1 seconds and was given up"] * len(answers)
+    assert messages == [
+        "GET '/sleeps': sleeps took longer than 0.1 seconds and was given up"
+    ] * len(answers)
 
 
 def test_a_def_handler_is_given_up_and_runs_on_unheard(make_client: MakeClient) -> None:
@@ -114,7 +118,11 @@ def test_a_def_handler_is_given_up_and_runs_on_unheard(make_client: MakeClient) 
 
 def test_a_handler_in_time_answers(make_client: MakeClient) -> None:
     client = make_client(limited(10))
-    assert [client.get(path).text for path in ("/quick", "/quick_too", "/inlined")] == ["quick", "quick", "inlined"]
+    assert [client.get(path).text for path in ("/quick", "/quick_too", "/inlined")] == [
+        "quick",
+        "quick",
+        "inlined",
+    ]
 
 
 @pytest.mark.parametrize("path", ["/own_error", "/own_error_too"])
@@ -159,7 +167,10 @@ def test_an_inner_application_has_a_limit_of_its_own(make_client: MakeClient) ->
     app.hasty, app.patient = limited(0.01, Slow()), limited(10, Slow())
     app.patient.hastier = limited(0.01, Slow())
     client = make_client(app)
-    statuses = {path: client.get(path).status_code for path in ("/", "/hasty", "/patient", "/patient/hastier")}
+    statuses = {
+        path: client.get(path).status_code
+        for path in ("/", "/hasty", "/patient", "/patient/hastier")
+    }
     assert statuses == {"/": 200, "/hasty": 503, "/patient": 200, "/patient/hastier": 503}
 
 

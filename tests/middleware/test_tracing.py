@@ -1,4 +1,6 @@
-"""Tracing: one span for each request and WebSocket, its parent, its attributes, and where it is current."""
+"""Tracing: one span for each request and WebSocket, its parent, its attributes, and where it is
+current.
+"""
 
 from __future__ import annotations
 
@@ -114,8 +116,12 @@ def only(spans: Spans) -> ReadableSpan:
     return span
 
 
-@pytest.mark.parametrize("path", ["/", "/inlined", "/on_the_loop", "/lines", "/async_lines", "/computes"])
-def test_the_span_is_current_wherever_the_handler_runs(make_client: MakeClient, spans: Spans, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/", "/inlined", "/on_the_loop", "/lines", "/async_lines", "/computes"]
+)
+def test_the_span_is_current_wherever_the_handler_runs(
+    make_client: MakeClient, spans: Spans, path: str
+) -> None:
     client = make_client(traced(spans))
     seen = set(client.get(path, headers=TRACEPARENT).text.split())
     span = only(spans)
@@ -132,7 +138,9 @@ def test_names_and_attributes(make_client: MakeClient, spans: Spans) -> None:
     app = Root()
     app.mount("/shared", Inner())
     client = make_client(traced(spans, app), validate=False)
-    client.get("/users/7?token=secret", headers={"Host": "pies.example:8000", "User-Agent": "probe"})
+    client.get(
+        "/users/7?token=secret", headers={"Host": "pies.example:8000", "User-Agent": "probe"}
+    )
     span = only(spans)
     assert span.name == "GET /users/<number:int>"
     found = dict(span.attributes or {})
@@ -174,22 +182,33 @@ def test_what_is_missing_is_left_out(make_client: MakeClient, spans: Spans) -> N
 
 @pytest.mark.parametrize(
     ("path", "status", "code"),
-    [("/teapot", 418, StatusCode.UNSET), ("/unavailable", 503, StatusCode.ERROR), ("/broken", 500, StatusCode.ERROR)],
+    [
+        ("/teapot", 418, StatusCode.UNSET),
+        ("/unavailable", 503, StatusCode.ERROR),
+        ("/broken", 500, StatusCode.ERROR),
+    ],
 )
-def test_failures(make_client: MakeClient, spans: Spans, path: str, status: int, code: StatusCode) -> None:
+def test_failures(
+    make_client: MakeClient, spans: Spans, path: str, status: int, code: StatusCode
+) -> None:
     reported: list[BaseException] = []
     app = traced(spans, Root(on_error=reported.append))
     client = make_client(app, raise_app_exceptions=False)
     client.get(path)
     span = only(spans)
-    assert (dict(span.attributes or {})["http.response.status_code"], span.status.status_code) == (status, code)
+    assert (dict(span.attributes or {})["http.response.status_code"], span.status.status_code) == (
+        status,
+        code,
+    )
     assert [event.name for event in span.events] == (["exception"] if path == "/broken" else [])
     assert [type(error) for error in reported] == ([LookupError] if path == "/broken" else [])
     if path == "/broken":
         assert dict(span.attributes or {})["error.type"] == "builtins.LookupError"
 
 
-def test_a_guarded_isolated_application_has_a_span_without_a_status(make_client: MakeClient, spans: Spans) -> None:
+def test_a_guarded_isolated_application_has_a_span_without_a_status(
+    make_client: MakeClient, spans: Spans
+) -> None:
     app = Root()
     app.mount("/apart", Inner(), isolated=True)
     client = make_client(traced(spans, app))
@@ -240,7 +259,11 @@ def test_without_an_sdk_the_context_passes_through(make_client: MakeClient) -> N
 @pytest.mark.parametrize(
     ("arguments", "options", "sentence"),
     [
-        (("mine",), {}, "Tracing(tracer_provider=...) takes a TracerProvider of OpenTelemetry, not 'mine'"),
+        (
+            ("mine",),
+            {},
+            "Tracing(tracer_provider=...) takes a TracerProvider of OpenTelemetry, not 'mine'",
+        ),
         ((), {"query": 1}, "Tracing(query=...) takes True or False, not 1"),
     ],
 )

@@ -1,4 +1,6 @@
-"""What goes wrong in bridges, asked of ours and of a2wsgi for comparison; what that is known to fail is listed here."""
+"""What goes wrong in bridges, asked of ours and of a2wsgi for comparison; what that is known to
+fail is listed here.
+"""
 
 from __future__ import annotations
 
@@ -160,7 +162,11 @@ def test_R74_our_bridge(case: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[pytest.mark.xfail(strict=True)] if case in KNOWN else []) for case in CASES]
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.xfail(strict=True)] if case in KNOWN else [])
+        for case in CASES
+    ],
 )
 def test_R74_a2wsgi(case: Any) -> None:
     case(lambda target: client_of(a2wsgi.WSGIMiddleware(target)))

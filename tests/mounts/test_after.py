@@ -1,4 +1,6 @@
-"""What comes before the first chunk of a mounted application's answer, and what comes after its last."""
+"""What comes before the first chunk of a mounted application's answer, and what comes after its
+last.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,25 @@ import anyio.to_thread
 import pytest
 
 from micropie import App
-from tests.asgi.calls import DISCONNECT, Call, every_loop, get, piece, run, with_and_without_lifespan
+from tests.asgi.calls import (
+    DISCONNECT,
+    Call,
+    every_loop,
+    get,
+    piece,
+    run,
+    with_and_without_lifespan,
+)
 from tests.asgi.calls import serve as serve_asgi
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import begin
 
-START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
+START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/plain")],
+}
 
 
 def below(target: Any, **settings: Any) -> App:
@@ -39,7 +53,7 @@ def wait_until(condition: Any) -> None:
         time.sleep(0.001)
 
 
-# -- after the last chunk ------------------------------------------------------------------------------------------
+# -- after the last chunk --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pause", [False, True])
@@ -69,7 +83,9 @@ def test_R74_a_failure_after_an_asgi_answer_is_logged(
 def test_R74_a_generator_runs_on_after_the_last_byte_of_its_content_length(
     make_client: MakeClient, chunks: list[bytes], fails: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Flask's answers have a Content-Length and a ``close``: nobody waits for their end, and hooks see them whole."""
+    """Flask's answers have a Content-Length and a ``close``: nobody waits for their end, and hooks
+    see them whole.
+    """
     ended = threading.Event()
 
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
@@ -117,7 +133,9 @@ def failing() -> None:
     raise ValueError("while closing")
 
 
-KINDS = pytest.mark.parametrize(("kind", "chunks"), [(Pieces, [b"a"]), (Chunks, [b"a"]), (Chunks, [b"a", b"b"])])
+KINDS = pytest.mark.parametrize(
+    ("kind", "chunks"), [(Pieces, [b"a"]), (Chunks, [b"a"]), (Chunks, [b"a", b"b"])]
+)
 
 
 @KINDS
@@ -132,7 +150,9 @@ def test_R74_a_close_that_fails_is_logged_and_the_answer_is_whole(
 
 @KINDS
 @every_loop
-def test_R74_a_slow_close_does_not_hold_the_answer_back(backend: str, kind: Any, chunks: list[bytes]) -> None:
+def test_R74_a_slow_close_does_not_hold_the_answer_back(
+    backend: str, kind: Any, chunks: list[bytes]
+) -> None:
     may_end, ended = threading.Event(), threading.Event()
 
     def close() -> None:
@@ -169,7 +189,7 @@ def test_R74_a_thread_that_is_told_to_exit_while_it_closes_serves_the_next(backe
     run(backend, twice)
 
 
-# -- before the first chunk ----------------------------------------------------------------------------------------
+# -- before the first chunk ------------------------------------------------------------------------
 
 
 @every_loop
@@ -240,7 +260,9 @@ def test_an_answer_in_one_piece_has_a_length(make_client: MakeClient) -> None:
     assert [client.get("/m").headers.get("content-length") for _ in range(20)] == ["3"] * 20
 
 
-def test_R74_a_failure_between_head_and_first_chunk_breaks_the_answer_off(make_client: MakeClient) -> None:
+def test_R74_a_failure_between_head_and_first_chunk_breaks_the_answer_off(
+    make_client: MakeClient,
+) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
         await send(START)
@@ -251,7 +273,7 @@ def test_R74_a_failure_between_head_and_first_chunk_breaks_the_answer_off(make_c
         make_client(below(app)).get("/m")
 
 
-# -- a client that leaves --------------------------------------------------------------------------------------------
+# -- a client that leaves --------------------------------------------------------------------------
 
 
 @every_loop
@@ -288,7 +310,7 @@ def test_R74_middleware_around_a_client_that_has_left_is_closed(backend: str) ->
     assert (call.sent, seen) == ([], ["closed"])
 
 
-# -- what the server can do ------------------------------------------------------------------------------------------
+# -- what the server can do ------------------------------------------------------------------------
 
 
 @every_loop
@@ -299,7 +321,10 @@ def test_a_mounted_application_has_the_extensions_that_can_be_honoured(backend: 
         await send(body(repr(sorted(scope["extensions"])).encode()))
 
     responses = ("pathsend", "trailers", "early_hint", "push", "zerocopysend", "debug")
-    extensions = {"tls": {"server_cert": None}, **{f"http.response.{name}": {} for name in responses}}
+    extensions = {
+        "tls": {"server_cert": None},
+        **{f"http.response.{name}": {} for name in responses},
+    }
     assert run(backend, lambda: get(below(app), "/m", extensions=extensions)).body == b"['tls']"
     assert run(backend, lambda: get(below(app), "/m", extensions=None)).body == b"[]"
 
@@ -323,7 +348,14 @@ def test_a_websocket_s_handshake_under_wsgi_is_a_426(connect: MakeClient, isolat
     else:
         root.mount("/m", app)
     client = connect(root, "wsgi", validate=False)
-    answer = client.get("/m", headers={"Connection": "Upgrade", "Upgrade": "WebSocket", "Sec-WebSocket-Version": "13"})
+    answer = client.get(
+        "/m",
+        headers={"Connection": "Upgrade", "Upgrade": "WebSocket", "Sec-WebSocket-Version": "13"},
+    )
     assert (answer.status_code, "ASGI" in answer.text) == (426, True)
     if not isolated:
-        assert client.get("/m").text == client.post("/m", headers={"Upgrade": "websocket"}).text == "page"
+        assert (
+            client.get("/m").text
+            == client.post("/m", headers={"Upgrade": "websocket"}).text
+            == "page"
+        )

@@ -73,7 +73,8 @@ def test_it_answers_below_its_prefix(make_client: MakeClient, prefix: str, isola
     assert client.get(f"{prefix}/item/7").text == f"7 at {quoted}/item/7"
     answer = client.get(f"{prefix}/away", follow_redirects=False)
     assert answer.headers["location"] in (quoted, quoted + "/")
-    assert client.get(f"{prefix}/nothing").status_code == 404  # what is below a mount is never the outer one's
+    # what is below a mount is never the outer one's
+    assert client.get(f"{prefix}/nothing").status_code == 404
 
 
 def test_R75_a_prefix_ends_where_a_segment_ends(make_client: MakeClient) -> None:
@@ -214,7 +215,9 @@ def wsgi(environ: Any, start_response: Any) -> Any: ...
         ("/taken/", wsgi, {}, "two applications are mounted at /taken"),
     ],
 )
-def test_what_can_t_be_mounted_is_told_at_once(prefix: Any, target: Any, options: Any, sentence: str) -> None:
+def test_what_can_t_be_mounted_is_told_at_once(
+    prefix: Any, target: Any, options: Any, sentence: str
+) -> None:
     root = Root()
     root.mount("/taken", asgi)
     with pytest.raises(SetupError) as caught:

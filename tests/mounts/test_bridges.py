@@ -1,4 +1,6 @@
-"""Any WSGI and any ASGI application below a prefix, under every protocol: what goes wrong in bridges, and what PEP 3333 allows."""
+"""Any WSGI and any ASGI application below a prefix, under every protocol: what goes wrong in
+bridges, and what PEP 3333 allows.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Looks(HttpMiddleware):
     def before_request(self, request: Any) -> None:
         NAME.set("hook")
 
-    def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
+    def after_request(
+        self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+    ) -> None:
         self.seen.append((status_code, list(extra_headers)))
         extra_headers.append(("X-Looked", "yes"))
 
@@ -55,11 +59,13 @@ def hang_guard(client: TestClient, path: str, **options: Any) -> Any:
     return client.get(path, timeout=30, **options)
 
 
-# -- WSGI ----------------------------------------------------------------------------------------------------------
+# -- WSGI ------------------------------------------------------------------------------------------
 
 
 def echo(environ: Any, start_response: Any) -> list[bytes]:
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
+    start_response(
+        "200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+    )
     return [environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))]
 
 
@@ -67,7 +73,11 @@ def test_an_answer_of_one_piece(make_client: MakeClient) -> None:
     looks = Looks()
     client = make_client(below(echo, looks))
     answer = client.post("/m", content=b"hello")
-    assert (answer.status_code, answer.content, answer.headers["x-looked"]) == (200, b"hello", "yes")
+    assert (answer.status_code, answer.content, answer.headers["x-looked"]) == (
+        200,
+        b"hello",
+        "yes",
+    )
     assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
     assert answer.headers["content-type"] == "text/plain"
     assert looks.seen[0][0] == 200
@@ -91,7 +101,9 @@ class Closing:
         self.threads.append(0)
 
 
-def test_R74_call_iteration_and_close_are_in_one_thread(make_client: MakeClient, world: str) -> None:
+def test_R74_call_iteration_and_close_are_in_one_thread(
+    make_client: MakeClient, world: str
+) -> None:
     threads: list[int] = []
 
     def app(environ: Any, start_response: Any) -> Any:
@@ -154,7 +166,9 @@ def test_exc_info_replaces_the_head_while_that_is_possible(make_client: MakeClie
         try:
             raise ValueError("oh")
         except ValueError as error:
-            start_response("500 Oh", [("Content-Type", "text/plain")], (ValueError, error, error.__traceback__))
+            start_response(
+                "500 Oh", [("Content-Type", "text/plain")], (ValueError, error, error.__traceback__)
+            )
         return [b"page"]
 
     answer = make_client(below(app)).get("/m")
@@ -198,7 +212,9 @@ def raising(environ: Any, start_response: Any) -> list[bytes]:
 
 
 @pytest.mark.parametrize("target", [twice, never, text, numberless, raising])
-def test_R74_what_breaks_the_rules_is_a_500(make_client: MakeClient, target: Any, caplog: Any) -> None:
+def test_R74_what_breaks_the_rules_is_a_500(
+    make_client: MakeClient, target: Any, caplog: Any
+) -> None:
     looks = Looks()
     answer = make_client(below(target, looks)).get("/m")
     assert answer.status_code == 500
@@ -208,7 +224,9 @@ def test_R74_what_breaks_the_rules_is_a_500(make_client: MakeClient, target: Any
 
 @pytest.mark.parametrize("status", ["200 OK", "200", "204 No Content", "304 Not Modified"])
 @pytest.mark.parametrize("chunks", [[], [b""], (b"", b"")])
-def test_R74_an_empty_answer_and_a_status_without_a_reason(make_client: MakeClient, status: str, chunks: Any) -> None:
+def test_R74_an_empty_answer_and_a_status_without_a_reason(
+    make_client: MakeClient, status: str, chunks: Any
+) -> None:
     def app(environ: Any, start_response: Any) -> Any:
         start_response(status, [])
         return chunks
@@ -264,18 +282,23 @@ def test_R74_a_body_shorter_than_its_content_length_breaks_off(
 
 
 @pytest.mark.parametrize("protocol", ["wsgi", "asgi"])
-@pytest.mark.parametrize(("pieces", "length"), [("one piece", 2), ("pieces", 2), ("pieces", 3), ("pieces", 4)])
+@pytest.mark.parametrize(
+    ("pieces", "length"), [("one piece", 2), ("pieces", 2), ("pieces", 3), ("pieces", 4)]
+)
 def test_R74_a_body_longer_than_its_content_length_is_cut_there(
     make_client: MakeClient, pieces: str, length: int, protocol: str, caplog: Any
 ) -> None:
     answer = make_client(below(of_length(length, BODIES[pieces], protocol))).get("/m")
     assert (answer.content, answer.headers["content-length"]) == (b"hello"[:length], str(length))
-    until(lambda: "longer than its Content-Length" in caplog.text)  # a thread looks after the answer
+    # a thread looks after the answer
+    until(lambda: "longer than its Content-Length" in caplog.text)
 
 
 @pytest.mark.parametrize("protocol", ["wsgi", "asgi"])
 @pytest.mark.parametrize("pieces", ["one piece", "pieces"])
-def test_R74_a_body_of_its_content_length(make_client: MakeClient, pieces: str, protocol: str, caplog: Any) -> None:
+def test_R74_a_body_of_its_content_length(
+    make_client: MakeClient, pieces: str, protocol: str, caplog: Any
+) -> None:
     assert make_client(below(of_length(5, BODIES[pieces], protocol))).get("/m").content == b"hello"
     assert caplog.text == ""
 
@@ -284,27 +307,41 @@ def test_R74_a_body_of_its_content_length(make_client: MakeClient, pieces: str, 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("pieces", BODIES)
 @pytest.mark.parametrize(
-    ("lengths", "status"), [(("2", "5"), 500), (("5", "2"), 500), (("x", "2"), 500), (("5", "5"), 200)]
+    ("lengths", "status"),
+    [(("2", "5"), 500), (("5", "2"), 500), (("x", "2"), 500), (("5", "5"), 200)],
 )
 def test_R6_R74_two_lengths_that_differ_are_an_error(
-    make_client: MakeClient, lengths: tuple[str, str], status: int, pieces: str, method: str, protocol: str
+    make_client: MakeClient,
+    lengths: tuple[str, str],
+    status: int,
+    pieces: str,
+    method: str,
+    protocol: str,
 ) -> None:
     """The body would be cut to one of them, and the other one be announced."""
     if pieces == "none" and method == "GET":
         status = 500  # shorter than either
 
     def wsgi(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [("Content-Type", "text/plain"), *(("Content-Length", each) for each in lengths)])
+        start_response(
+            "200 OK",
+            [("Content-Type", "text/plain"), *(("Content-Length", each) for each in lengths)],
+        )
         return BODIES[pieces]
 
     async def asgi(scope: Any, receive: Any, send: Any) -> None:
-        headers = [(b"content-type", b"text/plain"), *((b"content-length", each.encode()) for each in lengths)]
+        headers = [
+            (b"content-type", b"text/plain"),
+            *((b"content-length", each.encode()) for each in lengths),
+        ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         for piece in BODIES[pieces]:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    client = make_client(below(wsgi if protocol == "wsgi" else asgi), validate=False, raise_app_exceptions=False)
+    client = make_client(
+        below(wsgi if protocol == "wsgi" else asgi), validate=False, raise_app_exceptions=False
+    )
     answer = client.request(method, "/m")
     assert answer.status_code == status
     if status == 200:
@@ -324,7 +361,9 @@ def test_an_answer_without_a_body_may_state_a_length(line: str) -> None:
     assert (call.status, call.body) == (int(line[:3]), b"")
 
 
-@pytest.mark.parametrize("line", ["200 Fine", "404 Gone Fishing", "299", "599 Odd", "600 More", "999 Request denied"])
+@pytest.mark.parametrize(
+    "line", ["200 Fine", "404 Gone Fishing", "299", "599 Odd", "600 More", "999 Request denied"]
+)
 def test_R74_a_status_and_its_reason_stay_as_they_are(line: str) -> None:
     """ASGI has no reasons, and the test client's httpx takes no status above 599."""
 
@@ -347,7 +386,17 @@ def test_R74_any_status_passes_under_asgi(backend: str, status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["99 Low", "1000 High", "100 Continue", "103 Early Hints", "200 a\r\nX-Evil: 1", "200OK", "²00 OK", ""]
+    "line",
+    [
+        "99 Low",
+        "1000 High",
+        "100 Continue",
+        "103 Early Hints",
+        "200 a\r\nX-Evil: 1",
+        "200OK",
+        "²00 OK",
+        "",
+    ],
 )
 def test_R74_a_status_that_is_none_is_a_500(make_client: MakeClient, line: str) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -386,7 +435,16 @@ def reader(environ: Any, start_response: Any) -> list[bytes]:
     if how == "iterate":
         return [b"|".join(body)]
     if how == "mixed":
-        return [body.read(2) + b"|" + body.readline(10) + b"|" + body.readline() + b"|" + body.read(-1) + body.read()]
+        return [
+            body.read(2)
+            + b"|"
+            + body.readline(10)
+            + b"|"
+            + body.readline()
+            + b"|"
+            + body.read(-1)
+            + body.read()
+        ]
     if how == "short":
         return [body.readline(1) + b"|" + body.readline(10)]
     return [body.read(1) + b"|" + body.read()]
@@ -437,9 +495,13 @@ def copied(body: Any) -> bytes:
     return target.getvalue()
 
 
-@pytest.mark.parametrize("read", [wrapped_buffered, wrapped_text, into_a_buffer, hinted_lines, copied])
+@pytest.mark.parametrize(
+    "read", [wrapped_buffered, wrapped_text, into_a_buffer, hinted_lines, copied]
+)
 @pytest.mark.parametrize("size", [1, 100_000])
-def test_R74_the_input_is_a_file(make_client: MakeClient, read: Callable[[Any], bytes], size: int) -> None:
+def test_R74_the_input_is_a_file(
+    make_client: MakeClient, read: Callable[[Any], bytes], size: int
+) -> None:
     """Flask, CherryPy and Bottle wrap it in each of these ways."""
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -451,24 +513,36 @@ def test_R74_the_input_is_a_file(make_client: MakeClient, read: Callable[[Any], 
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_R74_a_body_without_a_length_is_known_by_its_transfer_encoding(connect: MakeClient, backend: str) -> None:
+def test_R74_a_body_without_a_length_is_known_by_its_transfer_encoding(
+    connect: MakeClient, backend: str
+) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
         keys = ("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "wsgi.input_terminated")
         return [repr([environ.get(key) for key in keys]).encode()]
 
     client = connect(below(app), backend)
-    assert client.post("/m", content=iter([b"a"]), headers={"Transfer-Encoding": "chunked"}).text == (
-        "[None, 'chunked', True]"
-    )
+    assert client.post(
+        "/m", content=iter([b"a"]), headers={"Transfer-Encoding": "chunked"}
+    ).text == ("[None, 'chunked', True]")
 
 
-def test_R5_headers_with_underscores_and_proxy_are_dropped(make_client: MakeClient, world: str) -> None:
+def test_R5_headers_with_underscores_and_proxy_are_dropped(
+    make_client: MakeClient, world: str
+) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
-        return [repr({key: value for key, value in environ.items() if key.startswith("HTTP_")}).encode()]
+        return [
+            repr({key: value for key, value in environ.items() if key.startswith("HTTP_")}).encode()
+        ]
 
-    sent = [("X-Fine", "1"), ("X-Fine", "2"), ("Proxy", "evil"), ("Cookie", "a=1"), ("Cookie", "b=2")]
+    sent = [
+        ("X-Fine", "1"),
+        ("X-Fine", "2"),
+        ("Proxy", "evil"),
+        ("Cookie", "a=1"),
+        ("Cookie", "b=2"),
+    ]
     if world != "wsgi":  # there it is the server's affair
         sent.append(("X_Forwarded_For", "evil"))
     text = make_client(below(app), validate=False).get("/m", headers=sent).text
@@ -491,8 +565,12 @@ def test_R68_context_variables_travel_in(make_client: MakeClient) -> None:
     assert client.get("/m").text == client.get("/a").text == "hook"
 
 
-def test_R68_a_stream_may_reset_at_its_end_what_it_set_at_its_beginning(make_client: MakeClient) -> None:
-    """As Flask's ``stream_with_context`` does; it takes one context from the call to the last chunk."""
+def test_R68_a_stream_may_reset_at_its_end_what_it_set_at_its_beginning(
+    make_client: MakeClient,
+) -> None:
+    """As Flask's ``stream_with_context`` does; it takes one context from the call to the last
+    chunk.
+    """
 
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -503,7 +581,13 @@ def test_R68_a_stream_may_reset_at_its_end_what_it_set_at_its_beginning(make_cli
 
     async def asynchronous(scope: Any, receive: Any, send: Any) -> None:
         token = NAME.set("inside")
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/plain")],
+            }
+        )
         await send({"type": "http.response.body", "body": b"first ", "more_body": True})
         await send({"type": "http.response.body", "body": NAME.get().encode(), "more_body": True})
         NAME.reset(token)
@@ -515,7 +599,7 @@ def test_R68_a_stream_may_reset_at_its_end_what_it_set_at_its_beginning(make_cli
     assert [client.get(path).content for path in ("/m", "/a")] == 2 * [b"first inside"]
 
 
-# -- ASGI ----------------------------------------------------------------------------------------------------------
+# -- ASGI ------------------------------------------------------------------------------------------
 
 
 async def answer(
@@ -565,7 +649,13 @@ async def silent(scope: Any, receive: Any, send: Any) -> None: ...
 
 
 async def bodyless(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", b"text/plain")],
+        }
+    )
 
 
 async def headless(scope: Any, receive: Any, send: Any) -> None:
@@ -577,14 +667,22 @@ async def failing(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.parametrize("target", [silent, bodyless, headless, failing])
-def test_R74_an_application_that_does_not_answer_is_a_500(make_client: MakeClient, target: Any) -> None:
+def test_R74_an_application_that_does_not_answer_is_a_500(
+    make_client: MakeClient, target: Any
+) -> None:
     reply = hang_guard(make_client(below(target)), "/m")
     assert (reply.status_code, reply.text) == (500, "500 Internal Server Error")
 
 
 def test_an_answer_that_breaks_off_never_looks_complete(make_client: MakeClient) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/plain")],
+            }
+        )
         await send({"type": "http.response.body", "body": b"a", "more_body": True})
 
     with pytest.raises(Exception, match="ended before its answer did"):
@@ -623,12 +721,20 @@ def test_a_second_answer_is_refused_where_it_is_sent(make_client: MakeClient) ->
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_R74_an_endless_answer_ends_when_the_client_leaves(make_client: MakeClient, when: str) -> None:
+def test_R74_an_endless_answer_ends_when_the_client_leaves(
+    make_client: MakeClient, when: str
+) -> None:
     ended = threading.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [(b"content-type", b"text/plain")],
+                }
+            )
             while True:
                 await send({"type": "http.response.body", "body": b"a", "more_body": True})
                 if when == "after":
@@ -643,7 +749,9 @@ def test_R74_an_endless_answer_ends_when_the_client_leaves(make_client: MakeClie
     assert ended.wait(30)
 
 
-def test_R74_an_endless_wsgi_answer_is_closed_when_the_client_leaves(make_client: MakeClient) -> None:
+def test_R74_an_endless_wsgi_answer_is_closed_when_the_client_leaves(
+    make_client: MakeClient,
+) -> None:
     ended = threading.Event()
 
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
@@ -680,7 +788,9 @@ def test_R74_one_that_never_answers_gets_504_under_wsgi(connect: MakeClient) -> 
 
 @pytest.mark.parametrize("length", ["-1", "abc"])
 @pytest.mark.parametrize("target", [echo, asgi_echo])
-def test_R74_a_length_that_is_none_is_a_400(make_client: MakeClient, target: Any, length: str) -> None:
+def test_R74_a_length_that_is_none_is_a_400(
+    make_client: MakeClient, target: Any, length: str
+) -> None:
     client = make_client(below(target), validate=False)
     assert client.post("/m", content=b"abc", headers={"Content-Length": length}).status_code == 400
 
@@ -725,7 +835,11 @@ def test_the_limit_of_bodies_is_the_application_s_own(make_client: MakeClient) -
     root = below(echo, max_body_size=3)
     root.mount("/a", asgi_echo)
     client = make_client(root)
-    assert client.post("/m", content=b"hello").content == client.post("/a", content=b"hello").content == b"hello"
+    assert (
+        client.post("/m", content=b"hello").content
+        == client.post("/a", content=b"hello").content
+        == b"hello"
+    )
 
 
 def test_a_form_is_left_to_the_application(make_client: MakeClient) -> None:

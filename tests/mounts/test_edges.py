@@ -1,4 +1,6 @@
-"""What mounted applications see of middleware's word, of the loop's end, of a fork; and servers that tell little."""
+"""What mounted applications see of middleware's word, of the loop's end, of a fork; and servers
+that tell little.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,16 @@ def told(environ: Any, start_response: Any) -> list[bytes]:
 
 async def told_too(scope: Any, receive: Any, send: Any) -> None:
     assert scope["type"] == "http"
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
-    await send({"type": "http.response.body", "body": f"{scope['scheme']} {scope['client'][0]}".encode()})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", b"text/plain")],
+        }
+    )
+    await send(
+        {"type": "http.response.body", "body": f"{scope['scheme']} {scope['client'][0]}".encode()}
+    )
 
 
 class Says(HttpMiddleware):
@@ -59,7 +69,9 @@ def test_what_middleware_says_of_the_client_counts(make_client: MakeClient) -> N
     assert client.get("/a").text == "https 192.0.2.7"
 
 
-def test_a_hook_may_change_the_session_of_what_is_mounted(make_client: MakeClient, caplog: Any) -> None:
+def test_a_hook_may_change_the_session_of_what_is_mounted(
+    make_client: MakeClient, caplog: Any
+) -> None:
     class Counts(HttpMiddleware):
         def before_request(self, request: Any) -> None:
             request.session["visits"] = request.session.get("visits", 0) + 1
@@ -73,7 +85,15 @@ def test_a_hook_may_change_the_session_of_what_is_mounted(make_client: MakeClien
 @pytest.mark.parametrize(("scheme", "port"), [("http", "80"), ("https", "443")])
 def test_a_server_that_knows_no_client_and_no_port(backend: str, scheme: str, port: str) -> None:
     async def ask() -> bytes:
-        answer = await get(site(), "/w", "GET", piece(b""), client=None, server=("/run/socket", None), scheme=scheme)
+        answer = await get(
+            site(),
+            "/w",
+            "GET",
+            piece(b""),
+            client=None,
+            server=("/run/socket", None),
+            scheme=scheme,
+        )
         return answer.body
 
     assert run(backend, ask).decode() == f"{scheme} testserver None {port}"
@@ -172,7 +192,13 @@ def test_an_error_of_the_body_reaches_who_reads_it_each_time() -> None:
         raise ClientDisconnect("the client left")
 
     body = BufferedReader(RawBody(pull))
-    for read in (body.read, partial(body.read, 1), body.readline, body.readlines, partial(next, body)):
+    for read in (
+        body.read,
+        partial(body.read, 1),
+        body.readline,
+        body.readlines,
+        partial(next, body),
+    ):
         with pytest.raises(ClientDisconnect, match="the client left"):
             read()
 
@@ -181,7 +207,9 @@ def test_a_mount_says_what_it_is() -> None:
     assert repr(Mount("/a", told_too, ASGI, isolated=False)) == "<Mount /a asgi>"
 
 
-def test_an_application_that_waits_for_the_client_s_leaving_hears_of_it(make_client: MakeClient) -> None:
+def test_an_application_that_waits_for_the_client_s_leaving_hears_of_it(
+    make_client: MakeClient,
+) -> None:
     heard: list[str] = []
     done = threading.Event()
 
@@ -195,7 +223,13 @@ def test_an_application_that_waits_for_the_client_s_leaving_hears_of_it(make_cli
 
         async with anyio.create_task_group() as group:
             group.start_soon(listen)
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [(b"content-type", b"text/plain")],
+                }
+            )
             await send({"type": "http.response.body", "body": b"a", "more_body": True})
             await anyio.sleep(0.01)
             await send({"type": "http.response.body", "body": b"b"})
@@ -212,7 +246,13 @@ def test_the_end_of_the_server_ends_what_goes_on_after_its_answer(world: str) ->
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/plain")],
+            }
+        )
         await send({"type": "http.response.body", "body": b"a"})
         try:
             await anyio.sleep_forever()
@@ -242,7 +282,13 @@ def test_R5_what_is_kept_of_the_names_of_headers_is_bounded(make_client: MakeCli
 
     async def counted_too(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/plain")],
+            }
+        )
         count = sum(key.startswith(b"x-") for key, _ in scope["headers"])
         await send({"type": "http.response.body", "body": b"%d" % count})
 
@@ -255,8 +301,12 @@ def test_R5_what_is_kept_of_the_names_of_headers_is_bounded(make_client: MakeCli
 
 
 @pytest.mark.parametrize("method", ["POST", "post"])
-def test_R78_a_guard_sees_the_method_that_a_mounted_application_reads(make_client: MakeClient, method: str) -> None:
-    """Most frameworks read it in capitals, and uvicorn with h11 and granian pass it on as it came."""
+def test_R78_a_guard_sees_the_method_that_a_mounted_application_reads(
+    make_client: MakeClient, method: str
+) -> None:
+    """Most frameworks read it in capitals, and uvicorn with h11 and granian pass it on as it
+    came.
+    """
 
     def wsgi(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])

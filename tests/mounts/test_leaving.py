@@ -1,4 +1,6 @@
-"""What mounted applications hear and do when nobody wants their answer any more, or when their body breaks off."""
+"""What mounted applications hear and do when nobody wants their answer any more, or when their body
+breaks off.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,13 @@ def test_R74_one_task_may_send_while_another_receives(make_client: MakeClient) -
         async def read() -> None:
             lengths.append(await bodies_end(receive))
 
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/plain")],
+            }
+        )
         async with anyio.create_task_group() as group:
             group.start_soon(read)
             for _ in range(50):
@@ -48,7 +56,9 @@ def test_R74_one_task_may_send_while_another_receives(make_client: MakeClient) -
 
 
 class Talker:
-    """Sends for ever in a task of its own, until it is told that the client has left; as Django's handler works."""
+    """Sends for ever in a task of its own, until it is told that the client has left; as Django's
+    handler works.
+    """
 
     def __init__(self, *, leaves: bool) -> None:
         self.leaves = leaves
@@ -69,13 +79,21 @@ class Talker:
             self.ended.set()
 
     async def talk(self, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/plain")],
+            }
+        )
         while True:
             await send({"type": "http.response.body", "body": b"a", "more_body": True})
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_R74_an_application_that_listens_is_told_that_nobody_wants_more(make_client: MakeClient, method: str) -> None:
+def test_R74_an_application_that_listens_is_told_that_nobody_wants_more(
+    make_client: MakeClient, method: str
+) -> None:
     talker, root = Talker(leaves=True), App()
     root.mount("/m", talker)
     with make_client(root).stream(method, "/m") as answer:
@@ -84,7 +102,9 @@ def test_R74_an_application_that_listens_is_told_that_nobody_wants_more(make_cli
     assert talker.told == ["http.disconnect", "left"]
 
 
-def test_R74_one_that_is_told_and_does_not_end_is_cancelled(make_client: MakeClient, monkeypatch: Any) -> None:
+def test_R74_one_that_is_told_and_does_not_end_is_cancelled(
+    make_client: MakeClient, monkeypatch: Any
+) -> None:
     monkeypatch.setattr("micropie.mounts.asgi_call.LEAVE_WITHIN", 0.1)
     talker, root = Talker(leaves=False), App()
     root.mount("/m", talker)
@@ -93,11 +113,13 @@ def test_R74_one_that_is_told_and_does_not_end_is_cancelled(make_client: MakeCli
     assert talker.told == ["http.disconnect"]
 
 
-# -- servers that say so in other ways -------------------------------------------------------------------------------------
+# -- servers that say so in other ways -------------------------------------------------------------
 
 
 class Broken(Call):
-    """Its ``send`` raises as soon as ``most`` messages are sent, as ASGI 2.4 wants it of a connection that is gone."""
+    """Its ``send`` raises as soon as ``most`` messages are sent, as ASGI 2.4 wants it of a
+    connection that is gone.
+    """
 
     def __init__(self, most: int) -> None:
         super().__init__(piece(b""))
@@ -196,7 +218,9 @@ def test_R74_a_body_that_breaks_off_is_told(backend: str, caplog: pytest.LogCapt
 
 
 @every_loop  # in the background
-def test_R74_a_body_that_breaks_off_under_wsgi_is_told(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_R74_a_body_that_breaks_off_under_wsgi_is_told(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
     root = App(portal_backend=backend)
     root.mount("/a", reads_on)
     answer = begin(root, "POST", "/a", b"abc", CONTENT_LENGTH="100")
@@ -220,14 +244,26 @@ def test_R74_a_request_is_not_over_while_a_thread_reads_its_body(backend: str) -
         async with anyio.create_task_group() as group:
             group.start_soon(receive)
             await anyio.to_thread.run_sync(reading.wait)
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [(b"content-type", b"text/plain")],
+                }
+            )
             await send({"type": "http.response.body", "body": b"hello"})
 
     root = App(portal_backend=backend)
     root.mount("/a", app)
-    given: dict[str, Any] = {"wsgi.input": Input(), "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    given: dict[str, Any] = {
+        "wsgi.input": Input(),
+        "wsgi.input_terminated": True,
+        "HTTP_TRANSFER_ENCODING": "chunked",
+    }
     answers: list[bytes] = []
-    server = threading.Thread(target=lambda: answers.append(begin(root, "POST", "/a", **given).read()))
+    server = threading.Thread(
+        target=lambda: answers.append(begin(root, "POST", "/a", **given).read())
+    )
     server.start()
     assert reading.wait(30)
     server.join(0.05)

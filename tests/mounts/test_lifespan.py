@@ -23,7 +23,13 @@ class Inner:
         if scope["type"] == "lifespan":
             await self.live(scope, receive, send)
         else:
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [(b"content-type", b"text/plain")],
+                }
+            )
             await send({"type": "http.response.body", "body": repr(scope["state"]).encode()})
 
     async def live(self, scope: Any, receive: Any, send: Any) -> None:
@@ -61,7 +67,9 @@ def client_of(app: App, world: str, **options: Any) -> TestClient:
 
 
 @pytest.mark.parametrize("start", ["complete", "slow"])
-def test_R73_it_starts_before_the_first_request_and_stops_after_the_last(world: str, start: str) -> None:
+def test_R73_it_starts_before_the_first_request_and_stops_after_the_last(
+    world: str, start: str
+) -> None:
     first, second = Inner(start), Inner()
     with client_of(site(first, second), world) as client:
         assert client.get("/m0").text == "{'pool': 'open'}"
@@ -104,7 +112,9 @@ def test_R73_a_start_that_fails_keeps_everything_from_starting(world: str) -> No
     assert good.log[:2] == ["lifespan.startup", "lifespan.shutdown"]
 
 
-def test_R73_one_that_never_says_that_it_has_started_does_not_hold_up_the_start(world: str, caplog: Any) -> None:
+def test_R73_one_that_never_says_that_it_has_started_does_not_hold_up_the_start(
+    world: str, caplog: Any
+) -> None:
     good, silent = Inner(), Inner("silent")
     app = site(good, silent, mount_timeout=2)  # the good one has to be in time on a busy machine
     told = "/m1: its lifespan did not say within 2 seconds that it has started"
@@ -147,7 +157,13 @@ def test_one_that_dies_in_between_is_told_at_the_end(world: str) -> None:
 
 def test_what_is_no_message_of_a_lifespan_is_refused(make_client: MakeClient) -> None:
     async def confused(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/plain")],
+            }
+        )
         await send({"type": "http.response.body", "body": b"fine"})
 
     assert make_client(site(confused)).get("/m0").text == "fine"

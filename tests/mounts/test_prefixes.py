@@ -1,4 +1,6 @@
-"""What a mounted application is told of where it is: one table for every protocol, depth and prefix of the server."""
+"""What a mounted application is told of where it is: one table for every protocol, depth and prefix
+of the server.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from tests.conftest import MakeClient
 
 def wsgi(environ: Any, start_response: Any) -> list[bytes]:
     start_response("200 OK", [("Content-Type", "application/json")])
-    names = [environ[key].encode("latin-1").decode("utf-8", "replace") for key in ("SCRIPT_NAME", "PATH_INFO")]
+    names = [
+        environ[key].encode("latin-1").decode("utf-8", "replace")
+        for key in ("SCRIPT_NAME", "PATH_INFO")
+    ]
     return [json.dumps(names).encode()]
 
 
@@ -26,15 +31,28 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
         raise ValueError
     assert scope["path"].startswith(scope["root_path"])
     names = [scope["root_path"], scope["path"].removeprefix(scope["root_path"])]
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", b"application/json")],
+        }
+    )
     await send({"type": "http.response.body", "body": json.dumps(names).encode()})
 
 
 class Child(App):
     def default(self, *path: str) -> Any:
         request = self.request
-        request.response.set_cookie("c", "1", path=request.root_path + config_of(request._exchange).prefix or "/")
-        return [request.root_path, request.path, self.url_for("there"), config_of(self.request._exchange).prefix]
+        request.response.set_cookie(
+            "c", "1", path=request.root_path + config_of(request._exchange).prefix or "/"
+        )
+        return [
+            request.root_path,
+            request.path,
+            self.url_for("there"),
+            config_of(self.request._exchange).prefix,
+        ]
 
     def there(self) -> Any:
         return self._redirect(self.url_for("there"))
@@ -72,10 +90,14 @@ PATHS = [
 @pytest.mark.parametrize("root_path", ["", "/p"])
 @pytest.mark.parametrize("depth", [0, 1, 2])
 @pytest.mark.parametrize("target", [wsgi, asgi])
-def test_R75_foreign_applications(make_client: MakeClient, target: Any, depth: int, root_path: str) -> None:
+def test_R75_foreign_applications(
+    make_client: MakeClient, target: Any, depth: int, root_path: str
+) -> None:
     client = make_client(nested(target, depth), root_path=root_path)
     for path, rest in PATHS:
-        assert client.get(PREFIXES[depth] + path).json() == [root_path + PREFIXES[depth], rest], path
+        assert client.get(PREFIXES[depth] + path).json() == [root_path + PREFIXES[depth], rest], (
+            path
+        )
     for path in ("x", "%2Fx"):  # the prefix ends where a segment ends
         answer = client.get(PREFIXES[depth] + path)
         assert answer.status_code == 404, path
@@ -83,7 +105,9 @@ def test_R75_foreign_applications(make_client: MakeClient, target: Any, depth: i
 
 @pytest.mark.parametrize("depth", [0, 2])
 @pytest.mark.parametrize("target", [wsgi, asgi])
-def test_an_application_that_is_told_nothing_of_its_prefix(make_client: MakeClient, target: Any, depth: int) -> None:
+def test_an_application_that_is_told_nothing_of_its_prefix(
+    make_client: MakeClient, target: Any, depth: int
+) -> None:
     client = make_client(nested(target, depth, strip=True), root_path="/p")
     for path, rest in PATHS:
         assert client.get(PREFIXES[depth] + path).json() == ["", rest or "/"], path
@@ -114,7 +138,12 @@ def test_R75_an_app_that_shares(make_client: MakeClient, depth: int, root_path: 
     prefix = PREFIXES[depth]
     for path in ("", "/", "/x", "/é"):
         answer = client.get(prefix + path)
-        assert answer.json() == [root_path, prefix + path.rstrip("/"), f"{root_path}{prefix}/there", prefix]
+        assert answer.json() == [
+            root_path,
+            prefix + path.rstrip("/"),
+            f"{root_path}{prefix}/there",
+            prefix,
+        ]
         assert f"Path={root_path}{prefix}" in answer.headers["set-cookie"]
     location = client.get(f"{prefix}/there", follow_redirects=False).headers["location"]
     assert location == f"{root_path}{prefix}/there"
@@ -137,7 +166,9 @@ def test_R75_an_app_that_stands_alone(make_client: MakeClient, depth: int, root_
 
 
 class HandsOver(HttpMiddleware):
-    """A hook that hands over what is below a prefix, as sub-applications are written with middleware."""
+    """A hook that hands over what is below a prefix, as sub-applications are written with
+    middleware.
+    """
 
     def __init__(self, prefix: str, target: Any) -> None:
         self.prefix, self.target = prefix, target
@@ -211,11 +242,13 @@ def test_sub_applications_by_middleware(make_client: MakeClient, target: Any, re
     assert client.get("/sub/apple").status_code == 404
 
 
-# -- servers that give a path decoded, and not as it came ---------------------------------------------------------
+# -- servers that give a path decoded, and not as it came ------------------------------------------
 
 
 def decoded_only(app: App) -> Any:
-    """``app`` as a server calls it that has no raw path: wsgiref, granian's WSGI interface, ASGI without raw_path."""
+    """``app`` as a server calls it that has no raw path: wsgiref, granian's WSGI interface, ASGI
+    without raw_path.
+    """
 
     async def as_asgi(scope: Any, receive: Any, send: Any) -> None:
         await app({key: value for key, value in scope.items() if key != "raw_path"}, receive, send)
@@ -224,7 +257,9 @@ def decoded_only(app: App) -> Any:
         if len(arguments) == 3:
             return as_asgi(*arguments)
         environ, start_response = arguments
-        return app({key: value for key, value in environ.items() if key != "RAW_URI"}, start_response)
+        return app(
+            {key: value for key, value in environ.items() if key != "RAW_URI"}, start_response
+        )
 
     return call
 
@@ -250,16 +285,23 @@ def test_R75_a_path_is_decoded_once(
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
-def test_R75_an_isolated_application_decodes_a_path_once(make_client: MakeClient, depth: int) -> None:
+def test_R75_an_isolated_application_decodes_a_path_once(
+    make_client: MakeClient, depth: int
+) -> None:
     prefix = PREFIXES[depth]
-    for app in (nested(Child(), depth, isolated=True), decoded_only(nested(Child(), depth, isolated=True))):
+    for app in (
+        nested(Child(), depth, isolated=True),
+        decoded_only(nested(Child(), depth, isolated=True)),
+    ):
         client = make_client(app)
         assert client.get(prefix + "/%252e%252e/secret").json()[:2] == [prefix, "/%2e%2e/secret"]
 
 
 @pytest.mark.parametrize("isolated", [False, True])
 @pytest.mark.parametrize("target", [wsgi, asgi, Child()], ids=["wsgi", "asgi", "app"])
-def test_R75_an_escape_that_is_escaped_leads_to_no_mount(make_client: MakeClient, target: Any, isolated: bool) -> None:
+def test_R75_an_escape_that_is_escaped_leads_to_no_mount(
+    make_client: MakeClient, target: Any, isolated: bool
+) -> None:
     """A proxy that guards /m lets /%256D pass."""
     options = {"isolated": isolated} if isinstance(target, App) else {}
     for app in (nested(target, 0, **options), decoded_only(nested(target, 0, **options))):

@@ -24,7 +24,11 @@ from tests.conftest import MakeClient
 
 def wsgi(environ: Any, start_response: Any) -> list[bytes]:
     start_response("200 OK", [("Content-Type", "application/json")])
-    return [json.dumps([environ[name] for name in ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO")]).encode()]
+    return [
+        json.dumps(
+            [environ[name] for name in ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO")]
+        ).encode()
+    ]
 
 
 async def asgi(scope: Any, receive: Any, send: Any) -> None:
@@ -38,7 +42,13 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
         return
     path = scope["path"].removeprefix(scope["root_path"]).encode().decode("latin-1")
     answer = json.dumps([scope["method"], scope["root_path"], path]).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", b"application/json")],
+        }
+    )
     await send({"type": "http.response.body", "body": answer})
 
 
@@ -65,7 +75,9 @@ def site(target: Any) -> App:
 
 @pytest.mark.parametrize("root_path", ["", "/p"])
 @pytest.mark.parametrize("target", [wsgi, asgi])
-def test_what_no_route_answers_is_its_own(make_client: MakeClient, target: Any, root_path: str) -> None:
+def test_what_no_route_answers_is_its_own(
+    make_client: MakeClient, target: Any, root_path: str
+) -> None:
     client = make_client(site(target), root_path=root_path)
     for path in ("/", "/x/y/", "/a//b", "/a%2Fb", "/blogs"):
         assert client.get(path).json() == ["GET", root_path, path.replace("%2F", "/")]
@@ -98,7 +110,9 @@ class Guarded(App):
 
 
 @pytest.mark.parametrize("target", [wsgi, asgi])
-def test_it_gets_no_path_that_it_may_take_for_one_that_is_guarded(make_client: MakeClient, target: Any) -> None:
+def test_it_gets_no_path_that_it_may_take_for_one_that_is_guarded(
+    make_client: MakeClient, target: Any
+) -> None:
     app = dual(target)
     vars(app)["admin"] = Guarded()
     app.get("/own/<path:path>")(requires(refuse)(lambda path: path))
@@ -107,10 +121,22 @@ def test_it_gets_no_path_that_it_may_take_for_one_that_is_guarded(make_client: M
     def status(method: str, path: str) -> int:
         return client.request(method, "/", extensions={"target": path.encode()}).status_code
 
-    for path in ("/admin%2Fusers/x", "/admin%2fother", "/x/../admin/x", "/./admin", "//admin", "/own%2Fx", "/own//x"):
+    for path in (
+        "/admin%2Fusers/x",
+        "/admin%2fother",
+        "/x/../admin/x",
+        "/./admin",
+        "//admin",
+        "/own%2Fx",
+        "/own//x",
+    ):
         assert status("GET", path) == 404
     assert (status("GET", "/admin/x"), status("GET", "/own/x")) == (403, 403)
-    assert (status("GET", "/a%2Fadmin/x"), status("GET", "/admin/../x"), status("POST", "/own%2Fx")) == (200, 200, 200)
+    assert (
+        status("GET", "/a%2Fadmin/x"),
+        status("GET", "/admin/../x"),
+        status("POST", "/own%2Fx"),
+    ) == (200, 200, 200)
 
 
 @pytest.mark.parametrize("path", ["/admin%2Ftalk", "/admin%2Fother", "/.%2Ftalk"])
@@ -122,7 +148,11 @@ def test_it_gets_no_handshake_that_it_may_take_for_one_that_is_guarded(path: str
     async def talk(ws: WebSocket) -> None:
         raise AssertionError
 
-    with TestClient(app) as client, pytest.raises(Exception, match="refused with status 40"), client.websocket(path):
+    with (
+        TestClient(app) as client,
+        pytest.raises(Exception, match="refused with status 40"),
+        client.websocket(path),
+    ):
         pass
 
 
@@ -135,7 +165,12 @@ def test_a_websocket_that_no_handler_has_is_its_own() -> None:
         await ws.send_text("ours")
 
     with TestClient(app) as client:
-        for path, text in (("/talk", "ours"), ("/x", "/x"), ("/%FF", "/\ufffd"), ("/shared/x", "/shared/x")):
+        for path, text in (
+            ("/talk", "ours"),
+            ("/x", "/x"),
+            ("/%FF", "/\ufffd"),
+            ("/shared/x", "/shared/x"),
+        ):
             with client.websocket(path) as ws:
                 assert ws.receive_text() == text
 

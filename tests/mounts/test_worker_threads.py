@@ -1,4 +1,6 @@
-"""The threads of mounted WSGI applications under ASGI: how many, whose, how long; and what crosses to them and back."""
+"""The threads of mounted WSGI applications under ASGI: how many, whose, how long; and what crosses
+to them and back.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def test_no_more_requests_run_at_once_than_there_are_threads(backend: str) -> No
 
 
 @every_loop
-def test_a_thread_that_can_not_start_costs_one_request(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_can_not_start_costs_one_request(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def refuse(*_: Any, **__: Any) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -123,7 +127,10 @@ def test_a_short_body_is_waited_for_before_the_application_is_called(backend: st
     expecting = Call(piece(b"hello"))
 
     async def ask(call: Call, **headers: str) -> bytes:
-        pairs = [(name.encode(), value.encode()) for name, value in {"content-length": "5", **headers}.items()]
+        pairs = [
+            (name.encode(), value.encode())
+            for name, value in {"content-length": "5", **headers}.items()
+        ]
         await site(app)(http_scope("POST", "/m", headers=pairs), call.receive, call.send)
         return call.body
 
@@ -157,7 +164,9 @@ def test_R74_a_client_that_leaves_in_mid_body_is_an_error_where_that_is_read(bac
 
     for length in ("100", "100000"):
         run(backend, ask, length)
-    assert [str(error) for error in raised] == ["the client left before its request was complete"] * 4
+    assert [str(error) for error in raised] == [
+        "the client left before its request was complete"
+    ] * 4
 
 
 class Endless:
@@ -184,7 +193,9 @@ class Endless:
 
 @every_loop
 @pytest.mark.parametrize("loop_is_over", [False, True])
-def test_R74_who_is_left_in_mid_answer_is_closed_and_can_not_read_on(backend: str, loop_is_over: bool) -> None:
+def test_R74_who_is_left_in_mid_answer_is_closed_and_can_not_read_on(
+    backend: str, loop_is_over: bool
+) -> None:
     answers: list[Endless] = []
 
     def app(environ: Any, start_response: Any) -> Endless:
@@ -317,12 +328,14 @@ def test_an_asgi_stream_under_wsgi_is_made_two_chunks_ahead_and_no_further(porta
     app.mount("/m", target, kind="asgi")
     answer = begin(app, "GET", "/m")
     chunks = iter(answer.chunks)
-    assert len(made) <= 2  # the head waits for one, and nobody may want more; the application holds the second
+    # the head waits for one, and nobody may want more; the application holds the second
+    assert len(made) <= 2
     taken = []
     for _ in range(5):
         taken.append(next(chunks))
         time.sleep(0.01)  # time enough to be further ahead
-        # That which is made when the next is asked for, those that wait, and the one that the application holds.
+        # That which is made when the next is asked for, those that wait, and the one that the
+        # application holds.
         assert len(made) <= len(taken) + 4
     assert b"".join([*taken, *chunks]) == b"".join(b"%d " % number for number in range(12))
     answer.close()

@@ -2,8 +2,9 @@
 
     python -m tests.mutation [--budget SECONDS] [--share 0.2] [--world wsgi] [--survivors] [GROUP ...]
 
-A line for each mutant that survives, and the share that was killed for each module. ``--survivors``: only those that
-survived the last time. ``equivalent.txt`` in this folder lists survivors that change nothing, with the reason.
+A line for each mutant that survives, and the share that was killed for each module.
+``--survivors``: only those that survived the last time. ``equivalent.txt`` in this folder lists
+survivors that change nothing, with the reason.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ EQUIVALENT = Path(__file__).with_name("equivalent.txt")
 
 
 def _modules(folder: str, *left_out: str) -> list[str]:
-    return sorted(str(path) for path in Path(folder).glob("*.py") if path.name not in ("__init__.py", *left_out))
+    return sorted(
+        str(path)
+        for path in Path(folder).glob("*.py")
+        if path.name not in ("__init__.py", *left_out)
+    )
 
 
 # Modules, and the tests that are about them.
@@ -78,10 +83,16 @@ GROUPS = {
 
 
 def run(group: str, budget: float, share: float, world: str | None, survivors: bool) -> int:
-    """Try the mutants of a group in a process of its own, and return how many survived that are not known."""
+    """Try the mutants of a group in a process of its own, and return how many survived that are not
+    known.
+    """
     modules, tests = GROUPS[group]
     file = LAST / f"{group}.json"
-    only = {tuple(key) for key in json.loads(file.read_text())} if survivors and file.exists() else None
+    only = (
+        {tuple(key) for key in json.loads(file.read_text())}
+        if survivors and file.exists()
+        else None
+    )
     runner = Runner([Path(module) for module in modules], budget, share, only)
     options = [
         "-q",
@@ -92,13 +103,19 @@ def run(group: str, budget: float, share: float, world: str | None, survivors: b
         "no:cacheprovider",
         "-p",
         "no:xdist",
-        "--assert=plain",  # pytest would rewrite micropie's functions with an ``assert``, whose mutants would not be found
+        # pytest would rewrite micropie's functions with an ``assert``, whose mutants would not be
+        # found
+        "--assert=plain",
         "-o",
         "addopts=--import-mode=importlib",
     ]
     options += [f"--world={world}" if world else "--all-worlds"]
     pytest.main([*options, *tests], plugins=[runner])
-    known = {tuple(line.split(" | ")[:3]) for line in EQUIVALENT.read_text().splitlines() if " | " in line}
+    known = {
+        tuple(line.split(" | ")[:3])
+        for line in EQUIVALENT.read_text().splitlines()
+        if " | " in line
+    }
     alive = [result for result in runner.results if result.outcome in ("survived", "no test")]
     new = [one for one in alive if (one.module, one.mutant.before, one.mutant.after) not in known]
     total = len(runner.results)
@@ -114,10 +131,21 @@ def run(group: str, budget: float, share: float, world: str | None, survivors: b
 
 def main() -> int:
     """Run each group in a child process, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=float, default=20, help="seconds of the processor for one mutant's tests (20)")
-    parser.add_argument("--share", type=float, default=1, help="of the mutants, drawn at random (1)")
-    parser.add_argument("--world", help="of the tests that run in each world, only those of this one")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=20,
+        help="seconds of the processor for one mutant's tests (20)",
+    )
+    parser.add_argument(
+        "--share", type=float, default=1, help="of the mutants, drawn at random (1)"
+    )
+    parser.add_argument(
+        "--world", help="of the tests that run in each world, only those of this one"
+    )
     parser.add_argument("--survivors", action="store_true", help="only those of the last time")
     parser.add_argument("groups", nargs="*", metavar="GROUP")
     arguments = parser.parse_args()
@@ -125,7 +153,18 @@ def main() -> int:
     for group in arguments.groups or GROUPS:
         child = os.fork()
         if child == 0:
-            os._exit(min(run(group, arguments.budget, arguments.share, arguments.world, arguments.survivors), 100))
+            os._exit(
+                min(
+                    run(
+                        group,
+                        arguments.budget,
+                        arguments.share,
+                        arguments.world,
+                        arguments.survivors,
+                    ),
+                    100,
+                )
+            )
         alive += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return 1 if alive else 0
 

@@ -1,11 +1,12 @@
 """Small mistakes made on purpose in a module: the operators are mutmut's.
 
-mutmut itself puts a function with ``*args`` in front of each one that it changes, and leaves out those with a decorator.
-Here the code of a function is exchanged in a process that has imported everything, so signatures stay what they are.
+mutmut itself puts a function with ``*args`` in front of each one that it changes, and leaves out
+those with a decorator. Here the code of a function is exchanged in a process that has imported
+everything, so signatures stay what they are.
 
-Left out: annotations, defaults of parameters, what is outside of functions, ``assert``, docstrings, and the texts for
-people, which are the arguments of an exception that is raised and of a logger's methods; and strings in another case,
-since most are names of headers, which have none.
+Left out: annotations, defaults of parameters, what is outside of functions, ``assert``, docstrings,
+and the texts for people, which are the arguments of an exception that is raised and of a logger's
+methods; and strings in another case, since most are names of headers, which have none.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from mutmut.mutation.mutators import mutation_operators
 
 
 class Mutant(NamedTuple):
-    """A changed module. ``line``: where the change begins; ``before`` and ``after``: what was changed."""
+    """A changed module.
+
+    ``line``: where the change begins; ``before`` and ``after``: what was changed.
+    """
 
     line: int
     before: str
@@ -29,14 +33,20 @@ class Mutant(NamedTuple):
 
 
 class _Visitor(cst.CSTVisitor):
-    METADATA_DEPENDENCIES = (libcst.metadata.PositionProvider, libcst.metadata.ByteSpanPositionProvider)
+    METADATA_DEPENDENCIES = (
+        libcst.metadata.PositionProvider,
+        libcst.metadata.ByteSpanPositionProvider,
+    )
 
     def __init__(self) -> None:
         self.found: list[tuple[cst.CSTNode, cst.CSTNode, int, Any]] = []
         self._functions = 0
 
     def on_visit(self, node: cst.CSTNode) -> bool:
-        if isinstance(node, cst.Annotation | cst.Decorator | cst.Param | cst.Assert | cst.Import | cst.ImportFrom):
+        if isinstance(
+            node,
+            cst.Annotation | cst.Decorator | cst.Param | cst.Assert | cst.Import | cst.ImportFrom,
+        ):
             return False
         if isinstance(node, cst.Raise | cst.Call) and _is_for_people(node):
             return False
@@ -65,7 +75,8 @@ def _is_for_people(node: cst.Raise | cst.Call) -> bool:
     if not isinstance(call, cst.Call):
         return False
     if isinstance(node, cst.Raise):
-        if isinstance(call.func, cst.Name) and call.func.value == "ValueError":  # that a value does not convert
+        # that a value does not convert
+        if isinstance(call.func, cst.Name) and call.func.value == "ValueError":
             return True
         return all(isinstance(argument.value, cst.BaseString) for argument in call.args)
     function = call.func

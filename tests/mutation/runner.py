@@ -1,10 +1,10 @@
 """A plugin of pytest that runs the collected tests once for each mutant, in a forked child.
 
-The parent collects the tests and runs none, so that it has no threads. A first child runs all of them and notes which
-lines each one reaches, and how long it takes. A mutant's child runs the tests that reach its line, until one fails:
-those first that have noticed most of the mutants before, then by turns the quickest, and those that in a short time
-reach lines of the module that few others reach. Each test of an application reaches most lines of its config, and few
-are about them.
+The parent collects the tests and runs none, so that it has no threads. A first child runs all of
+them and notes which lines each one reaches, and how long it takes. A mutant's child runs the tests
+that reach its line, until one fails: those first that have noticed most of the mutants before, then
+by turns the quickest, and those that in a short time reach lines of the module that few others
+reach. Each test of an application reaches most lines of its config, and few are about them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,11 @@ class Runner:
     """
 
     def __init__(
-        self, modules: list[Path], budget: float, share: float = 1, only: set[tuple[str, ...]] | None = None
+        self,
+        modules: list[Path],
+        budget: float,
+        share: float = 1,
+        only: set[tuple[str, ...]] | None = None,
     ) -> None:
         self._modules = modules
         self._budget = budget
@@ -62,7 +66,8 @@ class Runner:
     def pytest_runtestloop(self, session: Any) -> bool:
         items = {item.nodeid: item for item in session.items}
         functions: dict[CodeType, list[FunctionType]] = defaultdict(list)
-        gc.unfreeze()  # tests/conftest.py freezes what the tests have imported, and a frozen object is not found
+        # tests/conftest.py freezes what the tests have imported, and a frozen object is not found
+        gc.unfreeze()
         gc.collect()
         for found in gc.get_objects():
             if type(found) is FunctionType and "/micropie/" in found.__code__.co_filename:
@@ -87,11 +92,16 @@ class Runner:
                 if nodes:
                     after = compile(mutant.source, str(module.resolve()), "exec", dont_inherit=True)
                     changes = [*_changes(before, after)]
-                    outcome, failed = self._try(session, [items[node] for node in nodes], functions, changes)
+                    outcome, failed = self._try(
+                        session, [items[node] for node in nodes], functions, changes
+                    )
                     self._noticed[failed] += 1
                 self.results.append(Result(name, mutant, outcome))
                 if outcome != "killed":
-                    print(f"{outcome}: {name}:{mutant.line}: {mutant.before}  ->  {mutant.after}", flush=True)
+                    print(
+                        f"{outcome}: {name}:{mutant.line}: {mutant.before}  ->  {mutant.after}",
+                        flush=True,
+                    )
             done = [result for result in self.results if result.module == name]
             killed = sum(result.outcome in ("killed", "timeout") for result in done)
             print(f"== {name}: {killed} of {len(done)}", flush=True)
@@ -109,7 +119,9 @@ class Runner:
     def _measured(
         self, session: Any, items: dict[str, Any]
     ) -> tuple[dict[tuple[str, int], set[str]], dict[str, float]]:
-        """Return the tests that reach each line of the modules, and the seconds that each test takes."""
+        """Return the tests that reach each line of the modules, and the seconds that each test
+        takes.
+        """
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "measured.json")
             child = os.fork()
@@ -122,12 +134,18 @@ class Runner:
         names = {str(module.resolve()): module.as_posix() for module in self._modules}
         for path, lines in measured["lines"].items():
             for line, nodes in lines.items():
-                reached[names[path], int(line)] = {node for node in nodes if node in measured["seconds"]}
+                reached[names[path], int(line)] = {
+                    node for node in nodes if node in measured["seconds"]
+                }
         print(f"{len(measured['seconds'])} of {len(items)} tests pass", flush=True)
         return reached, measured["seconds"]
 
     def _try(
-        self, session: Any, items: list[Any], functions: Any, changes: list[tuple[CodeType, CodeType]]
+        self,
+        session: Any,
+        items: list[Any],
+        functions: Any,
+        changes: list[tuple[CodeType, CodeType]],
     ) -> tuple[str, str]:
         """Return the outcome, and the id of the test that has failed."""
         told, telling = os.pipe()
@@ -141,7 +159,8 @@ class Runner:
                     for function in functions.get(old, ()):
                         try:
                             function.__code__ = new
-                        except ValueError:  # a closure with other variables: the function that makes it has changed
+                        except ValueError:
+                            # a closure with other variables: the function that makes it has changed
                             continue
                 failed = _first_that_fails(session, items, time.process_time() + self._budget)
                 os.write(telling, failed.encode())
@@ -156,7 +175,11 @@ class Runner:
                 if done:
                     _kill_group(child)
                     is_alive = os.waitstatus_to_exitcode(status) == 0
-                    return ("survived", "") if is_alive else ("killed", (pipe.read(4096) or b"").decode())
+                    return (
+                        ("survived", "")
+                        if is_alive
+                        else ("killed", (pipe.read(4096) or b"").decode())
+                    )
                 if time.monotonic() > deadline:
                     _kill_group(child)
                     os.waitpid(child, 0)
@@ -170,13 +193,17 @@ def _kill_group(child: int) -> None:
 
 
 def _clear_caches() -> None:
-    """Have functions of the framework forget their results, or a later test would not reach them."""
+    """Have functions of the framework forget their results, or a later test would not reach
+    them.
+    """
     for function in cached_functions("micropie"):
         function.cache_clear()
 
 
 def _first_that_fails(session: Any, items: list[Any], deadline: float) -> str:
-    """Return the id of the first test that fails; "" if none does before the deadline, in time of this process."""
+    """Return the id of the first test that fails; "" if none does before the deadline, in time of
+    this process.
+    """
     for item, following in zip(items, [*items[1:], None], strict=True):
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if session.testsfailed:
@@ -204,11 +231,15 @@ def _measure(session: Any, files: list[str], file: Path) -> None:
 
 
 def _changes(before: CodeType, after: CodeType) -> Iterator[tuple[CodeType, CodeType]]:
-    """Yield each code of a function that has changed with what it has become, the outer ones first."""
+    """Yield each code of a function that has changed with what it has become, the outer ones
+    first.
+    """
     if before == after:
         return
     yield before, after
-    inner = [[one for one in code.co_consts if isinstance(one, CodeType)] for code in (before, after)]
+    inner = [
+        [one for one in code.co_consts if isinstance(one, CodeType)] for code in (before, after)
+    ]
     if len(inner[0]) == len(inner[1]):
         for pair in zip(*inner, strict=True):
             yield from _changes(*pair)

@@ -133,7 +133,13 @@ class Kitchen(App):
         return {"found": len(tags)}
 
     def typed(
-        self, day: date, hour: time, moment: datetime, key: UUID, factor: float, old: Optional[int] = None
+        self,
+        day: date,
+        hour: time,
+        moment: datetime,
+        key: UUID,
+        factor: float,
+        old: Optional[int] = None,
     ) -> None:
         pass
 
@@ -155,12 +161,16 @@ class Kitchen(App):
     # -- bodies
 
     @post
-    @describe(status=201, responses={409: "There is such a pie.", 422: (Spice, "Too hot."), 418: Note})
+    @describe(
+        status=201, responses={409: "There is such a pie.", 422: (Spice, "Too hot."), 418: Note}
+    )
     def bake(self, pie: Pie, dry: bool = False) -> tuple[int, Pie]:
         return 201, pie
 
     @post
-    @describe(status=201, summary="Invite", description="All of them.", tags=["people"], deprecated=True)
+    @describe(
+        status=201, summary="Invite", description="All of them.", tags=["people"], deprecated=True
+    )
     def invite(self, guest: Guest | None = None) -> Guest:
         self.response.status = 201
         return guest or Guest(name="nobody")

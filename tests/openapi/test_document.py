@@ -58,14 +58,18 @@ def operation(document: dict[str, Any], path: str, method: str = "get") -> dict[
     return found
 
 
-def parameters(document: dict[str, Any], path: str, method: str = "get") -> dict[str, tuple[str, bool, Any]]:
+def parameters(
+    document: dict[str, Any], path: str, method: str = "get"
+) -> dict[str, tuple[str, bool, Any]]:
     found = operation(document, path, method).get("parameters", [])
     return {one["name"]: (one["in"], one["required"], one["schema"]) for one in found}
 
 
 def body(document: dict[str, Any], path: str, method: str = "post") -> tuple[bool, list[str], Any]:
     found = operation(document, path, method)["requestBody"]
-    (schema,) = {str(media["schema"]): media["schema"] for media in found["content"].values()}.values()
+    (schema,) = {
+        str(media["schema"]): media["schema"] for media in found["content"].values()
+    }.values()
     return found["required"], list(found["content"]), schema
 
 
@@ -84,12 +88,20 @@ JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 def test_it_is_valid(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
     assert document["openapi"] == "3.1.0"
-    assert document["info"] == {"title": "Kitchen", "version": "1.0.0", "description": "Pies and more."}
+    assert document["info"] == {
+        "title": "Kitchen",
+        "version": "1.0.0",
+        "description": "Pies and more.",
+    }
 
 
 def test_title_and_version_can_be_stated_and_an_empty_application_is_valid() -> None:
     document = App().openapi("Nothing", "2.1")
-    assert document == {"openapi": "3.1.0", "info": {"title": "Nothing", "version": "2.1"}, "paths": {}}
+    assert document == {
+        "openapi": "3.1.0",
+        "info": {"title": "Nothing", "version": "2.1"},
+        "paths": {},
+    }
     OpenAPIV31SpecValidator(document).validate()
 
 
@@ -134,12 +146,18 @@ def test_schemas_of_query_parameters(document: dict[str, Any]) -> None:
 def test_null_is_an_empty_value_in_a_query_and_an_empty_text_in_a_form() -> None:
     class Root(App):
         def search(
-            self, age: int | None = None, near: int | float | None = 1, *, token: Annotated[str | None, Header()] = None
+            self,
+            age: int | None = None,
+            near: int | float | None = 1,
+            *,
+            token: Annotated[str | None, Header()] = None,
         ) -> str:
             return ""
 
         @post
-        def save(self, age: int | None = None, near: int | float | None = None, name: str = "") -> str:
+        def save(
+            self, age: int | None = None, near: int | float | None = None, name: str = ""
+        ) -> str:
             return ""
 
     document = Root().openapi()
@@ -164,7 +182,9 @@ def test_null_is_an_empty_value_in_a_query_and_an_empty_text_in_a_form() -> None
     }
 
 
-def test_an_application_whose_errors_are_json_is_told_to_take_json_and_to_state_such_errors() -> None:
+def test_an_application_whose_errors_are_json_is_told_to_take_json_and_to_state_such_errors() -> (
+    None
+):
     document = Kitchen(errors="json").openapi()
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     assert content(document, "/bake", "post", "409") == problem
@@ -177,7 +197,13 @@ def test_an_application_whose_errors_are_json_is_told_to_take_json_and_to_state_
 def test_a_wildcard_has_the_constraints_of_its_parameter() -> None:
     class Root(App):
         @get("/<a:int>/<b:float>/<c:int>/<d>")
-        def page(self, a: Annotated[int, Meta(ge=1)], b: Annotated[int, Meta(le=9)], c: str, d: int | None) -> str:
+        def page(
+            self,
+            a: Annotated[int, Meta(ge=1)],
+            b: Annotated[int, Meta(le=9)],
+            c: str,
+            d: int | None,
+        ) -> str:
             return ""
 
     assert parameters(Root().openapi(), "/{a}/{b}/{c}/{d}") == {
@@ -191,7 +217,9 @@ def test_a_wildcard_has_the_constraints_of_its_parameter() -> None:
 def test_a_stated_source_is_where_a_value_is() -> None:
     class Root(App):
         @post
-        def form(self, word: Annotated[str, Form("w")], *, page: Annotated[int, Query()] = 1) -> str:
+        def form(
+            self, word: Annotated[str, Form("w")], *, page: Annotated[int, Query()] = 1
+        ) -> str:
             return ""
 
         @post
@@ -269,7 +297,9 @@ def test_an_error_of_the_author_s_and_the_framework_s_has_the_contents_of_both()
     assert [*content(document, "/save", "post", "415")] == ["application/problem+json"]
 
 
-def test_wildcards_are_in_the_path_and_paths_that_are_the_same_share_names(document: dict[str, Any]) -> None:
+def test_wildcards_are_in_the_path_and_paths_that_are_the_same_share_names(
+    document: dict[str, Any],
+) -> None:
     (path,) = [path for path in document["paths"] if path.startswith("/pies/")]
     assert set(document["paths"][path]) == {"get", "delete"}
     name = path.removeprefix("/pies/{").removesuffix("}")
@@ -308,35 +338,59 @@ def test_bodies(document: dict[str, Any]) -> None:
     assert schema["properties"]["picture"] == {"type": "string", "format": "binary"}
     assert "requestBody" not in operation(document, "/both")
     assert body(document, "/both")[1] == ["multipart/form-data"]
-    assert parameters(document, "/raw", "post") == {"name": ("query", False, {"type": "string", "default": ""})}
+    assert parameters(document, "/raw", "post") == {
+        "name": ("query", False, {"type": "string", "default": ""})
+    }
 
 
 def test_structures_are_components(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     assert {"Pie", "Crust", "Colour", "Spice", "Guest", "Note"} <= schemas.keys()
-    assert schemas["Spice"]["properties"]["grams"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 1}
+    assert schemas["Spice"]["properties"]["grams"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 100,
+        "default": 1,
+    }
     assert schemas["Note"]["properties"]["text"]["maxLength"] == 50
-    assert schemas["Guest"]["properties"]["friends"]["items"] == {"$ref": "#/components/schemas/Guest"}
+    assert schemas["Guest"]["properties"]["friends"]["items"] == {
+        "$ref": "#/components/schemas/Guest"
+    }
     assert content(document, "/opaque") == {
-        JSON: {"schema": {"type": "array", "items": {"type": "object", "title": "Holder", "properties": {"thing": {}}}}}
+        JSON: {
+            "schema": {
+                "type": "array",
+                "items": {"type": "object", "title": "Holder", "properties": {"thing": {}}},
+            }
+        }
     }
 
 
 def test_answers(document: dict[str, Any]) -> None:
     text = {"text/html": {"schema": {"type": "string"}}}
-    assert content(document, "/text") == content(document, "/stream") == content(document, "/raw", "post") == text
+    assert (
+        content(document, "/text")
+        == content(document, "/stream")
+        == content(document, "/raw", "post")
+        == text
+    )
     assert content(document, "/events") == {"text/event-stream": {}}
     either = operation(document, "/either")["responses"]
     assert set(either) == {"200", "303", "400", "default"}
     assert either["200"]["content"] == text
     for path in ("/anything", "/unannotated", "/unreadable", "/pair"):
-        assert operation(document, path)["responses"] == {"default": {"description": "Any other answer"}}
+        assert operation(document, path)["responses"] == {
+            "default": {"description": "Any other answer"}
+        }
     assert set(operation(document, "/odd")["responses"]) == {"299", "default"}
     assert content(document, "/nested")[JSON]["schema"]["items"]["prefixItems"] == [
         {"type": "integer"},
         {"type": "string"},
     ]
-    assert content(document, "/many")[JSON]["schema"]["items"] == {"type": "array", "items": {"type": "integer"}}
+    assert content(document, "/many")[JSON]["schema"]["items"] == {
+        "type": "array",
+        "items": {"type": "integer"},
+    }
     assert content(document, "/bare") == {JSON: {"schema": {"type": "array"}}}
     assert content(document, "/mixed")[JSON]["schema"]["items"] == {"enum": ["a", 1]}
     baked = operation(document, "/bake", "post")["responses"]
@@ -345,9 +399,17 @@ def test_answers(document: dict[str, Any]) -> None:
     assert baked["418"]["content"][JSON] == {"schema": {"$ref": "#/components/schemas/Note"}}
     assert set(baked) == {"201", "400", "409", "413", "415", "418", "422", "default"}
     assert baked["413"]["description"] == "Content Too Large"
-    assert baked["413"]["content"]["application/problem+json"] == {"schema": {"$ref": "#/components/schemas/Problem"}}
+    assert baked["413"]["content"]["application/problem+json"] == {
+        "schema": {"$ref": "#/components/schemas/Problem"}
+    }
     assert "errors" in document["components"]["schemas"]["Problem"]["properties"]
-    assert set(operation(document, "/invite", "post")["responses"]) == {"201", "400", "413", "415", "default"}
+    assert set(operation(document, "/invite", "post")["responses"]) == {
+        "201",
+        "400",
+        "413",
+        "415",
+        "default",
+    }
 
 
 def test_several_answers_of_one_status_are_all_described() -> None:
@@ -378,9 +440,15 @@ def test_several_answers_of_one_status_are_all_described() -> None:
     assert "content" not in operation(document, "/moved")["responses"]["303"]
 
 
-def test_plain_errors_are_described_unless_the_author_answers_them(document: dict[str, Any]) -> None:
+def test_plain_errors_are_described_unless_the_author_answers_them(
+    document: dict[str, Any],
+) -> None:
     plain = {"text/plain", "text/html", "application/problem+json"}
-    assert {*content(document, "/refused", status="400")} == {*content(document, "/refused", status="default")} == plain
+    assert (
+        {*content(document, "/refused", status="400")}
+        == {*content(document, "/refused", status="default")}
+        == plain
+    )
     for errors, kinds in (("json", ["application/problem+json"]), ("text", ["text/plain"])):
         assert [*content(Kitchen(errors=errors).openapi(), "/refused", status="400")] == kinds
 
@@ -415,7 +483,9 @@ def test_an_error_has_no_description_where_a_handler_of_the_author_s_may_answer_
         return name
 
     responses = operation(app.openapi(), "/pies/{number}", "post")["responses"]
-    bare = {status for status in ("400", "404", "413", "default") if "content" not in responses[status]}
+    bare = {
+        status for status in ("400", "404", "413", "default") if "content" not in responses[status]
+    }
     assert bare == {*answered, "default"}  # any other error may be one of the handler's
 
 
@@ -454,11 +524,14 @@ def test_what_middleware_answers() -> None:
     app = Root(errors="json")
     app.middlewares += [Timeout(5), RateLimit(9)]
     limited, upload = (
-        operation(app.openapi(), path, method)["responses"] for path, method in (("/pies", "get"), ("/upload", "post"))
+        operation(app.openapi(), path, method)["responses"]
+        for path, method in (("/pies", "get"), ("/upload", "post"))
     )
     assert [*limited] == ["200", "401", "429", "503", "default"]
     assert [*upload] == ["200", "413", "429", "503", "default"]
-    schemas = [one["content"]["application/problem+json"]["schema"] for one in [*limited.values()][1:]]
+    schemas = [
+        one["content"]["application/problem+json"]["schema"] for one in [*limited.values()][1:]
+    ]
     assert schemas == [{"$ref": "#/components/schemas/Problem"}] * 4
     assert [[*one.get("headers", {})] for one in [*limited.values()][1:4]] == [
         ["WWW-Authenticate"],
@@ -467,7 +540,9 @@ def test_what_middleware_answers() -> None:
     ]
 
 
-def test_inner_applications_have_tags_and_guards_are_security_schemes(document: dict[str, Any]) -> None:
+def test_inner_applications_have_tags_and_guards_are_security_schemes(
+    document: dict[str, Any],
+) -> None:
     found = operation(document, "/inner/secrets")
     assert found["tags"] == ["Inner"]
     inner = [{"name": "Inner", "description": "Behind a log-in."}, {"name": "Plain"}]
@@ -519,7 +594,9 @@ def test_what_guards_and_checks_ask_for_is_told() -> None:
         "ApiKey": {"type": "apiKey", "in": "header", "name": "X-Key"},
         "BearerAuth": {
             "type": "oauth2",
-            "flows": {"password": {"tokenUrl": "token", "scopes": {"r": "See pies", "w": "Bake pies"}}},
+            "flows": {
+                "password": {"tokenUrl": "token", "scopes": {"r": "See pies", "w": "Bake pies"}}
+            },
         },
         "BearerAuth2": {"type": "http", "scheme": "bearer"},
     }
@@ -580,7 +657,9 @@ def test_a_dataclass_with_a_model_is_described_as_a_body_has_it_and_as_an_answer
     for mode, name in (("validation", "Pack"), ("serialization", f"{__name__}.Pack")):
         schemas = Schemas(OwnTypes({}, {}), components, mode)  # type: ignore[arg-type]
         assert schemas.of(Pack) == {"$ref": f"#/components/schemas/{name}"}
-    leaders = [components[name]["properties"]["leader"]["$ref"] for name in ("Pack", f"{__name__}.Pack")]
+    leaders = [
+        components[name]["properties"]["leader"]["$ref"] for name in ("Pack", f"{__name__}.Pack")
+    ]
     assert leaders == [f"#/components/schemas/{name}" for name in ("Dog-Input", "Dog-Output")]
 
 
@@ -625,17 +704,34 @@ def test_a_model_is_described_as_a_body_has_it_and_as_an_answer_has_it() -> None
     document = Root().openapi()
     OpenAPIV31SpecValidator(document).validate()
     schemas = document["components"]["schemas"]
-    assert {*schemas} == {"Boxed_Dog_-Output", "Boxed_int_", "Dog-Input", "Dog-Output", "Owner", "Problem"}
+    assert {*schemas} == {
+        "Boxed_Dog_-Output",
+        "Boxed_int_",
+        "Dog-Input",
+        "Dog-Output",
+        "Owner",
+        "Problem",
+    }
     assert [*schemas["Dog-Input"]["properties"]] == ["cm", "owner"]
     assert [*schemas["Dog-Output"]["properties"]] == ["inches", "owner", "noise"]
     assert [*schemas["Owner"]["properties"]] == ["fullName"]
-    taken, given = {"$ref": "#/components/schemas/Dog-Input"}, {"$ref": "#/components/schemas/Dog-Output"}
+    taken, given = (
+        {"$ref": "#/components/schemas/Dog-Input"},
+        {"$ref": "#/components/schemas/Dog-Output"},
+    )
     owner = {"$ref": "#/components/schemas/Owner"}
     assert body(document, "/bathe")[2] == {"type": "array", "items": taken}
     assert schemas["Boxed_Dog_-Output"]["properties"]["pets"]["items"] == given
     assert content(document, "/bathe", "post", "409")[JSON]["schema"] == given
-    assert schemas["Dog-Output"]["properties"]["owner"] == schemas["Dog-Input"]["properties"]["owner"] == owner
-    assert [content(document, "/find")[JSON]["schema"], parameters(document, "/find")["owner"][2]] == [owner, owner]
+    assert (
+        schemas["Dog-Output"]["properties"]["owner"]
+        == schemas["Dog-Input"]["properties"]["owner"]
+        == owner
+    )
+    assert [
+        content(document, "/find")[JSON]["schema"],
+        parameters(document, "/find")["owner"][2],
+    ] == [owner, owner]
 
 
 @dataclass
@@ -664,8 +760,13 @@ def test_a_generic_structure_is_described_with_its_types(kind: Any) -> None:
     OpenAPIV31SpecValidator(document).validate()
     taken, given = (f"{kind.__name__}_{name}_" for name in ("int", "Lone"))
     assert body(document, "/move")[2] == {"$ref": f"#/components/schemas/{taken}"}
-    assert content(document, "/move", "post")[JSON]["schema"]["items"] == {"$ref": f"#/components/schemas/{given}"}
-    items = [document["components"]["schemas"][name]["properties"]["items"]["items"] for name in (taken, given)]
+    assert content(document, "/move", "post")[JSON]["schema"]["items"] == {
+        "$ref": f"#/components/schemas/{given}"
+    }
+    items = [
+        document["components"]["schemas"][name]["properties"]["items"]["items"]
+        for name in (taken, given)
+    ]
     assert items == [{"type": "integer"}, {"$ref": "#/components/schemas/Lone"}]
     unknown = Schemas(OwnTypes({}, {}), {}, "serialization").of(kind[Session])
     assert unknown == {"type": "object", "title": kind.__name__, "properties": {"items": {}}}

@@ -24,13 +24,19 @@ def test_the_document_is_served(make_client: MakeClient) -> None:
     assert not {"/openapi.json", "/docs"} & app.openapi()["paths"].keys()
 
 
-@pytest.mark.parametrize(("docs", "path"), [(True, "/docs"), ("/api/help", "/api/help"), ("/api/", "/api")])
-def test_the_page_has_its_assets_from_this_site(make_client: MakeClient, docs: Any, path: str) -> None:
+@pytest.mark.parametrize(
+    ("docs", "path"), [(True, "/docs"), ("/api/help", "/api/help"), ("/api/", "/api")]
+)
+def test_the_page_has_its_assets_from_this_site(
+    make_client: MakeClient, docs: Any, path: str
+) -> None:
     client = make_client(Kitchen(docs=docs))
     page = client.get(path)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert links == [f"{path}/{name}" for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js")]
+    assert links == [
+        f"{path}/{name}" for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js")
+    ]
     assert "<title>Kitchen</title>" in page.text
     assert 'data-document="/openapi.json"' in page.text
     kinds = [client.get(link).headers["content-type"].partition(";")[0] for link in links]
@@ -86,7 +92,12 @@ def test_the_document_is_described_and_guarded(make_client: MakeClient) -> None:
 
     servers = ["https://api.example.org"]
     docs = Docs(
-        path="/help", title="Pies & more", version="2.1", description="Hot.", servers=servers, requires=[members]
+        path="/help",
+        title="Pies & more",
+        version="2.1",
+        description="Hot.",
+        servers=servers,
+        requires=[members],
     )
     app = Kitchen(docs=docs)
     client = make_client(app)
@@ -94,9 +105,15 @@ def test_the_document_is_described_and_guarded(make_client: MakeClient) -> None:
     assert document["info"] == {"title": "Pies & more", "version": "2.1", "description": "Hot."}
     assert document["servers"] == [{"url": "https://api.example.org"}]
     assert document == app.openapi()
-    assert app.openapi("Other", "3")["info"] == {"title": "Other", "version": "3", "description": "Hot."}
+    assert app.openapi("Other", "3")["info"] == {
+        "title": "Other",
+        "version": "3",
+        "description": "Hot.",
+    }
     assert "<title>Pies &amp; more</title>" in client.get("/help?key=sesame").text
-    assert [client.get(path).status_code for path in ("/help", "/openapi.json", "/help/start.js")] == [403] * 3
+    assert [
+        client.get(path).status_code for path in ("/help", "/openapi.json", "/help/start.js")
+    ] == [403] * 3
     assert client.get("/pies/1").status_code != 403
     root = App()
     root.mount("/kitchen", Kitchen(docs=Docs(servers=servers)))

@@ -1,4 +1,6 @@
-"""schemathesis asks the tour and the examples for what their documents describe, and finds no 500 and no mismatch."""
+"""schemathesis asks the tour and the examples for what their documents describe, and finds no 500
+and no mismatch.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,8 @@ CHECKS = [
 ]
 HERE = Path(album.__file__).parent.parent
 EXAMPLES = 8  # for each operation and protocol
-# One fails on purpose; some never end; one takes its time; one computes for long; and one has prefixItems, which
-# schemathesis 4.32 writes as a list in "items" and then refuses.
+# One fails on purpose; some never end; one takes its time; one computes for long; and one has
+# prefixItems, which schemathesis 4.32 writes as a list in "items" and then refuses.
 LEFT_OUT = {"/crash", "/clock", "/countdown", "/messages/{room}", "/nested", "/progress"}
 
 
@@ -81,7 +83,17 @@ def streaming() -> App:
 
 MAKERS = [
     *(Tour, Basics, live, pictures, Kitchen),
-    *(Hello, Tasks, Booking, Uploads, Members, blog.Blog, paste.PasteBin, shortener.Shortener, Site),
+    *(
+        Hello,
+        Tasks,
+        Booking,
+        Uploads,
+        Members,
+        blog.Blog,
+        paste.PasteBin,
+        shortener.Shortener,
+        Site,
+    ),
     *(bakery, streaming, Chat, Primes),
 ]
 
@@ -98,7 +110,9 @@ MAKERS = [
 def test_answers_are_as_described(make: Callable[[], App], world: str) -> None:
     app = make()
     options: dict[str, Any] = {"protocol": "wsgi"} if world == "wsgi" else {"backend": world}
-    with TestClient(app, base_url="http://localhost", raise_app_exceptions=False, **options) as client:
+    with TestClient(
+        app, base_url="http://localhost", raise_app_exceptions=False, **options
+    ) as client:
         schema = schemathesis.openapi.from_dict(app.openapi())
         for found in schema.get_all_operations():
             operation: Any = found.ok()  # type: ignore[union-attr]
@@ -117,20 +131,38 @@ def check_operation(client: TestClient, operation: Any) -> None:
     )
     @hypothesis.given(case=operation.as_strategy())
     def ask(case: Any) -> None:
-        sent: Any = requests.Request(**case.as_transport_kwargs(base_url="http://localhost")).prepare()
-        answer = client.request(sent.method, sent.url, headers=dict(sent.headers), content=sent.body)
+        sent: Any = requests.Request(
+            **case.as_transport_kwargs(base_url="http://localhost")
+        ).prepare()
+        answer = client.request(
+            sent.method, sent.url, headers=dict(sent.headers), content=sent.body
+        )
         case.validate_response(answer, checks=CHECKS)
 
     ask()
 
 
 def test_the_strictest_checks_find_nothing_in_the_api(tmp_path: Path) -> None:
-    """All checks, valid and invalid data, and scenarios of several requests, as its command makes them."""
+    """All checks, valid and invalid data, and scenarios of several requests, as its command makes
+    them.
+    """
     with serving("examples.api.app:app") as server_of:
-        command = [str(Path(sys.executable).parent / "schemathesis"), "run", "--checks", "all", "--mode", "all"]
+        command = [
+            str(Path(sys.executable).parent / "schemathesis"),
+            "run",
+            "--checks",
+            "all",
+            "--mode",
+            "all",
+        ]
         options = ["--max-examples", "5", "--seed", "1", "--no-color"]
         url = f"http://127.0.0.1:{server_of('uvicorn').port}/openapi.json"
         done = subprocess.run(
-            [*command, *options, url], cwd=tmp_path, env=unmeasured(), capture_output=True, text=True, check=False
+            [*command, *options, url],
+            cwd=tmp_path,
+            env=unmeasured(),
+            capture_output=True,
+            text=True,
+            check=False,
         )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -27,7 +27,12 @@ def plain() -> str:
     return "plain"
 
 
-HEADERS = [("host", "example.com"), ("cookie", "a=1; b=2"), ("content-type", "a/b"), ("content-length", "12")]
+HEADERS = [
+    ("host", "example.com"),
+    ("cookie", "a=1; b=2"),
+    ("content-type", "a/b"),
+    ("content-length", "12"),
+]
 
 
 def copy(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> PooledExchange:
@@ -52,15 +57,30 @@ def copy(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> Pooled
         "enter_in_pool": None,
         **changes,
     }
-    pooled: PooledExchange = pickle.loads(pickle.dumps(PooledExchange(cast("Exchange", SimpleNamespace(**values)))))
+    pooled: PooledExchange = pickle.loads(
+        pickle.dumps(PooledExchange(cast("Exchange", SimpleNamespace(**values))))
+    )
     return pooled
 
 
 def test_what_can_be_read() -> None:
     request = PooledRequest(copy())
-    assert (request.method, request.path, request.scheme, request.host) == ("POST", "/a b", "https", "example.com")
-    assert (request.client, request.query("q"), request.cookies) == (("192.0.2.1", 80), "1", {"a": "1", "b": "2"})
-    assert (request.content_type, request.content_length, request.raw_path) == ("a/b", 12, b"/a%20b")
+    assert (request.method, request.path, request.scheme, request.host) == (
+        "POST",
+        "/a b",
+        "https",
+        "example.com",
+    )
+    assert (request.client, request.query("q"), request.cookies) == (
+        ("192.0.2.1", 80),
+        "1",
+        {"a": "1", "b": "2"},
+    )
+    assert (request.content_type, request.content_length, request.raw_path) == (
+        "a/b",
+        12,
+        b"/a%20b",
+    )
     assert (dict(request.session), request.headers["cookie"]) == ({"user": "Ann"}, "a=1; b=2")
     assert (len(request.session), repr(request.session)) == (1, "{'user': 'Ann'}")
 
@@ -76,7 +96,13 @@ def test_what_is_not_there() -> None:
     for name in ("scope", "response"):
         with pytest.raises(RuntimeError, match="process"):
             getattr(request, name)
-    for read in (request.body, request.read, request.stream, lambda: next(request.chunks()), request.parts):
+    for read in (
+        request.body,
+        request.read,
+        request.stream,
+        lambda: next(request.chunks()),
+        request.parts,
+    ):
         with pytest.raises(RuntimeError, match="no body to read"):
             read()
 

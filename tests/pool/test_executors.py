@@ -1,4 +1,6 @@
-"""Handlers in an executor of the author's: threads, processes, and a Dask cluster of two processes on this machine."""
+"""Handlers in an executor of the author's: threads, processes, and a Dask cluster of two processes
+on this machine.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ def cluster_of(workers: int, *, processes: bool) -> Iterator[Any]:
     """The client of a Dask cluster on this machine, with one thread for each worker."""
     local_cluster: Any = LocalCluster  # their functions have no types
     client: Any = Client
-    quiet = {"distributed.scheduler.allowed-failures": 0, "distributed.logging.distributed": "critical"}
+    quiet = {
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.logging.distributed": "critical",
+    }
     with (
         dask.config.set(quiet),
         local_cluster(
@@ -78,7 +83,7 @@ def executor(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
 
-# -- calls -------------------------------------------------------------------------------------------------------------
+# -- calls -----------------------------------------------------------------------------------------
 
 
 def test_an_executor_takes_the_pools_place(make_client: MakeClient, executor: Executor) -> None:
@@ -98,11 +103,17 @@ def test_the_request_is_readable_there(make_client: MakeClient, executor: Execut
     assert client.get("/session").json()[0] == "Ann"
     headers = {"X-Colour": "red", "Cookie": "taste=sweet"}
     seen = client.post("/request_seen?a=1", data={"name": "Bob"}, headers=headers).json()
-    assert (seen["method"], seen["url"], seen["header"]) == ("POST", "http://testserver/request_seen?a=1", "red")
+    assert (seen["method"], seen["url"], seen["header"]) == (
+        "POST",
+        "http://testserver/request_seen?a=1",
+        "red",
+    )
     assert (seen["query"], seen["form"], seen["cookie"]) == ({"a": ["1"]}, "Bob", "sweet")
 
 
-def test_R69_errors_come_back(make_client: MakeClient, executor: Executor, caplog: pytest.LogCaptureFixture) -> None:
+def test_R69_errors_come_back(
+    make_client: MakeClient, executor: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
     client = make_client(Pooled(pool=executor))
     assert client.get("/raises/http").status_code == 418
     for kind, says in {
@@ -127,7 +138,10 @@ def test_R69_what_cant_go_there_is_a_500_that_says_which_and_why(
     body = form(section('name="thing"; filename="f"', b"x" * 2_000_000))
     client = make_client(Pooled(pool=executor))
     assert client.post("/takes", content=body, headers=headers).status_code == 500
-    assert "Pooled.takes runs in a process, and argument 1, of type UploadFile, can't be pickled" in caplog.text
+    assert (
+        "Pooled.takes runs in a process, and argument 1, of type UploadFile, can't be pickled"
+        in caplog.text
+    )
 
 
 def test_an_inner_application_may_have_another(make_client: MakeClient, threads: Executor) -> None:
@@ -144,19 +158,26 @@ def test_R69_what_takes_too_long_is_not_waited_for(
     client = make_client(Pooled(pool=executor, pool_timeout=0.05))
     assert client.get("/sleeps/0.5").status_code == 503
     assert "took longer than 0.05 seconds and is left to itself" in caplog.text
-    assert make_client(Pooled(pool=executor)).get("/process").status_code == 200  # when that has ended
+    # when that has ended
+    assert make_client(Pooled(pool=executor)).get("/process").status_code == 200
 
 
-def test_R69_a_killed_process_of_a_process_pool(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_R69_a_killed_process_of_a_process_pool(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
         client = make_client(Pooled(pool=executor))
         assert client.get("/dies").status_code == 500
         assert "the executor lost it: A process in the process pool was terminated" in caplog.text
 
 
-@pytest.mark.timeout(120)  # two processes that import Dask, and nobody else's: Dask may not replace what was killed
-def test_R69_a_killed_worker_of_a_cluster(connect: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
-    # In one world: the error comes from below the drivers, and the clusters of three would take half a minute.
+# two processes that import Dask, and nobody else's: Dask may not replace what was killed
+@pytest.mark.timeout(120)
+def test_R69_a_killed_worker_of_a_cluster(
+    connect: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    # In one world: the error comes from below the drivers, and the clusters of three would take
+    # half a minute.
     with cluster_of(2, processes=True) as cluster:
         client = connect(Pooled(pool=cluster.get_executor()), "asyncio", raise_app_exceptions=False)
         assert client.get("/dies").status_code == 500
@@ -172,7 +193,9 @@ def test_a_cluster_of_threads(make_client: MakeClient) -> None:
         assert client.get("/chunks/20").text == "".join(f"{number} " for number in range(20))
 
 
-def test_an_executor_that_has_been_shut_down_says_so(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_executor_that_has_been_shut_down_says_so(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     executor = ThreadPoolExecutor(1)
     executor.shutdown()
     assert make_client(Pooled(pool=executor)).get("/process").status_code == 500
@@ -195,13 +218,17 @@ def test_nothing_of_a_call_stays_on_a_cluster(make_client: MakeClient, cluster: 
     until(lambda: before.issuperset(cluster.futures))  # else a lost worker would have it done again
 
 
-# -- streams -----------------------------------------------------------------------------------------------------------
+# -- streams ---------------------------------------------------------------------------------------
 
 
-def test_streams(make_client: MakeClient, executor: Executor, caplog: pytest.LogCaptureFixture) -> None:
+def test_streams(
+    make_client: MakeClient, executor: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
     client = make_client(Pooled(pool=executor))
     for count in (0, 1, 2, 1000):
-        assert client.get(f"/chunks/{count}").text == "".join(f"{number} " for number in range(count))
+        assert client.get(f"/chunks/{count}").text == "".join(
+            f"{number} " for number in range(count)
+        )
     assert client.head("/chunks/20").text == ""
     for after in (0, 3):
         caplog.clear()
@@ -231,17 +258,21 @@ def test_a_stream_has_limits(
 def test_a_stream_ends_with_its_time(threads: Executor) -> None:
     made = executors.result_of(pickle.dumps((Pooled.chunks, (None, 3))), PATIENCE)
     assert list(made) == ["0 ", "1 ", "2 "]  # type: ignore[call-overload]
-    with pytest.raises(PoolError, match="comes whole from an executor, within 64 MiB and -1 seconds"):
+    with pytest.raises(
+        PoolError, match="comes whole from an executor, within 64 MiB and -1 seconds"
+    ):
         executors.result_of(pickle.dumps((Pooled.chunks, (None, 3))), -1.0)
 
 
-# -- given up ----------------------------------------------------------------------------------------------------------
+# -- given up --------------------------------------------------------------------------------------
 
 
 def test_who_gives_a_call_up_need_not_wait_for_it(threads: Executor, tmp_path: Path) -> None:
     file, token = tmp_path / "begun", CancelToken()
     with ThreadPoolExecutor(1) as others:
-        waiting = others.submit(partial(ExecutorPool(threads).call, token=token), 60, says_when_begun, str(file))
+        waiting = others.submit(
+            partial(ExecutorPool(threads).call, token=token), 60, says_when_begun, str(file)
+        )
         until(file.exists)
         token.cancel()
         with pytest.raises(PoolError, match="its caller has been cancelled"):
@@ -266,8 +297,12 @@ def test_the_documented_way_past_one_machine(
     make_client: MakeClient, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = (Path(__file__).parent.parent.parent / "docs" / "processes.md").read_text()
-    for name, text in re.findall(r"^```text\n# (\w+\.py)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
-        (tmp_path / name).write_text(text.replace("tcp://scheduler:8786", cluster.scheduler.address))
+    for name, text in re.findall(
+        r"^```text\n# (\w+\.py)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL
+    ):
+        (tmp_path / name).write_text(
+            text.replace("tcp://scheduler:8786", cluster.scheduler.address)
+        )
     monkeypatch.syspath_prepend(tmp_path)
     cluster.upload_file(str(tmp_path / "bakery.py"))
     client = make_client(runpy.run_path(str(tmp_path / "main.py"))["app"])

@@ -1,4 +1,6 @@
-"""Handlers in processes: the same answers as in this one, and none that a process's end costs another."""
+"""Handlers in processes: the same answers as in this one, and none that a process's end costs
+another.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,11 @@ def pool_of(app: App) -> Pool:
 
 
 def pools_of(app: App) -> list[Pool]:
-    return [site.config.pool for site in app._micropie.sites.values() if isinstance(site.config.pool, Pool)]
+    return [
+        site.config.pool
+        for site in app._micropie.sites.values()
+        if isinstance(site.config.pool, Pool)
+    ]
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -75,7 +81,9 @@ def test_it_runs_in_another_process(client: Any) -> None:
     assert client.get("/here").json()[1] == os.getpid()
 
 
-def test_R69_it_is_a_new_interpreter_and_no_fork(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R69_it_is_a_new_interpreter_and_no_fork(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pooled_handlers, "changed", ["here"])
     assert client.get("/module_state").json() == []
 
@@ -165,7 +173,11 @@ def test_answers_of_every_kind_come_back(client: Any, kind: str, status: int) ->
 
 def test_http_errors_are_answers(client: Any) -> None:
     answer = client.get("/raises/http")
-    assert (answer.status_code, answer.text, answer.headers["X-Pot"]) == (418, "short and stout", "tea")
+    assert (answer.status_code, answer.text, answer.headers["X-Pot"]) == (
+        418,
+        "short and stout",
+        "tea",
+    )
     answer = client.get("/raises/methods")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "PUT")
 
@@ -180,8 +192,12 @@ def test_other_exceptions_are_logged_with_their_traceback_there(
     assert client.get("/process").status_code == 200
 
 
-def test_the_log_says_why_self_has_no_attribute_of_init(client: Any, caplog: pytest.LogCaptureFixture) -> None:
-    advice = "In a process, self has nothing that __init__ sets: keep lock in the class or the module."
+def test_the_log_says_why_self_has_no_attribute_of_init(
+    client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    advice = (
+        "In a process, self has nothing that __init__ sets: keep lock in the class or the module."
+    )
     for kind, is_advised in (("self", True), ("none", False)):
         caplog.clear()
         assert client.get(f"/raises/{kind}").status_code == 500
@@ -211,7 +227,9 @@ def test_R69_what_cant_come_back_is_a_500_that_says_why(
     assert client.get("/process").status_code == 200
 
 
-def test_R69_what_cant_go_there_is_a_500_that_says_which_and_why(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_R69_what_cant_go_there_is_a_500_that_says_which_and_why(
+    client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     headers = {name.decode(): value.decode() for name, value in PAIRS}
 
     def upload(size: int) -> Any:
@@ -221,10 +239,15 @@ def test_R69_what_cant_go_there_is_a_500_that_says_which_and_why(client: Any, ca
     assert upload(1000).text == "taken"  # what is kept in memory crosses
     answer = upload(2_000_000)
     assert answer.status_code == 500
-    assert "Pooled.takes runs in a process, and argument 1, of type UploadFile, can't be pickled" in caplog.text
+    assert (
+        "Pooled.takes runs in a process, and argument 1, of type UploadFile, can't be pickled"
+        in caplog.text
+    )
 
 
-@pytest.mark.parametrize(("path", "how"), [("/dies", "killed by SIGKILL"), ("/leaves", "with status 7")])
+@pytest.mark.parametrize(
+    ("path", "how"), [("/dies", "killed by SIGKILL"), ("/leaves", "with status 7")]
+)
 def test_R69_a_process_that_ends_costs_its_request_and_no_other(
     client: Any, caplog: pytest.LogCaptureFixture, path: str, how: str
 ) -> None:
@@ -234,7 +257,9 @@ def test_R69_a_process_that_ends_costs_its_request_and_no_other(
     assert client.get("/process").status_code == 200
 
 
-def test_R69_a_process_that_is_killed_between_two_requests_costs_nobody_anything(client: Any) -> None:
+def test_R69_a_process_that_is_killed_between_two_requests_costs_nobody_anything(
+    client: Any,
+) -> None:
     pid = client.get("/process").json()[1]
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it is gone when this returns
@@ -243,12 +268,17 @@ def test_R69_a_process_that_is_killed_between_two_requests_costs_nobody_anything
     assert other.json()[1] != pid
 
 
-def test_R69_one_that_takes_too_long_is_ended(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_R69_one_that_takes_too_long_is_ended(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Pooled(processes=1, pool_timeout=0.5)
     client = make_client(app)
     pid = started_pid(app, client)
     answer = client.get("/sleeps/60")
-    assert (answer.status_code, answer.text) == (503, "The answer took too long. Please try again later.")
+    assert (answer.status_code, answer.text) == (
+        503,
+        "The answer took too long. Please try again later.",
+    )
     assert "took longer than 0.5 seconds in its process and was ended" in errors(caplog)[0]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -256,7 +286,9 @@ def test_R69_one_that_takes_too_long_is_ended(make_client: MakeClient, caplog: p
 
 
 def started_pid(app: App, client: Any) -> int:
-    """The one process of a pool, started without its application's time limit: to start and to import takes a while."""
+    """The one process of a pool, started without its application's time limit: to start and to
+    import takes a while.
+    """
     assert client.get("/here").status_code == 200
     (pool,) = pools_of(app)
     assert pool.call(PATIENCE, callable, Pooled)  # which it imports
@@ -279,7 +311,9 @@ def test_R69_a_cancelled_request_gives_its_process_back(backend: str) -> None:
     app.wsgi_shutdown()
 
 
-def test_the_shorter_of_two_time_limits_counts(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_shorter_of_two_time_limits_counts(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Pooled(processes=1)
     client = make_client(app)
     pid = started_pid(app, client)
@@ -288,7 +322,7 @@ def test_the_shorter_of_two_time_limits_counts(make_client: MakeClient, caplog: 
     assert started_pid(app, client) != pid
 
 
-# -- streams -----------------------------------------------------------------------------------------------------------
+# -- streams ---------------------------------------------------------------------------------------
 
 
 def test_a_chunk_comes_when_it_is_made(client: Any, tmp_path: Path) -> None:
@@ -313,24 +347,31 @@ def test_a_process_makes_json_for_events_and_messages(client: Any) -> None:
     assert client.get("/events").text == 'data: {"number":1}\n\n'
 
 
-def test_it_is_only_a_few_chunks_ahead_and_stops_when_the_client_leaves(client: Any, tmp_path: Path) -> None:
+def test_it_is_only_a_few_chunks_ahead_and_stops_when_the_client_leaves(
+    client: Any, tmp_path: Path
+) -> None:
     file = tmp_path / "made"
     with client.stream("GET", f"/chunks/100000?file={file}") as answer:
         pieces = answer.iter_raw()
-        assert (next(pieces), next(pieces)) == (b"0 ", b"1 ")  # so the generator has been advanced, and has written
+        # so the generator has been advanced, and has written
+        assert (next(pieces), next(pieces)) == (b"0 ", b"1 ")
     assert client.get("/process").status_code == 200  # its only process is free again
     assert (tmp_path / "made.closed").exists()
     assert int(file.read_text()) < 1000
 
 
-def test_a_stream_that_fails_at_once_gets_an_errors_answer(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stream_that_fails_at_once_gets_an_errors_answer(
+    client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     assert client.get("/stream_fails/0").status_code == 500
     assert "in mid-stream" in caplog.text
     assert client.get("/process").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/stream_fails/3", "/stream_dies"])
-def test_a_stream_that_fails_later_is_cut(shared_client_of: ClientOf, world: str, path: str) -> None:
+def test_a_stream_that_fails_later_is_cut(
+    shared_client_of: ClientOf, world: str, path: str
+) -> None:
     client = shared_client_of(world, raise_app_exceptions=False)
     with pytest.raises(Exception, match=r".*"), client.stream("GET", path) as answer:
         list(answer.iter_raw())
@@ -346,7 +387,7 @@ def test_a_chunk_that_takes_too_long_ends_the_process(make_client: MakeClient) -
     assert started_pid(app, client) != pid
 
 
-# -- the pool alone ----------------------------------------------------------------------------------------------------
+# -- the pool alone --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -369,7 +410,8 @@ def test_a_process_is_four_chunks_ahead(pool: Pool, tmp_path: Path) -> None:
     file = tmp_path / "made"
     chunks = pool.call(PATIENCE, Pooled.chunks, None, 1000, str(file))
     assert next(chunks) == "0 "
-    while not file.exists() or file.read_text() != "3":  # it has been asked for more after that one, and no other
+    # it has been asked for more after that one, and no other
+    while not file.exists() or file.read_text() != "3":
         time.sleep(0.01)
     chunks.close()
     assert file.read_text() == "3"
@@ -393,7 +435,9 @@ def test_a_generator_that_fails_while_it_is_closed_says_so(pool: Pool) -> None:
     assert pool.call(PATIENCE, os.getpid)
 
 
-def test_a_generator_that_does_not_close_in_time_is_ended(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_generator_that_does_not_close_in_time_is_ended(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("micropie.pool.processes.GRACE", 0.1)
     chunks = pool.call(PATIENCE, Pooled.stream_hangs, None)
     next(chunks)
@@ -500,7 +544,9 @@ def test_what_cant_be_pickled_takes_no_process() -> None:
     assert not pool._workers
 
 
-def test_a_process_that_cant_be_started_takes_no_place(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cant_be_started_takes_no_place(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pool.close()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", "/no/such/file")
@@ -576,12 +622,19 @@ def test_a_script_may_have_handlers_in_processes(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": import_path(ROOT, tmp_path)}
     for arguments in ([str(tmp_path / "bakery.py")], ["-m", "bakery"]):
         done = subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=True, timeout=PATIENCE
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+            timeout=PATIENCE,
         )
         assert done.stdout == "bakery\n"
 
 
-def test_a_script_that_calls_a_handler_when_it_is_imported_starts_no_process_after_the_other(tmp_path: Path) -> None:
+def test_a_script_that_calls_a_handler_when_it_is_imported_starts_no_process_after_the_other(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "bakery.py").write_text(MAIN.replace('if __name__ == "__main__":', "if True:"))
     environment = {**os.environ, "PYTHONPATH": import_path(ROOT, tmp_path)}
     done = subprocess.run(
@@ -614,7 +667,7 @@ def test_what_is_typed_in_is_refused() -> None:
     assert "no other process can import what was typed in here" in done.stderr
 
 
-# -- the start of a process --------------------------------------------------------------------------------------------
+# -- the start of a process ------------------------------------------------------------------------
 
 SLOW = """
 import os
@@ -669,12 +722,16 @@ def test_a_start_whose_caller_leaves_goes_on(slow: Any, tmp_path: Path) -> None:
 def test_a_start_has_a_limit_of_its_own(slow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool(1)
     monkeypatch.setattr("micropie.pool.processes.START_WITHIN", 0.1)
-    with pytest.raises(TookTooLong, match=r"^took longer than 0\.1 seconds to start in its process and was ended$"):
+    with pytest.raises(
+        TookTooLong, match=r"^took longer than 0\.1 seconds to start in its process and was ended$"
+    ):
         pool.call(60, slow.pid)
     assert not pool._workers
 
 
-def test_a_module_that_cant_be_imported_costs_no_process(pool: Pool, slow: Any, tmp_path: Path) -> None:
+def test_a_module_that_cant_be_imported_costs_no_process(
+    pool: Pool, slow: Any, tmp_path: Path
+) -> None:
     pid = pool.call(PATIENCE, os.getpid)
     (tmp_path / "slow_kitchen.py").unlink()
     with pytest.raises(ModuleNotFoundError):
@@ -682,11 +739,13 @@ def test_a_module_that_cant_be_imported_costs_no_process(pool: Pool, slow: Any, 
     assert pool.call(PATIENCE, os.getpid) == pid
 
 
-# -- the end of a server -----------------------------------------------------------------------------------------------
+# -- the end of a server ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_for_the_server_end_no_call(slow: Any, tmp_path: Path, number: signal.Signals) -> None:
+def test_signals_for_the_server_end_no_call(
+    slow: Any, tmp_path: Path, number: signal.Signals
+) -> None:
     pool = Pool(1)
     with ThreadPoolExecutor(1) as others:
         called = others.submit(pool.call, 60, slow.pid)
@@ -711,7 +770,9 @@ Pool(1).call(600, computes, *sys.argv[1:])
 
 
 @pytest.mark.parametrize(("work", "has_kernels_help"), [("in C", True), ("in Python", False)])
-def test_a_process_that_computes_ends_with_its_server(tmp_path: Path, work: str, has_kernels_help: bool) -> None:
+def test_a_process_that_computes_ends_with_its_server(
+    tmp_path: Path, work: str, has_kernels_help: bool
+) -> None:
     if not has_kernels_help:
         (tmp_path / "fcntl.py").touch()  # instead of Linux's
     server = subprocess.Popen(
@@ -724,7 +785,7 @@ def test_a_process_that_computes_ends_with_its_server(tmp_path: Path, work: str,
     server.communicate(timeout=PATIENCE)  # the other end of the pipe is the process's as well
 
 
-# -- what is impossible ------------------------------------------------------------------------------------------------
+# -- what is impossible ----------------------------------------------------------------------------
 
 
 def inner_app(handler: Callable[..., Any]) -> App:
@@ -756,7 +817,10 @@ class Unfinished(App):
         (Reads(), "@reads_body leaves the body to the handler"),
         (Waits(), "write def instead of async def"),
         (Unfinished(), "write def instead of async def"),
-        (inner_app(route()(run_in("process")(lambda: None))), "define it with def at a module's top level"),
+        (
+            inner_app(route()(run_in("process")(lambda: None))),
+            "define it with def at a module's top level",
+        ),
         (
             inner_app(route()(functools.partial(run_in("process")(plain), 1))),
             "define it with def at a module's top level",

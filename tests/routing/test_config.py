@@ -22,7 +22,12 @@ class Page(App):
     @run_in("loop")
     def index(self) -> Any:
         config = config_of(self.request._exchange)
-        return [config.threads.size, config.threads.queue, getattr(config.pool, "size", None), config.pool_threads.size]
+        return [
+            config.threads.size,
+            config.threads.queue,
+            getattr(config.pool, "size", None),
+            config.pool_threads.size,
+        ]
 
     @run_in("loop")
     @post
@@ -52,7 +57,9 @@ class Site(Page):
         ({"pool": ThreadPoolExecutor(1)}, [7, 9, None, 7]),
     ],
 )
-def test_threads_and_processes(make_client: MakeClient, own: dict[str, Any], numbers: list[int]) -> None:
+def test_threads_and_processes(
+    make_client: MakeClient, own: dict[str, Any], numbers: list[int]
+) -> None:
     client = make_client(Site(Page(**own), threads=7, thread_queue=9, processes=2))
     assert client.get("/").json() == [7, 9, 2, 2]
     assert client.get("/inner/").json() == numbers
@@ -63,7 +70,11 @@ def test_what_is_shared_is_the_same() -> None:
     site.other = Page(threads=7, processes=2)
     own = site.other.channels = Channels()
     outer, inner, other = (config for config in site._micropie.compiled().config.tree)
-    assert (inner.threads, inner.pool, inner.pool_threads) == (outer.threads, outer.pool, outer.pool_threads)
+    assert (inner.threads, inner.pool, inner.pool_threads) == (
+        outer.threads,
+        outer.pool,
+        outer.pool_threads,
+    )
     assert (inner.channels, other.channels) == (outer.channels, own)
     assert isinstance(outer.channels, Channels)
     assert outer.channels is not own

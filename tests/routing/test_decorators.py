@@ -31,7 +31,9 @@ METHOD_DECORATORS = {"GET": get, "POST": post, "PUT": put, "PATCH": patch, "DELE
 
 
 @pytest.mark.parametrize(("method", "decorate"), METHOD_DECORATORS.items())
-def test_each_decorator_answers_its_method_only(make_client: MakeClient, method: str, decorate: Any) -> None:
+def test_each_decorator_answers_its_method_only(
+    make_client: MakeClient, method: str, decorate: Any
+) -> None:
     class Root(App):
         @decorate  # type: ignore[untyped-decorator]
         def bare(self) -> str:
@@ -61,7 +63,11 @@ def test_decorators_on_one_function_add_up(make_client: MakeClient) -> None:
             return self.request.method
 
     client = make_client(Root())
-    assert [client.get("/page").text, client.post("/page").text, client.put("/other").text] == ["GET", "POST", "PUT"]
+    assert [client.get("/page").text, client.post("/page").text, client.put("/other").text] == [
+        "GET",
+        "POST",
+        "PUT",
+    ]
     assert client.put("/page").headers["allow"] == "GET, HEAD, OPTIONS, POST"
 
 
@@ -82,12 +88,18 @@ def test_decorators_return_the_function_itself() -> None:
     def function() -> None: ...
 
     assert (
-        get(function) is post("/x")(function) is route("/y")(function) is run_in("loop")(function) is hidden(function)
+        get(function)
+        is post("/x")(function)
+        is route("/y")(function)
+        is run_in("loop")(function)
+        is hidden(function)
     )
     assert function.__name__ == "function"
 
 
-def test_methods_may_be_written_in_lower_case_and_in_any_collection(make_client: MakeClient) -> None:
+def test_methods_may_be_written_in_lower_case_and_in_any_collection(
+    make_client: MakeClient,
+) -> None:
     class Root(App):
         @route("/list", methods=["get", "Post"])
         def as_list(self) -> str:
@@ -103,7 +115,12 @@ def test_methods_may_be_written_in_lower_case_and_in_any_collection(make_client:
 
     client = make_client(Root(), validate=False)
     pairs = [("GET", "/list"), ("POST", "/list"), ("QUERY", "/set"), ("PUT", "/generator")]
-    assert [client.request(method, path).text for method, path in pairs] == ["list", "list", "set", "generator"]
+    assert [client.request(method, path).text for method, path in pairs] == [
+        "list",
+        "list",
+        "set",
+        "generator",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +137,9 @@ def test_methods_may_be_written_in_lower_case_and_in_any_collection(make_client:
         ((lambda: None,), r'@route\("/path"\)'),
     ],
 )
-def test_a_mistake_is_refused_where_it_is_written(arguments: tuple[Any, ...], sentence: str) -> None:
+def test_a_mistake_is_refused_where_it_is_written(
+    arguments: tuple[Any, ...], sentence: str
+) -> None:
     with pytest.raises(SetupError, match=sentence):
         route(*arguments)
     with pytest.raises(SetupError, match=sentence):
@@ -155,7 +174,9 @@ def test_decorators_say_what_they_do(decorate: Any) -> None:
     assert len(decorate.__doc__) > 20
 
 
-def test_inline_runs_on_the_loop_and_others_run_in_a_thread(make_client: MakeClient, world: str) -> None:
+def test_inline_runs_on_the_loop_and_others_run_in_a_thread(
+    make_client: MakeClient, world: str
+) -> None:
     class Root(App):
         async def on_loop(self) -> str:
             return threading.current_thread().name
@@ -192,19 +213,31 @@ def test_hidden_methods_are_no_handlers_but_can_be_called(make_client: MakeClien
     app: Any = Root()
     app.assigned = hidden(lambda: "x")
     client = make_client(app)
-    assert [client.get(path).status_code for path in ("/helper", "/assigned", "/page")] == [404, 404, 200]
+    assert [client.get(path).status_code for path in ("/helper", "/assigned", "/page")] == [
+        404,
+        404,
+        200,
+    ]
     assert client.get("/page").text == "helped"
 
 
 @pytest.mark.parametrize("decorate", [hidden, reads_body])
 @pytest.mark.parametrize("arguments", [(), ("/path",)])
-def test_a_decorator_without_arguments_is_written_without_parentheses(decorate: Any, arguments: Any) -> None:
-    with pytest.raises(SetupError, match=f"write @{decorate.__name__} above a function, without parentheses"):
+def test_a_decorator_without_arguments_is_written_without_parentheses(
+    decorate: Any, arguments: Any
+) -> None:
+    with pytest.raises(
+        SetupError, match=f"write @{decorate.__name__} above a function, without parentheses"
+    ):
         decorate(*arguments)
 
 
-@pytest.mark.parametrize(("decorate", "limit"), [(max_body_size, 8), (max_data_size, 8), (max_body_size, 0)])
-def test_a_handler_has_a_limit_of_its_own(make_client: MakeClient, decorate: Any, limit: int) -> None:
+@pytest.mark.parametrize(
+    ("decorate", "limit"), [(max_body_size, 8), (max_data_size, 8), (max_body_size, 0)]
+)
+def test_a_handler_has_a_limit_of_its_own(
+    make_client: MakeClient, decorate: Any, limit: int
+) -> None:
     class Root(App):
         @decorate(limit)  # type: ignore[untyped-decorator]
         def limited(self, a: str = "") -> str:
@@ -215,7 +248,9 @@ def test_a_handler_has_a_limit_of_its_own(make_client: MakeClient, decorate: Any
 
     client = make_client(Root())
     assert client.post("/limited", data={"a": "x" * limit}).status_code == 413
-    assert client.post("/limited", data={"a": "x" * (limit - 2)} if limit else {}).status_code == 200
+    assert (
+        client.post("/limited", data={"a": "x" * (limit - 2)} if limit else {}).status_code == 200
+    )
     assert client.post("/free", data={"a": "x" * 50}).text == "x" * 50
 
 
@@ -251,14 +286,18 @@ def test_a_handler_is_described() -> None:
     }
 
 
-@pytest.mark.parametrize("statuses", [{"status": 199}, {"status": 600}, {"responses": {600: "x"}}, {"status": "200"}])
+@pytest.mark.parametrize(
+    "statuses", [{"status": 199}, {"status": 600}, {"responses": {600: "x"}}, {"status": "200"}]
+)
 def test_a_status_that_is_none_is_not_described(statuses: Any) -> None:
     with pytest.raises(SetupError, match="describe takes statuses from 200 to 599, not"):
         describe(**statuses)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_websocket_answers_the_path_of_its_name_or_its_own(connect: MakeClient, backend: str) -> None:
+def test_a_websocket_answers_the_path_of_its_name_or_its_own(
+    connect: MakeClient, backend: str
+) -> None:
     class Root(App):
         @websocket
         async def plain(self, ws: WebSocket) -> None:

@@ -1,4 +1,6 @@
-"""What becomes a URL: the methods that the author wrote, and functions below a route's decorator; nothing else."""
+"""What becomes a URL: the methods that the author wrote, and functions below a route's decorator;
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,9 @@ def test_what_becomes_a_url(make_client: MakeClient) -> None:
     assert {name: client.get(f"/{name}").text for name in HANDLERS} == HANDLERS
     assert client.get("/stated_of_others").text == "foreign"
     assert client.post("/written").text == "written"
-    assert {name: client.get(f"/{name}").status_code for name in OTHERS} == dict.fromkeys(OTHERS, 404)
+    assert {name: client.get(f"/{name}").status_code for name in OTHERS} == dict.fromkeys(
+        OTHERS, 404
+    )
 
 
 def test_functions_of_the_instance_need_a_decorator(make_client: MakeClient) -> None:
@@ -115,7 +119,9 @@ def test_functions_of_the_instance_need_a_decorator(make_client: MakeClient) -> 
     app.plain = lambda: "plain"
     app.stated = route()(lambda: "stated")
     client = make_client(app)
-    assert [client.get(f"/{name}").status_code for name in ("exists?path=/", "plain", "stated")] == [404, 404, 200]
+    assert [
+        client.get(f"/{name}").status_code for name in ("exists?path=/", "plain", "stated")
+    ] == [404, 404, 200]
 
 
 def test_a_variable_that_a_decorator_never_set(make_client: MakeClient) -> None:
@@ -171,7 +177,9 @@ def test_sockets_that_have_a_decorator(connect: MakeClient) -> None:
     assert client.get("/named", headers={"Upgrade": "websocket"}).status_code == 404
 
 
-def test_with_debug_the_log_lists_what_comes_from_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
+def test_with_debug_the_log_lists_what_comes_from_elsewhere(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level("INFO", "micropie")
     app: Any = Root(debug=True)
     app.inner = App()
@@ -183,7 +191,9 @@ def test_with_debug_the_log_lists_what_comes_from_elsewhere(caplog: pytest.LogCa
 
 
 def test_a_wrong_word_is_refused() -> None:
-    with pytest.raises(SetupError, match=r'App\(expose=...\) takes "public" or "explicit", not \'all\''):
+    with pytest.raises(
+        SetupError, match=r'App\(expose=...\) takes "public" or "explicit", not \'all\''
+    ):
         App(expose="all")  # type: ignore[arg-type]
 
 
@@ -221,7 +231,9 @@ class Underscored(App):
 
     @get("/explicit")
     def explicit(self) -> str:
-        return " ".join([self.url_for("get"), self.url_for("import", "pies"), self.url_for("static.pie")])
+        return " ".join(
+            [self.url_for("get"), self.url_for("import", "pies"), self.url_for("static.pie")]
+        )
 
 
 class Inner(App):

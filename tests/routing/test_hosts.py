@@ -8,7 +8,16 @@ from unittest.mock import Mock
 
 import pytest
 
-from micropie import App, InMemorySessionBackend, SetupError, WebSocket, dual, get, request, requires
+from micropie import (
+    App,
+    InMemorySessionBackend,
+    SetupError,
+    WebSocket,
+    dual,
+    get,
+    request,
+    requires,
+)
 from micropie.cli.routes import public_routes
 from micropie.compat import bottle
 from micropie.http import HostTable
@@ -113,9 +122,14 @@ def test_a_malformed_host_is_a_400(connect: MakeClient, world: str) -> None:
     for path in ("/show/1", "/missing", "/talk"):
         answer = client.get(path, headers=upgrades)
         assert (answer.status_code, answer.text) == (400, sentence)
-    assert client.get("/show", headers=[("Host", "testserver"), *[("x", "y")] * 1001]).status_code in (200, 431)
+    assert client.get(
+        "/show", headers=[("Host", "testserver"), *[("x", "y")] * 1001]
+    ).status_code in (200, 431)
     if world != "wsgi":
-        with pytest.raises(WebSocketRefused) as refused, client.websocket("/talk", headers={"Host": "a b"}):
+        with (
+            pytest.raises(WebSocketRefused) as refused,
+            client.websocket("/talk", headers={"Host": "a b"}),
+        ):
             raise AssertionError
         assert (refused.value.status, b"Host header" in refused.value.body) == (400, True)
 
@@ -134,7 +148,9 @@ def test_an_outermost_application_with_a_host_answers_there_alone(make_client: M
 
 
 def test_hosts_wherever_an_application_is(make_client: MakeClient) -> None:
-    """As the attribute of a class, inside an application below a path, on another host, or mounted."""
+    """As the attribute of a class, inside an application below a path, on another host, or
+    mounted.
+    """
 
     class WithAttribute(App):
         api = Api(host="api.test")
@@ -148,8 +164,12 @@ def test_hosts_wherever_an_application_is(make_client: MakeClient) -> None:
     root.mount("/mounted/here", mounted)
     client = make_client(root)
     hosts = {"api.test": "Api", "deep.test": "Deep", "x.api.test": "Tenants", "own.test": "Root"}
-    assert {host: ask(client, f"//{host}/show/1") for host in hosts} == {h: f"{name} 1" for h, name in hosts.items()}
-    assert [ask(client, f"//test{path}") for path in ("/api/show", "/inner/deep/show", "/own/show")] == ["404"] * 3
+    assert {host: ask(client, f"//{host}/show/1") for host in hosts} == {
+        h: f"{name} 1" for h, name in hosts.items()
+    }
+    assert [
+        ask(client, f"//test{path}") for path in ("/api/show", "/inner/deep/show", "/own/show")
+    ] == ["404"] * 3
     assert ask(client, "//test/mounted/here/show/1") == "Part 1"
     assert ask(client, "//own.test/mounted/here/show/1") == "404"
 
@@ -184,12 +204,20 @@ def test_an_isolated_application_has_hosts_of_its_own(make_client: MakeClient) -
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
 def test_websockets(make_client: MakeClient) -> None:
     client = make_client(site(host="example.org"))
-    for host, name in {"api.example.org": "Api", "x.example.org": "Tenants", "example.org": "Root"}.items():
+    for host, name in {
+        "api.example.org": "Api",
+        "x.example.org": "Tenants",
+        "example.org": "Root",
+    }.items():
         with client.websocket("/talk", headers={"Host": host}) as ws:
             assert ws.receive_text() == f"{name} /talk"
     with client.websocket("/deep/talk", headers={"Host": "api.example.org"}) as ws:
         assert ws.receive_text() == "Deep /deep/talk"
-    for host, path in {"api.example.org": "/api/talk", "example.org": "/deep/talk", "other.test": "/talk"}.items():
+    for host, path in {
+        "api.example.org": "/api/talk",
+        "example.org": "/deep/talk",
+        "other.test": "/talk",
+    }.items():
         with pytest.raises(WebSocketRefused), client.websocket(path, headers={"Host": host}):
             raise AssertionError("let in")
 
@@ -230,15 +258,24 @@ def test_checks_of_an_application_hold_for_all_paths_of_its_host(make_client: Ma
     root = site()
     requires(lambda request: "key" in request.query)(root.tenants)
     client = make_client(root)
-    found = [ask(client, f"//x.example.org/{path}") for path in ("show/1", "nowhere", "show/1?key", "nowhere?key")]
+    found = [
+        ask(client, f"//x.example.org/{path}")
+        for path in ("show/1", "nowhere", "show/1?key", "nowhere?key")
+    ]
     assert found == ["403", "403", "Tenants 1", "404"]
     assert ask(client, "//api.example.org/show/1") == "Api 1"
 
 
-def test_a_trusted_proxy_states_the_host(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trusted_proxy_states_the_host(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = Mock(side_effect=proxy_headers._x_forwarded)
     monkeypatch.setattr(proxy_headers, "_x_forwarded", read)
-    headers = {"Host": "inside", "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Host": "api.example.org"}
+    headers = {
+        "Host": "inside",
+        "X-Forwarded-For": "192.0.2.7",
+        "X-Forwarded-Host": "api.example.org",
+    }
     for takes_host, name in ((True, "Api"), (False, "Root")):
         root = site()
         root.middlewares.append(ProxyHeaders(trusted=["127.0.0.1"], host=takes_host))
@@ -249,7 +286,7 @@ def test_a_trusted_proxy_states_the_host(make_client: MakeClient, monkeypatch: p
     assert read.call_count == 6  # once for each request
 
 
-# -- links -------------------------------------------------------------------------------------------------------------
+# -- links -----------------------------------------------------------------------------------------
 
 
 def links(client: TestClient, url: str) -> Any:
@@ -263,7 +300,8 @@ def test_links_on_one_host_are_paths(make_client: MakeClient, root_path: str) ->
     client = make_client(site(), root_path=root_path)
     expected = {
         "//api.example.org:8000/link/show": ["/show", "http://api.example.org:8000{}/show"],
-        "//api.example.net/link/show": ["/show", "http://api.example.org{}/show"],  # the first host of the list
+        # the first host of the list
+        "//api.example.net/link/show": ["/show", "http://api.example.org{}/show"],
         "//api.example.org/link/deep.index": ["/deep", "http://api.example.org{}/deep"],
         "//api.example.org/link/~api.index": ["/", "http://api.example.org{}/"],
         "//one.example.org:8000/link/show": ["/show", "http://one.example.org:8000{}/show"],
@@ -283,7 +321,12 @@ def test_links_to_another_host_are_absolute(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["//api.example.org/link/only_here", "//one.example.org/link/only_here", "//example.org/link/tenants.show"]
+    "url",
+    [
+        "//api.example.org/link/only_here",
+        "//one.example.org/link/only_here",
+        "//example.org/link/tenants.show",
+    ],
 )
 def test_a_host_that_is_not_known_is_an_error(make_client: MakeClient, url: str) -> None:
     name = url.rpartition("/")[2]
@@ -300,7 +343,11 @@ def test_the_setting_tells_the_host_that_is_not_known(make_client: MakeClient) -
     api = "https://api.example.org:8443/p/show"
     assert links(client, "//api.example.org/link/show") == ["/show", "/show", api]
     assert links(client, "//one.example.org/link/show")[2] == "http://one.example.org/show"
-    assert (root.api.url_for("show"), root.url_for("api.show"), root.absolute_url_for("api.show")) == (
+    assert (
+        root.api.url_for("show"),
+        root.url_for("api.show"),
+        root.absolute_url_for("api.show"),
+    ) == (
         "/show",
         api,
         api,
@@ -325,12 +372,25 @@ def test_files_on_a_host(make_client: MakeClient, tmp_path: Path) -> None:
     assert ask(make_client(root), f"//api.example.org{url}") == "text"
 
 
-# -- mistakes ----------------------------------------------------------------------------------------------------------
+# -- mistakes --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "wrong",
-    ["", "http://a.test", "a.test:80", "a.test/x", "*", "a.*.test", "é.test", [], ["a.test", ""], 1, [None], "::x"],
+    [
+        "",
+        "http://a.test",
+        "a.test:80",
+        "a.test/x",
+        "*",
+        "a.*.test",
+        "é.test",
+        [],
+        ["a.test", ""],
+        1,
+        [None],
+        "::x",
+    ],
 )
 def test_a_wrong_host_is_an_error(wrong: Any) -> None:
     with pytest.raises(SetupError, match=r"App\(host=...\) takes a host without scheme and port, "):
@@ -346,15 +406,20 @@ def test_two_applications_on_one_host_are_an_error() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"isolated": True}])
 def test_an_application_with_a_host_is_not_mounted(options: dict[str, Any]) -> None:
-    with pytest.raises(SetupError, match=r"Api has a host of its own: write app.name = Api\(...\), without mount"):
+    with pytest.raises(
+        SetupError, match=r"Api has a host of its own: write app.name = Api\(...\), without mount"
+    ):
         App().mount("/api", Api(host="api.test"), **options)
 
 
-# -- what reads the tree -----------------------------------------------------------------------------------------------
+# -- what reads the tree ---------------------------------------------------------------------------
 
 
 def test_routes_are_listed_with_their_hosts() -> None:
-    listed = {(one.path, one.name, one.methods) for one in public_routes(site()._micropie.compiled(), False)}
+    listed = {
+        (one.path, one.name, one.methods)
+        for one in public_routes(site()._micropie.compiled(), False)
+    }
     assert {
         ("//api.example.org/show", "api.show", "any"),
         ("//api.example.org/talk", "api.ws_talk", "WS"),
@@ -371,7 +436,10 @@ def test_a_document_has_the_routes_of_its_host_alone(make_client: MakeClient) ->
     assert "/part/show" in root.openapi()["paths"]
     assert not any("/deep" in path for path in root.openapi()["paths"])
     described = root.api.openapi()
-    assert ({"/show", "/deep/show", "/things/{number}"} <= described["paths"].keys(), "servers" in described) == (
+    assert (
+        {"/show", "/deep/show", "/things/{number}"} <= described["paths"].keys(),
+        "servers" in described,
+    ) == (
         True,
         False,
     )
@@ -397,8 +465,16 @@ def test_ids_of_sessions_may_name_the_host(make_client: MakeClient, tmp_path: Pa
         session_id_validator=lambda value: value.startswith(f"{request.host}:"),
     )
     client = make_client(root)
-    asked = [("a.test", "a.test:0"), ("a.test", "a.test:0"), ("b.test", "a.test:0"), ("a.test", "a.test:0")]
-    answers = [client.get("/count", headers={"Host": host, "Cookie": f"session_id={kept}"}) for host, kept in asked]
+    asked = [
+        ("a.test", "a.test:0"),
+        ("a.test", "a.test:0"),
+        ("b.test", "a.test:0"),
+        ("a.test", "a.test:0"),
+    ]
+    answers = [
+        client.get("/count", headers={"Host": host, "Cookie": f"session_id={kept}"})
+        for host, kept in asked
+    ]
     assert [answer.text for answer in answers] == ["1", "2", "1", "3"]
 
 
@@ -438,5 +514,15 @@ def test_a_404_in_debug_names_the_hosts(make_client: MakeClient) -> None:
 
 def test_a_table_prefers_the_longest_name() -> None:
     table = HostTable([("*.test", 1), ("*.a.test", 2), ("x.a.test", 3), ("[::1]", 4)])
-    hosts = ["x.test", "x.a.test", "y.a.test:1", "b.y.a.test.", "a.test", "test", "[0::1]:80", "[::2]", ".test"]
+    hosts = [
+        "x.test",
+        "x.a.test",
+        "y.a.test:1",
+        "b.y.a.test.",
+        "a.test",
+        "test",
+        "[0::1]:80",
+        "[::2]",
+        ".test",
+    ]
     assert [table.find(host) for host in hosts] == [1, 3, 2, 2, 1, None, 4, None, None]

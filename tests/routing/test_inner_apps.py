@@ -1,4 +1,6 @@
-"""What an inner application shares with those around it: URLs, state, templates, the handlers of errors."""
+"""What an inner application shares with those around it: URLs, state, templates, the handlers of
+errors.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,12 @@ class Auth(App):
         return self.render("page.html")
 
     def database(self) -> Any:
-        return [self.state.database, self.state["database"], "database" in self.state, "own" in self.state]
+        return [
+            self.state.database,
+            self.state["database"],
+            "database" in self.state,
+            "own" in self.state,
+        ]
 
     def fails(self, name: str) -> Any:
         raise {"404": HTTPError(404), "key": KeyError("x"), "os": OSError("y")}[name]
@@ -38,7 +45,11 @@ class Auth(App):
 
 class Cart(App):
     def show(self) -> Any:
-        return {"auth": self.url_for("/auth.login"), "here": self.url_for("show"), "root": type(self.root).__name__}
+        return {
+            "auth": self.url_for("/auth.login"),
+            "here": self.url_for("show"),
+            "root": type(self.root).__name__,
+        }
 
 
 class Shop(App):
@@ -73,7 +84,11 @@ URLS = {
 def test_urls_of_every_handler_from_everywhere(make_client: MakeClient) -> None:
     client = make_client(Root())
     assert client.get("/auth/urls").json() == URLS
-    assert client.get("/shop/cart/show").json() == {"auth": "/auth/login", "here": "/shop/cart/show", "root": "Root"}
+    assert client.get("/shop/cart/show").json() == {
+        "auth": "/auth/login",
+        "here": "/shop/cart/show",
+        "root": "Root",
+    }
     assert client.get("/auth/names").text == "Root"
     assert client.get("/anything").text == "/auth/login"
 
@@ -97,7 +112,9 @@ def test_urls_without_a_request() -> None:
 
 @pytest.mark.parametrize("root_path", ["", "/p"])
 @pytest.mark.parametrize("prefix", ["/shop", "/api/v1"])
-def test_parts_of_a_site_link_to_each_other(make_client: MakeClient, root_path: str, prefix: str) -> None:
+def test_parts_of_a_site_link_to_each_other(
+    make_client: MakeClient, root_path: str, prefix: str
+) -> None:
     client = make_client(Site(), root_path=root_path)
     shop = client.get(prefix)
     assert shop.headers["x-home"] == f"{root_path}/home"
@@ -105,8 +122,16 @@ def test_parts_of_a_site_link_to_each_other(make_client: MakeClient, root_path: 
     assert re.findall(r"(?<!<)/[\w/]+", shop.text) == [f"{root_path}{link}" for link in links]
     assert client.get(f"{prefix}/show/pie").text == f"pie of db, {root_path}/office/desk"
     assert client.get("/home").text == f"{root_path}/shop/show/pie"
-    assert client.post(f"{prefix}/buy", follow_redirects=False).headers["location"] == f"{root_path}{prefix}/show/db"
-    until(lambda: client.get(f"{prefix}/tells").json() == [f"{root_path}{prefix}/show/pie {root_path}/home"])
+    assert (
+        client.post(f"{prefix}/buy", follow_redirects=False).headers["location"]
+        == f"{root_path}{prefix}/show/db"
+    )
+    until(
+        lambda: (
+            client.get(f"{prefix}/tells").json()
+            == [f"{root_path}{prefix}/show/pie {root_path}/home"]
+        )
+    )
     assert client.get("/old/x").text == f"{root_path}/old /x"
 
 
@@ -142,9 +167,14 @@ def test_an_inner_document_is_of_the_site(make_client: MakeClient) -> None:
     assert site.shop.openapi() == {**document, "servers": [{"url": "/shop"}]}
 
 
-def test_a_method_that_is_no_url_has_no_link(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_method_that_is_no_url_has_no_link(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     assert make_client(Site()).get("/shop/broken").status_code == 500
-    assert "there is no route named 'helper'; there are: broken, buy, docs_asset, docs_page, index, " in caplog.text
+    assert (
+        "there is no route named 'helper'; there are: broken, buy, docs_asset, docs_page, index, "
+        in caplog.text
+    )
 
 
 class Twice(App):
@@ -186,15 +216,21 @@ def test_several_places_and_no_request(make_client: MakeClient) -> None:
     root.mount("/two", twice)
     root.get("/asks")(twice.asks)
     client = make_client(root)
-    assert client.get("/asks").status_code == 500  # the outermost application, which is near to both, answers
-    sentence = r'Twice is in several places, /one of App and /two of App, .* as in url_for\("one.NAME"\)'
+    # the outermost application, which is near to both, answers
+    assert client.get("/asks").status_code == 500
+    sentence = (
+        r'Twice is in several places, /one of App and /two of App, .* as in url_for\("one.NAME"\)'
+    )
     for ask in (twice.asks, lambda: twice.render("x"), lambda: twice.root, lambda: twice.channels):
         with pytest.raises(LookupError, match=sentence):
             ask()
     assert root.url_for("two.asks") == "/two/asks"
     own = twice.channels = Channels()
     assert twice.channels is own
-    assert [client.get(f"/{place}/asks").text for place in ("one", "two")] == ["/one/asks", "/two/asks"]
+    assert [client.get(f"/{place}/asks").text for place in ("one", "two")] == [
+        "/one/asks",
+        "/two/asks",
+    ]
 
 
 def test_two_roots_and_no_request(make_client: MakeClient) -> None:
@@ -212,7 +248,9 @@ def test_two_roots_and_no_request(make_client: MakeClient) -> None:
     assert (Outer.twice.asks(), Outer.twice.root) == ("/twice/asks", first)
     assert make_client(second).get("/other/").text == "/other/ Other"
     assert client.get("/twice").text == "/twice/ Outer"
-    with pytest.raises(LookupError, match="several places, /twice of Outer and /other of Other, and no request"):
+    with pytest.raises(
+        LookupError, match="several places, /twice of Outer and /other of Other, and no request"
+    ):
         Outer.twice.asks()
     del second.other
     assert Outer.twice.asks() == "/twice/asks"
@@ -238,7 +276,9 @@ def test_an_application_that_is_taken_out_is_alone() -> None:
 def test_a_site_and_a_part_of_it_are_both_served(make_client: MakeClient) -> None:
     root = Root()
     part, whole = make_client(root.shop), make_client(root)
-    root.shop.cart.get("/here")(lambda: [root.shop.cart.url_for("show"), type(root.shop.cart.root).__name__])
+    root.shop.cart.get("/here")(
+        lambda: [root.shop.cart.url_for("show"), type(root.shop.cart.root).__name__]
+    )
     assert part.get("/cart/here").json() == ["/cart/show", "Shop"]
     assert whole.get("/shop/cart/here").json() == ["/shop/cart/show", "Root"]
     assert part.get("/cart/here").json() == ["/cart/show", "Shop"]
@@ -251,15 +291,20 @@ def test_an_inner_application_that_knows_the_outer_one(make_client: MakeClient) 
     assert make_client(root).get("/auth/urls").json() == URLS
     assert (root.url_for("home"), root.root, root.auth.root) == ("/home", root, root)
     assert make_client(root.auth).get("/login").text == "log in"
-    assert (root.url_for("home"), root.auth.url_for("login")) == ("/home", "/login")  # each is inside the other one
+    # each is inside the other one
+    assert (root.url_for("home"), root.auth.url_for("login")) == ("/home", "/login")
 
 
 def test_an_unknown_name_names_those_of_the_application() -> None:
     root = Root()
     root._micropie.compiled()
-    with pytest.raises(LookupError, match=r"there is no route named 'nothing'; there are: database, fails, login"):
+    with pytest.raises(
+        LookupError, match=r"there is no route named 'nothing'; there are: database, fails, login"
+    ):
         root.auth.url_for("nothing")
-    with pytest.raises(LookupError, match=r"there is no route named 'login'; there are: anything, auth\.database"):
+    with pytest.raises(
+        LookupError, match=r"there is no route named 'login'; there are: anything, auth\.database"
+    ):
         root.auth.url_for("/login")
 
 
@@ -292,12 +337,16 @@ def test_the_state_of_the_applications_around(make_client: MakeClient) -> None:
 def test_the_state_is_there_at_start_up(make_client: MakeClient) -> None:
     root = Root()
     root.startup_handlers.append(lambda: setattr(root.state, "database", "opened"))
-    root.auth.startup_handlers.append(lambda: setattr(root.auth.state, "own", root.auth.state.database))
+    root.auth.startup_handlers.append(
+        lambda: setattr(root.auth.state, "own", root.auth.state.database)
+    )
     assert make_client(root).get("/auth/database").json() == ["opened", "opened", True, True]
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_templates_extend_a_layout_of_the_outer_application(make_client: MakeClient, tmp_path: Path, own: bool) -> None:
+def test_templates_extend_a_layout_of_the_outer_application(
+    make_client: MakeClient, tmp_path: Path, own: bool
+) -> None:
     outer, inner = tmp_path / "outer", tmp_path / "inner"
     outer.mkdir()
     inner.mkdir()
@@ -316,14 +365,20 @@ def test_templates_extend_a_layout_of_the_outer_application(make_client: MakeCli
     assert make_client(root).get("/auth/page").text == expected
 
 
-def test_a_missing_template_names_each_directory(make_client: MakeClient, tmp_path: Path, caplog: Any) -> None:
+def test_a_missing_template_names_each_directory(
+    make_client: MakeClient, tmp_path: Path, caplog: Any
+) -> None:
     root = Root(templates=tmp_path / "outer")
     root.auth = Auth(templates=tmp_path / "inner")
     assert make_client(root).get("/auth/page").status_code == 500
-    assert f"there is no template 'page.html' in {tmp_path}/inner and {tmp_path}/outer" in caplog.text
+    assert (
+        f"there is no template 'page.html' in {tmp_path}/inner and {tmp_path}/outer" in caplog.text
+    )
 
 
-def test_an_inner_application_that_states_its_errors_has_no_outer_pages(make_client: MakeClient) -> None:
+def test_an_inner_application_that_states_its_errors_has_no_outer_pages(
+    make_client: MakeClient,
+) -> None:
     class Api(App):
         def taken(self) -> Any:
             raise FileExistsError
@@ -344,17 +399,27 @@ def test_an_inner_application_that_states_its_errors_has_no_outer_pages(make_cli
     app.error(FileExistsError)(lambda: (409, "<p>taken</p>"))
     app.error(LookupError)(lambda: (410, iter(["<p>", "gone"])))
     client = make_client(app, raise_app_exceptions=False)
-    found = {path: client.get(path) for path in ("/stated/none", "/stated/broken", "/stated/taken", "/stated/streamed")}
-    kinds = {path: (one.status_code, one.headers["content-type"].partition(";")[0]) for path, one in found.items()}
+    found = {
+        path: client.get(path)
+        for path in ("/stated/none", "/stated/broken", "/stated/taken", "/stated/streamed")
+    }
+    kinds = {
+        path: (one.status_code, one.headers["content-type"].partition(";")[0])
+        for path, one in found.items()
+    }
     assert kinds == {
         "/stated/none": (404, "application/problem+json"),
         "/stated/broken": (500, "application/problem+json"),
         "/stated/taken": (409, "text/html"),
         "/stated/streamed": (410, "text/html"),
     }
-    for path in ("/plain/none", "/plain/broken", "/none"):  # the page of an application of HTML is HTML
+    # the page of an application of HTML is HTML
+    for path in ("/plain/none", "/plain/broken", "/none"):
         answer = client.get(path)
-        assert (answer.text, answer.headers["content-type"]) == ("<!doctype html>outer", "text/html; charset=utf-8")
+        assert (answer.text, answer.headers["content-type"]) == (
+            "<!doctype html>outer",
+            "text/html; charset=utf-8",
+        )
 
 
 def test_the_document_of_an_application_that_states_its_errors_has_them() -> None:

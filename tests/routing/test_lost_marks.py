@@ -1,4 +1,6 @@
-"""A decorator of a route or a guard that makes no handler is a mistake, and never a 404 without a word."""
+"""A decorator of a route or a guard that makes no handler is a mistake, and never a 404 without a
+word.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,8 @@ class Called:
         return ""
 
 
-# The bodies of classes, in which each ``page`` is a mistake. They are texts, so that their functions have the names
-# that functions in a class's body have.
+# The bodies of classes, in which each ``page`` is a mistake. They are texts, so that their
+# functions have the names that functions in a class's body have.
 BODIES = {
     '@get("/x")\n@hidden\ndef page(self): ...': "leave @hidden or @command out",
     '@command\n@get("/x")\ndef page(self): ...': "leave @hidden or @command out",
@@ -73,7 +75,9 @@ def test_in_the_body_of_a_class(text: str) -> None:
 
 def test_a_guard_alone_makes_no_handler_where_routes_are_stated() -> None:
     guarded = body("@requires(members)\ndef page(self): ...")
-    assert mistake(guarded(expose="explicit")).endswith("write @get, @post or @route above all its other decorators")
+    assert mistake(guarded(expose="explicit")).endswith(
+        "write @get, @post or @route above all its other decorators"
+    )
     guarded()._micropie.compiled()  # where its name is its route
 
 
@@ -87,7 +91,9 @@ def test_a_route_may_stand_below_these_wherever_routes_are_stated(kind: str) -> 
 def test_in_an_attribute_of_the_object(value: Any) -> None:
     app: Any = App()
     app.page = value
-    assert mistake(app).startswith("self.page of App: the decorator of a route or a guard has no effect; ")
+    assert mistake(app).startswith(
+        "self.page of App: the decorator of a route or a guard has no effect; "
+    )
 
 
 def test_an_attribute_hides_a_handler_on_purpose_if_it_is_none_or_another_one() -> None:
@@ -135,7 +141,9 @@ def test_a_route_of_an_application_above_a_method() -> None:
         @app.post("/x")
         def page(self) -> None: ...
 
-    assert mistake(app).endswith("Root.page is a method: write micropie.get above it, and not app.get")
+    assert mistake(app).endswith(
+        "Root.page is a method: write micropie.get above it, and not app.get"
+    )
 
 
 def test_an_object_with_routes_that_is_no_application() -> None:

@@ -77,7 +77,9 @@ def matched(pattern: str, path: str) -> Any:
 def test_what_a_pattern_matches(pattern: str, path: str, values: dict[str, Any]) -> None:
     found = matched(pattern, path)
     assert found == values
-    assert {name: type(value) for name, value in values.items()} == {k: type(v) for k, v in (found or {}).items()}
+    assert {name: type(value) for name, value in values.items()} == {
+        k: type(v) for k, v in (found or {}).items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,13 @@ def test_a_missing_value_is_a_key_error() -> None:
         Pattern("/n/<n:int>").fill({})
 
 
-PATTERNS = ["/a/<value>", "/b/<value:path>", "/c/<value:re:[a-z/.]+>", "/d/x<value>y", "/e/<value:path>/end"]
+PATTERNS = [
+    "/a/<value>",
+    "/b/<value:path>",
+    "/c/<value:re:[a-z/.]+>",
+    "/d/x<value>y",
+    "/e/<value:path>/end",
+]
 
 
 def answering_app() -> tuple[App, dict[str, str]]:
@@ -236,7 +244,13 @@ def round_trip(client: TestClient, url: str) -> Any:
 def test_every_url_that_is_made_leads_back_with_the_same_value(protocol: Any, name: str) -> None:
     app, _ = answering_app()
 
-    @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("/.%?#&+\0\nab"), min_size=1, max_size=6))
+    @given(
+        st.text(
+            st.characters(exclude_categories=["Cs"]) | st.sampled_from("/.%?#&+\0\nab"),
+            min_size=1,
+            max_size=6,
+        )
+    )
     @example("..")
     @example(".")
     @example("/")
@@ -247,7 +261,9 @@ def test_every_url_that_is_made_leads_back_with_the_same_value(protocol: Any, na
     @example("%2F")
     def check(value: str) -> None:
         try:
-            url = app.url_for(name, value) if name == "greet" else app.url_for(name[1:], value=value)
+            url = (
+                app.url_for(name, value) if name == "greet" else app.url_for(name[1:], value=value)
+            )
         except ValueError:
             return
         assert round_trip(client, url) == value

@@ -90,7 +90,9 @@ def test_above_a_handler(make_client: MakeClient, path: str, status: int) -> Non
 
 def test_a_check_refuses_before_the_body_is_looked_at(make_client: MakeClient) -> None:
     client = make_client(Plain())
-    broken = client.post("/form", content=b"{", headers={"content-type": "application/json"}, follow_redirects=False)
+    broken = client.post(
+        "/form", content=b"{", headers={"content-type": "application/json"}, follow_redirects=False
+    )
     assert (broken.status_code, broken.headers["location"]) == (303, "/log-in")
     assert client.post("/form?key=1", data={"name": "Ann"}).text == "Ann"
 
@@ -110,7 +112,9 @@ def test_a_check_refuses_before_the_body_is_looked_at(make_client: MakeClient) -
     ids=str,
 )
 @pytest.mark.parametrize("kind", ["def", "async def", "decorated"])
-def test_what_a_check_may_return(make_client: MakeClient, kind: str, answer: Any, status: int, text: str) -> None:
+def test_what_a_check_may_return(
+    make_client: MakeClient, kind: str, answer: Any, status: int, text: str
+) -> None:
     def check(request: Any) -> Any:
         return answer
 
@@ -196,7 +200,9 @@ APPS = ["/closed", "/heir", "/one", "/shared", "/alone", "/closed/deep", "/close
 @pytest.mark.parametrize("app", APPS)
 def test_above_a_class_or_an_application(make_client: MakeClient, app: str) -> None:
     client = make_client(Site())
-    assert {path: client.get(app + path).status_code for path in INSIDE} == dict.fromkeys(INSIDE, 401)
+    assert {path: client.get(app + path).status_code for path in INSIDE} == dict.fromkeys(
+        INSIDE, 401
+    )
     answers = [client.get(f"{app}{path}?key=sesame").status_code for path in INSIDE]
     assert answers == [200] * 6 + [404] * 3
     assert client.get("/open/page").text == "in"
@@ -220,7 +226,8 @@ def test_above_the_outermost_application(make_client: MakeClient) -> None:
     client = make_client(app)
     assert [client.get(path).status_code for path in INSIDE[1:]] == [401] * 8
     assert client.get("/?key=sesame").text == "in"
-    app.middlewares.append(BasicAuth({"ann": "secret"}))  # a live list: checks run after what is in it
+    # a live list: checks run after what is in it
+    app.middlewares.append(BasicAuth({"ann": "secret"}))
     assert client.get("/").text == "Please log in."
 
 
@@ -237,7 +244,9 @@ def test_an_application_that_is_guarded_while_it_runs(make_client: MakeClient) -
     assert client.get("/").status_code == 401
 
 
-def test_checks_run_from_the_outermost_to_the_innermost_after_middleware(make_client: MakeClient) -> None:
+def test_checks_run_from_the_outermost_to_the_innermost_after_middleware(
+    make_client: MakeClient,
+) -> None:
     ran: list[str] = []
 
     def check(name: str) -> Callable[[Any], bool]:
@@ -305,7 +314,7 @@ def test_a_check_sees_the_user_and_the_session(make_client: MakeClient) -> None:
     assert client.get("/", auth=("bob", "secret")).status_code == 403
 
 
-# -- WebSockets ---------------------------------------------------------------------------------------------------------
+# -- WebSockets ------------------------------------------------------------------------------------
 
 
 class Sockets(App):
@@ -347,7 +356,7 @@ def test_websockets(connect: MakeClient, loop: str, path: str, status: int) -> N
     assert found == status
 
 
-# -- mistakes -----------------------------------------------------------------------------------------------------------
+# -- mistakes --------------------------------------------------------------------------------------
 
 
 def generator(request: Any) -> Any:
@@ -394,7 +403,9 @@ NO_CHECKS = [
 
 @pytest.mark.parametrize("check", NO_CHECKS)
 def test_what_is_no_check(check: Any) -> None:
-    with pytest.raises(SetupError, match=r"is no check: write @requires\(members\), .* def members\(request\)"):
+    with pytest.raises(
+        SetupError, match=r"is no check: write @requires\(members\), .* def members\(request\)"
+    ):
         requires(check)
 
 
@@ -438,11 +449,13 @@ def test_without_brackets_above_a_function(kind: Any) -> None:
     def page(name: str) -> str:
         return "in"
 
-    with pytest.raises(SetupError, match=r"takes .*page for a check: write @requires\(members\) above it"):
+    with pytest.raises(
+        SetupError, match=r"takes .*page for a check: write @requires\(members\) above it"
+    ):
         app._micropie.compiled()
 
 
-# -- a check that returns nothing ----------------------------------------------------------------------------------------
+# -- a check that returns nothing ------------------------------------------------------------------
 
 
 def forgetful(request: Any) -> Any:
@@ -455,7 +468,9 @@ async def forgetful_too(request: Any) -> Any:
 
 
 @pytest.mark.parametrize("check", [forgetful, forgetful_too])
-@pytest.mark.parametrize("path", ["/one", "/inner/page", "/shared/page", "/alone/page", "/wsgi", "/nothing"])
+@pytest.mark.parametrize(
+    "path", ["/one", "/inner/page", "/shared/page", "/alone/page", "/wsgi", "/nothing"]
+)
 def test_a_check_that_returns_nothing_lets_nobody_in(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, check: Any, path: str
 ) -> None:
@@ -469,7 +484,9 @@ def test_a_check_that_returns_nothing_lets_nobody_in(
     app: App = Root()
     app.mount("/shared", requires(check)(Inner()))
     app.mount("/alone", requires(check)(Inner()), isolated=True)
-    app.mount("/wsgi", requires(check)(lambda environ, start_response: wsgi(environ, start_response)))
+    app.mount(
+        "/wsgi", requires(check)(lambda environ, start_response: wsgi(environ, start_response))
+    )
     if path == "/nothing":
         app = requires(check)(app)
     found = make_client(app).get(f"{path}?key=sesame")
@@ -480,7 +497,9 @@ def test_a_check_that_returns_nothing_lets_nobody_in(
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
 @pytest.mark.parametrize("path", ["/named", "/inner/chat", "/alone/chat", "/asgi"])
-def test_nor_a_websocket(connect: MakeClient, caplog: pytest.LogCaptureFixture, loop: str, path: str) -> None:
+def test_nor_a_websocket(
+    connect: MakeClient, caplog: pytest.LogCaptureFixture, loop: str, path: str
+) -> None:
     class Root(App):
         @requires(forgetful)
         async def ws_named(self, ws: WebSocket) -> None:
@@ -570,7 +589,9 @@ class Guarded:
 
 
 @pytest.mark.parametrize(
-    "handler", [Called(), Guarded(), functools.partial(Called())], ids=["method", "class", "partial"]
+    "handler",
+    [Called(), Guarded(), functools.partial(Called())],
+    ids=["method", "class", "partial"],
 )
 def test_above_an_object_that_is_called(make_client: MakeClient, handler: Any) -> None:
     app = App(expose="explicit")
@@ -584,7 +605,9 @@ def foreign(environ: Any, start_response: Any) -> list[bytes]:
     return [b"in"]
 
 
-@pytest.mark.parametrize(("target", "status"), [(foreign, 500), (requires(nobody)(App()), 403)], ids=["wsgi", "app"])
+@pytest.mark.parametrize(
+    ("target", "status"), [(foreign, 500), (requires(nobody)(App()), 403)], ids=["wsgi", "app"]
+)
 def test_above_an_application_that_a_hook_chooses(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, target: Any, status: int
 ) -> None:
@@ -605,11 +628,13 @@ def test_a_decorator_that_hides_the_check_is_a_mistake() -> None:
         def page(self) -> str:
             return "in"
 
-    with pytest.raises(SetupError, match=r"hides it from .*Root\.page: write @requires above all others"):
+    with pytest.raises(
+        SetupError, match=r"hides it from .*Root\.page: write @requires above all others"
+    ):
         Root()._micropie.compiled()
 
 
-# -- the route that hooks see ---------------------------------------------------------------------------------------------
+# -- the route that hooks see ----------------------------------------------------------------------
 
 
 class Seeing(HttpMiddleware):

@@ -1,6 +1,7 @@
 """From a path and a method to a handler: by name, by explicit route, and what is never reachable.
 
-How a path is read (slashes, dots, escapes, mounts) and which methods a path answers is the table of tests/test_same_answer.py.
+How a path is read (slashes, dots, escapes, mounts) and which methods a path answers is the table of
+tests/test_same_answer.py.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ from tests.conftest import MakeClient
 
 
 def at(client: TestClient, target: str, method: str = "GET") -> httpx.Response:
-    """The answer to exactly this target and method: httpx would normalise the one and write the other in capitals."""
+    """The answer to exactly this target and method: httpx would normalise the one and write the
+    other in capitals.
+    """
     request = client.build_request("GET", "/", extensions={"target": target.encode()})
     request.method = method
     return client.send(request)
@@ -59,7 +62,7 @@ def text(app: App, make_client: MakeClient, target: str, method: str = "GET") ->
     return response.text if response.status_code == 200 else response.status_code
 
 
-# -- by name -----------------------------------------------------------------------------------------------------------
+# -- by name ---------------------------------------------------------------------------------------
 
 
 class Shop(App):
@@ -88,7 +91,9 @@ class Shop(App):
         ("/caf%C3%A9", "café"),
     ],
 )
-def test_a_path_is_a_method_and_its_arguments(make_client: MakeClient, target: str, answer: str) -> None:
+def test_a_path_is_a_method_and_its_arguments(
+    make_client: MakeClient, target: str, answer: str
+) -> None:
     assert text(Shop(), make_client, target) == answer
 
 
@@ -133,7 +138,9 @@ SAYS_METHOD = ["/", "/explicit/x", "/by/default"]
 
 @pytest.mark.parametrize("path", SAYS_METHOD)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-def test_a_handler_that_states_no_method_answers_six(make_client: MakeClient, method: str, path: str) -> None:
+def test_a_handler_that_states_no_method_answers_six(
+    make_client: MakeClient, method: str, path: str
+) -> None:
     client = make_client(SaysMethod())
     assert client.request(method, path).text == method
     assert client.head(path).status_code == 200
@@ -141,16 +148,25 @@ def test_a_handler_that_states_no_method_answers_six(make_client: MakeClient, me
 
 @pytest.mark.parametrize("path", SAYS_METHOD)
 @pytest.mark.parametrize("method", ["TRACE", "QUERY", "PROPFIND", "BREW"])
-def test_other_methods_are_405_unless_a_route_states_them(make_client: MakeClient, method: str, path: str) -> None:
-    client = make_client(SaysMethod(), validate=False)  # wsgiref.validate warns of methods that it does not know
+def test_other_methods_are_405_unless_a_route_states_them(
+    make_client: MakeClient, method: str, path: str
+) -> None:
+    # wsgiref.validate warns of methods that it does not know
+    client = make_client(SaysMethod(), validate=False)
     answer = client.request(method, path)
     assert (answer.status_code, answer.headers["allow"]) == (405, SIX)
     stated = client.request(method, "/stated").text
-    assert stated == (method if method in ("TRACE", "QUERY") else "This resource answers OPTIONS, QUERY, TRACE only.")
+    assert stated == (
+        method
+        if method in ("TRACE", "QUERY")
+        else "This resource answers OPTIONS, QUERY, TRACE only."
+    )
 
 
 @pytest.mark.parametrize("path", SAYS_METHOD)
-def test_options_is_answered_for_a_handler_that_does_not_state_it(make_client: MakeClient, path: str) -> None:
+def test_options_is_answered_for_a_handler_that_does_not_state_it(
+    make_client: MakeClient, path: str
+) -> None:
     client = make_client(SaysMethod())
     answer = client.options(path)
     assert (answer.status_code, answer.headers["allow"], answer.content) == (204, SIX, b"")
@@ -181,7 +197,9 @@ def test_the_methods_of_handlers_that_state_none_are_a_setting(make_client: Make
     assert client.post("/write").text == "written"
     assert client.post("/").headers["allow"] == "GET, HEAD, OPTIONS"
     assert client.post("/inner/").status_code == 405
-    assert [client.request(method, "/posts/").status_code for method in ("POST", "GET", "HEAD")] == [200, 405, 405]
+    assert [
+        client.request(method, "/posts/").status_code for method in ("POST", "GET", "HEAD")
+    ] == [200, 405, 405]
 
 
 def test_an_app_without_handlers_is_404_everywhere(make_client: MakeClient) -> None:
@@ -194,10 +212,12 @@ def test_a_path_may_have_thousands_of_segments(make_client: MakeClient) -> None:
     assert text(Shop(), make_client, "/greet" + "/x" * 5000) == 404
 
 
-# -- index and default -------------------------------------------------------------------------------------------------
+# -- index and default -----------------------------------------------------------------------------
 
 
-def test_an_unknown_segment_goes_to_an_index_that_takes_path_parameters(make_client: MakeClient) -> None:
+def test_an_unknown_segment_goes_to_an_index_that_takes_path_parameters(
+    make_client: MakeClient,
+) -> None:
     class Blog(App):
         def index(self, slug: str = "home") -> str:
             return f"post {slug}"
@@ -228,7 +248,9 @@ def test_an_index_with_keyword_parameters_only_takes_no_path(make_client: MakeCl
 
 
 @pytest.mark.parametrize("decorate", [get, route(methods=["GET", "POST"])])
-def test_an_index_that_states_its_methods_takes_path_parameters_too(make_client: MakeClient, decorate: Any) -> None:
+def test_an_index_that_states_its_methods_takes_path_parameters_too(
+    make_client: MakeClient, decorate: Any
+) -> None:
     class Root(App):
         @decorate  # type: ignore[untyped-decorator]
         def index(self, slug: str = "home") -> str:
@@ -317,10 +339,12 @@ def test_dots_and_empty_segments_do_not_reach_default_either(make_client: MakeCl
             return "default"
 
     client = make_client(Root())
-    assert [at(client, target).status_code for target in ("//", "/a//b", "/../x", "/x/.", "/%2e%2e/x")] == [404] * 5
+    assert [
+        at(client, target).status_code for target in ("//", "/a//b", "/../x", "/x/.", "/%2e%2e/x")
+    ] == [404] * 5
 
 
-# -- subtrees ----------------------------------------------------------------------------------------------------------
+# -- subtrees --------------------------------------------------------------------------------------
 
 
 class Blog(App):
@@ -359,7 +383,9 @@ def tree() -> Any:
         ("/blog/inner/deepest/nothing", 404),
     ],
 )
-def test_an_attribute_that_is_an_app_is_a_subtree(make_client: MakeClient, target: str, answer: str | int) -> None:
+def test_an_attribute_that_is_an_app_is_a_subtree(
+    make_client: MakeClient, target: str, answer: str | int
+) -> None:
     assert text(tree(), make_client, target) == answer
 
 
@@ -398,10 +424,15 @@ def test_one_app_in_two_places_answers_in_both(make_client: MakeClient) -> None:
     root.mount("/news", blog)
     root.mount("/blog", blog)
     client = make_client(root)
-    assert [at(client, target).text for target in ("/news/show/1", "/blog/show/2")] == ["show 1", "show 2"]
+    assert [at(client, target).text for target in ("/news/show/1", "/blog/show/2")] == [
+        "show 1",
+        "show 2",
+    ]
 
 
-def test_a_subtree_assigned_later_is_found_and_a_deleted_one_is_not(make_client: MakeClient) -> None:
+def test_a_subtree_assigned_later_is_found_and_a_deleted_one_is_not(
+    make_client: MakeClient,
+) -> None:
     root: Any = tree()
     client = make_client(root)
     assert at(client, "/late/show/x").status_code == 404
@@ -419,7 +450,7 @@ def test_a_subtree_is_an_application_of_its_own_as_well(make_client: MakeClient)
     assert text(root.blog, make_client, "/show/x") == "show x"
 
 
-# -- what is routable --------------------------------------------------------------------------------------------------
+# -- what is routable ------------------------------------------------------------------------------
 
 
 def untouchable(*_: object) -> str:
@@ -525,7 +556,16 @@ class Everything(App):
         return untouchable()
 
 
-ROUTABLE = ["method", "coroutine", "static", "klass", "cached_function", "cached_by_others", "partial_method", "half"]
+ROUTABLE = [
+    "method",
+    "coroutine",
+    "static",
+    "klass",
+    "cached_function",
+    "cached_by_others",
+    "partial_method",
+    "half",
+]
 
 
 @pytest.mark.parametrize("name", [*ROUTABLE, "shorthand"])
@@ -555,9 +595,36 @@ def test_a_singledispatchmethod_dispatches_on_what_was_bound(make_client: MakeCl
     assert [at(client, target).text for target in ("/show/5", "/show/x")] == ["int 5", "str x"]
 
 
-HIDDEN_NAMES = ["constant", "mapping", "nothing", "instance", "descriptor", "module", "builtin", "prop", "cached"]
-HIDDEN_NAMES += ["Nested", "Nested/method", "_private", "_Everything__dunder", "__dunder", "ws_socket", "helper"]
-HIDDEN_NAMES += ["_half", "__init__", "__class__", "__call__", "__dict__", "_micropie", "__getattr__", "unknown"]
+HIDDEN_NAMES = [
+    "constant",
+    "mapping",
+    "nothing",
+    "instance",
+    "descriptor",
+    "module",
+    "builtin",
+    "prop",
+    "cached",
+]
+HIDDEN_NAMES += [
+    "Nested",
+    "Nested/method",
+    "_private",
+    "_Everything__dunder",
+    "__dunder",
+    "ws_socket",
+    "helper",
+]
+HIDDEN_NAMES += [
+    "_half",
+    "__init__",
+    "__class__",
+    "__call__",
+    "__dict__",
+    "_micropie",
+    "__getattr__",
+    "unknown",
+]
 
 
 @pytest.mark.parametrize("name", HIDDEN_NAMES)
@@ -582,14 +649,20 @@ def test_the_lifespan_of_an_author_is_not_routable(make_client: MakeClient) -> N
     assert [text(app, make_client, "/lifespan") for app in (assigned, defined)] == [404, 404]
 
 
-@pytest.mark.parametrize("name", ["get", "post", "put", "patch", "delete", "route", "error", "render", "url_for"])
-def test_a_name_of_app_that_the_author_overrides_is_a_handler(make_client: MakeClient, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["get", "post", "put", "patch", "delete", "route", "error", "render", "url_for"]
+)
+def test_a_name_of_app_that_the_author_overrides_is_a_handler(
+    make_client: MakeClient, name: str
+) -> None:
     root = type("Root", (App,), {name: lambda self, key="": f"mine {key}"})()
     assert text(root, make_client, f"/{name}/5") == "mine 5"
 
 
 @pytest.mark.parametrize("name", ["delete", "get"])
-def test_the_decorators_of_the_module_work_beside_a_handler_of_their_name(make_client: MakeClient, name: str) -> None:
+def test_the_decorators_of_the_module_work_beside_a_handler_of_their_name(
+    make_client: MakeClient, name: str
+) -> None:
     class Root(App):
         @get("/explicit")
         def explicit(self) -> str:
@@ -600,7 +673,15 @@ def test_the_decorators_of_the_module_work_beside_a_handler_of_their_name(make_c
     assert [at(client, target).text for target in ("/explicit", f"/{name}")] == ["explicit", "mine"]
 
 
-RESERVED = ["request", "response", "state", "middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers"]
+RESERVED = [
+    "request",
+    "response",
+    "state",
+    "middlewares",
+    "ws_middlewares",
+    "startup_handlers",
+    "shutdown_handlers",
+]
 
 
 @pytest.mark.parametrize("name", RESERVED)
@@ -645,7 +726,11 @@ def test_mixins_of_the_standard_library_are_not_routable(make_client: MakeClient
             return "index"
 
     client = make_client(Root())
-    names = {name for name in (*dir(UserDict), *dir(threading.Thread), "data") if not name.startswith("_")}
+    names = {
+        name
+        for name in (*dir(UserDict), *dir(threading.Thread), "data")
+        if not name.startswith("_")
+    }
     assert {at(client, f"/{name}").status_code for name in names} == {404}
     assert at(client, "/").text == "index"
 
@@ -691,7 +776,9 @@ class Shop(Pages, App):
     assert (at(client, "/").text, at(client, "/page").status_code) == ("index", 404)
 
 
-def test_inherited_handlers_are_routable_and_overridden_ones_are_the_new_ones(make_client: MakeClient) -> None:
+def test_inherited_handlers_are_routable_and_overridden_ones_are_the_new_ones(
+    make_client: MakeClient,
+) -> None:
     class Child(Shop):
         def index(self) -> str:
             return "child"
@@ -706,10 +793,12 @@ def test_a_subclass_takes_a_handler_away(make_client: MakeClient, replacement: A
     assert text(child(), make_client, "/greet") == 404
 
 
-# -- the instance's own functions --------------------------------------------------------------------------------------
+# -- the instance's own functions ------------------------------------------------------------------
 
 
-def test_functions_with_a_decorator_that_are_assigned_to_the_instance_are_routable(make_client: MakeClient) -> None:
+def test_functions_with_a_decorator_that_are_assigned_to_the_instance_are_routable(
+    make_client: MakeClient,
+) -> None:
     class Root(App):
         def __init__(self) -> None:
             super().__init__()
@@ -731,7 +820,12 @@ def test_functions_with_a_decorator_that_are_assigned_to_the_instance_are_routab
             raise AssertionError("reached by HTTP")
 
     client = make_client(Root())
-    targets = {"/plain/a": "plain a", "/bound": "bound y", "/bound/z": "bound z", "/partial": "bound partial"}
+    targets = {
+        "/plain/a": "plain a",
+        "/bound": "bound y",
+        "/bound/z": "bound z",
+        "/partial": "bound partial",
+    }
     assert {target: at(client, target).text for target in targets} == targets
     names = ("number", "klass", "thing", "_secret", "ws_chat", "exists?path=/etc/passwd", "helper")
     assert [at(client, f"/{name}").status_code for name in names] == [404] * 7
@@ -787,7 +881,7 @@ def test_plain_attributes_may_change_during_requests(make_client: MakeClient) ->
     assert [client.get("/").text for _ in range(3)] == ["1", "2", "3"]
 
 
-# -- explicit routes ---------------------------------------------------------------------------------------------------
+# -- explicit routes -------------------------------------------------------------------------------
 
 
 class Users(App):
@@ -862,7 +956,9 @@ class Users(App):
         ("LOCK", "/users/me", 405),
     ],
 )
-def test_explicit_routes(make_client: MakeClient, method: str, target: str, answer: str | int) -> None:
+def test_explicit_routes(
+    make_client: MakeClient, method: str, target: str, answer: str | int
+) -> None:
     client = make_client(Users(), validate=method != "LOCK")
     response = at(client, target, method)
     assert (response.text if response.status_code == 200 else response.status_code) == answer
@@ -885,7 +981,9 @@ def test_a_name_answers_the_methods_that_no_explicit_route_takes(make_client: Ma
     assert [at(client, "/users", method).text for method in ("POST", "GET")] == ["created", "users"]
 
 
-def test_a_method_that_one_pattern_does_not_answer_may_fit_the_next(make_client: MakeClient) -> None:
+def test_a_method_that_one_pattern_does_not_answer_may_fit_the_next(
+    make_client: MakeClient,
+) -> None:
     class Root(App):
         @get("/things/<number:int>")
         def show(self, number: int) -> str:
@@ -917,7 +1015,10 @@ def test_one_shape_with_other_names_for_other_methods(make_client: MakeClient) -
             return f"change {key}"
 
     client = make_client(Root())
-    assert [at(client, "/things/5", method).text for method in ("GET", "POST")] == ["show 5", "change 5"]
+    assert [at(client, "/things/5", method).text for method in ("GET", "POST")] == [
+        "show 5",
+        "change 5",
+    ]
 
 
 def test_a_literal_first_segment_does_not_hide_wildcards_there(make_client: MakeClient) -> None:
@@ -960,7 +1061,9 @@ def test_functions_on_the_application(make_client: MakeClient) -> None:
     client = make_client(app)
     assert client.get("/hello/Bob").text == "hello Bob"
     assert client.post("/hello/Bob?greeting=yo").text == "yo Bob"
-    assert [at(client, f"/{m}", m.upper()).status_code for m in ("put", "patch", "delete")] == [200] * 3
+    assert [at(client, f"/{m}", m.upper()).status_code for m in ("put", "patch", "delete")] == [
+        200
+    ] * 3
     assert [client.get("/both").text, client.post("/both").text] == ["GET", "POST"]
     assert client.put("/both").status_code == 405
     assert client.get("/").text == "home"
@@ -981,7 +1084,9 @@ class Adder:
         return f"sum {number + 1}"
 
 
-@pytest.mark.parametrize("function", [functools.partial(lambda word, number: f"{word} {number + 1}", "sum"), Adder()])
+@pytest.mark.parametrize(
+    "function", [functools.partial(lambda word, number: f"{word} {number + 1}", "sum"), Adder()]
+)
 def test_what_can_be_called_may_be_registered(make_client: MakeClient, function: Any) -> None:
     app = App()
     app.get("/sum/<number:int>", name="sum")(function)
@@ -1000,7 +1105,10 @@ def test_explicit_routes_of_a_subtree_lie_below_it(make_client: MakeClient) -> N
     root.members = Users()
     root.members.get("/plain")(lambda: "plain")
     client = make_client(root)
-    answers = [at(client, target).text for target in ("/members/users/5", "/members/plain", "/members/any/x/y")]
+    answers = [
+        at(client, target).text
+        for target in ("/members/users/5", "/members/plain", "/members/any/x/y")
+    ]
     assert answers == ["user 5", "plain", "GET x/y"]
     assert at(client, "/users/5").status_code == 404
 
@@ -1031,23 +1139,35 @@ def test_a_route_without_path_keeps_the_name(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("wrap", [staticmethod, classmethod])
-def test_decorators_may_stand_above_static_and_class_methods(make_client: MakeClient, wrap: Any) -> None:
+def test_decorators_may_stand_above_static_and_class_methods(
+    make_client: MakeClient, wrap: Any
+) -> None:
     def function(*_: object) -> str:
         return "function"
 
     names = {"page": get("/explicit")(wrap(function)), "secret": hidden(wrap(function))}
     client = make_client(type("Root", (App,), names)())
-    assert [at(client, target).status_code for target in ("/explicit", "/page", "/secret")] == [200, 404, 404]
+    assert [at(client, target).status_code for target in ("/explicit", "/page", "/secret")] == [
+        200,
+        404,
+        404,
+    ]
 
 
 @pytest.mark.parametrize("kind", [functools.partialmethod, functools.singledispatchmethod])
-def test_decorators_may_stand_above_what_functools_makes(make_client: MakeClient, kind: Any) -> None:
+def test_decorators_may_stand_above_what_functools_makes(
+    make_client: MakeClient, kind: Any
+) -> None:
     def function(self: object, value: str = "") -> str:
         return "function"
 
     names = {"page": get("/explicit")(kind(function)), "secret": hidden(kind(function))}
     client = make_client(type("Root", (App,), names)())
-    assert [at(client, target).status_code for target in ("/explicit", "/page", "/secret")] == [200, 404, 404]
+    assert [at(client, target).status_code for target in ("/explicit", "/page", "/secret")] == [
+        200,
+        404,
+        404,
+    ]
 
 
 def test_a_decorated_handler_keeps_its_route_and_its_signature(make_client: MakeClient) -> None:
@@ -1070,7 +1190,10 @@ def test_a_decorated_handler_keeps_its_route_and_its_signature(make_client: Make
             return f"outer {n + 1}"
 
     client = make_client(Root())
-    assert [at(client, target).text for target in ("/inner/1", "/outer/1")] == ["logged inner 2", "logged outer 2"]
+    assert [at(client, target).text for target in ("/inner/1", "/outer/1")] == [
+        "logged inner 2",
+        "logged outer 2",
+    ]
 
 
 def test_an_override_does_not_change_the_routes_of_its_parent(make_client: MakeClient) -> None:
@@ -1083,15 +1206,18 @@ def test_an_override_does_not_change_the_routes_of_its_parent(make_client: MakeC
         page = post("/b")(Parent.page)
 
     assert text(Parent(), make_client, "/a") == "parent"
-    assert text(Parent(), make_client, "/b", "POST") in (404, "parent")  # one function: its marks are its own
+    # one function: its marks are its own
+    assert text(Parent(), make_client, "/b", "POST") in (404, "parent")
     assert text(Child(), make_client, "/b", "POST") == "parent"
 
 
-# -- methods -----------------------------------------------------------------------------------------------------------
+# -- methods ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["POST", "get"])
-def test_a_method_that_is_not_stated_is_405_with_allow(make_client: MakeClient, method: str) -> None:
+def test_a_method_that_is_not_stated_is_405_with_allow(
+    make_client: MakeClient, method: str
+) -> None:
     response = at(make_client(Users(), validate=method != "get"), "/users/me", method)
     assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     assert "GET" in response.text
@@ -1129,10 +1255,13 @@ def test_a_handler_for_every_method_beside_one_for_get(make_client: MakeClient) 
 def test_the_method_cannot_be_overridden_by_the_client(make_client: MakeClient) -> None:
     client = make_client(Users())
     headers = {"X-HTTP-Method-Override": "PUT"}
-    assert client.post("/users?_method=PUT", data={"_method": "PUT"}, headers=headers).text == "created"
+    assert (
+        client.post("/users?_method=PUT", data={"_method": "PUT"}, headers=headers).text
+        == "created"
+    )
 
 
-# -- conflicts and mistakes, found at set-up ---------------------------------------------------------------------------
+# -- conflicts and mistakes, found at set-up -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -1205,7 +1334,7 @@ def test_a_wildcard_may_go_to_star_star_kwargs(make_client: MakeClient) -> None:
     assert make_client(app).get("/x/1/2?c=3").json() == {"a": "1", "b": 2, "c": "3"}
 
 
-# -- mounts: root_path and SCRIPT_NAME ---------------------------------------------------------------------------------
+# -- mounts: root_path and SCRIPT_NAME -------------------------------------------------------------
 
 
 def test_the_mount_may_be_deep_and_escaped(make_client: MakeClient) -> None:
@@ -1215,18 +1344,25 @@ def test_the_mount_may_be_deep_and_escaped(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("asgi_world", ["asyncio", "trio"])
-def test_a_path_that_only_begins_like_the_mount_is_not_below_it(connect: MakeClient, asgi_world: str) -> None:
+def test_a_path_that_only_begins_like_the_mount_is_not_below_it(
+    connect: MakeClient, asgi_world: str
+) -> None:
     client = connect(Shop(), asgi_world, root_path="/mx")
-    assert [at(client, target).status_code for target in ("/mxgreet/Alice", "/mx%2Fgreet")] == [404, 400]
+    assert [at(client, target).status_code for target in ("/mxgreet/Alice", "/mx%2Fgreet")] == [
+        404,
+        400,
+    ]
 
 
 @pytest.mark.parametrize("asgi_world", ["asyncio", "trio"])
-def test_a_server_may_have_taken_the_mount_off_already(connect: MakeClient, asgi_world: str) -> None:
+def test_a_server_may_have_taken_the_mount_off_already(
+    connect: MakeClient, asgi_world: str
+) -> None:
     client = connect(Shop(), asgi_world, root_path="/mx/")
     assert [at(client, target).text for target in ("/greet/A%2FB", "/")] == ["A/B ?", "shop"]
 
 
-# -- url_for -----------------------------------------------------------------------------------------------------------
+# -- url_for ---------------------------------------------------------------------------------------
 
 
 class Links(App):
@@ -1256,11 +1392,16 @@ class Links(App):
 
     def all_links(self) -> Any:
         makers: list[App | Request] = [self, self.request]
-        return [[one.url_for("greet", "é", age=3), one.absolute_url_for("greet", "é", age=3)] for one in makers]
+        return [
+            [one.url_for("greet", "é", age=3), one.absolute_url_for("greet", "é", age=3)]
+            for one in makers
+        ]
 
     async def ws_links(self, ws: WebSocket) -> None:
         await ws.accept()
-        await ws.send_json([ws.request.url_for("thing", number=1), self.absolute_url_for("thing", number=1)])
+        await ws.send_json(
+            [ws.request.url_for("thing", number=1), self.absolute_url_for("thing", number=1)]
+        )
 
 
 def links(base_url: str | None = None) -> Any:
@@ -1293,7 +1434,9 @@ def test_url_for(name: str, segments: tuple[str, ...], values: dict[str, Any], u
     assert links().url_for(name, *segments, **values) == url
 
 
-@pytest.mark.parametrize("name", ["", "nothing", "helper", "link.", "blog", "_x", "show_thing", "request"])
+@pytest.mark.parametrize(
+    "name", ["", "nothing", "helper", "link.", "blog", "_x", "show_thing", "request"]
+)
 def test_url_for_an_unknown_name(name: str) -> None:
     with pytest.raises(LookupError, match="greet"):
         links().url_for(name)
@@ -1360,16 +1503,24 @@ def test_url_for_escapes_the_mount_as_well(make_client: MakeClient) -> None:
 
 @pytest.mark.parametrize("root_path", ["", "/a b"])
 @pytest.mark.parametrize("inner", ["", "/blog", "/blog/inner"])
-def test_links_of_a_request_and_of_its_application(make_client: MakeClient, root_path: str, inner: str) -> None:
+def test_links_of_a_request_and_of_its_application(
+    make_client: MakeClient, root_path: str, inner: str
+) -> None:
     client = make_client(links(), root_path=root_path, base_url="https://example.com:8443")
     path = f"{quote(root_path)}{inner}/greet/%C3%A9?age=3"
-    assert client.get(f"{inner}/all_links").json() == [[path, f"https://example.com:8443{path}"]] * 2
+    assert (
+        client.get(f"{inner}/all_links").json() == [[path, f"https://example.com:8443{path}"]] * 2
+    )
 
 
 def test_absolute_urls_begin_as_a_trusted_proxy_says(make_client: MakeClient) -> None:
     app = links()
     app.middlewares.append(ProxyHeaders(trusted=["127.0.0.1"], host=True))
-    headers = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example"}
+    headers = {
+        "X-Forwarded-For": "192.0.2.7",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "shop.example",
+    }
     found = make_client(app).get("/blog/all_links", headers=headers).json()
     assert found[0][1] == found[1][1] == "https://shop.example/blog/greet/%C3%A9?age=3"
 
@@ -1381,8 +1532,12 @@ def test_absolute_urls_begin_as_the_setting_says(make_client: MakeClient, slash:
     app.blog.other = Links(base_url="http://other.example")
     client = make_client(app, root_path="/p")
     found = client.get("/blog/all_links", headers={"Host": "evil.example"}).json()
-    assert found == [["/p/blog/greet/%C3%A9?age=3", "https://example.com/shop/blog/greet/%C3%A9?age=3"]] * 2
-    assert app.absolute_url_for("thing", number=1) == "https://example.com/shop/things/1"  # as a job does
+    assert (
+        found
+        == [["/p/blog/greet/%C3%A9?age=3", "https://example.com/shop/blog/greet/%C3%A9?age=3"]] * 2
+    )
+    # as a job does
+    assert app.absolute_url_for("thing", number=1) == "https://example.com/shop/things/1"
     assert app.blog.absolute_url_for("thing", number=1) == "https://example.com/shop/blog/things/1"
     assert app.blog.other.absolute_url_for("index") == "http://other.example/blog/other/"
 
@@ -1394,7 +1549,16 @@ def test_without_a_request_only_the_setting_tells_the_host() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["example.com", "//example.com", "ftp://example.com", "https://", "https://a b", "https://a?q", "https://a/#b", 1],
+    [
+        "example.com",
+        "//example.com",
+        "ftp://example.com",
+        "https://",
+        "https://a b",
+        "https://a?q",
+        "https://a/#b",
+        1,
+    ],
 )
 def test_a_wrong_base_url_is_an_error(wrong: Any) -> None:
     with pytest.raises(SetupError, match=r"App\(base_url=...\) takes the beginning of all URLs"):
@@ -1420,7 +1584,7 @@ def test_a_link_made_in_a_subtree_leads_back_into_it(make_client: MakeClient, ta
     assert text(links(), make_client, target) == target.replace("link", "greet/Alice")
 
 
-# -- R78 ---------------------------------------------------------------------------------------------------------------
+# -- R78 -------------------------------------------------------------------------------------------
 
 FUZZ = """
 __class__ __dict__ __init__ __init_subclass__ __subclasshook__ __module__ __doc__ __getattribute__ __setattr__ __new__
@@ -1474,7 +1638,9 @@ def test_R78_no_fuzzed_name_is_reachable(make_client: MakeClient) -> None:
     assert at(client, "/public").text == "public"
 
 
-@pytest.mark.parametrize("method", ["__init__", "index", "request", "compiled", "getattr", "GET ", "get"])
+@pytest.mark.parametrize(
+    "method", ["__init__", "index", "request", "compiled", "getattr", "GET ", "get"]
+)
 def test_R78_no_method_name_reaches_an_attribute(make_client: MakeClient, method: str) -> None:
     client = make_client(Users(), validate=False)
     assert at(client, "/users/me", method).status_code in (400, 405)
@@ -1514,8 +1680,15 @@ def test_a_subtree_answers_its_own_unknown_paths_and_methods(make_client: MakeCl
     app.blog.error(404)(lambda: "the blog's 404")
     app.blog.error(405)(lambda: "the blog's 405")
     client = make_client(app)
-    assert (client.get("/blog/nowhere").text, client.get("/nowhere").text) == ("the blog's 404", "404 Not Found")
-    assert client.get("/blog/nowhere?locked=1").text == client.post("/blog/only?locked=1").text == "guarded"
+    assert (client.get("/blog/nowhere").text, client.get("/nowhere").text) == (
+        "the blog's 404",
+        "404 Not Found",
+    )
+    assert (
+        client.get("/blog/nowhere?locked=1").text
+        == client.post("/blog/only?locked=1").text
+        == "guarded"
+    )
     refused = client.post("/blog/only")
     assert (refused.status_code, refused.text, refused.headers["allow"]) == (
         405,
@@ -1534,7 +1707,9 @@ def test_a_way_up_in_a_wildcard_is_a_404(make_client: MakeClient) -> None:
     assert at(client, "/files/..%2F..%2Fetc").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/rest/..%2F..%2Fetc%2Fpasswd", "/rest/a/b%2F..", "/one/..%2fx", "/x%2F.."])
+@pytest.mark.parametrize(
+    "path", ["/rest/..%2F..%2Fetc%2Fpasswd", "/rest/a/b%2F..", "/one/..%2fx", "/x%2F.."]
+)
 def test_R78_a_way_up_is_no_argument(make_client: MakeClient, path: str) -> None:
     class Root(App):
         def rest(self, *parts: str) -> list[str]:
@@ -1557,7 +1732,9 @@ def test_R78_a_way_up_is_no_argument(make_client: MakeClient, path: str) -> None
     assert at(client, "/one/a..%2F...").text == "a../..."
 
 
-@pytest.mark.parametrize(("path", "words"), [("/a/{x}", "brace"), ("/a}", "brace"), ("/a//b", "empty segment")])
+@pytest.mark.parametrize(
+    ("path", "words"), [("/a/{x}", "brace"), ("/a}", "brace"), ("/a//b", "empty segment")]
+)
 def test_a_path_that_would_never_match_is_refused(path: str, words: str) -> None:
     with pytest.raises(SetupError, match=words):
         App().get(path)
@@ -1581,7 +1758,9 @@ def test_a_setup_error_names_the_handler() -> None:
         Selfless()._micropie.compiled()
     app: Any = App()
     app.page = route()(functools.partial(odd))
-    with pytest.raises(SetupError, match=r"^page: parameter 'thing' is annotated with <class 'complex'>"):
+    with pytest.raises(
+        SetupError, match=r"^page: parameter 'thing' is annotated with <class 'complex'>"
+    ):
         app._micropie.compiled()
 
 

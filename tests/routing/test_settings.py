@@ -18,7 +18,14 @@ from micropie.routing.settings import Settings
 from tests.conftest import MakeClient
 
 NAMES = list(vars(Settings()))
-COUNTS = ["max_body_size", "max_data_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue"]
+COUNTS = [
+    "max_body_size",
+    "max_data_size",
+    "max_form_field_size",
+    "max_form_fields",
+    "max_form_files",
+    "thread_queue",
+]
 COUNTS += ["max_session_size"]
 POSITIVE = ["threads", "session_timeout"]
 
@@ -27,7 +34,9 @@ _BODY = ast.parse(inspect.getsource(Settings)).body[0].body  # type: ignore[attr
 DOCUMENTED = {
     field.target.id
     for field, text in itertools.pairwise(_BODY)
-    if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr)
+    if isinstance(field, ast.AnnAssign)
+    and isinstance(field.target, ast.Name)
+    and isinstance(text, ast.Expr)
 }
 
 
@@ -43,7 +52,9 @@ def test_the_settings_that_everybody_needs_are_there(name: str) -> None:
 
 def test_a_loop_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SetupError, match=r'^App\(portal_backend=...\) .*pip install "micropie-dual\[trio\]"'):
+    with pytest.raises(
+        SetupError, match=r'^App\(portal_backend=...\) .*pip install "micropie-dual\[trio\]"'
+    ):
         App(portal_backend="trio")
 
 
@@ -54,13 +65,26 @@ def test_the_defaults_are_fine() -> None:
 
 FINE: list[tuple[str, Any]] = [(name, value) for name in COUNTS for value in (0, 1, 10**12)]
 FINE += [(name, value) for name in POSITIVE for value in (1, 1000)]
-FINE += [(name, value) for name in ("body_timeout", "body_total_timeout") for value in (None, 0.1, 5, math.inf)]
-FINE += [("debug", True), ("debug", False), ("portal_backend", "trio"), ("portal_backend", "asyncio")]
+FINE += [
+    (name, value)
+    for name in ("body_timeout", "body_total_timeout")
+    for value in (None, 0.1, 5, math.inf)
+]
+FINE += [
+    ("debug", True),
+    ("debug", False),
+    ("portal_backend", "trio"),
+    ("portal_backend", "asyncio"),
+]
 FINE += [(name, value) for name in ("background_timeout", "pool_timeout") for value in (0.1, 5)]
 FINE += [("pool", None), ("pool", ThreadPoolExecutor(1))]
 FINE += [("processes", value) for value in (None, 1, 64)]
 FINE += [("run_in", "thread"), ("run_in", "loop"), ("run_in", "process")]
-FINE += [("templates", "pages"), ("templates", Path("pages")), ("templates", ["pages", Path("more")])]
+FINE += [
+    ("templates", "pages"),
+    ("templates", Path("pages")),
+    ("templates", ["pages", Path("more")]),
+]
 
 
 @pytest.mark.parametrize(("name", "value"), FINE)
@@ -72,10 +96,16 @@ NO_COUNTS: list[Any] = [-1, 1.5, "1", None, True, []]
 NO_DURATIONS: list[Any] = [0, -1, "30", True, math.nan, []]
 WRONG: list[tuple[str, Any]] = [(name, value) for name in COUNTS for value in NO_COUNTS]
 WRONG += [(name, value) for name in POSITIVE for value in (0, -1, 2.5, "40", None, True)]
-WRONG += [(name, value) for name in ("body_timeout", "body_total_timeout") for value in NO_DURATIONS]
+WRONG += [
+    (name, value) for name in ("body_timeout", "body_total_timeout") for value in NO_DURATIONS
+]
 WRONG += [("debug", value) for value in (1, 0, "yes", None)]
 WRONG += [("portal_backend", value) for value in ("", "uvloop", "Trio", None, 5)]
-WRONG += [(name, value) for name in ("background_timeout", "pool_timeout") for value in (*NO_DURATIONS, None, math.inf)]
+WRONG += [
+    (name, value)
+    for name in ("background_timeout", "pool_timeout")
+    for value in (*NO_DURATIONS, None, math.inf)
+]
 WRONG += [("pool", 4), ("pool", "dask"), ("pool", ThreadPoolExecutor), ("pool", [])]
 WRONG += [("processes", value) for value in (0, -1, 2.5, "2", True)]
 WRONG += [("run_in", value) for value in ("", "Thread", "portal", None, 5, ["loop"])]
@@ -132,7 +162,9 @@ class Duck(OnlyLoads):
     def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None: ...
 
 
-@pytest.mark.parametrize("backend", ["redis", 5, object(), InMemorySessionBackend, SessionBackend, OnlyLoads(), {}])
+@pytest.mark.parametrize(
+    "backend", ["redis", 5, object(), InMemorySessionBackend, SessionBackend, OnlyLoads(), {}]
+)
 def test_a_wrong_session_backend_fails_at_construction(backend: Any) -> None:
     with pytest.raises(SetupError, match="session_backend"):
         App(session_backend=backend)
@@ -165,7 +197,12 @@ def test_a_setting_works_in_the_application_that_has_it(make_client: MakeClient)
     root.inherits.inner = Echo(max_form_fields=1)
     client = make_client(root)
     limits = {"/": 10, "/small": 5, "/large": 20, "/inherits": 10, "/inherits/inner": 10}
-    fits = {path: client.post(path, content=b"x" * limit).status_code for path, limit in limits.items()}
-    exceeds = {path: client.post(path, content=b"x" * (limit + 1)).status_code for path, limit in limits.items()}
+    fits = {
+        path: client.post(path, content=b"x" * limit).status_code for path, limit in limits.items()
+    }
+    exceeds = {
+        path: client.post(path, content=b"x" * (limit + 1)).status_code
+        for path, limit in limits.items()
+    }
     assert (set(fits.values()), set(exceeds.values())) == ({200}, {413})
     assert client.get("/inherits?a=1&b=2").status_code == 200

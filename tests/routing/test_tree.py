@@ -1,4 +1,6 @@
-"""The tree of segments: which route wins, what a look-up and the set-up cost, and a naive matcher that agrees."""
+"""The tree of segments: which route wins, what a look-up and the set-up cost, and a naive matcher
+that agrees.
+"""
 
 from __future__ import annotations
 
@@ -37,21 +39,48 @@ def app_of(patterns: Sequence[str]) -> App:
 
 def found(app: App, path: str, method: str = "GET") -> str | int:
     """The name of the route of a path, or the status."""
-    found = app._micropie.compiled().router.find(method, [segment for segment in path.split("/") if segment])
+    found = app._micropie.compiled().router.find(
+        method, [segment for segment in path.split("/") if segment]
+    )
     if isinstance(found, Refusal):
         assert isinstance(found.error, HTTPError)
         return found.error.status
     return found[0].name
 
 
-# -- the most specific route wins --------------------------------------------------------------------------------------
+# -- the most specific route wins ------------------------------------------------------------------
 
 MOST_SPECIFIC_FIRST = [
     ("/x", ["/x", "/x<rest>", "/<rest>x<more>", "/<word:re:[a-z0-9]+>", "/<word>", "/<rest:path>"]),
     ("/7", ["/7", "/<n:int>", "/<n:float>", "/<n:re:[0-9]>", "/<n>", "/<n:path>"]),
-    ("/ab-1", ["/ab-<n>", "/a<word>-<n>", "/<word>-<n>", "/<word:re:.+>", "/<word>", "/<word:path>"]),
-    ("/a/b", ["/a/b", "/a/<x>", "/a/<x:path>", "/<x>/b", "/<x>/<y>", "/<x>/<y:path>", "/<x:path>/b", "/<x:path>"]),
-    ("/a/b/c", ["/a/<x:path>", "/<x:int>/b/c", "/<x>/b/c", "/<x:path>/b/c", "/<x:path>/<y>/c", "/<x:path>/c"]),
+    (
+        "/ab-1",
+        ["/ab-<n>", "/a<word>-<n>", "/<word>-<n>", "/<word:re:.+>", "/<word>", "/<word:path>"],
+    ),
+    (
+        "/a/b",
+        [
+            "/a/b",
+            "/a/<x>",
+            "/a/<x:path>",
+            "/<x>/b",
+            "/<x>/<y>",
+            "/<x>/<y:path>",
+            "/<x:path>/b",
+            "/<x:path>",
+        ],
+    ),
+    (
+        "/a/b/c",
+        [
+            "/a/<x:path>",
+            "/<x:int>/b/c",
+            "/<x>/b/c",
+            "/<x:path>/b/c",
+            "/<x:path>/<y>/c",
+            "/<x:path>/c",
+        ],
+    ),
     ("/a/b.c", ["/a/<x>.c", "/a/<x>", "/a/<x:path>.c", "/a/<x:path>"]),
 ]
 
@@ -72,7 +101,9 @@ def test_of_two_expressions_that_fit_the_first_defined_wins() -> None:
 
 
 def test_the_search_goes_back_where_a_more_specific_way_ends(make_client: MakeClient) -> None:
-    client = make_client(app_of(["/a/b/c", "/a/<x>/d", "/<x>/b/<y:int>", "/<x>/b/<y>/e", "/<x:path>/f"]))
+    client = make_client(
+        app_of(["/a/b/c", "/a/<x>/d", "/<x>/b/<y:int>", "/<x>/b/<y>/e", "/<x:path>/f"])
+    )
     answers = {
         "/a/b/c": "/a/b/c",
         "/a/b/d": "/a/<x>/d",
@@ -145,7 +176,9 @@ def test_a_name_an_inner_application_and_a_directory_are_literal_text(
     assert text(site_client, path) == answer
 
 
-def test_the_deepest_fall_back_comes_first_and_after_every_explicit_route(make_client: MakeClient) -> None:
+def test_the_deepest_fall_back_comes_first_and_after_every_explicit_route(
+    make_client: MakeClient,
+) -> None:
     class Inner(App):
         def index(self, word: str = "") -> str:
             return f"inner index {word}"
@@ -177,7 +210,9 @@ def test_the_deepest_fall_back_comes_first_and_after_every_explicit_route(make_c
     assert {path: text(client, path) for path in answers} == answers
 
 
-def test_the_index_of_an_outer_application_does_not_take_the_paths_of_an_inner_one(make_client: MakeClient) -> None:
+def test_the_index_of_an_outer_application_does_not_take_the_paths_of_an_inner_one(
+    make_client: MakeClient,
+) -> None:
     class Root(App):
         def index(self, *rest: str) -> str:
             return f"index {rest}"
@@ -189,10 +224,12 @@ def test_the_index_of_an_outer_application_does_not_take_the_paths_of_an_inner_o
     assert {path: text(client, path) for path in answers} == answers
 
 
-# -- methods -----------------------------------------------------------------------------------------------------------
+# -- methods ---------------------------------------------------------------------------------------
 
 
-def test_a_route_without_the_method_gives_way_and_is_named_by_allow(make_client: MakeClient) -> None:
+def test_a_route_without_the_method_gives_way_and_is_named_by_allow(
+    make_client: MakeClient,
+) -> None:
     class Root(App):
         @get("/things/new")
         def new(self) -> str:
@@ -206,14 +243,19 @@ def test_a_route_without_the_method_gives_way_and_is_named_by_allow(make_client:
             return "default"
 
     client = make_client(Root())
-    assert [text(client, "/things/new", method) for method in ("GET", "POST")] == ["new", "create new"]
+    assert [text(client, "/things/new", method) for method in ("GET", "POST")] == [
+        "new",
+        "create new",
+    ]
     refused = client.put("/things/new")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
     assert client.put("/things/other").headers["allow"] == "OPTIONS, POST"
     assert text(client, "/others", "PUT") == "default"
 
 
-def test_a_default_and_an_index_that_state_methods_refuse_the_others(make_client: MakeClient) -> None:
+def test_a_default_and_an_index_that_state_methods_refuse_the_others(
+    make_client: MakeClient,
+) -> None:
     class Root(App):
         @get
         def default(self, *rest: str) -> str:
@@ -223,10 +265,14 @@ def test_a_default_and_an_index_that_state_methods_refuse_the_others(make_client
             return "index"
 
     client = make_client(Root())
-    assert (text(client, "/x"), text(client, "/x", "POST"), text(client, "/", "POST")) == ("default", 405, "index")
+    assert (text(client, "/x"), text(client, "/x", "POST"), text(client, "/", "POST")) == (
+        "default",
+        405,
+        "index",
+    )
 
 
-# -- conflicts ---------------------------------------------------------------------------------------------------------
+# -- conflicts -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -248,7 +294,12 @@ def test_two_patterns_of_the_same_paths_are_a_conflict(first: str, second: str) 
 
 @pytest.mark.parametrize(
     "patterns",
-    [("/a/<x:path>", "/a/<x:path>/end"), ("/<x:re:[ab]>", "/<x:re:a|b>"), ("/a<x>", "/<x>a"), ("/<x>", "/<x:int>")],
+    [
+        ("/a/<x:path>", "/a/<x:path>/end"),
+        ("/<x:re:[ab]>", "/<x:re:a|b>"),
+        ("/a<x>", "/<x>a"),
+        ("/<x>", "/<x:int>"),
+    ],
 )
 def test_patterns_of_other_paths_are_none(patterns: tuple[str, str]) -> None:
     app_of(patterns)._micropie.compiled()
@@ -271,7 +322,7 @@ def test_a_name_and_an_explicit_path_for_the_same_methods_are_a_conflict() -> No
         index._micropie.compiled()
 
 
-# -- what reaches index and default because nothing else takes it ------------------------------------------------------
+# -- what reaches index and default because nothing else takes it ----------------------------------
 
 
 class Paged(App):
@@ -298,13 +349,15 @@ class Numbers(App):
         ("/numbers", 400),
     ],
 )
-def test_a_fall_back_that_does_not_convert_is_404(make_client: MakeClient, path: str, answer: str | int) -> None:
+def test_a_fall_back_that_does_not_convert_is_404(
+    make_client: MakeClient, path: str, answer: str | int
+) -> None:
     app: Any = Paged()
     app.numbers = Numbers()
     assert text(make_client(app), path) == answer
 
 
-# -- how values reach the handler --------------------------------------------------------------------------------------
+# -- how values reach the handler ------------------------------------------------------------------
 
 
 def test_wildcards_reach_their_parameters_in_any_order(make_client: MakeClient) -> None:
@@ -340,7 +393,11 @@ def test_the_values_of_the_path_are_on_the_request(make_client: MakeClient) -> N
     app.get("/one/<word>")(lambda word: [*app.request.path_params])
     app.get("/none")(lambda: [*app.request.path_params])
     client = make_client(app)
-    assert [client.get(path).json() for path in ("/turned/5/a", "/one/a", "/none")] == [[5, "a"], ["a"], []]
+    assert [client.get(path).json() for path in ("/turned/5/a", "/one/a", "/none")] == [
+        [5, "a"],
+        ["a"],
+        [],
+    ]
 
 
 def test_hooks_know_the_route_by_its_name_and_its_pattern(make_client: MakeClient) -> None:
@@ -367,7 +424,7 @@ def test_hooks_know_the_route_by_its_name_and_its_pattern(make_client: MakeClien
     assert {path: client.get(path).text for path in seen} == seen
 
 
-# -- what it costs -----------------------------------------------------------------------------------------------------
+# -- what it costs ---------------------------------------------------------------------------------
 
 
 def calls(function: Callable[[], object]) -> int:
@@ -388,17 +445,29 @@ def calls(function: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("pattern", ["/r{}/<n:int>", "/<tenant>/r{}/<n:int>", "/<rest:path>/r{}"])
 def test_a_look_up_costs_the_same_with_ten_and_with_a_thousand_routes(pattern: str) -> None:
-    few, many = (app_of([pattern.format(number) for number in range(count)]) for count in (10, 1000))
-    path = pattern.format(5).replace("<tenant>", "t").replace("<n:int>", "1").replace("<rest:path>", "x/y")
+    few, many = (
+        app_of([pattern.format(number) for number in range(count)]) for count in (10, 1000)
+    )
+    path = (
+        pattern.format(5)
+        .replace("<tenant>", "t")
+        .replace("<n:int>", "1")
+        .replace("<rest:path>", "x/y")
+    )
     assert found(few, path) == found(many, path) == pattern.format(5)
-    # The least of some: the collector may call the finalizer of somebody else's object in the middle.
-    few_calls, many_calls = (min(calls(partial(found, app, path)) for _ in range(5)) for app in (few, many))
+    # The least of some: the collector may call the finalizer of somebody else's object in the
+    # middle.
+    few_calls, many_calls = (
+        min(calls(partial(found, app, path)) for _ in range(5)) for app in (few, many)
+    )
     assert few_calls == many_calls
 
 
 @pytest.mark.parametrize("pattern", ["/r{}/<n:int>", "/<tenant>/r{}/<n:int>"])
 def test_the_set_up_costs_as_much_for_each_route(pattern: str) -> None:
-    few, many = (app_of([pattern.format(number) for number in range(count)]) for count in (100, 400))
+    few, many = (
+        app_of([pattern.format(number) for number in range(count)]) for count in (100, 400)
+    )
     few._micropie.compiled()  # caches are warm
     few._micropie.changed()
     assert calls(many._micropie.compiled) <= 4.1 * calls(few._micropie.compiled)
@@ -414,10 +483,16 @@ def test_applications_nest_a_hundred_deep(make_client: MakeClient) -> None:
     root: Any = App()
     inner = root
     for number in range(100):
-        inner.a = type("Inner", (App,), {"default": lambda self, *rest, number=number: f"{number} {len(rest)}"})()
+        inner.a = type(
+            "Inner", (App,), {"default": lambda self, *rest, number=number: f"{number} {len(rest)}"}
+        )()
         inner = inner.a
     client = make_client(root)
-    assert [text(client, "/a" * 100), text(client, "/a" * 50 + "/x/y"), text(client, "/x")] == ["99 0", "49 2", 404]
+    assert [text(client, "/a" * 100), text(client, "/a" * 50 + "/x/y"), text(client, "/x")] == [
+        "99 0",
+        "49 2",
+        404,
+    ]
 
 
 LONG = 100_000
@@ -442,52 +517,80 @@ def test_R28_no_path_takes_more_than_linear_time(pattern: str, path: str) -> Non
 
 
 def test_every_node_of_the_tree_is_visited_once_at_most() -> None:
-    # All 256 combinations of text and wildcards that fit "/a/a/a/a/a/a/a/a", but for their last segment.
+    # All 256 combinations of text and wildcards that fit "/a/a/a/a/a/a/a/a", but for their last
+    # segment.
     patterns = ["/" + "/".join(choice) + "/z" for choice in itertools.product("ax", repeat=8)]
-    app = app_of([functools.reduce(lambda p, n: p.replace("x", f"<w{n}>", 1), range(8), p) for p in patterns])
+    app = app_of(
+        [functools.reduce(lambda p, n: p.replace("x", f"<w{n}>", 1), range(8), p) for p in patterns]
+    )
     nodes = 2**9
     assert found(app, "/a" * 8 + "/y") == 404
     assert calls(lambda: found(app, "/a" * 8 + "/y")) < 4 * nodes
     assert found(app, "/b" * 8 + "/z") == "/<w0>/<w1>/<w2>/<w3>/<w4>/<w5>/<w6>/<w7>/z"
 
 
-# -- a naive matcher -----------------------------------------------------------------------------------------------------
+# -- a naive matcher -------------------------------------------------------------------------------
 
 
 def fits(segments: Sequence[Segment], path: Sequence[str]) -> bool:
-    """Whether a pattern matches a path: every way to give each segment of the pattern some of the path's is tried."""
+    """Whether a pattern matches a path: every way to give each segment of the pattern some of the
+    path's is tried.
+    """
     if not segments or not path:
         return not segments and not path
     first, *others = segments
     if first.text is not None:
         return path[0] == first.text and fits(others, path[1:])
     lengths = range(1, len(path) + 1) if first.is_path else (1,)
-    return any(first.match("/".join(path[:length])) is not None and fits(others, path[length:]) for length in lengths)
+    return any(
+        first.match("/".join(path[:length])) is not None and fits(others, path[length:])
+        for length in lengths
+    )
 
 
 def specificity(patterns: Sequence[Pattern], pattern: Pattern) -> list[tuple[Any, ...]]:
-    """What patterns that match the same path are compared by, segment by segment; the least is the most specific."""
+    """What patterns that match the same path are compared by, segment by segment; the least is the
+    most specific.
+    """
     key: list[tuple[Any, ...]] = []
     for position, segment in enumerate(pattern.segments):
         if segment.text is not None:
             key.append((0,))
             continue
-        kind = max(("int", "float", "re", "", "path").index(one.rule.partition(":")[0]) for one in segment.wildcards)
+        kind = max(
+            ("int", "float", "re", "", "path").index(one.rule.partition(":")[0])
+            for one in segment.wildcards
+        )
         literal_length = len(segment.join([""] * len(segment.wildcards)))
         tail = len(pattern.segments) - position if segment.is_path else 0
-        # The first pattern that begins with the same segments, and is as long after a path wildcard.
-        keys = [one.key if one.text is None else one.text for one in pattern.segments[: position + 1]]
+        # The first pattern that begins with the same segments, and is as long after a path
+        # wildcard.
+        keys = [
+            one.key if one.text is None else one.text for one in pattern.segments[: position + 1]
+        ]
         order = next(
             number
             for number, other in enumerate(patterns)
-            if [one.key if one.text is None else one.text for one in other.segments[: position + 1]] == keys
+            if [one.key if one.text is None else one.text for one in other.segments[: position + 1]]
+            == keys
             and (not segment.is_path or len(other.segments) - position == tail)
         )
         key.append((2 if segment.is_path else 1, -literal_length, kind, -tail, order))
     return key
 
 
-SEGMENTS = ["a", "b", "1", "<{}:int>", "<{}:float>", "<{}:re:[ab]>", "<{}:re:[b1]+>", "<{}>", "a<{}>", "<{}>-<{}>"]
+SEGMENTS = [
+    "a",
+    "b",
+    "1",
+    "<{}:int>",
+    "<{}:float>",
+    "<{}:re:[ab]>",
+    "<{}:re:[b1]+>",
+    "<{}>",
+    "a<{}>",
+    "<{}>-<{}>",
+]
 PATHS = ["<{}:path>", "a<{}:path>", "<{}:path>b"]
 
 
@@ -503,9 +606,16 @@ def explicit_patterns(draw: st.DrawFn) -> str:
 @settings(max_examples=100)
 @given(
     st.lists(explicit_patterns(), min_size=1, max_size=8, unique=True),
-    st.lists(st.lists(st.sampled_from(["a", "b", "1", "ab", "1.5", "a-b", "b1", "é", "a/b"]), max_size=5), min_size=5),
+    st.lists(
+        st.lists(
+            st.sampled_from(["a", "b", "1", "ab", "1.5", "a-b", "b1", "é", "a/b"]), max_size=5
+        ),
+        min_size=5,
+    ),
 )
-def test_the_tree_finds_what_a_naive_matcher_finds(texts: list[str], paths: list[list[str]]) -> None:
+def test_the_tree_finds_what_a_naive_matcher_finds(
+    texts: list[str], paths: list[list[str]]
+) -> None:
     app, patterns = App(), [Pattern(text) for text in texts]
     for pattern in patterns:
         app.get(pattern.text, name=pattern.text)(lambda **values: None)

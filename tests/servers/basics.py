@@ -60,15 +60,19 @@ class Blog(App):
 
 
 class Basics(App):
-    """Public methods are URLs: ``index`` is /, ``greet`` is /greet, /greet/Alice and /greet?name=Alice."""
+    """Public methods are URLs: ``index`` is /, ``greet`` is /greet, /greet/Alice and
+    /greet?name=Alice.
+    """
 
     def __init__(self) -> None:
-        super().__init__(max_body_size=100_000, security=SecurityDefaults("localhost", "127.0.0.1", "::1"))
+        super().__init__(
+            max_body_size=100_000, security=SecurityDefaults("localhost", "127.0.0.1", "::1")
+        )
         self.blog = Blog()
         self.middlewares.append(Signed())
         self.startup_handlers.append(self.opened)
 
-    # -- the lifespan: before the first request of each process, and after its last --------------------------------
+    # -- the lifespan: before the first request of each process, and after its last ----------------
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[dict[str, Any]]:
@@ -81,7 +85,7 @@ class Basics(App):
     def status(self) -> dict[str, Any]:
         return {"started": self.state.started, "motto": self.state.motto}
 
-    # -- binding: the path's segments, then names from the query, a form or JSON -----------------------------------
+    # -- binding: the path's segments, then names from the query, a form or JSON -------------------
 
     def index(self) -> str:
         return PAGE
@@ -105,9 +109,14 @@ class Basics(App):
 
     @post
     def upload(self, file: UploadFile, note: str = "") -> dict[str, Any]:
-        return {"name": file.filename, "type": file.content_type, "size": len(file.read()), "note": note}
+        return {
+            "name": file.filename,
+            "type": file.content_type,
+            "size": len(file.read()),
+            "note": note,
+        }
 
-    # -- explicit routes, for paths that names can't express -------------------------------------------------------
+    # -- explicit routes, for paths that names can't express ---------------------------------------
 
     @get("/users/<number:int>", name="user")
     async def user(self, number: int) -> dict[str, Any]:
@@ -121,7 +130,7 @@ class Basics(App):
     def files(self, path: str) -> str:
         return f"the path is {escape(path)}"
 
-    # -- where handlers run ----------------------------------------------------------------------------------------
+    # -- where handlers run ------------------------------------------------------------------------
 
     async def on_loop(self) -> str:
         return "async def: on the event loop; under WSGI on the process's own one"
@@ -133,7 +142,7 @@ class Basics(App):
     def quick(self) -> str:
         return "run_in loop: a def that never blocks, called on the event loop without a thread"
 
-    # -- answers ---------------------------------------------------------------------------------------------------
+    # -- answers -----------------------------------------------------------------------------------
 
     def json(self) -> dict[str, Any]:
         return {"text": "é", "number": 1.5, "list": [1, True, None]}
@@ -152,10 +161,13 @@ class Basics(App):
 
     def download(self) -> Response:
         named = {"Content-Disposition": 'attachment; filename="pie.txt"'}
-        return Response(BytesIO(b"apples, sugar, flour\n" * 100), headers=named, content_type="text/plain")
+        return Response(
+            BytesIO(b"apples, sugar, flour\n" * 100), headers=named, content_type="text/plain"
+        )
 
     async def countdown(self, start: int = 3) -> AsyncIterator[str]:
-        for number in range(min(start, 1000), 0, -1):  # a client must not choose a stream without an end
+        # a client must not choose a stream without an end
+        for number in range(min(start, 1000), 0, -1):
             yield f"{number}\n"
         yield "lift-off\n"
 
@@ -168,7 +180,7 @@ class Basics(App):
         async for message in ws:
             await ws.send_text(f"heard {message!r}")
 
-    # -- errors and redirects --------------------------------------------------------------------------------------
+    # -- errors and redirects ----------------------------------------------------------------------
 
     def old(self) -> Redirect:
         return self._redirect("/greet/you")
@@ -177,18 +189,20 @@ class Basics(App):
         raise HTTPError(403, "This is not for you.")
 
     def divide(self, dividend: int, divisor: int) -> str:
-        return str(dividend // divisor)  # /divide/1/0: answered by the handler of ZeroDivisionError below
+        # /divide/1/0: answered by the handler of ZeroDivisionError below
+        return str(dividend // divisor)
 
     def crash(self) -> None:
         raise RuntimeError("the client does not see this; the log does")
 
-    # -- cookies and the session -----------------------------------------------------------------------------------
+    # -- cookies and the session -------------------------------------------------------------------
 
     @get
     def cookie(self) -> str:
         return f"You like {escape(self.request.cookies.get('flavour', 'no cookies'))}."
 
-    @post("/cookie")  # what changes something is a POST: a link on any page could make a browser send a GET
+    # what changes something is a POST: a link on any page could make a browser send a GET
+    @post("/cookie")
     def choose(self, flavour: str) -> str:
         self.response.set_cookie("flavour", flavour, max_age=3600)
         return "Thank you."
@@ -202,7 +216,7 @@ class Basics(App):
         session["likes"] = session.get("likes", 0) + 1
         return f"likes: {session['likes']}"
 
-    # -- the request's body, as it comes ---------------------------------------------------------------------------
+    # -- the request's body, as it comes -----------------------------------------------------------
 
     async def measure(self) -> dict[str, int]:
         return {"bytes": sum([len(chunk) async for chunk in self.request.stream()])}
@@ -220,11 +234,19 @@ class Signed(HttpMiddleware):
 
     def before_request(self, request: Request) -> dict[str, Any] | None:
         if request.path == "/closed":
-            return {"status": 503, "body": "Closed for lunch.", "headers": [("Retry-After", "3600")]}
+            return {
+                "status": 503,
+                "body": "Closed for lunch.",
+                "headers": [("Retry-After", "3600")],
+            }
         return None
 
     def after_request(
-        self, request: Request, status: int, response_body: Any, extra_headers: list[tuple[str, str]]
+        self,
+        request: Request,
+        status: int,
+        response_body: Any,
+        extra_headers: list[tuple[str, str]],
     ) -> None:
         extra_headers.append(("X-Tour", "micropie"))
 
@@ -249,7 +271,13 @@ async def no_division() -> tuple[int, str]:
 
 
 LINKS = {
-    "Names": ["/greet", "/greet/Alice?age=41", "/add/1/2.5", "/total?numbers=1&numbers=2", "/total?numbers=one"],
+    "Names": [
+        "/greet",
+        "/greet/Alice?age=41",
+        "/add/1/2.5",
+        "/total?numbers=1&numbers=2",
+        "/total?numbers=one",
+    ],
     "Explicit routes": ["/users/7", "/files/a/b.txt", "/hello/Bob"],
     "An application inside": ["/blog", "/blog/posts/1", "/blog/some/where"],
     "Where handlers run": ["/on_loop", "/in_thread", "/quick"],

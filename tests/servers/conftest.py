@@ -1,4 +1,7 @@
-"""The servers of ``basics.py`` and ``site.py``. Each starts when the first test asks for it and stops after the last."""
+"""The servers of ``basics.py`` and ``site.py``.
+
+Each starts when the first test asks for it and stops after the last.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ import pytest
 from tests.servers.harness import ServerOf, serving
 
 SIZE = 3 * 1024 * 1024 + 17
-CONTENT = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(SIZE // 32 + 1))[:SIZE]
+CONTENT = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(SIZE // 32 + 1))[
+    :SIZE
+]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""An application that writes a line for each event, with its process and thread, to the file that ``DIARY`` names."""
+"""An application that writes a line for each event, with its process and thread, to the file that
+``DIARY`` names.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from micropie import App
 
 
 def note(event: str) -> None:
-    # One write of one short line to a file that is open for appending: those of several processes don't mix.
+    # One write of one short line to a file that is open for appending: those of several processes
+    # don't mix.
     with Path(os.environ["DIARY"]).open("a") as diary:
         diary.write(f"{os.getpid()} {event}\n")
 

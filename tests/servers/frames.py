@@ -1,7 +1,8 @@
 """A client of WebSockets that sends any frames, also wrong ones, and the cases that it sends.
 
-The cases follow the groups of the Autobahn test suite, as far as they reach an application behind a server. ``GROUPS``
-has the group of each section, ``DECIDES`` who gives the answer: micropie, or the server below it.
+The cases follow the groups of the Autobahn test suite, as far as they reach an application behind a
+server. ``GROUPS`` has the group of each section, ``DECIDES`` who gives the answer: micropie, or the
+server below it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def frame(opcode: int, payload: bytes = b"", flags: int = FIN, is_masked: bool =
     if not is_masked:
         return head + payload
     repeated = (MASK * (size // 4 + 1))[:size]
-    masked = (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(size, "big")
+    masked = (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(
+        size, "big"
+    )
     return head + MASK + masked
 
 
@@ -48,11 +51,15 @@ def fragments(opcode: int, *pieces: bytes) -> bytes:
 def deflated(message: bytes) -> bytes:
     """Return a message as permessage-deflate sends it, RFC 7692, section 7.2.1."""
     packer = zlib.compressobj(wbits=-15)
-    return (packer.compress(message) + packer.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
+    return (packer.compress(message) + packer.flush(zlib.Z_SYNC_FLUSH)).removesuffix(
+        b"\x00\x00\xff\xff"
+    )
 
 
 class Received(NamedTuple):
-    """What came back: the messages and pongs in order, and the close code; None for a connection that was just ended."""
+    """What came back: the messages and pongs in order, and the close code; None for a connection
+    that was just ended.
+    """
 
     messages: list[tuple[int, bytes]]
     code: int | None
@@ -64,7 +71,8 @@ class Client:
     def __init__(self, port: int, timeout: float, offer: str = "") -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         extension = f"Sec-WebSocket-Extensions: {offer}\r\n" if offer else ""
-        self._inflating = zlib.decompressobj(-15)  # of all messages: the server may refer to earlier ones
+        # of all messages: the server may refer to earlier ones
+        self._inflating = zlib.decompressobj(-15)
         self._socket.sendall(
             f"GET /echo HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{extension}"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
@@ -76,9 +84,11 @@ class Client:
         assert self.head.startswith(b"HTTP/1.1 101"), self.head
 
     def exchange(self, data: bytes, size: int = 65536, answers: int = 0) -> Received:
-        """Send ``data`` in pieces of ``size`` bytes, and return what comes until the connection ends.
+        """Send ``data`` in pieces of ``size`` bytes, and return what comes until the connection
+        ends.
 
-        The client closes it after so many ``answers``, unless there are to be none: then the server does.
+        The client closes it after so many ``answers``, unless there are to be none: then the server
+        does.
         """
         with self._socket:
             with suppress(ConnectionError):
@@ -139,7 +149,9 @@ class Client:
 
 
 class Case(NamedTuple):
-    """``echoed``: the messages and pongs that come back; ``codes``: the close codes that are right, None for none."""
+    """``echoed``: the messages and pongs that come back; ``codes``: the close codes that are right,
+    None for none.
+    """
 
     sent: bytes
     echoed: list[tuple[int, bytes]]
@@ -150,7 +162,8 @@ class Case(NamedTuple):
 
 MICROPIE, SERVER = "micropie", "the server"
 
-# Autobahn's groups. 8 is not in use, 11 was never written; 9 measures time, too, which is nobody's here.
+# Autobahn's groups. 8 is not in use, 11 was never written; 9 measures time, too, which is nobody's
+# here.
 GROUPS = {
     "messages": (1, 9),
     "pings": (2,),
@@ -209,10 +222,18 @@ def _of_messages() -> Cases:
             message = b"*" * size
             yield "messages", f"{opcode}-{size}", Case(frame(opcode, message), [(opcode, message)])
     chopped = b"*" * 65536
-    yield "messages", "in pieces of 997 bytes", Case(frame(TEXT, chopped), [(TEXT, chopped)], size=997)
+    yield (
+        "messages",
+        "in pieces of 997 bytes",
+        Case(frame(TEXT, chopped), [(TEXT, chopped)], size=997),
+    )
     biggest = b"*" * 300_000
     yield "messages", "as big as may be", Case(frame(BINARY, biggest), [(BINARY, biggest)])
-    yield "messages", "in pieces of 64 bytes", Case(frame(TEXT, chopped), [(TEXT, chopped)], size=64)
+    yield (
+        "messages",
+        "in pieces of 64 bytes",
+        Case(frame(TEXT, chopped), [(TEXT, chopped)], size=64),
+    )
     many = [(TEXT, b"%d" % number) for number in range(100)]
     yield "messages", "a hundred", Case(b"".join(frame(*one) for one in many), many)
 
@@ -221,43 +242,99 @@ def _of_control_frames() -> Cases:
     for payload in (b"", b"hello", b"\x00\xff\xfe", b"p" * 125):
         yield "pings", f"of {len(payload)}", Case(frame(PING, payload), [(PONG, payload)])
     yield "pings", "ten", Case(frame(PING, b"x") * 10, [(PONG, b"x")] * 10)
-    yield "pings", "ten, byte by byte", Case(frame(PING, b"payload") * 10, [(PONG, b"payload")] * 10, size=1)
-    yield "pings", "a pong that nobody asked for", Case(frame(PONG, b"x") + frame(TEXT, b"a"), [(TEXT, b"a")])
-    yield "pings", "an empty pong, and a ping", Case(frame(PONG) + frame(PING, b"a"), [(PONG, b"a")])
+    yield (
+        "pings",
+        "ten, byte by byte",
+        Case(frame(PING, b"payload") * 10, [(PONG, b"payload")] * 10, size=1),
+    )
+    yield (
+        "pings",
+        "a pong that nobody asked for",
+        Case(frame(PONG, b"x") + frame(TEXT, b"a"), [(TEXT, b"a")]),
+    )
+    yield (
+        "pings",
+        "an empty pong, and a ping",
+        Case(frame(PONG) + frame(PING, b"a"), [(PONG, b"a")]),
+    )
     yield "pings", "too long", Case(frame(PING, b"p" * 126), [], FAILED)
 
     for flags in (RSV1, RSV2, RSV3, RSV1 | RSV2 | RSV3):
         yield "reserved", f"bits {flags:#x}", Case(frame(TEXT, b"a", FIN | flags), [], FAILED)
     for opcode in (BINARY, PING, CLOSE):
         payload = b"\x03\xe8" if opcode == CLOSE else b"a"
-        yield "reserved", f"bits of {opcode}", Case(frame(opcode, payload, FIN | RSV2 | RSV3), [], FAILED)
+        yield (
+            "reserved",
+            f"bits of {opcode}",
+            Case(frame(opcode, payload, FIN | RSV2 | RSV3), [], FAILED),
+        )
     after = frame(TEXT, b"a") + frame(TEXT, b"b", FIN | RSV2) + frame(PING)
     yield "reserved", "bits, byte by byte", Case(after, [], FAILED, size=1)
     for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15):
         yield "reserved", f"opcode {opcode}", Case(frame(opcode, b"a"), [], FAILED)
-        yield "reserved", f"opcode {opcode} after a message", Case(frame(TEXT, b"a") + frame(opcode), [], FAILED)
+        yield (
+            "reserved",
+            f"opcode {opcode} after a message",
+            Case(frame(TEXT, b"a") + frame(opcode), [], FAILED),
+        )
 
 
 def _of_fragments() -> Cases:
     yield "fragments", "two", Case(fragments(TEXT, b"one ", b"two"), [(TEXT, b"one two")])
     yield "fragments", "empty ones", Case(fragments(BINARY, b"", b"", b""), [(BINARY, b"")])
-    yield "fragments", "of 64 bytes", Case(fragments(TEXT, *[b"y" * 64] * 1000), [(TEXT, b"y" * 64_000)])
-    pinged = b"".join(frame(CONTINUE if number else TEXT, b"z", 0) + frame(PING) for number in range(10))
+    yield (
+        "fragments",
+        "of 64 bytes",
+        Case(fragments(TEXT, *[b"y" * 64] * 1000), [(TEXT, b"y" * 64_000)]),
+    )
+    pinged = b"".join(
+        frame(CONTINUE if number else TEXT, b"z", 0) + frame(PING) for number in range(10)
+    )
     ended = pinged + frame(CONTINUE, b"!")
-    yield "fragments", "with a ping after each", Case(ended, [(PONG, b"")] * 10 + [(TEXT, b"z" * 10 + b"!")])
-    yield "fragments", "of a byte", Case(fragments(TEXT, *[b"x"] * 300), [(TEXT, b"x" * 300)], size=1)
-    between = frame(TEXT, b"a", 0) + frame(PING, b"p") + frame(CONTINUE, b"b", 0) + frame(PONG) + frame(CONTINUE, b"c")
+    yield (
+        "fragments",
+        "with a ping after each",
+        Case(ended, [(PONG, b"")] * 10 + [(TEXT, b"z" * 10 + b"!")]),
+    )
+    yield (
+        "fragments",
+        "of a byte",
+        Case(fragments(TEXT, *[b"x"] * 300), [(TEXT, b"x" * 300)], size=1),
+    )
+    between = (
+        frame(TEXT, b"a", 0)
+        + frame(PING, b"p")
+        + frame(CONTINUE, b"b", 0)
+        + frame(PONG)
+        + frame(CONTINUE, b"c")
+    )
     yield "fragments", "with control frames between", Case(between, [(PONG, b"p"), (TEXT, b"abc")])
     parts = [b"y" * 1300] * 100
-    yield "fragments", "a hundred of 1300", Case(fragments(BINARY, *parts), [(BINARY, b"".join(parts))])
-    yield "broken fragments", "of a ping", Case(frame(PING, b"a", 0) + frame(CONTINUE, b"b"), [], FAILED)
-    yield "broken fragments", "of a pong", Case(frame(PONG, b"a", 0) + frame(CONTINUE, b"b"), [], FAILED)
+    yield (
+        "fragments",
+        "a hundred of 1300",
+        Case(fragments(BINARY, *parts), [(BINARY, b"".join(parts))]),
+    )
+    yield (
+        "broken fragments",
+        "of a ping",
+        Case(frame(PING, b"a", 0) + frame(CONTINUE, b"b"), [], FAILED),
+    )
+    yield (
+        "broken fragments",
+        "of a pong",
+        Case(frame(PONG, b"a", 0) + frame(CONTINUE, b"b"), [], FAILED),
+    )
     for flags in (FIN, 0):
         sent = frame(CONTINUE, b"a", flags) + frame(TEXT, b"b")
         yield "broken fragments", f"without a beginning, {flags}", Case(sent, [], FAILED)
     twice = fragments(TEXT, b"a", b"b") + frame(CONTINUE, b"c", 0) + frame(TEXT, b"d")
     yield "broken fragments", "after the end", Case(twice, [], FAILED)
-    yield "broken fragments", "within another", Case(frame(TEXT, b"a", 0) + frame(TEXT, b"b"), [], FAILED)
+    yield (
+        "broken fragments",
+        "within another",
+        Case(frame(TEXT, b"a", 0) + frame(TEXT, b"b"), [], FAILED),
+    )
 
 
 def _of_text() -> Cases:
@@ -269,13 +346,35 @@ def _of_text() -> Cases:
     cut = fragments(TEXT, *[data[number : number + 1] for number in range(len(data))])
     yield "UTF-8", "cut within characters", Case(cut, [(TEXT, data)])
     for data in (
-        *(b"\xff", b"\xfe", b"\x80", b"\xbf", b"ok\xce", b"\xe2\x82", b"\xf0\x9f\x98", b"\xce\xba\xce"),
-        *(b"\xc0\xaf", b"\xc0\x80", b"\xc1\xbf", b"\xe0\x80\xaf", b"\xe0\x9f\xbf", b"\xf0\x80\x80\xaf"),  # too long
+        *(
+            b"\xff",
+            b"\xfe",
+            b"\x80",
+            b"\xbf",
+            b"ok\xce",
+            b"\xe2\x82",
+            b"\xf0\x9f\x98",
+            b"\xce\xba\xce",
+        ),
+        # too long
+        *(
+            b"\xc0\xaf",
+            b"\xc0\x80",
+            b"\xc1\xbf",
+            b"\xe0\x80\xaf",
+            b"\xe0\x9f\xbf",
+            b"\xf0\x80\x80\xaf",
+        ),
         *(b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xed\xa0\x80\xed\xb0\x80"),  # surrogates
-        *(b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xfc\x84\x80\x80\x80\x80"),  # above U+10FFFF
+        # above U+10FFFF
+        *(b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xfc\x84\x80\x80\x80\x80"),
     ):
         yield "broken UTF-8", data.hex(), Case(frame(TEXT, data), [], NO_TEXT)
-        yield "broken UTF-8", f"{data.hex()} in fragments", Case(fragments(TEXT, b"a", data), [], NO_TEXT)
+        yield (
+            "broken UTF-8",
+            f"{data.hex()} in fragments",
+            Case(fragments(TEXT, b"a", data), [], NO_TEXT),
+        )
 
 
 def _of_closing() -> Cases:
@@ -283,7 +382,11 @@ def _of_closing() -> Cases:
     for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999):
         yield "closing", f"with {code}", Case(closing(code), [], (code, 1000))
     yield "closing", "with a long reason", Case(closing(1000, b"r" * 123), [])
-    yield "closing", "before the end", Case(closing() + frame(TEXT, b"late") + frame(PING, b"late"), [])
+    yield (
+        "closing",
+        "before the end",
+        Case(closing() + frame(TEXT, b"late") + frame(PING, b"late"), []),
+    )
     yield "closing", "twice", Case(closing() + closing(), [])
     yield (
         "broken closing",
@@ -293,7 +396,11 @@ def _of_closing() -> Cases:
     for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535):
         yield "broken closing", f"with {code}", Case(closing(code), [], BROKEN)
     yield "broken closing", "with one byte", Case(frame(CLOSE, b"\x03"), [], FAILED)
-    yield "broken closing", "with a reason that is no text", Case(closing(1000, b"\xff"), [], NO_TEXT)
+    yield (
+        "broken closing",
+        "with a reason that is no text",
+        Case(closing(1000, b"\xff"), [], NO_TEXT),
+    )
     yield "broken closing", "with 124 bytes", Case(closing(1000, b"r" * 124), [], FAILED)
 
 
@@ -313,7 +420,11 @@ def _of_limits_and_compression() -> Cases:
         one = frame(BINARY, deflated(text), FIN | RSV1)
         yield "compression", f"of {size}", Case(one, [(BINARY, text)], offer=plain)
     yield "compression", "fifty", Case(packed * 50, [(TEXT, message)] * 50, offer=plain)
-    yield "compression", "one that is not", Case(frame(TEXT, b"plain"), [(TEXT, b"plain")], offer=plain)
+    yield (
+        "compression",
+        "one that is not",
+        Case(frame(TEXT, b"plain"), [(TEXT, b"plain")], offer=plain),
+    )
     halves = [deflated(message)[:30], deflated(message)[30:]]
     both = frame(BINARY, halves[0], RSV1) + frame(CONTINUE, halves[1])
     yield "compression", "in fragments", Case(both, [(BINARY, message)], offer=plain)
@@ -323,5 +434,12 @@ def _of_limits_and_compression() -> Cases:
     yield "masks", "none", Case(frame(TEXT, b"a", is_masked=False), [], FAILED)
 
 
-_MADE = (_of_messages, _of_control_frames, _of_fragments, _of_text, _of_closing, _of_limits_and_compression)
+_MADE = (
+    _of_messages,
+    _of_control_frames,
+    _of_fragments,
+    _of_text,
+    _of_closing,
+    _of_limits_and_compression,
+)
 CASES = {f"{section}: {name}": (section, case) for made in _MADE for section, name, case in made()}

@@ -1,7 +1,8 @@
 """Real servers as processes, and requests as bytes: a test's bytes go over the wire unchanged.
 
-A server runs in a new session (as with ``setsid``), so that its forks can be killed with it. As a service manager does,
-the harness signals the first process alone, and kills the rest of the session after that.
+A server runs in a new session (as with ``setsid``), so that its forks can be killed with it. As a
+service manager does, the harness signals the first process alone, and kills the rest of the session
+after that.
 """
 
 from __future__ import annotations
@@ -26,17 +27,22 @@ from tests.support.guard import guard_of
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
-# Seconds, long enough for a busy machine, on which only a test that fails waits so long. Elsewhere a server starts in one
-# to five, ends in less than four and answers at once.
+# Seconds, long enough for a busy machine, on which only a test that fails waits so long. Elsewhere
+# a server starts in one to five, ends in less than four and answers at once.
 START_WITHIN = 60.0
 STOP_WITHIN = 40.0
 ANSWER_WITHIN = 60.0
 
 # Written by asyncio and trio when a task, a coroutine or an error is left over (docs/risks, R61).
-LEFTOVERS = ("never awaited", "never retrieved", "was destroyed but it is pending", "ResourceWarning")
+LEFTOVERS = (
+    "never awaited",
+    "never retrieved",
+    "was destroyed but it is pending",
+    "ResourceWarning",
+)
 
-# A shell starts its background jobs with SIGINT ignored, and children inherit that. A preexec_fn would run Python in a
-# forked child, where the measurement of coverage may hold a lock.
+# A shell starts its background jobs with SIGINT ignored, and children inherit that. A preexec_fn
+# would run Python in a forked child, where the measurement of coverage may hold a lock.
 HEED_INTERRUPTS = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -57,20 +63,27 @@ class Kind(NamedTuple):
     """The signal that ends it gracefully."""
 
 
-_GUNICORN = "gunicorn --bind 127.0.0.1:{port} --workers {workers} --no-control-socket --graceful-timeout 5"
+_GUNICORN = (
+    "gunicorn --bind 127.0.0.1:{port} --workers {workers} --no-control-socket --graceful-timeout 5"
+)
 
 KINDS = {
     "uvicorn": Kind("asgi", "uvicorn --port {port} --workers {workers}"),
-    "hypercorn-asyncio": Kind("asgi", "hypercorn --bind 127.0.0.1:{port} --workers {workers} -k asyncio"),
+    "hypercorn-asyncio": Kind(
+        "asgi", "hypercorn --bind 127.0.0.1:{port} --workers {workers} -k asyncio"
+    ),
     "hypercorn-trio": Kind("asgi", "hypercorn --bind 127.0.0.1:{port} --workers {workers} -k trio"),
     "granian-asgi": Kind("asgi", "granian --port {port} --workers {workers} --interface asgi"),
-    # Daphne has no lifespan: start-up runs before the first request, and the application does not learn of the end.
+    # Daphne has no lifespan: start-up runs before the first request, and the application does not
+    # learn of the end.
     "daphne": Kind("asgi", "daphne -b 127.0.0.1 -p {port}", has_end=False),
     "gunicorn-asgi": Kind("asgi", f"{_GUNICORN} -k asgi"),
     "gunicorn-sync": Kind("wsgi", f"{_GUNICORN} -k sync"),
     "gunicorn-gthread": Kind("wsgi", f"{_GUNICORN} -k gthread --threads 4"),
     "gunicorn-gthread-preload": Kind("wsgi", f"{_GUNICORN} -k gthread --threads 4 --preload"),
-    "granian-wsgi": Kind("wsgi", "granian --port {port} --workers {workers} --interface wsgi", has_raw_path=False),
+    "granian-wsgi": Kind(
+        "wsgi", "granian --port {port} --workers {workers} --interface wsgi", has_raw_path=False
+    ),
     # Waitress does not handle SIGTERM: the kernel ends it, and nothing of Python runs.
     "waitress": Kind("wsgi", "waitress --listen=127.0.0.1:{port} --threads=4", stop=signal.SIGINT),
 }
@@ -107,17 +120,23 @@ class Server:
     log: IO[bytes]
     ended: bool = field(default=False, init=False)
 
-    def request(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
+    def request(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Answer:
         """Send one request on a new connection and read until the server closes it."""
         head = {"Host": f"127.0.0.1:{self.port}", "Connection": "close", **(headers or {})}
         if body and "Content-Length" not in head and "Transfer-Encoding" not in head:
             head["Content-Length"] = str(len(body))
         lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
-        return self.send(f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body, method)
+        return self.send(
+            f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body, method
+        )
 
     def send(self, data: bytes, method: str = "GET") -> Answer:
         """Send ``data`` on a new connection and read until the server closes it."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=ANSWER_WITHIN) as connection:
+        with socket.create_connection(
+            ("127.0.0.1", self.port), timeout=ANSWER_WITHIN
+        ) as connection:
             # A server may have answered and closed before it read everything.
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.sendall(data)
@@ -134,7 +153,9 @@ class Server:
 
     def leftovers(self) -> list[str]:
         """Return the lines of the output that report something left over."""
-        return [line for line in self.output().splitlines() if any(word in line for word in LEFTOVERS)]
+        return [
+            line for line in self.output().splitlines() if any(word in line for word in LEFTOVERS)
+        ]
 
     def tell_to_end(self) -> None:
         """Send the signal without waiting."""
@@ -148,16 +169,20 @@ class Server:
         self.ended = True
         try:
             self.tell_to_end()
-            if "granian" in self.kind.command:  # it ignores the signal while it starts a worker; others may end hastily
+            # it ignores the signal while it starts a worker; others may end hastily
+            if "granian" in self.kind.command:
                 with suppress(subprocess.TimeoutExpired):
                     self.process.wait(4)
                 self.tell_to_end()
             self.process.wait(STOP_WITHIN)
         except subprocess.TimeoutExpired:
             with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.killpg(self.process.pid, signal.SIGABRT)  # each process writes where its threads are
+                # each process writes where its threads are
+                os.killpg(self.process.pid, signal.SIGABRT)
                 self.process.wait(4)
-            raise AssertionError(f"the server did not end within {STOP_WITHIN:g} s:\n{self.output()}") from None
+            raise AssertionError(
+                f"the server did not end within {STOP_WITHIN:g} s:\n{self.output()}"
+            ) from None
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -193,11 +218,16 @@ def start(kind: Kind, app: str, log: IO[bytes], **options: Any) -> Server:
 
 
 def await_start(server: Server) -> None:
-    """Wait until a launched server accepts connections. Fails with its output if it exits or takes too long."""
+    """Wait until a launched server accepts connections.
+
+    Fails with its output if it exits or takes too long.
+    """
     try:
         deadline = time.monotonic() + START_WITHIN
         while not accepts(server.port):
-            assert server.process.poll() is None, f"the server ended at its start:\n{server.output()}"
+            assert server.process.poll() is None, (
+                f"the server ended at its start:\n{server.output()}"
+            )
             assert time.monotonic() < deadline, f"the server did not start:\n{server.output()}"
             time.sleep(0.02)
     except BaseException:
@@ -222,7 +252,10 @@ def launch(
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**unmeasured(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1"), **(environ or {})},
+        env={
+            **unmeasured(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1"),
+            **(environ or {}),
+        },
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -250,7 +283,8 @@ ServerOf = Callable[[str], Server]
 
 @contextmanager
 def serving(app: str, **options: Any) -> Iterator[ServerOf]:
-    """Yield ``server_of(name)``, which starts that server with ``app`` when it is first asked for it.
+    """Yield ``server_of(name)``, which starts that server with ``app`` when it is first asked for
+    it.
 
     All are stopped together at the end. Fails if one has left a task, a coroutine or an error over.
     """

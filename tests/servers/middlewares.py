@@ -1,4 +1,6 @@
-"""A Bottle application that has moved in, inside the WSGI middleware of others, for ``test_dual.py``."""
+"""A Bottle application that has moved in, inside the WSGI middleware of others, for
+``test_dual.py``.
+"""
 
 from __future__ import annotations
 

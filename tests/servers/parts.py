@@ -1,4 +1,6 @@
-"""A site of several applications that link to each other, with all that an outer application gives an inner one."""
+"""A site of several applications that link to each other, with all that an outer application gives
+an inner one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from micropie import App, HttpMiddleware, Redirect, Request, WebSocket, get, post, requires, websocket
+from micropie import (
+    App,
+    HttpMiddleware,
+    Redirect,
+    Request,
+    WebSocket,
+    get,
+    post,
+    requires,
+    websocket,
+)
 from tests.servers.paths import HOST, Paths
 
 
@@ -67,7 +79,10 @@ class Office(App):
 class Site(App):
     def __init__(self) -> None:
         super().__init__(
-            templates=Path(__file__).parent / "parts_templates", errors="json", expose="explicit", security=False
+            templates=Path(__file__).parent / "parts_templates",
+            errors="json",
+            expose="explicit",
+            security=False,
         )
         self.shop, self.office = Shop(docs=True), requires(self._signed_in)(Office())
         self.paths = Paths()

@@ -1,6 +1,8 @@
-"""A pool of connections like asyncpg's, opened at start-up: it works only on the loop and in the process that opened it.
+"""A pool of connections like asyncpg's, opened at start-up: it works only on the loop and in the
+process that opened it.
 
-``POOL_BACKEND`` is the loop's kind, and ``POOL_DIARY`` the file where a pool says that it was closed, and where.
+``POOL_BACKEND`` is the loop's kind, and ``POOL_DIARY`` the file where a pool says that it was
+closed, and where.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Files, WebSockets and, on a host of its own, paths in one site: each server starts once for the tests of all three.
+"""Files, WebSockets and, on a host of its own, paths in one site: each server starts once for the
+tests of all three.
 
 ``FILES`` names the directory that it serves.
 """

@@ -17,11 +17,15 @@ class Sockets(App):
         return ",".join(ends)
 
     async def ws_echo(self, ws: WebSocket) -> None:
-        await ws.accept(ws.subprotocols[0] if ws.subprotocols else None, headers={"X-Greeting": "hello"})
+        await ws.accept(
+            ws.subprotocols[0] if ws.subprotocols else None, headers={"X-Greeting": "hello"}
+        )
         try:
             while True:
                 message = await anext(ws)
-                await (ws.send_text(message) if isinstance(message, str) else ws.send_bytes(message))
+                await (
+                    ws.send_text(message) if isinstance(message, str) else ws.send_bytes(message)
+                )
         except StopAsyncIteration:
             self.ends.append(f"echo {ws.close_code}")
 

@@ -1,4 +1,6 @@
-"""A browser's way through the album of ``examples/``, on real servers: sign in, upload, a message after a redirect."""
+"""A browser's way through the album of ``examples/``, on real servers: sign in, upload, a message
+after a redirect.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,15 @@ PICTURE = b"\x89PNG\r\n\x1a\n" + os.urandom(300_000)
 
 
 @pytest.fixture(scope="module", params=["uvicorn", "hypercorn-trio", "gunicorn-gthread"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, Path]]:
     directory = tmp_path_factory.mktemp("album")
     with tempfile.TemporaryFile() as log:
         environ = {"ALBUM_DIRECTORY": str(directory)}
-        server = start(KINDS[request.param], "examples.album.app:app", log, workers=2, environ=environ)
+        server = start(
+            KINDS[request.param], "examples.album.app:app", log, workers=2, environ=environ
+        )
         yield server, directory / "pictures"
         server.end()
 
@@ -36,12 +42,17 @@ def browser(server: tuple[Server, Path]) -> Iterator[httpx.Client]:
 def new_browser(server: Server) -> httpx.Client:
     """Return a client that follows redirects and keeps cookies."""
     url = f"http://127.0.0.1:{server.port}"
-    return httpx.Client(base_url=url, follow_redirects=True, timeout=ANSWER_WITHIN, headers={"Host": "localhost"})
+    return httpx.Client(
+        base_url=url, follow_redirects=True, timeout=ANSWER_WITHIN, headers={"Host": "localhost"}
+    )
 
 
 def fields_of(page: str) -> dict[str, str]:
     """Return the hidden fields of a page's forms."""
-    return {name: unescape(value) for name, value in re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', page)}
+    return {
+        name: unescape(value)
+        for name, value in re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', page)
+    }
 
 
 def sign_in(browser: httpx.Client, name: str = "Ann") -> httpx.Response:
@@ -59,7 +70,9 @@ def test_who_is_not_signed_in_sees_the_door(browser: httpx.Client) -> None:
         assert (answer.status_code, answer.url.path) == (200, "/door")
     style = browser.get(re.findall(r'href="(/static/[^"]+)"', answer.text)[0])
     assert (style.status_code, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
-    assert browser.get(style.url, headers={"If-None-Match": style.headers["etag"]}).status_code == 304
+    assert (
+        browser.get(style.url, headers={"If-None-Match": style.headers["etag"]}).status_code == 304
+    )
 
 
 def test_a_wrong_password_keeps_the_door_shut(browser: httpx.Client) -> None:
@@ -86,7 +99,9 @@ def test_a_session_from_signing_in_to_signing_out(browser: httpx.Client) -> None
     assert browser.get("/", headers=stolen).url.path == "/door"
 
 
-def test_a_picture_is_hung_up_seen_and_taken_down(browser: httpx.Client, server: tuple[Server, Path]) -> None:
+def test_a_picture_is_hung_up_seen_and_taken_down(
+    browser: httpx.Client, server: tuple[Server, Path]
+) -> None:
     page = sign_in(browser).text
     sent = {"picture": ("../my pie.png", PICTURE, "image/png")}
     page = browser.post("/hang", data=fields_of(page), files=sent).text
@@ -119,13 +134,22 @@ def test_what_is_no_picture_does_not_hang(browser: httpx.Client) -> None:
         ("png", PICTURE, "image/png"),
     ):
         answer = browser.post("/hang", data=fields, files={"picture": (name, content, stated)})
-        assert (answer.status_code, answer.text) == (415, "Only pictures hang here: PNG, JPEG, GIF or WebP.")
+        assert (answer.status_code, answer.text) == (
+            415,
+            "Only pictures hang here: PNG, JPEG, GIF or WebP.",
+        )
 
 
 def test_another_sites_form_is_refused(browser: httpx.Client) -> None:
     fields = fields_of(sign_in(browser).text)
-    assert browser.post("/sign_out", data=fields, headers={"Origin": "http://evil.example"}).status_code == 403
-    assert browser.post("/sign_out").status_code == 403  # an old browser, and a page that does not know the token
+    assert (
+        browser.post(
+            "/sign_out", data=fields, headers={"Origin": "http://evil.example"}
+        ).status_code
+        == 403
+    )
+    # an old browser, and a page that does not know the token
+    assert browser.post("/sign_out").status_code == 403
     assert browser.get("/").url.path == "/"
     assert browser.post("/sign_out", headers={"Origin": "http://localhost"}).url.path == "/door"
 

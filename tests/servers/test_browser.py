@@ -1,4 +1,5 @@
-"""The page of ``examples/live/`` in a real Chromium, on real servers: the tests assert on the page's content.
+"""The page of ``examples/live/`` in a real Chromium, on real servers: the tests assert on the
+page's content.
 
 A browser is no server's matter: the page is on one, and comes back on another.
 """
@@ -107,7 +108,9 @@ def new_tab(chromium: webdriver.Chrome) -> Iterator[Callable[[Server], Tab]]:
 
 @pytest.fixture
 def no_complaints(chromium: webdriver.Chrome, new_tab: object) -> Iterator[None]:
-    """Fail the test if a page's console has a message: a script's error, or a breach of the policy."""
+    """Fail the test if a page's console has a message: a script's error, or a breach of the
+    policy.
+    """
     complaints(chromium)  # those of other tests
     yield
     assert complaints(chromium) == []
@@ -117,7 +120,9 @@ NewTab = Callable[[Server], Tab]
 
 
 @pytest.mark.usefixtures("no_complaints")
-def test_two_tabs_talk_and_who_comes_later_reads_what_was_said(server: Server, new_tab: NewTab) -> None:
+def test_two_tabs_talk_and_who_comes_later_reads_what_was_said(
+    server: Server, new_tab: NewTab
+) -> None:
     ann, bob = new_tab(server), new_tab(server)
     ann.say("Ann", "pie?")
     bob.wait(lambda: bob.messages()[-1:] == ["Annpie?"])
@@ -132,7 +137,9 @@ def test_two_tabs_talk_and_who_comes_later_reads_what_was_said(server: Server, n
 @pytest.mark.usefixtures("no_complaints")
 def test_the_last_fifty_messages_are_kept(server: Server, new_tab: NewTab) -> None:
     tab = new_tab(server)
-    tab.run("for (let n = 1; n <= 60; n++) socket.send(JSON.stringify({name: 'Ann', text: ` ${n}`}))")
+    tab.run(
+        "for (let n = 1; n <= 60; n++) socket.send(JSON.stringify({name: 'Ann', text: ` ${n}`}))"
+    )
     tab.wait(lambda: tab.messages()[-1:] == ["Ann 60"])
     late = new_tab(server)
     late.wait(lambda: late.messages() == [f"Ann {number}" for number in range(11, 61)])
@@ -144,7 +151,12 @@ def test_what_people_write_is_text(server: Server, new_tab: NewTab) -> None:
     tab.say("<b>Mallory</b>", "<img src=x onerror='window.hit = 1'><script>hit = 1</script>&amp;")
     line = "<b>Mallory</b><img src=x onerror='window.hit = 1'><script>hit = 1</script>&amp;"
     tab.wait(lambda: tab.messages()[-1:] == [line])
-    assert tab.run("return document.querySelectorAll('#messages img, #messages script, #messages b b').length") == 0
+    assert (
+        tab.run(
+            "return document.querySelectorAll('#messages img, #messages script, #messages b b').length"
+        )
+        == 0
+    )
     assert tab.run("return window.hit") is None
 
 
@@ -177,10 +189,14 @@ def test_an_upload_shows_how_far_it_is(server: Server, new_tab: NewTab, tmp_path
 
 
 @pytest.mark.usefixtures("no_complaints")
-def test_what_is_no_message_ends_the_connection_and_the_page_makes_another(server: Server, new_tab: NewTab) -> None:
+def test_what_is_no_message_ends_the_connection_and_the_page_makes_another(
+    server: Server, new_tab: NewTab
+) -> None:
     tab = new_tab(server)
     tab.run("window.first = socket; socket.send('[1]')")
-    tab.wait(lambda: tab.run("return socket !== first") is True and tab.text("#state") == "connected")
+    tab.wait(
+        lambda: tab.run("return socket !== first") is True and tab.text("#state") == "connected"
+    )
     tab.say("Ann", "back")
     tab.wait(lambda: tab.messages()[-1:] == ["Annback"])
 

@@ -1,4 +1,5 @@
-"""The files of docs/deploy are true: the unit's commands serve the tutorial's blog, behind nginx with that page's file.
+"""The files of docs/deploy are true: the unit's commands serve the tutorial's blog, behind nginx
+with that page's file.
 
 ``test_several_machines.py`` has the pages about several of them.
 """
@@ -78,7 +79,8 @@ class Site(NamedTuple):
     log: Path
 
 
-STARTS = re.findall(r"^ *ExecStart=(.*)", text_of("systemd.md"), re.MULTILINE)  # by uvicorn and by gunicorn
+# by uvicorn and by gunicorn
+STARTS = re.findall(r"^ *ExecStart=(.*)", text_of("systemd.md"), re.MULTILINE)
 
 
 @pytest.fixture(scope="module", params=STARTS)
@@ -86,7 +88,8 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     nginx = program("nginx")
     ports = free_port(), free_port()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))  # a short name, as that of a socket has to be
+        # a short name, as that of a socket has to be
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         shutil.copytree(ROOT / "examples" / "tutorial" / "step7", folder / "blog")
         unit = configparser.ConfigParser(strict=False, interpolation=None)
         unit.optionxform = str  # type: ignore[method-assign, assignment]
@@ -110,8 +113,12 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         )
         configuration = re.sub(r"^ *ssl_certificate.*\n", "", configuration, flags=re.MULTILINE)
         user = "user root;" if os.geteuid() == 0 else ""
-        (folder / "nginx.conf").write_text(AROUND.format(folder=folder, site=configuration, user=user))
-        stack.enter_context(running([nginx, "-c", str(folder / "nginx.conf"), "-p", str(folder)], folder, {}, log))
+        (folder / "nginx.conf").write_text(
+            AROUND.format(folder=folder, site=configuration, user=user)
+        )
+        stack.enter_context(
+            running([nginx, "-c", str(folder / "nginx.conf"), "-p", str(folder)], folder, {}, log)
+        )
         site = Site(f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", folder / "log")
         until(lambda: is_ready(site.https))
         yield site
@@ -121,9 +128,14 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 def running(
     command: list[str], folder: Path, variables: dict[str, str], log: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command. The environment is that of the tests and ``variables``, or these alone if they have a PATH."""
+    """Run a command.
+
+    The environment is that of the tests and ``variables``, or these alone if they have a PATH.
+    """
     environment = variables if "PATH" in variables else unmeasured(**variables)
-    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=log, stdout=log, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stderr=log, stdout=log, start_new_session=True
+    )
     guard = guard_of(process)
     try:
         yield process
@@ -161,43 +173,74 @@ def test_the_application_knows_the_client(site: Site) -> None:
 
 def test_http_leads_to_https(site: Site) -> None:
     answer = httpx.get(f"{site.http}/read/1?a=b", headers=HOST)
-    assert (answer.status_code, answer.headers["location"]) == (301, "https://blog.example.com/read/1?a=b")
+    assert (answer.status_code, answer.headers["location"]) == (
+        301,
+        "https://blog.example.com/read/1?a=b",
+    )
 
 
 def test_the_image_serves_by_its_commands_alone() -> None:
-    """The layers of the Dockerfile in a folder. Only the user is not made, and nothing is taken from an index."""
+    """The layers of the Dockerfile in a folder.
+
+    Only the user is not made, and nothing is taken from an index.
+    """
     blog, port = ROOT / "examples" / "tutorial" / "step7", free_port()
     lines = dict[str, list[str]]()
-    for name, rest in re.findall(r"^([A-Z]+) (.*)$", block("containers.md", "dockerfile"), re.MULTILINE):
+    for name, rest in re.findall(
+        r"^([A-Z]+) (.*)$", block("containers.md", "dockerfile"), re.MULTILINE
+    ):
         lines.setdefault(name, []).append(rest)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        variables = dict(pair.split("=") for pair in replaced(lines["ENV"][0], ("/var/lib/blog", place)).split())
+        variables = dict(
+            pair.split("=") for pair in replaced(lines["ENV"][0], ("/var/lib/blog", place)).split()
+        )
         variables |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/nonexistent"}
         assert lines["COPY"] == ["requirements.txt ./", "wheels wheels/", ". ."]
         shutil.copytree(blog, folder, dirs_exist_ok=True)
         # What pip would install beside the wheel, which docs/start/install.md makes.
         requirement = (folder / "requirements.txt").read_text().strip()
-        assert requirement == f"./wheels/micropie_dual-{version('micropie-dual')}-py3-none-any.whl[standard]"
-        assert any(re.match(r"uvicorn\b.*extra == .standard.", one) for one in requires("micropie-dual") or ())
+        assert (
+            requirement
+            == f"./wheels/micropie_dual-{version('micropie-dual')}-py3-none-any.whl[standard]"
+        )
+        assert any(
+            re.match(r"uvicorn\b.*extra == .standard.", one)
+            for one in requires("micropie-dual") or ()
+        )
         assert lines["USER"][0].isdecimal()  # or Kubernetes can't know that it is not root
         assert f"useradd --uid {lines['USER'][0]} " in lines["RUN"][0]
-        server, *options = json.loads(replaced(lines["CMD"][0], ("0.0.0.0", "127.0.0.1"), ("8000", str(port))))
-        python, *health_check = json.loads(replaced(lines["HEALTHCHECK"][0].removeprefix("CMD "), ("8000", str(port))))
+        server, *options = json.loads(
+            replaced(lines["CMD"][0], ("0.0.0.0", "127.0.0.1"), ("8000", str(port)))
+        )
+        python, *health_check = json.loads(
+            replaced(lines["HEALTHCHECK"][0].removeprefix("CMD "), ("8000", str(port)))
+        )
         assert python == "python"
         with (
             (folder / "log").open("wb") as log,
             running([sys.executable, "-m", server, *options], folder, variables, log),
         ):
             until(lambda: is_ready(f"http://127.0.0.1:{port}"))
-            assert subprocess.run([sys.executable, *health_check], env=variables, check=False).returncode == 0
+            assert (
+                subprocess.run(
+                    [sys.executable, *health_check], env=variables, check=False
+                ).returncode
+                == 0
+            )
 
 
 @pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "granian", "daphne", "gunicorn"])
 def test_every_option_exists(server: str) -> None:
     """The options of the servers' commands on these pages, and of those in the tutorial."""
-    options = {option for command in commands(server) for option in re.findall(r"(?<= )--?[a-z][a-z-]*", command)}
-    shown = subprocess.run([sys.executable, "-m", server, "--help"], capture_output=True, text=True, check=True).stdout
+    options = {
+        option
+        for command in commands(server)
+        for option in re.findall(r"(?<= )--?[a-z][a-z-]*", command)
+    }
+    shown = subprocess.run(
+        [sys.executable, "-m", server, "--help"], capture_output=True, text=True, check=True
+    ).stdout
     assert options
     assert not [option for option in options if not re.search(rf"(?<![\w-]){option}\b", shown)]
 
@@ -209,21 +252,36 @@ def test_every_option_of_waitress_exists() -> None:
 
 
 def commands(server: str) -> list[str]:
-    pages = [*DOCS.glob("*.md"), ROOT / "docs" / "tutorial" / "deployment.md", ROOT / "docs" / "servers.md"]
+    pages = [
+        *DOCS.glob("*.md"),
+        ROOT / "docs" / "tutorial" / "deployment.md",
+        ROOT / "docs" / "servers.md",
+    ]
     text = "\n".join(page.read_text() for page in pages).replace('", "', " ")
     return re.findall(rf"(?:^ +|[`/ ])({server} (?:-|\w+:)[^`\n\]]*)", text, re.MULTILINE)
 
 
 UNITS = dict(
-    re.findall(r"`/etc/systemd/system/(\S+)`:\n\n```ini\n(.*?)^```$", text_of("systemd.md"), re.MULTILINE | re.DOTALL)
+    re.findall(
+        r"`/etc/systemd/system/(\S+)`:\n\n```ini\n(.*?)^```$",
+        text_of("systemd.md"),
+        re.MULTILINE | re.DOTALL,
+    )
 )
 
 
 def test_systemd_finds_no_fault_with_the_units() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, unit in UNITS.items():
-            Path(folder, name).write_text(unit.replace("/srv/blog/.venv/bin/uvicorn", sys.executable))
-        command = [program("systemd-analyze"), "verify", "--man=no", *(f"{folder}/{name}" for name in UNITS)]
+            Path(folder, name).write_text(
+                unit.replace("/srv/blog/.venv/bin/uvicorn", sys.executable)
+            )
+        command = [
+            program("systemd-analyze"),
+            "verify",
+            "--man=no",
+            *(f"{folder}/{name}" for name in UNITS),
+        ]
         checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert [line for line in checked.stderr.splitlines() if "blog." in line] == []
     assert (checked.returncode, [*UNITS]) == (0, ["blog.service", "blog.socket"])
@@ -249,8 +307,12 @@ def test_requests_wait_in_the_socket_of_systemd_until_gunicorn_has_started() -> 
         )
         with (
             Path(place, "log").open("wb") as log,
-            running([*activate, *shlex.split(line)], ROOT / "examples" / "tutorial" / "step7", {}, log),
-            httpx.Client(transport=httpx.HTTPTransport(uds=address, retries=3), timeout=PATIENCE) as client,
+            running(
+                [*activate, *shlex.split(line)], ROOT / "examples" / "tutorial" / "step7", {}, log
+            ),
+            httpx.Client(
+                transport=httpx.HTTPTransport(uds=address, retries=3), timeout=PATIENCE
+            ) as client,
         ):
             until(Path(address).exists)
             assert client.get("http://localhost/healthz").status_code == 200

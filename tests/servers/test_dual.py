@@ -16,7 +16,9 @@ def middlewares_on() -> Iterator[ServerOf]:
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "hypercorn-trio", "gunicorn-gthread"])
-def test_middleware_around_an_application_that_has_moved_in(name: str, middlewares_on: ServerOf) -> None:
+def test_middleware_around_an_application_that_has_moved_in(
+    name: str, middlewares_on: ServerOf
+) -> None:
     server = middlewares_on(name)
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     first = server.request("POST", "/visit", form, b"pie=apple")
@@ -25,10 +27,16 @@ def test_middleware_around_an_application_that_has_moved_in(name: str, middlewar
     assert (first.body, second.body.decode()) == (b"apple", "apple, crème")
 
     forwarded = {"For": "192.0.2.7", "Proto": "https", "Host": "shop.example", "Prefix": "/pies"}
-    answer = server.request("GET", "/url?a=b", {f"X-Forwarded-{name}": value for name, value in forwarded.items()})
+    answer = server.request(
+        "GET", "/url?a=b", {f"X-Forwarded-{name}": value for name, value in forwarded.items()}
+    )
     assert answer.body == b"https://shop.example/pies/url?a=b for 192.0.2.7"
 
     crash = server.request("GET", "/boom")
-    assert (crash.status, b"a pie for nobody" in crash.body, b"Werkzeug" in crash.body) == (500, True, True)
+    assert (crash.status, b"a pie for nobody" in crash.body, b"Werkzeug" in crash.body) == (
+        500,
+        True,
+        True,
+    )
     assert server.request("GET", "/reported").body == b'["ZeroDivisionError"]'
     assert server.request("GET", "/nowhere").status == 404

@@ -15,8 +15,8 @@ from httpx_sse import EventSource, connect_sse
 from tests.servers.harness import ANSWER_WITHIN, KINDS, STOP_WITHIN, Server, start
 from tests.support.waiting import until
 
-# Options after those of ``KINDS``; the last one of two counts. gunicorn's sync worker and one of granian's WSGI threads have
-# one client at a time.
+# Options after those of ``KINDS``; the last one of two counts. gunicorn's sync worker and one of
+# granian's WSGI threads have one client at a time.
 SERVERS = {
     "uvicorn": "",
     "hypercorn-asyncio": "--graceful-timeout 1",
@@ -24,11 +24,14 @@ SERVERS = {
     "granian-asgi": "",
     "gunicorn-asgi": "",
     "gunicorn-gthread": "--graceful-timeout 1",
-    "gunicorn-gthread-told": "-c python:micropie.wsgi.gunicorn",  # with our configuration, its threads are told as well
+    # with our configuration, its threads are told as well
+    "gunicorn-gthread-told": "-c python:micropie.wsgi.gunicorn",
 }
-# On SIGTERM they wait for the streams: the application hears the signal itself. The others end when their grace is over.
+# On SIGTERM they wait for the streams: the application hears the signal itself. The others end when
+# their grace is over.
 ENDS_AT_ONCE = ["uvicorn", "granian-asgi", "gunicorn-asgi", "gunicorn-gthread-told"]
-# It awaits asyncio's ``Server.wait_closed()`` before its grace. From CPython 3.12.1 on, that waits for connections.
+# It awaits asyncio's ``Server.wait_closed()`` before its grace. From CPython 3.12.1 on, that waits
+# for connections.
 WAITS_FOR_CLIENTS = ["hypercorn-asyncio"] if sys.version_info >= (3, 12, 1) else []
 
 
@@ -44,10 +47,16 @@ def lines_of(server: Server, path: str) -> Generator[str, None, None]:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_R65_R62_events_heart_beats_clients_that_leave_and_sigterm_with_open_streams(name: str) -> None:
+def test_R65_R62_events_heart_beats_clients_that_leave_and_sigterm_with_open_streams(
+    name: str,
+) -> None:
     kind = KINDS[name.removesuffix("-told")]
     with tempfile.TemporaryFile() as log:
-        server = start(kind._replace(command=f"{kind.command} {SERVERS[name]}"), "tests.servers.events:app", log)
+        server = start(
+            kind._replace(command=f"{kind.command} {SERVERS[name]}"),
+            "tests.servers.events:app",
+            log,
+        )
         try:
             events_come_and_clients_leave(server)
             streams_end_with_the_server(server, name)
@@ -57,7 +66,9 @@ def test_R65_R62_events_heart_beats_clients_that_leave_and_sigterm_with_open_str
 
 def events_come_and_clients_leave(server: Server) -> None:
     with httpx.Client(timeout=ANSWER_WITHIN) as client:
-        with connect_sse(client, "GET", url(server, "ticks"), headers={"Last-Event-ID": "7"}) as source:
+        with connect_sse(
+            client, "GET", url(server, "ticks"), headers={"Last-Event-ID": "7"}
+        ) as source:
             assert isinstance(source, EventSource)
             # The client makes an event without data of a heart-beat that follows an id.
             events = (one for one in source.iter_sse() if one.data)
@@ -69,12 +80,16 @@ def events_come_and_clients_leave(server: Server) -> None:
     silent = lines_of(server, "silent")
     assert [next(silent) for _ in range(5)] == ["head", ": ", "", ": ", ""]
     silent.close()
-    until(lambda: httpx.get(url(server, ""), timeout=ANSWER_WITHIN).text == "3")  # each was closed, once
+    # each was closed, once
+    until(lambda: httpx.get(url(server, ""), timeout=ANSWER_WITHIN).text == "3")
 
 
 def streams_end_with_the_server(server: Server, name: str) -> None:
     # The servers that don't end at once take as long with open streams as without.
-    streams = [lines_of(server, path) for path in ("ticks", "silent", "sync")[: 3 if name in ENDS_AT_ONCE else 1]]
+    streams = [
+        lines_of(server, path)
+        for path in ("ticks", "silent", "sync")[: 3 if name in ENDS_AT_ONCE else 1]
+    ]
     for lines in streams:
         assert next(lines) == "head"
         next(lines)
@@ -94,7 +109,9 @@ def test_R62_streams_end_with_a_worker_that_has_answered_enough() -> None:
     kind = KINDS["gunicorn-gthread"]
     with tempfile.TemporaryFile() as log:
         options = "-c python:micropie.wsgi.gunicorn --max-requests 20"
-        server = start(kind._replace(command=f"{kind.command} {options}"), "tests.servers.events:app", log)
+        server = start(
+            kind._replace(command=f"{kind.command} {options}"), "tests.servers.events:app", log
+        )
         try:
             lines = lines_of(server, "silent")
             assert next(lines) == "head"

@@ -27,14 +27,24 @@ def test_a_large_file(name: str, site_on: ServerOf) -> None:
         head = server.request("HEAD", f"{way}large.bin")
         assert (head.status, head.raw_body, head.header("content-length")) == (200, b"", str(SIZE))
         assert head.header("etag") == answer.header("etag")
-        known = server.request("GET", f"{way}large.bin", {"If-None-Match": str(answer.header("etag"))})
-        assert (known.status, known.raw_body, known.header("etag")) == (304, b"", answer.header("etag"))
+        known = server.request(
+            "GET", f"{way}large.bin", {"If-None-Match": str(answer.header("etag"))}
+        )
+        assert (known.status, known.raw_body, known.header("etag")) == (
+            304,
+            b"",
+            answer.header("etag"),
+        )
 
 
 @every_server
-@pytest.mark.parametrize(("first", "last"), [(0, SIZE - 1), (1, 1), (1000, 2_500_000), (SIZE - 300_000, SIZE - 1)])
+@pytest.mark.parametrize(
+    ("first", "last"), [(0, SIZE - 1), (1, 1), (1000, 2_500_000), (SIZE - 300_000, SIZE - 1)]
+)
 def test_a_range(name: str, first: int, last: int, site_on: ServerOf) -> None:
-    answer = site_on(name).request("GET", "/files/static/large.bin", {"Range": f"bytes={first}-{last}"})
+    answer = site_on(name).request(
+        "GET", "/files/static/large.bin", {"Range": f"bytes={first}-{last}"}
+    )
     assert (answer.status, answer.header("content-range")) == (206, f"bytes {first}-{last}/{SIZE}")
     assert len(answer.body) == last - first + 1
     assert answer.body == CONTENT[first : last + 1]
@@ -62,13 +72,16 @@ def test_small_answers(name: str, site_on: ServerOf) -> None:
 def test_R40_clients_that_leave_cost_nothing(name: str, site_on: ServerOf, directory: Path) -> None:
     server = site_on(name)
     for _ in range(5):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=ANSWER_WITHIN) as connection:
+        with socket.create_connection(
+            ("127.0.0.1", server.port), timeout=ANSWER_WITHIN
+        ) as connection:
             connection.sendall(b"GET /files/static/large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
             connection.recv(1000)
     assert server.request("GET", "/files/static/large.bin").body == CONTENT
 
     def nothing_is_open() -> bool:
-        server.request("GET", "/files/static/small.txt")  # some servers close with the next turn of their loop
+        # some servers close with the next turn of their loop
+        server.request("GET", "/files/static/small.txt")
         return open_in(server.process.pid, directory) == []
 
     until(nothing_is_open)

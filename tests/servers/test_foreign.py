@@ -1,14 +1,16 @@
 """Applications of other frameworks answer below a mount as they do alone.
 
-Alone: a WSGI application on gunicorn, an ASGI application on hypercorn, below the same prefix, so that what it makes of
-that is the same. Status, headers and bodies have to be the same bytes, with these exceptions:
+Alone: a WSGI application on gunicorn, an ASGI application on hypercorn, below the same prefix, so
+that what it makes of that is the same. Status, headers and bodies have to be the same bytes, with
+these exceptions:
 
-- Date and Server, which are the server's; and what describes the connection and the framing of a body on it: where an
-  application states no Content-Length, an answer of one piece gets one from micropie, and is framed in chunks alone.
+- Date and Server, which are the server's; and what describes the connection and the framing of a
+  body on it: where an application states no Content-Length, an answer of one piece gets one from
+  micropie, and is framed in chunks alone.
 - The order of headers that have different names, which means nothing (RFC 9110, section 5.3).
 - A 204 has no Content-Type here, as there is no content to describe; Flask sends one.
-- What is drawn at random or made of the time: values of the cookies in ``DRAWN``, dates of expiry, Django's tokens. That
-  they work is shown by what comes next in the conversation.
+- What is drawn at random or made of the time: values of the cookies in ``DRAWN``, dates of expiry,
+  Django's tokens. That they work is shown by what comes next in the conversation.
 """
 
 from __future__ import annotations
@@ -31,11 +33,22 @@ from websockets.typing import Subprotocol
 
 from tests.servers.foreign import conversations
 from tests.servers.foreign.conversations import Ask, Conversation, Say
-from tests.servers.harness import ANSWER_WITHIN, KINDS, Answer, Kind, Server, ServerOf, end_all, parsed, start
+from tests.servers.harness import (
+    ANSWER_WITHIN,
+    KINDS,
+    Answer,
+    Kind,
+    Server,
+    ServerOf,
+    end_all,
+    parsed,
+    start,
+)
 
 UNDER = "tests.servers.foreign.under_micropie:app"
 SERVERS = ["uvicorn", "hypercorn-trio", "gunicorn-sync", "gunicorn-gthread"]
-ON_TRIO = ["hypercorn-trio", "gunicorn-gthread"]  # of the latter the loop in the background, see FOREIGN_PORTAL
+# of the latter the loop in the background, see FOREIGN_PORTAL
+ON_TRIO = ["hypercorn-trio", "gunicorn-gthread"]
 
 
 class Foreign(NamedTuple):
@@ -53,12 +66,20 @@ FOREIGN = {
     "bottle": Foreign("/bottle", WSGI_ALONE, conversations.BOTTLE),
     "flask": Foreign("/flask", WSGI_ALONE, conversations.FLASK),
     "django": Foreign("/django", WSGI_ALONE, conversations.DJANGO),
-    "django-asgi": Foreign("/django-asgi", "tests.servers.foreign.djangos:asgi", conversations.DJANGO, {}),
+    "django-asgi": Foreign(
+        "/django-asgi", "tests.servers.foreign.djangos:asgi", conversations.DJANGO, {}
+    ),
     "starlette": Foreign(
-        "/deep/starlette", "tests.servers.foreign.stars:app", conversations.STARLETTE, conversations.STARLETTE_SOCKETS
+        "/deep/starlette",
+        "tests.servers.foreign.stars:app",
+        conversations.STARLETTE,
+        conversations.STARLETTE_SOCKETS,
     ),
     "fastapi": Foreign(
-        "/fastapi", "tests.servers.foreign.fast:app", conversations.FASTAPI, conversations.FASTAPI_SOCKETS
+        "/fastapi",
+        "tests.servers.foreign.fast:app",
+        conversations.FASTAPI,
+        conversations.FASTAPI_SOCKETS,
     ),
 }
 
@@ -74,7 +95,8 @@ UNDER_MICROPIE = [
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[ServerOf]:
-    """Return ``servers(name)``: a server's name gives it with all mounts, an application's name that one alone.
+    """Return ``servers(name)``: a server's name gives it with all mounts, an application's name
+    that one alone.
 
     Each starts when it is first asked for: to import all these frameworks takes seconds.
     """
@@ -88,8 +110,11 @@ def servers() -> Iterator[ServerOf]:
                 kind = kind_alone(FOREIGN[name]) if name in FOREIGN else KINDS[name]
                 log = stack.enter_context(tempfile.TemporaryFile())
                 portal = "trio" if name in ON_TRIO else "asyncio"
-                # Without a seed, the order of methods in Flask's and Starlette's Allow differs from process to process.
-                running[key] = start(kind, app, log, environ={"FOREIGN_PORTAL": portal, "PYTHONHASHSEED": "1"})
+                # Without a seed, the order of methods in Flask's and Starlette's Allow differs from
+                # process to process.
+                running[key] = start(
+                    kind, app, log, environ={"FOREIGN_PORTAL": portal, "PYTHONHASHSEED": "1"}
+                )
             return running[key]
 
         yield server_of
@@ -106,7 +131,9 @@ def kind_alone(foreign: Foreign) -> Kind:
 
 @pytest.fixture(scope="session")
 def answer_alone(servers: ServerOf) -> Callable[[str, str], list[Answer]]:
-    """Return ``answer_alone("flask", "forms")``: the answers of that conversation, which is held once."""
+    """Return ``answer_alone("flask", "forms")``: the answers of that conversation, which is held
+    once.
+    """
 
     @cache
     def answers(name: str, topic: str) -> list[Answer]:
@@ -131,7 +158,8 @@ def test_it_answers_as_it_does_alone(
     asked = foreign.conversations[topic]
     answers = hold(servers(server), foreign.prefix, asked)
     for ask, answer, alone in zip(asked, answers, answer_alone(name, topic), strict=True):
-        assert (alone.status == 500) == (MEANT_TO_FAIL.search(ask.path) is not None)  # else it would prove nothing
+        # else it would prove nothing
+        assert (alone.status == 500) == (MEANT_TO_FAIL.search(ask.path) is not None)
         assert comparable(ask, answer, alone) == comparable(ask, alone, alone), ask[:3]
 
 
@@ -148,16 +176,22 @@ def hold(server: Server, prefix: str, conversation: Conversation) -> list[Answer
     return answers
 
 
-def answered(server: Server, prefix: str, ask: Ask, jar: dict[str, str], last: Answer | None) -> Answer:
+def answered(
+    server: Server, prefix: str, ask: Ask, jar: dict[str, str], last: Answer | None
+) -> Answer:
     headers, body = filled(ask, last)
     if jar:
         headers.setdefault("Cookie", "; ".join(f"{name}={value}" for name, value in jar.items()))
     deadline = time.monotonic() + ANSWER_WITHIN
     while True:
-        answer = server.request(ask.method, prefix + ask.path, {"Host": "pies.example", **headers}, body)
+        answer = server.request(
+            ask.method, prefix + ask.path, {"Host": "pies.example", **headers}, body
+        )
         if ask.until in (None, answer.body):
             return answer
-        assert time.monotonic() < deadline, f"{prefix}{ask.path}: {answer.body!r} is not {ask.until!r}"
+        assert time.monotonic() < deadline, (
+            f"{prefix}{ask.path}: {answer.body!r} is not {ask.until!r}"
+        )
 
 
 def filled(ask: Ask, last: Answer | None) -> tuple[dict[str, str], bytes]:
@@ -172,7 +206,7 @@ def filled(ask: Ask, last: Answer | None) -> tuple[dict[str, str], bytes]:
     return headers, ask.body.replace(b"{token}", token[1]) if token else ask.body
 
 
-# -- what is compared ----------------------------------------------------------------------------------------------------
+# -- what is compared ------------------------------------------------------------------------------
 
 SERVERS_OWN = {"date", "server", "connection", "keep-alive", "transfer-encoding"}
 DRAWN = {"session", "session_id", "sessionid", "csrftoken"}
@@ -204,18 +238,24 @@ def without_drawn(name: str, value: str) -> str:
         return value
     cookie, _, attributes = value.partition(";")
     name = cookie.partition("=")[0]
-    return (f"{name}=drawn" if name in DRAWN else cookie) + ";" + EXPIRES.sub("expires=drawn", attributes)
+    return (
+        (f"{name}=drawn" if name in DRAWN else cookie)
+        + ";"
+        + EXPIRES.sub("expires=drawn", attributes)
+    )
 
 
-# -- both ways at once -----------------------------------------------------------------------------------------------------
+# -- both ways at once -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [*SERVERS, "flask"])  # alone as well
 def test_flask_gives_a_body_back_while_it_arrives(name: str, servers: ServerOf) -> None:
-    # More than 64 KiB: a shorter body has arrived before its application begins. gunicorn reads 1024 bytes at a time, and
-    # of a chunked body it waits for the beginning of the next chunk.
+    # More than 64 KiB: a shorter body has arrived before its application begins. gunicorn reads
+    # 1024 bytes at a time, and of a chunked body it waits for the beginning of the next chunk.
     head = b"POST /flask/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 98304\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", servers(name).port), timeout=ANSWER_WITHIN) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", servers(name).port), timeout=ANSWER_WITHIN
+    ) as connection:
         connection.sendall(head)
         received = b""
         for byte in (b"\x01", b"\x02", b"\x03"):
@@ -230,33 +270,41 @@ def test_flask_gives_a_body_back_while_it_arrives(name: str, servers: ServerOf) 
     assert (answer.status, len(answer.body)) == (200, 98_304)
 
 
-# -- locks -----------------------------------------------------------------------------------------------------------------
+# -- locks -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_cherrypy_s_lock_of_a_session_is_let_go_of(name: str, servers: ServerOf) -> None:
-    """A lock belongs to a thread: call, chunks and close have to run in one, also when the client leaves."""
+    """A lock belongs to a thread: call, chunks and close have to run in one, also when the client
+    leaves.
+    """
     server = servers(name)
     cookie = server.request("GET", "/cherrypy/more/count").all("Set-Cookie")[0].partition(";")[0]
 
     def visit(path: str) -> str:
         return (
-            server.request("GET", f"/cherrypy/more/{path}", {"Cookie": cookie}).body.decode().removeprefix("counted ")
+            server.request("GET", f"/cherrypy/more/{path}", {"Cookie": cookie})
+            .body.decode()
+            .removeprefix("counted ")
         )
 
     with ThreadPoolExecutor(8) as clients:
         counts = list(clients.map(visit, 10 * ["count", "counted_stream"]))
     assert sorted(map(int, counts)) == list(range(2, 22))
     for number in (23, 25):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=ANSWER_WITHIN) as connection:
-            connection.sendall(f"GET /cherrypy/more/endless HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n".encode())
+        with socket.create_connection(
+            ("127.0.0.1", server.port), timeout=ANSWER_WITHIN
+        ) as connection:
+            connection.sendall(
+                f"GET /cherrypy/more/endless HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n".encode()
+            )
             received = b""
             while b"pie" not in received:
                 received += connection.recv(65536)
         assert visit("count") == str(number)
 
 
-# -- WebSockets ----------------------------------------------------------------------------------------------------------
+# -- WebSockets ------------------------------------------------------------------------------------
 
 WITH_SOCKETS = [
     (server, name, topic)
@@ -287,7 +335,10 @@ def talk(server: Server, prefix: str, say: Say) -> list[object]:
         )
     except InvalidStatus as refusal:
         return [refusal.response.status_code]
-    heard: list[object] = [connection.subprotocol, connection.response and connection.response.headers.get("X-Pie")]
+    heard: list[object] = [
+        connection.subprotocol,
+        connection.response and connection.response.headers.get("X-Pie"),
+    ]
     with connection:
         try:
             for message in say.messages:

@@ -1,9 +1,10 @@
-"""Frames of WebSockets as hostile clients send them, over servers whose WebSockets are of different libraries.
+"""Frames of WebSockets as hostile clients send them, over servers whose WebSockets are of different
+libraries.
 
-uvicorn has ``websockets``, hypercorn has ``wsproto``. What a client sees is the same whoever decides (``frames.py``), and
-whatever came, the application goes on. Two cases are left out, which only uvicorn answers: a control frame between the
-fragments of a compressed message, of which wsproto 1.3 loses the rest, and a frame that states 2**63 bytes, for which it
-waits.
+uvicorn has ``websockets``, hypercorn has ``wsproto``. What a client sees is the same whoever
+decides (``frames.py``), and whatever came, the application goes on. Two cases are left out, which
+only uvicorn answers: a control frame between the fragments of a compressed message, of which
+wsproto 1.3 loses the rest, and a frame that states 2**63 bytes, for which it waits.
 """
 
 from __future__ import annotations
@@ -26,12 +27,17 @@ def test_R57_whatever_frames_come_the_answer_is_right(site_on: ServerOf, name: s
             wrong[label] = "no compression was agreed on"
             continue
         received = client.exchange(case.sent, case.size, len(case.echoed))
-        is_cut = DECIDES[section] != MICROPIE and None in case.codes  # the connection may end before an echo comes
+        # the connection may end before an echo comes
+        is_cut = DECIDES[section] != MICROPIE and None in case.codes
         # uvicorn says why it ends a connection, hypercorn does not.
         said = None in case.codes and received.code not in (
             (None, 1009) if name == "hypercorn-asyncio" else case.codes[:-1]
         )
-        if said or received.code not in case.codes or (received.messages != case.echoed and not is_cut):
+        if (
+            said
+            or received.code not in case.codes
+            or (received.messages != case.echoed and not is_cut)
+        ):
             messages = [(kind, content[:20], len(content)) for kind, content in received.messages]
             wrong[label] = f"{received.code} {messages[:3]}"
     assert wrong == {}
@@ -39,7 +45,9 @@ def test_R57_whatever_frames_come_the_answer_is_right(site_on: ServerOf, name: s
     assert again.messages == [(TEXT, b"still there")]
 
 
-def test_each_group_of_autobahn_that_reaches_an_application_has_cases_and_a_row_on_the_page() -> None:
+def test_each_group_of_autobahn_that_reaches_an_application_has_cases_and_a_row_on_the_page() -> (
+    None
+):
     sections = {section for section, _ in CASES.values()}
     assert sections == DECIDES.keys() == GROUPS.keys()
     deciders: dict[int, set[str]] = {}
@@ -48,7 +56,9 @@ def test_each_group_of_autobahn_that_reaches_an_application_has_cases_and_a_row_
             deciders.setdefault(group, set()).add(DECIDES[section])
     page = (ROOT / "docs" / "explanation" / "security-tests.md").read_text()
     rows = re.findall(r"^\| (\d+)(?:, (\d+))? [^|]+\| ([^|]+) \|", page, re.MULTILINE)
-    stated = {int(group): set(who.split(", ")) for *numbers, who in rows for group in numbers if group}
+    stated = {
+        int(group): set(who.split(", ")) for *numbers, who in rows for group in numbers if group
+    }
     assert stated == deciders
     assert deciders.keys() == {*range(1, 8), 9, 10, 12, 13}
     assert set().union(*deciders.values()) == {MICROPIE, SERVER}

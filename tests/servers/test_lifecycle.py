@@ -1,4 +1,6 @@
-"""Start-up and shut-down under every server: once in each worker, after the fork, around all of its requests."""
+"""Start-up and shut-down under every server: once in each worker, after the fork, around all of its
+requests.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,11 @@ from tests.servers.harness import KINDS, STOP_WITHIN, Server, launch, start
 
 # Where one command serves with several processes; daphne and waitress have one.
 WITH_WORKERS = [name for name, kind in KINDS.items() if "{workers}" in kind.command]
-ENDS_WORKERS_HASTILY = ["hypercorn-asyncio", "hypercorn-trio"]  # it kills the others as soon as one of them has ended
-ASGI_WITH_LIFESPAN = [name for name, kind in KINDS.items() if kind.protocol == "asgi" and name != "daphne"]
+# it kills the others as soon as one of them has ended
+ENDS_WORKERS_HASTILY = ["hypercorn-asyncio", "hypercorn-trio"]
+ASGI_WITH_LIFESPAN = [
+    name for name, kind in KINDS.items() if kind.protocol == "asgi" and name != "daphne"
+]
 WSGI = [name for name, kind in KINDS.items() if kind.protocol == "wsgi"]
 
 Launch = Callable[..., Server]
@@ -39,7 +44,10 @@ class Diary:
 
     def served(self) -> list[list[str]]:
         """Return the events of each process that answered a request, without its imports."""
-        found = [[event for event in events if event != "import"] for events in self.by_process().values()]
+        found = [
+            [event for event in events if event != "import"]
+            for events in self.by_process().values()
+        ]
         return [events for events in found if "request" in events]
 
 
@@ -56,7 +64,11 @@ def running(diary: Diary) -> Iterator[Launch]:
     def run(name: str, app: str = "app", *, workers: int = 1, how: Launch = start) -> Server:
         log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
         server = how(
-            KINDS[name], f"tests.servers.diary:{app}", log, workers=workers, environ={"DIARY": str(diary.path)}
+            KINDS[name],
+            f"tests.servers.diary:{app}",
+            log,
+            workers=workers,
+            environ={"DIARY": str(diary.path)},
         )
         servers.append(server)
         return server
@@ -76,7 +88,9 @@ def wait_for(server: Server, text: str) -> None:
 
 
 # Servers that end all their workers in order show the same with two workers, below.
-@pytest.mark.parametrize("name", [name for name in KINDS if name not in WITH_WORKERS or name in ENDS_WORKERS_HASTILY])
+@pytest.mark.parametrize(
+    "name", [name for name in KINDS if name not in WITH_WORKERS or name in ENDS_WORKERS_HASTILY]
+)
 def test_R72_start_up_runs_once_before_the_first_request_and_shut_down_after_the_last(
     name: str, running: Launch, diary: Diary
 ) -> None:
@@ -88,10 +102,13 @@ def test_R72_start_up_runs_once_before_the_first_request_and_shut_down_after_the
 
 
 @pytest.mark.parametrize("name", WITH_WORKERS)
-def test_R70_R72_each_worker_starts_for_itself_after_the_fork(name: str, running: Launch, diary: Diary) -> None:
+def test_R70_R72_each_worker_starts_for_itself_after_the_fork(
+    name: str, running: Launch, diary: Diary
+) -> None:
     server = running(name, workers=2)
     sent = 0
-    # At least a dozen, and until both have answered: granian's workers ignore a signal that comes before that.
+    # At least a dozen, and until both have answered: granian's workers ignore a signal that comes
+    # before that.
     while sent < 12 or (name.startswith("granian") and len(diary.served()) < 2):
         assert server.request("GET", "/later").status == 200
         sent += 1
@@ -106,7 +123,9 @@ def test_R70_R72_each_worker_starts_for_itself_after_the_fork(name: str, running
         assert events in [start_and_requests + end for end in ends]
 
 
-def test_R70_a_preloaded_application_is_imported_once_and_started_in_the_worker(running: Launch, diary: Diary) -> None:
+def test_R70_a_preloaded_application_is_imported_once_and_started_in_the_worker(
+    running: Launch, diary: Diary
+) -> None:
     server = running("gunicorn-gthread-preload")
     assert server.request("GET", "/later").status == 200
     server.end()
@@ -123,11 +142,15 @@ def test_R71_a_start_up_that_fails_reaches_the_server_with_its_message(
 ) -> None:
     server = running(name, "broken_app", how=launch)
     wait_for(server, "ConnectionError: the database is not there")
-    if not name.startswith("gunicorn"):  # which starts a new worker, as it does for one that crashed
+    # which starts a new worker, as it does for one that crashed
+    if not name.startswith("gunicorn"):
         server.process.wait(STOP_WITHIN)
     server.end()
     assert all("request" not in events for events in diary.by_process().values())
-    assert any(events == ["import", "startup", "failing", "shutdown"] for events in diary.by_process().values())
+    assert any(
+        events == ["import", "startup", "failing", "shutdown"]
+        for events in diary.by_process().values()
+    )
 
 
 @pytest.mark.parametrize("name", [*WSGI, "daphne"])

@@ -1,4 +1,6 @@
-"""Prometheus asks a server with several workers: whichever answers, answers for all, and the dead are not forgotten."""
+"""Prometheus asks a server with several workers: whichever answers, answers for all, and the dead
+are not forgotten.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,11 @@ def scrape(server: Server) -> dict[tuple[str, str], float]:
     answer = server.request("GET", "/metrics")
     assert answer.status == 200
     families = text_string_to_metric_families(answer.body.decode())
-    return {(one.name, one.labels.get("route", "")): one.value for family in families for one in family.samples}
+    return {
+        (one.name, one.labels.get("route", "")): one.value
+        for family in families
+        for one in family.samples
+    }
 
 
 def workers_of(server: Server) -> set[int]:
@@ -45,7 +51,8 @@ def test_any_worker_answers_for_all(name: str, tmp_path: Path) -> None:
                 ("pies_sold_total", ""): 6,
                 ("http_requests_in_flight", ""): 0,
             }
-            until(lambda: scrape(server).items() >= wanted.items())  # a request is counted when it is over
+            # a request is counted when it is over
+            until(lambda: scrape(server).items() >= wanted.items())
             for _ in range(4):
                 assert scrape(server).items() >= wanted.items()
             old = workers_of(server)

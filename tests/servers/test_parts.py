@@ -1,4 +1,6 @@
-"""A site of several applications on real servers, also below a prefix behind nginx with the locations of docs/deploy."""
+"""A site of several applications on real servers, also below a prefix behind nginx with the
+locations of docs/deploy.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,23 @@ import pytest
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from tests.servers.harness import ANSWER_WITHIN, KINDS, Kind, Server, ServerOf, accepts, serving, start
+from tests.servers.harness import (
+    ANSWER_WITHIN,
+    KINDS,
+    Kind,
+    Server,
+    ServerOf,
+    accepts,
+    serving,
+    start,
+)
 from tests.servers.test_deployment import AROUND, block, program, replaced, running, text_of
 from tests.servers.test_paths import hook_and_handler_see_one_path
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, until
 
-SERVERS = ["uvicorn", "hypercorn-trio", "gunicorn-gthread"]  # of each world; each other one below a prefix
+# of each world; each other one below a prefix
+SERVERS = ["uvicorn", "hypercorn-trio", "gunicorn-gthread"]
 APP = "tests.servers.parts:app"
 
 
@@ -35,10 +47,19 @@ def talk(url: str, prefix: str) -> None:
     with httpx.Client(base_url=url, timeout=PATIENCE) as client:
         for shop in ("/shop", "/api/v1"):
             page = client.get(f"{prefix}{shop}")
-            links = ["/home", "/shop/show/pie", "/office/desk", f"{shop}/show/pie", f"{shop}/", "/home"]
+            links = [
+                "/home",
+                "/shop/show/pie",
+                "/office/desk",
+                f"{shop}/show/pie",
+                f"{shop}/",
+                "/home",
+            ]
             assert re.findall(r"(?<!<)/[\w/]+", page.text) == [f"{prefix}{link}" for link in links]
             assert page.headers["x-home"] == f"{prefix}/home"
-            assert client.post(f"{prefix}{shop}/buy").headers["location"] == f"{prefix}{shop}/show/db"
+            assert (
+                client.post(f"{prefix}{shop}/buy").headers["location"] == f"{prefix}{shop}/show/db"
+            )
             told = f"{prefix}{shop}/show/pie {prefix}/home"
             until(lambda shop=shop, told=told: told in client.get(f"{prefix}{shop}/tells").json())  # type: ignore[misc]
             document = client.get(f"{prefix}{shop}/openapi.json").json()
@@ -55,8 +76,15 @@ def talk(url: str, prefix: str) -> None:
 
 
 def talk_by_socket(port: int, prefix: str) -> None:
-    url, origin = f"ws://127.0.0.1:{port}{prefix}/shop/news", f"http://127.0.0.1:{port}"  # as a browser says
-    with connect(url, origin=Origin(origin), open_timeout=ANSWER_WITHIN, close_timeout=ANSWER_WITHIN, proxy=None) as ws:
+    # as a browser says
+    url, origin = f"ws://127.0.0.1:{port}{prefix}/shop/news", f"http://127.0.0.1:{port}"
+    with connect(
+        url,
+        origin=Origin(origin),
+        open_timeout=ANSWER_WITHIN,
+        close_timeout=ANSWER_WITHIN,
+        proxy=None,
+    ) as ws:
         assert ws.recv(timeout=ANSWER_WITHIN) == f"db {prefix}/shop/news {prefix}/home"
 
 
@@ -68,10 +96,12 @@ def test_parts_link_to_each_other(parts_on: ServerOf, name: str) -> None:
         talk_by_socket(server.port, "")
 
 
-# -- below a prefix, behind nginx --------------------------------------------------------------------------------------
+# -- below a prefix, behind nginx ------------------------------------------------------------------
 
 PREFIX = "/blog"
-WITHOUT, WHOLE = re.findall(r"^```nginx\n( +location /blog/ .*?)^```$", text_of("nginx.md"), re.MULTILINE | re.DOTALL)
+WITHOUT, WHOLE = re.findall(
+    r"^```nginx\n( +location /blog/ .*?)^```$", text_of("nginx.md"), re.MULTILINE | re.DOTALL
+)
 ROOT_PATH = f"--root-path {PREFIX}"
 
 # The options of each server of the page's table, and the paths that it takes.
@@ -103,14 +133,25 @@ def test_R12_below_a_prefix(name: str) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         log = stack.enter_context((folder / "log").open("w+b"))
-        server = start(kind._replace(command=f"{kind.command} {options}"), APP, log, environ=environ)
+        server = start(
+            kind._replace(command=f"{kind.command} {options}"), APP, log, environ=environ
+        )
         stack.callback(server.end)
         hook_and_handler_see_one_path(server, PREFIX)
         for location in locations:
             port = free_port()
-            with running([nginx, "-c", configured(folder, location, server, port), "-p", str(folder)], folder, {}, log):
+            with running(
+                [nginx, "-c", configured(folder, location, server, port), "-p", str(folder)],
+                folder,
+                {},
+                log,
+            ):
                 until(lambda port=port: accepts(port))  # type: ignore[misc]
-                assert httpx.get(f"http://127.0.0.1:{port}{PREFIX}").headers["location"].endswith(f"{PREFIX}/")
+                assert (
+                    httpx.get(f"http://127.0.0.1:{port}{PREFIX}")
+                    .headers["location"]
+                    .endswith(f"{PREFIX}/")
+                )
                 talk(f"http://127.0.0.1:{port}", PREFIX)
                 if kind.protocol == "asgi":
                     talk_by_socket(port, PREFIX)
@@ -120,12 +161,17 @@ def configured(folder: Path, location: str, server: Server, port: int) -> str:
     """Return the file of an nginx that has ``location`` in the place of that for the whole site."""
     site = replaced(
         block("nginx.md", "nginx"),
-        ("    location / {\n        proxy_pass http://blog;\n", "\n".join(location.splitlines()[:2]) + "\n"),
+        (
+            "    location / {\n        proxy_pass http://blog;\n",
+            "\n".join(location.splitlines()[:2]) + "\n",
+        ),
         ("unix:/run/blog/server.sock", f"127.0.0.1:{server.port}"),
         ("listen 80;", f"listen 127.0.0.1:{free_port()};"),
         ("listen 443 ssl;", f"listen 127.0.0.1:{port};"),
     )
     site = re.sub(r"^ *ssl_certificate.*\n", "", site, flags=re.MULTILINE)
     file = folder / f"{port}.conf"
-    file.write_text(AROUND.format(folder=folder, site=site, user="user root;" if os.geteuid() == 0 else ""))
+    file.write_text(
+        AROUND.format(folder=folder, site=site, user="user root;" if os.geteuid() == 0 else "")
+    )
     return str(file)

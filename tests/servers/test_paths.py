@@ -1,4 +1,6 @@
-"""What a hook and the handler see of a path is one value, under every server, also below a prefix."""
+"""What a hook and the handler see of a path is one value, under every server, also below a
+prefix.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,22 @@ SERVERS = [
 ]
 
 TARGETS = [
-    *("/admin/users", "/admin/users/", "/admin%2Fusers", "/%61dmin/users/", "/x/%2e%2e/admin", "/a//admin", "/a%252Fb"),
-    *("/blog/admin/users", "/blog/admin/", "/%62log/admin/users", "/blog%2Fadmin/users", "/blog%2fx/admin/users"),
+    *(
+        "/admin/users",
+        "/admin/users/",
+        "/admin%2Fusers",
+        "/%61dmin/users/",
+        "/x/%2e%2e/admin",
+        "/a//admin",
+        "/a%252Fb",
+    ),
+    *(
+        "/blog/admin/users",
+        "/blog/admin/",
+        "/%62log/admin/users",
+        "/blog%2Fadmin/users",
+        "/blog%2fx/admin/users",
+    ),
     *(
         "/blog%2f/admin",
         "/blogadmin/users",
@@ -48,18 +64,31 @@ def hook_and_handler_see_one_path(server: Server, prefix: str) -> None:
             assert answer.status in (400, 404, 500), target
     # What only looks as if it were below the prefix is never routed as if it were.
     if server.kind.has_raw_path:
-        assert "/admin/users" not in {routed.get("/blog%2Fadmin/users"), routed.get("/blog%2fx/admin/users")}
-    assert routed.get("/admin/users") == "/admin/users" or routed["/blog/admin/users"] == "/admin/users"
+        assert "/admin/users" not in {
+            routed.get("/blog%2Fadmin/users"),
+            routed.get("/blog%2fx/admin/users"),
+        }
+    assert (
+        routed.get("/admin/users") == "/admin/users"
+        or routed["/blog/admin/users"] == "/admin/users"
+    )
 
 
 def test_gunicorn_takes_the_prefix_from_a_header_unless_it_is_told_not_to() -> None:
     """docs/servers.md says so."""
-    for option, path in (("", "/admin/users"), (" --forwarder-headers=none", "/public/admin/users")):
+    for option, path in (
+        ("", "/admin/users"),
+        (" --forwarder-headers=none", "/public/admin/users"),
+    ):
         kind = KINDS["gunicorn-sync"]
         with tempfile.TemporaryFile() as log:
-            server = start(kind._replace(command=kind.command + option), "tests.servers.paths:app", log)
+            server = start(
+                kind._replace(command=kind.command + option), "tests.servers.paths:app", log
+            )
             try:
-                answer = server.request("GET", "/public/admin/users", {"Host": HOST, "SCRIPT_NAME": "/public"})
+                answer = server.request(
+                    "GET", "/public/admin/users", {"Host": HOST, "SCRIPT_NAME": "/public"}
+                )
                 assert json.loads(answer.body)[0] == path
             finally:
                 server.end()

@@ -1,4 +1,6 @@
-"""A pool that start-up opens on the event loop serves async handlers, hooks and streams of all of gunicorn's threads."""
+"""A pool that start-up opens on the event loop serves async handlers, hooks and streams of all of
+gunicorn's threads.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from tests.servers.pool import SIZE
 
 
 class Worker(NamedTuple):
-    """A running server, the kind of its loop, and the file in which its pools say that they were closed."""
+    """A running server, the kind of its loop, and the file in which its pools say that they were
+    closed.
+    """
 
     server: Server
     backend: str
@@ -52,14 +56,24 @@ def ask(worker: Worker, path: str) -> str:
     return answer.body.decode()
 
 
-def test_R70_what_start_up_opened_serves_async_code_on_its_own_loop_until_shut_down(worker: Worker) -> None:
+def test_R70_what_start_up_opened_serves_async_code_on_its_own_loop_until_shut_down(
+    worker: Worker,
+) -> None:
     by = f"by {worker.backend}"
-    for path, what in (("/row", "row"), ("/hooked", "hook"), ("/resources", "resource"), ("/stars/row", "mounted")):
+    for path, what in (
+        ("/row", "row"),
+        ("/hooked", "hook"),
+        ("/resources", "resource"),
+        ("/stars/row", "mounted"),
+    ):
         assert [ask(worker, path) for _ in range(3)] == 3 * [f"{what} {by}"]
     rows = "".join(f"row {number} {by}\n" for number in range(5))
     assert ask(worker, "/rows") == rows
     with ThreadPoolExecutor(8) as clients:
-        assert list(clients.map(ask, 20 * [worker], 10 * ["/row", "/rows"])) == 10 * [f"row {by}", rows]
+        assert list(clients.map(ask, 20 * [worker], 10 * ["/row", "/rows"])) == 10 * [
+            f"row {by}",
+            rows,
+        ]
     assert int(ask(worker, "/most")) <= SIZE
     process = ask(worker, "/process")
     worker.server.end()

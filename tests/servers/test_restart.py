@@ -1,4 +1,5 @@
-"""Shut-down and reload under real servers: what is being answered is answered, streams end, WebSockets hear 1001.
+"""Shut-down and reload under real servers: what is being answered is answered, streams end,
+WebSockets hear 1001.
 
 The servers are started as docs/operation.md says.
 """
@@ -26,7 +27,15 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.cluster.network import accepts, children_of
 from tests.servers import harness
-from tests.servers.harness import ANSWER_WITHIN, KINDS, ROOT, START_WITHIN, STOP_WITHIN, Server, start
+from tests.servers.harness import (
+    ANSWER_WITHIN,
+    KINDS,
+    ROOT,
+    START_WITHIN,
+    STOP_WITHIN,
+    Server,
+    start,
+)
 from tests.servers.test_deployment import replaced, running, text_of
 from tests.support.ports import free_port
 
@@ -36,25 +45,32 @@ SETTINGS = {
     "granian-asgi": ("granian, `--interface asgi`", "--workers-kill-timeout 30"),
     "granian-wsgi": ("granian, `--interface wsgi`", "--workers-kill-timeout 10"),
     "gunicorn-asgi": ("gunicorn, `-k asgi`", "--graceful-timeout 30"),
-    "gunicorn-gthread": ("gunicorn, `-k gthread`", "-c python:micropie.wsgi.gunicorn --graceful-timeout 30"),
+    "gunicorn-gthread": (
+        "gunicorn, `-k gthread`",
+        "-c python:micropie.wsgi.gunicorn --graceful-timeout 30",
+    ),
     "gunicorn-sync": ("gunicorn, `-k sync`", "--graceful-timeout 30"),
     "hypercorn-trio": ("hypercorn", "--graceful-timeout 10"),
     "waitress": ("waitress", ""),
     "daphne": ("daphne", ""),
 }
-# Hypercorn's streams and WebSockets wait until the grace is over, of two options the last one counts. granian waits for so
-# long with each old worker after it has started a new one.
+# Hypercorn's streams and WebSockets wait until the grace is over, of two options the last one
+# counts. granian waits for so long with each old worker after it has started a new one.
 SHORTER = {"hypercorn-trio": "--graceful-timeout 2", "granian-asgi": "--respawn-interval 1"}
-# They end the streams and WebSockets at once. Hypercorn's workers don't get the signal: it cuts them off after its grace.
+# They end the streams and WebSockets at once. Hypercorn's workers don't get the signal: it cuts
+# them off after its grace.
 AT_ONCE = ["uvicorn", "granian-asgi", "gunicorn-asgi"]
 AFTER_GRACE = ["hypercorn-trio"]
-# What a WebSocket may hear instead. A worker of granian may be over before the close frame that it was given has left,
-# about once in ten times. Uvicorn looks ten times a second whether it has to end, and closes with 1012 if it is faster.
+# What a WebSocket may hear instead. A worker of granian may be over before the close frame that it
+# was given has left, about once in ten times. Uvicorn looks ten times a second whether it has to
+# end, and closes with 1012 if it is faster.
 OTHERWISE = {"granian-asgi": 1006, "uvicorn": 1012}
 WSGI = ["gunicorn-sync", "gunicorn-gthread", "granian-wsgi", "waitress"]
-# What SIGHUP makes them replace: one worker after the other. The sync worker does as this one of gunicorn.
+# What SIGHUP makes them replace: one worker after the other. The sync worker does as this one of
+# gunicorn.
 RELOADED = ["uvicorn", "granian-asgi", "gunicorn-asgi", "gunicorn-gthread"]
-# A worker that is told to end closes connections that it has accepted and not read from; seldom is there one.
+# A worker that is told to end closes connections that it has accepted and not read from; seldom is
+# there one.
 CLOSES_UNREAD = ["uvicorn", "granian-asgi"]
 
 Start = Callable[..., Server]
@@ -62,7 +78,9 @@ Start = Callable[..., Server]
 
 @pytest.fixture
 def serve() -> Iterator[Start]:
-    """Return ``serve(name, workers=1)``, which starts a server and waits until a worker has answered."""
+    """Return ``serve(name, workers=1)``, which starts a server and waits until a worker has
+    answered.
+    """
     servers = []
 
     def serve(name: str, workers: int = 1) -> Server:
@@ -111,7 +129,11 @@ def end_of(ws: ClientConnection) -> int | None:
 def test_the_settings_are_those_of_the_page(name: str) -> None:
     title, settings = SETTINGS[name]
     page = (ROOT / "docs" / "operation.md").read_text()
-    (row,) = [line for line in page.splitlines() if line.startswith(f"| {title} |") and line.count("|") == 5]
+    (row,) = [
+        line
+        for line in page.splitlines()
+        if line.startswith(f"| {title} |") and line.count("|") == 5
+    ]
     stated = row.split("|")[2].strip()
     assert stated.startswith(f"`{settings}`") if settings else "`-" not in stated
     assert ("SIGINT" in stated) == (KINDS[name].stop is signal.SIGINT)
@@ -174,7 +196,11 @@ def test_R62_R65_no_request_fails_while_all_workers_are_replaced_and_what_lasts_
                         has_begun = True
                         body = response.read()
             except (OSError, HTTPException) as error:
-                is_unread = name in CLOSES_UNREAD and not has_begun and isinstance(error, ConnectionResetError)
+                is_unread = (
+                    name in CLOSES_UNREAD
+                    and not has_begun
+                    and isinstance(error, ConnectionResetError)
+                )
                 (unread if is_unread else failures).append((path, error))
                 continue
             if response.status != 200 or (path == "/slow" and body != b"begun\ndone\n"):
@@ -189,7 +215,11 @@ def test_R62_R65_no_request_fails_while_all_workers_are_replaced_and_what_lasts_
         old = workers_of(server)
         with ExitStack() as stack:
             events = stack.enter_context(begun(server, "/ticks", b"data: tick\n"))
-            sockets = [stack.enter_context(begun_socket(server))] if server.kind.protocol == "asgi" else []
+            sockets = (
+                [stack.enter_context(begun_socket(server))]
+                if server.kind.protocol == "asgi"
+                else []
+            )
             server.process.send_signal(signal.SIGHUP)
             assert events.read().endswith(b"\n")  # raises IncompleteRead for a stream that was cut
             assert {end_of(ws) for ws in sockets} <= {1001, OTHERWISE.get(name)}
@@ -203,7 +233,9 @@ def test_R62_R65_no_request_fails_while_all_workers_are_replaced_and_what_lasts_
 
 
 def test_gunicorn_answers_while_a_new_version_is_imported(tmp_path: Path) -> None:
-    """By the commands of the page: the old server goes on until the new one is there, however long its import takes."""
+    """By the commands of the page: the old server goes on until the new one is there, however long
+    its import takes.
+    """
     page = text_of("workers.md")
     (command,) = re.findall(r"^    (gunicorn app:app --preload .*)$", page, re.MULTILINE)
     (switch,) = re.findall(r"^(    old=.*?)\n\n", page, re.MULTILINE | re.DOTALL)
@@ -211,7 +243,12 @@ def test_gunicorn_answers_while_a_new_version_is_imported(tmp_path: Path) -> Non
     variables = {"PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(tmp_path)}
     port = free_port()
     options = shlex.split(replaced(command, ("gunicorn ", ""), ("--workers 2", "--workers 1")))
-    started = [str(Path(sys.executable).parent / "gunicorn"), "--bind", f"127.0.0.1:{port}", *options]
+    started = [
+        str(Path(sys.executable).parent / "gunicorn"),
+        "--bind",
+        f"127.0.0.1:{port}",
+        *options,
+    ]
 
     def version() -> str:
         return httpx.get(f"http://127.0.0.1:{port}/", timeout=ANSWER_WITHIN).text
@@ -219,10 +256,13 @@ def test_gunicorn_answers_while_a_new_version_is_imported(tmp_path: Path) -> Non
     with (tmp_path / "log").open("w+b") as log, running(started, tmp_path, variables, log) as old:
         wait_until(lambda: harness.accepts(port))
         os.mkfifo(tmp_path / "import")
-        (tmp_path / "app.py").write_text(f"open({str(tmp_path / 'import')!r}).read()\n" + VERSION.format("new"))
+        (tmp_path / "app.py").write_text(
+            f"open({str(tmp_path / 'import')!r}).read()\n" + VERSION.format("new")
+        )
         with subprocess.Popen(["sh", "-ec", switch], cwd=tmp_path) as switching:
             try:
-                with (tmp_path / "import").open("wb"):  # once the import reads from it, until this is closed
+                # once the import reads from it, until this is closed
+                with (tmp_path / "import").open("wb"):
                     assert version() == "old"
                     assert switching.poll() is None
                 old.wait(STOP_WITHIN)

@@ -1,7 +1,8 @@
 """The same application gives the same answers under every server.
 
-One table of requests, of which each server is one test. All servers are asked those that depend on the server's translation
-of targets, heads, bodies, streams and statuses; one server of each world is asked those that only the framework decides.
+One table of requests, of which each server is one test. All servers are asked those that depend on
+the server's translation of targets, heads, bodies, streams and statuses; one server of each world
+is asked those that only the framework decides.
 """
 
 from __future__ import annotations
@@ -142,8 +143,9 @@ CASES = {
 
 # A server sees nothing in these that it does not see in others.
 DECIDED_BY_THE_FRAMEWORK = {
-    "greet", "rest of the path", "repeated", "wrong type", "missing", "surplus segment", "inner application",
-    "inner default", "404", "route", "route POST", "route to a function", "HEAD of a route", "inline", "tuple",
+    "greet", "rest of the path", "repeated", "wrong type", "missing", "surplus segment",
+    "inner application", "inner default", "404", "route", "route POST", "route to a function",
+    "HEAD of a route", "inline", "tuple",
     "self.response", "form into a dataclass", "JSON into a dataclass", "JSON that does not fit", "text is not JSON (R24)",
     "HTTPError", "error handler", "early answer",
 }  # fmt: skip
@@ -159,7 +161,8 @@ def test_every_server_gives_these_answers(name: str, basics_on: BasicsOn) -> Non
     left_out = set() if name in ONE_OF_EACH_WORLD else DECIDED_BY_THE_FRAMEWORK
     asked = {title: case for title, case in CASES.items() if title not in left_out}
     answers = {
-        title: server.request(case.method, case.target, case.headers, case.sent) for title, case in asked.items()
+        title: server.request(case.method, case.target, case.headers, case.sent)
+        for title, case in asked.items()
     }
     got = {title: essence_of(answer, asked[title]) for title, answer in answers.items()}
     assert got == {title: essence_wanted(case, name) for title, case in asked.items()}
@@ -169,8 +172,14 @@ Essence = tuple[int, str | None, bytes, bytes | None, dict[str, str | None]]
 
 
 def essence_of(answer: Answer, case: Case) -> Essence:
-    """Return status, type, body, the bytes of a body that has to be empty, and the headers that a case names."""
-    names = ["X-Tour", *case.answer_headers, *([] if case.streamed or has_no_body(case) else ["Content-Length"])]
+    """Return status, type, body, the bytes of a body that has to be empty, and the headers that a
+    case names.
+    """
+    names = [
+        "X-Tour",
+        *case.answer_headers,
+        *([] if case.streamed or has_no_body(case) else ["Content-Length"]),
+    ]
     return (
         answer.status,
         answer.header("content-type"),
@@ -184,7 +193,13 @@ def essence_wanted(case: Case, name: str) -> Essence:
     headers: dict[str, str | None] = {"X-Tour": "micropie", **case.answer_headers}
     if has_no_body(case):
         ends_chunks = case is CASES["HEAD of a stream (R8)"] and name == "waitress"
-        return case.status, case.content_type, case.body, b"0\r\n\r\n" if ends_chunks else b"", headers
+        return (
+            case.status,
+            case.content_type,
+            case.body,
+            b"0\r\n\r\n" if ends_chunks else b"",
+            headers,
+        )
     if not case.streamed:
         headers["Content-Length"] = str(len(case.body))
     return case.status, case.content_type, case.body, None, headers
@@ -195,7 +210,9 @@ def has_no_body(case: Case) -> bool:
 
 
 @every_server
-def test_R12_an_escaped_slash_stays_in_its_segment_where_the_server_tells(name: str, basics_on: BasicsOn) -> None:
+def test_R12_an_escaped_slash_stays_in_its_segment_where_the_server_tells(
+    name: str, basics_on: BasicsOn
+) -> None:
     answer = basics_on(name).request("GET", "/greet/a%2Fb")
     if KINDS[name].has_raw_path:
         assert (answer.status, answer.body) == (200, b"Hello, a/b!")
@@ -207,7 +224,10 @@ def test_R12_an_escaped_slash_stays_in_its_segment_where_the_server_tells(name: 
 def test_R77_malformed_json_is_400_with_one_sentence(name: str, basics_on: BasicsOn) -> None:
     for text in ("{", "[1,]", "\xff", "NaN", "[" * 5000):
         answer = basics_on(name).request("POST", "/anything", JSON_TYPE, text.encode("latin-1"))
-        assert (answer.status, answer.header("content-type")) == (400, "application/problem+json"), text[:10]
+        assert (answer.status, answer.header("content-type")) == (
+            400,
+            "application/problem+json",
+        ), text[:10]
         assert b"\n" not in answer.body
         assert json.loads(answer.body)["detail"].endswith(".")
 
@@ -225,9 +245,11 @@ GUNICORN = {name for name in KINDS if name.startswith("gunicorn")}
 
 
 class Malformed(NamedTuple):
-    """A malformed request, the statuses of our answers to it, and the servers that refuse it without asking us.
+    """A malformed request, the statuses of our answers to it, and the servers that refuse it
+    without asking us.
 
-    Two statuses: servers pass on other things for it. What every server refuses is not here, such as two lengths.
+    Two statuses: servers pass on other things for it. What every server refuses is not here, such
+    as two lengths.
     """
 
     sent: bytes
@@ -242,17 +264,23 @@ MALFORMED = {
     "escaped surrogate (R11)": Malformed(raw("GET /greet/%ed%a0%80 HTTP/1.1"), {400}),
     "no host": Malformed(raw("GET /greet HTTP/1.1", host=""), {200, 400}, HYPERCORN),
     "host that is none (R14)": Malformed(raw("GET /greet HTTP/1.1", host="Host: a@b/c?d"), {400}),
-    "two hosts (R14)": Malformed(raw("GET /greet HTTP/1.1", "Host: other"), {400}, HYPERCORN | GUNICORN),
+    "two hosts (R14)": Malformed(
+        raw("GET /greet HTTP/1.1", "Host: other"), {400}, HYPERCORN | GUNICORN
+    ),
     "cookies that are none (R49)": Malformed(
         raw("GET /cookie HTTP/1.1", 'Cookie: =x; a; ;;; \xff="; $Version=1'), {200}
     ),
-    "unknown session (R42)": Malformed(raw("GET /likes HTTP/1.1", "Cookie: session_id=" + "\xe9" * 50), {200}),
+    "unknown session (R42)": Malformed(
+        raw("GET /likes HTTP/1.1", "Cookie: session_id=" + "\xe9" * 50), {200}
+    ),
     "unknown method": Malformed(raw("BREW /users/7 HTTP/1.1"), {405}, {"uvicorn"}),
     "number without end": Malformed(raw(f"GET /greet?age={'9' * 5000} HTTP/1.1"), {400}, GUNICORN),
     "id without end": Malformed(raw(f"GET /users/{'9' * 5000} HTTP/1.1"), {404}, GUNICORN),
     # daphne collects the whole body before it calls any application: it would wait.
     "length without end (R6)": Malformed(
-        raw("POST /echo HTTP/1.1", f"Content-Length: {'9' * 23}", body=b"hello"), {400}, KINDS.keys() - GUNICORN
+        raw("POST /echo HTTP/1.1", f"Content-Length: {'9' * 23}", body=b"hello"),
+        {400},
+        KINDS.keys() - GUNICORN,
     ),
     "form not UTF-8 (R11)": Malformed(
         raw("POST /sign HTTP/1.1", FORM_LINE, "Content-Length: 8", body=b"name=%ff"), {400}
@@ -270,7 +298,12 @@ MALFORMED = {
         {400},
     ),
     "form without a boundary": Malformed(
-        raw("POST /upload HTTP/1.1", "Content-Type: multipart/form-data", "Content-Length: 2", body=b"ab"),
+        raw(
+            "POST /upload HTTP/1.1",
+            "Content-Type: multipart/form-data",
+            "Content-Length: 2",
+            body=b"ab",
+        ),
         {400},
         {"daphne"},
     ),
@@ -295,7 +328,8 @@ def test_malformed_requests_get_one_answer(name: str, basics_on: BasicsOn) -> No
 @every_server
 def test_R12_an_empty_segment_is_no_segment_of_another_path(name: str, basics_on: BasicsOn) -> None:
     status = basics_on(name).request("GET", "//greet").status
-    assert status == (200 if name == "waitress" else 404)  # waitress takes the slashes off that a path begins with
+    # waitress takes the slashes off that a path begins with
+    assert status == (200 if name == "waitress" else 404)
 
 
 @every_server
@@ -315,10 +349,17 @@ def test_cookie_and_session_last_over_requests(name: str, basics_on: BasicsOn) -
 
 
 @every_server
-def test_R23_a_body_that_nobody_read_is_never_taken_for_a_request(name: str, basics_on: BasicsOn) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", basics_on(name).port, timeout=ANSWER_WITHIN)
+def test_R23_a_body_that_nobody_read_is_never_taken_for_a_request(
+    name: str, basics_on: BasicsOn
+) -> None:
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", basics_on(name).port, timeout=ANSWER_WITHIN
+    )
     try:
-        assert posted(connection, "/greet/a", b"GET /crash HTTP/1.1\r\n\r\n" * 500) == (200, b"Hello, a!")
+        assert posted(connection, "/greet/a", b"GET /crash HTTP/1.1\r\n\r\n" * 500) == (
+            200,
+            b"Hello, a!",
+        )
         assert posted(connection, "/greet/b", b"") == (200, b"Hello, b!")
         assert posted(connection, "/lines", b"x" * 1000) == (200, b"line 0\nline 1\nline 2\n")
         assert posted(connection, "/greet/c", b"") == (200, b"Hello, c!")
@@ -343,7 +384,10 @@ def posted(connection: http.client.HTTPConnection, target: str, body: bytes) -> 
 @every_server
 def test_R17_R68_requests_at_once_get_their_own_answers(name: str, basics_on: BasicsOn) -> None:
     server = basics_on(name)
-    connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=ANSWER_WITHIN) for _ in range(12)]
+    connections = [
+        http.client.HTTPConnection("127.0.0.1", server.port, timeout=ANSWER_WITHIN)
+        for _ in range(12)
+    ]
     try:
         for number, connection in enumerate(connections):
             connection.request("GET", f"/hello/n{number}", headers={"Connection": "close"})
@@ -356,8 +400,12 @@ def test_R17_R68_requests_at_once_get_their_own_answers(name: str, basics_on: Ba
 
 
 def test_the_page_has_a_link_to_every_handler() -> None:
-    linked = {re.split(r"[/?]", url)[1] for url in re.findall(r"(?:href|action)=['\"]([^'\"]+)", PAGE)}
-    handlers = {case.target.split("?")[0].split("/")[1] for case in CASES.values() if case.status < 400}
+    linked = {
+        re.split(r"[/?]", url)[1] for url in re.findall(r"(?:href|action)=['\"]([^'\"]+)", PAGE)
+    }
+    handlers = {
+        case.target.split("?")[0].split("/")[1] for case in CASES.values() if case.status < 400
+    }
     assert handlers - linked <= {"", "measure", "echo"}  # requests that only a program can send
 
 

@@ -1,4 +1,6 @@
-"""The pages of docs/deploy about more than one machine: the shop behind HAProxy, and as a container of Kubernetes."""
+"""The pages of docs/deploy about more than one machine: the shop behind HAProxy, and as a container
+of Kubernetes.
+"""
 
 from __future__ import annotations
 
@@ -89,9 +91,15 @@ class Balancer(NamedTuple):
         rows = [dict(zip(head.split(","), line.split(","), strict=True)) for line in lines if line]
         return {f"{row['pxname']}/{row['svname']}": row[name] for row in rows}
 
-    def get(self, address: str = "127.0.0.1", headers: dict[str, str] | None = None, *, tls: bool = True) -> Any:
+    def get(
+        self, address: str = "127.0.0.1", headers: dict[str, str] | None = None, *, tls: bool = True
+    ) -> Any:
         """Ask for the page of the shop, from an address of this machine."""
-        url = f"https://127.0.0.1:{self.ports[1]}/" if tls else f"http://127.0.0.1:{self.ports[0]}/?a=b"
+        url = (
+            f"https://127.0.0.1:{self.ports[1]}/"
+            if tls
+            else f"http://127.0.0.1:{self.ports[0]}/?a=b"
+        )
         transport = httpx.HTTPTransport(local_address=address, verify=False)
         with httpx.Client(transport=transport, timeout=PATIENCE) as client:
             return client.get(url, headers={**HOST, **(headers or {})})
@@ -102,7 +110,9 @@ def balancer(folder: Path, machines: dict[str, int]) -> Iterator[Balancer]:
     """Run HAProxy in front of the machines."""
     ports = [free_port(), free_port()]
     subprocess.run(
-        shlex.split(f"{program('openssl')} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -batch")
+        shlex.split(
+            f"{program('openssl')} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -batch"
+        )
         + shlex.split("-subj /CN=shop.example.com -keyout shop.pem.key -out shop.pem"),
         cwd=folder,
         check=True,
@@ -125,7 +135,9 @@ def balancer(folder: Path, machines: dict[str, int]) -> Iterator[Balancer]:
     with (folder / "haproxy.log").open("wb") as log, running(command, folder, {}, log):
         found = Balancer(folder, ports)
         until((folder / "admin.sock").exists)
-        until(lambda: {found.column("check_status")[f"machines/{name}"] for name in "ab"} == {"L7OK"})
+        until(
+            lambda: {found.column("check_status")[f"machines/{name}"] for name in "ab"} == {"L7OK"}
+        )
         yield found
 
 
@@ -138,28 +150,44 @@ def test_the_shop_on_two_machines_behind_haproxy(shop: Shop) -> None:
         ("10.0.0.12:8000", f"127.0.0.1:{ports[1]}"),
     ]
     served = [
-        partial(shop.served, shlex.split(replaced(command, place, ("--workers 2", "--workers 1"))), port)
+        partial(
+            shop.served, shlex.split(replaced(command, place, ("--workers 2", "--workers 1"))), port
+        )
         for command, place, port in zip(commands, places, ports, strict=True)
     ]
-    drain, disable, enable, ready = re.findall(r"`((?:set server|disable health|enable health) [^`]+)`", text_of(PAGE))
+    drain, disable, enable, ready = re.findall(
+        r"`((?:set server|disable health|enable health) [^`]+)`", text_of(PAGE)
+    )
     with served[1](), ExitStack() as first:
         first.enter_context(served[0]())
         with balancer(shop.folder, machines) as proxy:
             page = proxy.get("127.0.0.2", {"X-Forwarded-For": "192.0.2.1"})
             assert (page.status_code, page.text) == (200, "hello")
-            assert "strict-transport-security" in page.headers  # it knows that it was asked by https
-            left = [proxy.get(client).headers["ratelimit-remaining"] for client in ("127.0.0.2", "127.0.0.3")]
-            assert left == ["98", "99"]  # each client has a limit of its own, whatever it says of itself
+            # it knows that it was asked by https
+            assert "strict-transport-security" in page.headers
+            left = [
+                proxy.get(client).headers["ratelimit-remaining"]
+                for client in ("127.0.0.2", "127.0.0.3")
+            ]
+            # each client has a limit of its own, whatever it says of itself
+            assert left == ["98", "99"]
             assert proxy.get(headers={"Host": "evil.example"}).status_code == 400
             moved = proxy.get(tls=False)
-            assert (moved.status_code, moved.headers["location"]) == (301, "https://shop.example.com/?a=b")
+            assert (moved.status_code, moved.headers["location"]) == (
+                301,
+                "https://shop.example.com/?a=b",
+            )
             assert proxy.get(headers=HANDSHAKE).status_code == 404  # the shop has no WebSocket
             assert proxy.column("stot")["websockets/a"] == "1"
 
             answers = []
             for command in (drain, disable):
                 assert proxy.tell(command).strip() == ""
-            assert proxy.column("status")["machines/a"] == proxy.column("status")["websockets/a"] == "DRAIN"
+            assert (
+                proxy.column("status")["machines/a"]
+                == proxy.column("status")["websockets/a"]
+                == "DRAIN"
+            )
             answers += [proxy.get().status_code for _ in range(4)]
             first.close()
             answers += [proxy.get().status_code for _ in range(4)]
@@ -174,9 +202,11 @@ def test_the_shop_on_two_machines_behind_haproxy(shop: Shop) -> None:
     assert "Traceback" not in (shop.folder / "log").read_text()
 
 
-# -- Kubernetes --------------------------------------------------------------------------------------------------------
+# -- Kubernetes ------------------------------------------------------------------------------------
 
-MANIFESTS = {manifest["kind"]: manifest for manifest in yaml.safe_load_all(block("kubernetes.md", "yaml"))}
+MANIFESTS = {
+    manifest["kind"]: manifest for manifest in yaml.safe_load_all(block("kubernetes.md", "yaml"))
+}
 POD = MANIFESTS["Deployment"]["spec"]["template"]
 (CONTAINER,) = POD["spec"]["containers"]
 
@@ -196,15 +226,21 @@ def test_manifests_mean_each_other() -> None:
     assert {mount["name"] for mount in CONTAINER["volumeMounts"]} == {
         volume["name"] for volume in POD["spec"]["volumes"]
     }
-    assert f"\nUSER {POD['spec']['securityContext']['runAsUser']}\n" in block("containers.md", "dockerfile")
+    assert f"\nUSER {POD['spec']['securityContext']['runAsUser']}\n" in block(
+        "containers.md", "dockerfile"
+    )
 
 
 def test_a_container_answers_its_probes_and_ends_at_once(shop: Shop) -> None:
     (container_port,), port = CONTAINER["ports"], free_port()
     assert {one["name"] for one in CONTAINER["env"]} == {"PROXIES", "REDIS_URL", "SECRET_KEY"}
-    assert all(f'environment.get("{one["name"]}"' in block(PAGE, "python") for one in CONTAINER["env"])
+    assert all(
+        f'environment.get("{one["name"]}"' in block(PAGE, "python") for one in CONTAINER["env"]
+    )
     words = json.dumps(CONTAINER["command"])
-    words = replaced(words, ("0.0.0.0", "127.0.0.1"), (f'"{container_port["containerPort"]}"', f'"{port}"'))
+    words = replaced(
+        words, ("0.0.0.0", "127.0.0.1"), (f'"{container_port["containerPort"]}"', f'"{port}"')
+    )
     with shop.served(json.loads(words), port) as process:
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             asked = CONTAINER[probe]["httpGet"]
@@ -215,15 +251,27 @@ def test_a_container_answers_its_probes_and_ends_at_once(shop: Shop) -> None:
     assert "Application shutdown complete" in (shop.folder / "log").read_text()
 
 
-GRACES = ["uvicorn", "granian-asgi", "gunicorn-asgi", "gunicorn-gthread", "hypercorn-trio", "waitress"]
+GRACES = [
+    "uvicorn",
+    "granian-asgi",
+    "gunicorn-asgi",
+    "gunicorn-gthread",
+    "hypercorn-trio",
+    "waitress",
+]
 
 
 def test_kubernetes_waits_longer_than_each_server() -> None:
     grace = CONTAINER["command"][CONTAINER["command"].index("--timeout-graceful-shutdown") + 1]
     waits = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
-    rows = re.findall(r"^\| `(.*?)`.* \| (\d+) s.* \| ([\d +]+) \| (\d+) \|$", text_of("kubernetes.md"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(.*?)`.* \| (\d+) s.* \| ([\d +]+) \| (\d+) \|$",
+        text_of("kubernetes.md"),
+        re.MULTILINE,
+    )
     for name, (command, seconds, parts, total) in zip(GRACES, rows, strict=True):
-        assert command.endswith(" ".join(SETTINGS[name][1].split()[-2:]))  # with which test_restart.py ends it
+        # with which test_restart.py ends it
+        assert command.endswith(" ".join(SETTINGS[name][1].split()[-2:]))
         assert parts == f"{waits} + {seconds} + 10"
         assert int(total) == waits + int(seconds) + 10
     assert (rows[0][1], int(rows[0][3])) == (grace, POD["spec"]["terminationGracePeriodSeconds"])

@@ -29,19 +29,30 @@ TESTED = ["uvicorn", "hypercorn-trio", "gunicorn-gthread"]
 
 
 @pytest.fixture(scope="module", params=TESTED)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     spool = tmp_path_factory.mktemp("spool")
     with tempfile.TemporaryFile() as log:
-        server = start(KINDS[request.param], "tests.servers.uploads:app", log, environ={"TMPDIR": str(spool)})
+        server = start(
+            KINDS[request.param], "tests.servers.uploads:app", log, environ={"TMPDIR": str(spool)}
+        )
         yield server
         server.end()
 
 
 @contextmanager
 def begun(server: Server, target: str, mebibytes: int, sent: int) -> Iterator[socket.socket]:
-    """The connection of an upload of which so many MiB have been sent; it is made while it is sent."""
+    """The connection of an upload of which so many MiB have been sent; it is made while it is
+    sent.
+    """
     length = len(HEAD) + mebibytes * MEBIBYTE + len(TAIL)
-    lines = f"POST {target} HTTP/1.1", "Host: localhost", "Connection: close", f"Content-Length: {length}"
+    lines = (
+        f"POST {target} HTTP/1.1",
+        "Host: localhost",
+        "Connection: close",
+        f"Content-Length: {length}",
+    )
     head = "\r\n".join([*lines, f"Content-Type: {HEADERS['Content-Type']}", "", ""]).encode()
     with socket.create_connection(("127.0.0.1", server.port), timeout=ANSWER_WITHIN) as connection:
         connection.sendall(head + HEAD)
@@ -70,7 +81,9 @@ def peak(worker: Path) -> float:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_R21_an_upload_of_64_mebibytes_does_not_pass_through_memory(server: Server, way: str) -> None:
+def test_R21_an_upload_of_64_mebibytes_does_not_pass_through_memory(
+    server: Server, way: str
+) -> None:
     worker = worker_of(server)
     upload(server, way, 3)  # threads and buffers are made
     before = peak(worker)
@@ -80,12 +93,18 @@ def test_R21_an_upload_of_64_mebibytes_does_not_pass_through_memory(server: Serv
 
 
 def open_files(worker: Path) -> list[str]:
-    """Those of uploads: in the directory for temporary files, less gunicorn's own, and those that are saved."""
+    """Those of uploads: in the directory for temporary files, less gunicorn's own, and those that
+    are saved.
+    """
     targets = []
     for number in os.listdir(worker / "fd"):
         with suppress(FileNotFoundError):  # closed meanwhile
             targets.append(str((worker / "fd" / number).readlink()))
-    return [name for name in targets if "big.bin" in name or ("/spool" in name and "/wgunicorn" not in name)]
+    return [
+        name
+        for name in targets
+        if "big.bin" in name or ("/spool" in name and "/wgunicorn" not in name)
+    ]
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -96,7 +115,9 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["/spooled", "/spooled_async", "/saved", "/saved_async"])
-def test_R32_nothing_stays_of_an_upload_that_breaks_off(server: Server, way: str, tmp_path: Path) -> None:
+def test_R32_nothing_stays_of_an_upload_that_breaks_off(
+    server: Server, way: str, tmp_path: Path
+) -> None:
     worker = worker_of(server)
     with begun(server, f"{way}?directory={tmp_path}", 8, 3):
         wait_for(lambda: bool(open_files(worker)), "it opens no file")
@@ -104,14 +125,18 @@ def test_R32_nothing_stays_of_an_upload_that_breaks_off(server: Server, way: str
 
 
 @pytest.mark.parametrize("way", ["/saved", "/saved_async"])
-def test_R33_an_upload_is_saved_under_its_safe_name(server: Server, way: str, tmp_path: Path) -> None:
+def test_R33_an_upload_is_saved_under_its_safe_name(
+    server: Server, way: str, tmp_path: Path
+) -> None:
     answer = upload(server, f"{way}?directory={tmp_path}", 2)
     assert (answer.status, answer.body) == (200, b"big.bin")
     assert (tmp_path / "big.bin").read_bytes() == CHUNK * 2
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_R18_an_upload_that_is_too_large_is_refused_by_its_announced_length(server: Server, way: str) -> None:
+def test_R18_an_upload_that_is_too_large_is_refused_by_its_announced_length(
+    server: Server, way: str
+) -> None:
     head = f"POST {way} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {101 * MEBIBYTE}\r\n"
     answer = server.send(f"{head}Content-Type: {HEADERS['Content-Type']}\r\n\r\n".encode(), "POST")
     assert (answer.status, answer.body) == (413, b"The body may have 104857600 bytes at most.")

@@ -1,4 +1,6 @@
-"""The same WebSockets under every ASGI server, with a client of the ``websockets`` package; and none under WSGI."""
+"""The same WebSockets under every ASGI server, with a client of the ``websockets`` package; and
+none under WSGI.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,13 @@ from tests.servers.harness import ANSWER_WITHIN, KINDS, Server, ServerOf
 ASGI = [name for name, kind in KINDS.items() if kind.protocol == "asgi"]
 WSGI = [name for name, kind in KINDS.items() if kind.protocol == "wsgi"]
 
-# Servers without these features, found by these tests: a cookie in the accept, a reason in the close, the client's own code.
+# Servers without these features, found by these tests: a cookie in the accept, a reason in the
+# close, the client's own code.
 WITHOUT_ACCEPT_HEADERS = ("granian-asgi", "daphne")
 WITHOUT_DENIAL = ("daphne", "gunicorn-asgi")
 WITHOUT_REASONS = ("daphne",)
-ONLY_APPLICATIONS_CODES = ("daphne",)  # autobahn, below it, sends 1000 and 3000 to 4999, and leaves others open
+# autobahn, below it, sends 1000 and 3000 to 4999, and leaves others open
+ONLY_APPLICATIONS_CODES = ("daphne",)
 WITHOUT_THE_CLIENT_S_CODE = ("hypercorn-asyncio", "hypercorn-trio")  # which say 1006
 
 every_asgi_server = pytest.mark.parametrize("name", ASGI)
@@ -58,7 +62,9 @@ def test_echo_subprotocol_and_headers(site_on: ServerOf, name: str) -> None:
     with open_socket(site_on(name), "/echo", subprotocols=subprotocols) as ws:
         assert ws.subprotocol == "pie"
         assert ws.response is not None
-        assert ws.response.headers.get("X-Greeting") == (None if name in WITHOUT_ACCEPT_HEADERS else "hello")
+        assert ws.response.headers.get("X-Greeting") == (
+            None if name in WITHOUT_ACCEPT_HEADERS else "hello"
+        )
         for message in ("é", b"\0\xff", "x" * 70_000, b"y" * 200_000):
             ws.send(message)
             assert ws.recv(timeout=ANSWER_WITHIN) == message
@@ -67,7 +73,10 @@ def test_echo_subprotocol_and_headers(site_on: ServerOf, name: str) -> None:
 @every_asgi_server
 def test_R53_a_refusal_has_a_status(site_on: ServerOf, name: str) -> None:
     for path, origin in (("/refused", None), ("/nowhere", None), ("/echo", "https://evil.test")):
-        with pytest.raises(InvalidStatus) as refused, open_socket(site_on(name), path, origin=origin):
+        with (
+            pytest.raises(InvalidStatus) as refused,
+            open_socket(site_on(name), path, origin=origin),
+        ):
             pass
         expected = {"/refused": 401, "/nowhere": 404, "/echo": 403}[path]
         assert refused.value.response.status_code == (403 if name in WITHOUT_DENIAL else expected)
@@ -113,7 +122,9 @@ def test_R54_the_client_s_code_arrives(site_on: ServerOf, name: str) -> None:
 
 @every_asgi_server
 @pytest.mark.parametrize("path", ["echo", "talking", "elsewhere"])
-def test_R54_R63_a_client_that_vanishes_ends_its_handler(site_on: ServerOf, name: str, path: str) -> None:
+def test_R54_R63_a_client_that_vanishes_ends_its_handler(
+    site_on: ServerOf, name: str, path: str
+) -> None:
     server = site_on(name)
     with open_socket(server, f"/{path}") as ws:
         ws.socket.shutdown(socket.SHUT_RDWR)  # no close frame
@@ -125,4 +136,7 @@ def test_under_wsgi_a_handshake_gets_426(basics_on: ServerOf, name: str) -> None
     with pytest.raises(InvalidStatus) as refused, open_socket(basics_on(name), "/talk"):
         pass
     response = refused.value.response
-    assert (response.status_code, response.body) == (426, b"This is for WebSockets, which need an ASGI server.")
+    assert (response.status_code, response.body) == (
+        426,
+        b"This is for WebSockets, which need an ASGI server.",
+    )

@@ -1,4 +1,6 @@
-"""An application wrapped in python-socketio, ServeStatic and Starlette's middleware, and clients made by others."""
+"""An application wrapped in python-socketio, ServeStatic and Starlette's middleware, and clients
+made by others.
+"""
 
 from __future__ import annotations
 
@@ -27,18 +29,23 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def serve(files: Path) -> Iterator[Serve]:
-    """Return ``serve("uvicorn", "with_socketio")``: that server, with that application of ``wrapped.py``."""
+    """Return ``serve("uvicorn", "with_socketio")``: that server, with that application of
+    ``wrapped.py``.
+    """
     running: dict[tuple[str, str], Server] = {}
 
     def get(server: str, wrapped: str) -> Server:
         if (server, wrapped) not in running:
             log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
             app = f"tests.servers.wrapped:{wrapped}"
-            running[server, wrapped] = start(KINDS[server], app, log, environ={"WRAPPED_FILES": str(files)})
+            running[server, wrapped] = start(
+                KINDS[server], app, log, environ={"WRAPPED_FILES": str(files)}
+            )
         return running[server, wrapped]
 
     yield get
-    outputs = [server.output() for server in running.values()]  # hypercorn may write a traceback when it stops
+    # hypercorn may write a traceback when it stops
+    outputs = [server.output() for server in running.values()]
     try:
         end_all(list(running.values()))
         assert [output for output in outputs if "Traceback" in output] == []
@@ -93,12 +100,13 @@ def check_websocket(server: Server, mount: str) -> None:
             assert ws.recv(ANSWER_WITHIN) == f"Ann: {text}"
 
 
-# -- python-socketio -----------------------------------------------------------------------------------------------------
+# -- python-socketio -------------------------------------------------------------------------------
 
 TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]]
 
 
-# Its asgi mode knows no loop but asyncio's. Each way on one server: what is around it is the same on the other.
+# Its asgi mode knows no loop but asyncio's. Each way on one server: what is around it is the same
+# on the other.
 @pytest.mark.parametrize("transports", TRANSPORTS, ids="+".join)
 @pytest.mark.parametrize(
     ("name", "wrapped", "path", "mount"),
@@ -107,10 +115,14 @@ TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]]
         ("hypercorn-asyncio", "mounted_beside", "live/socket.io", "/site"),
     ],
 )
-def test_socketio(name: str, transports: list[str], wrapped: str, path: str, mount: str, serve: Serve) -> None:
+def test_socketio(
+    name: str, transports: list[str], wrapped: str, path: str, mount: str, serve: Serve
+) -> None:
     server = serve(name, wrapped)
     with client_of(server) as http, socketio.SimpleClient() as client:
-        client.connect(url(server), transports=transports, socketio_path=path, wait_timeout=ANSWER_WITHIN)
+        client.connect(
+            url(server), transports=transports, socketio_path=path, wait_timeout=ANSWER_WITHIN
+        )
         assert client.call("say", "pie", timeout=ANSWER_WITHIN) == "heard pie"
         assert client.receive(timeout=30) == ["said", {"text": "pie"}]
         assert http.get(f"{mount}/emit", params={"text": "news!"}).text == "emitted"
@@ -132,7 +144,7 @@ def test_what_is_not_socketio_s_is_answered_by_the_application(
     check_inside(serve(name, wrapped), mount)
 
 
-# -- ServeStatic ---------------------------------------------------------------------------------------------------------
+# -- ServeStatic -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -143,7 +155,10 @@ def test_servestatic(name: str, wrapped: str, serve: Serve) -> None:
     server = serve(name, wrapped)
     with client_of(server) as client:
         file = client.get("/static/page.css")
-        assert (file.text, file.headers["content-type"]) == ("body { color: red }", 'text/css; charset="utf-8"')
+        assert (file.text, file.headers["content-type"]) == (
+            "body { color: red }",
+            'text/css; charset="utf-8"',
+        )
         assert client.get("/static/other.css").status_code == 404
         assert client.get("/visits").text == "1"
         assert client.get("/visits").text == "2"
@@ -154,7 +169,7 @@ def test_servestatic(name: str, wrapped: str, serve: Serve) -> None:
         check_inside(server)
 
 
-# -- Starlette's middleware ----------------------------------------------------------------------------------------------
+# -- Starlette's middleware ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "hypercorn-trio"])

@@ -36,7 +36,9 @@ class Uploads(App):
 
     @reads_body
     async def saved_async(self, directory: str) -> Any:
-        return ",".join([(await part.save_to(directory)).name async for part in self.request.parts()])
+        return ",".join(
+            [(await part.save_to(directory)).name async for part in self.request.parts()]
+        )
 
 
 app = Uploads(max_body_size=100 * 1024 * 1024)

@@ -23,7 +23,10 @@ FILES = os.environ.get("WRAPPED_FILES")
 
 
 class Inside(App):
-    """``closed``: how many streams of events have been closed. ``go`` lets the streams that wait go on."""
+    """``closed``: how many streams of events have been closed.
+
+    ``go`` lets the streams that wait go on.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,33 +88,37 @@ class Inside(App):
 app = Inside()
 
 
-# -- python-socketio -----------------------------------------------------------------------------------------------------
+# -- python-socketio -------------------------------------------------------------------------------
 
-# A client that closes while it polls may leave the poll waiting for the sum of these, 45 seconds unless set, whatever
-# application is inside: that is python-engineio's.
+# A client that closes while it polls may leave the poll waiting for the sum of these, 45 seconds
+# unless set, whatever application is inside: that is python-engineio's.
 sio = socketio.AsyncServer(async_mode="asgi", ping_interval=1, ping_timeout=4)
 with_socketio = socketio.ASGIApp(sio, app)
 mounted_beside = Starlette(
-    routes=[Mount("/live", socketio.ASGIApp(sio, socketio_path="live/socket.io")), Mount("/site", app)]
+    routes=[
+        Mount("/live", socketio.ASGIApp(sio, socketio_path="live/socket.io")),
+        Mount("/site", app),
+    ]
 )
 
 
 async def say(sid: str, text: str) -> str:
     await sio.emit("said", {"text": text})
-    await app.channels.publish("go", text)  # a client that waits for a message of the application gets it as well
+    # a client that waits for a message of the application gets it as well
+    await app.channels.publish("go", text)
     return f"heard {text}"
 
 
 sio.on("say", say)
 
 
-# -- ServeStatic ---------------------------------------------------------------------------------------------------------
+# -- ServeStatic -----------------------------------------------------------------------------------
 
 with_files_asgi = ServeStaticASGI(app, root=FILES, prefix="/static/")
 with_files_wsgi = ServeStatic(app, root=FILES, prefix="/static/")
 
 
-# -- Starlette's middleware ----------------------------------------------------------------------------------------------
+# -- Starlette's middleware ------------------------------------------------------------------------
 
 
 async def count(request: Request, call_next: RequestResponseEndpoint) -> Response:

@@ -37,7 +37,9 @@ def make_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mak
             if name == "sqlite":
                 backend = SQLiteSessionBackend(tmp_path / "sessions.db")
             else:
-                backend = RedisSessionBackend(request.getfixturevalue("redis_url"), prefix=f"{uuid.uuid4()}:")
+                backend = RedisSessionBackend(
+                    request.getfixturevalue("redis_url"), prefix=f"{uuid.uuid4()}:"
+                )
             stack.callback(backend.close)
             return backend  # type: ignore[no-any-return]
 

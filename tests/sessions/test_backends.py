@@ -32,7 +32,9 @@ def count(n: int | None) -> int:
 
 
 class Site(App):
-    """`_meanwhile` is called by slow handlers after they have read the session: another request of that client."""
+    """`_meanwhile` is called by slow handlers after they have read the session: another request of
+    that client.
+    """
 
     _meanwhile: Callable[[], object]
 
@@ -108,7 +110,9 @@ def test_a_session_from_log_in_to_log_out(make_client: MakeClient, backend: Sess
     assert client.get("/look").json() == {}
 
 
-def test_R42_an_id_of_somebody_else_is_not_adopted(make_client: MakeClient, backend: SessionBackend) -> None:
+def test_R42_an_id_of_somebody_else_is_not_adopted(
+    make_client: MakeClient, backend: SessionBackend
+) -> None:
     client = make_client(Site(backend))
     answer = client.get("/keep/a/1", headers={"Cookie": "session_id=planted"})
     assert answer.cookies["session_id"] != "planted"
@@ -126,7 +130,9 @@ def test_R42_log_in_ends_the_old_id(make_client: MakeClient, shared: SessionBack
     assert client.get("/look", headers={"Cookie": f"session_id={old}"}).json() == {}
 
 
-def test_R43_requests_that_change_different_keys_lose_nothing(make_client: MakeClient, shared: SessionBackend) -> None:
+def test_R43_requests_that_change_different_keys_lose_nothing(
+    make_client: MakeClient, shared: SessionBackend
+) -> None:
     app = Site(shared)
     client = make_client(app)
     client.get("/keep/a/1")
@@ -155,7 +161,9 @@ def test_R43_a_log_out_is_not_undone_by_a_slower_request(
     assert client.get("/look").json() == {}
 
 
-def test_R43_a_log_out_takes_what_was_added_meanwhile(make_client: MakeClient, shared: SessionBackend) -> None:
+def test_R43_a_log_out_takes_what_was_added_meanwhile(
+    make_client: MakeClient, shared: SessionBackend
+) -> None:
     app = Site(shared)
     client = make_client(app)
     client.get("/login")
@@ -181,7 +189,9 @@ def test_R43_a_slower_request_does_not_revive_the_id_before_log_in(
     assert shared.load(others[0].cookies["session_id"]) == {"a": "1", "user": "me"}
 
 
-def test_R43_two_that_remove_the_last_keys_leave_nothing(make_client: MakeClient, shared: SessionBackend) -> None:
+def test_R43_two_that_remove_the_last_keys_leave_nothing(
+    make_client: MakeClient, shared: SessionBackend
+) -> None:
     first, second = Session("id", {"a": 1, "b": 1}), Session("id", {"a": 1, "b": 1})
     shared.save("id", dict(first), 60)
     del first["a"]
@@ -268,7 +278,9 @@ def place(shared: Any) -> list[str]:
 
 def run_to_the_end(code: str, *arguments: str) -> None:
     command = [sys.executable, "-c", code, *arguments]
-    ended = subprocess.run(command, cwd=ROOT, env=unmeasured(), capture_output=True, timeout=2 * PATIENCE, check=False)
+    ended = subprocess.run(
+        command, cwd=ROOT, env=unmeasured(), capture_output=True, timeout=2 * PATIENCE, check=False
+    )
     assert (ended.stderr.decode(), ended.returncode) == ("", 0)
 
 
@@ -282,7 +294,8 @@ def test_R43_twenty_writers_in_four_processes_lose_nothing(shared: SessionBacken
 
 
 def test_R43_a_slow_writer_is_not_always_too_late(shared: SessionBackend) -> None:
-    # As a machine far from Redis: while it makes its change, others on nearer machines have made several of theirs.
+    # As a machine far from Redis: while it makes its change, others on nearer machines have made
+    # several of theirs.
     shared.save("id", {"n": 0, "slow": 0}, 60)
     merge: Any = getattr(shared, "merge")  # noqa: B009
     is_over = threading.Event()
@@ -342,7 +355,9 @@ def test_R44_a_failure_leaves_no_lock(make_client: MakeClient, shared: SessionBa
     assert client.get("/look").json() == {"a": "1", "b": "2", "n": 1, "x": 2}
 
 
-def test_R44_what_fails_inside_of_a_merge_leaves_the_session_as_it_was(shared: SessionBackend) -> None:
+def test_R44_what_fails_inside_of_a_merge_leaves_the_session_as_it_was(
+    shared: SessionBackend,
+) -> None:
     shared.save("id", {"n": 0}, 60)
     session = Session("id", {})
     session.update_atomic("n", lambda n: 1 if n is None else 1 / n)
@@ -376,7 +391,9 @@ def test_a_session_ends_in_time(backend: SessionBackend, monkeypatch: pytest.Mon
     until(lambda: backend.load(value) == {})
 
 
-def test_R50_what_stores_nothing_makes_no_session(make_client: MakeClient, backend: SessionBackend) -> None:
+def test_R50_what_stores_nothing_makes_no_session(
+    make_client: MakeClient, backend: SessionBackend
+) -> None:
     client = make_client(Site(backend))
     for path in ("/look", "/logout"):
         assert "set-cookie" not in client.get(path).headers
@@ -394,7 +411,10 @@ def test_R50_a_session_has_a_size(
     fits = "x" * (ROOM - len(json.dumps(last).strip('"'))) + last
     refused = client.get(f"/keep/a/x{fits}")
     assert (refused.status_code, "set-cookie" in refused.headers) == (500, False)
-    assert "the session has 1001 bytes, 1001 of them in 'a', and App(max_session_size=1000)" in caplog.text
+    assert (
+        "the session has 1001 bytes, 1001 of them in 'a', and App(max_session_size=1000)"
+        in caplog.text
+    )
     assert client.get(f"/keep/a/{fits}").status_code == 200
     assert client.get("/keep/b/1").status_code == 500
     # What was stored stays, and may shrink and end.
@@ -426,10 +446,16 @@ class Picky(Site):
 
 @pytest.mark.parametrize("name", ["memory", "sqlite", "redis", "cookie"])
 @pytest.mark.parametrize(
-    ("path", "problem"), [("/date", "is not JSON serializable"), ("/number", "Out of range float values")]
+    ("path", "problem"),
+    [("/date", "is not JSON serializable"), ("/number", "Out of range float values")],
 )
 def test_what_is_no_json_is_refused_and_said(
-    make_client: MakeClient, make_backend: Any, name: str, path: str, problem: str, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient,
+    make_backend: Any,
+    name: str,
+    path: str,
+    problem: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     client = make_client(Picky(make_backend(name)))
     assert client.get(path).status_code == 500

@@ -1,4 +1,6 @@
-"""Sessions where a small mistake would change little: ids of an author's own, backends that never wait, deletions."""
+"""Sessions where a small mistake would change little: ids of an author's own, backends that never
+wait, deletions.
+"""
 
 from __future__ import annotations
 

@@ -30,9 +30,13 @@ OUT_OF_REACH = "Sessions are out of reach at the moment. Please try again."
 
 
 class Root(App):
-    """`asked` has an entry for each time that the backend was asked for a session; `begun` is released by each."""
+    """`asked` has an entry for each time that the backend was asked for a session; `begun` is
+    released by each.
+    """
 
-    def __init__(self, backend: Any, directory: Path, after_question: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self, backend: Any, directory: Path, after_question: Callable[[], object] = lambda: None
+    ) -> None:
         super().__init__(backend)
         self.asked: list[str] = []
         self.begun = threading.Semaphore(0)
@@ -93,7 +97,8 @@ def patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[s
 def test_R67_a_redis_that_hangs_is_waited_for_by_one_request(
     make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: list[float]
 ) -> None:
-    monkeypatch.setattr(rediscache, "_TIMEOUT", 1.0)  # of which a Redis that is well needs little on a busy machine
+    # of which a Redis that is well needs little on a busy machine
+    monkeypatch.setattr(rediscache, "_TIMEOUT", 1.0)
 
     def five_seconds_later() -> None:
         clock[0] += 5
@@ -118,7 +123,8 @@ def test_R67_a_redis_that_hangs_is_waited_for_by_one_request(
             clock[0] += 5
             assert client.get("/look", headers={"Cookie": COOKIE}).status_code == 503
             assert app.asked == [ID] * 2
-        assert client.get("/look", headers={"Cookie": COOKIE}).status_code == 503  # not asked so soon
+        # not asked so soon
+        assert client.get("/look", headers={"Cookie": COOKIE}).status_code == 503
         clock[0] += 5
         assert client.get("/look", headers={"Cookie": COOKIE}).json() == {"n": 1}
         assert client.get("/static/none.css", headers={"Cookie": COOKIE}).text == "nothing for 1"
@@ -151,7 +157,9 @@ class Looks(FlowMiddleware):
         response.headers["X-Count"] = str(request.session.get("n"))
 
 
-def test_a_file_needs_no_session_unless_a_hook_or_an_error_page_does(make_client: MakeClient, tmp_path: Path) -> None:
+def test_a_file_needs_no_session_unless_a_hook_or_an_error_page_does(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
     backend = SQLiteSessionBackend(tmp_path / "sessions.db")
     backend.save(ID, {"n": 1}, 60)
     app = Root(backend, tmp_path)
@@ -163,7 +171,11 @@ def test_a_file_needs_no_session_unless_a_hook_or_an_error_page_does(make_client
     assert (answer.text, "vary" in answer.headers) == ("style", False)
     assert not app.asked
     missing = client.get("/static/nothing.css", headers=headers)
-    assert (missing.status_code, missing.text, missing.headers["vary"]) == (404, "no file 1", "Cookie")
+    assert (missing.status_code, missing.text, missing.headers["vary"]) == (
+        404,
+        "no file 1",
+        "Cookie",
+    )
     assert app.asked == [ID]
     app.middlewares.append(Looks())
     assert client.get("/static/style.css", headers=headers).headers["x-count"] == "1"
@@ -181,7 +193,9 @@ def test_R67_all_else_is_answered_while_forty_requests_wait_for_redis(
     answers: list[Call] = []
 
     async def look() -> None:
-        call = await get(app, "/look", headers=[(b"host", b"testserver"), (b"cookie", COOKIE.encode())])
+        call = await get(
+            app, "/look", headers=[(b"host", b"testserver"), (b"cookie", COOKIE.encode())]
+        )
         answers.append(call)
 
     async def main() -> None:
@@ -191,7 +205,9 @@ def test_R67_all_else_is_answered_while_forty_requests_wait_for_redis(
                 for _ in range(50):
                     tasks.start_soon(look)
                 await until_async(lambda: len(answers) == 10)
-                assert [(call.status, call.headers["retry-after"]) for call in answers] == [(503, "5")] * 10
+                assert [(call.status, call.headers["retry-after"]) for call in answers] == [
+                    (503, "5")
+                ] * 10
                 assert (await get(app, "/static/style.css")).body == b"style"
                 assert (await get(app, "/plain")).body == b"plain"
                 answers.clear()
@@ -217,7 +233,8 @@ def test_R67_half_of_a_wsgi_servers_threads_wait_for_redis(
         return look()[0]
 
     with ThreadPoolExecutor(8) as server:
-        assert list(server.map(look_together, range(8))) == [200] * 8  # so that all its threads have been here
+        # so that all its threads have been here
+        assert list(server.map(look_together, range(8))) == [200] * 8
         for _ in range(8):
             assert app.begun.acquire(timeout=PATIENCE)
         monkeypatch.setattr(ServiceThreads, "patience", 0.0)
@@ -227,6 +244,9 @@ def test_R67_half_of_a_wsgi_servers_threads_wait_for_redis(
                 assert app.begun.acquire(timeout=PATIENCE)
             others = [server.submit(look) for _ in range(50)]
             assert {future.result(PATIENCE)[0] for future in others} == {503}
-            assert server.submit(wsgi.get, app, "/static/style.css").result(PATIENCE) == (200, b"style")
+            assert server.submit(wsgi.get, app, "/static/style.css").result(PATIENCE) == (
+                200,
+                b"style",
+            )
             go_on()
             assert [future.result(PATIENCE) for future in waiting] == [(200, b'{"n":1}')] * 4

@@ -25,7 +25,13 @@ from micropie import App, SetupError
 from micropie.execution import redis_client as redisclient
 from micropie.http import signing
 from micropie.middleware import RedisRates
-from micropie.sessions import RedisSessionBackend, Session, SignedCookieSessionBackend, SQLiteSessionBackend, sqlite
+from micropie.sessions import (
+    RedisSessionBackend,
+    Session,
+    SignedCookieSessionBackend,
+    SQLiteSessionBackend,
+    sqlite,
+)
 from micropie.sessions import redis as rediscache
 from tests.conftest import MakeClient
 from tests.support.ports import free_port
@@ -51,12 +57,16 @@ def test_the_package_names_what_it_imports_later() -> None:
 def test_importing_micropie_imports_none_of_them() -> None:
     code = "import micropie, sys; print({'redis', 'itsdangerous', 'micropie.sessions.sqlite'} & set(sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PACKAGE.parent.parent, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=PACKAGE.parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "set()\n"
 
 
-# -- signed cookies -----------------------------------------------------------------------------------------------------
+# -- signed cookies --------------------------------------------------------------------------------
 
 
 def test_an_emptied_session_in_a_cookie_deletes_the_cookie(make_client: MakeClient) -> None:
@@ -82,7 +92,11 @@ def test_R46_a_session_too_long_for_a_cookie_is_an_error_and_the_old_one_stays(
         def large(self) -> None:
             self.request.session["text"] = text
 
-    large = make_client(Large(SignedCookieSessionBackend("secret" * 8)), lifespan=False, cookies=dict(client.cookies))
+    large = make_client(
+        Large(SignedCookieSessionBackend("secret" * 8)),
+        lifespan=False,
+        cookies=dict(client.cookies),
+    )
     answer = large.get("/large")
     assert (answer.status_code, "set-cookie" in answer.headers) == (500, False)
     assert "use another session backend" in caplog.text
@@ -95,7 +109,9 @@ def test_R46_the_longest_session_fits_in_a_cookie(make_client: MakeClient) -> No
     accepted = []
     for size in range(2500, 5000, 50):
         try:
-            accepted.append(backend.save("", {"x": "".join(rng.choices("abcdefghij0123456789-", k=size))}, 60))
+            accepted.append(
+                backend.save("", {"x": "".join(rng.choices("abcdefghij0123456789-", k=size))}, 60)
+            )
         except micropie.ResponseError:
             break
     assert 3000 < len(accepted[-1]) <= 4096 - 256
@@ -142,7 +158,8 @@ def test_R47_the_time_is_signed_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_R47_a_new_version_of_the_framework_logs_nobody_out() -> None:
-    value = "WzEwMDAwMDAwMDA1OSx7InVzZXIiOiJtZSJ9XQ.ymSzJ5bHGO4wILUPmvmTThYYd2oAzWR78RYruOthy-I"  # until 5138
+    # until 5138
+    value = "WzEwMDAwMDAwMDA1OSx7InVzZXIiOiJtZSJ9XQ.ymSzJ5bHGO4wILUPmvmTThYYd2oAzWR78RYruOthy-I"
     assert SignedCookieSessionBackend("secret" * 8).load(value) == {"user": "me"}
 
 
@@ -150,7 +167,12 @@ def test_R47_nothing_is_unpickled_and_no_digest_compared_by_hand() -> None:
     for path in PACKAGE.glob("*.py"):
         tree = ast.parse(path.read_text())
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        imports = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        imports = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
         assert not imports & {"pickle", "marshal", "hmac"}, path
         assert not {name for name in names if "digest" in name or "signature" in name}, path
 
@@ -197,7 +219,7 @@ def test_what_is_not_installed_is_named(
         make()
 
 
-# -- SQLite -------------------------------------------------------------------------------------------------------------
+# -- SQLite ----------------------------------------------------------------------------------------
 
 
 def test_sqlite_makes_its_file_when_it_is_needed_for_its_owner_alone(tmp_path: Path) -> None:
@@ -235,7 +257,9 @@ def test_sqlite_that_is_out_of_reach_is_a_503(make_client: MakeClient, tmp_path:
         assert client.get("/look").status_code == 200  # no cookie, so nothing to look up
 
 
-def test_sqlite_that_stays_locked_is_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sqlite_that_stays_locked_is_out_of_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sqlite, "_BUSY", 0.1)
     path = tmp_path / "sessions.db"
     locker = sqlite3.connect(path, isolation_level=None)
@@ -258,9 +282,13 @@ def test_sqlite_that_stays_locked_is_out_of_reach(tmp_path: Path, monkeypatch: p
 
 @pytest.fixture
 def locker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
-    """Lock the file, and have SQLite refuse at once what it does not get, as it does where two change to WAL."""
+    """Lock the file, and have SQLite refuse at once what it does not get, as it does where two
+    change to WAL.
+    """
     connect = sqlite3.connect
-    monkeypatch.setattr("sqlite3.connect", lambda path, **options: connect(path, **options | {"timeout": 0}))
+    monkeypatch.setattr(
+        "sqlite3.connect", lambda path, **options: connect(path, **options | {"timeout": 0})
+    )
     connection = connect(tmp_path / "sessions.db", isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
     yield connection
@@ -328,10 +356,12 @@ def test_sqlite_connections_of_a_dropped_application_are_closed(tmp_path: Path) 
         connection.execute("SELECT 1")
 
 
-# -- Redis --------------------------------------------------------------------------------------------------------------
+# -- Redis -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)]
+)
 def test_a_missing_redis_server_is_no_silent_skip_in_ci(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: Any
 ) -> None:
@@ -341,7 +371,9 @@ def test_a_missing_redis_server_is_no_silent_skip_in_ci(
         pass
 
 
-@pytest.mark.parametrize("url", ["", "localhost", "http://localhost", "redis://localhost:port", None, 5])
+@pytest.mark.parametrize(
+    "url", ["", "localhost", "http://localhost", "redis://localhost:port", None, 5]
+)
 def test_a_url_that_is_none_is_refused_when_the_backend_is_made(url: Any) -> None:
     with pytest.raises(SetupError, match="redis://localhost:6379/0"):
         RedisSessionBackend(url)
@@ -354,8 +386,12 @@ def test_redis_that_is_not_there_is_a_503(make_client: MakeClient) -> None:
     assert client.get("/look").status_code == 200
 
 
-@pytest.mark.parametrize(("command", "values"), [("config set maxmemory", (1, 0)), ("replicaof", ("::1 1", "no one"))])
-def test_redis_that_is_full_or_a_replica_is_not_ready(tmp_path: Path, command: str, values: Any) -> None:
+@pytest.mark.parametrize(
+    ("command", "values"), [("config set maxmemory", (1, 0)), ("replicaof", ("::1 1", "no one"))]
+)
+def test_redis_that_is_full_or_a_replica_is_not_ready(
+    tmp_path: Path, command: str, values: Any
+) -> None:
     with redis_server(tmp_path) as url, redis.Redis.from_url(url) as server:
         services = RedisSessionBackend(url), RedisRates(url)
         for value, is_ready in zip((values[1], *values), (True, False, True), strict=True):
@@ -373,8 +409,11 @@ def test_a_file_that_is_there_for_reading_only_is_out_of_reach(tmp_path: Path) -
     backend.save("a", {"n": 1}, 60)
     backend.ping()
     backend.close()
-    # As of a file that this process may not write; root, who runs tests in containers, may write each.
-    read_only = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    # As of a file that this process may not write; root, who runs tests in containers, may write
+    # each.
+    read_only = sqlite3.connect(
+        f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+    )
     backend._idle.append(read_only)
     assert backend.load("a") == {"n": 1}
     with pytest.raises(ConnectionError, match="readonly database"):

@@ -19,7 +19,12 @@ def count(n: int | None) -> int:
 
 def test_a_new_session_has_no_id_and_no_changes() -> None:
     session = Session()
-    assert (session.id, session.changed, session.accessed, session.regenerated) == (None, False, False, False)
+    assert (session.id, session.changed, session.accessed, session.regenerated) == (
+        None,
+        False,
+        False,
+        False,
+    )
 
 
 def test_changes_are_per_key() -> None:
@@ -29,7 +34,10 @@ def test_changes_are_per_key() -> None:
     session["list"].append(1)
     del session["gone"]
     changes = session.changes()
-    assert (changes.values, list(changes.deletions)) == ({"other": 2, "new": 3, "list": [1]}, ["gone"])
+    assert (changes.values, list(changes.deletions)) == (
+        {"other": 2, "new": 3, "list": [1]},
+        ["gone"],
+    )
     assert (changes.updates, changes.emptied, changes.new_id) == ({}, False, None)
 
 
@@ -180,7 +188,9 @@ DEEP: list[Any] = [
 
 
 @pytest.mark.parametrize(("data", "change"), DEEP)
-def test_a_change_deep_inside_is_seen_and_reaches_nobody_else(data: dict[str, Any], change: Any) -> None:
+def test_a_change_deep_inside_is_seen_and_reaches_nobody_else(
+    data: dict[str, Any], change: Any
+) -> None:
     before = repr(data)
     session = Session("id", data)
     change(session)

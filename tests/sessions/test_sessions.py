@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, SessionBackend, SetupError
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    InMemorySessionBackend,
+    SessionBackend,
+    SetupError,
+)
 from micropie.sessions import Session
 from tests.conftest import MakeClient
 from tests.support.pairs import sampled
@@ -119,7 +126,9 @@ def test_two_clients_have_two_sessions(make_client: MakeClient, backend: Any) ->
 
 
 @every_backend
-def test_an_error_page_of_a_path_that_does_not_exist_has_the_session(make_client: MakeClient, backend: Any) -> None:
+def test_an_error_page_of_a_path_that_does_not_exist_has_the_session(
+    make_client: MakeClient, backend: Any
+) -> None:
     app = Root(backend())
     app.error(404)(lambda error: f"not here, {app.request.session.get('visits')}")
     client = make_client(app)
@@ -144,7 +153,9 @@ def test_the_cookie_over_https_is_secure(make_client: MakeClient) -> None:
 
 @every_backend
 @pytest.mark.parametrize("path", ["/untouched", "/look", "/undo", "/clear"])
-def test_what_did_not_change_sends_no_cookie(make_client: MakeClient, backend: Any, path: str) -> None:
+def test_what_did_not_change_sends_no_cookie(
+    make_client: MakeClient, backend: Any, path: str
+) -> None:
     assert "set-cookie" not in make_client(Root(backend())).get(path).headers
 
 
@@ -156,7 +167,9 @@ def test_no_cookie_asks_no_backend(make_client: MakeClient, backend: Any) -> Non
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_session_is_saved_before_the_answer_and_once(make_client: MakeClient, backend: Any) -> None:
+def test_a_session_is_saved_before_the_answer_and_once(
+    make_client: MakeClient, backend: Any
+) -> None:
     kept = backend()
     client = make_client(Root(kept, session_timeout=60))
     with client.stream("GET", "/streams") as answer:
@@ -193,7 +206,9 @@ def test_a_session_may_be_replaced(make_client: MakeClient, backend: Any) -> Non
 
 
 @every_backend
-def test_an_id_that_was_not_issued_here_is_not_adopted(make_client: MakeClient, backend: Any) -> None:
+def test_an_id_that_was_not_issued_here_is_not_adopted(
+    make_client: MakeClient, backend: Any
+) -> None:
     client = make_client(Root(backend()))
     answer = client.get("/", headers={"Cookie": "session_id=planted"})
     assert answer.json() == 1
@@ -203,7 +218,9 @@ def test_an_id_that_was_not_issued_here_is_not_adopted(make_client: MakeClient, 
 STRANGE_IDS = ["", '""', "x" * 4000, "../../etc/passwd", "a b", "%00"]
 
 
-@pytest.mark.parametrize(("value", "backend"), sampled(STRANGE_IDS, [InMemorySessionBackend, *BACKENDS], 1))
+@pytest.mark.parametrize(
+    ("value", "backend"), sampled(STRANGE_IDS, [InMemorySessionBackend, *BACKENDS], 1)
+)
 def test_a_strange_id_is_no_session(make_client: MakeClient, backend: Any, value: str) -> None:
     answer = make_client(Root(backend())).get("/look", headers={"Cookie": f"session_id={value}"})
     assert (answer.status_code, answer.json()) == (200, {})
@@ -254,7 +271,10 @@ def test_a_backend_that_is_out_of_reach_is_a_503_and_one_log_line(
     make_client: MakeClient, backend: Any, headers: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = make_client(Root(backend())).get("/", headers=headers)
-    assert (answer.status_code, answer.text) == (503, "Sessions are out of reach at the moment. Please try again.")
+    assert (answer.status_code, answer.text) == (
+        503,
+        "Sessions are out of reach at the moment. Please try again.",
+    )
     assert "set-cookie" not in answer.headers
     assert len(caplog.records) == 1
 
@@ -326,7 +346,7 @@ def test_a_backend_does_not_run_on_the_loop_unless_it_says_that_it_never_waits(
     assert threads.issubset(loops)
 
 
-# -- and hooks ----------------------------------------------------------------------------------------------------------
+# -- and hooks -------------------------------------------------------------------------------------
 
 
 class LogIn(HttpMiddleware):
@@ -391,7 +411,7 @@ def test_it_is_saved_after_the_hooks_which_may_make_an_error_of_the_answer(
     assert (answer.status_code, answer.headers.get("set-cookie")) == (503, None)
 
 
-# -- in memory ---------------------------------------------------------------------------------------------------------
+# -- in memory -------------------------------------------------------------------------------------
 
 
 def test_memory_keeps_copies() -> None:

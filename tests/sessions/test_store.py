@@ -1,4 +1,6 @@
-"""Sessions between the flow and a backend: cookies, headers, settings, authors' own backends, and what goes wrong."""
+"""Sessions between the flow and a backend: cookies, headers, settings, authors' own backends, and
+what goes wrong.
+"""
 
 from __future__ import annotations
 
@@ -164,7 +166,7 @@ class Root(App):
         return Response("x", headers=[("X-Bad", "a\nb")])
 
 
-# -- the cookie ---------------------------------------------------------------------------------------------------------
+# -- the cookie ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -173,15 +175,32 @@ class Root(App):
         ("http", "", {}, "", "Path=/; HttpOnly; SameSite=Lax"),
         ("https", "", {}, "__Host-", "Path=/; Secure; HttpOnly; SameSite=Lax"),
         ("https", "/shop", {}, "__Secure-", "Path=/shop; Secure; HttpOnly; SameSite=Lax"),
-        ("https", "", {"session_cookie": "session_id"}, "", "Path=/; Secure; HttpOnly; SameSite=Lax"),
+        (
+            "https",
+            "",
+            {"session_cookie": "session_id"},
+            "",
+            "Path=/; Secure; HttpOnly; SameSite=Lax",
+        ),
         ("http", "/shop", {}, "", "Path=/shop; HttpOnly; SameSite=Lax"),
         ("http", "/a;b é", {}, "", "Path=/a%3Bb%20%C3%A9; HttpOnly; SameSite=Lax"),
-        ("http", "", {"session_cookie_secure": True}, "__Host-", "Path=/; Secure; HttpOnly; SameSite=Lax"),
+        (
+            "http",
+            "",
+            {"session_cookie_secure": True},
+            "__Host-",
+            "Path=/; Secure; HttpOnly; SameSite=Lax",
+        ),
         ("https", "", {"session_cookie_secure": False}, "", "Path=/; HttpOnly; SameSite=Lax"),
     ],
 )
 def test_R45_the_cookie_and_its_deletion_have_the_same_flags(
-    make_client: MakeClient, url: str, mount: str, settings: dict[str, Any], name: str, attributes: str
+    make_client: MakeClient,
+    url: str,
+    mount: str,
+    settings: dict[str, Any],
+    name: str,
+    attributes: str,
 ) -> None:
     client = make_client(Root(**settings), base_url=f"{url}://testserver", root_path=mount)
     answer = client.get("/keep/a")
@@ -195,13 +214,18 @@ def test_R45_the_cookie_and_its_deletion_have_the_same_flags(
 
 
 @pytest.mark.parametrize(("mount", "prefix"), [("", "__Host-"), ("/shop", "__Secure-")])
-def test_R42_over_https_a_session_of_the_plain_name_is_none(make_client: MakeClient, mount: str, prefix: str) -> None:
+def test_R42_over_https_a_session_of_the_plain_name_is_none(
+    make_client: MakeClient, mount: str, prefix: str
+) -> None:
     """An attacker has a session, and plants its id from another host of the domain."""
     client = make_client(Root(), base_url="https://testserver", root_path=mount)
     value = client.get("/keep/a").headers["set-cookie"].partition(";")[0]
     client.cookies.clear()
     for planted in ("", *{"__Host-", "__Secure-"} - {prefix}):
-        assert client.get("/look", headers={"Cookie": planted + value.removeprefix(prefix)}).json() == {}
+        assert (
+            client.get("/look", headers={"Cookie": planted + value.removeprefix(prefix)}).json()
+            == {}
+        )
     assert client.get("/look", headers={"Cookie": value}).json() == {"a": "1"}
 
 
@@ -209,7 +233,9 @@ def test_R42_over_https_a_session_of_the_plain_name_is_none(make_client: MakeCli
 def test_R42_behind_a_proxy_that_ends_tls_the_cookie_has_its_name_over_https(
     make_client: MakeClient, kind: Any
 ) -> None:
-    """A hook says that the client speaks https, after the flow has looked whether there is a session."""
+    """A hook says that the client speaks https, after the flow has looked whether there is a
+    session.
+    """
     app = Root(kind())
     app.middlewares.append(ProxyHeaders(trusted=["127.0.0.1"]))
     client = make_client(app)
@@ -218,7 +244,11 @@ def test_R42_behind_a_proxy_that_ends_tls_the_cookie_has_its_name_over_https(
     assert value.startswith("__Host-session_id=")
     client.cookies.clear()
     planted = value.removeprefix("__Host-")
-    asked = [({**https, "Cookie": value}, {"a": "1"}), ({**https, "Cookie": planted}, {}), ({"Cookie": value}, {})]
+    asked = [
+        ({**https, "Cookie": value}, {"a": "1"}),
+        ({**https, "Cookie": planted}, {}),
+        ({"Cookie": value}, {}),
+    ]
     for headers, session in asked:
         assert client.get("/look", headers=headers).json() == session
 
@@ -241,7 +271,9 @@ def test_R42_a_websocket_behind_such_a_proxy_has_the_session(kind: Any) -> None:
                 assert ws.receive_json() == session
 
 
-def test_R45_an_inner_application_with_sessions_of_its_own_has_a_cookie_of_its_own(make_client: MakeClient) -> None:
+def test_R45_an_inner_application_with_sessions_of_its_own_has_a_cookie_of_its_own(
+    make_client: MakeClient,
+) -> None:
     app: Any = Root()
     app.inner = Root(InMemorySessionBackend())
     app.heir = Root(session_timeout=60, session_cookie_samesite="Strict")
@@ -251,24 +283,39 @@ def test_R45_an_inner_application_with_sessions_of_its_own_has_a_cookie_of_its_o
     assert "Max-Age=28800; Path=/;" in client.get("/keep/b").headers["set-cookie"]
     seen = [client.get(path).json() for path in ("/look", "/inner/look", "/heir/look")]
     assert seen == [{"b": "1"}, {"a": "1"}, {"b": "1"}]
-    assert "Max-Age=60; Path=/; HttpOnly; SameSite=Strict" in client.get("/heir/keep/c").headers["set-cookie"]
-    assert (client.get("/small/keep/d").status_code, client.get("/keep/d").status_code) == (500, 200)
+    assert (
+        "Max-Age=60; Path=/; HttpOnly; SameSite=Strict"
+        in client.get("/heir/keep/c").headers["set-cookie"]
+    )
+    assert (client.get("/small/keep/d").status_code, client.get("/keep/d").status_code) == (
+        500,
+        200,
+    )
 
 
-def test_R45_over_https_an_inner_application_with_sessions_of_its_own_has_another_name(make_client: MakeClient) -> None:
+def test_R45_over_https_an_inner_application_with_sessions_of_its_own_has_another_name(
+    make_client: MakeClient,
+) -> None:
     app: Any = Root()
     app.inner = Root(InMemorySessionBackend())
     client = make_client(app, base_url="https://testserver")
     for path in ("/keep/b", "/inner/keep/a"):
         assert client.get(path).status_code == 200
     assert client.cookies.keys() == {"__Host-session_id", "__Secure-session_id"}
-    assert [client.get(path).json() for path in ("/look", "/inner/look")] == [{"b": "1"}, {"a": "1"}]
+    assert [client.get(path).json() for path in ("/look", "/inner/look")] == [
+        {"b": "1"},
+        {"a": "1"},
+    ]
 
 
 def test_ids_are_made_and_checked_by_the_author_s_functions(make_client: MakeClient) -> None:
     kept = Own()
     made = iter(["ours:1", "ours:2"])
-    app = Root(kept, session_id_factory=lambda: next(made), session_id_validator=lambda value: value[:5] == "ours:")
+    app = Root(
+        kept,
+        session_id_factory=lambda: next(made),
+        session_id_validator=lambda value: value[:5] == "ours:",
+    )
     client = make_client(app)
     client.get("/keep/a")
     assert client.cookies["session_id"] == "ours:1"
@@ -282,19 +329,29 @@ def test_ids_are_made_and_checked_by_the_author_s_functions(make_client: MakeCli
 @pytest.mark.parametrize(
     "value", ["x" * 44, "x" * 41, "../" * 14 + "x", "x" * 42 + "é", "x" * 42 + "\t", "x" * 42 + " "]
 )
-def test_R42_what_can_t_be_an_id_is_not_looked_up(make_client: MakeClient, backend: Any, value: str) -> None:
+def test_R42_what_can_t_be_an_id_is_not_looked_up(
+    make_client: MakeClient, backend: Any, value: str
+) -> None:
     kept = backend()
     client = make_client(Root(kept), validate=False)
-    assert client.get("/look", headers={b"Cookie": f"session_id={value}x".encode("latin-1")}).json() == {}
+    assert (
+        client.get("/look", headers={b"Cookie": f"session_id={value}x".encode("latin-1")}).json()
+        == {}
+    )
     assert kept.asked == []
 
 
 @pytest.mark.parametrize("backend", OWN)
 @pytest.mark.parametrize("value", ["x" * 257, "é", "a\tb"])
-def test_R42_what_no_factory_makes_is_not_looked_up(make_client: MakeClient, backend: Any, value: str) -> None:
+def test_R42_what_no_factory_makes_is_not_looked_up(
+    make_client: MakeClient, backend: Any, value: str
+) -> None:
     kept = backend()
     client = make_client(Root(kept, session_id_factory=lambda: "x"), validate=False)
-    assert client.get("/look", headers={b"Cookie": f"session_id={value}".encode("latin-1")}).json() == {}
+    assert (
+        client.get("/look", headers={b"Cookie": f"session_id={value}".encode("latin-1")}).json()
+        == {}
+    )
     assert kept.asked == []
 
 
@@ -309,15 +366,20 @@ def test_ids_can_t_be_guessed(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("session_id_factory", "x"), ("session_id_validator", 1), ("session_cookie_secure", "yes")]
+    ("name", "value"),
+    [("session_id_factory", "x"), ("session_id_validator", 1), ("session_cookie_secure", "yes")],
 )
 def test_wrong_settings_are_refused(name: str, value: Any) -> None:
     with pytest.raises(SetupError, match=name):
         Root(**{name: value})
 
 
-@pytest.mark.parametrize("header", ["=session_id=x", "$Version=1; =", ";;;", 'session_id="', "session_id", "a\tb=\xff"])
-def test_R49_a_cookie_header_that_is_none_is_no_session(make_client: MakeClient, header: str) -> None:
+@pytest.mark.parametrize(
+    "header", ["=session_id=x", "$Version=1; =", ";;;", 'session_id="', "session_id", "a\tb=\xff"]
+)
+def test_R49_a_cookie_header_that_is_none_is_no_session(
+    make_client: MakeClient, header: str
+) -> None:
     client = make_client(Root(), validate=False)
     answer = client.get("/look", headers={b"Cookie": header.encode("latin-1")})
     assert (answer.status_code, answer.json()) == (200, {})
@@ -339,10 +401,12 @@ def test_R49_the_first_of_two_cookies_counts(make_client: MakeClient) -> None:
     client = make_client(Root())
     session_id = client.get("/keep/a").cookies["session_id"]
     client.cookies.clear()
-    assert client.get("/look", headers={"Cookie": f"session_id={session_id}; session_id=x"}).json() == {"a": "1"}
+    assert client.get(
+        "/look", headers={"Cookie": f"session_id={session_id}; session_id=x"}
+    ).json() == {"a": "1"}
 
 
-# -- caches -------------------------------------------------------------------------------------------------------------
+# -- caches ----------------------------------------------------------------------------------------
 
 
 VARIES = {
@@ -390,13 +454,20 @@ def test_R4_http_2_splits_the_cookie_header(backend: str) -> None:
     sessions = InMemorySessionBackend()
     sessions.save(ID, {"a": 1}, 60)
     pieces = [b"x=1", f"session_id={ID}; session_id={'y' * 43}".encode(), b"y=2"]
-    headers = [(name, value) for piece in pieces for name, value in ((b"cookie", piece), (b"x-between", b"1"))]
+    headers = [
+        (name, value)
+        for piece in pieces
+        for name, value in ((b"cookie", piece), (b"x-between", b"1"))
+    ]
     assert run(backend, lambda: get(Root(sessions), "/look", headers=headers)).body == b'{"a":1}'
 
 
 def test_R48_an_answer_with_the_cookie_is_private(make_client: MakeClient) -> None:
     client = make_client(Root())
-    private = [client.get(path).headers.get("cache-control") for path in ("/keep/a", "/look", "/untouched", "/varies")]
+    private = [
+        client.get(path).headers.get("cache-control")
+        for path in ("/keep/a", "/look", "/untouched", "/varies")
+    ]
     assert private == ["private", "private", None, "no-store"]
 
 
@@ -434,13 +505,16 @@ def test_R48_no_shared_cache_gets_a_cookie(
         caplog.clear()
         answer = client.get(path, params={"cache": stated})
         assert (answer.headers["cache-control"], "set-cookie" in answer.headers) == (sent, True)
-        warned = ["can't be public: it is sent as private" in record.getMessage() for record in caplog.records]
+        warned = [
+            "can't be public: it is sent as private" in record.getMessage()
+            for record in caplog.records
+        ]
         assert warned == ([True] if "ublic" in stated or "s-maxage" in stated else [])
     # The session is only read: the author's own words are sent.
     assert client.get("/reads", params={"cache": stated}).headers["cache-control"] == stated
 
 
-# -- the name of the cookie ---------------------------------------------------------------------------------------------
+# -- the name of the cookie ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["__Host-id", "__Secure-id"])
@@ -448,7 +522,9 @@ def test_R45_a_cookie_with_a_prefix_over_https(make_client: MakeClient, name: st
     app: Any = Root(session_cookie=name)
     app.inner = Root(InMemorySessionBackend(), session_cookie=f"{name}-inner")
     client = make_client(app, base_url="https://testserver", root_path="/shop")
-    at_root, at_mount = ("Path=/;", "Path=/;") if name == "__Host-id" else ("Path=/shop;", "Path=/shop/inner;")
+    at_root, at_mount = (
+        ("Path=/;", "Path=/;") if name == "__Host-id" else ("Path=/shop;", "Path=/shop/inner;")
+    )
     for path, kept, at in (("", name, at_root), ("/inner", f"{name}-inner", at_mount)):
         set_cookie = client.get(f"{path}/keep/a").headers["set-cookie"]
         value = set_cookie.partition(";")[0]
@@ -477,7 +553,9 @@ def test_R45_over_plain_http_the_prefix_is_left_out(make_client: MakeClient) -> 
 @pytest.mark.parametrize("samesite", ["Lax", "Strict", "None"])
 def test_R45_samesite_is_a_setting(make_client: MakeClient, samesite: Any) -> None:
     app = Root(session_cookie_samesite=samesite, session_cookie_secure=True, session_cookie="own")
-    set_cookie = make_client(app, base_url="https://testserver").get("/keep/a").headers["set-cookie"]
+    set_cookie = (
+        make_client(app, base_url="https://testserver").get("/keep/a").headers["set-cookie"]
+    )
     assert set_cookie.startswith("own=")
     assert set_cookie.endswith(f"SameSite={samesite}")
 
@@ -494,12 +572,14 @@ def test_R45_samesite_is_a_setting(make_client: MakeClient, samesite: Any) -> No
         ({"session_save_on_error": 1}, "True or False"),
     ],
 )
-def test_settings_of_the_cookie_that_browsers_would_refuse(settings: dict[str, Any], reason: str) -> None:
+def test_settings_of_the_cookie_that_browsers_would_refuse(
+    settings: dict[str, Any], reason: str
+) -> None:
     with pytest.raises(SetupError, match=reason):
         Root(**settings)
 
 
-# -- when it is saved ---------------------------------------------------------------------------------------------------
+# -- when it is saved ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
@@ -517,7 +597,9 @@ def test_R51_a_change_after_the_head_is_an_error_that_says_so(
 
 
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
-def test_R51_a_stream_may_read_the_session_to_its_end(make_client: MakeClient, backend: Any) -> None:
+def test_R51_a_stream_may_read_the_session_to_its_end(
+    make_client: MakeClient, backend: Any
+) -> None:
     client = make_client(Root(backend()))
     client.get("/keep/user/me")
     assert [client.get(path).text for path in ("/reads_late", "/reads_later")] == ["a1", "ame"]
@@ -525,7 +607,9 @@ def test_R51_a_stream_may_read_the_session_to_its_end(make_client: MakeClient, b
 
 
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
-def test_R51_a_stream_knows_the_id_that_its_head_has_sent(make_client: MakeClient, backend: Any) -> None:
+def test_R51_a_stream_knows_the_id_that_its_head_has_sent(
+    make_client: MakeClient, backend: Any
+) -> None:
     class Streaming(Root):
         def known(self, path: str = "keep") -> Any:
             getattr(self, path)(*(["a"] if path == "keep" else []))
@@ -538,7 +622,9 @@ def test_R51_a_stream_knows_the_id_that_its_head_has_sent(make_client: MakeClien
 
 
 @pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
-def test_R51_hooks_and_inner_applications_share_the_session(make_client: MakeClient, backend: Any) -> None:
+def test_R51_hooks_and_inner_applications_share_the_session(
+    make_client: MakeClient, backend: Any
+) -> None:
     class Marks(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
             request.session["before"] = 1
@@ -554,7 +640,9 @@ def test_R51_hooks_and_inner_applications_share_the_session(make_client: MakeCli
     assert client.get("/look").json() == {"before": 1, "after": 1}
 
 
-def test_an_answer_that_can_t_be_sent_leaves_no_session_without_a_cookie(make_client: MakeClient) -> None:
+def test_an_answer_that_can_t_be_sent_leaves_no_session_without_a_cookie(
+    make_client: MakeClient,
+) -> None:
     kept = Own()
     answer = make_client(Root(kept)).get("/unsendable")
     assert (answer.status_code, kept.data, dict(answer.cookies)) == (500, {}, {})
@@ -570,7 +658,7 @@ def test_a_session_may_be_replaced_by_itself(make_client: MakeClient) -> None:
     assert client.get("/look").json() == {"a": "1"}
 
 
-# -- authors' own backends ----------------------------------------------------------------------------------------------
+# -- authors' own backends -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backend", OWN)
@@ -614,7 +702,9 @@ def test_R43_a_log_out_stays_with_a_backend_without_merge(
 
 
 @pytest.mark.parametrize("backend", [Own, OwnAsync, Quick])
-def test_R42_a_new_id_ends_the_old_one_with_a_backend_without_merge(make_client: MakeClient, backend: Any) -> None:
+def test_R42_a_new_id_ends_the_old_one_with_a_backend_without_merge(
+    make_client: MakeClient, backend: Any
+) -> None:
     kept = backend()
     client = make_client(Root(kept))
     old = client.get("/keep/a").cookies["session_id"]
@@ -624,13 +714,17 @@ def test_R42_a_new_id_ends_the_old_one_with_a_backend_without_merge(make_client:
 
 
 @pytest.mark.parametrize("kind", [Duck, namespace])
-def test_a_backend_need_not_derive_from_anything(make_client: MakeClient, kind: Callable[[], Any]) -> None:
+def test_a_backend_need_not_derive_from_anything(
+    make_client: MakeClient, kind: Callable[[], Any]
+) -> None:
     client = make_client(Root(kind()))
     client.get("/keep/a")
     assert client.get("/look").json() == {"a": "1"}
 
 
-def test_a_backend_that_never_waits_is_asked_when_a_handler_looks_at_the_session(make_client: MakeClient) -> None:
+def test_a_backend_that_never_waits_is_asked_when_a_handler_looks_at_the_session(
+    make_client: MakeClient,
+) -> None:
     kept = Quick()
     client = make_client(Root(kept), headers={"Cookie": f"session_id={ID}"})
     client.get("/untouched")
@@ -715,11 +809,13 @@ def test_a_backend_that_shares_its_data_is_asked_for_no_copy(make_client: MakeCl
 
     kept, value = Sharing(), Copied()
     kept.data[ID] = {"user": value}
-    assert make_client(Root(kept)).get("/has", headers={"Cookie": f"session_id={ID}"}).text == "True"
+    assert (
+        make_client(Root(kept)).get("/has", headers={"Cookie": f"session_id={ID}"}).text == "True"
+    )
     assert value.copies == 1  # the session's own, with which it compares what is stored
 
 
-# -- one request's data is no other's -----------------------------------------------------------------------------------
+# -- one request's data is no other's --------------------------------------------------------------
 
 
 class Shares(Own):
@@ -758,18 +854,24 @@ SHARED = [InMemorySessionBackend, Shares, SharesAtOnce]
 
 
 @pytest.mark.parametrize("backend", SHARED)
-def test_a_change_inside_of_a_value_is_seen_by_others_once_it_is_saved(make_client: MakeClient, backend: Any) -> None:
+def test_a_change_inside_of_a_value_is_seen_by_others_once_it_is_saved(
+    make_client: MakeClient, backend: Any
+) -> None:
     app = Cart(backend())
     client = make_client(app)
     client.get("/open")
     cookie = {"Cookie": f"session_id={client.cookies['session_id']}"}
-    app._meanwhile = lambda: TestClient(app, protocol="wsgi", lifespan=False).get("/look", headers=cookie).json()
+    app._meanwhile = lambda: (
+        TestClient(app, protocol="wsgi", lifespan=False).get("/look", headers=cookie).json()
+    )
     assert client.get("/add").json() == {"cart": {"items": ["a"]}}
     assert client.get("/look").json() == {"cart": {"items": ["a", "b"]}}
 
 
 @pytest.mark.parametrize("backend", SHARED)
-def test_R43_what_others_store_meanwhile_is_not_taken_for_a_change(make_client: MakeClient, backend: Any) -> None:
+def test_R43_what_others_store_meanwhile_is_not_taken_for_a_change(
+    make_client: MakeClient, backend: Any
+) -> None:
     kept = backend()
     app = Cart(kept)
     client = make_client(app)
@@ -803,7 +905,7 @@ def test_memory_is_read_by_many_threads_at_once() -> None:
     assert (errors, len(backend._sessions)) == ([], 50)
 
 
-# -- a backend out of reach ---------------------------------------------------------------------------------------------
+# -- a backend out of reach ------------------------------------------------------------------------
 
 
 class Down(Own):
@@ -849,7 +951,10 @@ def test_a_backend_out_of_reach_is_a_503_and_a_line(
     client = make_client(Root(backend(when)))
     for _ in range(3):  # an outage is many requests
         answer = client.get("/keep/a", headers={"Cookie": f"session_id={ID}"})
-        assert (answer.status_code, answer.text) == (503, "Sessions are out of reach at the moment. Please try again.")
+        assert (answer.status_code, answer.text) == (
+            503,
+            "Sessions are out of reach at the moment. Please try again.",
+        )
         assert answer.headers["retry-after"] == "5"
         assert "set-cookie" not in answer.headers
     assert [record.getMessage() for record in caplog.records] == [
@@ -861,7 +966,11 @@ def test_a_backend_out_of_reach_is_a_503_and_a_line(
 @pytest.mark.parametrize("backend", [Down, DownAsync])
 @pytest.mark.parametrize("when", ["load", "save"])
 def test_the_end_of_an_outage_is_a_line_and_so_is_the_next_outage(
-    make_client: MakeClient, backend: Any, when: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient,
+    backend: Any,
+    when: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("micropie.execution.outage._REPORT_AGAIN", 0.0)
     monkeypatch.setattr("micropie.execution.outage.RETRY_AFTER", 0.0)
@@ -877,7 +986,9 @@ def test_the_end_of_an_outage_is_a_line_and_so_is_the_next_outage(
     assert caplog.records[1].getMessage() == f"{name} answers again"
 
 
-def test_a_hook_that_writes_into_what_is_out_of_reach_changes_nothing(make_client: MakeClient) -> None:
+def test_a_hook_that_writes_into_what_is_out_of_reach_changes_nothing(
+    make_client: MakeClient,
+) -> None:
     class Marks(HttpMiddleware):
         def after_request(self, request: Any, *_: Any) -> Any:
             request.session["after"] = 1
@@ -906,7 +1017,7 @@ def test_a_mistake_in_a_backend_is_a_500(make_client: MakeClient) -> None:
     assert make_client(Root(Broken())).get("/keep/a").status_code == 500
 
 
-# -- in memory ----------------------------------------------------------------------------------------------------------
+# -- in memory -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backend", [*OWN, Duck])
@@ -1098,17 +1209,22 @@ def test_debug_does_not_warn_of_a_session_that_a_hook_changed_where_no_handler_i
     assert client.get("/nowhere").status_code == 404
     assert warnings_of_get(caplog) == []
     assert client.get("/read").text == "None"
-    assert len(warnings_of_get(caplog)) == 1  # the flow can't tell a hook's change from the handler's
+    # the flow can't tell a hook's change from the handler's
+    assert len(warnings_of_get(caplog)) == 1
 
 
-def test_without_debug_a_change_on_get_is_no_warning(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_debug_a_change_on_get_is_no_warning(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     client = make_client(ByLink())
     client.get("/greet?name=Ann")
     assert client.get("/read").text == "Ann"
     assert warnings_of_get(caplog) == []
 
 
-def test_a_backend_out_of_reach_is_a_503_also_in_the_place_of_an_errors_answer(make_client: MakeClient) -> None:
+def test_a_backend_out_of_reach_is_a_503_also_in_the_place_of_an_errors_answer(
+    make_client: MakeClient,
+) -> None:
     class Unreachable(SessionBackend):
         def load(self, session_id: str) -> dict[str, object]:
             return {}

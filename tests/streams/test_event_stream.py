@@ -1,4 +1,6 @@
-"""Server-sent events: their text, and streams that show that they live, lose nothing and end when they should."""
+"""Server-sent events: their text, and streams that show that they live, lose nothing and end when
+they should.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ from tests.wsgi.calls import begin
 COMMENT = b": \n\n"
 
 
-# -- the text ----------------------------------------------------------------------------------------------------------
+# -- the text --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,10 @@ COMMENT = b": \n\n"
         (event({"a": "x\ny"}), b'data: {"a":"x\\ny"}\n\n'),
         (event([1, None]), b"data: [1,null]\n\n"),
         (event(5), b"data: 5\n\n"),
-        (event("x", event="joined", id="7", retry=1500), b"event: joined\nid: 7\nretry: 1500\ndata: x\n\n"),
+        (
+            event("x", event="joined", id="7", retry=1500),
+            b"event: joined\nid: 7\nretry: 1500\ndata: x\n\n",
+        ),
         (event("x", id=7), b"id: 7\ndata: x\n\n"),
         (event("x", event="", id=""), b"event: \nid: \ndata: x\n\n"),
         (event(None, retry=0), b"retry: 0\n\n"),
@@ -79,7 +84,9 @@ def test_R65_R1_a_name_or_an_id_brings_no_line_end_along(bad: str) -> None:
 
 @given(st.text(st.sampled_from("ab: \r\n\tdataeventid\0é\u2028"), max_size=40))
 def test_R65_R1_data_stays_the_data_of_one_event(text: str) -> None:
-    """Whatever it says; a line's end is a line feed to the client, as the format can't tell them apart."""
+    """Whatever it says; a line's end is a line feed to the client, as the format can't tell them
+    apart.
+    """
     sent = text.replace("\r\n", "\n").replace("\r", "\n")
     assert parsed(event(text, event="e", id="1") + event("next")) == [
         Received(sent, "e", "1"),
@@ -111,12 +118,12 @@ def test_data_that_is_no_json_is_an_error() -> None:
         event(object())
 
 
-# -- streams -----------------------------------------------------------------------------------------------------------
+# -- streams ---------------------------------------------------------------------------------------
 
 
 class Root(App):
-    """Each handler sends `script`; a number is a time to be silent, and a `threading.Event` is waited for. `log` tells what
-    became of the source.
+    """Each handler sends `script`; a number is a time to be silent, and a `threading.Event` is
+    waited for. `log` tells what became of the source.
     """
 
     def __init__(self, *script: Any, **settings: Any) -> None:
@@ -185,7 +192,9 @@ def _or_raised(item: Any) -> Any:
 
 
 def first_event(answer: httpx.Response) -> Iterator[bytes]:
-    """Return an answer's chunks when the first event has come, which follows the comment that is sent with the head."""
+    """Return an answer's chunks when the first event has come, which follows the comment that is
+    sent with the head.
+    """
     chunks = answer.iter_raw()
     while next(chunks) == COMMENT:
         pass
@@ -198,9 +207,14 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @every_kind
 def test_events_and_their_head(make_client: MakeClient, kind: str) -> None:
-    app = Root("text", {"n": 1}, event("x", event="joined", id=3), event(None), headers={"X-Own": "1"})
+    app = Root(
+        "text", {"n": 1}, event("x", event="joined", id=3), event(None), headers={"X-Own": "1"}
+    )
     answer = make_client(app).get(f"/{kind}")
-    assert answer.content == COMMENT + b'data: text\n\ndata: {"n":1}\n\nevent: joined\nid: 3\ndata: x\n\n'
+    assert (
+        answer.content
+        == COMMENT + b'data: text\n\ndata: {"n":1}\n\nevent: joined\nid: 3\ndata: x\n\n'
+    )
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["cache-control"] == "no-cache, no-transform"
     assert answer.headers["x-accel-buffering"] == "no"
@@ -226,7 +240,9 @@ class Ready(Root):
             self.log.append("closed")
 
 
-def test_a_source_that_never_waits(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_source_that_never_waits(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Ready("text", event(None), {"n": 1})
     assert make_client(app).get("/").content == COMMENT + b'data: text\n\ndata: {"n":1}\n\n'
     assert app.log == ["closed"]
@@ -243,10 +259,14 @@ def test_a_source_that_never_waits(make_client: MakeClient, caplog: pytest.LogCa
     assert (app.log, len(caplog.records)) == (["closed"], 1)
 
 
-def test_R65_a_source_that_never_waits_ends_when_the_server_is_told_to_end(make_client: MakeClient) -> None:
+def test_R65_a_source_that_never_waits_ends_when_the_server_is_told_to_end(
+    make_client: MakeClient,
+) -> None:
     for before in ([], ["a"]):
         app = Ready(*before, "shutdown", *["b"] * 1000)
-        assert make_client(app).get("/").content == COMMENT + b"".join(b"data: a\n\n" for _ in before)
+        assert make_client(app).get("/").content == COMMENT + b"".join(
+            b"data: a\n\n" for _ in before
+        )
         assert (app.made, app.log) == (len(before) + 1, ["closed"])
 
 
@@ -294,7 +314,9 @@ def test_the_head_does_not_wait_for_the_first_event(make_client: MakeClient, kin
 
 
 @every_kind
-def test_R65_a_silent_source_has_a_heart_beat_and_loses_nothing(make_client: MakeClient, kind: str) -> None:
+def test_R65_a_silent_source_has_a_heart_beat_and_loses_nothing(
+    make_client: MakeClient, kind: str
+) -> None:
     beats = [threading.Event() for _ in range(5)]
     script = [item for number, beat in enumerate(beats) for item in (f"{number}", beat)]
     content = b""
@@ -317,7 +339,11 @@ def test_no_heart_beat_while_there_are_events(make_client: MakeClient) -> None:
 @pytest.mark.parametrize("bad", [RuntimeError("broken"), b"bytes", HTTPError(404)])
 @pytest.mark.parametrize("before", [["a"], []])
 def test_R60_a_source_that_fails_is_aborted(
-    make_client: MakeClient, kind: str, before: list[str], bad: Any, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient,
+    kind: str,
+    before: list[str],
+    bad: Any,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Also one that fails at once: the head has been sent."""
     app = Root(*before, bad)
@@ -328,7 +354,9 @@ def test_R60_a_source_that_fails_is_aborted(
 
 
 @every_kind
-def test_R76_the_server_gets_the_error_of_a_source_as_it_is(make_client: MakeClient, kind: str) -> None:
+def test_R76_the_server_gets_the_error_of_a_source_as_it_is(
+    make_client: MakeClient, kind: str
+) -> None:
     broken = ExceptionGroup("two", [ValueError(1), KeyError(2)])
     with pytest.raises(ExceptionGroup) as caught:
         make_client(Root("a", broken)).get(f"/{kind}")
@@ -502,7 +530,9 @@ def test_a_subscription_that_ends_ends_the_stream(make_client: MakeClient) -> No
     assert make_client(Subscribing()).get("/").content == COMMENT + b"data: a\n\ndata: b\n\n"
 
 
-def test_R59_a_thread_that_the_source_waits_for_ends_when_the_client_leaves(make_client: MakeClient) -> None:
+def test_R59_a_thread_that_the_source_waits_for_ends_when_the_client_leaves(
+    make_client: MakeClient,
+) -> None:
     asked, ended = threading.Event(), threading.Event()
 
     class Waiting(App):
@@ -568,7 +598,8 @@ def test_a_sync_source_whose_close_fails_is_logged_or_told_to_the_server(
         def index(self) -> Any:
             return EventStream(stubborn(), heartbeat=0.05)
 
-    told: list[RuntimeError] = []  # which logs it: the source may fail just when the server closes it
+    # which logs it: the source may fail just when the server closes it
+    told: list[RuntimeError] = []
     try:
         with make_client(Stubborn()).stream("GET", "/") as answer:
             chunks = first_event(answer)
@@ -597,11 +628,14 @@ class Failing(App):
         for _ in range(self.turns):
             await checkpoint()
         self.has_failed = True
-        raise self.failure("x")  # a new one: one that is raised again and again has an ever longer traceback
+        # a new one: one that is raised again and again has an ever longer traceback
+        raise self.failure("x")
 
 
 class Leaving(Call):
-    """A client that leaves some turns after the first event; `way` is how the application learns of it."""
+    """A client that leaves some turns after the first event; `way` is how the application learns of
+    it.
+    """
 
     def __init__(self, way: str, turns: int) -> None:
         super().__init__(piece(b""))
@@ -642,7 +676,11 @@ class Leaving(Call):
 @pytest.mark.parametrize("way", ["raises", "ignores", "is cancelled"])
 @pytest.mark.parametrize("failure", [ValueError, TimeoutError])
 def test_R60_a_source_that_fails_while_its_client_leaves_is_logged_or_told(
-    backend: str, with_lifespan: bool, way: str, failure: type[Exception], caplog: pytest.LogCaptureFixture
+    backend: str,
+    with_lifespan: bool,
+    way: str,
+    failure: type[Exception],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main() -> None:
         for source_turns, client_turns in product(range(5), range(5)):
@@ -696,7 +734,9 @@ def test_a_sync_source_that_fails_when_its_client_has_gone_is_logged(
 
 
 @every_loop
-def test_a_sync_source_that_failed_for_a_task_that_was_cancelled_is_told_when_it_is_closed(backend: str) -> None:
+def test_a_sync_source_that_failed_for_a_task_that_was_cancelled_is_told_when_it_is_closed(
+    backend: str,
+) -> None:
     def fails() -> Iterator[str]:
         raise ValueError("by itself")
         yield
@@ -758,7 +798,9 @@ def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: Mak
         assert client.get("/hello").text == "hello"
 
 
-def test_more_sync_sources_than_threads_wait(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_sync_sources_than_threads_wait(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     close_background_loops()  # whose loop has its threads already
     monkeypatch.setattr(threaded, "SYNC_SOURCES", Threads(1))
     go_on = threading.Event()
@@ -766,12 +808,14 @@ def test_more_sync_sources_than_threads_wait(make_client: MakeClient, monkeypatc
     client = make_client(app)
     with client.stream("GET", "/sync") as one:
         chunks = one.iter_raw()
-        assert [next(chunks) for _ in range(3)] == [COMMENT, b"data: a\n\n", COMMENT]  # so its thread waits
+        # so its thread waits
+        assert [next(chunks) for _ in range(3)] == [COMMENT, b"data: a\n\n", COMMENT]
         with client.stream("GET", "/sync") as two:
             assert next(two.iter_raw()) == COMMENT
             threading.Timer(0.1, go_on.set).start()
         # It was left before a thread was free, and has been closed in one.
-        assert [found.data for found in parsed(b"".join(chunks))] == ["b"]  # among heart-beats, also after it
+        # among heart-beats, also after it
+        assert [found.data for found in parsed(b"".join(chunks))] == ["b"]
     until(lambda: app.log)
     close_background_loops()
 
@@ -785,7 +829,7 @@ def test_a_chunk_of_an_own_stream_may_be_an_event(make_client: MakeClient) -> No
     assert make_client(Own()).get("/").content == b"data: a\n\ndata: b\n\n"
 
 
-# -- the end -----------------------------------------------------------------------------------------------------------
+# -- the end ---------------------------------------------------------------------------------------
 
 
 @every_loop
@@ -821,7 +865,9 @@ def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(again.run)
             await again.say("startup")
-            tasks.start_soon(app, http_scope("GET", "/asynchronous"), calls[1].receive, calls[1].send)
+            tasks.start_soon(
+                app, http_scope("GET", "/asynchronous"), calls[1].receive, calls[1].send
+            )
             while len(calls[1].sent) < 3:
                 if calls[1].body:
                     is_silent.set()
@@ -831,7 +877,10 @@ def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> 
         return calls
 
     ended, begun, head = run(backend, check)
-    assert [(call.is_complete, call.body) for call in (ended, head)] == [(True, COMMENT), (True, b"")]
+    assert [(call.is_complete, call.body) for call in (ended, head)] == [
+        (True, COMMENT),
+        (True, b""),
+    ]
     assert (begun.is_complete, begun.body) == (True, COMMENT + b"data: a\n\n")
 
 
@@ -963,7 +1012,9 @@ def test_a_hook_may_wrap_the_events_and_they_beat_as_before(make_client: MakeCli
     assert wrapping.count == 2
 
 
-def test_a_stream_of_another_type_in_their_place_has_no_heart_beats(make_client: MakeClient) -> None:
+def test_a_stream_of_another_type_in_their_place_has_no_heart_beats(
+    make_client: MakeClient,
+) -> None:
     app = Root("a", 0.2, "b", heartbeat=0.01)
     app.middlewares.append(Wrapping("text/plain"))
     answer = make_client(app).get("/asynchronous")

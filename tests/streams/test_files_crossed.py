@@ -40,7 +40,8 @@ def counting(files: set[str]) -> Callable[[FrameType, str, object], None]:
 
 
 def test_three_events_cross_few_files_under_asgi(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.asgi.streaming.WATCH_AFTER", 60)  # the stream is over before its companion begins
+    # the stream is over before its companion begins
+    monkeypatch.setattr("micropie.asgi.streaming.WATCH_AFTER", 60)
     app, files = Root(), set[str]()
 
     async def main() -> None:

@@ -56,7 +56,10 @@ class Late(App):
             self.request.session["name"] = "Ada"
         headers = {"Content-Encoding": encoding} if encoding else {}
         return Response(
-            self._events() if kind == "sync" else self._async_events(), 200, headers, f"{EVENTS}; charset=utf-8"
+            self._events() if kind == "sync" else self._async_events(),
+            200,
+            headers,
+            f"{EVENTS}; charset=utf-8",
         )
 
     def _events(self) -> Iterator[str]:
@@ -96,7 +99,9 @@ def test_of_events_it_leaves_at_once(make_client: MakeClient, kind: str) -> None
 
 
 @every_kind
-def test_events_that_their_author_has_encoded_get_no_comment(make_client: MakeClient, kind: str) -> None:
+def test_events_that_their_author_has_encoded_get_no_comment(
+    make_client: MakeClient, kind: str
+) -> None:
     app = Late()
     app.go.set()
     with make_client(app).stream("GET", f"/events?kind={kind}&encoding=rot13") as answer:
@@ -108,7 +113,10 @@ def test_events_are_never_compressed(make_client: MakeClient) -> None:
     app.middlewares.append(Compress())
     app.go.set()
     answer = make_client(app).get("/events", headers={"Accept-Encoding": "gzip"})
-    assert (answer.content, "content-encoding" in answer.headers) == (COMMENT + b"data: a\n\n", False)
+    assert (answer.content, "content-encoding" in answer.headers) == (
+        COMMENT + b"data: a\n\n",
+        False,
+    )
 
 
 def test_the_session_is_saved_with_the_head(make_client: MakeClient) -> None:
@@ -130,7 +138,7 @@ def test_a_head_that_fails_is_an_error_s_page(make_client: MakeClient, kind: str
     assert client.get(f"/events?visit=yes&kind={kind}").status_code == 503
 
 
-# -- subscriptions -------------------------------------------------------------------------------------------------------
+# -- subscriptions ---------------------------------------------------------------------------------
 
 
 class Subscribed:
@@ -185,7 +193,7 @@ def test_a_subscription_that_can_t_be_entered_is_an_error_s_page(make_client: Ma
     assert (answer.status_code, answer.text) == (503, "closed today")
 
 
-# -- under ASGI ----------------------------------------------------------------------------------------------------------
+# -- under ASGI ------------------------------------------------------------------------------------
 
 
 class Unsendable(Call):

@@ -1,4 +1,6 @@
-"""Heart-beats of event streams under ASGI, which another task sends than the stream's own chunks."""
+"""Heart-beats of event streams under ASGI, which another task sends than the stream's own
+chunks.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ COMMENT = bytes(comment())
 
 
 class SlowClient(Call):
-    """`send` takes some turns of the event loop, and refuses to be called meanwhile. `beat` is set when one is begun.
+    """`send` takes some turns of the event loop, and refuses to be called meanwhile.
+
+    `beat` is set when one is begun.
 
     The first comment is sent with the head, and is no heart-beat.
     """
@@ -97,7 +101,9 @@ def test_a_heart_beat_that_can_t_be_sent_ends_the_stream(backend: str, failure: 
 
 
 class Thoughtful(Call):
-    """It takes longer for an event than the pause between heart-beats, none of which may be sent meanwhile."""
+    """It takes longer for an event than the pause between heart-beats, none of which may be sent
+    meanwhile.
+    """
 
     async def send(self, message: Any) -> None:
         if b"data" in message.get("body", b""):

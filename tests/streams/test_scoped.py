@@ -1,4 +1,6 @@
-"""Async streams that keep cancel scopes, task groups and time-outs open across `yield`, and clean-up that waits."""
+"""Async streams that keep cancel scopes, task groups and time-outs open across `yield`, and
+clean-up that waits.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,15 @@ from anyio.lowlevel import checkpoint
 
 from micropie import App, HttpMiddleware, run_in
 from micropie.execution.background import close_background_loops
-from tests.asgi.calls import Call, every_loop, http_scope, piece, run, serve, with_and_without_lifespan
+from tests.asgi.calls import (
+    Call,
+    every_loop,
+    http_scope,
+    piece,
+    run,
+    serve,
+    with_and_without_lifespan,
+)
 from tests.conftest import MakeClient
 from tests.support.virtual_time import run_in_virtual_time
 from tests.wsgi.calls import begin
@@ -130,7 +140,9 @@ SCOPED = ["group", "in_time", "cleaned"]
 
 
 @pytest.mark.parametrize("path", SCOPED)
-def test_a_scope_may_stay_open_from_the_first_chunk_to_the_last(make_client: MakeClient, path: str) -> None:
+def test_a_scope_may_stay_open_from_the_first_chunk_to_the_last(
+    make_client: MakeClient, path: str
+) -> None:
     app = Root()
     assert make_client(app).get(f"/{path}").text == "01234"
     assert app.log == ["ended"]
@@ -163,7 +175,9 @@ def test_R8_head_leaves_nothing_behind(make_client: MakeClient, path: str) -> No
 
 
 @pytest.mark.parametrize("path", SCOPED)
-def test_an_answer_that_fails_after_the_first_chunk_leaves_nothing_behind(make_client: MakeClient, path: str) -> None:
+def test_an_answer_that_fails_after_the_first_chunk_leaves_nothing_behind(
+    make_client: MakeClient, path: str
+) -> None:
     class Wrong(HttpMiddleware):
         def after_request(self, request: Any, status: int, body: Any, headers: list[Any]) -> Any:
             return {"status_code": 99}
@@ -176,7 +190,9 @@ def test_an_answer_that_fails_after_the_first_chunk_leaves_nothing_behind(make_c
 
 @every_loop
 @with_and_without_lifespan
-def test_R59_a_client_that_leaves_before_the_first_chunk_ends_the_stream(backend: str, with_lifespan: bool) -> None:
+def test_R59_a_client_that_leaves_before_the_first_chunk_ends_the_stream(
+    backend: str, with_lifespan: bool
+) -> None:
     app = Root()
 
     async def main() -> Call:
@@ -287,7 +303,13 @@ def test_a_header_that_comes_too_late_is_an_error_and_not_lost(
     for path in ("/late", "/async_late"):
         with pytest.raises((httpx.RemoteProtocolError, Exception), match="before the first chunk"):
             client.get(path)
-    assert sum("set status, headers and cookies before the first chunk" in str(r.exc_info) for r in caplog.records) == 2
+    assert (
+        sum(
+            "set status, headers and cookies before the first chunk" in str(r.exc_info)
+            for r in caplog.records
+        )
+        == 2
+    )
 
 
 def test_under_wsgi_a_source_that_waits_is_cancelled_by_close() -> None:

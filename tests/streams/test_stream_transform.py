@@ -1,4 +1,6 @@
-"""Streams whose chunks pass through something on their way, in every world: nothing of the source is lost or kept."""
+"""Streams whose chunks pass through something on their way, in every world: nothing of the source
+is lost or kept.
+"""
 
 from __future__ import annotations
 
@@ -185,7 +187,9 @@ class Root(App):
 
 
 @pytest.mark.parametrize("path", ["sync", "asynchronous", "scoped", "bare", "bare_too", "file"])
-def test_chunks_pass_through_and_what_is_left_comes_at_the_end(make_client: MakeClient, path: str) -> None:
+def test_chunks_pass_through_and_what_is_left_comes_at_the_end(
+    make_client: MakeClient, path: str
+) -> None:
     app = Root()
     client = make_client(app)
     for _ in range(2):
@@ -320,5 +324,7 @@ def test_a_hook_further_outside_may_replace_it(make_client: MakeClient) -> None:
     app = Closing()
     app.middlewares.insert(0, Replaces())
     client = make_client(app)
-    assert [client.get(path).text for path in ("/sync", "/asynchronous", "/closed_once")] == ["other"] * 3
+    assert [client.get(path).text for path in ("/sync", "/asynchronous", "/closed_once")] == [
+        "other"
+    ] * 3
     assert app.closed == ["close"]

@@ -1,4 +1,6 @@
-"""Streamed answers: the first chunk decides the head, an error aborts, and the source is closed exactly once."""
+"""Streamed answers: the first chunk decides the head, an error aborts, and the source is closed
+exactly once.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,10 @@ class AsyncChunked:
 
 
 class Streams(App):
-    """Streams `script`: chunks, and exceptions to be raised. `begun` and `ended` count its generators."""
+    """Streams `script`: chunks, and exceptions to be raised.
+
+    `begun` and `ended` count its generators.
+    """
 
     script: list[Any]
 
@@ -135,7 +140,9 @@ def test_no_chunk_waits_for_a_later_one(make_client: MakeClient) -> None:
 
 
 @every_kind
-def test_R59_a_stream_that_its_client_leaves_is_closed_once(make_client: MakeClient, world: str, kind: str) -> None:
+def test_R59_a_stream_that_its_client_leaves_is_closed_once(
+    make_client: MakeClient, world: str, kind: str
+) -> None:
     app = Streams(*"abcde" * 100)
     client = make_client(app)
     with client.stream("GET", f"/{kind}") as answer:
@@ -146,7 +153,9 @@ def test_R59_a_stream_that_its_client_leaves_is_closed_once(make_client: MakeCli
 
 
 @every_kind
-def test_R8_head_of_a_stream_sends_nothing_and_closes_it(make_client: MakeClient, kind: str) -> None:
+def test_R8_head_of_a_stream_sends_nothing_and_closes_it(
+    make_client: MakeClient, kind: str
+) -> None:
     app = Streams(*"abc")
     answer = make_client(app).head(f"/{kind}")
     assert (answer.status_code, answer.content) == (200, b"")
@@ -156,7 +165,9 @@ def test_R8_head_of_a_stream_sends_nothing_and_closes_it(make_client: MakeClient
 
 @pytest.mark.parametrize("status", [204, 304])
 @every_kind
-def test_R9_a_stream_without_a_body_is_closed(make_client: MakeClient, kind: str, status: int) -> None:
+def test_R9_a_stream_without_a_body_is_closed(
+    make_client: MakeClient, kind: str, status: int
+) -> None:
     class Empty(Streams):
         def index(self) -> Any:
             return status, Chunked(self) if "a" not in kind else self.asynchronous()
@@ -217,7 +228,9 @@ def test_a_service_out_of_reach_in_a_stream_is_one_line(
 
 
 @every_kind
-@pytest.mark.parametrize("broken", [RuntimeError("broken"), ExceptionGroup("two", [ValueError(1), KeyError(2)])])
+@pytest.mark.parametrize(
+    "broken", [RuntimeError("broken"), ExceptionGroup("two", [ValueError(1), KeyError(2)])]
+)
 def test_R76_the_server_gets_the_error_of_a_stream_as_it_is(
     make_client: MakeClient, kind: str, broken: Exception
 ) -> None:
@@ -229,7 +242,9 @@ def test_R76_the_server_gets_the_error_of_a_stream_as_it_is(
 
 @every_kind
 @pytest.mark.parametrize("chunk", [5, None, ["x"], object(), "\ud800"])
-def test_a_first_chunk_that_is_none_is_a_500(make_client: MakeClient, kind: str, chunk: Any) -> None:
+def test_a_first_chunk_that_is_none_is_a_500(
+    make_client: MakeClient, kind: str, chunk: Any
+) -> None:
     app = Streams(chunk)
     assert make_client(app).get(f"/{kind}").status_code == 500
     assert (app.begun, app.ended) == (1, 1)
@@ -250,7 +265,9 @@ def test_a_later_chunk_that_is_none_is_an_error_and_logged(
 
 @every_kind
 @pytest.mark.parametrize("script", [[], [""], ["", b"", ""]])
-def test_a_stream_of_nothing_is_an_empty_body(make_client: MakeClient, kind: str, script: list[str]) -> None:
+def test_a_stream_of_nothing_is_an_empty_body(
+    make_client: MakeClient, kind: str, script: list[str]
+) -> None:
     app = Streams(*script)
     answer = make_client(app).get(f"/{kind}")
     assert (answer.status_code, answer.content) == (200, b"")
@@ -357,7 +374,9 @@ class Endless:
 
 
 class Replaces(HttpMiddleware):
-    def after_request(self, request: Any, status: int, response_body: Any, extra_headers: Any) -> Any:
+    def after_request(
+        self, request: Any, status: int, response_body: Any, extra_headers: Any
+    ) -> Any:
         return {"body": "other"}
 
 
@@ -372,7 +391,9 @@ def test_a_stream_without_a_close_may_be_replaced(make_client: MakeClient) -> No
 
 
 class FailsAtTheHead(HttpMiddleware):
-    def after_request(self, request: Any, status: int, response_body: Any, extra_headers: Any) -> None:
+    def after_request(
+        self, request: Any, status: int, response_body: Any, extra_headers: Any
+    ) -> None:
         def fail(response: Any) -> None:
             raise ValueError("no head")
 

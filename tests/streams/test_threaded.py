@@ -1,4 +1,6 @@
-"""Chunks that a worker thread makes ahead: how far, for how long, and what is left of it when the client leaves."""
+"""Chunks that a worker thread makes ahead: how far, for how long, and what is left of it when the
+client leaves.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,9 @@ def test_R64_what_is_made_ahead_is_bounded_in_bytes(backend: str) -> None:
     async def main() -> None:
         async with anyio.create_task_group() as clients:
             call = Stops(piece(b""))
-            clients.start_soon(app, http_scope("GET", f"/endless/{BYTES_AHEAD // 2}"), call.receive, call.send)
+            clients.start_soon(
+                app, http_scope("GET", f"/endless/{BYTES_AHEAD // 2}"), call.receive, call.send
+            )
             await anyio.wait_all_tasks_blocked()
             await anyio.sleep(0.05)
             clients.cancel_scope.cancel()
@@ -185,7 +189,9 @@ Leave = Callable[[Call, anyio.CancelScope], object]
 
 
 @every_loop
-@pytest.mark.parametrize("leave", [lambda call, scope: call.leave(), lambda call, scope: scope.cancel()])
+@pytest.mark.parametrize(
+    "leave", [lambda call, scope: call.leave(), lambda call, scope: scope.cancel()]
+)
 @pytest.mark.parametrize("fails", [0, 1])
 def test_R61_a_client_that_leaves_while_a_chunk_is_made_waits_for_it(
     backend: str, leave: Leave, fails: int, caplog: pytest.LogCaptureFixture
@@ -224,9 +230,12 @@ def test_R61_a_client_that_leaves_while_a_chunk_is_made_waits_for_it(
 
 
 @every_loop
-def test_what_failed_ahead_of_a_client_that_left_is_raised(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_failed_ahead_of_a_client_that_left_is_raised(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The chunks before it are still to be sent when the client leaves."""
-    monkeypatch.setattr("micropie.streams.threaded.TURN", PATIENCE)  # a busy machine may end one at any chunk
+    # a busy machine may end one at any chunk
+    monkeypatch.setattr("micropie.streams.threaded.TURN", PATIENCE)
     error = ValueError("ahead")
     fails = threading.Event()
 
@@ -384,7 +393,9 @@ class Held(Remote):
 
 
 @every_loop
-def test_a_cancellation_interrupts_the_wait_for_the_pool_and_what_that_raises_is_no_news(backend: str) -> None:
+def test_a_cancellation_interrupts_the_wait_for_the_pool_and_what_that_raises_is_no_news(
+    backend: str,
+) -> None:
     remote = Held()
 
     async def main() -> None:

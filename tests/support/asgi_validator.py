@@ -1,10 +1,10 @@
-"""`validated(app)`: an ASGI application that holds another one, and its server, to the letter of the
-specification.
+"""`validated(app)`: an ASGI application that holds another one, and its server, to the letter of
+the specification.
 
 What `wsgiref.validate` is for WSGI. A message that must not come now, or not like this, raises
-`ProtocolError` with a sentence out of `send` or `receive`, at the line that did it; an application that
-swallows it gets it again at its end. The order of messages is data: the tables below. What they can't say
-(lengths, statuses) is in the `Conversation`s.
+`ProtocolError` with a sentence out of `send` or `receive`, at the line that did it; an application
+that swallows it gets it again at its end. The order of messages is data: the tables below. What
+they can't say (lengths, statuses) is in the `Conversation`s.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class ProtocolError(AssertionError):
     """The application or the server broke a rule of ASGI."""
 
 
-# The order of messages: (state, event) -> state. An event is a message's type, with ", last" if no more body
-# follows.
+# The order of messages: (state, event) -> state. An event is a message's type, with ", last" if no
+# more body follows.
 HTTP_REQUEST = {
     ("receiving", "http.request"): "receiving",
     ("receiving", "http.request, last"): "received",
@@ -86,7 +86,12 @@ KEYS: dict[str, dict[str, tuple[type, ...]]] = {
     "http.response.start": {"status": (int,), "headers": (Iterable,), "trailers": (bool,)},
     "http.response.body": {"body": (bytes,), "more_body": (bool,)},
     "http.response.pathsend": {"path": (str,)},
-    "http.response.zerocopysend": {"file": (IOBase,), "offset": (int,), "count": (int,), "more_body": (bool,)},
+    "http.response.zerocopysend": {
+        "file": (IOBase,),
+        "offset": (int,),
+        "count": (int,),
+        "more_body": (bool,),
+    },
     "websocket.connect": {},
     "websocket.accept": {"subprotocol": TEXT_OR_NONE, "headers": (Iterable,)},
     "websocket.receive": {"text": TEXT_OR_NONE, "bytes": (bytes, type(None))},
@@ -148,20 +153,28 @@ def check_scope(scope: Message) -> None:
     kind = scope.get("type")
     if kind not in SCOPE_KEYS:
         raise ProtocolError(f"the server's scope is of the unknown type {kind!r}")
-    check_types(f"the server's {kind} scope", scope, SCOPE_KEYS[kind], required=set(SCOPE_KEYS[kind]))
+    check_types(
+        f"the server's {kind} scope", scope, SCOPE_KEYS[kind], required=set(SCOPE_KEYS[kind])
+    )
     check_headers(f"the server's {kind} scope", scope.get("headers", ()))
     if b"?" in scope.get("raw_path", b""):
-        raise ProtocolError(f"the server's {kind} scope has a query in its raw_path: {scope['raw_path']!r}")
+        raise ProtocolError(
+            f"the server's {kind} scope has a query in its raw_path: {scope['raw_path']!r}"
+        )
 
 
-def check_types(what: str, found: Mapping[str, Any], keys: Mapping[str, tuple[type, ...]], required: set[str]) -> None:
+def check_types(
+    what: str, found: Mapping[str, Any], keys: Mapping[str, tuple[type, ...]], required: set[str]
+) -> None:
     missing = required - found.keys()
     if missing:
         raise ProtocolError(f"{what} lacks {', '.join(sorted(missing))}")
     for key, types in keys.items():
         value = found.get(key)
         # `True` is an int to isinstance, but no status.
-        if key in found and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+        if key in found and (
+            not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
+        ):
             raise ProtocolError(f"{what} has a {key} of the type {type(value).__name__}: {value!r}")
 
 
@@ -172,9 +185,13 @@ def check_headers(what: str, headers: Iterable[Any]) -> dict[bytes, list[bytes]]
             raise ProtocolError(f"{what} has a header that is not a pair: {pair!r}")
         name, value = pair
         if not isinstance(name, bytes) or not HEADER_NAME.fullmatch(name):
-            raise ProtocolError(f"{what} has a header name that is not lower-case bytes of a token: {name!r}")
+            raise ProtocolError(
+                f"{what} has a header name that is not lower-case bytes of a token: {name!r}"
+            )
         if not isinstance(value, bytes) or FORBIDDEN_IN_VALUE.search(value):
-            raise ProtocolError(f"{what} has a header value that is not bytes without CR, LF, NUL: {pair!r}")
+            raise ProtocolError(
+                f"{what} has a header value that is not bytes without CR, LF, NUL: {pair!r}"
+            )
         found.setdefault(name, []).append(value)
     return found
 
@@ -195,7 +212,10 @@ class Order:
 
 
 class Conversation:
-    """One call of the application. `incoming` and `outgoing` are the same order, where one table has both."""
+    """One call of the application.
+
+    `incoming` and `outgoing` are the same order, where one table has both.
+    """
 
     incoming: Order
     outgoing: Order
@@ -210,7 +230,8 @@ class Conversation:
         self.is_gone = False
 
     async def run(self, app: ASGIApp) -> None:
-        # Past the `except` block, so that the violation is not shown as having come "during" itself.
+        # Past the `except` block, so that the violation is not shown as having come "during"
+        # itself.
         failure: BaseException | None = None
         try:
             self._check_end(await app(self.scope, self.receive, self.send))
@@ -245,7 +266,8 @@ class Conversation:
         try:
             kind = self._check_form(who, message)
             if "headers" in message:
-                message["headers"] = list(message["headers"])  # an iterator's are wanted by the server too
+                # an iterator's are wanted by the server too
+                message["headers"] = list(message["headers"])
             last = "more_body" in KEYS[kind] and not message.get("more_body", False)
             order.step(who, f"{kind}, last" if last else kind)
             self.is_gone = self.is_gone or order.state == "gone"
@@ -262,7 +284,9 @@ class Conversation:
             raise ProtocolError(f"{who} sent a message of the unknown type {kind!r}")
         unknown = message.keys() - KEYS[kind].keys() - {"type"}
         if unknown:
-            raise ProtocolError(f"{who} sent {kind!r} with unknown keys: {', '.join(sorted(unknown))}")
+            raise ProtocolError(
+                f"{who} sent {kind!r} with unknown keys: {', '.join(sorted(unknown))}"
+            )
         check_types(f"{who}'s {kind!r}", message, KEYS[kind], REQUIRED.get(kind, set()))
         return kind
 
@@ -275,7 +299,9 @@ class Conversation:
 
 
 class Answer:
-    """A status, its headers and the body that they announce: HTTP's, or of a handshake that is denied."""
+    """A status, its headers and the body that they announce: HTTP's, or of a handshake that is
+    denied.
+    """
 
     def __init__(self, scope: Message) -> None:
         self._is_head = scope.get("method") == "HEAD"
@@ -286,15 +312,25 @@ class Answer:
     def check_start(self, message: Message) -> None:
         self._status = message["status"]
         if not 100 <= self._status <= 599:
-            raise ProtocolError(f"the application sent the status {self._status}: it is not within 100-599")
-        headers = check_headers(f"the application's {message['type']!r}", message.get("headers", ()))
+            raise ProtocolError(
+                f"the application sent the status {self._status}: it is not within 100-599"
+            )
+        headers = check_headers(
+            f"the application's {message['type']!r}", message.get("headers", ())
+        )
         if b"transfer-encoding" in headers:
-            raise ProtocolError("the application sent transfer-encoding, which is the server's business")
+            raise ProtocolError(
+                "the application sent transfer-encoding, which is the server's business"
+            )
         lengths = headers.get(b"content-length", [])
         if len(lengths) > 1 or not all(length.isdigit() for length in lengths):
-            raise ProtocolError(f"the application sent a content-length that is not one number: {lengths!r}")
+            raise ProtocolError(
+                f"the application sent a content-length that is not one number: {lengths!r}"
+            )
         if lengths and (self._status < 200 or self._status == 204):
-            raise ProtocolError(f"the application sent content-length with the status {self._status}")
+            raise ProtocolError(
+                f"the application sent content-length with the status {self._status}"
+            )
         if lengths and not self._is_head and self._status != 304:
             self._expected = int(lengths[0])
 
@@ -304,7 +340,9 @@ class Answer:
     def check_path(self, message: Message) -> None:
         path = Path(message["path"])
         if not path.is_absolute():
-            raise ProtocolError(f"the application sent a path that is not absolute: {message['path']!r}")
+            raise ProtocolError(
+                f"the application sent a path that is not absolute: {message['path']!r}"
+            )
         self._count(path.stat().st_size, is_last=True)
 
     def check_file(self, message: Message) -> None:
@@ -313,7 +351,9 @@ class Answer:
         there = os.fstat(file.fileno()).st_size - offset
         count = message.get("count", there)
         if offset < 0 or not 0 <= count <= there:
-            raise ProtocolError(f"the application sent {count} bytes from {offset} on, of which there are {there}")
+            raise ProtocolError(
+                f"the application sent {count} bytes from {offset} on, of which there are {there}"
+            )
         self._count(count, is_last=not message.get("more_body", False))
 
     def _count(self, size: int, *, is_last: bool) -> None:
@@ -369,7 +409,9 @@ class WebSocketConversation(Conversation):
             self._check_close(message)
         elif kind == "websocket.http.response.start":
             if "websocket.http.response" not in (self.scope.get("extensions") or {}):
-                raise ProtocolError(f"the application sent {kind!r}, which the server does not offer")
+                raise ProtocolError(
+                    f"the application sent {kind!r}, which the server does not offer"
+                )
             self._answer.check_start(message)
         elif kind == "websocket.http.response.body":
             self._answer.check_body(message)
@@ -377,22 +419,30 @@ class WebSocketConversation(Conversation):
     @staticmethod
     def _check_payload(message: Message) -> None:
         if (message.get("text") is None) == (message.get("bytes") is None):
-            raise ProtocolError(f"{message['type']!r} needs text or bytes, and not both: {message!r}")
+            raise ProtocolError(
+                f"{message['type']!r} needs text or bytes, and not both: {message!r}"
+            )
 
     def _check_accept(self, message: Message) -> None:
         headers = check_headers("the application's 'websocket.accept'", message.get("headers", ()))
         if b"sec-websocket-protocol" in headers:
-            raise ProtocolError("the application sent sec-websocket-protocol instead of the key subprotocol")
+            raise ProtocolError(
+                "the application sent sec-websocket-protocol instead of the key subprotocol"
+            )
         chosen = message.get("subprotocol")
         if chosen is not None and chosen not in self.scope["subprotocols"]:
-            raise ProtocolError(f"the application chose the subprotocol {chosen!r}, which nobody offered")
+            raise ProtocolError(
+                f"the application chose the subprotocol {chosen!r}, which nobody offered"
+            )
 
     @staticmethod
     def _check_close(message: Message) -> None:
         code = message.get("code", 1000)
         # RFC 6455, 7.4: 1004 to 1006 and 1015 never stand in a close frame.
         if not 1000 <= code <= 4999 or code in (1004, 1005, 1006, 1015):
-            raise ProtocolError(f"the application closed with the code {code}, which no frame may carry")
+            raise ProtocolError(
+                f"the application closed with the code {code}, which no frame may carry"
+            )
         # RFC 6455, 5.5: 125 bytes for a control frame, two of them the code.
         if len((message.get("reason") or "").encode()) > 123:
             raise ProtocolError("the application closed with a reason of more than 123 bytes")

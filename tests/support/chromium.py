@@ -1,4 +1,6 @@
-"""A headless Chromium for tests: one with its driver in a process group of its own, which ends with the tests."""
+"""A headless Chromium for tests: one with its driver in a process group of its own, which ends with
+the tests.
+"""
 
 from __future__ import annotations
 
@@ -73,6 +75,9 @@ def browsing(*more: str) -> Iterator[webdriver.Chrome]:
 
 
 def complaints(browser: webdriver.Chrome) -> list[str]:
-    """Return the messages of the console since the last call: errors of scripts, breaches of the policy."""
+    """Return the messages of the console since the last call: errors of scripts, breaches of the
+    policy.
+    """
     entries = browser.get_log("browser")  # type: ignore[no-untyped-call]
-    return [entry["message"] for entry in entries if "favicon" not in entry["message"]]  # there is none
+    # there is none
+    return [entry["message"] for entry in entries if "favicon" not in entry["message"]]

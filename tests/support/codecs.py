@@ -9,7 +9,9 @@ from typing import Any
 from micropie.http.json import Codec, Dumps, Encoders
 
 
-def make_codec(module: ModuleType | None, own: Encoders | None = None) -> tuple[Dumps, Callable[..., Any]]:
+def make_codec(
+    module: ModuleType | None, own: Encoders | None = None
+) -> tuple[Dumps, Callable[..., Any]]:
     """Return ``(dumps, loads)`` on this orjson, or on the standard library."""
     codec = Codec(lambda: module, own or {})
     return codec.dumps, codec.loads

@@ -1,4 +1,6 @@
-"""What another module gives an application: a decorator that copies no marks, and a function that is no method."""
+"""What another module gives an application: a decorator that copies no marks, and a function that
+is no method.
+"""
 
 from __future__ import annotations
 

@@ -9,21 +9,26 @@ STARTED = str(Path(__file__).parent / "started")
 
 
 def import_path(*folders: Path | str) -> str:
-    """Return the PYTHONPATH of a process that imports from these folders, and is measured as others are."""
+    """Return the PYTHONPATH of a process that imports from these folders, and is measured as others
+    are.
+    """
     return os.pathsep.join([*map(str, folders), STARTED])
 
 
 def unmeasured(**changes: str) -> dict[str, str]:
-    """Return this environment without what has coverage measure a process, which takes as long again as the process.
+    """Return this environment without what has coverage measure a process, which takes as long
+    again as the process.
 
     For processes whose lines of ``micropie`` other tests cover.
     """
-    own = {key: value for key, value in os.environ.items() if not key.startswith(("COVERAGE_", "COV_"))}
+    own = {
+        key: value for key, value in os.environ.items() if not key.startswith(("COVERAGE_", "COV_"))
+    }
     return {**own, **changes}
 
 
-# Plugins of pytest that tests don't need which are not of this project. To import them takes half a second, hypothesis's
-# and schemathesis's a second more.
+# Plugins of pytest that tests don't need which are not of this project. To import them takes half a
+# second, hypothesis's and schemathesis's a second more.
 NEEDLESS = (
     "hypothesispytest",
     "platformdirs",

@@ -1,4 +1,6 @@
-"""import-linter's contract of the faces: outside of a package of micropie one imports from the package, not from its modules."""
+"""import-linter's contract of the faces: outside of a package of micropie one imports from the
+package, not from its modules.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,10 @@ from importlinter.application import contract_utils
 
 
 class FacesContract(Contract):
-    """Each import of a module by another package. ``package``: the root; ``ignore_imports``: the exceptions."""
+    """Each import of a module by another package.
+
+    ``package``: the root; ``ignore_imports``: the exceptions.
+    """
 
     type_name = "faces"
 
@@ -38,4 +43,6 @@ class FacesContract(Contract):
     def render_broken_contract(self, check: ContractCheck) -> None:
         """See ``Contract``."""
         for importer, imported in check.metadata["wrong"]:
-            output.print_error(f"{importer} imports {imported}: import from the package", bold=False)
+            output.print_error(
+                f"{importer} imports {imported}: import from the package", bold=False
+            )

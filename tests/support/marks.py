@@ -1,13 +1,16 @@
-"""Marks in the code of micropie, from which coverage learns which lines and ways the tests have reached.
+"""Marks in the code of micropie, from which coverage learns which lines and ways the tests have
+reached.
 
-coverage watches by a trace function until Python 3.14. While one is set, Python 3.11 takes two to three times as long for
-all code of the thread, of whatever package. A mark costs a tenth of a line that is traced, and code without marks
-nothing. So a module of micropie is compiled with ``__reached__[number] = 1`` in front of each statement, and in each way
-past a block: the ``else`` of an ``if`` or a loop that has none, and the case of a ``match`` that no pattern fits.
+coverage watches by a trace function until Python 3.14. While one is set, Python 3.11 takes two to
+three times as long for all code of the thread, of whatever package. A mark costs a tenth of a line
+that is traced, and code without marks nothing. So a module of micropie is compiled with
+``__reached__[number] = 1`` in front of each statement, and in each way past a block: the ``else``
+of an ``if`` or a loop that has none, and the case of a ``match`` that no pattern fits.
 
-The forks of a process share its marks, and the processes that a test starts share others (tests/support/started).
-``Marks.arcs`` makes of them what coverage would have seen, by coverage's own
-knowledge of the lines that may follow each other. What has to be reached, and the report, are coverage's.
+The forks of a process share its marks, and the processes that a test starts share others
+(tests/support/started). ``Marks.arcs`` makes of them what coverage would have seen, by coverage's
+own knowledge of the lines that may follow each other. What has to be reached, and the report, are
+coverage's.
 """
 
 from __future__ import annotations
@@ -42,7 +45,9 @@ def begin() -> Marks:
 
 
 class Place(NamedTuple):
-    """Where the marks of a file are: a byte for each line from ``lines`` on, and for the way past it from ``past`` on."""
+    """Where the marks of a file are: a byte for each line from ``lines`` on, and for the way past
+    it from ``past`` on.
+    """
 
     lines: int
     past: int
@@ -58,7 +63,8 @@ class Marks:
         size = 0
         for path in paths:
             lines = path.read_bytes().count(b"\n") + 2
-            count = lines + -lines % 64  # a line more leaves the marks of the files behind it where they are
+            # a line more leaves the marks of the files behind it where they are
+            count = lines + -lines % 64
             self._places[str(path)] = Place(size, size + count)
             size += 2 * count
         self.reached = mmap.mmap(-1, size)
@@ -72,12 +78,15 @@ class Marks:
         return f"{self._file.name}{os.pathsep}{KEPT}"
 
     def compile_all(self, kept: Path) -> None:
-        """Compile the files, but take from ``kept`` what an earlier process has made of those that have not changed.
+        """Compile the files, but take from ``kept`` what an earlier process has made of those that
+        have not changed.
 
         All take ten seconds, and each worker of pytest-xdist would take them once more.
         """
         makers = sys.version, coverage.__version__, Path(__file__).stat().st_mtime_ns
-        known: tuple[dict[str, Any], ...] = marshal.loads(kept.read_bytes()) if kept.exists() else ({}, {}, {})
+        known: tuple[dict[str, Any], ...] = (
+            marshal.loads(kept.read_bytes()) if kept.exists() else ({}, {}, {})
+        )
         states = {}
         for path, place in self._places.items():
             stat = Path(path).stat()
@@ -85,7 +94,9 @@ class Marks:
             if known[0].get(path) == states[path]:
                 self.codes[path], self._followers[path] = known[1][path], known[2][path]
             else:
-                self.codes[path] = marshal.dumps(compile(_marked(path, place), path, "exec", dont_inherit=True))
+                self.codes[path] = marshal.dumps(
+                    compile(_marked(path, place), path, "exec", dont_inherit=True)
+                )
                 self._followers[path] = marshal.dumps(_followers(path))
         if states != known[0]:
             kept.parent.mkdir(exist_ok=True)
@@ -102,8 +113,12 @@ class Marks:
         self.add(self._reached_by_others[:])
 
     def arcs(self) -> dict[str, set[tuple[int, int]]]:
-        """Return for each file the pairs of lines that followed each other, as far as coverage asks for them."""
-        return {path: found for path in self._places for found in [set(self._arcs_of(path))] if found}
+        """Return for each file the pairs of lines that followed each other, as far as coverage asks
+        for them.
+        """
+        return {
+            path: found for path in self._places for found in [set(self._arcs_of(path))] if found
+        }
 
     def _arcs_of(self, path: str) -> Iterator[tuple[int, int]]:
         place, reached = self._places[path], self.reached
@@ -112,7 +127,8 @@ class Marks:
         followers: dict[int, set[int]] = marshal.loads(self._followers[path])
         for line in range(place.past - place.lines):
             following = followers.get(line, set())
-            block = min((later for later in following if later > line), default=0)  # it begins below its head
+            # it begins below its head
+            block = min((later for later in following if later > line), default=0)
             if reached[place.lines + line]:
                 yield -1, line
                 if reached[place.lines + block]:
@@ -160,8 +176,14 @@ def _with_marks(block: Block, place: Place) -> Block:
         decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
         lines = [*(each.lineno for each in decorators), statement.lineno]
         waiting += [_mark(place.lines + line, line) for line in lines]
-        is_docstring = index == 0 and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-        if not is_docstring and not (isinstance(statement, ast.ImportFrom) and statement.module == "__future__"):
+        is_docstring = (
+            index == 0
+            and isinstance(statement, ast.Expr)
+            and isinstance(statement.value, ast.Constant)
+        )
+        if not is_docstring and not (
+            isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
+        ):
             marked += waiting
             waiting = []
         marked.append(statement)
@@ -169,19 +191,31 @@ def _with_marks(block: Block, place: Place) -> Block:
 
 
 def _mark_cases(match: ast.Match, place: Place) -> None:
-    """Mark the patterns that were tried, and the ways past those that did not fit, when it is known which one does."""
+    """Mark the patterns that were tried, and the ways past those that did not fit, when it is known
+    which one does.
+    """
     heads = [case.pattern.lineno for case in match.cases]
     last = match.cases[-1]
-    if last.guard is not None or not isinstance(last.pattern, ast.MatchAs) or last.pattern.pattern is not None:
+    if (
+        last.guard is not None
+        or not isinstance(last.pattern, ast.MatchAs)
+        or last.pattern.pattern is not None
+    ):
         match.cases.append(ast.match_case(ast.MatchAs(**_at(match.lineno)), body=[]))
     for index, case in enumerate(match.cases):
         tried: Block = [_mark(place.lines + line, line) for line in heads[: index + 1]]
-        case.body = [*tried, *(_mark(place.past + line, line) for line in heads[:index]), *case.body]
+        case.body = [
+            *tried,
+            *(_mark(place.past + line, line) for line in heads[:index]),
+            *case.body,
+        ]
 
 
 def _mark(number: int, line: int) -> ast.stmt:
     at = _at(line)
-    mark = ast.Subscript(ast.Name(NAME, ast.Load(), **at), ast.Constant(number, **at), ast.Store(), **at)
+    mark = ast.Subscript(
+        ast.Name(NAME, ast.Load(), **at), ast.Constant(number, **at), ast.Store(), **at
+    )
     return ast.Assign([mark], ast.Constant(1, **at), **at)
 
 

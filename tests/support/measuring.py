@@ -1,11 +1,13 @@
-"""Where coverage looks: at what is imported, and at those tests with their fixtures whose lines count.
+"""Where coverage looks: at what is imported, and at those tests with their fixtures whose lines
+count.
 
-If coverage would watch by a trace function, this process and those that tests start mark by themselves what they reach
-(tests/support/marks.py). Else coverage watches them, forks included.
+If coverage would watch by a trace function, this process and those that tests start mark by
+themselves what they reach (tests/support/marks.py). Else coverage watches them, forks included.
 
-The tests that look at the framework from ``OUTSIDE`` don't count: after each of them the marks are as they were before,
-and the processes that they start are not measured. Fixtures that several tests share always count. A function whose
-results are kept for the process runs once more for the tests that follow, which might else never reach its lines.
+The tests that look at the framework from ``OUTSIDE`` don't count: after each of them the marks are
+as they were before, and the processes that they start are not measured. Fixtures that several tests
+share always count. A function whose results are kept for the process runs once more for the tests
+that follow, which might else never reach its lines.
 
 Import this module before micropie: with it the marks begin.
 """
@@ -31,8 +33,8 @@ from tests.support.started.sitecustomize import VARIABLE
 
 T = TypeVar("T")
 
-# Where servers and whole programs run, where sources are read, and what shows how long something takes. Tests of the
-# rooms reach all lines without them.
+# Where servers and whole programs run, where sources are read, and what shows how long something
+# takes. Tests of the rooms reach all lines without them.
 OUTSIDE = (
     "tests/cluster/",
     "tests/examples/",
@@ -72,7 +74,8 @@ def cached_functions(package: str) -> set[Any]:
     modules = [module for name, module in sys.modules.items() if name.startswith(f"{package}.")]
     values = [value for module in modules for value in vars(module).values()]
     wrappers = [value for value in values if isinstance(value, FunctionType)]
-    inside = [cell.cell_contents for wrapper in wrappers for cell in wrapper.__closure__ or ()]  # ``cached_if_short``
+    # ``cached_if_short``
+    inside = [cell.cell_contents for wrapper in wrappers for cell in wrapper.__closure__ or ()]
     return {value for value in [*values, *inside] if type(value) is CACHED}
 
 
@@ -82,10 +85,13 @@ if MARKS is not None:
 
 
 class Measuring:
-    """A plugin that has coverage know what was reached, but for what only tests from ``OUTSIDE`` have."""
+    """A plugin that has coverage know what was reached, but for what only tests from ``OUTSIDE``
+    have.
+    """
 
     def __init__(self) -> None:
-        self._of_processes: dict[str, str] = {}  # variables by which the processes that are started are measured
+        # variables by which the processes that are started are measured
+        self._of_processes: dict[str, str] = {}
         self._before: bytes | None = None  # the marks before a test from outside, while one runs
         self._cached: set[Any] = set()
         self._trace = sys.gettrace()  # for a worker of pytest-xdist coverage has begun once more
@@ -95,7 +101,8 @@ class Measuring:
             import micropie
 
             for module in pkgutil.walk_packages(micropie.__path__, "micropie."):
-                if not module.name.endswith("__main__"):  # one that a test from outside imports first would not count
+                # one that a test from outside imports first would not count
+                if not module.name.endswith("__main__"):
                     import_module(module.name)
             self._cached = cached_functions("micropie")
 
@@ -108,7 +115,8 @@ class Measuring:
             measured = coverage.Coverage.current()
             if MARKS is not None and measured is not None:
                 MARKS.add_others()
-                if hasattr(session.config, "workeroutput"):  # the main process makes arcs of them once, for all workers
+                # the main process makes arcs of them once, for all workers
+                if hasattr(session.config, "workeroutput"):
                     session.config.workeroutput[OF_WORKERS] = MARKS.reached[:]
                 else:
                     measured.get_data().add_arcs(MARKS.arcs())
@@ -122,7 +130,9 @@ class Measuring:
             MARKS.add(reached)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, T, T]:
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, T, T]:
         if not item.nodeid.startswith(OUTSIDE):
             return (yield)
         self._leave_out()
@@ -145,7 +155,9 @@ class Measuring:
             self._leave_out()
 
     def _measure_processes(self) -> None:
-        """Have the processes that are started from now on mark what they reach, if this one does, or coverage watch them."""
+        """Have the processes that are started from now on mark what they reach, if this one does,
+        or coverage watch them.
+        """
         if MARKS is not None:
             os.environ.pop(OF_COVERAGE, None)
             path = os.environ.get("PYTHONPATH")
@@ -153,7 +165,9 @@ class Measuring:
                 VARIABLE: MARKS.for_others,
                 "PYTHONPATH": os.pathsep.join([STARTED, *([path] if path else [])]),
             }
-        self._of_processes = {name: os.environ[name] for name in (OF_COVERAGE, VARIABLE) if name in os.environ}
+        self._of_processes = {
+            name: os.environ[name] for name in (OF_COVERAGE, VARIABLE) if name in os.environ
+        }
 
     def _leave_out(self) -> None:
         self._before = MARKS.reached[:] if MARKS is not None else b""

@@ -1,4 +1,6 @@
-"""Modules that tests write into temporary folders, and import in this process: most are named ``app``."""
+"""Modules that tests write into temporary folders, and import in this process: most are named
+``app``.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,9 @@ PAIRS = [(b"content-type", b"multipart/form-data; boundary=B")]
 
 def section(parameters: str, body: bytes = b"", *headers: str) -> bytes:
     """One part; `parameters` are those of its disposition: `name="a"; filename="a.txt"`."""
-    lines = "".join(f"{line}\r\n" for line in (f"Content-Disposition: form-data; {parameters}", *headers))
+    lines = "".join(
+        f"{line}\r\n" for line in (f"Content-Disposition: form-data; {parameters}", *headers)
+    )
     return b"--B\r\n" + lines.encode() + b"\r\n" + body + b"\r\n"
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 
 def open_files(below: Path | str = "/") -> set[str]:
-    """The descriptors of this process that are files of a directory, as ``"7 /tmp/a.txt"``, without devices.
+    """The descriptors of this process that are files of a directory, as ``"7 /tmp/a.txt"``, without
+    devices.
 
-    Compare with ``<=`` what is open afterwards and before: a thread or an event loop of another test may close its own
-    meanwhile. Sockets and pipes are not files of a directory.
+    Compare with ``<=`` what is open afterwards and before: a thread or an event loop of another
+    test may close its own meanwhile. Sockets and pipes are not files of a directory.
     """
     found = set()
     for descriptor in os.listdir("/proc/self/fd"):

@@ -16,8 +16,12 @@ def paired(first: Sequence[First], second: Sequence[Second]) -> list[tuple[First
     return list(islice(zip(cycle(first), cycle(second), strict=False), most))
 
 
-def sampled(first: Sequence[First], second: Sequence[Second], samples: int = 3) -> list[tuple[First, Second]]:
-    """Return all of ``first`` with the first of ``second``, and all of ``second`` with some ``samples`` of ``first``."""
+def sampled(
+    first: Sequence[First], second: Sequence[Second], samples: int = 3
+) -> list[tuple[First, Second]]:
+    """Return all of ``first`` with the first of ``second``, and all of ``second`` with some
+    ``samples`` of ``first``.
+    """
     step = max(1, len(first) // samples)
     rows = [(value, second[0]) for value in first]
     return rows + [(value, other) for other in second[1:] for value in first[::step][:samples]]

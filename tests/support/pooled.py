@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import micropie
-from micropie import App, HTTPError, MethodNotAllowed, Redirect, Response, event, get, post, run_in, where
+from micropie import (
+    App,
+    HTTPError,
+    MethodNotAllowed,
+    Redirect,
+    Response,
+    event,
+    get,
+    post,
+    run_in,
+    where,
+)
 from micropie.channels import Channels
 from micropie.middleware import Timeout
 

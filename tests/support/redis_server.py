@@ -32,9 +32,22 @@ def redis_server(directory: Path, port: int = 0) -> Iterator[str]:
     if command is None:
         missing_program("redis-server")
     port = port or free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", "", "--appendonly", "no"]
+    options = [
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        str(directory),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen([command, *options], stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            [command, *options], stdout=log, stderr=log, start_new_session=True
+        )
     guard = guard_of(process)
     try:
         _wait_until_it_listens(port, process)
@@ -48,7 +61,10 @@ def redis_server(directory: Path, port: int = 0) -> Iterator[str]:
 
 @contextmanager
 def hanging(url: str) -> Iterator[Callable[[], None]]:
-    """Stop the server at ``url``, one of ``redis_server``, as a stuck disk does. The call that is yielded ends it."""
+    """Stop the server at ``url``, one of ``redis_server``, as a stuck disk does.
+
+    The call that is yielded ends it.
+    """
     with redis.Redis.from_url(url) as client:
         process = int(client.info("server")["process_id"])
     os.kill(process, signal.SIGSTOP)

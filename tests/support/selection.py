@@ -1,14 +1,15 @@
 """The worlds that a case of a test runs in.
 
-A test function with ``world`` (or another of ``NAMES``) among its arguments is collected in each world. The first case of
-a function runs in all of them. Every other case runs in one, which a hash of its name chooses: in the same one at each
-run, so a failure repeats.
+A test function with ``world`` (or another of ``NAMES``) among its arguments is collected in each
+world. The first case of a function runs in all of them. Every other case runs in one, which a hash
+of its name chooses: in the same one at each run, so a failure repeats.
 
-trio runs the same flow as asyncio does. Where nothing waits it adds nothing, so only the ``WAITING`` folders and files
-are tested on it. A case that has no other world runs on it everywhere.
+trio runs the same flow as asyncio does. Where nothing waits it adds nothing, so only the
+``WAITING`` folders and files are tested on it. A case that has no other world runs on it
+everywhere.
 
-A test that is left out for its folder is not even collected. ``--world=trio`` runs all cases of that world,
-``--all-worlds`` every case in every world (``make test-all``).
+A test that is left out for its folder is not even collected. ``--world=trio`` runs all cases of
+that world, ``--all-worlds`` every case in every world (``make test-all``).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import pytest
 
 WORLDS = ("wsgi", "asyncio", "trio")
 
-# Arguments and fixtures whose parameter is a world; ``side`` is one of them or "original" (tests/compat).
+# Arguments and fixtures whose parameter is a world; ``side`` is one of them or "original"
+# (tests/compat).
 NAMES = ("world", "backend", "side", "run", "shared_client")
 
 # What waits, and what compares all worlds.
@@ -62,7 +64,9 @@ def left_out(items: Iterable[pytest.Item], world: str | None) -> set[pytest.Item
         item
         for function, cases in functions.items()
         for index, (case, in_world) in enumerate(cases.items())
-        for chosen in [chosen_worlds(case, worlds_of(function, list(in_world)), is_first=index == 0)]
+        for chosen in [
+            chosen_worlds(case, worlds_of(function, list(in_world)), is_first=index == 0)
+        ]
         for own, item in in_world.items()
         if own not in chosen
     }
@@ -77,7 +81,9 @@ def case_of(node_id: str, world: str) -> str:
 
 
 def worlds_of(function: str, worlds: Sequence[str]) -> Sequence[str]:
-    """Return those of ``worlds`` in which cases of a function run: on trio where something waits, or if it is the only."""
+    """Return those of ``worlds`` in which cases of a function run: on trio where something waits,
+    or if it is the only.
+    """
     if function.startswith(WAITING):
         return worlds
     return [world for world in worlds if world != "trio"] or worlds

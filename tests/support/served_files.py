@@ -1,4 +1,6 @@
-"""An application with a small and a large file, for the tests of files that the server sends itself."""
+"""An application with a small and a large file, for the tests of files that the server sends
+itself.
+"""
 
 from __future__ import annotations
 

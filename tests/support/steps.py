@@ -13,7 +13,9 @@ from micropie.errors import HTTPError
 
 
 def steps_of(function: Callable[..., object], *arguments: object) -> int:
-    """Return how many functions, Python's and C's, were called by ``function(*arguments)``, which may refuse them."""
+    """Return how many functions, Python's and C's, were called by ``function(*arguments)``, which
+    may refuse them.
+    """
     steps = 0
 
     def count(frame: FrameType, event: str, argument: Any) -> None:

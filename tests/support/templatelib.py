@@ -1,6 +1,8 @@
-"""Template strings (PEP 750) without their syntax: Python 3.14's own, and objects of their shape for older Pythons.
+"""Template strings (PEP 750) without their syntax: Python 3.14's own, and objects of their shape
+for older Pythons.
 
-``t("<p>{}</p>", name)`` is ``t"<p>{name}</p>"``; an ``Interpolation`` among the values has a conversion or a format.
+``t("<p>{}</p>", name)`` is ``t"<p>{name}</p>"``; an ``Interpolation`` among the values has a
+conversion or a format.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The validator finds each breach of the protocol, says which, and leaves correct applications alone."""
+"""The validator finds each breach of the protocol, says which, and leaves correct applications
+alone.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def scripted(script: Script) -> ASGIApp:
 
 
 def run(app: ASGIApp, kind: str = "http", incoming: Script = (), **scope: Any) -> list[Message]:
-    """Call the validated application with a server that sends ``incoming``; return the messages that the server got."""
+    """Call the validated application with a server that sends ``incoming``; return the messages
+    that the server got.
+    """
     sent: list[Message] = []
     messages = iter(incoming)
 
@@ -98,7 +102,11 @@ LENGTH_1 = (b"content-length", b"1")
         ("http", [{**REQUEST, "more_body": True}, REQUEST], [RECEIVE, RECEIVE, START, LAST]),
         ("http", [REQUEST, {"type": "http.disconnect"}], [RECEIVE, RECEIVE]),
         ("websocket", [CONNECT], [RECEIVE, CLOSE]),
-        ("websocket", [CONNECT, GONE], [RECEIVE, {**ACCEPT, "subprotocol": "a", "headers": []}, RECEIVE]),
+        (
+            "websocket",
+            [CONNECT, GONE],
+            [RECEIVE, {**ACCEPT, "subprotocol": "a", "headers": []}, RECEIVE],
+        ),
         (
             "websocket",
             [CONNECT, {"type": "websocket.receive", "text": "x"}, GONE],
@@ -118,7 +126,9 @@ LENGTH_1 = (b"content-length", b"1")
 )
 def test_lets_a_correct_application_through(kind: str, incoming: Script, script: Script) -> None:
     sent = run(scripted(script), kind, incoming)
-    assert [message["type"] for message in sent] == [step["type"] for step in script if step is not RECEIVE]
+    assert [message["type"] for message in sent] == [
+        step["type"] for step in script if step is not RECEIVE
+    ]
 
 
 def test_headers_of_an_iterator_still_reach_the_server() -> None:
@@ -208,8 +218,13 @@ LENGTH = (b"content-length", b"%d" % SIZE)
 )
 def test_lets_a_server_send_files_that_offers_it(script: Script) -> None:
     with HERE.open("rb") as file:
-        messages = [{"file": file, **step} if step["type"] == PART["type"] else step for step in script[:-1]]
-        messages = [{**step, "more_body": True} if step["type"] == PART["type"] else step for step in messages]
+        messages = [
+            {"file": file, **step} if step["type"] == PART["type"] else step for step in script[:-1]
+        ]
+        messages = [
+            {**step, "more_body": True} if step["type"] == PART["type"] else step
+            for step in messages
+        ]
         last = {"file": file, **script[-1]} if script[-1]["type"] == PART["type"] else script[-1]
         assert len(run(scripted([*messages, last]), extensions=OFFERED)) == len(script)
 
@@ -224,20 +239,36 @@ def test_lets_a_server_send_files_that_offers_it(script: Script) -> None:
             "'http.response.zerocopysend', which the server does not offer",
         ),
         ([PATH], OFFERED, "'http.response.pathsend' while the response is without a head"),
-        ([START, MORE, PATH], OFFERED, "'http.response.pathsend' while the response is in its body"),
+        (
+            [START, MORE, PATH],
+            OFFERED,
+            "'http.response.pathsend' while the response is in its body",
+        ),
         ([START, PATH, LAST], OFFERED, "'http.response.body, last' while the response is complete"),
         ([START, {**PATH, "path": "a.txt"}], OFFERED, "not absolute"),
         ([with_headers(LENGTH_1), PATH], OFFERED, "bytes of a body with content-length 1"),
         ([START, {"type": PATH["type"]}], OFFERED, "lacks path"),
         ([START, {**PART, "file": 3}], OFFERED, "a file of the type int"),
-        ([START, {**PART, "offset": SIZE - 1}], OFFERED, "sent 3 bytes from .* of which there are 1"),
+        (
+            [START, {**PART, "offset": SIZE - 1}],
+            OFFERED,
+            "sent 3 bytes from .* of which there are 1",
+        ),
         ([START, {**PART, "offset": -1}], OFFERED, "bytes from -1 on"),
-        ([with_headers((b"content-length", b"4")), PART], OFFERED, "sent 3 bytes of a body with content-length 4"),
+        (
+            [with_headers((b"content-length", b"4")), PART],
+            OFFERED,
+            "sent 3 bytes of a body with content-length 4",
+        ),
     ],
 )
-def test_finds_what_is_wrong_with_a_file_that_the_server_sends(script: Script, offered: Message, sentence: str) -> None:
+def test_finds_what_is_wrong_with_a_file_that_the_server_sends(
+    script: Script, offered: Message, sentence: str
+) -> None:
     with HERE.open("rb") as file:
-        messages = [{"file": file, **step} if step["type"] == PART["type"] else step for step in script]
+        messages = [
+            {"file": file, **step} if step["type"] == PART["type"] else step for step in script
+        ]
         with pytest.raises(ProtocolError, match=sentence):
             run(scripted(messages), extensions=offered)
 
@@ -256,7 +287,10 @@ def test_finds_what_is_wrong_with_a_file_that_the_server_sends(script: Script, o
         ([RECEIVE, ACCEPT, {"type": "websocket.send", "text": "", "bytes": b""}], "text or bytes"),
         ([RECEIVE, ACCEPT, {"type": "websocket.send", "text": b""}], "a text of the type bytes"),
         ([RECEIVE, {**ACCEPT, "subprotocol": "b"}], "subprotocol 'b', which nobody offered"),
-        ([RECEIVE, {**ACCEPT, "headers": [(b"sec-websocket-protocol", b"a")]}], "sec-websocket-protocol"),
+        (
+            [RECEIVE, {**ACCEPT, "headers": [(b"sec-websocket-protocol", b"a")]}],
+            "sec-websocket-protocol",
+        ),
         ([RECEIVE, {**CLOSE, "code": 999}], "the code 999"),
         ([RECEIVE, {**CLOSE, "code": 1006}], "the code 1006"),
         ([RECEIVE, {**CLOSE, "reason": "é" * 62}], "more than 123 bytes"),
@@ -276,7 +310,10 @@ def test_finds_what_is_wrong_in_a_websocket(script: Script, sentence: str) -> No
         ([RECEIVE, STARTED], "ended while the lifespan is started"),
         ([RECEIVE, STARTED, STARTED], "while the lifespan is started"),
         ([RECEIVE, STARTED, RECEIVE], "ended while the lifespan is stopping"),
-        ([RECEIVE, {"type": "lifespan.startup.failed", "message": b""}], "a message of the type bytes"),
+        (
+            [RECEIVE, {"type": "lifespan.startup.failed", "message": b""}],
+            "a message of the type bytes",
+        ),
     ],
 )
 def test_finds_what_is_wrong_in_a_lifespan(script: Script, sentence: str) -> None:
@@ -288,7 +325,11 @@ def test_finds_what_is_wrong_in_a_lifespan(script: Script, sentence: str) -> Non
     ("kind", "incoming", "sentence"),
     [
         ("http", [CONNECT], "the server sent 'websocket.connect' while the request is receiving"),
-        ("http", [REQUEST, REQUEST], "the server sent 'http.request, last' while the request is received"),
+        (
+            "http",
+            [REQUEST, REQUEST],
+            "the server sent 'http.request, last' while the request is received",
+        ),
         ("http", [{"type": "http.request", "body": "x"}], "a body of the type str"),
         ("websocket", [GONE], "while the WebSocket is new"),
         ("websocket", [CONNECT, {"type": "websocket.disconnect"}], "lacks code"),

@@ -13,7 +13,8 @@ import pytest
 from tests.support.marks import Marks
 from tests.support.started.sitecustomize import NAME
 
-# Each construct that makes a way or a line, in functions that are called with some of the numbers from 0 to 3.
+# Each construct that makes a way or a line, in functions that are called with some of the numbers
+# from 0 to 3.
 SOURCE = '''"""A module.
 
 Of several lines."""
@@ -130,7 +131,9 @@ def generates(number):
 
 
 def coverage_of(path: Path) -> coverage.Coverage:
-    return coverage.Coverage(data_file=None, include=[str(path)], branch=True, config_file=False, messages=False)
+    return coverage.Coverage(
+        data_file=None, include=[str(path)], branch=True, config_file=False, messages=False
+    )
 
 
 def report_of(measured: coverage.Coverage, path: Path, folder: Path) -> dict[str, Any]:
@@ -148,7 +151,9 @@ def call(functions: dict[str, Any], numbers: list[int]) -> None:
         list(functions["generates"](number))
 
 
-@pytest.mark.parametrize("numbers", [[], [0], [1], [2], [3], [0, 1], [0, 1, 2], [0, 1, 2, 3]], ids=str)
+@pytest.mark.parametrize(
+    "numbers", [[], [0], [1], [2], [3], [0, 1], [0, 1, 2], [0, 1, 2, 3]], ids=str
+)
 def test_the_report_is_that_of_the_trace_function(tmp_path: Path, numbers: list[int]) -> None:
     path = tmp_path / "module.py"
     path.write_text(SOURCE)

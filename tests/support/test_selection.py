@@ -30,8 +30,12 @@ def chosen(items: Iterable[Any], world: str | None = None) -> list[str]:
     return [one.nodeid.partition("[")[2][:-1] for one in items if one not in deselected]
 
 
-@pytest.mark.parametrize(("function", "worlds"), [(WAITS, list(WORLDS)), (QUIET, ["wsgi", "asyncio"])])
-def test_the_first_case_runs_in_every_world_and_each_other_one_in_one(function: str, worlds: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("function", "worlds"), [(WAITS, list(WORLDS)), (QUIET, ["wsgi", "asyncio"])]
+)
+def test_the_first_case_runs_in_every_world_and_each_other_one_in_one(
+    function: str, worlds: list[str]
+) -> None:
     items = [Item(function, world, case=str(number)) for number in range(300) for world in WORLDS]
     found = chosen(items)
     assert found[: len(worlds)] == [f"{world}-0" for world in worlds]
@@ -45,14 +49,21 @@ def test_the_first_case_runs_in_every_world_and_each_other_one_in_one(function: 
 
 @pytest.mark.parametrize("function", [WAITS, QUIET])
 def test_a_case_with_one_world_runs_in_it(function: str) -> None:
-    assert chosen([Item(function, "wsgi", "first"), Item(function, "trio", "second")]) == ["wsgi-first", "trio-second"]
-    assert chosen([Item(function, "trio", "named on the command line")]) == ["trio-named on the command line"]
+    assert chosen([Item(function, "wsgi", "first"), Item(function, "trio", "second")]) == [
+        "wsgi-first",
+        "trio-second",
+    ]
+    assert chosen([Item(function, "trio", "named on the command line")]) == [
+        "trio-named on the command line"
+    ]
 
 
 def test_a_loop_is_a_world_and_other_values_are_none() -> None:
     loops = [Item(WAITS, loop, argument="backend") for loop in ("asyncio", "trio")]
     others = [Item(QUIET, name, argument="name") for name in ("wsgi", "trio", "x")]
-    originals = [Item(QUIET, side, argument="side") for side in ("original", "wsgi", "asyncio", "trio")]
+    originals = [
+        Item(QUIET, side, argument="side") for side in ("original", "wsgi", "asyncio", "trio")
+    ]
     assert chosen([*loops, *others, *originals]) == [
         *("asyncio", "trio"),
         *("wsgi", "trio", "x"),

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 def started_threads() -> Iterator[list[str]]:
     """Yield the names of the threads that this thread starts meanwhile.
 
-    The number of all threads says less: those that other tests have left end, and may start some, at any time.
+    The number of all threads says less: those that other tests have left end, and may start some,
+    at any time.
     """
     started: list[str] = []
     start, here = threading.Thread.start, threading.current_thread()

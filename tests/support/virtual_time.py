@@ -1,7 +1,7 @@
 """Event loops whose clock stands still while something happens, and jumps when every task waits.
 
-A limit of 50 ms then never passes because the machine is busy, and nobody waits for it. Only for what runs on one event
-loop alone: time would jump while a thread or a process is at work.
+A limit of 50 ms then never passes because the machine is busy, and nobody waits for it. Only for
+what runs on one event loop alone: time would jump while a thread or a process is at work.
 """
 
 from __future__ import annotations
@@ -41,8 +41,13 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         return self._clock.now
 
 
-def run_in_virtual_time(backend: str, function: Callable[..., Awaitable[Value]], *args: Any) -> Value:
-    """Run ``function`` on a new event loop. Raises ``TimeoutError`` if it hangs, which is known at once."""
+def run_in_virtual_time(
+    backend: str, function: Callable[..., Awaitable[Value]], *args: Any
+) -> Value:
+    """Run ``function`` on a new event loop.
+
+    Raises ``TimeoutError`` if it hangs, which is known at once.
+    """
 
     async def bounded() -> Value:
         with anyio.fail_after(PATIENCE):

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import anyio
 
-# Seconds after which a wait counts as a hang. Only a failing test waits that long, so it allows for a busy machine.
+# Seconds after which a wait counts as a hang. Only a failing test waits that long, so it allows for
+# a busy machine.
 PATIENCE = 30.0
 
 

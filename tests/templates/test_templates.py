@@ -1,4 +1,6 @@
-"""Templates: everything is escaped, the current request is in reach, and what is missing is named."""
+"""Templates: everything is escaped, the current request is in reach, and what is missing is
+named.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ WAYS = ["render", "render_async", "stream"]
 class Pages(App):
     """Renders the template that is asked for, in each way, with `values`."""
 
-    def __init__(self, directory: Path, values: dict[str, Any] | None = None, **settings: Any) -> None:
+    def __init__(
+        self, directory: Path, values: dict[str, Any] | None = None, **settings: Any
+    ) -> None:
         super().__init__(templates=directory, **settings)
         self.values = values or {}
 
@@ -79,19 +83,26 @@ every_handler = pytest.mark.parametrize("handler", HANDLERS)
 
 def show(make_client: MakeClient, app: App, handler: str, name: str = "page.html") -> str:
     answer = make_client(app).get(f"/{handler}", params={"name": name})
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8"), answer.text
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        200,
+        "text/html; charset=utf-8",
+    ), answer.text
     return answer.text
 
 
-# -- R77: escaping -----------------------------------------------------------------------------------------------------
+# -- R77: escaping ---------------------------------------------------------------------------------
 
 ESCAPED = "&lt;script&gt;&#34;&#39;&amp;"
 UNSAFE = "<script>\"'&"
 
 
 @every_handler
-@pytest.mark.parametrize("name", ["page.html", "page.txt", "page.html.j2", "page", "page.xml.txt", "below/page.md"])
-def test_R77_everything_is_escaped(make_client: MakeClient, write: WriteTemplates, handler: str, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["page.html", "page.txt", "page.html.j2", "page", "page.xml.txt", "below/page.md"]
+)
+def test_R77_everything_is_escaped(
+    make_client: MakeClient, write: WriteTemplates, handler: str, name: str
+) -> None:
     app = Pages(write({name: "<p>{{ message }}</p>"}), {"message": UNSAFE})
     assert show(make_client, app, handler, name) == f"<p>{ESCAPED}</p>"
 
@@ -180,16 +191,16 @@ class Level(IntEnum):
     ids=repr,
 )
 def test_R77_a_value_is_written_as_jinja2_writes_it(source: str, value: object) -> None:
-    assert template(source="{# source #}\n" + source, value=value) == _as_jinja2("\n" + source, value=value)
+    assert template(source="{# source #}\n" + source, value=value) == _as_jinja2(
+        "\n" + source, value=value
+    )
 
 
 @pytest.mark.parametrize(
     "row", [{"name": "<a>", "items": 1, "__len__": 2}, {}, Record(name="item"), Html("x")], ids=repr
 )
 def test_an_attribute_or_an_item_is_found_as_jinja2_finds_it(row: object) -> None:
-    source = (
-        "\n{{ row.name }}{{ row.items is callable }}{{ row['items'] }}{{ row.__len__ is callable }}{{ row.nothing }}"
-    )
+    source = "\n{{ row.name }}{{ row.items is callable }}{{ row['items'] }}{{ row.__len__ is callable }}{{ row.nothing }}"
     assert template(source=source, row=row) == _as_jinja2(source, row=row)
 
 
@@ -211,10 +222,13 @@ def test_a_page_of_a_form_without_errors_says_where_they_come_from(
     app = App()
     app.get("/")(lambda: template(source="{{ errors.title or '' }}"))
     assert make_client(app).get("/").status_code == 500
-    assert "write the parameter errors: BindingErrors, and template(..., errors=errors)." in caplog.text
+    assert (
+        "write the parameter errors: BindingErrors, and template(..., errors=errors)."
+        in caplog.text
+    )
 
 
-# -- blocks ------------------------------------------------------------------------------------------------------------
+# -- blocks ----------------------------------------------------------------------------------------
 
 BLOCKS = {
     "layout.html": """<title>{% block title %}{{ undefined_here.boom }}{% endblock %}</title>{% block body %}{% endblock %}
@@ -250,7 +264,9 @@ class Blocks(App):
 @pytest.mark.parametrize("handler", ["sync", "awaiting", "streamed", "function", "source"])
 def test_one_block_of_a_page(make_client: MakeClient, write: WriteTemplates, handler: str) -> None:
     """The layout around it, which would fail, is not rendered, except its block for ``super()``."""
-    client = make_client(Blocks(templates=write(BLOCKS), template_globals={"motto": "!", "layout": "layout.html"}))
+    client = make_client(
+        Blocks(templates=write(BLOCKS), template_globals={"motto": "!", "layout": "layout.html"})
+    )
     assert client.get(f"/{handler}/rows").text == ROWS
     assert client.get(f"/{handler}/body").text.strip() == f"<ul>{ROWS}</ul>"
     assert client.get(f"/{handler}/where").text == f"/{handler}/where!True"
@@ -260,13 +276,18 @@ def test_one_block_of_a_page(make_client: MakeClient, write: WriteTemplates, han
 @pytest.mark.parametrize("name", ["nothing", "title", ""])
 @pytest.mark.parametrize("handler", ["sync", "awaiting", "streamed", "function", "source"])
 def test_a_block_that_is_not_there(
-    make_client: MakeClient, write: WriteTemplates, handler: str, name: str, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient,
+    write: WriteTemplates,
+    handler: str,
+    name: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     client = make_client(Blocks(templates=write(BLOCKS)))
     assert client.get(f"/{handler}?block={name}").status_code == 500
     where = "the source" if handler == "source" else "page.html"
     assert (
-        f"LookupError: {where} has no block {name!r} of its own; it has: body, rows, where, broken, menu" in caplog.text
+        f"LookupError: {where} has no block {name!r} of its own; it has: body, rows, where, broken, menu"
+        in caplog.text
     )
 
 
@@ -289,7 +310,11 @@ def test_a_block_without_a_known_layout_has_no_super(write: WriteTemplates, layo
 
 
 def test_a_layout_that_is_a_template_of_its_own(write: WriteTemplates) -> None:
-    app = App(templates=write({"page.html": "{% extends layout %}{% block a %}{{ super() }}!{% endblock %}"}))
+    app = App(
+        templates=write(
+            {"page.html": "{% extends layout %}{% block a %}{{ super() }}!{% endblock %}"}
+        )
+    )
     layout = jinja2.Environment().from_string("{% block a %}a{% endblock %}")
     assert app.render("page.html", block="a", layout=layout) == "a!"
 
@@ -297,10 +322,12 @@ def test_a_layout_that_is_a_template_of_its_own(write: WriteTemplates) -> None:
 def test_an_error_in_a_block_has_its_line(write: WriteTemplates) -> None:
     with pytest.raises(jinja2.UndefinedError) as failure:
         Blocks(templates=write(BLOCKS)).render("page.html", block="broken", rows=[])
-    assert ("page.html", 5) in [(Path(entry.path).name, entry.lineno + 1) for entry in failure.traceback]
+    assert ("page.html", 5) in [
+        (Path(entry.path).name, entry.lineno + 1) for entry in failure.traceback
+    ]
 
 
-# -- what templates see ------------------------------------------------------------------------------------------------
+# -- what templates see ----------------------------------------------------------------------------
 
 SEEN = "{{ request.method }} {{ request.path }} {{ request.query('name') }} {{ url_for('stream', name='é') }}"
 
@@ -332,7 +359,10 @@ def test_R68_each_chunk_of_a_stream_sees_its_own_request(
 
     def ask(number: int) -> list[str]:
         return re.findall(
-            "<(.*?)>", client.get(f"/{handler}", params={"name": "page.html", "n": number}).text.replace("&lt;", "<")
+            "<(.*?)>",
+            client.get(f"/{handler}", params={"name": "page.html", "n": number}).text.replace(
+                "&lt;", "<"
+            ),
         )
 
     with ThreadPoolExecutor(8) as pool:
@@ -341,7 +371,17 @@ def test_R68_each_chunk_of_a_stream_sees_its_own_request(
 
 
 def test_the_author_s_values_go_first(make_client: MakeClient, write: WriteTemplates) -> None:
-    names = ["request", "session", "csrf_token", "csrf_input", "url_for", "site", "name", "self", "context"]
+    names = [
+        "request",
+        "session",
+        "csrf_token",
+        "csrf_input",
+        "url_for",
+        "site",
+        "name",
+        "self",
+        "context",
+    ]
     page = "".join(f"{{{{ {name} }}}}" for name in names)
     directory = write({"page.html": page.replace("{{ self }}", "self")})
 
@@ -433,7 +473,9 @@ def test_the_csrf_token(make_client: MakeClient, write: WriteTemplates, handler:
     assert text == f'{token}|{token}|{field}|{field}|{field}|a{token}|"{token}"'
 
 
-def test_what_a_session_holds_as_a_token_is_not_shown(make_client: MakeClient, write: WriteTemplates) -> None:
+def test_what_a_session_holds_as_a_token_is_not_shown(
+    make_client: MakeClient, write: WriteTemplates
+) -> None:
     class Root(Pages):
         def plant(self) -> str:
             self.request.session["csrf_token"] = '"><script>'
@@ -459,7 +501,9 @@ def test_what_a_session_holds_as_a_token_is_not_shown(make_client: MakeClient, w
 def test_a_streamed_form_has_a_token_for_a_new_client(
     make_client: MakeClient, write: WriteTemplates, files: dict[str, str], debug: bool
 ) -> None:
-    client = make_client(Pages(write(files), {"padding": "x" * CHUNK * 3, "missing": "none"}, debug=debug))
+    client = make_client(
+        Pages(write(files), {"padding": "x" * CHUNK * 3, "missing": "none"}, debug=debug)
+    )
     answers = [client.get("/stream?name=page.html") for _ in range(2)]
     assert "csrf_token" in answers[0].headers["set-cookie"]
     assert len(answers[0].text) == len(answers[1].text) >= CHUNK * 3 + 86
@@ -469,7 +513,14 @@ def test_a_streamed_form_has_a_token_for_a_new_client(
 def test_outside_of_requests_only_what_is_used_fails(write: WriteTemplates) -> None:
     app = Pages(write({"plain.html": "{{ 1 + 1 }}{{ url_for('stream') }}"}))
     assert app.render("plain.html") == "2/stream"
-    for use in ("request.path", "session.user", "session['user']", "csrf_token", "csrf_token()", "csrf_input"):
+    for use in (
+        "request.path",
+        "session.user",
+        "session['user']",
+        "csrf_token",
+        "csrf_token()",
+        "csrf_input",
+    ):
         write({"page.html": f"{{{{ {use} }}}}"})
         with pytest.raises(LookupError, match="there is no current request"):
             Pages(app_directory(app)).render("page.html")
@@ -480,12 +531,14 @@ def app_directory(app: App) -> Path:
 
 
 def test_a_stream_outside_of_requests(write: WriteTemplates) -> None:
-    app = Pages(write({"page.html": "{% for i in range(3) %}{{ i }}{% endfor %}", "empty.html": ""}))
+    app = Pages(
+        write({"page.html": "{% for i in range(3) %}{{ i }}{% endfor %}", "empty.html": ""})
+    )
     assert list(app.render_stream("page.html")) == ["012"]
     assert list(app.render_stream("empty.html")) == []
 
 
-# -- async values ------------------------------------------------------------------------------------------------------
+# -- async values ----------------------------------------------------------------------------------
 
 
 class Pie:
@@ -525,7 +578,9 @@ ASYNC_USES = {
 
 
 @pytest.mark.parametrize("page", ASYNC_USES)
-def test_what_is_async_is_awaited(make_client: MakeClient, write: WriteTemplates, page: str) -> None:
+def test_what_is_async_is_awaited(
+    make_client: MakeClient, write: WriteTemplates, page: str
+) -> None:
     class Root(App):
         async def index(self) -> str:
             pie = Pie()
@@ -535,7 +590,11 @@ def test_what_is_async_is_awaited(make_client: MakeClient, write: WriteTemplates
 
     macros = "{% macro m(pie) %}{{ pie.price() }}{% endmacro %}"
     directory = write({"page.html": page, "part.html": "{{ pie.price() }}", "macros.html": macros})
-    app = Root(templates=directory, template_filters={"shouted": shouted}, template_globals={"shouted": shouted})
+    app = Root(
+        templates=directory,
+        template_filters={"shouted": shouted},
+        template_globals={"shouted": shouted},
+    )
     assert make_client(app).get("/").text == ASYNC_USES[page]
 
 
@@ -555,16 +614,25 @@ def test_an_async_value_that_fails_is_a_500(
 
     client = make_client(Root(templates=write({"page.html": "{{ value }}{{ call() }}"})))
     answers = [client.get(path) for path in ("/", "/called")]
-    assert [(answer.status_code, answer.text) for answer in answers] == [(500, "500 Internal Server Error")] * 2
-    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["no pies"] * 2
+    assert [(answer.status_code, answer.text) for answer in answers] == [
+        (500, "500 Internal Server Error")
+    ] * 2
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
+        "no pies"
+    ] * 2
 
 
-def test_a_render_that_was_not_awaited_is_a_page_all_the_same(make_client: MakeClient, write: WriteTemplates) -> None:
+def test_a_render_that_was_not_awaited_is_a_page_all_the_same(
+    make_client: MakeClient, write: WriteTemplates
+) -> None:
     class Root(App):
         def index(self) -> Any:
             return self._render_template("page.html", message="sync")
 
-    assert make_client(Root(templates=write({"page.html": "<p>{{ message }}</p>"}))).get("/").text == "<p>sync</p>"
+    assert (
+        make_client(Root(templates=write({"page.html": "<p>{{ message }}</p>"}))).get("/").text
+        == "<p>sync</p>"
+    )
 
 
 def test_the_old_name(make_client: MakeClient, write: WriteTemplates) -> None:
@@ -572,13 +640,18 @@ def test_the_old_name(make_client: MakeClient, write: WriteTemplates) -> None:
         async def index(self) -> Any:
             return await self.render_template("page.html", name="old")
 
-    assert make_client(Old(templates=write({"page.html": "<p>{{ name }}</p>"}))).get("/").text == "<p>old</p>"
+    assert (
+        make_client(Old(templates=write({"page.html": "<p>{{ name }}</p>"}))).get("/").text
+        == "<p>old</p>"
+    )
 
 
-# -- streams -----------------------------------------------------------------------------------------------------------
+# -- streams ---------------------------------------------------------------------------------------
 
 
-def test_a_stream_comes_in_chunks_of_a_fair_size(make_client: MakeClient, write: WriteTemplates) -> None:
+def test_a_stream_comes_in_chunks_of_a_fair_size(
+    make_client: MakeClient, write: WriteTemplates
+) -> None:
     page = "{% for i in range(30000) %}{{ i % 10 }}{% endfor %}"
     client = make_client(Pages(write({"page.html": page})))
     with client.stream("GET", "/stream?name=page.html") as answer:
@@ -602,7 +675,9 @@ def test_R60_an_error_before_the_first_chunk_is_a_500_and_later_aborts(
 ) -> None:
     page = "{{ 'x' * before }}\n{{ 1 // 0 }}"
     directory = write({"page.html": page})
-    answer = make_client(Pages(directory, {"before": FIRST_CHUNK - 2})).get(f"/{handler}?name=page.html")
+    answer = make_client(Pages(directory, {"before": FIRST_CHUNK - 2})).get(
+        f"/{handler}?name=page.html"
+    )
     assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
     client = make_client(Pages(directory, {"before": FIRST_CHUNK}), raise_app_exceptions=False)
     with pytest.raises(httpx.RemoteProtocolError):
@@ -640,7 +715,7 @@ def test_R59_a_stream_that_its_client_leaves_is_closed(
     assert len(made) < 4 * CHUNKS_AHEAD
 
 
-# -- what goes wrong ---------------------------------------------------------------------------------------------------
+# -- what goes wrong -------------------------------------------------------------------------------
 
 
 MISSING = ["none.html", "../secret", "/etc/passwd", "", ".", "x" * 5000, "includes.html"]
@@ -648,7 +723,11 @@ MISSING = ["none.html", "../secret", "/etc/passwd", "", ".", "x" * 5000, "includ
 
 @pytest.mark.parametrize(("name", "handler"), paired(MISSING, HANDLERS))
 def test_a_missing_template_is_a_500_and_the_log_says_where_it_was_looked_for(
-    make_client: MakeClient, write: WriteTemplates, handler: str, name: str, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient,
+    write: WriteTemplates,
+    handler: str,
+    name: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     directory = write({"includes.html": "\n{% include 'gone.html' %}"})
     write({"secret": "secret"}, below=".")
@@ -679,7 +758,11 @@ BROKEN = {
 @every_handler
 @pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_template_is_a_500_and_the_log_has_its_line(
-    make_client: MakeClient, write: WriteTemplates, handler: str, text: str, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient,
+    write: WriteTemplates,
+    handler: str,
+    text: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     directory = write({"page.html": "<p>\n\n" + text})
     answer = make_client(Pages(directory)).get(f"/{handler}?name=page.html")
@@ -710,13 +793,17 @@ def test_without_jinja2_the_extra_is_named(
     monkeypatch.delitem(sys.modules, "micropie.templates.environment", raising=False)
     answer = make_client(Pages(directory)).get(f"/{handler}?name=page.html")
     assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
-    assert 'RuntimeError: templates need Jinja2: pip install "micropie-dual[standard]"' in caplog.text
+    assert (
+        'RuntimeError: templates need Jinja2: pip install "micropie-dual[standard]"' in caplog.text
+    )
 
 
 def test_what_jinja2_itself_fails_to_import_is_not_taken_for_jinja2(
     monkeypatch: pytest.MonkeyPatch, write: WriteTemplates
 ) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("jinja2", "markupsafe")]:
+    for name in [
+        name for name in sys.modules if name.partition(".")[0] in ("jinja2", "markupsafe")
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "micropie.templates.environment", raising=False)
     monkeypatch.setitem(sys.modules, "markupsafe", None)
@@ -726,13 +813,19 @@ def test_what_jinja2_itself_fails_to_import_is_not_taken_for_jinja2(
 
 def test_jinja2_is_imported_by_the_first_template() -> None:
     code = "import sys, micropie; assert 'jinja2' not in sys.modules; assert micropie.template(source='{{ 1 }}') == '1'"
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=Path(__file__).parent.parent.parent)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        check=True,
+        cwd=Path(__file__).parent.parent.parent,
+    )
 
 
-# -- directories -------------------------------------------------------------------------------------------------------
+# -- directories -----------------------------------------------------------------------------------
 
 
-def test_the_default_directory(monkeypatch: pytest.MonkeyPatch, write: WriteTemplates, tmp_path: Path) -> None:
+def test_the_default_directory(
+    monkeypatch: pytest.MonkeyPatch, write: WriteTemplates, tmp_path: Path
+) -> None:
     write({"only_here.html": "{{ 1 + 1 }}"})
     monkeypatch.chdir(tmp_path)
     assert App().render("only_here.html") == "2"
@@ -748,7 +841,9 @@ def test_a_relative_directory_stays_the_same_when_the_program_changes_its_own(
     assert app.render("first.html") == "1"
     monkeypatch.chdir("/")
     assert app.render("second.html") == "2"
-    with pytest.raises(LookupError, match=re.escape(f"there is no template 'third.html' in {tmp_path}")):
+    with pytest.raises(
+        LookupError, match=re.escape(f"there is no template 'third.html' in {tmp_path}")
+    ):
         app.render("third.html")
 
 
@@ -827,7 +922,10 @@ def test_an_application_in_two_places_links_to_where_it_is_asked(
     app.mount("/one", inner)
     app.mount("/two", inner)
     client = make_client(app)
-    assert [client.get(f"/{place}").text for place in ("one", "two")] == ["/one/links", "/two/links"]
+    assert [client.get(f"/{place}").text for place in ("one", "two")] == [
+        "/one/links",
+        "/two/links",
+    ]
 
 
 def test_links_have_the_mount(make_client: MakeClient, write: WriteTemplates) -> None:
@@ -838,7 +936,7 @@ def test_links_have_the_mount(make_client: MakeClient, write: WriteTemplates) ->
     assert client.get("/inner").text == "/mount/inner/links"
 
 
-# -- kept, and noticed when it changes ---------------------------------------------------------------------------------
+# -- kept, and noticed when it changes -------------------------------------------------------------
 
 
 @every_handler
@@ -855,9 +953,13 @@ def test_a_changed_template_is_noticed_with_debug_alone(
     assert client.get(f"/{handler}?name=page.html").text == ("new" if debug else "old")
 
 
-def test_without_debug_no_file_is_looked_at_again(make_client: MakeClient, write: WriteTemplates) -> None:
+def test_without_debug_no_file_is_looked_at_again(
+    make_client: MakeClient, write: WriteTemplates
+) -> None:
     page = "x" * CHUNK
-    directory = write({"page.html": page + "{% include 'part.html' %}", "part.html": "kept{{ csrf_token()[:0] }}"})
+    directory = write(
+        {"page.html": page + "{% include 'part.html' %}", "part.html": "kept{{ csrf_token()[:0] }}"}
+    )
     client = make_client(Pages(directory))
     texts = [client.get(f"/{handler}?name=page.html").text for handler in HANDLERS]
     shutil.rmtree(directory)
@@ -881,7 +983,7 @@ def test_threads_share_the_templates(write: WriteTemplates) -> None:
             assert texts == [f"{word}{number}" for number in range(20)] * 5
 
 
-# -- filters and globals -----------------------------------------------------------------------------------------------
+# -- filters and globals ---------------------------------------------------------------------------
 
 
 def money(amount: float) -> str:
@@ -893,18 +995,25 @@ def test_filters_and_globals_are_inherited_and_added_to(
     make_client: MakeClient, write: WriteTemplates, handler: str
 ) -> None:
     page = "{{ 3|money }} {{ 3|twice }} {{ site }} {{ part }} {% from 'macro.html' import m %}{{ m() }}"
-    directory = write({"page.html": page, "macro.html": "{% macro m() %}{{ site }}{{ part }}{% endmacro %}"})
+    directory = write(
+        {"page.html": page, "macro.html": "{% macro m() %}{{ site }}{{ part }}{% endmacro %}"}
+    )
     app: Any = Pages(
         directory,
         template_filters={"money": money, "twice": lambda value: value},
         template_globals={"site": "Pies", "part": "outer"},
     )
     app.inner = Pages(
-        directory, template_filters={"twice": lambda value: value * 2}, template_globals={"part": "inner"}
+        directory,
+        template_filters={"twice": lambda value: value * 2},
+        template_globals={"part": "inner"},
     )
     app.inner.inner = Pages(directory)
     client = make_client(app)
-    shown = {path: client.get(f"{path}/{handler}?name=page.html").text for path in ("", "/inner", "/inner/inner")}
+    shown = {
+        path: client.get(f"{path}/{handler}?name=page.html").text
+        for path in ("", "/inner", "/inner/inner")
+    }
     assert shown == {
         "": "3.00 € 3 Pies outer Piesouter",
         "/inner": "3.00 € 6 Pies inner Piesinner",
@@ -927,7 +1036,7 @@ def test_the_author_s_dict_is_not_changed(name: str) -> None:
     assert values == {"money": money}
 
 
-# -- template() --------------------------------------------------------------------------------------------------------
+# -- template() ------------------------------------------------------------------------------------
 
 
 def test_template_takes_a_name_or_a_source(make_client: MakeClient, write: WriteTemplates) -> None:
@@ -946,13 +1055,18 @@ def test_template_takes_a_name_or_a_source(make_client: MakeClient, write: Write
 
         def parts(self) -> str:
             return template(
-                source="{% extends 'base.html' %}{% block b %}{{ name_or_source }}{% endblock %}", name_or_source="x"
+                source="{% extends 'base.html' %}{% block b %}{{ name_or_source }}{% endblock %}",
+                name_or_source="x",
             )
 
         def missing(self) -> str:
             return template("Hello")
 
-    app = Root(templates=write({"page.html": "Hello {{ name }}", "base.html": "<b>{% block b %}{% endblock %}</b>"}))
+    app = Root(
+        templates=write(
+            {"page.html": "Hello {{ name }}", "base.html": "<b>{% block b %}{% endblock %}</b>"}
+        )
+    )
     client = make_client(app)
     paths = ["/", "/source", "/block", "/lines", "/parts"]
     wanted = ["Hello file", "Hello source of /source", "block", "two\nlines", "<b>x</b>"]
@@ -960,7 +1074,9 @@ def test_template_takes_a_name_or_a_source(make_client: MakeClient, write: Write
     assert client.get("/missing").status_code == 500
 
 
-def test_template_looks_where_the_application_does_that_answers(make_client: MakeClient, write: WriteTemplates) -> None:
+def test_template_looks_where_the_application_does_that_answers(
+    make_client: MakeClient, write: WriteTemplates
+) -> None:
     class Root(App):
         def index(self) -> str:
             return template("page.html")
@@ -971,7 +1087,9 @@ def test_template_looks_where_the_application_does_that_answers(make_client: Mak
     assert [client.get(path).text for path in ("/", "/inner")] == ["outer", "inner"]
 
 
-def test_template_outside_of_requests(monkeypatch: pytest.MonkeyPatch, write: WriteTemplates, tmp_path: Path) -> None:
+def test_template_outside_of_requests(
+    monkeypatch: pytest.MonkeyPatch, write: WriteTemplates, tmp_path: Path
+) -> None:
     for number in range(6):  # a directory each
         (tmp_path / str(number)).mkdir()
         monkeypatch.chdir(tmp_path / str(number))
@@ -1004,7 +1122,10 @@ def test_template_takes_one_of_both() -> None:
 def test_compiled_sources_are_kept_up_to_a_number(write: WriteTemplates) -> None:
     templates = Pages(write({"page.html": ""}))._micropie.compiled().config.templates
     for number in range(1000):
-        assert templates.render_source("{{ n }} " + str(number % 500), {"n": number}) == f"{number} {number % 500}"
+        assert (
+            templates.render_source("{{ n }} " + str(number % 500), {"n": number})
+            == f"{number} {number % 500}"
+        )
     compiled: Any = templates._sync.compiled
     info = compiled.cache_info()
     assert info.currsize == 256
@@ -1013,7 +1134,9 @@ def test_compiled_sources_are_kept_up_to_a_number(write: WriteTemplates) -> None
     assert compiled.cache_info().hits == before + 1
 
 
-@pytest.mark.parametrize("wrong", [5, None, ["money"], {"money": money, 5: money}, {"a-b": money}, {"": money}])
+@pytest.mark.parametrize(
+    "wrong", [5, None, ["money"], {"money": money, 5: money}, {"a-b": money}, {"": money}]
+)
 @pytest.mark.parametrize("name", ["template_filters", "template_globals"])
 def test_wrong_filters_and_globals_fail_at_construction(name: str, wrong: Any) -> None:
     with pytest.raises(SetupError, match=name):
@@ -1021,11 +1144,13 @@ def test_wrong_filters_and_globals_fail_at_construction(name: str, wrong: Any) -
 
 
 def test_a_filter_that_is_no_function_fails_at_construction() -> None:
-    with pytest.raises(SetupError, match=r"template_filters=...\) takes a dict of functions by name"):
+    with pytest.raises(
+        SetupError, match=r"template_filters=...\) takes a dict of functions by name"
+    ):
         App(template_filters={"money": "2.00"})  # type: ignore[dict-item]
 
 
-# -- Jinja2's environment ------------------------------------------------------------------------------------------------
+# -- Jinja2's environment --------------------------------------------------------------------------
 
 
 def test_the_environment_is_within_reach(write: WriteTemplates, make_client: MakeClient) -> None:
@@ -1056,5 +1181,7 @@ def test_several_directories_and_packages(
 
 @pytest.mark.parametrize("wrong", [5, [], [5]])
 def test_wrong_directories_fail_at_construction(wrong: Any) -> None:
-    with pytest.raises(SetupError, match=r"templates=.*takes the path of a directory, or a list of them"):
+    with pytest.raises(
+        SetupError, match=r"templates=.*takes the path of a directory, or a list of them"
+    ):
         App(templates=wrong)

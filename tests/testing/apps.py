@@ -1,4 +1,6 @@
-"""Small applications for both protocols, for tests that expect the same of the client under each."""
+"""Small applications for both protocols, for tests that expect the same of the client under
+each.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,17 @@ async def read_body(receive: Receive) -> list[bytes]:
     return chunks
 
 
-async def respond(send: Send, body: bytes = b"", status: int = 200, headers: Headers | None = None) -> None:
+async def respond(
+    send: Send, body: bytes = b"", status: int = 200, headers: Headers | None = None
+) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers or []})
     await send({"type": "http.response.body", "body": body})
 
 
 class Plain:
-    """Answers both protocols with a fixed answer, or raises; `seen` is the last scope or environ."""
+    """Answers both protocols with a fixed answer, or raises; `seen` is the last scope or
+    environ.
+    """
 
     def __init__(
         self,
@@ -65,7 +71,9 @@ class Plain:
         self.seen = environ
         if self.error is not None:
             raise self.error
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers]
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers
+        ]
         start_response(f"{self.status} Whatever", headers)
         yield self.body
         if self.late_error is not None:
@@ -98,7 +106,10 @@ class Echo:
             for key, value in environ.items()
             if key.startswith("HTTP_") or key in ("CONTENT_TYPE", "CONTENT_LENGTH")
         }
-        client = environ.get("REMOTE_ADDR") and [environ["REMOTE_ADDR"], int(environ["REMOTE_PORT"])]
+        client = environ.get("REMOTE_ADDR") and [
+            environ["REMOTE_ADDR"],
+            int(environ["REMOTE_PORT"]),
+        ]
         seen = {
             "method": environ["REQUEST_METHOD"],
             "path": environ["SCRIPT_NAME"] + environ["PATH_INFO"],
@@ -116,7 +127,11 @@ class Stream:
     """Sends `chunks`; `made` says how many it had begun to send, `end` how it ended."""
 
     def __init__(
-        self, chunks: Iterable[bytes], *, headers: Headers | None = None, error: Exception | None = None
+        self,
+        chunks: Iterable[bytes],
+        *,
+        headers: Headers | None = None,
+        error: Exception | None = None,
     ) -> None:
         self.chunks = chunks
         self.headers = headers or []

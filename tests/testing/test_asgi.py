@@ -99,9 +99,13 @@ def test_receive_and_send_may_run_side_by_side(world: str) -> None:
             await send({"type": "http.response.body", "body": b"x", "more_body": True})
             await anyio.sleep_forever()
 
-    with TestClient(app, backend=world, lifespan=False) as client, client.stream("GET", "/") as response:
+    with (
+        TestClient(app, backend=world, lifespan=False) as client,
+        client.stream("GET", "/") as response,
+    ):
         assert next(response.iter_raw()) == b"x"
-    # An exception group that contains only the client's leaving is not a failure of the application.
+    # An exception group that contains only the client's leaving is not a failure of the
+    # application.
 
 
 @every_loop
@@ -141,11 +145,23 @@ def test_a_group_with_an_own_exception_is_raised_as_it_is(world: str) -> None:
         ([{"type": "http.response.body"}], "'http.response.start' has to come next"),
         ([{"type": "http.response.start", "status": "200"}], "a status is an int, not '200'"),
         ([{"type": "http.response.start"}], "a status is an int, not None"),
-        ([{"type": "http.response.start", "status": 200, "headers": [("a", "b")]}], "pairs of bytes"),
-        ([{"type": "http.response.start", "status": 200, "headers": [(b"a", "b")]}], "pairs of bytes"),
-        ([{"type": "http.response.start", "status": 200}] * 2, "'http.response.body' has to come next"),
         (
-            [{"type": "http.response.start", "status": 200}, {"type": "http.response.body", "body": ""}],
+            [{"type": "http.response.start", "status": 200, "headers": [("a", "b")]}],
+            "pairs of bytes",
+        ),
+        (
+            [{"type": "http.response.start", "status": 200, "headers": [(b"a", "b")]}],
+            "pairs of bytes",
+        ),
+        (
+            [{"type": "http.response.start", "status": 200}] * 2,
+            "'http.response.body' has to come next",
+        ),
+        (
+            [
+                {"type": "http.response.start", "status": 200},
+                {"type": "http.response.body", "body": ""},
+            ],
             "bytes",
         ),
         (

@@ -288,7 +288,9 @@ def test_a_cancelled_test_ends(run: Callable[[Test], None]) -> None:
     run(test)
 
 
-def test_a_test_that_is_cancelled_before_its_client_has_started_ends(run: Callable[[Test], None]) -> None:
+def test_a_test_that_is_cancelled_before_its_client_has_started_ends(
+    run: Callable[[Test], None],
+) -> None:
     async def test() -> None:
         with anyio.CancelScope() as scope:
             scope.cancel()

@@ -35,8 +35,16 @@ async def forms(scope: Any, receive: Any, send: Any) -> None:
 
 
 SENT = [
-    ("/a/page", {"name": "Bob", "note": "x"}, "/a/page token=2&name=Bob&empty=&news=on&size=m&note=x"),
-    ("/a/page", {"spam": "on", "kind": "a"}, "/a/page token=2&name=Ann&empty=&news=on&size=m&spam=on&kind=a"),
+    (
+        "/a/page",
+        {"name": "Bob", "note": "x"},
+        "/a/page token=2&name=Bob&empty=&news=on&size=m&note=x",
+    ),
+    (
+        "/a/page",
+        {"spam": "on", "kind": "a"},
+        "/a/page token=2&name=Ann&empty=&news=on&size=m&spam=on&kind=a",
+    ),
     ("/a/page", {"go": ""}, "/a/out token=1&go="),
     ("/a/page", {"id": "7"}, "/a/tags tag=a&tag=c&id=7"),
     ("/a/page", {"tag": []}, "/a/tags id="),
@@ -56,7 +64,8 @@ def test_a_form_with_a_file_and_one_that_is_missing() -> None:
         assert 'name="photo"; filename="a.png"' in sent
         assert 'name="token"\r\n\r\n2' in sent
         with pytest.raises(
-            ClientError, match="by POST has nam; there are: token, go; token, name, empty, news, spam, size"
+            ClientError,
+            match="by POST has nam; there are: token, go; token, name, empty, news, spam, size",
         ):
             client.post_form("/", {"nam": "Bob"})
         with pytest.raises(httpx.HTTPStatusError):

@@ -14,7 +14,11 @@ import pytest
 
 from micropie import App, EventStream, HttpMiddleware, Redirect, event, requires
 from micropie.middleware import BasicAuth
-from micropie.sessions import InMemorySessionBackend, SignedCookieSessionBackend, SQLiteSessionBackend
+from micropie.sessions import (
+    InMemorySessionBackend,
+    SignedCookieSessionBackend,
+    SQLiteSessionBackend,
+)
 from micropie.testing import ClientError
 from tests.conftest import MakeClient
 
@@ -74,7 +78,9 @@ BACKENDS: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
-def test_a_session_is_seeded_and_read(make_client: MakeClient, backend: Any, tmp_path: Path) -> None:
+def test_a_session_is_seeded_and_read(
+    make_client: MakeClient, backend: Any, tmp_path: Path
+) -> None:
     app = Root(session_backend=backend(tmp_path))
     app.middlewares.append(Closed())
     client = make_client(app)
@@ -190,7 +196,9 @@ def test_events_are_followed(make_client: MakeClient) -> None:
     client = make_client(app)
     with client.sse("/") as events:
         found = [next(events) for _ in range(3)]
-    assert [(one.event, one.id, one.json()) for one in found] == [("tick", str(n), {"number": n}) for n in range(3)]
+    assert [(one.event, one.id, one.json()) for one in found] == [
+        ("tick", str(n), {"number": n}) for n in range(3)
+    ]
     assert app.left == 1
     with client.sse("/short") as events:
         assert [one.data for one in events] == ["one", "two"]

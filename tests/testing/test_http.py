@@ -25,10 +25,16 @@ class Mine(Exception):
 
 @every_world
 def test_status_headers_and_body_arrive(world: str) -> None:
-    app = Plain(b"hello", status=418, headers=[(b"x-a", b"1"), (b"x-a", b"2"), (b"x-raw", b"\xe9\xff")])
+    app = Plain(
+        b"hello", status=418, headers=[(b"x-a", b"1"), (b"x-a", b"2"), (b"x-raw", b"\xe9\xff")]
+    )
     with connect(app, world) as client:
         response = client.get("/")
-    assert (response.status_code, response.content, response.http_version) == (418, b"hello", "HTTP/1.1")
+    assert (response.status_code, response.content, response.http_version) == (
+        418,
+        b"hello",
+        "HTTP/1.1",
+    )
     assert response.headers.raw == app.headers
 
 
@@ -44,14 +50,18 @@ def test_status_headers_and_body_arrive(world: str) -> None:
         ("http://other:81/x", "/x", ""),
     ],
 )
-def test_the_application_sees_the_path_and_query_of_the_url(world: str, url: str, path: str, query: str) -> None:
+def test_the_application_sees_the_path_and_query_of_the_url(
+    world: str, url: str, path: str, query: str
+) -> None:
     with connect(Echo(), world) as client:
         seen = client.get(url).json()
     assert (seen["path"], seen["query"]) == (path, query)
 
 
 @every_world
-@pytest.mark.parametrize("target", [b"//x", b"/../y", b"/%ff", b"/%zz%", b"*", b"/\xff", b"", b"/a b?c d"])
+@pytest.mark.parametrize(
+    "target", [b"//x", b"/../y", b"/%ff", b"/%zz%", b"*", b"/\xff", b"", b"/a b?c d"]
+)
 def test_a_raw_target_is_sent_exactly(world: str, target: bytes) -> None:
     app = Plain()
     with connect(app, world) as client:
@@ -80,7 +90,9 @@ def test_headers_round_trip_as_bytes_and_repeat(world: str) -> None:
 
 @every_world
 def test_client_server_and_scheme_are_settings(world: str) -> None:
-    with connect(Echo(), world, base_url="https://example.org/v1", client=("10.0.0.1", 7)) as client:
+    with connect(
+        Echo(), world, base_url="https://example.org/v1", client=("10.0.0.1", 7)
+    ) as client:
         seen = client.get("/x").json()
     assert seen["from"] == ["10.0.0.1", 7]
     assert seen["to"] == ["https", "example.org", 443]
@@ -110,8 +122,12 @@ def test_urls_are_relative_to_the_root_path(world: str) -> None:
 
 @every_world
 def test_cookies_are_kept_and_redirects_are_followed_on_demand(world: str) -> None:
-    app = Plain(status=303, headers=[(b"location", b"/sub/next"), (b"set-cookie", b"a=b; Path=/sub")])
-    with connect(app, world, root_path="/sub", headers={"x-always": "1"}, cookies={"c": "d"}) as client:
+    app = Plain(
+        status=303, headers=[(b"location", b"/sub/next"), (b"set-cookie", b"a=b; Path=/sub")]
+    )
+    with connect(
+        app, world, root_path="/sub", headers={"x-always": "1"}, cookies={"c": "d"}
+    ) as client:
         response = client.get("/")
         assert response.has_redirect_location
         app.status, app.headers = 200, []
@@ -125,7 +141,9 @@ def test_cookies_are_kept_and_redirects_are_followed_on_demand(world: str) -> No
 @every_world
 def test_uploads_are_sent_in_pieces(world: str) -> None:
     with connect(Echo(), world) as client:
-        seen = client.post("/", files={"f": ("name.txt", io.BytesIO(b"content"))}, data={"k": "v"}).json()
+        seen = client.post(
+            "/", files={"f": ("name.txt", io.BytesIO(b"content"))}, data={"k": "v"}
+        ).json()
     body = "".join(seen["body"])
     assert 'filename="name.txt"' in body
     assert int(seen["headers"]["content-length"]) == len(body)
@@ -181,9 +199,13 @@ def test_a_body_shorter_than_its_content_length_is_a_broken_connection(world: st
 
 @every_world
 @pytest.mark.parametrize("length", ["", "-1", "x", "²"])
-def test_a_content_length_that_makes_no_sense_reaches_the_application(world: str, length: str) -> None:
+def test_a_content_length_that_makes_no_sense_reaches_the_application(
+    world: str, length: str
+) -> None:
     with connect(Echo(), world) as client:
-        seen = client.post("/", content=b"abc", headers={b"content-length": length.encode("latin-1")}).json()
+        seen = client.post(
+            "/", content=b"abc", headers={b"content-length": length.encode("latin-1")}
+        ).json()
     assert seen["headers"]["content-length"] == length
     assert seen["body"] == ["abc"]
 
@@ -276,7 +298,10 @@ def test_a_broken_stream_never_looks_like_a_complete_one(world: str) -> None:
 @pytest.mark.parametrize(("length", "body"), [(b"3", b"ab"), (b"1", b"ab"), (b"0", b"a")])
 def test_a_body_must_be_as_long_as_the_head_says(world: str, length: bytes, body: bytes) -> None:
     app = Plain(body, headers=[(b"content-length", length)])
-    with connect(app, world) as client, pytest.raises(httpx.RemoteProtocolError, match="Content-Length"):
+    with (
+        connect(app, world) as client,
+        pytest.raises(httpx.RemoteProtocolError, match="Content-Length"),
+    ):
         client.get("/")
 
 
@@ -284,7 +309,10 @@ def test_a_body_must_be_as_long_as_the_head_says(world: str, length: bytes, body
 @pytest.mark.parametrize("lengths", [[b"x"], [b"1", b"2"], [b""]])
 def test_a_length_that_makes_no_sense_is_refused(world: str, lengths: list[bytes]) -> None:
     app = Plain(b"ab", headers=[(b"content-length", length) for length in lengths])
-    with connect(app, world) as client, pytest.raises(httpx.RemoteProtocolError, match="makes no sense"):
+    with (
+        connect(app, world) as client,
+        pytest.raises(httpx.RemoteProtocolError, match="makes no sense"),
+    ):
         client.get("/")
 
 
@@ -296,7 +324,10 @@ def test_the_answer_to_head_may_announce_more_than_it_brings(world: str) -> None
 
 @every_world
 def test_an_exception_after_the_answer_is_raised_too(world: str) -> None:
-    with connect(Plain(b"x", late_error=Mine("late")), world) as client, pytest.raises(Mine, match="late"):
+    with (
+        connect(Plain(b"x", late_error=Mine("late")), world) as client,
+        pytest.raises(Mine, match="late"),
+    ):
         client.get("/")
 
 
@@ -385,7 +416,8 @@ def test_a_hanging_application_fails_the_test(world: str, where: str) -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_application_that_blocks_its_loop_fails_the_test(backend: str) -> None:
     app = Hanging("block body")
-    client = connect(app, backend, app_timeout=0.5, lifespan=False)  # it has to begin in time on a busy machine
+    # it has to begin in time on a busy machine
+    client = connect(app, backend, app_timeout=0.5, lifespan=False)
     with pytest.raises(AppTimeout, match="it does not wait for the client"):
         client.get("/")
     with pytest.raises(AppTimeout, match="something blocks it"):
@@ -412,7 +444,10 @@ def test_interrupting_a_wait_cancels_the_application(backend: str) -> None:
         await receive()
         await app(scope, receive, send)
 
-    with TestClient(reading, backend=backend, lifespan=False) as client, pytest.raises(KeyboardInterrupt):
+    with (
+        TestClient(reading, backend=backend, lifespan=False) as client,
+        pytest.raises(KeyboardInterrupt),
+    ):
         client.post("/", content=interrupted())
     assert ended.is_set()
 
@@ -429,7 +464,9 @@ def test_works_without_with_and_leaves_nothing(world: str) -> None:
 def test_many_threads_may_use_one_client(world: str) -> None:
     results = []
     with connect(Plain(b"x"), world) as client:
-        threads = [threading.Thread(target=lambda: results.append(client.get("/").text)) for _ in range(8)]
+        threads = [
+            threading.Thread(target=lambda: results.append(client.get("/").text)) for _ in range(8)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

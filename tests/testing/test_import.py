@@ -54,8 +54,12 @@ def test_pytest_does_not_collect_the_client() -> None:
 
 
 @pytest.mark.parametrize("name", ["httpx", "httpx_sse"])
-def test_without_what_it_needs_the_error_names_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModuleNotFoundError, match=rf'needs {name}, .*pip install "micropie-dual\[test\]"'):
+def test_without_what_it_needs_the_error_names_the_extra(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        ModuleNotFoundError, match=rf'needs {name}, .*pip install "micropie-dual\[test\]"'
+    ):
         import_without(name, monkeypatch)
 
 

@@ -18,7 +18,9 @@ NO_ANSWER = {"type": "none"}
 class App:
     """Answers the phases as told, and then perhaps raises."""
 
-    def __init__(self, *answers: Message, error: Exception | None = None, once_more: bool = False) -> None:
+    def __init__(
+        self, *answers: Message, error: Exception | None = None, once_more: bool = False
+    ) -> None:
         self.answers = answers
         self.error = error
         self.once_more = once_more
@@ -101,9 +103,14 @@ def test_an_application_that_reads_and_returns_has_none_either(world: str) -> No
 
 @every_loop
 @pytest.mark.parametrize("error", [KeyError("cause"), None])
-def test_a_failed_start_up_is_raised_with_its_message_and_cause(world: str, error: Exception | None) -> None:
+def test_a_failed_start_up_is_raised_with_its_message_and_cause(
+    world: str, error: Exception | None
+) -> None:
     app = App({"type": "lifespan.startup.failed", "message": "no database"}, error=error)
-    with pytest.raises(LifespanFailed, match="no database") as caught, TestClient(app, backend=world):
+    with (
+        pytest.raises(LifespanFailed, match="no database") as caught,
+        TestClient(app, backend=world),
+    ):
         pass
     assert caught.value.__cause__ is error
 
@@ -140,7 +147,10 @@ def test_a_failed_shut_down_is_raised(world: str, app: App, sentence: str) -> No
 
 @every_loop
 def test_another_message_is_refused(world: str) -> None:
-    with pytest.raises(ProtocolViolation, match="with 'none'"), TestClient(App(NO_ANSWER), backend=world):
+    with (
+        pytest.raises(ProtocolViolation, match="with 'none'"),
+        TestClient(App(NO_ANSWER), backend=world),
+    ):
         pass
 
 

@@ -1,4 +1,6 @@
-"""The pytest plugin in the project of a user, who has done no more than to install micropie with its extra ``test``."""
+"""The pytest plugin in the project of a user, who has done no more than to install micropie with
+its extra ``test``.
+"""
 
 from __future__ import annotations
 
@@ -61,13 +63,21 @@ def test_nothing_of_ours():
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with an installed distribution that has this project's entry points, and a user's files."""
+    """A folder with an installed distribution that has this project's entry points, and a user's
+    files.
+    """
     metadata = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = metadata["entry-points"]
-    lines = [line for group, points in groups.items() for line in (f"[{group}]", *map(" = ".join, points.items()))]
+    lines = [
+        line
+        for group, points in groups.items()
+        for line in (f"[{group}]", *map(" = ".join, points.items()))
+    ]
     installed = tmp_path / "site" / "micropie_dual-0.dist-info"
     installed.mkdir(parents=True)
-    (installed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {metadata['name']}\nVersion: 0\n")
+    (installed / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {metadata['name']}\nVersion: 0\n"
+    )
     (installed / "entry_points.txt").write_text("\n".join(lines))
     (tmp_path / "shop.py").write_text(SHOP)
     return tmp_path
@@ -76,7 +86,16 @@ def project(tmp_path: Path) -> Path:
 def run_pytest(project: Path, *arguments: str) -> tuple[int, str]:
     path = import_path(project, project / "site", ROOT)
     # What pytest rewrites has no marks: our plugin, too.
-    command = [sys.executable, "-m", "pytest", "--assert=plain", "-p", "no:cacheprovider", *WITHOUT_PLUGINS, "-rA"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--assert=plain",
+        "-p",
+        "no:cacheprovider",
+        *WITHOUT_PLUGINS,
+        "-rA",
+    ]
     done = subprocess.run(
         [*command, *arguments],
         cwd=project,
@@ -95,25 +114,33 @@ def test_a_users_test_runs_in_every_world(project: Path) -> None:
     assert status == 0, output
     ran = re.findall(r"^PASSED test_shop.py::(\w+\[\w+\])$", output, re.MULTILINE)
     names = ("test_index", "test_two_applications")
-    assert sorted(ran) == sorted(f"{name}[{world}]" for name in names for world in ("wsgi", "asyncio", "trio"))
+    assert sorted(ran) == sorted(
+        f"{name}[{world}]" for name in names for world in ("wsgi", "asyncio", "trio")
+    )
 
 
 def test_without_a_fixture_app_one_sentence_says_so(project: Path) -> None:
     (project / "test_shop.py").write_text(WITHOUT_APP)
     status, output = run_pytest(project, "-k", "wsgi")
     assert status == 1
-    assert "any_client calls the application of your fixture app: write one that returns it" in output
+    assert (
+        "any_client calls the application of your fixture app: write one that returns it" in output
+    )
     assert "During handling" not in output
 
 
 def test_a_fixture_that_app_lacks_is_named(project: Path) -> None:
-    (project / "test_shop.py").write_text("import pytest\n\n@pytest.fixture\ndef app(database): pass\n" + WITHOUT_APP)
+    (project / "test_shop.py").write_text(
+        "import pytest\n\n@pytest.fixture\ndef app(database): pass\n" + WITHOUT_APP
+    )
     output = run_pytest(project, "-k", "wsgi")[1]
     assert "fixture 'database' not found" in output
 
 
 def test_without_the_extra_pytest_runs_as_before(project: Path) -> None:
-    (project / "httpx.py").write_text("raise ModuleNotFoundError(\"No module named 'httpx'\", name='httpx')")
+    (project / "httpx.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'httpx'\", name='httpx')"
+    )
     (project / "test_alone.py").write_text(ALONE)
     (project / "test_shop.py").write_text("def test_index(any_client): pass")
     status, output = run_pytest(project)

@@ -23,8 +23,17 @@ def test_a_hook_can_be_called_with_a_request(world: str) -> None:
         request = make_request("POST", "/p\u00e4th", headers={"X-Token": "sesame"})
         assert isinstance(request, Request)
         assert await Hook().before_request(request) is None
-        assert (request.method, request.path, request.session) == ("POST", "/p\u00e4th", {"seen": "1"})
-        assert (request.cookies, dict(request.files), request.body_params, await request.body()) == ({}, {}, {}, b"")
+        assert (request.method, request.path, request.session) == (
+            "POST",
+            "/p\u00e4th",
+            {"seen": "1"},
+        )
+        assert (
+            request.cookies,
+            dict(request.files),
+            request.body_params,
+            await request.body(),
+        ) == ({}, {}, {}, b"")
         request.session = {"user": "alice"}
         assert request.session == {"user": "alice"}
         assert await Hook().before_request(make_request(query="page=2")) == {"status": 401}
@@ -62,7 +71,9 @@ def test_its_settings_are_those_of_an_application() -> None:
         ("application/json", b'{"a": "1"}', (["1"], {"a": "1"})),
     ],
 )
-def test_a_body_is_a_form_or_json_by_its_type(content_type: str, body: bytes, expected: tuple[object, object]) -> None:
+def test_a_body_is_a_form_or_json_by_its_type(
+    content_type: str, body: bytes, expected: tuple[object, object]
+) -> None:
     request = make_request("POST", headers={"Content-Type": content_type}, body=body)
     assert request.form.getlist("a") == expected[0]
     if expected[1] is not None:

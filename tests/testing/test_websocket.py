@@ -25,8 +25,12 @@ ACCEPT = {"type": "websocket.accept"}
 Handler = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-def connect(handler: Handler, world: str, *, accept: Message | None = ACCEPT, **options: Any) -> TestClient:
-    """A client for `handler`, which is called after the connect message, and the accept if there is one."""
+def connect(
+    handler: Handler, world: str, *, accept: Message | None = ACCEPT, **options: Any
+) -> TestClient:
+    """A client for `handler`, which is called after the connect message, and the accept if there is
+    one.
+    """
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         assert await receive() == {"type": "websocket.connect"}
@@ -42,7 +46,9 @@ async def echo(scope: Message, receive: Receive, send: Send) -> None:
         await send({**message, "type": "websocket.send"})
 
 
-def closing(code: int = 1000, reason: str | None = None, *, error: Exception | None = None) -> Handler:
+def closing(
+    code: int = 1000, reason: str | None = None, *, error: Exception | None = None
+) -> Handler:
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": code, "reason": reason})
         assert (await receive())["code"] in (code, 1006)
@@ -76,9 +82,16 @@ def test_the_scope_is_that_of_the_specification(world: str) -> None:
 
     with (
         TestClient(
-            app, backend=world, base_url="https://x", cookies={"c": "d"}, root_path="/sub", lifespan=False
+            app,
+            backend=world,
+            base_url="https://x",
+            cookies={"c": "d"},
+            root_path="/sub",
+            lifespan=False,
         ) as client,
-        client.websocket("/a%2Fb", params={"q": "1"}, subprotocols=["v1", "v2"], headers={"X-A": "1"}),
+        client.websocket(
+            "/a%2Fb", params={"q": "1"}, subprotocols=["v1", "v2"], headers={"X-A": "1"}
+        ),
     ):
         pass
     headers = dict(seen.pop("headers"))
@@ -117,8 +130,15 @@ def test_urls_may_be_websocket_urls(world: str, url: str, scheme: str) -> None:
 
 @every_loop
 def test_the_accept_brings_a_subprotocol_headers_and_cookies(world: str) -> None:
-    accept = {**ACCEPT, "subprotocol": "v2", "headers": [(b"x-a", b"\xe9"), (b"set-cookie", b"k=v")]}
-    with connect(echo, world, accept=accept) as client, client.websocket("/", subprotocols=["v2"]) as ws:
+    accept = {
+        **ACCEPT,
+        "subprotocol": "v2",
+        "headers": [(b"x-a", b"\xe9"), (b"set-cookie", b"k=v")],
+    }
+    with (
+        connect(echo, world, accept=accept) as client,
+        client.websocket("/", subprotocols=["v2"]) as ws,
+    ):
         assert ws.accepted_subprotocol == "v2"
         assert ws.headers.raw[0] == (b"x-a", b"\xe9")
         assert client.cookies["k"] == "v"
@@ -170,7 +190,9 @@ def test_a_denial_response_that_breaks_off_is_no_answer(world: str) -> None:
     ):
         pass
     with (
-        connect(handler, world, accept=None, denial_response=True, raise_app_exceptions=False) as client,
+        connect(
+            handler, world, accept=None, denial_response=True, raise_app_exceptions=False
+        ) as client,
         pytest.raises(httpx.RemoteProtocolError),
         client.websocket("/"),
     ):
@@ -298,7 +320,11 @@ def test_an_exception_of_the_application_is_raised(world: str) -> None:
         with pytest.raises(KeyError) as caught:
             ws.receive()
         assert caught.value is error
-    with pytest.raises(KeyError, match="open"), connect(handler, world) as client, client.websocket("/"):
+    with (
+        pytest.raises(KeyError, match="open"),
+        connect(handler, world) as client,
+        client.websocket("/"),
+    ):
         pass
 
 
@@ -330,7 +356,11 @@ def test_a_failing_test_keeps_its_own_exception_and_notes_the_applications(world
     async def handler(scope: Message, receive: Receive, send: Send) -> None:
         raise KeyError("behind it")
 
-    with pytest.raises(ZeroDivisionError) as caught, connect(handler, world) as client, client.websocket("/"):
+    with (
+        pytest.raises(ZeroDivisionError) as caught,
+        connect(handler, world) as client,
+        client.websocket("/"),
+    ):
         raise ZeroDivisionError
     assert any("behind it" in note for note in caught.value.__notes__)
 
@@ -342,7 +372,8 @@ async def sleep(scope: Message, receive: Receive, send: Send) -> None:
 @every_loop
 @pytest.mark.parametrize("handler", [echo, sleep])
 def test_a_failing_test_ends_the_application(world: str, handler: Handler) -> None:
-    client = connect(handler, world, app_timeout=2)  # the time that one gets which does not hear of the end
+    # the time that one gets which does not hear of the end
+    client = connect(handler, world, app_timeout=2)
     with pytest.raises(ZeroDivisionError) as caught, client.websocket("/"):
         raise ZeroDivisionError
     close_late(client)
@@ -363,7 +394,9 @@ def test_waiting_too_long_fails_the_test_and_loses_nothing(world: str) -> None:
         await echo(scope, receive, send)
 
     with connect(handler, world) as client, client.websocket("/") as ws:
-        with pytest.raises(AppTimeout, match=r"did not send a message within 0\.01 s \(it waits in receive\(\)\)"):
+        with pytest.raises(
+            AppTimeout, match=r"did not send a message within 0\.01 s \(it waits in receive\(\)\)"
+        ):
             ws.receive(timeout=0.01)
         ws.send_text("x")
         assert ws.receive_text(timeout=30) == "x"
@@ -382,7 +415,11 @@ def test_an_application_that_does_not_end_is_cancelled_and_reported(world: str) 
     ("accept", "message", "sentence"),
     [
         (False, {"type": "websocket.send", "text": "x"}, "while the WebSocket is connecting"),
-        (False, {"type": "websocket.http.response.start", "status": 400, "headers": []}, "is connecting"),
+        (
+            False,
+            {"type": "websocket.http.response.start", "status": 400, "headers": []},
+            "is connecting",
+        ),
         (True, {"type": "websocket.accept"}, "while the WebSocket is open"),
         (True, {"type": "websocket.send"}, "either text or bytes"),
         (True, {"type": "websocket.send", "text": "", "bytes": b""}, "either text or bytes"),

@@ -18,7 +18,9 @@ def connect(app: Callable[..., Any], **options: Any) -> TestClient:
     return TestClient(app, protocol="wsgi", **options)
 
 
-def environ_of(url: str = "/", *, method: str = "GET", settings: Any = None, **options: Any) -> Environ:
+def environ_of(
+    url: str = "/", *, method: str = "GET", settings: Any = None, **options: Any
+) -> Environ:
     app = Plain()
     with connect(app.wsgi, **(settings or {})) as client:
         client.request(method, url, **options)
@@ -36,7 +38,9 @@ def test_the_environ_is_that_of_the_specification() -> None:
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
-    assert {key: value for key, value in environ.items() if key.isupper() and "HTTP_" not in key} == {
+    assert {
+        key: value for key, value in environ.items() if key.isupper() and "HTTP_" not in key
+    } == {
         "REQUEST_METHOD": "POST",
         "SCRIPT_NAME": "",
         "PATH_INFO": "/\u00c3\u00a9/",
@@ -79,7 +83,10 @@ def test_a_body_without_a_length_is_terminated_by_the_server() -> None:
 
 @pytest.mark.parametrize("path", ["http://testserver/other", "http://testserver/subway"])
 def test_a_path_outside_the_root_path_cannot_be_expressed(path: str) -> None:
-    with connect(Plain().wsgi, root_path="/sub") as client, pytest.raises(ValueError, match="root_path"):
+    with (
+        connect(Plain().wsgi, root_path="/sub") as client,
+        pytest.raises(ValueError, match="root_path"),
+    ):
         client.get(path)
 
 
@@ -229,7 +236,10 @@ def test_the_iterable_is_closed_once_when_the_client_leaves() -> None:
 
 
 def test_an_error_of_close_is_raised() -> None:
-    with connect(Closing([b"x"], error=KeyError("close"))) as client, pytest.raises(KeyError, match="close"):
+    with (
+        connect(Closing([b"x"], error=KeyError("close"))) as client,
+        pytest.raises(KeyError, match="close"),
+    ):
         client.get("/")
 
 
@@ -247,7 +257,9 @@ def test_an_error_of_close_is_raised() -> None:
         ([("200 OK", [])], None, "None, which is not iterable"),
     ],
 )
-def test_an_application_that_breaks_the_specification_is_told(arguments: list[Any], result: Any, sentence: str) -> None:
+def test_an_application_that_breaks_the_specification_is_told(
+    arguments: list[Any], result: Any, sentence: str
+) -> None:
     def app(environ: Environ, start_response: StartResponse) -> Any:
         for each in arguments:
             start_response(*each)

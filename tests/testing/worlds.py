@@ -25,7 +25,9 @@ def connect(app: Any, world: str, **options: Any) -> TestClient:
 
 
 def close_late(client: TestClient) -> None:
-    """Close a client whose time limit is meant for the application: its own loop may take longer on a busy machine."""
+    """Close a client whose time limit is meant for the application: its own loop may take longer on
+    a busy machine.
+    """
     with suppress(AppTimeout):  # that no thread stays is looked at after each test
         client.close()
 
@@ -35,7 +37,8 @@ def no_new_threads() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     new = [thread for thread in threading.enumerate() if thread not in before]
-    left = [thread for thread in new if not thread.name.startswith("Trio thread")]  # which trio keeps for ten seconds
+    # which trio keeps for ten seconds
+    left = [thread for thread in new if not thread.name.startswith("Trio thread")]
     for thread in left:
         thread.join(PATIENCE)
     assert not [thread.name for thread in left if thread.is_alive()]

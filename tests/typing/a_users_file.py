@@ -1,4 +1,6 @@
-"""An application as a user writes it. ``make types`` has mypy read it, ``test_checkers.py`` pyright, and nothing runs it.
+"""An application as a user writes it.
+
+``make types`` has mypy read it, ``test_checkers.py`` pyright, and nothing runs it.
 
 A line that ends with ``# wrong`` must be an error for both, and no other line may be one.
 """
@@ -117,7 +119,10 @@ one.error("404")  # type: ignore[arg-type]  # wrong
 
 
 app = Root(
-    debug=True, threads=4, session_backend=SQLiteSessionBackend("sessions.db"), security=SecurityDefaults("example.com")
+    debug=True,
+    threads=4,
+    session_backend=SQLiteSessionBackend("sessions.db"),
+    security=SecurityDefaults("example.com"),
 )
 App(debgu=True)  # type: ignore[call-arg]  # wrong
 App(threads="4")  # type: ignore[arg-type]  # wrong

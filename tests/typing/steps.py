@@ -1,5 +1,6 @@
-"""What type checkers must refuse in a flow. mypy reads this file and nothing runs it: an error that no longer occurs is
-an unused ``type: ignore``, which ``warn_unused_ignores`` reports."""
+"""What type checkers must refuse in a flow. mypy reads this file and nothing runs it: an error that
+no longer occurs is an unused ``type: ignore``, which ``warn_unused_ignores`` reports.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What type checkers say of a user's file: they find each wrong line, and nothing else.
 
-mypy reads it with all the rest (``make types``), strictly: it tells of each error, and of each that it does not find where
-a comment ignores it.
+mypy reads it with all the rest (``make types``), strictly: it tells of each error, and of each that
+it does not find where a comment ignores it.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ def lines_of_pyright(folder: Path) -> set[int]:
     config = folder / "pyrightconfig.json"
     config.write_text(json.dumps(settings))
     command = [sys.executable, "-m", "basedpyright", "--project", str(config), "--outputjson"]
-    output = subprocess.run(command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False).stdout
+    output = subprocess.run(
+        command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False
+    ).stdout
     found = json.loads(output)["generalDiagnostics"]
     return {one["range"]["start"]["line"] + 1 for one in found if one["severity"] == "error"}

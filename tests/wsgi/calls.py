@@ -1,4 +1,6 @@
-"""A WSGI server reduced to what a test decides itself: the environ, the input, and how far it iterates."""
+"""A WSGI server reduced to what a test decides itself: the environ, the input, and how far it
+iterates.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 
-def environ_for(method: Any = "GET", path: Any = "/", body: Any = b"", **changes: Any) -> dict[str, Any]:
+def environ_for(
+    method: Any = "GET", path: Any = "/", body: Any = b"", **changes: Any
+) -> dict[str, Any]:
     target, _, query = path.partition("?")
     environ = {
         "REQUEST_METHOD": method,
@@ -39,7 +43,9 @@ class Answer:
     headers: dict[str, str]
     chunks: Any
 
-    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[..., Any]:
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[..., Any]:
         self.status = int(status.split(" ", 1)[0])
         self.headers = dict(headers)
         return lambda data: None
@@ -57,13 +63,17 @@ class Answer:
             close()
 
 
-def begin(app: Any, method: Any = "GET", path: Any = "/", body: Any = b"", **changes: Any) -> Answer:
+def begin(
+    app: Any, method: Any = "GET", path: Any = "/", body: Any = b"", **changes: Any
+) -> Answer:
     """Call the application; nothing of the body is read yet."""
     answer = Answer()
     answer.chunks = app(environ_for(method, path, body, **changes), answer.start_response)
     return answer
 
 
-def get(app: Any, path: Any = "/", method: Any = "GET", body: Any = b"", **changes: Any) -> tuple[int, bytes]:
+def get(
+    app: Any, path: Any = "/", method: Any = "GET", body: Any = b"", **changes: Any
+) -> tuple[int, bytes]:
     answer = begin(app, method, path, body, **changes)
     return answer.status, answer.read()

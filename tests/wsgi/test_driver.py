@@ -1,4 +1,6 @@
-"""PEP 3333 to the letter: start_response, the iterable, its closing, and whose request it is meanwhile."""
+"""PEP 3333 to the letter: start_response, the iterable, its closing, and whose request it is
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,8 @@ def test_chunks_are_made_when_they_are_asked_for(path: str) -> None:
     chunks = iter(answer.chunks)
     assert (next(chunks), app.made) == (b"a", 1)
     assert next(chunks) == b"b"
-    assert app.made == 2 if path == "/sync" else app.made <= 4  # two ahead: a hop to the loop costs more than a chunk
+    # two ahead: a hop to the loop costs more than a chunk
+    assert app.made == 2 if path == "/sync" else app.made <= 4
     answer.close()
     assert app.closed == 1
 
@@ -162,12 +165,20 @@ def test_the_environ_is_the_servers_own_and_left_as_it_is() -> None:
     assert environ == before
 
 
-@pytest.mark.parametrize("missing", ["PATH_INFO", "SCRIPT_NAME", "QUERY_STRING", "REMOTE_ADDR", "HTTP_HOST"])
+@pytest.mark.parametrize(
+    "missing", ["PATH_INFO", "SCRIPT_NAME", "QUERY_STRING", "REMOTE_ADDR", "HTTP_HOST"]
+)
 def test_what_an_environ_may_leave_out(missing: str) -> None:
     class Looks(App):
         def index(self) -> Any:
             request = self.request
-            return [request.url, request.root_path, request.client, request.query_params, request.path]
+            return [
+                request.url,
+                request.root_path,
+                request.client,
+                request.query_params,
+                request.path,
+            ]
 
     app = Looks()
     environ = environ_for()

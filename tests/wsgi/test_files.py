@@ -1,4 +1,6 @@
-"""Files that the server sends itself: ``wsgi.file_wrapper`` as PEP 3333 has it, and as servers make use of it."""
+"""Files that the server sends itself: ``wsgi.file_wrapper`` as PEP 3333 has it, and as servers make
+use of it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def place(tmp_path: Path) -> Path:
 
 
 class Wrapper:
-    """gunicorn's and uWSGI's: asks for a descriptor, sends from it with the system's help; else reads."""
+    """gunicorn's and uWSGI's: asks for a descriptor, sends from it with the system's help; else
+    reads.
+    """
 
     def __init__(self, file: Any, block_size: int) -> None:
         self.file = file
@@ -61,7 +65,9 @@ class Seeking(Wrapper):
 every_wrapper = pytest.mark.parametrize("wrapper", [FileWrapper, Wrapper, Seeking])
 
 
-def ask(app: App, wrapper: Any, path: str = "/static/large.bin", method: str = "GET", **environ: Any) -> Any:
+def ask(
+    app: App, wrapper: Any, path: str = "/static/large.bin", method: str = "GET", **environ: Any
+) -> Any:
     return begin(app, method, path, **{"wsgi.file_wrapper": wrapper}, **environ)
 
 
@@ -70,7 +76,9 @@ def ask(app: App, wrapper: Any, path: str = "/static/large.bin", method: str = "
     ("sent", "start", "stop"),
     [(None, 0, len(LARGE)), ("bytes=100-400000", 100, 400_001), ("bytes=-300000", 314400, 614400)],
 )
-def test_the_server_gets_its_own_wrapper(place: Path, wrapper: Any, sent: str | None, start: int, stop: int) -> None:
+def test_the_server_gets_its_own_wrapper(
+    place: Path, wrapper: Any, sent: str | None, start: int, stop: int
+) -> None:
     answer = ask(app_for(place), wrapper, **({"HTTP_RANGE": sent} if sent else {}))
     assert type(answer.chunks) is wrapper
     lent = open_files()
@@ -84,7 +92,10 @@ def test_the_server_gets_its_own_wrapper(place: Path, wrapper: Any, sent: str | 
 def test_only_a_whole_file_has_a_descriptor(place: Path) -> None:
     app = app_for(place)
     whole, part = ask(app, Wrapper), ask(app, Wrapper, HTTP_RANGE="bytes=0-400000")
-    assert (hasattr(whole.chunks.file, "fileno"), hasattr(part.chunks.file, "fileno")) == (True, False)
+    assert (hasattr(whole.chunks.file, "fileno"), hasattr(part.chunks.file, "fileno")) == (
+        True,
+        False,
+    )
     whole.close()
     part.close()
 
@@ -102,7 +113,11 @@ def test_what_is_small_or_has_no_body_is_not_lent(place: Path, wrapper: Any) -> 
     app = app_for(place)
     assert list(ask(app, wrapper, "/static/small.txt").chunks) == [b"small"]
     head = ask(app, wrapper, method="HEAD")
-    assert (type(head.chunks) is wrapper, head.headers["Content-Length"], head.read()) == (False, str(len(LARGE)), b"")
+    assert (type(head.chunks) is wrapper, head.headers["Content-Length"], head.read()) == (
+        False,
+        str(len(LARGE)),
+        b"",
+    )
     assert ask(app, wrapper, HTTP_IF_NONE_MATCH="*").read() == b""
 
 
@@ -125,7 +140,9 @@ def test_without_a_wrapper_the_file_is_read(place: Path) -> None:
 
 
 @every_wrapper
-def test_R40_a_server_that_closes_early(place: Path, wrapper: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_R40_a_server_that_closes_early(
+    place: Path, wrapper: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     before = open_files()
     answer = ask(app_for(place), wrapper)
     next(iter(answer.chunks))

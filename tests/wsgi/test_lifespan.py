@@ -1,4 +1,6 @@
-"""Start and stop under WSGI: once per worker process, after the fork, with everything made anew in the child."""
+"""Start and stop under WSGI: once per worker process, after the fork, with everything made anew in
+the child.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,9 @@ def test_R72_fifty_first_requests_start_once(sync: bool) -> None:
 
 
 @both
-def test_R72_a_failure_is_a_500_for_each_and_tried_again(sync: bool, caplog: pytest.LogCaptureFixture) -> None:
+def test_R72_a_failure_is_a_500_for_each_and_tried_again(
+    sync: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     app, broken, tries = Root(sync=sync), [True], []
 
     def fail() -> None:
@@ -164,11 +168,14 @@ def test_an_application_that_cannot_be_built_is_a_500(caplog: pytest.LogCaptureF
     assert "/x" in caplog.text
 
 
-# -- R70: forks ------------------------------------------------------------------------------------------------------------
+# -- R70: forks ------------------------------------------------------------------------------------
 
 
 def in_child(function: Callable[[], str], within: float = PATIENCE) -> str:
-    """Return the result of ``function`` in a forked child. Raises ``TimeoutError`` if the child does not answer."""
+    """Return the result of ``function`` in a forked child.
+
+    Raises ``TimeoutError`` if the child does not answer.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -285,7 +292,7 @@ def test_R70_a_fork_while_others_start_does_not_inherit_their_lock() -> None:
     app.wsgi_shutdown()
 
 
-# -- the process's end -------------------------------------------------------------------------------------------------------
+# -- the process's end -----------------------------------------------------------------------------
 
 PROGRAM = """
 import sys
@@ -325,7 +332,12 @@ def run_program(*paths: str, prefix: str = "", end: str = "") -> list[str]:
     root = str(Path(__file__).parents[2])
     code = textwrap.dedent(PROGRAM).format(root=root, prefix=prefix, paths=paths, end=end)
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, cwd=root, check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        cwd=root,
+        check=False,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout.split()
@@ -333,7 +345,14 @@ def run_program(*paths: str, prefix: str = "", end: str = "") -> list[str]:
 
 @pytest.mark.parametrize(
     ("path", "prefix"),
-    [("/", ""), ("/body", ""), ("/blocking", ""), ("/stream", ""), ("/", "sync_"), ("/stream", "sync_")],
+    [
+        ("/", ""),
+        ("/body", ""),
+        ("/blocking", ""),
+        ("/stream", ""),
+        ("/", "sync_"),
+        ("/stream", "sync_"),
+    ],
 )
 def test_a_worker_that_exits_shuts_down_and_does_not_hang(path: str, prefix: str) -> None:
     assert run_program(path, prefix=prefix) == ["up", "200", "down"]
@@ -349,11 +368,15 @@ def test_a_worker_that_never_served_starts_nothing() -> None:
 
 def test_importing_and_building_starts_no_thread() -> None:
     code = "import threading, micropie; app = micropie.App(); app._micropie.compiled(); print(threading.active_count())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True
+    )
     assert done.stdout.strip() == "1"
 
 
-def test_a_worker_of_multiprocessing_is_stopped_by_its_finalizers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_of_multiprocessing_is_stopped_by_its_finalizers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Such a process ends without `atexit`, granian's workers among them."""
     finalizers: list[Callable[[], None]] = []
     monkeypatch.setattr("multiprocessing.parent_process", lambda: object())
@@ -370,8 +393,14 @@ def test_a_worker_of_multiprocessing_is_stopped_by_its_finalizers(monkeypatch: p
 
 
 def test_a_stop_that_fails_when_the_worker_ends_is_in_the_log_once(tmp_path: Path) -> None:
-    code = textwrap.dedent(PROGRAM).format(root=str(Path(__file__).parents[2]), prefix="sync_", paths=("/",), end="")
-    code = code.replace("app.shutdown_handlers.append(sync_down)", "app.shutdown_handlers.append(lambda: 1 / 0)")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True)
+    code = textwrap.dedent(PROGRAM).format(
+        root=str(Path(__file__).parents[2]), prefix="sync_", paths=("/",), end=""
+    )
+    code = code.replace(
+        "app.shutdown_handlers.append(sync_down)", "app.shutdown_handlers.append(lambda: 1 / 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True
+    )
     assert done.stderr.count("ZeroDivisionError") == 1, done.stderr
     assert "shut-down failed" in done.stderr

@@ -12,7 +12,10 @@ from tests.support.waiting import until
 
 
 class Items:
-    """It makes its third item when the server's thread closes the stream. Closing it takes some turns of the loop."""
+    """It makes its third item when the server's thread closes the stream.
+
+    Closing it takes some turns of the loop.
+    """
 
     reader: StreamReader
 

@@ -1,4 +1,7 @@
-"""BlackSheep. It runs `def` handlers on the event loop, has no URLs by name, no access log and no request ids."""
+"""BlackSheep.
+
+It runs `def` handlers on the event loop, has no URLs by name, no access log and no request ids.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,19 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-os.environ.setdefault("APP_JINJA_EXTENSION", ".html")  # its setting for the ending of templates, read at its import
+# its setting for the ending of templates, read at its import
+os.environ.setdefault("APP_JINJA_EXTENSION", ".html")
 
-from blacksheep import Application, Cookie, Request, Response, Router, StreamedContent, WebSocketDisconnectError, text
+from blacksheep import (
+    Application,
+    Cookie,
+    Request,
+    Response,
+    Router,
+    StreamedContent,
+    WebSocketDisconnectError,
+    text,
+)
 from blacksheep.exceptions import BadRequest
 from blacksheep.server.compression import use_gzip_compression
 from blacksheep.server.csrf import use_anti_forgery
@@ -20,7 +33,14 @@ from blacksheep.server.sse import ServerSentEventsResponse, TextServerSentEvent
 from blacksheep.settings.html import html_settings
 from jinja2 import FileSystemLoader
 
-from benchmarks.apps.features.resources import LINE, LOGGER, TABLE_ROWS, TEMPLATES, open_log, static_directory
+from benchmarks.apps.features.resources import (
+    LINE,
+    LOGGER,
+    TABLE_ROWS,
+    TEMPLATES,
+    open_log,
+    static_directory,
+)
 from benchmarks.cases import CHUNK_COUNT, EVENT_COUNT, FILE_CONTENT, FOREIGN_ORIGIN, TEXT_CHUNK
 from benchmarks.harness import AsgiApp
 from benchmarks.mailbox import mailbox
@@ -165,8 +185,8 @@ async def access_log(request: Request, handler: Any) -> Response:
 def _make() -> Any:
     app: Any = Application(router=Router())  # the default one is shared by the process
     for path, handler in {
-        "/plain": plain, "/hooked": plain, "/users/{int:number}/posts/{slug}": article, "/cookie": cookie, "/bad": bad,
-        "/moved": moved, "/login": login, "/session": session, "/count": count, "/rows": rows, "/mail": mail,
+        "/plain": plain, "/hooked": plain, "/users/{int:number}/posts/{slug}": article, "/cookie": cookie, "/bad": bad,  # noqa: E501
+        "/moved": moved, "/login": login, "/session": session, "/count": count, "/rows": rows, "/mail": mail,  # noqa: E501
         "/events": events, "/long": long, "/stream_text": stream_text, "/stream_wait": stream_wait,
     }.items():  # fmt: skip
         app.router.add_get(path, handler)
@@ -177,7 +197,10 @@ def _make() -> Any:
 
 
 def _with_anti_forgery(app: Any, sign_in: str) -> Any:
-    """Switch the check of tokens on. The sign-in names the header with the token, which a page's script would send."""
+    """Switch the check of tokens on.
+
+    The sign-in names the header with the token, which a page's script would send.
+    """
     html_settings.use(JinjaRenderer(loader=FileSystemLoader(TEMPLATES)))
     handler = use_anti_forgery(app)
 
@@ -185,7 +208,9 @@ def _with_anti_forgery(app: Any, sign_in: str) -> Any:
         if sign_in == "/login":
             request.session["user"] = "Alice"
         response = text("Welcome")
-        response.add_header(b"X-Send-Back", f"{handler.header_name}={handler.get_tokens(request)[1]}".encode())
+        response.add_header(
+            b"X-Send-Back", f"{handler.header_name}={handler.get_tokens(request)[1]}".encode()
+        )
         return response
 
     app.router.add_get(sign_in, give_token)
@@ -214,8 +239,8 @@ def make_asgi() -> dict[str, AsgiApp]:
     _with_anti_forgery(site_app, "/login")
     site_app.router.add_get("/site", site)
     site_app.router.add_post("/site", say)
-    cases = ["route", "cookie", "not-found", "bad-request", "redirect", "template", "small-upload", "body",
-             "background", "socket", "events", "stream-text", "stream-wait", "stream-send"]  # fmt: skip
+    cases = ["route", "cookie", "not-found", "bad-request", "redirect", "template", "small-upload", "body",  # noqa: E501
+             "background", "socket", "events", "stream-text", "stream-wait", "stream-send"]  # fmt: skip  # noqa: E501
     return dict.fromkeys(cases, _make()) | {
         "hooks": hooked,
         "file": files,

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bottle import TEMPLATE_PATH, Bottle, abort, jinja2_view, redirect, request, response, static_file
+from bottle import (
+    TEMPLATE_PATH,
+    Bottle,
+    abort,
+    jinja2_view,
+    redirect,
+    request,
+    response,
+    static_file,
+)
 
 from benchmarks.apps.bottle_app import plain, upload
 from benchmarks.apps.features.resources import TABLE_ROWS, TEMPLATES, static_directory
@@ -90,6 +99,6 @@ def make_wsgi() -> dict[str, WsgiApp]:
     inner.get("/hello")(plain)
     mounting = make()
     mounting.mount("/inner/", inner)
-    cases = ["route", "cookie", "not-found", "bad-request", "redirect", "url-for", "template", "file", "not-modified",
+    cases = ["route", "cookie", "not-found", "bad-request", "redirect", "url-for", "template", "file", "not-modified",  # noqa: E501
              "small-upload", "body", "stream-sync"]  # fmt: skip
     return dict.fromkeys(cases, make()) | {"hooks": hooked, "mount": mounting}

@@ -1,4 +1,7 @@
-"""Falcon, both of its application classes. It has no sessions, no templates and no check against forged forms."""
+"""Falcon, both of its application classes.
+
+It has no sessions, no templates and no check against forged forms.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,11 @@ class AsyncMail:
 
 
 def which_thread() -> str:
-    return "in a thread" if threading.current_thread() is not threading.main_thread() else "on the loop"
+    return (
+        "in a thread"
+        if threading.current_thread() is not threading.main_thread()
+        else ("on the loop")
+    )
 
 
 class AsyncThread:
@@ -115,7 +122,9 @@ class AsyncHooks:
     async def process_request(self, req: Any, resp: Any) -> None:
         req.context.begun = True
 
-    async def process_response(self, req: Any, resp: Any, resource: Any, req_succeeded: bool) -> None:
+    async def process_response(
+        self, req: Any, resp: Any, resource: Any, req_succeeded: bool
+    ) -> None:
         resp.set_header("X-Hook", "after")
 
 
@@ -125,7 +134,9 @@ class AsyncRequestId:
     async def process_request(self, req: Any, resp: Any) -> None:
         req.context.request_id = str(uuid4())
 
-    async def process_response(self, req: Any, resp: Any, resource: Any, req_succeeded: bool) -> None:
+    async def process_response(
+        self, req: Any, resp: Any, resource: Any, req_succeeded: bool
+    ) -> None:
         resp.set_header("X-Request-ID", req.context.request_id)
 
 
@@ -150,7 +161,7 @@ def make_asgi() -> dict[str, AsgiApp]:
 
     files = make()
     files.add_static_route("/static", static_directory())
-    cases = ["route", "cookie", "not-found", "bad-request", "redirect", "small-upload", "body", "background", "thread",
+    cases = ["route", "cookie", "not-found", "bad-request", "redirect", "small-upload", "body", "background", "thread",  # noqa: E501
              "socket", "events", "stream-text", "stream-wait", "stream-send"]  # fmt: skip
     return dict.fromkeys(cases, make()) | {
         "hooks": make(AsyncHooks()),
@@ -161,7 +172,7 @@ def make_asgi() -> dict[str, AsgiApp]:
     }
 
 
-# --- WSGI -----------------------------------------------------------------------------------------------
+# --- WSGI -----------------------------------------------------------------------------------------
 
 
 class Article:
@@ -236,7 +247,16 @@ def make_wsgi() -> dict[str, WsgiApp]:
 
     files = make()
     files.add_static_route("/static", static_directory())
-    cases = ["route", "cookie", "not-found", "bad-request", "redirect", "small-upload", "body", "stream-sync"]
+    cases = [
+        "route",
+        "cookie",
+        "not-found",
+        "bad-request",
+        "redirect",
+        "small-upload",
+        "body",
+        "stream-sync",
+    ]
     return dict.fromkeys(cases, make()) | {
         "hooks": make(Hooks()),
         "file": files,

@@ -1,4 +1,7 @@
-"""Flask. It has no check against forged forms and no access log, so the real site's are written by hand."""
+"""Flask.
+
+It has no check against forged forms and no access log, so the real site's are written by hand.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,14 @@ from flask import (
 )
 from markupsafe import Markup
 
-from benchmarks.apps.features.resources import LINE, LOGGER, TABLE_ROWS, TEMPLATES, open_log, static_directory
+from benchmarks.apps.features.resources import (
+    LINE,
+    LOGGER,
+    TABLE_ROWS,
+    TEMPLATES,
+    open_log,
+    static_directory,
+)
 from benchmarks.apps.flask_app import count, form, login, plain, read_session
 from benchmarks.cases import CHUNK_COUNT, TEXT_CHUNK
 from benchmarks.harness import WsgiApp
@@ -87,10 +97,14 @@ def site_login() -> str:
 
 
 def site() -> Response:
-    token = Markup('<input type="hidden" name="csrf_token" value="{}">').format(session["csrf_token"])
+    token = Markup('<input type="hidden" name="csrf_token" value="{}">').format(
+        session["csrf_token"]
+    )
     theme = request.cookies["theme"]
     response = make_response(
-        render_template("site.html", user=session["user"], theme=theme, rows=TABLE_ROWS, csrf_input=token)
+        render_template(
+            "site.html", user=session["user"], theme=theme, rows=TABLE_ROWS, csrf_input=token
+        )
     )
     response.set_cookie("seen", "1")
     return response
@@ -103,19 +117,28 @@ def say() -> Any:
 
 def check_origin() -> None:
     g.begun = time.perf_counter()
-    if request.method not in ("GET", "HEAD", "OPTIONS") and request.origin != request.host_url.rstrip("/"):
+    if request.method not in (
+        "GET",
+        "HEAD",
+        "OPTIONS",
+    ) and request.origin != request.host_url.rstrip("/"):
         abort(403)
 
 
 def log(response: Response) -> Response:
     spent = (time.perf_counter() - g.begun) * 1000
-    LOGGER.info(LINE, request.remote_addr, request.method, request.path, response.status_code, spent)
+    LOGGER.info(
+        LINE, request.remote_addr, request.method, request.path, response.status_code, spent
+    )
     return response
 
 
 def _make() -> Flask:
     app = Flask(
-        __name__, template_folder=str(TEMPLATES), static_folder=str(static_directory()), static_url_path="/static"
+        __name__,
+        template_folder=str(TEMPLATES),
+        static_folder=str(static_directory()),
+        static_url_path="/static",
     )
     app.secret_key = "a secret"
     app.get("/plain")(plain)
@@ -152,7 +175,12 @@ def make_wsgi() -> dict[str, WsgiApp]:
     site_app.get("/login")(site_login)
     site_app.get("/site")(site)
     site_app.post("/site")(say)
-    cases = ["route", "cookie", "not-found", "bad-request", "redirect", "url-for", "session", "count", "template",
+    cases = ["route", "cookie", "not-found", "bad-request", "redirect", "url-for", "session", "count", "template",  # noqa: E501
              "file", "not-modified", "small-upload", "body", "stream-sync"]  # fmt: skip
-    apps = dict.fromkeys(cases, _make()) | {"hooks": hooked, "mount": mounting, "site": site_app, "site-form": site_app}
+    apps = dict.fromkeys(cases, _make()) | {
+        "hooks": hooked,
+        "mount": mounting,
+        "site": site_app,
+        "site-form": site_app,
+    }
     return {**apps}

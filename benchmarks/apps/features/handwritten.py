@@ -21,7 +21,14 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from multipart import MultipartSegment, PushMultipartParser
 
-from benchmarks.apps.features.resources import LINE, LOGGER, TABLE_ROWS, TEMPLATES, open_log, static_directory
+from benchmarks.apps.features.resources import (
+    LINE,
+    LOGGER,
+    TABLE_ROWS,
+    TEMPLATES,
+    open_log,
+    static_directory,
+)
 from benchmarks.cases import (
     ASYNC_CASES,
     BOUNDARY,
@@ -45,13 +52,19 @@ Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ARTICLE = re.compile(r"/users/(-?\d+)/posts/([^/]+)")
 SEEN = "seen=1; Path=/"
-STATUS = {200: "200 OK", 303: "303 See Other", 304: "304 Not Modified", 400: "400 Bad Request", 404: "404 Not Found"}
+STATUS = {
+    200: "200 OK",
+    303: "303 See Other",
+    304: ("304 Not Modified"),
+    400: ("400 Bad Request"),
+    404: ("404 Not Found"),
+}
 
 templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
 sessions: dict[str, dict[str, Any]] = {}
 
 
-# --- for both protocols: text in, text out --------------------------------------------------------------
+# --- for both protocols: text in, text out --------------------------------------------------------
 
 
 def _article(path: str) -> str:
@@ -94,7 +107,9 @@ def _site_page(header: str) -> str:
         user=session["user"],
         theme=cookies["theme"],
         rows=TABLE_ROWS,
-        csrf_input=Markup('<input type="hidden" name="csrf_token" value="{}">').format(session["csrf_token"]),
+        csrf_input=Markup('<input type="hidden" name="csrf_token" value="{}">').format(
+            session["csrf_token"]
+        ),
     )
 
 
@@ -130,16 +145,22 @@ def _read_file(etag: str) -> tuple[str, bytes | None]:
 
 
 def _which_thread() -> str:
-    return "in a thread" if threading.current_thread() is not threading.main_thread() else "on the loop"
+    return (
+        "in a thread"
+        if threading.current_thread() is not threading.main_thread()
+        else ("on the loop")
+    )
 
 
-# --- ASGI -----------------------------------------------------------------------------------------------
+# --- ASGI -----------------------------------------------------------------------------------------
 
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 HTML = (b"content-type", b"text/html; charset=utf-8")
 
 
-async def _reply(send: Send, text: str | bytes, *headers: tuple[bytes, bytes], status: int = 200) -> None:
+async def _reply(
+    send: Send, text: str | bytes, *headers: tuple[bytes, bytes], status: int = 200
+) -> None:
     body = text.encode() if isinstance(text, str) else text
     pairs = [*(headers or (TEXT,)), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
@@ -232,7 +253,9 @@ async def file(scope: Scope, receive: Receive, send: Send) -> None:
     known = _header(scope, b"if-none-match")
     etag, content = await asyncio.get_running_loop().run_in_executor(None, _read_file, known)
     if content is None:
-        await send({"type": "http.response.start", "status": 304, "headers": [(b"etag", etag.encode())]})
+        await send(
+            {"type": "http.response.start", "status": 304, "headers": [(b"etag", etag.encode())]}
+        )
         await send({"type": "http.response.body", "body": b""})
     else:
         await _reply(send, content, TEXT, (b"etag", etag.encode()))
@@ -254,13 +277,21 @@ async def events(scope: Scope, receive: Receive, send: Send) -> None:
     headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     async for tick in ticks():
-        await send({"type": "http.response.body", "body": f"data: {tick}\n\n".encode(), "more_body": True})
+        await send(
+            {
+                "type": "http.response.body",
+                "body": (f"data: {tick}\n\n").encode(),
+                "more_body": True,
+            }
+        )
     await send({"type": "http.response.body", "body": b""})
 
 
 async def long(scope: Scope, receive: Receive, send: Send) -> None:
     assert "gzip" in _header(scope, b"accept-encoding")
-    await _reply(send, gzip.compress(FILE_CONTENT, 6, mtime=0), TEXT, (b"content-encoding", b"gzip"))
+    await _reply(
+        send, gzip.compress(FILE_CONTENT, 6, mtime=0), TEXT, (b"content-encoding", b"gzip")
+    )
 
 
 async def cors(scope: Scope, receive: Receive, send: Send) -> None:
@@ -344,7 +375,9 @@ async def stream_wait(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def stream_sync(scope: Scope, receive: Receive, send: Send) -> None:
-    """Send a generator's chunks from the event loop itself, which it blocks: the least that is possible."""
+    """Send a generator's chunks from the event loop itself, which it blocks: the least that is
+    possible.
+    """
     await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
     for chunk in sync_chunks():
         await send({"type": "http.response.body", "body": chunk.encode(), "more_body": True})
@@ -352,10 +385,10 @@ async def stream_sync(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 ASGI_ROUTES: dict[str, Handler] = {
-    "/plain": plain, "/link": link, "/cookie": cookie, "/bad": bad, "/moved": moved, "/login": login,
-    "/session": session, "/count": count, "/rows": rows, "/upload": upload, "/body": body, "/form": form,
-    "/token": plain, "/mail": mail, "/thread": thread, "/static/pie.txt": file, "/socket": socket, "/events": events,
-    "/long": long, "/hooked": hooked, "/inner/hello": plain, "/site": site, "/stream_text": stream_text,
+    "/plain": plain, "/link": link, "/cookie": cookie, "/bad": bad, "/moved": moved, "/login": login,  # noqa: E501
+    "/session": session, "/count": count, "/rows": rows, "/upload": upload, "/body": body, "/form": form,  # noqa: E501
+    "/token": plain, "/mail": mail, "/thread": thread, "/static/pie.txt": file, "/socket": socket, "/events": events,  # noqa: E501
+    "/long": long, "/hooked": hooked, "/inner/hello": plain, "/site": site, "/stream_text": stream_text,  # noqa: E501
     "/stream_wait": stream_wait, "/stream_sync": stream_sync,
 }  # fmt: skip
 
@@ -389,7 +422,7 @@ def make_asgi() -> dict[str, AsgiApp]:
     }
 
 
-# --- WSGI -----------------------------------------------------------------------------------------------
+# --- WSGI -----------------------------------------------------------------------------------------
 
 StartResponse = Callable[..., Any]
 View = Callable[[Environ, StartResponse], Iterable[bytes]]
@@ -419,7 +452,9 @@ def wsgi_link(environ: Environ, start_response: StartResponse) -> Iterable[bytes
 
 
 def wsgi_cookie(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    return _answer(start_response, _cookies(environ["HTTP_COOKIE"])["theme"], WSGI_TEXT, ("Set-Cookie", SEEN))
+    return _answer(
+        start_response, _cookies(environ["HTTP_COOKIE"])["theme"], WSGI_TEXT, ("Set-Cookie", SEEN)
+    )
 
 
 def wsgi_bad(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -517,7 +552,9 @@ def wsgi_logged(environ: Environ, start_response: StartResponse) -> Iterable[byt
     begun = time.perf_counter()
     answer = _answer(start_response, "Hello, World!")
     spent = (time.perf_counter() - begun) * 1000
-    LOGGER.info(LINE, environ["REMOTE_ADDR"], environ["REQUEST_METHOD"], environ["PATH_INFO"], 200, spent)
+    LOGGER.info(
+        LINE, environ["REMOTE_ADDR"], environ["REQUEST_METHOD"], environ["PATH_INFO"], 200, spent
+    )
     return answer
 
 
@@ -534,7 +571,9 @@ def wsgi_site(environ: Environ, start_response: StartResponse) -> Iterable[bytes
         _say(cookies, _input(environ))
         answer = _answer(start_response, "", ("Location", "/site"), status=303)
     spent = (time.perf_counter() - begun) * 1000
-    LOGGER.info(LINE, environ["REMOTE_ADDR"], environ["REQUEST_METHOD"], environ["PATH_INFO"], status, spent)
+    LOGGER.info(
+        LINE, environ["REMOTE_ADDR"], environ["REQUEST_METHOD"], environ["PATH_INFO"], status, spent
+    )
     return answer
 
 
@@ -544,9 +583,9 @@ def wsgi_stream(environ: Environ, start_response: StartResponse) -> Iterable[byt
 
 
 WSGI_ROUTES: dict[str, View] = {
-    "/plain": wsgi_plain, "/link": wsgi_link, "/cookie": wsgi_cookie, "/bad": wsgi_bad, "/moved": wsgi_moved,
-    "/login": wsgi_login, "/session": wsgi_session, "/count": wsgi_count, "/rows": wsgi_rows, "/upload": wsgi_upload,
-    "/body": wsgi_body, "/form": wsgi_form, "/token": wsgi_plain, "/mail": wsgi_mail, "/static/pie.txt": wsgi_file,
+    "/plain": wsgi_plain, "/link": wsgi_link, "/cookie": wsgi_cookie, "/bad": wsgi_bad, "/moved": wsgi_moved,  # noqa: E501
+    "/login": wsgi_login, "/session": wsgi_session, "/count": wsgi_count, "/rows": wsgi_rows, "/upload": wsgi_upload,  # noqa: E501
+    "/body": wsgi_body, "/form": wsgi_form, "/token": wsgi_plain, "/mail": wsgi_mail, "/static/pie.txt": wsgi_file,  # noqa: E501
     "/long": wsgi_long, "/hooked": wsgi_hooked, "/inner/hello": wsgi_plain, "/site": wsgi_site,
     "/stream_sync": wsgi_stream,
 }  # fmt: skip

@@ -1,4 +1,6 @@
-"""micropie: `Root` with async handlers for ASGI, `SyncRoot` with the same ones as `def` for WSGI."""
+"""micropie: `Root` with async handlers for ASGI, `SyncRoot` with the same ones as `def` for
+WSGI.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,28 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from benchmarks.apps.features.resources import LOGGER, TABLE_ROWS, TEMPLATES, open_log, static_directory
+from benchmarks.apps.features.resources import (
+    LOGGER,
+    TABLE_ROWS,
+    TEMPLATES,
+    open_log,
+    static_directory,
+)
 from benchmarks.cases import CHUNK_COUNT, EVENT_COUNT, FILE_CONTENT, FOREIGN_ORIGIN, TEXT_CHUNK
 from benchmarks.harness import AsgiApp, WsgiApp
 from benchmarks.mailbox import mailbox
-from micropie import App, EventStream, HTTPError, HttpMiddleware, Redirect, Request, UploadFile, WebSocket, get, post
+from micropie import (
+    App,
+    EventStream,
+    HTTPError,
+    HttpMiddleware,
+    Redirect,
+    Request,
+    UploadFile,
+    WebSocket,
+    get,
+    post,
+)
 from micropie.csrf import csrf_token
 from micropie.middleware import AccessLog, Compress, CORSMiddleware, CSRFMiddleware, RequestId
 
@@ -23,7 +42,11 @@ class AsyncHooks(HttpMiddleware):
         request.state.begun = True
 
     async def after_request(
-        self, request: Request, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
+        self,
+        request: Request,
+        status_code: int,
+        response_body: Any,
+        extra_headers: list[tuple[str, str]],
     ) -> None:
         extra_headers.append(("X-Hook", "after"))
 
@@ -33,7 +56,11 @@ class Hooks(HttpMiddleware):
         request.state.begun = True
 
     def after_request(
-        self, request: Request, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
+        self,
+        request: Request,
+        status_code: int,
+        response_body: Any,
+        extra_headers: list[tuple[str, str]],
     ) -> None:
         extra_headers.append(("X-Hook", "after"))
 
@@ -105,7 +132,11 @@ class Root(App):
         mailbox.send(address)
 
     def thread(self) -> str:
-        return "in a thread" if threading.current_thread() is not threading.main_thread() else "on the loop"
+        return (
+            "in a thread"
+            if threading.current_thread() is not threading.main_thread()
+            else ("on the loop")
+        )
 
     async def ws_socket(self, ws: WebSocket) -> None:
         await ws.accept()
@@ -229,7 +260,9 @@ class SyncRoot(App):
             yield TEXT_CHUNK
 
 
-def _applications(root: type[App], inner: type[App], hooks: HttpMiddleware, cases: list[str]) -> dict[str, App]:
+def _applications(
+    root: type[App], inner: type[App], hooks: HttpMiddleware, cases: list[str]
+) -> dict[str, App]:
     def make(*middlewares: Any) -> App:
         app = root(templates=TEMPLATES)
         app.middlewares += middlewares
@@ -256,7 +289,7 @@ def _applications(root: type[App], inner: type[App], hooks: HttpMiddleware, case
     }
 
 
-EVERYWHERE = ["route", "cookie", "not-found", "bad-request", "redirect", "url-for", "session", "count", "template",
+EVERYWHERE = ["route", "cookie", "not-found", "bad-request", "redirect", "url-for", "session", "count", "template",  # noqa: E501
               "small-upload", "body", "background", "stream-sync"]  # fmt: skip
 ON_A_LOOP = ["thread", "socket", "events", "stream-text", "stream-wait", "stream-send"]
 

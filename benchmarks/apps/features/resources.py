@@ -1,4 +1,6 @@
-"""What all contenders share: a directory of static files, templates, and a log that nobody reads."""
+"""What all contenders share: a directory of static files, templates, and a log that nobody
+reads.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from benchmarks.cases import FILE_CONTENT, ROWS
 
 TEMPLATES = Path(__file__).parent / "templates"
 LOGGER = logging.getLogger("benchmarks.access")
-LINE = "client=%s method=%s path=%s status=%d duration_ms=%.3f"  # of the contenders that write it themselves
+# of the contenders that write it themselves
+LINE = "client=%s method=%s path=%s status=%d duration_ms=%.3f"
 TABLE_ROWS: list[dict[str, Any]] = [*ROWS]
 
 

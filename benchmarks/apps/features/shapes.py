@@ -1,4 +1,6 @@
-"""micropie's handlers in every shape, for the three ways to run them: async, sync, sync on the event loop itself."""
+"""micropie's handlers in every shape, for the three ways to run them: async, sync, sync on the
+event loop itself.
+"""
 
 from __future__ import annotations
 
@@ -90,5 +92,10 @@ class Inline(App):
 
 
 def make_inline() -> Mapping[str, App]:
-    """Return an application for the shapes that can run on the loop. A sync generator always runs in a thread."""
-    return dict.fromkeys([case.name for case in SHAPE_CASES if not case.name.startswith("yielded")], Inline())
+    """Return an application for the shapes that can run on the loop.
+
+    A sync generator always runs in a thread.
+    """
+    return dict.fromkeys(
+        [case.name for case in SHAPE_CASES if not case.name.startswith("yielded")], Inline()
+    )

@@ -1,4 +1,8 @@
-"""Starlette. Hooks and the parts that it does not have are ASGI middleware, the faster of its two documented ways."""
+"""Starlette.
+
+Hooks and the parts that it does not have are ASGI middleware, the faster of its two documented
+ways.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,14 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from benchmarks.apps.features.resources import LINE, LOGGER, TABLE_ROWS, TEMPLATES, open_log, static_directory
+from benchmarks.apps.features.resources import (
+    LINE,
+    LOGGER,
+    TABLE_ROWS,
+    TEMPLATES,
+    open_log,
+    static_directory,
+)
 from benchmarks.apps.starlette_app import count, form, login, plain, session, upload
 from benchmarks.cases import CHUNK_COUNT, FILE_CONTENT, FOREIGN_ORIGIN, TEXT_CHUNK
 from benchmarks.harness import AsgiApp, Message, Receive, Send
@@ -119,7 +130,7 @@ async def stream_sync(request: Request) -> Response:
     return StreamingResponse(sync_chunks(), media_type="text/plain")
 
 
-# --- the real site --------------------------------------------------------------------------------------
+# --- the real site --------------------------------------------------------------------------------
 
 
 async def site_login(request: Request) -> Response:
@@ -244,8 +255,8 @@ def make_asgi() -> dict[str, AsgiApp]:
         ],
         middleware=[Middleware(AccessLog), Middleware(CheckOrigin), sessions],
     )
-    cases = ["route", "cookie", "not-found", "bad-request", "redirect", "url-for", "template", "small-upload", "body",
-             "background", "thread", "socket", "stream-text", "stream-wait", "stream-send", "stream-sync"]  # fmt: skip
+    cases = ["route", "cookie", "not-found", "bad-request", "redirect", "url-for", "template", "small-upload", "body",  # noqa: E501
+             "background", "thread", "socket", "stream-text", "stream-wait", "stream-send", "stream-sync"]  # fmt: skip  # noqa: E501
     session_app = make(sessions)
     files = make(mount=Mount("/static", StaticFiles(directory=static_directory())))
     return dict.fromkeys(cases, make()) | {

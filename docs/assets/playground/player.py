@@ -1,7 +1,9 @@
-"""The server of the playground: it runs an application in the browser, and asks it as an ASGI server would.
+"""The server of the playground: it runs an application in the browser, and asks it as an ASGI
+server would.
 
-``worker.js`` makes one ``Player`` for a page. An application is a text; when it changes, it is started anew. ``tell(id,
-kind, value)`` brings what happens to the page: "head", "chunk", "end", "failed" and "log".
+``worker.js`` makes one ``Player`` for a page. An application is a text; when it changes, it is
+started anew. ``tell(id, kind, value)`` brings what happens to the page: "head", "chunk", "end",
+"failed" and "log".
 """
 
 import asyncio
@@ -18,7 +20,12 @@ from types import ModuleType
 from urllib.parse import unquote
 
 HOST = "127.0.0.1:8000"
-SERVED = {"server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 50_000), "root_path": "", "http_version": "1.1"}
+SERVED = {
+    "server": ("127.0.0.1", 8000),
+    "client": ("127.0.0.1", 50_000),
+    "root_path": "",
+    "http_version": "1.1",
+}
 FOLDER = Path("/home/pyodide")
 
 
@@ -74,7 +81,9 @@ class Player:
             self._asked[number].put_nowait({"type": "http.disconnect", "code": 1001})
 
     async def _start(self, source):
-        """Start the application of this source in the place of the one before, unless it is the same."""
+        """Start the application of this source in the place of the one before, unless it is the
+        same.
+        """
         if source == self._source:
             return
         self._source, life, self._life = None, self._life, None
@@ -95,14 +104,21 @@ class Player:
         self._life, self._source = life, source
 
     def _scope(self, method, path, query, body):
-        headers = {"host": HOST, "user-agent": "playground", "accept": "*/*", "sec-fetch-site": "same-origin"}
+        headers = {
+            "host": HOST,
+            "user-agent": "playground",
+            "accept": "*/*",
+            "sec-fetch-site": "same-origin",
+        }
         if method not in ("GET", "HEAD"):
             headers["origin"] = f"http://{HOST}"
         if body and method != "WS":
             headers["content-type"] = type_of(body)
             headers["content-length"] = str(len(body.encode()))
         if self._cookies:
-            headers["cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+            headers["cookie"] = "; ".join(
+                f"{name}={value}" for name, value in self._cookies.items()
+            )
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -128,7 +144,10 @@ class Player:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
+                headers = [
+                    (name.decode("latin-1"), value.decode("latin-1"))
+                    for name, value in message["headers"]
+                ]
                 self._keep_cookies(value for name, value in headers if name == "set-cookie")
                 self._tell(number, "head", [status, headers])
             elif message.get("body"):
@@ -154,7 +173,9 @@ class Player:
                     asyncio.get_running_loop().call_later(0.02, self.say, number, text)
             elif message["type"] == "websocket.send":
                 data = message.get("text")
-                self._tell(number, "chunk", (repr(message["bytes"]) if data is None else data) + "\n")
+                self._tell(
+                    number, "chunk", (repr(message["bytes"]) if data is None else data) + "\n"
+                )
             elif message["type"] == "websocket.close":
                 code = message.get("code", 1000)
                 self._tell(number, "head", [f"closed {code}", []])
@@ -188,7 +209,10 @@ class Lifespan:
         await self._step("startup")
 
     async def stop(self):
-        """End the application. What fails is logged by it, and is no reason not to start the next one."""
+        """End the application.
+
+        What fails is logged by it, and is no reason not to start the next one.
+        """
         with suppress(StartFailed):
             await self._step("shutdown")
         await self._task
@@ -208,7 +232,9 @@ class Lifespan:
 
 
 def type_of(body):
-    """Return the media type of a body that somebody typed: JSON if it begins like it, otherwise a form."""
+    """Return the media type of a body that somebody typed: JSON if it begins like it, otherwise a
+    form.
+    """
     try:
         json.loads(body)
     except ValueError:
@@ -219,5 +245,7 @@ def type_of(body):
 def traceback_of(error):
     """Return the error with those frames alone that are of the application."""
     frames = traceback.TracebackException.from_exception(error)
-    frames.stack = traceback.StackSummary.from_list([one for one in frames.stack if one.filename == "app.py"])
+    frames.stack = traceback.StackSummary.from_list(
+        [one for one in frames.stack if one.filename == "app.py"]
+    )
     return "".join(frames.format(chain=False))

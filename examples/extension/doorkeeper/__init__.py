@@ -1,7 +1,8 @@
-"""Doorkeeper, an extension of micropie: clients enter with an API key, and each key has a rate of its own.
+"""Doorkeeper, an extension of micropie: clients enter with an API key, and each key has a rate of
+its own.
 
-It imports nothing but the public names of micropie's packages. So it works with every server that micropie has, and
-with every version that keeps its promises.
+It imports nothing but the public names of micropie's packages. So it works with every server that
+micropie has, and with every version that keeps its promises.
 
     install(app, "data", find=name_of)                       # all of it
     app.middlewares.append(ApiKeys(name_of))                 # or its parts alone
@@ -22,17 +23,29 @@ __all__ = ["ApiKeys", "FileRates", "FileSessions", "Find", "Folder", "client_of"
 
 
 def install(
-    app: App, folder: str | Path, *, find: Find, limit: int = 5, per: float = 10, status: str = "/doorkeeper"
+    app: App,
+    folder: str | Path,
+    *,
+    find: Find,
+    limit: int = 5,
+    per: float = 10,
+    status: str = "/doorkeeper",
 ) -> None:
     """Guard ``app`` by API keys, and keep its sessions and the rates of the keys in ``folder``.
 
-    ``find``: see ``ApiKeys``. Each client has ``limit`` requests in ``per`` seconds. ``status`` is the path of a page
-    for the extension's user. Raises ``SetupError`` if the application has another session backend.
+    ``find``: see ``ApiKeys``. Each client has ``limit`` requests in ``per`` seconds. ``status`` is
+    the path of a page for the extension's user. Raises ``SetupError`` if the application has
+    another session backend.
     """
     if app.session_backend is not None:
-        raise SetupError("doorkeeper keeps the sessions in files: this application has another session backend")
+        raise SetupError(
+            "doorkeeper keeps the sessions in files: this application has another session backend"
+        )
     documents = Folder(folder)
     app.session_backend = FileSessions(documents)
-    app.middlewares += [ApiKeys(find), RateLimit(limit, per, key=client_of, store=FileRates(documents))]
+    app.middlewares += [
+        ApiKeys(find),
+        RateLimit(limit, per, key=client_of, store=FileRates(documents)),
+    ]
     app.startup_handlers.append(documents.open)
     app.mount(status, Status())

@@ -1,4 +1,6 @@
-"""Sessions and rates in a folder of JSON files, which all workers of one machine share (not on Windows)."""
+"""Sessions and rates in a folder of JSON files, which all workers of one machine share (not on
+Windows).
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,19 @@ from micropie.sessions import Changes, SessionBackend
 
 
 class Folder:
-    """JSON documents with names, each in a file. Their reader and their writer hold a lock of all processes."""
+    """JSON documents with names, each in a file.
+
+    Their reader and their writer hold a lock of all processes.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
 
     def open(self) -> None:
-        """Make the folder, for its owner alone, and delete documents whose time is over. Called at the start."""
+        """Make the folder, for its owner alone, and delete documents whose time is over.
+
+        Called at the start.
+        """
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.locked():
             for file in self._path.glob("*.json"):
@@ -49,7 +57,8 @@ class Folder:
         if document:
             new = self._path / "new"
             new.write_text(json.dumps([time.time() + seconds, document], allow_nan=False))
-            new.replace(self._file(name))  # at once: a process that ends here leaves no half of a document
+            # at once: a process that ends here leaves no half of a document
+            new.replace(self._file(name))
         else:
             self._file(name).unlink(missing_ok=True)
 
@@ -59,7 +68,10 @@ class Folder:
 
 
 class FileSessions(SessionBackend):
-    """Sessions in a folder. Its methods are plain functions that wait for files: ``blocking`` is True by default."""
+    """Sessions in a folder.
+
+    Its methods are plain functions that wait for files: ``blocking`` is True by default.
+    """
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -85,7 +97,9 @@ class FileSessions(SessionBackend):
 
 
 class FileRates(RateStore):
-    """Count requests in a folder: ``limit`` in each time of ``per`` seconds, which begins with the first of them."""
+    """Count requests in a folder: ``limit`` in each time of ``per`` seconds, which begins with the
+    first of them.
+    """
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -96,6 +110,10 @@ class FileRates(RateStore):
             begun, count = self._folder.read(f"rate {key}") or (now, 0)
             rest = begun + per - now
             if count >= limit:
-                return Quota(allowed=False, limit=limit, remaining=0, full_after=rest, retry_after=rest)
+                return Quota(
+                    allowed=False, limit=limit, remaining=0, full_after=rest, retry_after=rest
+                )
             self._folder.write(f"rate {key}", [begun, count + 1], rest)
-        return Quota(allowed=True, limit=limit, remaining=limit - count - 1, full_after=rest, retry_after=0)
+        return Quota(
+            allowed=True, limit=limit, remaining=limit - count - 1, full_after=rest, retry_after=0
+        )

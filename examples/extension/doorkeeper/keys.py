@@ -1,4 +1,6 @@
-"""The guard: it asks for a key, and leaves the name of the key's client for everything behind it."""
+"""The guard: it asks for a key, and leaves the name of the key's client for everything behind
+it.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ Find: TypeAlias = Callable[[str], str | None] | Callable[[str], Awaitable[str | 
 class ApiKeys(FlowMiddleware):
     """Let in who sends a known key in ``X-API-Key``, also to WebSockets; answer others with 401.
 
-    ``find``: a function of the key that returns the client's name, or None; it is ``def`` or ``async def``, and may ask
-    a database.
+    ``find``: a function of the key that returns the client's name, or None; it is ``def`` or
+    ``async def``, and may ask a database.
     """
 
     guards = True
@@ -31,7 +33,9 @@ class ApiKeys(FlowMiddleware):
         if key:
             client = yield from call(self._kind, self._find, key)
         if client is None:
-            raise HTTPError(401, "A key is missing, or is not known.", {"WWW-Authenticate": "X-API-Key"})
+            raise HTTPError(
+                401, ("A key is missing, or is not known."), {"WWW-Authenticate": "X-API-Key"}
+            )
         request.state.doorkeeper_client = client
 
     def after(self, request: Request, response: Response) -> None:

@@ -1,4 +1,7 @@
-"""The tests of the extension. ``any_client`` and ``make_any_client`` run each under WSGI, asyncio and trio."""
+"""The tests of the extension.
+
+``any_client`` and ``make_any_client`` run each under WSGI, asyncio and trio.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,15 @@ from pathlib import Path
 import anyio
 import pytest
 
-from examples.extension.doorkeeper import ApiKeys, FileRates, FileSessions, Find, Folder, client_of, install
+from examples.extension.doorkeeper import (
+    ApiKeys,
+    FileRates,
+    FileSessions,
+    Find,
+    Folder,
+    client_of,
+    install,
+)
 from micropie import App, SetupError, WebSocket, post
 from micropie.sessions import Changes, SQLiteSessionBackend
 from micropie.testing import TestClient, WebSocketRefused, make_request
@@ -71,14 +82,18 @@ def test_each_key_has_its_client_and_its_rate(any_client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("find", [KEYS.get, slowly])
-def test_a_key_is_looked_up_by_def_and_async_def(make_any_client: Callable[..., TestClient], find: Find) -> None:
+def test_a_key_is_looked_up_by_def_and_async_def(
+    make_any_client: Callable[..., TestClient], find: Find
+) -> None:
     app = Shop()
     app.middlewares.append(ApiKeys(find))
     client = make_any_client(app)
     assert [client.get("/", headers=headers).status_code for headers in (ANN, {})] == [200, 401]
 
 
-def test_sessions_are_kept_renewed_and_ended(make_any_client: Callable[..., TestClient], folder: Folder) -> None:
+def test_sessions_are_kept_renewed_and_ended(
+    make_any_client: Callable[..., TestClient], folder: Folder
+) -> None:
     client = make_any_client(Shop(FileSessions(folder)))
     assert [client.post("/count").text for _ in range(2)] == ["1", "2"]
     old = {"Cookie": f"session_id={client.cookies['session_id']}"}

@@ -57,7 +57,11 @@ def authenticated(name: str, password: str) -> User | None:
 
 
 def token_for(user: User) -> str:
-    claims = {"sub": user.name, "scope": " ".join(sorted(user.scopes)), "exp": datetime.now(UTC) + LIFETIME}
+    claims = {
+        "sub": user.name,
+        "scope": " ".join(sorted(user.scopes)),
+        "exp": datetime.now(UTC) + LIFETIME,
+    }
     return jwt.encode(claims, KEY, "HS256")
 
 
@@ -98,7 +102,9 @@ class Pies(App):
         if user is None:
             return 400, TokenError("invalid_grant"), headers
         user.scopes &= frozenset(scope.split()) or user.scopes
-        token = Token(token_for(user), "Bearer", int(LIFETIME.total_seconds()), " ".join(sorted(user.scopes)))
+        token = Token(
+            token_for(user), "Bearer", int(LIFETIME.total_seconds()), " ".join(sorted(user.scopes))
+        )
         return 200, token, headers
 
     @auth

@@ -13,9 +13,12 @@ CATALOGS = {"en": NullTranslations()} | {
 
 
 def catalog_of(request):
-    """Return the catalogue of the visitor's choice, else that of the browser's language, else English."""
+    """Return the catalogue of the visitor's choice, else that of the browser's language, else
+    English.
+    """
     accepted = [
-        part.partition(";")[0].strip()[:2].lower() for part in request.headers.get("Accept-Language", "").split(",")
+        part.partition(";")[0].strip()[:2].lower()
+        for part in request.headers.get("Accept-Language", "").split(",")
     ]
     wanted = [request.cookies.get("language"), *accepted, "en"]
     return next(CATALOGS[language] for language in wanted if language in CATALOGS)

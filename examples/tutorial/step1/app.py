@@ -8,7 +8,10 @@ POSTS = [
 
 class Blog(App):
     def index(self):
-        links = [f'<li><a href="/read/{number}">{escape(post["title"])}</a></li>' for number, post in enumerate(POSTS)]
+        links = [
+            (f'<li><a href="/read/{number}">{escape(post["title"])}</a></li>')
+            for number, post in enumerate(POSTS)
+        ]
         return "<h1>My blog</h1><ul>" + "".join(links) + "</ul>"
 
     def read(self, number: int):

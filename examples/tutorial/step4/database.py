@@ -40,4 +40,6 @@ class Database:
 
     def add_post(self, title, text):
         with self.connection() as connection:
-            return connection.execute("insert into posts (title, text) values (?, ?)", [title, text]).lastrowid
+            return connection.execute(
+                ("insert into posts (title, text) values (?, ?)"), [title, text]
+            ).lastrowid

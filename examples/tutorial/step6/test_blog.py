@@ -31,8 +31,14 @@ def test_everybody_can_read(client):
 
 def test_only_authors_can_write(client):
     assert client.get("/write").headers["location"] == "/login"
-    assert "Name or password is wrong." in send(client, "/login", {"name": "ann", "password": "plum"}).text
-    assert "Name or password is wrong." in send(client, "/login", {"name": "bob", "password": "apple pie"}).text
+    assert (
+        "Name or password is wrong."
+        in send(client, "/login", {"name": "ann", "password": "plum"}).text
+    )
+    assert (
+        "Name or password is wrong."
+        in send(client, "/login", {"name": "bob", "password": ("apple pie")}).text
+    )
     assert client.get("/write").status_code == 303
 
 
@@ -61,4 +67,7 @@ def test_log_out(client):
 
 def test_no_other_site_can_send_our_forms(client):
     form = {"name": "ann", "password": "apple pie"}
-    assert client.post("/login", data=form, headers={"Origin": "https://evil.example"}).status_code == 403
+    assert (
+        client.post("/login", data=form, headers={"Origin": "https://evil.example"}).status_code
+        == 403
+    )

@@ -24,7 +24,8 @@ class Blog(App):
         self.database = database
         self.middlewares += [
             AccessLog(),
-            RateLimit(10, per=60, exempt=lambda request: request.method != "POST"),  # nobody guesses passwords quickly
+            # nobody guesses passwords quickly
+            RateLimit(10, per=60, exempt=lambda request: request.method != "POST"),
         ]
         self.static("/static", "static")
         self.health("/healthz")

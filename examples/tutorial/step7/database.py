@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from passwords import hash_password, is_password
 
-# The hash of no password: an unknown name takes as long as a wrong password, so nobody learns which names exist.
+# The hash of no password: an unknown name takes as long as a wrong password, so nobody learns which
+# names exist.
 NOBODY = bytes(80)
 
 TABLES = """
@@ -59,5 +60,7 @@ class Database:
 
     def is_author(self, name, password):
         with self.connection() as connection:
-            row = connection.execute("select password from authors where name = ?", [name]).fetchone()
+            row = connection.execute(
+                ("select password from authors where name = ?"), [name]
+            ).fetchone()
         return is_password(password, row["password"] if row else NOBODY)

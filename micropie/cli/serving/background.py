@@ -1,6 +1,7 @@
 """A server in a thread of this process, beside the program that started it.
 
-Only some servers can be run so: uvicorn and waitress, and the bare one. The others fork, or want the main thread.
+Only some servers can be run so: uvicorn and waitress, and the bare one. The others fork, or want
+the main thread.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _LOOK_EVERY = 0.005
 
 
 class _Parts(NamedTuple):
-    """A server that listens: a function that serves until ``stop`` is called, whether it serves, and its port."""
+    """A server that listens: a function that serves until ``stop`` is called, whether it serves,
+    and its port.
+    """
 
     run: Callable[[], object]
     stop: Callable[[], object]
@@ -33,10 +36,17 @@ class _Parts(NamedTuple):
 
 
 class BackgroundServer:
-    """A running server: ``name``, ``port``. It is served from the moment that the object is there."""
+    """A running server: ``name``, ``port``.
 
-    def __init__(self, app: object, options: Options, threads: int = 10, stop_within: float = 5.0) -> None:
-        """Start it. ``threads``: of a WSGI server. ``stop_within``: seconds that open requests get at the end.
+    It is served from the moment that the object is there.
+    """
+
+    def __init__(
+        self, app: object, options: Options, threads: int = 10, stop_within: float = 5.0
+    ) -> None:
+        """Start it.
+
+        ``threads``: of a WSGI server. ``stop_within``: seconds that open requests get at the end.
 
         Raises ``ServingError`` for options that can't be met.
         """
@@ -58,7 +68,10 @@ class BackgroundServer:
             time.sleep(_LOOK_EVERY)
 
     def stop(self, wait: bool = True) -> None:
-        """Stop serving. Open requests are waited for, unless ``wait`` is False: one of them may be the caller."""
+        """Stop serving.
+
+        Open requests are waited for, unless ``wait`` is False: one of them may be the caller.
+        """
         self._parts.stop()
         if wait:
             self._thread.join()
@@ -71,12 +84,16 @@ def _choose(options: Options) -> str:
     if options.server is None:
         return able[0]
     if options.server not in able:
-        raise ServingError(f"{options.server} can't be run beside a program here; there are: {', '.join(able)}")
+        raise ServingError(
+            f"{options.server} can't be run beside a program here; there are: {', '.join(able)}"
+        )
     return options.server
 
 
 def _listener(options: Options) -> socket.socket:
-    """Return a socket that listens, so that clients that come before the server has started wait."""
+    """Return a socket that listens, so that clients that come before the server has started
+    wait.
+    """
     return socket.create_server((options.host, options.port), family=options.family, backlog=2048)
 
 
@@ -111,7 +128,9 @@ def _waitress(app: object, options: Options, threads: int, stop_within: float) -
     port: int = listener.getsockname()[1]
     prefix = {"url_prefix": options.root_path} if options.root_path else {}
     channels: dict[int, Any] = {}
-    server = import_module("waitress").create_server(app, map=channels, sockets=[listener], threads=threads, **prefix)
+    server = import_module("waitress").create_server(
+        app, map=channels, sockets=[listener], threads=threads, **prefix
+    )
     open_channels: list[Any] = []
 
     def end_loop() -> None:

@@ -1,7 +1,9 @@
-"""A small threaded WSGI server of the standard library, for a bare install: plain HTTP/1.0, no WebSockets.
+"""A small threaded WSGI server of the standard library, for a bare install: plain HTTP/1.0, no
+WebSockets.
 
-The standard library reads a request's head leniently: a bare CR ends a line, a line that is no header ends the head,
-and ``X_Forwarded_For`` becomes the variable of ``X-Forwarded-For``. Here the head is checked first.
+The standard library reads a request's head leniently: a bare CR ends a line, a line that is no
+header ends the head, and ``X_Forwarded_For`` becomes the variable of ``X-Forwarded-For``. Here the
+head is checked first.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
 from micropie.cli.serving.options import Options, Target
 
-_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[^\r\n\0]*\r?\n")  # RFC 9112, section 5: none is folded
+# RFC 9112, section 5: none is folded
+_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[^\r\n\0]*\r?\n")
 _MOST_HEADERS = 100
 _LONGEST_LINE = 65536  # bytes
 
@@ -38,19 +41,27 @@ class _Handler(WSGIRequestHandler):
     timeout = 60  # seconds of silence, also in the TLS handshake
 
     def handle(self) -> None:
-        """Answer one request. A client that is silent, leaves, or fails the handshake is no error of the server's."""
+        """Answer one request.
+
+        A client that is silent, leaves, or fails the handshake is no error of the server's.
+        """
         with suppress(OSError):
             super().handle()
 
     def parse_request(self) -> bool:
-        """Check and parse the head. Return whether there is a request to answer; otherwise it was refused."""
+        """Check and parse the head.
+
+        Return whether there is a request to answer; otherwise it was refused.
+        """
         connection, lines = self.rfile, list[bytes]()
         while (line := connection.readline(_LONGEST_LINE + 1)) not in (b"\r\n", b"\n"):
             lines.append(line)
             if not _HEADER.fullmatch(line) or len(lines) > _MOST_HEADERS:
                 break
         # Servers drop such names, so that no client passes for a proxy.
-        self.rfile = BytesIO(b"".join(line for line in lines if b"_" not in line.partition(b":")[0]))
+        self.rfile = BytesIO(
+            b"".join(line for line in lines if b"_" not in line.partition(b":")[0])
+        )
         try:
             is_parsed = super().parse_request()
         finally:
@@ -76,12 +87,17 @@ class _Handler(WSGIRequestHandler):
 
 
 def _refusal(version: str, lines: list[bytes], headers: Message) -> HTTPStatus | None:
-    """Return the status of a request whose head or body another server could read in another way, or None."""
+    """Return the status of a request whose head or body another server could read in another way,
+    or None.
+    """
     if version == "HTTP/0.9":  # which has no head; since Python 3.14 ``headers`` is a dict then
         return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
     if len(lines) > _MOST_HEADERS or any(len(line) > _LONGEST_LINE for line in lines):
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-    if not all(map(_HEADER.fullmatch, lines)) or len(set(headers.get_all("Content-Length", ()))) > 1:
+    if (
+        not all(map(_HEADER.fullmatch, lines))
+        or len(set(headers.get_all("Content-Length", ()))) > 1
+    ):
         return HTTPStatus.BAD_REQUEST
     # RFC 9112, section 6.1. Without this the chunks would be dropped in silence.
     return HTTPStatus.NOT_IMPLEMENTED if "Transfer-Encoding" in headers else None
@@ -104,7 +120,10 @@ def open_bare(app: Any, options: Options) -> WSGIServer:
         context.load_cert_chain(options.ssl_certfile, options.ssl_keyfile)
     server = kind((options.host, options.port), handler)
     if context is not None:
-        # The handshake is the connection's thread's: a client that is silent must not keep others from connecting.
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        # The handshake is the connection's thread's: a client that is silent must not keep others
+        # from connecting.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     server.set_app(app)
     return server

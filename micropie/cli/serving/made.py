@@ -1,4 +1,6 @@
-"""The application under a name by which a server's own processes import it: a factory's, or one with a stand-in."""
+"""The application under a name by which a server's own processes import it: a factory's, or one
+with a stand-in.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,12 @@ from operator import attrgetter
 from micropie.cli.serving.options import Target
 from micropie.compat import install
 
-# Set in the process that serves: an ``app.run()`` without ``if __name__ == "__main__"`` must not serve once more there.
+# Set in the process that serves: an ``app.run()`` without ``if __name__ == "__main__"`` must not
+# serve once more there.
 IS_SERVING = "MICROPIE_SERVING"
 
-# Set for the processes that this one starts: the factory, "shop:make_app"; the framework that a stand-in is for, which
-# is installed before anything imports it, and the application, "shop:app".
+# Set for the processes that this one starts: the factory, "shop:make_app"; the framework that a
+# stand-in is for, which is installed before anything imports it, and the application, "shop:app".
 FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICROPIE_STAND_IN_FOR"
 
 

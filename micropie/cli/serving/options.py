@@ -64,10 +64,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The application: the object, and its name for servers whose processes import it; None if it has no name.
+    """The application: the object, and its name for servers whose processes import it; None if it
+    has no name.
 
-    ``imported_as``: the name that those processes import in its place. ``made_as``: the object that a factory of this
-    name has made; None for a name that is the application's own.
+    ``imported_as``: the name that those processes import in its place. ``made_as``: the object that
+    a factory of this name has made; None for a name that is the application's own.
     """
 
     app: Any
@@ -79,7 +80,8 @@ class Target:
         """Return the name. Raises ``ServingError`` without one."""
         if self.name is None:
             raise ServingError(
-                f"{server} imports the application in its own processes, so it needs a name: write app = ... at the "
+                f"{server} imports the application in its own processes, so it needs a name: "
+                "write app = ... at the "
                 "top level of the module, and app.run() below if __name__ == '__main__'"
             )
         return self.imported_as or self.name

@@ -1,4 +1,7 @@
-"""Run this command in a child process, and start it anew when a Python file has changed. The same for every server."""
+"""Run this command in a child process, and start it anew when a Python file has changed.
+
+The same for every server.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,11 @@ def run_and_reload(port: int) -> None:
             while (found := _times(folder)) == known:
                 time.sleep(LOOK_EVERY)
             changed = sorted({path for path, _ in found.items() ^ known.items()})
-            print(f"{os.path.relpath(changed[0], folder)} has changed: starting anew", file=sys.stderr, flush=True)
+            print(
+                (f"{os.path.relpath(changed[0], folder)} has changed: starting anew"),
+                file=sys.stderr,
+                flush=True,
+            )
             known = found
             _end(child)
             child = subprocess.Popen(sys.orig_argv, env=environ)
@@ -54,7 +61,9 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _times(folder: Path) -> dict[str, int]:
-    """Return when each Python file below ``folder`` was written, without hidden folders and environments."""
+    """Return when each Python file below ``folder`` was written, without hidden folders and
+    environments.
+    """
     return {str(path): path.stat().st_mtime_ns for path in _files(folder) if path.exists()}
 
 
@@ -63,6 +72,8 @@ def _files(folder: Path) -> Iterator[Path]:
         folders[:] = [
             name
             for name in folders
-            if name not in _SKIPPED and not name.startswith(".") and not Path(path, name, "pyvenv.cfg").exists()
+            if name not in _SKIPPED
+            and not name.startswith(".")
+            and not Path(path, name, "pyvenv.cfg").exists()
         ]
         yield from (Path(path, name) for name in names if name.endswith((".py", ".env")))

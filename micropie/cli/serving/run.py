@@ -24,10 +24,12 @@ from micropie.sessions import InMemorySessionBackend
 
 
 def serve(target: Target, options: Options, reload: bool = False) -> None:
-    """Serve ``target`` until the process is told to end. Raises ``ServingError`` for options that can't be met, and the
-    ``SetupError`` of an application that has one: a server would show its traceback.
+    """Serve ``target`` until the process is told to end. Raises ``ServingError`` for options that
+    can't be met, and the ``SetupError`` of an application that has one: a server would show its
+    traceback.
 
-    ``reload``: run this command in another process, and start it anew when a module's file has changed.
+    ``reload``: run this command in another process, and start it anew when a module's file has
+    changed.
     """
     if os.environ.get(IS_SERVING):
         return
@@ -40,7 +42,10 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         return
     site = target.app._micropie.compiled(INLINE if server.protocol == WSGI else HANDLER)
     for kind, advice in _in_memory(site) if options.workers > 1 else ():
-        print(f"micropie: each worker has {kind} of its own, in memory; to share them, {advice}", file=sys.stderr)
+        print(
+            (f"micropie: each worker has {kind} of its own, in memory; to share them, {advice}"),
+            file=sys.stderr,
+        )
     print(_announcement(server, target, options), file=sys.stderr, flush=True)
     os.environ[IS_SERVING] = "1"
     try:
@@ -52,12 +57,18 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
 
 
 def _in_memory(site: Site) -> Iterator[tuple[str, str]]:
-    """Yield what an application keeps in memory and seems to use, with the words that share it between workers."""
+    """Yield what an application keeps in memory and seems to use, with the words that share it
+    between workers.
+    """
     handlers = [function_of(entry.route) for entry in (*site.entries(), *site.sockets.entries())]
-    uses_sessions = any(mentions(handler, name) for handler in handlers for name in ("session", "flash"))
+    uses_sessions = any(
+        mentions(handler, name) for handler in handlers for name in ("session", "flash")
+    )
     if isinstance(site.config.sessions.backend, InMemorySessionBackend) and uses_sessions:
         yield "sessions", 'write App(session_backend=SQLiteSessionBackend("sessions.db"))'
-    if type(site.config.channels) is Channels and any(mentions(handler, "channels") for handler in handlers):
+    if type(site.config.channels) is Channels and any(
+        mentions(handler, "channels") for handler in handlers
+    ):
         yield "channels", 'write App(channels=RedisChannels("redis://..."))'
     hooks = [hook for config in site.config.tree for hook in config.middlewares]
     if any(isinstance(hook, RateLimit) and isinstance(hook.store, MemoryRates) for hook in hooks):
@@ -73,7 +84,10 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
     text = f"{name}: {url}  ({server.name}, {server.protocol}{loop}{workers})"
     if server.package is None:
         better = "gunicorn" if options.wsgi else "uvicorn"
-        text += f"\nThis server is for a first look: no WebSockets, one process. Install one: pip install {better}"
+        text += (
+            "\nThis server is for a first look: no WebSockets, one process. "
+            f"Install one: pip install {better}"
+        )
     elif server.protocol != ASGI and not options.wsgi and options.server is None:
         text += "\nNo ASGI server is installed, so there are no WebSockets: pip install uvicorn"
     return text
@@ -91,14 +105,19 @@ def _checked_port(options: Options) -> int:
     except OSError as error:
         place = f"{options.host}:{port}"
         other = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
-        raise ServingError(f"can't listen on {place} ({error.strerror or error}): choose another {other}") from None
+        raise ServingError(
+            f"can't listen on {place} ({error.strerror or error}): choose another {other}"
+        ) from None
 
 
-# -- ``app.run()``: from the application's own script ------------------------------------------------------------------
+# -- ``app.run()``: from the application's own script ----------------------------------------------
 
 
 def run_app(app: object, options: dict[str, Any], reload: bool) -> None:
-    """Serve ``app`` until the process is told to end. Exits with one sentence for options that can't be met."""
+    """Serve ``app`` until the process is told to end.
+
+    Exits with one sentence for options that can't be met.
+    """
     try:
         serve(Target(app, _name_of(app)), Options(**options), reload)
     except (ServingError, SetupError) as error:
@@ -106,7 +125,9 @@ def run_app(app: object, options: dict[str, Any], reload: bool) -> None:
 
 
 def _name_of(app: object) -> str | None:
-    """Return the name by which another process can import an application of the script; None if it has none."""
+    """Return the name by which another process can import an application of the script; None if it
+    has none.
+    """
     main = sys.modules["__main__"]
     attribute = next((name for name, value in vars(main).items() if value is app), None)
     if attribute is None:

@@ -1,4 +1,6 @@
-"""The servers that can be chosen: the abilities of each, and its start in this process, by its own API."""
+"""The servers that can be chosen: the abilities of each, and its start in this process, by its own
+API.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ ALL = WORKERS, SSL = "workers", "ssl"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server, the package that installs it (None for that of the standard library), and its abilities."""
+    """A server, the package that installs it (None for that of the standard library), and its
+    abilities.
+    """
 
     name: str
     package: str | None
@@ -51,7 +55,8 @@ class Server:
 
 
 def choose(options: Options) -> Server:
-    """Return the server that is asked for, or the first one that is installed and meets the options.
+    """Return the server that is asked for, or the first one that is installed and meets the
+    options.
 
     Raises ``ServingError`` if there is none.
     """
@@ -99,7 +104,9 @@ def _hypercorn(target: Target, options: Options) -> None:
     config.worker_class = options.loop or "asyncio"
     if target.name is None and options.workers == 1:
         loop = "trio" if options.loop == "trio" else "asyncio"
-        import_module("anyio").run(import_module(f"hypercorn.{loop}").serve, target.app, config, backend=loop)
+        import_module("anyio").run(
+            import_module(f"hypercorn.{loop}").serve, target.app, config, backend=loop
+        )
     else:
         config.application_path = target.named("hypercorn")
         import_module("hypercorn.run").run(config)
@@ -146,7 +153,9 @@ def _gunicorn(target: Target, options: Options) -> None:
 
 def _waitress(target: Target, options: Options) -> None:
     prefix = {"url_prefix": options.root_path} if options.root_path else {}
-    import_module("waitress").serve(target.app, host=options.host, port=options.port, threads=8, **prefix)
+    import_module("waitress").serve(
+        target.app, host=options.host, port=options.port, threads=8, **prefix
+    )
 
 
 # The best comes first. Those that are named twice can do different things by different protocols.

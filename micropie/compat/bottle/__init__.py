@@ -1,7 +1,7 @@
 """Stands in for the module ``bottle``: ``from micropie.compat import bottle``.
 
-An application written for Bottle 0.13 runs on it as it is, under any WSGI or ASGI server. docs/moving/bottle.md has the
-differences that are meant, and how to go on from here.
+An application written for Bottle 0.13 runs on it as it is, under any WSGI or ASGI server.
+docs/moving/bottle.md has the differences that are meant, and how to go on from here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,14 @@ from micropie.compat.bottle.forms import FileUpload, MultipartError
 from micropie.compat.bottle.plugins import JSONPlugin, PluginError, TemplatePlugin
 from micropie.compat.bottle.program import load_app, run
 from micropie.compat.bottle.properties import DictProperty, HeaderProperty, lazy_attribute
-from micropie.compat.bottle.requests import BaseRequest, LocalRequest, Request, parse_auth, path_shift, request
+from micropie.compat.bottle.requests import (
+    BaseRequest,
+    LocalRequest,
+    Request,
+    parse_auth,
+    path_shift,
+    request,
+)
 from micropie.compat.bottle.resources import ResourceManager
 from micropie.compat.bottle.responses import (
     HTTP_CODES,
@@ -210,10 +217,27 @@ py3k = True
 unicode = basestring = str
 DictMixin = MutableMapping
 
-# What Bottle's module has of Python's, and ``from bottle import *`` gives: modules, and names in them.
+# What Bottle's module has of Python's, and ``from bottle import *`` gives: modules, and names in
+# them.
 _OF_PYTHON = {
-    **{name: name for name in ("base64", "calendar", "configparser", "email", "functools", "hashlib", "hmac")},
-    **{name: name for name in ("itertools", "mimetypes", "os", "pickle", "re", "sys", "tempfile", "time", "warnings")},
+    **{
+        name: name
+        for name in ("base64", "calendar", "configparser", "email", "functools", "hashlib", "hmac")
+    },
+    **{
+        name: name
+        for name in (
+            "itertools",
+            "mimetypes",
+            "os",
+            "pickle",
+            "re",
+            "sys",
+            "tempfile",
+            "time",
+            "warnings",
+        )
+    },
     "BytesIO": "io:BytesIO",
     "CookieError": "http.cookies:CookieError",
     "FunctionType": "types:FunctionType",

@@ -1,4 +1,6 @@
-"""``Bottle``: an application's routes, hooks, plugins and errors; and the stack of default applications."""
+"""``Bottle``: an application's routes, hooks, plugins and errors; and the stack of default
+applications.
+"""
 
 from __future__ import annotations
 
@@ -80,14 +82,17 @@ class Bottle(Carried):
 
     @property
     def catchall(self) -> bool:
-        """Whether an exception of a handler becomes a 500 here. Otherwise the server gets it, or ``native.error``."""
+        """Whether an exception of a handler becomes a 500 here.
+
+        Otherwise the server gets it, or ``native.error``.
+        """
         return bool(self.config["catchall"])
 
     @catchall.setter
     def catchall(self, value: bool) -> None:
         self.config["catchall"] = value
 
-    # -- routes ----------------------------------------------------------------------------------------------------
+    # -- routes ------------------------------------------------------------------------------------
 
     def route(
         self,
@@ -99,10 +104,13 @@ class Bottle(Carried):
         skip: object = None,
         **config: object,
     ) -> Any:
-        """Answer a rule, or several, with the function below. ``app.route(rule, callback=function)`` does the same.
+        """Answer a rule, or several, with the function below.
 
-        ``method``: one or several. ``apply``: plugins or decorators for this route. ``skip``: plugins that it does not
-        get, by object, class or name; True for all. ``config``: what plugins find in ``route.config``.
+        ``app.route(rule, callback=function)`` does the same.
+
+        ``method``: one or several. ``apply``: plugins or decorators for this route. ``skip``:
+        plugins that it does not get, by object, class or name; True for all. ``config``: what
+        plugins find in ``route.config``.
         """
         if callable(path):
             path, callback = None, path
@@ -112,7 +120,9 @@ class Bottle(Carried):
             for rule in makelist(path) or yieldroutes(function):
                 for verb in makelist(method):
                     plugins, skipped = makelist(apply), makelist(skip)
-                    self.add_route(Route(self, rule, verb.upper(), function, name, plugins, skipped, **config))
+                    self.add_route(
+                        Route(self, rule, verb.upper(), function, name, plugins, skipped, **config)
+                    )
             return function
 
         return register(callback) if callback else register
@@ -143,25 +153,36 @@ class Bottle(Carried):
         self.router.add(route.rule, route.method, route, name=route.name)
 
     def match(self, environ: Environ) -> tuple[Route, Arguments]:
-        """Return the route of an environ, and its arguments. Raises ``HTTPError`` 400, 404 and 405."""
+        """Return the route of an environ, and its arguments.
+
+        Raises ``HTTPError`` 400, 404 and 405.
+        """
         return self.router.match(environ)
 
     def get_url(self, routename: str, **kargs: object) -> str:
-        """Return the path of a rule or a named route, below the current request's ``script_name``."""
+        """Return the path of a rule or a named route, below the current request's
+        ``script_name``.
+        """
         above = request.environ.get("SCRIPT_NAME", "").strip("/") + "/"
         return str(join(join("/", above), self.router.build(routename, **kargs).lstrip("/")))
 
     def mount(self, prefix: str, app: object, **options: object) -> None:
         """Hand over what is below ``prefix`` to another application.
 
-        A ``Bottle`` gives its routes, and this one's hooks and errors are around them, if the prefix ends with a slash.
-        A ``micropie.App`` or an ASGI application becomes a native mount: no hooks of this application run. Any other is
-        called as WSGI, after ``before_request`` hooks. Raises ``ValueError`` for a prefix without a slash in front.
+        A ``Bottle`` gives its routes, and this one's hooks and errors are around them, if the
+        prefix ends with a slash. A ``micropie.App`` or an ASGI application becomes a native mount:
+        no hooks of this application run. Any other is called as WSGI, after ``before_request``
+        hooks. Raises ``ValueError`` for a prefix without a slash in front.
         """
         if not prefix.startswith("/"):
             raise ValueError("Prefix must start with '/'")
         if isinstance(app, Bottle):
-            if prefix.endswith("/") and not options and app not in self._mounts and "_mount.app" not in app.config:
+            if (
+                prefix.endswith("/")
+                and not options
+                and app not in self._mounts
+                and "_mount.app" not in app.config
+            ):
                 self._mounts.append(app)
                 app.config.update({"_mount.prefix": prefix, "_mount.app": self})
                 for route in app.routes:
@@ -178,15 +199,19 @@ class Bottle(Carried):
         for route in list(routes.routes if isinstance(routes, Bottle) else routes):
             self.add_route(route)
 
-    # -- plugins, hooks, errors ----------------------------------------------------------------------------------------
+    # -- plugins, hooks, errors --------------------------------------------------------------------
 
     def install(self, plugin: Plugin) -> Plugin:
-        """Put a plugin around every route: a decorator, or an object with ``apply(callback, route)``."""
+        """Put a plugin around every route: a decorator, or an object with
+        ``apply(callback, route)``.
+        """
         refuse_original("bottle", plugin)
         if hasattr(plugin, "setup"):
             plugin.setup(self)
         if not callable(plugin) and not hasattr(plugin, "apply"):
-            raise TypeError(f"a plugin is a decorator or has apply(callback, route), not {plugin!r}")
+            raise TypeError(
+                f"a plugin is a decorator or has apply(callback, route), not {plugin!r}"
+            )
         self.plugins.append(plugin)
         self.reset()
         return plugin
@@ -196,7 +221,10 @@ class Bottle(Carried):
         removed = [
             one
             for one in reversed(self.plugins)
-            if plugin is True or plugin is one or plugin is type(one) or getattr(one, "name", True) == plugin
+            if plugin is True
+            or plugin is one
+            or plugin is type(one)
+            or getattr(one, "name", True) == plugin
         ]
         for one in removed:
             self.plugins.remove(one)
@@ -208,7 +236,11 @@ class Bottle(Carried):
 
     def reset(self, route: Route | int | None = None) -> None:
         """Apply the plugins anew: of all routes, of one, or of the one with this index."""
-        chosen = self.routes if route is None else [route if isinstance(route, Route) else self.routes[route]]
+        chosen = (
+            self.routes
+            if route is None
+            else [route if isinstance(route, Route) else self.routes[route]]
+        )
         for one in chosen:
             one.reset()
         self.trigger_hook("app_reset")
@@ -220,7 +252,9 @@ class Bottle(Carried):
                 plugin.close()
 
     def add_hook(self, name: str, func: Callable[..., object]) -> None:
-        """Call ``func`` at ``before_request``, ``after_request`` (the last one first), ``app_reset`` or ``config``."""
+        """Call ``func`` at ``before_request``, ``after_request`` (the last one first),
+        ``app_reset`` or ``config``.
+        """
         if name not in self.hooks:
             raise ValueError(f"there is no hook {name!r}: there are {', '.join(_HOOKS)}")
         if name == "after_request":
@@ -252,22 +286,30 @@ class Bottle(Carried):
         """Answer errors of this status with the function below, which takes the ``HTTPError``."""
 
         def register(function: Any) -> Any:
-            self.error_handler[int(code)] = load(function) if isinstance(function, str) else function
+            self.error_handler[int(code)] = (
+                load(function) if isinstance(function, str) else function
+            )
             return function
 
         return register(callback) if callback else register
 
     def default_error_handler(self, res: HTTPError) -> str:
-        """Return the page of an error without a handler. With ``debug`` it shows the exception on this machine."""
+        """Return the page of an error without a handler.
+
+        With ``debug`` it shows the exception on this machine.
+        """
         if face().ERROR_PAGE_TEMPLATE is not ERROR_PAGE_TEMPLATE:
             return template(face().ERROR_PAGE_TEMPLATE, e=res)
         texts = {"{{e.status}}": res.status_line, "{{e.body or ''}}": str(res.body or "")}
-        page = re.sub(r"\{\{.*?\}\}", lambda found: html.escape(texts[found[0]]), ERROR_PAGE_TEMPLATE)
+        page = re.sub(
+            r"\{\{.*?\}\}", lambda found: html.escape(texts[found[0]]), ERROR_PAGE_TEMPLATE
+        )
         if face().DEBUG and res.exception and may_see_tracebacks():
-            page += f"<pre>{html.escape(repr(res.exception))}</pre>\n<pre>{html.escape(res.traceback or '')}</pre>\n"
+            shown = repr(res.exception), res.traceback or ""
+            page += "".join(f"<pre>{html.escape(text)}</pre>\n" for text in shown)
         return f"{page}</body>\n</html>\n"
 
-    # -- as a program ------------------------------------------------------------------------------------------------
+    # -- as a program ------------------------------------------------------------------------------
 
     def run(self, **options: Any) -> None:
         """Serve this application, see ``run``."""
@@ -325,7 +367,11 @@ def _of_default(method: Callable[..., Result]) -> Callable[..., Result]:
 route, get, post = _of_default(Bottle.route), _of_default(Bottle.get), _of_default(Bottle.post)
 put, delete, patch = _of_default(Bottle.put), _of_default(Bottle.delete), _of_default(Bottle.patch)
 error, mount, hook = _of_default(Bottle.error), _of_default(Bottle.mount), _of_default(Bottle.hook)
-install, uninstall, url = _of_default(Bottle.install), _of_default(Bottle.uninstall), _of_default(Bottle.get_url)
+install, uninstall, url = (
+    _of_default(Bottle.install),
+    _of_default(Bottle.uninstall),
+    _of_default(Bottle.get_url),
+)
 
 
 def abort(code: int = 500, text: object = "Unknown Error.") -> NoReturn:
@@ -334,7 +380,9 @@ def abort(code: int = 500, text: object = "Unknown Error.") -> NoReturn:
 
 
 def redirect(url: str, code: int | None = None) -> NoReturn:
-    """Send the client to ``url``, which is joined to the request's. What was set on ``response`` is sent along.
+    """Send the client to ``url``, which is joined to the request's.
+
+    What was set on ``response`` is sent along.
 
     ``code``: by default 303, 302 for HTTP/1.0.
     """
@@ -348,8 +396,12 @@ def redirect(url: str, code: int | None = None) -> NoReturn:
         del answer  # its traceback refers to this frame
 
 
-def auth_basic(check: Callable[[str, str], bool], realm: str = "private", text: str = "Access denied") -> Decorator:
-    """Let the function below answer if ``check(user, password)`` is true, else ask for a password."""
+def auth_basic(
+    check: Callable[[str, str], bool], realm: str = "private", text: str = ("Access denied")
+) -> Decorator:
+    """Let the function below answer if ``check(user, password)`` is true, else ask for a
+    password.
+    """
 
     def decorator(function: Callable[..., object]) -> Callable[..., object]:
         @wraps(function)

@@ -1,4 +1,6 @@
-"""``ConfigDict``: an application's configuration, by dotted names, and the part of it that a route sees."""
+"""``ConfigDict``: an application's configuration, by dotted names, and the part of it that a route
+sees.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,17 @@ from weakref import WeakSet
 Listener: TypeAlias = Callable[["ConfigDict", str, Any], object]
 
 Meta: TypeAlias = dict[str, Any]
-"""What is stored about a key by the name of a field: ``filter``, ``help``, or one of a program's own."""
+"""What is stored about a key by the name of a field: ``filter``, ``help``, or one of a program's
+own."""
 
 
 class ConfigDict(dict[str, Any]):
-    """A dictionary with text as keys. An overlay (``Route.config``) also has what its source has and it does not.
+    """A dictionary with text as keys.
 
-    Keys that came from the source can be assigned, and then belong to the overlay; they can't be deleted there.
+    An overlay (``Route.config``) also has what its source has and it does not.
+
+    Keys that came from the source can be assigned, and then belong to the overlay; they can't be
+    deleted there.
     """
 
     def __init__(self) -> None:
@@ -31,8 +37,13 @@ class ConfigDict(dict[str, Any]):
 
     __hash__ = object.__hash__  # type: ignore[assignment]  # by identity: overlays are kept in a set
 
-    def load_config(self, filename: str | PathLike[str] | Iterable[str], **options: Any) -> ConfigDict:
-        """Load an ini file. A section's name comes before its keys; ``[bottle]`` and ``[ROOT]`` add nothing."""
+    def load_config(
+        self, filename: str | PathLike[str] | Iterable[str], **options: Any
+    ) -> ConfigDict:
+        """Load an ini file.
+
+        A section's name comes before its keys; ``[bottle]`` and ``[ROOT]`` add nothing.
+        """
         options.setdefault("allow_no_value", True)
         options.setdefault("interpolation", configparser.ExtendedInterpolation())
         parser = configparser.ConfigParser(**options)
@@ -44,7 +55,9 @@ class ConfigDict(dict[str, Any]):
         return self
 
     def load_module(self, name: str, squash: bool = True) -> ConfigDict:
-        """Load the names in capitals of a module; with ``squash`` their dictionaries become dotted names."""
+        """Load the names in capitals of a module; with ``squash`` their dictionaries become dotted
+        names.
+        """
         values = {key: value for key, value in vars(import_module(name)).items() if key.isupper()}
         if squash:
             return self.load_dict(values)

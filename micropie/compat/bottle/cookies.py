@@ -1,8 +1,9 @@
 """Cookies as Bottle 0.13 reads and writes them, also signed ones.
 
-A signed value is ``!signature?data``: base64 of an HMAC, then base64 of a pickle of [name, value]. A pickle can run any
-code of whoever made it. So the signature is checked before the pickle is looked at, and then only values are loaded
-that are made of Python's plain types: whoever learns the secret can forge cookies, but can't run code.
+A signed value is ``!signature?data``: base64 of an HMAC, then base64 of a pickle of [name, value].
+A pickle can run any code of whoever made it. So the signature is checked before the pickle is
+looked at, and then only values are loaded that are made of Python's plain types: whoever learns the
+secret can forge cookies, but can't run code.
 """
 
 from __future__ import annotations
@@ -52,9 +53,15 @@ def sign(name: str, value: object, secret: str | bytes, digestmod: Digest = hash
 
 
 def unsign(
-    name: str, signed: str, secret: str | bytes, default: object = None, digestmod: Digest = hashlib.sha256
+    name: str,
+    signed: str,
+    secret: str | bytes,
+    default: object = None,
+    digestmod: Digest = hashlib.sha256,
 ) -> Any:
-    """Return what ``sign`` was given; ``default`` for a wrong signature, another name, or what can't be loaded."""
+    """Return what ``sign`` was given; ``default`` for a wrong signature, another name, or what
+    can't be loaded.
+    """
     match cookie_decode(signed, secret, digestmod):
         case [signed_name, value] if signed_name == name:
             return value
@@ -68,7 +75,9 @@ def cookie_encode(data: object, key: str | bytes, digestmod: Digest | None = Non
 
 
 def cookie_decode(data: str | bytes, key: str | bytes, digestmod: Digest | None = None) -> Any:
-    """Return what ``cookie_encode`` was given; None for a wrong signature, or what can't be loaded."""
+    """Return what ``cookie_encode`` was given; None for a wrong signature, or what can't be
+    loaded.
+    """
     signed = data.encode("utf-8", "replace") if isinstance(data, str) else data
     signature, separator, message = signed.removeprefix(b"!").partition(b"?")
     if not signed.startswith(b"!") or not separator:
@@ -85,7 +94,9 @@ def cookie_decode(data: str | bytes, key: str | bytes, digestmod: Digest | None 
 class _Loader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
         if name not in _ALLOWED.get(module, ()):
-            raise pickle.UnpicklingError(f"{module}.{name} is no plain value: store text, numbers, lists, dictionaries")
+            raise pickle.UnpicklingError(
+                f"{module}.{name} is no plain value: store text, numbers, lists, dictionaries"
+            )
         return super().find_class(module, name)
 
 

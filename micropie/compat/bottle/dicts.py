@@ -1,4 +1,6 @@
-"""Dictionaries with several values for a key: of queries and forms, of the response's and of the request's headers."""
+"""Dictionaries with several values for a key: of queries and forms, of the response's and of the
+request's headers.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ class MultiDict(MutableMapping[str, Any]):
     """Several values for a key. Reading gives the newest one, assigning adds one."""
 
     def __init__(self, *args: object, **values: object) -> None:
-        self.dict: dict[str, list[Any]] = {key: [value] for key, value in dict(*args, **values).items()}
+        self.dict: dict[str, list[Any]] = {
+            key: [value] for key, value in dict(*args, **values).items()
+        }
 
     def __len__(self) -> int:
         return len(self.dict)
@@ -54,7 +58,9 @@ class MultiDict(MutableMapping[str, Any]):
     iterkeys, itervalues, iteritems, iterallitems = keys, values, items, allitems
 
     def get(self, key: str, default: object = None, index: int = -1, type: Converter = None) -> Any:  # noqa: A002
-        """Return a value of ``key``, the newest by default, converted by ``type``; ``default`` if anything fails."""
+        """Return a value of ``key``, the newest by default, converted by ``type``; ``default`` if
+        anything fails.
+        """
         try:
             value = self.dict[key][index]
             return value if type is None else type(value)
@@ -79,7 +85,8 @@ class MultiDict(MutableMapping[str, Any]):
 class FormsDict(MultiDict):
     """The fields of a query or a form, also as attributes. A missing attribute is "".
 
-    All text is UTF-8 already, so ``getunicode`` and ``decode`` are here only for programs that call them.
+    All text is UTF-8 already, so ``getunicode`` and ``decode`` are here only for programs that call
+    them.
     """
 
     input_encoding = "utf8"
@@ -106,14 +113,21 @@ class FormsDict(MultiDict):
 
 
 def _recoded(value: object, encoding: str | None) -> Any:
-    if not isinstance(value, str) or encoding is None or encoding.lower().replace("-", "") == "utf8":
+    if (
+        not isinstance(value, str)
+        or encoding is None
+        or encoding.lower().replace("-", "") == "utf8"
+    ):
         return value
     return value.encode().decode(encoding)
 
 
 @lru_cache(maxsize=1024)  # names are few and the same in every answer
 def header_name(name: str) -> str:
-    """Return the name of a header as it is stored: ``Content-Type``. Raises ``ValueError`` for control characters."""
+    """Return the name of a header as it is stored: ``Content-Type``.
+
+    Raises ``ValueError`` for control characters.
+    """
     if "\n" in name or "\r" in name or "\0" in name:
         raise ValueError(f"the name of a header has a control character: {name!r}")
     return name.title().replace("_", "-")
@@ -202,7 +216,9 @@ class WSGIHeaderDict(MutableMapping[str, str]):
     def __iter__(self) -> Iterator[str]:
         for key in self.environ:
             if key.startswith("HTTP_"):
-                yield (header_name if len(key) <= LONGEST_KEPT else header_name.__wrapped__)(key[5:])
+                yield (header_name if len(key) <= LONGEST_KEPT else header_name.__wrapped__)(
+                    key[5:]
+                )
             elif key in self.cgikeys:
                 yield header_name(key)
 

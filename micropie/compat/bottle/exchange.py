@@ -28,7 +28,8 @@ Answer: TypeAlias = EncodedAnswer | Response
 # What micropie's flow answers by itself.
 _PASSED_ON = (NativeError, Redirect, ClientDisconnect)
 
-_BLANK = BaseResponse.__new__  # what a new response has stands on the class: this takes a third of the time
+# what a new response has stands on the class: this takes a third of the time
+_BLANK = BaseResponse.__new__
 _NOTHING: Mapping[str, object] = {}
 _MAY_HAVE_JSON = (dict, HTTPResponse)  # the union of two types would be made with each answer
 
@@ -51,14 +52,18 @@ class Application(Protocol):
 class Exchange:
     """A request and its response. The environ and the response are made when they are first needed.
 
-    micropie's request refers to it, and it to ``native``, micropie's exchange. To refer to the request would be
-    a cycle.
+    micropie's request refers to it, and it to ``native``, micropie's exchange. To refer to the
+    request would be a cycle.
     """
 
     __slots__ = ("_environ", "_response", "app", "arguments", "early", "native", "route")
 
     def __init__(
-        self, app: Application, request: Request, route: Route | None = None, arguments: Mapping[str, object] = _NOTHING
+        self,
+        app: Application,
+        request: Request,
+        route: Route | None = None,
+        arguments: Mapping[str, object] = _NOTHING,
     ) -> None:
         self.app = app
         self.native = request._exchange
@@ -100,13 +105,20 @@ class Exchange:
         self._environ = environ
 
     def find_route(self) -> tuple[Route, Arguments]:
-        """Run the ``before_request`` hooks, then look for the route: they may change the path. Raises ``HTTPError``."""
+        """Run the ``before_request`` hooks, then look for the route: they may change the path.
+
+        Raises ``HTTPError``.
+        """
         app, native = self.app, self.native
         for hook in app.hooks["before_request"][:]:
             hook()
         environ = self._environ
         # A hook that has changed the path has asked for the environ.
-        found = app.router.find(native.method, native.path) if environ is None else app.router.match(environ)
+        found = (
+            app.router.find(native.method, native.path)
+            if environ is None
+            else app.router.match(environ)
+        )
         self.route, self.arguments = found
         if environ is not None:
             self._note_route(environ)
@@ -117,11 +129,14 @@ class Exchange:
         environ["route.url_args"] = self.arguments
 
 
-def end(exchange: Exchange, out: object, failure: BaseException | None, dumps: Encoder | None) -> Answer:
-    """Return the answer for what a handler has returned or raised, after the ``after_request`` hooks.
+def end(
+    exchange: Exchange, out: object, failure: BaseException | None, dumps: Encoder | None
+) -> Answer:
+    """Return the answer for what a handler has returned or raised, after the ``after_request``
+    hooks.
 
-    ``dumps``: the route's encoder for JSON. Raises what micropie's flow is to answer, and everything if ``catchall``
-    is off.
+    ``dumps``: the route's encoder for JSON. Raises what micropie's flow is to answer, and
+    everything if ``catchall`` is off.
     """
     app = exchange.app
     try:
@@ -162,7 +177,9 @@ def _failed(exchange: Exchange, text: str, error: Exception) -> HTTPError:
 
 
 def to_response(exchange: Exchange, out: object) -> Answer:
-    """Return micropie's response for a handler's result, and for what the handler set on ``response``."""
+    """Return micropie's response for a handler's result, and for what the handler set on
+    ``response``.
+    """
     while True:
         if not out and not hasattr(out, "__aiter__"):
             return _native(exchange, b"")
@@ -193,12 +210,15 @@ def text_answer(exchange: Exchange, text: str) -> Answer:
     """Return the answer of a handler that has returned text."""
     response = exchange._response
     charset = "UTF-8" if response is None else response.charset
-    return _native(exchange, text.encode() if charset == "UTF-8" else text.encode(codec_of(charset)))
+    return _native(
+        exchange, text.encode() if charset == "UTF-8" else text.encode(codec_of(charset))
+    )
 
 
 _NO_CONTENT = frozenset({204, 304})
 _LISTS, _TEXTS = (tuple, list), (bytes, str)  # see ``_MAY_HAVE_JSON``
-_UNSET: Sequence[tuple[str, str]] = (("Content-Type", HTML),)  # the headers of a response on which nothing is set
+# the headers of a response on which nothing is set
+_UNSET: Sequence[tuple[str, str]] = (("Content-Type", HTML),)
 
 
 def _native(exchange: Exchange, body: object) -> Answer:
@@ -207,9 +227,16 @@ def _native(exchange: Exchange, body: object) -> Answer:
     if response is not None:
         line, pairs = response._status_line, response.headerlist
         status = 200 if line == "200 OK" else status_of(line)
-    if native.method != "HEAD" and status not in _NO_CONTENT and (type(body) is bytes or type(body) is ThreadStream):
-        # Needs nothing of what encodes others, a stream if nothing of micropie's looks at the answer before it is sent.
-        headers, content_type, length = ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
+    if (
+        native.method != "HEAD"
+        and status not in _NO_CONTENT
+        and (type(body) is bytes or type(body) is ThreadStream)
+    ):
+        # Needs nothing of what encodes others, a stream if nothing of micropie's looks at the
+        # answer before it is sent.
+        headers, content_type, length = (
+            ((), HTML, None) if pairs is _UNSET else checked_headers(pairs, is_given=True)
+        )
         if isinstance(body, bytes):
             return EncodedAnswer((status, content_type, len(body), headers, body, None))
         made = native.answer
@@ -217,13 +244,22 @@ def _native(exchange: Exchange, body: object) -> Answer:
             body.first = next(body.items)  # which has been fetched
             made.begin(body)
             return EncodedAnswer((status, content_type, length, headers, b"", body))
-    if not body and native.method == "HEAD" and response is not None and "Content-Length" in response:
-        body = FileRange(None, "", 0, 0, response.content_length)  # states the length of what GET gets
+    if (
+        not body
+        and native.method == "HEAD"
+        and response is not None
+        and "Content-Length" in response
+    ):
+        # states the length of what GET gets
+        body = FileRange(None, "", 0, 0, response.content_length)
     return Response(body, status, pairs, "")
 
 
 def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
-    """Return what is sent of a file: its bytes if they are few. A longer one is closed with the request."""
+    """Return what is sent of a file: its bytes if they are few.
+
+    A longer one is closed with the request.
+    """
     if file.length <= SMALL:
         with file:
             return file.read(file.length)
@@ -235,7 +271,9 @@ def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
 
 
 def _peeked(exchange: Exchange, out: Any) -> object:
-    """Return an iterable's chunks; its answer if it raises one before the first; "" if it is empty."""
+    """Return an iterable's chunks; its answer if it raises one before the first; "" if it is
+    empty.
+    """
     try:
         rest = iter(out)
         first = next(rest)

@@ -1,4 +1,7 @@
-"""``bottle.ext.x``: the plugin ``bottle_x``. Its own ``import bottle`` has to be the stand-in, see ``install``."""
+"""``bottle.ext.x``: the plugin ``bottle_x``.
+
+Its own ``import bottle`` has to be the stand-in, see ``install``.
+"""
 
 from __future__ import annotations
 

@@ -41,9 +41,10 @@ def static_file(
 ) -> HTTPResponse:
     """Return the file ``filename`` below ``root``: ``return static_file(name, root="static")``.
 
-    403 for what is not below ``root`` or can't be read, 404 for what is not there, 304 and 206 as the request asks.
-    ``mimetype``: by default that of the name's extension. ``download``: True or a name makes browsers save the file.
-    ``charset``: of text. ``etag``: an entity tag, False for none. ``headers``: more of them.
+    403 for what is not below ``root`` or can't be read, 404 for what is not there, 304 and 206 as
+    the request asks. ``mimetype``: by default that of the name's extension. ``download``: True or a
+    name makes browsers save the file. ``charset``: of text. ``etag``: an entity tag, False for
+    none. ``headers``: more of them.
     """
     base = os.path.join(os.path.abspath(root), "")
     path = os.path.abspath(os.path.join(base, filename.strip("/\\")))
@@ -69,7 +70,9 @@ def static_file(
         sent["Content-Disposition"] = 'attachment; filename="{}"'.format(saved_as.replace('"', ""))
     if etag is None or etag is True:
         known = f"{facts.st_dev}:{facts.st_ino}:{facts.st_mtime_ns}:{facts.st_size}:{path}"
-        etag = hashlib.sha1(known.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
+        etag = hashlib.sha1(
+            known.encode("utf-8", "surrogateescape"), usedforsecurity=False
+        ).hexdigest()
     if etag:
         sent["ETag"] = etag if etag.startswith(('"', 'W/"')) else f'"{etag}"'
     if _is_known(sent.get("ETag"), int(facts.st_mtime)):
@@ -93,7 +96,9 @@ def static_file(
 
 
 def _is_known(etag: str | None, modified: int) -> bool:
-    """Return whether the client's copy is up to date: by its entity tags if it states any, else by its date."""
+    """Return whether the client's copy is up to date: by its entity tags if it states any, else by
+    its date.
+    """
     tags = request.environ.get("HTTP_IF_NONE_MATCH")
     if tags and etag:
         known = {tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")}
@@ -103,7 +108,9 @@ def _is_known(etag: str | None, modified: int) -> bool:
 
 
 def parse_range_header(header: str, maxlen: int = 0) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of a Range header that a file of ``maxlen`` bytes has: (first byte, byte after the last)."""
+    """Yield the ranges of a Range header that a file of ``maxlen`` bytes has: (first byte, byte
+    after the last).
+    """
     unit, _, ranges = header.partition("=")
     for text in ranges.split(",") if unit == "bytes" else ():
         first, dash, last = (part.strip() for part in text.partition("-"))

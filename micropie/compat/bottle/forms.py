@@ -26,13 +26,20 @@ class MultipartError(HTTPError):
 
 
 class FileUpload:
-    """A file that a client uploaded. ``raw_filename`` is the client's text; only ``filename`` is safe in a path."""
+    """A file that a client uploaded.
+
+    ``raw_filename`` is the client's text; only ``filename`` is safe in a path.
+    """
 
     content_type = HeaderProperty("Content-Type")
     content_length = HeaderProperty("Content-Length", reader=int, default=-1)
 
     def __init__(
-        self, fileobj: IO[bytes], name: str, filename: str, headers: Mapping[str, object] | None = None
+        self,
+        fileobj: IO[bytes],
+        name: str,
+        filename: str,
+        headers: Mapping[str, object] | None = None,
     ) -> None:
         self.file = fileobj
         self.name = name
@@ -50,7 +57,9 @@ class FileUpload:
 
     @property
     def filename(self) -> str:
-        """The name in ASCII letters, digits, ``-``, ``_`` and ``.``, at most 255; "empty" if nothing is left."""
+        """The name in ASCII letters, digits, ``-``, ``_`` and ``.``, at most 255; "empty" if
+        nothing is left.
+        """
         if self._filename is None:
             raw = self.raw_filename
             text = raw.decode("utf-8", "ignore") if isinstance(raw, bytes) else raw
@@ -64,7 +73,10 @@ class FileUpload:
         self._filename = name
 
     def save(
-        self, destination: str | os.PathLike[str] | IO[bytes], overwrite: bool = False, chunk_size: int = CHUNK
+        self,
+        destination: str | os.PathLike[str] | IO[bytes],
+        overwrite: bool = False,
+        chunk_size: int = CHUNK,
     ) -> None:
         """Write the file to a path, into a directory under ``filename``, or to an open file.
 
@@ -91,7 +103,9 @@ class FileUpload:
 
 
 def parse_pairs(encoded: str) -> FormsDict:
-    """Return the fields of a query or an urlencoded form, given as latin-1 text. Nothing is refused.
+    """Return the fields of a query or an urlencoded form, given as latin-1 text.
+
+    Nothing is refused.
 
     Bytes that are not UTF-8 are read as latin-1.
     """
@@ -104,7 +118,10 @@ def parse_pairs(encoded: str) -> FormsDict:
 
 
 def fields_of(values: dict[str, list[Any]]) -> FormsDict:
-    """Return the fields with these values. ``FormsDict()`` would take as long for none as parsing a short form."""
+    """Return the fields with these values.
+
+    ``FormsDict()`` would take as long for none as parsing a short form.
+    """
     fields = FormsDict.__new__(FormsDict)
     fields.dict = values
     return fields
@@ -130,9 +147,9 @@ def parse_multipart(
 ) -> tuple[Iterator[tuple[str, str | FileUpload]], MultipartParser]:
     """Return the fields and files of a multipart form, and the parser, which closes the files.
 
-    ``memory``: bytes that all fields may have, and a file before it goes to the disk. A field is read in its own
-    charset, else in that of the form, else in UTF-8. A file input that was left empty is a field without text.
-    Raises ``MultipartError`` 400 and 413.
+    ``memory``: bytes that all fields may have, and a file before it goes to the disk. A field is
+    read in its own charset, else in that of the form, else in UTF-8. A file input that was left
+    empty is a field without text. Raises ``MultipartError`` 400 and 413.
     """
     try:
         stated = content_type(header)[1]
@@ -143,9 +160,13 @@ def parse_multipart(
             try:
                 return data.decode(codec_of(charset))
             except (UnicodeDecodeError, LookupError):
-                raise BadRequest(f"A field's value is not valid in the charset {charset!r}.") from None
+                raise BadRequest(
+                    f"A field's value is not valid in the charset {charset!r}."
+                ) from None
 
-        limits = DEFAULT_LIMITS._replace(max_form_field_size=memory, max_data_size=memory, spool_size=memory)
+        limits = DEFAULT_LIMITS._replace(
+            max_form_field_size=memory, max_data_size=memory, spool_size=memory
+        )
         parser = MultipartParser(stated.get("boundary", ""), limits, read_field)
         while chunk := body.read(CHUNK):
             parser.feed(chunk)
@@ -160,8 +181,15 @@ def parse_multipart(
 def as_uploads(
     parts: Iterable[tuple[str, str | UploadFile]], unselected: Iterable[str]
 ) -> Iterator[tuple[str, str | FileUpload]]:
-    """Yield the fields and files of a form that micropie has parsed, and the file inputs that were left empty."""
+    """Yield the fields and files of a form that micropie has parsed, and the file inputs that were
+    left empty.
+    """
     for name, part in parts:
-        yield name, part if isinstance(part, str) else FileUpload(part.file, name, part.raw_filename, part.headers)
+        yield (
+            name,
+            part
+            if isinstance(part, str)
+            else FileUpload(part.file, name, part.raw_filename, part.headers),
+        )
     for name in unselected:
         yield name, ""

@@ -9,8 +9,12 @@ from micropie.compat.bottle.responses import HTTPResponse
 from micropie.mounts import WSGI, Mount, WSGICall
 
 
-def wsgi_mount(add: Callable[..., object], prefix: str, target: object, options: dict[str, object]) -> None:
-    """Call ``target`` for every method of what is below ``prefix``, and of the prefix itself: ``add`` adds routes."""
+def wsgi_mount(
+    add: Callable[..., object], prefix: str, target: object, options: dict[str, object]
+) -> None:
+    """Call ``target`` for every method of what is below ``prefix``, and of the prefix itself:
+    ``add`` adds routes.
+    """
     segments = [segment for segment in prefix.split("/") if segment]
     if not segments:
         raise ValueError("WSGI applications cannot be mounted to '/'.")
@@ -30,7 +34,10 @@ def wsgi_mount(add: Callable[..., object], prefix: str, target: object, options:
 def _answer_of(mount: Mount, depth: int) -> HTTPResponse:
     call = WSGICall(mount)
     request.path_shift(depth)
-    environ = {**request.environ, "PATH_INFO": request.environ["PATH_INFO"].encode().decode("latin-1")}
+    environ = {
+        **request.environ,
+        "PATH_INFO": request.environ["PATH_INFO"].encode().decode("latin-1"),
+    }
     try:
         call.begin(environ)
         call.written.insert(0, call.next())  # by then it has called start_response
@@ -42,7 +49,9 @@ def _answer_of(mount: Mount, depth: int) -> HTTPResponse:
     finally:
         request.path_shift(-depth)
     status = f"{int(answer.status)} {answer.status.reason or 'Unknown'}"  # type: ignore[attr-defined]
-    headers = [(name, value.encode("latin-1").decode("utf-8", "replace")) for name, value in answer.pairs]
+    headers = [
+        (name, value.encode("latin-1").decode("utf-8", "replace")) for name, value in answer.pairs
+    ]
     body: object = call
     if is_complete:
         body = b"".join(call)

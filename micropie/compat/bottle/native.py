@@ -1,7 +1,7 @@
 """The ``App`` inside of a ``Bottle``: it carries the old routes, and new ones beside them.
 
-Servers call it, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site`` looks for a native route
-first, then asks the application's router.
+Servers call it, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site`` looks for
+a native route first, then asks the application's router.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ from inspect import isawaitable
 from io import BytesIO
 from types import GeneratorType, NoneType
 
-from micropie.compat.bottle.exchange import Answer, Application, Exchange, Found, end, text_answer, to_response
+from micropie.compat.bottle.exchange import (
+    Answer,
+    Application,
+    Exchange,
+    Found,
+    end,
+    text_answer,
+    to_response,
+)
 from micropie.compat.bottle.plugins import Encoder
 from micropie.compat.bottle.requests import request as current_request
 from micropie.compat.bottle.responses import HTML, HTTPError, HTTPResponse
@@ -51,7 +59,8 @@ class BottleSite(CarryingSite):
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
             return native
-        exchange.method = method = exchange.method.upper()  # which Bottle reads in any case: hooks see what it reads
+        # which Bottle reads in any case: hooks see what it reads
+        exchange.method = method = exchange.method.upper()
         if self._before:  # they may change the path
             return self._any, (request, None), NO_VALUES
         try:
@@ -63,7 +72,9 @@ class BottleSite(CarryingSite):
             exchange.path_params = [*arguments.values()]
         carried = self._routes.get(target)
         if carried is None:
-            self._routes[target] = carried = _BottleRoute(self._app, target, [*arguments], self.config)
+            self._routes[target] = carried = _BottleRoute(
+                self._app, target, [*arguments], self.config
+            )
         return carried, (request, found), NO_VALUES
 
 
@@ -75,7 +86,9 @@ class _BottleRoute(CarriedRoute):
 
     __slots__ = ("_after", "_app", "_limited", "_names", "_target")
 
-    def __init__(self, app: Application, target: Route | None, names: Sequence[str], config: Config) -> None:
+    def __init__(
+        self, app: Application, target: Route | None, names: Sequence[str], config: Config
+    ) -> None:
         super().__init__(config, self._answer, 2)
         self._app = app
         self._after = app.hooks["after_request"]
@@ -85,7 +98,8 @@ class _BottleRoute(CarriedRoute):
         if target is not None:
             self.name = str(target.name or getattr(target.callback, "__name__", target.rule))
             self.pattern, self.methods = target.rule, (target.method,)
-            if target.is_async:  # its body is received whole, before it runs: reading it there would block the loop
+            # its body is received whole, before it runs: reading it there would block the loop
+            if target.is_async:
                 self.config, self.call = config, self._answer_async
                 self.step_kind = self.limited_step_kind = AWAIT
 
@@ -95,7 +109,9 @@ class _BottleRoute(CarriedRoute):
         failure: BaseException | None = None
         try:
             if found is None:
-                found = (getattr(request, "bottle_exchange", None) or self.begin_exchange(request)).find_route()
+                found = (
+                    getattr(request, "bottle_exchange", None) or self.begin_exchange(request)
+                ).find_route()
             if isinstance(found, HTTPError):
                 out = found
             else:
@@ -130,14 +146,18 @@ class _BottleRoute(CarriedRoute):
         return await answer if isawaitable(answer) else answer
 
     def begin_exchange(self, request: Request) -> Exchange:
-        """Return what ``request`` and ``response`` of the application stand for, when one of them is first used."""
+        """Return what ``request`` and ``response`` of the application stand for, when one of them
+        is first used.
+        """
         names = self._names
         arguments = dict(zip(names, request.path_params, strict=True)) if names else NO_VALUES
         return Exchange(self._app, request, self._target, arguments)
 
 
 async def _receive(request: Request, limited: Config) -> None:
-    """Receive the whole body, unless a hook has read it: a handler on the event loop can't wait for it."""
+    """Receive the whole body, unless a hook has read it: a handler on the event loop can't wait for
+    it.
+    """
     request._exchange.config = limited
     exchange = getattr(request, "bottle_exchange", None)
     environ = {} if exchange is None or exchange._environ is None else exchange._environ
@@ -149,7 +169,9 @@ async def _receive(request: Request, limited: Config) -> None:
         environ["wsgi.input"] = BytesIO(await request.body())
 
 
-async def _finish(request: Request, limited: Config, exchange: Exchange, out: object, dumps: Encoder | None) -> Answer:
+async def _finish(
+    request: Request, limited: Config, exchange: Exchange, out: object, dumps: Encoder | None
+) -> Answer:
     """Await what an ``async def`` handler made, and return the answer."""
     failure: BaseException | None = None
     try:
@@ -169,7 +191,9 @@ async def _finish(request: Request, limited: Config, exchange: Exchange, out: ob
 
 
 def answer_raised(app: Application, request: Request, error: HTTPResponse) -> Response:
-    """Return the answer for what ``abort`` and ``redirect`` have raised in native code: that of the old handlers."""
+    """Return the answer for what ``abort`` and ``redirect`` have raised in native code: that of the
+    old handlers.
+    """
     pending = request._exchange.response()  # with it no stream is sent without micropie's response
     exchange = getattr(request, "bottle_exchange", None)
     if exchange is None:

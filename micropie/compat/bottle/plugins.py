@@ -1,4 +1,6 @@
-"""The two plugins that every application has: dictionaries become JSON, ``template=`` of a route becomes a view."""
+"""The two plugins that every application has: dictionaries become JSON, ``template=`` of a route
+becomes a view.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,10 @@ class JSONPlugin:
         """Do nothing: for plugins that derive from this one, and call it."""
 
     def apply(self, callback: Callable[..., object], route: object) -> Callable[..., object]:
-        """Return a function around ``callback``. The router asks for it only if other plugins are around this one."""
+        """Return a function around ``callback``.
+
+        The router asks for it only if other plugins are around this one.
+        """
         encode = self.json_dumps
         if encode is None:
             return callback
@@ -49,7 +54,9 @@ class JSONPlugin:
 
 
 def as_json(result: object, encode: Encoder, response: BaseResponse) -> object:
-    """Return a handler's result with its dictionary, if it is one, as JSON, and set the content type."""
+    """Return a handler's result with its dictionary, if it is one, as JSON, and set the content
+    type.
+    """
     if isinstance(result, dict):
         text = encode(result)
         response._headers["Content-Type"] = ["application/json"]

@@ -15,7 +15,9 @@ from micropie.compat.bottle.state import face
 
 
 def load_app(target: str) -> Any:
-    """Import a module that makes an application, and return that: the one it names, or its default application."""
+    """Import a module that makes an application, and return that: the one it names, or its default
+    application.
+    """
     before, face().NORUN = face().NORUN, True
     made = default_app.push()
     try:
@@ -41,9 +43,10 @@ def run(
 ) -> None:
     """Serve ``app``, by default the default application, until it is interrupted.
 
-    ``server``: a name of ``server_names``, a class derived from ``ServerAdapter``, or an object of one. ``options``
-    are the server's. ``reloader``: start anew when a module's file has changed, looked at every ``interval`` seconds.
-    Raises ``ValueError`` for a server or an application that is none.
+    ``server``: a name of ``server_names``, a class derived from ``ServerAdapter``, or an object of
+    one. ``options`` are the server's. ``reloader``: start anew when a module's file has changed,
+    looked at every ``interval`` seconds. Raises ``ValueError`` for a server or an application that
+    is none.
     """
     if debug is not None:
         set_debug(debug)
@@ -61,7 +64,9 @@ def run(
     adapter = adapter_for(server, host, port, options)
     adapter.quiet = adapter.quiet or quiet
     if not adapter.quiet:
-        sys.stderr.write(f"Serving on http://{adapter.host}:{adapter.port}/ with {adapter!r}. Ctrl-C ends it.\n")
+        sys.stderr.write(
+            f"Serving on http://{adapter.host}:{adapter.port}/ with {adapter!r}. Ctrl-C ends it.\n"
+        )
     with suppress(KeyboardInterrupt):
         if reloader:
             watch(interval)

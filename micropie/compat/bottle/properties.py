@@ -50,7 +50,9 @@ class HeaderProperty:
 
 
 class DictProperty:
-    """A decorator: the method's result is kept under ``key``, by default its name, in the dictionary ``attr``."""
+    """A decorator: the method's result is kept under ``key``, by default its name, in the
+    dictionary ``attr``.
+    """
 
     def __init__(self, attr: str, key: str | None = None, read_only: bool = False) -> None:
         self.attr = attr
@@ -84,7 +86,9 @@ class DictProperty:
 
 
 class lazy_attribute:  # noqa: N801 - its name there
-    """A decorator: the method is called with the class, once, and its result becomes the attribute."""
+    """A decorator: the method is called with the class, once, and its result becomes the
+    attribute.
+    """
 
     def __init__(self, func: Callable[[Any], object]) -> None:
         self.getter = func

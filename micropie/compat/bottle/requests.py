@@ -1,4 +1,6 @@
-"""``request``: all of it is read from a WSGI environ, which under ASGI is made when it is first needed."""
+"""``request``: all of it is read from a WSGI environ, which under ASGI is made when it is first
+needed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,14 @@ from urllib.parse import SplitResult, quote
 from micropie.compat.addresses import join
 from micropie.compat.bottle.cookies import Digest, read_cookies, unsign
 from micropie.compat.bottle.dicts import FormsDict, WSGIHeaderDict
-from micropie.compat.bottle.forms import FileUpload, as_uploads, fields_of, is_multipart, parse_multipart, parse_pairs
+from micropie.compat.bottle.forms import (
+    FileUpload,
+    as_uploads,
+    fields_of,
+    is_multipart,
+    parse_multipart,
+    parse_pairs,
+)
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import current_exchange, outside, readable_environ
 from micropie.errors import HTTPError as NativeError
@@ -47,8 +56,8 @@ class _Kept:
         environ = request.environ
         if self.key in environ:
             return environ[self.key]
-        # A request that does not become the environ's "bottle.request". Asking ``LocalRequest`` for its environ again
-        # for each thing that is read takes as long as parsing a form.
+        # A request that does not become the environ's "bottle.request". Asking ``LocalRequest`` for
+        # its environ again for each thing that is read takes as long as parsing a form.
         own = object.__new__(BaseRequest)
         object.__setattr__(own, "environ", environ)
         environ[self.key] = value = self.make(own)
@@ -89,7 +98,7 @@ class BaseRequest:
         """The values of the route's wildcards."""
         raise RuntimeError("This request is not connected to a route.")
 
-    # -- the head ------------------------------------------------------------------------------------------------
+    # -- the head ----------------------------------------------------------------------------------
 
     @property
     def path(self) -> str:
@@ -116,9 +125,15 @@ class BaseRequest:
         return FormsDict(read_cookies(self.environ.get("HTTP_COOKIE", "")))
 
     def get_cookie(
-        self, key: str, default: object = None, secret: str | bytes | None = None, digestmod: Digest = hashlib.sha256
+        self,
+        key: str,
+        default: object = None,
+        secret: str | bytes | None = None,
+        digestmod: Digest = hashlib.sha256,
     ) -> Any:
-        """Return a cookie; with ``secret`` the value of a signed one, ``default`` if its signature is wrong."""
+        """Return a cookie; with ``secret`` the value of a signed one, ``default`` if its signature
+        is wrong.
+        """
         value = self.cookies.get(key)
         if secret:
             return unsign(key, value or "", secret, default, digestmod)
@@ -160,12 +175,14 @@ class BaseRequest:
 
     @property
     def auth(self) -> tuple[str, str | None] | None:
-        """User and password of Basic authentication; (user, None) if a server has checked the user; None."""
+        """User and password of Basic authentication; (user, None) if a server has checked the user;
+        None.
+        """
         basic = parse_auth(self.environ.get("HTTP_AUTHORIZATION", ""))
         user = self.environ.get("REMOTE_USER")
         return basic or ((user, None) if user else None)
 
-    # -- where it came from ---------------------------------------------------------------------------------------
+    # -- where it came from ------------------------------------------------------------------------
 
     @property
     def url(self) -> str:
@@ -174,7 +191,9 @@ class BaseRequest:
 
     @_kept("bottle.request.urlparts")
     def urlparts(self) -> SplitResult:
-        """The parts of ``url``. Headers of proxies count if the middleware ``ProxyHeaders`` trusts the proxy.
+        """The parts of ``url``.
+
+        Headers of proxies count if the middleware ``ProxyHeaders`` trusts the proxy.
 
         Raises ``HTTPError`` 400 for a Host header that is none: it would get into links.
         """
@@ -182,7 +201,9 @@ class BaseRequest:
         scheme = environ.get("wsgi.url_scheme", "http")
         host = environ.get("HTTP_HOST")
         if host and not is_host(host):
-            raise HTTPError(400, "The Host header must be one name or address, with or without a port.")
+            raise HTTPError(
+                400, ("The Host header must be one name or address, with or without a port.")
+            )
         if not host:
             host, port = environ.get("SERVER_NAME", "127.0.0.1"), environ.get("SERVER_PORT")
             if port and port != ("80" if scheme == "http" else "443"):
@@ -207,7 +228,9 @@ class BaseRequest:
 
     @property
     def remote_route(self) -> list[str]:
-        """``[remote_addr]``, or ``[]``: what proxies state is believed by the middleware ``ProxyHeaders`` only."""
+        """``[remote_addr]``, or ``[]``: what proxies state is believed by the middleware
+        ``ProxyHeaders`` only.
+        """
         address = self.environ.get("REMOTE_ADDR")
         return [address] if address else []
 
@@ -216,7 +239,7 @@ class BaseRequest:
         """The client's address."""
         return next(iter(self.remote_route), None)
 
-    # -- the body ------------------------------------------------------------------------------------------------
+    # -- the body ----------------------------------------------------------------------------------
 
     @_kept("bottle.request.body")
     def _body(self) -> IO[bytes]:
@@ -238,7 +261,9 @@ class BaseRequest:
 
     @property
     def body(self) -> IO[bytes]:
-        """The body as a file, at its beginning: in memory up to ``MEMFILE_MAX`` bytes, else on disk."""
+        """The body as a file, at its beginning: in memory up to ``MEMFILE_MAX`` bytes, else on
+        disk.
+        """
         self._body.seek(0)
         return self._body
 
@@ -246,7 +271,11 @@ class BaseRequest:
         most, length, environ = self.MEMFILE_MAX, self.content_length, self.environ
         if length > most:
             raise HTTPError(413, "Request entity too large")
-        if length > 0 and "bottle.request.body" not in environ and environ.get("wsgi.input") is not None:
+        if (
+            length > 0
+            and "bottle.request.body" not in environ
+            and environ.get("wsgi.input") is not None
+        ):
             source = environ["wsgi.input"]
             data: bytes = source.read(length)
             while len(data) < length and (piece := source.read(length - len(data))):
@@ -260,17 +289,24 @@ class BaseRequest:
 
     @_kept("bottle.request.json")
     def json(self) -> Any:
-        """The JSON body; None if it is empty or of another type. Raises ``HTTPError`` 400 and 413."""
+        """The JSON body; None if it is empty or of another type.
+
+        Raises ``HTTPError`` 400 and 413.
+        """
         is_json = self.content_type.partition(";")[0].strip() in _JSON_TYPES
         return _from_json(self._short_body()) if is_json else None
 
     @_kept("bottle.request.post")
     def POST(self) -> FormsDict:  # noqa: N802
         """The fields and files of the form. A body that is not multipart is read as urlencoded."""
-        header, exchange = self.environ.get("CONTENT_TYPE", ""), self.environ.get("micropie.exchange")
+        header, exchange = (
+            self.environ.get("CONTENT_TYPE", ""),
+            self.environ.get("micropie.exchange"),
+        )
         if not is_multipart(header):
             return parse_pairs(self._short_body().decode("latin-1"))
-        if exchange is not None and exchange.body.form is not None:  # it has been received for a native handler
+        # it has been received for a native handler
+        if exchange is not None and exchange.body.form is not None:
             parts = as_uploads(exchange.body.parts, exchange.body.unselected)
         else:
             parts, parser = parse_multipart(header, self.body, self.MEMFILE_MAX)
@@ -301,7 +337,7 @@ class BaseRequest:
                 params.dict.setdefault(name, []).extend(values)
         return params
 
-    # -- as a dictionary, and attributes of its own -----------------------------------------------------------------
+    # -- as a dictionary, and attributes of its own ------------------------------------------------
 
     def copy(self) -> BaseRequest:
         """Return a request with a copy of the environ."""
@@ -318,7 +354,9 @@ class BaseRequest:
         if self.environ.get("bottle.request.readonly"):
             raise KeyError("The environ dictionary is read-only.")
         self.environ[key] = value
-        for name in ("headers", "cookies") if key.startswith("HTTP_") else _PARSED_FROM.get(key, ()):
+        for name in (
+            ("headers", "cookies") if key.startswith("HTTP_") else _PARSED_FROM.get(key, ())
+        ):
             self.environ.pop(f"bottle.request.{name}", None)
 
     def __delitem__(self, key: str) -> None:
@@ -398,7 +436,8 @@ def _release_with(environ: Environ, release: Callable[[], object]) -> None:
 
 
 class _Early(_Kept):
-    """A property of the current request for which no environ is made, unless something else has asked for that.
+    """A property of the current request for which no environ is made, unless something else has
+    asked for that.
 
     ``make_early`` returns the value for micropie's exchange, or ``_LATER``.
     """
@@ -425,7 +464,11 @@ _LATER = object()
 
 def _early_forms(exchange: NativeExchange) -> object:
     data = exchange.body.data
-    if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX or exchange.framing[0][:10] == "multipart/":
+    if (
+        type(data) is not bytes
+        or len(data) > BaseRequest.MEMFILE_MAX
+        or exchange.framing[0][:10] == "multipart/"
+    ):
         return _LATER
     return parse_pairs(data.decode("latin-1"))
 
@@ -456,7 +499,9 @@ class LocalRequest(BaseRequest):
     @property
     def _own(self) -> dict[str, Any]:
         exchange = current_exchange()
-        own: dict[str, Any] = self.environ if exchange is None or exchange._environ is not None else exchange.early
+        own: dict[str, Any] = (
+            self.environ if exchange is None or exchange._environ is not None else exchange.early
+        )
         return own
 
     query: Any = _Early(BaseRequest.query, lambda exchange: parse_pairs(exchange.query_string))
@@ -465,7 +510,9 @@ class LocalRequest(BaseRequest):
     json: Any = _Early(BaseRequest.json, _early_json)
 
     def bind(self, environ: Environ | None = None) -> None:
-        """Make a request of ``environ`` the current one, outside of an application: for tests of handlers."""
+        """Make a request of ``environ`` the current one, outside of an application: for tests of
+        handlers.
+        """
         outside.environ = {} if environ is None else environ
         outside.environ["bottle.request"] = self
 
@@ -486,7 +533,9 @@ class LocalRequest(BaseRequest):
         try:
             return outside.environ
         except AttributeError:
-            raise RuntimeError("Request context not initialized: request is for handlers, hooks and plugins") from None
+            raise RuntimeError(
+                "Request context not initialized: request is for handlers, hooks and plugins"
+            ) from None
 
     @environ.setter
     def environ(self, environ: Environ) -> None:
@@ -514,7 +563,8 @@ def parse_auth(header: str) -> tuple[str, str] | None:
 
 
 def path_shift(script_name: str, path_info: str, shift: int = 1) -> tuple[str, str]:
-    """Return both paths with ``shift`` segments moved from the second to the first, or back if it is negative.
+    """Return both paths with ``shift`` segments moved from the second to the first, or back if it
+    is negative.
 
     Raises ``AssertionError`` if there are not so many.
     """
@@ -523,7 +573,9 @@ def path_shift(script_name: str, path_info: str, shift: int = 1) -> tuple[str, s
     above = [segment for segment in script_name.strip("/").split("/") if segment]
     below = path_info.strip("/").split("/") if path_info.strip("/") else []
     if shift > len(below) or -shift > len(above):
-        raise AssertionError(f"Cannot shift. Nothing left from {'SCRIPT_NAME' if shift < 0 else 'PATH_INFO'}")
+        raise AssertionError(
+            f"Cannot shift. Nothing left from {'SCRIPT_NAME' if shift < 0 else 'PATH_INFO'}"
+        )
     cut = shift if shift > 0 else len(above) + shift
     if shift > 0:
         above, below = above + below[:cut], below[cut:]

@@ -8,18 +8,27 @@ from typing import IO, Any
 
 
 class ResourceManager:
-    """A list of directories, ``path``, in which ``lookup`` and ``open`` find files by their relative names."""
+    """A list of directories, ``path``, in which ``lookup`` and ``open`` find files by their
+    relative names.
+    """
 
-    def __init__(self, base: str = "./", opener: Callable[..., IO[Any]] = open, cachemode: str = "all") -> None:
+    def __init__(
+        self, base: str = "./", opener: Callable[..., IO[Any]] = open, cachemode: str = "all"
+    ) -> None:
         self.base = base
         self.opener = opener
         self.cachemode = cachemode
         self.path: list[str] = []
 
-    def add_path(self, path: str, base: str | None = None, index: int | None = None, create: bool = False) -> bool:
-        """Look in the directory of ``path``, too, at ``index`` of the list. Return whether it exists.
+    def add_path(
+        self, path: str, base: str | None = None, index: int | None = None, create: bool = False
+    ) -> bool:
+        """Look in the directory of ``path``, too, at ``index`` of the list.
 
-        A relative one begins at the directory of ``base``, which may be a file: ``add_path("files/", __file__)``.
+        Return whether it exists.
+
+        A relative one begins at the directory of ``base``, which may be a file:
+        ``add_path("files/", __file__)``.
         """
         base = os.path.abspath(os.path.dirname(base or self.base))
         directory = os.path.join(os.path.abspath(os.path.join(base, os.path.dirname(path))), "")
@@ -37,7 +46,9 @@ class ResourceManager:
 
     def lookup(self, name: str) -> str | None:
         """Return the path of the first file of this name, None if there is none."""
-        return next((found for each in self.path if os.path.isfile(found := os.path.join(each, name))), None)
+        return next(
+            (found for each in self.path if os.path.isfile(found := os.path.join(each, name))), None
+        )
 
     def open(self, name: str, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
         """Open a file by its name. Raises ``OSError`` if there is none."""

@@ -1,4 +1,6 @@
-"""``response``, ``HTTPResponse`` and ``HTTPError``: status, headers and cookies that a handler sets, and the body."""
+"""``response``, ``HTTPResponse`` and ``HTTPError``: status, headers and cookies that a handler
+sets, and the body.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +23,27 @@ HTTP_CODES: dict[int, str] = {**responses, 418: "I'm a teapot"}
 
 HTML = "text/html; charset=UTF-8"
 
-# Bytes of a cookie's name and value: with its attributes it must stay below the 4096 that browsers keep.
+# Bytes of a cookie's name and value: with its attributes it must stay below the 4096 that browsers
+# keep.
 _LONGEST_COOKIE = 3800
 
 Copied = TypeVar("Copied", bound="BaseResponse")
 
 
 def http_date(value: str | float | date | struct_time | tuple[int, ...]) -> str:
-    """Return a time as headers have it. ``value``: seconds, a datetime (naive: UTC), a date, or text as it is."""
+    """Return a time as headers have it.
+
+    ``value``: seconds, a datetime (naive: UTC), a date, or text as it is.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, datetime):
         value = value.utctimetuple()
     elif isinstance(value, date):
         value = value.timetuple()
-    return formatdate(value if isinstance(value, int | float) else calendar.timegm(value), usegmt=True)
+    return formatdate(
+        value if isinstance(value, int | float) else calendar.timegm(value), usegmt=True
+    )
 
 
 def parse_date(text: str) -> int | None:
@@ -56,7 +64,9 @@ class BaseResponse:
     # What these statuses must not have: RFC 9110, sections 15.3.5 and 15.4.5.
     bad_headers: ClassVar[dict[int, frozenset[str]]] = {
         204: frozenset({"Content-Type", "Content-Length"}),
-        304: frozenset({"Allow", "Last-Modified", "Content-Encoding", "Content-Language", "Content-Length"})
+        304: frozenset(
+            {"Allow", "Last-Modified", "Content-Encoding", "Content-Language", "Content-Length"}
+        )
         | {"Content-Md5", "Content-Range", "Content-Type"},
     }
 
@@ -113,7 +123,9 @@ class BaseResponse:
 
     @property
     def status(self) -> str:
-        """``status_line``; may be set to a number, or to text with a reason: ``"404 Brain not found"``."""
+        """``status_line``; may be set to a number, or to text with a reason:
+        ``"404 Brain not found"``.
+        """
         return self._status_line
 
     @status.setter
@@ -124,7 +136,9 @@ class BaseResponse:
             line = header_value(status).strip()
             number, _, reason = line.partition(" ")
             if not reason:
-                raise ValueError(f"a status as text has a reason, such as '404 Not Found', not {status!r}")
+                raise ValueError(
+                    f"a status as text has a reason, such as '404 Not Found', not {status!r}"
+                )
             code = int(number)
         if not 100 <= code <= 999:
             raise ValueError(f"a status is a number from 100 to 999, not {code}")
@@ -167,10 +181,14 @@ class BaseResponse:
 
     @property
     def headerlist(self) -> list[tuple[str, str]]:
-        """All that is sent: (name, value), with cookies; a value's text is its UTF-8 bytes as latin-1."""
+        """All that is sent: (name, value), with cookies; a value's text is its UTF-8 bytes as
+        latin-1.
+        """
         headers = self._headers
         pairs = [
-            (name, value if value.isascii() else _latin1(value)) for name, values in headers.items() for value in values
+            (name, value if value.isascii() else _latin1(value))
+            for name, values in headers.items()
+            for value in values
         ]
         if "Content-Type" not in headers:
             pairs.append(("Content-Type", self.default_content_type))
@@ -178,13 +196,18 @@ class BaseResponse:
         if unfit is not None:
             pairs = [pair for pair in pairs if pair[0] not in unfit]
         if self._cookies:
-            pairs += [("Set-Cookie", _latin1(header_value(m.OutputString()))) for m in self._cookies.values()]
+            pairs += [
+                ("Set-Cookie", _latin1(header_value(m.OutputString())))
+                for m in self._cookies.values()
+            ]
         return pairs
 
     content_type = HeaderProperty("Content-Type")
     content_length = HeaderProperty("Content-Length", reader=int, default=-1)
     expires = HeaderProperty(
-        "Expires", reader=lambda text: datetime.fromtimestamp(parse_date(text) or 0, UTC), writer=http_date
+        "Expires",
+        reader=lambda text: datetime.fromtimestamp(parse_date(text) or 0, UTC),
+        writer=http_date,
     )
 
     @property
@@ -203,11 +226,13 @@ class BaseResponse:
         digestmod: Digest = hashlib.sha256,
         **options: object,
     ) -> None:
-        """Set a cookie; with ``secret`` a signed one, which may hold any value of Python's plain types.
+        """Set a cookie; with ``secret`` a signed one, which may hold any value of Python's plain
+        types.
 
-        ``options``: ``max_age`` (seconds or a timedelta), ``expires`` (see ``http_date``), ``path``, ``domain``,
-        ``secure``, ``httponly``, ``samesite`` ("lax", "strict", "none"). Raises ``TypeError`` for a value that is not
-        text without a secret, ``ValueError`` for one that is too long, ``CookieError`` for what cookies can't have.
+        ``options``: ``max_age`` (seconds or a timedelta), ``expires`` (see ``http_date``),
+        ``path``, ``domain``, ``secure``, ``httponly``, ``samesite`` ("lax", "strict", "none").
+        Raises ``TypeError`` for a value that is not text without a secret, ``ValueError`` for one
+        that is too long, ``CookieError`` for what cookies can't have.
         """
         if secret:
             value = sign(name, value, secret, digestmod)
@@ -289,12 +314,15 @@ def _current() -> Any:
         return exchange.response
     if is_native():
         raise RuntimeError(
-            "bottle.response is of Bottle's handlers: in a native one write self.response.set_cookie(...)"
+            "bottle.response is of Bottle's handlers: in a native one "
+            "write self.response.set_cookie(...)"
         )
     try:
         return outside.response
     except AttributeError:
-        raise RuntimeError("Request context not initialized: response is for handlers, hooks and plugins") from None
+        raise RuntimeError(
+            "Request context not initialized: response is for handlers, hooks and plugins"
+        ) from None
 
 
 Response = BaseResponse
@@ -302,7 +330,10 @@ response = LocalResponse()
 
 
 class HTTPResponse(BaseResponse, BottleException):
-    """An answer to return or raise. It replaces all that was set on ``response``, and passes by the error handlers."""
+    """An answer to return or raise.
+
+    It replaces all that was set on ``response``, and passes by the error handlers.
+    """
 
     def apply(self, other: BaseResponse) -> None:
         """Make ``other`` what this is."""

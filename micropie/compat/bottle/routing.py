@@ -1,12 +1,14 @@
 """Rules such as ``/hello/<name:int>``, and the router that finds the first one that matches.
 
-Not the tree of ``micropie.routing``, in which the most specific route wins. Here the order of definition decides, a
-wildcard may match any text, slashes included, and filters are regular expressions. So every method has one table of
-paths without wildcards, which come first, and one regular expression of all its other rules. It says by one match
-which rule was found and with which texts.
+Not the tree of ``micropie.routing``, in which the most specific route wins. Here the order of
+definition decides, a wildcard may match any text, slashes included, and filters are regular
+expressions. So every method has one table of paths without wildcards, which come first, and one
+regular expression of all its other rules. It says by one match which rule was found and with which
+texts.
 
-A client writes the path, so a match takes time in proportion to its length. A wildcard that can end at one place only
-is matched without going back. A rule with several others sees no path that would take it long.
+A client writes the path, so a match takes time in proportion to its length. A wildcard that can end
+at one place only is matched without going back. A rule with several others sees no path that would
+take it long.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ class RouteError(BottleException):
 
 
 class RouteReset(BottleException):
-    """Raised by a plugin that has changed the route's configuration: its plugins are applied anew."""
+    """Raised by a plugin that has changed the route's configuration: its plugins are applied
+    anew.
+    """
 
 
 class RouteSyntaxError(RouteError):
@@ -54,19 +58,24 @@ Arguments: TypeAlias = dict[str, Any]
 """The values of a rule's wildcards by name: text, or what their filters make of it."""
 
 Match: TypeAlias = tuple[Any, Arguments]
-"""What the router was given with a rule, a ``Route`` in an application, and the values of the wildcards."""
+"""What the router was given with a rule, a ``Route`` in an application, and the values of the
+wildcards."""
 
-# A filter makes of its configuration: an expression, a function from text, a function to text (or None).
-Filter: TypeAlias = Callable[[str | None], tuple[str, Converter | None, Callable[[Any], str] | None]]
+# A filter makes of its configuration: an expression, a function from text, a function to text (or
+# None).
+Filter: TypeAlias = Callable[
+    [str | None], tuple[str, Converter | None, Callable[[Any], str] | None]
+]
 
 _WILDCARD = re.compile(
     r"""(?P<escapes> \\*)
     (?: < (?P<name> [A-Za-z_]\w*)? (?: : (?P<filter> [A-Za-z_]*) (?: : (?P<conf> (?: \\. | [^\\>] )+ )? )? )? >
-      | : (?P<old_name> [A-Za-z_]\w*)? (?: \# (?P<old_conf> .*? ) \# )? )""",
+      | : (?P<old_name> [A-Za-z_]\w*)? (?: \# (?P<old_conf> .*? ) \# )? )""",  # noqa: E501
     re.VERBOSE | re.ASCII,
 )
 
-# A group's name, which two rules may both have. Back references count groups, and rules share one expression.
+# A group's name, which two rules may both have. Back references count groups, and rules share one
+# expression.
 _GROUP_NAME = re.compile(r"(?<!\\)\(\?P<\w+>")
 _BACK_REFERENCE = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=")
 
@@ -83,7 +92,8 @@ _SEGMENT, _PATH = "[^/]+", ".+?"
 # A mask of one kind of character, which need not go back if what follows it is another one.
 _ONE_KIND = re.compile(r"(?:-\?)?(\\[dw]|\[\^?(?:\\.|[^]\\])+\])\+")
 
-# An expression in which k repetitions can go back may take n ** k steps for n characters. This many are quick.
+# An expression in which k repetitions can go back may take n ** k steps for n characters. This many
+# are quick.
 _MOST_STEPS = 4_000_000
 _REPETITION = re.compile(r"[*+{]")
 
@@ -91,8 +101,9 @@ _REPETITION = re.compile(r"[*+{]")
 class _Rule:
     """One rule of one method.
 
-    ``names`` has the number of the group and the function of each wildcard that has a name. ``runs`` has the groups of
-    several wildcards in one segment, ``<year>-<month>``, with the wildcards and the texts between them.
+    ``names`` has the number of the group and the function of each wildcard that has a name.
+    ``runs`` has the groups of several wildcards in one segment, ``<year>-<month>``, with the
+    wildcards and the texts between them.
     """
 
     def __init__(self, tokens: list[str | _Wildcard], text: str) -> None:
@@ -120,10 +131,17 @@ class _Rule:
             mask = f"{wildcard.mask.rstrip('?')}+" if character else ""
             literal = re.escape(following)
             if mask and (re.match(character, following) is None if following else is_last):
-                # It is read anew for each end of those before it, unless a text that stops it is before each of them.
+                # It is read anew for each end of those before it, unless a text that stops it is
+                # before each of them.
                 going_back += bool(going_back and re.fullmatch(f"{character}*", literals[first]))
-            elif wildcard.mask == _PATH and following and not is_last and wildcards[position].mask == _PATH:
-                # The next wildcard takes whatever this one leaves, so no other end than the first need be tried.
+            elif (
+                wildcard.mask == _PATH
+                and following
+                and not is_last
+                and wildcards[position].mask == _PATH
+            ):
+                # The next wildcard takes whatever this one leaves, so no other end than the first
+                # need be tried.
                 mask, literal = _PATH, f"{literal})"
                 pattern += "(?>"
             else:
@@ -133,7 +151,8 @@ class _Rule:
                 self.groups += 1
                 between = literals[first + 1 : position]
                 self.runs.append((self.groups, wildcards[first:position], between))
-                # Whether it matches is decided by the first end of each wildcard, its value by the last.
+                # Whether it matches is decided by the first end of each wildcard, its value by the
+                # last.
                 pattern += "(" + "".join(f"(?>{_SEGMENT}?{re.escape(each)})" for each in between)
             elif wildcard.name is None:
                 pattern += "(?:"
@@ -149,11 +168,16 @@ class _Rule:
         self.compiled = _compiled(pattern, text)
 
     def arguments(self, match: re.Match[str], before: int) -> Arguments:
-        """Return the wildcards' values. ``before``: the groups of the expression that are not this rule's."""
+        """Return the wildcards' values.
+
+        ``before``: the groups of the expression that are not this rule's.
+        """
         values: Arguments = {}
         try:
             for name, group, convert in self.names:
-                values[name] = match[before + group] if convert is None else convert(match[before + group])
+                values[name] = (
+                    match[before + group] if convert is None else convert(match[before + group])
+                )
             for group, wildcards, literals in self.runs:
                 values.update(_split(match[before + group], wildcards, literals))
         except ValueError:
@@ -162,7 +186,9 @@ class _Rule:
 
 
 def _end_of_run(wildcards: list[_Wildcard], literals: list[str], position: int) -> int:
-    """Return the number of wildcards up to the end of a segment's wildcards for any text that follow each other."""
+    """Return the number of wildcards up to the end of a segment's wildcards for any text that
+    follow each other.
+    """
     while wildcards[position].mask == _SEGMENT and position + 1 < len(wildcards):
         if wildcards[position + 1].mask != _SEGMENT or "/" in literals[position + 1]:
             break
@@ -171,7 +197,10 @@ def _end_of_run(wildcards: list[_Wildcard], literals: list[str], position: int) 
 
 
 def _split(text: str, wildcards: list[_Wildcard], literals: list[str]) -> Arguments:
-    """Return the values of the wildcards around ``literals``. Each takes as much as it can, the first one first."""
+    """Return the values of the wildcards around ``literals``.
+
+    Each takes as much as it can, the first one first.
+    """
     values: Arguments = {}
     for wildcard, literal in zip(wildcards[:0:-1], literals[::-1], strict=True):
         end = text.rfind(literal, 0, len(text) - 1)
@@ -188,10 +217,13 @@ def _compiled(pattern: str, text: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise RouteSyntaxError(f"the rule {text!r} has an expression that Python can't read: {error}") from None
+        raise RouteSyntaxError(
+            f"the rule {text!r} has an expression that Python can't read: {error}"
+        ) from None
 
 
-# The expression of all rules, and the rules by the number of their group, which is the last one that matches.
+# The expression of all rules, and the rules by the number of their group, which is the last one
+# that matches.
 _Matcher: TypeAlias = tuple[Callable[[str], re.Match[str] | None], dict[int, _Rule]]
 
 
@@ -245,7 +277,10 @@ class _Table:
 
 
 class Router:
-    """Find the target of a method and a path. ``strict``: paths without wildcards don't come first."""
+    """Find the target of a method and a path.
+
+    ``strict``: paths without wildcards don't come first.
+    """
 
     default_pattern = "[^/]+"
     default_filter = "re"
@@ -263,11 +298,16 @@ class Router:
         self._orders: dict[str, list[_Table]] = {}
 
     def add_filter(self, name: str, func: Filter) -> None:
-        """Add a filter: ``func`` takes its configuration and returns (expression, from text, to text)."""
+        """Add a filter: ``func`` takes its configuration and returns (expression, from text, to
+        text).
+        """
         self.filters[name] = func
 
     def add(self, rule: str, method: str, target: object, name: str | None = None) -> None:
-        """Add a rule, or put ``target`` in the place of the same rule's. Raises ``RouteSyntaxError``."""
+        """Add a rule, or put ``target`` in the place of the same rule's.
+
+        Raises ``RouteSyntaxError``.
+        """
         tokens = list(self._tokens(rule))
         self.builder[rule] = tokens
         if name:
@@ -295,7 +335,9 @@ class Router:
             try:
                 value = query.pop(token.name) if token.name is not None else next(values)
             except (KeyError, StopIteration):
-                raise RouteBuildError(f"Missing URL argument: {token.name or 'of a wildcard without a name'}") from None
+                raise RouteBuildError(
+                    f"Missing URL argument: {token.name or 'of a wildcard without a name'}"
+                ) from None
             url += token.to_url(value)
         return f"{url}?{urlencode(query)}" if query else url
 
@@ -307,7 +349,9 @@ class Router:
         """Return what ``match`` returns."""
         tables = self._orders.get(method)
         if tables is None:
-            names = ("PROXY", "HEAD", "GET", "ANY") if method == "HEAD" else ("PROXY", method, "ANY")
+            names = (
+                ("PROXY", "HEAD", "GET", "ANY") if method == "HEAD" else ("PROXY", method, "ANY")
+            )
             tables = [self._tables[name] for name in names if name in self._tables]
             if method in self._tables:  # clients choose the names of methods
                 self._orders[method] = tables
@@ -315,7 +359,11 @@ class Router:
             found = table.find(path)
             if found is not None:
                 return found
-        allowed = sorted(other for other, table in self._tables.items() if table not in tables and table.matches(path))
+        allowed = sorted(
+            other
+            for other, table in self._tables.items()
+            if table not in tables and table.matches(path)
+        )
         if allowed:
             raise HTTPError(405, "Method not allowed.", Allow=",".join(allowed))
         raise HTTPError(404, f"Not found: {path!r}")
@@ -334,11 +382,15 @@ class Router:
             name = found["name"] or found["old_name"]
             kind = found["filter"] or self.default_filter
             if kind not in self.filters:
-                raise RouteSyntaxError(f"the rule {rule!r} has no filter {kind!r}: add it by router.add_filter")
+                raise RouteSyntaxError(
+                    f"the rule {rule!r} has no filter {kind!r}: add it by router.add_filter"
+                )
             mask, from_url, to_url = self.filters[kind](found["conf"] or found["old_conf"])
             mask = _GROUP_NAME.sub("(", mask)
             if _BACK_REFERENCE.search(mask):
-                raise RouteSyntaxError(f"the rule {rule!r} has a back reference, which rules can't have")
+                raise RouteSyntaxError(
+                    f"the rule {rule!r} has a back reference, which rules can't have"
+                )
             yield _Wildcard(name, mask, from_url, to_url or str)
         literal += rule[end:]
         if literal or not rule:
@@ -392,12 +444,20 @@ class Route:
         self._apply()
 
     def all_plugins(self) -> Iterator[Any]:
-        """Yield the plugins of this route, the innermost first. Of two with one name the later counts."""
+        """Yield the plugins of this route, the innermost first.
+
+        Of two with one name the later counts.
+        """
         names = set()
         for plugin in reversed(self.app.plugins + self.plugins):
             name = getattr(plugin, "name", False)
             skipped = name and (name in self.skiplist or name in names)
-            if not (skipped or True in self.skiplist or plugin in self.skiplist or type(plugin) in self.skiplist):
+            if not (
+                skipped
+                or True in self.skiplist
+                or plugin in self.skiplist
+                or type(plugin) in self.skiplist
+            ):
                 if name:
                     names.add(name)
                 yield plugin
@@ -406,18 +466,22 @@ class Route:
         refuse_marks(self.callback)
         plugins = list(self.all_plugins())
         json_dumps = None
-        if plugins and type(plugins[-1]) is JSONPlugin:  # the outermost: what it does needs no function around all
+        # the outermost: what it does needs no function around all
+        if plugins and type(plugins[-1]) is JSONPlugin:
             json_dumps = plugins.pop().json_dumps
         callback = self.callback
         try:
             for plugin in plugins:
-                callback = plugin.apply(callback, self) if hasattr(plugin, "apply") else plugin(callback)
+                callback = (
+                    plugin.apply(callback, self) if hasattr(plugin, "apply") else plugin(callback)
+                )
                 if callback is not self.callback:
                     with suppress(AttributeError):  # a bound method has no attributes of its own
                         update_wrapper(callback, self.callback)
         except RouteReset:
             return self._apply()
-        # Other threads may do the same now, and one that sees ``_call`` needs the right ``json_dumps``.
+        # Other threads may do the same now, and one that sees ``_call`` needs the right
+        # ``json_dumps``.
         self.json_dumps = json_dumps
         self._call = callback
         return callback
@@ -448,14 +512,23 @@ class Route:
 
     def __repr__(self) -> str:
         function = self.get_undecorated_callback()
-        return f"<{self.method} {self.rule} -> {function.__module__}:{getattr(function, '__name__', '__call__')}>"
+        return (
+            f"<{self.method} {self.rule} -> "
+            f"{function.__module__}:{getattr(function, '__name__', '__call__')}>"
+        )
 
 
 def yieldroutes(func: Callable[..., object]) -> Iterator[str]:
-    """Yield the rules of a function that states none: ``/name/<a>/<b>``, one more for each parameter with a default."""
+    """Yield the rules of a function that states none: ``/name/<a>/<b>``, one more for each
+    parameter with a default.
+    """
     spec = getfullargspec(func)
     required = len(spec.args) - len(spec.defaults or ())
-    rule = "/" + func.__name__.replace("__", "/").lstrip("/") + "".join(f"/<{name}>" for name in spec.args[:required])
+    rule = (
+        "/"
+        + func.__name__.replace("__", "/").lstrip("/")
+        + "".join(f"/<{name}>" for name in spec.args[:required])
+    )
     yield rule
     for name in spec.args[required:]:
         rule += f"/<{name}>"

@@ -26,7 +26,9 @@ Application: TypeAlias = Callable[..., Any]
 
 
 class ServerAdapter:
-    """A server of a program's own: a subclass has ``run(handler)``, which serves until it is stopped."""
+    """A server of a program's own: a subclass has ``run(handler)``, which serves until it is
+    stopped.
+    """
 
     quiet = False
 
@@ -40,7 +42,8 @@ class ServerAdapter:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return f"{type(self).__name__}({options})"
 
 
 class WSGIRefServer(ServerAdapter):
@@ -69,7 +72,9 @@ class WaitressServer(ServerAdapter):
 
     def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
-        import_module("waitress").serve(handler, host=self.host, port=self.port, _quiet=self.quiet, **self.options)
+        import_module("waitress").serve(
+            handler, host=self.host, port=self.port, _quiet=self.quiet, **self.options
+        )
 
 
 class UvicornServer(ServerAdapter):
@@ -78,7 +83,8 @@ class UvicornServer(ServerAdapter):
     def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
         options = {"log_level": "warning" if self.quiet else "info", **self.options}
-        app = handler if kind_of_target(handler, None) == ASGI else dual(handler)  # of middleware around a Bottle
+        # of middleware around a Bottle
+        app = handler if kind_of_target(handler, None) == ASGI else dual(handler)
         import_module("uvicorn").run(app, host=self.host, port=self.port, **options)
 
 
@@ -109,7 +115,9 @@ class AutoServer(ServerAdapter):
     def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
         found = [name for name in ("uvicorn", "waitress") if find_spec(name)]
-        adapter = server_names[found[0] if found else "wsgiref"](self.host, self.port, **self.options)
+        adapter = server_names[found[0] if found else "wsgiref"](
+            self.host, self.port, **self.options
+        )
         adapter.quiet = self.quiet
         adapter.run(handler)
 
@@ -146,7 +154,8 @@ def adapter_for(server: object, host: str, port: int, options: dict[str, object]
         found = load(server) if ":" in server else server_names.get(server)
         if found is None:
             raise ValueError(
-                f"there is no server {server!r} here: there are {', '.join(server_names)}; any other WSGI or ASGI "
+                f"there is no server {server!r} here: there are {', '.join(server_names)}; "
+                "any other WSGI or ASGI "
                 "server takes the application itself"
             )
         server = found
@@ -162,7 +171,10 @@ _CHANGED = 3  # its exit status if a file has changed
 
 
 def run_again() -> int:
-    """Run this program again and again, as long as it ends because its files have changed. Return its status."""
+    """Run this program again and again, as long as it ends because its files have changed.
+
+    Return its status.
+    """
     status = _CHANGED
     while status == _CHANGED:
         environment = {**os.environ, CHILD: "true"}
@@ -175,7 +187,10 @@ def run_again() -> int:
 
 
 def watch(interval: float) -> None:
-    """End this process when the file of a module has changed. It is looked for every ``interval`` seconds."""
+    """End this process when the file of a module has changed.
+
+    It is looked for every ``interval`` seconds.
+    """
     before = _modified()
 
     def look() -> None:

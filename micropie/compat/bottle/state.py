@@ -1,4 +1,6 @@
-"""What the modules of this package share: the exchange that is going on, and the package's own names."""
+"""What the modules of this package share: the exchange that is going on, and the package's own
+names.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +19,17 @@ class BottleException(RaisedAnswer):
 
 
 def face() -> Any:
-    """Return the package itself, for the names that programs set on it: ``bottle.TEMPLATE_PATH = ["pages"]``."""
+    """Return the package itself, for the names that programs set on it:
+    ``bottle.TEMPLATE_PATH = ["pages"]``.
+    """
     return sys.modules[__name__.rpartition(".")[0]]
 
 
 class Outside(threading.local):
     """What ``request`` and ``response`` stand for where no request is answered.
 
-    The thread that imports this package has both, for tests of handlers and filters of logs. Others have them after
-    ``request.bind(environ)`` and ``response.bind()``.
+    The thread that imports this package has both, for tests of handlers and filters of logs. Others
+    have them after ``request.bind(environ)`` and ``response.bind()``.
     """
 
     environ: Environ
@@ -64,6 +68,7 @@ def readable_environ(exchange: Exchange) -> Environ:
 def decoded(latin1: str) -> str:
     """Return a path in UTF-8 whose bytes are given as latin-1.
 
-    Bytes that are not UTF-8 become U+FFFD, as in what hooks see. Without them ``/adm%FFin`` would lead to ``/admin``.
+    Bytes that are not UTF-8 become U+FFFD, as in what hooks see. Without them ``/adm%FFin`` would
+    lead to ``/admin``.
     """
     return latin1 if latin1.isascii() else latin1.encode("latin-1").decode("utf-8", "replace")

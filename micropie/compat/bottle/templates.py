@@ -1,8 +1,8 @@
 """``template`` and ``view`` over three engines: SimpleTemplate, Jinja2 and Mako.
 
-SimpleTemplate is Bottle's own engine, and is not written anew here: it is taken from the package ``bottle``, if that
-is installed. Its file is looked for among the installed ones, since a program may have put this package into the place
-of ``bottle``.
+SimpleTemplate is Bottle's own engine, and is not written anew here: it is taken from the package
+``bottle``, if that is installed. Its file is looked for among the installed ones, since a program
+may have put this package into the place of ``bottle``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from micropie.compat.results import then
 
 TEMPLATE_PATH = ["./", "./views/"]
 TEMPLATES: dict[tuple[int, object, object], Any] = {}
-"""The templates that were made, by the identity of their directories, their engine, and their name or text."""
+"""The templates that were made, by the identity of their directories, their engine, and their name
+or text."""
 
 
 class TemplateError(BottleException):
@@ -33,7 +34,9 @@ class StplSyntaxError(TemplateError):
 
 
 class BaseTemplate:
-    """A template of an engine, from ``source``, or from the file ``name`` in the directories ``lookup``."""
+    """A template of an engine, from ``source``, or from the file ``name`` in the directories
+    ``lookup``.
+    """
 
     extensions: ClassVar[list[str]] = ["tpl", "html", "thtml", "stpl"]
     settings: ClassVar[dict[str, object]] = {}
@@ -60,12 +63,17 @@ class BaseTemplate:
 
     @classmethod
     def search(cls, name: str, lookup: list[str]) -> str | None:
-        """Return the path of a template, with one of ``extensions`` if need be. None outside of ``lookup``."""
+        """Return the path of a template, with one of ``extensions`` if need be.
+
+        None outside of ``lookup``.
+        """
         for directory in map(Path, lookup if "\0" not in name else ()):
             path = (directory / name).resolve()
             if path.is_relative_to(directory):
                 endings = ["", *(f".{extension}" for extension in cls.extensions)]
-                for found in (path.with_name(path.name + ending) for ending in endings if path.name):
+                for found in (
+                    path.with_name(path.name + ending) for ending in endings if path.name
+                ):
                     with suppress(OSError):  # a name that is too long
                         if found.is_file():
                             return str(found)
@@ -79,7 +87,9 @@ class BaseTemplate:
         """Return the text with these values."""
         raise NotImplementedError
 
-    def _merged(self, values: tuple[Mapping[str, object], ...], more: dict[str, object]) -> dict[str, object]:
+    def _merged(
+        self, values: tuple[Mapping[str, object], ...], more: dict[str, object]
+    ) -> dict[str, object]:
         merged = dict(self.defaults)
         for mapping in (*values, more):
             merged.update(mapping)
@@ -87,7 +97,10 @@ class BaseTemplate:
 
 
 class Jinja2Template(BaseTemplate):
-    """A Jinja2 template. As in Bottle nothing is escaped unless ``autoescape=True`` is among the settings."""
+    """A Jinja2 template.
+
+    As in Bottle nothing is escaped unless ``autoescape=True`` is among the settings.
+    """
 
     def prepare(
         self,
@@ -101,14 +114,18 @@ class Jinja2Template(BaseTemplate):
 
         def load(name: str) -> tuple[str, str, Callable[[], bool]] | None:
             path = self.search(name, self.lookup)
-            return None if path is None else (Path(path).read_text(self.encoding), path, lambda: False)
+            return (
+                None if path is None else (Path(path).read_text(self.encoding), path, lambda: False)
+            )
 
         environment = Environment(loader=FunctionLoader(load), **options)  # noqa: S701 - see the class
         environment.filters.update(filters or {})
         environment.tests.update(tests or {})
         environment.globals.update(globals or {})
         self._template = (
-            environment.from_string(self.source) if self.source else environment.get_template(self.name or "")
+            environment.from_string(self.source)
+            if self.source
+            else environment.get_template(self.name or "")
         )
 
     def render(self, *values: Mapping[str, object], **more: object) -> str:
@@ -129,7 +146,9 @@ class MakoTemplate(BaseTemplate):
         if self.source:
             self._template = Template(self.source, lookup=lookup, **options)  # noqa: S702 - as in Bottle
         else:
-            self._template = Template(uri=self.name, filename=self.filename, lookup=lookup, **options)  # noqa: S702
+            self._template = Template(  # noqa: S702 - as in Bottle
+                uri=self.name, filename=self.filename, lookup=lookup, **options
+            )
 
     def render(self, *values: Mapping[str, object], **more: object) -> str:
         """Return the text with these values."""
@@ -138,7 +157,9 @@ class MakoTemplate(BaseTemplate):
 
 @cache
 def engine() -> Any:
-    """Return a copy of the module ``bottle``, for its ``SimpleTemplate``. Raises ``ImportError`` if it is missing.
+    """Return a copy of the module ``bottle``, for its ``SimpleTemplate``.
+
+    Raises ``ImportError`` if it is missing.
 
     Its template errors are those of this package.
     """
@@ -157,8 +178,9 @@ def engine() -> Any:
 def template(*args: Any, **values: Any) -> str:
     """Return a rendered template: ``template("hello", name=name)``, or with dictionaries of values.
 
-    The first argument is the name of a file in ``TEMPLATE_PATH``, or the template itself if it has a line end, "{",
-    "%" or "$". ``template_adapter``, ``template_lookup`` and ``template_settings`` choose engine, places and options.
+    The first argument is the name of a file in ``TEMPLATE_PATH``, or the template itself if it has
+    a line end, "{", "%" or "$". ``template_adapter``, ``template_lookup`` and ``template_settings``
+    choose engine, places and options.
     """
     wanted: Any = args[0] if args else None
     for mapping in args[1:]:
@@ -178,8 +200,11 @@ def template(*args: Any, **values: Any) -> str:
     return text
 
 
-def view(tpl_name: object, **defaults: object) -> Callable[[Callable[..., object]], Callable[..., object]]:
-    """Render the template with the dictionary that the function below returns, or without one for None.
+def view(
+    tpl_name: object, **defaults: object
+) -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """Render the template with the dictionary that the function below returns, or without one for
+    None.
 
     Any other result is left as it is. An ``async def`` may stand below as well.
     """

@@ -1,7 +1,8 @@
 """Stands in for the package ``cherrypy``: ``from micropie.compat import cherrypy``.
 
 An application written for CherryPy 18 runs on it as it is, under any WSGI or ASGI server.
-docs/moving/cherrypy-differences.md has the differences that are meant, docs/moving/cherrypy.md how to go on from here.
+docs/moving/cherrypy-differences.md has the differences that are meant, docs/moving/cherrypy.md how
+to go on from here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""``cherrypy.server``: the settings of the server, and the server itself, which a program starts beside itself.
+"""``cherrypy.server``: the settings of the server, and the server itself, which a program starts
+beside itself.
 
-A server that is started from outside (gunicorn, uvicorn) has settings of its own: host, port and certificate are its.
+A server that is started from outside (gunicorn, uvicorn) has settings of its own: host, port and
+certificate are its.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from micropie.execution import current
 class Server(ServerAdapter):
     """One address that is served. Subscribed to the bus, it starts and stops with it.
 
-    What acts: ``socket_host``, ``socket_port``, ``thread_pool``, ``ssl_certificate``, ``ssl_private_key``,
-    ``shutdown_timeout``, ``max_request_body_size``. Others are kept, so that configuration that has them can be read.
+    What acts: ``socket_host``, ``socket_port``, ``thread_pool``, ``ssl_certificate``,
+    ``ssl_private_key``, ``shutdown_timeout``, ``max_request_body_size``. Others are kept, so that
+    configuration that has them can be read.
     """
 
     application: Any = None
@@ -62,7 +65,9 @@ class Server(ServerAdapter):
     @socket_host.setter
     def socket_host(self, value: str | None) -> None:
         if value == "":
-            raise ValueError('the server listens on an address: write socket_host = "0.0.0.0" for all')
+            raise ValueError(
+                'the server listens on an address: write socket_host = "0.0.0.0" for all'
+            )
         self._socket_host = "0.0.0.0" if value is None else value  # noqa: S104 - CherryPy's None
 
     @property
@@ -77,7 +82,10 @@ class Server(ServerAdapter):
     @property
     def bound_addr(self) -> tuple[str, int]:
         """Host and port, the one that was free if ``socket_port`` is 0 and it runs."""
-        return self.socket_host, self.socket_port if self.httpserver is None else self.httpserver.port
+        return (
+            self.socket_host,
+            self.socket_port if self.httpserver is None else self.httpserver.port,
+        )
 
     @property
     def running(self) -> bool:
@@ -96,7 +104,9 @@ class Server(ServerAdapter):
             host = import_module("socket").gethostname()
         scheme = "https" if self.ssl_certificate else "http"
         shown = f"[{host}]" if ":" in host else host
-        return f"{scheme}://{shown}" + ("" if port == {"http": 80, "https": 443}[scheme] else f":{port}")
+        return f"{scheme}://{shown}" + (
+            "" if port == {"http": 80, "https": 443}[scheme] else f":{port}"
+        )
 
     def start(self) -> None:
         """Serve, in threads of this process. Raises ``OSError`` if the address can't be had."""
@@ -113,7 +123,8 @@ class Server(ServerAdapter):
 
     def _opened(self) -> Any:
         self._check()
-        # Looked up when a program serves itself: ``cli`` is above this package, and is imported by nothing in it.
+        # Looked up when a program serves itself: ``cli`` is above this package, and is imported by
+        # nothing in it.
         serving_options = import_module("micropie.cli.serving.options")
         background = import_module("micropie.cli.serving.background")
         native = getattr(self.application, "native", None)
@@ -128,7 +139,9 @@ class Server(ServerAdapter):
                 ssl_certfile=self.ssl_certificate,
                 ssl_keyfile=self.ssl_private_key or self.ssl_certificate,
             )
-            return background.BackgroundServer(self.application, options, self.thread_pool, self.shutdown_timeout)
+            return background.BackgroundServer(
+                self.application, options, self.thread_pool, self.shutdown_timeout
+            )
         except serving_options.ServingError as error:
             raise OSError(f"cherrypy.server: {error}") from None
 
@@ -137,18 +150,27 @@ class Server(ServerAdapter):
         if self.application is None:
             raise SetupError("cherrypy.server has nothing to serve: set Server.application")
         if self.socket_file:
-            raise SetupError("server.socket_file: serve by uvicorn --uds, or gunicorn --bind unix:FILE")
+            raise SetupError(
+                "server.socket_file: serve by uvicorn --uds, or gunicorn --bind unix:FILE"
+            )
         if self.ssl_certificate_chain:
-            raise SetupError("server.ssl_certificate_chain: append the chain to the file of server.ssl_certificate")
+            raise SetupError(
+                "server.ssl_certificate_chain: append the chain to the "
+                "file of server.ssl_certificate"
+            )
         if self.ssl_context is not None or self.ssl_ciphers:
-            raise SetupError("server.ssl_context, ssl_ciphers: serve by a server that has them: uvicorn --ssl-ciphers")
+            raise SetupError(
+                "server.ssl_context, ssl_ciphers: serve by a server that "
+                "has them: uvicorn --ssl-ciphers"
+            )
 
     def stop(self) -> None:
         """Stop serving."""
         server, self.httpserver = self.httpserver, None
         if server is not None:
             address = self.base()
-            # A handler that stops the server must not wait for itself. ``block`` waits for the thread.
+            # A handler that stops the server must not wait for itself. ``block`` waits for the
+            # thread.
             server.stop(wait=current.get(None) is None)
             self.bus.log(f"HTTP Server {address} shut down")
 

@@ -10,14 +10,19 @@ from micropie.http import Environ, StartResponse
 
 
 class VirtualHost:
-    """Choose an application by the Host header: ``cherrypy.tree.graft(VirtualHost(main, {"pies.example": pies}))``.
+    """Choose an application by the Host header: ``cherrypy.tree.graft(VirtualHost(main,
+    {"pies.example": pies}))``.
 
-    ``default`` answers for all other hosts. ``use_x_forwarded_host``: a proxy's X-Forwarded-Host counts before Host.
-    A client may send that header as well, so no application here may be one that a host is to hide.
+    ``default`` answers for all other hosts. ``use_x_forwarded_host``: a proxy's X-Forwarded-Host
+    counts before Host. A client may send that header as well, so no application here may be one
+    that a host is to hide.
     """
 
     def __init__(
-        self, default: Any, domains: Mapping[str, Any] | None = None, use_x_forwarded_host: bool = True
+        self,
+        default: Any,
+        domains: Mapping[str, Any] | None = None,
+        use_x_forwarded_host: bool = True,
     ) -> None:
         self.default = default
         self.domains = {} if domains is None else domains

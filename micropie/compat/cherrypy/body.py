@@ -17,7 +17,8 @@ from micropie.compat.cherrypy.types import Parameters
 from micropie.errors import HTTPError as NativeError
 from micropie.http import CHUNK, DEFAULT_LIMITS, MultipartParser, codec_of
 
-_MOST_TEXT = 16 * 1024 * 1024  # bytes that the fields of a form with files may have, which are kept in memory
+# bytes that the fields of a form with files may have, which are kept in memory
+_MOST_TEXT = 16 * 1024 * 1024
 _MOST_FIELDS = 100_000  # of a form without files; one with files has 1000
 _LIMITS = DEFAULT_LIMITS._replace(max_data_size=_MOST_TEXT, max_form_field_size=_MOST_TEXT)
 
@@ -38,7 +39,8 @@ class BodyReader:
 
     def read(self, size: int | None = None, fp_out: IO[bytes] | None = None) -> bytes | None:
         """Return so many bytes, all that is left without a size; or write them to ``fp_out``."""
-        if size is None and fp_out is None and type(self.file) is BytesIO:  # a short body, which is there as a whole
+        # a short body, which is there as a whole
+        if size is None and fp_out is None and type(self.file) is BytesIO:
             return self._count(self.file.read())
         pieces = []
         left = size
@@ -73,7 +75,8 @@ class BodyReader:
 class Entity:
     """A body, of a request or of a part of a form. It is itself a file.
 
-    ``processors``: functions by media type, or by its half before the slash, which turn a body into what handlers get.
+    ``processors``: functions by media type, or by its half before the slash, which turn a body into
+    what handlers get.
     """
 
     charsets: Sequence[str] = ("utf-8",)
@@ -86,7 +89,11 @@ class Entity:
     part_class: type[Part] | None = None
 
     def __init__(
-        self, fp: Any, headers: HeaderMap, params: Parameters | None = None, parts: list[Part] | None = None
+        self,
+        fp: Any,
+        headers: HeaderMap,
+        params: Parameters | None = None,
+        parts: list[Part] | None = None,
     ) -> None:
         self.fp = fp
         self.headers = headers
@@ -117,7 +124,7 @@ class Entity:
         is_chunked = "chunked" in self.headers.get("Transfer-Encoding", "")
         return None if is_chunked or not length.isdecimal() else int(length)
 
-    # -- as a file ---------------------------------------------------------------------------------------------------
+    # -- as a file ---------------------------------------------------------------------------------
 
     def read(self, size: int | None = None, fp_out: IO[bytes] | None = None) -> Any:
         """Return so many bytes of the body."""
@@ -152,7 +159,7 @@ class Entity:
         self.read(fp_out=target)
         return target
 
-    # -- what it means -----------------------------------------------------------------------------------------------
+    # -- what it means -----------------------------------------------------------------------------
 
     def fullvalue(self) -> Any:
         """Return the whole value as text."""
@@ -165,7 +172,10 @@ class Entity:
         return self.decode_entity(value) if isinstance(value, bytes) else value
 
     def decode_entity(self, value: bytes) -> str:
-        """Return bytes as text. Raises ``HTTPError`` 400 if they are none in any of ``attempt_charsets``."""
+        """Return bytes as text.
+
+        Raises ``HTTPError`` 400 if they are none in any of ``attempt_charsets``.
+        """
         for charset in self.attempt_charsets:
             try:
                 text = value.decode(codec_of(charset))
@@ -191,11 +201,20 @@ class Entity:
 
 def _not_text(entity: Entity) -> HTTPError:
     charsets = repr(entity.attempt_charsets)
-    return HTTPError(400, f"The request entity could not be decoded. The following charsets were attempted: {charsets}")
+    return HTTPError(
+        400,
+        (
+            "The request entity could not be decoded. The following "
+            f"charsets were attempted: {charsets}"
+        ),
+    )
 
 
 class Part(Entity):
-    """A field or an uploaded file of a form. A file has a ``filename``, and its bytes in ``file``."""
+    """A field or an uploaded file of a form.
+
+    A file has a ``filename``, and its bytes in ``file``.
+    """
 
     charsets = ("us-ascii", "utf-8")
     default_content_type = "text/plain"
@@ -258,7 +277,10 @@ class RequestBody(Entity):
         return self.fp
 
     def process(self) -> None:
-        """Process the body, and add its parameters to the request's. Raises ``HTTPError`` 411 without a length."""
+        """Process the body, and add its parameters to the request's.
+
+        Raises ``HTTPError`` 411 without a length.
+        """
         native = self._request.native
         if native.framing[2] is None and "transfer-encoding" not in native.headers:
             raise HTTPError(411)
@@ -276,7 +298,8 @@ class RequestBody(Entity):
 def process_urlencoded(entity: Entity) -> None:
     """Read a form into ``entity.params``. Raises ``HTTPError`` 400 if it is no text."""
     data: bytes = entity.fp.read(_MOST_TEXT + 1)
-    if len(data) > _MOST_TEXT or data.count(b"&") >= _MOST_FIELDS:  # each takes a hundred times the memory of its bytes
+    # each takes a hundred times the memory of its bytes
+    if len(data) > _MOST_TEXT or data.count(b"&") >= _MOST_FIELDS:
         raise HTTPError(413)
     if b"%" not in data and b"+" not in data and data.isascii():
         for text in data.decode().split("&"):
@@ -287,7 +310,9 @@ def process_urlencoded(entity: Entity) -> None:
     pairs = [pair.partition(b"=") for pair in data.split(b"&") if pair]
     for charset in entity.attempt_charsets:
         try:
-            decoded = [(_unquoted(name, charset), _unquoted(value, charset)) for name, _, value in pairs]
+            decoded = [
+                (_unquoted(name, charset), _unquoted(value, charset)) for name, _, value in pairs
+            ]
         except (UnicodeDecodeError, LookupError):
             continue
         entity.charset = charset
@@ -350,10 +375,14 @@ def process_multipart_form_data(entity: Entity) -> None:
 
 
 def _process_parts(entity: Entity) -> None:
-    """Read the parts, and turn them into ``entity.params``; those without a name are the parameter ``parts``."""
+    """Read the parts, and turn them into ``entity.params``; those without a name are the parameter
+    ``parts``.
+    """
     process_multipart(entity)
     for part in entity.parts:
-        add_parameter(entity.params, part.name or "parts", part.fullvalue() if part.filename is None else part)
+        add_parameter(
+            entity.params, part.name or "parts", part.fullvalue() if part.filename is None else part
+        )
 
 
 PROCESSORS: dict[str, Callable[[Entity], object]] = {

@@ -1,8 +1,9 @@
-"""Configuration: ``cherrypy.config``, files, sections for paths, and the namespaces that act on keys.
+"""Configuration: ``cherrypy.config``, files, sections for paths, and the namespaces that act on
+keys.
 
-A key is ``namespace.name``. Where configuration is applied, the namespace's function is called with the name and the
-value: ``config.namespaces["server"] = function``. Keys without a namespace, or with an unknown one, are an
-application's own.
+A key is ``namespace.name``. Where configuration is applied, the namespace's function is called with
+the name and the value: ``config.namespaces["server"] = function``. Keys without a namespace, or
+with an unknown one, are an application's own.
 """
 
 from __future__ import annotations
@@ -59,13 +60,17 @@ class Parser(ConfigParser):
                     values[option] = unrepr(text)
                 except Exception as error:
                     raise ValueError(
-                        f"Config error in section: {section!r}, option: {option!r}, value: {text!r}. "
+                        f"Config error in section: {section!r}, option: {option!r}, value: "
+                        f"{text!r}. "
                         f"Config values must be valid Python: {type(error).__name__}: {error}"
                     ) from error
         return sections
 
     def dict_from_file(self, file: Source) -> dict[str, Section]:
-        """Read a file, by its path or open, and return its sections. Raises ``OSError`` if there is none."""
+        """Read a file, by its path or open, and return its sections.
+
+        Raises ``OSError`` if there is none.
+        """
         if isinstance(file, str | PathLike):
             with Path(file).open(encoding="utf-8") as opened:
                 self.read_file(opened)
@@ -80,11 +85,15 @@ def load(source: Source) -> Section:
 
 
 def merge(base: dict[str, Section], other: Source) -> None:
-    """Add the sections of ``other`` to those of ``base``. Raises ``ValueError`` for keys outside of a section."""
+    """Add the sections of ``other`` to those of ``base``.
+
+    Raises ``ValueError`` for keys outside of a section.
+    """
     for section, values in load(other).items():
         if not isinstance(values, Mapping):
             raise ValueError(
-                "Application config must include section headers. Wrap your config in another dict with paths as "
+                "Application config must include section headers. Wrap your config in "
+                "another dict with paths as "
                 f"section headers, for example: {{'/': {{{section!r}: ...}}}}"
             )
         base.setdefault(section, {}).update(values)
@@ -101,9 +110,12 @@ class NamespaceSet(dict[str, Namespace]):
 
 
 class Config(dict[str, Any]):
-    """``cherrypy.config``: what holds for all applications. ``namespaces`` act on its keys when they are set.
+    """``cherrypy.config``: what holds for all applications.
 
-    As a decorator it states the configuration of a handler or a class: ``@cherrypy.config(**{"tools.gzip.on": True})``.
+    ``namespaces`` act on its keys when they are set.
+
+    As a decorator it states the configuration of a handler or a class:
+    ``@cherrypy.config(**{"tools.gzip.on": True})``.
     """
 
     environments = ENVIRONMENTS
@@ -119,7 +131,10 @@ class Config(dict[str, Any]):
         dict.update(self, self.defaults)
 
     def update(self, config: Source = (), **values: object) -> None:  # type: ignore[override]
-        """Add configuration: a dict, a file's path, or an open file. Its section ``global`` counts, if there is one."""
+        """Add configuration: a dict, a file's path, or an open file.
+
+        Its section ``global`` counts, if there is one.
+        """
         loaded = load(config) if config else {}
         loaded.update(values)
         section = loaded.get("global")
@@ -127,7 +142,11 @@ class Config(dict[str, Any]):
             loaded = dict(section)
         if "tools.staticdir.dir" in loaded:
             loaded["tools.staticdir.section"] = "global"
-        loaded = {**self.environments[loaded["environment"]], **loaded} if loaded.get("environment") else loaded
+        loaded = (
+            {**self.environments[loaded["environment"]], **loaded}
+            if loaded.get("environment")
+            else loaded
+        )
         dict.update(self, loaded)
         self.namespaces(loaded)
 

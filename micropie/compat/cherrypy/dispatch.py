@@ -1,8 +1,8 @@
 """How a path leads to a handler: the dispatchers, under their names in ``cherrypy.dispatch``.
 
-``Dispatcher`` follows the segments of a path from attribute to attribute, beginning at the application's root. The
-configuration of all that it passes is merged, from the root to the handler. No name that begins with two underscores
-is looked up: Python has those on every object.
+``Dispatcher`` follows the segments of a path from attribute to attribute, beginning at the
+application's root. The configuration of all that it passes is merged, from the root to the handler.
+No name that begins with two underscores is looked up: Python has those on every object.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from micropie.compat.cherrypy.types import Parameters, Section
 
 
 class PageHandler:
-    """A handler with the arguments of one request. A call with wrong arguments is a 404 or a 400, not a 500."""
+    """A handler with the arguments of one request.
+
+    A call with wrong arguments is a 404 or a 400, not a 500.
+    """
 
     def __init__(self, callable: Callable[..., object], *args: object, **kwargs: object) -> None:  # noqa: A002
         self.callable = callable
@@ -49,7 +52,9 @@ class PageHandler:
 
 
 class LateParamPageHandler(PageHandler):
-    """A handler whose keyword arguments are the request's parameters, which are known when it is called."""
+    """A handler whose keyword arguments are the request's parameters, which are known when it is
+    called.
+    """
 
     @property
     def kwargs(self) -> Parameters:
@@ -67,20 +72,30 @@ def refusal_of(
 ) -> HTTPError | None:
     """Return the error of a call whose arguments do not fit, None if they fit.
 
-    What is missing, and what comes from the path or the query, is not found (404); what is wrong in a form is the
-    client's mistake (400).
+    What is missing, and what comes from the path or the query, is not found (404); what is wrong in
+    a form is the client's mistake (400).
     """
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return None
-    named = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    named = [
+        each
+        for each in parameters
+        if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
     kinds = {each.kind for each in parameters}
     takes_more_args = inspect.Parameter.VAR_POSITIONAL in kinds
     takes_more_kwargs = inspect.Parameter.VAR_KEYWORD in kinds
-    keywords = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} | {each.name for each in named}
+    keywords = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} | {
+        each.name for each in named
+    }
     given = [each.name for each in named[: len(args)]]
-    missing = [each.name for each in named[len(args) :] if each.default is each.empty and each.name not in kwargs]
+    missing = [
+        each.name
+        for each in named[len(args) :]
+        if each.default is each.empty and each.name not in kwargs
+    ]
     in_body = set(serving.request.body.params or ()) if serving.request.has_body else set()
     if missing:
         return _refusal(404, "Missing parameters", missing)
@@ -88,7 +103,9 @@ def refusal_of(
         return HTTPError(404)
     twice = [name for name in given if name in kwargs]
     if twice:
-        return _refusal(400 if in_body.issuperset(twice) else 404, "Multiple values for parameters", twice)
+        return _refusal(
+            400 if in_body.issuperset(twice) else 404, ("Multiple values for parameters"), twice
+        )
     unexpected = [] if takes_more_kwargs else [name for name in kwargs if name not in keywords]
     in_query = [name for name in unexpected if name not in in_body]
     if in_query:
@@ -110,26 +127,35 @@ class _Application(Protocol):
     config: dict[str, Section]
 
     def _directory_section(self, path: str) -> dict[str, str]:
-        """Return the configuration that names the path at which a static directory is configured."""
+        """Return the configuration that names the path at which a static directory is
+        configured.
+        """
 
     def _spellings(self, translate: Mapping[int, str]) -> Mapping[str, Sequence[str]]:
         """Return the paths of sections by the names that their segments stand for."""
 
 
-# Of a path that is looked for: with sections of configuration each takes time in proportion to the path.
+# Of a path that is looked for: with sections of configuration each takes time in proportion to the
+# path.
 _MOST_SEGMENTS = 255
 
 
 class Dispatcher:
-    """CherryPy's usual dispatcher. ``dispatch_method_name``: the method that may take over a path's segments.
+    """CherryPy's usual dispatcher.
 
-    ``translate``: how characters of a segment are changed to those of a name, as ``str.maketrans`` makes it; by default
-    punctuation becomes ``_``.
+    ``dispatch_method_name``: the method that may take over a path's segments.
+
+    ``translate``: how characters of a segment are changed to those of a name, as ``str.maketrans``
+    makes it; by default punctuation becomes ``_``.
     """
 
     dispatch_method_name = "_cp_dispatch"
 
-    def __init__(self, dispatch_method_name: str | None = None, translate: object = PUNCTUATION_TO_UNDERSCORES) -> None:
+    def __init__(
+        self,
+        dispatch_method_name: str | None = None,
+        translate: object = PUNCTUATION_TO_UNDERSCORES,
+    ) -> None:
         if not isinstance(translate, dict):
             raise ValueError("The translate argument must be a dict.")
         self.translate = translate
@@ -165,7 +191,8 @@ class Dispatcher:
             default = getattr(node, "default", None)
             if default is not None and getattr(default, "exposed", False):
                 own = getattr(default, "_cp_config", None)
-                if own:  # it comes where the function would stand: before what is deeper in the path
+                # it comes where the function would stand: before what is deeper in the path
+                if own:
                     configs[end:end] = _with_directory(app, [own], full[: len(full) - left])
                 request.is_index = path.endswith("/")
                 return default, full[len(full) - left : -1]
@@ -174,11 +201,13 @@ class Dispatcher:
                 return node, full[len(full) - left : -1]
         return None, []
 
-    def _walk(self, app: _Application, full: list[str], configs: list[Section]) -> list[tuple[object, int, int]]:
+    def _walk(
+        self, app: _Application, full: list[str], configs: list[Section]
+    ) -> list[tuple[object, int, int]]:
         """Follow the segments, and add the configurations on the way to ``configs``.
 
-        Return each object on the way (None where there is no attribute of the segment's name), the number of segments
-        that follow it, and how many configurations there are up to it.
+        Return each object on the way (None where there is no attribute of the segment's name), the
+        number of segments that follow it, and how many configurations there are up to it.
         """
         node, sections = app.root, app.config
         own = getattr(node, "_cp_config", None)
@@ -206,7 +235,11 @@ class Dispatcher:
             own = None if node is None else getattr(node, "_cp_config", None)
             if own or sections:
                 added = [own] if own else []
-                added += [sections[path] for path in others if path != "/" + "/".join(full[: size - len(left)])]
+                added += [
+                    sections[path]
+                    for path in others
+                    if path != "/" + "/".join(full[: size - len(left)])
+                ]
                 for end in range(size - before + 1, size - len(left) + 1) if sections else ():
                     section = sections.get("/" + "/".join(full[:end]))
                     if section:
@@ -217,7 +250,8 @@ class Dispatcher:
         return trail
 
     def _hand_over(self, node: object, left: list[str], full: list[str]) -> object:
-        """Return what the method of a node gives for segments that are none of its attributes, None without it.
+        """Return what the method of a node gives for segments that are none of its attributes, None
+        without it.
 
         At least one segment is taken from ``left``.
         """
@@ -231,7 +265,8 @@ class Dispatcher:
         left.append(index)
         if len(left) > before:
             raise CherryPyException(
-                f"A segment was added to the path by {self.dispatch_method_name}: {full} became {left}"
+                "A segment was added to the path by "
+                f"{self.dispatch_method_name}: {full} became {left}"
             )
         if len(left) == before:  # it was used without being taken
             del left[0]
@@ -239,12 +274,16 @@ class Dispatcher:
 
 
 def _with_slashes(vpath: list[str]) -> list[str]:
-    """Return arguments with their slashes: a server may leave those in a segment escaped, as cheroot does."""
+    """Return arguments with their slashes: a server may leave those in a segment escaped, as
+    cheroot does.
+    """
     return [segment.replace("%2F", "/") for segment in vpath]
 
 
 def _with_directory(app: _Application, configs: list[Section], path: list[str]) -> list[Section]:
-    """Return configurations of an object, and where its ``tools.staticdir.dir`` stands, if one of them has it."""
+    """Return configurations of an object, and where its ``tools.staticdir.dir`` stands, if one of
+    them has it.
+    """
     for config in configs:
         if "tools.staticdir.dir" in config:
             return [*configs, app._directory_section("/" + "/".join(path))]
@@ -252,7 +291,9 @@ def _with_directory(app: _Application, configs: list[Section], path: list[str]) 
 
 
 class MethodDispatcher(Dispatcher):
-    """Calls the method of an exposed object that has the name of the request's method: ``GET``, ``POST`` ..."""
+    """Calls the method of an exposed object that has the name of the request's method: ``GET``,
+    ``POST`` ...
+    """
 
     def __call__(self, path_info: str) -> None:
         """Set the current request's handler and configuration."""
@@ -279,9 +320,13 @@ class MethodDispatcher(Dispatcher):
 
 
 def VirtualHost(  # noqa: N802
-    next_dispatcher: Callable[[str], object] | None = None, use_x_forwarded_host: bool = True, **domains: str
+    next_dispatcher: Callable[[str], object] | None = None,
+    use_x_forwarded_host: bool = True,
+    **domains: str,
 ) -> Callable[[str], object]:
-    """Return a dispatcher that puts a prefix before the path of each host: ``VirtualHost(**{"a.example": "/a"})``."""
+    """Return a dispatcher that puts a prefix before the path of each host:
+    ``VirtualHost(**{"a.example": "/a"})``.
+    """
     inner = next_dispatcher or Dispatcher()
 
     def dispatch(path_info: str) -> object:
@@ -303,12 +348,14 @@ def VirtualHost(  # noqa: N802
 def RoutesDispatcher(*args: object, **kwargs: object) -> NoReturn:  # noqa: N802
     """Not here: raises ``NotImplementedError``, which says what to write."""
     raise NotImplementedError(
-        "there is no RoutesDispatcher: write the routes natively, @cherrypy.tree.native.get('/pies/<number:int>')"
+        "there is no RoutesDispatcher: write the routes natively, "
+        "@cherrypy.tree.native.get('/pies/<number:int>')"
     )
 
 
 def XMLRPCDispatcher(next_dispatcher: object = None) -> NoReturn:  # noqa: N802
     """Not here: raises ``NotImplementedError``, which says what to write."""
     raise NotImplementedError(
-        "there is no XMLRPCDispatcher: expose a method that reads cherrypy.request.body by xmlrpc.client.loads"
+        "there is no XMLRPCDispatcher: expose a method that reads "
+        "cherrypy.request.body by xmlrpc.client.loads"
     )

@@ -58,18 +58,26 @@ _MOVED = {
 class HTTPRedirect(CherryPyException):
     """Send the client to another address, or to a choice of them, which are joined to the page's.
 
-    ``status``: from 300 to 399; by default 303, 302 for HTTP/1.0. Raises ``ValueError`` for another one.
+    ``status``: from 300 to 399; by default 303, 302 for HTTP/1.0. Raises ``ValueError`` for another
+    one.
     """
 
     encoding = "utf-8"
 
-    def __init__(self, urls: str | list[str], status: int | str | None = None, encoding: str | None = None) -> None:
+    def __init__(
+        self, urls: str | list[str], status: int | str | None = None, encoding: str | None = None
+    ) -> None:
         here = place()
         page = url(qs="" if here is None else here.query_string)
         given = [urls] if isinstance(urls, str | bytes) else urls
-        texts = [each.decode(encoding or self.encoding) if isinstance(each, bytes) else str(each) for each in given]
+        texts = [
+            each.decode(encoding or self.encoding) if isinstance(each, bytes) else str(each)
+            for each in given
+        ]
         self.urls = [join(page, text) for text in texts]
-        code = (303 if serving.request.protocol >= (1, 1) else 302) if status is None else int(status)
+        code = (
+            (303 if serving.request.protocol >= (1, 1) else 302) if status is None else int(status)
+        )
         if not 300 <= code <= 399:
             raise ValueError("status must be between 300 and 399.")
         self._status = code
@@ -89,7 +97,9 @@ class HTTPRedirect(CherryPyException):
         if status in _MOVED:
             response.headers["Content-Type"] = "text/html;charset=utf-8"
             response.headers["Location"] = self.urls[0]
-            lines = [f'{_MOVED[status]}<a href="{each}">{each}</a>.' for each in map(escape, self.urls)]
+            lines = [
+                (f'{_MOVED[status]}<a href="{each}">{each}</a>.') for each in map(escape, self.urls)
+            ]
             response.body = "<br />\n".join(lines).encode()
         elif status == 304:
             # The client has it: only what describes that may be sent.
@@ -129,7 +139,9 @@ _OF_CONTENT = frozenset(
 
 
 def clean_headers(status: int) -> None:
-    """Remove the headers of the current response that describe a content, as an error's page takes its place."""
+    """Remove the headers of the current response that describe a content, as an error's page takes
+    its place.
+    """
     headers = serving.response.headers
     for name in _OF_CONTENT & headers.keys():
         del headers[name]
@@ -138,7 +150,8 @@ def clean_headers(status: int) -> None:
 
 
 class HTTPError(CherryPyException):
-    """Answer with an error's page: ``HTTPError(404)``, ``HTTPError(409, "the message")``, ``HTTPError("409 Reason")``.
+    """Answer with an error's page: ``HTTPError(404)``, ``HTTPError(409, "the message")``,
+    ``HTTPError("409 Reason")``.
 
     Raises ``HTTPError`` with 500 for a status that is none of an error.
     """
@@ -160,7 +173,9 @@ class HTTPError(CherryPyException):
         clean_headers(self.code)
         response.status = self.status
         response.headers.pop("Content-Length", None)
-        response.body = self.get_error_page(self.status, traceback=shown_traceback(), message=self._message)
+        response.body = self.get_error_page(
+            self.status, traceback=shown_traceback(), message=self._message
+        )
 
     def as_native(self) -> NativeError:
         """Return micropie's error with the same status and message, for a native handler."""
@@ -181,7 +196,9 @@ class HTTPError(CherryPyException):
         status: int | str = 500,
         message: str = "",
     ) -> Iterator[None]:
-        """Turn an exception of the block into this error; its text is the message, unless one is given."""
+        """Turn an exception of the block into this error; its text is the message, unless one is
+        given.
+        """
         try:
             yield
         except exception as error:
@@ -218,14 +235,20 @@ _HTTPErrorTemplate = """<!DOCTYPE html>
 def get_error_page(status: int | str, **kwargs: object) -> bytes | Iterator[bytes]:
     """Return the body of an error's page and set the current response's Content-Type.
 
-    ``error_page.NNN`` and ``error_page.default`` of the configuration give another one: a function, or a file in which
-    ``%(status)s``, ``%(message)s``, ``%(traceback)s`` and ``%(version)s`` stand for the escaped texts.
+    ``error_page.NNN`` and ``error_page.default`` of the configuration give another one: a function,
+    or a file in which ``%(status)s``, ``%(message)s``, ``%(traceback)s`` and ``%(version)s`` stand
+    for the escaped texts.
     """
     try:
         code, reason, explanation = valid_status(status)
     except ValueError as error:
         raise HTTPError(500, str(error)) from error
-    values = {"status": f"{code} {reason}", "message": explanation, "traceback": "", "version": __version__}
+    values = {
+        "status": f"{code} {reason}",
+        "message": explanation,
+        "traceback": "",
+        "version": __version__,
+    }
     values.update({name: str(value) for name, value in kwargs.items() if value is not None})
     values = {name: escape(value, quote=False) for name, value in values.items()}
     pages = serving.request.error_page
@@ -242,13 +265,17 @@ def get_error_page(status: int | str, **kwargs: object) -> bytes | Iterator[byte
             template = Path(page).read_bytes().decode()  # line ends as they are
         except Exception as error:
             shown = escape(f"{type(error).__name__}: {error}")
-            values["message"] += f"<br />In addition, the custom error page failed:\n<br />{shown}\n"
+            values["message"] += (
+                f"<br />In addition, the custom error page failed:\n<br />{shown}\n"
+            )
     headers["Content-Type"] = "text/html;charset=utf-8"
     return (template % values).encode()
 
 
 def format_exc(
-    exc: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None] | None = None,
+    exc: tuple[type[BaseException], BaseException, TracebackType | None]
+    | tuple[None, None, None]
+    | None = None,
 ) -> str:
     """Return the current exception and its traceback as text, "" if there is none."""
     kind, error, trace = exc or sys.exc_info()
@@ -256,14 +283,17 @@ def format_exc(
 
 
 def shown_traceback() -> str | None:
-    """Return the current exception's traceback if ``request.show_tracebacks`` is on and the client is on this machine.
+    """Return the current exception's traceback if ``request.show_tracebacks`` is on and the client
+    is on this machine.
 
     CherryPy shows it to everybody, unless it is told not to.
     """
     return format_exc() if serving.request.show_tracebacks and may_see_tracebacks() else None
 
 
-def bare_error(extrabody: str | bytes | None = None) -> tuple[bytes, list[tuple[bytes, bytes]], list[bytes]]:
+def bare_error(
+    extrabody: str | bytes | None = None,
+) -> tuple[bytes, list[tuple[bytes, bytes]], list[bytes]]:
     """Return status, headers and body of a 500 that needs nothing of a request."""
     body = b"Unrecoverable error in the server."
     if extrabody:

@@ -1,4 +1,6 @@
-"""``expose`` and ``popargs``: what makes a handler of a function, and arguments of a path's segments."""
+"""``expose`` and ``popargs``: what makes a handler of a function, and arguments of a path's
+segments.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ def expose(
     func: str | Sequence[str] | None = None, alias: str | Sequence[str] | None = None
 ) -> Callable[[Handler], Handler]: ...
 def expose(func: object = None, alias: str | Sequence[str] | None = None) -> object:
-    """Let requests reach a function or a class: ``@expose``, ``@expose()``, ``@expose("another_name")``.
+    """Let requests reach a function or a class: ``@expose``, ``@expose()``,
+    ``@expose("another_name")``.
 
     ``alias``: other names for it in the same class or module; ``.`` in them stands for ``_``.
     """
@@ -42,10 +45,11 @@ def expose(func: object = None, alias: str | Sequence[str] | None = None) -> obj
 
 
 def popargs(*args: str, **kwargs: object) -> Callable[..., object]:
-    """Take segments of the path as parameters, by these names in order: above a class, or as its ``_cp_dispatch``.
+    """Take segments of the path as parameters, by these names in order: above a class, or as its
+    ``_cp_dispatch``.
 
-    ``handler``: where the rest of the path leads to; a function or class is called with the parameters for that.
-    Raises ``TypeError`` for another keyword.
+    ``handler``: where the rest of the path leads to; a function or class is called with the
+    parameters for that. Raises ``TypeError`` for another keyword.
     """
     handler = kwargs.pop("handler", None)
     if kwargs:

@@ -1,6 +1,8 @@
-"""The values of configuration files: Python expressions of literals, names of modules and built-ins, and calls.
+"""The values of configuration files: Python expressions of literals, names of modules and
+built-ins, and calls.
 
-``eval`` would do more than a configuration needs: there are no lambdas, comprehensions or assignments here.
+``eval`` would do more than a configuration needs: there are no lambdas, comprehensions or
+assignments here.
 """
 
 from __future__ import annotations
@@ -33,12 +35,18 @@ _HERE = __name__.rpartition(".")[0]
 
 
 def unrepr(text: str) -> object:
-    """Return the value of an expression. Raises ``TypeError`` for what is no part of one, and what a call raises."""
+    """Return the value of an expression.
+
+    Raises ``TypeError`` for what is no part of one, and what a call raises.
+    """
     return _value(ast.parse(text.strip(), mode="eval").body) if text else text
 
 
 def attributes(path: str) -> Any:
-    """Import what a dotted path names: a module, or what is in one. Raises ``AttributeError`` and ``ImportError``."""
+    """Import what a dotted path names: a module, or what is in one.
+
+    Raises ``AttributeError`` and ``ImportError``.
+    """
     module, _, name = path.rpartition(".")
     return getattr(modules(module), name)
 
@@ -61,7 +69,11 @@ def _value(node: ast.expr) -> Any:
         case ast.Set():
             return {_value(each) for each in node.elts}
         case ast.Dict() if None not in node.keys:
-            return {_value(key): _value(value) for key, value in zip(node.keys, node.values, strict=True) if key}
+            return {
+                _value(key): _value(value)
+                for key, value in zip(node.keys, node.values, strict=True)
+                if key
+            }
         case ast.UnaryOp():
             return _OPERATORS[type(node.op)](_value(node.operand))
         case ast.BinOp() if type(node.op) in _OPERATORS:
@@ -77,7 +89,8 @@ def _value(node: ast.expr) -> Any:
             return getattr(owner, node.attr)
         case ast.Call():
             values: dict[str, object] = {}
-            for keyword in sorted(node.keywords, key=lambda keyword: keyword.arg is not None):  # what is named wins
+            # what is named wins
+            for keyword in sorted(node.keywords, key=lambda keyword: keyword.arg is not None):
                 value = _value(keyword.value)
                 values.update({keyword.arg: value} if keyword.arg else value)
             return _value(node.func)(*[_value(each) for each in node.args], **values)

@@ -1,4 +1,6 @@
-"""Hooks: functions that are called at named points of a request's life, in the order of their priorities."""
+"""Hooks: functions that are called at named points of a request's life, in the order of their
+priorities.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ hookpoints = (
 
 
 class Hook:
-    """A function, its keyword arguments, its priority (the lowest is first) and whether it runs after failures, too.
+    """A function, its keyword arguments, its priority (the lowest is first) and whether it runs
+    after failures, too.
 
     What is not given is taken from the function's attributes ``failsafe`` and ``priority``.
     """
@@ -67,7 +70,9 @@ class HookMap(defaultdict[str, list[Hook]]):
         self[point].append(Hook(callback, failsafe, priority, **kwargs))
 
     def run(self, point: str) -> None:
-        """Call the hooks of a point. After a failure only those that are failsafe are called, then it is raised.
+        """Call the hooks of a point.
+
+        After a failure only those that are failsafe are called, then it is raised.
 
         The last failure counts; one before it is logged.
         """
@@ -100,6 +105,7 @@ class HookMap(defaultdict[str, list[Hook]]):
 
 
 of_all_requests = HookMap()
-"""What is attached outside of requests: ``cherrypy.request.hooks.attach(...)`` in a plugin that starts."""
+"""What is attached outside of requests: ``cherrypy.request.hooks.attach(...)`` in a plugin that
+starts."""
 
 _logger = logging.getLogger("cherrypy.error")

@@ -9,7 +9,10 @@ Value = TypeVar("Value")
 
 
 class Lazy:
-    """A method whose result becomes the attribute. Setting the attribute before needs no call of it at all."""
+    """A method whose result becomes the attribute.
+
+    Setting the attribute before needs no call of it at all.
+    """
 
     def __init__(self, function: Callable[[Any], object]) -> None:
         self._function = function

@@ -3,13 +3,14 @@
     1. The dispatcher finds the handler and the configuration; tools and hooks are attached.
     2. ``on_start_resource``; the query is parsed; ``before_request_body``; the body is processed.
     3. ``before_handler``; the handler runs, unless a tool has answered.
-    4. ``before_finalize``; status and length are settled. ``HTTPError`` and redirects come here, too.
-    5. ``on_end_resource``, in any case. An exception that nothing has answered: ``before_error_response``, the page
-       of the error, ``after_error_response``.
+    4. ``before_finalize``; status and length are settled. ``HTTPError`` and redirects come here,
+       too.
+    5. ``on_end_resource``, in any case. An exception that nothing has answered:
+       ``before_error_response``, the page of the error, ``after_error_response``.
     6. The answer is sent; ``on_end_request``.
 
-``answer`` is a generator that yields what an ``async def`` handler makes, to be awaited, and is sent its result. With a
-``def`` handler all runs without a ``yield``, in one thread.
+``answer`` is a generator that yields what an ``async def`` handler makes, to be awaited, and is
+sent its result. With a ``def`` handler all runs without a ``yield``, in one thread.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
-from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect, bare_error, shown_traceback
+from micropie.compat.cherrypy.errors import (
+    HTTPError,
+    HTTPRedirect,
+    InternalRedirect,
+    bare_error,
+    shown_traceback,
+)
 from micropie.compat.cherrypy.lib.encoding import ResponseEncoder
 from micropie.compat.cherrypy.lib.jsontools import encoded, json_in
 from micropie.compat.cherrypy.log import log
@@ -44,7 +51,9 @@ Life: TypeAlias = Generator[Awaitable[object], Any, Exchange]
 
 @dataclass(slots=True)
 class Begun:
-    """How far a request has come before its life is run: what was found for it, and its handler's result or failure."""
+    """How far a request has come before its life is run: what was found for it, and its handler's
+    result or failure.
+    """
 
     plan: Plan | None = None
     body: object = None
@@ -54,7 +63,10 @@ class Begun:
 
 
 def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
-    """Find the handler of a request. Call it at once if the tools around it are known here, see ``Plan.is_plain``."""
+    """Find the handler of a request.
+
+    Call it at once if the tools around it are known here, see ``Plan.is_plain``.
+    """
     if bus.watches_requests:
         bus.publish("acquire_thread")
         bus.publish("before_request")
@@ -103,7 +115,10 @@ def _find(request: Request) -> Plan:
 
 
 def answer(exchange: Exchange, begun: Begun) -> Life:
-    """Answer a request that has begun. Return the exchange with the response and the request that was answered last."""
+    """Answer a request that has begun.
+
+    Return the exchange with the response and the request that was answered last.
+    """
     request: Request = exchange.request
     app = request.app
     visited: list[str] = []
@@ -150,7 +165,9 @@ def _redirected(request: Request, app: Any, redirect: InternalRedirect) -> Reque
     return following
 
 
-def _respond(request: Any, response: Response, begun: Begun) -> Generator[Awaitable[object], Any, None]:
+def _respond(
+    request: Any, response: Response, begun: Begun
+) -> Generator[Awaitable[object], Any, None]:
     plan = begun.plan or _NO_PLAN
     try:
         try:
@@ -165,7 +182,10 @@ def _respond(request: Any, response: Response, begun: Begun) -> Generator[Awaita
                     if request.query_string:
                         request.stage = "process_query_string"
                         request.process_query_string()
-                    if request.process_request_body and request.method not in request.methods_with_bodies:
+                    if (
+                        request.process_request_body
+                        and request.method not in request.methods_with_bodies
+                    ):
                         request.process_request_body = False
                     _run(request, plan, "before_request_body")
                     if request.process_request_body:
@@ -181,7 +201,9 @@ def _respond(request: Any, response: Response, begun: Begun) -> Generator[Awaita
                 _run(request, plan, "before_finalize")
                 response.finalize()
             except (HTTPRedirect, HTTPError, Redirect) as error:
-                (_as_ours(error, request, response) if isinstance(error, Redirect) else error).set_response()
+                (
+                    _as_ours(error, request, response) if isinstance(error, Redirect) else error
+                ).set_response()
                 request.stage = "before_finalize (HTTPError)"
                 (request.__dict__.get("hooks") or plan.hooks).run("before_finalize")
                 response.finalize()
@@ -197,7 +219,10 @@ def _respond(request: Any, response: Response, begun: Begun) -> Generator[Awaita
 
 
 def _as_ours(redirect: Redirect, request: Request, response: Response) -> HTTPRedirect:
-    """Return CherryPy's redirect for micropie's, which a function of both halves may raise. Raises 400 as that does."""
+    """Return CherryPy's redirect for micropie's, which a function of both halves may raise.
+
+    Raises 400 as that does.
+    """
     redirect_response(redirect, NativeRequest(request.native))
     for name, value in redirect.headers:
         response.headers[name] = value
@@ -205,7 +230,9 @@ def _as_ours(redirect: Redirect, request: Request, response: Response) -> HTTPRe
 
 
 def _run(request: Request, plan: Plan, point: str) -> None:
-    """Run the hooks of a point: those of the request, or of its plan as long as nothing has asked for its own."""
+    """Run the hooks of a point: those of the request, or of its plan as long as nothing has asked
+    for its own.
+    """
     request.stage = point
     hooks = request.__dict__.get("hooks") or plan.hooks
     if point in hooks:
@@ -226,7 +253,9 @@ def _handle_error(request: Request, response: Response) -> None:
 
 
 def _give_up(request: Request, response: Response) -> None:
-    """Answer a failure of what answers failures: it is in the log, and the client gets one sentence."""
+    """Answer a failure of what answers failures: it is in the log, and the client gets one
+    sentence.
+    """
     log(traceback=True, severity=40)
     status, headers, body = bare_error(shown_traceback())
     response.__dict__.pop("headers", None)

@@ -1,4 +1,6 @@
-"""``cherrypy.log``: an application's log of errors and of requests, by the standard library's ``logging``."""
+"""``cherrypy.log``: an application's log of errors and of requests, by the standard library's
+``logging``.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 class LogManager:
-    """A log: ``log("message")``, ``log.error``, ``log.access``; ``error_log`` and ``access_log`` are its loggers.
+    """A log: ``log("message")``, ``log.error``, ``log.access``; ``error_log`` and ``access_log``
+    are its loggers.
 
-    ``screen``: whether to write to the terminal. ``error_file``, ``access_file``: paths of files to write, "" for none.
+    ``screen``: whether to write to the terminal. ``error_file``, ``access_file``: paths of files to
+    write, "" for none.
     """
 
     appid: object = None
@@ -33,8 +37,17 @@ class LogManager:
         self.error_log = _logger(f"{logger_root}.error{suffix}")
         self.access_log = _logger(f"{logger_root}.access{suffix}")
 
-    def error(self, msg: str = "", context: str = "", severity: int = logging.INFO, traceback: object = False) -> None:
-        """Write to the error log. ``traceback``: True for the exception that is being handled, or its exc_info."""
+    def error(
+        self,
+        msg: str = "",
+        context: str = "",
+        severity: int = logging.INFO,
+        traceback: object = False,
+    ) -> None:
+        """Write to the error log.
+
+        ``traceback``: True for the exception that is being handled, or its exc_info.
+        """
         if traceback:
             msg += "\n" + format_exc(traceback if isinstance(traceback, tuple) else None)
         self.error_log.log(severity, f"{self.time()} {context} {msg}")
@@ -49,7 +62,9 @@ class LogManager:
         logger = self.access_log
         exchange = current_exchange()
         request, response = exchange.request, exchange.response
-        status = response.output_status.split(b" ", 1)[0].decode() if response.output_status else "-"
+        status = (
+            response.output_status.split(b" ", 1)[0].decode() if response.output_status else "-"
+        )
         atoms = {
             "h": request.remote.name or request.remote.ip,
             "l": "-",
@@ -86,7 +101,8 @@ class LogManager:
     def time(self) -> str:
         """Return the present time as logs have it: "[21/Nov/2026:10:00:00]"."""
         now = datetime.datetime.now()
-        return f"[{now.day:02}/{_MONTHS[now.month - 1]}/{now.year:04}:{now.hour:02}:{now.minute:02}:{now.second:02}]"
+        day = f"{now.day:02}/{_MONTHS[now.month - 1]}/{now.year:04}"
+        return f"[{day}:{now.hour:02}:{now.minute:02}:{now.second:02}]"
 
     def reopen_files(self) -> None:
         """Close the files and open them again, as after a rotation."""
@@ -112,7 +128,11 @@ class LogManager:
 
     @error_file.setter
     def error_file(self, path: str | PathLike[str] | None) -> None:
-        _replace(self.error_log, "file", logging.FileHandler(path, encoding="utf-8", delay=True) if path else None)
+        _replace(
+            self.error_log,
+            "file",
+            logging.FileHandler(path, encoding="utf-8", delay=True) if path else None,
+        )
 
     @property
     def access_file(self) -> str:
@@ -121,7 +141,11 @@ class LogManager:
 
     @access_file.setter
     def access_file(self, path: str | PathLike[str] | None) -> None:
-        _replace(self.access_log, "file", logging.FileHandler(path, encoding="utf-8", delay=True) if path else None)
+        _replace(
+            self.access_log,
+            "file",
+            logging.FileHandler(path, encoding="utf-8", delay=True) if path else None,
+        )
 
 
 class GlobalLogManager(LogManager):
@@ -143,7 +167,8 @@ def _logger(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     logger.setLevel(logging.INFO)
     if not logger.handlers:
-        logger.addHandler(logging.NullHandler())  # so that nothing complains of a log that nobody reads
+        # so that nothing complains of a log that nobody reads
+        logger.addHandler(logging.NullHandler())
     return logger
 
 
@@ -171,7 +196,9 @@ def _replace(logger: logging.Logger, kind: str, handler: logging.Handler | None)
 
 
 def _file_of(logger: logging.Logger) -> str:
-    return next((str(getattr(handler, "baseFilename", "")) for handler in _of_kind(logger, "file")), "")
+    return next(
+        (str(getattr(handler, "baseFilename", "")) for handler in _of_kind(logger, "file")), ""
+    )
 
 
 log = GlobalLogManager()

@@ -1,4 +1,7 @@
-"""``Request`` and ``Response``: what handlers and tools read and set. Most is made when it is first read."""
+"""``Request`` and ``Response``: what handlers and tools read and set.
+
+Most is made when it is first read.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,13 @@ from micropie.compat.cherrypy.errors import HTTPError, InternalRedirect
 from micropie.compat.cherrypy.hooks import Hook, HookMap, hookpoints, of_all_requests  # noqa: F401 - all of _cprequest
 from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib import file_generator
-from micropie.compat.cherrypy.lib.httputil import HeaderMap, Host, decode_TEXT, parse_query_string, valid_status
+from micropie.compat.cherrypy.lib.httputil import (
+    HeaderMap,
+    Host,
+    decode_TEXT,
+    parse_query_string,
+    valid_status,
+)
 from micropie.compat.cherrypy.plans import Plan, merged_from
 from micropie.compat.cherrypy.serving import Exchange, Outside
 from micropie.compat.cherrypy.types import Namespace, Parameters, Section
@@ -69,7 +78,8 @@ class Request:
     multithread = True
     multiprocess = True
     namespaces: ClassVar[dict[str, Namespace]] = {}
-    """Functions for keys of configuration: ``Request.namespaces["db"] = function`` gets "x" and 1 for "db.x = 1"."""
+    """Functions for keys of configuration: ``Request.namespaces["db"] = function`` gets "x" and 1
+    for "db.x = 1"."""
 
     micropie_configs: Sequence[Section] = ()
     micropie_plan: Plan | None = None
@@ -85,7 +95,10 @@ class Request:
         return HeaderMap()
 
     def micropie_header(self, name: str) -> str | None:
-        """Return one header. A request that was asked for nothing else need not make ``headers``."""
+        """Return one header.
+
+        A request that was asked for nothing else need not make ``headers``.
+        """
         value: str | None = self.headers.get(name)
         return value
 
@@ -128,13 +141,17 @@ class Request:
         return HTTPError(500).set_response
 
     def process_query_string(self) -> None:
-        """Add the query's parameters to ``params``. Raises ``HTTPError`` 404 for what is no text."""
+        """Add the query's parameters to ``params``.
+
+        Raises ``HTTPError`` 404 for what is no text.
+        """
         try:
             parameters = parse_query_string(self.query_string, encoding=self.query_string_encoding)
         except UnicodeDecodeError:
             raise HTTPError(
                 404,
-                "The given query string could not be processed. Query strings for this resource must be encoded with "
+                "The given query string could not be processed. Query strings for this "
+                "resource must be encoded with "
                 f"{self.query_string_encoding!r}.",
             ) from None
         self.params.update(parameters)
@@ -180,7 +197,10 @@ class ServedRequest(Request):
 
     @lazy
     def headers(self) -> HeaderMap:
-        """The headers; several of one name are joined. Encoded words, as RFC 2047 has them, are decoded."""
+        """The headers; several of one name are joined.
+
+        Encoded words, as RFC 2047 has them, are decoded.
+        """
         headers = HeaderMap()
         for name, value in self.native.headers.items():
             headers[name] = decode_TEXT(value) if "=?" in value else value
@@ -205,7 +225,8 @@ class ServedRequest(Request):
     def cookie(self) -> SimpleCookie:
         """The cookies. Raises ``HTTPError`` 400 for a name that no cookie may have."""
         cookies, header = SimpleCookie(), self.native.header("cookie") or ""
-        if "headers" in self.__dict__ or "=?" in header:  # a tool may have changed it, or it has encoded words
+        # a tool may have changed it, or it has encoded words
+        if "headers" in self.__dict__ or "=?" in header:
             header = self.headers.get("Cookie", "")
         try:
             cookies.load(header if is_read_quickly(header) else parse_cookies(header))
@@ -245,7 +266,10 @@ class ServedRequest(Request):
 
     @lazy
     def base(self) -> str:
-        """Scheme and host, without a slash at the end. Raises 400 for a Host header that is none: it is in links."""
+        """Scheme and host, without a slash at the end.
+
+        Raises 400 for a Host header that is none: it is in links.
+        """
         return f"{self.scheme}://{NativeRequest(self.native).host}"
 
     @lazy
@@ -297,7 +321,8 @@ class Response:
     @lazy
     def headers(self) -> HeaderMap:
         """The headers to send. A cookie is set by ``cookie``."""
-        headers = HeaderMap.__new__(HeaderMap)  # without ``__init__``, which would take twice as long for nothing
+        # without ``__init__``, which would take twice as long for nothing
+        headers = HeaderMap.__new__(HeaderMap)
         dict.__setitem__(headers, "Content-Type", self.media_type)
         return headers
 
@@ -313,7 +338,9 @@ class Response:
 
     @property
     def body(self) -> Any:
-        """The body as an iterable of bytes. It is set to bytes, None, a file, or an iterable of bytes.
+        """The body as an iterable of bytes.
+
+        It is set to bytes, None, a file, or an iterable of bytes.
 
         Raises ``ValueError`` for text: the tool ``encode`` makes bytes of it.
         """
@@ -325,7 +352,9 @@ class Response:
     @body.setter
     def body(self, value: object) -> None:
         if type(value) is not bytes:
-            if isinstance(value, str) or (isinstance(value, list) and any(isinstance(item, str) for item in value)):
+            if isinstance(value, str) or (
+                isinstance(value, list) and any(isinstance(item, str) for item in value)
+            ):
                 raise ValueError("Page handlers MUST return bytes. Use unicode encoding tools.")
             if value is None or (not value and isinstance(value, list | tuple)):
                 value = b""
@@ -346,7 +375,10 @@ class Response:
         return body
 
     def finalize(self) -> None:
-        """Settle the status, and the length of a body that is not streamed. Raises ``HTTPError`` 500 for no status."""
+        """Settle the status, and the length of a body that is not streamed.
+
+        Raises ``HTTPError`` 500 for no status.
+        """
         status = self.status
         if status is None or status == 200:
             code, self.status = 200, "200 OK"
@@ -369,7 +401,9 @@ class Response:
             dict.__setitem__(headers, "Content-Length", len(self.collapse_body()))
         self.header_list = list(headers.items())
         if "cookie" in self.__dict__:
-            self.header_list += [("Set-Cookie", morsel.OutputString()) for morsel in self.cookie.values()]
+            self.header_list += [
+                ("Set-Cookie", morsel.OutputString()) for morsel in self.cookie.values()
+            ]
 
 
 def _outside() -> Exchange:

@@ -1,7 +1,9 @@
-"""The ``App`` inside of a tree or an application: it carries the old handlers, and new ones beside them.
+"""The ``App`` inside of a tree or an application: it carries the old handlers, and new ones beside
+them.
 
-Servers call it, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site`` looks for a native route
-first, then gives the request to CherryPy's life of a request (``life.py``), in a thread.
+Servers call it, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site`` looks for
+a native route first, then gives the request to CherryPy's life of a request (``life.py``), in a
+thread.
 """
 
 from __future__ import annotations
@@ -68,14 +70,18 @@ class CherryPySite(CarryingSite):
         # Hooks see the path by which a handler is found: empty segments lead nowhere.
         is_bare = path[-1] != "/" and "//" not in path
         request.path = path if is_bare else "/" + "/".join(filter(None, path.split("/")))
-        # At the bare prefix relative links would lead elsewhere, so the tool ``trailing_slash`` has to see that.
+        # At the bare prefix relative links would lead elsewhere, so the tool ``trailing_slash`` has
+        # to see that.
         path = root if root and is_at_prefix(request._exchange) else root + path
         if app is not None and not hasattr(app, "request_class"):
             return self._graft(request, app, path)
         return self._route, (request, app, path), NO_VALUES
 
     def error_of(self, failure: Exception) -> Exception:
-        """See ``Site``. A native handler or hook may call a function of the old half, which raises these."""
+        """See ``Site``.
+
+        A native handler or hook may call a function of the old half, which raises these.
+        """
         return failure.as_native() if isinstance(failure, HTTPError | HTTPRedirect) else failure
 
     def _graft(self, request: Request, target: object, path: str) -> RouteMatch:
@@ -85,11 +91,18 @@ class CherryPySite(CarryingSite):
         if route is None or route.mount.target is not target:
             mount = Mount(prefix, target, kind_of_target(target, None), isolated=False)
             self._grafted[prefix] = route = MountRoute(mount, prefix, self.config)
-        return route, (mounted_path_of(request.root_path, prefix, request.raw_path), exchange), NO_VALUES
+        return (
+            route,
+            (mounted_path_of(request.root_path, prefix, request.raw_path), exchange),
+            NO_VALUES,
+        )
 
 
 def _decoded(latin1: str, encoding: str = "utf-8") -> str:
-    """Return a path whose bytes are given as latin-1. If they are no text in ``encoding``, it is a path in latin-1."""
+    """Return a path whose bytes are given as latin-1.
+
+    If they are no text in ``encoding``, it is a path in latin-1.
+    """
     try:
         return latin1.encode("latin-1").decode(encoding)
     except UnicodeDecodeError:
@@ -100,8 +113,14 @@ def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
     if app is None:
         return EncodedAnswer((404, None, 0, (), b"", None))
     exchange, begun = begin(native, app, path)
-    if begun.is_called and begun.failure is None and native.method != "HEAD" and not app.log.notes_requests:
-        # The most frequent ends: text, or JSON, with nothing set on the response, and nothing that would look at it.
+    if (
+        begun.is_called
+        and begun.failure is None
+        and native.method != "HEAD"
+        and not app.log.notes_requests
+    ):
+        # The most frequent ends: text, or JSON, with nothing set on the response, and nothing that
+        # would look at it.
         body, own = begun.body, exchange.response.__dict__
         if "hooks" not in exchange.request.__dict__:
             if type(body) is str and not own:
@@ -111,7 +130,11 @@ def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
                 return EncodedAnswer((200, "application/json", len(body), (), body, None))
     life = answer(exchange, begun)
     is_over, result = _advance(life.send, None)
-    return to_native(native, result, is_encoded=True) if is_over else _await_handler(native, life, result)
+    return (
+        to_native(native, result, is_encoded=True)
+        if is_over
+        else _await_handler(native, life, result)
+    )
 
 
 def _advance(resume: Callable[[Any], object], value: object) -> tuple[bool, Any]:
@@ -123,7 +146,10 @@ def _advance(resume: Callable[[Any], object], value: object) -> tuple[bool, Any]
 
 
 async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
-    """Await what an ``async def`` handler has made, on the event loop. The rest of the life runs in a thread again."""
+    """Await what an ``async def`` handler has made, on the event loop.
+
+    The rest of the life runs in a thread again.
+    """
     while True:
         resume: Callable[[Any], object] = life.send
         try:
@@ -139,12 +165,17 @@ async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
 
 
 def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
-    """Return micropie's response for CherryPy's. ``is_encoded``: one that needs no further step, if that can be."""
+    """Return micropie's response for CherryPy's.
+
+    ``is_encoded``: one that needs no further step, if that can be.
+    """
     request, response = exchange.request, exchange.response
     status = status_of(response.status)
     body = response._body
     hooks = (
-        request.hooks if request.micropie_plan is None else request.__dict__.get("hooks") or request.micropie_plan.hooks
+        request.hooks
+        if request.micropie_plan is None
+        else request.__dict__.get("hooks") or request.micropie_plan.hooks
     )
     if hooks.get("on_end_request"):
         if native.environ is not None:

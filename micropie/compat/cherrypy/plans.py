@@ -1,7 +1,8 @@
 """What a request's configuration means, settled once for each combination of configurations.
 
-The configurations that a path meets are few dicts, merged in order. A plan is kept by their identities, and used as
-long as their content is the one that it was made of: applications may change them at any time.
+The configurations that a path meets are few dicts, merged in order. A plan is kept by their
+identities, and used as long as their content is the one that it was made of: applications may
+change them at any time.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _OF_ERRORS = {"before_error_response", "after_error_response"}
 class Plan:
     """The merged configuration, and what its namespaces do to a request."""
 
-    def __init__(self, config: Section, toolboxes: Mapping[str, Toolbox], others: Mapping[str, Any]) -> None:
+    def __init__(
+        self, config: Section, toolboxes: Mapping[str, Toolbox], others: Mapping[str, Any]
+    ) -> None:
         self.hooks = of_all_requests.copy()
         self.request: Section = {}
         self.body: list[tuple[str, object]] = []
@@ -35,9 +38,13 @@ class Plan:
         """Functions of an application's own namespaces, with their arguments."""
         self.toolmaps: dict[str, dict[str, Section]] = {}
         # A toolbox of an application's own may be in ``Request.namespaces``, too.
-        toolboxes = {**toolboxes, **{name: each for name, each in others.items() if isinstance(each, Toolbox)}}
+        toolboxes = {
+            **toolboxes,
+            **{name: each for name, each in others.items() if isinstance(each, Toolbox)},
+        }
         self.set_up: list[Tool] = []
-        """Tools that attach themselves to each request anew; if there is one, all do so, to keep their order."""
+        """Tools that attach themselves to each request anew; if there is one, all do so, to keep
+        their order."""
         for key, value in config.items():
             namespace, dot, name = key.partition(".")
             if not dot:
@@ -55,25 +62,38 @@ class Plan:
             for name, options in options_by_name.items()
             if options.get("on", False)
         ]
-        if all(type(tool)._setup is Tool._setup for tool, _ in tools):  # which asks for nothing but the configuration
+        # which asks for nothing but the configuration
+        if all(type(tool)._setup is Tool._setup for tool, _ in tools):
             for tool, options in tools:
-                tool._attach(self.hooks, {name: value for name, value in options.items() if name != "on"})
+                tool._attach(
+                    self.hooks, {name: value for name, value in options.items() if name != "on"}
+                )
         else:
             self.set_up = [tool for tool, _ in tools]
         self.is_plain = self._is_plain()
-        """Whether there are only tools that ``life.begin`` knows: those that are on by default, and those for JSON."""
+        """Whether there are only tools that ``life.begin`` knows: those that are on by default, and
+        those for JSON."""
         self.is_json = any(hook.callback is json_out for hook in self.hooks["before_handler"])
         self.takes_json = bool(self.hooks["before_request_body"])
         """Whether the tool ``json_in`` is on, if the plan is plain."""
 
     def _is_plain(self) -> bool:
-        if self.set_up or self.response or self.others or self.body or "process_request_body" in self.request:
+        if (
+            self.set_up
+            or self.response
+            or self.others
+            or self.body
+            or "process_request_body" in self.request
+        ):
             return False
         points = {point for point, hooks in self.hooks.items() if hooks} - _OF_ERRORS
         hooks = self.hooks["before_handler"]
         tools = {hook.callback for hook in hooks if not hook.kwargs}
         is_usual = len(tools) == len(hooks) and tools <= {trailing_slash, ResponseEncoder, json_out}
-        is_usual &= all(hook.callback is json_in and not hook.kwargs for hook in self.hooks["before_request_body"])
+        is_usual &= all(
+            hook.callback is json_in and not hook.kwargs
+            for hook in self.hooks["before_request_body"]
+        )
         encodes = ResponseEncoder in tools and ResponseEncoder.default_encoding == "utf-8"
         return points <= {"before_handler", "before_request_body"} and is_usual and encodes
 
@@ -114,21 +134,34 @@ class Plans:
     def __init__(self, toolboxes: dict[str, Toolbox], namespaces: Mapping[str, Any]) -> None:
         self._toolboxes = toolboxes
         self._namespaces = namespaces
-        self._kept: dict[tuple[int, ...], tuple[list[Section], list[Section], list[int], HookMap, Plan]] = {}
+        self._kept: dict[
+            tuple[int, ...], tuple[list[Section], list[Section], list[int], HookMap, Plan]
+        ] = {}
 
     def plan_of(self, configs: list[Section]) -> Plan:
         """Return the plan of configurations that are merged in this order."""
         key = tuple(map(id, configs))
         kept = self._kept.get(key)
         versions = [toolbox._version for toolbox in self._toolboxes.values()]
-        if kept is not None and kept[1] == configs and kept[2] == versions and kept[3] == of_all_requests:
+        if (
+            kept is not None
+            and kept[1] == configs
+            and kept[2] == versions
+            and kept[3] == of_all_requests
+        ):
             return kept[4]
         merged = merged_from(configs)
         plan = Plan(merged, self._toolboxes, self._namespaces)
         if len(self._kept) >= _MOST:
             self._kept.clear()
         # The dicts themselves are kept as well: no other one may get their identities.
-        self._kept[key] = configs, [dict(config) for config in configs], versions, of_all_requests.copy(), plan
+        self._kept[key] = (
+            configs,
+            [dict(config) for config in configs],
+            versions,
+            of_all_requests.copy(),
+            plan,
+        )
         return plan
 
 

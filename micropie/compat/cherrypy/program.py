@@ -1,7 +1,9 @@
-"""``cherrypy.engine``, ``cherrypy.server`` and ``quickstart``: a program that serves its applications itself.
+"""``cherrypy.engine``, ``cherrypy.server`` and ``quickstart``: a program that serves its
+applications itself.
 
-A server that is started from outside calls the start-up handlers of the tree instead. Then the engine starts and stops
-with the application, once in each process, and ``cherrypy.server`` stays out of it.
+A server that is started from outside calls the start-up handlers of the tree instead. Then the
+engine starts and stops with the application, once in each process, and ``cherrypy.server`` stays
+out of it.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ def quickstart(root: object = None, script_name: str = "", config: Source | None
     engine.block()
 
 
-# -- configuration: server.*, engine.*, tree.*, checker.* --------------------------------------------------------------
+# -- configuration: server.*, engine.*, tree.*, checker.* ------------------------------------------
 
 
 def _configure_server(name: str, value: object) -> None:
@@ -83,7 +85,9 @@ _OF_OLD = {"timeout_monitor", "deadlock_poll_freq"}
 
 
 def _configure_engine(name: str, value: object) -> None:
-    """Set an attribute of the engine, or of a plugin, or switch a plugin on or off: ``engine.autoreload.on``."""
+    """Set an attribute of the engine, or of a plugin, or switch a plugin on or off:
+    ``engine.autoreload.on``.
+    """
     name = "autoreload.on" if name == "autoreload_on" else name
     which, dot, attribute = name.partition(".")
     if which in _OF_OLD:
@@ -101,7 +105,9 @@ def _configure_engine(name: str, value: object) -> None:
 
 def _configure_tree(name: str, value: Any) -> None:
     """Mount applications: ``tree.NAME = application``, or a dict of applications by their paths."""
-    for script_name, application in value.items() if isinstance(value, dict) else [(value.script_name, value)]:
+    for script_name, application in (
+        value.items() if isinstance(value, dict) else [(value.script_name, value)]
+    ):
         if isinstance(application, Application):
             tree.mount(application, script_name)
         else:

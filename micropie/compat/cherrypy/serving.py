@@ -1,8 +1,10 @@
-"""``cherrypy.serving``, ``request``, ``response``, ``session`` and ``thread_data``: proxies of what this code answers.
+"""``cherrypy.serving``, ``request``, ``response``, ``session`` and ``thread_data``: proxies of what
+this code answers.
 
-A tool works on ``serving.request`` and ``serving.response``, and sets ``serving.session``. They belong to the request
-and not to a thread: an answer that is streamed is made in several threads one after the other, as is that of an
-``async def`` handler. So what is locked in one must be unlocked in another: ``threading.Lock``, not ``RLock``.
+A tool works on ``serving.request`` and ``serving.response``, and sets ``serving.session``. They
+belong to the request and not to a thread: an answer that is streamed is made in several threads one
+after the other, as is that of an ``async def`` handler. So what is locked in one must be unlocked
+in another: ``threading.Lock``, not ``RLock``.
 """
 
 from __future__ import annotations
@@ -23,19 +25,25 @@ class Exchange:
         self.response = response
 
     def __getattr__(self, name: str) -> Any:
-        """Return the session of a native handler, around which there are no tools. Raises ``AttributeError``."""
+        """Return the session of a native handler, around which there are no tools.
+
+        Raises ``AttributeError``.
+        """
         native = current.get(None)
         if name != "session" or native is None or "_cherrypy" in vars(native):
             raise AttributeError(f"no tool has set cherrypy.serving.{name}")
         if config_of(native._exchange).tree[0].app.session_backend is None:
             raise AttributeError(
-                "native handlers share the session of a backend: set tools.sessions.backend and native.session_backend"
+                "native handlers share the session of a backend: set "
+                "tools.sessions.backend and native.session_backend"
             )
         return native.session
 
 
 class Outside(threading.local):
-    """What the proxies stand for outside of requests: defaults for each thread, made when they are needed."""
+    """What the proxies stand for outside of requests: defaults for each thread, made when they are
+    needed.
+    """
 
     exchange: Exchange | None = None
     make: ClassVar[Callable[[], Exchange]]
@@ -65,7 +73,8 @@ class _Serving:
     @property
     def request(self) -> Any:
         """The request that is being answered."""
-        # Tools read this several times for each request: a call of ``current_exchange`` would take as long again.
+        # Tools read this several times for each request: a call of ``current_exchange`` would take
+        # as long again.
         try:
             return current.get().__dict__["_cherrypy"].request
         except LookupError:

@@ -1,7 +1,8 @@
-"""``Tool`` and its kinds, and the toolboxes in which they are found by the names that configuration has.
+"""``Tool`` and its kinds, and the toolboxes in which they are found by the names that configuration
+has.
 
-``tools.NAME.on`` switches a tool on for a path, ``tools.NAME.OPTION`` are its keyword arguments. The same is said of a
-handler or a class of handlers by ``@cherrypy.tools.NAME(option=...)``.
+``tools.NAME.on`` switches a tool on for a path, ``tools.NAME.OPTION`` are its keyword arguments.
+The same is said of a handler or a class of handlers by ``@cherrypy.tools.NAME(option=...)``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ Target = TypeVar("Target")
 
 
 class Tool:
-    """A function that is called at a hook point: ``Tool(point, callable, name=None, priority=50)``."""
+    """A function that is called at a hook point:
+    ``Tool(point, callable, name=None, priority=50)``.
+    """
 
     namespace = "tools"
 
@@ -39,7 +42,9 @@ class Tool:
 
     def _refuse_switch(self, *value: object) -> NoReturn:
         """Not to be set: raises ``AttributeError``."""
-        raise AttributeError(f"a tool is switched on by configuration or as a decorator: @{self._path}()")
+        raise AttributeError(
+            f"a tool is switched on by configuration or as a decorator: @{self._path}()"
+        )
 
     on = property(_refuse_switch, _refuse_switch)
 
@@ -73,7 +78,9 @@ class Tool:
         self._attach(serving.request.hooks, self._merged_args())
 
     def _attach(self, hooks: HookMap, options: Section) -> None:
-        """Add the tool's function to hooks, with these keyword arguments; ``priority`` is none of them."""
+        """Add the tool's function to hooks, with these keyword arguments; ``priority`` is none of
+        them.
+        """
         priority = options.pop("priority", None)
         if priority is None:
             priority = getattr(self.callable, "priority", self._priority)
@@ -99,7 +106,9 @@ def _own_config(target: Any) -> Section:
 
 
 class HandlerTool(Tool):
-    """A tool that may answer in the handler's place: its function returns whether it has set the response's body."""
+    """A tool that may answer in the handler's place: its function returns whether it has set the
+    response's body.
+    """
 
     def __init__(self, callable: Callable[..., object], name: str | None = None) -> None:  # noqa: A002 - its name there
         super().__init__("before_handler", callable, name)
@@ -124,7 +133,9 @@ class HandlerTool(Tool):
 
 
 class HandlerWrapperTool(Tool):
-    """A tool around the handler: ``newhandler(next_handler, *args, **kwargs)`` calls it, or answers itself."""
+    """A tool around the handler: ``newhandler(next_handler, *args, **kwargs)`` calls it, or answers
+    itself.
+    """
 
     def __init__(
         self,
@@ -146,7 +157,9 @@ class HandlerWrapperTool(Tool):
 
 
 class ErrorTool(Tool):
-    """A tool in the place of the response to an unexpected exception: ``request.error_response``."""
+    """A tool in the place of the response to an unexpected exception:
+    ``request.error_response``.
+    """
 
     def __init__(self, callable: Callable[..., object], name: str | None = None) -> None:  # noqa: A002 - its name there
         super().__init__("", callable, name)
@@ -179,7 +192,9 @@ class Toolbox:
         raise AttributeError(f"there is no tool {tool}{f' here: {advice}' if advice else ''}")
 
     def register(self, point: str, **kwargs: Any) -> Callable[[Target], Target]:
-        """Make the function below a tool, which has its name unless ``name`` is given; ``priority``: see ``Tool``."""
+        """Make the function below a tool, which has its name unless ``name`` is given;
+        ``priority``: see ``Tool``.
+        """
 
         def decorate(function: Any) -> Any:
             attribute = kwargs.get("name", function.__name__)

@@ -39,7 +39,9 @@ class SessionTool(Tool):
     def _attach(self, hooks: HookMap, options: Section) -> None:
         locking = options.pop("locking", "implicit")
         if locking not in ("implicit", "early", "explicit"):
-            raise ValueError(f"tools.sessions.locking is 'implicit', 'early' or 'explicit', not {locking!r}")
+            raise ValueError(
+                f"tools.sessions.locking is 'implicit', 'early' or 'explicit', not {locking!r}"
+            )
         super()._attach(hooks, options)
         if locking == "implicit":
             hooks.attach("before_handler", self._lock_session)
@@ -52,7 +54,16 @@ class SessionTool(Tool):
         """Give the session another id, and set the cookie anew with its options."""
         serving.session.regenerate()
         options = self._merged_args()
-        names = ("path", "path_header", "name", "timeout", "domain", "secure", "httponly", "samesite")
+        names = (
+            "path",
+            "path_header",
+            "name",
+            "timeout",
+            "domain",
+            "secure",
+            "httponly",
+            "samesite",
+        )
         given = {name: options[name] for name in names if name in options}
         if not options.get("persistent", True):
             given["timeout"] = None

@@ -1,4 +1,7 @@
-"""``Application`` and the ``Tree`` that applications are mounted on. Both are WSGI and ASGI applications."""
+"""``Application`` and the ``Tree`` that applications are mounted on.
+
+Both are WSGI and ASGI applications.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,9 @@ class _Servable(Carried):
         raise NotImplementedError
 
     def check(self, config: Config) -> None:
-        """Raise ``SetupError`` for old configuration that does not fit the settings of native handlers."""
+        """Raise ``SetupError`` for old configuration that does not fit the settings of native
+        handlers.
+        """
         raise NotImplementedError
 
 
@@ -56,7 +61,9 @@ class Application(_Servable):
     response_class: Any = Response
     toolboxes: ClassVar[dict[str, Toolbox]] = {"tools": tools}
 
-    def __init__(self, root: object, script_name: str | None = "", config: Source | None = None) -> None:
+    def __init__(
+        self, root: object, script_name: str | None = "", config: Source | None = None
+    ) -> None:
         super().__init__()
         refuse_original("cherrypy", root)
         self.root = root
@@ -93,8 +100,13 @@ class Application(_Servable):
 
     @property
     def wsgiapp(self) -> NoReturn:
-        """CherryPy's application for WSGI, with its pipeline. Raises ``AttributeError`` that says what to write."""
-        raise AttributeError(f"an Application has no wsgiapp here: {ADVICE['cherrypy.Application.wsgiapp']}")
+        """CherryPy's application for WSGI, with its pipeline.
+
+        Raises ``AttributeError`` that says what to write.
+        """
+        raise AttributeError(
+            f"an Application has no wsgiapp here: {ADVICE['cherrypy.Application.wsgiapp']}"
+        )
 
     def merge(self, config: Source) -> None:
         """Add configuration: sections by path in a dict, a file's path, or an open file."""
@@ -102,7 +114,9 @@ class Application(_Servable):
         self.namespaces(self.config.get("/", {}))
 
     def find_config(self, path: str, key: str, default: object = None) -> Any:
-        """Return what the section of a path says of a key, or that of the nearest path above; else ``default``."""
+        """Return what the section of a path says of a key, or that of the nearest path above; else
+        ``default``.
+        """
         named = [name for name, section in self.config.items() if key in section]
         above = [name for name in named if name == "/" or _is_at(path, name)]
         return self.config[max(above, key=len)][key] if above else default
@@ -113,16 +127,24 @@ class Application(_Servable):
 
     def check(self, config: Config) -> None:
         """See ``_Servable``. That of handlers and classes is checked when a path leads to them."""
-        above = merged_from([global_config, getattr(self.root, "_cp_config", {}), self.config.get("/", {})])
+        above = merged_from(
+            [global_config, getattr(self.root, "_cp_config", {}), self.config.get("/", {})]
+        )
         for section in ({}, *self.config.values()):
             merged = {**above, **section}
             if merged.get("tools.sessions.on"):
                 start = "tools.sessions."
-                options = {key.removeprefix(start): value for key, value in merged.items() if key.startswith(start)}
+                options = {
+                    key.removeprefix(start): value
+                    for key, value in merged.items()
+                    if key.startswith(start)
+                }
                 sessions.check_options(options, config)
 
     def _directory_section(self, path: str) -> dict[str, str]:
-        """Return the configuration that names the path at which a static directory is configured."""
+        """Return the configuration that names the path at which a static directory is
+        configured.
+        """
         section = self._directories.get(path)
         if section is None:
             if len(self._directories) > 256:
@@ -133,15 +155,18 @@ class Application(_Servable):
     def _spellings(self, translate: Mapping[int, str]) -> Mapping[str, Sequence[str]]:
         """Return the paths of sections by the names that their segments stand for.
 
-        ``/my-page``, ``/my.page`` and ``/my_page`` lead to one handler, so what is configured for one of them holds for
-        all. A log-in that only one of them asks for would be none.
+        ``/my-page``, ``/my.page`` and ``/my_page`` lead to one handler, so what is configured for
+        one of them holds for all. A log-in that only one of them asks for would be none.
         """
         paths = tuple(self.config)
         *made_of, spellings = self._spelt
         if made_of != [paths, translate]:
             spellings = {}
             for path in paths:
-                names = [name if name.isidentifier() else name.translate(translate) for name in path.split("/")]
+                names = [
+                    name if name.isidentifier() else name.translate(translate)
+                    for name in path.split("/")
+                ]
                 spellings.setdefault("/".join(names), []).append(path)
             self._spelt = paths, translate, spellings
         return spellings
@@ -152,7 +177,9 @@ def _is_at(path: str, prefix: str) -> bool:
 
 
 def _refuse_pipeline(name: str, value: object) -> None:
-    raise NotImplementedError(f"there is no wsgi.{name} here: {ADVICE['cherrypy.Application.wsgiapp']}")
+    raise NotImplementedError(
+        f"there is no wsgi.{name} here: {ADVICE['cherrypy.Application.wsgiapp']}"
+    )
 
 
 class Tree(_Servable):
@@ -162,19 +189,30 @@ class Tree(_Servable):
         super().__init__()
         self.apps: dict[str, Any] = {}
 
-    def mount(self, root: object, script_name: str | None = "", config: Source | None = None) -> Application:
-        """Mount an object with handlers, or an ``Application``, at a path. Return the ``Application``."""
+    def mount(
+        self, root: object, script_name: str | None = "", config: Source | None = None
+    ) -> Application:
+        """Mount an object with handlers, or an ``Application``, at a path.
+
+        Return the ``Application``.
+        """
         if script_name is None:
             raise TypeError(
-                "The 'script_name' argument may not be None. Application objects may, however, possess a script_name "
-                "of None (in order to inspect the WSGI environ for SCRIPT_NAME upon each request). You cannot mount "
-                "such Applications on this Tree; you must pass them to a WSGI server interface directly."
+                "The 'script_name' argument may not be None. Application objects may, "
+                "however, possess a script_name "
+                "of None (in order to inspect the WSGI environ for SCRIPT_NAME upon each "
+                "request). You cannot mount "
+                "such Applications on this Tree; you must pass them to a WSGI server "
+                "interface directly."
             )
         script_name = script_name.rstrip("/")
         if isinstance(root, Application):
             app = root
             if script_name not in ("", app.script_name):
-                raise ValueError("Cannot specify a different script name and pass an Application instance to mount()")
+                raise ValueError(
+                    "Cannot specify a different script name and pass an "
+                    "Application instance to mount()"
+                )
             script_name = app.script_name
         else:
             app = Application(root, script_name)
@@ -189,7 +227,9 @@ class Tree(_Servable):
         self.apps[script_name.rstrip("/")] = wsgi_callable
 
     def script_name(self, path: str | None = None) -> str | None:
-        """Return the path of the application that answers ``path``, by default the current request's; None if none."""
+        """Return the path of the application that answers ``path``, by default the current
+        request's; None if none.
+        """
         if path is None:
             request = current_exchange().request
             path = urljoin(request.script_name, request.path_info)

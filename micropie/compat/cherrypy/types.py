@@ -6,13 +6,16 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 Section: TypeAlias = dict[str, Any]
-"""Configuration by key, with values of any kind: of a path, of a handler, or of a tool, whose options it is."""
+"""Configuration by key, with values of any kind: of a path, of a handler, or of a tool, whose
+options it is."""
 
 Parameters: TypeAlias = dict[str, Any]
-"""What a handler is called with by name: text, lists of text, parts of forms, and what tools make of them."""
+"""What a handler is called with by name: text, lists of text, parts of forms, and what tools make
+of them."""
 
 Namespace: TypeAlias = Callable[[str, Any], object]
-"""A function that is called with the name and the value of each key of a namespace of the configuration."""
+"""A function that is called with the name and the value of each key of a namespace of the
+configuration."""
 
 
 class Readable(Protocol):

@@ -31,7 +31,12 @@ def place() -> Place | None:
     native = current.get(None)
     if native is None:
         return None
-    return Place(f"{native.scheme}://{native.host}", native.root_path, native.path, native._exchange.query_string)
+    return Place(
+        f"{native.scheme}://{native.host}",
+        native.root_path,
+        native.path,
+        native._exchange.query_string,
+    )
 
 
 def url(
@@ -41,11 +46,12 @@ def url(
     base: str | None = None,
     relative: bool | str | None = None,
 ) -> str:
-    """Return the absolute address of a path, which is below the application if it begins with a slash.
+    """Return the absolute address of a path, which is below the application if it begins with a
+    slash.
 
-    Otherwise it is relative to the page. ``qs``: the query, text or a dict. ``script_name``, ``base``: in the place of
-    the application's and the server's. ``relative``: True for an address relative to the page, "server" for one
-    without scheme and host.
+    Otherwise it is relative to the page. ``qs``: the query, text or a dict. ``script_name``,
+    ``base``: in the place of the application's and the server's. ``relative``: True for an address
+    relative to the page, "server" for one without scheme and host.
     """
     request = serving.request
     if isinstance(qs, dict) or (qs and not isinstance(qs, str)):

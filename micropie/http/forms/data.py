@@ -1,4 +1,6 @@
-"""Queries and urlencoded forms, and all that multipart forms share: the data, its limits, the messages."""
+"""Queries and urlencoded forms, and all that multipart forms share: the data, its limits, the
+messages.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ class Limits(NamedTuple):
     max_data_size: int = 5 * MEBIBYTE // 2  # fields together: 413 past it, as Django
     max_file_memory: int = 16 * MEBIBYTE  # files together: on disk past it
     max_part_headers: int = 8  # browsers send 2, RFC 7578 knows 3
-    max_part_header_size: int = 4096  # one line: room for a file name of 255 characters, all escaped
+    # one line: room for a file name of 255 characters, all escaped
+    max_part_header_size: int = 4096
     spool_size: int = MEBIBYTE  # a file is in memory up to here, then on disk
 
 
@@ -32,7 +35,10 @@ DEFAULT_LIMITS = Limits()
 
 
 class Budget:
-    """A counter of fields and their bytes: the limits that every kind of form shares. Raises 413."""
+    """A counter of fields and their bytes: the limits that every kind of form shares.
+
+    Raises 413.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -43,15 +49,21 @@ class Budget:
         """Count one more field."""
         self._count += 1
         if self._count > self._limits.max_fields:
-            raise too_many(self._limits.max_fields, "A form or query may have {most} fields at most.")
+            raise too_many(
+                self._limits.max_fields, ("A form or query may have {most} fields at most.")
+            )
 
     def measure(self, size: int) -> None:
-        """Raise 413 if a name or value of ``size`` bytes is too long, by itself or with the fields so far."""
+        """Raise 413 if a name or value of ``size`` bytes is too long, by itself or with the fields
+        so far.
+        """
         limits = self._limits
         if size > limits.max_form_field_size:
             raise too_many(limits.max_form_field_size, "A field may have {most} bytes at most.")
         if self._memory + size > limits.max_data_size:
-            raise too_many(limits.max_data_size, "A form's fields may have {most} bytes together at most.")
+            raise too_many(
+                limits.max_data_size, ("A form's fields may have {most} bytes together at most.")
+            )
 
     def spend(self, size: int) -> None:
         """Add a complete field of ``size`` bytes, name and value."""
@@ -75,7 +87,7 @@ def require_utf8(charset: str) -> None:
         raise HTTPError(415, "Forms are read as UTF-8 only.")
 
 
-# -- queries and urlencoded forms --------------------------------------------------------------------------------------
+# -- queries and urlencoded forms ------------------------------------------------------------------
 
 
 def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str, list[str]]:
@@ -86,12 +98,18 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     text = query if isinstance(query, str) else query.decode("latin-1")
     # Nearly all queries are so short that they can't pass a limit: nothing has to be counted.
     size = len(text)
-    is_short = size <= limits.max_fields and size <= limits.max_form_field_size and size <= limits.max_data_size
+    is_short = (
+        size <= limits.max_fields
+        and size <= limits.max_form_field_size
+        and size <= limits.max_data_size
+    )
     budget = None if is_short else Budget(limits)
     text = text[:-1] if text[-1:] == "&" else text
     fields: dict[str, list[str]] = {}
-    for pair in text.split("&", limits.max_fields) if text else ():  # one pair too many is seen as the last
-        # An empty pair (``a=1&&b=2``) is no field, but it counts: a million of them cost as much as fields.
+    # one pair too many is seen as the last
+    for pair in text.split("&", limits.max_fields) if text else ():
+        # An empty pair (``a=1&&b=2``) is no field, but it counts: a million of them cost as much as
+        # fields.
         if budget is not None:
             budget.begin()
         if pair:
@@ -122,7 +140,7 @@ def _decoded(raw: str, budget: Budget | None) -> str:
     return text_of(data)
 
 
-# -- fields inside others: ``lines[0].price`` is the field ``price`` of the first of ``lines`` ------------------------
+# -- fields inside others: ``lines[0].price`` is the field ``price`` of the first of ``lines`` -----
 
 _NAME = pattern(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,6}\])+")
 _STEP = pattern(r"\[([0-9]+)\]|([^.\[\]]+)")
@@ -130,11 +148,13 @@ DEEPEST = 16  # steps of a name; one with more is a plain name
 
 
 Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"
-"""The values of a field, texts in a form; or the fields that are inside it, by name or by number."""
+"""The values of a field, texts in a form; or the fields that are inside it, by name or by
+number."""
 
 
 def nested(fields: Mapping[str, list[Json]]) -> dict[str | int, Nested]:
-    """Return the fields of a form with those inside others in dicts, by name or by number, at whose ends are the texts.
+    """Return the fields of a form with those inside others in dicts, by name or by number, at whose
+    ends are the texts.
 
     A name that contradicts one before it, such as ``a.b`` after ``a``, is left out.
     """
@@ -153,5 +173,7 @@ def nested(fields: Mapping[str, list[Json]]) -> dict[str | int, Nested]:
 
 
 def rows(node: Mapping[str | int, Nested]) -> list[Nested]:
-    """Return what is inside a list of a form, in the order of the numbers: a page may have removed some."""
+    """Return what is inside a list of a form, in the order of the numbers: a page may have removed
+    some.
+    """
     return [node[number] for number in sorted(one for one in node if isinstance(one, int))]

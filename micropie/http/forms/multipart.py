@@ -1,7 +1,7 @@
 """``multipart/form-data`` (RFC 7578): bytes pushed in, parts or fields and files out.
 
-The result doesn't depend on how the bytes are cut into chunks (docs/risks, R34): every limit is checked in the
-order of the bytes, and a part's head is read once it is complete.
+The result doesn't depend on how the bytes are cut into chunks (docs/risks, R34): every limit is
+checked in the order of the bytes, and a part's head is read once it is complete.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
 
 
 class PartHead(NamedTuple):
-    """The head of a part. ``raw_filename`` is None for a field; the names of the headers are lower-case."""
+    """The head of a part.
+
+    ``raw_filename`` is None for a field; the names of the headers are lower-case.
+    """
 
     name: str
     raw_filename: str | None
@@ -40,18 +43,23 @@ Parsing: TypeAlias = Generator[Event, bytes, _Result]
 class PartParser:
     """A push parser that passes the parts on as their bytes arrive, and keeps nothing of them.
 
-    Stricter than RFC 2046: a short preamble, no folded lines and no control characters in part headers. The bytes
-    after the last boundary are ignored. A file input that was left empty is no part. ``any_charset``: a field may state
-    another charset than UTF-8; otherwise that is a 415. ``needs_names``: whether a part without one, as those of
-    ``multipart/mixed``, is a 400.
+    Stricter than RFC 2046: a short preamble, no folded lines and no control characters in part
+    headers. The bytes after the last boundary are ignored. A file input that was left empty is no
+    part. ``any_charset``: a field may state another charset than UTF-8; otherwise that is a 415.
+    ``needs_names``: whether a part without one, as those of ``multipart/mixed``, is a 400.
     """
 
     def __init__(
-        self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False, needs_names: bool = True
+        self,
+        boundary: str,
+        limits: Limits = DEFAULT_LIMITS,
+        any_charset: bool = False,
+        needs_names: bool = True,
     ) -> None:
         if not _BOUNDARY.fullmatch(boundary):
             raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
-        # The generator knows the form and not this object: a cycle would be left to the garbage collector.
+        # The generator knows the form and not this object: a cycle would be left to the garbage
+        # collector.
         form = _ArrivingForm(b"\r\n--" + boundary.encode(), limits, any_charset, needs_names)
         self.unselected = form.unselected
         """The names of file inputs that were left empty."""
@@ -63,7 +71,8 @@ class PartParser:
     def events(self, chunk: bytes) -> Iterator[Event]:
         """Yield the events of the next chunk, which is not empty.
 
-        Take all of them before the next chunk. Raises 400, 413 and 415, and the same again at each later call.
+        Take all of them before the next chunk. Raises 400, 413 and 415, and the same again at each
+        later call.
         """
         if self._failure is not None:
             raise HTTPError(*self._failure)
@@ -75,7 +84,8 @@ class PartParser:
         except StopIteration:
             self._is_complete = True
         except HTTPError as error:
-            self._failure = error.status, error.message  # not the exception, which refers to this parser's frames
+            # not the exception, which refers to this parser's frames
+            self._failure = error.status, error.message
             raise
 
     def finish(self) -> None:
@@ -90,9 +100,13 @@ _MOST_PREAMBLE = 4096  # bytes
 
 
 class _ArrivingForm:
-    """A form whose bytes arrive: those that are not parsed yet, ``data`` from ``at`` on, and the count of its parts."""
+    """A form whose bytes arrive: those that are not parsed yet, ``data`` from ``at`` on, and the
+    count of its parts.
+    """
 
-    def __init__(self, delimiter: bytes, limits: Limits, any_charset: bool, needs_names: bool) -> None:
+    def __init__(
+        self, delimiter: bytes, limits: Limits, any_charset: bool, needs_names: bool
+    ) -> None:
         self._delimiter = delimiter
         self._limits = limits
         self._any_charset = any_charset
@@ -103,13 +117,16 @@ class _ArrivingForm:
         self.unselected: list[str] = []
 
     def parse(self) -> Parsing[None]:
-        """Yield the events, and ``_MORE`` to be sent the next chunk; return after the last boundary."""
+        """Yield the events, and ``_MORE`` to be sent the next chunk; return after the last
+        boundary.
+        """
         yield from self._pass_opening()
         head, is_part = None, False  # of the part before a boundary
         while True:
             while len(self._data) < self._at + 2:
                 yield from self._more()
-            mark = self._data[self._at : self._at + 2]  # the line end of a part that follows, or that of the form
+            # the line end of a part that follows, or that of the form
+            mark = self._data[self._at : self._at + 2]
             if mark not in (b"\r\n", b"--"):
                 raise BadRequest("The multipart form is malformed: other bytes follow a boundary.")
             if is_part:
@@ -135,9 +152,11 @@ class _ArrivingForm:
         self._at = at + len(self._delimiter)
 
     def _read_head(self) -> Parsing[PartHead]:
-        """Return the head of a part, whose lines are checked once it is complete; until then its length is limited.
+        """Return the head of a part, whose lines are checked once it is complete; until then its
+        length is limited.
 
-        Raises 400, 413 past a limit, and 415 for the charset of a field, whose bytes are to be text.
+        Raises 400, 413 past a limit, and 415 for the charset of a field, whose bytes are to be
+        text.
         """
         limits = self._limits
         most_headers, most_bytes = limits.max_part_headers, limits.max_part_header_size
@@ -151,8 +170,14 @@ class _ArrivingForm:
             raise BadRequest(_TOO_LONG_HEAD)
         headers = _headers_of(lines)
         name, filename = disposition(headers.get("content-disposition", ""), self._needs_names)
-        if headers.get("content-transfer-encoding", "binary").lower() not in ("7bit", "8bit", "binary"):
-            raise BadRequest("A part of the form has a Content-Transfer-Encoding, which forms don't use.")
+        if headers.get("content-transfer-encoding", "binary").lower() not in (
+            "7bit",
+            "8bit",
+            "binary",
+        ):
+            raise BadRequest(
+                "A part of the form has a Content-Transfer-Encoding, which forms don't use."
+            )
         if filename is not None:
             self._files += 1
             if self._files > limits.max_files:
@@ -166,7 +191,9 @@ class _ArrivingForm:
         return PartHead(name, filename, headers)
 
     def _pass_content(self, head: PartHead) -> Parsing[bool]:
-        """Yield a part's head and its bytes, and pass the boundary. Return whether it is a part: see ``unselected``.
+        """Yield a part's head and its bytes, and pass the boundary.
+
+        Return whether it is a part: see ``unselected``.
 
         Raises 413 for a field that is too long, by itself or with those before.
         """
@@ -195,8 +222,11 @@ class _ArrivingForm:
 
 
 def _end_of_known(data: bytes, at: int, delimiter: bytes) -> int:
-    """Return the index up to which ``data``, which has no delimiter, can't be the beginning of one."""
-    start = data.rfind(b"\r", max(at, len(data) - len(delimiter) + 1))  # a delimiter has one CR, its first byte
+    """Return the index up to which ``data``, which has no delimiter, can't be the beginning of
+    one.
+    """
+    # a delimiter has one CR, its first byte
+    start = data.rfind(b"\r", max(at, len(data) - len(delimiter) + 1))
     return len(data) if start < 0 or not delimiter.startswith(data[start:]) else start
 
 
@@ -218,12 +248,16 @@ def _headers_of(lines: Sequence[bytes]) -> dict[str, str]:
 
 
 class MultipartParser:
-    """A push parser for a whole form: fields go to memory, files to temporary files. An error closes everything.
+    """A push parser for a whole form: fields go to memory, files to temporary files.
 
-    ``fields`` and ``files`` are lists by name. ``parts`` has both in the order of the form, (name, value or file).
+    An error closes everything.
 
-    ``feed`` may run in another thread than ``close``, which is called at any time: when a request is cancelled.
-    ``read_field`` makes text of a field in any charset; without it all are UTF-8. ``needs_names``: see ``PartParser``.
+    ``fields`` and ``files`` are lists by name. ``parts`` has both in the order of the form, (name,
+    value or file).
+
+    ``feed`` may run in another thread than ``close``, which is called at any time: when a request
+    is cancelled. ``read_field`` makes text of a field in any charset; without it all are UTF-8.
+    ``needs_names``: see ``PartParser``.
     """
 
     def __init__(
@@ -251,7 +285,10 @@ class MultipartParser:
         self._is_closed = False
 
     def feed(self, *chunks: bytes) -> None:
-        """Parse the next chunks. Raises 400, 413, 415 and 507, and ``ValueError`` after ``close``."""
+        """Parse the next chunks.
+
+        Raises 400, 413, 415 and 507, and ``ValueError`` after ``close``.
+        """
         with self._lock:
             try:
                 if self._is_closed:
@@ -263,14 +300,18 @@ class MultipartParser:
                         elif not isinstance(event, bytes):
                             self._head = event
                             if event.raw_filename is not None:
-                                self._upload = UploadFile(event.raw_filename, event.headers, self._memory_for_file)
+                                self._upload = UploadFile(
+                                    event.raw_filename, event.headers, self._memory_for_file
+                                )
                         elif self._upload is None:
                             self._value += event
                         else:
                             self._upload.write(event)
-            except OSError as error:  # the disk is full, or no file can be opened: RFC 4918, section 11.5
+            except OSError as error:
+                # the disk is full, or no file can be opened: RFC 4918, section 11.5
                 self.close()
-                # Without a traceback. The folder is None if there is none, which the error says then.
+                # Without a traceback. The folder is None if there is none, which the error says
+                # then.
                 import tempfile
 
                 logger.error("an upload can't be stored in %s: %s", tempfile.tempdir, error)
@@ -289,7 +330,8 @@ class MultipartParser:
                 self._memory_for_file = min(self._limits.spool_size, left)
             self.files.setdefault(name, []).append(upload)
             self.parts.append((name, upload))
-            upload.seek(0)  # last, because a full disk may show here: ``close`` then closes the file
+            # last, because a full disk may show here: ``close`` then closes the file
+            upload.seek(0)
         else:
             data = bytes(self._value)
             self._value.clear()
@@ -298,14 +340,19 @@ class MultipartParser:
             self.parts.append((name, value))
 
     def may_block(self, size: int) -> bool:
-        """Return whether feeding ``size`` bytes may write to the disk: if so, use a thread (docs/risks, R31)."""
+        """Return whether feeding ``size`` bytes may write to the disk: if so, use a thread
+        (docs/risks, R31).
+        """
         upload = self._upload
         if upload is not None:
             size += upload.size
         return size > self._memory_for_file
 
     def finish(self) -> Self:
-        """Return the whole form. Its files are open until ``close``. Raises 400 if the form is incomplete."""
+        """Return the whole form.
+
+        Its files are open until ``close``. Raises 400 if the form is incomplete.
+        """
         try:
             self._parser.finish()
         except BadRequest:
@@ -323,11 +370,15 @@ class MultipartParser:
 
 
 def boundary_of(parameters: dict[str, str]) -> str:
-    """Return the boundary in a media type's parameters. Raises 415 for a charset other than UTF-8."""
+    """Return the boundary in a media type's parameters.
+
+    Raises 415 for a charset other than UTF-8.
+    """
     require_utf8(parameters.get("charset", ""))
     return parameters.get("boundary", "")
 
 
-# RFC 2046, section 5.1.1, allows 70 characters of a smaller set; some clients send more, and others.
+# RFC 2046, section 5.1.1, allows 70 characters of a smaller set; some clients send more, and
+# others.
 _BOUNDARY = pattern("[!-~](?:[ -~]{0,254}[!-~])?")
 _HEADER_LINE = pattern(rb"([A-Za-z0-9_-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")

@@ -1,8 +1,8 @@
 """A multipart form part by part, as it arrives or as it was received: ``request.parts()``.
 
-Reading is written once, as flows, as everywhere below the drivers. ``Part`` (of a ``for``) and ``AsyncPart`` (of an
-``async for``) only perform them. The rest of a part is skipped when the next one is asked for; the rest of the
-body is never received.
+Reading is written once, as flows, as everywhere below the drivers. ``Part`` (of a ``for``) and
+``AsyncPart`` (of an ``async for``) only perform them. The rest of a part is skipped when the next
+one is asked for; the rest of the body is never received.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from micropie.http.body import Body
 from micropie.http.exchange import Exchange, FlowIterator
 from micropie.http.forms.data import text_of
 from micropie.http.forms.multipart import PartHead, PartParser
-from micropie.http.forms.uploads import BATCH, CHUNK, MOST_PIECES, NewFile, UploadFile, safe_filename
+from micropie.http.forms.uploads import (
+    BATCH,
+    CHUNK,
+    MOST_PIECES,
+    NewFile,
+    UploadFile,
+    safe_filename,
+)
 
 _END: Final = object()
 
@@ -44,7 +51,10 @@ class ArrivingParts:
         return None
 
     def next_chunk(self) -> Flow[bytes]:
-        """Return the next bytes of the part, b"" at its end; not to be called after that. Raises as ``next_part``."""
+        """Return the next bytes of the part, b"" at its end; not to be called after that.
+
+        Raises as ``next_part``.
+        """
         event = yield from self._next()
         return event if isinstance(event, bytes) else b""
 
@@ -61,7 +71,9 @@ class ArrivingParts:
 
 
 class ReceivedParts:
-    """The parts of a form that was received before the handler was called, as without ``@reads_body``."""
+    """The parts of a form that was received before the handler was called, as without
+    ``@reads_body``.
+    """
 
     def __init__(self, parts: Sequence[tuple[str, str | UploadFile]]) -> None:
         self._parts = iter(parts)
@@ -93,7 +105,9 @@ PartSource: TypeAlias = ArrivingParts | ReceivedParts
 
 
 class Parts:
-    """The parts of a form: for a ``for`` in a ``def`` handler, or an ``async for`` in an ``async def``."""
+    """The parts of a form: for a ``for`` in a ``def`` handler, or an ``async for`` in an
+    ``async def``.
+    """
 
     def __init__(self, source: PartSource, exchange: Exchange) -> None:
         self._source = source
@@ -124,7 +138,8 @@ class _Part:
     name: str
     """The name of the field."""
     raw_filename: str | None
-    """The file's name as the client sent it, which is no path to trust; None for a field that is not a file."""
+    """The file's name as the client sent it, which is no path to trust; None for a field that is
+    not a file."""
     headers: dict[str, str]
     """The part's own headers, names in lower case; empty for a field that was received before."""
 
@@ -138,12 +153,17 @@ class _Part:
 
     @property
     def filename(self) -> str | None:
-        """The file's name, safe to use in a path: without directories and control characters; None for a field."""
+        """The file's name, safe to use in a path: without directories and control characters; None
+        for a field.
+        """
         return None if self.raw_filename is None else safe_filename(self.raw_filename)
 
     @property
     def content_type(self) -> str:
-        """The media type that the client states. Without one: text for a field, bytes for a file (RFC 7578, 4.4)."""
+        """The media type that the client states.
+
+        Without one: text for a field, bytes for a file (RFC 7578, 4.4).
+        """
         default = "text/plain" if self.raw_filename is None else "application/octet-stream"
         return self.headers.get("content-type", default)
 
@@ -152,11 +172,16 @@ class _Part:
         return f"<{type(self).__name__} {self.name!r}{filename}>"
 
     def _next_chunk(self) -> Flow[bytes]:
-        """Return the next bytes of the part, b"" at its end. Raises ``RuntimeError`` if the part is gone."""
+        """Return the next bytes of the part, b"" at its end.
+
+        Raises ``RuntimeError`` if the part is gone.
+        """
         if self._has_ended:
             return b""
         if self._source is None:
-            raise RuntimeError(f"the part {self.name!r} is gone: read it before you ask for the next one")
+            raise RuntimeError(
+                f"the part {self.name!r} is gone: read it before you ask for the next one"
+            )
         if self._rest:
             chunk, self._rest = bytes(self._rest), memoryview(b"")
             return chunk
@@ -185,7 +210,9 @@ class _Part:
     def _save(self, directory: str | Path) -> Flow[Path]:
         """Write the rest into ``directory`` and return the path (``Part.save_to``)."""
         if self.raw_filename is None:
-            raise RuntimeError(f"the part {self.name!r} is a field and has no file name: read it by text()")
+            raise RuntimeError(
+                f"the part {self.name!r} is a field and has no file name: read it by text()"
+            )
         target = NewFile(Path(directory) / safe_filename(self.raw_filename))
         try:
             pieces, size = [], 0
@@ -227,7 +254,9 @@ class Part(_Part):
 
 
 class AsyncPart(_Part):
-    """A part of a multipart form in an ``async def`` handler: ``async for part in self.request.parts():``."""
+    """A part of a multipart form in an ``async def`` handler:
+    ``async for part in self.request.parts():``.
+    """
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the rest of it, piece by piece as it arrives."""
@@ -242,8 +271,10 @@ class AsyncPart(_Part):
         return self._exchange.perform_async(self._text())
 
     def save_to(self, directory: str | Path) -> Awaitable[Path]:
-        """``await part.save_to(directory)``: write the rest there as ``filename`` and return the path.
+        """``await part.save_to(directory)``: write the rest there as ``filename`` and return the
+        path.
 
-        Raises ``FileExistsError`` if that name is taken; a broken file is not left behind. Never blocks the loop.
+        Raises ``FileExistsError`` if that name is taken; a broken file is not left behind. Never
+        blocks the loop.
         """
         return self._exchange.perform_async(self._save(directory))

@@ -1,6 +1,7 @@
 """Receive the bodies that a handler gets as arguments: forms, files and JSON.
 
-Any other body is left where it is until the handler asks for it (``exchange.read()``, ``exchange.stream()``).
+Any other body is left where it is until the handler asks for it (``exchange.read()``,
+``exchange.stream()``).
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from micropie.http.forms.uploads import BATCH, MOST_PIECES
 from micropie.http.media_types import is_json
 from micropie.http.received import LARGE
 
-# For a handler that receives the body itself, in a thread: a short one is received ahead, so that no thread waits for a
-# slow client, and none has to ask the event loop for it.
+# For a handler that receives the body itself, in a thread: a short one is received ahead, so that
+# no thread waits for a slow client, and none has to ask the event loop for it.
 AHEAD: Final = "ahead"
 
 
 def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flow[None]:
     """Receive a form, files or JSON.
 
-    JSON and urlencoded forms are parsed when they are first asked for (``ReceivedBody.parse``), a multipart form as it
-    arrives. ``reads_body``: the handler receives the body itself, or only one that is long (``AHEAD``).
+    JSON and urlencoded forms are parsed when they are first asked for (``ReceivedBody.parse``), a
+    multipart form as it arrives. ``reads_body``: the handler receives the body itself, or only one
+    that is long (``AHEAD``).
 
-    Raises 400 and 413 for the announced length, whatever the media type is, and 400, 413 and 415 for a bad body.
+    Raises 400 and 413 for the announced length, whatever the media type is, and 400, 413 and 415
+    for a bad body.
     """
     (media_type, parameters, length), body = exchange.framing, exchange.body
     if length is not None and length > exchange.config.settings.max_body_size:
@@ -59,10 +62,14 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
 def find_field(exchange: Exchange, name: str) -> Flow[str]:
     """Return the text of a form's first field of this name, for a hook; "" without one.
 
-    The form is received ahead of the handler. For a handler that receives the body itself the first ``max_data_size``
-    bytes are put back. Raises as ``receive_body`` does.
+    The form is received ahead of the handler. For a handler that receives the body itself the first
+    ``max_data_size`` bytes are put back. Raises as ``receive_body`` does.
     """
-    (media_type, parameters, _), limits, body = exchange.framing, exchange.config.limits, exchange.body
+    (media_type, parameters, _), limits, body = (
+        exchange.framing,
+        exchange.config.limits,
+        exchange.body,
+    )
     if media_type not in (FORM, MULTIPART):
         return ""
     if exchange.route is None or not exchange.route.reads_body:
@@ -77,7 +84,12 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
         beginning = yield from _receive_beginning(exchange, limits.max_data_size)
     beginning = beginning[: limits.max_data_size]  # however it was cut into pieces
     if media_type == FORM:  # other fields may be in any charset: they are not parsed
-        return (b"&" + beginning).partition(f"&{name}=".encode())[2].partition(b"&")[0].decode("latin-1")
+        return (
+            (b"&" + beginning)
+            .partition(f"&{name}=".encode())[2]
+            .partition(b"&")[0]
+            .decode("latin-1")
+        )
     return _field_of_part(beginning, parameters, limits, name)
 
 
@@ -99,7 +111,9 @@ def _field_of_part(data: bytes, parameters: dict[str, str], limits: Limits, name
     from micropie.http.forms.multipart import PartHead, PartParser
 
     value = None
-    for event in PartParser(parameters.get("boundary", ""), limits, any_charset=True, needs_names=False).events(data):
+    for event in PartParser(
+        parameters.get("boundary", ""), limits, any_charset=True, needs_names=False
+    ).events(data):
         if isinstance(event, PartHead):
             value = b"" if event.name == name and event.raw_filename is None else None
         elif value is not None and event is not None:

@@ -1,7 +1,8 @@
-"""A file that a client uploaded: its bytes, on disk past 1 MiB, and the name that the client states.
+"""A file that a client uploaded: its bytes, on disk past 1 MiB, and the name that the client
+states.
 
-``raw_filename`` and ``headers`` are kept as the client sent them; only ``filename`` is safe in a path. Nothing here
-parses, and the disk is all that is waited for.
+``raw_filename`` and ``headers`` are kept as the client sent them; only ``filename`` is safe in a
+path. Nothing here parses, and the disk is all that is waited for.
 """
 
 from __future__ import annotations
@@ -18,20 +19,27 @@ from micropie.spellings import UploadSpellings
 
 CHUNK = 64 * 1024
 
-# Bytes that a worker thread writes at once. The hop there costs more than a write of 64 KiB, which is what servers give
-# at a time.
+# Bytes that a worker thread writes at once. The hop there costs more than a write of 64 KiB, which
+# is what servers give at a time.
 BATCH = 256 * 1024
 MOST_PIECES = 64  # of one batch: 256 KiB in pieces of a byte would take 20 MiB
 
 MAX_FILENAME = 255  # bytes; NAME_MAX of ext4, XFS, APFS and NTFS (there in UTF-16 units)
 
-# Controls, marks of writing direction ("gpj.exe" is shown as "exe.jpg"), and characters that Windows reserves.
-_UNSAFE = pattern('[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff<>:"|?*]')
-_DEVICES = pattern("(con|prn|aux|nul|(com|lpt)[0-9¹²³]|conin[$]|conout[$])[ ]*([.]|$)", re.IGNORECASE)
+# Controls, marks of writing direction ("gpj.exe" is shown as "exe.jpg"), and characters that
+# Windows reserves.
+_UNSAFE = pattern(
+    '[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff<>:"|?*]'
+)
+_DEVICES = pattern(
+    "(con|prn|aux|nul|(com|lpt)[0-9¹²³]|conin[$]|conout[$])[ ]*([.]|$)", re.IGNORECASE
+)
 
 
 def safe_filename(raw: str) -> str:
-    """Return ``raw`` without directories, controls, leading dots and Windows' devices; "upload" if nothing is left."""
+    """Return ``raw`` without directories, controls, leading dots and Windows' devices; "upload" if
+    nothing is left.
+    """
     name = raw.replace("\\", "/").rpartition("/")[2]
     name = _UNSAFE.sub("", name).strip(". ") or "upload"
     if _DEVICES.match(name):
@@ -42,16 +50,22 @@ def safe_filename(raw: str) -> str:
     suffix = (dot + extension).encode()
     if not stem or len(suffix) > 32:  # not a file type
         stem, suffix = name, b""
-    return (stem.encode()[: MAX_FILENAME - len(suffix)] + suffix).decode(errors="ignore").rstrip(". ")
+    return (
+        (stem.encode()[: MAX_FILENAME - len(suffix)] + suffix).decode(errors="ignore").rstrip(". ")
+    )
 
 
 class UploadFile(UploadSpellings):
-    """One uploaded file, at its start. It is closed and deleted when its request ends, unless ``save_to`` copies it."""
+    """One uploaded file, at its start.
+
+    It is closed and deleted when its request ends, unless ``save_to`` copies it.
+    """
 
     __slots__ = ("_filename", "content_type", "file", "headers", "raw_filename", "size")
 
     file: IO[bytes]
-    """The open file, in memory up to ``spool_size`` bytes, on disk past that, or when its descriptor is asked for."""
+    """The open file, in memory up to ``spool_size`` bytes, on disk past that, or when its
+    descriptor is asked for."""
 
     def __init__(self, raw_filename: str, headers: dict[str, str], spool_size: int) -> None:
         self.raw_filename = raw_filename
@@ -119,7 +133,8 @@ class UploadFile(UploadSpellings):
 class NewFile:
     """A file that is written as its content arrives. It must not exist before.
 
-    One thread may call ``discard`` while another writes, if the request is cancelled: the file is removed then.
+    One thread may call ``discard`` while another writes, if the request is cancelled: the file is
+    removed then.
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,7 +144,10 @@ class NewFile:
         self._is_discarded = False
 
     def write(self, pieces: Iterable[bytes], is_last: bool = False) -> None:
-        """Write ``pieces``; close the file after the last. Raises ``FileExistsError`` if the file existed before."""
+        """Write ``pieces``; close the file after the last.
+
+        Raises ``FileExistsError`` if the file existed before.
+        """
         with self._lock:
             if self._is_discarded:
                 return

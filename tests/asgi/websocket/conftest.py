@@ -1,4 +1,6 @@
-"""WebSockets on both event loops: `open_client(app)` is the test client, with what ASGI says checked."""
+"""WebSockets on both event loops: `open_client(app)` is the test client, with what ASGI says
+checked.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def open_client(connect: MakeClient, backend: str) -> OpenClient:
-    """`open_client(app, **options)`: a client on each event loop in turn, whose server can answer a refusal."""
+    """`open_client(app, **options)`: a client on each event loop in turn, whose server can answer a
+    refusal.
+    """
 
     def open_client(app: Any, *, denial_response: bool = True, **options: Any) -> TestClient:
         return connect(app, backend, denial_response=denial_response, **options)

@@ -45,7 +45,7 @@ def refusal(client: TestClient, **options: Any) -> WebSocketRefused:
     return refused.value
 
 
-# -- messages ------------------------------------------------------------------------------------------------------------
+# -- messages --------------------------------------------------------------------------------------
 
 
 async def echo(ws: WebSocket) -> None:
@@ -113,8 +113,12 @@ def test_async_for_ends_also_when_this_side_closes(open_client: OpenClient) -> N
         assert closing(ws) == (4000, "")
 
 
-@pytest.mark.parametrize("spelling", [{"text": "x", "bytes": None}, {"bytes": b"x", "text": None}, {"text": "x"}])
-def test_R56_both_spellings_of_what_is_not_there(open_client: OpenClient, spelling: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "spelling", [{"text": "x", "bytes": None}, {"bytes": b"x", "text": None}, {"text": "x"}]
+)
+def test_R56_both_spellings_of_what_is_not_there(
+    open_client: OpenClient, spelling: dict[str, Any]
+) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         text = spelling.get("text") is not None
@@ -133,7 +137,11 @@ REJECTED: dict[str, tuple[str, Callable[[WebSocketSession], None], Any]] = {
     "text": ("receive_text", lambda ws: ws.send_bytes(b"x"), (1003, "text was expected")),
     "bytes": ("receive_bytes", lambda ws: ws.send_text("x"), (1003, "bytes were expected")),
     "JSON": ("receive_json", lambda ws: ws.send_text("{"), (1007, "The JSON is not valid: ")),
-    "JSON in UTF-8": ("receive_json", lambda ws: ws.send_bytes(b'"\xff"'), (1007, "The JSON is not valid: ")),
+    "JSON in UTF-8": (
+        "receive_json",
+        lambda ws: ws.send_bytes(b'"\xff"'),
+        (1007, "The JSON is not valid: "),
+    ),
 }
 
 
@@ -163,7 +171,9 @@ def test_R56_a_message_of_another_kind_closes_and_is_a_value_error(
 
 @pytest.mark.parametrize("method", ["receive_text", "receive_bytes", "receive_json", "__anext__"])
 @pytest.mark.parametrize("busy", [False, True])
-def test_R57_a_message_above_the_limit_closes_with_1009(open_client: OpenClient, method: str, busy: bool) -> None:
+def test_R57_a_message_above_the_limit_closes_with_1009(
+    open_client: OpenClient, method: str, busy: bool
+) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         if busy:
@@ -175,7 +185,11 @@ def test_R57_a_message_above_the_limit_closes_with_1009(open_client: OpenClient,
     with open_client(app_of(handler, websocket_max_size=10)).websocket("/") as ws:
         send: Any = ws.send_bytes if method == "receive_bytes" else ws.send_text
         content: Any = (
-            b"12345678" if method == "receive_bytes" else '"123456"' if method == "receive_json" else "12345678"
+            b"12345678"
+            if method == "receive_bytes"
+            else '"123456"'
+            if method == "receive_json"
+            else "12345678"
         )
         send(content)
         assert ws.receive_text() == ("6" if method == "receive_json" else "8")
@@ -197,13 +211,15 @@ def test_R57_text_is_measured_in_bytes(open_client: OpenClient) -> None:
         assert closing(ws)[0] == 1009
 
 
-# -- the handshake -------------------------------------------------------------------------------------------------------
+# -- the handshake ---------------------------------------------------------------------------------
 
 
 def test_subprotocols(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
         assert not ws.accepted
-        with pytest.raises(ValueError, match=r"did not offer the subprotocol 'other', but \['chat', 'v2'\]"):
+        with pytest.raises(
+            ValueError, match=r"did not offer the subprotocol 'other', but \['chat', 'v2'\]"
+        ):
             await ws.accept("other")
         await ws.accept(ws.subprotocols[-1])
         assert ws.accepted
@@ -284,11 +300,24 @@ def test_close_before_accept_refuses(open_client: OpenClient) -> None:
     assert (refused.status, refused.code, refused.reason) == (403, 4001, "no room")
 
 
-def test_what_is_too_early_or_too_late_is_said(open_client: OpenClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_too_early_or_too_late_is_said(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture
+) -> None:
     async def handler(ws: WebSocket) -> None:
-        for early in (ws.send_text, ws.send_bytes, ws.send_json, ws.receive_text, ws.receive_bytes, ws.receive_json):
-            arguments: Any = {"send_bytes": [b""], "send_text": [""], "send_json": [1]}.get(early.__name__, [])
-            with pytest.raises(RuntimeError, match=rf"{early.__name__}\(\) on a WebSocket that is not accepted"):
+        for early in (
+            ws.send_text,
+            ws.send_bytes,
+            ws.send_json,
+            ws.receive_text,
+            ws.receive_bytes,
+            ws.receive_json,
+        ):
+            arguments: Any = {"send_bytes": [b""], "send_text": [""], "send_json": [1]}.get(
+                early.__name__, []
+            )
+            with pytest.raises(
+                RuntimeError, match=rf"{early.__name__}\(\) on a WebSocket that is not accepted"
+            ):
                 await early(*arguments)
         with pytest.raises(RuntimeError, match=r"not accepted: ws\.accept"):
             await ws.save_session()
@@ -303,7 +332,9 @@ def test_what_is_too_early_or_too_late_is_said(open_client: OpenClient, caplog: 
         await ws.close(1001, "over")
         await ws.close(1002)
         for late in (ws.send_text("x"), ws.receive_text(), ws.receive_json(), ws.send_bytes(b"")):
-            with pytest.raises(ConnectionClosed, match="on a WebSocket that was closed with 1001 over"):
+            with pytest.raises(
+                ConnectionClosed, match="on a WebSocket that was closed with 1001 over"
+            ):
                 await late
 
     with open_client(app_of(handler)).websocket("/") as ws:
@@ -337,7 +368,7 @@ def test_the_scheme_is_the_page_s(open_client: OpenClient, scheme: str) -> None:
         assert ws.receive_text() == f"http{scheme[2:]}://testserver/"
 
 
-# -- the end -------------------------------------------------------------------------------------------------------------
+# -- the end ---------------------------------------------------------------------------------------
 
 
 def test_R55_a_failing_handler_closes_with_1011_without_details_and_is_logged_once(
@@ -370,7 +401,9 @@ def test_R55_a_reason_is_cut_to_what_a_frame_holds(open_client: OpenClient) -> N
         (Redirect("/there"), (1011, "")),
     ],
 )
-def test_what_is_raised_after_accept_closes(open_client: OpenClient, raised: Exception, farewell: Any) -> None:
+def test_what_is_raised_after_accept_closes(
+    open_client: OpenClient, raised: Exception, farewell: Any
+) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         raise raised
@@ -379,7 +412,9 @@ def test_what_is_raised_after_accept_closes(open_client: OpenClient, raised: Exc
         assert closing(ws) == farewell
 
 
-def test_an_application_that_cannot_start_refuses(open_client: OpenClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_application_that_cannot_start_refuses(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture
+) -> None:
     app = app_of(echo)
     app.startup_handlers.append(lambda: 1 / 0)
     refused = refusal(open_client(app, lifespan=False))
@@ -387,13 +422,20 @@ def test_an_application_that_cannot_start_refuses(open_client: OpenClient, caplo
     assert errors(caplog) == ["start-up failed; the next request tries it again"]
 
 
-def test_R54_a_client_that_leaves_is_one_exception(open_client: OpenClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_R54_a_client_that_leaves_is_one_exception(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture
+) -> None:
     seen: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         try:
-            for call in (ws.receive_text, ws.receive_bytes, ws.receive_json, lambda: ws.send_text("x")):
+            for call in (
+                ws.receive_text,
+                ws.receive_bytes,
+                ws.receive_json,
+                lambda: ws.send_text("x"),
+            ):
                 with pytest.raises(ConnectionClosed) as closed:
                     await call()
                 seen.append((closed.value.code, closed.value.reason))
@@ -427,7 +469,9 @@ def test_R54_a_task_group_that_the_client_s_leaving_ends_is_no_failure(
     assert errors(caplog) == []
 
 
-def test_a_task_group_with_another_failure_is_one(open_client: OpenClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_task_group_with_another_failure_is_one(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture
+) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         raise ExceptionGroup("both", [ConnectionClosed(), RuntimeError("secret")])
@@ -457,7 +501,9 @@ def test_R54_who_waits_for_something_else_is_cancelled_after_its_grace_and_may_c
     assert errors(caplog) == []
 
 
-def test_R54_what_is_under_way_is_finished_although_the_client_has_gone(open_client: OpenClient) -> None:
+def test_R54_what_is_under_way_is_finished_although_the_client_has_gone(
+    open_client: OpenClient,
+) -> None:
     saved: list[str] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -509,7 +555,9 @@ def test_R54_a_reader_that_ends_does_not_leave_its_writer_behind(open_client: Op
     assert seen == ["writer"]
 
 
-def test_R57_a_handler_that_does_something_else_is_told_of_the_silence(open_client: OpenClient) -> None:
+def test_R57_a_handler_that_does_something_else_is_told_of_the_silence(
+    open_client: OpenClient,
+) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
         await anyio.sleep_forever()
@@ -519,7 +567,7 @@ def test_R57_a_handler_that_does_something_else_is_told_of_the_silence(open_clie
         assert closing(ws)[0] == 1001
 
 
-# -- several tasks -------------------------------------------------------------------------------------------------------
+# -- several tasks ---------------------------------------------------------------------------------
 
 
 def test_many_tasks_may_send_and_one_may_receive(open_client: OpenClient) -> None:
@@ -612,7 +660,7 @@ def test_the_decorator_is_public() -> None:
     assert websocket.__doc__
 
 
-# -- afterwards --------------------------------------------------------------------------------------------------------
+# -- afterwards ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", ["returns", "fails", "client leaves", "refuses"])
@@ -648,7 +696,7 @@ def test_what_is_to_be_done_after_the_response_is_done_when_it_is_over(
     assert len(errors(caplog)) == (ending == "fails")
 
 
-# -- the server ends -----------------------------------------------------------------------------------------------------
+# -- the server ends -------------------------------------------------------------------------------
 
 
 class Ending(App):
@@ -684,7 +732,9 @@ def test_R65_a_handler_that_receives_is_told_that_the_server_ends(open_client: O
 
 
 @pytest.mark.parametrize("waits", ["reading ahead", "for all time"])
-def test_R65_a_handler_that_waits_for_something_else_has_its_grace(open_client: OpenClient, waits: str) -> None:
+def test_R65_a_handler_that_waits_for_something_else_has_its_grace(
+    open_client: OpenClient, waits: str
+) -> None:
     seen: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -745,7 +795,9 @@ class Resource:
 
 
 @pytest.mark.parametrize("accepts", [True, False])
-def test_R65_a_server_that_cancels_the_handler_still_sends_the_close(backend: str, accepts: bool) -> None:
+def test_R65_a_server_that_cancels_the_handler_still_sends_the_close(
+    backend: str, accepts: bool
+) -> None:
     sent: list[Any] = []
     events: list[str] = []
     app = App()

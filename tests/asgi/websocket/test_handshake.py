@@ -37,12 +37,17 @@ class Untouchable(HttpMiddleware):
         raise AssertionError("called for a WebSocket")
 
 
-# -- origins -------------------------------------------------------------------------------------------------------------
+# -- origins ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("origin", "scheme", "host", "others", "allowed"), ORIGINS)
 def test_R52_a_page_of_another_site_is_refused_before_accept(
-    open_client: OpenClient, origin: str | None, scheme: str, host: str, others: list[str], allowed: bool
+    open_client: OpenClient,
+    origin: str | None,
+    scheme: str,
+    host: str,
+    others: list[str],
+    allowed: bool,
 ) -> None:
     client = open_client(app_of(welcome, websocket_origins=others), base_url=f"{scheme}://{host}")
     headers = {} if origin is None else {"Origin": origin}
@@ -51,7 +56,10 @@ def test_R52_a_page_of_another_site_is_refused_before_accept(
             assert ws.receive_text() == "welcome"
     else:
         refused = refusal(client, headers=headers)
-        assert (refused.status, refused.body) == (403, b"Pages of this origin may not open WebSockets here.")
+        assert (refused.status, refused.body) == (
+            403,
+            b"Pages of this origin may not open WebSockets here.",
+        )
 
 
 def test_R52_two_origins_are_none(open_client: OpenClient) -> None:
@@ -80,10 +88,16 @@ def test_R52_origins_are_inherited(open_client: OpenClient) -> None:
     assert allowed == [("/open", "b"), ("/own", "c")]
 
 
-def test_R52_R15_behind_a_proxy_the_page_s_origin_is_the_one_that_the_proxy_tells(open_client: OpenClient) -> None:
+def test_R52_R15_behind_a_proxy_the_page_s_origin_is_the_one_that_the_proxy_tells(
+    open_client: OpenClient,
+) -> None:
     app = app_of(welcome)
     app.middlewares.append(ProxyHeaders(trusted=["10.0.0.1"], host=True))
-    told = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.test"}
+    told = {
+        "X-Forwarded-For": "192.0.2.7",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "shop.test",
+    }
     headers = {**told, "Origin": "https://shop.test"}
     with open_client(app, client=("10.0.0.1", 5000)).websocket("/", headers=headers) as ws:
         assert ws.receive_text() == "welcome"
@@ -126,7 +140,7 @@ def test_settings_that_cannot_be_meant(settings: Any) -> None:
         App(**settings)
 
 
-# -- hooks ---------------------------------------------------------------------------------------------------------------
+# -- hooks -----------------------------------------------------------------------------------------
 
 
 class Noting(WebSocketMiddleware):
@@ -224,7 +238,9 @@ def test_R53_a_hook_refuses_before_accept(
     assert notes == ["before a", "before b", "after b", "after a"]
 
 
-def test_after_websocket_runs_whatever_happens(open_client: OpenClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_after_websocket_runs_whatever_happens(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture
+) -> None:
     notes: list[str] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -236,7 +252,10 @@ def test_after_websocket_runs_whatever_happens(open_client: OpenClient, caplog: 
     with open_client(app).websocket("/") as ws:
         assert closing(ws) == (1011, "")
     assert notes == ["before a", "after a"]
-    assert sorted(errors(caplog)) == ["WebSocket '/' failed in handler", "after_websocket of OnlyAfter failed"]
+    assert sorted(errors(caplog)) == [
+        "WebSocket '/' failed in handler",
+        "after_websocket of OnlyAfter failed",
+    ]
 
 
 @pytest.mark.parametrize("middleware", [Noting, 5, object()])
@@ -261,7 +280,7 @@ def test_a_list_of_the_class_counts(open_client: OpenClient) -> None:
     assert notes == ["before a", "after a"]
 
 
-# -- sessions ------------------------------------------------------------------------------------------------------------
+# -- sessions --------------------------------------------------------------------------------------
 
 Backend = Callable[[Path], Any]
 
@@ -325,7 +344,9 @@ def test_a_session_may_be_replaced_as_a_whole(open_client: OpenClient) -> None:
 
 
 @every_backend
-def test_the_session_is_that_of_http(open_client: OpenClient, backend_name: str, tmp_path: Path) -> None:
+def test_the_session_is_that_of_http(
+    open_client: OpenClient, backend_name: str, tmp_path: Path
+) -> None:
     client = open_client(shop(backend_name, tmp_path))
     with client.websocket("/whoami") as ws:
         assert ws.receive_json() == [None, False]
@@ -361,7 +382,9 @@ def test_R50_a_session_that_is_too_large_is_not_saved(
             await ws.send_text("saved")
             ws.session["end"] = "x" * 1000
 
-    client = open_client(Small(session_backend=BACKENDS[backend_name](tmp_path), max_session_size=1000))
+    client = open_client(
+        Small(session_backend=BACKENDS[backend_name](tmp_path), max_session_size=1000)
+    )
     with client.websocket("/grow") as ws:
         assert ws.receive_text() == "saved"
         with pytest.raises(WebSocketClosed):
@@ -404,7 +427,9 @@ def test_what_is_changed_later_is_saved_at_the_end_and_on_request(
 
 
 @every_backend
-def test_a_new_session_after_accept_is_stored(open_client: OpenClient, backend_name: str, tmp_path: Path) -> None:
+def test_a_new_session_after_accept_is_stored(
+    open_client: OpenClient, backend_name: str, tmp_path: Path
+) -> None:
     client = open_client(shop(backend_name, tmp_path))
     with client.websocket("/after") as ws:
         ws.send_text("1")

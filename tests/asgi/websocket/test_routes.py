@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from micropie import App, SetupError, UploadFile, WebSocket, WebSocketRequest, get, hidden, request, websocket
+from micropie import (
+    App,
+    SetupError,
+    UploadFile,
+    WebSocket,
+    WebSocketRequest,
+    get,
+    hidden,
+    request,
+    websocket,
+)
 from micropie.testing import TestClient, WebSocketRefused
 from tests.asgi.websocket.conftest import OpenClient
 from tests.conftest import MakeClient
@@ -53,7 +63,9 @@ class Root(App):
     async def ws_index(self, ws: WebSocket) -> None:
         await say(ws, "index")
 
-    async def ws_chat(self, ws: WebSocket, room: str, name: str = "nobody", *, loud: bool = False) -> None:
+    async def ws_chat(
+        self, ws: WebSocket, room: str, name: str = "nobody", *, loud: bool = False
+    ) -> None:
         await say(ws, room, name, loud)
 
     async def ws_all(self, sock: WebSocket, *path: str, **words: Any) -> None:
@@ -89,7 +101,15 @@ class Root(App):
         assert (seen.path, ws.request.method, ws.request.scheme) == ("/about", "GET", "http")
         assert self.request.origin() is None
         assert ws.query.getlist("a") == ws.query_params["a"]
-        await say(ws, ws.request.url, ws.query_params, ws.headers["x-a"], ws.cookies, ws.path_params, repr(ws.request))
+        await say(
+            ws,
+            ws.request.url,
+            ws.query_params,
+            ws.headers["x-a"],
+            ws.cookies,
+            ws.path_params,
+            repr(ws.request),
+        )
 
     def chat(self) -> str:
         return "page of chat"
@@ -185,7 +205,11 @@ def test_R58_without_the_extension_a_refusal_is_a_close(open_client: OpenClient)
         open_client(root(), denial_response=False).websocket("/page"),
     ):
         pass
-    assert (refused.value.status, refused.value.code, refused.value.reason) == (403, 1008, "404 Not Found")
+    assert (refused.value.status, refused.value.code, refused.value.reason) == (
+        403,
+        1008,
+        "404 Not Found",
+    )
 
 
 def test_R58_no_websocket_handler_is_reached_by_http(make_client: MakeClient) -> None:
@@ -209,7 +233,10 @@ def test_R58_no_websocket_handler_is_reached_by_http(make_client: MakeClient) ->
 def test_the_request_is_the_handshake(open_client: OpenClient) -> None:
     with open_client(root()).websocket("/about?a=1", headers={"X-A": "b", "Cookie": "c=d"}) as ws:
         said = ws.receive_text()
-    assert said == "http://testserver/about?a=1 {'a': ['1']} b {'c': 'd'} [] <WebSocketRequest '/about'>"
+    assert (
+        said
+        == "http://testserver/about?a=1 {'a': ['1']} b {'c': 'd'} [] <WebSocketRequest '/about'>"
+    )
 
 
 def test_url_for_knows_websockets(open_client: OpenClient) -> None:
@@ -234,8 +261,12 @@ def test_a_handshake_that_arrives_as_a_request_gets_426(make_client: MakeClient)
     client = make_client(root(), validate=False)
     for path in ("/all", "/lobby/x", "/rooms/talk/a"):
         answer = client.get(path, headers=HANDSHAKE)
-        assert (answer.status_code, answer.text) == (426, "This is for WebSockets, which need an ASGI server."), path
-        assert "upgrade" not in answer.headers  # PEP 3333 forbids it, and waitress refuses to send it
+        assert (answer.status_code, answer.text) == (
+            426,
+            "This is for WebSockets, which need an ASGI server.",
+        ), path
+        # PEP 3333 forbids it, and waitress refuses to send it
+        assert "upgrade" not in answer.headers
     # A server may ignore Upgrade where it has a page (RFC 9110, section 7.8).
     assert client.get("/page", headers=HANDSHAKE).text == "page"
     assert client.get("/chat", headers=HANDSHAKE).text == "page of chat"
@@ -243,10 +274,13 @@ def test_a_handshake_that_arrives_as_a_request_gets_426(make_client: MakeClient)
     assert client.get("/nowhere", headers=HANDSHAKE).status_code == 404
     assert client.get("/chat", headers={"Upgrade": "h2c"}).text == "page of chat"
     assert client.get("/all", headers={"Upgrade": "h2c"}).status_code == 404
-    assert client.get("/all", headers={f"X-{number}": "1" for number in range(1001)}).status_code == 404
+    assert (
+        client.get("/all", headers={f"X-{number}": "1" for number in range(1001)}).status_code
+        == 404
+    )
 
 
-# -- mistakes of the author ----------------------------------------------------------------------------------------------
+# -- mistakes of the author ------------------------------------------------------------------------
 
 
 def plain(self: Any, ws: Any) -> None: ...

@@ -1,4 +1,6 @@
-"""What servers do differently, each as a server that does only that: how a client's leaving is told, what is slow."""
+"""What servers do differently, each as a server that does only that: how a client's leaving is
+told, what is slow.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,18 @@ def text(content: str) -> Message:
 
 
 class Server:
-    """One WebSocket's server: gives `incoming`, then the disconnect when `leave` is called (or an error).
+    """One WebSocket's server: gives `incoming`, then the disconnect when `leave` is called (or an
+    error).
 
-    `on_send` is called with each message that the application sends, before it is noted in `sent`. A `slow` one has
-    to wait for each message that comes.
+    `on_send` is called with each message that the application sends, before it is noted in `sent`.
+    A `slow` one has to wait for each message that comes.
     """
 
     def __init__(
-        self, *incoming: Message, on_send: Callable[[Message], Awaitable[None]] | None = None, slow: bool = False
+        self,
+        *incoming: Message,
+        on_send: Callable[[Message], Awaitable[None]] | None = None,
+        slow: bool = False,
     ) -> None:
         self.incoming: list[Message] = [{"type": "websocket.connect"}, *incoming]
         self.sent: list[Message] = []
@@ -86,7 +92,9 @@ class Server:
         return [message["text"] for message in self.sent if message["type"] == "websocket.send"]
 
 
-def sends_fail_after(server: Server, error: Exception, waits: bool) -> Callable[[Message], Awaitable[None]]:
+def sends_fail_after(
+    server: Server, error: Exception, waits: bool
+) -> Callable[[Message], Awaitable[None]]:
     async def on_send(message: Message) -> None:
         if message["type"] == "websocket.send" and server.texts:
             if waits:
@@ -118,7 +126,11 @@ class ServersOwn(Exception):
 )
 @pytest.mark.parametrize(("seconds", "waits"), [(30.0, False), (None, False), (None, True)])
 def test_R54_R63_whatever_send_raises_is_one_exception(
-    backend: str, error: Exception, seconds: float | None, waits: bool, caplog: pytest.LogCaptureFixture
+    backend: str,
+    error: Exception,
+    seconds: float | None,
+    waits: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     seen: list[Any] = []
 
@@ -149,7 +161,9 @@ def test_R54_R63_whatever_send_raises_is_one_exception(
 
 @every_loop
 def test_R54_R63_a_server_whose_send_does_nothing_is_noticed(backend: str) -> None:
-    """`send` neither waits nor fails: only `receive` tells, and a handler that sends alone never asks."""
+    """`send` neither waits nor fails: only `receive` tells, and a handler that sends alone never
+    asks.
+    """
     sent = 0
 
     async def handler(ws: WebSocket) -> None:
@@ -171,7 +185,9 @@ def test_R54_R63_a_server_whose_send_does_nothing_is_noticed(backend: str) -> No
 @every_loop
 @pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("error", [OSError("gone"), ServersOwn(), TimeoutError("ETIMEDOUT")])
-def test_R54_whatever_receive_raises_is_the_same(backend: str, busy: bool, error: Exception) -> None:
+def test_R54_whatever_receive_raises_is_the_same(
+    backend: str, busy: bool, error: Exception
+) -> None:
     seen: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -296,14 +312,20 @@ def test_R57_a_silent_client_is_closed_with_1001(backend: str, busy: bool) -> No
         server = Server(text("a"))
         await server.serve(app_of(handler, websocket_timeout=0.05))
         assert server.texts == ["a"]
-        assert server.sent[-1] == {"type": "websocket.close", "code": 1001, "reason": "no message for 0.05 seconds"}
+        assert server.sent[-1] == {
+            "type": "websocket.close",
+            "code": 1001,
+            "reason": "no message for 0.05 seconds",
+        }
 
     run(backend, main)
     assert seen == [1001]
 
 
 @every_loop
-def test_R57_a_slow_client_is_cut_off_and_told_why(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_R57_a_slow_client_is_cut_off_and_told_why(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, logger="micropie")
     seen: list[Any] = []
 
@@ -337,7 +359,9 @@ def test_R57_a_slow_client_is_cut_off_and_told_why(backend: str, caplog: pytest.
 
 
 @every_loop
-def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("micropie.asgi.websocket_connection.LAST_FRAME_WITHIN", 0.05)
 
     async def handler(ws: WebSocket) -> None:
@@ -383,7 +407,9 @@ def test_R57_a_close_behind_a_message_that_is_stuck(backend: str) -> None:
 
 @every_loop
 def test_R57_a_slow_client_holds_up_nobody_else(backend: str) -> None:
-    """A broadcast: one client takes nothing, the others have the message although it is not cut off yet."""
+    """A broadcast: one client takes nothing, the others have the message although it is not cut off
+    yet.
+    """
     sockets: list[WebSocket] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -450,8 +476,12 @@ def test_R57_what_is_read_ahead_is_bounded(backend: str) -> None:
 
 @every_loop
 @pytest.mark.parametrize("slow", [False, True])
-def test_R54_R61_messages_keep_their_order_whatever_the_handler_waits_for(backend: str, slow: bool) -> None:
-    """A handler that waits for something else, then for many messages, then for something else again."""
+def test_R54_R61_messages_keep_their_order_whatever_the_handler_waits_for(
+    backend: str, slow: bool
+) -> None:
+    """A handler that waits for something else, then for many messages, then for something else
+    again.
+    """
     got: list[str] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -518,8 +548,12 @@ def test_after_an_accept_that_was_cancelled_messages_come(backend: str) -> None:
 
 
 @every_loop
-def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_own_steps(backend: str) -> None:
-    """As by asyncio's eager tasks, which run up to their first wait inside of whoever makes them."""
+def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_own_steps(
+    backend: str,
+) -> None:
+    """As by asyncio's eager tasks, which run up to their first wait inside of whoever makes
+    them.
+    """
 
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
@@ -539,9 +573,11 @@ def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_
 
 @pytest.mark.parametrize("call", ["receive_text", "send_text"])
 def test_an_eager_task_s_wait_is_not_the_handler_s(call: str) -> None:
-    """A call that was begun in the handler's own steps and returns while the handler waits for something else.
+    """A call that was begun in the handler's own steps and returns while the handler waits for
+    something else.
 
-    asyncio's eager tasks make such calls. From then on nobody but the connection itself sees the client leave.
+    asyncio's eager tasks make such calls. From then on nobody but the connection itself sees the
+    client leave.
     """
     returned: list[Any] = []
 
@@ -580,7 +616,9 @@ def test_an_eager_task_s_wait_is_not_the_handler_s(call: str) -> None:
 
 @every_loop
 def test_receive_is_never_called_twice_at_a_time(backend: str) -> None:
-    """The handler receives while other tasks send so much that somebody has to look out for the client."""
+    """The handler receives while other tasks send so much that somebody has to look out for the
+    client.
+    """
     got: list[str] = []
 
     async def main() -> None:
@@ -625,7 +663,9 @@ def test_a_handler_that_waits_elsewhere_after_a_slow_send_is_watched(backend: st
 
 @every_loop
 def test_messages_keep_their_turn(backend: str) -> None:
-    """Several tasks send through a server that is slow; one that is cancelled in its turn passes it on."""
+    """Several tasks send through a server that is slow; one that is cancelled in its turn passes it
+    on.
+    """
 
     async def main() -> None:
         gate = Gate()
@@ -686,7 +726,9 @@ def test_a_turn_that_comes_together_with_a_cancellation_is_passed_on() -> None:
 
 @every_loop
 def test_closing_tells_those_that_wait_to_send(backend: str) -> None:
-    """The message that is on its way arrives, what waits behind it does not; and the close is not lost."""
+    """The message that is on its way arrives, what waits behind it does not; and the close is not
+    lost.
+    """
     seen: list[str] = []
 
     async def main() -> None:
@@ -696,12 +738,20 @@ def test_closing_tells_those_that_wait_to_send(backend: str) -> None:
             await ws.accept()
 
             async def late(word: str) -> None:
-                with pytest.raises(ConnectionClosed, match=r"send_text\(\) on a WebSocket that was closed with 4000"):
+                with pytest.raises(
+                    ConnectionClosed,
+                    match=r"send_text\(\) on a WebSocket that was closed with 4000",
+                ):
                     await ws.send_text(word)
                 seen.append(word)
 
             async with anyio.create_task_group() as tasks:
-                for send in (lambda: ws.send_text("1"), lambda: late("2"), lambda: late("3"), lambda: ws.close(4000)):
+                for send in (
+                    lambda: ws.send_text("1"),
+                    lambda: late("2"),
+                    lambda: late("3"),
+                    lambda: ws.close(4000),
+                ):
                     tasks.start_soon(send)
                     await wait_all_tasks_blocked()
                 await late("4")
@@ -775,7 +825,9 @@ def test_R54_a_server_that_cancels_still_gets_everything_cleaned_up(backend: str
 
 @every_loop
 def test_a_cancellation_by_the_server_is_not_taken_for_the_client_s_leaving(backend: str) -> None:
-    """The client goes, and while the handler cleans up the server stops, too: the clean-up does not outlive that."""
+    """The client goes, and while the handler cleans up the server stops, too: the clean-up does not
+    outlive that.
+    """
     notes: list[str] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -908,7 +960,10 @@ async def wait_for_a_thing_of_asyncio(ws: WebSocket) -> None:
 def test_R54_a_shielded_wait_that_ends_is_not_taken_for_the_cancellation(
     backend: str, shielded: Callable[[WebSocket], Awaitable[None]], ends: str
 ) -> None:
-    """A scope or a timer within the shield ends the wait. The handler is cancelled after it, and may clean up then."""
+    """A scope or a timer within the shield ends the wait.
+
+    The handler is cancelled after it, and may clean up then.
+    """
     times: list[tuple[str, float]] = []
 
     async def main() -> None:

@@ -1,7 +1,8 @@
-"""Python imports this module at its start, where its directory is on the path: it moves the clock of the time of day.
+"""Python imports this module at its start, where its directory is on the path: it moves the clock
+of the time of day.
 
-The file that ``CLOCK_OFFSET`` names has the seconds. A time namespace has no time of day of its own, and libfaketime has
-sleeping threads fail with EINVAL when it moves the clock.
+The file that ``CLOCK_OFFSET`` names has the seconds. A time namespace has no time of day of its
+own, and libfaketime has sleeping threads fail with EINVAL when it moves the clock.
 """
 
 from __future__ import annotations

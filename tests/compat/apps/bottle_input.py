@@ -75,7 +75,9 @@ def upload():
 @app.post("/uploads")
 def uploads():
     response.content_type = "text/plain; charset=UTF-8"
-    return listed((part.raw_filename, part.file.read().decode()) for part in request.files.getall("file"))
+    return listed(
+        (part.raw_filename, part.file.read().decode()) for part in request.files.getall("file")
+    )
 
 
 @app.post("/post")
@@ -156,7 +158,14 @@ def attribute_twice():
 def set_cookies():
     response.set_cookie("plain", "value")
     response.set_cookie(
-        "dressed", "v w", path="/", max_age=60, httponly=True, secure=True, samesite="lax", domain="example.org"
+        "dressed",
+        "v w",
+        path="/",
+        max_age=60,
+        httponly=True,
+        secure=True,
+        samesite="lax",
+        domain="example.org",
     )
     response.set_cookie("session", "abc", path="/")
     return "set"
@@ -184,7 +193,9 @@ def expiring():
 @app.get("/sign")
 def sign():
     response.set_cookie(
-        "account", {"name": request.query.name or "ann", "n": [1, 2]} if request.query.odd else "ann", secret=SECRET
+        "account",
+        {"name": request.query.name or "ann", "n": [1, 2]} if request.query.odd else "ann",
+        secret=SECRET,
     )
     return "signed"
 

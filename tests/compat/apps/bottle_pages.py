@@ -21,7 +21,12 @@ def raw():
 
 @app.get("/named")
 def named():
-    return template("greeting", name=request.query.name or "<reader>", words=["one", "two"], template_lookup=VIEWS)
+    return template(
+        "greeting",
+        name=request.query.name or "<reader>",
+        words=["one", "two"],
+        template_lookup=VIEWS,
+    )
 
 
 @app.get("/file-name")
@@ -41,7 +46,9 @@ def missing():
 
 @app.get("/code")
 def code():
-    return template("% for i in range(n):\n{{i}},\n% end\n%% not code\n<%\nx = n * 2\n%>\n{{x}}\n", n=3)
+    return template(
+        "% for i in range(n):\n{{i}},\n% end\n%% not code\n<%\nx = n * 2\n%>\n{{x}}\n", n=3
+    )
 
 
 @app.get("/line-ends")
@@ -100,7 +107,9 @@ def by_option():
 
 @app.get("/jinja")
 def jinja():
-    return jinja2_template("{% for x in xs %}<{{ x }}>{% endfor %} {{ name|upper }}", xs=[1, 2], name="n")
+    return jinja2_template(
+        "{% for x in xs %}<{{ x }}>{% endfor %} {{ name|upper }}", xs=[1, 2], name="n"
+    )
 
 
 @app.get("/jinja-named")

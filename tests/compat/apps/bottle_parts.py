@@ -1,4 +1,6 @@
-"""An application in parts: hooks, plugins, mounted and merged applications, URLs of routes, a login."""
+"""An application in parts: hooks, plugins, mounted and merged applications, URLs of routes, a
+login.
+"""
 
 import functools
 import inspect
@@ -251,7 +253,9 @@ app.mount("/inner/", inner)
 
 def foreign(environ, start_response):
     body = f"{environ['REQUEST_METHOD']} {environ['SCRIPT_NAME']} {environ['PATH_INFO']} {environ['QUERY_STRING']}"
-    start_response("201 Made", [("Content-Type", "text/plain"), ("X-Foreign", "1"), ("X-Foreign", "2")])
+    start_response(
+        "201 Made", [("Content-Type", "text/plain"), ("X-Foreign", "1"), ("X-Foreign", "2")]
+    )
     return [body.encode("latin-1"), b" from WSGI"]
 
 

@@ -1,7 +1,21 @@
 """A program of the module's own functions: the default application."""
 
 import bottle
-from bottle import delete, error, get, hook, install, patch, post, put, request, response, route, run, url
+from bottle import (
+    delete,
+    error,
+    get,
+    hook,
+    install,
+    patch,
+    post,
+    put,
+    request,
+    response,
+    route,
+    run,
+    url,
+)
 
 bottle.debug(False)
 bottle.TEMPLATE_PATH.insert(0, __file__.rpartition("/apps/")[0] + "/views")

@@ -1,4 +1,6 @@
-"""The things a newcomer to Bottle writes first: routes, wildcards, methods, pages for errors, files, redirects."""
+"""The things a newcomer to Bottle writes first: routes, wildcards, methods, pages for errors,
+files, redirects.
+"""
 
 from pathlib import Path
 
@@ -139,17 +141,23 @@ def download(filename):
 
 @app.get("/download-as")
 def download_as():
-    return static_file("note.txt", root=FILES, download="Ünïcode name.txt" if request.query.odd else "other.txt")
+    return static_file(
+        "note.txt", root=FILES, download="Ünïcode name.txt" if request.query.odd else "other.txt"
+    )
 
 
 @app.get("/typed")
 def typed():
-    return static_file("note.txt", root=str(FILES), mimetype="text/x-note", charset="latin-1", etag=False)
+    return static_file(
+        "note.txt", root=str(FILES), mimetype="text/x-note", charset="latin-1", etag=False
+    )
 
 
 @app.get("/headed")
 def headed():
-    return static_file("note.txt", root=str(FILES), headers={"X-More": "yes", "Cache-Control": "max-age=3600"})
+    return static_file(
+        "note.txt", root=str(FILES), headers={"X-More": "yes", "Cache-Control": "max-age=3600"}
+    )
 
 
 @app.get("/tagged")
@@ -159,7 +167,9 @@ def tagged():
 
 @app.get("/guess/<kind>")
 def guess(kind):
-    return static_file("note.txt", root=str(FILES), mimetype=kind.replace("_", "/") if kind != "none" else None)
+    return static_file(
+        "note.txt", root=str(FILES), mimetype=kind.replace("_", "/") if kind != "none" else None
+    )
 
 
 @app.error(404)

@@ -1,4 +1,6 @@
-"""How a path leads to a handler: defaults, dispatch by the objects themselves, by methods, several mounts."""
+"""How a path leads to a handler: defaults, dispatch by the objects themselves, by methods, several
+mounts.
+"""
 
 import cherrypy
 
@@ -209,9 +211,15 @@ def grafted(environ, start_response):
 
 
 cherrypy.tree.mount(Root(), "/dispatch")
-cherrypy.tree.mount(Rest(), "/rest", {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}})
+cherrypy.tree.mount(
+    Rest(), "/rest", {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}}
+)
 cherrypy.tree.mount(Nothing(), "/nothing")
 cherrypy.tree.mount(Second(), "/dispatch/second")
 cherrypy.tree.mount(Root(), "/noslash", {"/": {"tools.trailing_slash.on": False}})
-cherrypy.tree.mount(Root(), "/slash", {"/": {"tools.trailing_slash.extra": True, "tools.trailing_slash.status": 307}})
+cherrypy.tree.mount(
+    Root(),
+    "/slash",
+    {"/": {"tools.trailing_slash.extra": True, "tools.trailing_slash.status": 307}},
+)
 cherrypy.tree.graft(grafted, "/grafted")

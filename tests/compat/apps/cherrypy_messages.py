@@ -40,7 +40,9 @@ class Messages:
 
     @cherrypy.expose
     def cookies(self):
-        return "|".join(f"{name}={morsel.value}" for name, morsel in sorted(cherrypy.request.cookie.items()))
+        return "|".join(
+            f"{name}={morsel.value}" for name, morsel in sorted(cherrypy.request.cookie.items())
+        )
 
     @cherrypy.expose
     def set_cookies(self):

@@ -42,7 +42,9 @@ class Static:
     def fileobj(self):
         import io
 
-        return static.serve_fileobj(io.BytesIO(b"of an object"), "text/plain", "attachment", "o.txt")
+        return static.serve_fileobj(
+            io.BytesIO(b"of an object"), "text/plain", "attachment", "o.txt"
+        )
 
     @cherrypy.expose
     def relative(self):
@@ -57,14 +59,24 @@ STATIC = {
         "tools.staticdir.dir": "files/folder",
         "tools.staticdir.index": "index.html",
     },
-    "/matched": {"tools.staticdir.on": True, "tools.staticdir.dir": "files", "tools.staticdir.match": r"\.css$"},
+    "/matched": {
+        "tools.staticdir.on": True,
+        "tools.staticdir.dir": "files",
+        "tools.staticdir.match": r"\.css$",
+    },
     "/types": {
         "tools.staticdir.on": True,
         "tools.staticdir.dir": "files",
         "tools.staticdir.content_types": {"txt": "text/x-own"},
     },
-    "/favicon.ico": {"tools.staticfile.on": True, "tools.staticfile.filename": str(FILES / "numbers.bin")},
-    "/gone.txt": {"tools.staticfile.on": True, "tools.staticfile.filename": str(FILES / "not-there")},
+    "/favicon.ico": {
+        "tools.staticfile.on": True,
+        "tools.staticfile.filename": str(FILES / "numbers.bin"),
+    },
+    "/gone.txt": {
+        "tools.staticfile.on": True,
+        "tools.staticfile.filename": str(FILES / "not-there"),
+    },
 }
 
 
@@ -154,7 +166,9 @@ class Tools:
 
 
 def seen(name):
-    cherrypy.response.headers["X-Hooks"] = f"{cherrypy.response.headers.get('X-Hooks', '')} {name}".strip()
+    cherrypy.response.headers["X-Hooks"] = (
+        f"{cherrypy.response.headers.get('X-Hooks', '')} {name}".strip()
+    )
 
 
 def shorten():
@@ -200,7 +214,9 @@ cherrypy.tools.shorten = cherrypy.Tool("before_handler", shorten, priority=10)
 cherrypy.tools.guarded = cherrypy.Tool("on_start_resource", lambda: None)
 cherrypy.tools.guard = cherrypy.Tool("before_handler", guard)
 cherrypy.tools.replace = cherrypy._cptools.HandlerTool(replace)
-cherrypy.tools.upper = cherrypy._cptools.HandlerWrapperTool(lambda inner, *a, **k: inner(*a, **k).upper())
+cherrypy.tools.upper = cherrypy._cptools.HandlerWrapperTool(
+    lambda inner, *a, **k: inner(*a, **k).upper()
+)
 cherrypy.tools.once = Once()
 
 
@@ -319,7 +335,12 @@ class Config:
 
     @cherrypy.expose
     def index(self):
-        return repr([cherrypy.request.config.get(f"own.{name}") for name in ("value", "other", "section", "below")])
+        return repr(
+            [
+                cherrypy.request.config.get(f"own.{name}")
+                for name in ("value", "other", "section", "below")
+            ]
+        )
 
     @cherrypy.expose
     @cherrypy.config(**{"own.value": "of the handler"})
@@ -340,7 +361,12 @@ class Below:
 
     @cherrypy.expose
     def index(self):
-        return repr([cherrypy.request.config.get(f"own.{name}") for name in ("value", "other", "section", "below")])
+        return repr(
+            [
+                cherrypy.request.config.get(f"own.{name}")
+                for name in ("value", "other", "section", "below")
+            ]
+        )
 
 
 class Private:
@@ -369,7 +395,11 @@ cherrypy.tree.mount(Errors(), "/errors-plain")
 cherrypy.tree.mount(
     Config(),
     "/config",
-    {"/": {"own.value": "of the root section"}, "/section": {"own.section": [1, 2]}, "/below": {"own.value": "below"}},
+    {
+        "/": {"own.value": "of the root section"},
+        "/section": {"own.section": [1, 2]},
+        "/below": {"own.value": "below"},
+    },
 )
 cherrypy.tree.mount(
     Private(),

@@ -1,4 +1,6 @@
-"""The ten steps with which a newcomer to CherryPy begins, and a generator of strings that grows feature by feature."""
+"""The ten steps with which a newcomer to CherryPy begins, and a generator of strings that grows
+feature by feature.
+"""
 
 from pathlib import Path
 
@@ -263,9 +265,7 @@ class Files:
 
     @cherrypy.expose
     def index(self):
-        return (
-            '<form action="upload" method="post" enctype="multipart/form-data"><input type="file" name="file"></form>'
-        )
+        return '<form action="upload" method="post" enctype="multipart/form-data"><input type="file" name="file"></form>'
 
     @cherrypy.expose
     def upload(self, file, note="none"):
@@ -280,7 +280,9 @@ class Files:
 
     @cherrypy.expose
     def download(self):
-        return serve_file(str(FILES / "note.txt"), "application/x-download", "attachment", "my file.txt")
+        return serve_file(
+            str(FILES / "note.txt"), "application/x-download", "attachment", "my file.txt"
+        )
 
 
 class Errors:

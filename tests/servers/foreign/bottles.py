@@ -34,14 +34,19 @@ def where(path: str = "") -> dict[str, Any]:
         "query": sorted(request.query.allitems()),
         "client": request.remote_addr,
         "method": request.method,
-        "headers": sorted((name, value) for name, value in request.headers.items() if name != "Connection"),
+        "headers": sorted(
+            (name, value) for name, value in request.headers.items() if name != "Connection"
+        ),
     }
 
 
 @app.route("/upload", method="POST")
 def upload() -> str:
     files = bottle.request.files.getall("file")
-    told = [f"{file.filename} {file.content_type} {hashlib.sha256(file.file.read()).hexdigest()}" for file in files]
+    told = [
+        f"{file.filename} {file.content_type} {hashlib.sha256(file.file.read()).hexdigest()}"
+        for file in files
+    ]
     return f"{bottle.request.forms.getunicode('name')}: {told}"
 
 

@@ -1,4 +1,7 @@
-"""CherryPy: its own tutorials unchanged, and features that they leave out. ``cherrypy.tree`` is the application."""
+"""CherryPy: its own tutorials unchanged, and features that they leave out.
+
+``cherrypy.tree`` is the application.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,9 @@ class More:
         for name in ("a", "b"):
             cherrypy.response.cookie[name] = name * 2
             cherrypy.response.cookie[name]["path"] = "/"
-        return " ".join(sorted(f"{name}={morsel.value}" for name, morsel in cherrypy.request.cookie.items()))
+        return " ".join(
+            sorted(f"{name}={morsel.value}" for name, morsel in cherrypy.request.cookie.items())
+        )
 
     @cherrypy.expose
     def echo(self) -> bytes:
@@ -92,6 +97,8 @@ TUTORIALS = [
 ]
 for number, root in enumerate(TUTORIALS, 1):
     cherrypy.tree.mount(root, f"{PREFIX}/tut{number:02}")
-cherrypy.tree.mount(More(), f"{PREFIX}/more", {"/": {"tools.sessions.on": True, "tools.encode.on": True}})
+cherrypy.tree.mount(
+    More(), f"{PREFIX}/more", {"/": {"tools.sessions.on": True, "tools.encode.on": True}}
+)
 
 app = cherrypy.tree

@@ -1,8 +1,9 @@
-"""The requests to the applications here, as conversations: a client's requests in order, with its cookies.
+"""The requests to the applications here, as conversations: a client's requests in order, with its
+cookies.
 
-A path begins below the application's prefix. ``{etag}`` in a header is that of the answer before, ``{token}`` in a
-body the token of the form that came with it. ``until`` repeats the request until its body is that: what an
-application does after its answer takes its time.
+A path begins below the application's prefix. ``{etag}`` in a header is that of the answer before,
+``{token}`` in a body the token of the form that came with it. ``until`` repeats the request until
+its body is that: what an application does after its answer takes its time.
 """
 
 from __future__ import annotations
@@ -54,9 +55,7 @@ def post_json(path: str, body: bytes) -> Ask:
 
 def post_file(path: str, name: str, body: bytes, before: bytes = b"") -> Ask:
     """A form with a file, as a browser sends it."""
-    head = (
-        b'--x\r\nContent-Disposition: form-data; name="%b"; filename="p.bin"\r\nContent-Type: application/x-pie\r\n\r\n'
-    )
+    head = b'--x\r\nContent-Disposition: form-data; name="%b"; filename="p.bin"\r\nContent-Type: application/x-pie\r\n\r\n'
     form = before + head % name.encode() + body + b"\r\n--x--\r\n"
     return post(path, form, Content_Type="multipart/form-data; boundary=x")
 
@@ -80,7 +79,12 @@ def _named(headers: Mapping[str, str]) -> dict[str, str]:
 MANY = bytes(range(256)) * 1200  # more than a server reads at once
 WHERE = "/where/a%20b/%C3%A9?x=1&x=%C3%A9&y=a+b"
 OCTETS = "application/octet-stream"
-RANGES = [("Range", "bytes=0-9"), ("Range", "bytes=-5"), ("Range", "bytes=100000-"), ("Range", "bytes=1-0")]
+RANGES = [
+    ("Range", "bytes=0-9"),
+    ("Range", "bytes=-5"),
+    ("Range", "bytes=100000-"),
+    ("Range", "bytes=1-0"),
+]
 
 CHERRYPY: dict[str, Conversation] = {
     "tut01": [
@@ -92,7 +96,12 @@ CHERRYPY: dict[str, Conversation] = {
         post("/tut01/"),
         get("/none"),
     ],
-    "tut02": [get("/tut02/"), get("/tut02/show_msg"), get("/tut02/show_msg/"), get("/tut02/show_msg?a=1")],
+    "tut02": [
+        get("/tut02/"),
+        get("/tut02/show_msg"),
+        get("/tut02/show_msg/"),
+        get("/tut02/show_msg?a=1"),
+    ],
     "tut03": [
         get("/tut03/"),
         get("/tut03/greetUser"),
@@ -101,7 +110,9 @@ CHERRYPY: dict[str, Conversation] = {
         post_form("/tut03/greetUser", b"name=Ann+%C3%A9"),
         post_form("/tut03/greetUser", b"nobody=Ann"),
         post("/tut03/greetUser", b"name=Ann"),
-        post_chunks("/tut03/greetUser", b"name=", b"Ann", Content_Type="application/x-www-form-urlencoded"),
+        post_chunks(
+            "/tut03/greetUser", b"name=", b"Ann", Content_Type="application/x-www-form-urlencoded"
+        ),
     ],
     "tut04": [
         get("/tut04/"),
@@ -111,7 +122,12 @@ CHERRYPY: dict[str, Conversation] = {
         get("/tut04/links/extra/"),
     ],
     "tut05": [get("/tut05/"), get("/tut05/another"), get("/tut05/another/"), get("/tut05/header")],
-    "tut06": [get("/tut06/"), get("/tut06/remi"), get("/tut06/someone%20else"), get("/tut06/remi/too/far")],
+    "tut06": [
+        get("/tut06/"),
+        get("/tut06/remi"),
+        get("/tut06/someone%20else"),
+        get("/tut06/remi/too/far"),
+    ],
     "tut07": [get("/tut07/"), get("/tut07/"), get("/tut07/"), head("/tut07/"), get("/tut07/")],
     "tut08": [get("/tut08/"), head("/tut08/")],
     "tut09": [
@@ -135,8 +151,17 @@ CHERRYPY: dict[str, Conversation] = {
         get("/tut10/error?code=500"),
         get("/tut10/toggleTracebacks"),
     ],
-    "sessions": [get("/more/count"), get("/more/counted_stream"), get("/more/count"), get("/more/counted_stream")],
-    "streams": [get("/more/stream"), head("/more/stream"), get("/more/stream", Accept_Charset="utf-8")],
+    "sessions": [
+        get("/more/count"),
+        get("/more/counted_stream"),
+        get("/more/count"),
+        get("/more/counted_stream"),
+    ],
+    "streams": [
+        get("/more/stream"),
+        head("/more/stream"),
+        get("/more/stream", Accept_Charset="utf-8"),
+    ],
     "cookies": [get("/more/cookies"), get("/more/cookies", Cookie="c=3; d=4")],
     "bodies": [
         post("/more/echo", MANY, Content_Type=OCTETS),
@@ -146,7 +171,11 @@ CHERRYPY: dict[str, Conversation] = {
         post_json("/more/json", b'{"pie": '),
         post("/more/json", b"{}", Content_Type="text/plain"),
     ],
-    "places": [get("/more" + WHERE), get("/more/away"), get("/more/where", Host="other.example:81")],
+    "places": [
+        get("/more" + WHERE),
+        get("/more/away"),
+        get("/more/where", Host="other.example:81"),
+    ],
 }
 
 BOTTLE: dict[str, Conversation] = {
@@ -154,7 +183,12 @@ BOTTLE: dict[str, Conversation] = {
         get(""),
         get("/"),
         get(WHERE),
-        Ask("PUT", "/where", {"Content-Type": "text/plain", "X-Pie": "apple", "Authorization": "Basic YTpi"}, b"hi"),
+        Ask(
+            "PUT",
+            "/where",
+            {"Content-Type": "text/plain", "X-Pie": "apple", "Authorization": "Basic YTpi"},
+            b"hi",
+        ),
         get("/where//a/../b;c=1"),
         head("/where"),
         Ask("DELETE", "/upload"),
@@ -166,9 +200,20 @@ BOTTLE: dict[str, Conversation] = {
         post_form("/upload", b"name=ann+%C3%A9"),
         post("/upload", b"broken", Content_Type="multipart/form-data; boundary=x"),
     ],
-    "bodies": [post("/echo", MANY), post("/echo", b"hi"), post("/echo"), post_chunks("/echo", b"one ", b"two")],
+    "bodies": [
+        post("/echo", MANY),
+        post("/echo", b"hi"),
+        post("/echo"),
+        post_chunks("/echo", b"one ", b"two"),
+    ],
     "signed cookies": [get("/signed"), get("/signed"), get("/signed", Cookie="pie=forged")],
-    "generators": [get("/generator"), head("/generator"), get("/empty_generator"), get("/file"), head("/file")],
+    "generators": [
+        get("/generator"),
+        head("/generator"),
+        get("/empty_generator"),
+        get("/file"),
+        head("/file"),
+    ],
     "files": [
         get("/static/pie.txt"),
         head("/static/pie.txt"),
@@ -217,8 +262,20 @@ FLASK: dict[str, Conversation] = {
         post_json("/json", b'{"pie": '),
         post("/json", b"x"),
     ],
-    "streamed answers": [get("/stream?n=1000"), get("/stream?n=1"), get("/stream?n=0"), head("/stream?n=5")],
-    "sessions": [get("/count"), get("/count"), get("/flash"), get("/flashed"), get("/flashed"), get("/count")],
+    "streamed answers": [
+        get("/stream?n=1000"),
+        get("/stream?n=1"),
+        get("/stream?n=0"),
+        head("/stream?n=5"),
+    ],
+    "sessions": [
+        get("/count"),
+        get("/count"),
+        get("/flash"),
+        get("/flashed"),
+        get("/flashed"),
+        get("/count"),
+    ],
     "files": [
         get("/static/pie.txt"),
         head("/static/pie.txt"),
@@ -226,11 +283,22 @@ FLASK: dict[str, Conversation] = {
         get("/static/none"),
         *(get("/static/pie.txt", **{name: value}) for name, value in RANGES),
     ],
-    "errors": [get("/none"), get("/boom"), *(get(f"/status/{code}") for code in (201, 204, 304, 404, 418, 503))],
+    "errors": [
+        get("/none"),
+        get("/boom"),
+        *(get(f"/status/{code}") for code in (201, 204, 304, 404, 418, 503)),
+    ],
 }
 
 DJANGO: dict[str, Conversation] = {
-    "places": [get(""), get("/"), get("/where/a%20b/%C3%A9?x=1&y=%C3%A9"), get("/later"), get("/later/"), get("/none")],
+    "places": [
+        get(""),
+        get("/"),
+        get("/where/a%20b/%C3%A9?x=1&y=%C3%A9"),
+        get("/later"),
+        get("/later/"),
+        get("/none"),
+    ],
     "forms": [
         get("/form/"),
         post_form("/form/", b"name=ann&csrfmiddlewaretoken={token}"),
@@ -244,7 +312,14 @@ DJANGO: dict[str, Conversation] = {
         post_files("/upload/", "file", MANY),
         post_files("/upload/", "file", b""),
     ],
-    "answers": [get("/stream/"), head("/stream/"), get("/file/"), head("/file/"), get("/cookies/"), get("/cookies/")],
+    "answers": [
+        get("/stream/"),
+        head("/stream/"),
+        get("/file/"),
+        head("/file/"),
+        get("/cookies/"),
+        get("/cookies/"),
+    ],
     "again": [get("/done/"), get("/done/", If_None_Match="{etag}"), head("/done/")],
     "errors": [get("/boom/"), get("/form"), post("/form")],
 }
@@ -291,7 +366,13 @@ STARLETTE: dict[str, Conversation] = {
 }
 
 FASTAPI: dict[str, Conversation] = {
-    "documentation": [get("/docs"), get("/redoc"), get("/openapi.json"), get("/docs/"), get("/docs/oauth2-redirect")],
+    "documentation": [
+        get("/docs"),
+        get("/redoc"),
+        get("/openapi.json"),
+        get("/docs/"),
+        get("/docs/oauth2-redirect"),
+    ],
     "places": [get(""), get("/"), get("/pies/3"), get("/pies/3/"), get("/pies/3", X_Pie="apple")],
     "validation": [
         get("/pies/x"),
@@ -307,7 +388,11 @@ FASTAPI: dict[str, Conversation] = {
         get("/dependency?fail=1"),
         Ask("GET", "/closed", until=b'["cursor","connection","cursor","connection"]'),
         get("/stream"),
-        Ask("GET", "/closed", until=b'["cursor","connection","cursor","connection","cursor","connection"]'),
+        Ask(
+            "GET",
+            "/closed",
+            until=b'["cursor","connection","cursor","connection","cursor","connection"]',
+        ),
     ],
     "uploads": [post_files("/upload", "file", MANY), post_files("/upload", "other", b"")],
     "background": [get("/background?name=pie"), Ask("GET", "/done", until=b'["pie"]')],

@@ -50,14 +50,18 @@ def where(request: HttpRequest, below: str = "") -> HttpResponse:
             "url": request.build_absolute_uri(),
             "query": sorted(request.GET.items()),
             "client": request.META["REMOTE_ADDR"],
-            "headers": sorted((name, value) for name, value in request.headers.items() if name != "Connection"),
+            "headers": sorted(
+                (name, value) for name, value in request.headers.items() if name != "Connection"
+            ),
         }
     )
 
 
 def form(request: HttpRequest) -> HttpResponse:
     if request.method == "GET":
-        return HttpResponse(f'<input type="hidden" name="csrfmiddlewaretoken" value="{get_token(request)}">')
+        return HttpResponse(
+            f'<input type="hidden" name="csrfmiddlewaretoken" value="{get_token(request)}">'
+        )
     request.session["name"] = request.POST["name"]
     return redirect("done")
 
@@ -99,7 +103,9 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 @csrf_exempt
 def echo(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(b"<" + request.body + b">", content_type="application/octet-stream", status=201)
+    return HttpResponse(
+        b"<" + request.body + b">", content_type="application/octet-stream", status=201
+    )
 
 
 def cookies(request: HttpRequest) -> HttpResponse:

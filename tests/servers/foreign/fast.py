@@ -1,4 +1,6 @@
-"""FastAPI: its documentation below a prefix, dependencies with yield, validation, background tasks, WebSockets."""
+"""FastAPI: its documentation below a prefix, dependencies with yield, validation, background tasks,
+WebSockets.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,18 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import BackgroundTasks, Depends, FastAPI, File, Form, Header, HTTPException, Request, UploadFile, WebSocket
+from fastapi import (
+    BackgroundTasks,
+    Depends,
+    FastAPI,
+    File,
+    Form,
+    Header,
+    HTTPException,
+    Request,
+    UploadFile,
+    WebSocket,
+)
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -43,7 +56,11 @@ def cursor(opened: Annotated[str, Depends(connection)], request: Request) -> Ite
 
 @app.get("/")
 async def index(request: Request) -> dict[str, Any]:
-    return {"pool": request.state.pool, "root_path": request.scope["root_path"], "url": str(request.url_for("index"))}
+    return {
+        "pool": request.state.pool,
+        "root_path": request.scope["root_path"],
+        "url": str(request.url_for("index")),
+    }
 
 
 @app.post("/pies", status_code=201)

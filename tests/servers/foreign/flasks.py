@@ -34,7 +34,9 @@ def where(path: str) -> Any:
         "args": sorted(request.args.items(multi=True)),
         "client": request.remote_addr,
         "method": request.method,
-        "headers": sorted((name, value) for name, value in request.headers.items() if name != "Connection"),
+        "headers": sorted(
+            (name, value) for name, value in request.headers.items() if name != "Connection"
+        ),
     }
 
 

@@ -53,7 +53,9 @@ async def where(request: Request) -> JSONResponse:
             "client": scope["client"][0],
             "http_version": scope["http_version"],
             "headers": sorted(
-                (name.decode(), value.decode("latin-1")) for name, value in scope["headers"] if name != b"connection"
+                (name.decode(), value.decode("latin-1"))
+                for name, value in scope["headers"]
+                if name != b"connection"
             ),
             "url": str(request.url),
             "base": str(request.base_url),
@@ -70,7 +72,8 @@ async def body(request: Request) -> JSONResponse:
 
 
 async def echo(request: Request) -> StreamingResponse:
-    body = await request.body()  # not request.stream(): a StreamingResponse listens for the client's leaving meanwhile
+    # not request.stream(): a StreamingResponse listens for the client's leaving meanwhile
+    body = await request.body()
     pieces = (body[start : start + 1000] for start in range(0, len(body), 1000))
     return StreamingResponse(pieces, status_code=201, media_type="application/octet-stream")
 
@@ -79,7 +82,9 @@ async def form(request: Request) -> JSONResponse:
     async with request.form() as data:
         upload: Any = data["file"]
         digest = hashlib.sha256(await upload.read()).hexdigest()
-        return JSONResponse([data["name"], upload.filename, upload.content_type, upload.size, digest])
+        return JSONResponse(
+            [data["name"], upload.filename, upload.content_type, upload.size, digest]
+        )
 
 
 def blocking(request: Request) -> PlainTextResponse:
@@ -105,7 +110,9 @@ async def background(request: Request) -> PlainTextResponse:
     async def work(name: str) -> None:
         request.state.done.append(name)
 
-    return PlainTextResponse("to be done", background=BackgroundTask(work, request.query_params["name"]))
+    return PlainTextResponse(
+        "to be done", background=BackgroundTask(work, request.query_params["name"])
+    )
 
 
 async def done(request: Request) -> JSONResponse:
@@ -143,9 +150,12 @@ async def boom(request: Request) -> None:
 
 async def talk(websocket: WebSocket) -> None:
     await websocket.accept(
-        websocket.scope["subprotocols"][0] if websocket.scope["subprotocols"] else None, [(b"x-pie", b"apple")]
+        websocket.scope["subprotocols"][0] if websocket.scope["subprotocols"] else None,
+        [(b"x-pie", b"apple")],
     )
-    await websocket.send_json([websocket.scope["path"], websocket.scope["root_path"], websocket.state.pool])
+    await websocket.send_json(
+        [websocket.scope["path"], websocket.scope["root_path"], websocket.state.pool]
+    )
     async for text in websocket.iter_text():
         if text == "leave":
             await websocket.close(4001, "left")

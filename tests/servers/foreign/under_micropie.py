@@ -1,4 +1,7 @@
-"""All of them, mounted on one application. ``FOREIGN_PORTAL`` is the event loop of those that are ASGI, under WSGI."""
+"""All of them, mounted on one application.
+
+``FOREIGN_PORTAL`` is the event loop of those that are ASGI, under WSGI.
+"""
 
 from __future__ import annotations
 

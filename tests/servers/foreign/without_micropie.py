@@ -8,5 +8,6 @@ from tests.servers.foreign import bottles, cherry, djangos, flasks
 
 # CherryPy's tree finds its applications by the whole path.
 app = DispatcherMiddleware(
-    cherry.app, {bottles.PREFIX: bottles.app, flasks.PREFIX: flasks.app, djangos.PREFIX_WSGI: djangos.wsgi}
+    cherry.app,
+    {bottles.PREFIX: bottles.app, flasks.PREFIX: flasks.app, djangos.PREFIX_WSGI: djangos.wsgi},
 )

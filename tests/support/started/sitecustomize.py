@@ -1,7 +1,8 @@
 """Modules of micropie with marks (tests/support/marks.py), also in the processes that tests start.
 
-This folder is on the PYTHONPATH of such a process, so Python imports this module before any other of ours. The process
-and its forks mark what they reach in a file that is mapped into memory: nothing is lost if they are killed.
+This folder is on the PYTHONPATH of such a process, so Python imports this module before any other
+of ours. The process and its forks mark what they reach in a file that is mapped into memory:
+nothing is lost if they are killed.
 
 Hundreds of processes import it, so it imports little itself.
 """
@@ -26,7 +27,9 @@ NAME = "__reached__"
 
 
 def find_marked(reached: mmap.mmap, codes: Mapping[str, bytes]) -> None:
-    """Have the modules of micropie, of which none is imported yet, found with the code that is given for their paths."""
+    """Have the modules of micropie, of which none is imported yet, found with the code that is
+    given for their paths.
+    """
     setattr(builtins, NAME, reached)
     sys.meta_path.insert(0, _Finder(codes))
 
@@ -49,7 +52,10 @@ class _Finder:
 
 
 class _Loader(SourceFileLoader):
-    """Loads a module with marks. The cache of compiled modules has the one without them, so it is passed by."""
+    """Loads a module with marks.
+
+    The cache of compiled modules has the one without them, so it is passed by.
+    """
 
     def __init__(self, fullname: str, path: str, code: bytes) -> None:
         super().__init__(fullname, path)

@@ -13,7 +13,9 @@ class RecipeRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     minutes: Mapped[int]
-    ingredients: Mapped[list["IngredientRow"]] = relationship(lazy="selectin", order_by="IngredientRow.id")
+    ingredients: Mapped[list["IngredientRow"]] = relationship(
+        lazy="selectin", order_by="IngredientRow.id"
+    )
 
 
 class IngredientRow(Base):

@@ -32,7 +32,10 @@ class Recipes(App):
     @describe(status=201, response_model=Token)
     def log_in(self, db: Session, user: NewUser):
         found = db.scalar(select(UserRow).where(UserRow.name == user.name))
-        if not is_password(user.password, NOBODY if found is None else found.password_hash) or found is None:
+        if (
+            not is_password(user.password, NOBODY if found is None else found.password_hash)
+            or found is None
+        ):
             raise HTTPError(403, "The name or the password is wrong.")
         return 201, Token(new_token(db, found)), {"Cache-Control": "no-store"}
 
@@ -49,7 +52,9 @@ class Recipes(App):
     def add(self, db: Session, recipe: NewRecipe):
         ingredients = [IngredientRow(name=one.name, grams=one.grams) for one in recipe.ingredients]
         author = self.request.state.user
-        made = RecipeRow(name=recipe.name, minutes=recipe.minutes, ingredients=ingredients, author_id=author.id)
+        made = RecipeRow(
+            name=recipe.name, minutes=recipe.minutes, ingredients=ingredients, author_id=author.id
+        )
         db.add(made)
         try:
             db.flush()  # the database gives the id

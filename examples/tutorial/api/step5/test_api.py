@@ -31,7 +31,10 @@ def test_without_a_token_nothing_is_added(client):
     refused = client.post("/recipes", json=PIE)
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"] == 'Bearer realm="Please log in"'
-    assert client.post("/recipes", json=PIE, headers={"Authorization": "Bearer wrong"}).status_code == 401
+    assert (
+        client.post("/recipes", json=PIE, headers={"Authorization": ("Bearer wrong")}).status_code
+        == 401
+    )
     assert client.get("/recipes").json() == []
 
 
@@ -67,7 +70,10 @@ def test_quick_recipes(client):
     ("change", "place"),
     [
         ({"name": ""}, ["name"]),
-        ({"ingredients": [{"name": "apples", "grams": 1}, {"name": "salt", "grams": 0}]}, ["ingredients", 1, "grams"]),
+        (
+            {"ingredients": [{"name": "apples", "grams": 1}, {"name": "salt", "grams": 0}]},
+            ["ingredients", 1, "grams"],
+        ),
     ],
 )
 def test_a_mistake_is_named_by_its_place(client, change, place):

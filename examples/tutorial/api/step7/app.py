@@ -25,7 +25,9 @@ class Recipes(App):
     # -- users
 
     @post("/users")
-    @describe(status=201, response_model=User, tags=["users"], responses={409: "The name is taken."})
+    @describe(
+        status=201, response_model=User, tags=["users"], responses={409: ("The name is taken.")}
+    )
     def sign_up(self, db: Session, user: NewUser):
         """Sign up."""
         db.add(UserRow(name=user.name, password_hash=hash_password(user.password)))
@@ -36,11 +38,19 @@ class Recipes(App):
         return 201, user
 
     @post("/tokens")
-    @describe(status=201, response_model=Token, tags=["users"], responses={403: "The name or the password is wrong."})
+    @describe(
+        status=201,
+        response_model=Token,
+        tags=["users"],
+        responses={403: ("The name or the password is wrong.")},
+    )
     def log_in(self, db: Session, user: NewUser):
         """Get a token, which is good for 30 days."""
         found = db.scalar(select(UserRow).where(UserRow.name == user.name))
-        if not is_password(user.password, NOBODY if found is None else found.password_hash) or found is None:
+        if (
+            not is_password(user.password, NOBODY if found is None else found.password_hash)
+            or found is None
+        ):
             raise HTTPError(403, "The name or the password is wrong.")
         return 201, Token(new_token(db, found)), {"Cache-Control": "no-store"}
 
@@ -59,7 +69,9 @@ class Recipes(App):
         """Add a recipe."""
         ingredients = [IngredientRow(name=one.name, grams=one.grams) for one in recipe.ingredients]
         author = self.request.state.user
-        made = RecipeRow(name=recipe.name, minutes=recipe.minutes, ingredients=ingredients, author_id=author.id)
+        made = RecipeRow(
+            name=recipe.name, minutes=recipe.minutes, ingredients=ingredients, author_id=author.id
+        )
         db.add(made)
         try:
             db.flush()  # the database gives the id

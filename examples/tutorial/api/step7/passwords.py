@@ -1,4 +1,7 @@
-"""Passwords are stored as salted hashes. A hash takes some 50 ms to compute, so that nobody can guess many."""
+"""Passwords are stored as salted hashes.
+
+A hash takes some 50 ms to compute, so that nobody can guess many.
+"""
 
 import hashlib
 import hmac

@@ -1,4 +1,7 @@
-"""A token is a random text. The database has its hash alone: whoever reads the database can't use the tokens."""
+"""A token is a random text.
+
+The database has its hash alone: whoever reads the database can't use the tokens.
+"""
 
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -17,7 +20,13 @@ def _now():
 
 def new_token(db, user):
     token = secrets.token_urlsafe(32)
-    db.add(TokenRow(hash=sha256(token.encode()).digest(), user_id=user.id, expires=_now() + timedelta(days=30)))
+    db.add(
+        TokenRow(
+            hash=sha256(token.encode()).digest(),
+            user_id=user.id,
+            expires=_now() + timedelta(days=30),
+        )
+    )
     return token
 
 

@@ -13,7 +13,9 @@ with Client(base_url=URL) as client:
     token = log_in.sync(client=client, body=user).token
 
 with AuthenticatedClient(base_url=URL, token=token) as client:
-    pie = NewRecipe(name="Apple pie", ingredients=[Ingredient(name="apples", grams=800)], minutes=90)
+    pie = NewRecipe(
+        name="Apple pie", ingredients=[Ingredient(name="apples", grams=800)], minutes=90
+    )
     made = add.sync(client=client, body=pie)
     print(f"{made.name} by {made.author.name}")
     wrong = add.sync(client=client, body=NewRecipe(name="", ingredients=[]))

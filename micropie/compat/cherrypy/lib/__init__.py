@@ -27,7 +27,9 @@ def is_closable_iterator(obj: object) -> TypeGuard[_Closable]:
 
 
 class file_generator:  # noqa: N801 - CherryPy's name
-    """The content of an open file in pieces of ``chunkSize`` bytes; the file is closed at its end."""
+    """The content of an open file in pieces of ``chunkSize`` bytes; the file is closed at its
+    end.
+    """
 
     def __init__(self, input: Readable, chunkSize: int = 65536) -> None:  # noqa: A002, N803
         self.input = input
@@ -49,7 +51,9 @@ class file_generator:  # noqa: N801 - CherryPy's name
             self.input.close()
 
 
-def file_generator_limited(fileobj: Readable, count: int, chunk_size: int = 65536) -> Iterator[bytes]:
+def file_generator_limited(
+    fileobj: Readable, count: int, chunk_size: int = 65536
+) -> Iterator[bytes]:
     """Yield ``count`` bytes of an open file, or less if it has less."""
     while count > 0 and (chunk := fileobj.read(min(chunk_size, count))):
         count -= len(chunk)

@@ -11,7 +11,8 @@ from unicodedata import normalize
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.serving import serving
 
-# Characters of a name and a password whose accents are brought into one form, which may take quadratic time.
+# Characters of a name and a password whose accents are brought into one form, which may take
+# quadratic time.
 _MOST_NORMALIZED = 1024
 
 _REFUSED = "You are not authorized to access that resource"
@@ -28,12 +29,15 @@ def checkpassword_dict(user_password_dict: Mapping[str, str]) -> Callable[[str, 
 
 
 def basic_auth(
-    realm: str, checkpassword: Callable[[str, str, str], object], debug: bool = False, accept_charset: str = "utf-8"
+    realm: str,
+    checkpassword: Callable[[str, str, str], object],
+    debug: bool = False,
+    accept_charset: str = "utf-8",
 ) -> None:
     """Set ``request.login``, or answer with 401, or with 400 if the header is malformed.
 
-    ``checkpassword(realm, user, password)`` says whether they are right. ``accept_charset``: the encoding of name and
-    password; ISO-8859-1 is tried, too.
+    ``checkpassword(realm, user, password)`` says whether they are right. ``accept_charset``: the
+    encoding of name and password; ISO-8859-1 is tried, too.
     """
     if '"' in realm:
         raise ValueError('the realm of auth_basic can not have a " in it')

@@ -1,4 +1,6 @@
-"""The tool ``auth_digest``: a name and a password by HTTP Digest authentication (RFC 7616) with MD5."""
+"""The tool ``auth_digest``: a name and a password by HTTP Digest authentication (RFC 7616) with
+MD5.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +43,16 @@ def get_ha1_dict_plain(user_password_dict: Mapping[str, str]) -> GetHA1:
 
 
 def get_ha1_dict(user_ha1_dict: Mapping[str, str]) -> GetHA1:
-    """Return a function for ``get_ha1`` that knows the hashes of a dict: ``H("user:realm:password")``."""
+    """Return a function for ``get_ha1`` that knows the hashes of a dict:
+    ``H("user:realm:password")``.
+    """
     return lambda realm, username: user_ha1_dict.get(username)
 
 
 def get_ha1_file_htdigest(filename: str) -> GetHA1:
-    """Return a function for ``get_ha1`` that looks into a file of Apache's ``htdigest`` each time."""
+    """Return a function for ``get_ha1`` that looks into a file of Apache's ``htdigest`` each
+    time.
+    """
 
     def get_ha1(realm: str, username: str) -> str | None:
         for line in Path(filename).read_text(encoding="utf-8").splitlines():
@@ -85,7 +91,10 @@ def www_authenticate(
 
 
 class HttpDigestAuthorization:
-    """What a client's Authorization header says. Raises ``ValueError`` for one that is malformed."""
+    """What a client's Authorization header says.
+
+    Raises ``ValueError`` for one that is malformed.
+    """
 
     def __init__(self, auth_header: str, http_method: str, accept_charset: str = "UTF-8") -> None:
         self.http_method = http_method
@@ -111,7 +120,9 @@ class HttpDigestAuthorization:
         moment, _, _ = self.nonce.partition(":")
         if not moment.isascii() or not moment.isdigit() or len(moment) > 15:
             return False
-        return hmac.compare_digest(synthesize_nonce(s, key, int(moment)).encode(), self.nonce.encode())
+        return hmac.compare_digest(
+            synthesize_nonce(s, key, int(moment)).encode(), self.nonce.encode()
+        )
 
     def is_nonce_stale(self, max_age_seconds: int = _NONCE_LIFE) -> bool:
         """Return whether a valid nonce is too old."""
@@ -139,16 +150,20 @@ def _parameters(text: str) -> dict[str, str]:
 
 
 def _is_signed_for(uri: str, request: Any) -> bool:
-    """Return whether a log-in is that of this request: what was signed for one page opens no other (section 3.4.6)."""
+    """Return whether a log-in is that of this request: what was signed for one page opens no other
+    (section 3.4.6).
+    """
     path, _, query = uri.partition("?")
     return (unquote(path), query) == (request.script_name + request.path_info, request.query_string)
 
 
-def digest_auth(realm: str, get_ha1: GetHA1, key: str, debug: bool = False, accept_charset: str = "utf-8") -> None:
+def digest_auth(
+    realm: str, get_ha1: GetHA1, key: str, debug: bool = False, accept_charset: str = "utf-8"
+) -> None:
     """Set ``request.login``, or answer with 401, or with 400 if the header is malformed.
 
-    ``get_ha1(realm, username)`` returns the hash of a user's password, see ``get_ha1_dict``. ``key`` is a secret, by
-    which the server knows its own nonces.
+    ``get_ha1(realm, username)`` returns the hash of a user's password, see ``get_ha1_dict``.
+    ``key`` is a secret, by which the server knows its own nonces.
     """
     request = serving.request
     header: str = request.headers.get("Authorization", "")
@@ -158,9 +173,15 @@ def digest_auth(realm: str, get_ha1: GetHA1, key: str, debug: bool = False, acce
             auth = HttpDigestAuthorization(header, request.method, accept_charset)
         except ValueError:
             raise HTTPError(400, "The Authorization header could not be parsed.") from None
-        if auth.realm == realm and auth.validate_nonce(realm, key) and _is_signed_for(auth.uri, request):
+        if (
+            auth.realm == realm
+            and auth.validate_nonce(realm, key)
+            and _is_signed_for(auth.uri, request)
+        ):
             ha1 = get_ha1(realm, auth.username)
-            if ha1 is not None and hmac.compare_digest(auth.request_digest(ha1).encode(), auth.response.encode()):
+            if ha1 is not None and hmac.compare_digest(
+                auth.request_digest(ha1).encode(), auth.response.encode()
+            ):
                 if not auth.is_nonce_stale():
                     request.login = auth.username
                     return

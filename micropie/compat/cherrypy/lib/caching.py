@@ -1,4 +1,6 @@
-"""The tool ``caching``: responses kept in memory, by their address and by the headers that their Vary names."""
+"""The tool ``caching``: responses kept in memory, by their address and by the headers that their
+Vary names.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +23,23 @@ Variant: TypeAlias = tuple[str | None, HeaderMap, bytes, float]
 """Status, headers, body, and the time in seconds since 1970 at which they were made."""
 
 
-# Characters of an address, and of the headers that a response depends on: ``maxsize`` does not count them.
+# Characters of an address, and of the headers that a response depends on: ``maxsize`` does not
+# count them.
 _LONGEST_KEY = 8000
 
 
 class Cache:
-    """The interface of ``tools.caching.cache_class``. All methods are about the address of the current request."""
+    """The interface of ``tools.caching.cache_class``.
+
+    All methods are about the address of the current request.
+    """
 
     delay: float = 600
 
     def get(self) -> Variant | None:
-        """Return status, headers, body and the time in seconds since 1970 that were put, or None."""
+        """Return status, headers, body and the time in seconds since 1970 that were put, or
+        None.
+        """
         raise NotImplementedError
 
     def put(self, variant: Variant, size: int) -> None:
@@ -47,7 +55,9 @@ class Cache:
         raise NotImplementedError
 
     def release(self) -> None:
-        """The current request is over: if it was to put something, nobody need wait for it any longer."""
+        """The current request is over: if it was to put something, nobody need wait for it any
+        longer.
+        """
 
 
 class _Entry(NamedTuple):
@@ -59,9 +69,10 @@ class _Entry(NamedTuple):
 class MemoryCache(Cache):
     """Responses in this process's memory. The attributes are options of the tool.
 
-    ``maxobjects``, ``maxsize``: the most responses, and bytes of them; the least recently used go first.
-    ``maxobj_size``: a longer body is not kept. ``delay``: seconds for which one is kept. ``antistampede_timeout``:
-    seconds that requests of one address wait for the first of them to make the response; None or 0 for none.
+    ``maxobjects``, ``maxsize``: the most responses, and bytes of them; the least recently used go
+    first. ``maxobj_size``: a longer body is not kept. ``delay``: seconds for which one is kept.
+    ``antistampede_timeout``: seconds that requests of one address wait for the first of them to
+    make the response; None or 0 for none.
     """
 
     maxobjects = 1000
@@ -176,11 +187,16 @@ def _cache_for(options: Section) -> Cache:
     return _Current.cache
 
 
-def get(invalid_methods: Sequence[str] = ("POST", "PUT", "DELETE"), debug: bool = False, **kwargs: object) -> bool:
+def get(
+    invalid_methods: Sequence[str] = ("POST", "PUT", "DELETE"),
+    debug: bool = False,
+    **kwargs: object,
+) -> bool:
     """Answer from the cache if it has a response; else the request's response may be put into it.
 
-    Only GET and HEAD, without credentials (RFC 9111, section 3.5). Any method of ``invalid_methods``, and any other but
-    OPTIONS and TRACE, forgets the address. Sets ``request.cached`` and ``request.cacheable``.
+    Only GET and HEAD, without credentials (RFC 9111, section 3.5). Any method of
+    ``invalid_methods``, and any other but OPTIONS and TRACE, forgets the address. Sets
+    ``request.cached`` and ``request.cacheable``.
     """
     request, response = serving.request, serving.response
     cache = _cache_for(kwargs)
@@ -188,7 +204,11 @@ def get(invalid_methods: Sequence[str] = ("POST", "PUT", "DELETE"), debug: bool 
     if request.method in invalid_methods or request.method not in _SAFE:
         cache.delete()
         return False
-    if request.method not in _KEPT or request.login or request.micropie_header("Authorization") is not None:
+    if (
+        request.method not in _KEPT
+        or request.login
+        or request.micropie_header("Authorization") is not None
+    ):
         return False
     request.cacheable = True
     if "no-cache" in request.headers.values("Pragma"):
@@ -222,15 +242,17 @@ def get(invalid_methods: Sequence[str] = ("POST", "PUT", "DELETE"), debug: bool 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _KEPT = frozenset({"GET", "HEAD"})
 
-# Answers that depend on the address alone. A part of a file, a failed condition or a refusal is for one client: if it
-# were kept, it would be everybody's answer.
+# Answers that depend on the address alone. A part of a file, a failed condition or a refusal is for
+# one client: if it were kept, it would be everybody's answer.
 _FOR_ALL = frozenset({200, 203, 300, 301, 308, 404, 410})
 
 
 def tee_output() -> None:
     """Put the response into the cache when its body has been made."""
     request, response = serving.request, serving.response
-    if valid_status(response.status)[0] in _FOR_ALL and "no-store" not in request.headers.values("Cache-Control"):
+    if valid_status(response.status)[0] in _FOR_ALL and "no-store" not in request.headers.values(
+        "Cache-Control"
+    ):
         response.body = _teed(response.body)
 
 
@@ -244,9 +266,10 @@ def _teed(body: Iterable[bytes]) -> Iterator[bytes]:
     finally:
         if is_closable_iterator(body):
             body.close()
-    refused = "no-cache" in response.headers.values("Pragma") or not {"no-store", "private"}.isdisjoint(
-        response.headers.values("Cache-Control")
-    )
+    refused = "no-cache" in response.headers.values("Pragma") or not {
+        "no-store",
+        "private",
+    }.isdisjoint(response.headers.values("Cache-Control"))
     refused = refused or (session is not None and session.loaded)  # it is made for one visitor
     whole = b"".join(pieces)
     cache = _Current.cache

@@ -22,7 +22,7 @@ _SUCCESS = range(200, 300)
 _LONG_AGO = 1169942400  # January 2007: the date that CherryPy gives what must not be cached
 
 
-# -- conditions --------------------------------------------------------------------------------------------------------
+# -- conditions ------------------------------------------------------------------------------------
 
 
 def validate_etags(autotags: bool = False, debug: bool = False) -> None:
@@ -45,14 +45,18 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
     if wanted and wanted != ["*"] and etag not in wanted:
         raise HTTPError(412, f"If-Match failed: ETag {etag!r} did not match {wanted!r}")
     known = [str(element) for element in request.headers.elements("If-None-Match")]
-    if known == ["*"] or etag in known or (etag and f"W/{etag}" in known):  # proxies weaken what they compress
+    # proxies weaken what they compress
+    if known == ["*"] or etag in known or (etag and f"W/{etag}" in known):
         if request.method in ("GET", "HEAD"):
             raise HTTPRedirect([], 304)
         raise HTTPError(412, f"If-None-Match failed: ETag {etag!r} matched {known!r}")
 
 
 def validate_since() -> None:
-    """Compare the response's Last-Modified with If-Modified-Since and If-Unmodified-Since. Raises 304 or 412."""
+    """Compare the response's Last-Modified with If-Modified-Since and If-Unmodified-Since.
+
+    Raises 304 or 412.
+    """
     request, response = serving.request, serving.response
     modified = response.headers.get("Last-Modified")
     if not modified:
@@ -61,7 +65,9 @@ def validate_since() -> None:
     expected = request.headers.get("If-Unmodified-Since")
     if expected and expected != modified and (status in _SUCCESS or status == 412):
         raise HTTPError(412)
-    if request.headers.get("If-Modified-Since") == modified and (status in _SUCCESS or status == 304):
+    if request.headers.get("If-Modified-Since") == modified and (
+        status in _SUCCESS or status == 304
+    ):
         if request.method in ("GET", "HEAD"):
             raise HTTPRedirect([], 304)
         raise HTTPError(412)
@@ -70,12 +76,14 @@ def validate_since() -> None:
 def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = False) -> None:
     """Say for how long the response may be used from a cache: ``secs`` seconds, 0 for not at all.
 
-    Only a response that could be kept in a cache gets the headers: one with an ETag, Last-Modified, Age or Expires.
-    ``force``: any, and headers that are set already are replaced.
+    Only a response that could be kept in a cache gets the headers: one with an ETag, Last-Modified,
+    Age or Expires. ``force``: any, and headers that are set already are replaced.
     """
     response = serving.response
     headers = response.headers
-    if not force and not any(name in headers for name in ("ETag", "Last-Modified", "Age", "Expires")):
+    if not force and not any(
+        name in headers for name in ("ETag", "Last-Modified", "Age", "Expires")
+    ):
         return
     set_header = headers.__setitem__ if force else headers.setdefault
     seconds = secs.total_seconds() if isinstance(secs, timedelta) else secs
@@ -86,7 +94,7 @@ def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = Fals
     set_header("Expires", HTTPDate(response.time + seconds if seconds else _LONG_AGO))
 
 
-# -- what a request has to be ------------------------------------------------------------------------------------------
+# -- what a request has to be ----------------------------------------------------------------------
 
 
 def allow(methods: str | Sequence[str] | None = None, debug: bool = False) -> None:
@@ -100,7 +108,10 @@ def allow(methods: str | Sequence[str] | None = None, debug: bool = False) -> No
 
 
 def accept(media: str | Sequence[str] | None = None, debug: bool = False) -> str | None:
-    """Return the one of the types ``media`` that the client likes best. Raises 406 if it accepts none."""
+    """Return the one of the types ``media`` that the client likes best.
+
+    Raises 406 if it accepts none.
+    """
     offered = listed(media)
     if not offered:
         return None
@@ -118,7 +129,8 @@ def accept(media: str | Sequence[str] | None = None, debug: bool = False) -> str
     stated = request.headers["Accept"]
     raise HTTPError(
         406,
-        f"Your client sent this Accept header: {stated}. But this resource only emits these media types: "
+        f"Your client sent this Accept header: {stated}. But this resource only emits these "
+        "media types: "
         f"{', '.join(offered)}.",
     )
 
@@ -131,15 +143,22 @@ def referer(
     message: str = "Forbidden Referer header.",
     debug: bool = False,
 ) -> None:
-    """Answer by ``error`` unless the Referer matches ``pattern``; with ``accept=False`` if it does."""
+    """Answer by ``error`` unless the Referer matches ``pattern``; with ``accept=False`` if it
+    does.
+    """
     stated = serving.request.headers.get("Referer")
     allowed = accept_missing if stated is None else bool(re.match(pattern, stated)) is bool(accept)
     if not allowed:
         raise HTTPError(error, message)
 
 
-def convert_params(exception: type[Exception] | tuple[type[Exception], ...] = ValueError, error: int = 400) -> None:
-    """Convert the parameters by the handler's annotations, ``count: int``. What can't be is answered by ``error``."""
+def convert_params(
+    exception: type[Exception] | tuple[type[Exception], ...] = ValueError, error: int = 400
+) -> None:
+    """Convert the parameters by the handler's annotations, ``count: int``.
+
+    What can't be is answered by ``error``.
+    """
     request = serving.request
     function = getattr(request.handler, "callable", None)
     if function is None:
@@ -150,7 +169,7 @@ def convert_params(exception: type[Exception] | tuple[type[Exception], ...] = Va
             request.params[name] = types[name](request.params[name])
 
 
-# -- the request and the response --------------------------------------------------------------------------------------
+# -- the request and the response ------------------------------------------------------------------
 
 
 def proxy(
@@ -160,11 +179,14 @@ def proxy(
     scheme: str = "X-Forwarded-Proto",
     debug: bool = False,
 ) -> None:
-    """Take scheme, host and client from the headers that a proxy sets. Whoever reaches the server directly can lie.
+    """Take scheme, host and client from the headers that a proxy sets.
 
-    ``base``: scheme and host, if the proxy does not say. ``local``, ``remote``, ``scheme``: the headers, "" for none.
-    Of several addresses in X-Forwarded-For the last is the client's, which the proxy itself has seen. Raises
-    ``HTTPError`` 400 for a host that is none, as it gets into links.
+    Whoever reaches the server directly can lie.
+
+    ``base``: scheme and host, if the proxy does not say. ``local``, ``remote``, ``scheme``: the
+    headers, "" for none. Of several addresses in X-Forwarded-For the last is the client's, which
+    the proxy itself has seen. Raises ``HTTPError`` 400 for a host that is none, as it gets into
+    links.
     """
     request = serving.request
     stated = request.headers.get(scheme) if scheme else None
@@ -244,7 +266,7 @@ def autovary(ignore: Iterable[str] | None = None, debug: bool = False) -> None:
     request.hooks.attach("before_finalize", set_vary, priority=95)
 
 
-# -- redirects ---------------------------------------------------------------------------------------------------------
+# -- redirects -------------------------------------------------------------------------------------
 
 
 def redirect(url: str = "", internal: bool = True, debug: bool = False) -> None:
@@ -254,7 +276,9 @@ def redirect(url: str = "", internal: bool = True, debug: bool = False) -> None:
     raise HTTPRedirect(url)
 
 
-def trailing_slash(missing: bool = True, extra: bool = False, status: int | None = None, debug: bool = False) -> None:
+def trailing_slash(
+    missing: bool = True, extra: bool = False, status: int | None = None, debug: bool = False
+) -> None:
     """Redirect to the address with a slash at its end for an index, if ``missing``.
 
     ``extra``: and to the one without for other pages. ``status``: of the redirect, 301 by default.
@@ -270,7 +294,7 @@ def trailing_slash(missing: bool = True, extra: bool = False, status: int | None
     raise HTTPRedirect(make_url(path, request.query_string), status or 301)
 
 
-# -- logs --------------------------------------------------------------------------------------------------------------
+# -- logs ------------------------------------------------------------------------------------------
 
 _logger = logging.getLogger("cherrypy.error")
 
@@ -283,7 +307,10 @@ def log_traceback(severity: int = logging.ERROR, debug: bool = False) -> None:
 def log_request_headers(debug: bool = False) -> None:
     """Log the request's headers, without what lets others log in."""
     lines = [
-        f"  {name}: {'...' if name in ('Authorization', 'Cookie', 'Proxy-Authorization') else value!r}"
+        (
+            f"  {name}: "
+            f"{'...' if name in ('Authorization', 'Cookie', 'Proxy-Authorization') else value!r}"
+        )
         for name, value in serving.request.headers.items()
     ]
     _logger.info("%s", "\n".join(["HTTP Request Headers:", *lines]))
@@ -297,13 +324,15 @@ def log_hooks(debug: bool = False) -> None:
     _logger.info("%s", "\n".join(lines))
 
 
-# -- log-in by a form --------------------------------------------------------------------------------------------------
+# -- log-in by a form ------------------------------------------------------------------------------
 
 
 class SessionAuth:
-    """A form for name and password before the pages, and the log-in in the session: the tool ``session_auth``.
+    """A form for name and password before the pages, and the log-in in the session: the tool
+    ``session_auth``.
 
-    Override or give ``check_username_and_password(username, password)``, which returns a message for wrong ones.
+    Override or give ``check_username_and_password(username, password)``, which returns a message
+    for wrong ones.
     """
 
     session_key = "username"
@@ -327,11 +356,16 @@ class SessionAuth:
         """Called before each page of who has logged in."""
 
     def login_screen(
-        self, from_page: str | None = "..", username: str = "", error_msg: str = "", **kwargs: object
+        self,
+        from_page: str | None = "..",
+        username: str = "",
+        error_msg: str = "",
+        **kwargs: object,
     ) -> bytes:
         """Return the page with the form."""
         return (
-            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Log in</title></head><body>\n'
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Log '
+            "in</title></head><body>\n"
             f'<p>{escape(error_msg)}</p>\n<form method="post" action="do_login">\n'
             f'<p><label>Name <input name="username" value="{escape(username)}"></label></p>\n'
             f'<p><label>Password <input type="password" name="password"></label></p>\n'
@@ -339,7 +373,9 @@ class SessionAuth:
             f"<p><button>Log in</button></p>\n</form>\n</body></html>\n"
         ).encode()
 
-    def do_login(self, username: str, password: str, from_page: str = "..", **kwargs: object) -> bool:
+    def do_login(
+        self, username: str, password: str, from_page: str = "..", **kwargs: object
+    ) -> bool:
         """Check a name and a password, and redirect to the page that was asked for."""
         message = self.check_username_and_password(username, password)
         if message:

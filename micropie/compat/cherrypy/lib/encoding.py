@@ -14,7 +14,9 @@ from micropie.compat.results import Chunks, then
 UTF8 = "utf-8"
 
 
-def decode(encoding: str | Sequence[str] | None = None, default_encoding: str | Sequence[str] = UTF8) -> None:
+def decode(
+    encoding: str | Sequence[str] | None = None, default_encoding: str | Sequence[str] = UTF8
+) -> None:
     """Read forms in ``encoding``, or in the one that they state, else in ``default_encoding``."""
     body = serving.request.body
     if encoding is not None:
@@ -24,10 +26,11 @@ def decode(encoding: str | Sequence[str] | None = None, default_encoding: str | 
 
 
 class ResponseEncoder:
-    """The tool ``encode``: text that a handler returns becomes bytes, and the Content-Type says how.
+    """The tool ``encode``: text that a handler returns becomes bytes, and the Content-Type says
+    how.
 
-    ``encoding``: UTF-8 unless given. ``text_only``: only for the types ``text/*``. ``add_charset``: whether the
-    Content-Type says so.
+    ``encoding``: UTF-8 unless given. ``text_only``: only for the types ``text/*``. ``add_charset``:
+    whether the Content-Type says so.
     """
 
     default_encoding = UTF8
@@ -56,12 +59,20 @@ class ResponseEncoder:
     def _encoded(self, body: object) -> object:
         headers = serving.response.headers
         media_type, _, parameters = str(headers.get("Content-Type") or "").partition(";")
-        if not media_type or (self.text_only and not media_type.strip().lower().startswith("text/")):
+        if not media_type or (
+            self.text_only and not media_type.strip().lower().startswith("text/")
+        ):
             return body
         encoding = self.encoding or self.default_encoding
         if self.add_charset:
-            others = [each for each in parameters.split(";") if each.strip() and "charset=" not in each.lower()]
-            headers["Content-Type"] = ";".join([media_type.strip(), *others, f"charset={encoding.lower()}"])
+            others = [
+                each
+                for each in parameters.split(";")
+                if each.strip() and "charset=" not in each.lower()
+            ]
+            headers["Content-Type"] = ";".join(
+                [media_type.strip(), *others, f"charset={encoding.lower()}"]
+            )
         if isinstance(body, str):
             return self._bytes(body, encoding)
         if isinstance(body, list | tuple) or (is_iterator(body) and not hasattr(body, "read")):
@@ -74,10 +85,16 @@ class ResponseEncoder:
         try:
             return piece.encode(encoding, self.errors)
         except (LookupError, UnicodeError):
-            raise HTTPError(500 if self.encoding is None else 406, self.failmsg % encoding) from None
+            raise HTTPError(
+                500 if self.encoding is None else 406, self.failmsg % encoding
+            ) from None
 
 
-def gzip(compress_level: int = 5, mime_types: Sequence[str] = ("text/html", "text/plain"), debug: bool = False) -> None:
+def gzip(
+    compress_level: int = 5,
+    mime_types: Sequence[str] = ("text/html", "text/plain"),
+    debug: bool = False,
+) -> None:
     """Compress the response if its type is one of ``mime_types``, and the client accepts it."""
     request, response = serving.request, serving.response
     set_vary_header(response, "Accept-Encoding")

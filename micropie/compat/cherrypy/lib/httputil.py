@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl
 from micropie.compat.cherrypy.types import Parameters
 from micropie.http import LONGEST_KEPT, codec_of, http_date
 
-# One element of a header's list, and one parameter of an element: a separator in quotes is none. Quotes that are not
-# closed go on to the end, so that no character is looked at twice.
+# One element of a header's list, and one parameter of an element: a separator in quotes is none.
+# Quotes that are not closed go on to the end, so that no character is looked at twice.
 _ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^",])++')
 _PARAMETER = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^";])++')
 _IMAGE_MAP = re.compile(r"[0-9]{1,18},[0-9]{1,18}")
@@ -27,9 +27,12 @@ _MOST_WORDS = 100
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 _OVERLOADED = (
-    "The server is currently unable to handle the request due to a temporary overloading or maintenance of the server."
+    "The server is currently unable to handle the request due to a temporary "
+    "overloading or maintenance of the server."
 )
-_UNEXPECTED = "The server encountered an unexpected condition which prevented it from fulfilling the request."
+_UNEXPECTED = (
+    "The server encountered an unexpected condition which prevented it from fulfilling the request."
+)
 
 response_codes: dict[int, tuple[str, str]] = {
     **{status.value: (status.phrase, status.description) for status in HTTPStatus},
@@ -54,7 +57,9 @@ def valid_status(status: int | str | None) -> tuple[int, str, str]:
     Raises ``ValueError`` for what is no number from 100 to 599.
     """
     # A reason may have a client's text, and what is no status at all may be no key.
-    is_kept = len(status) <= LONGEST_KEPT if isinstance(status, str) else isinstance(status, int | None)
+    is_kept = (
+        len(status) <= LONGEST_KEPT if isinstance(status, str) else isinstance(status, int | None)
+    )
     return (_valid_status if is_kept else _valid_status.__wrapped__)(status)
 
 
@@ -65,7 +70,9 @@ def _valid_status(status: int | str | None) -> tuple[int, str, str]:
         code = int(number)
     except ValueError:
         shown = number if isinstance(status, str) else status
-        raise ValueError(f"Illegal response status from server ({shown!r} is non-numeric).") from None
+        raise ValueError(
+            f"Illegal response status from server ({shown!r} is non-numeric)."
+        ) from None
     if not 100 <= code <= 599:
         raise ValueError(f"Illegal response status from server ({number} is out of range).")
     default, message = response_codes.get(code, ("", ""))
@@ -73,11 +80,15 @@ def _valid_status(status: int | str | None) -> tuple[int, str, str]:
 
 
 def urljoin(*atoms: str) -> str:
-    """Join parts of a path with slashes, of which no two follow each other: ``"/a/", "/b"`` is "/a/b"."""
+    """Join parts of a path with slashes, of which no two follow each other: ``"/a/", "/b"`` is
+    "/a/b".
+    """
     return re.sub("/{2,}", "/", "/".join(atom for atom in atoms if atom)) or "/"
 
 
-def parse_query_string(query_string: str, keep_blank_values: bool = True, encoding: str = "utf-8") -> Parameters:
+def parse_query_string(
+    query_string: str, keep_blank_values: bool = True, encoding: str = "utf-8"
+) -> Parameters:
     """Return the parameters of a query: text, or a list of it for a name that comes several times.
 
     "3,4", a click into an image, is {"x": 3, "y": 4}.
@@ -86,7 +97,9 @@ def parse_query_string(query_string: str, keep_blank_values: bool = True, encodi
         x, y = query_string.split(",")
         return {"x": int(x), "y": int(y)}
     found: Parameters = {}
-    for name, value in parse_qsl(query_string, keep_blank_values, encoding=encoding, errors="strict"):
+    for name, value in parse_qsl(
+        query_string, keep_blank_values, encoding=encoding, errors="strict"
+    ):
         add_parameter(found, name, value)
     return found
 
@@ -104,7 +117,8 @@ def add_parameter(parameters: Parameters, name: str, value: object) -> None:
 def get_ranges(headervalue: str | None, content_length: int) -> list[tuple[int, int]] | None:
     """Return the ranges of a Range header: (first byte, byte after the last).
 
-    None if there is no header or it is not to be obeyed; an empty list if the content has none of the ranges.
+    None if there is no header or it is not to be obeyed; an empty list if the content has none of
+    the ranges.
     """
     unit, equals, listed = (headervalue or "").partition("=")
     if not equals or unit.strip().lower() != "bytes":
@@ -126,7 +140,7 @@ def get_ranges(headervalue: str | None, content_length: int) -> list[tuple[int, 
     return ranges
 
 
-# -- headers -----------------------------------------------------------------------------------------------------------
+# -- headers ---------------------------------------------------------------------------------------
 
 
 @total_ordering
@@ -171,7 +185,10 @@ parse_header = HeaderElement.parse
 
 
 class AcceptElement(HeaderElement):
-    """A value of an ``Accept`` header. The one that a client likes best is the least: ``sorted`` puts it last."""
+    """A value of an ``Accept`` header.
+
+    The one that a client likes best is the least: ``sorted`` puts it last.
+    """
 
     @property
     def qvalue(self) -> float:
@@ -191,7 +208,9 @@ def header_elements(fieldname: str, fieldvalue: str | None) -> list[Any]:
     if fieldname.title().startswith("Accept") or fieldname.title() == "Te":
         accepted = [AcceptElement.from_str(text) for text in texts]
         return sorted(accepted, key=lambda element: (element.qvalue, str(element)), reverse=True)
-    return sorted(map(HeaderElement.from_str, texts), key=lambda element: element.value, reverse=True)
+    return sorted(
+        map(HeaderElement.from_str, texts), key=lambda element: element.value, reverse=True
+    )
 
 
 def decode_TEXT(value: str) -> str:  # noqa: N802 - CherryPy's name
@@ -287,15 +306,21 @@ class HeaderMap(CaseInsensitiveDict):
         return header_elements(self.transform_key(key), self.get(key))
 
     def values(self, key: str | None = None) -> Any:
-        """Return a header's values without their parameters; without a name the text of all headers."""
-        return super().values() if key is None else [element.value for element in self.elements(key)]
+        """Return a header's values without their parameters; without a name the text of all
+        headers.
+        """
+        return (
+            super().values() if key is None else [element.value for element in self.elements(key)]
+        )
 
     def output(self) -> list[tuple[bytes, bytes]]:
         """Return the headers as they are sent."""
         return list(self.encode_header_items(self.items()))
 
     @classmethod
-    def encode_header_items(cls, header_items: Iterable[tuple[object, object]]) -> Iterator[tuple[bytes, bytes]]:
+    def encode_header_items(
+        cls, header_items: Iterable[tuple[object, object]]
+    ) -> Iterator[tuple[bytes, bytes]]:
         """Yield pairs as they are sent."""
         for name, value in header_items:
             yield cls.encode(name), cls.encode(value)

@@ -20,7 +20,10 @@ _TYPES = ("application/json", "text/javascript")
 
 
 def json_processor(entity: Any, max_data_size: int = DEFAULT_LIMITS.max_data_size) -> None:
-    """Parse a request's body into ``request.json``. Raises ``HTTPError`` 400, and 413 for more than so many bytes."""
+    """Parse a request's body into ``request.json``.
+
+    Raises ``HTTPError`` 400, and 413 for more than so many bytes.
+    """
     data: bytes = entity.fp.read(max_data_size + 1)
     if len(data) > max_data_size:
         raise HTTPError(413, f"A JSON document may have {max_data_size} bytes at most.")
@@ -39,9 +42,10 @@ def json_in(
 ) -> None:
     """Parse JSON bodies into ``request.json``.
 
-    ``content_type``: which bodies are JSON. ``force``: any other body is answered with 415; with False it is read as
-    without this tool. ``processor``: is called with the body, an object with ``fp``, ``headers`` and ``length``.
-    ``max_data_size``: the most bytes of a document, which takes many times its memory; more are a 413.
+    ``content_type``: which bodies are JSON. ``force``: any other body is answered with 415; with
+    False it is read as without this tool. ``processor``: is called with the body, an object with
+    ``fp``, ``headers`` and ``length``. ``max_data_size``: the most bytes of a document, which takes
+    many times its memory; more are a 413.
     """
     types = listed(content_type)
     body = serving.request.body
@@ -54,7 +58,9 @@ def json_in(
         body.default_proc = refuse
     for each in types:
         body.processors[each] = (
-            partial(json_processor, max_data_size=max_data_size) if processor is json_processor else processor
+            partial(json_processor, max_data_size=max_data_size)
+            if processor is json_processor
+            else processor
         )
 
 
@@ -75,8 +81,8 @@ def json_out(
 ) -> None:
     """Answer with the handler's result as JSON.
 
-    ``content_type``: None leaves the header alone. ``handler``: is called in the place of the handler, which is
-    ``request._json_inner_handler``, and returns text or bytes.
+    ``content_type``: None leaves the header alone. ``handler``: is called in the place of the
+    handler, which is ``request._json_inner_handler``, and returns text or bytes.
     """
     request = serving.request
     if request.handler is None:  # another tool has answered

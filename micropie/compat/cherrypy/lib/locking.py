@@ -1,4 +1,6 @@
-"""``cherrypy.lib.locking``: the time that a session of an application's own class waits for its lock."""
+"""``cherrypy.lib.locking``: the time that a session of an application's own class waits for its
+lock.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,10 @@ class Timer:
 
 
 class LockChecker:
-    """Whether to go on waiting for a session's lock. ``timeout``: a timedelta or seconds; without one, for ever."""
+    """Whether to go on waiting for a session's lock.
+
+    ``timeout``: a timedelta or seconds; without one, for ever.
+    """
 
     def __init__(self, session_id: str | None, timeout: timedelta | float | None) -> None:
         self.session_id = session_id

@@ -1,4 +1,6 @@
-"""``cherrypy.lib.reprconf``, whose name applications use to read configuration files of their own."""
+"""``cherrypy.lib.reprconf``, whose name applications use to read configuration files of their
+own.
+"""
 
 from micropie.compat.cherrypy.config import NamespaceSet, Parser
 from micropie.compat.cherrypy.expressions import attributes, modules, unrepr

@@ -1,12 +1,13 @@
 """Sessions: the tool ``sessions``, and the classes that store them.
 
-``cherrypy.session`` is a dict of one visitor. Its ``id`` is in a cookie. It is loaded when it is first used, and saved
-before the answer is sent, after errors and redirects, too.
+``cherrypy.session`` is a dict of one visitor. Its ``id`` is in a cookie. It is loaded when it is
+first used, and saved before the answer is sent, after errors and redirects, too.
 
-By default a request has its session for itself: another one with the same session waits before its handler runs
-("implicit"), or before its body is read ("early"). With "explicit" the handler itself calls ``acquire_lock``.
-A lock belongs to the session object and not to a thread, because one request may run in several. An answer that is
-streamed lets go of it before the first piece is sent: the pieces need threads, which those who wait would have.
+By default a request has its session for itself: another one with the same session waits before its
+handler runs ("implicit"), or before its body is read ("early"). With "explicit" the handler itself
+calls ``acquire_lock``. A lock belongs to the session object and not to a thread, because one
+request may run in several. An answer that is streamed lets go of it before the first piece is sent:
+the pieces need threads, which those who wait would have.
 """
 
 from __future__ import annotations
@@ -97,7 +98,10 @@ class LockTable:
 
 
 class Session:
-    """A visitor's data, a dict. Subclasses store it: ``_exists``, ``_load``, ``_save``, ``_delete``, and locks."""
+    """A visitor's data, a dict.
+
+    Subclasses store it: ``_exists``, ``_load``, ``_save``, ``_delete``, and locks.
+    """
 
     timeout: float = 60
     """Minutes from the last request until it expires."""
@@ -106,7 +110,8 @@ class Session:
     clean_freq: float = 5
     """Minutes between two clean-ups; 0 for none."""
     max_session_size: int = 64 * 1024
-    """The most bytes, counted as JSON. A larger one is not saved: the answer is 500, and RamSession forgets it."""
+    """The most bytes, counted as JSON. A larger one is not saved: the answer is 500, and RamSession
+    forgets it."""
     clean_thread: ClassVar[Monitor | None] = None
     locks: ClassVar[LockTable] = LockTable()
     id_observers: list[Callable[[str], object]]
@@ -166,7 +171,9 @@ class Session:
         return _ID.fullmatch(text) is not None
 
     def regenerate(self) -> None:
-        """Give the session another id, with the data that was loaded; what was stored is deleted."""
+        """Give the session another id, with the data that was loaded; what was stored is
+        deleted.
+        """
         self.regenerated = True
         self._regenerate()
 
@@ -186,7 +193,7 @@ class Session:
     def clean_up(self) -> None:
         """Delete what has expired."""
 
-    # -- storage ---------------------------------------------------------------------------------------------------
+    # -- storage -----------------------------------------------------------------------------------
 
     def load(self) -> None:
         """Load what is stored. It is called by the first use."""
@@ -195,7 +202,9 @@ class Session:
         self.loaded = True
         cls = type(self)
         if self.clean_freq and not cls.clean_thread:
-            cls.clean_thread = Monitor(bus, self.clean_up, self.clean_freq * 60, name="Session cleanup")
+            cls.clean_thread = Monitor(
+                bus, self.clean_up, self.clean_freq * 60, name=("Session cleanup")
+            )
             cls.clean_thread.subscribe()
             cls.clean_thread.start()
 
@@ -217,12 +226,21 @@ class Session:
         self._delete()
 
     def acquire_lock(self) -> None:
-        """Wait until no other request of this process has locked the session, then lock it. Raises 503."""
+        """Wait until no other request of this process has locked the session, then lock it.
+
+        Raises 503.
+        """
         assert self._id is not None  # noqa: S101
         if self._locked_id is not None:  # by the tool itself
             return
         limit = self.lock_timeout
-        seconds = limit.total_seconds() if isinstance(limit, timedelta) else -1 if limit is None else limit
+        seconds = (
+            limit.total_seconds()
+            if isinstance(limit, timedelta)
+            else -1
+            if limit is None
+            else limit
+        )
         if not self.locks.acquire(self._id, seconds):
             raise HTTPError(503, "Another request of this session takes very long.")
         self.locked, self._locked_id = True, self._id
@@ -246,7 +264,7 @@ class Session:
     def _delete(self) -> None:
         raise NotImplementedError
 
-    # -- the dict --------------------------------------------------------------------------------------------------
+    # -- the dict ----------------------------------------------------------------------------------
 
     def _loaded_data(self) -> Data:
         if not self.loaded:
@@ -274,7 +292,11 @@ class Session:
 
     def pop(self, key: str, default: object = _MISSING) -> Any:
         """Remove a key and return its value."""
-        return self._loaded_data().pop(key) if default is _MISSING else self._loaded_data().pop(key, default)
+        return (
+            self._loaded_data().pop(key)
+            if default is _MISSING
+            else self._loaded_data().pop(key, default)
+        )
 
     def setdefault(self, key: str, default: object = None) -> Any:
         """Return the value of a key, which is set to ``default`` if there is none."""
@@ -304,7 +326,8 @@ class Session:
 class RamSession(Session):
     """Sessions in this process's memory, with values of any kind. Other workers do not see them.
 
-    Of more than ``capacity`` sessions the least recently saved go: clients without cookies get a new one each time.
+    Of more than ``capacity`` sessions the least recently saved go: clients without cookies get a
+    new one each time.
     """
 
     capacity: ClassVar[int] = 100_000
@@ -347,10 +370,11 @@ class RamSession(Session):
 
 
 class FileSession(Session):
-    """Sessions in files, one for each, below ``storage_path``: for several processes of one machine.
+    """Sessions in files, one for each, below ``storage_path``: for several processes of one
+    machine.
 
-    The values are JSON. ``serializer`` is another module or object with ``dumps`` and ``loads``, for text or bytes:
-    ``pickle`` for any value, in a directory that nobody else may write into.
+    The values are JSON. ``serializer`` is another module or object with ``dumps`` and ``loads``,
+    for text or bytes: ``pickle`` for any value, in a directory that nobody else may write into.
     """
 
     SESSION_PREFIX = "session-"
@@ -365,7 +389,9 @@ class FileSession(Session):
     """The locked file."""
 
     def __init__(self, id: str | None = None, **kwargs: Any) -> None:  # noqa: A002 - CherryPy's name
-        kwargs["storage_path"] = folder = os.path.abspath(kwargs.get("storage_path") or self.storage_path)
+        kwargs["storage_path"] = folder = os.path.abspath(
+            kwargs.get("storage_path") or self.storage_path
+        )
         self.folders.add(folder)
         super().__init__(id, **kwargs)
 
@@ -401,7 +427,9 @@ class FileSession(Session):
     def _save(self, expiration_time: datetime) -> None:
         content = self.serializer.dumps([self._data, expiration_time.timestamp()])
         # Another process reads either the old file or the new one.
-        with tempfile.NamedTemporaryFile(dir=self.storage_path, prefix="saving-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            dir=self.storage_path, prefix="saving-", delete=False
+        ) as file:
             file.write(content.encode() if isinstance(content, str) else content)
         os.replace(file.name, self._get_file_path())
 
@@ -414,7 +442,9 @@ class FileSession(Session):
             return
         super().acquire_lock()
         try:
-            self.lock = _locked_file(f"{path or self._get_file_path()}{self.LOCK_SUFFIX}", self.lock_timeout)
+            self.lock = _locked_file(
+                f"{path or self._get_file_path()}{self.LOCK_SUFFIX}", self.lock_timeout
+            )
         except BaseException:
             super().release_lock()
             raise
@@ -435,7 +465,9 @@ class FileSession(Session):
     def clean_up(self) -> None:
         """Delete what has expired, in all directories."""
         now = self.now()
-        for path in chain.from_iterable(Path(each).glob(f"{self.SESSION_PREFIX}*") for each in [*self.folders]):
+        for path in chain.from_iterable(
+            Path(each).glob(f"{self.SESSION_PREFIX}*") for each in [*self.folders]
+        ):
             if path.name.endswith(self.LOCK_SUFFIX):
                 continue
             found = self._read(path)
@@ -444,11 +476,17 @@ class FileSession(Session):
 
     def __len__(self) -> int:
         names = os.listdir(self.storage_path)
-        return sum(name.startswith(self.SESSION_PREFIX) and not name.endswith(self.LOCK_SUFFIX) for name in names)
+        return sum(
+            name.startswith(self.SESSION_PREFIX) and not name.endswith(self.LOCK_SUFFIX)
+            for name in names
+        )
 
 
 def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
-    """Return an open file that no other process has locked. Raises 503 if that takes longer than ``limit``."""
+    """Return an open file that no other process has locked.
+
+    Raises 503 if that takes longer than ``limit``.
+    """
     try:
         fcntl = import_module("fcntl")
     except ImportError:  # Windows: one process is what sessions in files are for there
@@ -459,7 +497,8 @@ def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
         file = open(path, "wb")  # noqa: SIM115 - it is closed by whoever unlocks it
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who had it may have removed it meanwhile: then this lock is of a file that nobody else will find.
+            # Who had it may have removed it meanwhile: then this lock is of a file that nobody else
+            # will find.
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 return file
         except OSError:
@@ -471,9 +510,11 @@ def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
 
 
 class BackendSession(Session):
-    """Sessions in a backend of ``micropie.sessions``, which native handlers may share: ``tools.sessions.backend``.
+    """Sessions in a backend of ``micropie.sessions``, which native handlers may share:
+    ``tools.sessions.backend``.
 
-    Each key that has changed is stored, so that no change of another process is lost. The values are JSON.
+    Each key that has changed is stored, so that no change of another process is lost. The values
+    are JSON.
     """
 
     backend: SessionBackend
@@ -482,12 +523,20 @@ class BackendSession(Session):
 
     @classmethod
     def setup(cls, **kwargs: Any) -> None:
-        """Check the backend. Raises ``ValueError`` for one that has to be awaited, or that stores nothing itself."""
+        """Check the backend.
+
+        Raises ``ValueError`` for one that has to be awaited, or that stores nothing itself.
+        """
         backend = kwargs["backend"]
         if inspect.iscoroutinefunction(backend.load) or inspect.iscoroutinefunction(backend.save):
-            raise ValueError("tools.sessions needs a backend whose load and save are def, not async def")
+            raise ValueError(
+                "tools.sessions needs a backend whose load and save are def, not async def"
+            )
         if getattr(backend, "in_cookie", False):
-            raise ValueError("tools.sessions needs a backend on the server: SQLiteSessionBackend, RedisSessionBackend")
+            raise ValueError(
+                "tools.sessions needs a backend on the server: "
+                "SQLiteSessionBackend, RedisSessionBackend"
+            )
 
     def generate_id(self) -> str:
         """Return an id as native sessions have it."""
@@ -541,12 +590,17 @@ class BackendSession(Session):
         if merge is not None and native.id == self._id:
             changes = native.changes()
             changes.check = self._check_size
-            merge(self._id, changes, seconds)  # a session that another request has ended stays ended
+            # a session that another request has ended stays ended
+            merge(self._id, changes, seconds)
         else:
             self.backend.save(self._id or "", dict(native), seconds)
         native.id = self._id if native else None
         native.mark_saved()
-        token = deleting_cookie(current_request()) if self.store is not None and native.renewed else None
+        token = (
+            deleting_cookie(current_request())
+            if self.store is not None and native.renewed
+            else None
+        )
         if token is not None:
             serving.response.cookie.load(token)
 
@@ -554,9 +608,10 @@ class BackendSession(Session):
         self.backend.save(self._id or "", {}, 0)
 
 
-# -- the tool ----------------------------------------------------------------------------------------------------------
+# -- the tool --------------------------------------------------------------------------------------
 
-# Options that old pages alone would obey, with their defaults, and the settings that hold for both halves.
+# Options that old pages alone would obey, with their defaults, and the settings that hold for both
+# halves.
 _OF_BOTH: Final[Mapping[str, tuple[object, str, Callable[[Any], object]]]] = {
     "timeout": (None, "session_timeout", lambda minutes: round(minutes * 60)),
     "max_session_size": (None, "max_session_size", int),
@@ -568,17 +623,22 @@ _OF_BOTH: Final[Mapping[str, tuple[object, str, Callable[[Any], object]]]] = {
 
 
 def check_options(options: Mapping[str, Any], config: Config) -> None:
-    """Check the tool's options against the settings of native handlers, if these have the tool's backend and cookie.
+    """Check the tool's options against the settings of native handlers, if these have the tool's
+    backend and cookie.
 
-    Raises ``SetupError`` for an option that says something else than they, and for a backend that is not theirs.
+    Raises ``SetupError`` for an option that says something else than they, and for a backend that
+    is not theirs.
     """
     backend = options.get("backend")
-    if backend is None or any(options.get(name) for name in ("name", "path", "path_header", "domain")):
+    if backend is None or any(
+        options.get(name) for name in ("name", "path", "path_header", "domain")
+    ):
         return
     if config.sessions.backend is not backend:
         if config.app.session_backend is not None:
             raise SetupError(
-                "tools.sessions.backend and native.session_backend are two objects, so the halves would end each "
+                "tools.sessions.backend and native.session_backend are two objects, so the "
+                "halves would end each "
                 "other's sessions: give both the same one"
             )
         return
@@ -586,9 +646,14 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
         stated = options.get(option, default)
         if stated == default or converted(stated) == getattr(config.settings, setting, None):
             continue
-        advice = f"write native.configure({setting}={converted(stated)!r}) in its place" if setting else "leave it out"
+        advice = (
+            (f"write native.configure({setting}={converted(stated)!r}) in its place")
+            if setting
+            else ("leave it out")
+        )
         raise SetupError(
-            f"tools.sessions.{option} = {stated!r} holds for old pages alone, and native handlers share their session: "
+            f"tools.sessions.{option} = {stated!r} holds for old pages alone, and native "
+            "handlers share their session: "
             f"{advice}"
         )
 
@@ -611,11 +676,12 @@ def init(
 ) -> None:
     """Make the session of the current request, and set its cookie.
 
-    ``storage_class``: by default ``RamSession``; ``backend``: a backend of ``micropie.sessions`` in its place.
-    ``storage_type``: "ram" or "file"; "redis" for a class that a program has set here as ``RedisSession``.
-    ``timeout``: in minutes, by default 60. ``path``, or the one in the header ``path_header``, ``name``, ``domain``,
-    ``secure``, ``httponly``, ``samesite``: of the cookie; its name is "session_id", or with a ``backend`` that of
-    native sessions. ``persistent``: whether the cookie outlives the browser. Other options are the storage's.
+    ``storage_class``: by default ``RamSession``; ``backend``: a backend of ``micropie.sessions`` in
+    its place. ``storage_type``: "ram" or "file"; "redis" for a class that a program has set here as
+    ``RedisSession``. ``timeout``: in minutes, by default 60. ``path``, or the one in the header
+    ``path_header``, ``name``, ``domain``, ``secure``, ``httponly``, ``samesite``: of the cookie;
+    its name is "session_id", or with a ``backend`` that of native sessions. ``persistent``: whether
+    the cookie outlives the browser. Other options are the storage's.
     """
     request = serving.request
     if getattr(request, "_session_init_flag", False):
@@ -623,7 +689,11 @@ def init(
     request._session_init_flag = True
     native = current.get(None)
     store = None
-    if native is not None and kwargs.get("backend") is not None and not (name or path or path_header or domain):
+    if (
+        native is not None
+        and kwargs.get("backend") is not None
+        and not (name or path or path_header or domain)
+    ):
         config = config_of(native._exchange)
         name = config.sessions.cookie_name(native.scheme, native.root_path)
         stated = {"timeout": timeout, "secure": secure, "persistent": persistent}
@@ -646,9 +716,12 @@ def init(
     serving.session = session = cls(sent, **kwargs)
     session.debug = debug
     if native is not None:
-        native.on_close(partial(_unlock, session))  # also if the client has left, and no hook is called any more
+        # also if the client has left, and no hook is called any more
+        native.on_close(partial(_unlock, session))
     session.id_observers.append(lambda new_id: serving.response.cookie.__setitem__(name, new_id))
-    set_response_cookie(path, path_header, name, timeout if persistent else None, domain, secure, httponly, samesite)
+    set_response_cookie(
+        path, path_header, name, timeout if persistent else None, domain, secure, httponly, samesite
+    )
 
 
 def _class_for(storage_type: str | None, options: Mapping[str, object]) -> type[Session]:
@@ -657,8 +730,10 @@ def _class_for(storage_type: str | None, options: Mapping[str, object]) -> type[
     found = globals().get(f"{(storage_type or 'ram').title()}Session")
     if not isinstance(found, type):
         raise ValueError(
-            f"tools.sessions.storage_type is 'ram', 'file', or 'x' of a class cherrypy.lib.sessions.XSession, not "
-            f"{storage_type!r}: for several machines write tools.sessions.backend = RedisSessionBackend(url)"
+            "tools.sessions.storage_type is 'ram', 'file', or 'x' of a class "
+            "cherrypy.lib.sessions.XSession, not "
+            f"{storage_type!r}: for several machines write tools.sessions.backend = "
+            "RedisSessionBackend(url)"
         )
     return found
 
@@ -673,7 +748,10 @@ def set_response_cookie(
     httponly: bool = True,
     samesite: str | None = "Lax",
 ) -> None:
-    """Set the session's cookie; see ``init``. ``timeout`` None: it ends with the browser. Over https it is secure."""
+    """Set the session's cookie; see ``init``.
+
+    ``timeout`` None: it ends with the browser. Over https it is secure.
+    """
     cookie, session = serving.response.cookie, serving.session
     if session.store is not None:  # the one cookie of both halves
         native = current.get()
@@ -697,7 +775,10 @@ def set_response_cookie(
 
 
 def expire() -> None:
-    """Have the browser forget the cookie. The session itself stays until its time is over, or ``session.delete()``."""
+    """Have the browser forget the cookie.
+
+    The session itself stays until its time is over, or ``session.delete()``.
+    """
     morsel = serving.response.cookie[serving.cookie_name]
     morsel["expires"] = HTTPDate(time.time() - 365 * 24 * 3600)
     morsel["max-age"] = ""
@@ -720,13 +801,16 @@ def save() -> None:
         session.save()
         return
     session.save()
-    if session.store is not None:  # the native session is saved with the head: the pieces of a stream have their own
+    # the native session is saved with the head: the pieces of a stream have their own
+    if session.store is not None:
         session.store, session.loaded = None, False
     response.body = _saved_at_its_end(session, response.body)
 
 
 def _saved_at_its_end(session: Session, body: Iterable[object]) -> Iterator[object]:
-    """Yield the pieces of a stream; save the session again if they have changed it, before the client sees the end."""
+    """Yield the pieces of a stream; save the session again if they have changed it, before the
+    client sees the end.
+    """
     before = repr(session._data)
     try:
         yield from body

@@ -1,4 +1,6 @@
-"""Files as answers: ``serve_file`` and its like for handlers, and the tools ``staticdir`` and ``staticfile``."""
+"""Files as answers: ``serve_file`` and its like for handlers, and the tools ``staticdir`` and
+``staticfile``.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +25,28 @@ from micropie.files import in_ascii
 from micropie.http import MAX_FILENAME, select
 from micropie.streams import PART_CHUNK, FileRange
 
-# Several ranges are sent if they are few and short. Otherwise the file is sent whole, as RFC 9110 allows.
+# Several ranges are sent if they are few and short. Otherwise the file is sent whole, as RFC 9110
+# allows.
 _MOST_RANGES = 16
 _LONGEST_PARTS = 1024 * 1024  # bytes
 
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_OPEN_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 
 
 @lru_cache(maxsize=1)
 def _types() -> Mapping[str, str]:
     """Return types by the extension, the same on every machine."""
-    own = {".ico": "image/x-icon", ".bz2": "application/x-bzip2", ".gz": "application/gzip", ".js": "text/javascript"}
+    own = {
+        ".ico": "image/x-icon",
+        ".bz2": "application/x-bzip2",
+        ".gz": "application/gzip",
+        ".js": "text/javascript",
+    }
     return {**mimetypes.MimeTypes().types_map[True], **own}
 
 
@@ -46,8 +59,9 @@ def serve_file(
 ) -> bytes | FileRange:
     """Set status, headers and body of the response to a file's, and return the body.
 
-    ``path`` is absolute, or ``ValueError`` is raised; 404 if there is no such file. ``content_type``: by default that
-    of the extension. ``disposition``: "attachment" or "inline", with ``name``, by default the file's own.
+    ``path`` is absolute, or ``ValueError`` is raised; 404 if there is no such file.
+    ``content_type``: by default that of the extension. ``disposition``: "attachment" or "inline",
+    with ``name``, by default the file's own.
     """
     path = os.fspath(path)
     if not os.path.isabs(path):
@@ -62,7 +76,9 @@ def serve_file(
         if not stat.S_ISREG(facts.st_mode):
             raise NotFound
         if content_type is None:
-            content_type = _types().get(os.path.splitext(path)[1].lower(), "application/octet-stream")
+            content_type = _types().get(
+                os.path.splitext(path)[1].lower(), "application/octet-stream"
+            )
         serving.response.headers["Content-Type"] = content_type
         _set_disposition(disposition, name, os.path.basename(path))
         _set_validators(facts)
@@ -86,7 +102,10 @@ def serve_fileobj(
     name: str | None = None,
     debug: bool = False,
 ) -> object:
-    """Send an open file, or another object with ``read``, as ``serve_file`` does. It is closed at its end."""
+    """Send an open file, or another object with ``read``, as ``serve_file`` does.
+
+    It is closed at its end.
+    """
     headers = serving.response.headers
     native = current.get(None)
     if native is not None and hasattr(fileobj, "close"):
@@ -163,7 +182,9 @@ def _set_validators(facts: os.stat_result) -> None:
     if valid_status(response.status)[0] != 200 or request.method not in ("GET", "HEAD"):
         return
     # Without its Range: a range outside of the file has an answer of its own below.
-    conditions = {name: value for name in _CONDITIONS if (value := request.micropie_header(name)) is not None}
+    conditions = {
+        name: value for name in _CONDITIONS if (value := request.micropie_header(name)) is not None
+    }
     try:
         selection = select(conditions, request.method, etag, modified, facts.st_size)
     except NativeError:
@@ -176,8 +197,15 @@ def _ranges(size: int) -> list[tuple[int, int]] | None:
     """Return the parts that the client asks for, None for all. Raises 416."""
     request, headers = serving.request, serving.response.headers
     condition = request.micropie_header("If-Range")
-    is_current = condition is None or condition in (headers.get("ETag"), headers.get("Last-Modified"))
-    if request.protocol < (1, 1) or not is_current or valid_status(serving.response.status)[0] != 200:
+    is_current = condition is None or condition in (
+        headers.get("ETag"),
+        headers.get("Last-Modified"),
+    )
+    if (
+        request.protocol < (1, 1)
+        or not is_current
+        or valid_status(serving.response.status)[0] != 200
+    ):
         return None
     ranges = get_ranges(request.micropie_header("Range"), size)
     if ranges is None:
@@ -202,9 +230,13 @@ def _set_partial(start: int, stop: int, size: int) -> None:
     response.headers["Content-Length"] = str(stop - start)
 
 
-def _parts(file: FileIO, ranges: list[tuple[int, int]], boundary: str, content_type: str, size: int) -> Iterator[bytes]:
+def _parts(
+    file: FileIO, ranges: list[tuple[int, int]], boundary: str, content_type: str, size: int
+) -> Iterator[bytes]:
     for start, stop in ranges:
-        described = f"Content-type: {content_type}\r\nContent-range: bytes {start}-{stop - 1}/{size}"
+        described = (
+            f"Content-type: {content_type}\r\nContent-range: bytes {start}-{stop - 1}/{size}"
+        )
         yield f"\r\n--{boundary}\r\n{described}\r\n\r\n".encode("latin-1", "replace")
         file.seek(start)
         yield from file_generator_limited(file, stop - start)
@@ -229,7 +261,7 @@ def _set_disposition(disposition: str | None, name: str | None, own_name: str | 
     serving.response.headers["Content-Disposition"] = header
 
 
-# -- tools -------------------------------------------------------------------------------------------------------------
+# -- tools -----------------------------------------------------------------------------------------
 
 
 def staticdir(
@@ -243,9 +275,10 @@ def staticdir(
 ) -> bool:
     """Answer GET and HEAD with a file of a directory, if it has one: the tool ``staticdir``.
 
-    ``section``: the path of the directory, set by the configuration's. ``dir``: absolute, or below ``root``. ``match``:
-    a regular expression for the paths. ``content_types``: types by the extension without its dot. ``index``: the name
-    of the file for a directory. Raises 403 for a path that leads out of the directory.
+    ``section``: the path of the directory, set by the configuration's. ``dir``: absolute, or below
+    ``root``. ``match``: a regular expression for the paths. ``content_types``: types by the
+    extension without its dot. ``index``: the name of the file for a directory. Raises 403 for a
+    path that leads out of the directory.
     """
     request = serving.request
     if request.method not in ("GET", "HEAD") or (match and not re.search(match, request.path_info)):
@@ -257,7 +290,8 @@ def staticdir(
     base, normal = os.path.normpath(folder), os.path.normpath(path)
     if normal != base and not normal.startswith(os.path.join(base, "")):
         raise HTTPError(403)
-    if ".." in below:  # the system would follow a link first, and then leave the directory that it leads to
+    # the system would follow a link first, and then leave the directory that it leads to
+    if ".." in below:
         path = os.path.join(normal, "") if path.endswith("/") else normal
     if _attempt(path, content_types):
         return True
@@ -274,11 +308,16 @@ def staticfile(
     content_types: Mapping[str, str] | None = None,
     debug: bool = False,
 ) -> bool:
-    """Answer GET and HEAD with one file, if it is there: the tool ``staticfile``. See ``staticdir``."""
+    """Answer GET and HEAD with one file, if it is there: the tool ``staticfile``.
+
+    See ``staticdir``.
+    """
     request = serving.request
     if request.method not in ("GET", "HEAD") or (match and not re.search(match, request.path_info)):
         return False
-    path = _absolute(filename, root or "", f"Static tool requires an absolute filename (got '{filename}').")
+    path = _absolute(
+        filename, root or "", (f"Static tool requires an absolute filename (got '{filename}').")
+    )
     return _attempt(path, content_types)
 
 

@@ -1,4 +1,6 @@
-"""Plugins of the bus: what runs beside the requests, and what a program does with its own process."""
+"""Plugins of the bus: what runs beside the requests, and what a program does with its own
+process.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from micropie.compat.cherrypy.process.wspbus import Bus, states  # noqa: F401 - 
 
 
 class SimplePlugin:
-    """Subscribes its methods to the channels of their names: ``start``, ``stop``, ``exit``, channels of one's own."""
+    """Subscribes its methods to the channels of their names: ``start``, ``stop``, ``exit``,
+    channels of one's own.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
@@ -39,7 +43,9 @@ class SimplePlugin:
 
 
 class BackgroundTask(threading.Thread):
-    """A thread that calls a function every ``interval`` seconds, until ``cancel()`` or an exception."""
+    """A thread that calls a function every ``interval`` seconds, until ``cancel()`` or an
+    exception.
+    """
 
     def __init__(
         self,
@@ -75,19 +81,27 @@ class BackgroundTask(threading.Thread):
                 if self.bus is None:
                     raise
                 # It ends, because it would fail again and again.
-                self.bus.log(f"Error in background task thread function {self.function!r}.", 40, True)
+                self.bus.log(
+                    (f"Error in background task thread function {self.function!r}."), 40, True
+                )
                 return
 
 
 class Monitor(SimplePlugin):
-    """Calls a function every ``frequency`` seconds, from the bus's start to its stop. 0 or less: never."""
+    """Calls a function every ``frequency`` seconds, from the bus's start to its stop. 0 or less:
+    never.
+    """
 
     callback: Any = None
     frequency: float = 60
     thread: BackgroundTask | None = None
 
     def __init__(
-        self, bus: Bus, callback: Callable[[], object], frequency: float = 60, name: str | None = None
+        self,
+        bus: Bus,
+        callback: Callable[[], object],
+        frequency: float = 60,
+        name: str | None = None,
     ) -> None:
         super().__init__(bus)
         self.callback = callback
@@ -170,7 +184,9 @@ class Autoreloader(Monitor):
 
 
 class ThreadManager(SimplePlugin):
-    """Publishes "start_thread" before a thread answers its first request, and "stop_thread" for it at the stop."""
+    """Publishes "start_thread" before a thread answers its first request, and "stop_thread" for it
+    at the stop.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self.threads: dict[int, int] = {}
@@ -208,11 +224,14 @@ class ThreadManager(SimplePlugin):
         self.stop()
 
 
-# -- signals -----------------------------------------------------------------------------------------------------------
+# -- signals ---------------------------------------------------------------------------------------
 
 
 class SignalHandler:
-    """Exits at SIGTERM, restarts or exits at SIGHUP, calls ``graceful`` at SIGUSR1. ``handlers`` says so by name."""
+    """Exits at SIGTERM, restarts or exits at SIGHUP, calls ``graceful`` at SIGUSR1.
+
+    ``handlers`` says so by name.
+    """
 
     handlers: dict[str, Callable[[], object]]
     signals: ClassVar[dict[int, str]] = {number.value: number.name for number in Signals}
@@ -223,7 +242,10 @@ class SignalHandler:
         self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def subscribe(self) -> None:
-        """Set the handlers. Only the main thread can; a signal that the system lacks is left out."""
+        """Set the handlers.
+
+        Only the main thread can; a signal that the system lacks is left out.
+        """
         for name, handler in self.handlers.items():
             if name in Signals.__members__:
                 self.set_handler(name, handler)
@@ -262,7 +284,7 @@ class SignalHandler:
             self.bus.restart()
 
 
-# -- the process -------------------------------------------------------------------------------------------------------
+# -- the process -----------------------------------------------------------------------------------
 
 
 class PIDFile(SimplePlugin):
@@ -291,19 +313,28 @@ class PIDFile(SimplePlugin):
 
 
 class DropPrivileges(SimplePlugin):
-    """Becomes another user and group, and sets the umask, when the server listens: on port 80 as root, for example.
+    """Becomes another user and group, and sets the umask, when the server listens: on port 80 as
+    root, for example.
 
     ``uid`` and ``gid`` are numbers or names.
     """
 
     def __init__(
-        self, bus: Bus, umask: int | None = None, uid: int | str | None = None, gid: int | str | None = None
+        self,
+        bus: Bus,
+        umask: int | None = None,
+        uid: int | str | None = None,
+        gid: int | str | None = None,
     ) -> None:
         super().__init__(bus)
         self.finalized = False
         self.umask = umask
-        self.uid: int | None = import_module("pwd").getpwnam(uid).pw_uid if isinstance(uid, str) else uid
-        self.gid: int | None = import_module("grp").getgrnam(gid).gr_gid if isinstance(gid, str) else gid
+        self.uid: int | None = (
+            import_module("pwd").getpwnam(uid).pw_uid if isinstance(uid, str) else uid
+        )
+        self.gid: int | None = (
+            import_module("grp").getgrnam(gid).gr_gid if isinstance(gid, str) else gid
+        )
 
     def start(self) -> None:
         """Change them."""
@@ -324,12 +355,16 @@ class DropPrivileges(SimplePlugin):
 
 
 class Daemonizer(SimplePlugin):
-    """Goes on in the background at the start: without a terminal, and not the child of who started the program.
+    """Goes on in the background at the start: without a terminal, and not the child of who started
+    the program.
 
-    It is before the server and other threads, which a fork would lose: with threads it only logs a warning.
+    It is before the server and other threads, which a fork would lose: with threads it only logs a
+    warning.
     """
 
-    def __init__(self, bus: Bus, stdin: str = os.devnull, stdout: str = os.devnull, stderr: str = os.devnull) -> None:
+    def __init__(
+        self, bus: Bus, stdin: str = os.devnull, stdout: str = os.devnull, stderr: str = os.devnull
+    ) -> None:
         super().__init__(bus)
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
         self.finalized = False
@@ -340,10 +375,18 @@ class Daemonizer(SimplePlugin):
             self.bus.log("Already daemonized.")
             return
         if self.bus.is_hosted:
-            raise RuntimeError("a server serves this application: let it go to the background, gunicorn --daemon")
+            raise RuntimeError(
+                "a server serves this application: let it go to the background, gunicorn --daemon"
+            )
         if threading.active_count() != 1:
             names = ", ".join(thread.name for thread in threading.enumerate())
-            self.bus.log(f"There are {threading.active_count()} active threads, which a daemon loses: {names}", 30)
+            self.bus.log(
+                (
+                    f"There are {threading.active_count()} active threads, "
+                    f"which a daemon loses: {names}"
+                ),
+                30,
+            )
         self.finalized = True
         self.daemonize(self.stdin, self.stdout, self.stderr, self.bus.log)
 

@@ -10,7 +10,8 @@ from micropie.compat.cherrypy.process.wspbus import Bus
 
 
 class ServerAdapter:
-    """``httpserver`` serves when the bus starts: an object with ``start``, ``stop`` and ``ready``, as those of cheroot.
+    """``httpserver`` serves when the bus starts: an object with ``start``, ``stop`` and ``ready``,
+    as those of cheroot.
 
     It is called in a thread of its own. ``bind_addr``: what the log says of it.
     """
@@ -41,7 +42,10 @@ class ServerAdapter:
         self.bus.unsubscribe("stop", self.stop)
 
     def start(self) -> None:
-        """Serve, in a thread of this process. Raises ``ValueError`` without a server, and what that raises."""
+        """Serve, in a thread of this process.
+
+        Raises ``ValueError`` without a server, and what that raises.
+        """
         if self.httpserver is None:
             raise ValueError("No HTTP server has been created.")
         self.interrupt = None

@@ -2,7 +2,8 @@
 
     STOPPED -> start() -> STARTING -> STARTED -> stop() -> STOPPING -> STOPPED -> exit() -> EXITING
 
-Every change of the state calls the subscribers of the channel of its name: ``start``, ``stop``, ``exit``.
+Every change of the state calls the subscribers of the channel of its name: ``start``, ``stop``,
+``exit``.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class State:
         return f"states.{self.name}"
 
 
-states = SimpleNamespace(**{name: State(name) for name in ("STOPPED", "STARTING", "STARTED", "STOPPING", "EXITING")})
+states = SimpleNamespace(
+    **{name: State(name) for name in ("STOPPED", "STARTING", "STARTED", "STOPPING", "EXITING")}
+)
 
 
 class Bus:
@@ -74,9 +77,11 @@ class Bus:
     def __init__(self) -> None:
         self.state: State = states.STOPPED
         self.is_hosted = False
-        """Whether a server that was started from outside serves the application, so that the process is not ours."""
+        """Whether a server that was started from outside serves the application, so that the
+        process is not ours."""
         self.serves_itself = False
-        """Whether this process has started a server, which calls the application's start-up handlers."""
+        """Whether this process has started a server, which calls the application's start-up
+        handlers."""
         self.listeners: dict[str, set[Callable[..., object]]] = {
             channel: set() for channel in ("start", "stop", "exit", "graceful", "log", "main")
         }
@@ -86,14 +91,18 @@ class Bus:
         self._has_clean_exit = False
         self._hosted = 0  # the applications that servers from outside have started
 
-    # -- channels --------------------------------------------------------------------------------------------------
+    # -- channels ----------------------------------------------------------------------------------
 
     def subscribe(
-        self, channel: str, callback: Callable[..., object] | None = None, priority: int | None = None
+        self,
+        channel: str,
+        callback: Callable[..., object] | None = None,
+        priority: int | None = None,
     ) -> Any:
         """Call ``callback`` with what is published on ``channel``. Without it, a decorator.
 
-        ``priority``: from 0, which is called first, to 100; by default the callback's attribute of that name, or 50.
+        ``priority``: from 0, which is called first, to 100; by default the callback's attribute of
+        that name, or 50.
         """
         if callback is None:
             return lambda function: self.subscribe(channel, function, priority)
@@ -112,15 +121,19 @@ class Bus:
             del self._priorities[channel, callback]
 
     def publish(self, channel: str, *args: object, **kwargs: object) -> list[Any]:
-        """Call the subscribers of ``channel`` and return what they return, in the order of their priorities.
+        """Call the subscribers of ``channel`` and return what they return, in the order of their
+        priorities.
 
-        If some of them raise, the others are called all the same; then ``ChannelFailures`` is raised.
+        If some of them raise, the others are called all the same; then ``ChannelFailures`` is
+        raised.
         """
         listeners = self.listeners.get(channel)
         if not listeners:
             return []
         failures, output = ChannelFailures(), []
-        for listener in sorted(listeners, key=lambda listener: self._priorities.get((channel, listener), 50)):
+        for listener in sorted(
+            listeners, key=lambda listener: self._priorities.get((channel, listener), 50)
+        ):
             try:
                 output.append(listener(*args, **kwargs))
             except KeyboardInterrupt:
@@ -138,13 +151,15 @@ class Bus:
         return output
 
     def log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
-        """Publish a message on the channel "log", with the exception that is being handled if ``traceback``."""
+        """Publish a message on the channel "log", with the exception that is being handled if
+        ``traceback``.
+        """
         caught = sys.exception()
         if traceback and caught is not None:
             msg += "\n" + "".join(format_exception(caught))
         self.publish("log", msg, level)
 
-    # -- states ----------------------------------------------------------------------------------------------------
+    # -- states ------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Call the subscribers of "start". If one fails, the bus exits, and that is raised."""
@@ -197,7 +212,10 @@ class Bus:
     def restart(self) -> None:
         """Exit, and run the program again, which ``block`` does."""
         if self.is_hosted:
-            raise RuntimeError("the server that serves this application restarts it: gunicorn by SIGHUP, for example")
+            raise RuntimeError(
+                "the server that serves this application restarts it: "
+                "gunicorn by SIGHUP, for example"
+            )
         self.execv = True
         self.exit()
 
@@ -207,7 +225,9 @@ class Bus:
         self.publish("graceful")
 
     def block(self, interval: float = 0.1) -> None:
-        """Wait until the bus has exited, then for the other threads. Ctrl-C and ``SystemExit`` make it exit.
+        """Wait until the bus has exited, then for the other threads.
+
+        Ctrl-C and ``SystemExit`` make it exit.
 
         The subscribers of "main" are called every ``interval`` seconds.
         """
@@ -229,17 +249,26 @@ class Bus:
         if self.execv:
             self._do_execv()
 
-    def wait(self, state: State | Iterable[State], interval: float = 0.1, channel: str | None = None) -> None:
-        """Wait for a state, or one of several. Something is published on ``channel`` every ``interval`` seconds."""
+    def wait(
+        self, state: State | Iterable[State], interval: float = 0.1, channel: str | None = None
+    ) -> None:
+        """Wait for a state, or one of several.
+
+        Something is published on ``channel`` every ``interval`` seconds.
+        """
         wanted = [state] if isinstance(state, State) else list(state)
-        # Sleeping, and not a condition: a signal's handler changes the state, and may interrupt this at any line.
+        # Sleeping, and not a condition: a signal's handler changes the state, and may interrupt
+        # this at any line.
         while self.state not in wanted:
             time.sleep(interval)
             if channel is not None:
                 self.publish(channel)
 
     def start_with_callback(
-        self, func: Callable[..., object], args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None
+        self,
+        func: Callable[..., object],
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
     ) -> threading.Thread:
         """Call ``func`` in a thread when the bus has started, and start it."""
 
@@ -252,10 +281,13 @@ class Bus:
         self.start()
         return thread
 
-    # -- a server from outside -------------------------------------------------------------------------------------
+    # -- a server from outside ---------------------------------------------------------------------
 
     def follow_start(self) -> None:
-        """Start, because a server has started an application. Nothing if the program itself has started the bus."""
+        """Start, because a server has started an application.
+
+        Nothing if the program itself has started the bus.
+        """
         if self.is_hosted:
             self._hosted += 1
         elif not self.serves_itself and self.state in (states.STOPPED, states.EXITING):
@@ -274,7 +306,7 @@ class Bus:
             finally:
                 self.is_hosted = False
 
-    # -- the end of the process ------------------------------------------------------------------------------------
+    # -- the end of the process --------------------------------------------------------------------
 
     def _clean_exit(self) -> None:
         """Exit if the program ends without it. ``_do_execv`` is left out: nobody asked for it."""
