@@ -33,7 +33,6 @@ from micropie.http import (
     ReceivedBody,
     Scope,
     Send,
-    Session,
     escaped_path,
     raw_path_below,
 )
@@ -278,12 +277,6 @@ class ASGIWebSocketExchange(ASGIExchange):
     def label(self) -> str:
         """The WebSocket's name in log lines: ``WebSocket '/path'``, with its id if it has one."""
         return f"WebSocket {self.path!r} [{self.id}]" if self.id else f"WebSocket {self.path!r}"
-
-    def guard_session(self, session: Session) -> None:
-        """See ``Exchange``; keep the cookie of a WebSocket that is accepted."""
-        super().guard_session(session)
-        if self.is_accepted:
-            session.keep_cookie(self.config.sessions.in_cookie)
 
 
 async def receive_nothing() -> NoReturn:

@@ -373,7 +373,7 @@ def _finish(
     try:
         if stream is not None:
             yield from stream.close()
-        elif response is not None:  # what it states is not the error's
+        else:  # what the response states is not the error's
             made.replace(None)
         raise failure
     finally:

@@ -464,6 +464,8 @@ class Exchange:
         """Refuse changes to a session that can't be sent any longer."""
         if self.is_head_sent:
             session.seal()
+        elif self.is_accepted:  # a WebSocket, which has sent its cookie
+            session.keep_cookie(self.config.sessions.in_cookie)
 
     def begin_generator(self, running: RunningGenerator) -> None:
         """Note generator middleware that has begun, and has to be finished."""
@@ -561,8 +563,8 @@ class Exchange:
         """Let go of all that the request keeps."""
         self.resources = None  # it may refer to the request, which would be a cycle
         ends, self.ends = self.ends, None  # its context refers to the request
-        if ends is not None:
-            ends.release()
+        assert ends is not None  # noqa: S101
+        ends.release()
 
     # -- failures that no client sees --------------------------------------------------------------
 
@@ -640,8 +642,7 @@ class Exchange:
         """Return those of several headers that the request has, by their names in lower case, in
         one pass.
         """
-        headers = self.headers
-        return {name: headers[name] for name in names.by_key.values() if name in headers}
+        raise NotImplementedError
 
     def body_headers(self) -> tuple[str, str | None]:
         """Return Content-Type or "", and Content-Length or None; without parsing all headers if
