@@ -1794,3 +1794,11 @@ def test_of_too_many_looks_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPat
     for key in keys:
         looks.put(key, None, time.monotonic())
     assert [looks.may_look(key) for key in keys] == [False, True, True]
+
+
+def test_a_file_that_is_read_in_pieces_is_sent_whole(
+    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 3)))
+    assert make_client(Files(site)).get("/static/a.txt").content == SMALL

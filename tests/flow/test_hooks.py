@@ -737,3 +737,48 @@ def test_flow_middleware_that_fails_in_its_steps(make_client: MakeClient) -> Non
     app.middlewares += [Outer(), Failing()]
     assert make_client(app).get("/").status_code == 418
     assert seen == [418]
+
+
+def test_a_stream_is_closed_if_a_hook_fails_and_the_author_answers(make_client: MakeClient) -> None:
+    closed = []
+
+    class Source:
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> str:
+            return "never sent"
+
+        def close(self) -> None:
+            closed.append(True)
+
+    class Fails(HttpMiddleware):
+        def after_request(self, *_: Any) -> None:
+            raise LookupError
+
+    class Root(App):
+        def index(self) -> Any:
+            return Source()
+
+    app = Root()
+    app.middlewares.append(Fails())
+    app.error(LookupError)(lambda error: "sorry")
+    answer = make_client(app).get("/")
+    assert (answer.status_code, answer.text, closed) == (500, "sorry", [True])
+
+
+def test_on_close_knows_the_status_of_the_error_page_of_an_error_page(
+    make_client: MakeClient,
+) -> None:
+    seen: list[Any] = []
+
+    class Root(App):
+        def index(self) -> None:
+            request = self.request
+            request.on_close(lambda: seen.append(request.status))
+            raise LookupError
+
+    app = Root()
+    app.error(LookupError)(lambda error: (410, "gone", {"X-Bad": "a\nb"}))
+    answer = make_client(app).get("/")
+    assert (answer.status_code, seen) == (500, [500])

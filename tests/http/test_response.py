@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from http import HTTPStatus
@@ -17,6 +19,7 @@ import msgspec
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Response
+from micropie.http.headers import LONGEST_KEPT, PRIVATE
 from micropie.http.response import warn_once
 from micropie.middleware import Compress
 from tests.conftest import MakeClient
@@ -1222,3 +1225,19 @@ def test_a_stream_s_text_is_utf_8_and_its_bytes_are_the_author_s(make_client: Ma
 
     client = make_client(Root())
     assert [client.get(f"/{kind}").content for kind in ("text", "bytes")] == [b"\xc3\xa9", b"\xe9"]
+
+
+def test_a_name_of_a_header_may_be_longer_than_any_that_is_kept(make_client: MakeClient) -> None:
+    name = "x-" + "n" * LONGEST_KEPT
+
+    class Root(App):
+        def index(self) -> Any:
+            return 200, "long", {name: "1"}
+
+    assert make_client(Root()).get("/").headers[name] == "1"
+
+
+def test_a_response_with_headers_of_the_framework_can_be_copied_and_pickled() -> None:
+    response = Response("x", headers=[PRIVATE, ("X-Own", "1")])
+    for copied in (deepcopy(response), pickle.loads(pickle.dumps(response))):
+        assert copied.headers.items() == [("cache-control", "private"), ("X-Own", "1")]

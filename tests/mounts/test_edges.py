@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from functools import partial
-from io import BufferedReader, TextIOWrapper
+from io import BufferedReader, BytesIO, TextIOWrapper
 from itertools import repeat
 from typing import Any
 
@@ -324,3 +324,17 @@ def test_R78_a_guard_sees_the_method_that_a_mounted_application_reads(
     request = client.build_request("POST", "/w")
     request.method = method  # httpx would send it in capitals
     assert client.send(request).status_code == 403
+
+
+def test_a_body_that_ends_too_early_is_a_disconnect_for_a_mounted_asgi_application() -> None:
+    heard = []
+
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        heard.extend([(await receive())["type"] for _ in range(2)])
+
+    app = App()
+    app.mount("/inner", inner)
+    body = BytesIO(b"x" * 10)
+    status, _ = ask(app, "/inner/", "POST", CONTENT_LENGTH="100000", **{"wsgi.input": body})
+    assert (status, heard) == (400, ["http.request", "http.disconnect"])

@@ -16,7 +16,7 @@ from micropie.execution.placement import HandlerName, name_of
 from micropie.http.exchange import Address, Exchange, Peer
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.headers import Headers
-from micropie.http.received import ReceivedBody
+from micropie.http.received import NULL, ReceivedBody
 from micropie.http.request import current_request
 from micropie.pool.client import PooledExchange, PooledHandler, PooledRequest, _packed
 
@@ -124,6 +124,7 @@ def test_json_that_is_null_stays_null() -> None:
     body = ReceivedBody()
     body.keep(b"null")
     body.parse_later("json")
+    assert body.parsed(cast("Any", None)) is NULL
 
     def call() -> object:
         assert PooledHandler(NAME)(pickle.dumps((copy(body=body), []))) == "plain"

@@ -490,6 +490,7 @@ class Cached(App):
     [
         ("public, max-age=60", "private, max-age=60"),
         ("Public", "private"),
+        ("public,, max-age=60", "private, max-age=60"),
         ("s-maxage=60, max-age=5", "private, max-age=5"),
         ("max-age=60", "private, max-age=60"),
         ("no-cache", "private, no-cache"),
@@ -963,7 +964,7 @@ def test_a_backend_out_of_reach_is_a_503_and_a_line(
     ]
 
 
-@pytest.mark.parametrize("backend", [Down, DownAsync])
+@pytest.mark.parametrize("backend", [Down, DownAsync, DownQuick])
 @pytest.mark.parametrize("when", ["load", "save"])
 def test_the_end_of_an_outage_is_a_line_and_so_is_the_next_outage(
     make_client: MakeClient,
