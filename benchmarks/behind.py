@@ -192,11 +192,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         default=[],
         metavar="DIRECTORY",
-        help=("another checkout"),
+        help="another checkout",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's numbers")
     parser.add_argument(
-        "--write", action="store_true", help=("write the table into the documentation")
+        "--write", action="store_true", help="write the table into the documentation"
     )
     options = parser.parse_args(arguments)
     for option, known in (("contenders", MODULES), ("cases", COLUMNS)):

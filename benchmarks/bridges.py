@@ -97,17 +97,17 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     keys = [table.key for table in TABLES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bridges", description=__doc__)
     parser.add_argument(
-        "--rounds", type=int, default=20, help=("rounds; the best counts (%(default)s)")
+        "--rounds", type=int, default=20, help="rounds; the best counts (%(default)s)"
     )
     parser.add_argument("--batch", type=int, default=200, help="requests in a batch (%(default)s)")
     parser.add_argument(
-        "--only", nargs="*", choices=keys, default=keys, help=("tables, all if it isn't given")
+        "--only", nargs="*", choices=keys, default=keys, help="tables, all if it isn't given"
     )
     parser.add_argument(
-        "--loop", choices=("asyncio", "uvloop"), default="asyncio", help=("for the ASGI tables")
+        "--loop", choices=("asyncio", "uvloop"), default="asyncio", help="for the ASGI tables"
     )
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help=("write best and median of everything")
+        "--json", type=Path, metavar="FILE", help="write best and median of everything"
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every goal is met")
     parser.set_defaults(contenders=[], cases=[case.name for case in CASES], markdown=False)

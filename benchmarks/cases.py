@@ -213,13 +213,13 @@ STREAM_CASES = (
     replace(
         _STREAM_OF_TEXT,
         name="stream-wait",
-        title=("generator that awaits before each chunk"),
+        title="generator that awaits before each chunk",
         path="/stream_wait",
     ),
     replace(
         _STREAM_OF_TEXT,
         name="stream-send",
-        title=("`send` that yields to the loop"),
+        title="`send` that yields to the loop",
         send_yields=True,
     ),
     SYNC_STREAM,

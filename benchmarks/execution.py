@@ -185,22 +185,22 @@ def summary(found: Mapping[str, list[list[float]]]) -> dict[str, dict[str, float
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog=("python -m benchmarks.execution"), description=__doc__.partition("\n")[0]
+        prog="python -m benchmarks.execution", description=__doc__.partition("\n")[0]
     )
     parser.add_argument(
-        "--rounds", type=int, default=5, help=("rounds; the best counts (%(default)s)")
+        "--rounds", type=int, default=5, help="rounds; the best counts (%(default)s)"
     )
     parser.add_argument(
-        "--batch", type=int, default=200, help=("requests in a batch of hand-overs (%(default)s)")
+        "--batch", type=int, default=200, help="requests in a batch of hand-overs (%(default)s)"
     )
     parser.add_argument(
         "--count",
         type=int,
         default=300,
-        help=("questions for each latency and round (%(default)s)"),
+        help="questions for each latency and round (%(default)s)",
     )
     parser.add_argument(
-        "--loop", choices=("asyncio", "uvloop"), default="asyncio", help=("for the ASGI table")
+        "--loop", choices=("asyncio", "uvloop"), default="asyncio", help="for the ASGI table"
     )
     parser.add_argument("--json", action="store_true", help="numbers, and no report")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every goal is met")

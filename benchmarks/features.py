@@ -95,10 +95,10 @@ def section(outcome: Outcome) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = parser_for("features", __doc__, TABLES, 20)
     parser.add_argument(
-        "--answers", action="store_true", help=("check every answer, and measure nothing")
+        "--answers", action="store_true", help="check every answer, and measure nothing"
     )
     parser.add_argument(
-        "--write", action="store_true", help=("write the tables into the documentation")
+        "--write", action="store_true", help="write the tables into the documentation"
     )
     options = parser.parse_args(arguments)
     if options.answers:
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong = [f"{outcome.table.key}: {said}" for outcome in outcomes for said in outcome.wrong]
     if wrong:
         print(
-            ("wrong answers, so nothing of these tables was measured:"),
+            "wrong answers, so nothing of these tables was measured:",
             *wrong,
             sep="\n- ",
             file=sys.stderr,

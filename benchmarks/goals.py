@@ -36,7 +36,7 @@ def judge(best: Best) -> list[Verdict]:
             "asgi",
             "hand-written",
             3.0,
-            ("ASGI plain text at most 3.0x hand-written"),
+            "ASGI plain text at most 3.0x hand-written",
             ["plain"],
         ),
         _ahead(best, "asgi", "BlackSheep"),
@@ -46,7 +46,7 @@ def judge(best: Best) -> list[Verdict]:
             "wsgi",
             "hand-written",
             4.5,
-            ("WSGI plain text at most 4.5x hand-written"),
+            "WSGI plain text at most 4.5x hand-written",
             ["plain"],
         ),
         _ahead(best, "wsgi", "Falcon", WSGI_AGAINST_FALCON),
@@ -66,7 +66,7 @@ def judge_bridges(best: Best) -> list[Verdict]:
                 f"{inner}-under-asgi",
                 "a2wsgi",
                 0.5,
-                (f"{name} under ASGI at most 0.5x a2wsgi"),
+                f"{name} under ASGI at most 0.5x a2wsgi",
                 pieces,
             )
             for inner, name in (("bottle", "Bottle"), ("wsgi", "hand-written WSGI"))
@@ -77,7 +77,7 @@ def judge_bridges(best: Best) -> list[Verdict]:
                 f"{inner}-under-wsgi",
                 "a2wsgi",
                 0.65,
-                (f"{name} under WSGI at most 0.65x a2wsgi"),
+                f"{name} under WSGI at most 0.65x a2wsgi",
                 pieces,
             )
             for inner, name in (("starlette", "Starlette"), ("asgi", "hand-written ASGI"))
@@ -92,14 +92,14 @@ def judge_moving(best: Best) -> list[Verdict]:
     pieces = ("plain", "json", "path", "query", "form", "submit")
     return [
         _ratio(
-            best, "bottle", "Bottle", 1 / 2, ("in Bottle's place at least 2x its requests"), pieces
+            best, "bottle", "Bottle", 1 / 2, "in Bottle's place at least 2x its requests", pieces
         ),
         _ratio(
             best,
             "cherrypy",
             "CherryPy",
             1 / 8,
-            ("in CherryPy's place at least 8x its requests"),
+            "in CherryPy's place at least 8x its requests",
             pieces,
         ),
     ]
@@ -146,7 +146,7 @@ def _verdict(goal: str, ratios: Mapping[str, float], missed: Sequence[str]) -> V
     if not ratios:
         return Verdict(goal, None, "no numbers")
     detail = ", ".join(
-        (f"{case} {ratio:.2f}x{' !' * (case in missed)}") for case, ratio in ratios.items()
+        f"{case} {ratio:.2f}x{' !' * (case in missed)}" for case, ratio in ratios.items()
     )
     return Verdict(goal, not missed, detail)
 
@@ -167,7 +167,7 @@ def judge_features(best: Best) -> list[Verdict]:
             "asgi",
             "Starlette",
             SITE_GOAL,
-            (f"the real site at most {SITE_GOAL}x Starlette"),
+            f"the real site at most {SITE_GOAL}x Starlette",
             site,
         ),
         _ratio(
@@ -175,7 +175,7 @@ def judge_features(best: Best) -> list[Verdict]:
             "streams",
             "hand-written",
             1.5,
-            ("a stream that never waits: 1.5x hand-written"),
+            "a stream that never waits: 1.5x hand-written",
             ["stream-text"],
         ),
         _ratio(
@@ -183,18 +183,18 @@ def judge_features(best: Best) -> list[Verdict]:
             "streams",
             "hand-written",
             1.4,
-            ("a stream that waits: 1.4x"),
+            "a stream that waits: 1.4x",
             ["stream-wait", "stream-send"],
         ),
         _ratio(
-            best, "wsgi", "Falcon", 1.0, ("WSGI: a stream at most Falcon's time"), ["stream-sync"]
+            best, "wsgi", "Falcon", 1.0, "WSGI: a stream at most Falcon's time", ["stream-sync"]
         ),
         _ratio(
             best,
             "wsgi",
             "hand-written",
             1.3,
-            ("WSGI: a file of 10 KiB at most 1.3x hand-written"),
+            "WSGI: a file of 10 KiB at most 1.3x hand-written",
             ["file"],
         ),
         *(_spread(best.get("shapes", {}), prefix) for prefix in ("returned", "yielded")),

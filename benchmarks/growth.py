@@ -130,7 +130,7 @@ def wildcards(count: int, options: Options) -> Figures:
         return app
 
     return _routes(
-        make, ("routes that begin with a wildcard"), get(f"/acme/page-{count - 1}", "acme"), options
+        make, "routes that begin with a wildcard", get(f"/acme/page-{count - 1}", "acme"), options
     )
 
 
@@ -227,7 +227,7 @@ def headers(count: int, options: Options) -> Figures:
     sent = tuple((f"x-header-{number}", f"value {number}") for number in range(count))
     cases = {
         "none is read": replace(PLAIN, headers=sent),
-        ("one is read"): get("/one", "value 0", headers=sent),
+        "one is read": get("/one", "value 0", headers=sent),
     }
     return best(Root(), cases, options)
 
@@ -254,7 +254,7 @@ def hooks(count: int, options: Options) -> Figures:
     found: Figures = {}
     middlewares: dict[str, Any] = {
         ("async hooks, before and after"): AsyncHooks(),
-        ("async generators"): wraps,
+        "async generators": wraps,
     }
     for line, middleware in middlewares.items():
         app = Leaf()
@@ -428,7 +428,7 @@ def subscribers(count: int, options: Options) -> Figures:
     middle = statistics.median(seconds)
     return {
         "until the last one has the message, ms": middle * 1000,
-        ("for each, µs"): middle / count * 1e6,
+        "for each, µs": middle / count * 1e6,
     }
 
 
@@ -555,7 +555,7 @@ SUBJECTS = (
     Subject("mounts", "Mounted applications", "mounts", (2, 10, 100), mounts),
     Subject("nesting", "Nested applications", "depth", (1, 4, 16, 64), nesting),
     Subject(
-        "parameters", ("Parameters of a handler, numbers"), "parameters", (1, 4, 16, 64), parameters
+        "parameters", "Parameters of a handler, numbers", "parameters", (1, 4, 16, 64), parameters
     ),
     Subject("headers", "Headers of a request", "headers", (5, 20, 80), headers),
     Subject("hooks", "Middleware", "middlewares", (1, 2, 5, 10, 20), hooks),
@@ -630,21 +630,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keys = [subject.key for subject in SUBJECTS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument(
-        "--rounds", type=int, default=10, help=("rounds; the best counts (%(default)s)")
+        "--rounds", type=int, default=10, help="rounds; the best counts (%(default)s)"
     )
     parser.add_argument("--batch", type=int, default=100, help="requests in a batch (%(default)s)")
     parser.add_argument(
-        "--only", nargs="*", choices=keys, default=keys, help=("subjects, all if it isn't given")
+        "--only", nargs="*", choices=keys, default=keys, help="subjects, all if it isn't given"
     )
     parser.add_argument(
         "--smallest",
         action="store_true",
-        help=("only the two smallest sizes, to try the program out"),
+        help="only the two smallest sizes, to try the program out",
     )
     parser.add_argument("--largest", action="store_true", help="also a body of 1 GiB")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument(
-        "--write", action="store_true", help=("write tables and plots into the documentation")
+        "--write", action="store_true", help="write tables and plots into the documentation"
     )
     options = parser.parse_args(arguments)
     found: dict[str, Results] = {}
@@ -674,7 +674,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.write:
         report.write_section(
             "growth",
-            (f"Measured on {report.today()}. {report.machine()}\n\n") + "\n".join(sections),
+            f"Measured on {report.today()}. {report.machine()}\n\n" + "\n".join(sections),
         )
     return 0
 

@@ -93,7 +93,7 @@ async def requests_per_second(port: int, path: str, seconds: float, connections:
     failed: asyncio.Future[None] = loop.create_future()
     head = (
         f"GET {path} HTTP/1.1",
-        (f"Host: 127.0.0.1:{port}"),
+        f"Host: 127.0.0.1:{port}",
         "User-Agent: load",
         "Accept: */*",
         "",

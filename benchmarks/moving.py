@@ -152,7 +152,7 @@ def measure_served(rounds: int) -> str:
         "| --- | --- | ---: | ---: |",
     ]
     lines += [
-        (f"| {name} | {server} | {max(row):.0f} | {median(row):.0f} |")
+        f"| {name} | {server} | {max(row):.0f} | {median(row):.0f} |"
         for (name, server), row in rates.items()
     ]
     return "\n".join([*lines, *missing]) + "\n"
@@ -162,14 +162,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = parser_for("moving", __doc__, TABLES, 40)
     parser.add_argument("--without-servers", action="store_true", help="in process only")
     parser.add_argument(
-        "--server-rounds", type=int, default=5, help=("turns of two seconds (%(default)s)")
+        "--server-rounds", type=int, default=5, help="turns of two seconds (%(default)s)"
     )
     options = parser.parse_args(arguments)
     outcomes = [run_table(table, options) for table in TABLES if table.key in options.only]
     wrong = [f"{outcome.table.key}: {said}" for outcome in outcomes for said in outcome.wrong]
     if wrong:
         print(
-            ("wrong answers, so nothing of these tables was measured:"),
+            "wrong answers, so nothing of these tables was measured:",
             *wrong,
             sep="\n- ",
             file=sys.stderr,

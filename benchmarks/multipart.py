@@ -105,7 +105,7 @@ def measure(pieces: list[bytes], rounds: int) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.multipart", description=__doc__)
     parser.add_argument(
-        "--rounds", type=int, default=60, help=("rounds; the best counts (%(default)s)")
+        "--rounds", type=int, default=60, help="rounds; the best counts (%(default)s)"
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every goal is met")
     options = parser.parse_args()
@@ -120,7 +120,7 @@ def main() -> int:
             best = measure(body(content), options.rounds)
         ratio, share = (
             best["micropie's form parser"] / best[name]
-            for name in (("multipart's push parser"), ("memory copy"))
+            for name in ("multipart's push parser", "memory copy")
         )
         missed = missed or ratio < RATIO or (title == "random bytes" and share < SHARE)
         print(f"{title}: " + ", ".join(f"{name} {rate:.0f} MB/s" for name, rate in best.items()))

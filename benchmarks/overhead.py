@@ -254,7 +254,7 @@ def _progress(table: Table, options: argparse.Namespace) -> Any:
     def show(done: int) -> None:
         end = "\n" if done == options.rounds else ""
         print(
-            (f"\r{table.title}: round {done} of {options.rounds}"),
+            f"\r{table.title}: round {done} of {options.rounds}",
             end=end,
             file=sys.stderr,
             flush=True,
@@ -306,26 +306,26 @@ def parser_for(
     names |= {name.split(" + ", 1)[0] for name in names}
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{command}", description=about)
     parser.add_argument(
-        "--rounds", type=_positive, default=rounds, help=("rounds; the best counts (%(default)s)")
+        "--rounds", type=_positive, default=rounds, help="rounds; the best counts (%(default)s)"
     )
     parser.add_argument(
-        "--batch", type=_positive, default=200, help=("requests in a batch (%(default)s)")
+        "--batch", type=_positive, default=200, help="requests in a batch (%(default)s)"
     )
     parser.add_argument(
-        "--only", type=_list(keys), default=keys, help=(f"tables, of {','.join(keys)}")
+        "--only", type=_list(keys), default=keys, help=f"tables, of {','.join(keys)}"
     )
     parser.add_argument(
-        "--contenders", type=_list(sorted(names)), default=[], help=("these, beside the base")
+        "--contenders", type=_list(sorted(names)), default=[], help="these, beside the base"
     )
     parser.add_argument(
         "--cases",
         type=_list(cases),
         default=cases,
-        help=(f"kinds of requests, of {','.join(cases)}"),
+        help=f"kinds of requests, of {','.join(cases)}",
     )
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="for ASGI")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help=("write best and median of everything")
+        "--json", type=Path, metavar="FILE", help="write best and median of everything"
     )
     parser.add_argument("--markdown", action="store_true", help="the tables only, to be pasted")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every goal is met")
@@ -367,7 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong = [f"{outcome.table.key}: {said}" for outcome in outcomes for said in outcome.wrong]
     if wrong:
         print(
-            ("wrong answers, so nothing of these tables was measured:"),
+            "wrong answers, so nothing of these tables was measured:",
             *wrong,
             sep="\n- ",
             file=sys.stderr,

@@ -137,5 +137,5 @@ def _line(cells: Sequence[str]) -> str:
 
 def _cells(row: Row, base: Row | None, columns: Mapping[str, str]) -> list[str]:
     return [
-        f"{row[key]:.2f}" + ((f" ({row[key] / base[key]:.2f}x)") if base else "") for key in columns
+        f"{row[key]:.2f}" + (f" ({row[key] / base[key]:.2f}x)" if base else "") for key in columns
     ]

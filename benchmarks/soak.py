@@ -222,7 +222,7 @@ TRAFFIC: list[tuple[int, Act]] = [
     (
         2,
         lambda client: client.ask(
-            "/upload", body=FILE, kind=(f"multipart/form-data; boundary={BOUNDARY}")
+            "/upload", body=FILE, kind=f"multipart/form-data; boundary={BOUNDARY}"
         ),
     ),
     (2, listen_and_leave),
@@ -605,8 +605,8 @@ def child_listening_on(port: int) -> int:
 
 def crowd_table(results: dict[tuple[str, str], Crowd], missing: dict[str, str]) -> str:
     lines = [
-        ("| one message to all | clients | KiB each | all have it after, ms | µs each |"),
-        ("| --- |") + (" ---: |") * 4,
+        "| one message to all | clients | KiB each | all have it after, ms | µs each |",
+        "| --- |" + " ---: |" * 4,
     ]
     for (name, kind), found in results.items():
         best = sorted(found.seconds)[len(found.seconds) // 2]
@@ -709,7 +709,7 @@ def verdicts(
         found.append((more <= 0, f"{name}: {more} more descriptors at the end, none"))
         failures = ", ".join(f"{number} x {text}" for text, number in one.failures.most_common(3))
         found.append(
-            (not one.failures, (f"{name}: no request fails{failures and ', but '}{failures}"))
+            (not one.failures, f"{name}: no request fails{failures and ', but '}{failures}")
         )
     for name, two in overloaded.items():
         idle, over = (quantiles(part.seconds.get(200, []))["p99"] for part in (two.idle, two.over))
@@ -722,7 +722,7 @@ def verdicts(
             ),
             (
                 refused <= idle,
-                (f"{name}: refused after {refused:.1f} ms (p99), less than an answer takes"),
+                f"{name}: refused after {refused:.1f} ms (p99), less than an answer takes",
             ),
             (
                 sent,
@@ -733,11 +733,11 @@ def verdicts(
             ),
             (
                 two.descriptors[1] <= two.descriptors[0],
-                (f"{name}: descriptors {two.descriptors} before and after"),
+                f"{name}: descriptors {two.descriptors} before and after",
             ),
             (
                 set(two.after.statuses) == {200},
-                (f"{name}: all is well afterwards: {two.after.statuses}"),
+                f"{name}: all is well afterwards: {two.after.statuses}",
             ),
         ]
     return found
@@ -747,47 +747,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parts = ["soak", "overload", "crowd"]
     parser.add_argument(
-        "--only", nargs="*", choices=parts, default=parts, help=("parts, all if it isn't given")
+        "--only", nargs="*", choices=parts, default=parts, help="parts, all if it isn't given"
     )
     parser.add_argument(
         "--servers",
         nargs="*",
         choices=list(SOAKED),
         default=list(SOAKED),
-        help=("of soak and overload"),
+        help="of soak and overload",
     )
     parser.add_argument(
-        "--seconds", type=float, default=540, help=("of the soak, on each server (%(default)s)")
+        "--seconds", type=float, default=540, help="of the soak, on each server (%(default)s)"
     )
     parser.add_argument(
         "--warm",
         type=float,
         default=60,
-        help=("seconds of it that don't count for growth (%(default)s)"),
+        help="seconds of it that don't count for growth (%(default)s)",
     )
     parser.add_argument(
-        "--every", type=float, default=10, help=("seconds between two looks (%(default)s)")
+        "--every", type=float, default=10, help="seconds between two looks (%(default)s)"
     )
     parser.add_argument("--connections", type=int, default=16, help="of the soak (%(default)s)")
     parser.add_argument(
-        "--overload-seconds", type=float, default=15, help=("of each of three loads (%(default)s)")
+        "--overload-seconds", type=float, default=15, help="of each of three loads (%(default)s)"
     )
     parser.add_argument(
         "--settle",
         type=float,
         default=6,
-        help=("seconds until what has ended is gone (%(default)s)"),
+        help="seconds until what has ended is gone (%(default)s)",
     )
     parser.add_argument("--sockets", type=int, default=10_000, help="idle WebSockets (%(default)s)")
     parser.add_argument(
-        "--streams", type=int, default=5_000, help=("clients of event streams (%(default)s)")
+        "--streams", type=int, default=5_000, help="clients of event streams (%(default)s)"
     )
     parser.add_argument(
-        "--messages", type=int, default=20, help=("to the crowd; the median counts (%(default)s)")
+        "--messages", type=int, default=20, help="to the crowd; the median counts (%(default)s)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument(
-        "--write", action="store_true", help=("write tables and plot into the documentation")
+        "--write", action="store_true", help="write tables and plot into the documentation"
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every goal is met")
     options = parser.parse_args(arguments)
@@ -807,7 +807,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if goals:
         sections.append(
             "\n".join(
-                (f"- {'met' if is_met else 'MISSED'}: {sentence}") for is_met, sentence in goals
+                f"- {'met' if is_met else 'MISSED'}: {sentence}" for is_met, sentence in goals
             )
         )
     print("\n\n".join(sections))

@@ -105,7 +105,7 @@ async def overhead(apps: dict[str, AsgiApp], rounds: int, count: int) -> Results
         await lifespan.startup()
     ways: dict[str, Callable[[AsgiApp, Message, int], Awaitable[float]]] = {
         ("in turn"): in_turn,
-        ("at once"): at_once,
+        "at once": at_once,
     }
     best: Results = {name: {} for name in apps}
     order = list(apps)
@@ -276,11 +276,11 @@ def _missing(name: str) -> str | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.websocket", description=__doc__)
     parser.add_argument(
-        "--rounds", type=int, default=20, help=("in process; the best counts (%(default)s)")
+        "--rounds", type=int, default=20, help="in process; the best counts (%(default)s)"
     )
     parser.add_argument("--messages", type=int, default=5000, help="of a round (%(default)s)")
     parser.add_argument(
-        "--turns", type=int, default=3, help=("behind uvicorn; the best counts (%(default)s)")
+        "--turns", type=int, default=3, help="behind uvicorn; the best counts (%(default)s)"
     )
     parser.add_argument("--seconds", type=float, default=2.0, help="of each turn (%(default)s)")
     parser.add_argument("--connections", type=int, default=16, help="that talk (%(default)s)")

@@ -151,7 +151,7 @@ class MethodNotAllowed(HTTPError):
         allow = ", ".join(sorted(allowed))
         super().__init__(
             405,
-            Sentence(("This resource answers {methods} only."), methods=allow),
+            Sentence("This resource answers {methods} only.", methods=allow),
             [("Allow", allow)],
         )
 

@@ -139,9 +139,7 @@ class Progress:
                 f"accept() on a WebSocket that was {'refused' if is_refused else 'closed'}"
             )
         ended = (
-            f"left by its client: {self.code}"
-            if self.state is GONE
-            else (f"closed with {self.code}")
+            f"left by its client: {self.code}" if self.state is GONE else f"closed with {self.code}"
         )
         message = (
             f"{method}() on a WebSocket that was {'refused' if is_refused else ended} {self.reason}"

@@ -245,7 +245,7 @@ def _text(node: ast.stmt, text: str, methods: list[Any], named: set[str]) -> str
             if lines:
                 more = "".join(f"        {ast.unparse(line)}\n" for line in lines)
                 bodies.insert(
-                    0, (f"    def __init__(self):\n        super().__init__()\n{more}").rstrip()
+                    0, f"    def __init__(self):\n        super().__init__()\n{more}".rstrip()
                 )
             return "class Tour(App):\n" + ("\n\n".join(bodies) or "    pass")
         case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
@@ -272,7 +272,7 @@ def _imported(node: ast.stmt, used: set[str]) -> str:
     return (
         f"from {node.module} import {line}"
         if isinstance(node, ast.ImportFrom)
-        else (f"import {line}")
+        else f"import {line}"
     )
 
 

@@ -44,7 +44,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, "changelog.md", content=changes))
     files.append(
         File.generated(
-            config, "license.md", content=(f"# Licence\n\n{(ROOT / 'LICENSE').read_text('utf-8')}")
+            config, "license.md", content=f"# Licence\n\n{(ROOT / 'LICENSE').read_text('utf-8')}"
         )
     )
     return files

@@ -45,7 +45,7 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "plain def": (66, 24),
     "json": (29, 56),
     "path": (31, 58),
-    "query": (43, 70),
+    "query": (44, 71),
     "explicit": (59, 86),
     "form": (95, 115),
     "json body": (68, 94),

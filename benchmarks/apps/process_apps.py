@@ -62,7 +62,7 @@ def make_wsgi_executor() -> WsgiApp:
         body = executor.submit(work).result().encode()
         start_response(
             "200 OK",
-            [("Content-Type", ("text/plain; charset=utf-8")), ("Content-Length", str(len(body)))],
+            [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))],
         )
         return [body]
 

@@ -214,6 +214,6 @@ def make_socketio() -> AsgiApp:
 
 ROOMS = {
     "micropie": make_micropie,
-    ("Starlette, broadcaster"): make_starlette,
+    "Starlette, broadcaster": make_starlette,
     "python-socketio": make_socketio,
 }

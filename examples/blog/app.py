@@ -79,7 +79,7 @@ def database() -> Iterator[Connection]:
 class Blog(App):
     def __init__(self) -> None:
         super().__init__(
-            security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp=("default-src 'self'"))
+            security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp="default-src 'self'")
         )
         self.provides(Connection)(database)  # to every handler that has a parameter of this type
 
@@ -103,14 +103,14 @@ class Blog(App):
         if row is None:
             raise HTTPError(404, "There is no such post.")
         comments = db.execute(
-            ("select text from comments where post = ? order by id"), (number,)
+            "select text from comments where post = ? order by id", (number,)
         ).fetchall()
         return template(source=POST, title=row[0], text=row[1], comments=comments, number=number)
 
     @post
     def write(self, title: Title, text: Text, db: Connection) -> Redirect:
         number = db.execute(
-            ("insert into posts (title, text) values (?, ?)"), (title, text)
+            "insert into posts (title, text) values (?, ?)", (title, text)
         ).lastrowid
         flash("Published.")
         return Redirect(self.url_for("show", number=number))

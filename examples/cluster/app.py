@@ -193,5 +193,5 @@ def out_of_reach() -> Response:
     too.
     """
     return Response(
-        ("The chat is out of reach at the moment. Please try again."), 503, [("Retry-After", "1")]
+        "The chat is out of reach at the moment. Please try again.", 503, [("Retry-After", "1")]
     )

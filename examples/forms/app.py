@@ -56,7 +56,7 @@ class Guest:
 @dataclass
 class Table:
     name: Annotated[
-        str, Meta(max_length=80, min_length=1), Message(min_length=("Your name, please."))
+        str, Meta(max_length=80, min_length=1), Message(min_length="Your name, please.")
     ]
     at: datetime
     pies: Annotated[list[Literal["apple", "plum"]], Meta(min_length=1)]

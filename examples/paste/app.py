@@ -29,7 +29,7 @@ PAGE = """<!doctype html>
 class PasteBin(App):
     def __init__(self) -> None:
         super().__init__(
-            security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp=("default-src 'self'"))
+            security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp="default-src 'self'")
         )
 
     @get
@@ -53,7 +53,7 @@ class PasteBin(App):
         # As plain text, whatever somebody has pasted: no browser runs it. It never changes, so
         # caches may keep it.
         return static_file(
-            name, root=DIRECTORY, content_type=("text/plain; charset=utf-8"), max_age=86400
+            name, root=DIRECTORY, content_type="text/plain; charset=utf-8", max_age=86400
         )
 
     def _keep(self, content: bytes) -> str:

@@ -56,7 +56,7 @@ class Office(App):
     @get
     def index(self) -> str:
         return template(
-            source=LAYOUT + ("<p>Left: {{ left }}"),
+            source=LAYOUT + "<p>Left: {{ left }}",
             title="Office",
             left=sum(self.state.pies.values()),
         )

@@ -113,7 +113,7 @@ class Tour(App):
             docs=True,
             templates=HERE,
             security=SecurityDefaults(
-                "localhost", "127.0.0.1", "::1", csp=("default-src 'self'; img-src 'self' data:")
+                "localhost", "127.0.0.1", "::1", csp="default-src 'self'; img-src 'self' data:"
             ),
         )
         self.blog = Blog()

@@ -7,8 +7,8 @@ from micropie import App, BindingErrors, Redirect, flash, get, post
 class Admin(App):
     def _page(self, db: Db, errors: BindingErrors) -> str:
         users, projects = (
-            db.all(User, ("select * from users")),
-            db.all(Project, ("select * from projects")),
+            db.all(User, "select * from users"),
+            db.all(Project, "select * from projects"),
         )
         return self.render("admin.html", users=users, projects=projects, errors=errors)
 

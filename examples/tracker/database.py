@@ -61,8 +61,8 @@ class Issue(IssueForm):
 
 KEYS: dict[type, str] = {
     User: "users where name",
-    Project: ("projects where key"),
-    Issue: ("issues where number"),
+    Project: "projects where key",
+    Issue: "issues where number",
 }
 
 

@@ -37,10 +37,10 @@ class Issues(App):
 
     def _page(self, issue: Issue, db: Db, errors: BindingErrors) -> str:
         comments = db.execute(
-            ("select * from comments where issue = ? order by id"), [issue.number]
+            "select * from comments where issue = ? order by id", [issue.number]
         ).fetchall()
         files = db.execute(
-            ("select * from attachments where issue = ? order by id"), [issue.number]
+            "select * from attachments where issue = ? order by id", [issue.number]
         ).fetchall()
         return self.render("issue.html", issue=issue, comments=comments, files=files, errors=errors)
 

@@ -105,7 +105,7 @@ def too_many_waiting() -> HTTPError:
     """Return the 503 for a handler that would have to wait where too many do."""
     return HTTPError(
         503,
-        ("Too many requests are waiting. Please try again later."),
+        "Too many requests are waiting. Please try again later.",
         [("Retry-After", _RETRY_AFTER)],
     )
 

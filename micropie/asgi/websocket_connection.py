@@ -120,7 +120,7 @@ class Connection(websockets.Progress):
                 self._reading.cancel()
         if self._leave_scope.cancelled_caught:
             logger.debug(
-                ("%s: the handler was cancelled, as its client had left"), self._exchange.label
+                "%s: the handler was cancelled, as its client had left", self._exchange.label
             )
 
     @types.coroutine
@@ -349,10 +349,10 @@ class Connection(websockets.Progress):
             elif self.end(
                 websockets.CLOSE,
                 websockets.POLICY,
-                (f"no room for a message within {seconds:g} seconds"),
+                f"no room for a message within {seconds:g} seconds",
             ):
                 logger.info(
-                    ("%s is closed: %s; see websocket_send_timeout"),
+                    "%s is closed: %s; see websocket_send_timeout",
                     self._exchange.label,
                     self.reason,
                 )

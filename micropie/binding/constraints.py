@@ -80,11 +80,11 @@ _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str, str]] = {
         _is_multiple,
         "a multiple of {}",
         "multipleOf",
-        ("Please enter a multiple of {limit}."),
+        "Please enter a multiple of {limit}.",
     ),
     "min_length": (
         lambda value, least: len(value) >= least,
-        ("of length {} or more"),
+        "of length {} or more",
         "minLength",
         "",
     ),
@@ -200,7 +200,7 @@ def constraints_of(metadata: Iterable[object], parameter: str) -> Iterator[Const
             yield from _bounds_of(item, parameter)
         elif library == "annotated_types":
             yield Constraint(
-                "predicate", _passes, (f"such that {getattr(func, '__name__', func)}"), func
+                "predicate", _passes, f"such that {getattr(func, '__name__', func)}", func
             )
         else:  # pydantic's AfterValidator returns a value
             raise SetupError(

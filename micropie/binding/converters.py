@@ -307,7 +307,7 @@ def _simple() -> dict[object, Converter]:
             _if_matches(_ISO_DATETIME, datetime.fromisoformat),
         ),
         timedelta: _scalar(
-            timedelta, ("a duration such as PT1H30M"), _string("duration"), _to_timedelta
+            timedelta, "a duration such as PT1H30M", _string("duration"), _to_timedelta
         ),
         bytes: _scalar(
             bytes,
@@ -321,11 +321,11 @@ def _simple() -> dict[object, Converter]:
             IPv6Address, "an IPv6 address", _string("ipv6"), _if_matches(_ADDRESS, IPv6Address)
         ),
         IPv4Network: _scalar(
-            IPv4Network, ("an IPv4 network such as 192.0.2.0/24"), {"type": "string"}, IPv4Network
+            IPv4Network, "an IPv4 network such as 192.0.2.0/24", {"type": "string"}, IPv4Network
         ),
         IPv6Network: _scalar(
             IPv6Network,
-            ("an IPv6 network such as 2001:db8::/32"),
+            "an IPv6 network such as 2001:db8::/32",
             {"type": "string"},
             _if_matches(_ADDRESS, IPv6Network),
         ),
@@ -472,7 +472,7 @@ def _json_object(key: Converter, member: Converter) -> Converter:
         return {key.from_text(name): member.from_json(element) for name, element in value.items()}
 
     limits = (
-        "" if has_text_keys else (f" with at most {MAX_HASHED} members, each name {key.expected}")
+        "" if has_text_keys else f" with at most {MAX_HASHED} members, each name {key.expected}"
     )
     return Converter(f"a JSON object{limits}", from_text, from_json)
 

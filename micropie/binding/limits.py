@@ -66,7 +66,7 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
         else (
             "msgspec",
             ("annotated_types", "pydantic"),
-            ("msgspec.Meta(...) in its place, or take a pydantic model"),
+            "msgspec.Meta(...) in its place, or take a pydantic model",
         )
     )
     fields = [(owner, field) for owner in structures for field in fields_of(owner)]

@@ -205,7 +205,7 @@ def _made(maker: Maker, begin: str, parameter: BoundParameter, given: Any, place
     raise BindingError(
         [
             replace(
-                one, parameter=parameter.name, source=place, sentence=(f"{begin}: {one.sentence}.")
+                one, parameter=parameter.name, source=place, sentence=f"{begin}: {one.sentence}."
             )
             for one in problems
         ]
@@ -233,7 +233,7 @@ def _misfit(
     sentence = (
         f"{parameter.label}: {words}"
         if is_own
-        else sentence or (f"{parameter.label} must be {expected}.")
+        else sentence or f"{parameter.label} must be {expected}."
     )
     return BindingError(
         [ParameterError(parameter.name, place, value, expected, (), sentence, parameter.key, words)]
@@ -331,7 +331,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
         return BoundParameter(name, name, converter, or_none, [FILES])
     if members_of(kind):
         converter = ANYTHING._replace(
-            expected=("a JSON array of objects") if many else ("a JSON object or a form")
+            expected="a JSON array of objects" if many else "a JSON object or a form"
         )
         converter = _with_metadata(converter, annotation, kind, many, name)
         read, lists = _maker_of(kind, name, f"Parameter {name!r} does not fit", own, many)

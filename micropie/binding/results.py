@@ -75,7 +75,7 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
             one for one, alias in classes.items() if maker.is_pydantic or not _hints_inside(alias)
         }
         return ResultFilter(
-            getattr(function, "__qualname__", ("a handler")), maker, {*classes}, exact, is_list
+            getattr(function, "__qualname__", "a handler"), maker, {*classes}, exact, is_list
         )
     if stated is not None:
         raise SetupError(

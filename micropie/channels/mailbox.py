@@ -32,7 +32,7 @@ class ChannelsUnreachable(ConnectionError, HTTPError):
 
     def __init__(self, reason: str) -> None:
         HTTPError.__init__(
-            self, 503, ("Messages are out of reach at the moment. Please try again."), RETRY_AFTER
+            self, 503, "Messages are out of reach at the moment. Please try again.", RETRY_AFTER
         )
         self.reason = reason
 

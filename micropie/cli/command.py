@@ -70,7 +70,7 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
         known = (
             f"there are: {', '.join(commands)}"
             if commands
-            else ("it has none: write @app.command above a function")
+            else "it has none: write @app.command above a function"
         )
         hint = f"do you mean {near[0]}?" if near else known
         raise CommandError(f"{type(app).__name__} has no command {name!r}; {hint}")

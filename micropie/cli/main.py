@@ -100,7 +100,7 @@ def _split(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _add_app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-a", "--app", help=("the application, for a command of its own: -a shop:app init-db")
+        "-a", "--app", help="the application, for a command of its own: -a shop:app init-db"
     )
     _add_factory(parser)
 
@@ -178,7 +178,7 @@ def _parser(before: argparse.Namespace) -> argparse.ArgumentParser:
         "--from",
         dest="origin",
         choices=["cherrypy", "bottle"],
-        help=("read a source tree that moves here"),
+        help="read a source tree that moves here",
     )
 
     new = commands.add_parser("new", help="make a small project")

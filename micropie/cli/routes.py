@@ -100,7 +100,7 @@ def _all_shown(plan: Plan, providers: Mapping[object, Provider]) -> str:
     for name, parameter in inspect.signature(plan.function).parameters.items():
         provider = provided.get(name)
         by = (
-            (f" = {provider.name}{_all_shown(provider.plan, providers)}")
+            f" = {provider.name}{_all_shown(provider.plan, providers)}"
             if provider is not None
             else ""
         )

@@ -42,6 +42,6 @@ def _warn_of_typos(options: list[str]) -> None:
             and (near := get_close_matches(name, names, 1, cutoff=0.7))
         ):
             print(
-                (f"micropie: {variable} is not read; do you mean MICROPIE_{near[0]}?"),
+                f"micropie: {variable} is not read; do you mean MICROPIE_{near[0]}?",
                 file=sys.stderr,
             )

@@ -96,9 +96,9 @@ def _made(factory: object, name: str) -> object:
     needed = _parameters_of(factory)
     if not callable(factory) or needed or inspect.iscoroutinefunction(factory):
         needs = (
-            (f"needs {needed[0]!r}, so give it a default")
+            f"needs {needed[0]!r}, so give it a default"
             if needed
-            else ("is no function that returns an application")
+            else "is no function that returns an application"
         )
         raise CommandError(f"{name} {needs}: a factory is called without arguments")
     with _explained(f"{name} can't make its application"):
@@ -109,7 +109,7 @@ def _advice(attribute: str, app: object) -> str:
     if inspect.isfunction(app) and len(parameters := _parameters_of(app)) == 1:
         return f"; to have it make the application, give {parameters[0]!r} a default"
     return (
-        (f"; write {attribute} = micropie.dual(...) around any other application")
+        f"; write {attribute} = micropie.dual(...) around any other application"
         if callable(app)
         else ""
     )

@@ -58,7 +58,7 @@ class _StandIn:
                 raise
             advice = listed_advice(f"{self.framework}{below}") or "leave it out, or write it anew"
             raise ModuleNotFoundError(
-                (f"{spec.name} has no stand-in: {advice}"), name=spec.name
+                f"{spec.name} has no stand-in: {advice}", name=spec.name
             ) from None
         self._identity = (module.__spec__, module.__loader__)
         return module

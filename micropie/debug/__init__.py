@@ -14,5 +14,5 @@ __all__ = ["error_page", "may_see_debug_pages", "not_found_page"]
 
 # What a site does not use is not imported: it would take longer than the rest.
 __getattr__ = names_on_demand(
-    __name__, {"access": "may_see_debug_pages", "page": ("error_page not_found_page")}
+    __name__, {"access": "may_see_debug_pages", "page": "error_page not_found_page"}
 )

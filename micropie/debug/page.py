@@ -83,8 +83,8 @@ def error_page(request: Request, failure: Exception) -> Response:
     lines = _encodable(_hide_secrets("".join(formatted)))
     title = _encodable(f"{type(failure).__name__}: {_text_of(failure)}")
     parts = [
-        _heading(title, (f"{request.method} {request.path}")),
-        ('<p><a href="#text">Copy the traceback</a></p>'),
+        _heading(title, f"{request.method} {request.path}"),
+        '<p><a href="#text">Copy the traceback</a></p>',
     ]
     own = _authors_packages(request)
     for relation, exception in _chain(failure):
@@ -170,7 +170,7 @@ def _route_line(entry: RouteEntry) -> str:
 
 def _routes(entries: Iterable[RouteEntry]) -> str:
     return _table(
-        (entry.route.pattern, (f"{', '.join(sorted(entry.methods))}: {entry.route.name}"))
+        (entry.route.pattern, f"{', '.join(sorted(entry.methods))}: {entry.route.name}")
         for entry in entries
     )
 
@@ -189,8 +189,8 @@ def _about_request(request: Request) -> str:
     }
     if route is not None:
         facts |= {
-            "route": (f"{route.pattern} ({route.name})"),
-            ("arguments in the path"): _repr(request.path_params),
+            "route": f"{route.pattern} ({route.name})",
+            "arguments in the path": _repr(request.path_params),
         }
     facts["application"] = type(config_of(request._exchange).app).__name__
     facts["Python"] = platform.python_version()
@@ -335,7 +335,7 @@ def _repr(value: object) -> str:
     return (
         text
         if len(text) <= _LONGEST_VALUE
-        else (f"{text[:_LONGEST_VALUE]}... ({len(text)} characters)")
+        else f"{text[:_LONGEST_VALUE]}... ({len(text)} characters)"
     )
 
 

@@ -130,5 +130,5 @@ __all__ = [
 # An optional dependency may be missing, or take longer to import than all of micropie. The watchdog
 # is for event loops.
 __getattr__ = names_on_demand(
-    __name__, {"redis_client": "RedisClient", "watchdog": ("loop_lag watch_loop")}
+    __name__, {"redis_client": "RedisClient", "watchdog": "loop_lag watch_loop"}
 )

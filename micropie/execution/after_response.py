@@ -141,7 +141,7 @@ async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
         while ends.tasks:
             end = "was given up" if ends.has_task_begun else "did not begin"
             logger.error(
-                ("%s %s: background_timeout is %g s"), _label(exchange, ends.tasks[0]), end, seconds
+                "%s %s: background_timeout is %g s", _label(exchange, ends.tasks[0]), end, seconds
             )
             ends.end_task()
     finally:
@@ -157,7 +157,7 @@ async def _run(exchange: Answered, ends: Ends, task: Task) -> None:
             result = await in_thread(_THREADS, _begin, ends, abandon_after=0.0)
         else:
             logger.error(
-                ("%s did not begin: already %d wait for a thread"),
+                "%s did not begin: already %d wait for a thread",
                 _label(exchange, task),
                 _THREADS.queue,
             )

@@ -49,7 +49,7 @@ class _Watchdog:
         """
         if self._thread is None:
             self._thread = Thread(
-                target=self._watch, args=(seconds / 4,), name=("micropie watchdog"), daemon=True
+                target=self._watch, args=(seconds / 4,), name="micropie watchdog", daemon=True
             )
             with suppress(RuntimeError):  # a platform without threads
                 self._thread.start()
@@ -97,7 +97,7 @@ def _described(frame: FrameType) -> tuple[str, str]:
         dropwhile(lambda one: _module_of(one[0]).startswith("micropie."), below_us), outwards[0]
     )
     places = [
-        (f"{_name_of(frame)} ({frame.f_code.co_filename}:{line})")
+        f"{_name_of(frame)} ({frame.f_code.co_filename}:{line})"
         for frame, line in (called, outwards[0])
     ]
     return _name_of(called[0]), ", in ".join(dict.fromkeys(places))

@@ -94,7 +94,7 @@ def attachment(name: str) -> str:
     return (
         header
         if plain == name or not name
-        else (f"{header}; filename*=UTF-8''{quote(name, safe='')}")
+        else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
     )
 
 

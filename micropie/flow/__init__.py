@@ -40,5 +40,5 @@ __all__ = [
 # fmt: on
 
 __getattr__ = names_on_demand(
-    __name__, {"websocket": ("CloseInfo ask_guards cleanup converse found_socket")}
+    __name__, {"websocket": "CloseInfo ask_guards cleanup converse found_socket"}
 )

@@ -74,9 +74,9 @@ def internal_error(request: Request, failure: Exception) -> Response:
     """Log ``failure`` and return the plain 500, which asks nothing of the application."""
     log_failure(request, failure)
     sentence = (
-        (f"500 Internal Server Error. Request id: {request.id}")
+        f"500 Internal Server Error. Request id: {request.id}"
         if request.id
-        else ("500 Internal Server Error")
+        else "500 Internal Server Error"
     )
     return error_answer(request, HTTPError(500, sentence))
 

@@ -304,7 +304,7 @@ def _call_limited(
     except TookTooLong:
         label = request._exchange.label
         logger.error(
-            ("%s: %s took longer than %g seconds and was given up"), label, route.name, seconds
+            "%s: %s took longer than %g seconds and was given up", label, route.name, seconds
         )
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
@@ -503,7 +503,7 @@ def _warn_of_change(request: Request, session: Session) -> None:
         return
     route.has_warned = True
     logger.warning(
-        ("%s changed the session on %s: a link on any page can do that; write @post above it"),
+        "%s changed the session on %s: a link on any page can do that; write @post above it",
         route.name,
         request.method,
     )

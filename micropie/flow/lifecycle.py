@@ -163,7 +163,7 @@ def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
     If that takes long, log its name. A thread does so, because ``flow`` may block its own.
     """
     timer = Timer(
-        _LONG, logger.warning, (("%s: %s has been running for %g seconds"), stage, name, _LONG)
+        _LONG, logger.warning, ("%s: %s has been running for %g seconds", stage, name, _LONG)
     )
     timer.daemon = True
     try:

@@ -136,7 +136,7 @@ def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | No
         return None
     code, reason = refused
     return _close_info(
-        request, code, reason, error_response(403, reason or ("This WebSocket was refused."))
+        request, code, reason, error_response(403, reason or "This WebSocket was refused.")
     )
 
 
@@ -185,7 +185,7 @@ def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
     if request._exchange.is_accepted:
         return CloseInfo(websockets.NORMAL, "", None)
     return _close_info(
-        request, websockets.NORMAL, "", error_response(403, ("This WebSocket was not accepted."))
+        request, websockets.NORMAL, "", error_response(403, "This WebSocket was not accepted.")
     )
 
 

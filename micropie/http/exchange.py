@@ -293,7 +293,7 @@ class Exchange:
         return (
             f"{self.method} {self.path!r} [{self.id}]"
             if self.id
-            else (f"{self.method} {self.path!r}")
+            else f"{self.method} {self.path!r}"
         )
 
     def raw_path(self) -> bytes:

@@ -211,7 +211,7 @@ class Request(RequestSpellings):
         )
         if wanted is None and required and tag:
             raise HTTPError(
-                428, ("A change needs If-Match, with the ETag of the version that it is for.")
+                428, "A change needs If-Match, with the ETag of the version that it is for."
             )
         is_other = wanted is not None and not (
             tag and conditional.is_known({"if-none-match": wanted}, tag, inf)
@@ -384,7 +384,7 @@ class Request(RequestSpellings):
         media_type, parameters, _ = exchange.framing
         if media_type != MULTIPART:
             raise HTTPError(
-                415, ("This resource wants a multipart form: Content-Type: multipart/form-data.")
+                415, "This resource wants a multipart form: Content-Type: multipart/form-data."
             )
         source: PartSource = ReceivedParts(exchange.body.parts)
         if exchange.body.form is None:

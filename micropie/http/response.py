@@ -215,7 +215,7 @@ Answer: TypeAlias = tuple[
 
 
 class EncodedAnswer(
-    tuple[int, "str | None", "int | None", Sequence[tuple[str, str]], bytes, ("ChunkedBody | None")]
+    tuple[int, "str | None", "int | None", Sequence[tuple[str, str]], bytes, "ChunkedBody | None"]
 ):
     """An ``Answer`` that a handler's wrapper has made, of parts that need no check.
 

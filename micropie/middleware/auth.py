@@ -95,7 +95,7 @@ class BasicAuth(_AuthMiddleware):
         function = _password_check(check) if isinstance(check, Mapping) else check
         challenge = f'Basic realm="{realm}", charset="UTF-8"'
         super().__init__(
-            function, 2, ("a function check(user, password), or a dict"), realm, challenge
+            function, 2, "a function check(user, password), or a dict", realm, challenge
         )
 
     def before(self, request: Request) -> Flow[None]:
@@ -178,7 +178,7 @@ class BearerAuth(_AuthMiddleware):
             "BearerAuth(scopes=...)",
             are_fine,
             scopes,
-            ('a dict such as {"pies:write": "Bake pies"}'),
+            'a dict such as {"pies:write": "Bake pies"}',
         )
         self._known_scopes = scopes
         if token_url is not None:

@@ -70,13 +70,13 @@ class Compress(FlowMiddleware):
             "Compress(minimum=...)",
             is_count(minimum, least=0),
             minimum,
-            ("a whole number of bytes, 0 or more"),
+            "a whole number of bytes, 0 or more",
         )
         check(
             "Compress(level=...)",
             is_count(level, least=1) and level <= 9,
             level,
-            ("a whole number from 1 to 9"),
+            "a whole number from 1 to 9",
         )
         fine = isinstance(types, Iterable) and not isinstance(types, str)
         check("Compress(types=...)", fine, types, 'a list of media types: ["text/*"]')
@@ -87,7 +87,7 @@ class Compress(FlowMiddleware):
                 "Compress(types=...)",
                 fine,
                 name,
-                ('media types such as "text/html", "text/*" and "*+json"'),
+                'media types such as "text/html", "text/*" and "*+json"',
             )
         self._minimum = minimum
         self.level = level

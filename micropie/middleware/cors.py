@@ -100,7 +100,7 @@ class CORSMiddleware(FlowMiddleware):
             "CORSMiddleware(max_age=...)",
             is_count(max_age, least=0),
             max_age,
-            ("whole seconds, 0 or more"),
+            "whole seconds, 0 or more",
         )
 
         common = [("Access-Control-Allow-Credentials", "true")] if credentials else []

@@ -67,7 +67,7 @@ class CSRFMiddleware(FlowMiddleware):
                 # The message names this site's origin, which is wrong behind a misconfigured proxy
                 # that ends TLS.
                 raise HTTPError(
-                    403, Sentence(("This request was made by another site than {site}."), site=own)
+                    403, Sentence("This request was made by another site than {site}.", site=own)
                 )
             return None
         # Without a cookie and without a log-in that browsers send by themselves, a request acts for
@@ -85,7 +85,7 @@ def _check_token(request: Request) -> Flow[None]:
     yield from request._exchange.open_session()
     if not is_csrf_token(request, token):
         raise HTTPError(
-            403, ("This form is out of date; please load its page again and send it once more.")
+            403, "This form is out of date; please load its page again and send it once more."
         )
 
 

@@ -32,7 +32,7 @@ class ConcurrencyLimit(FlowMiddleware):
             "ConcurrencyLimit(limit)",
             is_count(limit, least=1),
             limit,
-            ("a whole number, 1 or more"),
+            "a whole number, 1 or more",
         )
         fine = is_count(retry_after, least=1)
         check("ConcurrencyLimit(retry_after=...)", fine, retry_after, "whole seconds, 1 or more")
@@ -47,7 +47,7 @@ class ConcurrencyLimit(FlowMiddleware):
         if not self._free.acquire(blocking=False):
             raise HTTPError(
                 503,
-                ("Too many requests at once. Please try again later."),
+                "Too many requests at once. Please try again later.",
                 [("Retry-After", self._retry_after)],
             )
         vars(request)[self._mark] = True

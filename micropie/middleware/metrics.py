@@ -80,12 +80,12 @@ class Instruments:
         text = "Time until the head was ready."
         self.seconds = timer("http_request_duration_seconds", text, ["method", "route"])
         self.in_flight = gauge(
-            "http_requests_in_flight", ("Requests being answered, streams included.")
+            "http_requests_in_flight", "Requests being answered, streams included."
         )
         over = "WebSockets that are over; accepted or refused."
         self.sockets = counter("websocket_connections", over, ["route", "accepted"])
         self.open_sockets = gauge(
-            "websocket_connections_open", ("WebSockets, those in their handshake included.")
+            "websocket_connections_open", "WebSockets, those in their handshake included."
         )
         lag = "The longest wait for a turn of the event loop within the last minute."
         self.loop_lag = gauge("micropie_loop_lag_seconds", lag, multiprocess_mode="livemax")
@@ -187,7 +187,7 @@ class MetricsEndpoint(FlowMiddleware):
             given = request.headers.get("authorization", "").encode()
             if not compare_digest(given, self._authorization):
                 raise HTTPError(
-                    401, ("A bearer token is required."), [("WWW-Authenticate", "Bearer")]
+                    401, "A bearer token is required.", [("WWW-Authenticate", "Bearer")]
                 )
         self._all.read(config_of(request._exchange))
         accept = _ODD_VERSION.sub("", request.headers.get("accept", ""))
@@ -239,7 +239,7 @@ def metrics(
         "App.metrics(token=...)",
         token is None or (isinstance(token, str) and token != ""),
         token,
-        ("a text, or None"),
+        "a text, or None",
     )
     registry = prometheus_client.REGISTRY if registry is None else registry
     buckets = BUCKETS if buckets is None else buckets
@@ -247,7 +247,7 @@ def metrics(
         "App.metrics(registry=...)",
         isinstance(registry, CollectorRegistry),
         registry,
-        ("a CollectorRegistry"),
+        "a CollectorRegistry",
     )
     instruments = _instruments.get(registry)
     if instruments is None:

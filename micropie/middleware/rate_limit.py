@@ -100,13 +100,13 @@ class RateLimit(FlowMiddleware):
             "RateLimit(per=...)",
             is_duration(per) and per <= _LONGEST,
             per,
-            ("seconds above 0, a year at most"),
+            "seconds above 0, a year at most",
         )
         check(
             "RateLimit(limit)",
             limit <= per * MICROSECONDS,
             limit,
-            ("a million requests a second at most"),
+            "a million requests a second at most",
         )
         for name, function in (("key", key), ("exempt", exempt)):
             fine = function is None or (
@@ -116,7 +116,7 @@ class RateLimit(FlowMiddleware):
                 f"RateLimit({name}=...)",
                 fine,
                 function,
-                ("a def function of the request, which must not wait"),
+                "a def function of the request, which must not wait",
             )
         fine = store is None or (
             not isinstance(store, type) and callable(getattr(store, "hit", None))
@@ -285,7 +285,7 @@ class MemoryRates(RateStore):
             "MemoryRates(capacity=...)",
             is_count(capacity, least=1),
             capacity,
-            ("a whole number, 1 or more"),
+            "a whole number, 1 or more",
         )
         check("MemoryRates(clock=...)", callable(clock), clock, "a function that returns seconds")
         self._capacity = capacity

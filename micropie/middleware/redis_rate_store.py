@@ -46,7 +46,7 @@ class RedisRates(RateStore):
             "RedisRates(clock=...)",
             clock is None or callable(clock),
             clock,
-            ("a function that returns seconds"),
+            "a function that returns seconds",
         )
         self._redis = RedisClient("RedisRates", url, _TIMEOUT)
         self._prefix = prefix

@@ -56,7 +56,7 @@ def warn_of_missing_security(config: Config) -> None:
     """
     for missing in missing_security(config):
         logger.warning(
-            ("%s keeps sessions and %s (docs/security.md)"), type(config.app).__name__, missing
+            "%s keeps sessions and %s (docs/security.md)", type(config.app).__name__, missing
         )
 
 

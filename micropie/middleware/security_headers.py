@@ -71,13 +71,13 @@ class SecurityHeaders(FlowMiddleware):
             "hsts",
             hsts is None or is_count(hsts, least=0),
             hsts,
-            (f"a number of seconds such as {YEAR}, or None"),
+            f"a number of seconds such as {YEAR}, or None",
         )
         self.hsts = hsts
         self._hsts = (
             None
             if hsts is None
-            else f"max-age={hsts}" + (("; includeSubDomains") if hsts_subdomains else "")
+            else f"max-age={hsts}" + ("; includeSubDomains" if hsts_subdomains else "")
         )
         self._csp = _text("csp", csp)
         self._has_nonce = self._csp is not None and _NONCE in self._csp
@@ -116,7 +116,7 @@ def _one_of(argument: str, value: str | None, known: tuple[str, ...]) -> str | N
         argument,
         value is None or value in known,
         value,
-        (f"one of {', '.join(known)}, or None for no such header"),
+        f"one of {', '.join(known)}, or None for no such header",
     )
     return value
 

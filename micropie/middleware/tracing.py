@@ -50,7 +50,7 @@ class Tracing(FlowMiddleware):
             "Tracing(tracer_provider=...)",
             fine,
             tracer_provider,
-            ("a TracerProvider of OpenTelemetry"),
+            "a TracerProvider of OpenTelemetry",
         )
         check("Tracing(query=...)", isinstance(query, bool), query, "True or False")
         self._tracer: Tracer = trace.get_tracer("micropie", tracer_provider=tracer_provider)

@@ -100,7 +100,7 @@ class _Call:
         except BaseException as error:  # nobody waits for this task
             if self._is_complete:
                 logger.error(
-                    ("%s: the mounted application failed after its answer"),
+                    "%s: the mounted application failed after its answer",
                     self._mount,
                     exc_info=error,
                 )

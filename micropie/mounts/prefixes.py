@@ -154,7 +154,7 @@ def kind_of_target(target: object, kind: str | None) -> str:
         hint = (
             "is for applications of this framework"
             if kind == APP
-            else ('must be "wsgi", "asgi" or "app"')
+            else 'must be "wsgi", "asgi" or "app"'
         )
         raise SetupError(f"mount(kind={kind!r}) {hint}; {target!r} was given")
     if isinstance(target, type):

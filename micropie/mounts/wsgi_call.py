@@ -150,7 +150,7 @@ class WSGICall(Iterable[bytes]):
                 closer()
             except Exception:
                 logger.exception(
-                    ("%s: close() of the mounted application's answer failed"), self._mount
+                    "%s: close() of the mounted application's answer failed", self._mount
                 )
 
     def _start_response(

@@ -381,7 +381,7 @@ class _Builder:
         other = (
             self._error(route, None, "Any other error")
             if is_known
-            else {"description": ("Any other answer")}
+            else {"description": "Any other answer"}
         )
         return {**dict(sorted(responses.items())), "default": other}
 

@@ -57,7 +57,7 @@ def document_routes(
         "App(docs=...)",
         bool(is_path),
         docs.path,
-        ('True, False, a path such as "/docs", or Docs(...)'),
+        'True, False, a path such as "/docs", or Docs(...)',
     )
     path = f"/{docs.path.strip('/')}"
     found = find_spec("swagger_ui")  # its modules are for other frameworks: none is imported

@@ -160,7 +160,7 @@ def _name_of(function: Any) -> str:
 _SOCKET_HOOKS = {"before_websocket": "request", "after_websocket": "request"}
 _HOOKS = {
     "before_request": "request",
-    "after_request": ("request, status, response_body, extra_headers"),
+    "after_request": "request, status, response_body, extra_headers",
 }
 _FLOW_HOOKS = {"before": "request", "after": "request, response"}
 

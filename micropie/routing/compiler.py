@@ -113,7 +113,7 @@ class _Compiler:
             origin = getattr(inner, "__module__", package)
             if config.settings.debug and origin.partition(".")[0] != package:
                 logger.info(
-                    ("%s/%s is a URL: its function is from %s"), config.prefix, handler.name, origin
+                    "%s/%s is a URL: its function is from %s", config.prefix, handler.name, origin
                 )
         for function, mark in registered.functions:
             self._add_explicit(

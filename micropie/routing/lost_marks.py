@@ -68,7 +68,7 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
             advice = (
                 _advice(name, value)
                 if instead is value
-                else (f"give the attribute self.{name} another name")
+                else f"give the attribute self.{name} another name"
             )
             raise SetupError(f"{cls.__name__}.{name}: {_NO_EFFECT}; {advice}")
     for name, value in own.items():

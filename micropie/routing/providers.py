@@ -122,9 +122,7 @@ class Providers:
             # A function that an annotation names is the key itself, unless a test puts another in
             # its place.
             function = (
-                self.functions[key]
-                if key in self.functions
-                else cast(("Callable[..., object]"), key)
+                self.functions[key] if key in self.functions else cast("Callable[..., object]", key)
             )
             found = Provider(key, function, self, self._own)
             direct = [self._find(needed.key, (*path, key)) for needed in found.plan.provided]

@@ -218,7 +218,7 @@ def _plan(
         hint = (
             ""
             if is_hidden
-            else ("; if it is to be no handler, begin its name with _ or write @hidden above it")
+            else "; if it is to be no handler, begin its name with _ or write @hidden above it"
         )
         where = getattr(inspect.unwrap(function), "__qualname__", name)
         raise SetupError(f"{where}: {error}{hint}") from None

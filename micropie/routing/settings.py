@@ -118,7 +118,7 @@ _KEY = _Rule(lambda value: True, "a key")  # ``CookieSigner`` checks it
 _COOKIE = _Rule(is_cookie_name, 'the name of a cookie, such as "__Host-session_id"')
 _METHODS = _list_of(METHODS.__contains__, 'a list of HTTP methods: ["GET", "POST"]', least=1)
 _ORIGINS = _list_of(
-    websockets.is_origin, ('a list of origins: ["https://example.com"], or ["*"] for any')
+    websockets.is_origin, 'a list of origins: ["https://example.com"], or ["*"] for any'
 )
 _DIRECTORIES = _Rule(
     lambda value: (
@@ -129,19 +129,19 @@ _DIRECTORIES = _Rule(
 )
 _FILTERS = _dict_of(_is_identifier, callable, 'a dict of functions by name, {"money": money}')
 _BASE_URL = _or_none(
-    _Rule(is_base_url, ('the beginning of all URLs, without a query: "https://example.com"'))
+    _Rule(is_base_url, 'the beginning of all URLs, without a query: "https://example.com"')
 )
 _HOSTS = _Rule(
     lambda value: bool(normal_hosts(value)),
-    ('a host without scheme and port, "*.example.com", or a list'),
+    'a host without scheme and port, "*.example.com", or a list',
 )
 _BY_CLASS = _dict_of(
     _is_new_class,
     callable,
-    ("a dict of functions by class, {Money: str}, for classes that JSON has no values of"),
+    "a dict of functions by class, {Money: str}, for classes that JSON has no values of",
 )
 _NAMES = _dict_of(
-    _is_identifier, lambda value: True, ('a dict of values by name, {"site_name": "Pies"}')
+    _is_identifier, lambda value: True, 'a dict of values by name, {"site_name": "Pies"}'
 )
 
 
@@ -360,7 +360,7 @@ class Settings(MessageSettings):
 
                 near = get_close_matches(name, names, n=4)
                 hint = (
-                    f"do you mean {' or '.join(near)}?" if near else (f"it has: {', '.join(names)}")
+                    f"do you mean {' or '.join(near)}?" if near else f"it has: {', '.join(names)}"
                 )
                 raise SetupError(f"App has no setting {name!r}; {hint}")
         if not changes:

@@ -235,7 +235,7 @@ class SessionStore:
             if kind == INLINE:
                 outage.note(error, 0.0)
             raise HTTPError(
-                503, ("Sessions are out of reach at the moment. Please try again."), _RETRY_AFTER
+                503, "Sessions are out of reach at the moment. Please try again.", _RETRY_AFTER
             ) from None
         if outage.is_on:
             outage.end()

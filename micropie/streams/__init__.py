@@ -51,5 +51,5 @@ __all__ = [
 # fmt: on
 
 __getattr__ = names_on_demand(
-    __name__, {"events": ("EventStream event follow_events"), "threaded": "MadeAhead"}
+    __name__, {"events": "EventStream event follow_events", "threaded": "MadeAhead"}
 )

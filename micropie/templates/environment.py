@@ -158,7 +158,7 @@ class _Loader(jinja2.FileSystemLoader):
             return super().get_source(environment, template)
         except jinja2.TemplateNotFound:
             raise jinja2.TemplateNotFound(
-                template, (f"there is no template {template!r} in {places}")
+                template, f"there is no template {template!r} in {places}"
             ) from None
         except UnicodeDecodeError as error:
             error.add_note(f"The template {template!r} in {places} must be UTF-8.")

@@ -26,7 +26,7 @@ DISCONNECT: Message = {"type": "http.disconnect"}
 SERVER_ERROR: Message = {
     "type": START,
     "status": 500,
-    "headers": [(b"content-type", (b"text/plain; charset=utf-8"))],
+    "headers": [(b"content-type", b"text/plain; charset=utf-8")],
 }
 
 
@@ -89,9 +89,7 @@ class HttpCall(Call, httpx.SyncByteStream):
         kind = message["type"]
         if kind != self._expects:
             expected = (
-                (f"{self._expects!r} has to come next")
-                if self._expects
-                else ("its answer is complete")
+                f"{self._expects!r} has to come next" if self._expects else "its answer is complete"
             )
             raise ProtocolViolation(f"{self.label}: the application sent {kind!r}, but {expected}")
         if kind == START:

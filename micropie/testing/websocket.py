@@ -155,7 +155,7 @@ class WebSocketSession:
                 # The application ended without a close: servers send 1011 after an exception,
                 # otherwise no close frame.
                 self._closed = WebSocketClosed(
-                    *((1011, ("Internal Error")) if self._call.error else (1006, ""))
+                    *((1011, "Internal Error") if self._call.error else (1006, ""))
                 )
         raise self._closed
 

@@ -522,9 +522,10 @@ def test_R74_a_body_without_a_length_is_known_by_its_transfer_encoding(
         return [repr([environ.get(key) for key in keys]).encode()]
 
     client = connect(below(app), backend)
-    assert client.post(
-        "/m", content=iter([b"a"]), headers={"Transfer-Encoding": "chunked"}
-    ).text == ("[None, 'chunked', True]")
+    assert (
+        client.post("/m", content=iter([b"a"]), headers={"Transfer-Encoding": "chunked"}).text
+        == "[None, 'chunked', True]"
+    )
 
 
 def test_R5_headers_with_underscores_and_proxy_are_dropped(

@@ -65,7 +65,7 @@ def which_thread() -> str:
     return (
         "in a thread"
         if threading.current_thread() is not threading.main_thread()
-        else ("on the loop")
+        else "on the loop"
     )
 
 

@@ -55,9 +55,9 @@ SEEN = "seen=1; Path=/"
 STATUS = {
     200: "200 OK",
     303: "303 See Other",
-    304: ("304 Not Modified"),
-    400: ("400 Bad Request"),
-    404: ("404 Not Found"),
+    304: "304 Not Modified",
+    400: "400 Bad Request",
+    404: "404 Not Found",
 }
 
 templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
@@ -148,7 +148,7 @@ def _which_thread() -> str:
     return (
         "in a thread"
         if threading.current_thread() is not threading.main_thread()
-        else ("on the loop")
+        else "on the loop"
     )
 
 
@@ -280,7 +280,7 @@ async def events(scope: Scope, receive: Receive, send: Send) -> None:
         await send(
             {
                 "type": "http.response.body",
-                "body": (f"data: {tick}\n\n").encode(),
+                "body": f"data: {tick}\n\n".encode(),
                 "more_body": True,
             }
         )

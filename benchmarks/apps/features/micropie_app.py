@@ -135,7 +135,7 @@ class Root(App):
         return (
             "in a thread"
             if threading.current_thread() is not threading.main_thread()
-            else ("on the loop")
+            else "on the loop"
         )
 
     async def ws_socket(self, ws: WebSocket) -> None:

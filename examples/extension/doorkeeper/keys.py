@@ -34,7 +34,7 @@ class ApiKeys(FlowMiddleware):
             client = yield from call(self._kind, self._find, key)
         if client is None:
             raise HTTPError(
-                401, ("A key is missing, or is not known."), {"WWW-Authenticate": "X-API-Key"}
+                401, "A key is missing, or is not known.", {"WWW-Authenticate": "X-API-Key"}
             )
         request.state.doorkeeper_client = client
 

@@ -9,7 +9,7 @@ POSTS = [
 class Blog(App):
     def index(self):
         links = [
-            (f'<li><a href="/read/{number}">{escape(post["title"])}</a></li>')
+            f'<li><a href="/read/{number}">{escape(post["title"])}</a></li>'
             for number, post in enumerate(POSTS)
         ]
         return "<h1>My blog</h1><ul>" + "".join(links) + "</ul>"

@@ -41,5 +41,5 @@ class Database:
     def add_post(self, title, text):
         with self.connection() as connection:
             return connection.execute(
-                ("insert into posts (title, text) values (?, ?)"), [title, text]
+                "insert into posts (title, text) values (?, ?)", [title, text]
             ).lastrowid

@@ -37,7 +37,7 @@ def test_only_authors_can_write(client):
     )
     assert (
         "Name or password is wrong."
-        in send(client, "/login", {"name": "bob", "password": ("apple pie")}).text
+        in send(client, "/login", {"name": "bob", "password": "apple pie"}).text
     )
     assert client.get("/write").status_code == 303
 

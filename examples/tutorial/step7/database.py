@@ -61,6 +61,6 @@ class Database:
     def is_author(self, name, password):
         with self.connection() as connection:
             row = connection.execute(
-                ("select password from authors where name = ?"), [name]
+                "select password from authors where name = ?", [name]
             ).fetchone()
         return is_password(password, row["password"] if row else NOBODY)

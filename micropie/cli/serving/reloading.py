@@ -38,7 +38,7 @@ def run_and_reload(port: int) -> None:
                 time.sleep(LOOK_EVERY)
             changed = sorted({path for path, _ in found.items() ^ known.items()})
             print(
-                (f"{os.path.relpath(changed[0], folder)} has changed: starting anew"),
+                f"{os.path.relpath(changed[0], folder)} has changed: starting anew",
                 file=sys.stderr,
                 flush=True,
             )

@@ -43,7 +43,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     site = target.app._micropie.compiled(INLINE if server.protocol == WSGI else HANDLER)
     for kind, advice in _in_memory(site) if options.workers > 1 else ():
         print(
-            (f"micropie: each worker has {kind} of its own, in memory; to share them, {advice}"),
+            f"micropie: each worker has {kind} of its own, in memory; to share them, {advice}",
             file=sys.stderr,
         )
     print(_announcement(server, target, options), file=sys.stderr, flush=True)

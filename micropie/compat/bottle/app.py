@@ -397,7 +397,7 @@ def redirect(url: str, code: int | None = None) -> NoReturn:
 
 
 def auth_basic(
-    check: Callable[[str, str], bool], realm: str = "private", text: str = ("Access denied")
+    check: Callable[[str, str], bool], realm: str = "private", text: str = "Access denied"
 ) -> Decorator:
     """Let the function below answer if ``check(user, password)`` is true, else ask for a
     password.

@@ -202,7 +202,7 @@ class BaseRequest:
         host = environ.get("HTTP_HOST")
         if host and not is_host(host):
             raise HTTPError(
-                400, ("The Host header must be one name or address, with or without a port.")
+                400, "The Host header must be one name or address, with or without a port."
             )
         if not host:
             host, port = environ.get("SERVER_NAME", "127.0.0.1"), environ.get("SERVER_PORT")

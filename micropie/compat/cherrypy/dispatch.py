@@ -104,7 +104,7 @@ def refusal_of(
     twice = [name for name in given if name in kwargs]
     if twice:
         return _refusal(
-            400 if in_body.issuperset(twice) else 404, ("Multiple values for parameters"), twice
+            400 if in_body.issuperset(twice) else 404, "Multiple values for parameters", twice
         )
     unexpected = [] if takes_more_kwargs else [name for name in kwargs if name not in keywords]
     in_query = [name for name in unexpected if name not in in_body]

@@ -98,7 +98,7 @@ class HTTPRedirect(CherryPyException):
             response.headers["Content-Type"] = "text/html;charset=utf-8"
             response.headers["Location"] = self.urls[0]
             lines = [
-                (f'{_MOVED[status]}<a href="{each}">{each}</a>.') for each in map(escape, self.urls)
+                f'{_MOVED[status]}<a href="{each}">{each}</a>.' for each in map(escape, self.urls)
             ]
             response.body = "<br />\n".join(lines).encode()
         elif status == 304:

@@ -26,7 +26,7 @@ class Recipes(App):
 
     @post("/users")
     @describe(
-        status=201, response_model=User, tags=["users"], responses={409: ("The name is taken.")}
+        status=201, response_model=User, tags=["users"], responses={409: "The name is taken."}
     )
     def sign_up(self, db: Session, user: NewUser):
         """Sign up."""
@@ -42,7 +42,7 @@ class Recipes(App):
         status=201,
         response_model=Token,
         tags=["users"],
-        responses={403: ("The name or the password is wrong.")},
+        responses={403: "The name or the password is wrong."},
     )
     def log_in(self, db: Session, user: NewUser):
         """Get a token, which is good for 30 days."""

@@ -32,7 +32,7 @@ def test_without_a_token_nothing_is_added(client):
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"] == 'Bearer realm="Please log in"'
     assert (
-        client.post("/recipes", json=PIE, headers={"Authorization": ("Bearer wrong")}).status_code
+        client.post("/recipes", json=PIE, headers={"Authorization": "Bearer wrong"}).status_code
         == 401
     )
     assert client.get("/recipes").json() == []

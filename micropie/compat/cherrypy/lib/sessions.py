@@ -203,7 +203,7 @@ class Session:
         cls = type(self)
         if self.clean_freq and not cls.clean_thread:
             cls.clean_thread = Monitor(
-                bus, self.clean_up, self.clean_freq * 60, name=("Session cleanup")
+                bus, self.clean_up, self.clean_freq * 60, name="Session cleanup"
             )
             cls.clean_thread.subscribe()
             cls.clean_thread.start()
@@ -647,9 +647,9 @@ def check_options(options: Mapping[str, Any], config: Config) -> None:
         if stated == default or converted(stated) == getattr(config.settings, setting, None):
             continue
         advice = (
-            (f"write native.configure({setting}={converted(stated)!r}) in its place")
+            f"write native.configure({setting}={converted(stated)!r}) in its place"
             if setting
-            else ("leave it out")
+            else "leave it out"
         )
         raise SetupError(
             f"tools.sessions.{option} = {stated!r} holds for old pages alone, and native "

@@ -316,7 +316,7 @@ def staticfile(
     if request.method not in ("GET", "HEAD") or (match and not re.search(match, request.path_info)):
         return False
     path = _absolute(
-        filename, root or "", (f"Static tool requires an absolute filename (got '{filename}').")
+        filename, root or "", f"Static tool requires an absolute filename (got '{filename}')."
     )
     return _attempt(path, content_types)
 

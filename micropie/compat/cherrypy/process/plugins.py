@@ -82,7 +82,7 @@ class BackgroundTask(threading.Thread):
                     raise
                 # It ends, because it would fail again and again.
                 self.bus.log(
-                    (f"Error in background task thread function {self.function!r}."), 40, True
+                    f"Error in background task thread function {self.function!r}.", 40, True
                 )
                 return
 
