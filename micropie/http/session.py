@@ -154,7 +154,8 @@ class Session(dict[str, Any]):
         self, session_id: str | None = None, data: dict[str, object] | None = None
     ) -> None:
         self._loaded = data = data or {}
-        super().__init__(copied(data))
+        is_flat = _UNCHANGEABLE.issuperset(map(type, data.values()))
+        super().__init__(data if is_flat else copied(data))
         self._refusal = ""  # why nothing can be changed any longer
         self._is_cleared = False  # whether nothing that is stored stays
         self.id = session_id
