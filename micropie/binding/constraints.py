@@ -61,7 +61,7 @@ def _passes(value: object, func: Callable[[object], bool]) -> bool:
     return func(value)
 
 
-def _is_multiple(value: Any, bound: Any) -> bool:
+def _is_multiple(value: Any, bound: object) -> bool:
     return bool(value % bound == 0)
 
 

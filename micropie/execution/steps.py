@@ -135,7 +135,7 @@ def call(kind: Kind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]
 
 
 def call_within(
-    seconds: float, kind: Kind, function: Callable[..., Any], *arguments: Any
+    seconds: float, kind: Kind, function: Callable[..., object], *arguments: Any
 ) -> Flow[Any]:
     """Call a function as ``call`` does, and give it up after so many seconds.
 
@@ -153,7 +153,7 @@ def call_within(
     return (yield AWAIT, within, (seconds, itself, (result,))) if isawaitable(result) else result
 
 
-def awaited(result: Any) -> Flow[Any]:
+def awaited(result: object) -> Flow[object]:
     """Return what a function of the author's has returned; a decorated ``async def`` returns what
     is to be awaited.
     """

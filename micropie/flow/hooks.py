@@ -243,7 +243,7 @@ def _part(middleware: object, name: str) -> tuple[Callable[..., Any], Kind, bool
     """Return a method of a middleware, how it is called, and whether it is the author's own and
     does something.
     """
-    method: Callable[..., Any] = getattr(middleware, name, None) or _nothing
+    method: Callable[..., object] = getattr(middleware, name, None) or _nothing
     is_used = method is not _nothing and getattr(method, "__func__", method) not in _UNUSED
     return method, kind_of(method), is_used
 

@@ -199,7 +199,7 @@ def _find(
 
 def _before_handler(
     request: Request, config: Config, other: Handover | Exception | None
-) -> Flow[Any]:
+) -> Flow[object]:
     """Run the hooks and open the session.
 
     Return a hook's answer, or None if the handler has to run.
@@ -245,7 +245,7 @@ def _before_handler(
 # -- stage 4 ---------------------------------------------------------------------------------------
 
 
-def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
+def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[object]:
     """Run the handler with its providers' resources, a time limit or both.
 
     Return its result, filtered.
@@ -270,7 +270,7 @@ def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Fl
     )
 
 
-def _call_in_pool(exchange: Exchange, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
+def _call_in_pool(exchange: Exchange, route: Route, arguments: Sequence[Any]) -> Flow[object]:
     """Call a handler in a process, which keeps to the time limit.
 
     A cancellation does not wait for it but ends it.
@@ -294,7 +294,7 @@ def _call_in_pool(exchange: Exchange, route: Route, arguments: Sequence[Any]) ->
 
 def _call_limited(
     request: Request, route: Route, arguments: Sequence[Any], seconds: float
-) -> Flow[Any]:
+) -> Flow[object]:
     """Run the handler with a time limit, where it can be interrupted, and return its result.
 
     Raises 503 after it.
@@ -312,7 +312,7 @@ def _call_limited(
 # -- stage 5 ---------------------------------------------------------------------------------------
 
 
-def _answer(request: Request, result: Any) -> Flow[Answer]:
+def _answer(request: Request, result: object) -> Flow[Answer]:
     """Return the answer to a result, which is poured into what was set on ``self.response``."""
     exchange, made, stream = request._exchange, request._exchange.answer, None
     if type(result) is EncodedAnswer and exchange.hooks is None and made.session is None:

@@ -44,7 +44,7 @@ def with_resources(request: Request, route: Route, arguments: Sequence[Any]) -> 
 _WHOLE = (Response, EncodedAnswer, HTTPError, Redirect, Handover)
 
 
-def filtered(route: Route, result_filter: ResultFilter, result: Any) -> Flow[Any]:
+def filtered(route: Route, result_filter: ResultFilter, result: object) -> Flow[object]:
     """Return a handler's result with the fields that its annotation names.
 
     Whole answers and streams stay as they are.

@@ -81,7 +81,7 @@ def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named:
 
 
 class _Formatter(Formatter):
-    def format_field(self, value: Any, format_spec: str) -> str:
+    def format_field(self, value: object, format_spec: str) -> str:
         return "".join(_pieces(value, format_spec))
 
 

@@ -442,9 +442,9 @@ class Request(RequestSpellings):
     def resource(self, key: type[Value], /) -> ResourceContext[Value]: ...
 
     @overload
-    def resource(self, key: Callable[..., Any], /) -> ResourceContext[Any]: ...
+    def resource(self, key: Callable[..., object], /) -> ResourceContext[Any]: ...
 
-    def resource(self, key: Any, /) -> ResourceContext[Any]:
+    def resource(self, key: object, /) -> ResourceContext[Any]:
         """Return a context manager that opens a resource, with all that it needs, and closes it at
         the end.
 

@@ -112,7 +112,7 @@ _ACCEPTED = (
 )
 
 
-def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
+def _checked(method: Callable[..., object]) -> Callable[..., Any]:
     """Return a method of ``dict`` that changes it, for a session: it raises ``ResponseError`` after
     the answer.
     """
@@ -298,7 +298,7 @@ class Session(dict[str, Any]):
     setdefault = _checked(dict.setdefault)
     update = _checked(dict.update)
 
-    def __ior__(self, values: Any) -> Self:  # type: ignore[override, misc]
+    def __ior__(self, values: object) -> Self:  # type: ignore[override, misc]
         self.update(values)
         return self
 

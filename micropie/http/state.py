@@ -18,7 +18,7 @@ class State:
 
     if TYPE_CHECKING:
 
-        def __setattr__(self, name: str, value: Any) -> None:
+        def __setattr__(self, name: str, value: object) -> None:
             """Accept any name, for type checkers."""
 
     def __getattr__(self, name: str) -> Any:
@@ -34,7 +34,7 @@ class State:
             return self._outer[name]
         return self.__dict__[name]
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def __setitem__(self, name: str, value: object) -> None:
         self.__dict__[name] = value
 
     def __contains__(self, name: str) -> bool:

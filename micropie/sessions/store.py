@@ -245,7 +245,7 @@ class SessionStore:
 _METHODS = frozenset({"load", "save", "merge", "load_shared"})
 
 
-def _own(backend: object, name: str) -> Callable[..., Any] | None:
+def _own(backend: object, name: str) -> Callable[..., object] | None:
     """Return a backend's ``merge`` or ``load_shared`` if it belongs to its ``load`` and ``save``,
     else None.
 

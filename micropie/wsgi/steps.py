@@ -72,7 +72,7 @@ def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None
 
 
 def perform_step(
-    kind: Any, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
+    kind: Any, function: Callable[..., object], arguments: Sequence[Any], context: StepContext
 ) -> Any:
     """Perform one step of any kind but AWAIT and RECEIVE, and return its result."""
     backend = context.config.settings.portal_backend
