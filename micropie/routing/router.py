@@ -66,6 +66,7 @@ class Refusal(NamedTuple):
 _ONE_SEGMENT = sys.maxsize  # of wildcards that match no more
 
 
+@final
 class _Branch(NamedTuple):
     """The way to ``node`` by a segment with wildcards.
 
@@ -244,36 +245,38 @@ class Router:
         """Return the route for decoded segments, or the refusal by a 404 or a 405."""
         count, config = len(segments), self.config
         refused: set[str] = set()
-        # The ways to try, the next one last: from a node, which one, the segments before it, their
-        # wildcards' values.
-        ways: list[tuple[Node, _Branch | Route | None, int, tuple[object, ...]]] = [
-            (self.root, None, 0, ())
-        ]
-        while ways:
-            node, way, depth, values = ways.pop()
-            if way is None and depth == count and method in node.routes:
-                route = node.routes[method]
-                named = {} if route.by_position else dict(zip(route.wildcards, values, strict=True))
-                return route, () if named else [*values], named
+        # The ways left to try, the next one last: from a node, which one, the segments before it,
+        # their wildcards' values.
+        left: list[tuple[Node, _Branch | Route, int, tuple[object, ...]]] = []
+        node, depth = self.root, 0
+        values: tuple[object, ...] = ()
+        way: _Branch | Route | None = None  # None where a node is reached
+        while way is not None or depth < count or method not in node.routes:
             if way is None:
                 config = node.config or config
                 for one in node.ways:
-                    ways.append((node, one, depth, values))  # noqa: PERF401 - a comprehension is a call
+                    left.append((node, one, depth, values))  # noqa: PERF401 - a comprehension is a call
                 if depth == count:
                     refused.update(node.routes)
                 elif segments[depth] in node.literals:
-                    ways.append((node.literals[segments[depth]], None, depth + 1, values))
-            elif isinstance(way, _Branch):
+                    node, depth = node.literals[segments[depth]], depth + 1
+                    continue
+            elif type(way) is _Branch:
                 end = max(depth + 1, count - way.tail)
                 text = "/".join(segments[depth:end])
                 if text and (more := way.match(text)) is not None:
-                    ways.append((way.node, None, end, values + more))
+                    node, way, depth, values = way.node, None, end, values + more
+                    continue
             elif node.answers(way, method, segments, depth, refused):
                 return way, segments[depth:], NO_VALUES
-        refused.discard(_SURPLUS)
-        return Refusal(
-            MethodNotAllowed({*refused, "OPTIONS"}) if refused else HTTPError(404), config
-        )
+            if not left:
+                refused.discard(_SURPLUS)
+                error = MethodNotAllowed({*refused, "OPTIONS"}) if refused else HTTPError(404)
+                return Refusal(error, config)
+            node, way, depth, values = left.pop()
+        route = node.routes[method]
+        named = {} if route.by_position else dict(zip(route.wildcards, values, strict=True))
+        return route, () if named else values, named
 
     def entries(self) -> list[RouteEntry]:
         """Return every route once, with the methods that it answers, in the order of its path."""
