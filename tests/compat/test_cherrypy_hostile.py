@@ -181,6 +181,101 @@ def test_R28_the_cache_keeps_no_long_address(make_client: MakeClient) -> None:
     assert len(cache._entries) == len(cache._varies) == 1
 
 
+def _text_at(client: Any, target: str) -> str:
+    """Return the page at a target that httpx does not tidy up."""
+    return str(client.get("/", extensions={"target": target.encode()}).text)
+
+
+# Two addresses, of which one may be written like the other.
+ALIKE = [
+    ("/page?name=a", "/page/../page?name=a"),
+    ("/page?name=a", "/x/../page?name=a"),
+    ("/page?name=a", "/./page?name=a"),
+    ("/page?name=a", "/page/.?name=a"),
+    ("/page?name=a", "/page%3Fname=a"),
+    ("/page?name=a", "/page%3Fname=a?"),
+    ("/page?name=a", "//page?name=a"),
+    ("/page/a?b", "/page/a%3Fb"),
+    ("/page/a/b", "/page/a%2Fb"),
+    ("/page", "/page/"),
+]
+
+
+@pytest.mark.parametrize(
+    "pair", [pair for one, other in ALIKE for pair in ((one, other), (other, one))]
+)
+def test_R48_two_addresses_are_two_pages(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str]
+) -> None:
+    """Whoever asks for a page by a name that only looks like another's does not replace it."""
+
+    class Pages:
+        @ours.expose
+        def page(self, *segments: str, **values: str) -> str:
+            return repr(("page", segments, values))
+
+        @ours.expose
+        def default(self, *segments: str, **values: str) -> str:
+            return repr(("default", segments, values))
+
+    monkeypatch.setattr(caching._Current, "cache", None)
+    without = make_client(ours.Application(Pages(), "", {"/": {"tools.trailing_slash.on": False}}))
+    expected = [_text_at(without, path) for path in pair]
+    config = {"tools.trailing_slash.on": False, "tools.caching.on": True}
+    client = make_client(ours.Application(Pages(), "", {"/": config}))
+    assert [_text_at(client, path) for path in (*pair, *pair)] == expected * 2
+
+
+def test_R48_a_header_that_is_missing_is_not_an_empty_one(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Varying:
+        @ours.expose
+        def index(self) -> str:
+            ours.response.headers["Vary"] = "X-Choice"
+            return repr(ours.request.headers.get("X-Choice"))
+
+    monkeypatch.setattr(caching._Current, "cache", None)
+    client = make_client(ours.Application(Varying(), "", {"/": {"tools.caching.on": True}}))
+    asked: list[dict[str, str]] = [{}, {"X-Choice": ""}, {}, {"X-Choice": ""}]
+    assert [client.get("/", headers=headers).text for headers in asked] == ["None", "''"] * 2
+
+
+@pytest.mark.parametrize("refused", ["by its size", "by its header"])
+def test_R28_a_stream_that_is_not_kept_is_not_collected(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    made, gone, most = 0, 0, 0
+
+    class Piece(bytes):
+        def __del__(self) -> None:
+            nonlocal gone
+            gone += 1
+
+    class Long:
+        @ours.expose
+        def index(self) -> Any:
+            ours.response.stream = True
+            if refused == "by its header":
+                ours.response.headers["Cache-Control"] = "private"
+
+            def pieces() -> Any:
+                nonlocal made, most
+                for _ in range(300):
+                    made += 1
+                    yield Piece(b"x" * (1000 if refused == "by its header" else 10_000))
+                    most = max(most, made - gone)
+
+            return pieces()
+
+    monkeypatch.setattr(caching._Current, "cache", None)
+    client = make_client(ours.Application(Long(), "", {"/": {"tools.caching.on": True}}))
+    with client.stream("GET", "/") as response:
+        assert sum(len(piece) for piece in response.iter_bytes()) >= 300_000
+    assert made == 300
+    assert most < 150
+
+
 def test_R50_sessions_in_memory_are_bounded(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

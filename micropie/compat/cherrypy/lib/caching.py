@@ -4,6 +4,7 @@ Vary names.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -15,7 +16,7 @@ from micropie.compat.cherrypy.lib import cptools, is_closable_iterator
 from micropie.compat.cherrypy.lib.httputil import HeaderMap, valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Section
-from micropie.compat.cherrypy.urls import url
+from micropie.compat.cherrypy.urls import Place, place
 
 expires = cptools.expires
 
@@ -23,8 +24,11 @@ Variant: TypeAlias = tuple[str | None, HeaderMap, bytes, float]
 """Status, headers, body, and the time in seconds since 1970 at which they were made."""
 
 
-# Characters of an address, and of the headers that a response depends on: ``maxsize`` does not
-# count them.
+# What the dispatcher has seen of the request, and the values of the headers that a response depends
+# on. Never one joined text: "/page%3Fa" and "/page?a" are two pages, and "/a/../page" is none.
+_Key: TypeAlias = tuple[Place | None, tuple[str | None, ...]]
+
+# Characters of a key: ``maxsize`` does not count them.
 _LONGEST_KEY = 8000
 
 
@@ -35,6 +39,8 @@ class Cache:
     """
 
     delay: float = 600
+    maxobj_size: float = math.inf
+    """The most bytes of a body that is put."""
 
     def get(self) -> Variant | None:
         """Return status, headers, body and the time in seconds since 1970 that were put, or
@@ -87,16 +93,15 @@ class MemoryCache(Cache):
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
-            self._entries: OrderedDict[tuple[str, ...], _Entry] = OrderedDict()
-            self._varies: dict[str, tuple[str, ...]] = {}
-            self._pending: dict[tuple[str, ...], threading.Event] = {}
+            self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
+            self._varies: dict[Place | None, Sequence[str]] = {}
+            self._pending: dict[_Key, threading.Event] = {}
             self.cursize = 0
 
-    def _key(self) -> tuple[str, ...]:
+    def _key(self) -> _Key:
         """Return the address, and the values of the headers that responses to it depend on."""
-        request = serving.request
-        uri = url(qs=request.query_string)
-        return (uri, *(request.headers.get(name, "") for name in self._varies.get(uri, ())))
+        address, headers = place(), serving.request.headers
+        return address, tuple(headers.get(name) for name in self._varies.get(address, ()))
 
     def get(self) -> Variant | None:
         """Return what was put for a request like this one."""
@@ -114,7 +119,7 @@ class MemoryCache(Cache):
                 found = self._found(self._key())
         return None if found is None else found.variant
 
-    def _found(self, key: tuple[str, ...]) -> _Entry | None:
+    def _found(self, key: _Key) -> _Entry | None:
         entry = self._entries.get(key)
         if entry is not None and entry.until <= time.time():
             self._forget(key)
@@ -124,7 +129,7 @@ class MemoryCache(Cache):
             self._entries.move_to_end(key)
         return entry
 
-    def _forget(self, key: tuple[str, ...]) -> None:
+    def _forget(self, key: _Key) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self.cursize -= entry.size
@@ -135,15 +140,15 @@ class MemoryCache(Cache):
             return
         _, headers, _, created = variant
         with self._lock:
-            names = tuple(sorted(element.value for element in headers.elements("Vary")))
-            if "*" in names:
+            names = sorted(element.value for element in headers.elements("Vary"))
+            address, stated = place(), serving.request.headers
+            key = address, tuple(stated.get(name) for name in names)
+            if (
+                "*" in names
+                or sum(len(text or "") for text in (*(address or ()), *key[1])) > _LONGEST_KEY
+            ):
                 return
-            request = serving.request
-            uri = url(qs=request.query_string)
-            key = (uri, *(request.headers.get(name, "") for name in names))
-            if sum(map(len, key)) > _LONGEST_KEY:
-                return
-            self._varies[uri] = names
+            self._varies[address] = names
             self._forget(key)
             self._entries[key] = _Entry(variant, size, created + self.delay)
             self.cursize += size
@@ -154,10 +159,10 @@ class MemoryCache(Cache):
 
     def delete(self) -> None:
         """Forget all responses of this address."""
-        uri = url(qs=serving.request.query_string)
+        address = place()
         with self._lock:
-            self._varies.pop(uri, None)
-            for key in [key for key in self._entries if key[0] == uri]:
+            self._varies.pop(address, None)
+            for key in [key for key in self._entries if key[0] == address]:
                 self._forget(key)
 
     def release(self) -> None:
@@ -249,31 +254,44 @@ _FOR_ALL = frozenset({200, 203, 300, 301, 308, 404, 410})
 
 def tee_output() -> None:
     """Put the response into the cache when its body has been made."""
-    request, response = serving.request, serving.response
-    if valid_status(response.status)[0] in _FOR_ALL and "no-store" not in request.headers.values(
-        "Cache-Control"
+    request, response, cache = serving.request, serving.response, _Current.cache
+    if (
+        cache is not None
+        and valid_status(response.status)[0] in _FOR_ALL
+        and "no-store" not in request.headers.values("Cache-Control")
+        and not _is_for_one_visitor()
     ):
-        response.body = _teed(response.body)
+        response.body = _teed(response.body, cache)
 
 
-def _teed(body: Iterable[bytes]) -> Iterator[bytes]:
-    response, session = serving.response, getattr(serving, "session", None)
+def _teed(body: Iterable[bytes], cache: Cache) -> Iterator[bytes]:
+    """Yield the pieces of a body, and keep them as long as the cache may take them."""
     pieces: list[bytes] = []
+    size = 0
     try:
         for piece in body:
-            pieces.append(piece)
+            size += len(piece)
+            if size > cache.maxobj_size:
+                pieces.clear()
+            else:
+                pieces.append(piece)
             yield piece
     finally:
         if is_closable_iterator(body):
             body.close()
-    refused = "no-cache" in response.headers.values("Pragma") or not {
-        "no-store",
-        "private",
-    }.isdisjoint(response.headers.values("Cache-Control"))
-    refused = refused or (session is not None and session.loaded)  # it is made for one visitor
     whole = b"".join(pieces)
-    cache = _Current.cache
-    if whole and not refused and cache is not None:
+    if whole and len(whole) == size and not _is_for_one_visitor():
+        response = serving.response
         headers = response.headers.copy()
         headers.pop("Content-Length", None)
-        cache.put((response.status, headers, whole, response.time), len(whole))
+        cache.put((response.status, headers, whole, response.time), size)
+
+
+def _is_for_one_visitor() -> bool:
+    """Return whether the response says so, or was made with a session."""
+    headers, session = serving.response.headers, getattr(serving, "session", None)
+    return (
+        "no-cache" in headers.values("Pragma")
+        or not {"no-store", "private"}.isdisjoint(headers.values("Cache-Control"))
+        or (session is not None and session.loaded)
+    )
