@@ -400,12 +400,148 @@ def test_requests_of_one_session_wait_for_each_other(world: str, connect: MakeCl
     answers: list[str] = []
     second = threading.Thread(target=lambda: answers.append(client.get("/fast").text))
     second.start()
-    until(lambda: any(users == 2 for _, users in sessions.RamSession.locks._locks.values()))
+    until(lambda: any(one.users == 2 for one in sessions.RamSession.locks._locks.values()))
     go_on.set()
     first.join(PATIENCE)
     second.join(PATIENCE)
     assert (order, answers) == (["slow", "fast"], ["2"])
     assert len(sessions.RamSession.locks) == 0
+
+
+def test_R44_few_wait_for_a_slow_request_of_their_session() -> None:
+    """Each holds a thread that all visitors share."""
+    table = sessions.LockTable()
+    assert table.acquire("a", -1)
+
+    def ask() -> None:
+        assert table.acquire("a", -1)
+        table.release("a")
+
+    waiting = [threading.Thread(target=ask) for _ in range(sessions.MOST_WAITING)]
+    for thread in waiting:
+        thread.start()
+    until(lambda: table._locks["a"].users == sessions.MOST_WAITING + 1)
+    assert not table.acquire("a", PATIENCE)
+    assert not table.acquire("a", -1)
+    assert table.acquire("b", -1)
+    table.release("b")
+    table.release("a")
+    for thread in waiting:
+        thread.join(PATIENCE)
+    assert len(table) == 0
+
+
+def test_many_wait_for_quick_requests_of_their_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page with twenty pictures sends them all at once."""
+    monkeypatch.setattr(sessions, "_SLOW", PATIENCE)
+    table = sessions.LockTable()
+    assert table.acquire("a", -1)
+    locked: list[bool] = []
+
+    def ask() -> None:
+        locked.append(table.acquire("a", -1))
+        table.release("a")
+
+    waiting = [threading.Thread(target=ask) for _ in range(20)]
+    for thread in waiting:
+        thread.start()
+    until(lambda: table._locks["a"].users == 21)
+    table.release("a")
+    for thread in waiting:
+        thread.join(PATIENCE)
+    assert locked == [True] * 20
+    assert len(table) == 0
+
+
+def test_a_session_that_is_busy_says_when_to_come_again(world: str, connect: MakeClient) -> None:
+    client = connected(ours, world, connect, lock_timeout=0.01)
+    held = client.get("/put?key=a&value=1").text
+    assert sessions.RamSession.locks.acquire(held, -1)
+    answer = client.get("/")
+    sessions.RamSession.locks.release(held)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+class Leaving:
+    """A log-in, a log-out, and a page that changes the session with each piece."""
+
+    def __init__(self) -> None:
+        self.entered, self.go_on = threading.Event(), threading.Event()
+
+    @ours.expose
+    def log_in(self) -> str:
+        ours.session["user"] = "alice"
+        return "in"
+
+    @ours.expose
+    def log_out(self, first: str = "") -> str:
+        if first:
+            ours.session["user"] += "!"
+        ours.session.delete()
+        return "out"
+
+    @ours.expose
+    def who(self) -> str:
+        return str(ours.session.get("user"))
+
+    @ours.expose
+    def pieces(self) -> Any:
+        ours.response.stream = True
+        ours.session["begun"] = True
+
+        def made() -> Iterator[str]:
+            yield "a"
+            self.entered.set()
+            assert self.go_on.wait(PATIENCE)
+            ours.session["ended"] = True
+            yield "b"
+
+        return made()
+
+    @ours.expose
+    def late(self) -> str:
+        """Find the session, and load it when it has been ended."""
+        self.entered.set()
+        assert self.go_on.wait(PATIENCE)
+        ours.session["late"] = True
+        return "late"
+
+
+class NoMerge(InMemorySessionBackend):
+    merge = None  # type: ignore[assignment]
+
+
+def kept_in(storage: str, folder: Path) -> dict[str, Any]:
+    if storage == "file":
+        return {"storage_type": "file", "storage_path": str(folder)}
+    backends = {"backend": InMemorySessionBackend, "no_merge": NoMerge}
+    return {"backend": backends[storage]()} if storage in backends else {}
+
+
+@pytest.mark.parametrize("other", ["pieces", "late"])
+@pytest.mark.parametrize("first", ["", "1"])
+@pytest.mark.parametrize("storage", ["ram", "file", "backend", "no_merge"])
+def test_R43_a_log_out_is_final(
+    world: str, connect: MakeClient, sessions_folder: Path, storage: str, first: str, other: str
+) -> None:
+    """Nothing that began before it brings the session back: no stream's end, no slow request."""
+    root = Leaving()
+    options = kept_in(storage, sessions_folder)
+    config = {f"tools.sessions.{name}": value for name, value in options.items()}
+    config |= {"tools.sessions.on": True, "tools.sessions.locking": "explicit"}
+    client = connect(ours.Application(root, "", {"/": config}), world)
+    client.get("/log_in")
+    cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in client.cookies.items())}
+    client.cookies.clear()
+    assert client.get("/who", headers=cookie).text == "alice"
+    slow = threading.Thread(target=client.get, args=(f"/{other}",), kwargs={"headers": cookie})
+    slow.start()
+    assert root.entered.wait(PATIENCE)
+    assert client.get("/log_out", params={"first": first}, headers=cookie).text == "out"
+    root.go_on.set()
+    slow.join(PATIENCE)
+    client.cookies.clear()
+    assert client.get("/who", headers=cookie).text == "None"
 
 
 def test_a_lock_is_waited_for_so_long(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from micropie.compat.cherrypy.lib.sessions import MOST_WAITING
 from tests.compat.differences import Played, differences, original, reason_for
 from tests.compat.exchange import Answer, Client
 from tests.compat.play import conversations_of
-from tests.servers.harness import Server, serving
+from tests.servers.harness import KINDS, Server, serving
+from tests.support.waiting import PATIENCE, until
 
 SERVERS = {"uvicorn": "asgi", "gunicorn-gthread": "wsgi"}
 MOVED = ["bottle", "cherrypy"]
@@ -55,3 +60,33 @@ def test_a_moved_application_answers_as_the_original(server: Server, framework: 
     assert not [
         str(difference) for difference in found if reason_for(framework, difference) is None
     ]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_R44_requests_of_one_session_leave_threads_to_others(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 100 that one visitor sends at once, one is answered and few wait; the site goes on."""
+    kind = KINDS[name]
+    more = kind._replace(command=kind.command.replace("--threads 4", "--threads 8"))
+    monkeypatch.setitem(KINDS, name, more)
+    release = tmp_path / "release"
+    environ = {"COMPAT_FILE": str(release)}
+    with serving("tests.compat.one_session:application", environ=environ, workers=1) as server_of:
+        server = server_of(name)
+        cookie = str(server.request("GET", "/log_in").header("set-cookie")).partition(";")[0]
+        given: Counter[tuple[int, bytes]] = Counter()
+
+        def ask() -> None:
+            answer = server.request("GET", "/slow", {"Cookie": cookie})
+            given[answer.status, answer.body if answer.status == 200 else b""] += 1
+
+        asking = [threading.Thread(target=ask) for _ in range(100)]
+        for thread in asking:
+            thread.start()
+        until(lambda: given[503, b""] == 100 - 1 - MOST_WAITING)
+        assert server.request("GET", "/quick").body == b"quick"
+        release.touch()
+        for thread in asking:
+            thread.join(PATIENCE)
+    assert given == {(200, b"alice"): 1 + MOST_WAITING, (503, b""): 99 - MOST_WAITING}

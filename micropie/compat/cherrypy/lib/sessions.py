@@ -16,6 +16,7 @@ import contextlib
 import inspect
 import json
 import logging
+import math
 import os
 import re
 import secrets
@@ -65,36 +66,79 @@ class _Serializer(Protocol):
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
+# How many requests of one session may wait for a slow one, each in a thread of all visitors.
+MOST_WAITING = 4
+
+# Seconds for which a request may have its session until it counts as a slow one. A page with twenty
+# pictures sends them all at once, and none of them takes as long.
+_SLOW = 0.05
+
+
+class _SessionLock:
+    """The lock of one session. ``users``: who has it or waits; ``since``: when it was taken."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.users = 0
+        self.since = time.monotonic()
+
+
 class LockTable:
     """A lock for each session that somebody uses or waits for, of this process."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._locks: dict[str, tuple[Lock, int]] = {}
+        self._locks: dict[str, _SessionLock] = {}
 
     def acquire(self, session_id: str, seconds: float) -> bool:
-        """Lock a session, waiting for at most so long. Returns whether it is locked."""
+        """Lock a session, waiting for at most so long, -1 for ever. Returns whether it is locked.
+
+        If ``MOST_WAITING`` wait already, others wait only as long as each request before them is
+        quick.
+        """
         with self._lock:
-            lock, users = self._locks.get(session_id, (Lock(), 0))
-            self._locks[session_id] = lock, users + 1
-        is_locked = lock.acquire(timeout=seconds)
-        if not is_locked:
+            one = self._locks.setdefault(session_id, _SessionLock())
+            one.users += 1
+            is_one_too_many = one.users > MOST_WAITING + 1
+        end = math.inf if seconds < 0 else time.monotonic() + seconds
+        is_locked = one.lock.acquire(blocking=False)
+        while not is_locked and (left := end - time.monotonic()) > 0:
+            if is_one_too_many:
+                left = min(left, one.since + _SLOW - time.monotonic())
+            if left <= 0:
+                break
+            is_locked = one.lock.acquire(timeout=-1 if left == math.inf else left)
+        if is_locked:
+            one.since = time.monotonic()
+        else:
             self._leave(session_id)
         return is_locked
 
     def release(self, session_id: str) -> None:
         """Unlock a session, in any thread."""
-        self._locks[session_id][0].release()
+        self._locks[session_id].lock.release()
         self._leave(session_id)
 
     def _leave(self, session_id: str) -> None:
         with self._lock:
-            lock, users = self._locks.pop(session_id)
-            if users > 1:
-                self._locks[session_id] = lock, users - 1
+            one = self._locks[session_id]
+            one.users -= 1
+            if not one.users:
+                del self._locks[session_id]
 
     def __len__(self) -> int:
         return len(self._locks)
+
+
+class _Busy(HTTPError):
+    """503: other requests of this session are answered first."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "Another request of this session takes very long.")
+
+    def set_response(self) -> None:
+        super().set_response()
+        serving.response.headers["Retry-After"] = "1"
 
 
 class Session:
@@ -126,6 +170,9 @@ class Session:
     store: SessionStore | None = None
     """The store of native sessions, if native handlers share this session."""
     _prepared: ClassVar[tuple[Mapping[str, object], ...]]
+    # Whether the id is of stored data, and whether this request has deleted it.
+    _was_stored = False
+    _ended = False
     # The name that was locked: a session may get another id while it is locked.
     _locked_id: str | None = None
 
@@ -138,7 +185,8 @@ class Session:
         self.originalid = id
         if id is not None:
             self._id = id
-            if not self._is_id(id) or not self._exists():
+            self._was_stored = self._is_id(id) and self._exists()
+            if not self._was_stored:
                 self._id = None
                 self.missing = True
         if self._id is None:
@@ -155,7 +203,7 @@ class Session:
 
     @id.setter
     def id(self, value: str) -> None:
-        self._id = value
+        self._id, self._was_stored = value, False
         for observer in self.id_observers:
             observer(value)
 
@@ -186,6 +234,7 @@ class Session:
         self._id = self.generate_id()
         while self._exists():
             self._id = self.generate_id()
+        self._ended = False
         self.id = self._id  # which tells the observers
         if was_locked:
             self.acquire_lock()
@@ -198,6 +247,8 @@ class Session:
     def load(self) -> None:
         """Load what is stored. It is called by the first use."""
         found = self._load()
+        if found is None and self._was_stored:  # another request has ended it just now
+            self._regenerate()
         self._data = {} if found is None or found[1] < self.now() else found[0]
         self.loaded = True
         cls = type(self)
@@ -209,11 +260,15 @@ class Session:
             cls.clean_thread.start()
 
     def save(self) -> None:
-        """Store it, if it was used, and unlock it."""
+        """Store it, if it was used, and unlock it.
+
+        What this or another request has deleted meanwhile stays deleted.
+        """
         try:
-            if self.loaded:
+            if self.loaded and not self._ended and (not self._was_stored or self._exists()):
                 self._check_size(self._data)
                 self._save(self.now() + timedelta(minutes=self.timeout))
+                self._was_stored = True
         finally:
             if self.locked:
                 self.release_lock()
@@ -222,7 +277,8 @@ class Session:
         check_size(data, self.max_session_size, "tools.sessions.max_session_size = {}")
 
     def delete(self) -> None:
-        """Delete what is stored."""
+        """Delete what is stored. Nothing of this request is stored any more: a log-out is final."""
+        self._ended = True
         self._delete()
 
     def acquire_lock(self) -> None:
@@ -242,7 +298,7 @@ class Session:
             else limit
         )
         if not self.locks.acquire(self._id, seconds):
-            raise HTTPError(503, "Another request of this session takes very long.")
+            raise _Busy
         self.locked, self._locked_id = True, self._id
 
     def release_lock(self) -> None:
@@ -505,7 +561,7 @@ def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
             pass
         file.close()
         if end is not None and time.monotonic() > end:
-            raise HTTPError(503, "Another request of this session takes very long.")
+            raise _Busy
         time.sleep(0.01)
 
 

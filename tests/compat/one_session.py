@@ -1,0 +1,39 @@
+"""A site on ``compat.cherrypy`` for a server, ``tests.compat.one_session:application``: a page that
+lasts until a file exists, in the session of a visitor, and one without a session.
+
+``COMPAT_FILE`` in the environment names the file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from micropie.compat import cherrypy
+from tests.support.waiting import until
+
+
+class Root:
+    """The pages."""
+
+    _cp_config: ClassVar = {"tools.sessions.on": True}
+
+    @cherrypy.expose
+    def log_in(self) -> str:
+        cherrypy.session["user"] = "alice"
+        return "in"
+
+    @cherrypy.expose
+    def slow(self) -> str:
+        until(lambda: Path(os.environ["COMPAT_FILE"]).exists())
+        return str(cherrypy.session["user"])
+
+    @cherrypy.expose
+    def quick(self) -> str:
+        return "quick"
+
+    quick._cp_config = {"tools.sessions.on": False}  # type: ignore[attr-defined]
+
+
+application = cherrypy.Application(Root(), "")
