@@ -4,30 +4,39 @@ file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from io import BufferedReader, BytesIO
 
 from micropie.errors import BadRequest
-from micropie.http import Environ, Exchange, Request
+from micropie.http import Environ, Exchange, Request, parse_cookies
 from micropie.mounts import MountedPath, RawBody, environ_of
+from micropie.on_demand import pattern
 
-# Of backslashes in a Cookie header, and of equals signs in one cookie. For each of them
-# ``http.cookies`` takes time in proportion to the header: for a backslash before Python 3.11.10,
-# for an equals sign if no cookie can end as this one.
-_MOST_ESCAPES, _MOST_EQUALS = 100, 20
+# How ``http.cookies`` writes a character that can't stand in a cookie: "\\054", "\\"".
+_ESCAPED = pattern(r"\\([0-3][0-7][0-7]|.)")
 
 _USUALLY_EMPTY = frozenset({"GET", "HEAD"})
 
 
-def is_read_quickly(cookies: str) -> bool:
-    """Return whether ``http.cookies`` can be given a Cookie header.
+def read_cookies(header: str) -> dict[str, str]:
+    """Return the cookies of a header by name, as ``http.cookies`` has written them.
 
-    Others are for ``parse_cookies``.
+    A cookie ends at the next ";", as browsers join them. ``http.cookies`` reads on to the next
+    quote, so a cookie that another host has set could hold those after it. Of two with one name the
+    last counts, as there.
     """
-    return cookies.count("\\") <= _MOST_ESCAPES and all(
-        cookie.count("=") <= _MOST_EQUALS for cookie in cookies.split(";")
-    )
+    last_first = parse_cookies(";".join(reversed(header.split(";"))))
+    return {
+        name: _ESCAPED.sub(_unescaped, value) if "\\" in value else value
+        for name, value in reversed(last_first.items())
+    }
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    text = match[1]
+    return chr(int(text, 8)) if len(text) == 3 else text
 
 
 def path_of(request: Request) -> str:

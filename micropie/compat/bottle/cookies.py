@@ -13,14 +13,10 @@ import hashlib
 import hmac
 import pickle
 from collections.abc import Callable
-from contextlib import suppress
-from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
 from typing import Any, TypeAlias
 
-from micropie.compat.environs import is_read_quickly
 from micropie.errors import logger
-from micropie.http import parse_cookies
 
 Digest: TypeAlias = str | Callable[..., Any]
 """A hash of ``hashlib``, or its name."""
@@ -33,18 +29,6 @@ _ALLOWED = {
     "decimal": {"Decimal"},
     "uuid": {"UUID"},
 }
-
-
-def read_cookies(header: str) -> dict[str, str]:
-    """Return the cookies of a header. A broken one does not hide the others."""
-    if not header:
-        return {}
-    values = parse_cookies(header)
-    if not is_read_quickly(header):
-        return values
-    with suppress(CookieError):
-        values.update({name: morsel.value for name, morsel in SimpleCookie(header).items()})
-    return values
 
 
 def sign(name: str, value: object, secret: str | bytes, digestmod: Digest = hashlib.sha256) -> str:

@@ -14,7 +14,7 @@ from typing import IO, Any, ClassVar, TypeVar, cast
 from urllib.parse import SplitResult, quote
 
 from micropie.compat.addresses import join
-from micropie.compat.bottle.cookies import Digest, read_cookies, unsign
+from micropie.compat.bottle.cookies import Digest, unsign
 from micropie.compat.bottle.dicts import FormsDict, WSGIHeaderDict
 from micropie.compat.bottle.forms import (
     FileUpload,
@@ -26,6 +26,7 @@ from micropie.compat.bottle.forms import (
 )
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import current_exchange, outside, readable_environ
+from micropie.compat.environs import read_cookies
 from micropie.errors import HTTPError as NativeError
 from micropie.execution import current
 from micropie.http import Environ, is_host, loads

@@ -30,8 +30,8 @@ from micropie.compat.cherrypy.lib.httputil import (
 from micropie.compat.cherrypy.plans import Plan, merged_from
 from micropie.compat.cherrypy.serving import Exchange, Outside
 from micropie.compat.cherrypy.types import Namespace, Parameters, Section
-from micropie.compat.environs import body_of, is_read_quickly, own_environ
-from micropie.http import Environ, parse_cookies
+from micropie.compat.environs import body_of, own_environ, read_cookies
+from micropie.http import Environ
 from micropie.http import Exchange as NativeExchange
 from micropie.http import Request as NativeRequest
 from micropie.streams import FileRange
@@ -229,7 +229,7 @@ class ServedRequest(Request):
         if "headers" in self.__dict__ or "=?" in header:
             header = self.headers.get("Cookie", "")
         try:
-            cookies.load(header if is_read_quickly(header) else parse_cookies(header))
+            cookies.load(read_cookies(header))
         except CookieError as error:
             raise HTTPError(400, f"Illegal cookie name {str(error).split(chr(32))[-1]}") from None
         return cookies
