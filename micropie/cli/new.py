@@ -132,12 +132,16 @@ def execute(arguments: Namespace) -> int:
         )
     if folder.name.replace("-", "_").lower() in ("micropie", "micropie_dual"):
         raise CommandError(f"{folder.name!r} is the framework's own name: choose another one")
-    if folder.exists() and any(folder.iterdir()):
-        raise CommandError(f"{folder} is there already, and not empty")
-    for name, text in FILES.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text.replace("NAME", folder.name))
-    (folder / ".env").write_text("DEBUG=1\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise CommandError(f"{folder} is there already, and not empty")
+        for name, text in FILES.items():
+            file = folder / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text.replace("NAME", folder.name))
+        (folder / ".env").write_text("DEBUG=1\n")
+    except OSError as error:
+        raise CommandError(f"{folder} can't be made: {error.strerror}: {error.filename}") from None
     print(f"{folder} is made. Now:\n\n    cd {folder}\n    micropie run --reload")
     return 0

@@ -468,6 +468,16 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path) ->
         assert "is the framework's own name" in command("new", name)[2]
 
 
+def test_a_new_project_where_none_can_be_made(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("kept")
+    (tmp_path / "link").symlink_to("nowhere/else")
+    for name in ("kept", "kept/inside", "link"):
+        status, _, said = command("new", name)
+        assert (status, said.count("\n")) == (2, 1)
+        assert said.startswith(f"micropie: {name} can't be made: ")
+    assert (tmp_path / "kept").read_text() == "kept"
+
+
 def test_shell(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
         "from micropie import App\nfrom micropie.middleware import SecurityDefaults\n\n"
