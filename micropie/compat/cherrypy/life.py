@@ -92,7 +92,7 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
                     json_in()
                 request.body.process()
             if plan.is_json:
-                exchange.response.media_type = "application/json"
+                exchange.response.state_media_type("application/json")
                 begun.body = then(request.handler(), encoded)
             else:
                 begun.body = request.handler()

@@ -326,6 +326,12 @@ class Response:
         dict.__setitem__(headers, "Content-Type", self.media_type)
         return headers
 
+    def state_media_type(self, media_type: str) -> None:
+        """Set the Content-Type, whether something has set headers already or not."""
+        self.media_type = media_type
+        if "headers" in self.__dict__:
+            dict.__setitem__(self.headers, "Content-Type", media_type)
+
     @lazy
     def cookie(self) -> SimpleCookie:
         """The cookies to set."""
