@@ -360,7 +360,7 @@ def _finish(
             stream = yield from _replaced(request, response, body)
         elif failure is not None:
             response = yield from respond_to(request, failure)
-            stream = cast("_Stream | None", made.stream)
+            stream = None if made.stream is None else cast("_Stream", made.stream)
         assert response is not None  # noqa: S101
         if stream is not None:
             if isinstance(stream, ThreadStream) and exchange.config.blocking is not INLINE:
@@ -414,7 +414,8 @@ def _replaced(request: Request, response: Response, body: object) -> Flow[_Strea
     If hooks have put it in the place of ``body``, that is closed.
     """
     exchange = request._exchange
-    replaced = cast("_Stream | None", exchange.answer.stream)
+    made = exchange.answer.stream
+    replaced = None if made is None else cast("_Stream", made)
     if response.body is body:
         return replaced
     if type(response.body) is FileReference:
