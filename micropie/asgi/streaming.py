@@ -44,12 +44,12 @@ from micropie.execution import TASKS, Completed, LoopLocal
 from micropie.http import (
     HTML,
     JSON,
-    LONGEST_KEPT,
     Answer,
     ChunkedBody,
     Exchange,
     KnownHeader,
     Message,
+    NameTable,
     Receive,
     Send,
 )
@@ -153,21 +153,11 @@ class SharedReceive:
                 await taken.wait()
 
 
-class _Names(dict[str, bytes]):
-    """The names of headers as bytes.
-
-    They are few and the same in every answer, unless an author sends a client's.
-    """
-
-    def __missing__(self, name: str) -> bytes:
-        encoded = name.encode("latin-1")
-        if len(self) < _MOST_NAMES and len(name) <= LONGEST_KEPT:
-            self[name] = encoded
-        return encoded
+def _encoded_name(name: str) -> bytes:
+    return name.encode("latin-1")
 
 
-_MOST_NAMES = 1024
-_NAMES = _Names()
+_NAMES = NameTable(_encoded_name)
 _ENCODED_TYPES = {usual: (b"content-type", usual.encode()) for usual in (HTML, JSON)}
 
 

@@ -22,9 +22,9 @@ from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError, logger
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
 from micropie.http.escaping import html_body, is_html_type
 from micropie.http.headers import (
-    LONGEST_KEPT,
     KnownHeader,
     MutableHeaders,
+    NameTable,
     cached_if_short,
     pairs_of,
 )
@@ -456,8 +456,6 @@ def checked_headers(
                 continue
             name, value = pair
             key = _KEYS[name]
-            if key is None:
-                raise ResponseError(f"{name!r} can't be the name of a header")
             # as most values are: nothing else to check
             text = value.strip(" \t") if type(value) is str else ""
             if not text or key == "location" or not (text.isascii() and text.isprintable()):
@@ -493,21 +491,14 @@ def warn_once(name: str) -> None:
     logger.warning("header %r is the server's to send: left out", name)
 
 
-class _Keys(dict[str, str | None]):
-    """The names of headers in lower case, by the names as they are stated; None for what can be
-    none.
-    """
-
-    def __missing__(self, name: object) -> str | None:
-        key = name.lower() if isinstance(name, str) and TOKEN.fullmatch(name) else None
-        # Names are few and the same in every answer, unless an author sends back a client's text.
-        if key is not None and len(self) < _MOST_NAMES and len(key) <= LONGEST_KEPT:
-            self[str(name)] = key
-        return key
+def _key_of(name: object) -> str:
+    """Return the name of a header in lower case. Raises ``ResponseError`` for what can be none."""
+    if not isinstance(name, str) or not TOKEN.fullmatch(name):
+        raise ResponseError(f"{name!r} can't be the name of a header")
+    return name.lower()
 
 
-_MOST_NAMES = 1024
-_KEYS = _Keys()
+_KEYS = NameTable(_key_of)
 
 
 def check_value(name: str, value: object, is_given: bool = False) -> str:

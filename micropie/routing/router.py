@@ -276,7 +276,7 @@ class Router:
             node, way, depth, values = left.pop()
         route = node.routes[method]
         named = {} if route.by_position else dict(zip(route.wildcards, values, strict=True))
-        return route, () if named else values, named
+        return route, () if named else [*values], named
 
     def entries(self) -> list[RouteEntry]:
         """Return every route once, with the methods that it answers, in the order of its path."""

@@ -10,11 +10,11 @@ from typing import Any, Final
 from micropie.execution import ANSWER, AnyStep, current
 from micropie.flow import Application, end_resources, log_failure, respond
 from micropie.http import (
-    LONGEST_KEPT,
     NO_OTHER_HEADERS,
     NOSNIFF,
     Environ,
     HeaderPairs,
+    NameTable,
     Request,
     StartResponse,
     start_failed,
@@ -31,21 +31,12 @@ from micropie.wsgi.streaming import chunks_of, close_stream
 _ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
 
 
-class _Capitals(dict[str, str]):
-    """The names of headers in the usual capitals, by the names in lower case: some clients compare
-    them as they are.
-    """
-
-    def __missing__(self, name: str) -> str:
-        capitals = "-".join(map(str.capitalize, name.split("-")))
-        # an author may send back those of a client's headers
-        if len(self) < _MOST_NAMES and len(name) <= LONGEST_KEPT:
-            self[name] = capitals
-        return capitals
+def _capitals(name: str) -> str:
+    return _ODD_NAMES.get(name) or "-".join(map(str.capitalize, name.split("-")))
 
 
-_MOST_NAMES = 256
-_CAPITALS = _Capitals(_ODD_NAMES)
+# in the usual capitals: some clients compare them as they are
+_CAPITALS = NameTable(_capitals, most=256)
 _NOSNIFF = (_CAPITALS[NOSNIFF[0]], NOSNIFF[1])
 
 # compared by ``is``: the 200 of a mounted application may have a reason of its own
