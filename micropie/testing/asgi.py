@@ -44,14 +44,14 @@ class AppLoop:
     the test instead of failing it.
     """
 
-    def __init__(self, tasks: anyio.abc.TaskGroup, thread: threading.Thread | None = None) -> None:
+    def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
         loop: Any = current_token().native_token
         self._call_soon = (
             loop.call_soon_threadsafe
             if hasattr(loop, "call_soon_threadsafe")
             else loop.run_sync_soon
         )
-        self._thread = thread
+        self._thread = threading.current_thread()
         self._calls: deque[Callable[[], object]] = deque()
         self._has_calls = anyio.Event()
         self.tasks = tasks
@@ -67,8 +67,8 @@ class AppLoop:
             self._call_soon(lambda: self._has_calls.set())  # noqa: PLW0108 - only the loop knows which event it is
 
     async def _make_calls(self) -> None:
-        """Make the calls, in a task: in a loop that ``asyncio.run`` has begun, anyio knows by its
-        task where it is.
+        """Make the calls, in a task: anyio finds the loop of ``asyncio.run`` only by the task that
+        runs in it.
         """
         while True:
             await self._has_calls.wait()
@@ -80,7 +80,6 @@ class AppLoop:
         """End the loop's own thread. With a ``timeout`` in seconds, also wait for that."""
         self.post(self.tasks.cancel_scope.cancel)
         if timeout is not None:
-            assert self._thread is not None  # noqa: S101
             self._thread.join(timeout)
             if self._thread.is_alive():
                 raise AppTimeout(
@@ -94,7 +93,7 @@ def start_loop(backend: str, backend_options: Mapping[str, object] | None) -> Ap
 
     async def serve() -> None:
         async with anyio.create_task_group() as tasks:
-            started.set_result(AppLoop(tasks, thread))
+            started.set_result(AppLoop(tasks))
             await anyio.sleep_forever()
 
     def run() -> None:
@@ -105,8 +104,7 @@ def start_loop(backend: str, backend_options: Mapping[str, object] | None) -> Ap
                 raise
             started.set_exception(error)
 
-    thread = threading.Thread(target=run, name=f"test client's {backend} loop", daemon=True)
-    thread.start()
+    threading.Thread(target=run, name=f"test client's {backend} loop", daemon=True).start()
     return started.result()
 
 
@@ -117,13 +115,13 @@ class AppTask(Runner):
     _cancel_scope: anyio.CancelScope | None = None
 
     def __init__(self, loop: AppLoop, app: ASGIApp, scope: Message) -> None:
-        super().__init__()
         self._loop = loop
         self._app = app
         self._scope = scope
 
     def start(self, call: Call) -> None:
-        self._loop.post(partial(self._loop.tasks.start_soon, self._run, call, name=call.label))
+        self._call = call
+        self._loop.post(partial(self._loop.tasks.start_soon, self._run, name=call.label))
 
     def wake(self) -> None:
         self._loop.post(lambda: self._changed.set())  # noqa: PLW0108 - only the loop knows which event it is by then
@@ -136,7 +134,9 @@ class AppTask(Runner):
 
         self._loop.post(cancel)
 
-    async def _run(self, call: Call) -> None:
+    async def _run(self) -> None:
+        call = self._call
+
         async def receive() -> Message:
             return await self._until(call.next_message, "receive()")
 
@@ -162,7 +162,7 @@ class AppTask(Runner):
 
     async def _until(self, look: Callable[[], T | None], where: str) -> T:
         """Wait until ``look`` returns something true, and return that."""
-        with self.waiting(where):
+        with self._call.waiting(where):
             while not (found := look()):
                 # ``receive`` and ``send`` may wait for one event, at once
                 if self._changed.is_set():
@@ -195,7 +195,7 @@ class Lifespan(Call):
         self.put({"type": f"lifespan.{phase}"})
         event = self.next_event(f"answer lifespan.{phase}")
         if event is None:
-            if self.error is not None and self.received:
+            if self.error is not None and (phase == "shutdown" or not self.inbox):
                 raise LifespanFailed(
                     f"the application raised in its {phase}: {self.error!r}"
                 ) from self.error

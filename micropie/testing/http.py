@@ -19,7 +19,6 @@ from micropie.testing.errors import ProtocolViolation
 
 # httpx's extension that names the application of one request, where it is another one
 APP = "micropie.app"
-DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 START, BODY = "http.response.start", "http.response.body"
 DISCONNECT: Message = {"type": "http.disconnect"}
@@ -39,7 +38,7 @@ def request_target(request: httpx.Request) -> bytes:
 
 
 def server_address(url: httpx.URL) -> tuple[str, int]:
-    return url.host, url.port or DEFAULT_PORTS.get(url.scheme, 80)
+    return url.host, url.port or (443 if url.scheme in ("https", "wss") else 80)
 
 
 def body_messages(request: httpx.Request) -> Iterator[Message]:

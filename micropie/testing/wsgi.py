@@ -109,7 +109,6 @@ class AppThread(Runner):
     """
 
     def __init__(self, app: WSGIApp, environ: Environ) -> None:
-        super().__init__()
         self._app = app
         self._environ = environ
         self._head: Message | None = None
@@ -203,7 +202,7 @@ class AppThread(Runner):
 
     def _until(self, look: Callable[[], T | None], where: str) -> T:
         """Wait until ``look`` returns something true, and return that."""
-        with self.waiting(where), self._changed:
+        with self._call.waiting(where), self._changed:
             return cast(T, self._changed.wait_for(look))
 
 

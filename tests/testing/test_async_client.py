@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -116,6 +117,14 @@ def test_requests_of_every_method(run: Callable[[Test], None]) -> None:
         assert root.events == ["start", "stop"]
 
     run(test)
+
+
+def test_the_loop_may_be_one_that_anyio_has_not_begun() -> None:
+    async def test() -> str:
+        async with AsyncTestClient(app()) as client:
+            return (await client.get("/thing")).text
+
+    assert asyncio.run(test()) == "real"
 
 
 def test_the_application_runs_in_the_loop_of_the_test(run: Callable[[Test], None]) -> None:
