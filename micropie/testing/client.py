@@ -171,7 +171,8 @@ class TestClient(httpx.Client):
         cookie. No hook and no handler of the application runs. Raises ``ClientError`` if it is no
         ``micropie.App``.
         """
-        values = self._visit_session(dict)
+        values: dict[str, Any] = {}
+        self._visit_session(values.update)
         before = deepcopy(values)
         yield values
         if values != before:
@@ -182,14 +183,12 @@ class TestClient(httpx.Client):
 
             self._visit_session(replace)
 
-    def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], object]) -> Any:
-        """Return what ``visit`` returns for the session of this client."""
-        found: list[object] = []
-        other = session_app(tree_of(self._app), lambda session: found.append(visit(session)))
+    def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], object]) -> None:
+        """Call ``visit`` with the session of this client, in an application of its own."""
+        other = session_app(tree_of(self._app), visit)
         self.post("/", extensions={APP: other}, follow_redirects=False).raise_for_status()
-        return found[0]
 
-    def login(self, **values: object) -> None:
+    def login(self, /, **values: object) -> None:
         """Set keys of the session, such as ``client.login(user="alice")``: those that the
         application's log-in sets.
         """
