@@ -55,7 +55,7 @@ class WebSocketRefused(ClientError):
         self.status = status
         self.code = code
         self.reason = reason
-        self.headers = headers if headers is not None else []
+        self.headers = headers or []
         self.body = body
 
 

@@ -211,17 +211,14 @@ class AppTransport(httpx.BaseTransport, ABC):
         return HttpCall(runner, request, self.settings, self._open).response()
 
     def __enter__(self) -> Self:
-        try:
+        with ExitStack() as stack:
+            stack.push(self)
             if self.settings.lifespan:
                 self.startup()
-        except BaseException as error:
-            self.__exit__(type(error), error)
-            raise
+            stack.pop_all()  # the start-up has not failed
         return self
 
-    def __exit__(
-        self, kind: object = None, error: BaseException | None = None, traceback: object = None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
             self.close()
         except Exception as failure:
