@@ -36,8 +36,8 @@ SHUTDOWN: Message = {"type": "lifespan.shutdown"}
 
 
 class AppLoop:
-    """The running event loop, in which the application runs: in a thread of the client's, or the
-    test's own.
+    """The event loop in which the application runs. The client has started it in a thread, or it
+    is the test's own.
 
     anyio's blocking portal does not fit: each of its calls, even the one that stops it, waits until
     the loop answers. An application that blocks its loop (a lock, a ``time.sleep``) would then hang
@@ -58,9 +58,9 @@ class AppLoop:
         tasks.start_soon(self._make_calls)
 
     def post(self, call: Callable[[], object]) -> None:
-        """Run ``call`` in the loop's thread, soon; from any thread.
+        """Have the loop make this call soon. Any thread may ask for that, and never waits.
 
-        Never waits; does nothing after the loop's end.
+        After the loop's end the call is not made.
         """
         self._calls.append(call)
         with suppress(RuntimeError):
@@ -77,7 +77,10 @@ class AppLoop:
                 self._calls.popleft()()
 
     def stop(self, timeout: float | None = None) -> None:
-        """End the loop's own thread. With a ``timeout`` in seconds, also wait for that."""
+        """End the loop, which ends its thread. With a ``timeout`` in seconds, wait for that end.
+
+        Raises ``AppTimeout`` if the thread does not end in time.
+        """
         self.post(self.tasks.cancel_scope.cancel)
         if timeout is not None:
             self._thread.join(timeout)
@@ -128,7 +131,7 @@ class AppTask(Runner):
 
     def cancel(self) -> None:
         def cancel() -> None:
-            # it is, if something has blocked the loop since the call was made
+            # None if something has blocked the loop since the call was made
             if self._cancel_scope is not None:
                 self._cancel_scope.cancel()
 

@@ -85,7 +85,7 @@ class Runner(ABC):
 
 
 class Call:
-    """A call of the application. The test's thread changes it, then wakes the application."""
+    """A call of the application. The test's thread changes the call, then wakes the application."""
 
     disconnect: Message  # the message that tells the application that the client has left
 
@@ -98,7 +98,7 @@ class Call:
         self.error: BaseException | None = None
         self.body: Iterator[Message] = iter(())
         self.may_ask = False  # whether the test has a message for an application that waits for one
-        # the application gets it whenever the inbox is empty
+        # which the application gets again whenever the inbox is empty
         self.last_message: Message | None = None
         self.waits: list[str] = []  # in which functions the application waits for the test
         self.hung_up = False
@@ -130,11 +130,10 @@ class Call:
         return None
 
     def sending(self, message: Message) -> Callable[[], bool]:
-        """Pass on a message of the application.
+        """Pass on a message of the application to the test.
 
-        Return a function that says whether the application may go on.
-
-        It goes on with a stream when the test has taken the chunk; other messages are buffered.
+        Return a function that says whether the application may go on. After a chunk of a stream, it
+        may when the test has taken that chunk. Other messages are buffered.
         """
         message = self.checked(message)
         self.check_connected()
@@ -182,8 +181,8 @@ class Call:
     def wake(self) -> None:
         """Have the application look again at what it waits for.
 
-        It says that it waits before it looks. So it either sees the change that was made before
-        this, or is woken.
+        The application notes in ``waits`` that it waits, and then looks. So it either sees the
+        change that was made before this call, or is woken by it.
         """
         if self.waits:
             self._runner.wake()
@@ -243,12 +242,12 @@ class Call:
 
         Cancel it and raise ``AppTimeout`` if it doesn't.
 
-        If the test leaves because of an ``error``, that is on its way to the test and must not be
-        replaced: it gets a note of the application's own error.
+        If the test leaves because of an ``error``, that error is on its way to the test. So no
+        other one is raised here, and ``error`` gets a note of the application's own.
         """
         self.hang_up()
         try:
-            # With these the wait is over already, or the tests are to stop.
+            # After a time-out the client has waited already; ``KeyboardInterrupt`` stops the tests.
             if error is None or (
                 isinstance(error, Exception) and not isinstance(error, AppTimeout)
             ):

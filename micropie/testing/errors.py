@@ -36,8 +36,8 @@ class WebSocketRefused(ClientError):
     """The application did not accept the handshake.
 
     ``status``, ``headers`` and ``body`` are those of the denial response; without one, a server
-    answers with a plain
-    403. ``code`` and ``reason`` are those with which the application closed the handshake.
+    answers with a plain 403. ``code`` and ``reason`` are those with which the application closed
+    the handshake.
     """
 
     def __init__(

@@ -218,7 +218,9 @@ class AppTransport(httpx.BaseTransport, ABC):
             stack.pop_all()  # the start-up has not failed
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+    def __exit__(
+        self, kind: object = None, error: BaseException | None = None, traceback: object = None
+    ) -> None:
         try:
             self.close()
         except Exception as failure:
