@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, MutableMapping
 from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import jinja2
 from jinja2 import meta, nodes
 from jinja2.runtime import Context
 
-# How many compiled sources are cached: a program's text has few, and those built at run time must
-# not pile up.
+# How many compiled sources are cached, and what is known of templates: a program has few, and those
+# built at run time must not pile up.
 _SOURCES = 256
 
 # ``row.items`` is the method of a dict, in Jinja2 as well.
@@ -35,7 +34,7 @@ class Environment(jinja2.Environment):
         )
         self.compiled = lru_cache(maxsize=_SOURCES)(self.from_string)
         self.known_names = self.names_in if reload else lru_cache(maxsize=_SOURCES)(self.names_in)
-        self._layouts: WeakKeyDictionary[jinja2.Template, object] = WeakKeyDictionary()
+        self.known_layout = lru_cache(maxsize=_SOURCES)(self.layout_of)
 
     def find(self, name: str, block: str | None, source: str | None = None) -> jinja2.Template:
         """Return the template ``name``, or the one whose text is ``source``.
@@ -80,7 +79,7 @@ class Environment(jinja2.Environment):
         """
         seen = [template]
         for child in seen:  # the list grows in the loop
-            layout: Any = self.layout_of(child, source if child is template else None)
+            layout: Any = self.known_layout(child, source if child is template else None)
             if isinstance(layout, nodes.Name):
                 layout = context.get(layout.name)
             if layout is not None:
@@ -112,15 +111,13 @@ class Environment(jinja2.Environment):
         """Return what a template's ``{% extends ... %}`` names: another template by its name, or a
         variable (``nodes.Name``); None for anything else.
         """
-        if template not in self._layouts:
-            if source is None and template.name is not None and self.loader is not None:
-                source, _, _ = self.loader.get_source(self, template.name)
-            stated = [*self.parse(source or "").find_all(nodes.Extends)]
-            layout: object = stated[0].template if len(stated) == 1 else None
-            if isinstance(layout, nodes.Const):
-                layout = layout.value
-            self._layouts[template] = layout if isinstance(layout, str | nodes.Name) else None
-        return self._layouts[template]
+        if source is None and template.name is not None and self.loader is not None:
+            source, _, _ = self.loader.get_source(self, template.name)
+        stated = [*self.parse(source or "").find_all(nodes.Extends)]
+        layout: object = stated[0].template if len(stated) == 1 else None
+        if isinstance(layout, nodes.Const):
+            layout = layout.value
+        return layout if isinstance(layout, str | nodes.Name) else None
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return ``row.name`` of a dict without the ``AttributeError`` that Jinja2 would raise and
