@@ -87,9 +87,10 @@ def stream(
     chunks = templates.stream(name, context, block)
     active_request = current.get(None)
     if active_request is not None:
-        if templates.mentions(name, {"csrf_token", "csrf_input"} - context.keys()):
+        names = templates.names_in(name) - context.keys()
+        if not names.isdisjoint({"csrf_token", "csrf_input"}):
             csrf.csrf_token(active_request)
-        if templates.mentions(name, {"get_flashed_messages"} - context.keys()):
+        if "get_flashed_messages" in names:
             get_flashed_messages()
     return chunks
 

@@ -81,11 +81,11 @@ class Templates:
         pieces: Any = self._sync.find(name, block).generate(context)
         return in_chunks(pieces, FIRST_CHUNK, CHUNK)
 
-    def mentions(self, name: str, words: set[str]) -> bool:
-        """Return whether ``name`` or a template that it extends, includes or imports by name uses
-        one of ``words``.
+    def names_in(self, name: str) -> frozenset[str]:
+        """Return the variables that the template ``name`` mentions, and the templates that it
+        extends, includes and imports by name.
         """
-        return not words.isdisjoint(self._sync.known_names(name))
+        return self._sync.known_names(name)
 
     # If two threads come first at the same time, each may open an environment, which costs only
     # time.
