@@ -147,7 +147,7 @@ def awaited(
     async def call(
         self: AsyncTestClient | AsyncWebSocketSession, *arguments: P.args, **options: P.kwargs
     ) -> T:
-        return await self._portal.call(partial(method, self._sync), *arguments, **options)
+        return await self._portal.call(method, self._sync, *arguments, **options)
 
     return call  # type: ignore[return-value]  # its self has a type
 

@@ -88,6 +88,7 @@ class Call:
     """A call of the application. The test's thread changes the call, then wakes the application."""
 
     disconnect: Message  # the message that tells the application that the client has left
+    body: Iterator[Message]  # of an HTTP request
 
     def __init__(self, runner: Runner, label: str, settings: Settings) -> None:
         self.label = label
@@ -96,7 +97,6 @@ class Call:
         # for the test; None is the end
         self.outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.error: BaseException | None = None
-        self.body: Iterator[Message] = iter(())
         self.may_ask = False  # whether the test has a message for an application that waits for one
         # which the application gets again whenever the inbox is empty
         self.last_message: Message | None = None

@@ -47,7 +47,6 @@ class WebSocketRefused(ClientError):
         code: int = 1000,
         reason: str = "",
         headers: list[tuple[bytes, bytes]] | None = None,
-        body: bytes = b"",
     ) -> None:
         super().__init__(
             f"the WebSocket was refused with status {status} (close code {code}, reason {reason!r})"
@@ -56,7 +55,7 @@ class WebSocketRefused(ClientError):
         self.code = code
         self.reason = reason
         self.headers = headers or []
-        self.body = body
+        self.body = b""
 
 
 class WebSocketClosed(ClientError):
