@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -158,6 +159,16 @@ def test_a_body_may_be_iterated_in_either_way(run: Callable[[Test], None], proto
         async with AsyncTestClient(half, protocol=protocol, lifespan=False) as client:
             for content in (chunks(), iter([b"a", b"bc"]), [b"a", b"bc"]):
                 assert "".join((await client.post("/", content=content)).json()["body"]) == "abc"
+
+    run(test)
+
+
+def test_a_file_as_the_body_has_its_length(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        async with AsyncTestClient(Echo().asgi, lifespan=False) as client:
+            seen = (await client.post("/", content=io.BytesIO(b"abc"))).json()
+            assert "".join(seen["body"]) == "abc"
+            assert seen["headers"]["content-length"] == "3"
 
     run(test)
 
