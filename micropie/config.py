@@ -55,13 +55,11 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
         variable = f"{prefix}{name.upper()}"
         try:
             text = variables[variable]
-            texts = (
-                [one.strip() for one in text.split(",") if one.strip()]
-                if converter.many
-                else [text]
-            )
-            found = [converter.from_text(one) for one in texts]
-            values[name] = found[0] if converter.many is None else converter.many(found)
+            if converter.many is None:
+                values[name] = converter.from_text(text)
+            else:
+                texts = [one.strip() for one in text.split(",") if one.strip()]
+                values[name] = converter.many([converter.from_text(one) for one in texts])
         except KeyError:
             wrong += [f"{variable} is not set"] if parameter.default is parameter.empty else []
         except ValueError:

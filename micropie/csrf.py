@@ -47,7 +47,12 @@ def csrf_token(request: Request) -> str:
     secret = _find_secret(request)
     if secret is None:
         secret = secrets.token_urlsafe(32)
-        _store(request, secret)
+        session = request.session
+        if session or session.id is not None:
+            session[CSRF_FIELD] = secret
+        else:
+            request.response.headers.add("Set-Cookie", _cookie(request, secret))
+            answer.make_csrf_token(secret, None)
     salt = answer.csrf_salt or secrets.token_urlsafe(16)
     answer.make_csrf_token(None, salt)
     return _masked(secret.encode(), salt.encode()).decode()
@@ -81,15 +86,6 @@ def _masked(secret: bytes, salt: bytes) -> bytes:
     from hmac import digest
 
     return salt + digest(secret, salt, "sha256").hex().encode()
-
-
-def _store(request: Request, secret: str) -> None:
-    session = request.session
-    if session or session.id is not None:
-        session[CSRF_FIELD] = secret
-    else:
-        request.response.headers.add("Set-Cookie", _cookie(request, secret))
-        request._exchange.answer.make_csrf_token(secret, None)
 
 
 def _find_secret(request: Request) -> str | None:

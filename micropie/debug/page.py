@@ -132,8 +132,8 @@ def _answer(
     text: str,
     members: Mapping[str, object],
 ) -> Response:
-    """Return the answer in the form that the client can use: a page of ``parts``, a problem with
-    ``members``, text.
+    """Return the answer in the form that the client asks for: ``text``, a problem document with
+    ``members``, or an HTML page of ``parts``.
     """
     form, title, headers = wanted_form(request), str(error.message), [*error.headers, *_HEADERS]
     if form == "text":
@@ -154,8 +154,8 @@ def _answer(
 
 
 def _encodable(text: str) -> str:
-    """Return ``text`` with escapes in place of surrogates, which UTF-8 has not: a file's name may
-    have some.
+    """Return ``text`` with escapes in place of surrogates, such as a file's name may have: UTF-8
+    can't encode them.
     """
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -178,7 +178,7 @@ def _routes(entries: Iterable[RouteEntry]) -> str:
 def _about_request(request: Request) -> str:
     """Return tables of the request and its route.
 
-    What the client sent in a malformed way is left out.
+    A malformed query, header or cookie is left out.
     """
     route = request.route
     facts = {
@@ -236,8 +236,9 @@ def _chain(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
 
 
 def _authors_packages(request: Request) -> set[str]:
-    """Return the packages of the application and of its handler: an author's may be installed as a
-    library is.
+    """Return the names of the packages that have the application and its handler.
+
+    They are the author's, even if they are installed beside libraries.
     """
     route = handlers_route(request._exchange)
     owners = [
@@ -263,9 +264,7 @@ def _frames(exception: BaseException, own: Collection[str]) -> str:
 
     Those of libraries are folded up, save the last one.
     """
-    frames = [(frame, line) for frame, line in traceback.walk_tb(exception.__traceback__)][
-        -_MOST_FRAMES:
-    ]
+    frames = [*traceback.walk_tb(exception.__traceback__)][-_MOST_FRAMES:]
     parts = []
     for is_open, group in groupby(
         frames, lambda found: found is frames[-1] or not _library_of(found[0], own)

@@ -60,12 +60,7 @@ def template(
         templates = _without_app(Path(DIRECTORY).absolute())
     else:
         templates = active_request._exchange.config.templates
-    values = {**values, **context}
-    return (
-        templates.render(name, values, block)
-        if source is None
-        else templates.render_source(source, values, block)
-    )
+    return templates.render(name, {**values, **context}, block, source)
 
 
 @lru_cache(maxsize=4)
@@ -84,20 +79,20 @@ def _without_app(directory: Path) -> Templates:
 def stream(
     templates: Templates, name: str, context: dict[str, object], block: str | None = None
 ) -> Iterator[str]:
-    """Render a template in chunks. After the first one the session can't be changed: so its CSRF
-    token is made before, and its messages are taken out.
+    """Render a template in chunks.
+
+    After the first chunk the session can't be changed. So before that, the CSRF token is made and
+    the flashed messages are taken out of the session, if the template mentions them.
     """
     chunks = templates.stream(name, context, block)
     active_request = current.get(None)
-    if active_request is not None and templates.mentions(name, _CSRF_NAMES - context.keys()):
-        csrf.csrf_token(active_request)
-    if active_request is not None and templates.mentions(name, _MESSAGES - context.keys()):
-        get_flashed_messages()
+    if active_request is not None:
+        names = templates.names_in(name) - context.keys()
+        if not names.isdisjoint({"csrf_token", "csrf_input"}):
+            csrf.csrf_token(active_request)
+        if "get_flashed_messages" in names:
+            get_flashed_messages()
     return chunks
-
-
-_CSRF_NAMES = frozenset({"csrf_token", "csrf_input"})
-_MESSAGES = frozenset({"get_flashed_messages"})
 
 
 def names_of(links: Mapping[str, Callable[..., str]]) -> dict[str, object]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, MutableMapping
 from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import jinja2
 from jinja2 import meta, nodes
 from jinja2.runtime import Context
 
-# How many compiled sources are cached: a program's text has few, and those built at run time must
-# not pile up.
+# How many compiled sources are cached, and what is known of templates: a program has few, and those
+# built at run time must not pile up.
 _SOURCES = 256
 
 # ``row.items`` is the method of a dict, in Jinja2 as well.
@@ -35,17 +34,15 @@ class Environment(jinja2.Environment):
         )
         self.compiled = lru_cache(maxsize=_SOURCES)(self.from_string)
         self.known_names = self.names_in if reload else lru_cache(maxsize=_SOURCES)(self.names_in)
-        self._layouts: WeakKeyDictionary[jinja2.Template, object] = WeakKeyDictionary()
+        self.known_layout = lru_cache(maxsize=_SOURCES)(self.layout_of)
 
-    def part_of(
-        self, template: jinja2.Template, block: str | None, source: str | None = None
-    ) -> jinja2.Template:
-        """Return a template, or one that is a block of it.
+    def find(self, name: str, block: str | None, source: str | None = None) -> jinja2.Template:
+        """Return the template ``name``, or the one whose text is ``source``.
 
-        Raises ``LookupError`` if it has no block of this name.
-
-        ``source``: the text of a template that no file has.
+        ``block``: return a template that renders this block of it alone. Raises ``LookupError`` if
+        there is no such template or block.
         """
+        template = self.get_template(name) if source is None else self.compiled(source)
         if block is None:
             return template
         if block not in template.blocks:
@@ -54,12 +51,6 @@ class Environment(jinja2.Environment):
                 f"{template.name or 'the source'} has no block "
                 f"{block!r} of its own; it has: {known}"
             )
-        parts = {
-            "name": template.name,
-            "__file__": template.filename,
-            "blocks": template.blocks,
-            "debug_info": "",
-        }
         own = template.blocks[block]
 
         def root(context: Context) -> Any:
@@ -69,19 +60,26 @@ class Environment(jinja2.Environment):
                     context.blocks.setdefault(name, []).append(inherited)
             return own(context)
 
-        return template.from_module_dict(self, {**parts, "root": root}, template.globals)
+        parts = {
+            "name": template.name,
+            "__file__": template.filename,
+            "blocks": template.blocks,
+            "root": root,
+            "debug_info": "",
+        }
+        return template.from_module_dict(self, parts, template.globals)
 
     def _parents(
         self, template: jinja2.Template, source: str | None, context: Context
     ) -> Iterator[jinja2.Template]:
-        """Yield the templates that a template extends, one after the other.
+        """Yield the templates that ``template`` extends: its layout, the layout of that, and so on.
 
-        None where the layout is neither a name nor a variable that is given, as in
-        ``{% extends a if b else c %}``.
+        A layout that is neither a name nor a given variable ends this, as in
+        ``{% extends a if b else c %}``: which one it is, is known only when the page is rendered.
         """
         seen = [template]
         for child in seen:  # the list grows in the loop
-            layout: Any = self.layout_of(child, source if child is template else None)
+            layout: Any = self.known_layout(child, source if child is template else None)
             if isinstance(layout, nodes.Name):
                 layout = context.get(layout.name)
             if layout is not None:
@@ -91,8 +89,8 @@ class Environment(jinja2.Environment):
                     yield parent
 
     def names_in(self, name: str) -> frozenset[str]:
-        """Return the names in a template and in those that it extends, includes and imports by
-        name.
+        """Return the variables that the text of a template mentions, and the texts of the templates
+        that it extends, includes and imports by name.
 
         ``{% include page %}`` is left out: it may be any template.
         """
@@ -110,18 +108,16 @@ class Environment(jinja2.Environment):
         return frozenset(names)
 
     def layout_of(self, template: jinja2.Template, source: str | None) -> object:
-        """Return the name of the template that one extends, a variable (``nodes.Name``), or
-        None.
+        """Return what a template's ``{% extends ... %}`` names: another template by its name, or a
+        variable (``nodes.Name``); None for anything else.
         """
-        if template not in self._layouts:
-            if source is None and template.name is not None and self.loader is not None:
-                source, _, _ = self.loader.get_source(self, template.name)
-            stated = [*self.parse(source or "").find_all(nodes.Extends)]
-            layout: object = stated[0].template if len(stated) == 1 else None
-            if isinstance(layout, nodes.Const):
-                layout = layout.value
-            self._layouts[template] = layout if isinstance(layout, str | nodes.Name) else None
-        return self._layouts[template]
+        if source is None and template.name is not None and self.loader is not None:
+            source, _, _ = self.loader.get_source(self, template.name)
+        stated = [*self.parse(source or "").find_all(nodes.Extends)]
+        layout: object = stated[0].template if len(stated) == 1 else None
+        if isinstance(layout, nodes.Const):
+            layout = layout.value
+        return layout if isinstance(layout, str | nodes.Name) else None
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return ``row.name`` of a dict without the ``AttributeError`` that Jinja2 would raise and

@@ -9,6 +9,7 @@ request when they are used, so macros see them, and a page that uses none pays f
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from os import PathLike
@@ -28,6 +29,7 @@ DIRECTORY = "templates"  # relative to the working directory
 Directory: TypeAlias = str | PathLike[str]
 
 
+@dataclass(eq=False)
 class Templates:
     """The templates of one ``App``, for any number of threads.
 
@@ -42,28 +44,26 @@ class Templates:
     template's line in the traceback.
     """
 
-    def __init__(
-        self,
-        directories: Sequence[Directory],
-        filters: Mapping[str, Callable[..., object]] | None = None,
-        names: Mapping[str, object] | None = None,
-        *,
-        reload: bool = False,
-        setup: Callable[[Any], object] | None = None,
-        catalog: Callable[[], Catalog] | None = None,
-    ) -> None:
-        self.directories = directories
-        self._filters = filters or {}
-        self._names = names or {}
-        self._reload = reload
-        self._setup = setup
-        self._catalog = catalog
+    directories: Sequence[Directory]
+    filters: Mapping[str, Callable[..., object]] | None = None
+    names: Mapping[str, object] | None = None
+    reload: bool = False
+    setup: Callable[[Any], object] | None = None
+    catalog: Callable[[], Catalog] | None = None
 
-    def render(self, name: str, context: dict[str, object], block: str | None = None) -> str:
-        """Render the template ``name``, or its block of the name ``block`` alone; every value is
-        escaped.
+    def render(
+        self,
+        name: str,
+        context: dict[str, object],
+        block: str | None = None,
+        source: str | None = None,
+    ) -> str:
+        """Render the template ``name``, or the one whose text is ``source``, or of either the block
+        of the name ``block`` alone. Every value is escaped.
+
+        A source may extend and include templates of the directory.
         """
-        return self._sync.part_of(self._sync.get_template(name), block).render(context)
+        return self._sync.find(name, block, source).render(context)
 
     def render_async(
         self, name: str, context: dict[str, object], block: str | None = None
@@ -71,29 +71,21 @@ class Templates:
         """Return an awaitable of the text, for any event loop: values, calls and iterators may be
         async.
         """
-        return Rendering(self._async.part_of(self._async.get_template(name), block), context)
+        return Rendering(self._async.find(name, block), context)
 
     def stream(
         self, name: str, context: dict[str, object], block: str | None = None
     ) -> Iterator[str]:
         """Return an iterator that renders chunk by chunk, each when it is asked for."""
-        template = self._sync.part_of(self._sync.get_template(name), block)
-        pieces: Any = template.generate(context)  # a generator, annotated as an iterator
+        # a generator, annotated as an iterator
+        pieces: Any = self._sync.find(name, block).generate(context)
         return in_chunks(pieces, FIRST_CHUNK, CHUNK)
 
-    def mentions(self, name: str, words: frozenset[str]) -> bool:
-        """Return whether ``name`` or a template that it extends, includes or imports by name uses
-        one of ``words``.
+    def names_in(self, name: str) -> frozenset[str]:
+        """Return the variables that the template ``name`` mentions, and the templates that it
+        extends, includes and imports by name.
         """
-        return not words.isdisjoint(self._sync.known_names(name))
-
-    def render_source(
-        self, source: str, context: dict[str, object], block: str | None = None
-    ) -> str:
-        """Render ``source``, a template's text; it may extend and include templates of the
-        directory.
-        """
-        return self._sync.part_of(self._sync.compiled(source), block, source).render(context)
+        return self._sync.known_names(name)
 
     # If two threads come first at the same time, each may open an environment, which costs only
     # time.
@@ -108,18 +100,24 @@ class Templates:
 
     def _open(self, *, is_async: bool) -> Environment:
         directories = [_absolute(directory) for directory in self.directories]
-        environment: Any = _environment_module().Environment(
-            directories, reload=self._reload, is_async=is_async
-        )
-        environment.filters.update(self._filters)
-        environment.globals.update(self._names)
-        catalog = self._catalog
+        try:
+            module: Any = import_module("micropie.templates.environment")
+        except ModuleNotFoundError as error:
+            if error.name != "jinja2":
+                raise
+            raise RuntimeError(
+                'templates need Jinja2: pip install "micropie-dual[standard]"'
+            ) from None
+        environment = module.Environment(directories, reload=self.reload, is_async=is_async)
+        environment.filters.update(self.filters or {})
+        environment.globals.update(self.names or {})
+        catalog = self.catalog
         if catalog is not None:
             environment.add_extension("jinja2.ext.i18n")
             texts = lambda text: catalog().gettext(text), lambda *given: catalog().ngettext(*given)
             environment.install_gettext_callables(*texts, newstyle=True)
-        if self._setup is not None:
-            self._setup(environment)
+        if self.setup is not None:
+            self.setup(environment)
         return environment  # type: ignore[no-any-return]
 
 
@@ -132,15 +130,6 @@ def _absolute(directory: Directory) -> str:
         return str(Path(directory).absolute())
     package = import_module(text.removeprefix(PACKAGE))
     return str(Path(next(iter(package.__path__)), DIRECTORY))
-
-
-def _environment_module() -> Any:
-    try:
-        return import_module("micropie.templates.environment")
-    except ModuleNotFoundError as error:
-        if error.name != "jinja2":
-            raise
-        raise RuntimeError('templates need Jinja2: pip install "micropie-dual[standard]"') from None
 
 
 class Rendering:

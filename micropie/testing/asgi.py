@@ -36,39 +36,39 @@ SHUTDOWN: Message = {"type": "lifespan.shutdown"}
 
 
 class AppLoop:
-    """The running event loop, in which the application runs: in a thread of the client's, or the
-    test's own.
+    """The event loop in which the application runs. The client has started it in a thread, or it
+    is the test's own.
 
     anyio's blocking portal does not fit: each of its calls, even the one that stops it, waits until
     the loop answers. An application that blocks its loop (a lock, a ``time.sleep``) would then hang
     the test instead of failing it.
     """
 
-    def __init__(self, tasks: anyio.abc.TaskGroup, thread: threading.Thread | None = None) -> None:
+    def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
         loop: Any = current_token().native_token
         self._call_soon = (
             loop.call_soon_threadsafe
             if hasattr(loop, "call_soon_threadsafe")
             else loop.run_sync_soon
         )
-        self._thread = thread
+        self._thread = threading.current_thread()
         self._calls: deque[Callable[[], object]] = deque()
         self._has_calls = anyio.Event()
         self.tasks = tasks
         tasks.start_soon(self._make_calls)
 
     def post(self, call: Callable[[], object]) -> None:
-        """Run ``call`` in the loop's thread, soon; from any thread.
+        """Have the loop make this call soon. Any thread may ask for that, and never waits.
 
-        Never waits; does nothing after the loop's end.
+        After the loop's end the call is not made.
         """
         self._calls.append(call)
         with suppress(RuntimeError):
             self._call_soon(lambda: self._has_calls.set())  # noqa: PLW0108 - only the loop knows which event it is
 
     async def _make_calls(self) -> None:
-        """Make the calls, in a task: in a loop that ``asyncio.run`` has begun, anyio knows by its
-        task where it is.
+        """Make the calls, in a task: anyio finds the loop of ``asyncio.run`` only by the task that
+        runs in it.
         """
         while True:
             await self._has_calls.wait()
@@ -77,10 +77,12 @@ class AppLoop:
                 self._calls.popleft()()
 
     def stop(self, timeout: float | None = None) -> None:
-        """End the loop's own thread. With a ``timeout`` in seconds, also wait for that."""
+        """End the loop, which ends its thread. With a ``timeout`` in seconds, wait for that end.
+
+        Raises ``AppTimeout`` if the thread does not end in time.
+        """
         self.post(self.tasks.cancel_scope.cancel)
         if timeout is not None:
-            assert self._thread is not None  # noqa: S101
             self._thread.join(timeout)
             if self._thread.is_alive():
                 raise AppTimeout(
@@ -94,7 +96,7 @@ def start_loop(backend: str, backend_options: Mapping[str, object] | None) -> Ap
 
     async def serve() -> None:
         async with anyio.create_task_group() as tasks:
-            started.set_result(AppLoop(tasks, thread))
+            started.set_result(AppLoop(tasks))
             await anyio.sleep_forever()
 
     def run() -> None:
@@ -105,8 +107,7 @@ def start_loop(backend: str, backend_options: Mapping[str, object] | None) -> Ap
                 raise
             started.set_exception(error)
 
-    thread = threading.Thread(target=run, name=f"test client's {backend} loop", daemon=True)
-    thread.start()
+    threading.Thread(target=run, name=f"test client's {backend} loop", daemon=True).start()
     return started.result()
 
 
@@ -117,26 +118,28 @@ class AppTask(Runner):
     _cancel_scope: anyio.CancelScope | None = None
 
     def __init__(self, loop: AppLoop, app: ASGIApp, scope: Message) -> None:
-        super().__init__()
         self._loop = loop
         self._app = app
         self._scope = scope
 
     def start(self, call: Call) -> None:
-        self._loop.post(partial(self._loop.tasks.start_soon, self._run, call, name=call.label))
+        self._call = call
+        self._loop.post(partial(self._loop.tasks.start_soon, self._run, name=call.label))
 
     def wake(self) -> None:
         self._loop.post(lambda: self._changed.set())  # noqa: PLW0108 - only the loop knows which event it is by then
 
     def cancel(self) -> None:
         def cancel() -> None:
-            # it is, if something has blocked the loop since the call was made
+            # None if something has blocked the loop since the call was made
             if self._cancel_scope is not None:
                 self._cancel_scope.cancel()
 
         self._loop.post(cancel)
 
-    async def _run(self, call: Call) -> None:
+    async def _run(self) -> None:
+        call = self._call
+
         async def receive() -> Message:
             return await self._until(call.next_message, "receive()")
 
@@ -162,7 +165,7 @@ class AppTask(Runner):
 
     async def _until(self, look: Callable[[], T | None], where: str) -> T:
         """Wait until ``look`` returns something true, and return that."""
-        with self.waiting(where):
+        with self._call.waiting(where):
             while not (found := look()):
                 # ``receive`` and ``send`` may wait for one event, at once
                 if self._changed.is_set():
@@ -195,7 +198,7 @@ class Lifespan(Call):
         self.put({"type": f"lifespan.{phase}"})
         event = self.next_event(f"answer lifespan.{phase}")
         if event is None:
-            if self.error is not None and self.received:
+            if self.error is not None and (phase == "shutdown" or not self.inbox):
                 raise LifespanFailed(
                     f"the application raised in its {phase}: {self.error!r}"
                 ) from self.error

@@ -12,9 +12,7 @@ from collections.abc import (
     AsyncIterator,
     Callable,
     Coroutine,
-    Iterable,
     Iterator,
-    Mapping,
     Sequence,
 )
 from contextlib import (
@@ -33,7 +31,7 @@ from anyio import CapacityLimiter, from_thread, to_thread
 from httpx_sse import ServerSentEvent, aconnect_sse
 
 from micropie.testing.asgi import AppLoop, ASGITransport
-from micropie.testing.client import RequestOptions, SocketOptions, TestClient
+from micropie.testing.client import SocketOptions, TestClient
 from micropie.testing.errors import ClientError
 from micropie.testing.websocket import WebSocketSession
 
@@ -57,12 +55,11 @@ class Portal(httpx.AsyncBaseTransport):
     def __init__(self, client: TestClient) -> None:
         self._client = client
         self._stack = AsyncExitStack()
-        self._threads = CapacityLimiter(100)
-        self._is_entered = False
+        self._threads: CapacityLimiter | None = None  # made when this is entered
 
     async def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Call a function in a worker thread."""
-        if not self._is_entered:
+        if self._threads is None:
             sentence = (
                 "the application runs in the test's loop: write async with "
                 "AsyncTestClient(app) as client"
@@ -92,7 +89,7 @@ class Portal(httpx.AsyncBaseTransport):
             yield value
 
     async def __aenter__(self) -> Self:
-        self._is_entered = True
+        self._threads = CapacityLimiter(100)
         async with AsyncExitStack() as stack:
             tasks = await anyio.create_task_group().__aenter__()
             stack.push_async_callback(self._end, tasks)
@@ -112,7 +109,9 @@ class Portal(httpx.AsyncBaseTransport):
         await self._stack.__aexit__(*error)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if not isinstance(request.stream, httpx.SyncByteStream):
+        if isinstance(request.stream, _Body):
+            request.stream = request.stream.body
+        elif not isinstance(request.stream, httpx.SyncByteStream):
             request.stream = cast(httpx.SyncByteStream, _content(aiter(request.stream)))
         response = await self.call(self._client.app_transport.handle_request, request)
         response.stream = _Body(cast(httpx.SyncByteStream, response.stream), self)
@@ -126,27 +125,29 @@ def _content(chunks: AsyncIterator[bytes]) -> Iterator[bytes]:
 
 
 class _Body(httpx.AsyncByteStream):
-    """An answer's body, for the test: it is read in worker threads."""
+    """A body for the test: it is read in worker threads."""
 
     def __init__(self, body: httpx.SyncByteStream, portal: Portal) -> None:
-        self._body = body
+        self.body = body
         self._portal = portal
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._portal.each(iter(self._body))
+        return self._portal.each(iter(self.body))
 
     async def aclose(self) -> None:
-        await self._portal.complete(self._body.close)
+        await self._portal.complete(self.body.close)
 
 
 def awaited(
     method: Callable[Concatenate[Any, P], T],
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
-    """Return the method of the async face that calls a method of ``WebSocketSession``."""
+    """Return the method of an async face that calls this method of its synchronous one."""
 
     @wraps(method)
-    async def call(self: AsyncWebSocketSession, *arguments: P.args, **options: P.kwargs) -> T:
-        return await self._portal.call(partial(method, self._session), *arguments, **options)
+    async def call(
+        self: AsyncTestClient | AsyncWebSocketSession, *arguments: P.args, **options: P.kwargs
+    ) -> T:
+        return await self._portal.call(method, self._sync, *arguments, **options)
 
     return call  # type: ignore[return-value]  # its self has a type
 
@@ -155,7 +156,7 @@ class AsyncWebSocketSession:
     """The client's end of a WebSocket, as ``WebSocketSession`` with methods that are awaited."""
 
     def __init__(self, session: WebSocketSession, portal: Portal) -> None:
-        self._session = session
+        self._sync = session
         self._portal = portal
         self.accepted_subprotocol = session.accepted_subprotocol
         self.headers = session.headers
@@ -187,8 +188,9 @@ class AsyncTestClient(httpx.AsyncClient):
     __test__ = False  # or pytest would collect it, because of its name
 
     def __init__(self, app: Callable[..., object], **options: Any) -> None:
-        self.client = client = TestClient(app, **options)
+        self.client = self._sync = client = TestClient(app, **options)
         self._portal = portal = Portal(client)
+        self.call = portal.call
         super().__init__(
             transport=portal,
             base_url=client.base_url,
@@ -216,17 +218,12 @@ class AsyncTestClient(httpx.AsyncClient):
     def headers(self, headers: HeaderTypes) -> None:
         self.client.headers = headers
 
-    async def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Call a function of the ``TestClient`` in a worker thread."""
-        return await self._portal.call(function, *arguments, **options)
-
-    def build_request(
-        self, method: str, url: httpx.URL | str, *, content: Any = None, **options: Any
-    ) -> httpx.Request:
+    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
         """Make a request, whose content may be iterated in either way."""
-        if isinstance(content, Iterable) and not isinstance(content, str | bytes):
-            content = self._portal.each(iter(content))
-        return super().build_request(method, url, content=content, **options)
+        request = super().build_request(method, url, **options)
+        if not isinstance(request.stream, httpx.AsyncByteStream):
+            request.stream = _Body(request.stream, self._portal)
+        return request
 
     @asynccontextmanager
     async def sse(
@@ -254,19 +251,14 @@ class AsyncTestClient(httpx.AsyncClient):
         """Read and change the client's session. See ``TestClient.session_transaction``."""
         return self._portal.entered(self.client.session_transaction())
 
-    async def login(self, **values: object) -> None:
-        """Set keys of the session. See ``TestClient.login``."""
-        await self.call(self.client.login, **values)
+    login = awaited(TestClient.login)
+    """Set keys of the session. See ``TestClient.login``."""
 
-    async def post_form(
-        self, page: str, data: Mapping[str, object] | None = None, **options: Unpack[RequestOptions]
-    ) -> httpx.Response:
-        """Load a page, and send its form. See ``TestClient.post_form``."""
-        return await self.call(self.client.post_form, page, data, **options)
+    post_form = awaited(TestClient.post_form)
+    """Load a page, and send its form. See ``TestClient.post_form``."""
 
-    async def logout(self) -> None:
-        """Empty the session, and send no name and password any more."""
-        await self.call(self.client.logout)
+    logout = awaited(TestClient.logout)
+    """Empty the session, and send no name and password any more."""
 
     def login_basic(self, name: str, password: str) -> None:
         """Send name and password with every request and WebSocket.

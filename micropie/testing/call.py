@@ -66,20 +66,8 @@ class Runner(ABC):
     """Runs the application for one call, in another thread.
 
     It gives the application ``Call.next_message`` and ``Call.sending``, and has it wait until what
-    they return is true.
+    they return is true. It says so by ``Call.waiting``.
     """
-
-    def __init__(self) -> None:
-        self.waits: list[str] = []  # in which functions the application waits for the test
-
-    @contextmanager
-    def waiting(self, where: str) -> Iterator[None]:
-        """Note for the block in which function the application waits for the test."""
-        self.waits.append(where)
-        try:
-            yield
-        finally:
-            self.waits.remove(where)
 
     @abstractmethod
     def start(self, call: Call) -> None:
@@ -97,9 +85,10 @@ class Runner(ABC):
 
 
 class Call:
-    """A call of the application. The test's thread changes it, then wakes the application."""
+    """A call of the application. The test's thread changes the call, then wakes the application."""
 
     disconnect: Message  # the message that tells the application that the client has left
+    body: Iterator[Message]  # of an HTTP request
 
     def __init__(self, runner: Runner, label: str, settings: Settings) -> None:
         self.label = label
@@ -108,17 +97,15 @@ class Call:
         # for the test; None is the end
         self.outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.error: BaseException | None = None
-        self.body: Iterator[Message] = iter(())
         self.may_ask = False  # whether the test has a message for an application that waits for one
-        # the application gets it whenever the inbox is empty
+        # which the application gets again whenever the inbox is empty
         self.last_message: Message | None = None
-        self.received = 0
+        self.waits: list[str] = []  # in which functions the application waits for the test
         self.hung_up = False
         self.ended = False  # the test has seen the end, or no longer waits for it
         self._runner = runner
         self._sent = 0
         self._taken = 0
-        self._error_is_known = False
 
     # -- the application's side --------------------------------------------------------------------
 
@@ -132,7 +119,6 @@ class Call:
     def next_message(self) -> Message | None:
         """Return the next message for the application, None if it has to wait."""
         if self.inbox:
-            self.received += 1
             return self.inbox.popleft()
         if self.last_message is None and self.hung_up:
             self.last_message = self.disconnect
@@ -144,11 +130,10 @@ class Call:
         return None
 
     def sending(self, message: Message) -> Callable[[], bool]:
-        """Pass on a message of the application.
+        """Pass on a message of the application to the test.
 
-        Return a function that says whether the application may go on.
-
-        It goes on with a stream when the test has taken the chunk; other messages are buffered.
+        Return a function that says whether the application may go on. After a chunk of a stream, it
+        may when the test has taken that chunk. Other messages are buffered.
         """
         message = self.checked(message)
         self.check_connected()
@@ -162,6 +147,15 @@ class Call:
             return self._taken >= needed
 
         return may_go_on
+
+    @contextmanager
+    def waiting(self, where: str) -> Iterator[None]:
+        """Note for the block in which function the application waits for the test."""
+        self.waits.append(where)
+        try:
+            yield
+        finally:
+            self.waits.remove(where)
 
     def check_connected(self) -> None:
         """Raise ``ClientDisconnected`` in the application if the client has left."""
@@ -187,10 +181,10 @@ class Call:
     def wake(self) -> None:
         """Have the application look again at what it waits for.
 
-        It says that it waits before it looks. So it either sees the change that was made before
-        this, or is woken.
+        The application notes in ``waits`` that it waits, and then looks. So it either sees the
+        change that was made before this call, or is woken by it.
         """
-        if self._runner.waits:
+        if self.waits:
             self._runner.wake()
 
     @property
@@ -202,13 +196,10 @@ class Call:
 
     def _raise_app_error(self) -> None:
         """Raise the application's own error in the test, only once: the test may expect it."""
-        if (
-            self.app_error is not None
-            and self.settings.raise_app_exceptions
-            and not self._error_is_known
-        ):
-            self._error_is_known = True
-            raise self.app_error
+        error = self.app_error
+        if error is not None and self.settings.raise_app_exceptions:
+            self.error = None
+            raise error
 
     def next_event(self, what: str, timeout: float | None = None) -> Message | None:
         """Return the application's next message, None at its end.
@@ -219,7 +210,7 @@ class Call:
         try:
             event = self.outbox.get(timeout=timeout)
         except queue.Empty:
-            waits = " and ".join(self._runner.waits)
+            waits = " and ".join(self.waits)
             where = f"it waits in {waits}" if waits else "it does not wait for the client"
             message = f"{self.label}: the application did not {what} within {timeout:g} s ({where})"
             raise AppTimeout(message) from None
@@ -251,12 +242,12 @@ class Call:
 
         Cancel it and raise ``AppTimeout`` if it doesn't.
 
-        If the test leaves because of an ``error``, that is on its way to the test and must not be
-        replaced: it gets a note of the application's own error.
+        If the test leaves because of an ``error``, that error is on its way to the test. So no
+        other one is raised here, and ``error`` gets a note of the application's own.
         """
         self.hang_up()
         try:
-            # With these the wait is over already, or the tests are to stop.
+            # After a time-out the client has waited already; ``KeyboardInterrupt`` stops the tests.
             if error is None or (
                 isinstance(error, Exception) and not isinstance(error, AppTimeout)
             ):
@@ -266,23 +257,19 @@ class Call:
                 raise
         finally:
             if not self.ended:
-                self._cancel()
-        if error is not None and self.app_error is not None and not self._error_is_known:
+                self._runner.cancel()
+                # An application that has not ended then blocks its thread: the code that joins the
+                # thread reports that.
+                with suppress(AppTimeout):
+                    self._drain(min(self.settings.app_timeout, CANCEL_GRACE))
+                self.ended = True
+        if error is not None and self.app_error is not None:
             error.add_note(f"{self.label}: the application raised {self.app_error!r}")
 
     def finish(self) -> None:
         """Disconnect, wait until the application ends, and raise its error."""
         self.leave()
         self._raise_app_error()
-
-    def _cancel(self) -> None:
-        """Cancel the application and wait for its end, for one second at most."""
-        self._runner.cancel()
-        # An application that has not ended then blocks its thread: the code that joins the thread
-        # reports that.
-        with suppress(AppTimeout):
-            self._drain(min(self.settings.app_timeout, CANCEL_GRACE))
-        self.ended = True
 
     def _drain(self, timeout: float) -> None:
         while not self.ended:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import deepcopy
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 from urllib.parse import quote
 
 import anyio
@@ -28,12 +28,12 @@ from micropie.testing.wsgi import WSGITransport
 if TYPE_CHECKING:
     from http.cookiejar import CookieJar
 
-    HeaderPairs: TypeAlias = Sequence[tuple[str, str]] | Sequence[tuple[bytes, bytes]]
-    HeaderTypes: TypeAlias = httpx.Headers | Mapping[str, str] | Mapping[bytes, bytes] | HeaderPairs
-    CookieTypes: TypeAlias = httpx.Cookies | CookieJar | dict[str, str] | list[tuple[str, str]]
-    Simple: TypeAlias = str | float | bool | None
-    File: TypeAlias = IO[bytes] | bytes | str
-    NamedFile: TypeAlias = File | tuple[str | None, File] | tuple[str | None, File, str | None]
+    HeaderPairs = Sequence[tuple[str, str]] | Sequence[tuple[bytes, bytes]]
+    HeaderTypes = httpx.Headers | Mapping[str, str] | Mapping[bytes, bytes] | HeaderPairs
+    CookieTypes = httpx.Cookies | CookieJar | dict[str, str] | list[tuple[str, str]]
+    Simple = str | float | bool | None
+    File = IO[bytes] | bytes | str
+    NamedFile = File | tuple[str | None, File] | tuple[str | None, File, str | None]
 
 
 class SocketOptions(TypedDict, total=False):
@@ -82,8 +82,8 @@ class TestClient(httpx.Client):
 
     protocol: "asgi" or "wsgi". backend, backend_options: anyio's backend for an ASGI application,
     "asyncio" or "trio". raise_app_exceptions: raise the application's exception in the test, the
-    same object. Otherwise it becomes a
-        500, or ``httpx.RemoteProtocolError`` while the body is read, if the head was sent before.
+    same object. If False, the exception becomes an answer of status 500, or
+    ``httpx.RemoteProtocolError`` while the body is read, if the head was sent before.
     base_url, headers, cookies: those of every request, as httpx has them. follow_redirects: False
     by default. root_path: where the application is mounted (WSGI's SCRIPT_NAME). URLs without a
     host are relative to it. client: the address and port that the requests come from; None for a
@@ -171,7 +171,8 @@ class TestClient(httpx.Client):
         cookie. No hook and no handler of the application runs. Raises ``ClientError`` if it is no
         ``micropie.App``.
         """
-        values = self._visit_session(dict)
+        values: dict[str, Any] = {}
+        self._visit_session(values.update)
         before = deepcopy(values)
         yield values
         if values != before:
@@ -182,14 +183,12 @@ class TestClient(httpx.Client):
 
             self._visit_session(replace)
 
-    def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], object]) -> Any:
-        """Return what ``visit`` returns for the session of this client."""
-        found: list[object] = []
-        other = session_app(tree_of(self._app), lambda session: found.append(visit(session)))
+    def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], object]) -> None:
+        """Call ``visit`` with the session of this client, in an application of its own."""
+        other = session_app(tree_of(self._app), visit)
         self.post("/", extensions={APP: other}, follow_redirects=False).raise_for_status()
-        return found[0]
 
-    def login(self, **values: object) -> None:
+    def login(self, /, **values: object) -> None:
         """Set keys of the session, such as ``client.login(user="alice")``: those that the
         application's log-in sets.
         """
@@ -221,10 +220,9 @@ class TestClient(httpx.Client):
         no form has these fields, and ``httpx.HTTPStatusError`` for a page that is an error.
         """
         shown = self.get(page, follow_redirects=True).raise_for_status()
-        action, values = PostForms(shown.text).with_fields(
-            [*(data or ()), *dict(options.get("files") or {})]
-        )
-        return self.post(shown.url.join(action), data={**values, **(data or {})}, **options)
+        entered, files = data or {}, dict(options.get("files") or {})
+        action, values = PostForms(shown.text).with_fields([*entered, *files])
+        return self.post(shown.url.join(action), data={**values, **entered}, **options)
 
     @contextmanager
     def sse(

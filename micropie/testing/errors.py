@@ -36,8 +36,8 @@ class WebSocketRefused(ClientError):
     """The application did not accept the handshake.
 
     ``status``, ``headers`` and ``body`` are those of the denial response; without one, a server
-    answers with a plain
-    403. ``code`` and ``reason`` are those with which the application closed the handshake.
+    answers with a plain 403. ``code`` and ``reason`` are those with which the application closed
+    the handshake.
     """
 
     def __init__(
@@ -47,7 +47,6 @@ class WebSocketRefused(ClientError):
         code: int = 1000,
         reason: str = "",
         headers: list[tuple[bytes, bytes]] | None = None,
-        body: bytes = b"",
     ) -> None:
         super().__init__(
             f"the WebSocket was refused with status {status} (close code {code}, reason {reason!r})"
@@ -55,8 +54,8 @@ class WebSocketRefused(ClientError):
         self.status = status
         self.code = code
         self.reason = reason
-        self.headers = headers if headers is not None else []
-        self.body = body
+        self.headers = headers or []
+        self.body = b""
 
 
 class WebSocketClosed(ClientError):

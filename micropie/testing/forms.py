@@ -15,8 +15,8 @@ class PostForms(HTMLParser):
     """The forms of a page that are sent by POST: the action of each, and its fields with the values
     that it sends.
 
-    A field has no values if a visitor chooses them: a text area, a file, a box that is not ticked.
-    It has several if there are several inputs of its name.
+    A field sends no value by itself if the visitor enters it: a text area, a file, a box that is
+    not ticked. It sends several values if several inputs have its name.
     """
 
     def __init__(self, page: str) -> None:

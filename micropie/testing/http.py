@@ -19,7 +19,6 @@ from micropie.testing.errors import ProtocolViolation
 
 # httpx's extension that names the application of one request, where it is another one
 APP = "micropie.app"
-DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 START, BODY = "http.response.start", "http.response.body"
 DISCONNECT: Message = {"type": "http.disconnect"}
@@ -39,7 +38,7 @@ def request_target(request: httpx.Request) -> bytes:
 
 
 def server_address(url: httpx.URL) -> tuple[str, int]:
-    return url.host, url.port or DEFAULT_PORTS.get(url.scheme, 80)
+    return url.host, url.port or (443 if url.scheme in ("https", "wss") else 80)
 
 
 def body_messages(request: httpx.Request) -> Iterator[Message]:
@@ -212,12 +211,11 @@ class AppTransport(httpx.BaseTransport, ABC):
         return HttpCall(runner, request, self.settings, self._open).response()
 
     def __enter__(self) -> Self:
-        try:
+        with ExitStack() as stack:
+            stack.push(self)
             if self.settings.lifespan:
                 self.startup()
-        except BaseException as error:
-            self.__exit__(type(error), error)
-            raise
+            stack.pop_all()  # the start-up has not failed
         return self
 
     def __exit__(

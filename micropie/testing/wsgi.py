@@ -109,7 +109,6 @@ class AppThread(Runner):
     """
 
     def __init__(self, app: WSGIApp, environ: Environ) -> None:
-        super().__init__()
         self._app = app
         self._environ = environ
         self._head: Message | None = None
@@ -142,7 +141,7 @@ class AppThread(Runner):
         try:
             for data in iterable:
                 self._write(data)
-            self._send(b"", more=False)
+            self._send(b"")
         finally:
             close = getattr(iterable, "close", None)
             if close is not None:
@@ -176,16 +175,17 @@ class AppThread(Runner):
         return self._write
 
     def _write(self, data: bytes) -> None:
-        """Send a chunk, after the head if it is the first that is not empty.
+        """Send a chunk that the application has yielded, or given to PEP 3333's ``write``.
 
-        Also PEP 3333's ``write``.
+        An empty one is left out: the head waits for the first that is not.
         """
         if not isinstance(data, bytes):
             raise ProtocolViolation(f"{self._call.label}: a body is made of bytes, not of {data!r}")
         if data:
-            self._send(data, more=True)
+            self._send(data)
 
-    def _send(self, data: bytes, *, more: bool) -> None:
+    def _send(self, data: bytes) -> None:
+        """Send a chunk, and the head before the first one. An empty chunk ends the body."""
         if self._head is None:
             raise ProtocolViolation(
                 f"{self._call.label}: the application did not call start_response before its body"
@@ -193,7 +193,7 @@ class AppThread(Runner):
         if not self._head_sent:
             self._head_sent = True
             self._call.sending(self._head)
-        chunk = {"type": BODY, "body": data, "more_body": more}
+        chunk = {"type": BODY, "body": data, "more_body": bool(data)}
         self._until(self._call.sending(chunk), "the client, to take what was sent")
 
     def _receive(self) -> Message:
@@ -203,7 +203,7 @@ class AppThread(Runner):
 
     def _until(self, look: Callable[[], T | None], where: str) -> T:
         """Wait until ``look`` returns something true, and return that."""
-        with self.waiting(where), self._changed:
+        with self._call.waiting(where), self._changed:
             return cast(T, self._changed.wait_for(look))
 
 

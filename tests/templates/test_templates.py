@@ -1123,14 +1123,14 @@ def test_compiled_sources_are_kept_up_to_a_number(write: WriteTemplates) -> None
     templates = Pages(write({"page.html": ""}))._micropie.compiled().config.templates
     for number in range(1000):
         assert (
-            templates.render_source("{{ n }} " + str(number % 500), {"n": number})
+            templates.render("", {"n": number}, source="{{ n }} " + str(number % 500))
             == f"{number} {number % 500}"
         )
     compiled: Any = templates._sync.compiled
     info = compiled.cache_info()
     assert info.currsize == 256
     before = info.hits
-    templates.render_source("{{ n }} 499", {"n": 1})
+    templates.render("", {"n": 1}, source="{{ n }} 499")
     assert compiled.cache_info().hits == before + 1
 
 

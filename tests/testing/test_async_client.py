@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -118,6 +120,14 @@ def test_requests_of_every_method(run: Callable[[Test], None]) -> None:
     run(test)
 
 
+def test_the_loop_may_be_one_that_anyio_has_not_begun() -> None:
+    async def test() -> str:
+        async with AsyncTestClient(app()) as client:
+            return (await client.get("/thing")).text
+
+    assert asyncio.run(test()) == "real"
+
+
 def test_the_application_runs_in_the_loop_of_the_test(run: Callable[[Test], None]) -> None:
     async def test() -> None:
         root = app()
@@ -149,6 +159,16 @@ def test_a_body_may_be_iterated_in_either_way(run: Callable[[Test], None], proto
         async with AsyncTestClient(half, protocol=protocol, lifespan=False) as client:
             for content in (chunks(), iter([b"a", b"bc"]), [b"a", b"bc"]):
                 assert "".join((await client.post("/", content=content)).json()["body"]) == "abc"
+
+    run(test)
+
+
+def test_a_file_as_the_body_has_its_length(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        async with AsyncTestClient(Echo().asgi, lifespan=False) as client:
+            seen = (await client.post("/", content=io.BytesIO(b"abc"))).json()
+            assert "".join(seen["body"]) == "abc"
+            assert seen["headers"]["content-length"] == "3"
 
     run(test)
 
