@@ -19,12 +19,10 @@ from typing import Any, get_args
 import anyio
 
 from micropie.channels.mailbox import (
-    EMPTY,
     END,
     Future,
     Mailbox,
     Message,
-    NoMessage,
     TaskWaiter,
     WhenFull,
     refuse_on_loop,
@@ -89,9 +87,9 @@ class Channels:
     def close(self) -> None:
         """End every subscription in this process."""
         with self._lock:
-            mailboxes = {mailbox for joined in self._mailboxes.values() for mailbox in joined}
-        for mailbox in mailboxes:
-            mailbox.end()
+            for joined in self._mailboxes.values():
+                for mailbox in joined:
+                    mailbox.end()
 
     def counts(self) -> tuple[int, int]:
         """Return how many channels have subscribers in this process, and how many subscribers there
@@ -156,7 +154,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         self._is_open = False
         self._in_a_row = 0  # messages that a task has taken without a wait
         self._forget: Callable[[], object] = no_function
-        self._waiter: TaskWaiter | None = None  # that no task uses
+        self._waiter: TaskWaiter | None = None  # kept for the next wait of a task
 
     @property
     def dropped(self) -> int:
@@ -219,12 +217,12 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
         For ``def`` only.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
         arrived = threading.Event()
-        while (message := self._take(arrived.set)) is EMPTY:
+        while (message := self._take(arrived.set)) is None:
             try:
                 refuse_on_loop()
-                if not arrived.wait(None if deadline is None else deadline - time.monotonic()):
+                if not arrived.wait(deadline - time.monotonic()):
                     return default
             finally:
                 self._mailbox.forget(arrived.set)
@@ -238,7 +236,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             await anyio.lowlevel.checkpoint()
         waiter, self._waiter = self._waiter or TaskWaiter(), None
         try:
-            while (message := self._take(waiter.wake)) is EMPTY:
+            while (message := self._take(waiter.wake)) is None:
                 self._in_a_row = 0
                 await waiter.wait()
         except BaseException:
@@ -250,7 +248,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             raise StopAsyncIteration
         return self._value_of(message)
 
-    def _take(self, call: Callable[[], object]) -> Message | NoMessage:
+    def _take(self, call: Callable[[], object]) -> Message | None:
         if not self._is_open:
             raise RuntimeError(
                 'a subscription begins with "with": write with (or async '

@@ -298,9 +298,9 @@ def test_a_late_confirmation_is_none(redis_url: str) -> None:
         assert listener is not None
         listener._unconfirmed["b"] = 2
         listener._confirm("b")
-        assert (listener._unconfirmed, listener._confirmed) == ({"b": 1}, {"a"})
+        assert (listener._unconfirmed, listener._requested) == ({"b": 1}, {"a"})
         listener._confirm("b")
-        assert (listener._unconfirmed, listener._confirmed) == ({}, {"a"})
+        assert (listener._unconfirmed, listener._requested) == ({}, {"a"})
         assert messages.get(timeout=0) is None
     channels.close()
 
