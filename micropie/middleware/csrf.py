@@ -54,7 +54,8 @@ class CSRFMiddleware(FlowMiddleware):
             if any(segments[: len(path)] == path for path in self._exempt):
                 return None
         headers = request.headers
-        # an unknown value counts as absent: section 2.3 there
+        # A value that the specification does not have counts as an absent header (fetch metadata,
+        # section 2.3).
         site = headers.get("sec-fetch-site", "")
         if site in ("same-origin", "none"):  # "none": started by the user, a bookmark for example
             return None

@@ -64,12 +64,12 @@ def missing_security(config: Config) -> Iterator[str]:
     """Yield each protection that the outermost application of a tree lacks, as the end of a
     sentence.
     """
-    hooks = {type(hook): hook for inner in config.tree for hook in inner.middlewares}
-    if not any(issubclass(kind, TrustedHosts) for kind in hooks):
+    hooks = [hook for inner in config.tree for hook in inner.middlewares]
+    if not any(isinstance(hook, TrustedHosts) for hook in hooks):
         yield "has no TrustedHosts: it answers for any Host, also in the links that it makes of it"
-    if not any(issubclass(kind, CSRFMiddleware) for kind in hooks):
+    if not any(isinstance(hook, CSRFMiddleware) for hook in hooks):
         yield "has no CSRFMiddleware: pages of other sites can send its forms"
-    headers = [hook for hook in hooks.values() if isinstance(hook, SecurityHeaders)]
+    headers = [hook for hook in hooks if isinstance(hook, SecurityHeaders)]
     if not headers:
         yield (
             "has no SecurityHeaders: other sites can frame its pages, and "

@@ -32,7 +32,6 @@ _REFERRERS: Final = (
     "unsafe-url",
 )
 _NONCE: Final = "{nonce}"
-_SOURCE: Final = "'nonce-{nonce}'"
 
 
 class SecurityHeaders(FlowMiddleware):
@@ -74,35 +73,30 @@ class SecurityHeaders(FlowMiddleware):
             f"a number of seconds such as {YEAR}, or None",
         )
         self.hsts = hsts
-        self._hsts = (
-            None
-            if hsts is None
-            else f"max-age={hsts}" + ("; includeSubDomains" if hsts_subdomains else "")
-        )
-        self._csp = _text("csp", csp)
-        self._has_nonce = self._csp is not None and _NONCE in self._csp
-        if self._csp is not None and _NONCE in self._csp.replace(_SOURCE, ""):
+        self._hsts = f"max-age={hsts}" + ("; includeSubDomains" if hsts_subdomains else "")
+        self._csp = _text("csp", csp) or ""
+        if _NONCE in self._csp.replace("'nonce-{nonce}'", ""):
             raise SetupError(
                 "csp: write the nonce as a source, in quotes: script-src 'nonce-{nonce}'"
             )
 
     def before(self, request: Request) -> None:
         """Make the nonce for templates."""
-        if self._has_nonce:
+        if _NONCE in self._csp:
             request.state.csp_nonce = _new_nonce()
 
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that are missing."""
         headers = dict(self._always)
-        if self._csp is not None:
+        if self._csp:
             policy = self._csp
-            if self._has_nonce:
+            if _NONCE in policy:
                 # There is no nonce if an outer middleware answered: no page was made, so any value
                 # will do.
                 nonce = request.state.csp_nonce if "csp_nonce" in request.state else _new_nonce()
                 policy = policy.replace(_NONCE, nonce)
             headers["Content-Security-Policy"] = policy
-        if self._hsts is not None and request.scheme == "https":
+        if self.hsts is not None and request.scheme == "https":
             headers["Strict-Transport-Security"] = self._hsts
         add_missing(response.pairs, headers.items())
 
