@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import RLock
 from typing import Any, get_args
 
 import anyio
@@ -52,7 +51,7 @@ class Channels:
         """Begin without subscribers: after a fork, those in memory are the parent's."""
         # Reentrant, as a signal's handler may publish. Held while mailboxes are filled, so that all
         # subscribers see messages in one order; nothing waits meanwhile.
-        self._lock = RLock()
+        self._lock = threading.RLock()
         self._mailboxes: dict[str, dict[Mailbox, None]] = {}
 
     def publish(self, channel: str, message: object) -> Awaitable[None]:

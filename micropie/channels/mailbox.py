@@ -12,7 +12,7 @@ from concurrent import futures
 from contextlib import suppress
 from functools import partial
 from threading import RLock
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from micropie.errors import HTTPError, logger
 from micropie.execution import WAKERS, SingleWaiterEvent, is_on_loop
@@ -119,7 +119,7 @@ class Message:
         self._document = document
         self._shared: list[object] = []
 
-    def value(self) -> Any:
+    def value(self) -> object:
         """Return the value. Raises ``BadRequest`` if what came is no JSON."""
         if self._shared:
             return self._shared[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from micropie.http import PREFIXES
 from micropie.middleware.csrf import CSRFMiddleware
@@ -37,13 +36,12 @@ class SecurityDefaults:
         trusted_origins: Iterable[str] = (),
         exempt: Iterable[str] = (),
     ) -> None:
-        self.middlewares: list[Any] = [
+        self.middlewares = [
+            *([ProxyHeaders(trusted=proxies)] if proxies else []),
             TrustedHosts(*hosts),
             SecurityHeaders(csp=csp, hsts=hsts),
             CSRFMiddleware(trusted_origins=trusted_origins, exempt=exempt),
         ]
-        if proxies:
-            self.middlewares.insert(0, ProxyHeaders(trusted=proxies))
         self.settings = {
             "session_cookie": "__Host-session_id",
             "websocket_origins_for_mounts": True,

@@ -83,7 +83,8 @@ class SecurityHeaders(FlowMiddleware):
     def before(self, request: Request) -> None:
         """Make the nonce for templates."""
         if _NONCE in self._csp:
-            request.state.csp_nonce = _new_nonce()
+            # 128 bits, as CSP level 3, section 7.1, requires.
+            request.state.csp_nonce = secrets.token_urlsafe(16)
 
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that are missing."""
@@ -91,18 +92,14 @@ class SecurityHeaders(FlowMiddleware):
         if self._csp:
             policy = self._csp
             if _NONCE in policy:
-                # There is no nonce if an outer middleware answered: no page was made, so any value
-                # will do.
-                nonce = request.state.csp_nonce if "csp_nonce" in request.state else _new_nonce()
-                policy = policy.replace(_NONCE, nonce)
+                # There is no nonce yet if an outer middleware answered before this one was called.
+                if "csp_nonce" not in request.state:
+                    self.before(request)
+                policy = policy.replace(_NONCE, request.state.csp_nonce)
             headers["Content-Security-Policy"] = policy
         if self.hsts is not None and request.scheme == "https":
             headers["Strict-Transport-Security"] = self._hsts
         add_missing(response.pairs, headers.items())
-
-
-def _new_nonce() -> str:
-    return secrets.token_urlsafe(16)  # 128 bits, as CSP level 3, section 7.1, requires
 
 
 def _one_of(argument: str, value: str | None, known: tuple[str, ...]) -> str | None:

@@ -103,19 +103,20 @@ def _outcome(future: Future[bytes], seconds: float, token: CancelToken) -> Messa
 def result_of(call: bytes, seconds: float) -> object:
     """Call a function that is pickled with its arguments.
 
-    Return its result; of a stream all chunks, as an iterator.
+    Return its result; of a stream all chunks, as an iterator that can be pickled.
+
+    Raises what the function and its stream raise, and ``PoolError`` for a stream that is too long,
+    which is closed.
     """
-    context = copy_context()  # the executor's thread goes on to other things
+    # A copy, because the executor's thread goes on to other things.
+    return copy_context().run(_result_of, call, seconds)
+
+
+def _result_of(call: bytes, seconds: float) -> object:
     function, arguments = pickle.loads(call)  # noqa: S301 - from our own process
-    result = context.run(function, *arguments)
-    return context.run(_whole, result, seconds) if isinstance(result, Iterator) else result
-
-
-def _whole(stream: Iterator[object], seconds: float) -> Iterator[object]:
-    """Return an iterator over all chunks of a stream, which can be pickled.
-
-    Raises what the stream raises, and ``PoolError`` for one that is too long, which is closed.
-    """
+    stream = function(*arguments)
+    if not isinstance(stream, Iterator):
+        return stream
     deadline = monotonic() + seconds
     chunks: list[object] = []
     size = 0
