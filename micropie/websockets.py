@@ -133,15 +133,17 @@ class Progress:
         if self.state is OPEN:
             return RuntimeError(f"{socket} is accepted already")
         if self.state is GONE:
-            message = f"{socket} was left by its client: {self.code} {self.reason}"
-            return self.closed(message.rstrip())
-        end = "refused" if self.state in (REFUSING, REFUSED) else f"closed with {self.code}"
+            end = f"left by its client: {self.code}"
+        else:
+            end = "refused" if self.state in (REFUSING, REFUSED) else f"closed with {self.code}"
         message = f"{socket} was {end} {self.reason}".rstrip()
-        return RuntimeError(message) if method == "accept" else self.closed(message)
+        if method == "accept" and self.state is not GONE:
+            return RuntimeError(message)
+        return ConnectionClosed(self.code or LOST, self.reason, message)
 
-    def closed(self, message: str = "") -> ConnectionClosed:
-        """Return the exception that says how it ended; by default with a sentence of its own."""
-        return ConnectionClosed(LOST if self.code is None else self.code, self.reason, message)
+    def closed(self) -> ConnectionClosed:
+        """Return the exception that says how it ended."""
+        return ConnectionClosed(self.code or LOST, self.reason)
 
 
 def check_code(code: object) -> None:

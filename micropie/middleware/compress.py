@@ -182,9 +182,7 @@ class _Gzip:
         self._compressor: Any = None  # zlib's, if it compresses
 
     def feed(self, chunk: bytes) -> bytes:
-        if chunk:
-            self.decide(self._response)
-        if self._compressor is None or not chunk:
+        if not chunk or not self.decide(self._response):
             return chunk
         compressed: bytes = self._compressor.compress(chunk) + self._compressor.flush(
             zlib.Z_SYNC_FLUSH

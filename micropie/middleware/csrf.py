@@ -74,9 +74,9 @@ class CSRFMiddleware(FlowMiddleware):
         # Without a cookie and without a log-in that browsers send by themselves, a request acts for
         # no user.
         scheme = headers.get("authorization", "").partition(" ")[0].lower()
-        return (
-            _check_token(request) if headers.get("cookie") or scheme in _ADDED_BY_BROWSERS else None
-        )
+        if headers.get("cookie") or scheme in _ADDED_BY_BROWSERS:
+            return _check_token(request)
+        return None
 
 
 def _check_token(request: Request) -> Flow[None]:
