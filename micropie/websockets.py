@@ -127,41 +127,33 @@ class Progress:
         """Return ``RuntimeError`` for the author's mistake, or ``ConnectionClosed`` if the
         WebSocket has ended.
         """
+        socket = f"{method}() on a WebSocket that"
         if self.state is CONNECTING:
-            return RuntimeError(
-                f"{method}() on a WebSocket that is not accepted: await ws.accept() before"
-            )
+            return RuntimeError(f"{socket} is not accepted: await ws.accept() before")
         if self.state is OPEN:
-            return RuntimeError(f"{method}() on a WebSocket that is accepted already")
-        is_refused = self.state in (REFUSING, REFUSED)
+            return RuntimeError(f"{socket} is accepted already")
+        if self.state is GONE:
+            end = f"left by its client: {self.code}"
+        else:
+            end = "refused" if self.state in (REFUSING, REFUSED) else f"closed with {self.code}"
+        message = f"{socket} was {end} {self.reason}".rstrip()
         if method == "accept" and self.state is not GONE:
-            return RuntimeError(
-                f"accept() on a WebSocket that was {'refused' if is_refused else 'closed'}"
-            )
-        ended = (
-            f"left by its client: {self.code}" if self.state is GONE else f"closed with {self.code}"
-        )
-        message = (
-            f"{method}() on a WebSocket that was {'refused' if is_refused else ended} {self.reason}"
-        ).rstrip()
-        return ConnectionClosed(LOST if self.code is None else self.code, self.reason, message)
+            return RuntimeError(message)
+        return ConnectionClosed(self.code or LOST, self.reason, message)
 
     def closed(self) -> ConnectionClosed:
         """Return the exception that says how it ended."""
-        return ConnectionClosed(LOST if self.code is None else self.code, self.reason)
+        return ConnectionClosed(self.code or LOST, self.reason)
 
 
 def check_code(code: object) -> None:
     """Raise ``ValueError`` for a close code that no application may send."""
-    if (
-        isinstance(code, int)
-        and not isinstance(code, bool)
-        and (code in _SENDABLE or 3000 <= code <= 4999)
-    ):
-        return
-    raise ValueError(
-        f"a WebSocket can't be closed with {code!r}: use 1000, 1001, 1008, 1011, or 3000 to 4999"
-    )
+    # No bool is a code: True is 1.
+    if not isinstance(code, int) or not (code in _SENDABLE or 3000 <= code <= 4999):
+        raise ValueError(
+            f"a WebSocket can't be closed with {code!r}: "
+            "use 1000, 1001, 1008, 1011, or 3000 to 4999"
+        )
 
 
 def truncate_reason(reason: str) -> str:
@@ -171,9 +163,8 @@ def truncate_reason(reason: str) -> str:
 
 def is_too_big(content: str | bytes, limit: int) -> bool:
     """Return whether a message has more than ``limit`` bytes."""
-    return (
-        len(content if isinstance(content, bytes) else content.encode("utf-8", "replace")) > limit
-    )
+    encoded = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
+    return len(encoded) > limit
 
 
 def disconnect_info(message: Message) -> tuple[int, str]:

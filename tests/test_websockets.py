@@ -77,14 +77,14 @@ SENTENCES = {
         "send_text() on a WebSocket that is not accepted: await ws.accept() before",
     ),
     (OPEN, "accept"): (RuntimeError, "accept() on a WebSocket that is accepted already"),
-    (CLOSED, "accept"): (RuntimeError, "accept() on a WebSocket that was closed"),
-    (REFUSED, "accept"): (RuntimeError, "accept() on a WebSocket that was refused"),
+    (CLOSED, "accept"): (RuntimeError, "accept() on a WebSocket that was closed with 1000 bye"),
+    (REFUSED, "accept"): (RuntimeError, "accept() on a WebSocket that was refused bye"),
     (GONE, "accept"): (
         ConnectionClosed,
         "accept() on a WebSocket that was left by its client: 1001",
     ),
-    (CLOSING, "accept"): (RuntimeError, "accept() on a WebSocket that was closed"),
-    (REFUSING, "accept"): (RuntimeError, "accept() on a WebSocket that was refused"),
+    (CLOSING, "accept"): (RuntimeError, "accept() on a WebSocket that was closed with 1000 bye"),
+    (REFUSING, "accept"): (RuntimeError, "accept() on a WebSocket that was refused bye"),
     (CLOSING, "send_text"): (
         ConnectionClosed,
         "send_text() on a WebSocket that was closed with 1000 bye",

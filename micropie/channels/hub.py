@@ -13,18 +13,15 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import RLock
 from typing import Any, get_args
 
 import anyio
 
 from micropie.channels.mailbox import (
-    EMPTY,
     END,
     Future,
     Mailbox,
     Message,
-    NoMessage,
     TaskWaiter,
     WhenFull,
     refuse_on_loop,
@@ -54,7 +51,7 @@ class Channels:
         """Begin without subscribers: after a fork, those in memory are the parent's."""
         # Reentrant, as a signal's handler may publish. Held while mailboxes are filled, so that all
         # subscribers see messages in one order; nothing waits meanwhile.
-        self._lock = RLock()
+        self._lock = threading.RLock()
         self._mailboxes: dict[str, dict[Mailbox, None]] = {}
 
     def publish(self, channel: str, message: object) -> Awaitable[None]:
@@ -89,9 +86,9 @@ class Channels:
     def close(self) -> None:
         """End every subscription in this process."""
         with self._lock:
-            mailboxes = {mailbox for joined in self._mailboxes.values() for mailbox in joined}
-        for mailbox in mailboxes:
-            mailbox.end()
+            for joined in self._mailboxes.values():
+                for mailbox in joined:
+                    mailbox.end()
 
     def counts(self) -> tuple[int, int]:
         """Return how many channels have subscribers in this process, and how many subscribers there
@@ -156,7 +153,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         self._is_open = False
         self._in_a_row = 0  # messages that a task has taken without a wait
         self._forget: Callable[[], object] = no_function
-        self._waiter: TaskWaiter | None = None  # that no task uses
+        self._waiter: TaskWaiter | None = None  # kept for the next wait of a task
 
     @property
     def dropped(self) -> int:
@@ -219,12 +216,12 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
         For ``def`` only.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
         arrived = threading.Event()
-        while (message := self._take(arrived.set)) is EMPTY:
+        while (message := self._take(arrived.set)) is None:
             try:
                 refuse_on_loop()
-                if not arrived.wait(None if deadline is None else deadline - time.monotonic()):
+                if not arrived.wait(deadline - time.monotonic()):
                     return default
             finally:
                 self._mailbox.forget(arrived.set)
@@ -238,7 +235,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             await anyio.lowlevel.checkpoint()
         waiter, self._waiter = self._waiter or TaskWaiter(), None
         try:
-            while (message := self._take(waiter.wake)) is EMPTY:
+            while (message := self._take(waiter.wake)) is None:
                 self._in_a_row = 0
                 await waiter.wait()
         except BaseException:
@@ -250,7 +247,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             raise StopAsyncIteration
         return self._value_of(message)
 
-    def _take(self, call: Callable[[], object]) -> Message | NoMessage:
+    def _take(self, call: Callable[[], object]) -> Message | None:
         if not self._is_open:
             raise RuntimeError(
                 'a subscription begins with "with": write with (or async '

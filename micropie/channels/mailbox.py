@@ -10,10 +10,9 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent import futures
 from contextlib import suppress
-from enum import Enum
 from functools import partial
-from threading import Lock
-from typing import Any, Final, Literal, TypeAlias
+from threading import RLock
+from typing import Final, Literal, TypeAlias
 
 from micropie.errors import HTTPError, logger
 from micropie.execution import WAKERS, SingleWaiterEvent, is_on_loop
@@ -79,13 +78,13 @@ class Future(futures.Future[str]):
     def block(self) -> None:
         """Wait in this thread. Raises ``ChannelsUnreachable`` if the work failed."""
         refuse_on_loop()
-        self._raise(self.failure())
+        self._check()
 
     def __await__(self) -> Generator[object, object, None]:
         waiter = TaskWaiter()
         self.add_done_callback(lambda _: waiter.wake())
         yield from waiter.wait().__await__()
-        self._raise(self.failure())
+        self._check()
 
     def failure(self) -> str:
         """Return the reason of a failure, or "". Blocks until the work is done."""
@@ -96,27 +95,15 @@ class Future(futures.Future[str]):
         if not self._is_retrieved and self.done() and self.result():
             logger.error("%s: %s", self._failure_label, self.result())
 
-    def _raise(self, failure: str) -> None:
-        if failure:
+    def _check(self) -> None:
+        if failure := self.failure():
             raise ChannelsUnreachable(f"{self._failure_label}: {failure}")
 
 
 # -- a subscriber's messages -----------------------------------------------------------------------
 
 
-class NoMessage(Enum):
-    """The reason why there is no message to take."""
-
-    EMPTY = "no message yet"
-    END = "no further message"
-
-
-EMPTY: Final = NoMessage.EMPTY
-END: Final = NoMessage.END
-
 WhenFull: TypeAlias = Literal["drop_oldest", "close"]
-
-_IMMUTABLE = frozenset([str, int, float, bool, type(None)])
 
 
 class Message:
@@ -132,14 +119,17 @@ class Message:
         self._document = document
         self._shared: list[object] = []
 
-    def value(self) -> Any:
+    def value(self) -> object:
         """Return the value. Raises ``BadRequest`` if what came is no JSON."""
         if self._shared:
             return self._shared[0]
         value = loads(self._document)
-        if type(value) in _IMMUTABLE:
+        if value is None or isinstance(value, str | int | float):
             self._shared.append(value)
         return value
+
+
+END: Final = Message("", "")  # what ``Mailbox.take`` returns when there is no further message
 
 
 class MessagesLost(Exception):
@@ -150,8 +140,9 @@ class Mailbox:
     """The messages of one subscriber. Thread-safe."""
 
     def __init__(self, size: int, when_full: WhenFull) -> None:
-        self._lock = Lock()
-        self._waiting: list[Callable[[], object]] = []
+        # Reentrant, as the one of ``Channels`` is. Held while those that wait are called.
+        self._lock = RLock()
+        self._waiting: set[Callable[[], object]] = set()
         self.dropped = 0
         self.gaps = 0
         self._closes = when_full == "close"
@@ -165,51 +156,48 @@ class Mailbox:
         If the queue is full, drop the oldest message or end, as ``when_full`` says.
         """
         with self._lock:
-            if self._has_ended:
-                return
             messages = self._messages
-            if len(messages) == messages.maxlen:
+            if len(messages) == messages.maxlen and not self._has_ended:
                 self.dropped += 1
                 if self._closes:
-                    self._lost = f"{len(messages)} messages were waiting, and another one came"
-                    self._has_ended = True
+                    self.end(f"{len(messages)} messages were waiting, and another one came")
             if not self._has_ended:
                 messages.append(message)  # a deque of limited length drops its oldest
-            waiting = self._waiting
-            if not waiting:
-                return
-            self._waiting = []
-        for function in waiting:
-            function()
+            while self._waiting:
+                self._waiting.pop()()
 
     def gap(self, reason: str) -> None:
         """Count a time when messages may have been lost before they came here."""
         with self._lock:
             self.gaps += 1
-            if self._closes and not self._has_ended:
-                self._lost, self._has_ended = reason, True
-        self._call_waiting()
+            if self._closes:
+                self.end(reason)
 
-    def end(self) -> None:
-        """Take no further messages. Those that wait can still be taken."""
+    def end(self, lost: str = "") -> None:
+        """Take no further messages. Those that wait can still be taken.
+
+        ``lost`` says why messages were lost. Only the first call counts.
+        """
         with self._lock:
-            self._has_ended = True
-        self._call_waiting()
+            if not self._has_ended:
+                self._has_ended, self._lost = True, lost
+            while self._waiting:
+                self._waiting.pop()()
 
-    def take(self, call: Callable[[], object]) -> Message | NoMessage:
-        """Return the oldest message, ``EMPTY`` or ``END``.
+    def take(self, call: Callable[[], object]) -> Message | None:
+        """Return the oldest message, ``END`` if no further one comes, or None if there is none yet.
 
-        Raises ``MessagesLost`` after the last one before a loss.
+        Raises ``MessagesLost`` after the last message before a loss.
 
-        ``call`` is called once when it is not ``EMPTY`` any more, if it is now.
+        ``call`` is called once, by any thread, when there is a message or the end, if the result is
+        None now. It must not block.
         """
         with self._lock:
             if self._messages:
                 return self._messages.popleft()
             if not self._has_ended:
-                if call not in self._waiting:
-                    self._waiting.append(call)
-                return EMPTY
+                self._waiting.add(call)
+                return None
             lost, self._lost = self._lost, ""
         if lost:
             raise MessagesLost(lost)
@@ -218,11 +206,4 @@ class Mailbox:
     def forget(self, call: Callable[[], object]) -> None:
         """Undo the ``call`` of ``take``, unless it has been called."""
         with self._lock:
-            if call in self._waiting:
-                self._waiting.remove(call)
-
-    def _call_waiting(self) -> None:
-        with self._lock:
-            waiting, self._waiting = self._waiting, []
-        for function in waiting:
-            function()
+            self._waiting.discard(call)

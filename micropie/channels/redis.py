@@ -12,7 +12,7 @@ import math
 import random
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from concurrent import futures
 from contextlib import closing
 from queue import SimpleQueue
@@ -81,14 +81,14 @@ class RedisChannels(Channels):
         """
         super().close()
         with self._lock:
-            # first: its wake-up goes through the publisher, and may begin one
+            # The listener first: the publisher sends its wake-up, and may be made for that.
             if self._listener is not None:
                 self._listener.close()
             if self._publisher is not None:
                 self._publisher.close()
-            threads = [thread for thread in (self._listener, self._publisher) if thread is not None]
+            threads = self._listener, self._publisher
             self._listener = self._publisher = None
-        for thread in threads:
+        for thread in filter(None, threads):
             thread.join(CLOSE_WITHIN)
         self._client.close()
 
@@ -101,7 +101,7 @@ class RedisChannels(Channels):
         with self._lock:
             super().join(mailbox, names)
             if self._listener is None:
-                self._listener = _Listener(self, self._client, self._prefix)
+                self._listener = _Listener(self)
             return self._listener.want(names)
 
     def leave(self, mailbox: Mailbox, names: Sequence[str]) -> None:
@@ -169,12 +169,14 @@ class _Publisher(threading.Thread):
 
     def run(self) -> None:
         """Send messages until ``close``; in the thread."""
-        items = [self._waiting.get()]
-        while None not in items:
-            while len(items) < BATCH and not self._waiting.empty():
-                items.append(self._waiting.get())
-            self._send([item for item in items if item is not None])
-            items = items if None in items else [self._waiting.get()]
+        batch = []
+        for item in iter(self._waiting.get, None):
+            batch.append(item)
+            if len(batch) == BATCH or self._waiting.empty():
+                self._send(batch)
+                batch = []
+        if batch:
+            self._send(batch)
 
     def _send(self, batch: list[tuple[str, bytes, Future]]) -> None:
         try:
@@ -199,18 +201,15 @@ class _Listener(threading.Thread):
     Its state is read and changed with the hub's lock held, in its thread and in others.
     """
 
-    def __init__(self, hub: RedisChannels, client: RedisClient, prefix: str) -> None:
+    def __init__(self, hub: RedisChannels) -> None:
         super().__init__(name="micropie-channels-listener", daemon=True)
         self._hub = hub
-        self._client = client
-        self._prefix = prefix
+        self._prefix = hub._prefix
         self._control = f"micropie-listener:{uuid4()}"
         self._lock = hub._lock
         self._has_news = threading.Event()
         self._is_closed = False
-        self._is_outage = False
-        # Subscriptions that begin when Redis has confirmed their channels, and the channels not
-        # confirmed yet.
+        # Subscriptions that begin when Redis has confirmed all their channels, and these channels.
         self._joining: dict[Future, set[str]] = {}
         self._reset_connection()
         self.start()
@@ -220,13 +219,12 @@ class _Listener(threading.Thread):
         self._requested: set[str] = set()  # the channels that Redis was asked to subscribe to
         # how many of these requests it has not answered yet, by channel
         self._unconfirmed: Counter[str] = Counter()
-        self._confirmed: set[str] = set()
 
     # -- for other threads -------------------------------------------------------------------------
 
     def want(self, names: Sequence[str]) -> Future | None:
         """Subscribe to these channels. Return a future for Redis's confirmation, or None."""
-        missing = set(names) - self._confirmed
+        missing = self._missing(names)
         if not missing:
             return None
         future = Future(f"no subscription to {', '.join(sorted(missing))}")
@@ -243,7 +241,7 @@ class _Listener(threading.Thread):
             self._hub.send(self._control, b"").add_done_callback(self._after_wake)
 
     def _after_wake(self, sent: futures.Future[str]) -> None:
-        # the thread will notice it; those that subscribe need not wait
+        # The listener's thread notices the failure later. Subscriptions that begin are told now.
         if failure := cast(Future, sent).failure():
             with self._lock:
                 self._fail_joining(failure)
@@ -261,30 +259,31 @@ class _Listener(threading.Thread):
         pause = shortest
         while not self._is_closed:
             self._has_news.clear()
-            was_connected, reason = False, ""
+            reason = ""
             try:
                 self._listen()
             except Exception as error:
-                was_connected, reason = self._is_connected, str(error)
-            self._lose(reason, was_connected)
-            pause = shortest if was_connected else min(2 * pause, longest)
+                reason = str(error)
+            if self._is_connected:
+                if reason:
+                    logger.warning(
+                        "RedisChannels lost its connection, messages may be lost: %s", reason
+                    )
+                pause = shortest
+            else:
+                if reason and pause == shortest:  # the first attempt that fails
+                    logger.error("RedisChannels can't subscribe: %s", reason)
+                pause = min(2 * pause, longest)
+            with self._lock:
+                confirmed = self._requested - self._unconfirmed.keys()
+                self._reset_connection()
+                self._fail_joining(reason)
+            self._hub.lost(confirmed, "the connection to Redis was lost")
             # Random, so that not all processes connect at the same moment. Without subscribers
             # there is no hurry.
             seconds = pause * random.uniform(0.5, 1) if self._hub.wanted() else None  # noqa: S311 - not a secret
             if not self._is_closed:
                 self._has_news.wait(seconds)
-
-    def _lose(self, reason: str, was_connected: bool) -> None:
-        if was_connected:
-            logger.warning("RedisChannels lost its connection, messages may be lost: %s", reason)
-        elif reason and not self._is_outage:
-            logger.error("RedisChannels can't subscribe: %s", reason)
-            self._is_outage = True
-        with self._lock:
-            confirmed = self._confirmed
-            self._reset_connection()
-            self._fail_joining(reason)
-        self._hub.lost(confirmed, "the connection to Redis was lost")
 
     def _fail_joining(self, reason: str) -> None:
         joining, self._joining = self._joining, {}
@@ -292,7 +291,7 @@ class _Listener(threading.Thread):
             future.settle(reason)
 
     def _listen(self) -> None:
-        with self._client.reached() as client, closing(client.pubsub()) as connection:
+        with self._hub._client.reached() as client, closing(client.pubsub()) as connection:
             connection.subscribe(self._control)
             is_pinged = False
             while not self._is_closed:
@@ -308,11 +307,11 @@ class _Listener(threading.Thread):
     def _receive(self, connection: Any, message: dict[str, Any]) -> None:
         kind, channel = message["type"], message["channel"]
         if channel == self._control:
-            self._is_connected, self._is_outage = True, False
+            self._is_connected = True
             self._request_channels(connection)
-        elif channel is not None and kind == "message":
+        elif kind == "message":
             self._hub.deliver(channel.removeprefix(self._prefix), message["data"])
-        elif channel is not None and kind == "subscribe":
+        elif kind == "subscribe":
             self._confirm(channel.removeprefix(self._prefix))
 
     def _request_channels(self, connection: Any) -> None:
@@ -321,7 +320,6 @@ class _Listener(threading.Thread):
             wanted = self._hub.wanted()
             new, old = wanted - self._requested, self._requested - wanted
             self._requested = wanted
-            self._confirmed -= old
             self._unconfirmed.update(new)
         if new:
             connection.subscribe(*(self._prefix + name for name in new))
@@ -331,16 +329,13 @@ class _Listener(threading.Thread):
     def _confirm(self, name: str) -> None:
         with self._lock:
             self._unconfirmed[name] -= 1
-            if self._unconfirmed[name] > 0:  # the answer to an earlier request
-                return
-            del self._unconfirmed[name]
-            if name not in self._requested:
-                return
-            self._confirmed.add(name)
-            for names in self._joining.values():
-                names.discard(name)
-            ready = [future for future, names in self._joining.items() if not names]
-            for future in ready:
-                del self._joining[future]
-        for future in ready:
-            future.settle()
+            if not self._unconfirmed[name]:  # else this is the answer to an earlier request
+                del self._unconfirmed[name]
+            for future, names in list(self._joining.items()):
+                if not self._missing(names):
+                    del self._joining[future]
+                    future.settle()
+
+    def _missing(self, names: Iterable[str]) -> set[str]:
+        """Return those of the channels that Redis has not confirmed."""
+        return {name for name in names if name not in self._requested or name in self._unconfirmed}

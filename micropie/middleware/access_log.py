@@ -14,8 +14,8 @@ from micropie.errors import check
 from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 
-# Values that need no quotes in a line of text. Quoting keeps clients from starting a new line or
-# field in the log. visible ASCII except the double quote, "=" and the backslash
+# A value that needs no quotes in a line of text: visible ASCII except the double quote, "=" and the
+# backslash. Quotes around all others keep a client from beginning a new line or field in the log.
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
 
 # Controls, among them those of terminals, line ends, and signs that turn the direction of what
@@ -66,10 +66,9 @@ class AccessLog(FlowMiddleware):
 
     def after(self, request: Request, response: Response) -> None:
         """Log the answers, too, that an outer middleware gave before this one was called."""
-        for closer in request._exchange.at_end().closers:
-            if closer.__class__ is partial and closer.func == self._write:
-                return
-        request.on_close(partial(self._write, request, None))
+        closers = request._exchange.at_end().closers
+        if not any(isinstance(one, partial) and one.func == self._write for one in closers):
+            request.on_close(partial(self._write, request, None))
 
     def _write(self, request: Request, began: float | None) -> None:
         """Log a finished request.
@@ -106,13 +105,10 @@ class AccessLog(FlowMiddleware):
 def _text(values: dict[str, object]) -> str:
     fields = []
     for name, value in values.items():
-        if value.__class__ is str:
+        if value is not None and value is not False:
+            text = "true" if value is True else str(value)
             # json.dumps escapes everything except visible ASCII.
-            fields.append(f"{name}={value if _PLAIN.fullmatch(value) else json.dumps(value)}")
-        elif value is True:
-            fields.append(f"{name}=true")
-        elif value is not None and value is not False:
-            fields.append(f"{name}={value}")
+            fields.append(f"{name}={text if _PLAIN.fullmatch(text) else json.dumps(text)}")
     return " ".join(fields)
 
 

@@ -36,8 +36,8 @@ _REALM = re.compile(r"[ !#-\[\]-~]+")
 # RFC 6749, section 3.3.
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
 
-# RFC 7617, section 2, forbids these in user names and passwords.
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+# RFC 7617, section 2: a user name without a colon, a colon, a password. Neither has controls.
+_USER_AND_PASSWORD = re.compile(r"([^\x00-\x1f\x7f:]*):([^\x00-\x1f\x7f]*)")
 
 
 class _AuthMiddleware(FlowMiddleware):
@@ -53,7 +53,7 @@ class _AuthMiddleware(FlowMiddleware):
         self, check: Callable[..., object], count: int, expected: str, realm: str, challenge: str
     ) -> None:
         owner = type(self).__name__
-        # without brackets
+        # A method of a class, and not of an object: nothing would be its ``self``.
         is_method = inspect.isfunction(check) and "self" in inspect.signature(check).parameters
         if is_method or not takes(check, count):
             raise SetupError(
@@ -68,9 +68,11 @@ class _AuthMiddleware(FlowMiddleware):
         self._challenge = challenge
 
     def _refuse(self, message: str, status: int = 401, error: str = "") -> NoReturn:
-        parameters = {"scope": " ".join(self.scopes), "error": error}
-        stated = [f'{name}="{value}"' for name, value in parameters.items() if value]
-        challenge = ", ".join([self._challenge, *stated])
+        challenge = self._challenge
+        if self.scopes:
+            challenge += f', scope="{" ".join(self.scopes)}"'
+        if error:
+            challenge += f', error="{error}"'
         raise HTTPError(status, message, [("WWW-Authenticate", challenge)])
 
 
@@ -107,13 +109,13 @@ class BasicAuth(_AuthMiddleware):
             text = b64decode(encoded).decode() if _BASE64.fullmatch(encoded) else ""
         except UnicodeDecodeError:
             text = ""
-        user, colon, password = text.partition(":")
-        if not colon or _CONTROLS.search(text):
+        found = _USER_AND_PASSWORD.fullmatch(text)
+        if found is None:
             self._refuse("The Authorization header is malformed.")
-        result = yield from call(self._kind, self._check, user, password)
+        result = yield from call(self._kind, self._check, *found.groups())
         if not result:
             self._refuse("The user name or the password is wrong.")
-        request.state.user = user if result is True else result
+        request.state.user = found[1] if result is True else result
 
 
 def _password_check(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
@@ -122,13 +124,11 @@ def _password_check(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
     An unknown name takes as long to refuse as a wrong password.
     """
     for user, password in passwords.items():
-        fine = all(
-            isinstance(text, str) and not _CONTROLS.search(text) for text in (user, password)
-        )
+        found = _USER_AND_PASSWORD.fullmatch(f"{user}:{password}")
+        # For any other pair the header would be malformed, or would be read as another pair.
+        fine = found is not None and found.groups() == (user, password) and password != ""
         expected = "user names without a colon, and passwords, as text without control characters"
-        check_argument(
-            "BasicAuth({...})", fine and ":" not in user and bool(password), user, expected
-        )
+        check_argument("BasicAuth({...})", fine, user, expected)
     # Digests have one length, so that comparing them does not reveal the length of a password.
     digests = {user: _digest(password) for user, password in passwords.items()}
     unknown = secrets.token_bytes(32)
@@ -175,10 +175,7 @@ class BearerAuth(_AuthMiddleware):
             isinstance(one, str) and _SCOPE.fullmatch(one) for one in scopes
         )
         check_argument(
-            "BearerAuth(scopes=...)",
-            are_fine,
-            scopes,
-            'a dict such as {"pies:write": "Bake pies"}',
+            "BearerAuth(scopes=...)", are_fine, scopes, 'a dict such as {"pies:write": "Bake pies"}'
         )
         self._known_scopes = scopes
         if token_url is not None:

@@ -97,7 +97,7 @@ class FlowMiddleware(_Decorator):
 
         Return None to continue; any other value is answered as a handler's result.
 
-        The values are those of ``return`` in a generator function, too.
+        The same holds for what a generator function returns.
         """
 
     def after(

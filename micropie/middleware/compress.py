@@ -120,11 +120,9 @@ class Compress(FlowMiddleware):
         add_vary(response.pairs, "Accept-Encoding")
         if not _accepts_gzip(request):
             return response
-        return (
-            call(CALL, self._whole, response, body)
-            if len(body) > _INLINE_LIMIT
-            else self._whole(response, body)
-        )
+        if len(body) > _INLINE_LIMIT:
+            return call(CALL, self._whole, response, body)
+        return self._whole(response, body)
 
     def may_compress(self, response: Response, suggested: str | None) -> bool:
         """Return whether headers and type allow compression.
@@ -137,7 +135,14 @@ class Compress(FlowMiddleware):
         if any("no-transform" in value.lower() for value in headers.get_all("Cache-Control")):
             return False
         content_type = headers.get("Content-Type") or response.content_type or suggested
-        return content_type is None or self._is_listed(content_type)
+        if content_type is None:
+            return True
+        media_type = content_type.partition(";")[0].strip().lower()
+        kind, _, name = media_type.partition("/")
+        names = {media_type, f"{kind}/*"}
+        if "+" in name:
+            names.add(f"*+{name.rpartition('+')[2]}")
+        return media_type != "text/event-stream" and not names.isdisjoint(self._types)
 
     def _whole(self, response: Response, body: bytes) -> Response:
         compressed = zlib.compress(body, self.level, _GZIP)
@@ -160,14 +165,6 @@ class Compress(FlowMiddleware):
             request._exchange.call_before_head(compressor.describe)
         return response
 
-    def _is_listed(self, content_type: str) -> bool:
-        media_type = content_type.partition(";")[0].strip().lower()
-        kind, _, name = media_type.partition("/")
-        names = {media_type, f"{kind}/*"}
-        if "+" in name:
-            names.add(f"*+{name.rpartition('+')[2]}")
-        return media_type != "text/event-stream" and not names.isdisjoint(self._types)
-
 
 class _Gzip:
     """A compressor of a stream.
@@ -185,9 +182,7 @@ class _Gzip:
         self._compressor: Any = None  # zlib's, if it compresses
 
     def feed(self, chunk: bytes) -> bytes:
-        if chunk:
-            self.decide(self._response)
-        if self._compressor is None or not chunk:
+        if not chunk or not self.decide(self._response):
             return chunk
         compressed: bytes = self._compressor.compress(chunk) + self._compressor.flush(
             zlib.Z_SYNC_FLUSH
@@ -226,8 +221,7 @@ def _describe(headers: MutableHeaders) -> None:
     """Set the headers of a compressed answer."""
     headers["Content-Encoding"] = "gzip"
     for name in ("Content-Length", "Accept-Ranges"):  # they described the uncompressed bytes
-        if name in headers:
-            del headers[name]
+        headers.pop(name, None)
     _weaken_etag(headers)
 
 
@@ -235,8 +229,8 @@ def _weaken_etag(headers: MutableHeaders) -> None:
     """Make the ETag weak: two encodings of one resource have different bytes (RFC 9110, section
     8.8.1).
     """
-    etag = headers.get("ETag")
-    if etag is not None and etag.startswith('"'):
+    etag = headers.get("ETag", "")
+    if etag.startswith('"'):
         headers["ETag"] = f"W/{etag}"
 
 

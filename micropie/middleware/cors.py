@@ -30,7 +30,6 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # (``application/json``).
 _ALWAYS: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
 
-_ALLOW_ORIGIN: Final = "Access-Control-Allow-Origin"
 _ALLOW_HEADERS: Final = "Access-Control-Allow-Headers"
 
 # The ends of origins that no author means. An expression that matches one of them most likely
@@ -116,20 +115,18 @@ class CORSMiddleware(FlowMiddleware):
 
     def before(self, request: Request) -> Response | None:
         """Answer a preflight. ``after`` adds the headers with the permissions."""
-        return (
-            Response(None, 204) if request.method == "OPTIONS" and _is_preflight(request) else None
-        )
+        return Response(None, 204) if _is_preflight(request) else None
 
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that tell browsers which scripts may read the answer."""
         headers = response.headers
         if not self._any_origin:  # also on a refusal, which a cache must not give to another origin
             add_vary(response.pairs, "Origin")
-        is_preflight = request.method == "OPTIONS" and _is_preflight(request)
+        is_preflight = _is_preflight(request)
         allowed = self._allowed_origin(request._exchange.header("origin") or "")
         if allowed is None or (is_preflight and not self._permits(request)):
             return
-        headers[_ALLOW_ORIGIN] = allowed
+        headers["Access-Control-Allow-Origin"] = allowed
         for name, value in self._for_preflights if is_preflight else self._for_answers:
             headers[name] = value
         if is_preflight and "*" in self._headers:
@@ -142,11 +139,10 @@ class CORSMiddleware(FlowMiddleware):
         if origin in self._origins:  # in the normal spelling, as browsers write it
             return origin
         normal = normal_origin(origin)
-        if normal in self._origins or (
+        is_allowed = normal in self._origins or (
             normal and self._regex is not None and self._regex.fullmatch(normal)
-        ):
-            return origin  # unchanged: browsers compare it byte by byte
-        return None
+        )
+        return origin if is_allowed else None  # unchanged: browsers compare it byte by byte
 
     def _permits(self, request: Request) -> bool:
         """Return whether a preflight's request is allowed.
@@ -157,11 +153,9 @@ class CORSMiddleware(FlowMiddleware):
         if request.headers["access-control-request-method"] not in self._methods:
             return False
         names = _requested_headers(request)
-        return (
-            all(map(TOKEN.fullmatch, names))
-            if "*" in self._headers
-            else self._headers.issuperset(names)
-        )
+        if "*" in self._headers:
+            return all(map(TOKEN.fullmatch, names))
+        return self._headers.issuperset(names)
 
 
 def _compiled(expression: str | None) -> re.Pattern[str] | None:
@@ -197,8 +191,12 @@ def _header_names(names: Iterable[str], argument: str) -> tuple[str, ...]:
 
 
 def _is_preflight(request: Request) -> bool:
-    """Return whether a request with OPTIONS asks for a permission."""
-    return "origin" in request.headers and "access-control-request-method" in request.headers
+    """Return whether a request asks for a permission."""
+    return (
+        request.method == "OPTIONS"
+        and "origin" in request.headers
+        and "access-control-request-method" in request.headers
+    )
 
 
 def _requested_headers(request: Request) -> list[str]:

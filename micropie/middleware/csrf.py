@@ -54,7 +54,8 @@ class CSRFMiddleware(FlowMiddleware):
             if any(segments[: len(path)] == path for path in self._exempt):
                 return None
         headers = request.headers
-        # an unknown value counts as absent: section 2.3 there
+        # A value that the specification does not have counts as an absent header (fetch metadata,
+        # section 2.3).
         site = headers.get("sec-fetch-site", "")
         if site in ("same-origin", "none"):  # "none": started by the user, a bookmark for example
             return None
@@ -73,9 +74,9 @@ class CSRFMiddleware(FlowMiddleware):
         # Without a cookie and without a log-in that browsers send by themselves, a request acts for
         # no user.
         scheme = headers.get("authorization", "").partition(" ")[0].lower()
-        return (
-            _check_token(request) if headers.get("cookie") or scheme in _ADDED_BY_BROWSERS else None
-        )
+        if headers.get("cookie") or scheme in _ADDED_BY_BROWSERS:
+            return _check_token(request)
+        return None
 
 
 def _check_token(request: Request) -> Flow[None]:

@@ -18,8 +18,6 @@ from micropie.routing import Config, RouteMark, config_of, make_mark
 
 Check = Callable[[], object]
 
-NO_CHECKS: Mapping[str, Check] = {}
-
 # Calls of one check that may be left alone in their threads. A probe comes every few seconds, all
 # night long.
 MOST_HANGING = 10
@@ -62,10 +60,12 @@ class HealthCheck(FlowMiddleware):
         return Response(document, 200 if status == "ok" else 503, [("Cache-Control", "no-store")])
 
     def _log(self, name: str, problem: str) -> None:
-        if problem and name not in self._failing:
+        if (problem != "") == (name in self._failing):  # no news
+            return
+        if problem:
             self._failing.add(name)
             logger.error("health: %s fails: %s", name, problem)
-        elif not problem and name in self._failing:
+        else:
             self._failing.discard(name)
             logger.warning("health: %s is well again", name)
 
@@ -119,13 +119,7 @@ def pings_of(config: Config) -> dict[str, Check]:
     return found
 
 
-def health_mark(
-    path: str = "/healthz",
-    checks: Mapping[str, Check] = NO_CHECKS,
-    *,
-    timeout: float = 2.0,
-    live: bool = False,
-) -> RouteMark:
+def health_mark(path: str, checks: Mapping[str, Check], *, timeout: float, live: bool) -> RouteMark:
     """Return the route of a health endpoint; see ``App.health``.
 
     Raises ``SetupError`` for a wrong argument.

@@ -29,10 +29,7 @@ class ConcurrencyLimit(FlowMiddleware):
 
     def __init__(self, limit: int, *, retry_after: int = 1) -> None:
         check(
-            "ConcurrencyLimit(limit)",
-            is_count(limit, least=1),
-            limit,
-            "a whole number, 1 or more",
+            "ConcurrencyLimit(limit)", is_count(limit, least=1), limit, "a whole number, 1 or more"
         )
         fine = is_count(retry_after, least=1)
         check("ConcurrencyLimit(retry_after=...)", fine, retry_after, "whole seconds, 1 or more")

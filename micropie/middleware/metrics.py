@@ -17,7 +17,6 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from hmac import compare_digest
-from itertools import chain
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Final
@@ -40,9 +39,6 @@ except ImportError:  # pragma: no cover - the tests set it to None
     prometheus_client = None  # type: ignore[assignment]
 
 DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
-
-UNMATCHED: Final = "unmatched"  # the route of a request that no handler is for
-OTHER: Final = "OTHER"  # the method of a request that is not a standard one
 
 # Seconds; prometheus_client's own, and two below them: many answers take less than 5 ms.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -70,25 +66,36 @@ class Instruments:
     """The counters, gauges and timers in one registry, for all applications of this process."""
 
     def __init__(self, registry: CollectorRegistry, buckets: Sequence[float]) -> None:
-        counter, timer = (
-            partial(Counter, registry=registry),
-            partial(Histogram, registry=registry, buckets=buckets),
-        )
+        counter = partial(Counter, registry=registry)
         gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
-        over = "Requests that are over, also without an answer (499)."
-        self.requests = counter("http_requests", over, ["method", "route", "status"])
-        text = "Time until the head was ready."
-        self.seconds = timer("http_request_duration_seconds", text, ["method", "route"])
+        self.requests = counter(
+            "http_requests",
+            "Requests that are over, also without an answer (499).",
+            ["method", "route", "status"],
+        )
+        self.seconds = Histogram(
+            "http_request_duration_seconds",
+            "Time until the head was ready.",
+            ["method", "route"],
+            registry=registry,
+            buckets=buckets,
+        )
         self.in_flight = gauge(
             "http_requests_in_flight", "Requests being answered, streams included."
         )
-        over = "WebSockets that are over; accepted or refused."
-        self.sockets = counter("websocket_connections", over, ["route", "accepted"])
+        self.sockets = counter(
+            "websocket_connections",
+            "WebSockets that are over; accepted or refused.",
+            ["route", "accepted"],
+        )
         self.open_sockets = gauge(
             "websocket_connections_open", "WebSockets, those in their handshake included."
         )
-        lag = "The longest wait for a turn of the event loop within the last minute."
-        self.loop_lag = gauge("micropie_loop_lag_seconds", lag, multiprocess_mode="livemax")
+        self.loop_lag = gauge(
+            "micropie_loop_lag_seconds",
+            "The longest wait for a turn of the event loop within the last minute.",
+            multiprocess_mode="livemax",
+        )
         self.usages = [gauge(name, text) for name, text in USAGES.items()]
 
     def read(self, config: Config) -> None:
@@ -102,13 +109,10 @@ class Instruments:
             (one.busy, one.size) for one in {one.pool for one in configs} if isinstance(one, Pool)
         ]
         channels = [one.counts() for one in {one.channels for one in configs}]
-        usages = chain(
-            zip(*threads, strict=True),
-            zip((0, 0), *pools, strict=True),
-            zip(*channels, strict=True),
-        )
-        for gauge, numbers in zip(self.usages, usages, strict=True):
-            gauge.set(sum(numbers))
+        gauges = iter(self.usages)
+        for rows in (threads, [(0, 0), *pools], channels):
+            for numbers in zip(*rows, strict=True):
+                next(gauges).set(sum(numbers))
         self.loop_lag.set(loop_lag())
 
 
@@ -130,7 +134,7 @@ class Metrics(FlowMiddleware):
         if isinstance(request, WebSocketRequest):
             if request.route is not None:  # else a mounted application's, which is handed over
                 self._all.open_sockets.inc()
-                request.on_close(partial(self._end_socket, request))
+                request.on_close(partial(self._end_socket, request, request.route.pattern))
             return
         self._all.in_flight.inc()
         vars(request)[_BEGAN] = perf_counter()
@@ -144,29 +148,30 @@ class Metrics(FlowMiddleware):
         days.
         """
         began = vars(request).get(_BEGAN)
-        if began is None:  # a hook outside of this one has answered
-            return
-        self._all.seconds.labels(*_labels_of(request)).observe(perf_counter() - began)
+        if began is not None:  # else a hook outside of this one has answered
+            self._all.seconds.labels(*_labels_of(request)).observe(perf_counter() - began)
 
     def _end(self, request: Request) -> None:
         self._all.in_flight.dec()
-        # handed over to an isolated application
+        # The request was handed over to an isolated application, which counts it itself.
         if request.status is None and not request.broken_off:
             return
         status = NO_ANSWER if request.status is None else request.status
         self._all.requests.labels(*_labels_of(request), status).inc()
 
-    def _end_socket(self, request: WebSocketRequest) -> None:
+    def _end_socket(self, request: WebSocketRequest, route: str) -> None:
         self._all.open_sockets.dec()
-        assert request.route is not None  # noqa: S101
-        self._all.sockets.labels(
-            request.route.pattern, "true" if request._exchange.is_accepted else "false"
-        ).inc()
+        accepted = "true" if request._exchange.is_accepted else "false"
+        self._all.sockets.labels(route, accepted).inc()
 
 
 def _labels_of(request: Request) -> tuple[str, str]:
-    method = request.method if request.method in METHODS else OTHER
-    return method, UNMATCHED if request.route is None else request.route.pattern
+    """Return the method and the route.
+
+    "OTHER" stands for a method that is no standard one, "unmatched" for no handler.
+    """
+    method = request.method if request.method in METHODS else "OTHER"
+    return method, "unmatched" if request.route is None else request.route.pattern
 
 
 class MetricsEndpoint(FlowMiddleware):
@@ -221,11 +226,11 @@ def _is_alive(process: int) -> bool:
 
 
 def metrics(
-    path: str = "/metrics",
+    path: str,
     *,
-    token: str | None = None,
-    registry: CollectorRegistry | None = None,
-    buckets: Sequence[float] | None = None,
+    token: str | None,
+    registry: CollectorRegistry | None,
+    buckets: Sequence[float] | None,
 ) -> tuple[RouteMark, Metrics]:
     """Return the route of the endpoint and the hook that counts; see ``App.metrics``.
 

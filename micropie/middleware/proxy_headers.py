@@ -22,7 +22,6 @@ from micropie.http import Address, Request
 from micropie.middleware.base import FlowMiddleware
 
 IP: TypeAlias = IPv4Address | IPv6Address
-Network: TypeAlias = IPv4Network | IPv6Network
 Node: TypeAlias = tuple[IP, int]
 Element: TypeAlias = dict[str, str]  # "for", "proto", "host" as one proxy states them
 
@@ -181,7 +180,7 @@ def _ip(text: str) -> IP | None:
     return (ip.ipv4_mapped if isinstance(ip, IPv6Address) else None) or ip
 
 
-def _network(peer: object) -> Network:
+def _network(peer: object) -> IPv4Network | IPv6Network:
     try:
         if isinstance(peer, str):
             return ip_network(peer)

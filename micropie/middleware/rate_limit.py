@@ -131,12 +131,11 @@ class RateLimit(FlowMiddleware):
         self._exempt = exempt
         self.needs_session = key is not None or exempt is not None  # they may look at it
         self.store = store = MemoryRates() if store is None else store
-        self._hit = store.hit
         blocking = Call(ServiceThreads(), leave_after=None)
         self._kind = kind_of(store.hit, blocking if getattr(store, "blocking", True) else INLINE)
         self._refuses = when_unreachable == "refuse"
         self.statuses = (429, 503) if self._refuses else (429,)
-        # For ``App.health``. Without the store, the other kind of limit answers all the same.
+        # For ``App.health``. A limit with "allow" needs no store to answer, so it has no ``ping``.
         self.ping: Callable[[], object] | None = (
             getattr(store, "ping", None) if self._refuses else None
         )
@@ -145,7 +144,7 @@ class RateLimit(FlowMiddleware):
     def __call__(self, target: Target) -> Target:
         """Limit what is below alone."""
         super().__call__(target)
-        # not above several, which count together
+        # Only for the first of several targets: a limit above several counts them together.
         if self._prefix == f"{self._limit}/{self._per:g}:":
             self._prefix += (
                 f"{target.__module__}.{getattr(target, '__qualname__', type(target).__name__)}:"
@@ -160,7 +159,11 @@ class RateLimit(FlowMiddleware):
         if self._exempt is not None and self._exempt(request):
             return
         counting = call(
-            self._kind, self._hit, self._prefix + _text(self._key(request)), self._limit, self._per
+            self._kind,
+            self.store.hit,
+            self._prefix + _text(self._key(request)),
+            self._limit,
+            self._per,
         )
         quota: Quota | None = None  # if the store is out of reach
         with suppress(OSError):

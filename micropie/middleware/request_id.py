@@ -61,7 +61,7 @@ class RequestIdFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Set the record's ``request_id``, unless it has one. Always return True."""
-        # the access log sets it, after its request has ended
+        # A record of the access log has one: it is made after its request has ended.
         if not getattr(record, "request_id", None):
             request = current.get(None)
             record.request_id = (request.id if request is not None else "") or "-"

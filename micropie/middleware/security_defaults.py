@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from micropie.http import PREFIXES
 from micropie.middleware.csrf import CSRFMiddleware
@@ -37,13 +36,12 @@ class SecurityDefaults:
         trusted_origins: Iterable[str] = (),
         exempt: Iterable[str] = (),
     ) -> None:
-        self.middlewares: list[Any] = [
+        self.middlewares = [
+            *([ProxyHeaders(trusted=proxies)] if proxies else []),
             TrustedHosts(*hosts),
             SecurityHeaders(csp=csp, hsts=hsts),
             CSRFMiddleware(trusted_origins=trusted_origins, exempt=exempt),
         ]
-        if proxies:
-            self.middlewares.insert(0, ProxyHeaders(trusted=proxies))
         self.settings = {
             "session_cookie": "__Host-session_id",
             "websocket_origins_for_mounts": True,
@@ -64,12 +62,12 @@ def missing_security(config: Config) -> Iterator[str]:
     """Yield each protection that the outermost application of a tree lacks, as the end of a
     sentence.
     """
-    hooks = {type(hook): hook for inner in config.tree for hook in inner.middlewares}
-    if not any(issubclass(kind, TrustedHosts) for kind in hooks):
+    hooks = [hook for inner in config.tree for hook in inner.middlewares]
+    if not any(isinstance(hook, TrustedHosts) for hook in hooks):
         yield "has no TrustedHosts: it answers for any Host, also in the links that it makes of it"
-    if not any(issubclass(kind, CSRFMiddleware) for kind in hooks):
+    if not any(isinstance(hook, CSRFMiddleware) for hook in hooks):
         yield "has no CSRFMiddleware: pages of other sites can send its forms"
-    headers = [hook for hook in hooks.values() if isinstance(hook, SecurityHeaders)]
+    headers = [hook for hook in hooks if isinstance(hook, SecurityHeaders)]
     if not headers:
         yield (
             "has no SecurityHeaders: other sites can frame its pages, and "

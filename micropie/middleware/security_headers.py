@@ -32,7 +32,6 @@ _REFERRERS: Final = (
     "unsafe-url",
 )
 _NONCE: Final = "{nonce}"
-_SOURCE: Final = "'nonce-{nonce}'"
 
 
 class SecurityHeaders(FlowMiddleware):
@@ -74,41 +73,33 @@ class SecurityHeaders(FlowMiddleware):
             f"a number of seconds such as {YEAR}, or None",
         )
         self.hsts = hsts
-        self._hsts = (
-            None
-            if hsts is None
-            else f"max-age={hsts}" + ("; includeSubDomains" if hsts_subdomains else "")
-        )
-        self._csp = _text("csp", csp)
-        self._has_nonce = self._csp is not None and _NONCE in self._csp
-        if self._csp is not None and _NONCE in self._csp.replace(_SOURCE, ""):
+        self._hsts = f"max-age={hsts}" + ("; includeSubDomains" if hsts_subdomains else "")
+        self._csp = _text("csp", csp) or ""
+        if _NONCE in self._csp.replace("'nonce-{nonce}'", ""):
             raise SetupError(
                 "csp: write the nonce as a source, in quotes: script-src 'nonce-{nonce}'"
             )
 
     def before(self, request: Request) -> None:
         """Make the nonce for templates."""
-        if self._has_nonce:
-            request.state.csp_nonce = _new_nonce()
+        if _NONCE in self._csp:
+            # 128 bits, as CSP level 3, section 7.1, requires.
+            request.state.csp_nonce = secrets.token_urlsafe(16)
 
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that are missing."""
         headers = dict(self._always)
-        if self._csp is not None:
+        if self._csp:
             policy = self._csp
-            if self._has_nonce:
-                # There is no nonce if an outer middleware answered: no page was made, so any value
-                # will do.
-                nonce = request.state.csp_nonce if "csp_nonce" in request.state else _new_nonce()
-                policy = policy.replace(_NONCE, nonce)
+            if _NONCE in policy:
+                # There is no nonce yet if an outer middleware answered before this one was called.
+                if "csp_nonce" not in request.state:
+                    self.before(request)
+                policy = policy.replace(_NONCE, request.state.csp_nonce)
             headers["Content-Security-Policy"] = policy
-        if self._hsts is not None and request.scheme == "https":
+        if self.hsts is not None and request.scheme == "https":
             headers["Strict-Transport-Security"] = self._hsts
         add_missing(response.pairs, headers.items())
-
-
-def _new_nonce() -> str:
-    return secrets.token_urlsafe(16)  # 128 bits, as CSP level 3, section 7.1, requires
 
 
 def _one_of(argument: str, value: str | None, known: tuple[str, ...]) -> str | None:

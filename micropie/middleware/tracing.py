@@ -60,7 +60,7 @@ class Tracing(FlowMiddleware):
         """Begin the span and make it the current one."""
         exchange = request._exchange
         is_socket, route = isinstance(request, WebSocketRequest), request.route
-        if is_socket and route is None:  # a mounted application's, which is handed over
+        if is_socket and route is None:  # a mounted application gets the handshake
             return
         previous = context.get_current()
         parent = propagate.extract(request.headers, previous)
@@ -124,6 +124,6 @@ def _end(request: Request, span: Span, previous: context.Context) -> None:
         if status >= 500:
             span.set_status(StatusCode.ERROR)
     span.end()
-    # By ``attach``, as ``detach`` logs an error in another thread.
+    # ``detach`` would log an error, as this may be another thread than the one that has attached.
     if not exchange.has_own_context:
         context.attach(previous)

@@ -62,12 +62,11 @@ def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[obj
             try:
                 pickle.dumps(value)
             except Exception as error:
-                failure = PoolError(
+                raise PoolError(
                     f"{_full_name(name)} runs in a process, and {label}, of type "
                     f"{type(value).__name__}, "
                     f"can't be pickled: {error}"
-                )
-                raise failure from None
+                ) from None
         raise
 
 
@@ -186,7 +185,7 @@ class PooledConfig:
     The application stays in the server's process.
     """
 
-    # of an event, or of a message to a channel of the handler's own
+    # Encodes an event, or a message to a channel that the handler has made itself.
     dumps = staticmethod(dumps_with({}))
 
     def __init__(self, limits: Limits) -> None:

@@ -55,52 +55,46 @@ class ExecutorPool:
         the wait.
         """
         call = pickle.dumps((function, arguments))
-        job = _Job(self._executor.submit(packed_result, result_of, call, seconds, **self._options))
-        (token or CancelToken()).attach(job.leave)
-        return open_message(job.outcome(seconds))
+        # No variable has the future: whoever opens the message must not refer to it any more.
+        return open_message(
+            _outcome(
+                self._executor.submit(packed_result, result_of, call, seconds, **self._options),
+                seconds,
+                token or CancelToken(),
+            )
+        )
 
     def close(self) -> None:
         """Do nothing: the executor is its author's to close."""
 
 
-class _Job:
-    """A job of the executor. One thread waits for its outcome; another may end that wait.
+def _outcome(future: Future[bytes], seconds: float, token: CancelToken) -> Message:
+    """Return the message of a job of the executor. ``token`` ends the wait for it, not the job.
 
-    The future is dropped as soon as possible: if a Dask worker is lost, Dask does a job of it again
-    while its future is referred to.
+    Raises ``TookTooLong``; ``PoolError`` if the executor has lost the job, or if ``token`` was
+    cancelled.
+
+    An error's traceback refers to this frame, which drops the future before: if a Dask worker is
+    lost, Dask does a job of it again while its future is referred to.
     """
-
-    def __init__(self, future: Future[bytes]) -> None:
-        self._future: Future[bytes] | None = future
-        self._is_over = is_over = Event()
-        future.add_done_callback(lambda _: is_over.set())  # without self, or they would be a cycle
-
-    def outcome(self, seconds: float) -> Message:
-        """Return its message.
-
-        Raises ``TookTooLong``; ``PoolError`` if the executor has lost it, or it was left.
-
-        Who opens the message has no future any more, or an error's traceback would refer to it.
-        """
-        if not self._is_over.wait(seconds):
-            self.leave()
+    is_over = Event()
+    future.add_done_callback(lambda _: is_over.set())
+    token.attach(is_over.set)
+    try:
+        if not is_over.wait(seconds):
             raise TookTooLong(f"took longer than {seconds:g} seconds and is left to itself")
-        future, self._future = self._future, None
-        if future is None or not future.done():
-            raise PoolError("its caller has been cancelled")
+        token.check()
         try:
             data = future.result(0)
         except Exception as error:
-            raise PoolError(f"the executor lost it: {str(error) or type(error).__name__}") from None
-        message: Message = pickle.loads(data)  # noqa: S301 - from our own job
-        return message
-
-    def leave(self) -> None:
-        """End the wait. A job that runs can't be stopped."""
-        future, self._future = self._future, None
-        if future is not None:
-            future.cancel()
-        self._is_over.set()
+            reason = str(error) or type(error).__name__
+            raise PoolError(f"the executor lost it: {reason}") from None
+    finally:
+        token.detach()
+        future.cancel()  # if it has not begun
+        del future
+    message: Message = pickle.loads(data)  # noqa: S301 - from our own job
+    return message
 
 
 # -- in the process that runs the job --------------------------------------------------------------
@@ -109,19 +103,20 @@ class _Job:
 def result_of(call: bytes, seconds: float) -> object:
     """Call a function that is pickled with its arguments.
 
-    Return its result; of a stream all chunks, as an iterator.
+    Return its result; of a stream all chunks, as an iterator that can be pickled.
+
+    Raises what the function and its stream raise, and ``PoolError`` for a stream that is too long,
+    which is closed.
     """
-    context = copy_context()  # the executor's thread goes on to other things
+    # A copy, because the executor's thread goes on to other things.
+    return copy_context().run(_result_of, call, seconds)
+
+
+def _result_of(call: bytes, seconds: float) -> object:
     function, arguments = pickle.loads(call)  # noqa: S301 - from our own process
-    result = context.run(function, *arguments)
-    return context.run(_whole, result, seconds) if isinstance(result, Iterator) else result
-
-
-def _whole(stream: Iterator[object], seconds: float) -> Iterator[object]:
-    """Return an iterator over all chunks of a stream, which can be pickled.
-
-    Raises what the stream raises, and ``PoolError`` for one that is too long, which is closed.
-    """
+    stream = function(*arguments)
+    if not isinstance(stream, Iterator):
+        return stream
     deadline = monotonic() + seconds
     chunks: list[object] = []
     size = 0

@@ -100,7 +100,7 @@ class Pool:
 
         Raises what the function raises, ``TookTooLong`` after ``seconds`` without a result or a
         chunk, and ``PoolError``. The time until the process has found the function does not count.
-        To cancel ``token`` ends the process, once it has.
+        To cancel ``token`` ends the process, but not before it has found the function.
         """
         if _is_in_pool:  # or each process would start another one, without end
             raise PoolError(
@@ -112,7 +112,7 @@ class Pool:
         search, job = pickle.dumps((callable, (function,))), pickle.dumps((function, arguments))
         while not self._free.acquire(timeout=seconds):
             with self._lock:
-                # while one starts, no handler is to blame
+                # A process that is still starting is no handler's fault: the wait goes on.
                 if all(worker.found for worker in self._workers):
                     raise TookTooLong(f"waited longer than {seconds:g} seconds for a process")
         try:
@@ -323,11 +323,10 @@ class _Worker:
     def end(self, grace: float = 0.0) -> None:
         """End it. It has ``grace`` seconds to end by itself, because its pipe ends."""
         self.connection.close()
-        if grace:
-            import subprocess
+        import subprocess
 
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(grace)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(grace)
         self.process.kill()
         self.process.wait()
         self._life.close()
@@ -380,7 +379,8 @@ def main(descriptor: int, life: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ignored())
     from multiprocessing.connection import Connection
 
-    # under Linux: the thread has to wait for a function that keeps the interpreter
+    # Under Linux the kernel ends this process with the pipe. The thread below would have to wait
+    # for a function that keeps the interpreter to itself.
     if hasattr(fcntl, "F_SETSIG"):
         fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
@@ -400,31 +400,27 @@ def work(connection: Connection) -> None:
     with suppress(EOFError, OSError):
         while True:
             job = connection.recv_bytes()
-            if job not in (MORE, STOP):  # these may come after a stream's end
+            if job not in (MORE, STOP):  # both may come after the end of a stream
                 connection.send_bytes(packed_result(_answer, connection, job))
 
 
 def _answer(connection: Connection, job: bytes) -> object:
-    """Return the result of a call. Of a stream send the chunks, and return None."""
+    """Return the result of a call. Of a stream send the chunks, and return None.
+
+    Send at most ``AHEAD`` chunks before they are taken. ``STOP`` closes the stream.
+    """
     function, arguments = pickle.loads(job)
     result = function(*arguments)
     if not isinstance(result, Iterator):
         return result
     connection.send_bytes(pickle.dumps((STREAM, None)))
-    _send_chunks(connection, result)
-    return None
-
-
-def _send_chunks(connection: Connection, chunks: Iterator[object]) -> None:
-    """Send the chunks, at most ``AHEAD`` before they are taken, until there are no others or
-    ``STOP`` comes.
-    """
     allowed = AHEAD
-    for chunk in chunks:
+    for chunk in result:
         connection.send_bytes(pickle.dumps((CHUNK, chunk)))
         allowed -= 1
         while not allowed or connection.poll():
             if connection.recv_bytes() == STOP:
-                getattr(chunks, "close", int)()
-                return
+                getattr(result, "close", int)()
+                return None
             allowed += 1
+    return None

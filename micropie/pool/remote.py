@@ -39,7 +39,7 @@ class CancelToken:
     def attach(self, stop: Callable[[], object]) -> None:
         """Call ``stop`` when the call is cancelled, or now if it has been.
 
-        It replaces the function before.
+        It replaces the function that was attached before.
         """
         with self._lock:
             self._stop = stop
@@ -89,7 +89,8 @@ class RemoteTraceback(Exception):
 def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
     """Call ``function``.
 
-    Return the message with its result or its error, pickled; nothing is raised.
+    Return the message with its result or its error, pickled; nothing is raised. An error that can't
+    be brought back becomes a ``PoolError`` that tells of it.
     """
     try:
         result = function(*arguments)
@@ -100,24 +101,16 @@ def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
                 f"its result, of type {type(result).__name__}, can't be pickled: {error}"
             ) from None
     except BaseException as error:
-        return pickle.dumps(failed_message(error))
-
-
-def failed_message(error: BaseException) -> Message:
-    """Return the message with an error.
-
-    One that can't be brought back becomes a ``PoolError`` that tells of it.
-    """
-    text = "".join(traceback.format_exception(error))
-    if not isinstance(error, Exception):  # a SystemExit would end the server
-        error = PoolError(f"it raised {type(error).__name__}: {error}")
-    try:
-        packed = pickle.dumps((error, text))
-        pickle.loads(packed)
-    except Exception as reason:
-        said = f"it raised {type(error).__name__}: {error}, which can't be pickled: {reason}"
-        packed = pickle.dumps((PoolError(said), text))
-    return FAILED, packed
+        text = "".join(traceback.format_exception(error))
+        if not isinstance(error, Exception):  # a SystemExit would end the server
+            error = PoolError(f"it raised {type(error).__name__}: {error}")
+        try:
+            packed = pickle.dumps((error, text))
+            pickle.loads(packed)
+        except Exception as reason:
+            said = f"it raised {type(error).__name__}: {error}, which can't be pickled: {reason}"
+            packed = pickle.dumps((PoolError(said), text))
+        return pickle.dumps((FAILED, packed))
 
 
 def open_message(message: Message) -> Any:

@@ -17,7 +17,7 @@ from anyio.lowlevel import checkpoint
 import micropie.channels
 from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddleware, run_in
 from micropie.channels import Channels, MessagesLost, RedisChannels, Subscription
-from micropie.channels.mailbox import EMPTY, Mailbox, Message
+from micropie.channels.mailbox import Mailbox, Message
 from micropie.execution.loop import WAKERS, threadsafe_scheduler
 from micropie.http.json import CodecError
 from tests.asgi.calls import ended_by_shutdown, every_loop, run
@@ -65,7 +65,7 @@ def test_messages_arrive_in_order_in_a_task(backend: str, channels: Channels) ->
             with anyio.move_on_after(0.02) as scope:
                 await messages.__anext__()
             assert scope.cancelled_caught
-            assert messages._mailbox._waiting == []
+            assert messages._mailbox._waiting == set()
             await channels.publish("room", "after")
             assert await messages.__anext__() == "after"  # a time-out loses nothing
 
@@ -351,7 +351,7 @@ def test_a_loop_that_has_ended_is_no_error_to_others(backend: str) -> None:
     run(backend, leave_behind)
     own, call_soon, event = kept
     with channels.subscribe("room") as messages:
-        assert messages._mailbox.take(lambda: own.call(event.set)) is EMPTY
+        assert messages._mailbox.take(lambda: own.call(event.set)) is None
         channels.publish("room", 1)
         channels.publish("room", 2)
         assert messages.get() == 1
@@ -679,7 +679,7 @@ def test_who_takes_nothing_is_told_once_of_the_next_message() -> None:
     mailbox = Mailbox(2, "drop_oldest")
     message = Message("room", b"1")
     call = partial(called.append, 1)
-    assert [mailbox.take(call), mailbox.take(call)] == [EMPTY, EMPTY]
+    assert [mailbox.take(call), mailbox.take(call)] == [None, None]
     mailbox.put(message)
     mailbox.put(message)
     assert called == [1]

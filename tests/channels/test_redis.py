@@ -10,7 +10,10 @@ import pickle
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -277,6 +280,32 @@ def test_too_many_messages_that_wait_are_an_error(
     channels.close()
 
 
+def test_what_waits_when_the_publisher_is_closed_is_sent(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = RedisChannels(redis_url)
+    go_on = threading.Event()
+    reached = channels._client.reached
+
+    @contextmanager
+    def reached_later() -> Iterator[Any]:
+        go_on.wait(PATIENCE)
+        with reached() as client:
+            yield client
+
+    monkeypatch.setattr(channels._client, "reached", reached_later)
+    first = channels.send("channel:room", b"1")
+    publisher = channels._publisher
+    assert publisher is not None
+    until(publisher._waiting.empty)
+    second = channels.send("channel:room", b"2")
+    publisher.close()
+    go_on.set()
+    first.block()
+    second.block()
+    channels.close()
+
+
 def test_who_waits_for_a_listener_that_cannot_be_told_is_told(redis_url: str, nowhere: str) -> None:
     channels = RedisChannels(redis_url)
     with channels.subscribe("a") as messages:
@@ -298,9 +327,9 @@ def test_a_late_confirmation_is_none(redis_url: str) -> None:
         assert listener is not None
         listener._unconfirmed["b"] = 2
         listener._confirm("b")
-        assert (listener._unconfirmed, listener._confirmed) == ({"b": 1}, {"a"})
+        assert (listener._unconfirmed, listener._requested) == ({"b": 1}, {"a"})
         listener._confirm("b")
-        assert (listener._unconfirmed, listener._confirmed) == ({}, {"a"})
+        assert (listener._unconfirmed, listener._requested) == ({}, {"a"})
         assert messages.get(timeout=0) is None
     channels.close()
 
@@ -435,6 +464,7 @@ def test_without_subscribers_nobody_connects_again(tmp_path: Path) -> None:
 
 ECHO = """
 import sys
+import threading
 from micropie.channels import RedisChannels
 channels = RedisChannels(sys.argv[1], prefix="echo:")
 with channels.subscribe("to") as messages:
