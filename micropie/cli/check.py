@@ -22,7 +22,7 @@ from micropie.cli.routes import mounts_of
 from micropie.cli.target import CommandError, find_target
 from micropie.errors import SetupError
 from micropie.middleware.security_defaults import missing_security
-from micropie.routing import Site, function_of, marks_of, place_of
+from micropie.routing import Site, function_of, lost_routes, marks_of, place_of
 
 
 def execute(arguments: Namespace) -> int:
@@ -141,6 +141,8 @@ def _hidden_routes(app: App, site: Site) -> Iterator[str]:
                 )
     apps = [*app._micropie.walk()]
     for inner in apps:
+        for name, sentence in lost_routes(inner, inner._micropie.framework).items():
+            yield f"{place_of(getattr(inner, name))}: {sentence}"
         for name, value in vars(inner).items():
             method = getattr(type(inner), name, None)
             is_hidden = value is not None and not marks_of(value)

@@ -62,6 +62,7 @@ from micropie.routing.discovery import (
     marks_of,
     public_name,
 )
+from micropie.routing.lost_marks import lost_routes
 from micropie.routing.patterns import WILDCARD
 from micropie.routing.providers import (
     Provider,
@@ -102,8 +103,8 @@ __all__ = [
     "build_site", "check_error_key", "check_middlewares", "checked_key", "checked_methods",
     "checked_provider", "command", "config_of", "delegate_route", "delete", "describe",
     "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
-    "make_mark", "mark_with", "marks_above", "marks_of", "max_body_size", "max_data_size",
-    "mentions", "name_of", "open_resources", "patch", "place_of", "placed", "post", "public_name",
-    "put", "reads_body", "requires", "route", "route_of", "run_in", "websocket",
+    "lost_routes", "make_mark", "mark_with", "marks_above", "marks_of", "max_body_size",
+    "max_data_size", "mentions", "name_of", "open_resources", "patch", "place_of", "placed", "post",
+    "public_name", "put", "reads_body", "requires", "route", "route_of", "run_in", "websocket",
 ]
 # fmt: on

@@ -18,7 +18,7 @@ from micropie.mounts import APP, Mount
 from micropie.routing.checks import check_middlewares, marks_above, with_marks
 from micropie.routing.config import Config, Registrations
 from micropie.routing.discovery import FINGERPRINT, SOCKET_PREFIX, RouteMark, find_handlers
-from micropie.routing.lost_marks import refuse_lost_marks
+from micropie.routing.lost_marks import lost_routes, refuse_lost_marks
 from micropie.routing.patterns import Pattern
 from micropie.routing.router import Node, Router
 from micropie.routing.routes import Route
@@ -107,6 +107,8 @@ class _Compiler:
         package = type(registered.app).__module__.partition(".")[0]
         handlers = find_handlers(registered.app, registered.framework, explicit)
         refuse_lost_marks(registered, handlers)
+        for sentence in lost_routes(registered.app, registered.framework).values():
+            logger.warning("%s", sentence)
         for handler in handlers:
             self._add_handler(*handler)
             *_, inner = layers(handler.function)

@@ -118,18 +118,19 @@ def _candidates(
 ) -> Iterator[tuple[str, Callable[..., object]]]:
     """Yield the functions that may be handlers, with their names.
 
-    Classes' attributes are read from their dictionaries, so no property's getter runs.
+    Classes' attributes are read from their dictionaries, so no property's getter runs. A class
+    replaces what the classes behind it have under a name, whether it has a handler there or not: a
+    handler is the function that Python's look-up of its name gives.
     """
-    found: dict[str, Callable[..., object] | None] = {}  # None hides the function of a base class
+    found: dict[str, Callable[..., object] | None] = {}
     for cls in reversed(type(instance).__mro__):
-        if cls in framework:
-            continue
-        is_authors = not explicit and not _is_others(cls, type(instance))
+        makes_any = cls not in framework
+        is_authors = makes_any and not explicit and not _is_others(cls, type(instance))
         for name, value in vars(cls).items():
-            if not is_method(value):
-                found[name] = None
-            elif marks_of(value) or (is_authors and _is_written_in(cls, value)):
-                found[name] = _bound(value, instance)
+            is_handler = is_method(value) and (
+                (makes_any and marks_of(value)) or (is_authors and _is_written_in(cls, value))
+            )
+            found[name] = _bound(value, instance) if is_handler else None
     for name, value in vars(instance).items():
         found[name] = value if is_function(value) and marks_of(value) else None
     return ((name, function) for name, function in found.items() if function is not None)

@@ -48,6 +48,25 @@ def refuse_lost_marks(registered: Registrations, handlers: Sequence[Handler]) ->
             )
 
 
+def lost_routes(app: object, framework: tuple[type, ...]) -> dict[str, str]:
+    """Return the methods that override one below a route's decorator and have none themselves, each
+    by its name with a sentence that says what to write.
+    """
+    routed: dict[str, type] = {}  # the class whose method of this name has a route
+    lost: dict[str, str] = {}
+    for cls in reversed(type(app).__mro__):
+        for name, value in vars(cls).items():
+            if cls not in framework and marks_of(value):
+                routed[name] = cls
+                lost.pop(name, None)
+            elif name in routed and is_method(value) and not is_hidden(value):
+                lost[name] = (
+                    f"{cls.__name__}.{name} overrides {routed[name].__name__}.{name} without its "
+                    "route: write the decorator above it as well, or @hidden if it is to have none"
+                )
+    return lost
+
+
 def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _IsLost) -> None:
     """Raise ``SetupError`` for a route or a guard that is lost in the body of a class or in an
     object.

@@ -4,16 +4,23 @@ nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 import os.path
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from itsdangerous import Signer
 from itsdangerous.encoding import int_to_bytes
 
 from micropie import App, SetupError, get, hidden, post, route, websocket
+from micropie.cli.check import mistakes
+from micropie.routing import function_of
+from micropie.routing.discovery import is_hidden
 from tests.conftest import MakeClient
 from tests.support.decorators import foreign, foreign_page
 
@@ -175,6 +182,134 @@ def test_sockets_that_have_a_decorator(connect: MakeClient) -> None:
     with client.websocket("/stated") as ws:
         assert ws.receive_text() == "stated"
     assert client.get("/named", headers={"Upgrade": "websocket"}).status_code == 404
+
+
+# What a class may have under a name.
+KINDS: dict[str, Callable[[Any], Any]] = {
+    "method": lambda function: function,
+    "by name": get,
+    "explicit": lambda function: get(f"/{function.owner}/<x>")(function),
+    "hidden": hidden,
+    "hidden route": lambda function: hidden(get(f"/{function.owner}")(function)),
+    "socket": websocket,
+    "static": staticmethod,
+    "property": property,
+    "nothing": lambda function: None,
+    "of others": lambda function: os.path.exists,
+}
+TREES = st.lists(
+    st.tuples(
+        st.dictionaries(
+            st.sampled_from(["pie", "tart", "get", "render"]), st.sampled_from([*KINDS])
+        ),
+        st.sets(st.integers(0, 4), max_size=2),  # the classes that it derives from
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+def class_of(tree: list[tuple[dict[str, str], set[int]]]) -> type[App]:
+    """Return the last class of a tree; it is an application, as some of the others are."""
+    classes: list[type] = [App]
+    for number, (kinds, bases) in enumerate(tree):
+        body: dict[str, Any] = {"__module__": __name__}
+        for name, kind in kinds.items():
+
+            def function(self: Any = None, x: str = "") -> str:
+                return "text"
+
+            function.__name__ = name
+            function.owner = f"of{number}{name}"  # type: ignore[attr-defined]
+            with contextlib.suppress(SetupError):  # for what a decorator does not take
+                body[name] = KINDS[kind](function)
+        derived = [classes[base] for base in sorted(bases, reverse=True) if base < len(classes)]
+        classes.append(type(f"Class{number}", (*derived,), body))
+    return type(
+        "Root", (classes[-1], App) if not issubclass(classes[-1], App) else (classes[-1],), {}
+    )
+
+
+@settings(max_examples=150)
+@given(TREES, st.sampled_from(["public", "explicit"]), st.booleans())
+def test_R79_a_url_calls_the_method_that_python_finds(
+    tree: list[tuple[dict[str, str], set[int]]], expose: Any, is_inside: bool
+) -> None:
+    """An override is never bypassed: neither by the handler of a base class nor by a mix-in's."""
+    try:
+        made = class_of(tree)
+    except TypeError:
+        return  # no order of these bases
+    root: Any = made(expose=expose)
+    if is_inside:
+        root, inside = App(expose=expose), root
+        root.inside = inside
+    try:
+        site = root._micropie.compiled()
+    except SetupError:
+        return
+    for entry in (*site.entries(), *site.socket_entries()):
+        function: Any = function_of(entry.route)
+        found = inspect.getattr_static(made, function.__name__)
+        assert getattr(found, "__func__", found) is getattr(function, "__func__", function)
+        assert not is_hidden(found)
+
+
+class Versions:
+    class V1(App):
+        @get("/items/<n:int>")
+        def item(self, n: int) -> str:
+            return f"first {n}"
+
+        @websocket("/chat")
+        async def chat(self, ws: Any) -> None:
+            await ws.accept()
+
+    class V2(V1):
+        def item(self, n: int) -> str:
+            return f"second {n}"
+
+        async def chat(self, ws: Any) -> None:
+            raise AssertionError
+
+    class Closed(V1):
+        @hidden
+        def item(self, n: int) -> str:
+            raise AssertionError
+
+        @hidden
+        async def chat(self, ws: Any) -> None:
+            raise AssertionError
+
+    class Again(V1):
+        @get("/items/<n:int>")
+        def item(self, n: int) -> str:
+            return f"again {n}"
+
+
+@pytest.mark.parametrize("expose", ["public", "explicit"])
+@pytest.mark.parametrize(
+    ("version", "answer"), [("V1", "first 3"), ("V2", ""), ("Closed", ""), ("Again", "again 3")]
+)
+def test_R79_an_override_is_not_bypassed(
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    expose: Any,
+    version: str,
+    answer: str,
+) -> None:
+    app: Any = App(expose=expose)
+    app.inside = getattr(Versions, version)()
+    client = make_client(app)
+    given = client.get("/inside/items/3")
+    assert (given.status_code, given.text) == (200, answer) if answer else given.status_code == 404
+    lost = ["V2.item overrides V1.item", "V2.chat overrides V1.chat"] if version == "V2" else []
+    logged = [line for line in caplog.messages if " without its route" in line]
+    assert [line.partition(" without")[0] for line in logged] == lost
+    sentences = [sentence.partition(": ")[2] for sentence in mistakes(app)]
+    assert [sentence for sentence in sentences if " without its route" in sentence] == logged
+    site = app._micropie.compiled()
+    assert len(site.socket_entries()) == (version in ("V1", "Again"))
 
 
 def test_with_debug_the_log_lists_what_comes_from_elsewhere(
