@@ -57,14 +57,6 @@ class BrokenConstraint(ValueError):
     """
 
 
-def _passes(value: object, func: Callable[[object], bool]) -> bool:
-    return func(value)
-
-
-def _is_multiple(value: Any, bound: object) -> bool:
-    return bool(value % bound == 0)
-
-
 def _matches(text: str, expression: re.Pattern[str]) -> bool:
     return len(text) <= MOST_MATCHED and expression.search(text) is not None
 
@@ -77,7 +69,7 @@ _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str, str]] = {
     "lt": (operator.lt, "below {}", "exclusiveMaximum", "Please enter a value below {limit}."),
     "le": (operator.le, "at most {}", "maximum", "Please enter a value of {limit} or less."),
     "multiple_of": (
-        _is_multiple,
+        lambda value, step: value % step == 0,
         "a multiple of {}",
         "multipleOf",
         "Please enter a multiple of {limit}.",
@@ -200,7 +192,10 @@ def constraints_of(metadata: Iterable[object], parameter: str) -> Iterator[Const
             yield from _bounds_of(item, parameter)
         elif library == "annotated_types":
             yield Constraint(
-                "predicate", _passes, f"such that {getattr(func, '__name__', func)}", func
+                "predicate",
+                lambda value, passes: passes(value),
+                f"such that {getattr(func, '__name__', func)}",
+                func,
             )
         else:  # pydantic's AfterValidator returns a value
             raise SetupError(
@@ -225,23 +220,23 @@ def restricts(item: object, libraries: Container[str]) -> bool:
 
 def _bounds_of(item: object, parameter: str) -> Iterator[Constraint]:
     """Yield the constraints that one object has as attributes: ``Meta(ge=1, le=5)``."""
-    names = [
-        name
-        for name in dir(item)
-        if not name.startswith("_") and not callable(getattr(item, name, None))
-    ]
-    for name in sorted(names, key=[*_KINDS, *names].index):
-        value = getattr(item, name)
+    for name in dict.fromkeys([*_KINDS, *dir(item)]):
+        value = getattr(item, name, None)
         if name in _KINDS and value is not None:
             fits, words, _, _ = _KINDS[name]
             yield Constraint(
                 name, fits, words.format(value), re.compile(value) if name == "pattern" else value
             )
-        elif name not in _KINDS and name not in _DESCRIBING and value not in (None, False):
+        elif not (
+            name in _KINDS
+            or name in _DESCRIBING
+            or name.startswith("_")
+            or callable(value)
+            or value in (None, False)
+        ):
             raise SetupError(
-                f"parameter {parameter!r}: "
-                f"{type(item).__name__}({name}={value!r}) can't be enforced "
-                "here"
+                f"parameter {parameter!r}: {type(item).__name__}({name}={value!r}) can't be "
+                "enforced here"
             )
 
 

@@ -5,7 +5,6 @@ alike.
 from __future__ import annotations
 
 import dataclasses
-import types
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from inspect import get_annotations
@@ -19,14 +18,13 @@ from typing import (
     NotRequired,
     Required,
     TypeGuard,
-    Union,
     get_args,
     get_origin,
     get_type_hints,
     is_typeddict,
 )
 
-from micropie.binding.hints import Hint, bare, with_types, without_aliases
+from micropie.binding.hints import Hint, bare, united, with_types, without_aliases
 
 
 class Field(NamedTuple):
@@ -68,8 +66,9 @@ def members_of(annotation: object) -> tuple[type, ...]:
     another type.
     """
     kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    return members if all(map(is_structure, members)) else ()
+    members = united(kind)
+    structures = tuple(filter(is_structure, members))
+    return structures if len(structures) == len(members) else ()
 
 
 def name_of(structure: object) -> str:
@@ -92,7 +91,7 @@ def fields_of(structure: type) -> Sequence[Field]:
                 one.encode_name,
                 "",
                 hints[one.name],
-                filter(_is_field_info, [one.default]),
+                [one.default] if type(one.default).__name__ == "FieldInfo" else [],
                 one.required,
             )
             for one in msgspec().inspect.type_info(structure).fields
@@ -102,10 +101,6 @@ def fields_of(structure: type) -> Sequence[Field]:
         hint = Annotated[(hint, *stated)] if (stated := [*metadata]) else hint
         fields.append(Field(alias if isinstance(alias, str) else name, hint, required, *bare(hint)))
     return fields
-
-
-def _is_field_info(default: object) -> bool:
-    return type(default).__name__ == "FieldInfo"
 
 
 def msgspec() -> ModuleType:

@@ -13,8 +13,7 @@ from datetime import datetime, time
 from itertools import chain
 from typing import Annotated, NewType, get_args, get_origin
 
-from micropie.binding.constraints import Message
-from micropie.binding.converters import ANYTHING, Converter, OwnTypes, converter_for
+from micropie.binding.converters import ANYTHING, Converter, OwnTypes, converter_for, with_message
 from micropie.binding.fields import Field, fields_of, members_of
 from micropie.binding.hints import Hint, bare, elements_of
 from micropie.errors import SetupError
@@ -104,5 +103,4 @@ def described_as(hint: Hint, own: OwnTypes) -> Converter:
     if get_origin(hint) is not Annotated:
         return ANYTHING
     kind, *metadata = get_args(hint)
-    messages = [one for one in metadata if isinstance(one, Message)]
-    return described_as(kind, own)._replace(message=messages[-1] if messages else Message())
+    return with_message(described_as(kind, own), metadata)

@@ -49,9 +49,9 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, parameter: str, nam
             for field in dataclasses.fields(owner):
                 if not field.init:  # msgspec would set it all the same
                     raise SetupError(
-                        f"{about}, and a body must not set {owner.__name__}.{field.name}, "
-                        "which has init=False: have a "
-                        "class with the fields that a body may set, or make it a property"
+                        f"{about}, and a body must not set {owner.__name__}.{field.name}, which "
+                        "has init=False: have a class with the fields that a body may set, or make "
+                        "it a property"
                     )
     _check_constraints(filter(is_structure, kinds), is_pydantic, about)
 
@@ -78,8 +78,7 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
                 constraint = type(item).__name__.removesuffix("Info")
                 raise SetupError(
                     f"{about}, which {known} makes, and {known} does not enforce the "
-                    f"{constraint} of "
-                    f"{owner.__name__}.{field.name}: write {advice}"
+                    f"{constraint} of {owner.__name__}.{field.name}: write {advice}"
                 )
 
 

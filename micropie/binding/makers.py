@@ -1,37 +1,37 @@
 """Make structures: a whole body, query or form as one dataclass, TypedDict, msgspec.Struct or
 pydantic model.
 
-There is a maker for each of the two libraries, with the same three methods: ``make`` makes the
-object, ``problems`` tells all that is wrong with a document of which none was made, ``dump`` makes
-of a handler's result what its annotation names. ``limits.py`` keeps out values that either library
-would take from a client and that no parameter may have.
+There is a maker for each of the two libraries, with the same methods: ``make`` makes the object of
+a document, and ``dump`` makes of a handler's result what its annotation names. ``limits.py`` keeps
+out values that either library would take from a client and that no parameter may have.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from types import GenericAlias
 
-from micropie.binding.converters import NO_OWN_TYPES, Converter, OwnTypes, converter_for
+from micropie.binding.converters import (
+    NO_OWN_TYPES,
+    Converter,
+    OwnTypes,
+    converter_for,
+    simple_types,
+)
 from micropie.binding.fields import fields_of, is_pydantic, kinds_in, members_of, msgspec, name_of
 from micropie.binding.forms import document_of
 from micropie.binding.hints import Hint, elements_of
 from micropie.binding.limits import check_fields, check_numbers, check_sizes, has_chosen_hashes
 from micropie.errors import SetupError
-from micropie.http import ParameterError, dumps, loads, nested
-
-# Types of parameters that msgspec does not know.
-_OF_PARAMETERS = (Path, IPv4Address, IPv6Address, IPv4Network, IPv6Network)
+from micropie.http import dumps, loads, nested
 
 
 class Maker:
     """Makes the structures of one annotation by one library.
 
-    Call ``prepare`` before ``make`` and ``problems``.
+    Call ``prepare`` before ``make``.
 
     ``lists``: the fields that may have several values.
     """
@@ -75,15 +75,6 @@ class Maker:
         """
         raise NotImplementedError
 
-    def problems(
-        self, error: ValueError, document: object, is_json: bool
-    ) -> Sequence[ParameterError]:
-        """Return what is wrong with a document that ``make`` has refused by ``error``.
-
-        No parameter is named.
-        """
-        raise NotImplementedError
-
     def dump(self, result: object, is_made: bool) -> object:
         """Return a handler's result with the fields of the annotation.
 
@@ -92,11 +83,6 @@ class Maker:
         ``is_made``: it is an object of exactly the class, or a list of such objects.
         """
         raise NotImplementedError
-
-    def _check(self, made: object, is_json: bool) -> object:
-        if self._has_numbers or not is_json:
-            check_numbers(made)
-        return made
 
 
 class ByPydantic(Maker):
@@ -111,7 +97,7 @@ class ByPydantic(Maker):
         self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """See ``Maker``. A form's texts are never taken strictly.
+        """See ``Maker``; there is no ``part``. A form's texts are never taken strictly.
 
         A strict model takes "2026-01-31" for a date in JSON alone, so a refused document is read as
         JSON again.
@@ -124,7 +110,9 @@ class ByPydantic(Maker):
             made = self._read_again(document) if is_json else None
             if made is None:
                 raise
-        return self._check(made, is_json)
+        if self._has_numbers or not is_json:
+            check_numbers(made)
+        return made
 
     def _read_again(self, document: object) -> object:
         """Return the structure of a document's text; None if that can't be read, as half a
@@ -138,14 +126,6 @@ class ByPydantic(Maker):
             if [one["type"] for one in error.errors()] != ["json_invalid"]:  # type: ignore[attr-defined]
                 raise
             return None
-
-    def problems(
-        self, error: ValueError, document: object, is_json: bool
-    ) -> Sequence[ParameterError]:
-        """See ``Maker``. pydantic has told all."""
-        from micropie.binding.misfits import problems_of_pydantic  # not before something is wrong
-
-        return problems_of_pydantic(error, self.hint, document, self.own)
 
     def dump(self, result: object, is_made: bool) -> object:
         """See ``Maker``. A derived class is written by the annotation, too, at any depth."""
@@ -176,13 +156,13 @@ class ByMsgspec(Maker):
             if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                 raise SetupError(
                     f"parameter {parameter!r} is a {name_of(self.structure)} with a "
-                    f"{kind.__name__}, which msgspec "
-                    "makes by itself there: App(decoders=...) makes plain classes in a "
-                    "structure, and no dataclass, "
-                    "Struct, Enum or type of the standard library"
+                    f"{kind.__name__}, which msgspec makes by itself there: App(decoders=...) "
+                    "makes plain classes in a structure, and no dataclass, Struct, Enum or type of "
+                    "the standard library"
                 )
-        self._converters: Mapping[type, Converter] = {
-            kind: converter_for(kind, parameter, self.own) for kind in (*decoded, *_OF_PARAMETERS)
+        # msgspec does not know all types that a parameter may have
+        self._converters: Mapping[object, Converter] = simple_types() | {
+            kind: converter_for(kind, parameter, self.own) for kind in decoded
         }
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
@@ -207,7 +187,9 @@ class ByMsgspec(Maker):
             raise ValueError(str(error)) from error.__cause__  # an exception of the author's
         except RecursionError:
             raise ValueError("Expected fewer levels") from None
-        return self._check(made, is_json)
+        if self._has_numbers or not is_json:
+            check_numbers(made)
+        return made
 
     def _decoded(self, kind: type, given: object) -> object:
         """Return a value of a class that msgspec does not know."""
@@ -221,22 +203,6 @@ class ByMsgspec(Maker):
             pass
         raise ValueError(
             f"Expected {converter.expected if converter is not None else f'`{kind.__name__}`'}"
-        )
-
-    def problems(
-        self, error: ValueError, document: object, is_json: bool
-    ) -> Sequence[ParameterError]:
-        """See ``Maker``. msgspec stops at the first mistake, so it is asked again for each
-        value.
-        """
-        from micropie.binding.misfits import problems_of_msgspec  # not before something is wrong
-
-        return problems_of_msgspec(
-            error,
-            self.hint,
-            document,
-            lambda value, hint: self.make(value, is_json, hint),
-            self.own,
         )
 
     def dump(self, result: object, is_made: bool) -> object:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Literal, TypeAlias, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_origin
 
 from micropie.binding.constraints import INVALID, REQUIRED_FIELD
 from micropie.binding.converters import ANYTHING, NO_OWN_TYPES, OwnTypes, converter_for, is_enum
@@ -20,6 +20,9 @@ from micropie.binding.hints import Hint, bare, elements_of
 from micropie.http import ParameterError
 from micropie.on_demand import pattern
 
+if TYPE_CHECKING:
+    from micropie.binding.makers import Maker
+
 Path: TypeAlias = tuple[str | int, ...]
 
 MOST_ERRORS = 100  # in one body, to be described
@@ -27,30 +30,21 @@ MOST_VALUES = 1000  # of one body, to be asked for again: each takes some micros
 DEEPEST = 10  # steps of a path: for each of them all that is inside is made again
 
 
-def problems_of_msgspec(
-    error: ValueError,
-    hint: Hint,
-    document: object,
-    make: Callable[[object, Hint], object],
-    own: OwnTypes,
+def problems_of(
+    error: ValueError, maker: Maker, document: object, is_json: bool
 ) -> Sequence[ParameterError]:
-    """Return what is wrong in a document.
+    """Return what is wrong in a document that ``maker.make`` has refused by ``error``.
 
-    ``make(value, hint)`` raises ``ValueError`` for a part that does not fit.
+    No parameter is named.
     """
-    own_problem = _described(error, hint, document, (), own)
-    return [*islice(_Search(make, own).within(own_problem, hint, document, ()), MOST_ERRORS)]
-
-
-def problems_of_pydantic(
-    error: ValueError, hint: Hint, document: object, own: OwnTypes
-) -> Sequence[ParameterError]:
-    """Return what is wrong in a document: what pydantic says, or a check of what pydantic has made
-    of it.
-    """
-    if hasattr(error, "error_count"):
+    hint, own = maker.hint, maker.own
+    if hasattr(error, "error_count"):  # pydantic has told all
         return [*_of_pydantic(error, hint, own)]
-    return [_described(error, hint, document, (), own)]
+    problem = _described(error, hint, document, (), own)
+    if maker.is_pydantic:  # a check of what pydantic has made
+        return [problem]
+    search = _Search(lambda value, part: maker.make(value, is_json, part), own)
+    return [*islice(search.within(problem, hint, document, ()), MOST_ERRORS)]
 
 
 def _steps(path: Path) -> str:
@@ -217,13 +211,14 @@ def _hint_at(structure: Hint, path: Path) -> Hint:
     hint = structure
     for step in path:
         kind, _ = bare(hint)
-        fields = [
+        hints = [
             field.hint for one in members_of(kind) for field in fields_of(one) if field.name == step
         ]
-        elements = elements_of(kind) if isinstance(step, int) else None
-        if not fields and elements is None:
+        if isinstance(step, int):
+            hints += islice(elements_of(kind) or (), step, step + 1)
+        if not hints:
             return None
-        hint = fields[0] if fields else next(islice(elements or (), int(step), None))
+        hint = hints[0]
     return hint
 
 

@@ -8,14 +8,12 @@ once, by ``bound_parameter``; a request calls ``parameter.find``.
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from inspect import Parameter
 from operator import attrgetter
-from types import UnionType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
 
 from micropie.binding.converters import (
     ANYTHING,
@@ -28,8 +26,8 @@ from micropie.binding.converters import (
     with_metadata,
 )
 from micropie.binding.fields import members_of, name_of
-from micropie.binding.hints import Hint, bare, elements_of, without_none
-from micropie.binding.sources import Body, Form, Query, Source, stated_source
+from micropie.binding.hints import Hint, bare, elements_of, united, without_none
+from micropie.binding.sources import Body, Cookie, Form, Header, Query, Source, stated_source
 from micropie.errors import HTTPError, SetupError
 from micropie.http import NULL, BindingError, BindingErrors, ParameterError, Request, UploadFile
 from micropie.websockets import WebSocketRequest
@@ -74,26 +72,26 @@ class BoundParameter(NamedTuple):
     is_in_path: bool = False
 
     @property
-    def label(self) -> str:
-        """Its name in sentences."""
-        return f"{self.places[0].name.capitalize() if self.is_stated else 'Parameter'} {self.key!r}"
+    def first_place(self) -> str:
+        """The name of its first place, "" for a parameter that no client fills."""
+        return self.places[0].name if self.places else ""
 
     @property
-    def takes_document(self) -> bool:
-        """Whether the value is the whole body."""
-        return bool(self.places) and self.places[0].name == "json"
+    def label(self) -> str:
+        """Its name in sentences."""
+        return f"{self.first_place.capitalize() if self.is_stated else 'Parameter'} {self.key!r}"
 
     @property
     def needs_body(self) -> bool:
-        """Whether only a body can bring it, as a file, as a form or its field, or as a whole
+        """Whether only a body can bring it: as a file, as a form or its field, or as a whole
         document.
         """
-        return bool(self.places) and self.places[0].name in ("json", "form", "file")
+        return self.first_place in _IN_BODY
 
     @property
     def may_be_in_body(self) -> bool:
         """Whether JSON or a form has to be parsed to find it, or to tell why it is missing."""
-        return not _PARSED.isdisjoint([place.name for place in self.places])
+        return any(place.name in _IN_BODY for place in self.places)
 
     def find(self, request: Request) -> object:
         """Return the value of a request: that of the first place that has one, else the default.
@@ -121,25 +119,18 @@ class BoundParameter(NamedTuple):
         """Return whether a segment's text, or the number that a wildcard has made of it, is the
         value as it is.
         """
-        converter = self.converter
-        is_value = converter.from_text is ANYTHING.from_text or (
-            is_number and converter.from_text in NUMBERS
-        )
-        return is_value and self.is_in_path and converter.many is None
-
-    @property
-    def is_of_client(self) -> bool:
-        """Whether a client sends the value."""
-        return self.is_in_path or any(place.name for place in self.places)
+        convert = self.converter.from_text
+        is_value = convert is str or (is_number and convert in NUMBERS)
+        return is_value and self.is_in_path and self.converter.many is None
 
 
-_PARSED = frozenset({"json", "form", "file"})  # a file's name may be in a form of the other type
+_IN_BODY = ("json", "form", "file")  # a file's name may be in a form of the other type
 
 
 # -- reading what is there -------------------------------------------------------------------------
 
 
-def from_path(parameter: BoundParameter, value: object, place: str = "path") -> object:
+def from_path(parameter: BoundParameter, value: object) -> object:
     """Return the argument for a segment of the path, or for the value of a wildcard, which may be a
     number.
 
@@ -151,7 +142,7 @@ def from_path(parameter: BoundParameter, value: object, place: str = "path") -> 
         if parameter.is_plain(is_number=True):
             return value
         value = str(value)  # it may be constrained, or a Decimal
-    return _from_texts(parameter, [value], place)
+    return _from_texts(parameter, [value], "path")
 
 
 def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
@@ -161,12 +152,10 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
         try:
             return converter.from_text(text)
         except ValueError as error:
-            told = converter.misfit(text, error)
-        # A form's entry that is left empty is none where there is a default, and "" is not a value.
-        if not text and parameter.default is not REQUIRED:
-            return parameter.default
-        # outside of ``except``, so that the error has no false context
-        raise _misfit(parameter, place, text, told)
+            # A form's entry that is left empty is not a value where there is a default.
+            if not text and parameter.default is not REQUIRED:
+                return parameter.default
+            raise _misfit(parameter, place, text, error) from None
     values = [_converted(parameter, place, converter.from_text, text) for text in texts]
     return _converted(parameter, place, converter.many, values)
 
@@ -184,32 +173,36 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
     something else.
     """
     if parameter.is_in_path and parameter.converter.expected != ANYTHING.expected:
-        raise _misfit(parameter, place, None, parameter.converter.misfit(None))
+        raise _misfit(parameter, place, None)
     if parameter.converter.many is None:
         return files[0]
     found: list[object] = [*files]
     return _converted(parameter, place, parameter.converter.many, found)
 
 
-def _made(maker: Maker, begin: str, parameter: BoundParameter, given: Any, place: str) -> object:
-    """Make a structure. The sentence of each error starts with ``begin``."""
+def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> object:
+    """Make a structure of a JSON document, or of the fields of a form or a query."""
     is_json = place == "json"
     document = given if is_json else maker.document_of(given, place == "form")
     try:
         made = maker.make(document, is_json)
     except ValueError as error:
-        problems = maker.problems(error, document, is_json)
-    else:
-        converter = parameter.converter  # it may be a list of so many
-        return made if converter.from_json is as_it_is else _from_json(parameter, made, place)
-    raise BindingError(
-        [
-            replace(
-                one, parameter=parameter.name, source=place, sentence=f"{begin}: {one.sentence}."
-            )
-            for one in problems
-        ]
-    )
+        from micropie.binding.misfits import problems_of  # not before something is wrong
+
+        about = f"The {place}" if parameter.is_stated else f"Parameter {parameter.name!r}"
+        raise BindingError(
+            [
+                replace(
+                    one,
+                    parameter=parameter.name,
+                    source=place,
+                    sentence=f"{about} does not fit: {one.sentence}.",
+                )
+                for one in problems_of(error, maker, document, is_json)
+            ]
+        ) from None
+    converter = parameter.converter  # it may be a list of so many
+    return made if converter.from_json is as_it_is else _from_json(parameter, made, place)
 
 
 def _converted(
@@ -218,23 +211,26 @@ def _converted(
     try:
         return convert(value)
     except ValueError as error:
-        told = parameter.converter.misfit(value, error)
-    raise _misfit(parameter, place, value, told)
+        raise _misfit(parameter, place, value, error) from None
 
 
 def _misfit(
-    parameter: BoundParameter, place: str, value: object, told: tuple[str, bool], sentence: str = ""
+    parameter: BoundParameter,
+    place: str,
+    value: object,
+    error: ValueError | None = None,
+    sentence: str = "",
 ) -> BindingError:
-    """Return the error of a value that a parameter does not take.
+    """Return the error of a value that a parameter does not take, None if the value is missing.
 
-    ``told``: by ``Converter.misfit``.
+    ``error``: what the conversion has raised.
     """
-    (words, is_own), expected = told, parameter.converter.expected
-    sentence = (
-        f"{parameter.label}: {words}"
-        if is_own
-        else sentence or f"{parameter.label} must be {expected}."
-    )
+    expected = parameter.converter.expected
+    words, is_own = parameter.converter.misfit(value, error)
+    if is_own:
+        sentence = f"{parameter.label}: {words}"
+    elif not sentence:
+        sentence = f"{parameter.label} must be {expected}."
     return BindingError(
         [ParameterError(parameter.name, place, value, expected, (), sentence, parameter.key, words)]
     )
@@ -261,7 +257,7 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
         )
     elif not parameter.is_stated and (problem := exchange.unread_body()) is not None:
         return HTTPError(problem[0], f"{missing}: {problem[1]}")
-    return _misfit(parameter, "", None, parameter.converter.misfit(None), missing + advice)
+    return _misfit(parameter, "", None, sentence=missing + advice)
 
 
 # -- the places ------------------------------------------------------------------------------------
@@ -270,15 +266,18 @@ QUERY = Place("query", attrgetter("_exchange.query"), _from_texts)
 FORM = Place("form", attrgetter("_exchange.body.form"), _from_texts)
 FILES = Place("file", attrgetter("_exchange.body.uploads"), _from_files)
 
-_DOCUMENT = attrgetter("_exchange.body.document")
+DOCUMENT = Place("json", attrgetter("_exchange.body.document"), _from_json)
 
 # In order, behind the path.
-BY_NAME: Sequence[Place] = (QUERY, FORM, Place("json", _DOCUMENT, _from_json), FILES)
+BY_NAME: Sequence[Place] = (QUERY, FORM, DOCUMENT, FILES)
 # Of a parameter of any type.
-_AS_IT_IS: Sequence[Place] = (QUERY, FORM, Place("json", _DOCUMENT, None), FILES)
+_AS_IT_IS: Sequence[Place] = (QUERY, FORM, DOCUMENT._replace(read=None), FILES)
 # Of a provider's parameter. The body's fields are the handler's: one that gets the name one day
 # would decide what is provided.
 IN_URL: Sequence[Place] = (QUERY,)
+
+# Those of a source that an annotation states. A source that is not here has one value, or a list.
+_STATED = {"query": QUERY, "form": FORM, "json": DOCUMENT._replace(is_whole=True)}
 
 
 def by_name(name: str, converter: Converter, default: object) -> BoundParameter:
@@ -308,9 +307,11 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
                 f"its parameter {name!r} has no annotation, which would tell what fills it"
             )
         return BoundParameter(name, name, ANYTHING, default, ())
-    if stated is not None and members_of(kind) and type(stated) is not Body:
+    if members_of(kind):
+        if stated is None or isinstance(stated, Body):
+            return _of_body(name, annotation, or_none, own)
         return _of_whole_source(name, kind, many, default, stated, own)
-    if stated is not None and not members_of(kind):
+    if stated is not None:
         return _of_source(name, annotation, or_none, stated, own)
     if kind is BindingErrors:
         # the plan puts the errors in its place
@@ -329,17 +330,6 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
         converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
         converter = _with_metadata(converter, annotation, kind, many, name)
         return BoundParameter(name, name, converter, or_none, [FILES])
-    if members_of(kind):
-        converter = ANYTHING._replace(
-            expected="a JSON array of objects" if many else "a JSON object or a form"
-        )
-        converter = _with_metadata(converter, annotation, kind, many, name)
-        read, lists = _maker_of(kind, name, f"Parameter {name!r} does not fit", own, many)
-        places = [
-            Place("json", _DOCUMENT, read, is_whole=True),
-            FORM._replace(read=read, is_whole=True),
-        ]
-        return BoundParameter(name, name, converter, or_none, places, lists=lists)
     converter = converter_for(annotation, name, own)
     if is_provider:
         converter = converter._replace(empty=None)
@@ -347,14 +337,18 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     return by_name(name, converter, default)
 
 
-def _maker_of(
-    structure: Hint, name: str, begin: str, own: OwnTypes, many: bool = False
-) -> tuple[Callable[[BoundParameter, Any, str], object], Collection[str]]:
-    """Return the function that makes a structure, and the fields that may have several values."""
+def _of_body(name: str, annotation: object, default: object, own: OwnTypes) -> BoundParameter:
+    """Return the parameter that takes the whole body as a structure, or as a list of them."""
     from micropie.binding.makers import maker_for  # only applications with structures need it
 
+    structure, many, _ = unwrapped(annotation)
+    expected = "a JSON array of objects" if many else "a JSON object or a form"
+    converter = ANYTHING._replace(expected=expected)
+    converter = _with_metadata(converter, annotation, structure, many, name)
     maker = maker_for(structure, name, own, many)
-    return partial(_made, maker, begin), maker.lists
+    read = partial(_made, maker)
+    places = [place._replace(read=read, is_whole=True) for place in (DOCUMENT, FORM)]
+    return BoundParameter(name, name, converter, default, places, lists=maker.lists)
 
 
 def _with_metadata(
@@ -368,8 +362,7 @@ def _with_metadata(
     if not many and found.expected != converter.expected:
         raise SetupError(
             f"parameter {name!r}: what is not a list can't be {found.expected}: annotate its "
-            "fields, check it in the "
-            "handler, or take a list"
+            "fields, check it in the handler, or take a list"
         )
     return found
 
@@ -379,21 +372,24 @@ def _of_source(
 ) -> BoundParameter:
     """Return the parameter whose value comes from ``stated`` alone."""
     converter, key = converter_for(annotation, name, own), stated.name_for(name)
-    if type(stated) is not Form:
+    if not isinstance(stated, Form):
         converter = converter._replace(empty=None)
-    if type(stated) is Body:
-        document = Place("json", _DOCUMENT, _from_json, is_whole=True)
-        return BoundParameter(name, key, converter, default, [document], is_stated=True)
-    if not _takes_text(annotation, own):
+    if not isinstance(stated, Body) and not _takes_text(annotation, own):
         raise SetupError(
             f"the {stated.place} of {name!r} has texts, and none converts to {annotation!r}: "
-            "write a class with a "
-            "field for each value"
+            "write a class with a field for each value"
         )
-    read = _from_joined if stated.is_joined and converter.many is None else _from_texts
-    place = Place(
-        stated.place, lambda request: stated.texts(request, key) or None, read, is_whole=True
-    )
+    if isinstance(stated, Header | Cookie):
+        # WSGI servers join headers of one name: the first may be the client's, the last its proxy's
+        is_joined = isinstance(stated, Header) and converter.many is None
+        place = Place(
+            stated.place,
+            lambda request: stated.texts(request, key) or None,
+            _from_joined if is_joined else _from_texts,
+            is_whole=True,
+        )
+    else:
+        place = _STATED[stated.place]
     return BoundParameter(name, key, converter, default, [place], is_stated=True)
 
 
@@ -408,9 +404,10 @@ def _takes_text(annotation: object, own: OwnTypes) -> bool:
     elements = elements_of(kind)
     if elements is not None:
         return _takes_text(next(elements), own)
-    if typing.get_origin(kind) in (typing.Union, UnionType):
-        return any(_takes_text(one, own) for one in typing.get_args(kind))
-    return (typing.get_origin(kind) or kind) is not dict
+    members = united(kind)
+    if len(members) > 1:
+        return any(_takes_text(one, own) for one in members)
+    return (get_origin(kind) or kind) is not dict
 
 
 def _of_whole_source(
@@ -419,19 +416,20 @@ def _of_whole_source(
     """Return the parameter that takes the whole query, or the whole form, as one structure."""
     if many or not isinstance(stated, Query | Form):
         raise SetupError(
-            f"{name!r}: a structure takes a whole query, form or body: "
-            "write Query(), Form() or Body()"
+            f"{name!r}: a structure takes a whole query, form or body: write Query(), Form() or "
+            "Body()"
         )
-    read, lists = _maker_of(structure, name, f"The {stated.place} does not fit", own)
+    from micropie.binding.makers import maker_for  # only applications with structures need it
 
-    def fields(request: Request) -> object:
-        found = stated.fields(request)
-        is_sent = found if type(stated) is Query else request._exchange.body.form is not None
-        return found if is_sent or default is REQUIRED else None
-
-    place = Place(stated.place, fields, read, is_whole=True)
+    maker = maker_for(structure, name, own)
+    place = _STATED[stated.place]._replace(read=partial(_made, maker), is_whole=True)
+    if isinstance(stated, Query) or default is REQUIRED:
+        # required fields are told for a request without a form as well; no query is the default
+        values = place.values
+        empty: object = {} if default is REQUIRED else None
+        place = place._replace(values=lambda request: values(request) or empty)
     expected = ANYTHING._replace(expected=f"the fields of a {name_of(structure)}")
-    return BoundParameter(name, name, expected, default, [place], is_stated=True, lists=lists)
+    return BoundParameter(name, name, expected, default, [place], is_stated=True, lists=maker.lists)
 
 
 def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
@@ -442,10 +440,10 @@ def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
     """
     if type(annotation) is type:  # as most are
         return annotation, False, False
-    if typing.get_origin(annotation) is typing.Annotated and len(members_of(annotation)) < 2:
-        annotation = typing.get_args(annotation)[0]
+    if get_origin(annotation) is Annotated and len(members_of(annotation)) < 2:
+        annotation = get_args(annotation)[0]
     annotation, optional = without_none(annotation)
-    if typing.get_origin(annotation) is not list:
+    if get_origin(annotation) is not list:
         return annotation, False, optional
-    element, *_ = typing.get_args(annotation) or (str,)  # ``typing.List`` has no X
+    element, *_ = get_args(annotation) or (str,)  # ``typing.List`` has no X
     return element, True, optional

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from inspect import Parameter
 from itertools import repeat
-from types import NoneType, UnionType
+from types import NoneType
 from typing import TYPE_CHECKING, Optional, Union, get_args, get_origin, is_typeddict
 
 from micropie.binding.fields import hints_of_class, is_pydantic, is_structure, kinds_in, members_of
-from micropie.binding.hints import Hint, alternatives, elements_of, hints_of
+from micropie.binding.hints import Hint, bare, elements_of, hints_of, united
 from micropie.errors import HTTPError, Redirect, ResponseError, SetupError
 from micropie.execution import layers
 from micropie.http import Response
@@ -44,8 +44,7 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
         hints = hints_of({"return": annotation}, inner)
     except (NameError, AttributeError, SyntaxError, TypeError):
         return (Parameter.empty,)
-    found = hints["return"]
-    return get_args(found) if get_origin(found) in (Union, UnionType) else (found,)
+    return united(hints["return"])
 
 
 def result_filter(function: Callable[..., object], stated: object = None) -> ResultFilter | None:
@@ -80,8 +79,7 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
     if stated is not None:
         raise SetupError(
             f"response_model={stated!r} names no fields: write a dataclass, TypedDict, "
-            "Struct or pydantic model, or a "
-            "list of one"
+            "Struct or pydantic model, or a list of one"
         )
     return None
 
@@ -158,7 +156,7 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
     structures = [one.__name__ for one in kinds_in(hint, are_fields_in=False) if is_structure(one)]
     if not structures or value is None or isinstance(value, str | int | float):
         return ()
-    for kind in alternatives(hint):
+    for kind, _ in map(bare, united(bare(hint)[0])):
         owner = get_origin(kind) or kind
         if is_structure(kind):
             if owner is type(value):  # pydantic dumps a model by its annotations

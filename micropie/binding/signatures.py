@@ -12,11 +12,13 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import Parameter
+from itertools import zip_longest
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, NewType, Union, get_origin
+from typing import Annotated, Any, NamedTuple, NewType, get_origin
 
 from micropie.binding.converters import NO_OWN_TYPES, OwnTypes, converter_for
 from micropie.binding.hints import hints_of
@@ -104,29 +106,26 @@ class Plan:
             one for one in parameters if not is_provider or one.annotation is not REQUIRED
         ]
 
-        bound = [
-            (one.kind, bound_parameter(one, is_provider, own))
-            for one in parameters
-            if one.kind not in _VARIABLE
-        ]
-        self._positional = [one for kind, one in bound if kind in _POSITIONAL]
-        self._keywords = [one for kind, one in bound if kind is Parameter.KEYWORD_ONLY]
-        variable = {
-            one.kind: by_name(one.name, converter_for(one.annotation, one.name, own), REQUIRED)
-            for one in parameters
-            if one.kind in _VARIABLE
-        }
-        self._rest = variable.get(Parameter.VAR_POSITIONAL)  # *args
-        self._others = variable.get(Parameter.VAR_KEYWORD)  # **kwargs
+        bound: defaultdict[object, list[BoundParameter]] = defaultdict(list)
+        for one in parameters:
+            bound[one.kind].append(
+                by_name(one.name, converter_for(one.annotation, one.name, own), REQUIRED)
+                if one.kind in _VARIABLE
+                else bound_parameter(one, is_provider, own)
+            )
+        self._positional = [one for kind in _POSITIONAL for one in bound[kind]]
+        self._keywords = bound[Parameter.KEYWORD_ONLY]
+        self._rest = bound[Parameter.VAR_POSITIONAL]  # *args, if it is there
+        self._others = bound[Parameter.VAR_KEYWORD]  # **kwargs, if it is there
         self._all = self._positional + self._keywords
         self._in_body = {one.name for one in self._all if one.may_be_in_body}
-        self._is_fixed = self._rest is None and self._others is None
+        self._is_fixed = not self._rest and not self._others
         self._takes_errors = any(one.default is BindingErrors for one in self._all)
         _check_order(self._positional if not is_provider else ())
         _check_documents(self._all)
-        self.most_segments = sys.maxsize if self._rest is not None else len(self._positional)
-        given_by_name = any(one.position is None for one in self.provided)
-        self._takes_keywords = bool(self._keywords) or self._others is not None or given_by_name
+        self.most_segments = sys.maxsize if self._rest else len(self._positional)
+        given_by_name = [one for one in self.provided if one.position is None]
+        self._takes_keywords = bool(self._keywords or self._others or given_by_name)
         # a step has one tuple of arguments: a dict at its end has the keyword arguments
         if self._takes_keywords:
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
@@ -154,7 +153,7 @@ class Plan:
     @property
     def reads_values(self) -> bool:
         """Whether a parameter is filled by a client's value."""
-        return any(one.is_of_client for one in self._all)
+        return any(one.first_place for one in self._all)
 
     @property
     def body_parameter(self) -> BoundParameter | None:
@@ -166,7 +165,7 @@ class Plan:
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
         """Raise ``SetupError`` if the handler has no parameter for a wildcard of ``route``."""
         for name in names:
-            if self._others is None and all(one.name != name for one in self._all):
+            if not self._others and all(one.name != name for one in self._all):
                 raise SetupError(
                     f"the route {route!r} has <{name}>, but its handler has no parameter {name!r}"
                 )
@@ -206,12 +205,11 @@ class Plan:
             exchange.body.parsed(exchange)
         errors: list[ParameterError] = []
         arguments: list[Any] = []
-        count = len(segments)
-        parameters = self._all if self._is_fixed else self._all_for(request, count, values)
-        for index, one in enumerate(parameters):
+        parameters = self._all if self._is_fixed else self._all_for(request, segments, values)
+        for one, segment in zip_longest(parameters, segments):
             try:
-                if index < count:
-                    value = from_path(one, segments[index])
+                if segment is not None:
+                    value = from_path(one, segment)
                 elif one.is_in_path and one.name in values:
                     value = from_path(one, values[one.name])
                 else:
@@ -219,7 +217,7 @@ class Plan:
                         exchange.body.parsed(exchange)
                     value = one.find(request)
             except BindingError as error:
-                if is_fallback and index < count:
+                if is_fallback and segment is not None:
                     raise HTTPError(404) from None
                 errors += error.errors
                 value = None if one.default is REQUIRED else one.default
@@ -227,16 +225,16 @@ class Plan:
         if errors or self._takes_errors:
             arguments = self._reported(request, arguments, errors)
         if self._takes_keywords:
-            first = max(count, len(self._positional))
+            first = max(len(segments), len(self._positional))
             names = [one.name for one in parameters[first:]]
             arguments[first:] = [dict(zip(names, arguments[first:], strict=True))]
         return arguments
 
     def _all_for(
-        self, request: Request, count: int, values: Mapping[str, object]
+        self, request: Request, segments: Sequence[str], values: Mapping[str, object]
     ) -> Sequence[BoundParameter]:
         """Return the parameters of one request, with those that *args and **kwargs stand for."""
-        rest = [] if self._rest is None else [self._rest] * (count - len(self._positional))
+        rest = self._rest * (len(segments) - len(self._positional))
         return [*self._positional, *rest, *self._keywords, *self._found_others(request, values)]
 
     def _reported(
@@ -270,14 +268,10 @@ class Plan:
         self, request: Request, values: Mapping[str, object]
     ) -> Iterator[BoundParameter]:
         """Yield a parameter for each value that **kwargs takes: one as it is, several as a list."""
-        others = self._others
-        if others is None:
+        if not self._others:
             return
-        query, body, uploads = (
-            request._exchange.query,
-            request._exchange.fields,
-            request._exchange.body.uploads,
-        )
+        others, exchange = self._others[0], request._exchange
+        query, body, uploads = exchange.query, exchange.fields, exchange.body.uploads
         several = others.converter._replace(many=list)
         for name in dict.fromkeys([*values, *query, *body, *uploads]):
             if name not in self._taken and all(one.name != name for one in self._all):
@@ -317,13 +311,12 @@ def _check_order(parameters: Sequence[BoundParameter]) -> None:
 
 def _check_documents(parameters: Sequence[BoundParameter]) -> None:
     """Raise ``SetupError`` for two parameters that take the whole body."""
-    documents = [one.name for one in parameters if one.takes_document]
+    documents = [one.name for one in parameters if one.first_place == "json"]
     if len(documents) > 1:
         raise SetupError(
             f"the parameters {documents[0]!r} and {documents[1]!r} would both take the whole "
-            "body: write one class "
-            "with a field for each, or annotate them as dict to take the body's fields of "
-            "their names"
+            "body: write one class with a field for each, or annotate them as dict to take the "
+            "body's fields of their names"
         )
 
 
@@ -360,9 +353,7 @@ def is_key(annotation: object) -> bool:
     without, or a NewType.
     """
     origin = get_origin(annotation)
-    return origin not in (Annotated, Union, UnionType) and isinstance(
-        origin or annotation, type | NewType
-    )
+    return origin not in (Annotated, UnionType) and isinstance(origin or annotation, type | NewType)
 
 
 def asked_behind(
@@ -422,8 +413,7 @@ def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[s
             ):
                 raise SetupError(
                     f"no request fills its parameter {one.name!r}, whose name begins with _: "
-                    "write it last, with a "
-                    "default, or choose another name"
+                    "write it last, with a default, or choose another name"
                 )
             names.add(one.name)
         elif one.kind in _POSITIONAL or one.kind is Parameter.VAR_POSITIONAL:
@@ -449,9 +439,4 @@ def _annotated(function: Callable[..., object], parameters: Sequence[Parameter])
         raise SetupError(
             f"an annotation of {where} can't be read: {error}; import it at run time as well"
         ) from None
-    return [
-        Parameter(
-            one.name, one.kind, default=one.default, annotation=hints.get(one.name, one.annotation)
-        )
-        for one in parameters
-    ]
+    return [one.replace(annotation=hints.get(one.name, one.annotation)) for one in parameters]

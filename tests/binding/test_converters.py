@@ -19,7 +19,7 @@ import pytest
 
 from micropie import App, SetupError, route
 from micropie.binding import schemas
-from micropie.binding.converters import ANYTHING, _simple, converter_for
+from micropie.binding.converters import ANYTHING, converter_for, simple_types
 from tests.conftest import MakeClient
 from tests.support.errors import said
 
@@ -453,7 +453,7 @@ SCHEMAS: dict[object, object] = {
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind, converter in _simple().items() if converter is not ANYTHING]
+    "kind", [kind for kind, converter in simple_types().items() if converter is not ANYTHING]
 )
 def test_each_type_goes_in_and_out_and_is_described(make_client: MakeClient, kind: Any) -> None:
     def handler(*, value: Any) -> Any:

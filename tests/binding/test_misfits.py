@@ -29,6 +29,7 @@ from micropie import (
     UploadFile,
     post,
 )
+from micropie.binding import misfits
 from micropie.binding.makers import maker_for
 from micropie.binding.misfits import MOST_ERRORS, MOST_VALUES
 from micropie.http import ParameterError
@@ -49,7 +50,7 @@ def problems_of(kind: Any, given: Any, place: str = "json") -> Sequence[Paramete
     try:
         maker.make(document, is_json)
     except ValueError as error:
-        return maker.problems(error, document, is_json)
+        return misfits.problems_of(error, maker, document, is_json)
     raise AssertionError("it was made")
 
 

@@ -325,11 +325,6 @@ def test_what_no_path_fills_may_stand_behind_a_source(make_client: MakeClient) -
     assert client.post("/pies/2", json={"kind": "a"}).status_code == 404
 
 
-def test_a_source_says_where_it_looks() -> None:
-    with pytest.raises(NotImplementedError):
-        Source().texts(None, "a")  # type: ignore[arg-type]
-
-
 class Places(App):
     @post
     def number(self, n: int, *, errors: BindingErrors) -> Any:
