@@ -64,7 +64,8 @@ class Converter(NamedTuple):
     ``required``: sentences for a visitor, by default made of ``expected``, and "Please fill in this
     field.". ``message``: the author's words in their place. ``empty``: the texts that a form
     without the field stands for, as a box that is not ticked and a list without a choice send
-    nothing; None if it stands for nothing.
+    nothing; None if it stands for nothing. ``takes_text``: whether a text may convert at all: none
+    does to a dict, nor to what is made of one.
     """
 
     expected: str
@@ -76,6 +77,7 @@ class Converter(NamedTuple):
     required: str = REQUIRED_FIELD
     message: Message = Message()
     empty: Sequence[str] | None = None
+    takes_text: bool = True
 
     def misfit(self, value: object, error: ValueError | None = None) -> tuple[str, bool]:
         """Return the sentence for the visitor whose ``value`` was refused, and whether the author
@@ -404,6 +406,7 @@ def _decoded(kind: type, parameter: str, own: OwnTypes) -> Converter:
         from_text,
         lambda value: decode(inner.from_json(value)),
         invalid=INVALID,
+        takes_text=inner.takes_text and inner.many is None,
     )
 
 
@@ -470,7 +473,7 @@ def _json_object(key: Converter, member: Converter) -> Converter:
     limits = (
         "" if has_text_keys else f" with at most {MAX_HASHED} members, each name {key.expected}"
     )
-    return Converter(f"a JSON object{limits}", from_text, from_json)
+    return Converter(f"a JSON object{limits}", from_text, from_json, takes_text=False)
 
 
 def _one_of(choices: Mapping[str, object]) -> Converter:
@@ -503,6 +506,7 @@ def _union(members: tuple[object, ...], parameter: str, own: OwnTypes) -> Conver
         lambda text: _first_that_fits((converter.from_text for converter in inner), text),
         lambda value: _first_that_fits((converter.from_json for converter in inner), value),
         invalid=INVALID,
+        takes_text=any(converter.takes_text for converter in inner),
     )
     if len(inner) == 1:
         union = inner[0]
@@ -578,4 +582,5 @@ def _collection(
         invalid=item.invalid or f"Please enter {item.expected}.",
         message=item.message,
         empty=[],
+        takes_text=item.takes_text,
     )

@@ -37,7 +37,7 @@ def document_of(
     Names of no field are kept, but for the token's: the form has it for ``CSRFMiddleware``, and the
     structure may forbid others than its own.
     """
-    document = {str(name): _as_it_is(node) for name, node in tree.items() if name != CSRF_FIELD}
+    document = {str(name): values_of(node) for name, node in tree.items() if name != CSRF_FIELD}
     for field in chain.from_iterable(map(fields_of, members)):
         if field.name in tree or (is_form and len(members) == 1):
             value = _read(field, tree.get(field.name), own)
@@ -63,7 +63,7 @@ def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
         return False if kind is bool and not field.optional else _ABSENT
     if isinstance(node, Mapping):
         members = members_of(kind)
-        return document_of(members, node, own) if members else _as_it_is(node)
+        return document_of(members, node, own) if members else values_of(node)
     if len(node) > 1 and kind is not bool:  # some pages have a hidden "false" before each box
         return node
     text = node[-1]
@@ -83,11 +83,15 @@ def _element(hint: Hint) -> Field:
     return Field("", hint, True, *bare(hint))
 
 
-def _as_it_is(node: Nested) -> object:
-    """Return the texts of a field, a single one as it is, and those of the fields inside it."""
-    if isinstance(node, Mapping):
-        return {str(name): _as_it_is(one) for name, one in node.items()}
-    return node[0] if len(node) == 1 else node
+def values_of(node: Nested, has_lists: bool = False) -> object:
+    """Return the texts of a field, a single one as it is, and those of the fields inside it by
+    name; if ``has_lists``, by place where all names are numbers.
+    """
+    if not isinstance(node, Mapping):
+        return node[0] if len(node) == 1 else node
+    if has_lists and all(isinstance(name, int) for name in node):
+        return [values_of(one, has_lists) for one in rows(node)]
+    return {str(name): values_of(one, has_lists) for name, one in node.items()}
 
 
 def described_as(hint: Hint, own: OwnTypes) -> Converter:

@@ -22,11 +22,10 @@ from micropie.binding.converters import (
     OwnTypes,
     as_it_is,
     converter_for,
-    taken_by,
     with_metadata,
 )
 from micropie.binding.fields import members_of, name_of
-from micropie.binding.hints import Hint, bare, elements_of, united, without_none
+from micropie.binding.hints import Hint, without_none
 from micropie.binding.sources import Body, Cookie, Form, Header, Query, Source, stated_source
 from micropie.errors import HTTPError, SetupError
 from micropie.http import NULL, BindingError, BindingErrors, ParameterError, Request, UploadFile
@@ -64,9 +63,9 @@ class BoundParameter(NamedTuple):
 
     name: str
     key: str
-    converter: Converter
-    default: object
-    places: Sequence[Place]
+    converter: Converter = ANYTHING
+    default: object = REQUIRED
+    places: Sequence[Place] = ()
     is_stated: bool = False
     lists: Collection[str] = ()
     is_in_path: bool = False
@@ -158,10 +157,6 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
             raise _misfit(parameter, place, text, error) from None
     values = [_converted(parameter, place, converter.from_text, text) for text in texts]
     return _converted(parameter, place, converter.many, values)
-
-
-def _from_joined(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
-    return _from_texts(parameter, [", ".join(texts)], place)
 
 
 def _from_json(parameter: BoundParameter, value: object, place: str) -> object:
@@ -300,31 +295,23 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     name, default = parameter.name, parameter.default
     stated, annotation = stated_source(parameter.annotation)
     kind, many, optional = unwrapped(annotation)
-    or_none = None if optional and default is REQUIRED else default
     if is_provider and annotation is REQUIRED:
         if default is REQUIRED:
             raise SetupError(
                 f"its parameter {name!r} has no annotation, which would tell what fills it"
             )
-        return BoundParameter(name, name, ANYTHING, default, ())
+        return BoundParameter(name, name, default=default)
     if members_of(kind):
-        if stated is None or isinstance(stated, Body):
-            return _of_body(name, annotation, or_none, own)
-        return _of_whole_source(name, kind, many, default, stated, own)
+        return _of_structure(name, annotation, default, stated, own)
+    or_none = None if optional and default is REQUIRED else default
     if stated is not None:
         return _of_source(name, annotation, or_none, stated, own)
     if kind is BindingErrors:
         # the plan puts the errors in its place
-        return BoundParameter(name, name, ANYTHING, BindingErrors, ())
+        return BoundParameter(name, name, default=BindingErrors)
     if kind is Request or kind is WebSocketRequest:
-        return BoundParameter(
-            name,
-            name,
-            ANYTHING,
-            default,
-            [Place("", as_it_is, None, is_whole=True)],
-            is_stated=True,
-        )
+        places = [Place("", as_it_is, None, is_whole=True)]
+        return BoundParameter(name, name, places=places, is_stated=True)
     if kind is UploadFile:
         many_files, required = (list if many else None), "Please choose a file."
         converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
@@ -337,18 +324,44 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     return by_name(name, converter, default)
 
 
-def _of_body(name: str, annotation: object, default: object, own: OwnTypes) -> BoundParameter:
-    """Return the parameter that takes the whole body as a structure, or as a list of them."""
+def _of_structure(
+    name: str, annotation: object, default: object, stated: Source | None, own: OwnTypes
+) -> BoundParameter:
+    """Return the parameter that takes a whole body, query or form as a structure, or a body as a
+    list of structures.
+    """
     from micropie.binding.makers import maker_for  # only applications with structures need it
 
-    structure, many, _ = unwrapped(annotation)
-    expected = "a JSON array of objects" if many else "a JSON object or a form"
-    converter = ANYTHING._replace(expected=expected)
-    converter = _with_metadata(converter, annotation, structure, many, name)
+    structure, many, optional = unwrapped(annotation)
+    if stated is None or isinstance(stated, Body):
+        places = [DOCUMENT, FORM]
+        expected = "a JSON array of objects" if many else "a JSON object or a form"
+        if optional and default is REQUIRED:
+            default = None
+    elif many or not isinstance(stated, Query | Form):
+        raise SetupError(
+            f"{name!r}: a structure takes a whole query, form or body: write Query(), Form() or "
+            "Body()"
+        )
+    else:
+        places = [_STATED[stated.place]]
+        expected = f"the fields of a {name_of(structure)}"
+        if isinstance(stated, Query) or default is REQUIRED:
+            # required fields are told for a request without a form as well; no query is the default
+            values = places[0].values
+            empty: object = {} if default is REQUIRED else None
+            places = [places[0]._replace(values=lambda request: values(request) or empty)]
     maker = maker_for(structure, name, own, many)
-    read = partial(_made, maker)
-    places = [place._replace(read=read, is_whole=True) for place in (DOCUMENT, FORM)]
-    return BoundParameter(name, name, converter, default, places, lists=maker.lists)
+    converter = ANYTHING._replace(expected=expected)
+    return BoundParameter(
+        name,
+        name,
+        _with_metadata(converter, annotation, structure, many, name),
+        default,
+        [place._replace(read=partial(_made, maker), is_whole=True) for place in places],
+        is_stated=len(places) == 1,
+        lists=maker.lists,
+    )
 
 
 def _with_metadata(
@@ -374,62 +387,22 @@ def _of_source(
     converter, key = converter_for(annotation, name, own), stated.name_for(name)
     if not isinstance(stated, Form):
         converter = converter._replace(empty=None)
-    if not isinstance(stated, Body) and not _takes_text(annotation, own):
+    if not isinstance(stated, Body) and not converter.takes_text:
         raise SetupError(
             f"the {stated.place} of {name!r} has texts, and none converts to {annotation!r}: "
             "write a class with a field for each value"
         )
     if isinstance(stated, Header | Cookie):
-        # WSGI servers join headers of one name: the first may be the client's, the last its proxy's
-        is_joined = isinstance(stated, Header) and converter.many is None
-        place = Place(
-            stated.place,
-            lambda request: stated.texts(request, key) or None,
-            _from_joined if is_joined else _from_texts,
-            is_whole=True,
-        )
+
+        def texts(request: Request) -> object:
+            found = stated.texts(request, key)
+            # as WSGI servers join headers: the first may be the client's, the last its proxy's
+            return [", ".join(found)] if found and converter.many is None else found or None
+
+        place = Place(stated.place, texts, _from_texts, is_whole=True)
     else:
         place = _STATED[stated.place]
     return BoundParameter(name, key, converter, default, [place], is_stated=True)
-
-
-def _takes_text(annotation: object, own: OwnTypes) -> bool:
-    """Return whether a text may convert to an annotation: none does to a dict, nor to what is made
-    of one.
-    """
-    kind, _ = bare(annotation)
-    if isinstance(kind, type) and kind in own.decoders:
-        taken = taken_by(kind, own)
-        return elements_of(taken) is None and _takes_text(taken, own)
-    elements = elements_of(kind)
-    if elements is not None:
-        return _takes_text(next(elements), own)
-    members = united(kind)
-    if len(members) > 1:
-        return any(_takes_text(one, own) for one in members)
-    return (get_origin(kind) or kind) is not dict
-
-
-def _of_whole_source(
-    name: str, structure: object, many: bool, default: object, stated: Source, own: OwnTypes
-) -> BoundParameter:
-    """Return the parameter that takes the whole query, or the whole form, as one structure."""
-    if many or not isinstance(stated, Query | Form):
-        raise SetupError(
-            f"{name!r}: a structure takes a whole query, form or body: write Query(), Form() or "
-            "Body()"
-        )
-    from micropie.binding.makers import maker_for  # only applications with structures need it
-
-    maker = maker_for(structure, name, own)
-    place = _STATED[stated.place]._replace(read=partial(_made, maker), is_whole=True)
-    if isinstance(stated, Query) or default is REQUIRED:
-        # required fields are told for a request without a form as well; no query is the default
-        values = place.values
-        empty: object = {} if default is REQUIRED else None
-        place = place._replace(values=lambda request: values(request) or empty)
-    expected = ANYTHING._replace(expected=f"the fields of a {name_of(structure)}")
-    return BoundParameter(name, name, expected, default, [place], is_stated=True, lists=maker.lists)
 
 
 def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:

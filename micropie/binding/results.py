@@ -9,7 +9,7 @@ from functools import lru_cache
 from inspect import Parameter
 from itertools import repeat
 from types import NoneType
-from typing import TYPE_CHECKING, Optional, Union, get_args, get_origin, is_typeddict
+from typing import TYPE_CHECKING, NamedTuple, Optional, Union, get_args, get_origin, is_typeddict
 
 from micropie.binding.fields import hints_of_class, is_pydantic, is_structure, kinds_in, members_of
 from micropie.binding.hints import Hint, bare, elements_of, hints_of, united
@@ -57,8 +57,6 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
     kinds = [
         one for one in answers if not (isinstance(one, type) and issubclass(one, _OTHER_ANSWERS))
     ]
-    if stated is None and all(type(one) is type and one.__module__ == "builtins" for one in kinds):
-        return None
     body: Hint = Union[tuple(kinds)] if kinds else None  # noqa: UP007 - of as many as there are
     is_list = get_origin(body) in (list, Sequence)
     members = members_of((*get_args(body), None)[0] if is_list else body)
@@ -84,17 +82,17 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
     return None
 
 
-class ResultFilter:
+class ResultFilter(NamedTuple):
     """Makes of a result what ``maker`` dumps, an object of ``classes`` or a list of such.
 
     Objects of the classes ``exact`` are that already.
     """
 
-    def __init__(
-        self, name: str, maker: Maker, classes: set[type], exact: set[type], is_list: bool
-    ) -> None:
-        self._name, self._maker = name, maker
-        self._classes, self._exact, self._is_list = classes, exact, is_list
+    name: str
+    maker: Maker
+    classes: set[type]
+    exact: set[type]
+    is_list: bool
 
     @property
     def bodies(self) -> Sequence[type]:
@@ -102,19 +100,19 @@ class ResultFilter:
         to be awaited.
         """
         return [
-            one for one in self._exact if not any(hasattr(one, name) for name in _OTHERWISE_SENT)
+            one for one in self.exact if not any(hasattr(one, name) for name in _OTHERWISE_SENT)
         ]
 
     def passes(self, result: object) -> bool:
         """Return whether a result is sent as it is: objects of exactly the classes, and not of
         derived ones.
         """
-        return self._has_only(self._exact, result)
+        return self._has_only(self.exact, result)
 
     def _has_only(self, classes: set[type], result: object) -> bool:
         if isinstance(result, list):
-            return self._is_list and classes.issuperset(map(type, result))
-        return not self._is_list and type(result) in classes
+            return self.is_list and classes.issuperset(map(type, result))
+        return not self.is_list and type(result) in classes
 
     def make(self, result: object) -> object:
         """Return a result with the fields of the annotation.
@@ -122,16 +120,16 @@ class ResultFilter:
         Raises ``ResponseError``, which names the key.
         """
         try:
-            made = self._maker.dump(result, self._has_only(self._classes, result))
+            made = self.maker.dump(result, self._has_only(self.classes, result))
             # msgspec leaves what is inside an object of exactly the class as it is
-            if not self._maker.is_pydantic:
-                _check_exact(made, self._maker.hint)
+            if not self.maker.is_pydantic:
+                _check_exact(made, self.maker.hint)
         except (ValueError, TypeError, ImportError) as error:
             from micropie.binding.misfits import described
 
             given = type(result).__name__
             raise ResponseError(
-                f"{self._name} returned a {given}, which does not fit its "
+                f"{self.name} returned a {given}, which does not fit its "
                 f"annotation: {described(error)}"
             ) from None
         return made

@@ -21,6 +21,7 @@ from types import UnionType
 from typing import Annotated, Any, NamedTuple, NewType, get_origin
 
 from micropie.binding.converters import NO_OWN_TYPES, OwnTypes, converter_for
+from micropie.binding.forms import values_of
 from micropie.binding.hints import hints_of
 from micropie.binding.parameters import (
     REQUIRED,
@@ -36,11 +37,9 @@ from micropie.execution import layers
 from micropie.http import (
     BindingError,
     BindingErrors,
-    Nested,
     ParameterError,
     Request,
     nested,
-    rows,
     translated,
 )
 
@@ -118,6 +117,7 @@ class Plan:
         self._rest = bound[Parameter.VAR_POSITIONAL]  # *args, if it is there
         self._others = bound[Parameter.VAR_KEYWORD]  # **kwargs, if it is there
         self._all = self._positional + self._keywords
+        self._taken |= {one.name for one in self._all}
         self._in_body = {one.name for one in self._all if one.may_be_in_body}
         self._is_fixed = not self._rest and not self._others
         self._takes_errors = any(one.default is BindingErrors for one in self._all)
@@ -170,15 +170,15 @@ class Plan:
                     f"the route {route!r} has <{name}>, but its handler has no parameter {name!r}"
                 )
 
-    def plain_args(self, wildcards: Sequence[bool] | None = None) -> int:
+    def plain_args(self, wildcards: Sequence[bool]) -> int:
         """Return how many arguments the path has to give so that they are complete as they are,
         without ``bind``.
 
         -1 if they never are. ``wildcards`` are those of a route that fill the first parameters,
-        each with whether its value is a number already; None for a route by name, whose segments
+        each with whether its value is a number already; none for a route by name, whose segments
         are text.
         """
-        given = [False] * len(self._positional) if wildcards is None else wildcards
+        given = wildcards or [False] * len(self._positional)
         if self._takes_keywords or len(given) != len(self._positional):
             return -1
         pairs = zip(self._positional, given, strict=True)
@@ -262,7 +262,8 @@ class Plan:
             name: values if name in lists or len(values) != 1 else values[0]
             for name, values in sent.items()
         }
-        return {str(name): _as_given(node) for name, node in nested(sent).items()} | given
+        tree = {str(name): values_of(node, has_lists=True) for name, node in nested(sent).items()}
+        return tree | given
 
     def _found_others(
         self, request: Request, values: Mapping[str, object]
@@ -274,23 +275,12 @@ class Plan:
         query, body, uploads = exchange.query, exchange.fields, exchange.body.uploads
         several = others.converter._replace(many=list)
         for name in dict.fromkeys([*values, *query, *body, *uploads]):
-            if name not in self._taken and all(one.name != name for one in self._all):
+            if name not in self._taken:
                 found = query.get(name) or body.get(name) or uploads.get(name) or ()
                 is_one = name in values or len(found) <= 1
                 yield others._replace(
                     name=name, key=name, converter=others.converter if is_one else several
                 )
-
-
-def _as_given(node: Nested) -> object:
-    """Return the fields of a form that are inside others: lists by number, dicts by name, at their
-    ends texts.
-    """
-    if not isinstance(node, dict):
-        return node[0] if len(node) == 1 else node
-    if all(isinstance(name, int) for name in node):
-        return [_as_given(one) for one in rows(node)]
-    return {name: _as_given(one) for name, one in node.items()}
 
 
 # -- compiling a signature -------------------------------------------------------------------------
