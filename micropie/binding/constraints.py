@@ -25,19 +25,14 @@ _Given = TypeVar("_Given")
 class Constraint(NamedTuple):
     """A condition that a value must fulfil, and the words for it: in a description, and for a
     visitor.
+
+    ``fits(value, bound)`` raises ``TypeError`` for a value that has no order, or no length.
     """
 
     name: str
     fits: Callable[[Any, Any], bool]
     words: str
     bound: Any
-
-    def holds(self, value: object) -> bool:
-        """Return whether a value fulfils it.
-
-        Raises ``TypeError`` for one that has no order, or no length.
-        """
-        return self.fits(value, self.bound)
 
     def sentence(self, value: object) -> str:
         """Return the sentence for a visitor who gave ``value``."""
@@ -163,7 +158,7 @@ def check_type(constraints: Iterable[Constraint], annotation: object, parameter:
         if constraint.name not in _KINDS:  # an author's function, which may do anything
             continue
         try:
-            constraint.holds(_samples()[kind])
+            constraint.fits(_samples()[kind], constraint.bound)
         except (TypeError, ArithmeticError):
             name = getattr(kind, "__name__", kind)
             raise SetupError(f"parameter {parameter!r}: no {name} is {constraint.words}") from None
@@ -251,7 +246,7 @@ def checked(
             return None
         for constraint in constraints:
             try:
-                holds = constraint.holds(value)
+                holds = constraint.fits(value, constraint.bound)
             except TypeError:  # the value is of a kind that has no order, or no length
                 holds = False
             if not holds:

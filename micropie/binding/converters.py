@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Collect: TypeAlias = Callable[[list[object]], object]
+Collect: TypeAlias = Callable[[Sequence[object]], object]
 
 
 class Converter(NamedTuple):
@@ -397,13 +397,11 @@ def _decoded(kind: type, parameter: str, own: OwnTypes) -> Converter:
             raise ValueError(given) from None
 
     def from_text(text: str) -> object:
-        if inner.many is not None:
-            raise ValueError(text)
         return decode(inner.from_text(text))
 
     return Converter(
         f"a {kind.__name__}",  # a name for programmers
-        from_text,
+        from_text if inner.many is None else _from_no_text,
         lambda value: decode(inner.from_json(value)),
         invalid=INVALID,
         takes_text=inner.takes_text and inner.many is None,
@@ -418,10 +416,7 @@ def taken_by(kind: type, own: OwnTypes) -> object:
     try:
         first, *_ = inspect.signature(decode, eval_str=True).parameters.values()
         taken = first.annotation
-    except (
-        ValueError,
-        NameError,
-    ):  # a built-in, no parameter, or a name for type checkers
+    except (ValueError, NameError):  # a built-in, no parameter, or a name for type checkers
         taken = str
     if not takes(decode, 1) or taken is kind:
         raise SetupError(
@@ -459,11 +454,12 @@ def with_message(converter: Converter, metadata: Iterable[object]) -> Converter:
     return converter
 
 
+def _from_no_text(text: str) -> object:
+    raise ValueError(text)
+
+
 def _json_object(key: Converter, member: Converter) -> Converter:
     has_text_keys = key in _TEXT
-
-    def from_text(text: str) -> object:
-        raise ValueError(text)
 
     def from_json(value: object) -> object:
         if not isinstance(value, dict) or (len(value) > MAX_HASHED and not has_text_keys):
@@ -473,7 +469,7 @@ def _json_object(key: Converter, member: Converter) -> Converter:
     limits = (
         "" if has_text_keys else f" with at most {MAX_HASHED} members, each name {key.expected}"
     )
-    return Converter(f"a JSON object{limits}", from_text, from_json, takes_text=False)
+    return Converter(f"a JSON object{limits}", _from_no_text, from_json, takes_text=False)
 
 
 def _one_of(choices: Mapping[str, object]) -> Converter:
@@ -532,12 +528,12 @@ def _optional(inner: Converter) -> Converter:
     )
 
 
-def _hashed(kind: Callable[[list[object]], object]) -> Collect:
+def _hashed(kind: Collect) -> Collect:
     """Return a function that makes a ``set`` or a ``frozenset``, and raises ``ValueError`` for one
     too large.
     """
 
-    def collect(elements: list[object]) -> object:
+    def collect(elements: Sequence[object]) -> object:
         if len(elements) > MAX_HASHED:
             raise ValueError(len(elements))
         try:

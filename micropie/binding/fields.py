@@ -117,16 +117,15 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
     """
     owner = get_origin(structure) or structure
     given = {owner: _types_for(structure, {})}
+    found = get_type_hints(owner, include_extras=True)
     hints: dict[str, Hint] = {}
     for base in owner.__mro__:  # each before those that it is derived from
         given |= {
             get_origin(one): _types_for(one, given.get(base, {}))
             for one in vars(base).get("__orig_bases__", ())
         }
-        found = get_type_hints(base, include_extras=True)
-        hints = {
-            name: with_types(found[name], given.get(base, {})) for name in get_annotations(base)
-        } | hints
+        for name in get_annotations(base):
+            hints.setdefault(name, with_types(found[name], given.get(base, {})))
     needing = (Required, NotRequired)
     return {
         name: without_aliases(get_args(hint)[0] if get_origin(hint) in needing else hint)
@@ -145,15 +144,13 @@ def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
     ``int``, ...
     """
     kinds: list[object] = []  # no set: the metadata of an ``Annotated`` may not be hashable
-    structures: set[type] = set()
     waiting: list[object] = [annotation]
     while waiting:
         kind = waiting.pop()
+        if are_fields_in and is_structure(kind) and kind not in kinds:
+            waiting.extend(without_aliases(field.hint) for field in fields_of(kind))
         kinds.append(kind)
         origin = get_origin(kind)
-        if are_fields_in and is_structure(kind) and kind not in structures:
-            structures.add(kind)
-            waiting.extend(without_aliases(field.hint) for field in fields_of(kind))
         if origin is not Literal:
             waiting.extend(get_args(kind)[:1] if origin is Annotated else get_args(kind))
         if isinstance(kind, NewType):

@@ -15,7 +15,6 @@ from types import GenericAlias
 
 from micropie.binding.converters import (
     NO_OWN_TYPES,
-    Converter,
     OwnTypes,
     converter_for,
     simple_types,
@@ -57,8 +56,12 @@ class Maker:
 
         kinds = kinds_in(self.structure)
         self._members = members_of(self.structure)
-        fields = [field for one in self._members for field in fields_of(one)]
-        self.lists = [field.name for field in fields if elements_of(field.kind) is not None]
+        self.lists = [
+            field.name
+            for one in self._members
+            for field in fields_of(one)
+            if elements_of(field.kind) is not None
+        ]
         self._has_hashes = any(map(has_chosen_hashes, kinds))
         # pydantic takes the text "nan" for a float.
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
@@ -75,12 +78,10 @@ class Maker:
         """
         raise NotImplementedError
 
-    def dump(self, result: object, is_made: bool) -> object:
+    def dump(self, result: object) -> object:
         """Return a handler's result with the fields of the annotation.
 
         Raises ``ValueError`` and ``TypeError``.
-
-        ``is_made``: it is an object of exactly the class, or a list of such objects.
         """
         raise NotImplementedError
 
@@ -127,7 +128,7 @@ class ByPydantic(Maker):
                 raise
             return None
 
-    def dump(self, result: object, is_made: bool) -> object:
+    def dump(self, result: object) -> object:
         """See ``Maker``. A derived class is written by the annotation, too, at any depth."""
         made = self._adapter.validate_python(result, from_attributes=True)
         return self._adapter.dump_python(
@@ -147,12 +148,11 @@ class ByMsgspec(Maker):
         # raises TypeError for a structure that msgspec can't make
         library.json.Decoder(self.structure)
         super().prepare(parameter)
-        decoded = [
-            kind
-            for kind in kinds_in(self.structure)
-            if isinstance(kind, type) and kind in self.own.decoders
-        ]
-        for kind in decoded:
+        # msgspec does not know all types that a parameter may have
+        self._converters = {**simple_types()}
+        for kind in kinds_in(self.structure):
+            if not isinstance(kind, type) or kind not in self.own.decoders:
+                continue
             if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                 raise SetupError(
                     f"parameter {parameter!r} is a {name_of(self.structure)} with a "
@@ -160,10 +160,7 @@ class ByMsgspec(Maker):
                     "makes plain classes in a structure, and no dataclass, Struct, Enum or type of "
                     "the standard library"
                 )
-        # msgspec does not know all types that a parameter may have
-        self._converters: Mapping[object, Converter] = simple_types() | {
-            kind: converter_for(kind, parameter, self.own) for kind in decoded
-        }
+            self._converters[kind] = converter_for(kind, parameter, self.own)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. 5.0 is no int for msgspec; in JSON, and in JSON Schema, 5 and 5.0 are the
@@ -205,10 +202,8 @@ class ByMsgspec(Maker):
             f"Expected {converter.expected if converter is not None else f'`{kind.__name__}`'}"
         )
 
-    def dump(self, result: object, is_made: bool) -> object:
-        """See ``Maker``. msgspec leaves objects of exactly the class as they are."""
-        if is_made:
-            return result
+    def dump(self, result: object) -> object:
+        """See ``Maker``."""
         library = msgspec()
         try:  # not strictly: databases have 0 and 1 for booleans
             return library.convert(

@@ -8,7 +8,7 @@ words are those of a parameter of that type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_origin
 
@@ -40,11 +40,11 @@ def problems_of(
     hint, own = maker.hint, maker.own
     if hasattr(error, "error_count"):  # pydantic has told all
         return [*_of_pydantic(error, hint, own)]
-    problem = _described(error, hint, document, (), own)
     if maker.is_pydantic:  # a check of what pydantic has made
-        return [problem]
-    search = _Search(lambda value, part: maker.make(value, is_json, part), own)
-    return [*islice(search.within(problem, hint, document, ()), MOST_ERRORS)]
+        return [_described(error, hint, document, (), own)]
+    search = _Search(maker, is_json)
+    search.look(error, hint, document, ())
+    return search.found
 
 
 def _steps(path: Path) -> str:
@@ -100,40 +100,31 @@ _WORDLESS = "Invalid value"  # of a check that raises ``ValueError()``
 
 
 class _Search:
-    """Looks for all mistakes of a document that msgspec has refused."""
+    """Looks for all mistakes of a document that msgspec has refused, and has ``found`` some."""
 
-    def __init__(self, make: Callable[[object, Hint], object], own: OwnTypes) -> None:
-        self._make, self._own = make, own
+    def __init__(self, maker: Maker, is_json: bool) -> None:
+        self.found: list[ParameterError] = []
+        self._maker, self._is_json = maker, is_json
         self._left = MOST_VALUES
 
-    def problems(self, hint: Hint, value: object, path: Path) -> Iterator[ParameterError]:
-        """Yield the mistakes in ``value``: those of what is inside it, or its own."""
-        self._left -= 1
-        try:
-            self._make(value, hint)
-        except ValueError as error:
-            own_problem = _described(error, hint, value, path, self._own)
-        else:
-            return
-        yield from self.within(own_problem, hint, value, path)
-
-    def within(
-        self, own_problem: ParameterError, hint: Hint, value: object, path: Path
-    ) -> Iterator[ParameterError]:
-        """Yield the mistakes inside ``value``, or else its own."""
-        has_found = False
+    def look(self, error: ValueError, hint: Hint, value: object, path: Path) -> None:
+        """Find the mistakes inside a ``value`` that was refused by ``error``, or else its own."""
+        own, before = self._maker.own, len(self.found)
         for inner, part, step, is_missing in _inside(hint, value):
-            at = (*path, step)
-            if self._left <= 0 or len(path) >= DEEPEST:
+            if self._left <= 0 or len(path) >= DEEPEST or len(self.found) >= MOST_ERRORS:
                 break
+            at = (*path, step)
             if is_missing:
                 text = _at(f"Object missing required field `{step}`", path)
-                missing = _problem(self._own, inner, at, None, text, unknown=REQUIRED_FIELD)
-            for problem in [missing] if is_missing else self.problems(inner, part, at):
-                has_found = True
-                yield problem
-        if not has_found:
-            yield own_problem
+                self.found.append(_problem(own, inner, at, None, text, unknown=REQUIRED_FIELD))
+                continue
+            self._left -= 1
+            try:
+                self._maker.make(part, self._is_json, inner)
+            except ValueError as refused:
+                self.look(refused, inner, part, at)
+        if len(self.found) == before:
+            self.found.append(_described(error, hint, value, path, own))
 
 
 def _described(

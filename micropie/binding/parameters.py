@@ -80,18 +80,6 @@ class BoundParameter(NamedTuple):
         """Its name in sentences."""
         return f"{self.first_place.capitalize() if self.is_stated else 'Parameter'} {self.key!r}"
 
-    @property
-    def needs_body(self) -> bool:
-        """Whether only a body can bring it: as a file, as a form or its field, or as a whole
-        document.
-        """
-        return self.first_place in _IN_BODY
-
-    @property
-    def may_be_in_body(self) -> bool:
-        """Whether JSON or a form has to be parsed to find it, or to tell why it is missing."""
-        return any(place.name in _IN_BODY for place in self.places)
-
     def find(self, request: Request) -> object:
         """Return the value of a request: that of the first place that has one, else the default.
 
@@ -121,9 +109,6 @@ class BoundParameter(NamedTuple):
         convert = self.converter.from_text
         is_value = convert is str or (is_number and convert in NUMBERS)
         return is_value and self.is_in_path and self.converter.many is None
-
-
-_IN_BODY = ("json", "form", "file")  # a file's name may be in a form of the other type
 
 
 # -- reading what is there -------------------------------------------------------------------------
@@ -171,8 +156,7 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
         raise _misfit(parameter, place, None)
     if parameter.converter.many is None:
         return files[0]
-    found: list[object] = [*files]
-    return _converted(parameter, place, parameter.converter.many, found)
+    return _converted(parameter, place, parameter.converter.many, files)
 
 
 def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> object:
@@ -240,11 +224,7 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
     advice = f"; expected {parameter.converter.expected}."
     if parameter.places is IN_URL:
         advice = f" in the path and the query{advice}"
-    elif (
-        parameter.is_in_path
-        and exchange.body.document is not None
-        and type(exchange.body.document) is not dict
-    ):
+    elif parameter.is_in_path and not isinstance(exchange.body.document, dict | None):
         advice = ": the JSON body is not an object."
     elif FILES in parameter.places and parameter.key in (exchange.body.form or ()):
         advice = (

@@ -67,10 +67,7 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
         hint: Hint = Optional[body] if NoneType in answers else body  # noqa: UP045
         maker = ByPydantic(hint) if all(map(is_pydantic, members)) else ByMsgspec(hint)
         classes = {get_origin(one) or one: one for one in members}
-        # pydantic dumps what is inside an object by its annotations.
-        exact = {
-            one for one, alias in classes.items() if maker.is_pydantic or not _hints_inside(alias)
-        }
+        exact = {one for one, alias in classes.items() if not _hints_inside(alias)}
         return ResultFilter(
             getattr(function, "__qualname__", "a handler"), maker, {*classes}, exact, is_list
         )
@@ -120,9 +117,11 @@ class ResultFilter(NamedTuple):
         Raises ``ResponseError``, which names the key.
         """
         try:
-            made = self.maker.dump(result, self._has_only(self.classes, result))
-            # msgspec leaves what is inside an object of exactly the class as it is
-            if not self.maker.is_pydantic:
+            # msgspec leaves objects of exactly the classes as they are, and all that is inside them
+            is_of_msgspec = not self.maker.is_pydantic
+            is_made = is_of_msgspec and self._has_only(self.classes, result)
+            made = result if is_made else self.maker.dump(result)
+            if is_of_msgspec:
                 _check_exact(made, self.maker.hint)
         except (ValueError, TypeError, ImportError) as error:
             from micropie.binding.misfits import described
@@ -157,9 +156,9 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
     for kind, _ in map(bare, united(bare(hint)[0])):
         owner = get_origin(kind) or kind
         if is_structure(kind):
-            if owner is type(value):  # pydantic dumps a model by its annotations
-                inside = {} if is_pydantic(kind) else _hints_inside(kind)
-                return [(getattr(value, name, None), inner) for name, inner in inside.items()]
+            if owner is type(value):
+                inside = _hints_inside(kind).items()
+                return [(getattr(value, name, None), inner) for name, inner in inside]
             if (
                 isinstance(value, dict)
                 and is_typeddict(owner)
@@ -184,9 +183,11 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
 
 @lru_cache(maxsize=256)
 def _hints_inside(structure: type) -> Mapping[str, Hint]:
-    """Return the annotations of a structure's attributes that have structures, as far as they can
-    be read.
+    """Return the annotations, as far as they can be read, of those attributes of a structure that
+    have structures inside; none for a model of pydantic's.
     """
+    if is_pydantic(structure):  # it is dumped by its annotations
+        return {}
     try:
         hints = hints_of_class(structure).items()
         return {name: hint for name, hint in hints if any(map(is_structure, kinds_in(hint)))}

@@ -46,6 +46,9 @@ from micropie.http import (
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
+# The places in a body. A file's name may be in a form of the other type.
+_OF_BODY = ("json", "form", "file")
+
 
 class ProvidedParameter(NamedTuple):
     """A parameter that a provider fills.
@@ -84,10 +87,10 @@ class Plan:
         own: OwnTypes = NO_OWN_TYPES,
     ) -> None:
         self.function = self.call = function
-        signature = [*inspect.signature(function).parameters.values()]
         # Names whose values no client may choose: **kwargs never gets them.
         self._taken = _fixed_names(function)
-        signature = [one for one in signature if one.name not in self._taken]
+        found = inspect.signature(function).parameters.values()
+        signature = [one for one in found if one.name not in self._taken]
         if takes_socket:
             if not signature or signature[0].kind not in _POSITIONAL:
                 raise SetupError(
@@ -98,9 +101,11 @@ class Plan:
         self.provided = [*_provided_parameters(signature, provided)]
         self._taken |= {one.name for one in self.provided}
         self._taken |= _own_names(signature, self._taken)
-        parameters = [one for one in signature if one.name not in self._taken]
-        if is_provider:
-            parameters = [one for one in parameters if one.kind not in _VARIABLE]
+        parameters = [
+            one
+            for one in signature
+            if one.name not in self._taken and not (is_provider and one.kind in _VARIABLE)
+        ]
         self.parameters = [
             one for one in parameters if not is_provider or one.annotation is not REQUIRED
         ]
@@ -118,7 +123,10 @@ class Plan:
         self._others = bound[Parameter.VAR_KEYWORD]  # **kwargs, if it is there
         self._all = self._positional + self._keywords
         self._taken |= {one.name for one in self._all}
-        self._in_body = {one.name for one in self._all if one.may_be_in_body}
+        # JSON or a form has to be parsed to find these, or to tell why they are missing
+        self._in_body = {
+            one.name for one in self._all for place in one.places if place.name in _OF_BODY
+        }
         self._is_fixed = not self._rest and not self._others
         self._takes_errors = any(one.default is BindingErrors for one in self._all)
         _check_order(self._positional if not is_provider else ())
@@ -160,7 +168,7 @@ class Plan:
         """The first parameter whose value only a body can bring, a file or a whole document, or
         None.
         """
-        return next((one for one in self._all if one.needs_body), None)
+        return next((one for one in self._all if one.first_place in _OF_BODY), None)
 
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
         """Raise ``SetupError`` if the handler has no parameter for a wildcard of ``route``."""
@@ -179,10 +187,13 @@ class Plan:
         are text.
         """
         given = wildcards or [False] * len(self._positional)
-        if self._takes_keywords or len(given) != len(self._positional):
+        if (
+            self._takes_keywords
+            or len(given) != len(self._positional)
+            or not all(map(BoundParameter.is_plain, self._positional, given))
+        ):
             return -1
-        pairs = zip(self._positional, given, strict=True)
-        return len(given) if all(one.is_plain(is_number) for one, is_number in pairs) else -1
+        return len(given)
 
     def bind(
         self,
@@ -317,9 +328,6 @@ def _provided_parameters(
     ``X | None``, or with the function that provides them: ``Annotated[User, current_user]``.
     """
     for index, parameter in enumerate(parameters):
-        # as most are
-        if type(parameter.annotation) is type and parameter.annotation not in provided:
-            continue
         key, many, _ = unwrapped(parameter.annotation)
         metadata = getattr(parameter.annotation, "__metadata__", ())
         stated = next(
