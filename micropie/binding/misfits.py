@@ -181,18 +181,14 @@ def _of_pydantic(
         yield ParameterError("", "", None, text, sentence=text, words=INVALID)
         return
     for one in reason.errors(include_url=False, include_context=False):
-        path, text, kind = one["loc"], one["msg"], one["type"]
-        is_written = kind in ("value_error", "assertion_error")  # by a validator of the author's
-        written = (
-            text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
-            if is_written
-            else ""
-        )
-        text = _WORDLESS if is_written and not written else text
-        value, unknown = (
-            (None, REQUIRED_FIELD) if kind == "missing" else (one["input"], _MARKUP.sub("", text))
-        )
-        unknown = INVALID if text is _WORDLESS else unknown
+        path, text, written = one["loc"], one["msg"], ""
+        value, unknown = one["input"], _MARKUP.sub("", text)
+        if one["type"] == "missing":
+            value, unknown = None, REQUIRED_FIELD
+        elif one["type"] in ("value_error", "assertion_error"):  # by a validator of the author's
+            written = text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            if not written:
+                text, unknown = _WORDLESS, INVALID
         text = _MARKUP.sub("", _worded(path, text))
         yield _problem(own, _hint_at(structure, path), path, value, text, written, unknown)
 

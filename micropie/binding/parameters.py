@@ -96,8 +96,9 @@ class BoundParameter(NamedTuple):
             elif value is None or value is NULL:
                 continue
             return value if read is None else read(self, value, name)
-        if self.converter.empty is not None and request._exchange.body.form is not None:
-            return _from_texts(self, self.converter.empty, "form")
+        empty = self.converter.empty
+        if empty is not None and FORM in self.places and FORM.values(request) is not None:
+            return _from_texts(self, empty, "form")
         if self.default is REQUIRED:
             raise _missing(self, request)
         return self.default
@@ -297,11 +298,8 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
         converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
         converter = _with_metadata(converter, annotation, kind, many, name)
         return BoundParameter(name, name, converter, or_none, [FILES])
-    converter = converter_for(annotation, name, own)
-    if is_provider:
-        converter = converter._replace(empty=None)
-        return BoundParameter(name, name, converter, default, IN_URL, is_in_path=True)
-    return by_name(name, converter, default)
+    bound = by_name(name, converter_for(annotation, name, own), default)
+    return bound._replace(places=IN_URL) if is_provider else bound
 
 
 def _of_structure(
@@ -365,8 +363,6 @@ def _of_source(
 ) -> BoundParameter:
     """Return the parameter whose value comes from ``stated`` alone."""
     converter, key = converter_for(annotation, name, own), stated.name_for(name)
-    if not isinstance(stated, Form):
-        converter = converter._replace(empty=None)
     if not isinstance(stated, Body) and not converter.takes_text:
         raise SetupError(
             f"the {stated.place} of {name!r} has texts, and none converts to {annotation!r}: "
@@ -391,8 +387,6 @@ def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
 
     A union of structures stays in its ``Annotated``, which may tell pydantic how to choose.
     """
-    if type(annotation) is type:  # as most are
-        return annotation, False, False
     if get_origin(annotation) is Annotated and len(members_of(annotation)) < 2:
         annotation = get_args(annotation)[0]
     annotation, optional = without_none(annotation)

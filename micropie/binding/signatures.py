@@ -246,7 +246,19 @@ class Plan:
     ) -> Sequence[BoundParameter]:
         """Return the parameters of one request, with those that *args and **kwargs stand for."""
         rest = self._rest * (len(segments) - len(self._positional))
-        return [*self._positional, *rest, *self._keywords, *self._found_others(request, values)]
+        found = [*self._positional, *rest, *self._keywords]
+        for others in self._others:
+            exchange = request._exchange
+            query, body, uploads = exchange.query, exchange.fields, exchange.body.uploads
+            several = others.converter._replace(many=list)
+            for name in dict.fromkeys([*values, *query, *body, *uploads]):
+                if name in self._taken:
+                    continue
+                given = query.get(name) or body.get(name) or uploads.get(name) or ()
+                is_one = name in values or len(given) <= 1  # else a list
+                converter = others.converter if is_one else several
+                found.append(others._replace(name=name, key=name, converter=converter))
+        return found
 
     def _reported(
         self, request: Request, arguments: list[Any], errors: Sequence[ParameterError]
@@ -276,23 +288,6 @@ class Plan:
         tree = {str(name): values_of(node, has_lists=True) for name, node in nested(sent).items()}
         return tree | given
 
-    def _found_others(
-        self, request: Request, values: Mapping[str, object]
-    ) -> Iterator[BoundParameter]:
-        """Yield a parameter for each value that **kwargs takes: one as it is, several as a list."""
-        if not self._others:
-            return
-        others, exchange = self._others[0], request._exchange
-        query, body, uploads = exchange.query, exchange.fields, exchange.body.uploads
-        several = others.converter._replace(many=list)
-        for name in dict.fromkeys([*values, *query, *body, *uploads]):
-            if name not in self._taken:
-                found = query.get(name) or body.get(name) or uploads.get(name) or ()
-                is_one = name in values or len(found) <= 1
-                yield others._replace(
-                    name=name, key=name, converter=others.converter if is_one else several
-                )
-
 
 # -- compiling a signature -------------------------------------------------------------------------
 
@@ -301,13 +296,15 @@ def _check_order(parameters: Sequence[BoundParameter]) -> None:
     """Raise ``SetupError`` for a parameter that a path may fill behind one that states its
     source.
     """
-    stated = [one for one in parameters if one.is_stated]
-    of_path = [one for one in parameters if one.is_in_path]
-    if stated and of_path and parameters.index(of_path[-1]) > parameters.index(stated[0]):
-        raise SetupError(
-            f"the parameter {of_path[-1].name!r} comes after {stated[0].name!r}, which states its "
-            "source: write those with a source last, or after *"
-        )
+    stated = None
+    for one in parameters:
+        if one.is_stated:
+            stated = stated or one
+        elif one.is_in_path and stated is not None:
+            raise SetupError(
+                f"the parameter {one.name!r} comes after {stated.name!r}, which states its source: "
+                "write those with a source last, or after *"
+            )
 
 
 def _check_documents(parameters: Sequence[BoundParameter]) -> None:
