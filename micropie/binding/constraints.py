@@ -149,7 +149,7 @@ def _samples() -> dict[object, object]:
     return {**{kind: kind() for kind in kinds}, date: date.min}
 
 
-def check_type(constraints: Iterable[Constraint], annotation: object, parameter: str) -> None:
+def check_type(constraints: Iterable[Constraint], annotation: object) -> None:
     """Raise ``SetupError`` for a constraint that no value of a type can fulfil: a number's
     length.
     """
@@ -161,10 +161,10 @@ def check_type(constraints: Iterable[Constraint], annotation: object, parameter:
             constraint.fits(_samples()[kind], constraint.bound)
         except (TypeError, ArithmeticError):
             name = getattr(kind, "__name__", kind)
-            raise SetupError(f"parameter {parameter!r}: no {name} is {constraint.words}") from None
+            raise SetupError(f"no {name} is {constraint.words}") from None
 
 
-def constraints_of(metadata: Iterable[object], parameter: str) -> Iterator[Constraint]:
+def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
     """Yield the constraints among the metadata of ``Annotated``.
 
     Raises ``SetupError`` for one of these libraries' that is not known here. Metadata of no library
@@ -177,14 +177,14 @@ def constraints_of(metadata: Iterable[object], parameter: str) -> Iterator[Const
         alias = getattr(item, "validation_alias", None)  # of pydantic's Field
         if alias is not None:
             advice = f"can't be enforced here: write Query({alias!r}) or Form({alias!r})"
-            raise SetupError(f"parameter {parameter!r}: Field(alias={alias!r}) {advice}")
+            raise SetupError(f"Field(alias={alias!r}) {advice}")
         # pydantic's Field; annotated_types.Interval and Len
         several = getattr(item, "metadata", item)
         func = getattr(item, "func", None)
         if isinstance(several, Iterable):
-            yield from constraints_of(several, parameter)
+            yield from constraints_of(several)
         elif func is None:
-            yield from _bounds_of(item, parameter)
+            yield from _bounds_of(item)
         elif library == "annotated_types":
             yield Constraint(
                 "predicate",
@@ -193,9 +193,7 @@ def constraints_of(metadata: Iterable[object], parameter: str) -> Iterator[Const
                 func,
             )
         else:  # pydantic's AfterValidator returns a value
-            raise SetupError(
-                f"parameter {parameter!r}: {type(item).__name__} can't be enforced here"
-            )
+            raise SetupError(f"{type(item).__name__} can't be enforced here")
 
 
 def restricts(item: object, libraries: Container[str]) -> bool:
@@ -213,7 +211,7 @@ def restricts(item: object, libraries: Container[str]) -> bool:
     return several is None or any(restricts(one, _LIBRARIES) for one in several)
 
 
-def _bounds_of(item: object, parameter: str) -> Iterator[Constraint]:
+def _bounds_of(item: object) -> Iterator[Constraint]:
     """Yield the constraints that one object has as attributes: ``Meta(ge=1, le=5)``."""
     for name in dict.fromkeys([*_KINDS, *dir(item)]):
         value = getattr(item, name, None)
@@ -229,10 +227,7 @@ def _bounds_of(item: object, parameter: str) -> Iterator[Constraint]:
             or callable(value)
             or value in (None, False)
         ):
-            raise SetupError(
-                f"parameter {parameter!r}: {type(item).__name__}({name}={value!r}) can't be "
-                "enforced here"
-            )
+            raise SetupError(f"{type(item).__name__}({name}={value!r}) can't be enforced here")
 
 
 def checked(

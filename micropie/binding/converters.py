@@ -340,20 +340,19 @@ def schemas() -> dict[object, Mapping[str, str]]:
 _TEXT = (_BUILT_IN[str], ANYTHING)
 
 
-def converter_for(annotation: object, parameter: str, own: OwnTypes = NO_OWN_TYPES) -> Converter:
+def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter:
     """Return the converter for an annotation.
 
-    Raises ``SetupError`` for one without a conversion.
+    Raises ``SetupError`` for one without a conversion, as the other functions here do. Who asks
+    knows the name of the parameter, and puts it before the error's sentence.
     """
     if get_origin(annotation) is Annotated:
         annotation, *metadata = get_args(annotation)
-        return with_metadata(
-            converter_for(annotation, parameter, own), annotation, metadata, parameter
-        )
+        return with_metadata(converter_for(annotation, own), annotation, metadata)
     if isinstance(annotation, TypeVar) or annotation in _BUILT_IN:
         return _BUILT_IN.get(annotation, ANYTHING)
     if isinstance(annotation, type) and annotation in own.decoders:
-        return _decoded(annotation, parameter, own)
+        return _decoded(annotation, own)
     simple = simple_types()
     if annotation in simple:
         return simple[annotation]
@@ -364,30 +363,28 @@ def converter_for(annotation: object, parameter: str, own: OwnTypes = NO_OWN_TYP
     if origin is Literal:
         return _one_of({str(value): value for value in arguments})
     if len(united(annotation)) > 1:
-        return _union(arguments, parameter, own)
+        return _union(arguments, own)
     if origin in COLLECTIONS:
-        return _collection(origin, arguments, parameter, own)
+        return _collection(origin, arguments, own)
     if origin is dict:
-        key, member = (
-            converter_for(argument, parameter, own) for argument in arguments or (str, Any)
-        )
+        key, member = (converter_for(argument, own) for argument in arguments or (str, Any))
         return _json_object(key, member)
     known = ", ".join(
         kind.__name__ for kind in simple if isinstance(kind, type) and simple[kind] is not ANYTHING
     )
     raise SetupError(
-        f"parameter {parameter!r} is annotated with {annotation!r}, which no text converts "
-        f"to: use {known}, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, a "
+        f"it is annotated with {annotation!r}, which no text converts to: use {known}, an Enum, "
+        "Literal, Optional, list[...], a dataclass, a TypedDict, a "
         "msgspec.Struct or a pydantic model; write App(decoders={...: ...}) with a function that "
         "makes one of a text; or have a function open it for each request: @app.provides(...) "
         "above it"
     )
 
 
-def _decoded(kind: type, parameter: str, own: OwnTypes) -> Converter:
+def _decoded(kind: type, own: OwnTypes) -> Converter:
     """Return the converter for a class that the application has a decoder for."""
     taken = taken_by(kind, own)
-    inner = converter_for(taken, parameter, own)
+    inner = converter_for(taken, own)
 
     def decode(given: object) -> object:
         try:
@@ -425,14 +422,12 @@ def taken_by(kind: type, own: OwnTypes) -> object:
     return str if taken is Parameter.empty else taken
 
 
-def with_metadata(
-    converter: Converter, kind: object, metadata: Sequence[object], parameter: str
-) -> Converter:
+def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]) -> Converter:
     """Return a converter with the constraints and the ``Message`` of
     ``Annotated[kind, *metadata]``. The constraints of a list are not for its values.
     """
-    constraints = [*constraints_of(metadata, parameter)]
-    check_type(constraints, kind, parameter)
+    constraints = [*constraints_of(metadata)]
+    check_type(constraints, kind)
     converter = with_message(converter, metadata)
     if not constraints:
         return converter
@@ -493,8 +488,8 @@ def _one_of(choices: Mapping[str, object]) -> Converter:
     )
 
 
-def _union(members: tuple[object, ...], parameter: str, own: OwnTypes) -> Converter:
-    inner = [converter_for(one, parameter, own) for one in members if one is not types.NoneType]
+def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
+    inner = [converter_for(one, own) for one in members if one is not types.NoneType]
     # int before str in any union: every text is a str.
     inner.sort(key=lambda converter: converter.from_text is str)
     union = Converter(
@@ -552,16 +547,11 @@ _COLLECT: dict[object, Collect] = {
 }
 
 
-def _collection(
-    kind: object, arguments: tuple[object, ...], parameter: str, own: OwnTypes
-) -> Converter:
+def _collection(kind: object, arguments: tuple[object, ...], own: OwnTypes) -> Converter:
     first, *others = arguments or (Any,)
     if others not in ([], [Ellipsis]):
-        raise SetupError(
-            f"parameter {parameter!r}: a tuple of fixed length comes from no form; write "
-            "tuple[X, ...]"
-        )
-    item = converter_for(first, parameter, own)
+        raise SetupError("a tuple of fixed length comes from no form; write tuple[X, ...]")
+    item = converter_for(first, own)
     make = _COLLECT[kind]
 
     def from_json(value: object) -> object:

@@ -101,7 +101,7 @@ def described_as(hint: Hint, own: OwnTypes) -> Converter:
     while isinstance(hint, NewType):
         hint = hint.__supertype__
     try:
-        return converter_for(hint, "", own)
+        return converter_for(hint, own)
     except SetupError:  # a structure, or a constraint that only the library knows
         pass
     if get_origin(hint) is not Annotated:

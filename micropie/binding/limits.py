@@ -25,7 +25,7 @@ _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "model_fields")
 # -- of a structure, once --------------------------------------------------------------------------
 
 
-def check_fields(kinds: Sequence[object], is_pydantic: bool, parameter: str, name: str) -> None:
+def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     """Raise ``SetupError`` for a field that no body may set, or whose constraint nothing would
     check.
 
@@ -33,11 +33,11 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, parameter: str, nam
     """
     from fractions import Fraction  # only applications with structures need it
 
-    about = f"parameter {parameter!r} is a {name}"
+    about = f"it is a {name}"
     if UploadFile in kinds:
         raise SetupError(
             f"{about} with an UploadFile, and only parameters are files: write "
-            f"photo: UploadFile beside {parameter}"
+            "photo: UploadFile beside it"
         )
     if Fraction in kinds:
         raise SetupError(

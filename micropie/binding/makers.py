@@ -46,7 +46,7 @@ class Maker:
         self.own = own
         self._is_list = is_list
 
-    def prepare(self, parameter: str) -> None:
+    def prepare(self) -> None:
         """Read the structure's fields. Raises ``SetupError`` for one that no body may set.
 
         Raises ``TypeError``, ``NameError``, ``AttributeError`` or ``SyntaxError`` for a structure
@@ -65,7 +65,7 @@ class Maker:
         self._has_hashes = any(map(has_chosen_hashes, kinds))
         # pydantic takes the text "nan" for a float.
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
-        check_fields(kinds, self.is_pydantic, parameter, name_of(self.structure))
+        check_fields(kinds, self.is_pydantic, name_of(self.structure))
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document that the texts of a form or a query stand for."""
@@ -139,7 +139,7 @@ class ByPydantic(Maker):
 class ByMsgspec(Maker):
     """Makes dataclasses, TypedDicts and Structs, which may have pydantic models inside."""
 
-    def prepare(self, parameter: str) -> None:
+    def prepare(self) -> None:
         """See ``Maker``.
 
         Also raises ``SetupError`` for a decoder of a class that msgspec makes by itself.
@@ -147,7 +147,7 @@ class ByMsgspec(Maker):
         self._msgspec = library = msgspec()
         # raises TypeError for a structure that msgspec can't make
         library.json.Decoder(self.structure)
-        super().prepare(parameter)
+        super().prepare()
         # msgspec does not know all types that a parameter may have
         self._converters = {**simple_types()}
         for kind in kinds_in(self.structure):
@@ -155,12 +155,12 @@ class ByMsgspec(Maker):
                 continue
             if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                 raise SetupError(
-                    f"parameter {parameter!r} is a {name_of(self.structure)} with a "
+                    f"it is a {name_of(self.structure)} with a "
                     f"{kind.__name__}, which msgspec makes by itself there: App(decoders=...) "
                     "makes plain classes in a structure, and no dataclass, Struct, Enum or type of "
                     "the standard library"
                 )
-            self._converters[kind] = converter_for(kind, parameter, self.own)
+            self._converters[kind] = converter_for(kind, self.own)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. 5.0 is no int for msgspec; in JSON, and in JSON Schema, 5 and 5.0 are the
@@ -229,18 +229,16 @@ def _model_of(kind: type, given: object) -> object:
     return kind.model_validate(given, from_attributes=True) if is_pydantic(kind) else given
 
 
-def maker_for(
-    structure: Hint, parameter: str, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False
-) -> Maker:
+def maker_for(structure: Hint, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False) -> Maker:
     """Return the maker of a structure, or of a list of such.
 
     Raises ``SetupError`` if there can be none.
     """
-    about = f"parameter {parameter!r} is a {name_of(structure)}"
+    about = f"it is a {name_of(structure)}"
     try:
         kind = ByPydantic if all(map(is_pydantic, members_of(structure))) else ByMsgspec
         maker = kind(structure, own, is_list)
-        maker.prepare(parameter)
+        maker.prepare()
     except ImportError:
         raise SetupError(
             f'{about}: install msgspec, pip install "micropie-dual[standard]"'

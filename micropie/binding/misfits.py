@@ -139,7 +139,7 @@ def _described(
         return _problem(own, hint, path, value, _at(_WORDLESS, path), written=text)
     if text.startswith("Invalid enum value"):  # msgspec quotes it
         choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
-        told = [converter_for(one, "", own).expected for one in choices]
+        told = [converter_for(one, own).expected for one in choices]
         text = f"Expected {told[0]}" if len(told) == 1 else "Invalid enum value"
     elif text.startswith("Invalid value"):  # a tag
         text = _WORDLESS

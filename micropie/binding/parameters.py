@@ -278,9 +278,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     kind, many, optional = unwrapped(annotation)
     if is_provider and annotation is REQUIRED:
         if default is REQUIRED:
-            raise SetupError(
-                f"its parameter {name!r} has no annotation, which would tell what fills it"
-            )
+            raise SetupError("it has no annotation, which would tell what fills it")
         return BoundParameter(name, name, default=default)
     if members_of(kind):
         return _of_structure(name, annotation, default, stated, own)
@@ -296,9 +294,9 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if kind is UploadFile:
         many_files, required = (list if many else None), "Please choose a file."
         converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
-        converter = _with_metadata(converter, annotation, kind, many, name)
+        converter = _with_metadata(converter, annotation, kind, many)
         return BoundParameter(name, name, converter, or_none, [FILES])
-    bound = by_name(name, converter_for(annotation, name, own), default)
+    bound = by_name(name, converter_for(annotation, own), default)
     return bound._replace(places=IN_URL) if is_provider else bound
 
 
@@ -318,8 +316,7 @@ def _of_structure(
             default = None
     elif many or not isinstance(stated, Query | Form):
         raise SetupError(
-            f"{name!r}: a structure takes a whole query, form or body: write Query(), Form() or "
-            "Body()"
+            "a structure takes a whole query, form or body: write Query(), Form() or Body()"
         )
     else:
         places = [_STATED[stated.place]]
@@ -329,12 +326,12 @@ def _of_structure(
             values = places[0].values
             empty: object = {} if default is REQUIRED else None
             places = [places[0]._replace(values=lambda request: values(request) or empty)]
-    maker = maker_for(structure, name, own, many)
+    maker = maker_for(structure, own, many)
     converter = ANYTHING._replace(expected=expected)
     return BoundParameter(
         name,
         name,
-        _with_metadata(converter, annotation, structure, many, name),
+        _with_metadata(converter, annotation, structure, many),
         default,
         [place._replace(read=partial(_made, maker), is_whole=True) for place in places],
         is_stated=len(places) == 1,
@@ -342,17 +339,15 @@ def _of_structure(
     )
 
 
-def _with_metadata(
-    converter: Converter, annotation: object, kind: object, many: bool, name: str
-) -> Converter:
+def _with_metadata(converter: Converter, annotation: object, kind: object, many: bool) -> Converter:
     """Return the converter of a file, a structure or a list of them with what the ``Annotated``
     around them says.
     """
     metadata = () if kind is annotation else getattr(annotation, "__metadata__", ())
-    found = with_metadata(converter, list if many else kind, metadata, name)
+    found = with_metadata(converter, list if many else kind, metadata)
     if not many and found.expected != converter.expected:
         raise SetupError(
-            f"parameter {name!r}: what is not a list can't be {found.expected}: annotate its "
+            f"what is not a list can't be {found.expected}: annotate its "
             "fields, check it in the handler, or take a list"
         )
     return found
@@ -362,11 +357,11 @@ def _of_source(
     name: str, annotation: object, default: object, stated: Source, own: OwnTypes
 ) -> BoundParameter:
     """Return the parameter whose value comes from ``stated`` alone."""
-    converter, key = converter_for(annotation, name, own), stated.name_for(name)
+    converter, key = converter_for(annotation, own), stated.name_for(name)
     if not isinstance(stated, Body) and not converter.takes_text:
         raise SetupError(
-            f"the {stated.place} of {name!r} has texts, and none converts to {annotation!r}: "
-            "write a class with a field for each value"
+            f"the {stated.place} has texts, and none converts to {annotation!r}: write a class "
+            "with a field for each value"
         )
     if isinstance(stated, Header | Cookie):
 

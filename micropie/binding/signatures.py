@@ -87,9 +87,9 @@ class Plan:
         own: OwnTypes = NO_OWN_TYPES,
     ) -> None:
         self.function = self.call = function
+        found = inspect.signature(function).parameters.values()
         # Names whose values no client may choose: **kwargs never gets them.
         self._taken = _fixed_names(function)
-        found = inspect.signature(function).parameters.values()
         signature = [one for one in found if one.name not in self._taken]
         if takes_socket:
             if not signature or signature[0].kind not in _POSITIONAL:
@@ -112,11 +112,14 @@ class Plan:
 
         bound: defaultdict[object, list[BoundParameter]] = defaultdict(list)
         for one in parameters:
-            bound[one.kind].append(
-                by_name(one.name, converter_for(one.annotation, one.name, own), REQUIRED)
-                if one.kind in _VARIABLE
-                else bound_parameter(one, is_provider, own)
-            )
+            try:
+                bound[one.kind].append(
+                    by_name(one.name, converter_for(one.annotation, own), REQUIRED)
+                    if one.kind in _VARIABLE
+                    else bound_parameter(one, is_provider, own)
+                )
+            except SetupError as error:
+                raise SetupError(f"parameter {one.name!r}: {error}") from None
         self._positional = [one for kind in _POSITIONAL for one in bound[kind]]
         self._keywords = bound[Parameter.KEYWORD_ONLY]
         self._rest = bound[Parameter.VAR_POSITIONAL]  # *args, if it is there

@@ -44,7 +44,7 @@ def problems_of(kind: Any, given: Any, place: str = "json") -> Sequence[Paramete
     """Return what is wrong with a document, or with the fields of a form or a query, for a
     structure.
     """
-    maker = maker_for(kind, "x")
+    maker = maker_for(kind)
     is_json = place == "json"
     document = given if is_json else maker.document_of(given, place == "form")
     try:
