@@ -213,7 +213,7 @@ def is_moderate(number: Decimal) -> bool:
 
 
 def is_enum(kind: object) -> TypeGuard[type[enum.Enum]]:
-    return isinstance(kind, type) and issubclass(kind, enum.Enum)
+    return isinstance(kind, enum.EnumType)
 
 
 def as_it_is(value: T) -> T:

@@ -58,7 +58,8 @@ def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
         if node is None:
             return _ABSENT if field.optional else []
         parts = rows(node) if isinstance(node, Mapping) else [[text] for text in node]
-        return [_read(_element(one), part, own) for one, part in zip(elements, parts, strict=False)]
+        of_elements = (Field("", one, True, *bare(one)) for one in elements)
+        return [_read(one, part, own) for one, part in zip(of_elements, parts, strict=False)]
     if node is None:
         return False if kind is bool and not field.optional else _ABSENT
     if isinstance(node, Mapping):
@@ -77,10 +78,6 @@ def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
     except ValueError:
         return _ABSENT if is_left_empty else text
     return value if kind in _AS_PARAMETERS else text
-
-
-def _element(hint: Hint) -> Field:
-    return Field("", hint, True, *bare(hint))
 
 
 def values_of(node: Nested, has_lists: bool = False) -> object:

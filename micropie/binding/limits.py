@@ -101,12 +101,12 @@ def has_chosen_hashes(kind: object) -> bool:
 # -- of a document and of what is made of it -------------------------------------------------------
 
 
-def check_sizes(document: object, is_bounded: bool) -> None:
+def check_sizes(document: object, is_list: bool) -> None:
     """Raise ``ValueError`` for an array or object that would make too large a set or dict.
 
-    ``is_bounded``: whether the document itself may be one.
+    ``is_list``: the document itself is a list of structures, which may have any size.
     """
-    waiting = [document] if is_bounded or not isinstance(document, list) else document[:]
+    waiting = document[:] if is_list and isinstance(document, list) else [document]
     while waiting:
         value = waiting.pop()
         if isinstance(value, list | dict):

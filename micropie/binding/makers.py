@@ -104,7 +104,7 @@ class ByPydantic(Maker):
         JSON again.
         """
         if self._has_hashes:
-            check_sizes(document, is_bounded=not self._is_list)
+            check_sizes(document, self._is_list)
         try:
             made = self._adapter.validate_python(document, strict=is_json and None)
         except ValueError:
@@ -167,7 +167,7 @@ class ByMsgspec(Maker):
         same.
         """
         if self._has_hashes and part is None:
-            check_sizes(document, is_bounded=not self._is_list)
+            check_sizes(document, self._is_list)
         kind, convert, refused = (
             part or self.hint,
             self._msgspec.convert,

@@ -5,7 +5,7 @@ are sent of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import Parameter
 from itertools import repeat
 from types import NoneType
@@ -156,19 +156,14 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
     for kind, _ in map(bare, united(bare(hint)[0])):
         owner = get_origin(kind) or kind
         if is_structure(kind):
-            if owner is type(value):
-                inside = _hints_inside(kind).items()
-                return [(getattr(value, name, None), inner) for name, inner in inside]
-            if (
+            is_document = (
                 isinstance(value, dict)
                 and is_typeddict(owner)
                 and value.keys() <= hints_of_class(kind).keys()
-            ):
-                return [
-                    (value[name], inner)
-                    for name, inner in _hints_inside(kind).items()
-                    if name in value
-                ]
+            )
+            if is_document or owner is type(value):
+                get = value.get if isinstance(value, dict) else partial(getattr, value)
+                return [(get(name, None), inner) for name, inner in _hints_inside(kind).items()]
         elif isinstance(owner, type) and isinstance(value, owner):
             arguments = get_args(kind)
             if not arguments or not isinstance(value, Iterable):

@@ -74,7 +74,12 @@ class Plan:
     ``parses_always``: a form or JSON is parsed even if the path gives all arguments, because a
     provider takes it.
 
-    ``most_segments``: how many segments of a path may become arguments. ``function`` and
+    ``most_segments``: how many segments of a path may become arguments. ``names_in_path``: the
+    parameters that they fill, in their order. ``reads_values``: whether a parameter is filled by a
+    client's value. ``body_parameter``: the first one whose value only a body can bring, as a file,
+    as a form or its field, or as a whole document; None if there is none.
+
+    ``function`` and
     ``parameters``, which have their annotations, are for descriptions of the handler.
     """
 
@@ -141,6 +146,9 @@ class Plan:
         if self._takes_keywords:
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
         self.parses_always = False
+        self.names_in_path = [one.name for one in self._positional]
+        self.reads_values = any(one.first_place for one in self._all)
+        self.body_parameter = next((one for one in self._all if one.first_place in _OF_BODY), None)
 
     def with_provided(
         self, arguments: Sequence[Any], values: Mapping[object, object]
@@ -155,23 +163,6 @@ class Plan:
             else:
                 complete.insert(position, values[key])
         return complete
-
-    @property
-    def names_in_path(self) -> list[str]:
-        """The parameters that the segments of a path fill, in their order."""
-        return [one.name for one in self._positional]
-
-    @property
-    def reads_values(self) -> bool:
-        """Whether a parameter is filled by a client's value."""
-        return any(one.first_place for one in self._all)
-
-    @property
-    def body_parameter(self) -> BoundParameter | None:
-        """The first parameter whose value only a body can bring, a file or a whole document, or
-        None.
-        """
-        return next((one for one in self._all if one.first_place in _OF_BODY), None)
 
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
         """Raise ``SetupError`` if the handler has no parameter for a wildcard of ``route``."""
@@ -389,7 +380,7 @@ def _fixed_names(function: Callable[..., object]) -> set[str]:
         if isinstance(layer, functools.partial):
             names.update(layer.keywords)
         elif inspect.ismethod(layer):
-            first = next(iter(inspect.signature(layer.__func__).parameters.values()))
+            first, *_ = inspect.signature(layer.__func__).parameters.values()
             if first.kind is Parameter.POSITIONAL_OR_KEYWORD:
                 names.add(first.name)
     return names
@@ -414,7 +405,7 @@ def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[s
                     "write it last, with a default, or choose another name"
                 )
             names.add(one.name)
-        elif one.kind in _POSITIONAL or one.kind is Parameter.VAR_POSITIONAL:
+        elif one.kind < Parameter.KEYWORD_ONLY:
             fills_positions = True
     return names
 
