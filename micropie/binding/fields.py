@@ -67,8 +67,7 @@ def members_of(annotation: object) -> tuple[type, ...]:
     """
     kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     members = united(kind)
-    structures = tuple(filter(is_structure, members))
-    return structures if len(structures) == len(members) else ()
+    return members if all(map(is_structure, members)) else ()
 
 
 def name_of(structure: object) -> str:

@@ -97,7 +97,7 @@ def without_none(hint: Hint) -> tuple[Hint, bool]:
     return hint, False
 
 
-def united(hint: Hint) -> tuple[Hint, ...]:
+def united(hint: Hint) -> tuple[Any, ...]:
     """Return the members of a union, or the one annotation."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
-from itertools import chain
 from typing import Any, get_args, get_origin
 
 from micropie.binding.constraints import restricts
@@ -69,17 +68,20 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
             "msgspec.Meta(...) in its place, or take a pydantic model",
         )
     )
-    fields = [(owner, field) for owner in structures for field in fields_of(owner)]
-    for owner, field in fields:
-        parts = kinds_in(without_aliases(field.hint), are_fields_in=False)
-        for item in chain.from_iterable(getattr(part, "__metadata__", ()) for part in parts):
-            if restricts(item, unknown):
-                # pydantic's Field makes a FieldInfo
-                constraint = type(item).__name__.removesuffix("Info")
-                raise SetupError(
-                    f"{about}, which {known} makes, and {known} does not enforce the "
-                    f"{constraint} of {owner.__name__}.{field.name}: write {advice}"
-                )
+    found = [
+        (item, f"{owner.__name__}.{field.name}")
+        for owner in structures
+        for field in fields_of(owner)
+        for part in kinds_in(without_aliases(field.hint), are_fields_in=False)
+        for item in getattr(part, "__metadata__", ())
+        if restricts(item, unknown)
+    ]
+    for item, name in found:
+        constraint = type(item).__name__.removesuffix("Info")  # pydantic's Field makes a FieldInfo
+        raise SetupError(
+            f"{about}, which {known} makes, and {known} does not enforce the {constraint} of "
+            f"{name}: write {advice}"
+        )
 
 
 def has_chosen_hashes(kind: object) -> bool:

@@ -263,8 +263,11 @@ class Plan:
         errors = [replace(one, words=translated(request, one.words)) for one in errors]
         if not self._takes_errors:
             raise BindingError(errors)
-        is_submitted = request._exchange.body.form is not None
-        report = BindingErrors(errors, self._sent(request), is_submitted=is_submitted)
+        report = BindingErrors(
+            errors,
+            self._sent(request),
+            is_submitted=request._exchange.body.form is not None,
+        )
         return [report if value is BindingErrors else value for value in arguments]
 
     def _sent(self, request: Request) -> dict[str, object]:
@@ -276,8 +279,7 @@ class Plan:
             *(one.lists for one in self._all)
         )
         given = {
-            name: values if name in lists or len(values) != 1 else values[0]
-            for name, values in sent.items()
+            name: values if name in lists else values_of(values) for name, values in sent.items()
         }
         tree = {str(name): values_of(node, has_lists=True) for name, node in nested(sent).items()}
         return tree | given
