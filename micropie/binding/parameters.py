@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from inspect import Parameter
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 from micropie.binding.converters import (
     ANYTHING,
@@ -33,8 +33,6 @@ from micropie.websockets import WebSocketRequest
 
 if TYPE_CHECKING:
     from micropie.binding.makers import Maker
-
-_Value = TypeVar("_Value")
 
 REQUIRED = Parameter.empty
 
@@ -141,12 +139,8 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
             if not text and parameter.default is not REQUIRED:
                 return parameter.default
             raise _misfit(parameter, place, text, error) from None
-    values = [_converted(parameter, place, converter.from_text, text) for text in texts]
-    return _converted(parameter, place, converter.many, values)
-
-
-def _from_json(parameter: BoundParameter, value: object, place: str) -> object:
-    return _converted(parameter, place, parameter.converter.from_json, value)
+    values = [_converted(parameter, text, place, converter.from_text) for text in texts]
+    return _converted(parameter, values, place, converter.many)
 
 
 def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: str) -> object:
@@ -157,7 +151,7 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
         raise _misfit(parameter, place, None)
     if parameter.converter.many is None:
         return files[0]
-    return _converted(parameter, place, parameter.converter.many, files)
+    return _converted(parameter, files, place, parameter.converter.many)
 
 
 def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> object:
@@ -182,14 +176,18 @@ def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> ob
             ]
         ) from None
     converter = parameter.converter  # it may be a list of so many
-    return made if converter.from_json is as_it_is else _from_json(parameter, made, place)
+    return made if converter.from_json is as_it_is else _converted(parameter, made, place)
 
 
 def _converted(
-    parameter: BoundParameter, place: str, convert: Callable[[_Value], object], value: _Value
+    parameter: BoundParameter,
+    value: object,
+    place: str,
+    convert: Callable[[Any], object] | None = None,
 ) -> object:
+    """Return what ``convert`` makes of a value, by default the conversion from JSON."""
     try:
-        return convert(value)
+        return (convert or parameter.converter.from_json)(value)
     except ValueError as error:
         raise _misfit(parameter, place, value, error) from None
 
@@ -242,7 +240,7 @@ QUERY = Place("query", attrgetter("_exchange.query"), _from_texts)
 FORM = Place("form", attrgetter("_exchange.body.form"), _from_texts)
 FILES = Place("file", attrgetter("_exchange.body.uploads"), _from_files)
 
-DOCUMENT = Place("json", attrgetter("_exchange.body.document"), _from_json)
+DOCUMENT = Place("json", attrgetter("_exchange.body.document"), _converted)
 
 # In order, behind the path.
 BY_NAME: Sequence[Place] = (QUERY, FORM, DOCUMENT, FILES)
