@@ -31,7 +31,7 @@ class Field(NamedTuple):
     """A field of a structure: its name in a document, its annotation, whether a document must have
     it.
 
-    ``kind`` and ``optional`` are the ``bare`` annotation.
+    ``kind`` and ``optional`` are what ``bare`` returns of the annotation.
     """
 
     name: str

@@ -19,7 +19,8 @@ from micropie.binding.hints import Hint, bare, elements_of
 from micropie.errors import SetupError
 from micropie.http import CSRF_FIELD, Nested, rows
 
-# Read as parameters of these types are: browsers send a time without seconds, and a box is "on".
+# Texts of these types are converted as those of parameters are. msgspec and pydantic would refuse
+# what browsers send: a time without seconds, and "on" for a box.
 _AS_PARAMETERS = (bool, datetime, time)
 
 _ABSENT = object()

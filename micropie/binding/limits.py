@@ -1,4 +1,5 @@
-"""What a structure may not be, and which values in one no parameter of the same type may have.
+"""Refuse structures that no body may fill, and values inside a structure that no parameter of the
+same type may have.
 
 msgspec and pydantic take more than parameters do: NaN, numbers of a million digits, sets of numbers
 whose hashes a client has chosen. And each of them knows the constraints of its own alone.

@@ -72,7 +72,8 @@ class Maker:
         return document_of(self._members, nested(fields) if is_form else fields, self.own, is_form)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """Return what a JSON document becomes, or that of a form. Raises ``ValueError``.
+        """Return the structure of a JSON document, or of a form's document. Raises ``ValueError``
+        for a document that does not fit.
 
         ``part``: the annotation of a part of the structure, whose document this is.
         """

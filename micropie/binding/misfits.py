@@ -35,7 +35,7 @@ def problems_of(
 ) -> Sequence[ParameterError]:
     """Return what is wrong in a document that ``maker.make`` has refused by ``error``.
 
-    No parameter is named.
+    The errors name no parameter and no source.
     """
     hint, own = maker.hint, maker.own
     if hasattr(error, "error_count"):  # pydantic has told all
@@ -130,8 +130,8 @@ class _Search:
 def _described(
     error: Exception, hint: Hint, value: object, path: Path, own: OwnTypes
 ) -> ParameterError:
-    """Return the problem of one value. msgspec's sentence ends with the place, if that is deeper
-    inside.
+    """Return the problem of one value. If the mistake is deeper inside the value, msgspec's
+    sentence ends with the place of the mistake.
     """
     before, dash, after = str(error).rpartition(" - at `")
     text, place = (before, after.removesuffix("`")) if dash else (after, "")

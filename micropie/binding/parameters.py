@@ -38,11 +38,13 @@ REQUIRED = Parameter.empty
 
 
 class Place(NamedTuple):
-    """A place of values. ``name``: in errors, "" for the request itself, which no client chooses.
+    """A place where the value of a parameter may be.
 
-    ``values(request)`` returns the values that are there by name or, if ``is_whole``, the one value
-    or None. ``read(parameter, value, name)`` returns what becomes of a value; None if the value is
-    the argument as it is. ``read`` raises ``BindingError`` for a value that does not fit.
+    ``name``: the place's name in errors; "" for the request itself, which no client sends.
+    ``values(request)`` returns a dict of the place's values by name; if ``is_whole``, it returns
+    the one value, or None. ``read(parameter, value, name)`` converts a value to the argument, and
+    raises ``BindingError`` for one that does not fit. ``read`` is None if the value is the argument
+    as it is.
     """
 
     name: str
@@ -250,7 +252,8 @@ _AS_IT_IS: Sequence[Place] = (QUERY, FORM, DOCUMENT._replace(read=None), FILES)
 # would decide what is provided.
 IN_URL: Sequence[Place] = (QUERY,)
 
-# Those of a source that an annotation states. A source that is not here has one value, or a list.
+# The places of the sources that an annotation states, by the source's name. Headers and cookies
+# are read by ``_of_source``.
 _STATED = {"query": QUERY, "form": FORM, "json": DOCUMENT._replace(is_whole=True)}
 
 

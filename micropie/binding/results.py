@@ -48,9 +48,9 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
 
 
 def result_filter(function: Callable[..., object], stated: object = None) -> ResultFilter | None:
-    """Return what makes of a handler's result what its annotation names, with no other fields.
+    """Return the filter that keeps of a handler's result the fields that its annotation names.
 
-    That is a structure or a list of structures; None is returned where it names another type.
+    The annotation names a structure or a list of structures. None is returned for any other type.
     Raises ``SetupError`` for a ``stated`` type that names no structure.
     """
     answers = answers_of(function, stated)
@@ -80,9 +80,10 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
 
 
 class ResultFilter(NamedTuple):
-    """Makes of a result what ``maker`` dumps, an object of ``classes`` or a list of such.
+    """Keeps of a handler's result the fields that the annotation names.
 
-    Objects of the classes ``exact`` are that already.
+    ``name``: the handler's. ``maker`` makes an object of one of the ``classes``, or if ``is_list``
+    a list of them. Objects of exactly the classes ``exact`` are sent as they are.
     """
 
     name: str

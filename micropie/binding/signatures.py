@@ -348,29 +348,28 @@ def is_key(annotation: object) -> bool:
 
 
 def asked_behind(
-    function: Callable[..., object], given: int, provided: Container[object]
-) -> tuple[Mapping[str, object], Sequence[Parameter]]:
-    """Return the parameters of a function behind its first ``given`` ones: those that providers
-    fill, by name with the keys of these, and the others.
+    function: Callable[..., object],
+    given: int,
+    provided: Container[object],
+    refuses_others: bool = False,
+) -> Mapping[str, object]:
+    """Return the parameters of a function behind its first ``given`` ones that providers fill, by
+    name with the keys of the providers.
+
+    ``refuses_others``: ``SetupError`` is raised for a parameter that nothing fills.
     """
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        return {}, ()
+        return {}
     # A decorator's own parameters count.
     parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()][given:]
-    asked = {
-        one.name: one.key
-        for one in _provided_parameters(_annotated(function, parameters), provided)
-    }
-    return asked, [one for one in parameters if one.name not in asked]
-
-
-def check_filled(parameters: Sequence[Parameter]) -> None:
-    """Raise ``SetupError`` for a parameter that nothing fills."""
-    for one in parameters:
-        if one.default is REQUIRED and one.kind not in _VARIABLE:
+    found = _provided_parameters(_annotated(function, parameters), provided)
+    asked = {one.name: one.key for one in found}
+    for one in parameters if refuses_others else ():
+        if one.name not in asked and one.default is REQUIRED and one.kind not in _VARIABLE:
             raise SetupError(
                 f"nothing provides its parameter {one.name!r}: write @app.provides for its type"
             )
+    return asked
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:
