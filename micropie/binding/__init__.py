@@ -20,8 +20,8 @@ from micropie.binding.sources import Body, Cookie, Form, Header, Query, stated_s
 # fmt: off
 __all__ = [
     "KEYWORDS", "Body", "BoundParameter", "Cookie", "Form", "Header", "Message", "OwnTypes", "Plan",
-    "Query", "ResultFilter", "answers_of", "asked_behind", "converter_for",
-    "is_key", "is_pydantic", "is_structure", "result_filter", "schemas", "stated_source",
-    "taken_by", "unwrapped", "without_aliases",
+    "Query", "ResultFilter", "answers_of", "asked_behind", "converter_for", "is_key", "is_pydantic",
+    "is_structure", "result_filter", "schemas", "stated_source", "taken_by", "unwrapped",
+    "without_aliases",
 ]
 # fmt: on

@@ -21,7 +21,6 @@ from types import UnionType
 from typing import Annotated, Any, NamedTuple, NewType, get_origin
 
 from micropie.binding.converters import NO_OWN_TYPES, OwnTypes, converter_for
-from micropie.binding.forms import values_of
 from micropie.binding.hints import hints_of
 from micropie.binding.parameters import (
     REQUIRED,
@@ -274,6 +273,8 @@ class Plan:
         """Return the values of the query and the form, to fill a form with again: a list for
         several of a name.
         """
+        from micropie.binding.forms import values_of  # not before a form is shown again
+
         sent = {**request._exchange.query, **request._exchange.fields}
         lists = {one.key for one in self._all if one.converter.many is not None}.union(
             *(one.lists for one in self._all)
