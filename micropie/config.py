@@ -51,7 +51,10 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
     wrong: list[str] = []
     hints = typing.get_type_hints(kind, include_extras=True)
     for name, parameter in inspect.signature(kind).parameters.items():
-        converter = converter_for(without_aliases(hints[name]), name)
+        try:
+            converter = converter_for(without_aliases(hints[name]))
+        except SetupError as error:
+            raise SetupError(f"{kind.__name__}.{name}: {error}") from None
         variable = f"{prefix}{name.upper()}"
         try:
             text = variables[variable]

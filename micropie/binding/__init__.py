@@ -14,14 +14,14 @@ from micropie.binding.fields import is_pydantic, is_structure
 from micropie.binding.hints import without_aliases
 from micropie.binding.parameters import BoundParameter, unwrapped
 from micropie.binding.results import ResultFilter, answers_of, result_filter
-from micropie.binding.signatures import Plan, asked_behind, check_filled, is_key
+from micropie.binding.signatures import Plan, asked_behind, is_key
 from micropie.binding.sources import Body, Cookie, Form, Header, Query, stated_source
 
 # fmt: off
 __all__ = [
     "KEYWORDS", "Body", "BoundParameter", "Cookie", "Form", "Header", "Message", "OwnTypes", "Plan",
-    "Query", "ResultFilter", "answers_of", "asked_behind", "check_filled", "converter_for",
-    "is_key", "is_pydantic", "is_structure", "result_filter", "schemas", "stated_source",
-    "taken_by", "unwrapped", "without_aliases",
+    "Query", "ResultFilter", "answers_of", "asked_behind", "converter_for", "is_key", "is_pydantic",
+    "is_structure", "result_filter", "schemas", "stated_source", "taken_by", "unwrapped",
+    "without_aliases",
 ]
 # fmt: on

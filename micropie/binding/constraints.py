@@ -25,19 +25,14 @@ _Given = TypeVar("_Given")
 class Constraint(NamedTuple):
     """A condition that a value must fulfil, and the words for it: in a description, and for a
     visitor.
+
+    ``fits(value, bound)`` raises ``TypeError`` for a value that has no order, or no length.
     """
 
     name: str
     fits: Callable[[Any, Any], bool]
     words: str
     bound: Any
-
-    def holds(self, value: object) -> bool:
-        """Return whether a value fulfils it.
-
-        Raises ``TypeError`` for one that has no order, or no length.
-        """
-        return self.fits(value, self.bound)
 
     def sentence(self, value: object) -> str:
         """Return the sentence for a visitor who gave ``value``."""
@@ -57,14 +52,6 @@ class BrokenConstraint(ValueError):
     """
 
 
-def _passes(value: object, func: Callable[[object], bool]) -> bool:
-    return func(value)
-
-
-def _is_multiple(value: Any, bound: object) -> bool:
-    return bool(value % bound == 0)
-
-
 def _matches(text: str, expression: re.Pattern[str]) -> bool:
     return len(text) <= MOST_MATCHED and expression.search(text) is not None
 
@@ -77,7 +64,7 @@ _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str, str]] = {
     "lt": (operator.lt, "below {}", "exclusiveMaximum", "Please enter a value below {limit}."),
     "le": (operator.le, "at most {}", "maximum", "Please enter a value of {limit} or less."),
     "multiple_of": (
-        _is_multiple,
+        lambda value, step: value % step == 0,
         "a multiple of {}",
         "multipleOf",
         "Please enter a multiple of {limit}.",
@@ -162,7 +149,7 @@ def _samples() -> dict[object, object]:
     return {**{kind: kind() for kind in kinds}, date: date.min}
 
 
-def check_type(constraints: Iterable[Constraint], annotation: object, parameter: str) -> None:
+def check_type(constraints: Iterable[Constraint], annotation: object) -> None:
     """Raise ``SetupError`` for a constraint that no value of a type can fulfil: a number's
     length.
     """
@@ -171,13 +158,13 @@ def check_type(constraints: Iterable[Constraint], annotation: object, parameter:
         if constraint.name not in _KINDS:  # an author's function, which may do anything
             continue
         try:
-            constraint.holds(_samples()[kind])
+            constraint.fits(_samples()[kind], constraint.bound)
         except (TypeError, ArithmeticError):
             name = getattr(kind, "__name__", kind)
-            raise SetupError(f"parameter {parameter!r}: no {name} is {constraint.words}") from None
+            raise SetupError(f"no {name} is {constraint.words}") from None
 
 
-def constraints_of(metadata: Iterable[object], parameter: str) -> Iterator[Constraint]:
+def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
     """Yield the constraints among the metadata of ``Annotated``.
 
     Raises ``SetupError`` for one of these libraries' that is not known here. Metadata of no library
@@ -190,22 +177,23 @@ def constraints_of(metadata: Iterable[object], parameter: str) -> Iterator[Const
         alias = getattr(item, "validation_alias", None)  # of pydantic's Field
         if alias is not None:
             advice = f"can't be enforced here: write Query({alias!r}) or Form({alias!r})"
-            raise SetupError(f"parameter {parameter!r}: Field(alias={alias!r}) {advice}")
+            raise SetupError(f"Field(alias={alias!r}) {advice}")
         # pydantic's Field; annotated_types.Interval and Len
         several = getattr(item, "metadata", item)
         func = getattr(item, "func", None)
         if isinstance(several, Iterable):
-            yield from constraints_of(several, parameter)
+            yield from constraints_of(several)
         elif func is None:
-            yield from _bounds_of(item, parameter)
+            yield from _bounds_of(item)
         elif library == "annotated_types":
             yield Constraint(
-                "predicate", _passes, f"such that {getattr(func, '__name__', func)}", func
+                "predicate",
+                lambda value, passes: passes(value),
+                f"such that {getattr(func, '__name__', func)}",
+                func,
             )
         else:  # pydantic's AfterValidator returns a value
-            raise SetupError(
-                f"parameter {parameter!r}: {type(item).__name__} can't be enforced here"
-            )
+            raise SetupError(f"{type(item).__name__} can't be enforced here")
 
 
 def restricts(item: object, libraries: Container[str]) -> bool:
@@ -223,26 +211,23 @@ def restricts(item: object, libraries: Container[str]) -> bool:
     return several is None or any(restricts(one, _LIBRARIES) for one in several)
 
 
-def _bounds_of(item: object, parameter: str) -> Iterator[Constraint]:
+def _bounds_of(item: object) -> Iterator[Constraint]:
     """Yield the constraints that one object has as attributes: ``Meta(ge=1, le=5)``."""
-    names = [
-        name
-        for name in dir(item)
-        if not name.startswith("_") and not callable(getattr(item, name, None))
-    ]
-    for name in sorted(names, key=[*_KINDS, *names].index):
-        value = getattr(item, name)
+    for name in dict.fromkeys([*_KINDS, *dir(item)]):
+        value = getattr(item, name, None)
         if name in _KINDS and value is not None:
             fits, words, _, _ = _KINDS[name]
             yield Constraint(
                 name, fits, words.format(value), re.compile(value) if name == "pattern" else value
             )
-        elif name not in _KINDS and name not in _DESCRIBING and value not in (None, False):
-            raise SetupError(
-                f"parameter {parameter!r}: "
-                f"{type(item).__name__}({name}={value!r}) can't be enforced "
-                "here"
-            )
+        elif not (
+            name in _KINDS
+            or name in _DESCRIBING
+            or name.startswith("_")
+            or callable(value)
+            or value in (None, False)
+        ):
+            raise SetupError(f"{type(item).__name__}({name}={value!r}) can't be enforced here")
 
 
 def checked(
@@ -256,7 +241,7 @@ def checked(
             return None
         for constraint in constraints:
             try:
-                holds = constraint.holds(value)
+                holds = constraint.fits(value, constraint.bound)
             except TypeError:  # the value is of a kind that has no order, or no length
                 holds = False
             if not holds:

@@ -29,7 +29,6 @@ from typing import (
     TypeAlias,
     TypeGuard,
     TypeVar,
-    Union,
     get_args,
     get_origin,
 )
@@ -38,14 +37,13 @@ from micropie.binding.constraints import (
     INVALID,
     REQUIRED_FIELD,
     BrokenConstraint,
-    Constraint,
     Message,
     check_type,
     checked,
     constraints_of,
 )
-from micropie.binding.hints import COLLECTIONS
-from micropie.errors import Sentence, SetupError
+from micropie.binding.hints import COLLECTIONS, united
+from micropie.errors import Sentence, SetupError, takes
 from micropie.http import Encoder, encoder_of
 from micropie.on_demand import pattern
 
@@ -54,7 +52,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Collect: TypeAlias = Callable[[list[object]], object]
+Collect: TypeAlias = Callable[[Sequence[object]], object]
 
 
 class Converter(NamedTuple):
@@ -66,7 +64,8 @@ class Converter(NamedTuple):
     ``required``: sentences for a visitor, by default made of ``expected``, and "Please fill in this
     field.". ``message``: the author's words in their place. ``empty``: the texts that a form
     without the field stands for, as a box that is not ticked and a list without a choice send
-    nothing; None if it stands for nothing.
+    nothing; None if it stands for nothing. ``takes_text``: whether a text may convert at all: none
+    does to a dict, nor to what is made of one.
     """
 
     expected: str
@@ -78,6 +77,7 @@ class Converter(NamedTuple):
     required: str = REQUIRED_FIELD
     message: Message = Message()
     empty: Sequence[str] | None = None
+    takes_text: bool = True
 
     def misfit(self, value: object, error: ValueError | None = None) -> tuple[str, bool]:
         """Return the sentence for the visitor whose ``value`` was refused, and whether the author
@@ -213,7 +213,7 @@ def is_moderate(number: Decimal) -> bool:
 
 
 def is_enum(kind: object) -> TypeGuard[type[enum.Enum]]:
-    return isinstance(kind, type) and issubclass(kind, enum.Enum)
+    return isinstance(kind, enum.EnumType)
 
 
 def as_it_is(value: T) -> T:
@@ -277,7 +277,7 @@ NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
 # docs/binding.md. The fields of structures are converted by msgspec and pydantic, which know other
 # types.
 @functools.cache
-def _simple() -> dict[object, Converter]:
+def simple_types() -> dict[object, Converter]:
     """Return the converters of all types that have no others inside."""
     from decimal import Decimal
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -334,61 +334,57 @@ def _simple() -> dict[object, Converter]:
 
 def schemas() -> dict[object, Mapping[str, str]]:
     """Return the JSON schemas of the types that have no others inside."""
-    return {kind: one.schema for kind, one in _simple().items() if one.schema is not None}
+    return {kind: one.schema for kind, one in simple_types().items() if one.schema is not None}
 
 
 _TEXT = (_BUILT_IN[str], ANYTHING)
 
 
-def converter_for(annotation: object, parameter: str, own: OwnTypes = NO_OWN_TYPES) -> Converter:
+def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter:
     """Return the converter for an annotation.
 
-    Raises ``SetupError`` for one without a conversion.
+    Raises ``SetupError`` for one without a conversion, as the other functions here do. Who asks
+    knows the name of the parameter, and puts it before the error's sentence.
     """
     if get_origin(annotation) is Annotated:
         annotation, *metadata = get_args(annotation)
-        return with_metadata(
-            converter_for(annotation, parameter, own), annotation, metadata, parameter
-        )
+        return with_metadata(converter_for(annotation, own), annotation, metadata)
     if isinstance(annotation, TypeVar) or annotation in _BUILT_IN:
         return _BUILT_IN.get(annotation, ANYTHING)
     if isinstance(annotation, type) and annotation in own.decoders:
-        return _decoded(annotation, parameter, own)
-    simple = _simple()
+        return _decoded(annotation, own)
+    simple = simple_types()
     if annotation in simple:
         return simple[annotation]
     if is_enum(annotation):
         return _one_of(dict(zip(map(str, own.choices(annotation)), annotation, strict=True)))
-    origin, arguments = get_origin(annotation), get_args(annotation)
+    arguments = get_args(annotation)
+    origin = get_origin(annotation) or annotation
     if origin is Literal:
         return _one_of({str(value): value for value in arguments})
-    if origin in (Union, types.UnionType):
-        return _union(arguments, parameter, own)
-    if annotation in COLLECTIONS or origin in COLLECTIONS:
-        return _collection(origin or annotation, arguments, parameter, own)
-    if annotation is dict or origin is dict:
-        key, member = (
-            converter_for(argument, parameter, own) for argument in arguments or (str, Any)
-        )
+    if len(united(annotation)) > 1:
+        return _union(arguments, own)
+    if origin in COLLECTIONS:
+        return _collection(origin, arguments, own)
+    if origin is dict:
+        key, member = (converter_for(argument, own) for argument in arguments or (str, Any))
         return _json_object(key, member)
     known = ", ".join(
         kind.__name__ for kind in simple if isinstance(kind, type) and simple[kind] is not ANYTHING
     )
     raise SetupError(
-        f"parameter {parameter!r} is annotated with {annotation!r}, which no text converts "
-        f"to: use {known}, an Enum, "
-        "Literal, Optional, list[...], a dataclass, a TypedDict, a msgspec.Struct or a "
-        "pydantic model; write "
-        "App(decoders={...: ...}) with a function that makes one of a text; or have a "
-        "function open it for each "
-        "request: @app.provides(...) above it"
+        f"it is annotated with {annotation!r}, which no text converts to: use {known}, an Enum, "
+        "Literal, Optional, list[...], a dataclass, a TypedDict, a "
+        "msgspec.Struct or a pydantic model; write App(decoders={...: ...}) with a function that "
+        "makes one of a text; or have a function open it for each request: @app.provides(...) "
+        "above it"
     )
 
 
-def _decoded(kind: type, parameter: str, own: OwnTypes) -> Converter:
+def _decoded(kind: type, own: OwnTypes) -> Converter:
     """Return the converter for a class that the application has a decoder for."""
     taken = taken_by(kind, own)
-    inner = converter_for(taken, parameter, own)
+    inner = converter_for(taken, own)
 
     def decode(given: object) -> object:
         try:
@@ -398,13 +394,14 @@ def _decoded(kind: type, parameter: str, own: OwnTypes) -> Converter:
             raise ValueError(given) from None
 
     def from_text(text: str) -> object:
-        if inner.many is not None:
-            raise ValueError(text)
         return decode(inner.from_text(text))
 
-    expected = f"a {kind.__name__}"  # a name for programmers
     return Converter(
-        expected, from_text, lambda value: decode(inner.from_json(value)), invalid=INVALID
+        f"a {kind.__name__}",  # a name for programmers
+        from_text if inner.many is None else _from_no_text,
+        lambda value: decode(inner.from_json(value)),
+        invalid=INVALID,
+        takes_text=inner.takes_text and inner.many is None,
     )
 
 
@@ -414,57 +411,50 @@ def taken_by(kind: type, own: OwnTypes) -> object:
     """
     decode = own.decoders[kind]
     try:
-        parameters = [*inspect.signature(decode, eval_str=True).parameters.values()]
-    except (ValueError, NameError):  # a built-in, or a name that only type checkers see
-        return str
-    required = [
-        one
-        for one in parameters
-        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
-    ]
-    taken = next((one.annotation for one in parameters), kind)
-    if len(required) > 1 or taken is kind:
+        first, *_ = inspect.signature(decode, eval_str=True).parameters.values()
+        taken = first.annotation
+    except (ValueError, NameError):  # a built-in, no parameter, or a name for type checkers
+        taken = str
+    if not takes(decode, 1) or taken is kind:
         raise SetupError(
             f"decoders={{{kind.__name__}: ...}} takes a function of one value, such as a str"
         )
     return str if taken is Parameter.empty else taken
 
 
-def with_metadata(
-    converter: Converter, kind: object, metadata: Sequence[object], parameter: str
-) -> Converter:
+def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]) -> Converter:
     """Return a converter with the constraints and the ``Message`` of
-    ``Annotated[kind, *metadata]``.
+    ``Annotated[kind, *metadata]``. The constraints of a list are not for its values.
     """
-    constraints = [*constraints_of(metadata, parameter)]
-    check_type(constraints, kind, parameter)
-    messages = [one for one in metadata if isinstance(one, Message)]
-    return _constrained(
-        converter._replace(message=messages[-1]) if messages else converter, constraints
-    )
-
-
-def _constrained(converter: Converter, constraints: list[Constraint]) -> Converter:
-    """Return a converter that also checks ``constraints``: those of a list are for the list, not
-    for its values.
-    """
+    constraints = [*constraints_of(metadata)]
+    check_type(constraints, kind)
+    converter = with_message(converter, metadata)
     if not constraints:
         return converter
     constrained = converter._replace(
-        expected=", ".join([converter.expected, *(constraint.words for constraint in constraints)]),
+        expected=", ".join([converter.expected, *(one.words for one in constraints)]),
         invalid=converter.invalid or f"Please enter {converter.expected}.",
         from_json=checked(converter.from_json, constraints),
     )
-    if converter.many is not None:
-        return constrained._replace(many=checked(converter.many, constraints))
-    return constrained._replace(from_text=checked(converter.from_text, constraints))
+    if converter.many is None:
+        return constrained._replace(from_text=checked(converter.from_text, constraints))
+    return constrained._replace(many=checked(converter.many, constraints))
+
+
+def with_message(converter: Converter, metadata: Iterable[object]) -> Converter:
+    """Return a converter with the last ``Message`` of the metadata, if there is one."""
+    for item in metadata:
+        if isinstance(item, Message):
+            converter = converter._replace(message=item)
+    return converter
+
+
+def _from_no_text(text: str) -> object:
+    raise ValueError(text)
 
 
 def _json_object(key: Converter, member: Converter) -> Converter:
     has_text_keys = key in _TEXT
-
-    def from_text(text: str) -> object:
-        raise ValueError(text)
 
     def from_json(value: object) -> object:
         if not isinstance(value, dict) or (len(value) > MAX_HASHED and not has_text_keys):
@@ -474,7 +464,7 @@ def _json_object(key: Converter, member: Converter) -> Converter:
     limits = (
         "" if has_text_keys else f" with at most {MAX_HASHED} members, each name {key.expected}"
     )
-    return Converter(f"a JSON object{limits}", from_text, from_json)
+    return Converter(f"a JSON object{limits}", _from_no_text, from_json, takes_text=False)
 
 
 def _one_of(choices: Mapping[str, object]) -> Converter:
@@ -498,13 +488,8 @@ def _one_of(choices: Mapping[str, object]) -> Converter:
     )
 
 
-def _union(members: tuple[object, ...], parameter: str, own: OwnTypes) -> Converter:
-    optional = type(None) in members
-    inner = [
-        converter_for(member, parameter, own) for member in members if member is not type(None)
-    ]
-    if len(inner) == 1:
-        return _optional(inner[0])  # a union has two members, and the other one is None
+def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
+    inner = [converter_for(one, own) for one in members if one is not types.NoneType]
     # int before str in any union: every text is a str.
     inner.sort(key=lambda converter: converter.from_text is str)
     union = Converter(
@@ -512,8 +497,11 @@ def _union(members: tuple[object, ...], parameter: str, own: OwnTypes) -> Conver
         lambda text: _first_that_fits((converter.from_text for converter in inner), text),
         lambda value: _first_that_fits((converter.from_json for converter in inner), value),
         invalid=INVALID,
+        takes_text=any(converter.takes_text for converter in inner),
     )
-    return _optional(union) if optional else union
+    if len(inner) == 1:
+        union = inner[0]
+    return _optional(union) if types.NoneType in members else union
 
 
 def _first_that_fits(converts: Iterable[Callable[[T], object]], value: T) -> object:
@@ -535,12 +523,12 @@ def _optional(inner: Converter) -> Converter:
     )
 
 
-def _hashed(kind: Callable[[list[object]], object]) -> Collect:
+def _hashed(kind: Collect) -> Collect:
     """Return a function that makes a ``set`` or a ``frozenset``, and raises ``ValueError`` for one
     too large.
     """
 
-    def collect(elements: list[object]) -> object:
+    def collect(elements: Sequence[object]) -> object:
         if len(elements) > MAX_HASHED:
             raise ValueError(len(elements))
         try:
@@ -559,17 +547,11 @@ _COLLECT: dict[object, Collect] = {
 }
 
 
-def _collection(
-    kind: object, arguments: tuple[object, ...], parameter: str, own: OwnTypes
-) -> Converter:
-    if kind is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
-        arguments = arguments[:1]
-    if len(arguments) > 1:
-        raise SetupError(
-            f"parameter {parameter!r}: a tuple of fixed length comes "
-            "from no form; write tuple[X, ...]"
-        )
-    item = converter_for(arguments[0], parameter, own) if arguments else ANYTHING
+def _collection(kind: object, arguments: tuple[object, ...], own: OwnTypes) -> Converter:
+    first, *others = arguments or (Any,)
+    if others not in ([], [Ellipsis]):
+        raise SetupError("a tuple of fixed length comes from no form; write tuple[X, ...]")
+    item = converter_for(first, own)
     make = _COLLECT[kind]
 
     def from_json(value: object) -> object:
@@ -586,4 +568,5 @@ def _collection(
         invalid=item.invalid or f"Please enter {item.expected}.",
         message=item.message,
         empty=[],
+        takes_text=item.takes_text,
     )

@@ -5,7 +5,6 @@ alike.
 from __future__ import annotations
 
 import dataclasses
-import types
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from inspect import get_annotations
@@ -19,21 +18,20 @@ from typing import (
     NotRequired,
     Required,
     TypeGuard,
-    Union,
     get_args,
     get_origin,
     get_type_hints,
     is_typeddict,
 )
 
-from micropie.binding.hints import Hint, bare, with_types, without_aliases
+from micropie.binding.hints import Hint, bare, united, with_types, without_aliases
 
 
 class Field(NamedTuple):
     """A field of a structure: its name in a document, its annotation, whether a document must have
     it.
 
-    ``kind`` and ``optional`` are the ``bare`` annotation.
+    ``kind`` and ``optional`` are what ``bare`` returns of the annotation.
     """
 
     name: str
@@ -68,7 +66,7 @@ def members_of(annotation: object) -> tuple[type, ...]:
     another type.
     """
     kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    members = united(kind)
     return members if all(map(is_structure, members)) else ()
 
 
@@ -92,7 +90,7 @@ def fields_of(structure: type) -> Sequence[Field]:
                 one.encode_name,
                 "",
                 hints[one.name],
-                filter(_is_field_info, [one.default]),
+                [one.default] if type(one.default).__name__ == "FieldInfo" else [],
                 one.required,
             )
             for one in msgspec().inspect.type_info(structure).fields
@@ -102,10 +100,6 @@ def fields_of(structure: type) -> Sequence[Field]:
         hint = Annotated[(hint, *stated)] if (stated := [*metadata]) else hint
         fields.append(Field(alias if isinstance(alias, str) else name, hint, required, *bare(hint)))
     return fields
-
-
-def _is_field_info(default: object) -> bool:
-    return type(default).__name__ == "FieldInfo"
 
 
 def msgspec() -> ModuleType:
@@ -122,16 +116,15 @@ def hints_of_class(structure: type) -> Mapping[str, Hint]:
     """
     owner = get_origin(structure) or structure
     given = {owner: _types_for(structure, {})}
+    found = get_type_hints(owner, include_extras=True)
     hints: dict[str, Hint] = {}
     for base in owner.__mro__:  # each before those that it is derived from
         given |= {
             get_origin(one): _types_for(one, given.get(base, {}))
             for one in vars(base).get("__orig_bases__", ())
         }
-        found = get_type_hints(base, include_extras=True)
-        hints = {
-            name: with_types(found[name], given.get(base, {})) for name in get_annotations(base)
-        } | hints
+        for name in get_annotations(base):
+            hints.setdefault(name, with_types(found[name], given.get(base, {})))
     needing = (Required, NotRequired)
     return {
         name: without_aliases(get_args(hint)[0] if get_origin(hint) in needing else hint)
@@ -150,15 +143,13 @@ def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
     ``int``, ...
     """
     kinds: list[object] = []  # no set: the metadata of an ``Annotated`` may not be hashable
-    structures: set[type] = set()
     waiting: list[object] = [annotation]
     while waiting:
         kind = waiting.pop()
+        if are_fields_in and is_structure(kind) and kind not in kinds:
+            waiting.extend(without_aliases(field.hint) for field in fields_of(kind))
         kinds.append(kind)
         origin = get_origin(kind)
-        if are_fields_in and is_structure(kind) and kind not in structures:
-            structures.add(kind)
-            waiting.extend(without_aliases(field.hint) for field in fields_of(kind))
         if origin is not Literal:
             waiting.extend(get_args(kind)[:1] if origin is Annotated else get_args(kind))
         if isinstance(kind, NewType):

@@ -13,14 +13,14 @@ from datetime import datetime, time
 from itertools import chain
 from typing import Annotated, NewType, get_args, get_origin
 
-from micropie.binding.constraints import Message
-from micropie.binding.converters import ANYTHING, Converter, OwnTypes, converter_for
+from micropie.binding.converters import ANYTHING, Converter, OwnTypes, converter_for, with_message
 from micropie.binding.fields import Field, fields_of, members_of
 from micropie.binding.hints import Hint, bare, elements_of
 from micropie.errors import SetupError
 from micropie.http import CSRF_FIELD, Nested, rows
 
-# Read as parameters of these types are: browsers send a time without seconds, and a box is "on".
+# Texts of these types are converted as those of parameters are. msgspec and pydantic would refuse
+# what browsers send: a time without seconds, and "on" for a box.
 _AS_PARAMETERS = (bool, datetime, time)
 
 _ABSENT = object()
@@ -38,7 +38,7 @@ def document_of(
     Names of no field are kept, but for the token's: the form has it for ``CSRFMiddleware``, and the
     structure may forbid others than its own.
     """
-    document = {str(name): _as_it_is(node) for name, node in tree.items() if name != CSRF_FIELD}
+    document = {str(name): values_of(node) for name, node in tree.items() if name != CSRF_FIELD}
     for field in chain.from_iterable(map(fields_of, members)):
         if field.name in tree or (is_form and len(members) == 1):
             value = _read(field, tree.get(field.name), own)
@@ -59,12 +59,13 @@ def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
         if node is None:
             return _ABSENT if field.optional else []
         parts = rows(node) if isinstance(node, Mapping) else [[text] for text in node]
-        return [_read(_element(one), part, own) for one, part in zip(elements, parts, strict=False)]
+        of_elements = (Field("", one, True, *bare(one)) for one in elements)
+        return [_read(one, part, own) for one, part in zip(of_elements, parts, strict=False)]
     if node is None:
         return False if kind is bool and not field.optional else _ABSENT
     if isinstance(node, Mapping):
         members = members_of(kind)
-        return document_of(members, node, own) if members else _as_it_is(node)
+        return document_of(members, node, own) if members else values_of(node)
     if len(node) > 1 and kind is not bool:  # some pages have a hidden "false" before each box
         return node
     text = node[-1]
@@ -80,15 +81,15 @@ def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
     return value if kind in _AS_PARAMETERS else text
 
 
-def _element(hint: Hint) -> Field:
-    return Field("", hint, True, *bare(hint))
-
-
-def _as_it_is(node: Nested) -> object:
-    """Return the texts of a field, a single one as it is, and those of the fields inside it."""
-    if isinstance(node, Mapping):
-        return {str(name): _as_it_is(one) for name, one in node.items()}
-    return node[0] if len(node) == 1 else node
+def values_of(node: Nested, has_lists: bool = False) -> object:
+    """Return the texts of a field, a single one as it is, and those of the fields inside it by
+    name; if ``has_lists``, by place where all names are numbers.
+    """
+    if not isinstance(node, Mapping):
+        return node[0] if len(node) == 1 else node
+    if has_lists and all(isinstance(name, int) for name in node):
+        return [values_of(one, has_lists) for one in rows(node)]
+    return {str(name): values_of(one, has_lists) for name, one in node.items()}
 
 
 def described_as(hint: Hint, own: OwnTypes) -> Converter:
@@ -98,11 +99,10 @@ def described_as(hint: Hint, own: OwnTypes) -> Converter:
     while isinstance(hint, NewType):
         hint = hint.__supertype__
     try:
-        return converter_for(hint, "", own)
+        return converter_for(hint, own)
     except SetupError:  # a structure, or a constraint that only the library knows
         pass
     if get_origin(hint) is not Annotated:
         return ANYTHING
     kind, *metadata = get_args(hint)
-    messages = [one for one in metadata if isinstance(one, Message)]
-    return described_as(kind, own)._replace(message=messages[-1] if messages else Message())
+    return with_message(described_as(kind, own), metadata)

@@ -90,20 +90,16 @@ def bare(hint: Hint) -> tuple[Hint, bool]:
 
 def without_none(hint: Hint) -> tuple[Hint, bool]:
     """Return the X of ``X | None``, and whether it is one."""
-    members = [one for one in get_args(hint) if one is not types.NoneType]
-    if get_origin(hint) in (Union, types.UnionType) and len(members) < len(get_args(hint)):
-        return Union[tuple(members)], True  # noqa: UP007 - it may be of one
+    members = united(hint)
+    others = tuple(one for one in members if one is not types.NoneType)
+    if 0 < len(others) < len(members):
+        return Union[others], True  # noqa: UP007 - it may be of one
     return hint, False
 
 
-def alternatives(hint: Hint) -> list[Hint]:
-    """Return the members of a union without None, or the one annotation."""
-    kind, _ = bare(hint)
-    return (
-        [bare(one)[0] for one in get_args(kind)]
-        if get_origin(kind) in (Union, types.UnionType)
-        else [kind]
-    )
+def united(hint: Hint) -> tuple[Any, ...]:
+    """Return the members of a union, or the one annotation."""
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 def elements_of(kind: Hint) -> Iterator[Hint] | None:

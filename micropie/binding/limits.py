@@ -1,4 +1,5 @@
-"""What a structure may not be, and which values in one no parameter of the same type may have.
+"""Refuse structures that no body may fill, and values inside a structure that no parameter of the
+same type may have.
 
 msgspec and pydantic take more than parameters do: NaN, numbers of a million digits, sets of numbers
 whose hashes a client has chosen. And each of them knows the constraints of its own alone.
@@ -9,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
-from itertools import chain
 from typing import Any, get_args, get_origin
 
 from micropie.binding.constraints import restricts
@@ -25,7 +25,7 @@ _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "model_fields")
 # -- of a structure, once --------------------------------------------------------------------------
 
 
-def check_fields(kinds: Sequence[object], is_pydantic: bool, parameter: str, name: str) -> None:
+def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
     """Raise ``SetupError`` for a field that no body may set, or whose constraint nothing would
     check.
 
@@ -33,11 +33,11 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, parameter: str, nam
     """
     from fractions import Fraction  # only applications with structures need it
 
-    about = f"parameter {parameter!r} is a {name}"
+    about = f"it is a {name}"
     if UploadFile in kinds:
         raise SetupError(
             f"{about} with an UploadFile, and only parameters are files: write "
-            f"photo: UploadFile beside {parameter}"
+            "photo: UploadFile beside it"
         )
     if Fraction in kinds:
         raise SetupError(
@@ -49,9 +49,9 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, parameter: str, nam
             for field in dataclasses.fields(owner):
                 if not field.init:  # msgspec would set it all the same
                     raise SetupError(
-                        f"{about}, and a body must not set {owner.__name__}.{field.name}, "
-                        "which has init=False: have a "
-                        "class with the fields that a body may set, or make it a property"
+                        f"{about}, and a body must not set {owner.__name__}.{field.name}, which "
+                        "has init=False: have a class with the fields that a body may set, or make "
+                        "it a property"
                     )
     _check_constraints(filter(is_structure, kinds), is_pydantic, about)
 
@@ -69,18 +69,20 @@ def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str
             "msgspec.Meta(...) in its place, or take a pydantic model",
         )
     )
-    fields = [(owner, field) for owner in structures for field in fields_of(owner)]
-    for owner, field in fields:
-        parts = kinds_in(without_aliases(field.hint), are_fields_in=False)
-        for item in chain.from_iterable(getattr(part, "__metadata__", ()) for part in parts):
-            if restricts(item, unknown):
-                # pydantic's Field makes a FieldInfo
-                constraint = type(item).__name__.removesuffix("Info")
-                raise SetupError(
-                    f"{about}, which {known} makes, and {known} does not enforce the "
-                    f"{constraint} of "
-                    f"{owner.__name__}.{field.name}: write {advice}"
-                )
+    found = [
+        (item, f"{owner.__name__}.{field.name}")
+        for owner in structures
+        for field in fields_of(owner)
+        for part in kinds_in(without_aliases(field.hint), are_fields_in=False)
+        for item in getattr(part, "__metadata__", ())
+        if restricts(item, unknown)
+    ]
+    for item, name in found:
+        constraint = type(item).__name__.removesuffix("Info")  # pydantic's Field makes a FieldInfo
+        raise SetupError(
+            f"{about}, which {known} makes, and {known} does not enforce the {constraint} of "
+            f"{name}: write {advice}"
+        )
 
 
 def has_chosen_hashes(kind: object) -> bool:
@@ -102,12 +104,12 @@ def has_chosen_hashes(kind: object) -> bool:
 # -- of a document and of what is made of it -------------------------------------------------------
 
 
-def check_sizes(document: object, is_bounded: bool) -> None:
+def check_sizes(document: object, is_list: bool) -> None:
     """Raise ``ValueError`` for an array or object that would make too large a set or dict.
 
-    ``is_bounded``: whether the document itself may be one.
+    ``is_list``: the document itself is a list of structures, which may have any size.
     """
-    waiting = [document] if is_bounded or not isinstance(document, list) else document[:]
+    waiting = document[:] if is_list and isinstance(document, list) else [document]
     while waiting:
         value = waiting.pop()
         if isinstance(value, list | dict):

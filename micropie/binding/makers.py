@@ -1,37 +1,36 @@
 """Make structures: a whole body, query or form as one dataclass, TypedDict, msgspec.Struct or
 pydantic model.
 
-There is a maker for each of the two libraries, with the same three methods: ``make`` makes the
-object, ``problems`` tells all that is wrong with a document of which none was made, ``dump`` makes
-of a handler's result what its annotation names. ``limits.py`` keeps out values that either library
-would take from a client and that no parameter may have.
+There is a maker for each of the two libraries, with the same methods: ``make`` makes the object of
+a document, and ``dump`` makes of a handler's result what its annotation names. ``limits.py`` keeps
+out values that either library would take from a client and that no parameter may have.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from types import GenericAlias
 
-from micropie.binding.converters import NO_OWN_TYPES, Converter, OwnTypes, converter_for
+from micropie.binding.converters import (
+    NO_OWN_TYPES,
+    OwnTypes,
+    converter_for,
+    simple_types,
+)
 from micropie.binding.fields import fields_of, is_pydantic, kinds_in, members_of, msgspec, name_of
 from micropie.binding.forms import document_of
 from micropie.binding.hints import Hint, elements_of
 from micropie.binding.limits import check_fields, check_numbers, check_sizes, has_chosen_hashes
 from micropie.errors import SetupError
-from micropie.http import ParameterError, dumps, loads, nested
-
-# Types of parameters that msgspec does not know.
-_OF_PARAMETERS = (Path, IPv4Address, IPv6Address, IPv4Network, IPv6Network)
+from micropie.http import dumps, loads, nested
 
 
 class Maker:
     """Makes the structures of one annotation by one library.
 
-    Call ``prepare`` before ``make`` and ``problems``.
+    Call ``prepare`` before ``make``.
 
     ``lists``: the fields that may have several values.
     """
@@ -47,7 +46,7 @@ class Maker:
         self.own = own
         self._is_list = is_list
 
-    def prepare(self, parameter: str) -> None:
+    def prepare(self) -> None:
         """Read the structure's fields. Raises ``SetupError`` for one that no body may set.
 
         Raises ``TypeError``, ``NameError``, ``AttributeError`` or ``SyntaxError`` for a structure
@@ -57,46 +56,35 @@ class Maker:
 
         kinds = kinds_in(self.structure)
         self._members = members_of(self.structure)
-        fields = [field for one in self._members for field in fields_of(one)]
-        self.lists = [field.name for field in fields if elements_of(field.kind) is not None]
+        self.lists = [
+            field.name
+            for one in self._members
+            for field in fields_of(one)
+            if elements_of(field.kind) is not None
+        ]
         self._has_hashes = any(map(has_chosen_hashes, kinds))
         # pydantic takes the text "nan" for a float.
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
-        check_fields(kinds, self.is_pydantic, parameter, name_of(self.structure))
+        check_fields(kinds, self.is_pydantic, name_of(self.structure))
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document that the texts of a form or a query stand for."""
         return document_of(self._members, nested(fields) if is_form else fields, self.own, is_form)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """Return what a JSON document becomes, or that of a form. Raises ``ValueError``.
+        """Return the structure of a JSON document, or of a form's document. Raises ``ValueError``
+        for a document that does not fit.
 
         ``part``: the annotation of a part of the structure, whose document this is.
         """
         raise NotImplementedError
 
-    def problems(
-        self, error: ValueError, document: object, is_json: bool
-    ) -> Sequence[ParameterError]:
-        """Return what is wrong with a document that ``make`` has refused by ``error``.
-
-        No parameter is named.
-        """
-        raise NotImplementedError
-
-    def dump(self, result: object, is_made: bool) -> object:
+    def dump(self, result: object) -> object:
         """Return a handler's result with the fields of the annotation.
 
         Raises ``ValueError`` and ``TypeError``.
-
-        ``is_made``: it is an object of exactly the class, or a list of such objects.
         """
         raise NotImplementedError
-
-    def _check(self, made: object, is_json: bool) -> object:
-        if self._has_numbers or not is_json:
-            check_numbers(made)
-        return made
 
 
 class ByPydantic(Maker):
@@ -111,20 +99,22 @@ class ByPydantic(Maker):
         self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
-        """See ``Maker``. A form's texts are never taken strictly.
+        """See ``Maker``; there is no ``part``. A form's texts are never taken strictly.
 
         A strict model takes "2026-01-31" for a date in JSON alone, so a refused document is read as
         JSON again.
         """
         if self._has_hashes:
-            check_sizes(document, is_bounded=not self._is_list)
+            check_sizes(document, self._is_list)
         try:
             made = self._adapter.validate_python(document, strict=is_json and None)
         except ValueError:
             made = self._read_again(document) if is_json else None
             if made is None:
                 raise
-        return self._check(made, is_json)
+        if self._has_numbers or not is_json:
+            check_numbers(made)
+        return made
 
     def _read_again(self, document: object) -> object:
         """Return the structure of a document's text; None if that can't be read, as half a
@@ -139,15 +129,7 @@ class ByPydantic(Maker):
                 raise
             return None
 
-    def problems(
-        self, error: ValueError, document: object, is_json: bool
-    ) -> Sequence[ParameterError]:
-        """See ``Maker``. pydantic has told all."""
-        from micropie.binding.misfits import problems_of_pydantic  # not before something is wrong
-
-        return problems_of_pydantic(error, self.hint, document, self.own)
-
-    def dump(self, result: object, is_made: bool) -> object:
+    def dump(self, result: object) -> object:
         """See ``Maker``. A derived class is written by the annotation, too, at any depth."""
         made = self._adapter.validate_python(result, from_attributes=True)
         return self._adapter.dump_python(
@@ -158,7 +140,7 @@ class ByPydantic(Maker):
 class ByMsgspec(Maker):
     """Makes dataclasses, TypedDicts and Structs, which may have pydantic models inside."""
 
-    def prepare(self, parameter: str) -> None:
+    def prepare(self) -> None:
         """See ``Maker``.
 
         Also raises ``SetupError`` for a decoder of a class that msgspec makes by itself.
@@ -166,31 +148,27 @@ class ByMsgspec(Maker):
         self._msgspec = library = msgspec()
         # raises TypeError for a structure that msgspec can't make
         library.json.Decoder(self.structure)
-        super().prepare(parameter)
-        decoded = [
-            kind
-            for kind in kinds_in(self.structure)
-            if isinstance(kind, type) and kind in self.own.decoders
-        ]
-        for kind in decoded:
+        super().prepare()
+        # msgspec does not know all types that a parameter may have
+        self._converters = {**simple_types()}
+        for kind in kinds_in(self.structure):
+            if not isinstance(kind, type) or kind not in self.own.decoders:
+                continue
             if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                 raise SetupError(
-                    f"parameter {parameter!r} is a {name_of(self.structure)} with a "
-                    f"{kind.__name__}, which msgspec "
-                    "makes by itself there: App(decoders=...) makes plain classes in a "
-                    "structure, and no dataclass, "
-                    "Struct, Enum or type of the standard library"
+                    f"it is a {name_of(self.structure)} with a "
+                    f"{kind.__name__}, which msgspec makes by itself there: App(decoders=...) "
+                    "makes plain classes in a structure, and no dataclass, Struct, Enum or type of "
+                    "the standard library"
                 )
-        self._converters: Mapping[type, Converter] = {
-            kind: converter_for(kind, parameter, self.own) for kind in (*decoded, *_OF_PARAMETERS)
-        }
+            self._converters[kind] = converter_for(kind, self.own)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``. 5.0 is no int for msgspec; in JSON, and in JSON Schema, 5 and 5.0 are the
         same.
         """
         if self._has_hashes and part is None:
-            check_sizes(document, is_bounded=not self._is_list)
+            check_sizes(document, self._is_list)
         kind, convert, refused = (
             part or self.hint,
             self._msgspec.convert,
@@ -207,7 +185,9 @@ class ByMsgspec(Maker):
             raise ValueError(str(error)) from error.__cause__  # an exception of the author's
         except RecursionError:
             raise ValueError("Expected fewer levels") from None
-        return self._check(made, is_json)
+        if self._has_numbers or not is_json:
+            check_numbers(made)
+        return made
 
     def _decoded(self, kind: type, given: object) -> object:
         """Return a value of a class that msgspec does not know."""
@@ -223,26 +203,8 @@ class ByMsgspec(Maker):
             f"Expected {converter.expected if converter is not None else f'`{kind.__name__}`'}"
         )
 
-    def problems(
-        self, error: ValueError, document: object, is_json: bool
-    ) -> Sequence[ParameterError]:
-        """See ``Maker``. msgspec stops at the first mistake, so it is asked again for each
-        value.
-        """
-        from micropie.binding.misfits import problems_of_msgspec  # not before something is wrong
-
-        return problems_of_msgspec(
-            error,
-            self.hint,
-            document,
-            lambda value, hint: self.make(value, is_json, hint),
-            self.own,
-        )
-
-    def dump(self, result: object, is_made: bool) -> object:
-        """See ``Maker``. msgspec leaves objects of exactly the class as they are."""
-        if is_made:
-            return result
+    def dump(self, result: object) -> object:
+        """See ``Maker``."""
         library = msgspec()
         try:  # not strictly: databases have 0 and 1 for booleans
             return library.convert(
@@ -268,18 +230,16 @@ def _model_of(kind: type, given: object) -> object:
     return kind.model_validate(given, from_attributes=True) if is_pydantic(kind) else given
 
 
-def maker_for(
-    structure: Hint, parameter: str, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False
-) -> Maker:
+def maker_for(structure: Hint, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False) -> Maker:
     """Return the maker of a structure, or of a list of such.
 
     Raises ``SetupError`` if there can be none.
     """
-    about = f"parameter {parameter!r} is a {name_of(structure)}"
+    about = f"it is a {name_of(structure)}"
     try:
         kind = ByPydantic if all(map(is_pydantic, members_of(structure))) else ByMsgspec
         maker = kind(structure, own, is_list)
-        maker.prepare(parameter)
+        maker.prepare()
     except ImportError:
         raise SetupError(
             f'{about}: install msgspec, pip install "micropie-dual[standard]"'

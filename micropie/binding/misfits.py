@@ -8,9 +8,9 @@ words are those of a parameter of that type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, Literal, TypeAlias, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_origin
 
 from micropie.binding.constraints import INVALID, REQUIRED_FIELD
 from micropie.binding.converters import ANYTHING, NO_OWN_TYPES, OwnTypes, converter_for, is_enum
@@ -20,6 +20,9 @@ from micropie.binding.hints import Hint, bare, elements_of
 from micropie.http import ParameterError
 from micropie.on_demand import pattern
 
+if TYPE_CHECKING:
+    from micropie.binding.makers import Maker
+
 Path: TypeAlias = tuple[str | int, ...]
 
 MOST_ERRORS = 100  # in one body, to be described
@@ -27,30 +30,21 @@ MOST_VALUES = 1000  # of one body, to be asked for again: each takes some micros
 DEEPEST = 10  # steps of a path: for each of them all that is inside is made again
 
 
-def problems_of_msgspec(
-    error: ValueError,
-    hint: Hint,
-    document: object,
-    make: Callable[[object, Hint], object],
-    own: OwnTypes,
+def problems_of(
+    error: ValueError, maker: Maker, document: object, is_json: bool
 ) -> Sequence[ParameterError]:
-    """Return what is wrong in a document.
+    """Return what is wrong in a document that ``maker.make`` has refused by ``error``.
 
-    ``make(value, hint)`` raises ``ValueError`` for a part that does not fit.
+    The errors name no parameter and no source.
     """
-    own_problem = _described(error, hint, document, (), own)
-    return [*islice(_Search(make, own).within(own_problem, hint, document, ()), MOST_ERRORS)]
-
-
-def problems_of_pydantic(
-    error: ValueError, hint: Hint, document: object, own: OwnTypes
-) -> Sequence[ParameterError]:
-    """Return what is wrong in a document: what pydantic says, or a check of what pydantic has made
-    of it.
-    """
-    if hasattr(error, "error_count"):
+    hint, own = maker.hint, maker.own
+    if hasattr(error, "error_count"):  # pydantic has told all
         return [*_of_pydantic(error, hint, own)]
-    return [_described(error, hint, document, (), own)]
+    if maker.is_pydantic:  # a check of what pydantic has made
+        return [_described(error, hint, document, (), own)]
+    search = _Search(maker, is_json)
+    search.look(error, hint, document, ())
+    return search.found
 
 
 def _steps(path: Path) -> str:
@@ -106,47 +100,38 @@ _WORDLESS = "Invalid value"  # of a check that raises ``ValueError()``
 
 
 class _Search:
-    """Looks for all mistakes of a document that msgspec has refused."""
+    """Looks for all mistakes of a document that msgspec has refused, and has ``found`` some."""
 
-    def __init__(self, make: Callable[[object, Hint], object], own: OwnTypes) -> None:
-        self._make, self._own = make, own
+    def __init__(self, maker: Maker, is_json: bool) -> None:
+        self.found: list[ParameterError] = []
+        self._maker, self._is_json = maker, is_json
         self._left = MOST_VALUES
 
-    def problems(self, hint: Hint, value: object, path: Path) -> Iterator[ParameterError]:
-        """Yield the mistakes in ``value``: those of what is inside it, or its own."""
-        self._left -= 1
-        try:
-            self._make(value, hint)
-        except ValueError as error:
-            own_problem = _described(error, hint, value, path, self._own)
-        else:
-            return
-        yield from self.within(own_problem, hint, value, path)
-
-    def within(
-        self, own_problem: ParameterError, hint: Hint, value: object, path: Path
-    ) -> Iterator[ParameterError]:
-        """Yield the mistakes inside ``value``, or else its own."""
-        has_found = False
+    def look(self, error: ValueError, hint: Hint, value: object, path: Path) -> None:
+        """Find the mistakes inside a ``value`` that was refused by ``error``, or else its own."""
+        own, before = self._maker.own, len(self.found)
         for inner, part, step, is_missing in _inside(hint, value):
-            at = (*path, step)
-            if self._left <= 0 or len(path) >= DEEPEST:
+            if self._left <= 0 or len(path) >= DEEPEST or len(self.found) >= MOST_ERRORS:
                 break
+            at = (*path, step)
             if is_missing:
                 text = _at(f"Object missing required field `{step}`", path)
-                missing = _problem(self._own, inner, at, None, text, unknown=REQUIRED_FIELD)
-            for problem in [missing] if is_missing else self.problems(inner, part, at):
-                has_found = True
-                yield problem
-        if not has_found:
-            yield own_problem
+                self.found.append(_problem(own, inner, at, None, text, unknown=REQUIRED_FIELD))
+                continue
+            self._left -= 1
+            try:
+                self._maker.make(part, self._is_json, inner)
+            except ValueError as refused:
+                self.look(refused, inner, part, at)
+        if len(self.found) == before:
+            self.found.append(_described(error, hint, value, path, own))
 
 
 def _described(
     error: Exception, hint: Hint, value: object, path: Path, own: OwnTypes
 ) -> ParameterError:
-    """Return the problem of one value. msgspec's sentence ends with the place, if that is deeper
-    inside.
+    """Return the problem of one value. If the mistake is deeper inside the value, msgspec's
+    sentence ends with the place of the mistake.
     """
     before, dash, after = str(error).rpartition(" - at `")
     text, place = (before, after.removesuffix("`")) if dash else (after, "")
@@ -154,7 +139,7 @@ def _described(
         return _problem(own, hint, path, value, _at(_WORDLESS, path), written=text)
     if text.startswith("Invalid enum value"):  # msgspec quotes it
         choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
-        told = [converter_for(one, "", own).expected for one in choices]
+        told = [converter_for(one, own).expected for one in choices]
         text = f"Expected {told[0]}" if len(told) == 1 else "Invalid enum value"
     elif text.startswith("Invalid value"):  # a tag
         text = _WORDLESS
@@ -196,18 +181,14 @@ def _of_pydantic(
         yield ParameterError("", "", None, text, sentence=text, words=INVALID)
         return
     for one in reason.errors(include_url=False, include_context=False):
-        path, text, kind = one["loc"], one["msg"], one["type"]
-        is_written = kind in ("value_error", "assertion_error")  # by a validator of the author's
-        written = (
-            text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
-            if is_written
-            else ""
-        )
-        text = _WORDLESS if is_written and not written else text
-        value, unknown = (
-            (None, REQUIRED_FIELD) if kind == "missing" else (one["input"], _MARKUP.sub("", text))
-        )
-        unknown = INVALID if text is _WORDLESS else unknown
+        path, text, written = one["loc"], one["msg"], ""
+        value, unknown = one["input"], _MARKUP.sub("", text)
+        if one["type"] == "missing":
+            value, unknown = None, REQUIRED_FIELD
+        elif one["type"] in ("value_error", "assertion_error"):  # by a validator of the author's
+            written = text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            if not written:
+                text, unknown = _WORDLESS, INVALID
         text = _MARKUP.sub("", _worded(path, text))
         yield _problem(own, _hint_at(structure, path), path, value, text, written, unknown)
 
@@ -217,13 +198,14 @@ def _hint_at(structure: Hint, path: Path) -> Hint:
     hint = structure
     for step in path:
         kind, _ = bare(hint)
-        fields = [
+        hints = [
             field.hint for one in members_of(kind) for field in fields_of(one) if field.name == step
         ]
-        elements = elements_of(kind) if isinstance(step, int) else None
-        if not fields and elements is None:
+        if isinstance(step, int):
+            hints += islice(elements_of(kind) or (), step, step + 1)
+        if not hints:
             return None
-        hint = fields[0] if fields else next(islice(elements or (), int(step), None))
+        hint = hints[0]
     return hint
 
 

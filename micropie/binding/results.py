@@ -5,14 +5,14 @@ are sent of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import Parameter
 from itertools import repeat
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Optional, Union, get_args, get_origin, is_typeddict
+from types import NoneType
+from typing import TYPE_CHECKING, NamedTuple, Optional, Union, get_args, get_origin, is_typeddict
 
 from micropie.binding.fields import hints_of_class, is_pydantic, is_structure, kinds_in, members_of
-from micropie.binding.hints import Hint, alternatives, elements_of, hints_of
+from micropie.binding.hints import Hint, bare, elements_of, hints_of, united
 from micropie.errors import HTTPError, Redirect, ResponseError, SetupError
 from micropie.execution import layers
 from micropie.http import Response
@@ -44,22 +44,19 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
         hints = hints_of({"return": annotation}, inner)
     except (NameError, AttributeError, SyntaxError, TypeError):
         return (Parameter.empty,)
-    found = hints["return"]
-    return get_args(found) if get_origin(found) in (Union, UnionType) else (found,)
+    return united(hints["return"])
 
 
 def result_filter(function: Callable[..., object], stated: object = None) -> ResultFilter | None:
-    """Return what makes of a handler's result what its annotation names, with no other fields.
+    """Return the filter that keeps of a handler's result the fields that its annotation names.
 
-    That is a structure or a list of structures; None is returned where it names another type.
+    The annotation names a structure or a list of structures. None is returned for any other type.
     Raises ``SetupError`` for a ``stated`` type that names no structure.
     """
     answers = answers_of(function, stated)
     kinds = [
         one for one in answers if not (isinstance(one, type) and issubclass(one, _OTHER_ANSWERS))
     ]
-    if stated is None and all(type(one) is type and one.__module__ == "builtins" for one in kinds):
-        return None
     body: Hint = Union[tuple(kinds)] if kinds else None  # noqa: UP007 - of as many as there are
     is_list = get_origin(body) in (list, Sequence)
     members = members_of((*get_args(body), None)[0] if is_list else body)
@@ -70,33 +67,30 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
         hint: Hint = Optional[body] if NoneType in answers else body  # noqa: UP045
         maker = ByPydantic(hint) if all(map(is_pydantic, members)) else ByMsgspec(hint)
         classes = {get_origin(one) or one: one for one in members}
-        # pydantic dumps what is inside an object by its annotations.
-        exact = {
-            one for one, alias in classes.items() if maker.is_pydantic or not _hints_inside(alias)
-        }
+        exact = {one for one, alias in classes.items() if not _hints_inside(alias)}
         return ResultFilter(
             getattr(function, "__qualname__", "a handler"), maker, {*classes}, exact, is_list
         )
     if stated is not None:
         raise SetupError(
             f"response_model={stated!r} names no fields: write a dataclass, TypedDict, "
-            "Struct or pydantic model, or a "
-            "list of one"
+            "Struct or pydantic model, or a list of one"
         )
     return None
 
 
-class ResultFilter:
-    """Makes of a result what ``maker`` dumps, an object of ``classes`` or a list of such.
+class ResultFilter(NamedTuple):
+    """Keeps of a handler's result the fields that the annotation names.
 
-    Objects of the classes ``exact`` are that already.
+    ``name``: the handler's. ``maker`` makes an object of one of the ``classes``, or if ``is_list``
+    a list of them. Objects of exactly the classes ``exact`` are sent as they are.
     """
 
-    def __init__(
-        self, name: str, maker: Maker, classes: set[type], exact: set[type], is_list: bool
-    ) -> None:
-        self._name, self._maker = name, maker
-        self._classes, self._exact, self._is_list = classes, exact, is_list
+    name: str
+    maker: Maker
+    classes: set[type]
+    exact: set[type]
+    is_list: bool
 
     @property
     def bodies(self) -> Sequence[type]:
@@ -104,19 +98,19 @@ class ResultFilter:
         to be awaited.
         """
         return [
-            one for one in self._exact if not any(hasattr(one, name) for name in _OTHERWISE_SENT)
+            one for one in self.exact if not any(hasattr(one, name) for name in _OTHERWISE_SENT)
         ]
 
     def passes(self, result: object) -> bool:
         """Return whether a result is sent as it is: objects of exactly the classes, and not of
         derived ones.
         """
-        return self._has_only(self._exact, result)
+        return self._has_only(self.exact, result)
 
     def _has_only(self, classes: set[type], result: object) -> bool:
         if isinstance(result, list):
-            return self._is_list and classes.issuperset(map(type, result))
-        return not self._is_list and type(result) in classes
+            return self.is_list and classes.issuperset(map(type, result))
+        return not self.is_list and type(result) in classes
 
     def make(self, result: object) -> object:
         """Return a result with the fields of the annotation.
@@ -124,16 +118,18 @@ class ResultFilter:
         Raises ``ResponseError``, which names the key.
         """
         try:
-            made = self._maker.dump(result, self._has_only(self._classes, result))
-            # msgspec leaves what is inside an object of exactly the class as it is
-            if not self._maker.is_pydantic:
-                _check_exact(made, self._maker.hint)
+            # msgspec leaves objects of exactly the classes as they are, and all that is inside them
+            is_of_msgspec = not self.maker.is_pydantic
+            is_made = is_of_msgspec and self._has_only(self.classes, result)
+            made = result if is_made else self.maker.dump(result)
+            if is_of_msgspec:
+                _check_exact(made, self.maker.hint)
         except (ValueError, TypeError, ImportError) as error:
             from micropie.binding.misfits import described
 
             given = type(result).__name__
             raise ResponseError(
-                f"{self._name} returned a {given}, which does not fit its "
+                f"{self.name} returned a {given}, which does not fit its "
                 f"annotation: {described(error)}"
             ) from None
         return made
@@ -158,22 +154,17 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
     structures = [one.__name__ for one in kinds_in(hint, are_fields_in=False) if is_structure(one)]
     if not structures or value is None or isinstance(value, str | int | float):
         return ()
-    for kind in alternatives(hint):
+    for kind, _ in map(bare, united(bare(hint)[0])):
         owner = get_origin(kind) or kind
         if is_structure(kind):
-            if owner is type(value):  # pydantic dumps a model by its annotations
-                inside = {} if is_pydantic(kind) else _hints_inside(kind)
-                return [(getattr(value, name, None), inner) for name, inner in inside.items()]
-            if (
+            is_document = (
                 isinstance(value, dict)
                 and is_typeddict(owner)
                 and value.keys() <= hints_of_class(kind).keys()
-            ):
-                return [
-                    (value[name], inner)
-                    for name, inner in _hints_inside(kind).items()
-                    if name in value
-                ]
+            )
+            if is_document or owner is type(value):
+                get = value.get if isinstance(value, dict) else partial(getattr, value)
+                return [(get(name, None), inner) for name, inner in _hints_inside(kind).items()]
         elif isinstance(owner, type) and isinstance(value, owner):
             arguments = get_args(kind)
             if not arguments or not isinstance(value, Iterable):
@@ -188,9 +179,11 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
 
 @lru_cache(maxsize=256)
 def _hints_inside(structure: type) -> Mapping[str, Hint]:
-    """Return the annotations of a structure's attributes that have structures, as far as they can
-    be read.
+    """Return the annotations, as far as they can be read, of those attributes of a structure that
+    have structures inside; none for a model of pydantic's.
     """
+    if is_pydantic(structure):  # it is dumped by its annotations
+        return {}
     try:
         hints = hints_of_class(structure).items()
         return {name: hint for name, hint in hints if any(map(is_structure, kinds_in(hint)))}

@@ -12,11 +12,13 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import Parameter
+from itertools import zip_longest
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, NewType, Union, get_origin
+from typing import Annotated, Any, NamedTuple, NewType, get_origin
 
 from micropie.binding.converters import NO_OWN_TYPES, OwnTypes, converter_for
 from micropie.binding.hints import hints_of
@@ -34,16 +36,17 @@ from micropie.execution import layers
 from micropie.http import (
     BindingError,
     BindingErrors,
-    Nested,
     ParameterError,
     Request,
     nested,
-    rows,
     translated,
 )
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+# The places in a body. A file's name may be in a form of the other type.
+_OF_BODY = ("json", "form", "file")
 
 
 class ProvidedParameter(NamedTuple):
@@ -70,7 +73,12 @@ class Plan:
     ``parses_always``: a form or JSON is parsed even if the path gives all arguments, because a
     provider takes it.
 
-    ``most_segments``: how many segments of a path may become arguments. ``function`` and
+    ``most_segments``: how many segments of a path may become arguments. ``names_in_path``: the
+    parameters that they fill, in their order. ``reads_values``: whether a parameter is filled by a
+    client's value. ``body_parameter``: the first one whose value only a body can bring, as a file,
+    as a form or its field, or as a whole document; None if there is none.
+
+    ``function`` and
     ``parameters``, which have their annotations, are for descriptions of the handler.
     """
 
@@ -83,10 +91,10 @@ class Plan:
         own: OwnTypes = NO_OWN_TYPES,
     ) -> None:
         self.function = self.call = function
-        signature = [*inspect.signature(function).parameters.values()]
+        found = inspect.signature(function).parameters.values()
         # Names whose values no client may choose: **kwargs never gets them.
         self._taken = _fixed_names(function)
-        signature = [one for one in signature if one.name not in self._taken]
+        signature = [one for one in found if one.name not in self._taken]
         if takes_socket:
             if not signature or signature[0].kind not in _POSITIONAL:
                 raise SetupError(
@@ -97,40 +105,49 @@ class Plan:
         self.provided = [*_provided_parameters(signature, provided)]
         self._taken |= {one.name for one in self.provided}
         self._taken |= _own_names(signature, self._taken)
-        parameters = [one for one in signature if one.name not in self._taken]
-        if is_provider:
-            parameters = [one for one in parameters if one.kind not in _VARIABLE]
+        parameters = [
+            one
+            for one in signature
+            if one.name not in self._taken and not (is_provider and one.kind in _VARIABLE)
+        ]
         self.parameters = [
             one for one in parameters if not is_provider or one.annotation is not REQUIRED
         ]
 
-        bound = [
-            (one.kind, bound_parameter(one, is_provider, own))
-            for one in parameters
-            if one.kind not in _VARIABLE
-        ]
-        self._positional = [one for kind, one in bound if kind in _POSITIONAL]
-        self._keywords = [one for kind, one in bound if kind is Parameter.KEYWORD_ONLY]
-        variable = {
-            one.kind: by_name(one.name, converter_for(one.annotation, one.name, own), REQUIRED)
-            for one in parameters
-            if one.kind in _VARIABLE
-        }
-        self._rest = variable.get(Parameter.VAR_POSITIONAL)  # *args
-        self._others = variable.get(Parameter.VAR_KEYWORD)  # **kwargs
+        bound: defaultdict[object, list[BoundParameter]] = defaultdict(list)
+        for one in parameters:
+            try:
+                bound[one.kind].append(
+                    by_name(one.name, converter_for(one.annotation, own), REQUIRED)
+                    if one.kind in _VARIABLE
+                    else bound_parameter(one, is_provider, own)
+                )
+            except SetupError as error:
+                raise SetupError(f"parameter {one.name!r}: {error}") from None
+        self._positional = [one for kind in _POSITIONAL for one in bound[kind]]
+        self._keywords = bound[Parameter.KEYWORD_ONLY]
+        self._rest = bound[Parameter.VAR_POSITIONAL]  # *args, if it is there
+        self._others = bound[Parameter.VAR_KEYWORD]  # **kwargs, if it is there
         self._all = self._positional + self._keywords
-        self._in_body = {one.name for one in self._all if one.may_be_in_body}
-        self._is_fixed = self._rest is None and self._others is None
+        self._taken |= {one.name for one in self._all}
+        # JSON or a form has to be parsed to find these, or to tell why they are missing
+        self._in_body = {
+            one.name for one in self._all for place in one.places if place.name in _OF_BODY
+        }
+        self._is_fixed = not self._rest and not self._others
         self._takes_errors = any(one.default is BindingErrors for one in self._all)
         _check_order(self._positional if not is_provider else ())
         _check_documents(self._all)
-        self.most_segments = sys.maxsize if self._rest is not None else len(self._positional)
-        given_by_name = any(one.position is None for one in self.provided)
-        self._takes_keywords = bool(self._keywords) or self._others is not None or given_by_name
+        self.most_segments = sys.maxsize if self._rest else len(self._positional)
+        given_by_name = [one for one in self.provided if one.position is None]
+        self._takes_keywords = bool(self._keywords or self._others or given_by_name)
         # a step has one tuple of arguments: a dict at its end has the keyword arguments
         if self._takes_keywords:
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
         self.parses_always = False
+        self.names_in_path = [one.name for one in self._positional]
+        self.reads_values = any(one.first_place for one in self._all)
+        self.body_parameter = next((one for one in self._all if one.first_place in _OF_BODY), None)
 
     def with_provided(
         self, arguments: Sequence[Any], values: Mapping[object, object]
@@ -146,44 +163,30 @@ class Plan:
                 complete.insert(position, values[key])
         return complete
 
-    @property
-    def names_in_path(self) -> list[str]:
-        """The parameters that the segments of a path fill, in their order."""
-        return [one.name for one in self._positional]
-
-    @property
-    def reads_values(self) -> bool:
-        """Whether a parameter is filled by a client's value."""
-        return any(one.is_of_client for one in self._all)
-
-    @property
-    def body_parameter(self) -> BoundParameter | None:
-        """The first parameter whose value only a body can bring, a file or a whole document, or
-        None.
-        """
-        return next((one for one in self._all if one.needs_body), None)
-
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
         """Raise ``SetupError`` if the handler has no parameter for a wildcard of ``route``."""
         for name in names:
-            if self._others is None and all(one.name != name for one in self._all):
+            if not self._others and all(one.name != name for one in self._all):
                 raise SetupError(
                     f"the route {route!r} has <{name}>, but its handler has no parameter {name!r}"
                 )
 
-    def plain_args(self, wildcards: Sequence[bool] | None = None) -> int:
+    def plain_args(self, wildcards: Sequence[bool]) -> int:
         """Return how many arguments the path has to give so that they are complete as they are,
         without ``bind``.
 
         -1 if they never are. ``wildcards`` are those of a route that fill the first parameters,
-        each with whether its value is a number already; None for a route by name, whose segments
+        each with whether its value is a number already; none for a route by name, whose segments
         are text.
         """
-        given = [False] * len(self._positional) if wildcards is None else wildcards
-        if self._takes_keywords or len(given) != len(self._positional):
+        given = wildcards or [False] * len(self._positional)
+        if (
+            self._takes_keywords
+            or len(given) != len(self._positional)
+            or not all(map(BoundParameter.is_plain, self._positional, given))
+        ):
             return -1
-        pairs = zip(self._positional, given, strict=True)
-        return len(given) if all(one.is_plain(is_number) for one, is_number in pairs) else -1
+        return len(given)
 
     def bind(
         self,
@@ -206,12 +209,11 @@ class Plan:
             exchange.body.parsed(exchange)
         errors: list[ParameterError] = []
         arguments: list[Any] = []
-        count = len(segments)
-        parameters = self._all if self._is_fixed else self._all_for(request, count, values)
-        for index, one in enumerate(parameters):
+        parameters = self._all if self._is_fixed else self._all_for(request, segments, values)
+        for one, segment in zip_longest(parameters, segments):
             try:
-                if index < count:
-                    value = from_path(one, segments[index])
+                if segment is not None:
+                    value = from_path(one, segment)
                 elif one.is_in_path and one.name in values:
                     value = from_path(one, values[one.name])
                 else:
@@ -219,7 +221,7 @@ class Plan:
                         exchange.body.parsed(exchange)
                     value = one.find(request)
             except BindingError as error:
-                if is_fallback and index < count:
+                if is_fallback and segment is not None:
                     raise HTTPError(404) from None
                 errors += error.errors
                 value = None if one.default is REQUIRED else one.default
@@ -227,17 +229,29 @@ class Plan:
         if errors or self._takes_errors:
             arguments = self._reported(request, arguments, errors)
         if self._takes_keywords:
-            first = max(count, len(self._positional))
+            first = max(len(segments), len(self._positional))
             names = [one.name for one in parameters[first:]]
             arguments[first:] = [dict(zip(names, arguments[first:], strict=True))]
         return arguments
 
     def _all_for(
-        self, request: Request, count: int, values: Mapping[str, object]
+        self, request: Request, segments: Sequence[str], values: Mapping[str, object]
     ) -> Sequence[BoundParameter]:
         """Return the parameters of one request, with those that *args and **kwargs stand for."""
-        rest = [] if self._rest is None else [self._rest] * (count - len(self._positional))
-        return [*self._positional, *rest, *self._keywords, *self._found_others(request, values)]
+        rest = self._rest * (len(segments) - len(self._positional))
+        found = [*self._positional, *rest, *self._keywords]
+        for others in self._others:
+            exchange = request._exchange
+            query, body, uploads = exchange.query, exchange.fields, exchange.body.uploads
+            several = others.converter._replace(many=list)
+            for name in dict.fromkeys([*values, *query, *body, *uploads]):
+                if name in self._taken:
+                    continue
+                given = query.get(name) or body.get(name) or uploads.get(name) or ()
+                is_one = name in values or len(given) <= 1  # else a list
+                converter = others.converter if is_one else several
+                found.append(others._replace(name=name, key=name, converter=converter))
+        return found
 
     def _reported(
         self, request: Request, arguments: list[Any], errors: Sequence[ParameterError]
@@ -248,55 +262,28 @@ class Plan:
         errors = [replace(one, words=translated(request, one.words)) for one in errors]
         if not self._takes_errors:
             raise BindingError(errors)
-        is_submitted = request._exchange.body.form is not None
-        report = BindingErrors(errors, self._sent(request), is_submitted=is_submitted)
+        report = BindingErrors(
+            errors,
+            self._sent(request),
+            is_submitted=request._exchange.body.form is not None,
+        )
         return [report if value is BindingErrors else value for value in arguments]
 
     def _sent(self, request: Request) -> dict[str, object]:
         """Return the values of the query and the form, to fill a form with again: a list for
         several of a name.
         """
+        from micropie.binding.forms import values_of  # not before a form is shown again
+
         sent = {**request._exchange.query, **request._exchange.fields}
         lists = {one.key for one in self._all if one.converter.many is not None}.union(
             *(one.lists for one in self._all)
         )
         given = {
-            name: values if name in lists or len(values) != 1 else values[0]
-            for name, values in sent.items()
+            name: values if name in lists else values_of(values) for name, values in sent.items()
         }
-        return {str(name): _as_given(node) for name, node in nested(sent).items()} | given
-
-    def _found_others(
-        self, request: Request, values: Mapping[str, object]
-    ) -> Iterator[BoundParameter]:
-        """Yield a parameter for each value that **kwargs takes: one as it is, several as a list."""
-        others = self._others
-        if others is None:
-            return
-        query, body, uploads = (
-            request._exchange.query,
-            request._exchange.fields,
-            request._exchange.body.uploads,
-        )
-        several = others.converter._replace(many=list)
-        for name in dict.fromkeys([*values, *query, *body, *uploads]):
-            if name not in self._taken and all(one.name != name for one in self._all):
-                found = query.get(name) or body.get(name) or uploads.get(name) or ()
-                is_one = name in values or len(found) <= 1
-                yield others._replace(
-                    name=name, key=name, converter=others.converter if is_one else several
-                )
-
-
-def _as_given(node: Nested) -> object:
-    """Return the fields of a form that are inside others: lists by number, dicts by name, at their
-    ends texts.
-    """
-    if not isinstance(node, dict):
-        return node[0] if len(node) == 1 else node
-    if all(isinstance(name, int) for name in node):
-        return [_as_given(one) for one in rows(node)]
-    return {name: _as_given(one) for name, one in node.items()}
+        tree = {str(name): values_of(node, has_lists=True) for name, node in nested(sent).items()}
+        return tree | given
 
 
 # -- compiling a signature -------------------------------------------------------------------------
@@ -306,24 +293,25 @@ def _check_order(parameters: Sequence[BoundParameter]) -> None:
     """Raise ``SetupError`` for a parameter that a path may fill behind one that states its
     source.
     """
-    stated = [one for one in parameters if one.is_stated]
-    of_path = [one for one in parameters if one.is_in_path]
-    if stated and of_path and parameters.index(of_path[-1]) > parameters.index(stated[0]):
-        raise SetupError(
-            f"the parameter {of_path[-1].name!r} comes after {stated[0].name!r}, which states its "
-            "source: write those with a source last, or after *"
-        )
+    stated = None
+    for one in parameters:
+        if one.is_stated:
+            stated = stated or one
+        elif one.is_in_path and stated is not None:
+            raise SetupError(
+                f"the parameter {one.name!r} comes after {stated.name!r}, which states its source: "
+                "write those with a source last, or after *"
+            )
 
 
 def _check_documents(parameters: Sequence[BoundParameter]) -> None:
     """Raise ``SetupError`` for two parameters that take the whole body."""
-    documents = [one.name for one in parameters if one.takes_document]
+    documents = [one.name for one in parameters if one.first_place == "json"]
     if len(documents) > 1:
         raise SetupError(
             f"the parameters {documents[0]!r} and {documents[1]!r} would both take the whole "
-            "body: write one class "
-            "with a field for each, or annotate them as dict to take the body's fields of "
-            "their names"
+            "body: write one class with a field for each, or annotate them as dict to take the "
+            "body's fields of their names"
         )
 
 
@@ -334,9 +322,6 @@ def _provided_parameters(
     ``X | None``, or with the function that provides them: ``Annotated[User, current_user]``.
     """
     for index, parameter in enumerate(parameters):
-        # as most are
-        if type(parameter.annotation) is type and parameter.annotation not in provided:
-            continue
         key, many, _ = unwrapped(parameter.annotation)
         metadata = getattr(parameter.annotation, "__metadata__", ())
         stated = next(
@@ -360,35 +345,32 @@ def is_key(annotation: object) -> bool:
     without, or a NewType.
     """
     origin = get_origin(annotation)
-    return origin not in (Annotated, Union, UnionType) and isinstance(
-        origin or annotation, type | NewType
-    )
+    return origin not in (Annotated, UnionType) and isinstance(origin or annotation, type | NewType)
 
 
 def asked_behind(
-    function: Callable[..., object], given: int, provided: Container[object]
-) -> tuple[Mapping[str, object], Sequence[Parameter]]:
-    """Return the parameters of a function behind its first ``given`` ones: those that providers
-    fill, by name with the keys of these, and the others.
+    function: Callable[..., object],
+    given: int,
+    provided: Container[object],
+    refuses_others: bool = False,
+) -> Mapping[str, object]:
+    """Return the parameters of a function behind its first ``given`` ones that providers fill, by
+    name with the keys of the providers.
+
+    ``refuses_others``: ``SetupError`` is raised for a parameter that nothing fills.
     """
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        return {}, ()
+        return {}
     # A decorator's own parameters count.
     parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()][given:]
-    asked = {
-        one.name: one.key
-        for one in _provided_parameters(_annotated(function, parameters), provided)
-    }
-    return asked, [one for one in parameters if one.name not in asked]
-
-
-def check_filled(parameters: Sequence[Parameter]) -> None:
-    """Raise ``SetupError`` for a parameter that nothing fills."""
-    for one in parameters:
-        if one.default is REQUIRED and one.kind not in _VARIABLE:
+    found = _provided_parameters(_annotated(function, parameters), provided)
+    asked = {one.name: one.key for one in found}
+    for one in parameters if refuses_others else ():
+        if one.name not in asked and one.default is REQUIRED and one.kind not in _VARIABLE:
             raise SetupError(
                 f"nothing provides its parameter {one.name!r}: write @app.provides for its type"
             )
+    return asked
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:
@@ -400,7 +382,7 @@ def _fixed_names(function: Callable[..., object]) -> set[str]:
         if isinstance(layer, functools.partial):
             names.update(layer.keywords)
         elif inspect.ismethod(layer):
-            first = next(iter(inspect.signature(layer.__func__).parameters.values()))
+            first, *_ = inspect.signature(layer.__func__).parameters.values()
             if first.kind is Parameter.POSITIONAL_OR_KEYWORD:
                 names.add(first.name)
     return names
@@ -422,11 +404,10 @@ def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[s
             ):
                 raise SetupError(
                     f"no request fills its parameter {one.name!r}, whose name begins with _: "
-                    "write it last, with a "
-                    "default, or choose another name"
+                    "write it last, with a default, or choose another name"
                 )
             names.add(one.name)
-        elif one.kind in _POSITIONAL or one.kind is Parameter.VAR_POSITIONAL:
+        elif one.kind < Parameter.KEYWORD_ONLY:
             fills_positions = True
     return names
 
@@ -449,9 +430,4 @@ def _annotated(function: Callable[..., object], parameters: Sequence[Parameter])
         raise SetupError(
             f"an annotation of {where} can't be read: {error}; import it at run time as well"
         ) from None
-    return [
-        Parameter(
-            one.name, one.kind, default=one.default, annotation=hints.get(one.name, one.annotation)
-        )
-        for one in parameters
-    ]
+    return [one.replace(annotation=hints.get(one.name, one.annotation)) for one in parameters]

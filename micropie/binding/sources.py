@@ -7,12 +7,10 @@ Without one, a parameter is looked for in the path, the query and the body.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from micropie.errors import SetupError
-
-if TYPE_CHECKING:
-    from micropie.http import Parameters, Request
+from micropie.http import Request
 
 
 class Source:
@@ -23,8 +21,6 @@ class Source:
 
     place = ""
     """The name in errors."""
-    is_joined = False
-    """Whether several values are one with commas, for a parameter that takes one."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
@@ -32,14 +28,6 @@ class Source:
     def name_for(self, parameter: str) -> str:
         """Return the name to look for."""
         return self.name or parameter
-
-    def fields(self, request: Request) -> Parameters:
-        """Return the values of all fields by name, which a structure takes as a whole."""
-        raise NotImplementedError
-
-    def texts(self, request: Request, name: str) -> Sequence[str]:
-        """Return the values of a name, in order."""
-        return self.fields(request).get(name, [])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -51,8 +39,6 @@ class Header(Source):
     """
 
     place = "header"
-    # as WSGI servers join them: the first may be the client's, and the last its proxy's
-    is_joined = True
 
     def name_for(self, parameter: str) -> str:
         """Return the header's name."""
@@ -86,10 +72,6 @@ class Query(Source):
 
     place = "query"
 
-    def fields(self, request: Request) -> Parameters:
-        """Return the query's parameters."""
-        return request._exchange.query
-
 
 class Form(Source):
     """A form's field, urlencoded or multipart, and no JSON: ``text: Annotated[str, Form()]``.
@@ -98,10 +80,6 @@ class Form(Source):
     """
 
     place = "form"
-
-    def fields(self, request: Request) -> Parameters:
-        """Return the form's fields."""
-        return request._exchange.body.form or {}
 
 
 class Body(Source):

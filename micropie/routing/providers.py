@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, TypeVar, cast, get_origin
 
-from micropie.binding import OwnTypes, Plan, asked_behind, check_filled, is_key
+from micropie.binding import OwnTypes, Plan, asked_behind, is_key
 from micropie.errors import ResponseError, SetupError
 from micropie.execution import (
     AWAIT,
@@ -136,8 +136,7 @@ class Providers:
         Raises ``SetupError`` for a parameter that nothing fills, and for a provider that takes a
         body.
         """
-        asked, others = asked_behind(check, 1, self)
-        check_filled(others)
+        asked = asked_behind(check, 1, self, refuses_others=True)
         self._without_body(asked.values())
         return {name: self._find(key, ()) for name, key in asked.items()}
 
@@ -145,7 +144,7 @@ class Providers:
         """Raise ``SetupError`` for a parameter behind the first ``given`` ones that is annotated
         with a resource.
         """
-        for name, key in asked_behind(function, given, self)[0].items():
+        for name, key in asked_behind(function, given, self).items():
             is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
             with_ = "async with" if is_async else "with"
             raise SetupError(

@@ -128,7 +128,7 @@ class Route(RouteInfo):
             )
             self.most_segments = 0  # the wildcards' values are all that the path gives
         converted = [wildcard.is_converted for wildcard in wildcards] if self.by_position else []
-        self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted or None)
+        self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted)
         self.reads_body: bool | Literal["ahead"] = marks.get("__micropie_reads_body__", False)
         self.needs_session: bool = marks.get("__micropie_needs_session__", True)
         placement = marks.get(MARK)

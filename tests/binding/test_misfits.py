@@ -29,6 +29,7 @@ from micropie import (
     UploadFile,
     post,
 )
+from micropie.binding import misfits
 from micropie.binding.makers import maker_for
 from micropie.binding.misfits import MOST_ERRORS, MOST_VALUES
 from micropie.http import ParameterError
@@ -43,13 +44,13 @@ def problems_of(kind: Any, given: Any, place: str = "json") -> Sequence[Paramete
     """Return what is wrong with a document, or with the fields of a form or a query, for a
     structure.
     """
-    maker = maker_for(kind, "x")
+    maker = maker_for(kind)
     is_json = place == "json"
     document = given if is_json else maker.document_of(given, place == "form")
     try:
         maker.make(document, is_json)
     except ValueError as error:
-        return maker.problems(error, document, is_json)
+        return misfits.problems_of(error, maker, document, is_json)
     raise AssertionError("it was made")
 
 

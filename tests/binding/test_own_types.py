@@ -463,8 +463,12 @@ def handler_of(kind: Any) -> Any:
         (Team, {Team: two}, "decoders={Team: ...} takes a function of one value"),
         (Team, {Team: itself}, "decoders={Team: ...} takes a function of one value"),
         (Team, {Team: lambda: None}, "decoders={Team: ...} takes a function of one value"),
-        (Team, {Team: odd}, "parameter 'value' is annotated with <class 'complex'>"),
-        (Body, {Price: str}, "'value' is a Body with a Price, which msgspec makes by itself there"),
+        (Team, {Team: odd}, "parameter 'value': it is annotated with <class 'complex'>"),
+        (
+            Body,
+            {Price: str},
+            "'value': it is a Body with a Price, which msgspec makes by itself there",
+        ),
         (Team, {}, "App(decoders={...: ...})"),
     ],
 )

@@ -222,8 +222,8 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
-        (odd, "parameter 'token' is annotated with <class 'complex'>"),
-        (odd_names, "parameter 'names' is annotated with <class 'complex'>"),
+        (odd, "parameter 'token': it is annotated with <class 'complex'>"),
+        (odd_names, "parameter 'names': it is annotated with <class 'complex'>"),
         (early, "the parameter 'name' comes after 'token', which states its source"),
         (between, "the parameter 'name' comes after 'token', which states its source"),
         (early_request, "the parameter 'name' comes after 'request', which states its source"),
@@ -280,7 +280,7 @@ def test_what_no_text_converts_to_has_no_source_of_texts(kind: Any, source: Sour
     app.get("/")(handler)
     with pytest.raises(
         SetupError,
-        match=f"the {source.place} of 'a' has texts, and none converts to .* write a class",
+        match=f"parameter 'a': the {source.place} has texts, and none converts to .* write a class",
     ):
         app._micropie.compiled()
 
@@ -323,11 +323,6 @@ def test_what_no_path_fills_may_stand_behind_a_source(make_client: MakeClient) -
     assert client.post("/pies?page=2", json={"kind": "a"}).json() == [2, "a", 0]
     assert client.post("/photo?page=2", files={"photo": ("a", b"1")}).json() == [2, "a"]
     assert client.post("/pies/2", json={"kind": "a"}).status_code == 404
-
-
-def test_a_source_says_where_it_looks() -> None:
-    with pytest.raises(NotImplementedError):
-        Source().texts(None, "a")  # type: ignore[arg-type]
 
 
 class Places(App):

@@ -229,7 +229,7 @@ FAILURES = [
     (
         "wrong 1",
         2,
-        "micropie: Shop.wrong: parameter 'complex' is annotated with <class 'complex'>, which no text",
+        "micropie: Shop.wrong: parameter 'complex': it is annotated with <class 'complex'>, which no text",
     ),
     ("generates", 2, "micropie: generates has a yield, and nobody takes its values: print them\n"),
     ("streams", 2, "micropie: streams has a yield, and nobody takes its values: print them\n"),

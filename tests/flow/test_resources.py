@@ -1428,11 +1428,11 @@ MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
     ),
     "an unknown parameter": (
         lambda: mistake((Thing, needs(Part))),
-        r"needs.<locals>.provider, which provides Thing: parameter 'needed' is annotated with .*@app.provides",
+        r"needs.<locals>.provider, which provides Thing: parameter 'needed': it is annotated with .*@app.provides",
     ),
     "no annotation": (
         lambda: mistake((Thing, lambda part: Thing())),
-        "which provides Thing: its parameter 'part' has no annotation, which would tell what fills it",
+        "which provides Thing: parameter 'part': it has no annotation, which would tell what fills it",
     ),
     "no type": (
         lambda: mistake(("thing", Thing)),
@@ -1498,7 +1498,7 @@ def test_the_types_of_a_generic_class_are_those_that_are_provided() -> None:
     app = App()
     app.provides(Shelf[int])(Shelf)
     app.get("/")(page)
-    with pytest.raises(SetupError, match="parameter 'shelf' is annotated with"):
+    with pytest.raises(SetupError, match="parameter 'shelf': it is annotated with"):
         app._micropie.compiled()
 
 
@@ -1553,7 +1553,7 @@ def test_a_provider_that_takes_the_body_does_not_fit_everywhere() -> None:
 def test_a_type_without_a_provider_says_how_to_provide_it() -> None:
     with pytest.raises(
         SetupError,
-        match=r"parameter 'thing' is annotated with .*: @app.provides\(\.\.\.\) above it",
+        match=r"parameter 'thing': it is annotated with .*: @app.provides\(\.\.\.\) above it",
     ):
         shop()._micropie.compiled()
 

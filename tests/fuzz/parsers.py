@@ -361,8 +361,8 @@ _LIMITED: list[Any] = [
     Annotated[int, msgspec.Meta(ge=1, le=10)],
     Annotated[str, msgspec.Meta(max_length=3, pattern="^[a-z]+$")],
 ]
-_CONVERTERS = [converter_for(kind, "x") for kind in _KINDS]
-_CHECKED = [converter_for(kind, "x") for kind in _LIMITED]
+_CONVERTERS = [converter_for(kind) for kind in _KINDS]
+_CHECKED = [converter_for(kind) for kind in _LIMITED]
 
 
 def conversion(data: bytes) -> None:

@@ -232,7 +232,7 @@ documents = st.recursive(
 )
 
 
-CONVERTERS = [converter_for(kind, "x") for kind in KINDS]
+CONVERTERS = [converter_for(kind) for kind in KINDS]
 
 
 @given(text=texts, document=documents)
@@ -246,7 +246,7 @@ def test_a_value_is_converted_or_a_value_error(text: str, document: object) -> N
 
 @given(document=documents, values=st.lists(documents, max_size=4))
 def test_a_structure_is_made_or_a_value_error(document: object, values: list[object]) -> None:
-    make = maker_for(Order, "x").make
+    make = maker_for(Order).make
     fields = ("price", "weight", "ids", "names", "when", "lines")
     for given_document in (document, dict(zip(fields, values, strict=False)), {"lines": values}):
         with suppress(ValueError):
@@ -261,13 +261,13 @@ def test_a_structure_is_made_or_a_value_error(document: object, values: list[obj
 )
 def test_a_structure_is_made_of_a_form_or_a_value_error(fields: dict[str, list[str]]) -> None:
     with suppress(ValueError):
-        maker = maker_for(Order, "x")
+        maker = maker_for(Order)
         maker.make(maker.document_of(fields, is_form=True), is_json=False)
 
 
 @pytest.mark.parametrize("kind", SCALARS, ids=str)
 def test_R28_a_long_text_is_refused(kind: Any) -> None:
-    converter = converter_for(kind, "x")
+    converter = converter_for(kind)
     for mark in ("1", "-", ".", "e", "0", "1.", "1e", "_", " ", "T", ":", "W", "\u0661", "A1"):
         many = mark * (LONG // len(mark))
         for text in (many, f"{many}x", f"1{many}", f"1.{many}x", f"1e{many}", f"2026-01-31T{many}"):
@@ -292,14 +292,14 @@ def test_R28_json_is_converted_in_linear_time(kind: Any) -> None:
         }
         return made[kind]
 
-    convert = converter_for(kind, "x").from_json
+    convert = converter_for(kind).from_json
     once, twice = (steps_of(convert, document(size)) for size in (500, 1000))
     assert twice <= 2 * once + 10
 
 
 @pytest.mark.parametrize("size", [250, 500])
 def test_R28_a_structure_is_checked_in_linear_time(size: int) -> None:
-    make = maker_for(Order, "x").make
+    make = maker_for(Order).make
     once, twice = (
         steps_of(
             make,

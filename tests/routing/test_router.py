@@ -1759,7 +1759,7 @@ def test_a_setup_error_names_the_handler() -> None:
     app: Any = App()
     app.page = route()(functools.partial(odd))
     with pytest.raises(
-        SetupError, match=r"^page: parameter 'thing' is annotated with <class 'complex'>"
+        SetupError, match=r"^page: parameter 'thing': it is annotated with <class 'complex'>"
     ):
         app._micropie.compiled()
 
