@@ -65,19 +65,17 @@ class RunningGenerator:
 
         The ``yield`` where it waits gives ``value``, or raises ``failure``.
         """
-        # ``_resume`` and ``_athrow`` empty the list: a driver's frame keeps its last step, and the
-        # failure's traceback refers to that frame.
-        failures = [] if failure is None else [failure]
+        # Empty when they run: a driver's frame keeps its last step, and the failure's traceback
+        # refers to that frame.
+        arguments = self._generator, value, [] if failure is None else [failure]
         if self._kind is AWAIT:
             try:
-                if failures:
-                    return (yield (AWAIT, _athrow, (self._generator, failures)))
-                return (yield (AWAIT, self._generator.asend, (value,)))
+                return (yield (AWAIT, _resume_async, arguments))
             except StopAsyncIteration:
                 return None
         if self._kind is INLINE:
-            return _resume(self._generator, value, failures)
-        return (yield (CALL, _resume, (self._generator, value, failures)))
+            return _resume(*arguments)
+        return (yield (CALL, _resume, arguments))
 
     def finish(self, value: object, failure: Exception | None) -> Flow[object]:
         """Run from the first ``yield`` to the end.
@@ -108,10 +106,10 @@ def _resume(
         return end.value
 
 
-def _athrow(
-    generator: AsyncGenerator[object, object], failures: list[Exception]
+def _resume_async(
+    generator: AsyncGenerator[object, object], value: object, failures: list[Exception]
 ) -> Awaitable[object]:
-    return generator.athrow(failures.pop())
+    return generator.athrow(failures.pop()) if failures else generator.asend(value)
 
 
 # -- resources -------------------------------------------------------------------------------------

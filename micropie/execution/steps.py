@@ -89,16 +89,18 @@ class RouteFunction(Protocol):
         """Call the handler."""
 
 
-# The shapes of a step. Streams are known above this package only, so they are objects here.
-AwaitStep: TypeAlias = tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[Any]]
-CallStep: TypeAlias = tuple[Call, Callable[..., Any], Sequence[Any]]
-RouteStep: TypeAlias = tuple[Kind, RouteFunction, Sequence[Any]]
-StreamStep: TypeAlias = tuple[Literal["chunk", "close"], Callable[[], None], tuple[object]]
 # With the bytes that are wanted in one piece, if those are more than usual.
 ReceiveStep: TypeAlias = tuple[Literal["receive"], Callable[[], None], tuple[()] | tuple[int]]
-AnswerStep: TypeAlias = tuple[Literal["answer"], Callable[[], None], Any]
 
-Step: TypeAlias = AwaitStep | CallStep | RouteStep | StreamStep | ReceiveStep | AnswerStep
+# The shapes of a step. Streams are known above this package only, so they are objects here.
+Step: TypeAlias = (
+    tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[Any]]
+    | tuple[Call, Callable[..., Any], Sequence[Any]]
+    | tuple[Kind, RouteFunction, Sequence[Any]]
+    | tuple[Literal["chunk", "close"], Callable[[], None], tuple[object]]
+    | ReceiveStep
+    | tuple[Literal["answer"], Callable[[], None], Any]
+)
 
 # A step as a driver takes it apart.
 AnyStep: TypeAlias = tuple[Any, Callable[..., Any], Sequence[Any]]

@@ -52,23 +52,9 @@ class Slots:
     ``slots_of`` finds it.
     """
 
-    __slots__ = (
-        "_free",
-        "_lent",
-        "_next_report",
-        "_patience",
-        "_queue",
-        "_size",
-        "_unlimited",
-        "_waiting",
-        "waker",
-    )
-
     def __init__(self, threads: Threads) -> None:
         if HAS_THREADS and not _GUARDS:
-            guard = Thread(
-                target=_end_after, args=(main_thread(),), name="micropie exit", daemon=True
-            )
+            guard = Thread(target=_end_process, name="micropie exit", daemon=True)
             _GUARDS.append(guard)
             guard.start()
         # Not ``threads`` itself, which would then live as long as the loop.
@@ -107,15 +93,14 @@ class Slots:
         try:
             with anyio.move_on_after(self._patience):
                 await turn.wait()
-        except BaseException:  # the task is cancelled
+            if not turn.is_set():
+                raise TimeoutError(ALL_WAIT)
+        except BaseException:  # that, or the task is cancelled
             if turn.is_set():
                 self.give()
             else:
                 self._waiting.remove(turn)
             raise
-        if not turn.is_set():
-            self._waiting.remove(turn)
-            raise TimeoutError(ALL_WAIT)
 
     def give(self) -> None:
         """Give a slot back, to the task that has waited longest if one does."""
@@ -239,13 +224,9 @@ async def in_thread(
 class TookTooLong(Exception):
     """Raised when the time limit of ``call_within`` is over.
 
-    A ``TimeoutError`` may be the function's own.
-
-    ``sentence`` says what took too long, if anybody knows.
+    A ``TimeoutError`` may be the function's own. The argument is a sentence that says what took too
+    long, if anybody knows.
     """
-
-    def __init__(self, sentence: str = "") -> None:
-        super().__init__(sentence)
 
 
 async def within(
@@ -306,15 +287,15 @@ class _Work:
 # Seconds that calls may go on after the server has ended.
 EXIT_WITHIN = 1.0
 
-# The calls that run at the moment, and their threads; the thread that runs ``_end_after``. Neither
-# survives a fork.
+# The calls that run at the moment, and their threads; the thread that runs ``_end_process``. No
+# thread survives a fork.
 _RUNNING: dict[_Work, Thread] = {}
 _GUARDS: list[Thread] = []
 after_fork_in_child(_RUNNING.clear)
 after_fork_in_child(_GUARDS.clear)
 
 
-def _end_after(main: Thread) -> None:
+def _end_process() -> None:
     """End the process soon after its main thread and the threads of servers, though calls still
     run.
 
@@ -323,7 +304,7 @@ def _end_after(main: Thread) -> None:
     thread in a call that blocks, anyio makes no daemons, and in a daemon of our own a handler's
     ``anyio.from_thread.run`` would need the loop's token.
     """
-    main.join()
+    main_thread().join()
     for thread in enumerate_threads():
         if not thread.daemon and thread not in [*_RUNNING.values()]:
             thread.join()

@@ -256,7 +256,8 @@ def test_the_process_ends_after_its_servers(
     monkeypatch.setattr(os, "_exit", ended.append)
     main, server = threading.Thread(), threading.Thread(target=begun.wait)
     main.start()
-    guard = threading.Thread(target=workers._end_after, args=(main,), daemon=True)
+    monkeypatch.setattr(workers, "main_thread", lambda: main)
+    guard = threading.Thread(target=workers._end_process, daemon=True)
     monkeypatch.setattr(
         workers, "enumerate_threads", lambda: [*workers._RUNNING.values(), server, guard]
     )
@@ -268,7 +269,7 @@ def test_the_process_ends_after_its_servers(
     assert ended == [1]
     go_on.set()
     thread.join(PATIENCE)
-    workers._end_after(main)
+    workers._end_process()
     assert ended == [1]
     assert caplog.messages == ["the process ends now, though 1 calls in its threads don't"]
 
