@@ -152,14 +152,14 @@ class WebSocket(SocketSpellings):
         store, session = config_of(exchange).sessions, exchange.answer.session
         if session_id is not None:
             self._session_id = session_id
-            cookie: str | None = store.cookie(session_id, exchange.scheme, exchange.root_path)
+            cookie: str | None = store.cookie(session_id, exchange)
         else:
             cookie = None if session is None else await self._save_changes()
             is_mentioned = self.request.route is not None and route_of(exchange).mentions_session
             if cookie is None and is_mentioned and not store.in_cookie:
                 session = session if session is not None else exchange.opened_session()
                 if session.id is None:  # it may get its first value once the WebSocket is open
-                    cookie = store.reserve(session, exchange, exchange.root_path)
+                    cookie = store.reserve(session, exchange)
         if session is not None:
             session.keep_cookie(store.in_cookie)
             session.saver = self.save_session
@@ -174,7 +174,7 @@ class WebSocket(SocketSpellings):
         if session is None or not session.changed:
             return None
         cookie = await perform(
-            config_of(exchange).sessions.close(session, exchange.scheme, exchange.root_path),
+            config_of(exchange).sessions.close(session, exchange),
             exchange,
         )
         session.mark_saved()

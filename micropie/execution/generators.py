@@ -39,23 +39,19 @@ class RunningGenerator:
     made before it.
     """
 
-    __slots__ = ("_generator", "_kind", "number", "owner")
+    __slots__ = ("_generator", "_kind", "is_async", "number", "owner")
 
     def __init__(self, generator: Any, kind: Kind, owner: Any = None) -> None:
         self.owner = owner
         self.number = next(_NUMBERS)
         self._generator = generator
-        self._kind: Kind = AWAIT if isinstance(generator, AsyncGeneratorType) else kind
-
-    @property
-    def is_async(self) -> bool:
-        """Whether it may have a scope of its own open."""
-        return self._kind is AWAIT
+        self._kind = kind
+        self.is_async = isinstance(generator, AsyncGeneratorType)  # it may have a scope open
 
     @property
     def has_ended(self) -> bool:
         """Whether it has run to its end."""
-        frame = self._generator.ag_frame if self._kind is AWAIT else self._generator.gi_frame
+        frame = self._generator.ag_frame if self.is_async else self._generator.gi_frame
         return frame is None
 
     def go_on(self, value: object, failure: Exception | None = None) -> Flow[object]:
@@ -68,7 +64,7 @@ class RunningGenerator:
         # Empty when they run: a driver's frame keeps its last step, and the failure's traceback
         # refers to that frame.
         arguments = self._generator, value, [] if failure is None else [failure]
-        if self._kind is AWAIT:
+        if self.is_async:
             try:
                 return (yield (AWAIT, _resume_async, arguments))
             except StopAsyncIteration:
@@ -92,7 +88,7 @@ class RunningGenerator:
         """Return the step that closes the generator, or None if it has run to its end."""
         if self.has_ended:
             return None
-        if self._kind is AWAIT:
+        if self.is_async:
             return AWAIT, self._generator.aclose, ()
         return CALL, self._generator.close, ()
 

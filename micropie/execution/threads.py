@@ -17,7 +17,7 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from functools import partial
 from math import inf
@@ -169,8 +169,10 @@ class Slots:
             ended = anyio.Event()
 
             def end() -> None:
-                ended.set()
-                self.give()
+                # once, though it may be called twice
+                if not ended.is_set():
+                    ended.set()
+                    self.give()
 
             work.leave(partial(self.waker.call, end))
             if leave_after:
@@ -247,13 +249,13 @@ class _Work:
     Either the thread claims it, or the task that waits for the thread no longer.
     """
 
-    __slots__ = ("_arguments", "_function", "_has_ended", "_tellers", "claim")
+    __slots__ = ("_arguments", "_function", "_has_ended", "_tell", "claim")
 
     def __init__(self, function: Callable[..., object], arguments: Sequence[object]) -> None:
         self._function, self._arguments = function, arguments
         self.claim = Lock()  # of whoever acquires it
         self._has_ended = False
-        self._tellers: list[Callable[[], object]] = []
+        self._tell: Callable[[], object] | None = None
 
     def run(self) -> Outcome:
         """Make the call in this thread, if nobody has claimed it. Does not raise."""
@@ -268,18 +270,17 @@ class _Work:
         finally:
             del _RUNNING[self]
             self._has_ended = True
-            if self._tellers:
+            if self._tell is not None:
                 self._tell()
 
     def leave(self, tell: Callable[[], object]) -> None:
-        """Have ``tell`` called when the call ends, at once if it has ended."""
-        self._tellers.append(tell)
-        if self._has_ended:
-            self._tell()
+        """Have ``tell`` called when the call ends, at once if it has ended.
 
-    def _tell(self) -> None:
-        with suppress(IndexError):  # the other thread has come here, too, and has told
-            self._tellers.pop()()
+        It is called twice if the call ends at this moment.
+        """
+        self._tell = tell
+        if self._has_ended:
+            tell()
 
 
 # -- the end of the process ------------------------------------------------------------------------

@@ -38,8 +38,9 @@ class _Watchdog:
         self._call_soon = threadsafe_scheduler()
         self._loop_thread = get_ident()
         self._thread: Thread | None = None
-        self._named: set[str] = set()
-        self._forgets_at = 0.0
+        self._named: dict[
+            str, float
+        ] = {}  # pieces of code, and until when they are not named again
         self.lags: deque[float] = deque([0.0])
 
     def start(self, seconds: float) -> None:
@@ -77,11 +78,9 @@ class _Watchdog:
         if _module_of(frame).startswith(_IDLE):
             return
         now = monotonic()
-        if now >= self._forgets_at:
-            self._named, self._forgets_at = set(), now + _MINUTE
         code, place = _described(frame)
-        if code not in self._named:
-            self._named.add(code)
+        if now >= self._named.get(code, now):
+            self._named[code] = now + _MINUTE
             logger.warning("the event loop has stood still for %.1f seconds: %s", seconds, place)
 
 

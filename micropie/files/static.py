@@ -348,14 +348,13 @@ def _describe(
 
 
 @lru_cache(maxsize=1024)
-def _validators(resolved: ResolvedFile, modified: int) -> Sequence[tuple[str, str]]:
+def _validators(resolved: ResolvedFile, modified: int) -> Sequence[KnownHeader]:
     """Return the headers of a version of a file."""
-    stated = (
-        ("etag", resolved.etag),
-        ("last-modified", http_date(modified)),
-        ("accept-ranges", "bytes"),
-    )
-    return [KnownHeader(name, value) for name, value in stated]
+    return [
+        KnownHeader("etag", resolved.etag),
+        KnownHeader("last-modified", http_date(modified)),
+        KnownHeader("accept-ranges", "bytes"),
+    ]
 
 
 def _cache_control(
