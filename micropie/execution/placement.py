@@ -47,7 +47,7 @@ def layers(function: Callable[..., object]) -> Iterator[Callable[..., object]]:
 
 
 def check_placement(
-    function: Callable[..., object], placement: str, name: str, reads_body: bool = False
+    function: Callable[..., object], placement: str, name: str, reads_body: bool
 ) -> None:
     """Raise ``SetupError`` if a handler can't run where its author wants it."""
     *_, inner = layers(function)

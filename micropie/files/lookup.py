@@ -55,13 +55,8 @@ _ABSENT = frozenset(
 )
 
 # NONBLOCK: a file that was replaced by a fifo since its ``stat`` must not wait for a writer.
-# Windows has other flags.
-_OPEN_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
+# Windows has other flags. Python adds CLOEXEC to all.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # O_PATH, on Linux: a directory that may be passed through and not listed is opened as well.
 _DIRECTORY_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RDONLY) | _NO_FOLLOW
