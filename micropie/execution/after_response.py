@@ -44,8 +44,9 @@ class Ends:
     """What is called at the end of a request: ``closers`` at once, then ``tasks``, which may wait,
     then ``releases``.
 
-    ``before_head`` and ``failure_reports`` are called before that, if it comes to it. A request has
-    an ``Ends`` as soon as there is anything to call, see ``Exchange.at_end``.
+    ``before_head`` is called earlier, if the answer is a stream, and ``failure_reports`` for each
+    failure that no client sees. A request has an ``Ends`` as soon as there is anything to call, see
+    ``Exchange.at_end``.
     """
 
     __slots__ = (

@@ -60,7 +60,8 @@ def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
 def released(outcome: Outcome) -> Any:
     """Return the value or raise the error.
 
-    The list is emptied, as its maker may still refer to it.
+    The list is emptied: the frame that made it may still refer to it, and the error's traceback
+    refers to that frame.
     """
     value, error, variables = outcome
     outcome.clear()
@@ -164,9 +165,8 @@ class _Loops:
 
     def get(self, backend: str) -> BackgroundLoop:
         loop = self._running.get(backend)
-        return self._start(backend) if loop is None or loop.has_ended else loop
-
-    def _start(self, backend: str) -> BackgroundLoop:
+        if loop is not None and not loop.has_ended:
+            return loop
         with self._lock:
             loop = self._running.get(backend)
             if loop is None or loop.has_ended:

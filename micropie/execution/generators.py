@@ -16,7 +16,6 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
-    Sequence,
 )
 from itertools import count
 from types import AsyncGeneratorType
@@ -25,7 +24,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from micropie.errors import failure_in, raise_any
 from micropie.execution.background import await_in_def
 from micropie.execution.loop import is_on_loop
-from micropie.execution.steps import AWAIT, CALL, INLINE, Flow, Kind, Step
+from micropie.execution.steps import AWAIT, CALL, INLINE, AnyStep, Flow, Kind, Step
 
 Value = TypeVar("Value")
 
@@ -265,7 +264,7 @@ def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
     Raises what the flow raises. On an event loop, where nothing may block, each step raises
     ``RuntimeError`` in it.
     """
-    resume: Callable[[Any], tuple[object, Callable[..., Any], Sequence[Any]]] = flow.send
+    resume: Callable[[Any], AnyStep] = flow.send
     result = None
     try:
         while True:

@@ -161,7 +161,8 @@ class LoopTasks:
         self.new_future: Callable[[], LoopFuture] = getattr(
             self._loop, "create_future", _EventFuture
         )
-        # by a mark: asyncio's task, to which the loop itself refers weakly
+        # By a mark: a list with asyncio's task, to which the loop itself refers weakly; trio's
+        # tasks need nobody who refers to them, so there the list is empty.
         self._tasks: dict[object, list[Any]] = {}
         self._idle: anyio.Event | None = None
         self.has_ended = False  # whether nobody waits for tasks that are started now

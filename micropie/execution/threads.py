@@ -111,11 +111,12 @@ class Slots:
 
     @contextmanager
     def lend(self) -> Iterator[bool]:
-        """Let another call begin while a thread waits in the block for its client.
+        """Let another call begin while a thread waits for its client, in the ``with`` block.
 
-        False if ``MOST_READERS`` wait already, which is logged once a minute. After the block the
-        thread goes on at once: it may have a lock for which all others wait. If more run now than
-        there are threads, no call begins until some end.
+        The block gets False if ``MOST_READERS`` threads wait already, which is logged once a
+        minute. After the block its thread goes on without waiting for a slot: it may have a lock
+        for which all others wait. If more threads run then than there are slots, no call begins
+        until some have ended.
         """
         if self._lent >= MOST_READERS:
             self._report(
@@ -319,10 +320,12 @@ def _end_process() -> None:
 
 
 def run_in_context(context: Context, function: Callable[[], object]) -> None:
-    """Call ``function`` in ``context`` itself, in which it may reset what an earlier call has set.
+    """Call ``function`` in ``context`` itself, and not in a copy: there it may reset a variable
+    that an earlier call has set.
 
-    This thread's own context has to be a copy of it but for anyio's marks, by which libraries know
-    the task's event loop: for a thread, anyio has unset them.
+    Call this in a worker thread. Its own context is a copy of ``context`` in which anyio has unset
+    some variables, those by which libraries know a task's event loop. They are unset in
+    ``context``, too, because this is no task.
     """
     marks = variables_set(context)
 

@@ -41,7 +41,6 @@ class _Watchdog:
         self._named: dict[
             str, float
         ] = {}  # pieces of code, and until when they are not named again
-        self.lags: deque[float] = deque([0.0])
 
     def start(self, seconds: float) -> None:
         """Begin, unless it has begun.
@@ -56,7 +55,7 @@ class _Watchdog:
                 self._thread.start()
 
     def _watch(self, pause: float) -> None:
-        self.lags = deque(self.lags, maxlen=round(_MINUTE / pause))
+        self.lags: deque[float] = deque([0.0], maxlen=round(_MINUTE / pause))
         _WATCHING.append(self)
         turned = Event()
         # the loop has been closed, or its thread has ended without that

@@ -10,8 +10,8 @@ has changed. So a change is seen one second late at most.
 To ask a worker thread takes far longer than the system calls, once the kernel has the file's entry
 and bytes in memory. It has them if a thread has asked for them within the last second. So a file
 that is asked for often is looked at on the event loop: each time anew, so nothing is ever out of
-date. Only the permission to look is kept, for each request that names a file, and not what was
-seen.
+date. What is kept, for each request that names a file, is that the event loop may look; not what a
+thread has seen.
 
 A file system may be slow all the same, such as one on a network. If ``SLOW_LOOKS`` looks in a row
 take longer than ``SLOW``, their directory is left to threads for ``SLOW_FOR`` seconds. One alone

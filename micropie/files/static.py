@@ -250,7 +250,15 @@ def _opened(
 
     None if the file has been changed since its look-up, or may not be read here.
     """
-    selection = _selection(request, response, asked, resolved)
+    selection = Selection(response.status, 0, resolved.size)
+    # Only a GET or HEAD answered by 200 has conditions (RFC 9110, section 13.2.1).
+    if (
+        response.status == 200
+        and request.method in ("GET", "HEAD")
+        and not CONDITIONS.isdisjoint(asked)
+    ):
+        etag = response.headers.get("ETag", resolved.etag)  # the author's goes first
+        selection = select(asked, request.method, etag, resolved.modified, resolved.size)
     if selection.status == 304:
         return resolved, selection, None
     if data is not None:
@@ -294,20 +302,6 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
 
 
 # -- the head --------------------------------------------------------------------------------------
-
-
-def _selection(
-    request: Request, response: Response, asked: Mapping[str, str], resolved: ResolvedFile
-) -> Selection:
-    """Return status and range to send; only a GET or HEAD answered by 200 has conditions (RFC 9110,
-    section 13.2.1).
-    """
-    if response.status != 200 or request.method not in ("GET", "HEAD"):
-        return Selection(response.status, 0, resolved.size)
-    if CONDITIONS.isdisjoint(asked):
-        return Selection(200, 0, resolved.size)
-    etag = response.headers.get("ETag", resolved.etag)  # the author's goes first
-    return select(asked, request.method, etag, resolved.modified, resolved.size)
 
 
 def _describe(
