@@ -42,7 +42,7 @@ from tests.wsgi.calls import Answer, environ_for
 # WSGI.
 CEILINGS: dict[str, tuple[int, int]] = {
     "plain": (26, 53),
-    "plain def": (66, 24),
+    "plain def": (63, 24),
     "json": (29, 56),
     "path": (31, 58),
     "query": (44, 71),
@@ -51,24 +51,24 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "json body": (68, 94),
     "dataclass": (68, 94),
     "upload": (279, 293),
-    "session write": (161, 163),
+    "session write": (159, 161),
     "session read": (77, 101),
     "cookies": (78, 101),
     "template": (213, 62),
-    "static": (135, 137),
-    "304": (144, 149),
+    "static": (133, 135),
+    "304": (129, 134),
     "404": (78, 84),
     "405": (123, 128),
     "400": (71, 101),
     "redirect": (52, 81),
     "hooks": (79, 209),
-    "error handler": (135, 180),
+    "error handler": (132, 180),
     "10 chunks": (104, 181),
-    "10 chunks def": (374, 88),
-    "3 chunks awaited": (194, 115),
-    "3 events": (272, 223),
+    "10 chunks def": (356, 88),
+    "3 chunks awaited": (191, 115),
+    "3 events": (269, 217),
     "mounted Flask": (304, 458),
-    "WebSocket echo": (368, 0),  # with the task that reads, which is two turns of the event loop
+    "WebSocket echo": (365, 0),  # with the task that reads, which is two turns of the event loop
 }
 
 # These wait several times, and on a busy machine a timer may end meanwhile.

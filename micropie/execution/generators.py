@@ -78,18 +78,17 @@ class RunningGenerator:
         Return the first value that is yielded or returned, or None.
         """
         result = yield from self.go_on(value, failure)
-        step = self.close_step()
-        if step is not None:
-            yield step
+        yield from self.close()
         return result
 
-    def close_step(self) -> Step | None:
-        """Return the step that closes the generator, or None if it has run to its end."""
+    def close(self) -> Flow[None]:
+        """Close the generator, unless it has run to its end."""
         if self.has_ended:
-            return None
+            return
         if self.is_async:
-            return AWAIT, self._generator.aclose, ()
-        return CALL, self._generator.close, ()
+            yield AWAIT, self._generator.aclose, ()
+        else:
+            yield CALL, self._generator.close, ()
 
 
 def _resume(
@@ -166,9 +165,7 @@ class Resources(list[RunningGenerator]):
     def close_steps(self) -> Iterator[Step]:
         """Yield the steps that close all after something broke off, the last one first."""
         for generator in self[::-1]:
-            step = generator.close_step()
-            if step is not None:
-                yield step
+            yield from generator.close()
 
 
 class Performer(Protocol):

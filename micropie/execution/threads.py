@@ -227,9 +227,13 @@ async def in_thread(
 class TookTooLong(Exception):
     """Raised when the time limit of ``call_within`` is over.
 
-    A ``TimeoutError`` may be the function's own. The argument is a sentence that says what took too
-    long, if anybody knows.
+    A ``TimeoutError`` may be the function's own.
+
+    ``sentence`` says what took too long, if anybody knows.
     """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(sentence)
 
 
 async def within(

@@ -224,14 +224,12 @@ def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, o
     no links.
     """
     # ``realpath`` is slower, it also checks every part of the root.
-    end = full.find("/", start)
-    while end > 0:
-        if stat.S_ISLNK(os.lstat(full[:end]).st_mode):
-            break
+    has_link, end = stat.S_ISLNK(facts.st_mode), full.find("/", start)
+    while end > 0 and not has_link:
+        has_link = stat.S_ISLNK(os.lstat(full[:end]).st_mode)
         end = full.find("/", end + 1)
-    else:
-        if not stat.S_ISLNK(facts.st_mode):
-            return full, facts
+    if not has_link:
+        return full, facts
     real = os.path.realpath(full)
     # With the separator: "/srv/files-old" is not below "/srv/files". A link may lead to no hidden
     # name either.

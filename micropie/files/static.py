@@ -257,7 +257,8 @@ def _opened(
         and request.method in ("GET", "HEAD")
         and not CONDITIONS.isdisjoint(asked)
     ):
-        etag = response.headers.get("ETag", resolved.etag)  # the author's goes first
+        # the author's goes first
+        etag = response.headers.get("ETag", resolved.etag) if response.pairs else resolved.etag
         selection = select(asked, request.method, etag, resolved.modified, resolved.size)
     if selection.status == 304:
         return resolved, selection, None

@@ -59,7 +59,9 @@ class SessionStore:
     to 599. ``make_id`` returns an id for a new session, ``is_id`` whether a text may be one.
     """
 
-    def __init__(self, backend: SessionBackend, settings: MessageSettings, prefix: str) -> None:
+    def __init__(
+        self, backend: SessionBackend, settings: MessageSettings, prefix: str = ""
+    ) -> None:
         self.backend = backend
         self.prefix = prefix
         self.saves_on_error = settings.session_save_on_error
