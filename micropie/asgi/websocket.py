@@ -152,7 +152,7 @@ class WebSocket(SocketSpellings):
         store, session = config_of(exchange).sessions, exchange.answer.session
         if session_id is not None:
             self._session_id = session_id
-            cookie: str | None = store.cookie(session_id, exchange)
+            cookie: str | None = store.cookie(session_id, exchange.scheme, exchange.root_path)
         else:
             cookie = None if session is None else await self._save_changes()
             is_mentioned = self.request.route is not None and route_of(exchange).mentions_session

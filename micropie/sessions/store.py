@@ -118,7 +118,7 @@ class SessionStore:
         to the client.
         """
         session.reserved_id = self.make_id()
-        return self.cookie(session.reserved_id, exchange)
+        return self.cookie(session.reserved_id, exchange.scheme, exchange.root_path)
 
     def open(self, session_id: str | None) -> Flow[Session]:
         """Return the session of an id; a new one if there is no id or it is unknown.
@@ -143,13 +143,12 @@ class SessionStore:
             value = yield from self._save(session)
         elif session:
             value = yield from self._store("", dict(session))
-        return None if value is None else self.cookie(value, exchange)
+        return None if value is None else self.cookie(value, exchange.scheme, exchange.root_path)
 
-    def cookie(self, value: str, exchange: Exchange) -> str:
+    def cookie(self, value: str, scheme: str, root_path: str) -> str:
         """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes
         its cookie.
         """
-        scheme, root_path = exchange.scheme, exchange.root_path
         name = self.cookie_name(scheme, root_path)
         return format_cookie(
             name,
