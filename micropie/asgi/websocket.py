@@ -159,7 +159,7 @@ class WebSocket(SocketSpellings):
             if cookie is None and is_mentioned and not store.in_cookie:
                 session = session if session is not None else exchange.opened_session()
                 if session.id is None:  # it may get its first value once the WebSocket is open
-                    cookie = store.reserve(session, exchange, exchange.root_path)
+                    cookie = store.reserve(session, exchange)
         if session is not None:
             session.keep_cookie(store.in_cookie)
             session.saver = self.save_session
@@ -174,7 +174,7 @@ class WebSocket(SocketSpellings):
         if session is None or not session.changed:
             return None
         cookie = await perform(
-            config_of(exchange).sessions.close(session, exchange.scheme, exchange.root_path),
+            config_of(exchange).sessions.close(session, exchange),
             exchange,
         )
         session.mark_saved()

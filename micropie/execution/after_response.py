@@ -44,8 +44,9 @@ class Ends:
     """What is called at the end of a request: ``closers`` at once, then ``tasks``, which may wait,
     then ``releases``.
 
-    ``before_head`` and ``failure_reports`` are called before that, if it comes to it. A request has
-    an ``Ends`` as soon as there is anything to call, see ``Exchange.at_end``.
+    ``before_head`` is called earlier, if the answer is a stream, and ``failure_reports`` for each
+    failure that no client sees. A request has an ``Ends`` as soon as there is anything to call, see
+    ``Exchange.at_end``.
     """
 
     __slots__ = (
@@ -53,7 +54,6 @@ class Ends:
         "closers",
         "context",
         "failure_reports",
-        "has_task_begun",
         "releases",
         "tasks",
     )
@@ -69,8 +69,6 @@ class Ends:
         self.closers: list[Callable[[], object]] = []
         self.tasks: list[Task] = []
         """Those of ``after_response`` that have not ended."""
-        self.has_task_begun = False
-        """Whether the first of them runs."""
         self.releases: list[Callable[[], object]] = []
 
     def add_task(self, task: Task) -> None:
@@ -82,11 +80,6 @@ class Ends:
         """Call the functions that are called as soon as the request is over."""
         for close in self.closers:
             close()
-
-    def end_task(self) -> None:
-        """Let go of the first task."""
-        self.has_task_begun = False
-        del self.tasks[0]
 
     def release(self) -> None:
         """Call the functions that are called last."""
@@ -133,28 +126,33 @@ async def run_tasks(exchange: Answered, ends: Ends, seconds: float) -> None:
 
     Raises a cancellation only.
     """
+    begun = None  # the task that runs
+
+    def begin(task: Task) -> Any:
+        nonlocal begun
+        begun = task
+        return task.function(*task.arguments)
+
     try:
         with anyio.move_on_after(seconds, shield=True):
             while ends.tasks:
-                await _run(exchange, ends, ends.tasks[0])
-                ends.end_task()
-        while ends.tasks:
-            end = "was given up" if ends.has_task_begun else "did not begin"
-            logger.error(
-                "%s %s: background_timeout is %g s", _label(exchange, ends.tasks[0]), end, seconds
-            )
-            ends.end_task()
+                await _run(exchange, ends.tasks[0], begin)
+                del ends.tasks[0]
+        for task in ends.tasks:
+            end = "was given up" if task is begun else "did not begin"
+            logger.error("%s %s: background_timeout is %g s", _label(exchange, task), end, seconds)
+        ends.tasks.clear()
     finally:
         exchange.release()
 
 
-async def _run(exchange: Answered, ends: Ends, task: Task) -> None:
+async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> None:
     kind = kind_of(task.function)
     try:
         if kind is AWAIT or kind is INLINE:
-            result = _begin(ends)
+            result = begin(task)
         elif usage_of(_THREADS)[1] < _THREADS.queue:
-            result = await in_thread(_THREADS, _begin, ends, abandon_after=0.0)
+            result = await in_thread(_THREADS, begin, task, abandon_after=0.0)
         else:
             logger.error(
                 "%s did not begin: already %d wait for a thread",
@@ -171,16 +169,6 @@ async def _run(exchange: Answered, ends: Ends, task: Task) -> None:
         exchange.log_failure(f"{_label(exchange, task)} failed", error)
 
 
-def _begin(ends: Ends) -> Any:
-    ends.has_task_begun = True
-    function, arguments = ends.tasks[0]
-    return function(*arguments)
-
-
 def _label(exchange: Answered, task: Task) -> str:
-    function = task.function
-    return (
-        f"{exchange.label}: "
-        f"{getattr(function, '__qualname__', repr(function))}, after "
-        "the response,"
-    )
+    name = getattr(task.function, "__qualname__", repr(task.function))
+    return f"{exchange.label}: {name}, after the response,"

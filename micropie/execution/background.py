@@ -60,7 +60,8 @@ def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
 def released(outcome: Outcome) -> Any:
     """Return the value or raise the error.
 
-    The list is emptied, as its maker may still refer to it.
+    The list is emptied: the frame that made it may still refer to it, and the error's traceback
+    refers to that frame.
     """
     value, error, variables = outcome
     outcome.clear()
@@ -153,21 +154,19 @@ class _Loops:
     patience: float | None = None
 
     def __init__(self) -> None:
-        self._parents: list[ExitStack] = []
-        self._stack = ExitStack()
+        self._stacks: list[ExitStack] = []
         self.forget()
 
     def forget(self) -> None:
-        self._parents.append(self._stack)  # to free it would wait for the parent's thread, for ever
         self._lock = Lock()
-        self._stack = ExitStack()
         self._running: dict[str, BackgroundLoop] = {}
+        # Those before it are a parent's: to free one would wait for the parent's thread, for ever.
+        self._stacks.append(ExitStack())
 
     def get(self, backend: str) -> BackgroundLoop:
         loop = self._running.get(backend)
-        return self._start(backend) if loop is None or loop.has_ended else loop
-
-    def _start(self, backend: str) -> BackgroundLoop:
+        if loop is not None and not loop.has_ended:
+            return loop
         with self._lock:
             loop = self._running.get(backend)
             if loop is None or loop.has_ended:
@@ -175,18 +174,19 @@ class _Loops:
                     atexit.register(self.close)
                 from anyio.from_thread import start_blocking_portal
 
-                portal = self._stack.enter_context(start_blocking_portal(backend))
+                portal = self._stacks[-1].enter_context(start_blocking_portal(backend))
                 # This task ends with the loop. If something ends it early, the next call starts
                 # another loop. It gets an empty context, because the current one would keep the
                 # request alive.
                 _, loop = Context().run(portal.start_task, _live, portal, self.patience)
                 self._running[backend] = loop
-                self._stack.callback(_stop, portal)
+                self._stacks[-1].callback(_stop, portal)
             return loop
 
     def close(self) -> None:
         atexit.unregister(self.close)
-        stack, self._stack, self._running = self._stack, ExitStack(), {}
+        stack = self._stacks.pop()
+        self.forget()
         stack.close()
 
 

@@ -28,9 +28,8 @@ def after_fork_in_child(function: Callable[[], object]) -> None:
 
     Does nothing where a process can't fork.
     """
-    register = getattr(os, "register_at_fork", None)
-    if register is not None:
-        register(after_in_child=function)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=function)
 
 
 def notify_after_fork(owner: ForkAware) -> None:
@@ -50,5 +49,6 @@ def available_cpus() -> int:
     """Return how many processors this process may use; where the system does not say, how many
     there are.
     """
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

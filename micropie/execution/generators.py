@@ -16,7 +16,6 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
-    Sequence,
 )
 from itertools import count
 from types import AsyncGeneratorType
@@ -25,7 +24,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from micropie.errors import failure_in, raise_any
 from micropie.execution.background import await_in_def
 from micropie.execution.loop import is_on_loop
-from micropie.execution.steps import AWAIT, CALL, INLINE, Flow, Kind, Step
+from micropie.execution.steps import AWAIT, CALL, INLINE, AnyStep, Flow, Kind, Step
 
 Value = TypeVar("Value")
 
@@ -39,23 +38,19 @@ class RunningGenerator:
     made before it.
     """
 
-    __slots__ = ("_generator", "_kind", "number", "owner")
+    __slots__ = ("_generator", "_kind", "is_async", "number", "owner")
 
     def __init__(self, generator: Any, kind: Kind, owner: Any = None) -> None:
         self.owner = owner
         self.number = next(_NUMBERS)
         self._generator = generator
-        self._kind: Kind = AWAIT if isinstance(generator, AsyncGeneratorType) else kind
-
-    @property
-    def is_async(self) -> bool:
-        """Whether it may have a scope of its own open."""
-        return self._kind is AWAIT
+        self._kind = kind
+        self.is_async = isinstance(generator, AsyncGeneratorType)  # it may have a scope open
 
     @property
     def has_ended(self) -> bool:
         """Whether it has run to its end."""
-        frame = self._generator.ag_frame if self._kind is AWAIT else self._generator.gi_frame
+        frame = self._generator.ag_frame if self.is_async else self._generator.gi_frame
         return frame is None
 
     def go_on(self, value: object, failure: Exception | None = None) -> Flow[object]:
@@ -65,19 +60,17 @@ class RunningGenerator:
 
         The ``yield`` where it waits gives ``value``, or raises ``failure``.
         """
-        # ``_resume`` and ``_athrow`` empty the list: a driver's frame keeps its last step, and the
-        # failure's traceback refers to that frame.
-        failures = [] if failure is None else [failure]
-        if self._kind is AWAIT:
+        # Empty when they run: a driver's frame keeps its last step, and the failure's traceback
+        # refers to that frame.
+        arguments = self._generator, value, [] if failure is None else [failure]
+        if self.is_async:
             try:
-                if failures:
-                    return (yield (AWAIT, _athrow, (self._generator, failures)))
-                return (yield (AWAIT, self._generator.asend, (value,)))
+                return (yield (AWAIT, _resume_async, arguments))
             except StopAsyncIteration:
                 return None
         if self._kind is INLINE:
-            return _resume(self._generator, value, failures)
-        return (yield (CALL, _resume, (self._generator, value, failures)))
+            return _resume(*arguments)
+        return (yield (CALL, _resume, arguments))
 
     def finish(self, value: object, failure: Exception | None) -> Flow[object]:
         """Run from the first ``yield`` to the end.
@@ -85,18 +78,17 @@ class RunningGenerator:
         Return the first value that is yielded or returned, or None.
         """
         result = yield from self.go_on(value, failure)
-        step = self.close_step()
-        if step is not None:
-            yield step
+        yield from self.close()
         return result
 
-    def close_step(self) -> Step | None:
-        """Return the step that closes the generator, or None if it has run to its end."""
+    def close(self) -> Flow[None]:
+        """Close the generator, unless it has run to its end."""
         if self.has_ended:
-            return None
-        if self._kind is AWAIT:
-            return AWAIT, self._generator.aclose, ()
-        return CALL, self._generator.close, ()
+            return
+        if self.is_async:
+            yield AWAIT, self._generator.aclose, ()
+        else:
+            yield CALL, self._generator.close, ()
 
 
 def _resume(
@@ -108,10 +100,10 @@ def _resume(
         return end.value
 
 
-def _athrow(
-    generator: AsyncGenerator[object, object], failures: list[Exception]
+def _resume_async(
+    generator: AsyncGenerator[object, object], value: object, failures: list[Exception]
 ) -> Awaitable[object]:
-    return generator.athrow(failures.pop())
+    return generator.athrow(failures.pop()) if failures else generator.asend(value)
 
 
 # -- resources -------------------------------------------------------------------------------------
@@ -173,9 +165,7 @@ class Resources(list[RunningGenerator]):
     def close_steps(self) -> Iterator[Step]:
         """Yield the steps that close all after something broke off, the last one first."""
         for generator in self[::-1]:
-            step = generator.close_step()
-            if step is not None:
-                yield step
+            yield from generator.close()
 
 
 class Performer(Protocol):
@@ -271,7 +261,7 @@ def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
     Raises what the flow raises. On an event loop, where nothing may block, each step raises
     ``RuntimeError`` in it.
     """
-    resume: Callable[[Any], tuple[object, Callable[..., Any], Sequence[Any]]] = flow.send
+    resume: Callable[[Any], AnyStep] = flow.send
     result = None
     try:
         while True:

@@ -44,13 +44,14 @@ def running_loop() -> Any:
 
     anyio knows it, too, and imports for the answer what a small site never needs.
     """
-    trio, asyncio = getattr(sys.modules.get("trio"), "lowlevel", None), sys.modules.get("asyncio")
-    if trio is not None:
-        with suppress(RuntimeError):
-            return trio.current_trio_token()
-    if asyncio is None:
-        raise RuntimeError("there is no event loop")
-    return asyncio.get_running_loop()
+    # first: trio's loop may be a guest of asyncio's
+    if "trio" in sys.modules:
+        # the second where another thread is just importing it
+        with suppress(RuntimeError, AttributeError):
+            return sys.modules["trio"].lowlevel.current_trio_token()
+    if "asyncio" in sys.modules:
+        return sys.modules["asyncio"].get_running_loop()
+    raise RuntimeError("there is no event loop")
 
 
 class LoopLocal(Generic[T]):
@@ -115,9 +116,7 @@ def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
     """
     loop = running_loop()
     call_soon: Callable[[Callable[[], object]], object]
-    call_soon = (
-        loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
-    )
+    call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
     return call_soon
 
 
@@ -162,7 +161,8 @@ class LoopTasks:
         self.new_future: Callable[[], LoopFuture] = getattr(
             self._loop, "create_future", _EventFuture
         )
-        # by a mark: asyncio's task, to which the loop itself refers weakly
+        # By a mark: a list with asyncio's task, to which the loop itself refers weakly; trio's
+        # tasks need nobody who refers to them, so there the list is empty.
         self._tasks: dict[object, list[Any]] = {}
         self._idle: anyio.Event | None = None
         self.has_ended = False  # whether nobody waits for tasks that are started now

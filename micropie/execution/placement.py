@@ -28,18 +28,10 @@ from micropie.errors import SetupError
 LOOP: Final = "loop"
 THREAD: Final = "thread"
 PROCESS: Final = "process"
-PLACEMENTS: Final = (LOOP, THREAD, PROCESS)
 
 ALL_WAIT: Final = "all threads that may wait for it are waiting"
 
 MARK: Final = "__micropie_run_in__"  # what ``@run_in`` leaves on a function
-
-
-def checked_placement(placement: object, setting: str) -> str:
-    """Return ``placement``. Raises ``SetupError`` that names ``setting`` for any other value."""
-    if not isinstance(placement, str) or placement not in PLACEMENTS:
-        raise SetupError(f'{setting} takes "loop", "thread" or "process", not {placement!r}')
-    return placement
 
 
 def layers(function: Callable[..., object]) -> Iterator[Callable[..., object]]:
@@ -55,7 +47,7 @@ def layers(function: Callable[..., object]) -> Iterator[Callable[..., object]]:
 
 
 def check_placement(
-    function: Callable[..., object], placement: str, name: str, reads_body: bool = False
+    function: Callable[..., object], placement: str, name: str, reads_body: bool
 ) -> None:
     """Raise ``SetupError`` if a handler can't run where its author wants it."""
     *_, inner = layers(function)
@@ -125,7 +117,7 @@ class ServiceThreads(Threads):
             if len(self._seen) < 2 * self.size:
                 self._seen.add(get_ident())
             # as long as some end, the service is slow and does not hang
-            while not self._has_room():
+            while self._waiting >= max(1, len(self._seen) // 2):
                 if not self._change.wait(self.patience):
                     raise TimeoutError(ALL_WAIT)
             self._waiting += 1
@@ -135,9 +127,6 @@ class ServiceThreads(Threads):
             with self._change:
                 self._waiting -= 1
                 self._change.notify_all()
-
-    def _has_room(self) -> bool:
-        return self._waiting < max(1, len(self._seen) // 2)
 
 
 # -- found by name in another process --------------------------------------------------------------
@@ -183,23 +172,19 @@ def name_of(function: Callable[..., object], label: str) -> HandlerName:
             "is something else; define it with def at a module's top level, or as a method "
             "of a class there"
         )
-    return name._replace(module=_importable(name.module, label))
-
-
-def _importable(module: str, label: str) -> str:
-    """Return the name by which another process imports the module: ``__main__`` (``python app.py``)
-    has another.
-    """
-    if module != "__main__":
-        return module
-    main = sys.modules[module]
-    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-    if spec is None and file is None:
+    if name.module != "__main__":
+        return name
+    # ``python app.py``: another process imports this module by another name
+    main = sys.modules["__main__"]
+    if main.__spec__ is not None:
+        return name._replace(module=main.__spec__.name)
+    file = getattr(main, "__file__", None)
+    if file is None:
         raise SetupError(
             f"{label} can't run in a process: no other process can import what was "
             "typed in here; put it into a module"
         )
-    return Path(file).stem if spec is None else spec.name  # type: ignore[arg-type]
+    return name._replace(module=Path(file).stem)
 
 
 @lru_cache(maxsize=1024)

@@ -32,8 +32,7 @@ that never waits costs little more than a call.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from inspect import CO_COROUTINE, isawaitable, iscoroutinefunction
-from types import CodeType
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from micropie.execution.placement import IO_THREADS, LOOP, MARK, Threads
@@ -80,7 +79,8 @@ Kind: TypeAlias = Literal["await", "inline"] | Call  # of a function of the auth
 class RouteFunction(Protocol):
     """The ``call`` of a route.
 
-    No plain function has this type, so only a route's kind can stand beside it.
+    No plain function has this type. So a type checker accepts a step whose kind is not known,
+    ``(route.step_kind, route.call, ...)``, of a route only.
     """
 
     belongs_to_route: None
@@ -89,16 +89,18 @@ class RouteFunction(Protocol):
         """Call the handler."""
 
 
-# The shapes of a step. Streams are known above this package only, so they are objects here.
-AwaitStep: TypeAlias = tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[Any]]
-CallStep: TypeAlias = tuple[Call, Callable[..., Any], Sequence[Any]]
-RouteStep: TypeAlias = tuple[Kind, RouteFunction, Sequence[Any]]
-StreamStep: TypeAlias = tuple[Literal["chunk", "close"], Callable[[], None], tuple[object]]
 # With the bytes that are wanted in one piece, if those are more than usual.
 ReceiveStep: TypeAlias = tuple[Literal["receive"], Callable[[], None], tuple[()] | tuple[int]]
-AnswerStep: TypeAlias = tuple[Literal["answer"], Callable[[], None], Any]
 
-Step: TypeAlias = AwaitStep | CallStep | RouteStep | StreamStep | ReceiveStep | AnswerStep
+# The shapes of a step. Streams are known above this package only, so they are objects here.
+Step: TypeAlias = (
+    tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[Any]]
+    | tuple[Call, Callable[..., Any], Sequence[Any]]
+    | tuple[Kind, RouteFunction, Sequence[Any]]
+    | tuple[Literal["chunk", "close"], Callable[[], None], tuple[object]]
+    | ReceiveStep
+    | tuple[Literal["answer"], Callable[[], None], Any]
+)
 
 # A step as a driver takes it apart.
 AnyStep: TypeAlias = tuple[Any, Callable[..., Any], Sequence[Any]]
@@ -113,8 +115,7 @@ def kind_of(function: Callable[..., object], otherwise: Kind = CALL) -> Kind:
 
     Any other ``def`` may block, so ``otherwise`` is a worker thread under asgi.
     """
-    code = getattr(function, "__code__", None)  # of nearly all: a tenth of the time of what follows
-    if (type(code) is CodeType and code.co_flags & CO_COROUTINE) or iscoroutinefunction(function):
+    if iscoroutinefunction(function):
         return AWAIT
     return INLINE if getattr(function, MARK, None) == LOOP else otherwise
 
@@ -190,7 +191,7 @@ RECEIVE_STEP: Final[ReceiveStep] = (RECEIVE, no_function, ())
 class Completed(Generic[Result]):
     """An awaitable that gives ``value`` at once, on any event loop.
 
-    It is as false as the value, for who uses that.
+    ``bool`` of it is ``bool`` of the value.
     """
 
     __slots__ = ("_value",)

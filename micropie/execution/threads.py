@@ -17,7 +17,7 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from functools import partial
 from math import inf
@@ -52,23 +52,9 @@ class Slots:
     ``slots_of`` finds it.
     """
 
-    __slots__ = (
-        "_free",
-        "_lent",
-        "_next_report",
-        "_patience",
-        "_queue",
-        "_size",
-        "_unlimited",
-        "_waiting",
-        "waker",
-    )
-
     def __init__(self, threads: Threads) -> None:
         if HAS_THREADS and not _GUARDS:
-            guard = Thread(
-                target=_end_after, args=(main_thread(),), name="micropie exit", daemon=True
-            )
+            guard = Thread(target=_end_process, name="micropie exit", daemon=True)
             _GUARDS.append(guard)
             guard.start()
         # Not ``threads`` itself, which would then live as long as the loop.
@@ -107,15 +93,14 @@ class Slots:
         try:
             with anyio.move_on_after(self._patience):
                 await turn.wait()
-        except BaseException:  # the task is cancelled
+            if not turn.is_set():
+                raise TimeoutError(ALL_WAIT)
+        except BaseException:  # that, or the task is cancelled
             if turn.is_set():
                 self.give()
             else:
                 self._waiting.remove(turn)
             raise
-        if not turn.is_set():
-            self._waiting.remove(turn)
-            raise TimeoutError(ALL_WAIT)
 
     def give(self) -> None:
         """Give a slot back, to the task that has waited longest if one does."""
@@ -126,11 +111,12 @@ class Slots:
 
     @contextmanager
     def lend(self) -> Iterator[bool]:
-        """Let another call begin while a thread waits in the block for its client.
+        """Let another call begin while a thread waits for its client, in the ``with`` block.
 
-        False if ``MOST_READERS`` wait already, which is logged once a minute. After the block the
-        thread goes on at once: it may have a lock for which all others wait. If more run now than
-        there are threads, no call begins until some end.
+        The block gets False if ``MOST_READERS`` threads wait already, which is logged once a
+        minute. After the block its thread goes on without waiting for a slot: it may have a lock
+        for which all others wait. If more threads run then than there are slots, no call begins
+        until some have ended.
         """
         if self._lent >= MOST_READERS:
             self._report(
@@ -181,11 +167,12 @@ class Slots:
             if work.claim.acquire(blocking=False):
                 self.give()
                 raise
-            ended = anyio.Event()
+            ended, gives = anyio.Event(), [self.give]
 
             def end() -> None:
                 ended.set()
-                self.give()
+                while gives:  # once, though this may be called twice
+                    gives.pop()()
 
             work.leave(partial(self.waker.call, end))
             if leave_after:
@@ -266,13 +253,13 @@ class _Work:
     Either the thread claims it, or the task that waits for the thread no longer.
     """
 
-    __slots__ = ("_arguments", "_function", "_has_ended", "_tellers", "claim")
+    __slots__ = ("_arguments", "_function", "_has_ended", "_tell", "claim")
 
     def __init__(self, function: Callable[..., object], arguments: Sequence[object]) -> None:
         self._function, self._arguments = function, arguments
         self.claim = Lock()  # of whoever acquires it
         self._has_ended = False
-        self._tellers: list[Callable[[], object]] = []
+        self._tell: Callable[[], object] | None = None
 
     def run(self) -> Outcome:
         """Make the call in this thread, if nobody has claimed it. Does not raise."""
@@ -287,18 +274,17 @@ class _Work:
         finally:
             del _RUNNING[self]
             self._has_ended = True
-            if self._tellers:
+            if self._tell is not None:
                 self._tell()
 
     def leave(self, tell: Callable[[], object]) -> None:
-        """Have ``tell`` called when the call ends, at once if it has ended."""
-        self._tellers.append(tell)
-        if self._has_ended:
-            self._tell()
+        """Have ``tell`` called when the call ends, at once if it has ended.
 
-    def _tell(self) -> None:
-        with suppress(IndexError):  # the other thread has come here, too, and has told
-            self._tellers.pop()()
+        It is called twice if the call ends at this moment.
+        """
+        self._tell = tell
+        if self._has_ended:
+            tell()
 
 
 # -- the end of the process ------------------------------------------------------------------------
@@ -306,15 +292,15 @@ class _Work:
 # Seconds that calls may go on after the server has ended.
 EXIT_WITHIN = 1.0
 
-# The calls that run at the moment, and their threads; the thread that runs ``_end_after``. Neither
-# survives a fork.
+# The calls that run at the moment, and their threads; the thread that runs ``_end_process``. No
+# thread survives a fork.
 _RUNNING: dict[_Work, Thread] = {}
 _GUARDS: list[Thread] = []
 after_fork_in_child(_RUNNING.clear)
 after_fork_in_child(_GUARDS.clear)
 
 
-def _end_after(main: Thread) -> None:
+def _end_process() -> None:
     """End the process soon after its main thread and the threads of servers, though calls still
     run.
 
@@ -323,7 +309,7 @@ def _end_after(main: Thread) -> None:
     thread in a call that blocks, anyio makes no daemons, and in a daemon of our own a handler's
     ``anyio.from_thread.run`` would need the loop's token.
     """
-    main.join()
+    main_thread().join()
     for thread in enumerate_threads():
         if not thread.daemon and thread not in [*_RUNNING.values()]:
             thread.join()
@@ -337,10 +323,12 @@ def _end_after(main: Thread) -> None:
 
 
 def run_in_context(context: Context, function: Callable[[], object]) -> None:
-    """Call ``function`` in ``context`` itself, in which it may reset what an earlier call has set.
+    """Call ``function`` in ``context`` itself, and not in a copy: there it may reset a variable
+    that an earlier call has set.
 
-    This thread's own context has to be a copy of it but for anyio's marks, by which libraries know
-    the task's event loop: for a thread, anyio has unset them.
+    Call this in a worker thread. Its own context is a copy of ``context`` in which anyio has unset
+    some variables, those by which libraries know a task's event loop. They are unset in
+    ``context``, too, because this is no task.
     """
     marks = variables_set(context)
 

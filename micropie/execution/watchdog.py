@@ -38,9 +38,9 @@ class _Watchdog:
         self._call_soon = threadsafe_scheduler()
         self._loop_thread = get_ident()
         self._thread: Thread | None = None
-        self._named: set[str] = set()
-        self._forgets_at = 0.0
-        self.lags: deque[float] = deque([0.0])
+        self._named: dict[
+            str, float
+        ] = {}  # pieces of code, and until when they are not named again
 
     def start(self, seconds: float) -> None:
         """Begin, unless it has begun.
@@ -55,7 +55,7 @@ class _Watchdog:
                 self._thread.start()
 
     def _watch(self, pause: float) -> None:
-        self.lags = deque(self.lags, maxlen=round(_MINUTE / pause))
+        self.lags: deque[float] = deque([0.0], maxlen=round(_MINUTE / pause))
         _WATCHING.append(self)
         turned = Event()
         # the loop has been closed, or its thread has ended without that
@@ -77,11 +77,9 @@ class _Watchdog:
         if _module_of(frame).startswith(_IDLE):
             return
         now = monotonic()
-        if now >= self._forgets_at:
-            self._named, self._forgets_at = set(), now + _MINUTE
         code, place = _described(frame)
-        if code not in self._named:
-            self._named.add(code)
+        if now >= self._named.get(code, now):
+            self._named[code] = now + _MINUTE
             logger.warning("the event loop has stood still for %.1f seconds: %s", seconds, place)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mimetypes
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 from urllib.parse import quote
 
 from micropie.http import MAX_FILENAME
@@ -68,7 +68,7 @@ def content_type_of(name: str) -> str:
     return _types().get(name[dot:].lower(), UNKNOWN)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _types() -> dict[str, str]:
     table = {**mimetypes.MimeTypes().types_map[True], **_OWN_TYPES}
     return {

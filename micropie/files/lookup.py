@@ -26,10 +26,9 @@ from micropie.errors import HTTPError, logger
 from micropie.http import accepts_coding, cached_if_short
 from micropie.on_demand import pattern
 
-# Files that were compressed in advance: the suffix, the coding's names (RFC 9110, section 8.4.1).
-# The first one that a client accepts is sent: brotli's is the smaller.
-_CODINGS = ((".br", ("br",)), (".gz", ("gzip", "x-gzip")))
-_SUFFIXES = tuple(suffix for suffix, _ in _CODINGS)
+# Files that were compressed in advance: the coding's names by suffix (RFC 9110, section 8.4.1). The
+# first one that a client accepts is sent: brotli's is the smaller.
+_CODINGS = {".br": ("br",), ".gz": ("gzip", "x-gzip")}
 
 # Names that mean something else on Windows: a drive or a stream of NTFS, a device, a dot or space
 # that it drops.
@@ -49,18 +48,15 @@ _ABSENT = frozenset(
         errno.ELOOP,
         errno.EACCES,
         errno.EPERM,
+        errno.ENXIO,
+        errno.EINVAL,
+        errno.EILSEQ,
     }
-    | {errno.ENXIO, errno.EINVAL, errno.EILSEQ}
 )
 
 # NONBLOCK: a file that was replaced by a fifo since its ``stat`` must not wait for a writer.
-# Windows has other flags.
-_OPEN_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
+# Windows has other flags. Python adds CLOEXEC to all.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # O_PATH, on Linux: a directory that may be passed through and not listed is opened as well.
 _DIRECTORY_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RDONLY) | _NO_FOLLOW
@@ -119,13 +115,16 @@ def codings_for(accept_encoding: str) -> tuple[str, ...]:
     """Return the suffixes of the compressed files that an Accept-Encoding header allows, the best
     first.
     """
-    return tuple(suffix for suffix, names in _CODINGS if accepts_coding(accept_encoding, names))
+    return tuple(
+        suffix for suffix, names in _CODINGS.items() if accepts_coding(accept_encoding, names)
+    )
 
 
 @lru_cache(maxsize=1024)
 def resolved_root(root: str) -> str:
-    """Return a directory as an absolute path with links resolved, computed once in the life of a
-    process.
+    """Return a directory as an absolute path with links resolved.
+
+    It is computed once in the life of a process.
     """
     return os.path.realpath(root)
 
@@ -149,7 +148,7 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
         # to open a device may have an effect
         if not stat.S_ISREG(facts.st_mode) or not os.access(full, os.R_OK):
             raise HTTPError(404)
-        for suffix in _SUFFIXES:
+        for suffix in _CODINGS:
             if os.access(full + suffix, os.F_OK):  # nearly never, and this raises no exception
                 return _best_coding(full, facts, suffixes, follow_symlinks)
         version = _facts(facts)
@@ -225,14 +224,12 @@ def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, o
     no links.
     """
     # ``realpath`` is slower, it also checks every part of the root.
-    end = full.find("/", start)
-    while end > 0:
-        if stat.S_ISLNK(os.lstat(full[:end]).st_mode):
-            break
+    has_link, end = stat.S_ISLNK(facts.st_mode), full.find("/", start)
+    while end > 0 and not has_link:
+        has_link = stat.S_ISLNK(os.lstat(full[:end]).st_mode)
         end = full.find("/", end + 1)
-    else:
-        if not stat.S_ISLNK(facts.st_mode):
-            return full, facts
+    if not has_link:
+        return full, facts
     real = os.path.realpath(full)
     # With the separator: "/srv/files-old" is not below "/srv/files". A link may lead to no hidden
     # name either.
@@ -245,21 +242,23 @@ def _best_coding(
     path: str, plain: os.stat_result, suffixes: tuple[str, ...], follow_symlinks: bool
 ) -> ResolvedFile:
     compressed = {}
-    for suffix, names in _CODINGS:
+    for suffix in _CODINGS:
         try:
             beside = os.stat(path + suffix, follow_symlinks=follow_symlinks)
         except OSError:
             continue
-        if not stat.S_ISREG(beside.st_mode) or not os.access(path + suffix, os.R_OK):
-            continue
-        # In whole seconds: archives store times with this precision.
-        if int(beside.st_mtime) >= int(plain.st_mtime):
-            compressed[suffix] = names[0], beside
+        if (
+            stat.S_ISREG(beside.st_mode)
+            and os.access(path + suffix, os.R_OK)
+            # in whole seconds: archives store times with this precision
+            and int(beside.st_mtime) >= int(plain.st_mtime)
+        ):
+            compressed[suffix] = _facts(beside)
     version = _facts(plain)
     for suffix in suffixes:
         if suffix in compressed:
-            coding, beside = compressed[suffix]
-            return ResolvedFile(path + suffix, coding, True, *_facts(beside), version)
+            coding = _CODINGS[suffix][0]
+            return ResolvedFile(path + suffix, coding, True, *compressed[suffix], version)
     return ResolvedFile(path, "", bool(compressed), *version, version)
 
 

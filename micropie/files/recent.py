@@ -10,8 +10,8 @@ has changed. So a change is seen one second late at most.
 To ask a worker thread takes far longer than the system calls, once the kernel has the file's entry
 and bytes in memory. It has them if a thread has asked for them within the last second. So a file
 that is asked for often is looked at on the event loop: each time anew, so nothing is ever out of
-date. Only the permission to look is kept, for each request that names a file, and not what was
-seen.
+date. What is kept, for each request that names a file, is that the event loop may look; not what a
+thread has seen.
 
 A file system may be slow all the same, such as one on a network. If ``SLOW_LOOKS`` looks in a row
 take longer than ``SLOW``, their directory is left to threads for ``SLOW_FOR`` seconds. One alone
@@ -99,8 +99,7 @@ LARGEST_LOOK = 64 * 1024
 MOST_LOOKS = 2048  # requests for a file, and files; clients may ask for any name
 LONGEST_PATH = 4096  # characters; Linux has no longer paths (PATH_MAX), but a client may send one
 
-NEVER: Final = 0.0
-_NOT_SLOW: Final = (0, NEVER)
+_NOT_SLOW: Final = (0, 0.0)  # no slow looks, and left until a time that has passed
 
 
 class RecentLooks(Recent["Key", "ResolvedFile | None"]):
@@ -111,15 +110,11 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
     one.
     """
 
-    def __init__(self) -> None:
-        super().__init__(MOST_LOOKS)
-        # by directory: slow looks in a row, and until when it is left
-        self._slow: dict[str, tuple[int, float]] = {}
-
     def clear(self) -> None:
         """Forget everything."""
         super().clear()
-        self._slow = {}
+        # by directory: slow looks in a row, and until when it is left
+        self._slow: dict[str, tuple[int, float]] = {}
 
     def may_look(self, key: Key) -> bool:
         """Return whether the file was looked at within the last second, in a directory that is not
@@ -131,10 +126,6 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
         now = time.monotonic()
         return entry[2] >= now and self._slow.get(key[0], _NOT_SLOW)[1] < now
 
-    def may_read(self, key: Key, resolved: ResolvedFile) -> bool:
-        """Return whether this version of the file was read at the last look, and is short."""
-        return resolved.size <= LARGEST_LOOK and self.latest(key) == resolved
-
     def took(self, key: Key, version: ResolvedFile | None, begun: float) -> None:
         """Note that the event loop has looked at a file since ``begun``, and which version of it
         was read.
@@ -143,8 +134,8 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
         self.put(key, version, now)
         looks = self._slow.pop(key[0], _NOT_SLOW)[0] + 1
         if now - begun > SLOW:
-            self._slow[key[0]] = looks, now + SLOW_FOR if looks >= SLOW_LOOKS else NEVER
+            self._slow[key[0]] = looks, now + SLOW_FOR if looks >= SLOW_LOOKS else 0.0
 
 
-RECENT = RecentLooks()
+RECENT = RecentLooks(MOST_LOOKS)
 after_fork_in_child(RECENT.clear)

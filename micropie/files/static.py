@@ -37,7 +37,14 @@ from micropie.files.lookup import (
     open_resolved,
     resolved_root,
 )
-from micropie.files.recent import CONTENTS, LARGEST, LONGEST_PATH, OVERHEAD, RECENT
+from micropie.files.recent import (
+    CONTENTS,
+    LARGEST,
+    LARGEST_LOOK,
+    LONGEST_PATH,
+    OVERHEAD,
+    RECENT,
+)
 from micropie.http import (
     CONDITIONS,
     DOTS_AND_EMPTY,
@@ -93,9 +100,10 @@ def static_file(
     """
     if max_age is not None and not is_count(max_age, least=0):
         raise ValueError(f"max_age is a whole number of seconds, not {max_age!r}")
-    name = os.fspath(path)
-    saved_as = name.rpartition("/")[2] if download is True else download or None
-    reference = FileReference(os.fspath(root), name, max_age, cached, follow_symlinks, saved_as)
+    saved_as = "" if download is True else download or None
+    reference = FileReference(
+        os.fspath(root), os.fspath(path), max_age, cached, follow_symlinks, saved_as
+    )
     return Response(reference, 200, headers, content_type)
 
 
@@ -119,11 +127,6 @@ def directory_route(
     except ValueError as error:
         raise SetupError(str(error)) from None
     reference: FileReference = usual.body
-    headers, content_type, has_own_name = (
-        usual.pairs,
-        usual.content_type,
-        options.get("download") is True,
-    )
 
     @run_in("loop")
     def serve(path: str) -> FileReference:
@@ -135,14 +138,15 @@ def directory_route(
         raw_path = exchange.raw_path().lower() if literal is None else literal.encode()
         if raw_path.endswith(b"/") or b"%2f" in raw_path:
             raise HTTPError(404)
-        saved_as = path.rpartition("/")[2] if has_own_name else reference.saved_as
-        max_age, cached, follow_symlinks = (
+        found = FileReference(
+            root,
+            path,
             reference.max_age,
             reference.cached,
             reference.follow_symlinks,
-        )
-        found = FileReference(
-            root, path, max_age, cached, follow_symlinks, saved_as, headers, content_type
+            reference.saved_as,
+            usual.pairs,
+            usual.content_type,
         )
         query = exchange.query_string
         if query.startswith("v="):
@@ -180,7 +184,8 @@ def open_file(request: Request, response: Response) -> Flow[None]:
     opened: Opened | None = None
     if reference.cached:
         kept = CONTENTS.fresh(key)
-        opened = None if kept is None else _from_memory(request, response, asked, *kept)
+        if kept is not None:
+            opened = _opened(request, response, asked, *kept)
     elif RECENT.may_look(key):
         opened = _looked_at_again(request, response, asked, key)
     if opened is None:
@@ -195,8 +200,9 @@ def _looked_at_again(
     begun, version = time.monotonic(), None
     try:
         resolved = find(*key)
-        version = resolved if RECENT.may_read(key, resolved) else None
-        return _from_disk(request, response, asked, resolved, version is not None)
+        if resolved.size <= LARGEST_LOOK and RECENT.latest(key) == resolved:
+            version = resolved
+        return _opened(request, response, asked, resolved, may_read=version is not None)
     finally:
         RECENT.took(key, version, begun)
 
@@ -212,41 +218,52 @@ def _find_and_open(
     for _ in range(ATTEMPTS):
         checked_at = time.monotonic()
         resolved = find(*key)
-        if not reference.cached or resolved.size > LARGEST:
-            opened = _from_disk(request, response, asked, resolved, True)
-            if opened is None:
+        data = None
+        if reference.cached and resolved.size <= LARGEST:
+            kept = CONTENTS.latest(key)
+            if kept is not None and kept[0] == resolved:
+                data = kept[1]
+            else:
+                descriptor = open_resolved(reference.root, resolved, reference.follow_symlinks)
+                data = _read(descriptor, resolved, 0, resolved.size)
+            if data is None:
                 continue
+            CONTENTS.put(key, (resolved, data), checked_at, len(data) + OVERHEAD)
+        opened = _opened(request, response, asked, resolved, data)
+        if opened is not None:
             if is_noted and isinstance(opened[2], bytes):
                 RECENT.put(key, resolved, time.monotonic())
             return opened
-        kept = CONTENTS.latest(key)
-        data = kept[1] if kept is not None and kept[0] == resolved else None
-        if data is None:
-            data = _read(
-                open_resolved(reference.root, resolved, reference.follow_symlinks),
-                resolved,
-                0,
-                resolved.size,
-            )
-        if data is not None:
-            CONTENTS.put(key, (resolved, data), checked_at, len(data) + OVERHEAD)
-            return _from_memory(request, response, asked, resolved, data)
     raise ResponseError(f"{reference.path!r} is changed all the time: it can't be sent")
 
 
-def _from_disk(
+def _opened(
     request: Request,
     response: Response,
     asked: Mapping[str, str],
     resolved: ResolvedFile,
-    may_read: bool,
+    data: bytes | None = None,
+    may_read: bool = True,
 ) -> Opened | None:
-    """Open the file and read a short one; None if it has been changed meanwhile, or may not be read
-    here.
+    """Return the part of a file that answers this request: of ``data``, the bytes of the file if
+    they are in memory, else of the open file, which is read if it is short.
+
+    None if the file has been changed since its look-up, or may not be read here.
     """
-    selection = _selection(request, response, asked, resolved)
+    selection = Selection(response.status, 0, resolved.size)
+    # Only a GET or HEAD answered by 200 has conditions (RFC 9110, section 13.2.1).
+    if (
+        response.status == 200
+        and request.method in ("GET", "HEAD")
+        and not CONDITIONS.isdisjoint(asked)
+    ):
+        # the author's goes first
+        etag = response.headers.get("ETag", resolved.etag) if response.pairs else resolved.etag
+        selection = select(asked, request.method, etag, resolved.modified, resolved.size)
     if selection.status == 304:
         return resolved, selection, None
+    if data is not None:
+        return resolved, selection, data[selection.start : selection.stop]
     length = selection.stop - selection.start
     if request.method == "HEAD":
         return resolved, selection, FileRange(None, resolved.path, resolved.size, 0, length)
@@ -285,36 +302,7 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
     return data if len(data) == length else None
 
 
-def _from_memory(
-    request: Request,
-    response: Response,
-    asked: Mapping[str, str],
-    resolved: ResolvedFile,
-    data: bytes,
-) -> Opened:
-    selection = _selection(request, response, asked, resolved)
-    return (
-        resolved,
-        selection,
-        None if selection.status == 304 else data[selection.start : selection.stop],
-    )
-
-
 # -- the head --------------------------------------------------------------------------------------
-
-
-def _selection(
-    request: Request, response: Response, asked: Mapping[str, str], resolved: ResolvedFile
-) -> Selection:
-    """Return status and range to send; only a GET or HEAD answered by 200 has conditions (RFC 9110,
-    section 13.2.1).
-    """
-    if response.status != 200 or request.method not in ("GET", "HEAD"):
-        return Selection(response.status, 0, resolved.size)
-    if CONDITIONS.isdisjoint(asked):
-        return Selection(200, 0, resolved.size)
-    etag = response.headers.get("ETag", resolved.etag)  # the author's goes first
-    return select(asked, request.method, etag, resolved.modified, resolved.size)
 
 
 def _describe(
@@ -332,7 +320,6 @@ def _describe(
     reference: FileReference = response.body
     # No validators for an error page.
     validators = _validators(resolved, resolved.modified) if response.status == 200 else ()
-    add_missing(response.pairs, [cache_control, *validators])
     response.body, response.status = body, selection.status
     if selection.status == 304:
         response.pairs[:] = [
@@ -342,26 +329,27 @@ def _describe(
     else:
         response.content_type = response.content_type or content_type_of(reference.path)
         if reference.saved_as is not None:
-            add_missing(response.pairs, [("Content-Disposition", attachment(reference.saved_as))])
+            name = reference.saved_as or reference.path.rpartition("/")[2]
+            add_missing(response.pairs, [("Content-Disposition", attachment(name))])
         if resolved.coding:
             response.headers["Content-Encoding"] = resolved.coding
     if selection.status == 206:
         response.headers["Content-Range"] = (
             f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
         )
+    add_missing(response.pairs, [cache_control, *validators])
     if resolved.varies:
         add_vary(response.pairs, "Accept-Encoding")
 
 
 @lru_cache(maxsize=1024)
-def _validators(resolved: ResolvedFile, modified: int) -> Sequence[tuple[str, str]]:
+def _validators(resolved: ResolvedFile, modified: int) -> Sequence[KnownHeader]:
     """Return the headers of a version of a file."""
-    stated = (
-        ("etag", resolved.etag),
-        ("last-modified", http_date(modified)),
-        ("accept-ranges", "bytes"),
-    )
-    return [KnownHeader(name, value) for name, value in stated]
+    return [
+        KnownHeader("etag", resolved.etag),
+        KnownHeader("last-modified", http_date(modified)),
+        KnownHeader("accept-ranges", "bytes"),
+    ]
 
 
 def _cache_control(

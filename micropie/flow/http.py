@@ -480,9 +480,7 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
         _warn_of_change(request, session)
     exchange.answer.take_session()
     status, content_type, length, pairs, body, stream = answer
-    cookie = yield from config_of(exchange).sessions.close(
-        session, request.scheme, request.root_path
-    )
+    cookie = yield from config_of(exchange).sessions.close(session, exchange)
     if cookie is not None:
         pairs = [*pairs, ("set-cookie", cookie)]
     cookie = deleting_cookie(request) if session.renewed else None

@@ -115,7 +115,7 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
         and session.changed
         and (session.id is not None or session.reserved_id is not None)
     ):
-        yield from config_of(exchange).sessions.close(session, request.scheme, request.root_path)
+        yield from config_of(exchange).sessions.close(session, exchange)
 
 
 def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | None]:

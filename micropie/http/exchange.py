@@ -532,9 +532,8 @@ class Exchange:
             [*(self.resources or ()), *self.generators], key=attrgetter("number"), reverse=True
         )
         for part in (self.answer.stream, *inner_first):
-            step = part.close_step() if part is not None else None
-            if step is not None:
-                yield step
+            if part is not None:
+                yield from part.close()
 
     def clean_up(self, steps: Iterable[Step]) -> Flow[None]:
         """Perform steps after something broke off, such as ``cleanup_steps``.

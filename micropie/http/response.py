@@ -199,7 +199,8 @@ class FileReference:
         self.max_age = max_age
         self.cached = cached
         self.follow_symlinks = follow_symlinks
-        self.saved_as = saved_as  # the name under which a browser saves it
+        # the name under which a browser saves it: "" for its own, None if it is to be shown
+        self.saved_as = saved_as
         self.headers = headers
         self.content_type = content_type
         # that the URL states, of the version that its page was made for

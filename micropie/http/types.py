@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Protocol, TypeAlias
 
-from micropie.execution import Flow, Step
+from micropie.execution import Flow
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = Message
@@ -39,9 +39,6 @@ class ChunkedBody(Protocol):
     @property
     def is_empty(self) -> bool:
         """Whether the stream has ended before its first chunk."""
-
-    def close_step(self) -> Step | None:
-        """Return the step that closes the stream; None if there is nothing to close."""
 
     def close(self) -> Flow[None]:
         """Close the stream, unless that has been done."""

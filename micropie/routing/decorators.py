@@ -11,7 +11,7 @@ from functools import wraps
 from typing import TypeVar, overload
 
 from micropie.errors import SetupError, is_count
-from micropie.execution import MARK, checked_placement
+from micropie.execution import LOOP, MARK, PROCESS, THREAD
 from micropie.routing.checks import HOLDS, Check, Checking, mark_with, refuse_unless_check
 from micropie.routing.discovery import Function, RouteMark, leave_mark
 from micropie.routing.patterns import Pattern
@@ -114,7 +114,8 @@ def run_in(placement: str) -> Callable[[Function], Function]:
     word; an ``async def`` that is to run elsewhere than on the event loop raises it when the
     application is first used.
     """
-    checked_placement(placement, "run_in")
+    if placement not in (LOOP, THREAD, PROCESS):
+        raise SetupError(f'run_in takes "loop", "thread" or "process", not {placement!r}')
     return lambda function: leave_mark(function, MARK, placement)
 
 

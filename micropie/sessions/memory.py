@@ -14,13 +14,6 @@ from micropie.sessions.backend import SAVED, Loaded, SessionBackend
 _NONE: tuple[float, dict[str, object]] = (0.0, {})
 
 
-def _as_other_backends_do(data: dict[str, object]) -> dict[str, object]:
-    """Return a copy of ``data`` as JSON gives it back, so that a value that works here works in
-    SQLite and Redis.
-    """
-    return serializer.loads(serializer.dumps(data))
-
-
 class InMemorySessionBackend(SessionBackend):
     """Sessions in this process's memory: lost when it ends, and not seen by other workers.
 
@@ -63,9 +56,8 @@ class InMemorySessionBackend(SessionBackend):
 
         Raises ``ResponseError`` for values that JSON can't express.
         """
-        stored = _as_other_backends_do(data)
         with self._lock:
-            self._store(session_id, stored, timeout)
+            self._replace(session_id, session_id, data, timeout)
         return SAVED
 
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
@@ -75,21 +67,21 @@ class InMemorySessionBackend(SessionBackend):
         with self._lock:
             expires, stored = self._sessions.get(session_id, _NONE)
             if expires <= time.monotonic():
-                self._sessions.pop(session_id, None)
                 return {}
             # Functions given to ``update_atomic`` may change the values.
-            data = _as_other_backends_do(
-                changes.apply(copied(stored) if changes.updates else stored)
-            )
-            del self._sessions[session_id]
-            self._store(changes.new_id or session_id, data, timeout)
-            return copied(data)
+            data = changes.apply(copied(stored) if changes.updates else stored)
+            return copied(self._replace(session_id, changes.new_id or session_id, data, timeout))
 
-    def _store(self, session_id: str, data: dict[str, object], timeout: int) -> None:
+    def _replace(
+        self, old_id: str, new_id: str, data: dict[str, object], timeout: int
+    ) -> dict[str, object]:
+        """Store a copy of ``data`` and return it."""
+        # As JSON gives it back, so that a value that works here works in SQLite and Redis.
+        stored = serializer.loads(serializer.dumps(data))
         now = time.monotonic()
-        self._sessions.pop(session_id, None)
-        if data:
-            self._sessions[session_id] = now + timeout, data
+        self._sessions.pop(old_id, None)
+        if stored:
+            self._sessions[new_id] = now + timeout, stored
         # Delete the least recently used sessions first, up to one that has not expired and that the
         # capacity allows. It delays the deletion of the sessions behind it, but each is deleted
         # within one time-out after it expired.
@@ -98,3 +90,4 @@ class InMemorySessionBackend(SessionBackend):
             if self._sessions[oldest][0] > now and len(self._sessions) <= self._capacity:
                 break
             del self._sessions[oldest]
+        return stored

@@ -67,7 +67,6 @@ class RedisSessionBackend(SessionBackend):
         been ended.
         """
         old, new = self._prefix + session_id, self._prefix + (changes.new_id or session_id)
-        keys = (old, new, f"{old}:claim")
         owner, failures = secrets.token_hex(8), 0
         with self._redis.reached() as client:
             stored = client.get(old)
@@ -75,7 +74,9 @@ class RedisSessionBackend(SessionBackend):
                 data = changes.apply(serializer.loads(stored))
                 claim = _CLAIM if failures >= _PATIENCE else ""
                 text = serializer.dumps(data) if data else ""
-                stored = client.eval(_SWAP, len(keys), *keys, stored, text, timeout, owner, claim)
+                stored = client.eval(
+                    _SWAP, 3, old, new, f"{old}:claim", stored, text, timeout, owner, claim
+                )
                 if stored == 1:
                     return data
                 # Another request was faster. One of those that try always succeeds; a random delay

@@ -133,7 +133,7 @@ class SQLiteSessionBackend(SessionBackend):
                 self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False
             )
             try:
-                _execute_with_retries(connection, "PRAGMA journal_mode = WAL")
+                _change_to_wal(connection)
                 connection.execute("PRAGMA synchronous = NORMAL")
                 connection.executescript(_SCHEMA)
             except BaseException:
@@ -149,14 +149,14 @@ def _close_all(idle: list[sqlite3.Connection]) -> None:
             idle.pop().close()
 
 
-def _execute_with_retries(connection: sqlite3.Connection, statement: str) -> None:
-    """Execute the change to WAL, which SQLite refuses at once, without a wait, while another
-    process makes it.
+def _change_to_wal(connection: sqlite3.Connection) -> None:
+    """Have SQLite use a write-ahead log. It refuses that at once, without a wait, while another
+    process changes to it.
     """
     deadline = time.monotonic() + _BUSY
     while True:
         try:
-            connection.execute(statement)
+            connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError:
             if time.monotonic() > deadline:
                 raise

@@ -113,12 +113,12 @@ class SessionStore:
         stated = self._settings.session_cookie_secure
         return scheme == "https" if stated is None else stated
 
-    def reserve(self, session: Session, exchange: Exchange, root_path: str) -> str:
+    def reserve(self, session: Session, exchange: Exchange) -> str:
         """Choose the id of a session that may be stored later, and return the cookie that gives it
         to the client.
         """
         session.reserved_id = self.make_id()
-        return self.cookie(session.reserved_id, exchange.scheme, root_path)
+        return self.cookie(session.reserved_id, exchange.scheme, exchange.root_path)
 
     def open(self, session_id: str | None) -> Flow[Session]:
         """Return the session of an id; a new one if there is no id or it is unknown.
@@ -136,14 +136,14 @@ class SessionStore:
             return Session()
         return Session(session_id, data if self._shares_data else deepcopy(dict(data)))
 
-    def close(self, session: Session, scheme: str, root_path: str) -> Flow[str | None]:
+    def close(self, session: Session, exchange: Exchange) -> Flow[str | None]:
         """Save a session that has changed. Return the Set-Cookie value to send, or None."""
         value: str | None = ""
         if not self.in_cookie:
             value = yield from self._save(session)
         elif session:
             value = yield from self._store("", dict(session))
-        return None if value is None else self.cookie(value, scheme, root_path)
+        return None if value is None else self.cookie(value, exchange.scheme, exchange.root_path)
 
     def cookie(self, value: str, scheme: str, root_path: str) -> str:
         """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes

@@ -110,7 +110,6 @@ from micropie.execution import (
     TASKS,
     WAKERS,
     Flow,
-    Step,
     current,
     no_function,
 )
@@ -326,13 +325,8 @@ class Stream:
 
     def close(self) -> Flow[None]:
         """Close the stream, unless that has been done."""
-        step = self.close_step()
-        if step is not None:
-            yield step
-
-    def close_step(self) -> Step | None:
-        """Return the step that closes the stream, or None if that has been done."""
-        return (CLOSE, no_function, (self,)) if self.is_open else None
+        if self.is_open:
+            yield CLOSE, no_function, (self,)
 
 
 # Why the rest of a stream is not wanted.

@@ -27,7 +27,7 @@ from micropie.middleware import Timeout
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, get, piece, run
 from tests.support.multipart_forms import PAIRS, form, section
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until_async
 
 LARGE = 2 * 1024 * 1024  # bytes, of a file and of an upload: more than is kept in memory
 
@@ -256,7 +256,8 @@ def test_the_process_ends_after_its_servers(
     monkeypatch.setattr(os, "_exit", ended.append)
     main, server = threading.Thread(), threading.Thread(target=begun.wait)
     main.start()
-    guard = threading.Thread(target=workers._end_after, args=(main,), daemon=True)
+    monkeypatch.setattr(workers, "main_thread", lambda: main)
+    guard = threading.Thread(target=workers._end_process, daemon=True)
     monkeypatch.setattr(
         workers, "enumerate_threads", lambda: [*workers._RUNNING.values(), server, guard]
     )
@@ -268,7 +269,7 @@ def test_the_process_ends_after_its_servers(
     assert ended == [1]
     go_on.set()
     thread.join(PATIENCE)
-    workers._end_after(main)
+    workers._end_process()
     assert ended == [1]
     assert caplog.messages == ["the process ends now, though 1 calls in its threads don't"]
 
@@ -316,17 +317,19 @@ def test_those_that_wait_for_a_place_get_it_in_order(backend: str) -> None:
                 await slots.take()
                 order.append(name)
 
+        async def until_so_many_wait(number: int) -> None:
+            await until_async(lambda: slots.usage() == (1, number, 1))
+
         async with anyio.create_task_group() as tasks:
             scopes = {name: anyio.CancelScope() for name in ("first", "one that leaves", "last")}
-            for name, scope in scopes.items():
+            for number, (name, scope) in enumerate(scopes.items(), 1):
                 tasks.start_soon(wait, name, scope)
-                await anyio.wait_all_tasks_blocked()
-            assert slots.usage() == (1, 3, 1)
+                await until_so_many_wait(number)
             scopes["one that leaves"].cancel()
-            await anyio.wait_all_tasks_blocked()
-            assert slots.usage() == (1, 2, 1)
+            await until_so_many_wait(2)
             slots.give()
-            await anyio.wait_all_tasks_blocked()
+            await until_async(lambda: order == ["first"])
+            assert slots.usage() == (1, 1, 1)
             slots.give()
         assert slots.usage() == (1, 0, 1)
 

@@ -1731,20 +1731,20 @@ def test_a_slow_directory_is_left_to_threads(
 def test_looks_are_recent_for_a_second_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    looks = RecentLooks()
+    looks = RecentLooks(recent.MOST_LOOKS)
     looks.put(_key("a"), FOUND, now[0])
     assert looks.may_look(_key("a"))
-    assert looks.may_read(_key("a"), FOUND)
+    assert looks.latest(_key("a")) == FOUND
     now[0] += 1.1
     assert not looks.may_look(_key("a"))
     for number in range(recent.MOST_LOOKS):
         looks.put(_key(str(number)), None, now[0])
-    assert not looks.may_read(_key("a"), FOUND)
+    assert looks.latest(_key("a")) is None
     assert looks.may_look(_key("0"))
 
 
 def test_a_fast_look_ends_a_row_of_slow_ones() -> None:
-    looks, key = RecentLooks(), _key("a")
+    looks, key = RecentLooks(recent.MOST_LOOKS), _key("a")
     for seconds in (1.0, 1.0, 0.0, 1.0, 1.0):
         looks.took(key, None, time.monotonic() - seconds)
         assert looks.may_look(key)
@@ -1787,9 +1787,8 @@ def test_types_that_python_knows_have_no_charset_unless_they_are_text() -> None:
     assert content_type_of("a.tsv") == "text/tab-separated-values; charset=utf-8"
 
 
-def test_of_too_many_looks_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent, "MOST_LOOKS", 2)
-    looks = RecentLooks()
+def test_of_too_many_looks_the_oldest_is_forgotten() -> None:
+    looks = RecentLooks(2)
     keys: list[Any] = [("root", name, (), False) for name in "abc"]
     for key in keys:
         looks.put(key, None, time.monotonic())
