@@ -692,10 +692,24 @@ def test_R14_a_host_that_a_proxy_states_is_one(make_client: MakeClient) -> None:
             return str(ours.url("/x"))
 
     client = make_client(ours.Application(Links()))
-    assert client.get("/", headers={"X-Forwarded-Host": 'evil"><script>'}).status_code == 400
-    assert client.get(
-        "/", headers={"X-Forwarded-Host": "https://shop.example:8443"}
-    ).text.startswith("https://shop.ex")
+    for headers in (
+        {"X-Forwarded-Host": 'evil"><script>'},
+        {"X-Forwarded-Host": '"><script>alert(1)</script>://x'},
+        {"X-Forwarded-Host": "javascript://x"},
+        {"X-Forwarded-Host": "https://x/?://y"},
+        {"X-Forwarded-Proto": "https://evil.example/?"},
+        {"X-Forwarded-Proto": "javascript"},
+        {"X-Forwarded-Proto": "http\xa0"},
+    ):
+        given = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        assert client.get("/", headers=given).status_code == 400
+    for headers, link in (
+        ({"X-Forwarded-Host": "https://shop.example:8443"}, "https://shop.example:8443/x"),
+        ({"X-Forwarded-Host": "HTTPS://shop.example"}, "https://shop.example/x"),
+        ({"X-Forwarded-Proto": " HTTPS\t, http"}, "https://testserver/x"),
+        ({"X-Forwarded-Proto": "", "X-Forwarded-Host": ""}, "http://testserver/x"),
+    ):
+        assert client.get("/", headers=headers).text == link
 
 
 def test_R48_a_page_made_of_a_session_is_one_visitor_s(make_client: MakeClient) -> None:

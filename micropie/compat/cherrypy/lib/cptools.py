@@ -185,25 +185,31 @@ def proxy(
 
     ``base``: scheme and host, if the proxy does not say. ``local``, ``remote``, ``scheme``: the
     headers, "" for none. Of several addresses in X-Forwarded-For the last is the client's, which
-    the proxy itself has seen. Raises ``HTTPError`` 400 for a host that is none, as it gets into
-    links.
+    the proxy itself has seen; of several schemes and hosts it is the first. Raises ``HTTPError``
+    400 for a host that is none and for another scheme than http and https, as both get into links.
     """
     request = serving.request
-    stated = request.headers.get(scheme) if scheme else None
+    stated = _first(request.headers.get(scheme)) if scheme else ""
     if stated == "on" and "ssl" in scheme.lower():
         stated = "https"
-    stated = stated or request.base.partition("://")[0]
-    host = request.headers.get(local) if local else None
+    host = _first(request.headers.get(local)) if local else ""
     if not host and not base:
-        host = request.headers.get("Host")
-    if host:
-        base = host.partition(",")[0].strip()
-        if not is_host(base.partition("://")[2] or base):
-            raise HTTPError(400, "The host that the proxy states is none.")
-    base = base or request.base
+        host = _first(request.headers.get("Host"))
+    if "://" in host:
+        stated, _, host = host.partition("://")
+    if stated.lower() not in ("", "http", "https"):
+        raise HTTPError(400, "The scheme that the proxy states is neither http nor https.")
+    if host and not is_host(host):
+        raise HTTPError(400, "The host that the proxy states is none.")
+    base = host or base or request.base
+    stated = stated.lower() or request.base.partition("://")[0]
     request.base = base if "://" in base else f"{stated}://{base}"
     if remote and request.headers.get(remote):
         request.remote.ip = request.headers[remote].rpartition(",")[2].strip()
+
+
+def _first(header: str | None) -> str:
+    return (header or "").partition(",")[0].strip(" \t")
 
 
 def ignore_headers(headers: str | Iterable[str] = ("Range",), debug: bool = False) -> None:
