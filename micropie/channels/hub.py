@@ -141,8 +141,8 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     In a ``def``, the same without ``async``. A subscription begins and ends with the ``with``
     block. Its messages also end when the server is told to end, and when the client of the
     ``EventStream`` that uses it has left. ``channel`` is the channel of the last message, or None;
-    ``dropped`` counts messages that were dropped because too many waited; ``gaps`` counts lost
-    connections to Redis, each of which may have lost messages.
+    ``dropped`` counts messages that were dropped because too many waited, and those in Redis that
+    are no JSON; ``gaps`` counts lost connections to Redis, each of which may have lost messages.
     """
 
     def __init__(self, hub: Channels, names: Sequence[str], size: int, when_full: WhenFull) -> None:

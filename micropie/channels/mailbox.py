@@ -120,7 +120,7 @@ class Message:
         self._shared: list[object] = []
 
     def value(self) -> object:
-        """Return the value. Raises ``BadRequest`` if what came is no JSON."""
+        """Return the value."""
         if self._shared:
             return self._shared[0]
         value = loads(self._document)
@@ -165,6 +165,11 @@ class Mailbox:
                 messages.append(message)  # a deque of limited length drops its oldest
             while self._waiting:
                 self._waiting.pop()()
+
+    def skip(self) -> None:
+        """Count a message that can't be read, in the place of adding it."""
+        with self._lock:
+            self.dropped += 1
 
     def gap(self, reason: str) -> None:
         """Count a time when messages may have been lost before they came here."""

@@ -15,15 +15,16 @@ from collections import Counter
 from collections.abc import Awaitable, Iterable, Sequence
 from concurrent import futures
 from contextlib import closing
+from functools import lru_cache
 from queue import SimpleQueue
 from typing import Any, cast
 from uuid import uuid4
 
 from micropie.channels.hub import Channels, checked_name
 from micropie.channels.mailbox import Future, Mailbox
-from micropie.errors import logger
+from micropie.errors import BadRequest, logger
 from micropie.execution import INLINE, Completed, Outage, RedisClient, call, is_on_loop, result_of
-from micropie.http import dumps
+from micropie.http import dumps, loads
 
 # Seconds after which a server that does not answer is out of reach.
 TIMEOUT = 5.0
@@ -123,6 +124,21 @@ class RedisChannels(Channels):
                 self._publisher = _Publisher(self._client)
             return self._publisher.submit(name, message, most_waiting)
 
+    def receive(self, name: str, document: str) -> None:
+        """Deliver a message of Redis.
+
+        One that is no JSON is another program's, and its subscribers' streams go on without it.
+        """
+        try:
+            loads(document)
+        except BadRequest as error:
+            _warn_once(name, error.message)
+            with self._lock:
+                for mailbox in self._mailboxes.get(name, ()):
+                    mailbox.skip()
+        else:
+            self.deliver(name, document)
+
     def wanted(self) -> set[str]:
         """Return the names of the channels that have subscribers in this process."""
         with self._lock:
@@ -134,6 +150,11 @@ class RedisChannels(Channels):
             mailboxes = {mailbox for name in names for mailbox in self._mailboxes.get(name, ())}
         for mailbox in mailboxes:
             mailbox.gap(reason)
+
+
+@lru_cache(maxsize=64)
+def _warn_once(name: str, problem: str) -> None:
+    logger.warning("a message of the channel %r can't be read and is left out: %s", name, problem)
 
 
 class _Publisher(threading.Thread):
@@ -310,7 +331,7 @@ class _Listener(threading.Thread):
             self._is_connected = True
             self._request_channels(connection)
         elif kind == "message":
-            self._hub.deliver(channel.removeprefix(self._prefix), message["data"])
+            self._hub.receive(channel.removeprefix(self._prefix), message["data"])
         elif kind == "subscribe":
             self._confirm(channel.removeprefix(self._prefix))
 

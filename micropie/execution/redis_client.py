@@ -76,6 +76,8 @@ class RedisClient:
                 socket_connect_timeout=self._patience,
                 retry=Retry(NoBackoff(), 0),
                 decode_responses=True,
+                # what another program has written must not cost a connection of many channels
+                encoding_errors="surrogateescape",
             )
             self._own = os.getpid(), client
         return client

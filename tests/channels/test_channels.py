@@ -103,6 +103,25 @@ def test_what_is_no_json_is_refused_where_it_is_published(channels: Channels, va
         channels.publish("room", value)
 
 
+def test_R57_what_can_be_published_can_be_read(channels: Channels) -> None:
+    """A client's document is put into another one: a reader must not be narrower than the writer,
+    or one message would end the stream of everybody who listens.
+    """
+    with channels.subscribe("room") as messages:
+        for depth in (1, 99, 100, 101, 200, 253, 254, 255, 1000):
+            document: Any = 1
+            for _ in range(depth):
+                document = [document]
+            try:
+                channels.publish("room", {"body": document})
+            except CodecError:
+                assert depth > 253
+            else:
+                assert messages.get() == {"body": document}
+        channels.publish("room", "fine")
+        assert messages.get() == "fine"
+
+
 @pytest.mark.parametrize("name", ["", None, 5, b"room"])
 def test_a_name_is_text(channels: Channels, name: Any) -> None:
     with pytest.raises(ValueError, match="name is text"):

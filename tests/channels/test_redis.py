@@ -429,17 +429,25 @@ def test_a_server_that_has_become_silent_is_lost(
     channels.close()
 
 
-def test_a_message_that_is_no_text_costs_the_connection_and_not_the_thread(redis_url: str) -> None:
+def test_R57_a_message_that_can_not_be_read_is_left_out(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another program's mistake ends nobody's stream."""
     channels = RedisChannels(redis_url, prefix="odd:")
     client = redis.Redis.from_url(redis_url)
-    with channels.subscribe("room") as messages:
-        client.publish("odd:room", b"\xff")
-        until(lambda: messages.gaps == 1)
-        until(lambda: client.pubsub_numsub("odd:room")[0][1])
+    broken = [b"\xff", b'"\xff"', b"", b"{", b"NaN", b"[" * 100_000, b'"\\ud800"']
+    with channels.subscribe("room") as messages, channels.subscribe("room") as others:
+        for document in broken:
+            client.publish("odd:room", document)
         channels.publish("room", "fine")
-        assert messages.get(timeout=30) == "fine"
+        for each in (messages, others):
+            assert each.get(timeout=30) == "fine"
+            assert (each.dropped, each.gaps) == (len(broken), 0)
     channels.close()
     client.close()
+    lines = [line for line in caplog.messages if "can't be read" in line]
+    assert 0 < len(lines) == len({*lines})
+    assert all("channel 'room'" in line for line in lines)
 
 
 def test_without_subscribers_nobody_connects_again(tmp_path: Path) -> None:
