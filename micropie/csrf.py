@@ -100,7 +100,7 @@ def _find_secret(request: Request) -> str | None:
 
 
 def _secret_in_cookie(request: Request) -> str | None:
-    secret = request.cookies.get(_cookie_name(request))
+    secret = request._exchange.cookies.get(_cookie_name(request))
     return secret if secret is not None and _SECRET.fullmatch(secret) else None
 
 

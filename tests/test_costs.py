@@ -53,7 +53,8 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "upload": (278, 292),
     "session write": (159, 161),
     "session read": (77, 101),
-    "cookies": (78, 101),
+    # an answer for which a cookie was read is private, and varies by it
+    "cookies": (88, 111),
     "template": (213, 62),
     "static": (133, 135),
     "304": (129, 134),

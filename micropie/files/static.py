@@ -374,8 +374,12 @@ def _cache_control(
         lifetime = f"max-age={_YEAR}, immutable"
     elif reference.fingerprint is not None or reference.max_age is None:
         return _NO_CACHE
-    session = request._exchange.answer.session
-    is_personal = "authorization" in asked or (session is not None and session.accessed)
+    answer = request._exchange.answer
+    is_personal = (
+        "authorization" in asked
+        or answer.depends_on
+        or (answer.session is not None and answer.session.accessed)
+    )
     return _lasting("private" if is_personal else "public", lifetime)
 
 

@@ -136,7 +136,10 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         # 5. Result to response. Most results are a body, with nothing else to send.
         row, made = config.bodies.get(type(result)), exchange.answer
         has_more = (
-            exchange.hooks is not None or made.session is not None or made.response is not None
+            exchange.hooks is not None
+            or made.session is not None
+            or made.response is not None
+            or made.depends_on
         )
         if row is not None and not has_more and method != "HEAD":
             encode_body, content_type = row
@@ -448,18 +451,21 @@ def _encoded(request: Request, response: Response, stream: Stream | None) -> Flo
         # a later chunk, and then no header can say so
         if may_read and exchange.config.sessions.find_id(exchange):
             exchange.opened_session()
-    session, saves = made.session, False
-    # no cache may give the answer to another client (RFC 9111, section 4.1)
+    session, saves, depends_on = made.session, False, made.depends_on
     if session is not None:
         saves = session.changed and (
             response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error
         )
-        if make_private(response.pairs, session.accessed, saves or made.csrf_salt is not None):
-            sentence = (
-                "%s: an answer with a client's own cookie or token can't "
-                "be public: it is sent as private"
-            )
-            logger.warning(sentence, exchange.label)
+        if session.accessed and "cookie" not in depends_on:
+            depends_on = (*depends_on, "cookie")
+    # no cache may give the answer to another client (RFC 9111, section 4.1)
+    is_own = saves or made.csrf_salt is not None
+    if (depends_on or is_own) and make_private(response.pairs, depends_on, is_own):
+        sentence = (
+            "%s: an answer with a client's own cookie or token can't "
+            "be public: it is sent as private"
+        )
+        logger.warning(sentence, exchange.label)
     answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
     if exchange.ends is not None:
         exchange.answer.end(answer)

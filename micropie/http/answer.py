@@ -4,6 +4,7 @@ over.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import AsyncGeneratorType, GeneratorType
 
 from micropie.http.response import BODIES, Answer, Response, as_response
@@ -20,6 +21,9 @@ class AnswerState:
     """The one response, which is ``self.response``; None as long as nothing is set."""
     stream: ChunkedBody | None = None
     """The body in chunks, for the driver to close if nothing else does."""
+
+    depends_on: Sequence[str] = ()
+    """The headers that name the client and were read: no cache may give the answer to another."""
 
     session: Session | None = None
     is_without_session = False
@@ -59,6 +63,11 @@ class AnswerState:
         pairs = self.response.pairs if self.response is not None and is_expected else ()
         kept = [pair for pair in pairs if not pair[0].lower().startswith("content-")]
         self.response = Response(headers=kept) if kept else None
+
+    def depend_on(self, header: str) -> None:
+        """Note that a header was read that names the client: "cookie" or "authorization"."""
+        if header not in self.depends_on:
+            self.depends_on = (*self.depends_on, header)
 
     def begin(self, stream: ChunkedBody | None) -> None:
         """Send the body in these chunks, or in one piece."""

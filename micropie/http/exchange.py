@@ -248,7 +248,10 @@ class Exchange:
         raw = self.raw_headers()
         if len(raw) > MAX_HEADERS:
             raise HTTPError(431, "The request has too many headers.")
-        return Headers(raw)
+        headers = Headers(raw)
+        if "authorization" in headers:
+            self.answer.depend_on("authorization")
+        return headers
 
     @computed
     def cookies(self) -> dict[str, str]:

@@ -164,7 +164,10 @@ class KnownHeader(tuple[str, str]):
         return self[0], self[1]
 
 
-VARY_COOKIE: Final = KnownHeader("vary", "Cookie")
+_VARY = {
+    "cookie": KnownHeader("vary", "Cookie"),
+    "authorization": KnownHeader("vary", "Authorization"),
+}
 PRIVATE: Final = KnownHeader("cache-control", "private")
 
 
@@ -193,27 +196,19 @@ def add_vary(pairs: HeaderPairs, name: str) -> None:
     pairs.append(("Vary", name))
 
 
-def make_private(pairs: HeaderPairs, has_read_cookie: bool, has_own_cookie: bool) -> bool:
+def make_private(pairs: HeaderPairs, depends_on: Sequence[str], has_own_cookie: bool) -> bool:
     """Keep caches from giving a client's own answer to others (RFC 9111, section 4.1).
 
-    ``has_read_cookie``: the answer depends on the client's cookie, so it varies by that and is
-    private unless the author has said otherwise. ``has_own_cookie``: a client's own cookie or token
-    is in the answer, so ``private`` takes the place of ``public`` and ``s-maxage``. Return whether
-    these were there.
+    ``depends_on``: the headers by which the client was known, "cookie" and "authorization". The
+    answer varies by them, and is private unless the author has said otherwise. ``has_own_cookie``:
+    a client's own cookie or token is in the answer, so ``private`` takes the place of ``public``
+    and ``s-maxage``. Return whether these were there.
     """
-    kept, is_stated, is_private, was_public, varies = (
-        ["private"],
-        False,
-        False,
-        False,
-        not has_read_cookie,
-    )
+    kept, is_stated, is_private, was_public, varies = ["private"], False, False, False, ""
     for name, value in pairs:
         key = name.lower()
         if key == "vary":
-            varies = varies or not _BY_COOKIE.isdisjoint(
-                field.strip().lower() for field in value.split(",")
-            )
+            varies += f",{value.lower()}"
         elif key == "cache-control":
             is_stated = True
             for part in value.split(","):
@@ -221,19 +216,19 @@ def make_private(pairs: HeaderPairs, has_read_cookie: bool, has_own_cookie: bool
                 is_private = is_private or directive in ("private", "no-store")
                 if directive in ("public", "s-maxage"):
                     was_public = True
-                elif directive:
+                else:
                     kept.append(part.strip())
-    if not varies:
-        pairs.append(VARY_COOKIE)
+    stated = varies.replace(" ", "").split(",") if varies else ()
+    for header in depends_on:
+        if header not in stated and "*" not in stated:
+            pairs.append(_VARY[header])
     has_to_be = has_own_cookie and not is_private
-    if has_to_be and is_stated:
+    if is_stated and not has_to_be:
+        return False
+    if is_stated:
         pairs[:] = [pair for pair in pairs if pair[0].lower() != "cache-control"]
-    if has_to_be or (has_read_cookie and not is_stated):
-        pairs.append(("Cache-Control", ", ".join(kept)) if is_stated else PRIVATE)
-    return has_to_be and was_public
-
-
-_BY_COOKIE = frozenset({"cookie", "*"})
+    pairs.append(("Cache-Control", ", ".join(filter(None, kept))) if is_stated else PRIVATE)
+    return was_public
 
 
 class HeaderNames:

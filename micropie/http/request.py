@@ -81,8 +81,15 @@ class Request(RequestSpellings):
     Raises 431 if there are more than 1000.
     """
 
-    cookies: Final[dict[str, str]] = attribute_of("_exchange.cookies")
-    """The cookies: name -> value. Of two with one name the first counts (RFC 6265, section 5.4)."""
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies: name -> value. Of two with one name the first counts (RFC 6265, section
+        5.4).
+
+        The answer gets ``Vary: Cookie``, and ``Cache-Control: private`` unless you set another one.
+        """
+        self._exchange.answer.depend_on("cookie")
+        return self._exchange.cookies
 
     def signed_cookie(self, name: str, default: Any = None, max_age: float | None = None) -> Any:
         """Return the value that ``set_signed_cookie`` gave to the cookie ``name``, or ``default``.

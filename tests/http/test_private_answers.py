@@ -1,0 +1,161 @@
+"""What was read of a client decides who else may see the answer: it is ``private`` and varies by
+that, for handlers, errors and files alike.
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+
+from micropie import App, Cookie, Header, HTTPError, HttpMiddleware, Redirect, Request, get
+from micropie.middleware import BasicAuth, BearerAuth
+from tests.conftest import MakeClient
+
+BASIC = {"Authorization": "Basic " + base64.b64encode(b"alice:secret").decode()}
+BEARER = {"Authorization": "Bearer token"}
+COOKIE = {"Cookie": "u=alice"}
+
+
+class Guard(HttpMiddleware):
+    """A log-in of an application's own."""
+
+    def before_request(self, request: Request) -> None:
+        if request.cookies.get("u") != "alice" and request.path.startswith("/files"):
+            raise HTTPError(403)
+
+
+class Root(App):
+    def plain(self) -> str:
+        return "text"
+
+    def cookies(self) -> str:
+        return self.request.cookies.get("u", "nobody")
+
+    async def signed(self) -> str:
+        return str(self.request.signed_cookie("u"))
+
+    def parameter(self, u: Annotated[str, Cookie()] = "nobody") -> str:
+        return u
+
+    def header(self, authorization: Annotated[str, Header()] = "") -> str:
+        return authorization
+
+    def looked_up(self) -> str:
+        return self.request.headers.get("authorization", "")
+
+    def fails(self) -> str:
+        raise HTTPError(410, self.request.cookies["u"])
+
+    def crashes(self) -> str:
+        raise LookupError(self.request.cookies["u"])
+
+    def moves(self) -> Redirect:
+        return Redirect(f"/{self.request.cookies['u']}")
+
+    def sets(self) -> str:
+        self.response.headers["Cache-Control"] = "max-age=5"
+        self.response.headers["Vary"] = "Accept"
+        return self.request.cookies["u"]
+
+    def is_public(self) -> str:
+        self.response.headers["Cache-Control"] = "public, max-age=5"
+        return self.request.cookies["u"]
+
+    def stores_nothing(self) -> str:
+        self.response.headers.update({"Cache-Control": "no-store", "Vary": "*"})
+        return self.request.cookies["u"]
+
+    def pieces(self) -> Any:
+        yield self.request.cookies["u"]
+        yield "."
+
+    @get("/inner/<name>")
+    def explicit(self, name: str) -> str:
+        return name
+
+
+NOTHING = (None, None)
+BY_COOKIE = ("private", "Cookie")
+BY_HEADER = ("private", "Authorization")
+CASES = [
+    ("/plain", COOKIE, NOTHING),
+    ("/plain", BASIC, NOTHING),
+    ("/inner/x", COOKIE, NOTHING),
+    ("/cookies", COOKIE, BY_COOKIE),
+    ("/cookies", {}, BY_COOKIE),
+    ("/signed", COOKIE, BY_COOKIE),
+    ("/parameter", COOKIE, BY_COOKIE),
+    ("/parameter", {}, BY_COOKIE),
+    ("/header", BEARER, BY_HEADER),
+    ("/header", {}, NOTHING),
+    ("/looked_up", BEARER, BY_HEADER),
+    ("/fails", COOKIE, BY_COOKIE),
+    ("/crashes", COOKIE, BY_COOKIE),
+    ("/moves", COOKIE, BY_COOKIE),
+    ("/sets", COOKIE, ("max-age=5", "Accept, Cookie")),
+    ("/is_public", COOKIE, ("public, max-age=5", "Cookie")),
+    ("/stores_nothing", COOKIE, ("no-store", "*")),
+    ("/pieces", COOKIE, BY_COOKIE),
+]
+
+
+def said(answer: Any) -> tuple[str | None, str | None]:
+    return answer.headers.get("cache-control"), answer.headers.get("vary")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(("path", "headers", "expected"), CASES)
+def test_R48_an_answer_is_private_by_what_was_read(
+    make_client: MakeClient,
+    path: str,
+    headers: dict[str, str],
+    expected: tuple[str | None, str | None],
+    method: str,
+) -> None:
+    client = make_client(Root(secret_key="s" * 32), raise_app_exceptions=False)
+    answer = client.request(method, path, headers=headers, follow_redirects=False)
+    assert said(answer) == expected
+
+
+def site(tmp_path: Path, guard: Any) -> Any:
+    (tmp_path / "a.txt").write_text("text of alice")
+    app: Any = Root()
+    app.middlewares.append(guard)
+    app.static("/files", tmp_path, max_age=3600)
+    return app
+
+
+GUARDS: list[tuple[Any, dict[str, str], str]] = [
+    (Guard(), COOKIE, "Cookie"),
+    (BasicAuth({"alice": "secret"}), BASIC, "Authorization"),
+    (BearerAuth(lambda token: token == "token"), BEARER, "Authorization"),
+]
+
+
+@pytest.mark.parametrize(("guard", "headers", "vary"), GUARDS)
+def test_R48_what_is_behind_a_log_in_is_private(
+    make_client: MakeClient, tmp_path: Path, guard: Any, headers: dict[str, str], vary: str
+) -> None:
+    client = make_client(site(tmp_path, guard))
+    file = client.get("/files/a.txt", headers=headers)
+    assert (file.status_code, *said(file)) == (200, "private, max-age=3600", vary)
+    more = {"If-None-Match": file.headers["etag"]}, {"Range": "bytes=0-3"}
+    for asked, status in zip(more, (304, 206), strict=True):
+        again = client.get("/files/a.txt", headers={**headers, **asked})
+        assert (again.status_code, *said(again)) == (status, "private, max-age=3600", vary)
+    head = client.head("/files/a.txt", headers=headers)
+    assert said(head) == ("private, max-age=3600", vary)
+    page = client.get("/plain", headers=headers)
+    assert said(page) == ("private", vary)
+
+
+def test_files_that_nobody_guards_are_public(make_client: MakeClient, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    app = Root()
+    app.static("/files", tmp_path, max_age=3600)
+    client = make_client(app)
+    assert said(client.get("/files/a.txt", headers=COOKIE)) == ("public, max-age=3600", None)
+    assert said(client.get("/files/a.txt", headers=BASIC))[0] == "private, max-age=3600"
