@@ -69,6 +69,8 @@ class ASGIExchange(StreamedExchange):
             self.send = send
         self.method = method or scope["method"]
         self.path = path = scope["path"] or "/"
+        if not scope["query_string"]:  # most requests: nothing has to be parsed for a parameter
+            self.query = {}
         raw = scope.get("raw_path")
         if scope.get("root_path"):
             root = self.root_path

@@ -49,11 +49,11 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
                 response = redirect_response(failure, request)
             except HTTPError as error:  # it leads to another site, or the Host is malformed
                 failure = error.with_traceback(None)  # which refers to this frame
-        elif isinstance(failure, ClientDisconnect):
-            response = error_response(400, "The request's body ended too early.")
-        elif isinstance(failure, MethodNotAllowed) and exchange.method == "OPTIONS":
+        elif exchange.method == "OPTIONS" and isinstance(failure, MethodNotAllowed):
             # the answer names the methods
             response = Response(None, 204, failure.headers)
+        elif isinstance(failure, ClientDisconnect):
+            response = error_response(400, "The request's body ended too early.")
         if response is None and exchange.config.error_handlers:
             handler, expected, text_type = config_of(exchange).error_handler_for(failure)
         if answer.response is not None:
@@ -136,7 +136,11 @@ def _author_response(
         # it may be this very error, whose traceback refers to this frame: the request would be a
         # cycle
         del failure
-        response = _default_response(request, error)
+        response = (
+            redirect_response(error, request)
+            if isinstance(error, Redirect)
+            else _default_response(request, error)
+        )
         return response if exchange.answer.response is None else exchange.answer.pour(response)
     if response.content_type is None and (
         isinstance(response.body, str | bytes) or is_stream(response.body)
@@ -160,8 +164,7 @@ def _call_once(function: Callable[..., object], arguments: list[object]) -> Any:
 
 def _default_response(request: Request, failure: Exception) -> Response:
     exchange = request._exchange
-    if isinstance(failure, Redirect):
-        return redirect_response(failure, request)
+    is_shown = exchange.config.settings.debug
     if isinstance(failure, HTTPError):
         if (
             failure.status == 404
@@ -169,12 +172,12 @@ def _default_response(request: Request, failure: Exception) -> Response:
             and debug.may_see_debug_pages(request)
         ):
             return debug.not_found_page(request, failure, exchange.list_routes())
-        if isinstance(failure, BindingError) and config_of(exchange).settings.debug:
+        if is_shown and isinstance(failure, BindingError):
             logger.warning(
                 "%s: %s", exchange.label, " ".join(error.sentence for error in failure.errors)
             )
         return error_answer(request, failure)
-    if config_of(exchange).settings.debug and debug.may_see_debug_pages(request):
+    if is_shown and debug.may_see_debug_pages(request):
         log_failure(request, failure)
         return debug.error_page(request, failure)
     return internal_error(request, failure)

@@ -458,8 +458,8 @@ def checked_headers(
             name, value = pair
             key = _KEYS[name]
             # as most values are: nothing else to check
-            text = value.strip(" \t") if type(value) is str else ""
-            if not text or key == "location" or not (text.isascii() and text.isprintable()):
+            text = value.strip(" \t") if type(value) is str and key != "location" else ""
+            if not text or not (text.isascii() and text.isprintable()):
                 text = check_value(key, value, is_given)
             if key not in _SPECIAL:
                 if key == _NOSNIFF_NAME and headers and headers[0] is NOSNIFF:
@@ -548,7 +548,7 @@ def redirect_response(redirect: Redirect, site: Origin) -> Response:
         advice = f"if that is meant, write Redirect(location, {option}=True)"
         logger.warning("a redirect to %.500r %s and is refused; %s", location, problem, advice)
         raise HTTPError(400, f"The address to go to {problem}.")
-    return Response(b"", redirect.status, [*redirect.headers, ("Location", location)])
+    return Response("", redirect.status, [*redirect.headers, ("Location", location)])
 
 
 def as_browsers_read(location: str) -> str:
