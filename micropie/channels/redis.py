@@ -212,7 +212,12 @@ class _Publisher(threading.Thread):
             pipeline = client.pipeline(transaction=False)
             for name, message, _ in batch:
                 pipeline.publish(name, message)
+            pipeline.role()
             results: list[object] = pipeline.execute(raise_on_error=False)
+            role = results.pop()
+            # It takes messages for its own subscribers alone. A server may refuse to tell its role.
+            if isinstance(role, list) and role[0] != "master":
+                raise ConnectionError("it is a replica now")
         return results
 
 

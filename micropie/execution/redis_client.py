@@ -6,6 +6,7 @@ This is the only module that knows redis-py, an optional dependency.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,15 @@ try:
     from redis.retry import Retry
 except ImportError:  # pragma: no cover - the tests set it to None
     redis = None  # type: ignore[assignment]
+
+
+# Seconds of silence before the first sign of life and between two of them, and how many are not
+# answered by a peer that is gone; as far as the system has these options.
+_KEEPALIVE = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
 
 
 class RedisClient:
@@ -48,11 +58,14 @@ class RedisClient:
     def reached(self) -> Iterator[Any]:
         """Enter with redis-py's client.
 
-        Its errors become ``ConnectionError``, for they are no ``OSError``.
+        Its errors become ``ConnectionError``, for they are no ``OSError``. After one, the idle
+        connections are closed: a firewall may have forgotten all of them, or they lead to a server
+        that is a replica now, and new ones lead to the right one.
         """
         try:
             yield self._client()
-        except redis.RedisError as error:
+        except (redis.RedisError, ConnectionError) as error:
+            self._client().connection_pool.disconnect(inuse_connections=False)
             raise ConnectionError(f"the Redis of {self._owner} is out of reach: {error}") from error
 
     def ping(self) -> None:
@@ -75,6 +88,9 @@ class RedisClient:
                 socket_timeout=self._patience,
                 socket_connect_timeout=self._patience,
                 retry=Retry(NoBackoff(), 0),
+                # a firewall forgets what is silent for some minutes
+                socket_keepalive=True,
+                socket_keepalive_options=_KEEPALIVE,
                 decode_responses=True,
                 # what another program has written must not cost a connection of many channels
                 encoding_errors="surrogateescape",

@@ -1,0 +1,144 @@
+"""Connections to Redis that lead nowhere: to a server that is a replica now, or through a firewall
+that has forgotten them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from micropie import App, Request
+from micropie.channels import ChannelsUnreachable, RedisChannels
+from micropie.execution import RedisClient
+from micropie.sessions import RedisSessionBackend
+from tests.conftest import MakeClient
+from tests.support.forwarder import Forwarder
+from tests.support.redis_server import redis_server
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def ports(tmp_path: Path) -> Iterator[list[int]]:
+    """Two servers."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with redis_server(tmp_path / "one") as one, redis_server(tmp_path / "two") as two:
+        yield [int(url.rpartition(":")[2].partition("/")[0]) for url in (one, two)]
+
+
+def fail_over(ports: list[int], forwarder: Forwarder) -> None:
+    """Make the second server the primary. Open connections stay open."""
+    old, new = (redis.Redis(port=port) for port in ports)
+    until(lambda: new.dbsize() == old.dbsize())
+    new.replicaof("NO", "ONE")
+    old.replicaof("127.0.0.1", ports[1])
+    until(lambda: new.info("replication")["connected_slaves"] == 1)
+    until(lambda: old.info("replication")["master_link_status"] == "up")
+    forwarder.target = ports[1]
+    for client in (old, new):
+        client.close()
+
+
+def follow(ports: list[int]) -> None:
+    for port in ports:  # by default the first one waits five seconds for others
+        with redis.Redis(port=port) as server:
+            server.config_set("repl-diskless-sync-delay", 0)
+    second = redis.Redis(port=ports[1])
+    second.replicaof("127.0.0.1", ports[0])
+    until(lambda: second.info("replication")["master_link_status"] == "up")
+    second.close()
+
+
+class Visits(App):
+    async def count(self, request: Request) -> str:
+        number = request.session.get("n", 0) + 1
+        request.session["n"] = number
+        return str(number)
+
+
+def test_R57_sessions_follow_a_fail_over(make_client: MakeClient, ports: list[int]) -> None:
+    follow(ports)
+    with Forwarder(ports[0]) as forwarder:
+        backend = RedisSessionBackend(f"redis://127.0.0.1:{forwarder.port}/0")
+        client = make_client(Visits(session_backend=backend))
+        assert client.post("/count").text == "1"
+        fail_over(ports, forwarder)
+        refused = client.post("/count")
+        assert refused.status_code == 503
+        until(lambda: client.post("/count").status_code == 200)
+        assert client.post("/count").text == "3"
+
+
+def test_R57_no_message_is_acknowledged_by_a_replica(ports: list[int]) -> None:
+    follow(ports)
+    with Forwarder(ports[0]) as forwarder:
+        url = f"redis://127.0.0.1:{forwarder.port}/0"
+        publisher, others = RedisChannels(url), RedisChannels(url)
+        publisher.publish("room", "before")
+        fail_over(ports, forwarder)
+        with others.subscribe("room") as messages:
+            with pytest.raises(ChannelsUnreachable, match="it is a replica now"):
+                publisher.publish("room", "lost")
+
+            def is_published() -> bool:
+                try:
+                    publisher.publish("room", "after")
+                except ChannelsUnreachable:
+                    return False
+                return True
+
+            until(is_published)
+            assert messages.get(timeout=30) == "after"
+        publisher.close()
+        others.close()
+
+
+def test_R57_a_server_that_does_not_tell_its_role_is_believed(ports: list[int]) -> None:
+    admin = redis.Redis(port=ports[0])
+    admin.acl_setuser(
+        "shy", enabled=True, nopass=True, commands=["+@all", "-role"], keys="*", channels="*"
+    )
+    channels = RedisChannels(f"redis://shy:any@127.0.0.1:{ports[0]}/0")
+    with channels.subscribe("room") as messages:
+        channels.publish("room", "text")
+        assert messages.get(timeout=30) == "text"
+    channels.close()
+    admin.close()
+
+
+def test_R57_forgotten_connections_cost_one_call(ports: list[int]) -> None:
+    """Not an outage for each of them, one after the other, as the number of clients grows."""
+    with Forwarder(ports[0]) as forwarder:
+        client = RedisClient("Test", f"redis://127.0.0.1:{forwarder.port}/0", 0.5)
+        together = threading.Barrier(12)
+
+        answers: list[Any] = []
+
+        def ask() -> None:
+            with client.reached() as server:
+                connection = server.connection_pool.get_connection()
+                together.wait()
+                connection.send_command("PING")
+                answers.append(connection.read_response() == "PONG")
+                server.connection_pool.release(connection)
+
+        def ask_at_once() -> None:
+            asking = [threading.Thread(target=ask) for _ in range(12)]
+            for thread in asking:
+                thread.start()
+            for thread in asking:
+                thread.join()
+
+        ask_at_once()
+        assert forwarder.connections == len(answers) == 12
+        forwarder.forget()
+        with pytest.raises(ConnectionError):
+            client.ping()
+        ask_at_once()
+        assert answers == [True] * 24
+        client.close()
