@@ -370,9 +370,18 @@ def _finish(
                 stream = streams.MadeAhead(stream, config_of(exchange).threads)
             made.go_on(stream)
             yield from stream.fetch_first(response)
-        return (yield from _encoded(request, response, stream))
+        answer, session, is_changed = _encoded(request, response, stream)
+        if session is not None and is_changed:
+            answer = yield from _save_session(request, session, answer)
+        if session is not None and (
+            stream is not None or (exchange.ends is not None and exchange.ends.tasks)
+        ):
+            session.seal()
+            made.keep_session(session)
     except Exception as error:
         failure = error
+    else:
+        return answer
     try:
         if stream is not None:
             yield from stream.close()
@@ -432,9 +441,11 @@ def _replaced(request: Request, response: Response, body: object) -> Flow[_Strea
     return stream
 
 
-def _encoded(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
-    """Return the answer for a response, and save the session. An answer that can't be sent must not
-    leave a session behind, so it is encoded before.
+def _encoded(
+    request: Request, response: Response, stream: Stream | None
+) -> tuple[Answer, Session | None, bool]:
+    """Return the answer for a response, the session, and whether that has to be saved. An answer
+    that can't be sent must not leave a session behind, so it is encoded before.
     """
     exchange, made = request._exchange, request._exchange.answer
     if stream is not None:
@@ -469,14 +480,7 @@ def _encoded(request: Request, response: Response, stream: Stream | None) -> Flo
     answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
     if exchange.ends is not None:
         exchange.answer.end(answer)
-    if session is not None and saves:
-        answer = yield from _save_session(request, session, answer)
-    if session is not None and (
-        stream is not None or (exchange.ends is not None and exchange.ends.tasks)
-    ):
-        session.seal()
-        made.keep_session(session)
-    return answer
+    return answer, session, saves
 
 
 def _save_session(request: Request, session: Session, answer: Answer) -> Flow[Answer]:

@@ -85,6 +85,7 @@ def asgi_request(root: str, path: str, raw: bytes | None) -> Request:
         "type": "http",
         "method": "GET",
         "root_path": root,
+        "query_string": b"",
         "path": path,
         "raw_path": raw,
         "headers": [],
