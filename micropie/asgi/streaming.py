@@ -193,13 +193,11 @@ class StreamedExchange(Exchange):
     in_flight: anyio.Event | None = None  # while a call of ``receive`` is awaited
     _receive: Receive
 
-    def share_messages(self) -> SharedReceive:
-        """Share ``receive``, so that a watcher can wait for a disconnect while the body may still
-        be read.
-        """
+    async def disconnected(self) -> None:
+        """Return when the client has left. The body may still be read meanwhile."""
         shared = SharedReceive(self._receive, self.in_flight)
         self._receive = shared.next
-        return shared
+        await shared.disconnected()
 
 
 # -- the request's task ----------------------------------------------------------------------------
@@ -317,9 +315,9 @@ class StreamSender:
         self._stream = stream
         self._exchange = exchange
         self._beats: HeartBeats | None = None
-        # the companion's tasks that have not begun
-        self._due: list[Callable[[], Awaitable[object]]] = [self._watch]
-        self._scopes: list[anyio.CancelScope] = []  # of those that have
+        # for the companion's tasks that have not begun
+        self._due: list[Callable[[], Awaitable[object]]] = [exchange.disconnected]
+        self._scopes: list[anyio.CancelScope] = []  # of the tasks that have begun
         self._prevent_start: Callable[[], object] | None = None  # while it is to start soon
         stream.enter()
 
@@ -366,7 +364,7 @@ class StreamSender:
         is_text = encode is as_bytes  # without a call for each chunk
         if stream.heartbeat is not None:
             self._beats = HeartBeats(send, stream.heartbeat)
-            self._due.append(self._beat)
+            self._due.append(self._beats.run)
             send = self._beats.send
         stream.is_advancing = True
         try:
@@ -417,29 +415,18 @@ class StreamSender:
         while self._due:
             scope = anyio.CancelScope()
             self._scopes.append(scope)
-            TASKS.get().start_soon(_run_within, scope, self._due.pop())
+            TASKS.get().start_soon(self._run_beside, scope, self._due.pop())
 
-    async def _watch(self) -> None:
-        """Wait for the disconnect."""
-        try:
-            await self._exchange.share_messages().disconnected()
-        except Exception as error:  # not raised: nobody waits for this task
-            logger.debug("%s: receive() failed: %r", self._exchange.label, error)
-        self._stream.end(LEFT)
-
-    async def _beat(self) -> None:
-        """Send heart-beats. The stream is ended if that fails."""
-        assert self._beats is not None  # noqa: S101
-        try:
-            await self._beats.run()
-        except Exception as error:  # not raised: nobody waits for this task
-            logger.debug("%s: a heart-beat could not be sent: %r", self._exchange.label, error)
+    async def _run_beside(
+        self, scope: anyio.CancelScope, function: Callable[[], Awaitable[object]]
+    ) -> None:
+        """Run ``function``, which returns or fails when the client has left, and end the stream."""
+        with scope:
+            try:
+                await function()
+            except Exception as error:  # not raised: nobody waits for this task
+                logger.debug("%s: the server raised %r", self._exchange.label, error)
             self._stream.end(LEFT)
-
-
-async def _run_within(scope: anyio.CancelScope, function: Callable[[], Awaitable[object]]) -> None:
-    with scope:
-        await function()
 
 
 async def close_stream(stream: LoopStream | ThreadStream, exchange: StreamedExchange) -> None:

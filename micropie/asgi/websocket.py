@@ -42,7 +42,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     exchange = ASGIWebSocketExchange(scope, receive_nothing, "GET")
     request = WebSocketRequest(exchange)
     found = found_socket(site, request)
-    if isinstance(found, Handover):
+    if type(found) is Handover:
         await _serve_mounted(found, request, exchange, receive, send)
         return
     if (await receive())["type"] != "websocket.connect":  # the client has left already

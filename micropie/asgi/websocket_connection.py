@@ -101,13 +101,13 @@ class Connection(websockets.Progress):
         self, websocket: object, handler: Callable[..., Awaitable[object]], /, *arguments: object
     ) -> None:
         """Run ``handler(websocket, *arguments)``."""
-        self._leave_scope = leave_scope = anyio.CancelScope()
-        # of the loop's own class: anyio asks for the loop with each scope that it makes
-        self._cleanup_scope = cleanup_scope = type(leave_scope)()
+        self._leave_scope = anyio.CancelScope()
+        # of the same class: anyio looks that up for each scope, which takes longer than to make one
+        self._cleanup_scope = type(self._leave_scope)()
         shutdown = self._config.shutdown
         shutdown.add(self._close_beside)
         try:
-            with leave_scope, cleanup_scope:
+            with self._leave_scope, self._cleanup_scope:
                 await self._run_handler(handler(websocket, *arguments).__await__())
         finally:
             shutdown.leave(self._close_beside)
@@ -269,7 +269,7 @@ class Connection(websockets.Progress):
         self._sent_unchecked = 0
         content = message.get(key)
         # UTF-8 has at most four bytes a character
-        if content is None or len(content) * 4 > self._settings.websocket_max_size:
+        if content is None or size * 4 > self._settings.websocket_max_size:
             content = await self._examine(message, method)
         return content
 
