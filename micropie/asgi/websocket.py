@@ -42,54 +42,35 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     exchange = ASGIWebSocketExchange(scope, receive_nothing, "GET")
     request = WebSocketRequest(exchange)
     found = found_socket(site, request)
-    if type(found) is Handover:
-        await _serve_mounted(found, request, exchange, receive, send)
-        return
-    if (await receive())["type"] != "websocket.connect":  # the client has left already
-        return
     connection = Connection(exchange, receive, send)
-    run_handler = partial(connection.run, WebSocket(exchange, request, connection))
     token = current.set(request)
     try:
-        try:
-            close_info = await perform(converse(found, request, run_handler), exchange)
-        except BaseException:
+        if type(found) is Handover:
+            refusal = await perform(ask_guards(request, found), exchange)
+        elif (await receive())["type"] == "websocket.connect":  # else the client has left already
+            run_handler = partial(connection.run, WebSocket(exchange, request, connection))
             try:
-                await perform_cleanup(exchange, exchange.cleanup_steps())
-            finally:
-                with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
-                    await perform(cleanup(request), exchange)
-                    await connection.go_away()
-            raise
-        await connection.finish(close_info)
+                close_info = await perform(converse(found, request, run_handler), exchange)
+            except BaseException:
+                try:
+                    await perform_cleanup(exchange, exchange.cleanup_steps())
+                finally:
+                    with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
+                        await perform(cleanup(request), exchange)
+                        await connection.go_away()
+                raise
+            await connection.finish(close_info)
     finally:
         try:
             if exchange.ends is not None:
                 await close_request(exchange)
         finally:
             current.reset(token)
-
-
-async def _serve_mounted(
-    handover: Handover,
-    request: WebSocketRequest,
-    exchange: ASGIWebSocketExchange,
-    receive: Receive,
-    send: Send,
-) -> None:
-    """Let a mounted application serve a WebSocket, unless the handshake is refused."""
-    token = current.set(request)
-    try:
-        refusal = await perform(ask_guards(request, handover), exchange)
-    finally:
-        try:
-            await close_request(exchange)
-        finally:
-            current.reset(token)
-    if refusal is None:
-        await handover.mount.target(handover.scope_in(exchange.scope_below()), receive, send)
-    elif (await receive())["type"] == "websocket.connect":
-        await Connection(exchange, receive, send).finish(refusal)
+    if type(found) is Handover:  # of a mounted application, which must not see this request
+        if refusal is None:
+            await found.mount.target(found.scope_in(exchange.scope_below()), receive, send)
+        elif (await receive())["type"] == "websocket.connect":
+            await connection.finish(refusal)
 
 
 def _checked(headers: HeadersLike) -> HeaderPairs:

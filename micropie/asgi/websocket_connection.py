@@ -393,9 +393,8 @@ class Connection(websockets.Progress):
                 head_message(answer, f"{DENIAL}.start"),
                 body,
             )
-        elif self.end(websockets.CLOSE, code, websockets.truncate_reason(reason)) or self.may(
-            websockets.FINISH
-        ):
+        else:
+            self.end(websockets.CLOSE, code, websockets.truncate_reason(reason))
             await self._send_close_in_turn()
 
     async def _send_close_in_turn(self) -> None:

@@ -55,8 +55,10 @@ class WSGICall(Iterable[bytes]):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all chunks of the answer are there already."""
-        return isinstance(self._iterable, list | tuple)
+        """Whether all chunks of the answer are there already, and no code of the application runs
+        after the last one.
+        """
+        return type(self._iterable) is list or type(self._iterable) is tuple
 
     def take(self) -> tuple[bytes, bool]:
         """Return the next chunk and whether more may follow: not if it is the only one, or ends the
@@ -113,11 +115,6 @@ class WSGICall(Iterable[bytes]):
             )
         status = GivenStatus(match["number"], match["reason"] or "")
         return Response(body, status, headers, content_type="")
-
-    @property
-    def runs_on(self) -> bool:
-        """Whether code of the application may run after its last chunk."""
-        return type(self._iterable) is not list and type(self._iterable) is not tuple
 
     def finish(self) -> None:
         """Let the application do what it does after its last chunk, and close it.
