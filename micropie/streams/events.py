@@ -154,7 +154,7 @@ def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Respon
     A heart-beat can't stand between compressed chunks.
     """
     events = replaced.events if isinstance(replaced, Stream) else None
-    is_other = events is not None and isinstance(stream, LoopStream) and stream.events is None
+    is_other = isinstance(stream, LoopStream) and stream.events is None
     if events is not None and is_other and has_events(response):
         heartbeat = events.heartbeat if "Content-Encoding" not in response.headers else None
         stream.follow(EventRules(as_bytes, heartbeat, events.shutdown))  # its items are chunks

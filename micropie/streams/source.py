@@ -543,13 +543,7 @@ def is_stream(body: object) -> bool:
     """Return whether ``body`` comes in chunks that are yet to be made: an iterator or a file
     object.
     """
-    if type(body) in BODIES:
-        return False
-    return (
-        hasattr(body, "__aiter__")
-        or isinstance(body, Iterator)
-        or callable(getattr(body, "read", None))
-    )
+    return stream_of(body) is not None
 
 
 def stream_of(body: object) -> LoopStream | ThreadStream | None:

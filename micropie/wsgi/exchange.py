@@ -30,7 +30,7 @@ from micropie.http import (
     escaped_path,
     raw_path_below,
 )
-from micropie.on_demand import pattern
+from micropie.on_demand import computed, pattern
 from micropie.routing import config_of
 from micropie.wsgi.steps import perform
 
@@ -51,7 +51,6 @@ class WSGIExchange(Exchange):
 
     environ: Environ
     has_own_context = True
-    _scope: Scope | None = None
     _left: int | None = None  # bytes of the body not yet read, None before the first read
     _reading: Lock | None = None  # held by a thread that reads for a mounted application
     _is_passed_on = False  # whether such an application has got the whole body
@@ -99,14 +98,12 @@ class WSGIExchange(Exchange):
         port = str(self.environ.get("REMOTE_PORT", ""))
         return Address(host, int(port) if port.isdecimal() else 0) if host else None
 
-    @property
-    def scope(self) -> Scope:  # type: ignore[override]
+    @computed
+    def scope(self) -> Scope:
         """An ASGI scope made from the environ, for helpers and middleware that read one."""
-        if self._scope is not None:
-            return self._scope
         environ, root_path = self.environ, self.root_path
         root = environ.get("SCRIPT_NAME", "").encode("latin-1")
-        self._scope = {
+        return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
@@ -122,7 +119,6 @@ class WSGIExchange(Exchange):
             "server": (environ.get("SERVER_NAME"), int(environ.get("SERVER_PORT") or 0)),
             "extensions": {},
         }
-        return self._scope
 
     def _server_path(self) -> bytes:
         path = (self.environ.get("PATH_INFO") or "/").encode("latin-1")
