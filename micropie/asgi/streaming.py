@@ -54,7 +54,7 @@ from micropie.http import (
     Receive,
     Send,
 )
-from micropie.routing import config_of
+from micropie.routing import Config
 from micropie.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
 
 PATHSEND = "http.response.pathsend"
@@ -143,6 +143,7 @@ def head_message(answer: Answer, kind: str = "http.response.start") -> Message:
 class StreamedExchange(Exchange):
     """The messages of an ``ASGIExchange``, in and out, as far as its stream needs them."""
 
+    config: Config
     send: Send  # of the server
     in_flight: anyio.Event | None = None  # while a call of ``receive`` is awaited
     _receive: Receive
@@ -192,7 +193,7 @@ async def send_streamed(
     """
     stream = cast("LoopStream | ThreadStream", body)
     if isinstance(stream, ThreadStream):  # of an application that has moved in
-        stream = streams.MadeAhead(stream, config_of(exchange).threads)
+        stream = streams.MadeAhead(stream, exchange.config.threads)
     file = stream.file
     try:
         try:
@@ -410,6 +411,6 @@ class StreamSender:
 async def close_stream(stream: LoopStream | ThreadStream, exchange: StreamedExchange) -> None:
     """Close a stream that has not come to its end. Raises what the clean-up raises."""
     if isinstance(stream, ThreadStream):
-        stream = streams.MadeAhead(stream, config_of(exchange).threads)
+        stream = streams.MadeAhead(stream, exchange.config.threads)
     sender: StreamSender = stream.driver or StreamSender(stream, exchange)
     await sender.advance(Completed(END))

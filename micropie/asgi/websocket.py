@@ -30,7 +30,7 @@ from micropie.http import (
     dumps,
     loads,
 )
-from micropie.routing import Handover, Site, config_of, route_of
+from micropie.routing import Handover, Site, route_of
 from micropie.sessions import Session
 from micropie.spellings import SocketSpellings, attribute_of
 from micropie.websockets import WebSocketRequest
@@ -130,14 +130,18 @@ class WebSocket(SocketSpellings):
             )
         pairs: HeaderPairs = [] if headers == () else _checked(headers)
         exchange = self._exchange
-        store, session = config_of(exchange).sessions, exchange.answer.session
+        store, session = exchange.config.sessions, exchange.answer.session
         if session_id is not None:
             self._session_id = session_id
             cookie: str | None = store.cookie(session_id, exchange.scheme, exchange.root_path)
         else:
             cookie = None if session is None else await self._save_changes()
-            is_mentioned = self.request.route is not None and route_of(exchange).mentions_session
-            if cookie is None and is_mentioned and not store.in_cookie:
+            if (
+                cookie is None
+                and not store.in_cookie
+                and self.request.route is not None
+                and route_of(exchange).mentions_session
+            ):
                 session = session if session is not None else exchange.opened_session()
                 if session.id is None:  # it may get its first value once the WebSocket is open
                     cookie = store.reserve(session, exchange)
@@ -155,7 +159,7 @@ class WebSocket(SocketSpellings):
         if session is None or not session.changed:
             return None
         cookie = await perform(
-            config_of(exchange).sessions.close(session, exchange),
+            exchange.config.sessions.close(session, exchange),
             exchange,
         )
         session.mark_saved()

@@ -52,7 +52,6 @@ from micropie.errors import logger
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopFuture, LoopTasks
 from micropie.flow import CloseInfo
 from micropie.http import HeaderPairs, Message, Receive, Send
-from micropie.routing import config_of
 
 # Messages sent until the client is looked at: where a server's ``send`` never waits and never
 # fails, nothing else on the event loop would run, and a disconnect would go unnoticed.
@@ -88,8 +87,7 @@ class Connection(websockets.Progress):
 
     def __init__(self, exchange: ASGIWebSocketExchange, receive: Receive, send: Send) -> None:
         self._exchange = exchange
-        self._config = config_of(exchange)
-        self._settings = self._config.settings
+        self._settings = exchange.config.settings
         self._receive = receive
         self._send = send
         # that wait for the handler, with their sizes
@@ -104,7 +102,7 @@ class Connection(websockets.Progress):
         self._leave_scope = anyio.CancelScope()
         # of the same class: anyio looks that up for each scope, which takes longer than to make one
         self._cleanup_scope = type(self._leave_scope)()
-        shutdown = self._config.shutdown
+        shutdown = self._exchange.config.shutdown
         shutdown.add(self._close_beside)
         try:
             with self._leave_scope, self._cleanup_scope:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from micropie.errors import ResponseError, logger
 from micropie.http import Environ, Exchange, GivenStatus, HeaderPairs, Response
 from micropie.mounts.prefixes import Mount, MountedPath
-from micropie.mounts.response import BoundedBody, stated_length
+from micropie.mounts.response import BoundedBody, streamed_body
 from micropie.streams import ThreadStream
 
 if TYPE_CHECKING:
@@ -207,16 +207,15 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
         call.close()
         raise
     is_head = exchange.method == "HEAD"  # a stream leaves the Content-Length as it is
-    length = stated_length(response, is_head)
-    if more or is_head or length not in (None, len(chunk)):
-        response.body = ThreadStream(_chunks(call, chunk, length), may_begin_empty=True, owner=call)
-    else:
+    body = streamed_body(response, chunk, more, is_head)
+    if body is None:
         exchange.on_close(call.finish)  # the client gets its answer first
+    else:
+        response.body = ThreadStream(_chunks(call, chunk, body), may_begin_empty=True, owner=call)
     return response
 
 
-def _chunks(call: WSGICall, chunk: bytes, length: int | None) -> Iterator[bytes]:
-    body = BoundedBody(length)
+def _chunks(call: WSGICall, chunk: bytes, body: BoundedBody) -> Iterator[bytes]:
     while bounded := body.bounded(chunk):
         yield bounded
         chunk = call.next()

@@ -31,7 +31,7 @@ from micropie.http import (
     raw_path_below,
 )
 from micropie.on_demand import computed, pattern
-from micropie.routing import config_of
+from micropie.routing import Config
 from micropie.wsgi.steps import perform
 
 Value = TypeVar("Value")
@@ -49,6 +49,7 @@ PIECE = 64 * 1024  # bytes per read; most servers buffer as many
 class WSGIExchange(Exchange):
     """See ``Request``. ``environ`` is the server's own, not a copy."""
 
+    config: Config
     environ: Environ
     has_own_context = True
     _left: int | None = None  # bytes of the body not yet read, None before the first read
@@ -72,7 +73,7 @@ class WSGIExchange(Exchange):
         was_answered = self.answer.is_over
         super().close()
         if self.ends is not None and not was_answered:  # it has tasks
-            settings = config_of(self).settings
+            settings = self.config.settings
             start_tasks(self, self.ends, settings.background_timeout, settings.portal_backend)
 
     @property
