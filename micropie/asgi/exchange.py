@@ -36,7 +36,6 @@ from micropie.http import (
     escaped_path,
     raw_path_below,
 )
-from micropie.routing import config_of
 
 Value = TypeVar("Value")
 
@@ -188,7 +187,7 @@ class ASGIExchange(StreamedExchange):
             # most pieces have arrived: a time limit would cost more than the rest
             return self._piece_of(end.value)
         self.in_flight = anyio.Event()
-        settings = config_of(self).settings
+        settings = self.config.settings
         most = inf if settings.body_total_timeout is None else settings.body_total_timeout
         left = most if self._time_left is None else self._time_left
         began = anyio.current_time()
@@ -242,7 +241,7 @@ class ASGIExchange(StreamedExchange):
             ) from None
 
     async def _perform_for_thread(self, flow: Flow[Value]) -> Value:
-        self.reader = slots_of(config_of(self).threads)
+        self.reader = slots_of(self.config.threads)
         try:
             return await perform(flow, self)
         finally:

@@ -32,6 +32,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any, cast
 
@@ -53,7 +54,7 @@ from micropie.http import (
     Receive,
     Send,
 )
-from micropie.routing import config_of
+from micropie.routing import Config
 from micropie.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
 
 PATHSEND = "http.response.pathsend"
@@ -94,7 +95,7 @@ class DelayedCalls:
         while self._calls:
             due, functions = self._calls[0]
             pause = due - monotonic()
-            if pause > 0:
+            if functions and pause > 0:
                 await anyio.sleep(pause)
             else:
                 while functions:
@@ -104,53 +105,6 @@ class DelayedCalls:
 
 
 _STARTS = LoopLocal(lambda: DelayedCalls(WATCH_AFTER))
-
-
-class SharedReceive:
-    """One request's messages for two readers.
-
-    The server's ``receive`` must never be called twice at a time.
-
-    The handler may read the body while it streams its answer, and a companion waits for
-    ``http.disconnect``. The companion is at most one piece of the body ahead, so the client still
-    has to wait.
-
-    ``in_flight`` is an event that is set when a pending call of ``receive`` returns; None if there
-    is no such call.
-    """
-
-    def __init__(self, receive: Receive, in_flight: anyio.Event | None) -> None:
-        self._receive = receive
-        self._in_flight = in_flight
-        self._lock = anyio.Lock()
-        self._messages: list[Message] = []
-        self._taken = anyio.Event()
-
-    async def next(self) -> Message:
-        """Return the next message. For the reader of the body."""
-        if not self._messages:
-            async with self._lock:
-                if not self._messages:
-                    return await self._receive()
-        self._taken.set()
-        return self._messages.pop(0)
-
-    async def disconnected(self) -> None:
-        """Return when the client has left.
-
-        Messages that come before that are left for the reader.
-        """
-        if self._in_flight is not None:
-            await self._in_flight.wait()
-        while True:
-            async with self._lock:
-                message = await self._receive()
-                self._messages.append(message)
-                self._taken = taken = anyio.Event()
-            if message["type"] == "http.disconnect":
-                return
-            if message.get("more_body", False):
-                await taken.wait()
 
 
 def _encoded_name(name: str) -> bytes:
@@ -189,17 +143,42 @@ def head_message(answer: Answer, kind: str = "http.response.start") -> Message:
 class StreamedExchange(Exchange):
     """The messages of an ``ASGIExchange``, in and out, as far as its stream needs them."""
 
+    config: Config
     send: Send  # of the server
     in_flight: anyio.Event | None = None  # while a call of ``receive`` is awaited
     _receive: Receive
 
-    def share_messages(self) -> SharedReceive:
-        """Share ``receive``, so that a watcher can wait for a disconnect while the body may still
-        be read.
+    async def disconnected(self) -> None:
+        """Return when the client has left. Called once.
+
+        The handler may read the body while it streams its answer, and the server's ``receive`` must
+        never be called twice at a time. So the messages that come before the disconnect are left
+        for the reader of the body. This is at most one piece ahead of that, so the client still has
+        to wait.
         """
-        shared = SharedReceive(self._receive, self.in_flight)
-        self._receive = shared.next
-        return shared
+        receive, messages = self._receive, list[Message]()
+        # the second counts messages that the reader has taken
+        lock, taken = anyio.Lock(), anyio.Semaphore(0)
+
+        async def next_message() -> Message:
+            if not messages:
+                async with lock:
+                    if not messages:
+                        return await receive()
+            taken.release()
+            return messages.pop(0)
+
+        self._receive = next_message
+        if self.in_flight is not None:
+            await self.in_flight.wait()
+        while True:
+            async with lock:
+                message = await receive()
+                messages.append(message)
+            if message["type"] == "http.disconnect":
+                return
+            if message.get("more_body", False):
+                await taken.acquire()
 
 
 # -- the request's task ----------------------------------------------------------------------------
@@ -214,7 +193,7 @@ async def send_streamed(
     """
     stream = cast("LoopStream | ThreadStream", body)
     if isinstance(stream, ThreadStream):  # of an application that has moved in
-        stream = streams.MadeAhead(stream, config_of(exchange).threads)
+        stream = streams.MadeAhead(stream, exchange.config.threads)
     file = stream.file
     try:
         try:
@@ -268,41 +247,39 @@ class HeartBeats:
     def __init__(self, send: Send, pause: float) -> None:
         self._send = send
         self._pause = pause
-        self._is_sending = False  # a message, or has sent the last one
         self._beat: anyio.Event | None = None  # while a heart-beat is being sent
-        self._last = monotonic()
+        self._last = monotonic()  # inf while a message is being sent, and after the last one
 
     async def send(self, message: Message) -> None:
         """Send a message."""
-        self._is_sending = True
         if self._beat is not None:
             await self._beat.wait()
+        self._last = inf
         await self._send(message)
-        self._is_sending = False
         self._last = monotonic()
 
     async def stop(self) -> None:
         """Send no further heart-beat. Return when none is being sent."""
-        self._is_sending = True
         if self._beat is not None:
             await self._beat.wait()
+        self._last = inf
 
     async def run(self) -> None:
         """Send heart-beats until this is cancelled. Raises what the server raises."""
         while True:
-            await anyio.sleep(max(0, self._last + self._pause - monotonic()))
-            if self._is_sending:
+            silence_left = self._last + self._pause - monotonic()
+            if silence_left > 0:
+                await anyio.sleep(min(silence_left, self._pause))
+                continue
+            self._beat = beat = anyio.Event()
+            try:
+                await self._send(
+                    {"type": "http.response.body", "body": HEART_BEAT, "more_body": True}
+                )
+            finally:
                 self._last = monotonic()
-            elif monotonic() >= self._last + self._pause:
-                self._beat = beat = anyio.Event()
-                try:
-                    await self._send(
-                        {"type": "http.response.body", "body": HEART_BEAT, "more_body": True}
-                    )
-                finally:
-                    self._last = monotonic()
-                    self._beat = None
-                    beat.set()
+                self._beat = None
+                beat.set()
 
 
 class StreamSender:
@@ -317,9 +294,9 @@ class StreamSender:
         self._stream = stream
         self._exchange = exchange
         self._beats: HeartBeats | None = None
-        # the companion's tasks that have not begun
-        self._due: list[Callable[[], Awaitable[object]]] = [self._watch]
-        self._scopes: list[anyio.CancelScope] = []  # of those that have
+        # for the companion's tasks that have not begun
+        self._due: list[Callable[[], Awaitable[object]]] = [exchange.disconnected]
+        self._scopes: list[anyio.CancelScope] = []  # of the tasks that have begun
         self._prevent_start: Callable[[], object] | None = None  # while it is to start soon
         stream.enter()
 
@@ -366,7 +343,7 @@ class StreamSender:
         is_text = encode is as_bytes  # without a call for each chunk
         if stream.heartbeat is not None:
             self._beats = HeartBeats(send, stream.heartbeat)
-            self._due.append(self._beat)
+            self._due.append(self._beats.run)
             send = self._beats.send
         stream.is_advancing = True
         try:
@@ -417,34 +394,23 @@ class StreamSender:
         while self._due:
             scope = anyio.CancelScope()
             self._scopes.append(scope)
-            TASKS.get().start_soon(_run_within, scope, self._due.pop())
+            TASKS.get().start_soon(self._run_beside, scope, self._due.pop())
 
-    async def _watch(self) -> None:
-        """Wait for the disconnect."""
-        try:
-            await self._exchange.share_messages().disconnected()
-        except Exception as error:  # not raised: nobody waits for this task
-            logger.debug("%s: receive() failed: %r", self._exchange.label, error)
-        self._stream.end(LEFT)
-
-    async def _beat(self) -> None:
-        """Send heart-beats. The stream is ended if that fails."""
-        assert self._beats is not None  # noqa: S101
-        try:
-            await self._beats.run()
-        except Exception as error:  # not raised: nobody waits for this task
-            logger.debug("%s: a heart-beat could not be sent: %r", self._exchange.label, error)
+    async def _run_beside(
+        self, scope: anyio.CancelScope, function: Callable[[], Awaitable[object]]
+    ) -> None:
+        """Run ``function``, which returns or fails when the client has left, and end the stream."""
+        with scope:
+            try:
+                await function()
+            except Exception as error:  # not raised: nobody waits for this task
+                logger.debug("%s: the server raised %r", self._exchange.label, error)
             self._stream.end(LEFT)
-
-
-async def _run_within(scope: anyio.CancelScope, function: Callable[[], Awaitable[object]]) -> None:
-    with scope:
-        await function()
 
 
 async def close_stream(stream: LoopStream | ThreadStream, exchange: StreamedExchange) -> None:
     """Close a stream that has not come to its end. Raises what the clean-up raises."""
     if isinstance(stream, ThreadStream):
-        stream = streams.MadeAhead(stream, config_of(exchange).threads)
+        stream = streams.MadeAhead(stream, exchange.config.threads)
     sender: StreamSender = stream.driver or StreamSender(stream, exchange)
     await sender.advance(Completed(END))

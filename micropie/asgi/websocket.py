@@ -30,7 +30,7 @@ from micropie.http import (
     dumps,
     loads,
 )
-from micropie.routing import Handover, Site, config_of, route_of
+from micropie.routing import Handover, Site, route_of
 from micropie.sessions import Session
 from micropie.spellings import SocketSpellings, attribute_of
 from micropie.websockets import WebSocketRequest
@@ -42,54 +42,35 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     exchange = ASGIWebSocketExchange(scope, receive_nothing, "GET")
     request = WebSocketRequest(exchange)
     found = found_socket(site, request)
-    if isinstance(found, Handover):
-        await _serve_mounted(found, request, exchange, receive, send)
-        return
-    if (await receive())["type"] != "websocket.connect":  # the client has left already
-        return
     connection = Connection(exchange, receive, send)
-    run_handler = partial(connection.run, WebSocket(exchange, request, connection))
     token = current.set(request)
     try:
-        try:
-            close_info = await perform(converse(found, request, run_handler), exchange)
-        except BaseException:
+        if type(found) is Handover:
+            refusal = await perform(ask_guards(request, found), exchange)
+        elif (await receive())["type"] == "websocket.connect":  # else the client has left already
+            run_handler = partial(connection.run, WebSocket(exchange, request, connection))
             try:
-                await perform_cleanup(exchange, exchange.cleanup_steps())
-            finally:
-                with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
-                    await perform(cleanup(request), exchange)
-                    await connection.go_away()
-            raise
-        await connection.finish(close_info)
+                close_info = await perform(converse(found, request, run_handler), exchange)
+            except BaseException:
+                try:
+                    await perform_cleanup(exchange, exchange.cleanup_steps())
+                finally:
+                    with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
+                        await perform(cleanup(request), exchange)
+                        await connection.go_away()
+                raise
+            await connection.finish(close_info)
     finally:
         try:
             if exchange.ends is not None:
                 await close_request(exchange)
         finally:
             current.reset(token)
-
-
-async def _serve_mounted(
-    handover: Handover,
-    request: WebSocketRequest,
-    exchange: ASGIWebSocketExchange,
-    receive: Receive,
-    send: Send,
-) -> None:
-    """Let a mounted application serve a WebSocket, unless the handshake is refused."""
-    token = current.set(request)
-    try:
-        refusal = await perform(ask_guards(request, handover), exchange)
-    finally:
-        try:
-            await close_request(exchange)
-        finally:
-            current.reset(token)
-    if refusal is None:
-        await handover.mount.target(handover.scope_in(exchange.scope_below()), receive, send)
-    elif (await receive())["type"] == "websocket.connect":
-        await Connection(exchange, receive, send).finish(refusal)
+    if type(found) is Handover:  # of a mounted application, which must not see this request
+        if refusal is None:
+            await found.mount.target(found.scope_in(exchange.scope_below()), receive, send)
+        elif (await receive())["type"] == "websocket.connect":
+            await connection.finish(refusal)
 
 
 def _checked(headers: HeadersLike) -> HeaderPairs:
@@ -149,14 +130,18 @@ class WebSocket(SocketSpellings):
             )
         pairs: HeaderPairs = [] if headers == () else _checked(headers)
         exchange = self._exchange
-        store, session = config_of(exchange).sessions, exchange.answer.session
+        store, session = exchange.config.sessions, exchange.answer.session
         if session_id is not None:
             self._session_id = session_id
             cookie: str | None = store.cookie(session_id, exchange.scheme, exchange.root_path)
         else:
             cookie = None if session is None else await self._save_changes()
-            is_mentioned = self.request.route is not None and route_of(exchange).mentions_session
-            if cookie is None and is_mentioned and not store.in_cookie:
+            if (
+                cookie is None
+                and not store.in_cookie
+                and self.request.route is not None
+                and route_of(exchange).mentions_session
+            ):
                 session = session if session is not None else exchange.opened_session()
                 if session.id is None:  # it may get its first value once the WebSocket is open
                     cookie = store.reserve(session, exchange)
@@ -174,7 +159,7 @@ class WebSocket(SocketSpellings):
         if session is None or not session.changed:
             return None
         cookie = await perform(
-            config_of(exchange).sessions.close(session, exchange),
+            exchange.config.sessions.close(session, exchange),
             exchange,
         )
         session.mark_saved()

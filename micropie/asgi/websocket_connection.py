@@ -39,7 +39,7 @@ import types
 from collections import deque
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -52,7 +52,6 @@ from micropie.errors import logger
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopFuture, LoopTasks
 from micropie.flow import CloseInfo
 from micropie.http import HeaderPairs, Message, Receive, Send
-from micropie.routing import config_of
 
 # Messages sent until the client is looked at: where a server's ``send`` never waits and never
 # fails, nothing else on the event loop would run, and a disconnect would go unnoticed.
@@ -73,14 +72,12 @@ MAX_MESSAGES = 32
 class Connection(websockets.Progress):
     """One WebSocket, between the server's ``receive`` and ``send`` and the handler's calls."""
 
-    _max_size = 0
-    _send_timeout: float | None = None
-    _timeout: float | None = None
-    _grace: float | None = None
     _size = 0  # of the messages that wait
     _sent_unchecked = 0
     _tasks: LoopTasks  # from ``accept`` on
     _reading: anyio.CancelScope | None = None
+    _waits_for: object = None  # what the handler's task awaits
+    _is_grace_due = False  # when the handler waits again
     _arrival: LoopFuture | None = None  # while a task of the author's waits for a message
     _room: LoopFuture | None = None  # while the reader waits until one is taken
     # to send, first come, first served; made for the first ``send`` that waits
@@ -90,6 +87,7 @@ class Connection(websockets.Progress):
 
     def __init__(self, exchange: ASGIWebSocketExchange, receive: Receive, send: Send) -> None:
         self._exchange = exchange
+        self._settings = exchange.config.settings
         self._receive = receive
         self._send = send
         # that wait for the handler, with their sizes
@@ -101,21 +99,16 @@ class Connection(websockets.Progress):
         self, websocket: object, handler: Callable[..., Awaitable[object]], /, *arguments: object
     ) -> None:
         """Run ``handler(websocket, *arguments)``."""
-        config = config_of(self._exchange)
-        settings = config.settings
-        self._max_size = settings.websocket_max_size
-        self._send_timeout = settings.websocket_send_timeout
-        self._timeout = settings.websocket_timeout
-        self._grace = settings.websocket_grace
-        self._leave_scope, self._cleanup_scope = anyio.CancelScope(), anyio.CancelScope()
-        config.shutdown.add(self._close_beside)
+        self._leave_scope = anyio.CancelScope()
+        # of the same class: anyio looks that up for each scope, which takes longer than to make one
+        self._cleanup_scope = type(self._leave_scope)()
+        shutdown = self._exchange.config.shutdown
+        shutdown.add(self._close_beside)
         try:
             with self._leave_scope, self._cleanup_scope:
-                await cast(
-                    "Awaitable[None]", self._run_handler(handler(websocket, *arguments).__await__())
-                )
+                await self._run_handler(handler(websocket, *arguments).__await__())
         finally:
-            config.shutdown.leave(self._close_beside)
+            shutdown.leave(self._close_beside)
             if self._reading is not None:
                 self._reading.cancel()
         if self._leave_scope.cancelled_caught:
@@ -127,23 +120,29 @@ class Connection(websockets.Progress):
     def _run_handler(self, steps: Steps[object]) -> Steps[None]:
         """Await the handler.
 
-        When it is cancelled because its client has left, shield its clean-up.
+        When it waits again after its client has left, begin its grace. When it is cancelled because
+        of that, shield its clean-up.
         """
         sent: object = None
         raised: BaseException | None = None
         while True:
             try:
-                waits_for = next(steps) if sent is raised is None else advance(steps, sent, raised)
+                self._waits_for = (
+                    next(steps) if sent is raised is None else advance(steps, sent, raised)
+                )
             except StopIteration:
                 return
             finally:
                 sent = raised = None
+            if self._is_grace_due:
+                self._start_grace()
             try:
-                sent = yield waits_for
+                sent = yield self._waits_for
             except BaseException as error:
                 raised = error
             if (
                 self.code is not None
+                and not (sent is raised is None)
                 and not self._cleanup_scope.shield
                 and self._leave_scope.cancel_called
                 and (
@@ -203,15 +202,22 @@ class Connection(websockets.Progress):
             await self._send_close(LAST_FRAME_WITHIN)
 
     def _start_grace(self) -> None:
-        """Give the handler some seconds for its next call, which raises."""
-        if self._grace is not None:
-            self._leave_scope.deadline = anyio.current_time() + self._grace
+        """Give the handler some seconds for its next call, which raises.
+
+        A handler that waits for a message is being woken. Its seconds begin when it waits for
+        something else, as most handlers end at once.
+        """
+        grace = self._settings.websocket_grace
+        self._is_grace_due = self._arrival is not None and self._waits_for is self._arrival
+        if grace is not None and not self._is_grace_due:
+            self._leave_scope.deadline = anyio.current_time() + grace
 
     # -- messages in -------------------------------------------------------------------------------
 
     async def _read(self, reading: anyio.CancelScope) -> None:
         """Receive messages until the end. Runs in a separate task."""
-        receive, messages, timeout = self._receive, self._messages, self._timeout
+        receive, messages = self._receive, self._messages
+        max_size, timeout = self._settings.websocket_max_size, self._settings.websocket_timeout
         with reading:
             try:
                 while True:
@@ -226,7 +232,7 @@ class Connection(websockets.Progress):
                     self._size += size
                     if self._arrival is not None:
                         _settle(self._arrival)
-                    while len(messages) >= MAX_MESSAGES or self._size > self._max_size:
+                    while len(messages) >= MAX_MESSAGES or self._size > max_size:
                         self._room = self._tasks.new_future()
                         await self._room
             except Exception as error:
@@ -261,7 +267,7 @@ class Connection(websockets.Progress):
         self._sent_unchecked = 0
         content = message.get(key)
         # UTF-8 has at most four bytes a character
-        if content is None or len(content) * 4 > self._max_size:
+        if content is None or size * 4 > self._settings.websocket_max_size:
             content = await self._examine(message, method)
         return content
 
@@ -274,8 +280,9 @@ class Connection(websockets.Progress):
                 await self.reject(websockets.WRONG_KIND, "text was expected")
         elif method == "receive_bytes":
             await self.reject(websockets.WRONG_KIND, "bytes were expected")
-        if websockets.is_too_big(content, self._max_size):
-            await self.close(websockets.TOO_BIG, f"a message may have {self._max_size} bytes")
+        max_size = self._settings.websocket_max_size
+        if websockets.is_too_big(content, max_size):
+            await self.close(websockets.TOO_BIG, f"a message may have {max_size} bytes")
             raise self.closed()
         return content
 
@@ -298,7 +305,7 @@ class Connection(websockets.Progress):
             )
         finally:  # also if it was cancelled: the handler may go on
             if self.state is websockets.OPEN:
-                self._reading = anyio.CancelScope()
+                self._reading = type(self._leave_scope)()
                 self._tasks.start_soon(self._read, self._reading)
 
     async def send(self, method: str, message: Message) -> None:
@@ -323,7 +330,7 @@ class Connection(websockets.Progress):
                 raise self.closed() from None
             if waits_for is not SENT:
                 if not has_turn:
-                    self._turn = turn = turn or anyio.Semaphore(1)
+                    self._turn = turn = turn or anyio.Semaphore(1, fast_acquire=True)
                     turn.acquire_nowait()
                     has_turn = True
                 await self._send_in_time(steps, waits_for)
@@ -340,9 +347,9 @@ class Connection(websockets.Progress):
 
         Raises ``ConnectionClosed`` if that fails or takes too long.
         """
-        seconds = self._send_timeout
+        seconds = self._settings.websocket_send_timeout
         try:
-            await cast("Awaitable[None]", resume(steps, waits_for, seconds))
+            await resume(steps, waits_for, seconds)
         except Exception as error:
             if seconds is None or not isinstance(error, TimeoutError):
                 self._lost(error)
@@ -379,26 +386,23 @@ class Connection(websockets.Progress):
         if answer is not None and can_deny and self.state is websockets.CONNECTING:
             self.end(websockets.CLOSE, code, reason)
             body = {"type": f"{DENIAL}.body", "body": answer[4]}
-            await self._send_last(self._send_timeout, head_message(answer, f"{DENIAL}.start"), body)
-        elif self.end(websockets.CLOSE, code, websockets.truncate_reason(reason)) or self.may(
-            websockets.FINISH
-        ):
+            await self._send_last(
+                self._settings.websocket_send_timeout,
+                head_message(answer, f"{DENIAL}.start"),
+                body,
+            )
+        else:
+            self.end(websockets.CLOSE, code, websockets.truncate_reason(reason))
             await self._send_close_in_turn()
 
     async def _send_close_in_turn(self) -> None:
         """Send the close frame, unless it has been sent, after the messages that tasks are
         sending.
         """
-        self._turn = turn = self._turn or anyio.Semaphore(1)
-        try:
-            turn.acquire_nowait()
-        except anyio.WouldBlock:
-            await turn.acquire()
-        try:
+        self._turn = self._turn or anyio.Semaphore(1, fast_acquire=True)
+        async with self._turn:
             if self.may(websockets.FINISH):
-                await self._send_close(self._send_timeout)
-        finally:
-            turn.release()
+                await self._send_close(self._settings.websocket_send_timeout)
 
     async def _send_close(self, seconds: float | None) -> None:
         """Send the close frame.

@@ -44,17 +44,20 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
         with move_on_after(CLEAN_UP_WITHIN, shield=True):
             await answer.stop()
         raise
-    length = stated_length(response, is_head)
-    if more or is_head or length not in (None, len(chunk)):
-        response.body = LoopStream(_Chunks(answer, chunk, more, length), may_begin_empty=True)
-    else:
+    body = streamed_body(response, chunk, more, is_head)
+    if body is None:
         await answer.stop()
+    else:
+        response.body = LoopStream(_Chunks(answer, chunk, more, body), may_begin_empty=True)
     return response
 
 
-def stated_length(response: Response, is_head: bool) -> int | None:
-    """Return the length that the body must have; None without a Content-Length, or where nothing
-    follows the head.
+def streamed_body(
+    response: Response, chunk: bytes, more: bool, is_head: bool
+) -> BoundedBody | None:
+    """Return the body that begins with ``chunk``; None if that is all of it.
+
+    Its length is the Content-Length; there is none where nothing follows the head.
     """
     length = None
     if not is_head and response.status not in (204, 304):
@@ -66,7 +69,7 @@ def stated_length(response: Response, is_head: bool) -> int | None:
                 and value.isdigit()
             ):
                 length = int(value)
-    return length
+    return BoundedBody(length) if more or is_head or length not in (None, len(chunk)) else None
 
 
 class BoundedBody:
@@ -95,9 +98,9 @@ class BoundedBody:
         return chunk
 
 
-class _Chunks(BoundedBody, AsyncIterator[bytes]):
-    def __init__(self, answer: PendingAnswer, first: bytes, more: bool, length: int | None) -> None:
-        super().__init__(length)
+class _Chunks(AsyncIterator[bytes]):
+    def __init__(self, answer: PendingAnswer, first: bytes, more: bool, body: BoundedBody) -> None:
+        self._bounded = body.bounded
         self._first: bytes | None = first
         self._more = more
         self._take, self.aclose = answer.take, answer.stop
@@ -108,6 +111,6 @@ class _Chunks(BoundedBody, AsyncIterator[bytes]):
             return chunk
         while self._more and not chunk:
             chunk, self._more = await self._take()
-        if bounded := self.bounded(chunk or b""):
+        if bounded := self._bounded(chunk or b""):
             return bounded
         raise StopAsyncIteration

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from micropie.errors import ResponseError, logger
 from micropie.http import Environ, Exchange, GivenStatus, HeaderPairs, Response
 from micropie.mounts.prefixes import Mount, MountedPath
-from micropie.mounts.response import BoundedBody, stated_length
+from micropie.mounts.response import BoundedBody, streamed_body
 from micropie.streams import ThreadStream
 
 if TYPE_CHECKING:
@@ -55,8 +55,10 @@ class WSGICall(Iterable[bytes]):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all chunks of the answer are there already."""
-        return isinstance(self._iterable, list | tuple)
+        """Whether all chunks of the answer are there already, and no code of the application runs
+        after the last one.
+        """
+        return type(self._iterable) is list or type(self._iterable) is tuple
 
     def take(self) -> tuple[bytes, bool]:
         """Return the next chunk and whether more may follow: not if it is the only one, or ends the
@@ -113,11 +115,6 @@ class WSGICall(Iterable[bytes]):
             )
         status = GivenStatus(match["number"], match["reason"] or "")
         return Response(body, status, headers, content_type="")
-
-    @property
-    def runs_on(self) -> bool:
-        """Whether code of the application may run after its last chunk."""
-        return type(self._iterable) is not list and type(self._iterable) is not tuple
 
     def finish(self) -> None:
         """Let the application do what it does after its last chunk, and close it.
@@ -210,16 +207,15 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
         call.close()
         raise
     is_head = exchange.method == "HEAD"  # a stream leaves the Content-Length as it is
-    length = stated_length(response, is_head)
-    if more or is_head or length not in (None, len(chunk)):
-        response.body = ThreadStream(_chunks(call, chunk, length), may_begin_empty=True, owner=call)
-    else:
+    body = streamed_body(response, chunk, more, is_head)
+    if body is None:
         exchange.on_close(call.finish)  # the client gets its answer first
+    else:
+        response.body = ThreadStream(_chunks(call, chunk, body), may_begin_empty=True, owner=call)
     return response
 
 
-def _chunks(call: WSGICall, chunk: bytes, length: int | None) -> Iterator[bytes]:
-    body = BoundedBody(length)
+def _chunks(call: WSGICall, chunk: bytes, body: BoundedBody) -> Iterator[bytes]:
     while bounded := body.bounded(chunk):
         yield bounded
         chunk = call.next()

@@ -131,7 +131,7 @@ class _Call:
             last = b""
             self._failures.append(error)
         self._chunks.append((last, False))
-        if call.runs_on:  # the client does not wait for it
+        if not call.is_complete:  # the client does not wait for it
             self._waker.call(self._chunk_given.ring)
         with suppress(BaseException):  # a SystemExit must not end this thread
             end()

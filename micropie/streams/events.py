@@ -71,18 +71,23 @@ def event(
                 "an event's data is text or JSON, not bytes: decode them, or send base64"
             )
         text = data if isinstance(data, str) else dumps(data).decode()
-        lines += [f"data: {line}" for line in _LINE_END.split(text)]
+        lines.append(_lines("data", text))
     return Event("\n".join([*lines, "", ""]).encode()) if lines else Event()
 
 
 def comment(text: str = "") -> Event:
     """Return a comment, which clients ignore; each line of ``text`` becomes a comment line."""
-    return Event("".join(f": {line}\n" for line in _LINE_END.split(text)).encode() + b"\n")
+    return Event(f"{_lines('', text)}\n\n".encode())
+
+
+def _lines(field: str, text: str) -> str:
+    """Return each line of ``text`` as a line of ``field``, whose name is "" for a comment."""
+    return f"{field}: " + _LINE_END.sub(f"\n{field}: ", text)
 
 
 @lru_cache(maxsize=1)  # a message of a channel goes to many streams, one after the other
 def _encode_text(text: str) -> bytes:
-    return bytes(event(text))
+    return f"{_lines('data', text)}\n\n".encode()
 
 
 def encode_item(item: object) -> bytes:
@@ -149,7 +154,7 @@ def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Respon
     A heart-beat can't stand between compressed chunks.
     """
     events = replaced.events if isinstance(replaced, Stream) else None
-    is_other = events is not None and isinstance(stream, LoopStream) and stream.events is None
+    is_other = isinstance(stream, LoopStream) and stream.events is None
     if events is not None and is_other and has_events(response):
         heartbeat = events.heartbeat if "Content-Encoding" not in response.headers else None
         stream.follow(EventRules(as_bytes, heartbeat, events.shutdown))  # its items are chunks

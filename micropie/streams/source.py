@@ -352,15 +352,9 @@ class LoopStream(Stream):
     _scope: anyio.CancelScope | None = None  # from ``enter`` to ``leave``
 
     @property
-    def _generator(self) -> AsyncGeneratorType[object, object] | None:
-        """The items, if they are a generator, which can tell what it does."""
-        return self.items if type(self.items) is AsyncGeneratorType else None
-
-    @property
     def is_waiting(self) -> bool:
         """Whether the items are waited for and can be cancelled there; an iterator can't tell."""
-        generator = self._generator
-        return generator is None or generator.ag_running
+        return type(self.items) is not AsyncGeneratorType or self.items.ag_running
 
     async def close_items(self) -> None:
         """Close the owner, if it can be closed."""
@@ -478,11 +472,13 @@ class LoopStream(Stream):
 
     async def _close_after(self, failure: BaseException | None) -> BaseException | None:
         try:
-            if self._generator is not None and isinstance(failure, anyio.get_cancelled_exc_class()):
+            if type(self.items) is AsyncGeneratorType and isinstance(
+                failure, anyio.get_cancelled_exc_class()
+            ):
                 # It may come from a scope or a time-out of the generator's, and nothing else can
                 # end that.
                 with suppress(StopAsyncIteration):
-                    await self._generator.athrow(failure)
+                    await self.items.athrow(failure)
                 failure = _ChunkTimeout(
                     "a chunk could not be sent in the time that the stream gave itself"
                 )
@@ -547,13 +543,7 @@ def is_stream(body: object) -> bool:
     """Return whether ``body`` comes in chunks that are yet to be made: an iterator or a file
     object.
     """
-    if type(body) in BODIES:
-        return False
-    return (
-        hasattr(body, "__aiter__")
-        or isinstance(body, Iterator)
-        or callable(getattr(body, "read", None))
-    )
+    return stream_of(body) is not None
 
 
 def stream_of(body: object) -> LoopStream | ThreadStream | None:

@@ -67,13 +67,12 @@ class MadeAhead(LoopStream):
     _is_over = False  # no further chunk is wanted
 
     def __init__(self, stream: ThreadStream, threads: Threads) -> None:
-        super().__init__(None, stream.may_begin_empty)
+        super().__init__(None, stream.may_begin_empty, interrupt=stream.interrupt)
         self.file, self.length = stream.file, stream.length
         # The first chunk of a file was read with its opening.
         self.first = stream.first if self.file is None else next(stream, END)
         self._stream = stream
         self._threads = IO_THREADS if stream.file is not None else threads
-        self._interrupt = stream.interrupt
         self._context = copy_context()
         self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None is the end
@@ -82,7 +81,7 @@ class MadeAhead(LoopStream):
 
     async def __anext__(self) -> bytes:
         while not self._made:
-            if self.first is PENDING and self._interrupt is None:
+            if self.first is PENDING and self.interrupt is None:
                 await self._make_one()
                 continue
             if not self._has_turn:
@@ -105,11 +104,11 @@ class MadeAhead(LoopStream):
 
         The pool makes its own ahead.
         """
-        return self.first is not PENDING and self._interrupt is None
+        return self.first is not PENDING and self.interrupt is None
 
     @property
     def is_waiting(self) -> bool:
-        return self._is_waiting and self._interrupt is None
+        return self._is_waiting and self.interrupt is None
 
     @property
     def has_ended(self) -> bool:  # type: ignore[override]
@@ -153,10 +152,10 @@ class MadeAhead(LoopStream):
         except BaseException:
             self._is_over = True
             self._turn.cancel()
-            if self._interrupt is not None:
-                self._interrupt()
+            if self.interrupt is not None:
+                self.interrupt()
             await self._wait_for_thread()
-            if self._interrupt is not None:  # and what that has raised in the thread is no news
+            if self.interrupt is not None:  # and what that has raised in the thread is no news
                 self._failures.clear()
             raise
         finally:

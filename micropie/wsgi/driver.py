@@ -26,7 +26,7 @@ from micropie.wsgi.exchange import WSGIExchange
 from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.state import WSGIState
 from micropie.wsgi.steps import perform
-from micropie.wsgi.streaming import chunks_of, close_stream
+from micropie.wsgi.streaming import StreamReader, close_stream
 
 _ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
 
@@ -166,10 +166,11 @@ class _Chunks:
         if stream.items is None:  # closed meanwhile
             return
         try:
-            yield from filter(
-                None,
-                stream if isinstance(stream, ThreadStream) else chunks_of(stream, self._backend),
-            )
+            if isinstance(stream, LoopStream):
+                reader: StreamReader = stream.driver or StreamReader(stream, self._backend)
+                yield from filter(None, reader.chunks())
+            else:
+                yield from filter(None, stream)
         except Exception as error:
             self._exchange.break_off(error)
             self._failure = error

@@ -30,8 +30,8 @@ from micropie.http import (
     escaped_path,
     raw_path_below,
 )
-from micropie.on_demand import pattern
-from micropie.routing import config_of
+from micropie.on_demand import computed, pattern
+from micropie.routing import Config
 from micropie.wsgi.steps import perform
 
 Value = TypeVar("Value")
@@ -49,9 +49,9 @@ PIECE = 64 * 1024  # bytes per read; most servers buffer as many
 class WSGIExchange(Exchange):
     """See ``Request``. ``environ`` is the server's own, not a copy."""
 
+    config: Config
     environ: Environ
     has_own_context = True
-    _scope: Scope | None = None
     _left: int | None = None  # bytes of the body not yet read, None before the first read
     _reading: Lock | None = None  # held by a thread that reads for a mounted application
     _is_passed_on = False  # whether such an application has got the whole body
@@ -73,7 +73,7 @@ class WSGIExchange(Exchange):
         was_answered = self.answer.is_over
         super().close()
         if self.ends is not None and not was_answered:  # it has tasks
-            settings = config_of(self).settings
+            settings = self.config.settings
             start_tasks(self, self.ends, settings.background_timeout, settings.portal_backend)
 
     @property
@@ -99,14 +99,12 @@ class WSGIExchange(Exchange):
         port = str(self.environ.get("REMOTE_PORT", ""))
         return Address(host, int(port) if port.isdecimal() else 0) if host else None
 
-    @property
-    def scope(self) -> Scope:  # type: ignore[override]
+    @computed
+    def scope(self) -> Scope:
         """An ASGI scope made from the environ, for helpers and middleware that read one."""
-        if self._scope is not None:
-            return self._scope
         environ, root_path = self.environ, self.root_path
         root = environ.get("SCRIPT_NAME", "").encode("latin-1")
-        self._scope = {
+        return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
@@ -122,7 +120,6 @@ class WSGIExchange(Exchange):
             "server": (environ.get("SERVER_NAME"), int(environ.get("SERVER_PORT") or 0)),
             "extensions": {},
         }
-        return self._scope
 
     def _server_path(self) -> bytes:
         path = (self.environ.get("PATH_INFO") or "/").encode("latin-1")

@@ -20,12 +20,6 @@ from micropie.execution import AHEAD, CLEAN_UP_WITHIN, await_in_background, back
 from micropie.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
 
 
-def chunks_of(stream: LoopStream, backend: str) -> Iterator[bytes]:
-    """Return an iterator over the chunks that follow the first one."""
-    reader: StreamReader = stream.driver or StreamReader(stream, backend)
-    return reader.chunks()
-
-
 def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:
     """Close a stream that has not come to its end. Raises what its clean-up raises."""
     try:

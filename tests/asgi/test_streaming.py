@@ -15,7 +15,7 @@ import anyio.to_thread
 import pytest
 
 from micropie import run_in
-from micropie.asgi.streaming import SharedReceive
+from micropie.asgi.exchange import ASGIExchange
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.pooled import Pooled
 from tests.support.waiting import until
@@ -154,11 +154,11 @@ def test_a_message_that_the_companion_receives_is_the_readers(backend: str) -> N
             return next(messages)
 
         async def read_one() -> None:
-            read.append(await shared.next())
+            read.append(await exchange.receive_message())
 
-        shared = SharedReceive(receive, None)
+        exchange = ASGIExchange(http_scope("POST", "/"), receive)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(shared.disconnected)
+            tasks.start_soon(exchange.disconnected)
             await asked.wait()  # the companion is in the server's ``receive``
             tasks.start_soon(read_one)
             await anyio.wait_all_tasks_blocked()
