@@ -290,11 +290,7 @@ class Exchange:
 
         The path's repr, so that a line end in it does not begin a new line in the log.
         """
-        return (
-            f"{self.method} {self.path!r} [{self.id}]"
-            if self.id
-            else f"{self.method} {self.path!r}"
-        )
+        return f"{self.method} {self.path!r}" + (f" [{self.id}]" if self.id else "")
 
     def raw_path(self) -> bytes:
         """Return the path below ``root_path`` as the client sent it, still escaped; b"" if it is

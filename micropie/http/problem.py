@@ -8,14 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 
-from micropie.errors import PHRASES, HTTPError, in_words_of
+from micropie.errors import PHRASES, HeadersLike, HTTPError, in_words_of
 from micropie.http.binding_errors import BindingError
 from micropie.http.escaping import escape
 from micropie.http.headers import cached_if_short
 from micropie.http.media_types import choose_type
 from micropie.http.request import Request
 from micropie.http.response import HTML, Response, error_response
-from micropie.http.types import HeadersLike
 
 PROBLEM = "application/problem+json"
 
@@ -27,16 +26,9 @@ def _schema(required: dict[str, object], **optional: object) -> dict[str, object
 
 
 _PATH = {"type": "array", "items": {"type": ["string", "integer"]}}
-_ERROR = _schema(
-    {
-        "parameter": _TEXT,
-        "source": _TEXT,
-        "expected": _TEXT,
-        "path": _PATH,
-        "field": _TEXT,
-        "detail": _TEXT,
-    }
-)
+# The attributes of a ``ParameterError`` that the document has of each value that does not fit.
+_OF_ERROR = ("parameter", "source", "expected", "path", "field")
+_ERROR = _schema(dict.fromkeys(_OF_ERROR, _TEXT) | {"path": _PATH, "detail": _TEXT})
 
 # What OpenAPI says of the document.
 PROBLEM_SCHEMA = _schema(
@@ -142,11 +134,7 @@ def _as_problem(error: HTTPError, title: str, message: str, headers: HeadersLike
     document = problem_members(error.status, message) | {"title": title}
     if isinstance(error, BindingError):
         document["errors"] = [
-            {
-                name: getattr(one, name)
-                for name in ("parameter", "source", "expected", "path", "field")
-            }
-            | {"detail": str(one)}
+            {name: getattr(one, name) for name in _OF_ERROR} | {"detail": str(one)}
             for one in error.errors
         ]
     return Response(document, error.status, headers, PROBLEM)

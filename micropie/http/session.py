@@ -16,7 +16,6 @@ from micropie.errors import ResponseError
 T = TypeVar("T")
 
 # By key: the functions to call with the stored value, and this request's value after the last call.
-# Never changed in place.
 _Update: TypeAlias = Callable[[Any], object]
 _Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
 
@@ -24,7 +23,6 @@ _Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
 # cookie.
 CSRF_FIELD: Final = "csrf_token"
 
-_NO_UPDATES: _Updates = {}
 _MISSING = object()
 
 
@@ -163,7 +161,7 @@ class Session(dict[str, Any]):
         self.regenerated = False  # whether it is to get another id when it is saved
         # whether ``regenerate`` was called, also for a session that is not stored yet
         self.renewed = False
-        self._updates = _NO_UPDATES
+        self._updates: _Updates = {}
         self.has_sent_id = False  # whether a WebSocket was accepted with it, so that the id stays
         # what ``id`` will be, if the client has its cookie already
         self.reserved_id: str | None = None
@@ -212,11 +210,9 @@ class Session(dict[str, Any]):
         as_stored = self.get(key, _MISSING) == expected
         self[key] = value = function(self.get(key))
         if as_stored:
-            self._updates = {**self._updates, key: ([*functions, function], copy.deepcopy(value))}
+            self._updates[key] = [*functions, function], copy.deepcopy(value)
         else:  # the key was set directly before: this value replaces the stored one
-            self._updates = {
-                other: update for other, update in self._updates.items() if other != key
-            }
+            self._updates.pop(key, None)
         return value
 
     def changes(self) -> Changes:
@@ -252,7 +248,7 @@ class Session(dict[str, Any]):
         """Note that the session is stored as it is now: only later changes count."""
         self._loaded = copy.deepcopy(dict(self))
         self.regenerated = self._is_cleared = False
-        self._updates = _NO_UPDATES
+        self._updates = {}
 
     def keep_cookie(self, in_cookie: bool) -> None:
         """Refuse changes that need a new cookie from now on: a WebSocket sends its headers only
