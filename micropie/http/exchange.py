@@ -63,9 +63,8 @@ from micropie.http.answer import AnswerState
 from micropie.http.body import Body
 from micropie.http.cookies import parse_cookies
 from micropie.http.forms.data import MULTIPART, Limits, parse_query
-from micropie.http.headers import MAX_HEADERS, HeaderNames, Headers, cached_if_short
-from micropie.http.media_types import content_type as parse_content_type
-from micropie.http.media_types import is_json
+from micropie.http.headers import MAX_HEADERS, HeaderNames, Headers
+from micropie.http.media_types import content_type, is_json
 from micropie.http.received import NULL, ReceivedBody
 from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
@@ -352,7 +351,7 @@ class Exchange:
         # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
         if length is not None and not (length.isdecimal() and len(length) <= 18):
             raise BadRequest("The Content-Length header must be one whole number.")
-        return *_media_type(named), None if length is None else int(length)
+        return *content_type(named), None if length is None else int(length)
 
     @property
     def incoming(self) -> Body:
@@ -705,7 +704,3 @@ class FlowIterator(Generic[Value]):
         if not item:
             raise StopAsyncIteration
         return item
-
-
-# Browsers send one of three values, but each multipart form has its own boundary.
-_media_type = cached_if_short(256)(parse_content_type)

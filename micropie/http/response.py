@@ -44,7 +44,6 @@ _USUAL_TYPES = frozenset({HTML, TEXT, JSON})
 # run as a page.
 NOSNIFF: Final = KnownHeader("x-content-type-options", "nosniff")
 NO_OTHER_HEADERS: Final = (NOSNIFF,)
-_NOSNIFF_NAME = NOSNIFF[0]
 
 # A name is a token (RFC 9110, section 5.6.2), a value has visible latin-1, spaces and tabs (section
 # 5.5).
@@ -456,7 +455,7 @@ def checked_headers(
             if not text or key == "location" or not (text.isascii() and text.isprintable()):
                 text = check_value(key, value, is_given)
             if key not in _SPECIAL:
-                if key == _NOSNIFF_NAME and headers and headers[0] is NOSNIFF:
+                if key == NOSNIFF[0] and headers and headers[0] is NOSNIFF:
                     del headers[0]
                 headers.append((key, text))
             elif key == "content-type":

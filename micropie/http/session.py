@@ -98,18 +98,6 @@ class Changes:
         return data
 
 
-_SEALED = (
-    "the session was saved before the head was sent: change it before the "
-    "first yield, not after the response"
-)
-_COOKIELESS = (
-    "the WebSocket was accepted without this session's cookie: change it before ws.accept()"
-)
-_ACCEPTED = (
-    "the WebSocket is accepted, a new session id can't be sent: regenerate before ws.accept()"
-)
-
-
 def _checked(method: Callable[..., object]) -> Callable[..., Any]:
     """Return a method of ``dict`` that changes it, for a session: it raises ``ResponseError`` after
     the answer.
@@ -180,7 +168,10 @@ class Session(dict[str, Any]):
         token.
         """
         if self.has_sent_id:
-            raise ResponseError(_ACCEPTED)
+            raise ResponseError(
+                "the WebSocket is accepted, a new session id can't be sent: "
+                "regenerate before ws.accept()"
+            )
         self.pop(CSRF_FIELD, None)
         self.renewed = True
         self.regenerated = self.id is not None  # a session without an id gets a new one anyway
@@ -258,7 +249,10 @@ class Session(dict[str, Any]):
         """
         self.has_sent_id = not in_cookie and (self.id is not None or self.reserved_id is not None)
         if not self.has_sent_id:
-            self._refusal = _COOKIELESS
+            self._refusal = (
+                "the WebSocket was accepted without this session's cookie: "
+                "change it before ws.accept()"
+            )
 
     def save(self) -> Awaitable[None]:
         """``await session.save()`` in a WebSocket's handler: save the changes now instead of at the
@@ -278,7 +272,10 @@ class Session(dict[str, Any]):
         """Refuse changes from now on: the session is saved before the head is sent, later changes
         would be lost.
         """
-        self._refusal = _SEALED
+        self._refusal = (
+            "the session was saved before the head was sent: change it before the "
+            "first yield, not after the response"
+        )
 
     def _check(self) -> None:
         """Raise ``ResponseError`` if a change would be lost."""
