@@ -432,7 +432,10 @@ class Exchange:
         return self.answer.response or self.answer.pour(None)
 
     def opened_session(self) -> Session:
-        """Return the client's session; a backend that never waits is asked for it now."""
+        """Return the client's session; a backend that never waits is asked for it now.
+
+        A session that can't be sent any longer refuses changes.
+        """
         session = self.answer.session
         if session is None:
             sessions = self.config.sessions
@@ -441,8 +444,11 @@ class Exchange:
                 sessions.open(None if sessions.opens_ahead else sessions.find_id(self))
             )
             self.answer.session = session
-            if self.answer.stream is not None or self.answer.is_over or self.is_accepted:
-                self.guard_session(session)
+            has_begun = self.answer.is_over or self.answer.stream is not None
+            if has_begun and self.is_head_sent:
+                session.seal()
+            elif self.is_accepted:  # a WebSocket, which has sent its cookie
+                session.keep_cookie(sessions.in_cookie)
         session.accessed = True
         return session
 
@@ -454,13 +460,6 @@ class Exchange:
             self.answer.session = (
                 (yield from self.config.sessions.open(session_id)) if session_id else None
             )
-
-    def guard_session(self, session: Session) -> None:
-        """Refuse changes to a session that can't be sent any longer."""
-        if self.is_head_sent:
-            session.seal()
-        elif self.is_accepted:  # a WebSocket, which has sent its cookie
-            session.keep_cookie(self.config.sessions.in_cookie)
 
     def begin_generator(self, running: RunningGenerator) -> None:
         """Note generator middleware that has begun, and has to be finished."""

@@ -331,7 +331,7 @@ def _decode_plain(data: bytes) -> Json:
     value = _DECODER.decode(text)
     if "\\u" in text:
         # raises ``UnicodeEncodeError`` for a lone surrogate
-        _LENIENT_ENCODER.encode(value).encode()
+        _ENCODER.encode(value).encode()
     return value
 
 
@@ -351,7 +351,6 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _DECODER = JSONDecoder(parse_float=_read_float, parse_constant=_refuse_constant)
-_LENIENT_ENCODER = JSONEncoder(ensure_ascii=False, check_circular=False)
 
 _CODEC = Codec(_installed, {})
 _dumps, loads = _CODEC.dumps, _CODEC.loads

@@ -60,7 +60,7 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
     differently.
     """
     parameters: dict[str, str] = {}
-    position = end = len(value.partition(";")[0])
+    position = end = value.find(";") if ";" in value else len(value)
     while 0 <= position < len(value):
         match = _PARAMETER.match(value, position)
         if match is None:
