@@ -30,7 +30,9 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from types import CodeType, TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
+
+HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 # Of all that is told to an operator.
 logger = logging.getLogger("micropie")
@@ -84,6 +86,11 @@ def in_words_of(catalog: Catalog, sentence: str) -> str:
     return text.format(**values)
 
 
+def pairs_of(headers: HeadersLike) -> list[tuple[str, str]]:
+    """Return a new list of headers."""
+    return [*(headers.items() if isinstance(headers, Mapping) else headers)]
+
+
 class RaisedAnswer(Exception):
     """An exception that is an answer: what was set on ``self.response`` before is part of it."""
 
@@ -101,7 +108,7 @@ class HTTPError(RaisedAnswer):
         self,
         status: int,
         message: object = "",
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        headers: HeadersLike = (),
     ) -> None:
         if not (isinstance(status, int) and 400 <= status <= 599):
             raise ValueError(
@@ -110,9 +117,7 @@ class HTTPError(RaisedAnswer):
         self.args = (status, message)  # as ``super().__init__`` does, in a quarter of the time
         self.status = status
         self.message: Any = message or f"{status} {PHRASES.get(status, 'Error')}"
-        self.headers = (
-            list(headers.items() if isinstance(headers, Mapping) else headers) if headers else []
-        )
+        self.headers = pairs_of(headers) if headers else []
 
     def __str__(self) -> str:
         return str(self.message)
@@ -149,11 +154,8 @@ class MethodNotAllowed(HTTPError):
 
     def __init__(self, allowed: Iterable[str]) -> None:
         allow = ", ".join(sorted(allowed))
-        super().__init__(
-            405,
-            Sentence("This resource answers {methods} only.", methods=allow),
-            [("Allow", allow)],
-        )
+        super().__init__(405, Sentence("This resource answers {methods} only.", methods=allow))
+        self.headers = [("Allow", allow)]
 
 
 def websockets_need_asgi() -> HTTPError:
@@ -181,7 +183,7 @@ class Redirect(RaisedAnswer):
         location: str,
         status: int = 303,
         *,
-        headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
+        headers: HeadersLike = (),
         allow_external: bool = False,
         allow_http: bool = False,
     ) -> None:
@@ -190,9 +192,7 @@ class Redirect(RaisedAnswer):
         self.args = (location, status)  # as ``super().__init__`` does, in a quarter of the time
         self.location = location
         self.status = status
-        self.headers = (
-            list(headers.items() if isinstance(headers, Mapping) else headers) if headers else []
-        )
+        self.headers = pairs_of(headers) if headers else []
         self.allow_external = allow_external
         self.allow_http = allow_http
 

@@ -7,14 +7,12 @@ this module imports none of these.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any
 
-from micropie.errors import Redirect, ResponseError
+from micropie.errors import HeadersLike, Redirect, ResponseError
 from micropie.execution import Completed
-
-HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 def attribute_of(path: str, sets: str = "") -> Any:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from micropie.errors import HeadersLike
 from micropie.http.answer import AnswerState
 from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
 from micropie.http.body import Body
@@ -44,7 +45,7 @@ from micropie.http.headers import (
     cached_if_short,
     make_private,
 )
-from micropie.http.json import BUILTINS, Dumps, dumps, dumps_with, encoder_of, loads
+from micropie.http.json import BUILTINS, dumps, dumps_with, encoder_of, loads
 from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
 from micropie.http.problem import (
@@ -59,7 +60,6 @@ from micropie.http.received import NULL, ReceivedBody
 from micropie.http.request import Request, bound_request, current_request
 from micropie.http.response import (
     BODIES,
-    ERRORS,
     HTML,
     JSON,
     NO_OTHER_HEADERS,
@@ -84,15 +84,13 @@ from micropie.http.response import (
     status_line,
     with_html,
 )
-from micropie.http.session import CSRF_FIELD, Changes, Session, UnopenedSession, check_size, copied
+from micropie.http.session import CSRF_FIELD, Changes, Session, check_size, copied
 from micropie.http.state import State
 from micropie.http.types import (
     ChunkedBody,
     Encoder,
     Environ,
     HeaderPairs,
-    HeadersLike,
-    Json,
     Message,
     Parameters,
     Receive,
@@ -127,16 +125,16 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "AHEAD", "BODIES", "BUILTINS", "CHUNK", "CONDITIONS", "CSRF_FIELD", "DEFAULT_LIMITS",
-    "DOTS_AND_EMPTY", "ERRORS", "FORM", "HTML", "JSON", "LONGEST_KEPT", "MAX_COOKIE",
+    "DOTS_AND_EMPTY", "FORM", "HTML", "JSON", "LONGEST_KEPT", "MAX_COOKIE",
     "MAX_FILENAME", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PREFIXES", "PROBLEM", "PROBLEM_SCHEMA",
     "TEXT", "TOKEN", "Address", "Answer", "AnswerState", "BindingError", "BindingErrors", "Body",
-    "Changes", "ChunkedBody", "CookieSigner", "Dumps", "EncodedAnswer", "Encoder", "Environ",
+    "Changes", "ChunkedBody", "CookieSigner", "EncodedAnswer", "Encoder", "Environ",
     "Exchange", "FileReference", "GivenStatus", "HeaderNames", "HeaderPairs", "Headers",
-    "HeadersLike", "HostTable", "Json", "KnownHeader", "Limits", "Message", "MessageConfig",
+    "HeadersLike", "HostTable", "KnownHeader", "Limits", "Message", "MessageConfig",
     "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders", "NameTable", "Nested",
     "Page", "ParameterError", "Parameters", "Peer", "Receive", "ReceivedBody", "Request",
     "Response", "RouteInfo", "Scope", "Secret", "Selection", "Send", "Session", "Signer",
-    "StartResponse", "State", "UnopenedSession", "UploadFile", "accepts_coding", "add_missing",
+    "StartResponse", "State", "UploadFile", "accepts_coding", "add_missing",
     "add_vary", "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size",
     "check_value", "checked_headers", "checked_origins", "codec_of", "content_type", "copied",
     "current_request", "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer",

@@ -102,7 +102,7 @@ def format_cookie(
     """Return the value of a Set-Cookie header; ``Response.set_cookie`` explains the attributes and
     the errors.
     """
-    _check_name(name, path, domain, secure, partitioned)
+    rule = _checked_rule(name, path, domain, secure, samesite, partitioned)
     if not isinstance(value, str):
         raise ValueError(f"the value of cookie {name!r} is text, not {value!r}: write str(...)")
     if not _VALUE.fullmatch(value):
@@ -123,18 +123,20 @@ def format_cookie(
 
         cookie += f"; Expires={format_datetime(aware.astimezone(UTC), usegmt=True)}"
     for attribute, text in (("Domain", domain), ("Path", path)):
-        if text is not None and not _ATTRIBUTE.fullmatch(text):
-            raise ValueError(
-                f"an attribute of cookie {name!r} has a character that headers can't hold: {text!r}"
-            )
-        cookie += "" if text is None else f"; {attribute}={text}"
+        if text is not None:
+            if not _ATTRIBUTE.fullmatch(text):
+                raise ValueError(
+                    f"an attribute of cookie {name!r} has a character "
+                    f"that headers can't hold: {text!r}"
+                )
+            cookie += f"; {attribute}={text}"
     for attribute, is_set in (
         ("Secure", secure),
         ("HttpOnly", httponly),
         ("Partitioned", partitioned),
+        (f"SameSite={rule}", rule),
     ):
         cookie += f"; {attribute}" if is_set else ""
-    cookie += "" if samesite is None else f"; SameSite={_checked_samesite(name, samesite, secure)}"
     if len(cookie) > MAX_COOKIE:
         raise ValueError(
             f"cookie {name!r} has {len(cookie)} bytes; browsers drop cookies over {MAX_COOKIE}"
@@ -142,37 +144,39 @@ def format_cookie(
     return cookie
 
 
-def _checked_samesite(name: str, samesite: str, secure: bool) -> str:
-    rule = samesite.capitalize()
-    if rule not in ("Lax", "Strict", "None"):
-        raise ValueError(
-            f"samesite of cookie {name!r} is 'Lax', 'Strict', 'None' or None, not {samesite!r}"
-        )
-    if rule == "None" and not secure:
-        raise ValueError(
-            f"cookie {name!r} has SameSite=None without secure=True: browsers refuse it"
-        )
-    return rule
+def _checked_rule(
+    name: str,
+    path: str | None,
+    domain: str | None,
+    secure: bool,
+    samesite: str | None,
+    partitioned: bool,
+) -> str | None:
+    """Return ``samesite`` as headers spell it.
 
-
-def _check_name(
-    name: str, path: str | None, domain: str | None, secure: bool, partitioned: bool
-) -> None:
-    """Raise ``ValueError`` for a name that browsers would not take with these attributes."""
+    Raises ``ValueError`` for it, and for a name that browsers would not take with these attributes.
+    """
     if not _NAME.fullmatch(name):
         raise ValueError(
             f"a cookie can't be named {name!r}: use letters, digits and !#$%&'*+-.^_`|~"
         )
-    if name.startswith(PREFIXES) and not secure:
+    rule = None if samesite is None else samesite.capitalize()
+    if rule not in ("Lax", "Strict", "None", None):
         raise ValueError(
-            f"cookie {name!r} has no secure=True: browsers refuse it, because of its name"
+            f"samesite of cookie {name!r} is 'Lax', 'Strict', 'None' or None, not {samesite!r}"
         )
+    for reason, needs_secure in (
+        ("this name", name.startswith(PREFIXES)),
+        ("partitioned=True", partitioned),
+        ("SameSite=None", rule == "None"),
+    ):
+        if needs_secure and not secure:
+            raise ValueError(
+                f"cookie {name!r} has {reason} without secure=True: browsers refuse it"
+            )
     if name.startswith("__Host-") and (path != "/" or domain is not None):
         raise ValueError(
             f"cookie {name!r} has another path than '/', or a domain: "
             "browsers refuse it with __Host-"
         )
-    if partitioned and not secure:
-        raise ValueError(
-            f"cookie {name!r} has partitioned=True without secure=True: browsers refuse it"
-        )
+    return rule

@@ -63,9 +63,8 @@ from micropie.http.answer import AnswerState
 from micropie.http.body import Body
 from micropie.http.cookies import parse_cookies
 from micropie.http.forms.data import MULTIPART, Limits, parse_query
-from micropie.http.headers import MAX_HEADERS, HeaderNames, Headers, cached_if_short
-from micropie.http.media_types import content_type as parse_content_type
-from micropie.http.media_types import is_json
+from micropie.http.headers import MAX_HEADERS, HeaderNames, Headers
+from micropie.http.media_types import content_type, is_json
 from micropie.http.received import NULL, ReceivedBody
 from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
@@ -293,11 +292,7 @@ class Exchange:
 
         The path's repr, so that a line end in it does not begin a new line in the log.
         """
-        return (
-            f"{self.method} {self.path!r} [{self.id}]"
-            if self.id
-            else f"{self.method} {self.path!r}"
-        )
+        return f"{self.method} {self.path!r}" + (f" [{self.id}]" if self.id else "")
 
     def raw_path(self) -> bytes:
         """Return the path below ``root_path`` as the client sent it, still escaped; b"" if it is
@@ -359,7 +354,7 @@ class Exchange:
         # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
         if length is not None and not (length.isdecimal() and len(length) <= 18):
             raise BadRequest("The Content-Length header must be one whole number.")
-        return *_media_type(named), None if length is None else int(length)
+        return *content_type(named), None if length is None else int(length)
 
     @property
     def incoming(self) -> Body:
@@ -440,7 +435,10 @@ class Exchange:
         return self.answer.response or self.answer.pour(None)
 
     def opened_session(self) -> Session:
-        """Return the client's session; a backend that never waits is asked for it now."""
+        """Return the client's session; a backend that never waits is asked for it now.
+
+        A session that can't be sent any longer refuses changes.
+        """
         session = self.answer.session
         if session is None:
             sessions = self.config.sessions
@@ -449,8 +447,11 @@ class Exchange:
                 sessions.open(None if sessions.opens_ahead else sessions.find_id(self))
             )
             self.answer.session = session
-            if self.answer.stream is not None or self.answer.is_over or self.is_accepted:
-                self.guard_session(session)
+            has_begun = self.answer.is_over or self.answer.stream is not None
+            if has_begun and self.is_head_sent:
+                session.seal()
+            elif self.is_accepted:  # a WebSocket, which has sent its cookie
+                session.keep_cookie(sessions.in_cookie)
         session.accessed = True
         return session
 
@@ -462,13 +463,6 @@ class Exchange:
             self.answer.session = (
                 (yield from self.config.sessions.open(session_id)) if session_id else None
             )
-
-    def guard_session(self, session: Session) -> None:
-        """Refuse changes to a session that can't be sent any longer."""
-        if self.is_head_sent:
-            session.seal()
-        elif self.is_accepted:  # a WebSocket, which has sent its cookie
-            session.keep_cookie(self.config.sessions.in_cookie)
 
     def begin_generator(self, running: RunningGenerator) -> None:
         """Note generator middleware that has begun, and has to be finished."""
@@ -712,7 +706,3 @@ class FlowIterator(Generic[Value]):
         if not item:
             raise StopAsyncIteration
         return item
-
-
-# Browsers send one of three values, but each multipart form has its own boundary.
-_media_type = cached_if_short(256)(parse_content_type)

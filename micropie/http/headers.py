@@ -19,7 +19,8 @@ from collections.abc import (
 from functools import lru_cache, wraps
 from typing import Final, Self, TypeVar, overload
 
-from micropie.http.types import HeaderPairs, HeadersLike
+from micropie.errors import HeadersLike, pairs_of
+from micropie.http.types import HeaderPairs
 
 Text = TypeVar("Text", bound=str | bytes)
 Value = TypeVar("Value")
@@ -169,11 +170,6 @@ _VARY = {
     "authorization": KnownHeader("vary", "Authorization"),
 }
 PRIVATE: Final = KnownHeader("cache-control", "private")
-
-
-def pairs_of(headers: HeadersLike) -> HeaderPairs:
-    """Return a new list of headers."""
-    return [*(headers.items() if isinstance(headers, Mapping) else headers)]
 
 
 def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:

@@ -32,6 +32,7 @@ from enum import Enum
 from functools import cache, cached_property, lru_cache
 from inspect import isawaitable
 from json import JSONDecoder, JSONEncoder
+from math import isfinite
 from pathlib import PurePath
 from types import ModuleType
 from typing import Any, NoReturn, TypeAlias
@@ -113,9 +114,13 @@ class Codec:
 
     @cached_property
     def _encode(self) -> Callable[[object], bytes] | None:
+        from uuid import UUID  # with what it imports it takes longer than the rest of this room
+
         module = self._module
+        # orjson writes an Enum and a UUID without asking ``default``, so it can't be told of an
+        # application's own encoders for them.
         if module is None or any(
-            kind is object or issubclass(kind, _natives()) for kind in self._own
+            kind is object or issubclass(kind, Enum | UUID) for kind in self._own
         ):
             return None
         # Without these options orjson drops a dataclass's _names, and ignores a mapping's own
@@ -176,8 +181,10 @@ class Codec:
                 raise RecursionError
         kind = type(value)
         if kind in _ATOMS:
-            if kind is float:
-                _check_finite(value)
+            if kind is float and not isfinite(value):
+                raise CodecError(
+                    "NaN and Infinity can't be written as JSON; return None or a str instead"
+                )
             return value
         if len(path) == _MAX_DEPTH_OUT:
             raise RecursionError
@@ -231,11 +238,6 @@ def _struct(value: Any) -> object:
     return {**tree, **{name: one for name, one in named if name in tree}}
 
 
-def _check_finite(value: float) -> None:
-    if value - value != 0.0:
-        raise CodecError("NaN and Infinity can't be written as JSON; return None or a str instead")
-
-
 def _encode_plain(tree: object) -> bytes:
     try:
         return _ENCODER.encode(tree).encode()
@@ -267,15 +269,6 @@ def _refuse(value: object) -> NoReturn:
         "or dataclass instead, or "
         f"write App(encoders={{{name}: ...}}) with a function that makes one of it"
     )
-
-
-def _natives() -> tuple[type, ...]:
-    """Return the types that orjson writes without asking ``default``, although JSON has no such
-    type.
-    """
-    from uuid import UUID  # with what it imports it takes longer than the rest of this room
-
-    return Enum, UUID
 
 
 @cache
@@ -338,7 +331,7 @@ def _decode_plain(data: bytes) -> Json:
     value = _DECODER.decode(text)
     if "\\u" in text:
         # raises ``UnicodeEncodeError`` for a lone surrogate
-        _LENIENT_ENCODER.encode(value).encode()
+        _ENCODER.encode(value).encode()
     return value
 
 
@@ -348,7 +341,7 @@ _LONG_NUMBER = pattern(rb"-[0-9]{19}|[0-9]{20}")
 
 def _read_float(text: str) -> float:
     value = float(text)
-    if value - value != 0.0:
+    if not isfinite(value):
         raise ValueError("a number is too large for a float")
     return value
 
@@ -358,7 +351,6 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _DECODER = JSONDecoder(parse_float=_read_float, parse_constant=_refuse_constant)
-_LENIENT_ENCODER = JSONEncoder(ensure_ascii=False, check_circular=False)
 
 _CODEC = Codec(_installed, {})
 _dumps, loads = _CODEC.dumps, _CODEC.loads

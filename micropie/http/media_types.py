@@ -28,10 +28,13 @@ _PARAMETER = pattern(
 _ESCAPED = pattern(r"\\(.)")
 
 
+# browsers send one of three values, but each multipart form has its own boundary
+@cached_if_short(256)
 def content_type(value: str) -> tuple[str, dict[str, str]]:
     """Parse ``text/html; charset="utf-8"`` into ``("text/html", {"charset": "utf-8"})``.
 
-    Raises ``BadRequest``.
+    The dict is kept for the next request with the same text: it is not to be changed. Raises
+    ``BadRequest``.
     """
     media_type, parameters = _parameters(value, "Content-Type")
     if "\\" in value:
@@ -58,7 +61,7 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
     """
     parameters: dict[str, str] = {}
     position = end = value.find(";") if ";" in value else len(value)
-    while position >= 0 and position < len(value):
+    while 0 <= position < len(value):
         match = _PARAMETER.match(value, position)
         if match is None:
             following = value.find(";", position + 1)
@@ -186,8 +189,12 @@ _KNOWN = {
     "cp856",
     "cp874",
     "cp875",
+    "cp1006",
+    "mac_arabic",
+    "mac_croatian",
+    "mac_farsi",
+    "mac_romanian",
 }
-_KNOWN |= {"cp1006", "mac_arabic", "mac_croatian", "mac_farsi", "mac_romanian"}
 
 
 @cached_if_short(256)

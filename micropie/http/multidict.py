@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, overload
+from typing import TypeVar
 
 Value = TypeVar("Value")
-Default = TypeVar("Default")
 
 
 class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has no hash
@@ -45,15 +44,8 @@ class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has
         """Return all values of ``name``, in a new list; an empty one if there are none."""
         return [*self._lists.get(name, ())]
 
-    @overload
-    def __call__(self, name: str) -> Value | None: ...
-
-    @overload
-    def __call__(self, name: str, default: Default) -> Value | Default: ...
-
-    def __call__(self, name: str, default: Any = None) -> Any:
-        """Return the first value of ``name``, or ``default``: ``get`` by its former spelling."""
-        return self.get(name, default)
+    __call__ = Mapping.get
+    """The first value of a name, or the default: ``get`` by its former spelling."""
 
     def __repr__(self) -> str:
         # without values, which may be secret: logs and error pages have this

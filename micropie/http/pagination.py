@@ -84,12 +84,14 @@ class Page(Generic[Item]):
         for a gap.
         """
         pages = self.pages
-        begin, near, end = (
-            (1, edge),
-            (self.number - around, self.number + around),
-            (pages - edge + 1, pages),
-        )
-        spans = [range(max(first, 1), min(last, pages) + 1) for first, last in (begin, near, end)]
+        spans = [
+            range(max(first, 1), min(last, pages) + 1)
+            for first, last in (
+                (1, edge),
+                (self.number - around, self.number + around),
+                (pages - edge + 1, pages),
+            )
+        ]
         before = 0
         for number in sorted({number for span in spans for number in span}):
             if number > before + 1:

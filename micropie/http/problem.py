@@ -4,7 +4,6 @@ clients (RFC 9457).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 
@@ -15,7 +14,6 @@ from micropie.http.headers import cached_if_short
 from micropie.http.media_types import choose_type
 from micropie.http.request import Request
 from micropie.http.response import HTML, Response, error_response
-from micropie.http.types import HeadersLike
 
 PROBLEM = "application/problem+json"
 
@@ -27,16 +25,9 @@ def _schema(required: dict[str, object], **optional: object) -> dict[str, object
 
 
 _PATH = {"type": "array", "items": {"type": ["string", "integer"]}}
-_ERROR = _schema(
-    {
-        "parameter": _TEXT,
-        "source": _TEXT,
-        "expected": _TEXT,
-        "path": _PATH,
-        "field": _TEXT,
-        "detail": _TEXT,
-    }
-)
+# The attributes of a ``ParameterError`` that the document has of each value that does not fit.
+_OF_ERROR = ("parameter", "source", "expected", "path", "field")
+_ERROR = _schema(dict.fromkeys(_OF_ERROR, _TEXT) | {"path": _PATH, "detail": _TEXT})
 
 # What OpenAPI says of the document.
 PROBLEM_SCHEMA = _schema(
@@ -84,7 +75,11 @@ def error_answer(request: Request, error: HTTPError) -> Response:
     if request._exchange.config.settings.translations is not None:
         title = translated(request, phrase)
         message = f"{error.status} {title}" if is_default else translated(request, message)
-    return _ANSWERS[kind](error, title, message, headers)
+    if kind == "html":
+        return Response(_page(error, title, message), error.status, headers, HTML)
+    if kind == "json":
+        return Response(_problem(error, title, message), error.status, headers, PROBLEM)
+    return error_response(error.status, message, headers)
 
 
 def translated(request: Request, sentence: str) -> str:
@@ -119,12 +114,12 @@ def _wanted_of(accept: str) -> str:
     return {"html": "html", "problem": "json", "json": "json"}.get(best or "", "text")
 
 
-def _as_page(error: HTTPError, title: str, message: str, headers: HeadersLike) -> Response:
+def _page(error: HTTPError, title: str, message: str) -> str:
     title = f"{error.status} {title}"
     message = "" if message == title else escape(message)
     if isinstance(error, BindingError):  # a visitor may have filled in a form
         message = "<br>\n".join(escape(f"{one.field}: {one}") for one in error.errors)
-    return Response(f"{_page_head(title)}{message}</p>\n</html>\n", error.status, headers, HTML)
+    return f"{_page_head(title)}{message}</p>\n</html>\n"
 
 
 def problem_members(status: int, message: str) -> dict[str, object]:
@@ -138,22 +133,11 @@ def problem_members(status: int, message: str) -> dict[str, object]:
     }
 
 
-def _as_problem(error: HTTPError, title: str, message: str, headers: HeadersLike) -> Response:
+def _problem(error: HTTPError, title: str, message: str) -> dict[str, object]:
     document = problem_members(error.status, message) | {"title": title}
     if isinstance(error, BindingError):
         document["errors"] = [
-            {
-                name: getattr(one, name)
-                for name in ("parameter", "source", "expected", "path", "field")
-            }
-            | {"detail": str(one)}
+            {name: getattr(one, name) for name in _OF_ERROR} | {"detail": str(one)}
             for one in error.errors
         ]
-    return Response(document, error.status, headers, PROBLEM)
-
-
-_ANSWERS: dict[str, Callable[[HTTPError, str, str, HeadersLike], Response]] = {
-    "text": lambda error, title, message, headers: error_response(error.status, message, headers),
-    "html": _as_page,
-    "json": _as_problem,
-}
+    return document

@@ -18,19 +18,21 @@ from numbers import Number
 from typing import Any, Final, Protocol, Self, TypeAlias, Unpack
 from urllib.parse import quote, urlsplit
 
-from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError, logger
-from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
-from micropie.http.escaping import html_body, is_html_type
-from micropie.http.headers import (
-    KnownHeader,
-    MutableHeaders,
-    NameTable,
-    cached_if_short,
+from micropie.errors import (
+    PHRASES,
+    HeadersLike,
+    HTTPError,
+    Redirect,
+    ResponseError,
+    logger,
     pairs_of,
 )
+from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
+from micropie.http.escaping import html_body, is_html_type
+from micropie.http.headers import KnownHeader, MutableHeaders, NameTable, cached_if_short
 from micropie.http.json import dumps
 from micropie.http.media_types import codec_of
-from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
+from micropie.http.types import ChunkedBody, HeaderPairs
 from micropie.on_demand import pattern
 
 HTML: Final = "text/html; charset=utf-8"
@@ -42,7 +44,6 @@ _USUAL_TYPES = frozenset({HTML, TEXT, JSON})
 # run as a page.
 NOSNIFF: Final = KnownHeader("x-content-type-options", "nosniff")
 NO_OTHER_HEADERS: Final = (NOSNIFF,)
-_NOSNIFF_NAME = NOSNIFF[0]
 
 # A name is a token (RFC 9110, section 5.6.2), a value has visible latin-1, spaces and tabs (section
 # 5.5).
@@ -178,11 +179,6 @@ class FileReference:
     tuple nor a dataclass: one that is not opened must be an error, not the JSON of a path.
     """
 
-    __slots__ = (
-        "cached", "content_type", "fingerprint", "follow_symlinks", "headers", "max_age", "path",
-        "root", "saved_as"
-    )  # fmt: skip
-
     def __init__(
         self,
         root: str,
@@ -237,9 +233,6 @@ def as_response(result: object, response: Response | None = None) -> Response:
     """
     response = Response() if response is None else response
     body: Any = result
-    if type(result) in BODIES:
-        response.body = result
-        return response
     if result is response:  # ``return self.response``
         body = response.body
     elif isinstance(result, Response):
@@ -462,7 +455,7 @@ def checked_headers(
             if not text or not (text.isascii() and text.isprintable()):
                 text = check_value(key, value, is_given)
             if key not in _SPECIAL:
-                if key == _NOSNIFF_NAME and headers and headers[0] is NOSNIFF:
+                if key == NOSNIFF[0] and headers and headers[0] is NOSNIFF:
                     del headers[0]
                 headers.append((key, text))
             elif key == "content-type":
@@ -605,7 +598,4 @@ def status_line(status: int) -> str:
     """
     if isinstance(status, GivenStatus) and status.reason:
         return f"{status} {status.reason}"
-    return _STATUS_LINES.get(status) or f"{status} Status {status}"
-
-
-_STATUS_LINES = {status: f"{status} {phrase}" for status, phrase in PHRASES.items()}
+    return f"{status} {PHRASES.get(status) or f'Status {status}'}"

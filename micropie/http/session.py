@@ -16,7 +16,6 @@ from micropie.errors import ResponseError
 T = TypeVar("T")
 
 # By key: the functions to call with the stored value, and this request's value after the last call.
-# Never changed in place.
 _Update: TypeAlias = Callable[[Any], object]
 _Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
 
@@ -24,7 +23,6 @@ _Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
 # cookie.
 CSRF_FIELD: Final = "csrf_token"
 
-_NO_UPDATES: _Updates = {}
 _MISSING = object()
 
 
@@ -100,18 +98,6 @@ class Changes:
         return data
 
 
-_SEALED = (
-    "the session was saved before the head was sent: change it before the "
-    "first yield, not after the response"
-)
-_COOKIELESS = (
-    "the WebSocket was accepted without this session's cookie: change it before ws.accept()"
-)
-_ACCEPTED = (
-    "the WebSocket is accepted, a new session id can't be sent: regenerate before ws.accept()"
-)
-
-
 def _checked(method: Callable[..., object]) -> Callable[..., Any]:
     """Return a method of ``dict`` that changes it, for a session: it raises ``ResponseError`` after
     the answer.
@@ -163,7 +149,7 @@ class Session(dict[str, Any]):
         self.regenerated = False  # whether it is to get another id when it is saved
         # whether ``regenerate`` was called, also for a session that is not stored yet
         self.renewed = False
-        self._updates = _NO_UPDATES
+        self._updates: _Updates = {}
         self.has_sent_id = False  # whether a WebSocket was accepted with it, so that the id stays
         # what ``id`` will be, if the client has its cookie already
         self.reserved_id: str | None = None
@@ -182,7 +168,10 @@ class Session(dict[str, Any]):
         token.
         """
         if self.has_sent_id:
-            raise ResponseError(_ACCEPTED)
+            raise ResponseError(
+                "the WebSocket is accepted, a new session id can't be sent: "
+                "regenerate before ws.accept()"
+            )
         self.pop(CSRF_FIELD, None)
         self.renewed = True
         self.regenerated = self.id is not None  # a session without an id gets a new one anyway
@@ -212,11 +201,9 @@ class Session(dict[str, Any]):
         as_stored = self.get(key, _MISSING) == expected
         self[key] = value = function(self.get(key))
         if as_stored:
-            self._updates = {**self._updates, key: ([*functions, function], copy.deepcopy(value))}
+            self._updates[key] = [*functions, function], copy.deepcopy(value)
         else:  # the key was set directly before: this value replaces the stored one
-            self._updates = {
-                other: update for other, update in self._updates.items() if other != key
-            }
+            self._updates.pop(key, None)
         return value
 
     def changes(self) -> Changes:
@@ -252,7 +239,7 @@ class Session(dict[str, Any]):
         """Note that the session is stored as it is now: only later changes count."""
         self._loaded = copy.deepcopy(dict(self))
         self.regenerated = self._is_cleared = False
-        self._updates = _NO_UPDATES
+        self._updates = {}
 
     def keep_cookie(self, in_cookie: bool) -> None:
         """Refuse changes that need a new cookie from now on: a WebSocket sends its headers only
@@ -262,7 +249,10 @@ class Session(dict[str, Any]):
         """
         self.has_sent_id = not in_cookie and (self.id is not None or self.reserved_id is not None)
         if not self.has_sent_id:
-            self._refusal = _COOKIELESS
+            self._refusal = (
+                "the WebSocket was accepted without this session's cookie: "
+                "change it before ws.accept()"
+            )
 
     def save(self) -> Awaitable[None]:
         """``await session.save()`` in a WebSocket's handler: save the changes now instead of at the
@@ -282,7 +272,10 @@ class Session(dict[str, Any]):
         """Refuse changes from now on: the session is saved before the head is sent, later changes
         would be lost.
         """
-        self._refusal = _SEALED
+        self._refusal = (
+            "the session was saved before the head was sent: change it before the "
+            "first yield, not after the response"
+        )
 
     def _check(self) -> None:
         """Raise ``ResponseError`` if a change would be lost."""

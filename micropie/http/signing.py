@@ -43,9 +43,7 @@ class Signer:
             or not all(isinstance(key, str | bytes) for key in keys)
         ):
             raise SetupError(f"{user} takes a secret (text or bytes) or a list of them")
-        if any(
-            len(key.encode() if isinstance(key, str) else key) < SHORTEST_SECRET for key in keys
-        ):
+        if any(len(itsdangerous.want_bytes(key)) < SHORTEST_SECRET for key in keys):
             raise SetupError(
                 f"{user}: a secret has {SHORTEST_SECRET} bytes or more, which nobody can "
                 "guess: make one with "
@@ -72,12 +70,8 @@ class Signer:
             # base64 has several spellings of the same bytes, and Python's decoder skips unknown
             # characters.
             tail = text.rpartition(".")[2]
-            is_ours = (
-                itsdangerous.encoding.base64_encode(
-                    itsdangerous.encoding.base64_decode(tail)
-                ).decode()
-                == tail
-            )
+            coding = itsdangerous.encoding
+            is_ours = coding.base64_encode(coding.base64_decode(tail)) == tail.encode()
         except itsdangerous.BadData as error:
             raise ValueError(str(error)) from None
         if not is_ours:

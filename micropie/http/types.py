@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol, TypeAlias
 
 from micropie.execution import Flow
@@ -21,7 +21,6 @@ Encoder: TypeAlias = Callable[[Any], object]
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
 
 HeaderPairs: TypeAlias = list[tuple[str, str]]
-HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 Parameters: TypeAlias = dict[str, list[str]]
 
 
