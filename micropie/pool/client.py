@@ -12,7 +12,16 @@ from typing import Any, NoReturn
 
 from micropie.errors import HTTPError, logger
 from micropie.execution import HandlerName, TookTooLong, current, handler_named
-from micropie.http import Address, Exchange, Limits, Peer, Request, Session, dumps_with
+from micropie.http import (
+    Address,
+    AnswerState,
+    Exchange,
+    Limits,
+    Peer,
+    Request,
+    Session,
+    dumps_with,
+)
 from micropie.pool.executors import ExecutorPool
 from micropie.pool.processes import Chunks, Pool
 from micropie.pool.remote import CancelToken, PoolError
@@ -127,7 +136,10 @@ class PooledExchange(Exchange):
             exchange
         )
         self.values = dict(exchange.opened_session()) if has_session else {}
-        self.headers = exchange.headers
+        # what the handler reads is not known here, so it counts as read
+        if "cookie" in exchange.headers:
+            exchange.answer.depend_on("cookie")
+        self.headers, self.answer = exchange.headers, AnswerState()
         self.query_string, self.sent_path = exchange.query_string, exchange.raw_path()
         self.server = exchange.server_name()
         self.config: Any = PooledConfig(exchange.config.limits)

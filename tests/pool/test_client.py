@@ -47,7 +47,7 @@ def copy(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> Pooled
         "query_string": "q=1",
         "config": SimpleNamespace(limits=DEFAULT_LIMITS),
         "body": ReceivedBody(),
-        "answer": SimpleNamespace(session={"user": "Ann"}),
+        "answer": SimpleNamespace(session={"user": "Ann"}, depend_on=[].append),
         "opened_session": lambda: {"user": "Ann"},
         "scheme": "https",
         "client": Address("192.0.2.1", 80),

@@ -102,7 +102,9 @@ def test_the_request_is_readable_there(make_client: MakeClient, executor: Execut
     client.get("/log_in/Ann")
     assert client.get("/session").json()[0] == "Ann"
     headers = {"X-Colour": "red", "Cookie": "taste=sweet"}
-    seen = client.post("/request_seen?a=1", data={"name": "Bob"}, headers=headers).json()
+    answer = client.post("/request_seen?a=1", data={"name": "Bob"}, headers=headers)
+    assert (answer.headers["cache-control"], answer.headers["vary"]) == ("private", "Cookie")
+    seen = answer.json()
     assert (seen["method"], seen["url"], seen["header"]) == (
         "POST",
         "http://testserver/request_seen?a=1",
