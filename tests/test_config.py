@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -76,6 +77,11 @@ class Typed(TypedDict):
     name: str
 
 
+@dataclass
+class Unfit:
+    place: Callable[[], int]
+
+
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
@@ -83,6 +89,7 @@ class Typed(TypedDict):
         (Typed, "config.read takes a dataclass or msgspec.Struct, not"),
         (Listed[int], "config.read takes a dataclass or msgspec.Struct, not"),
         (dict, "config.read takes a dataclass or msgspec.Struct, not <class 'dict'>"),
+        (Unfit, "Unfit.place: it is annotated with"),
     ],
 )
 def test_what_settings_can_not_be_made_of(kind: Any, sentence: str) -> None:

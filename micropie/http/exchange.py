@@ -247,10 +247,7 @@ class Exchange:
         raw = self.raw_headers()
         if len(raw) > MAX_HEADERS:
             raise HTTPError(431, "The request has too many headers.")
-        headers = Headers(raw)
-        if "authorization" in headers:
-            self.answer.depend_on("authorization")
-        return headers
+        return Headers(raw)
 
     @computed
     def cookies(self) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 Value = TypeVar("Value")
+Default = TypeVar("Default")
 
 
 class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has no hash
@@ -44,8 +45,15 @@ class MultiDict(Mapping[str, Value]):  # noqa: PLW1641 - like any mapping it has
         """Return all values of ``name``, in a new list; an empty one if there are none."""
         return [*self._lists.get(name, ())]
 
-    __call__ = Mapping.get
-    """The first value of a name, or the default: ``get`` by its former spelling."""
+    @overload
+    def __call__(self, name: str) -> Value | None: ...
+
+    @overload
+    def __call__(self, name: str, default: Default) -> Value | Default: ...
+
+    def __call__(self, name: str, default: Any = None) -> Any:
+        """Return the first value of ``name``, or ``default``: ``get`` by its former spelling."""
+        return self.get(name, default)
 
     def __repr__(self) -> str:
         # without values, which may be secret: logs and error pages have this

@@ -74,12 +74,18 @@ class Request(RequestSpellings):
     environ: Final[Environ | None] = attribute_of("_exchange.environ")
     """The WSGI environ; None under ASGI."""
 
-    headers: Final[Headers] = attribute_of("_exchange.headers")
-    """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1
-    text.
+    @property
+    def headers(self) -> Headers:
+        """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1
+        text.
 
-    Raises 431 if there are more than 1000.
-    """
+        If ``Authorization`` is among them, the answer varies by it and is private, as after
+        ``cookies``. Raises 431 if there are more than 1000.
+        """
+        headers = self._exchange.headers
+        if "authorization" in headers:
+            self._exchange.answer.depend_on("authorization")
+        return headers
 
     @property
     def cookies(self) -> dict[str, str]:

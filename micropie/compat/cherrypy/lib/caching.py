@@ -135,9 +135,7 @@ class MemoryCache(Cache):
             self.cursize -= entry.size
 
     def put(self, variant: Variant, size: int) -> None:
-        """Keep a response, unless it is too large."""
-        if size > self.maxobj_size:
-            return
+        """Keep a response."""
         _, headers, _, created = variant
         with self._lock:
             names = sorted(element.value for element in headers.elements("Vary"))
