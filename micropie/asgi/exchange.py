@@ -110,6 +110,10 @@ class ASGIExchange(StreamedExchange):
         state.pop(BACKGROUND, None)
         return state
 
+    @property
+    def is_at_prefix(self) -> bool:
+        return bool(self.scope["path"]) and self.scope["path"] == self.root_path
+
     def _server_path(self) -> bytes:
         path, root = self.scope["path"] or "/", self.root_path
         is_below = (path + "/").startswith(root + "/")

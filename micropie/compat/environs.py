@@ -53,15 +53,6 @@ def path_of(request: Request) -> str:
     return MountedPath("", raw_path).path_info
 
 
-def is_at_prefix(exchange: Exchange) -> bool:
-    """Return whether the path of a request is the prefix of its application, without a slash: "" in
-    an environ.
-    """
-    if exchange.environ is not None:
-        return not exchange.environ.get("PATH_INFO")
-    return bool(exchange.scope["path"] == exchange.root_path)
-
-
 def own_environ(exchange: Exchange) -> Environ:
     """Return an environ of a handler's own, with the scheme, host and client that middleware has
     set.

@@ -647,6 +647,11 @@ class Exchange:
         """Return the headers as the server gives them, with names in lower case."""
         raise NotImplementedError
 
+    @property
+    def is_at_prefix(self) -> bool:
+        """Whether the path is the prefix that the server has stated, without a slash behind it."""
+        raise NotImplementedError
+
     def _server_path(self) -> bytes:
         """Return the path below the mount, still escaped.
 

@@ -251,7 +251,9 @@ class MountRoute(OutsideRoute):
         # checks see the method as most mounted frameworks read it
         if not exchange.method.isupper():
             request.method = exchange.method.upper()
-        path = mounted_path_of(exchange.root_path, self.prefix, exchange.raw_path())
+        # "/shop" and "/shop/" are two for an application at the root below a server's own prefix
+        raw_path = b"" if not self.prefix and exchange.is_at_prefix else exchange.raw_path()
+        path = mounted_path_of(exchange.root_path, self.prefix, raw_path)
         if self.mount.strip:
             path = MountedPath("", path.rest or b"/")
         is_whole = takes_socket or self.mount.isolated

@@ -121,6 +121,10 @@ class WSGIExchange(Exchange):
             "extensions": {},
         }
 
+    @property
+    def is_at_prefix(self) -> bool:
+        return not self.environ.get("PATH_INFO") and bool(self.environ.get("SCRIPT_NAME"))
+
     def _server_path(self) -> bytes:
         path = (self.environ.get("PATH_INFO") or "/").encode("latin-1")
         mount = self.environ.get("SCRIPT_NAME", "").encode("latin-1")

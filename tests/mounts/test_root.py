@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from flask import Flask
 from sentry_sdk.integrations.asgi import SentryAsgiMiddleware
 from starlette.applications import Starlette
 from starlette.middleware.sessions import SessionMiddleware
@@ -20,6 +21,7 @@ from micropie.cli.check import mistakes
 from micropie.compat import bottle
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
+from tests.wsgi.calls import environ_for
 
 
 def wsgi(environ: Any, start_response: Any) -> list[bytes]:
@@ -218,3 +220,30 @@ def test_mistakes_of_authors() -> None:
 
 def test_it_hides_no_route() -> None:
     assert [mistake for mistake in mistakes(site(wsgi)) if "never reached" in mistake] == []
+
+
+@pytest.mark.parametrize("path", ["", "/", "/x"])
+def test_a_server_s_own_prefix_has_a_slash_behind_it_or_not(path: str) -> None:
+    """By it an application sends "/shop" to "/shop/", below which its relative links are."""
+    environ = {"SCRIPT_NAME": "/shop", "PATH_INFO": path}
+    given = {**environ_for("GET", path or "/"), **environ}
+    assert json.loads(b"".join(dual(wsgi)(dict(given), lambda *_: print))) == [
+        "GET",
+        "/shop",
+        path,
+    ]
+    moved: Any = Flask("moved")
+    moved.get("/")(lambda: "page")
+    heads: list[Any] = []
+
+    def start(status: str, headers: list[tuple[str, str]], *_: Any) -> Any:
+        heads.append((status, dict(headers).get("Location")))
+
+    application: Any
+    for application in (moved, dual(moved)):
+        b"".join(application(dict(given), start))
+    assert heads[0] == heads[1]
+    with TestClient(dual(asgi), backend="asyncio", root_path="/shop") as client:
+        client_path = f"/shop{path}"
+        answer = client.get("/", extensions={"target": client_path.encode()})
+        assert answer.json() == ["GET", "/shop", path]

@@ -18,7 +18,7 @@ from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect
 from micropie.compat.cherrypy.lib.httputil import HeaderMap
 from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
-from micropie.compat.environs import is_at_prefix, path_of
+from micropie.compat.environs import path_of
 from micropie.compat.stand_in import warn_of_originals
 from micropie.execution import IO_THREADS, in_thread
 from micropie.http import EncodedAnswer, Request, Response, checked_headers
@@ -72,7 +72,7 @@ class CherryPySite(CarryingSite):
         request.path = path if is_bare else "/" + "/".join(filter(None, path.split("/")))
         # At the bare prefix relative links would lead elsewhere, so the tool ``trailing_slash`` has
         # to see that.
-        path = root if root and is_at_prefix(request._exchange) else root + path
+        path = root if request._exchange.is_at_prefix else root + path
         if app is not None and not hasattr(app, "request_class"):
             return self._graft(request, app, path)
         return self._route, (request, app, path), NO_VALUES
