@@ -6,6 +6,7 @@ Reading never fails; writing is strict.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TypedDict
 
 from micropie.on_demand import pattern
@@ -102,7 +103,6 @@ def format_cookie(
     """Return the value of a Set-Cookie header; ``Response.set_cookie`` explains the attributes and
     the errors.
     """
-    rule = _checked_rule(name, path, domain, secure, samesite, partitioned)
     if not isinstance(value, str):
         raise ValueError(f"the value of cookie {name!r} is text, not {value!r}: write str(...)")
     if not _VALUE.fullmatch(value):
@@ -122,6 +122,30 @@ def format_cookie(
         from email.utils import format_datetime
 
         cookie += f"; Expires={format_datetime(aware.astimezone(UTC), usegmt=True)}"
+    cookie += _attributes_of(name, path, domain, secure, httponly, samesite, partitioned)
+    if len(cookie) > MAX_COOKIE:
+        raise ValueError(
+            f"cookie {name!r} has {len(cookie)} bytes; browsers drop cookies over {MAX_COOKIE}"
+        )
+    return cookie
+
+
+@lru_cache(maxsize=16)  # an application sets few kinds, each with many values
+def _attributes_of(
+    name: str,
+    path: str | None,
+    domain: str | None,
+    secure: bool,
+    httponly: bool,
+    samesite: str | None,
+    partitioned: bool,
+) -> str:
+    """Return a cookie's attributes, but those of its age, as headers spell them.
+
+    Raises ``ValueError`` for one that headers can't hold, and as ``_checked_rule`` does.
+    """
+    rule = _checked_rule(name, path, domain, secure, samesite, partitioned)
+    attributes = ""
     for attribute, text in (("Domain", domain), ("Path", path)):
         if text is not None:
             if not _ATTRIBUTE.fullmatch(text):
@@ -129,19 +153,15 @@ def format_cookie(
                     f"an attribute of cookie {name!r} has a character "
                     f"that headers can't hold: {text!r}"
                 )
-            cookie += f"; {attribute}={text}"
+            attributes += f"; {attribute}={text}"
     for attribute, is_set in (
         ("Secure", secure),
         ("HttpOnly", httponly),
         ("Partitioned", partitioned),
         (f"SameSite={rule}", rule),
     ):
-        cookie += f"; {attribute}" if is_set else ""
-    if len(cookie) > MAX_COOKIE:
-        raise ValueError(
-            f"cookie {name!r} has {len(cookie)} bytes; browsers drop cookies over {MAX_COOKIE}"
-        )
-    return cookie
+        attributes += f"; {attribute}" if is_set else ""
+    return attributes
 
 
 def _checked_rule(

@@ -531,8 +531,9 @@ def redirect_response(redirect: Redirect, site: Origin) -> Response:
     client may have chosen the location. The log says what to write if it is the author's.
     """
     location, problem = redirect.location, ""
-    seen = as_browsers_read(location)
-    if not redirect.allow_external and (seen[:1] != "/" or seen[:2] == "//"):
+    # Most lead to a path, in which browsers drop nothing.
+    if not redirect.allow_external and not _PATH.fullmatch(location):
+        seen = as_browsers_read(location)
         if _leads_away(location, seen, site):
             problem, option = "leaves this site", "allow_external"
         elif site.scheme == "https" and not redirect.allow_http and seen.startswith("http:"):
@@ -554,6 +555,7 @@ def as_browsers_read(location: str) -> str:
     return location.translate(_AS_READ).strip(_BLANKS).lower()
 
 
+_PATH = pattern(r"/(?![/\\])[!-~]*+")
 _SCHEME = pattern("[a-z][a-z0-9+.-]*+:")  # of any length
 _LONGEST_SPLIT = 2000  # characters; a host has 253 at most
 

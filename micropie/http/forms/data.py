@@ -105,7 +105,8 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
     )
     budget = None if is_short else Budget(limits)
     text = text[:-1] if text[-1:] == "&" else text
-    is_odd = not (text.isascii() and text.isprintable()) or " " in text
+    text = text.replace("+", " ") if "+" in text else text
+    is_plain = budget is None and text.isascii() and text.isprintable()
     fields: dict[str, list[str]] = {}
     # one pair too many is seen as the last
     for pair in text.split("&", limits.max_fields) if text else ():
@@ -115,7 +116,7 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
             budget.begin()
         if pair:
             name, _, value = pair.partition("=")
-            if "%" in pair or "+" in pair or is_odd or budget is not None:
+            if "%" in pair or not is_plain:
                 name, value = _decoded(name, budget), _decoded(value, budget)
             fields.setdefault(name, []).append(value)
     return fields
@@ -129,7 +130,7 @@ def _decoded(raw: str, budget: Budget | None) -> str:
     elif raw.isalnum() and raw.isascii():
         return raw
     try:
-        data = unquote_to_bytes(raw.replace("+", " ").encode("latin-1"))
+        data = unquote_to_bytes(raw.encode("latin-1"))
     except UnicodeEncodeError:
         raise BadRequest("The query is not percent-encoded UTF-8.") from None
     if budget is not None:
