@@ -51,7 +51,7 @@ _TOO_MANY = (
 
 _LONGEST = 366 * 24 * 3600  # seconds
 
-# characters; a longer key, which a client may have chosen, is replaced by its digest
+# characters; of a longer key, which a client may have chosen, the digest takes the place of the end
 _LONGEST_KEY = 128
 
 
@@ -126,7 +126,8 @@ class RateLimit(FlowMiddleware):
         check("RateLimit(when_unreachable=...)", fine, when_unreachable, '"allow" or "refuse"')
         self._limit = limit
         self._per = per
-        self._prefix = f"{limit}/{per:g}:"
+        # Two keys are equal only if limit, target and client are: no target has a colon.
+        self._prefix = f"{limit}/{float(per)}::"
         self._key = key or client_address
         self._exempt = exempt
         self.needs_session = key is not None or exempt is not None  # they may look at it
@@ -145,10 +146,9 @@ class RateLimit(FlowMiddleware):
         """Limit what is below alone."""
         super().__call__(target)
         # Only for the first of several targets: a limit above several counts them together.
-        if self._prefix == f"{self._limit}/{self._per:g}:":
-            self._prefix += (
-                f"{target.__module__}.{getattr(target, '__qualname__', type(target).__name__)}:"
-            )
+        if self._prefix.endswith("::"):
+            name = getattr(target, "__qualname__", type(target).__name__)
+            self._prefix = f"{self._prefix[:-1]}{target.__module__}.{name}:"
         return target
 
     def before(self, request: Request) -> Flow[None]:
@@ -218,11 +218,11 @@ def _text(key: object) -> str:
             "exclude the request with exempt="
         )
     text = str(key)
-    return (
-        text
-        if len(text) <= _LONGEST_KEY
-        else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    )
+    if len(text) <= _LONGEST_KEY:
+        return text
+    # longer than any key that is kept as it is, so that no client can write another's
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return text[:_LONGEST_KEY] + digest
 
 
 MICROSECONDS = 1_000_000

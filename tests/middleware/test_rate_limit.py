@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import multiprocessing
 import os
@@ -29,6 +30,7 @@ from micropie.middleware import (
     RedisRates,
     redis_rate_store,
 )
+from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
@@ -268,12 +270,69 @@ def test_a_function_may_return_the_key(make_client: MakeClient, store: RateStore
     ]
 
 
-def test_of_a_long_name_a_digest_is_kept(make_client: MakeClient) -> None:
-    rates = MemoryRates()
-    client = make_client(limited(1, store=rates, key=lambda request: request.query("user")))
-    for user in ("x" * 128, "x" * 129):
-        client.get("/", params={"user": user})
-    assert [len(key) for key in rates._until] == [len("1/60:") + 128, len("1/60:") + 64]
+class Recording(RateStore):
+    """Allows all, and notes what it was asked."""
+
+    blocking = False
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def hit(self, key: str, limit: int, per: float) -> Quota:
+        self.keys.append(key)
+        return Quota(True, limit, limit, 0.0, 0.0)
+
+
+def keys_of(limit: RateLimit, store: Recording, users: list[str], path: str = "/") -> list[str]:
+    """Return the keys under which ``limit`` counts these users, each at its ``path``."""
+    before = len(store.keys)
+
+    class Limited(App):
+        def index(self) -> str:
+            return ""
+
+        def login(self) -> str:
+            return ""
+
+    if path == "/login":
+        Limited.login = limit(Limited.login)  # type: ignore[method-assign]
+    app = Limited()
+    app.middlewares = [] if path == "/login" else [limit]
+    client = TestClient(app)
+    for user in users:
+        assert client.get(path, params={"user": user}).status_code == 200
+    return store.keys[before:]
+
+
+def by_user(limit: int, per: float, store: RateStore) -> RateLimit:
+    return RateLimit(limit, per, store=store, key=lambda request: request.query("user"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_clients_never_share_a_number(seed: int) -> None:
+    chance, store = random.Random(seed), Recording()
+    pieces = ["a", ":", "::", "/", "60.0", "1/60.0::", "x" * 128, "é", "5"]
+    target = f"{__name__}.keys_of.<locals>.Limited.login:"
+    users = {"".join(chance.choices([*pieces, target], k=chance.randint(1, 4))) for _ in range(30)}
+    # the number of a long name can't be named by a short one
+    long = [user for user in users if len(user) > 128]
+    digests = [hashlib.sha256(user.encode()).hexdigest() for user in long]
+    written = [user[:128] + digest for user, digest in zip(long, digests, strict=True)]
+    everybody = list(dict.fromkeys([*users, *digests, *written]))
+    keys = [
+        *keys_of(by_user(1, 60, store), store, everybody),
+        *keys_of(by_user(1, 60.0000001, store), store, everybody),
+        *keys_of(by_user(11, 60, store), store, everybody),
+        *keys_of(by_user(1, 60, store), store, everybody, "/login"),
+    ]
+    assert len(set(keys)) == len(keys) == 4 * len(everybody)
+    assert max(map(len, keys)) < 500
+
+
+def test_limits_with_the_same_numbers_count_together() -> None:
+    store = Recording()
+    first, second = (keys_of(by_user(5, per, store), store, ["a"]) for per in (60, 60.0))
+    assert first == second
 
 
 def test_a_number_is_a_name_too(make_client: MakeClient) -> None:
@@ -473,8 +532,8 @@ def test_an_invalid_answer_of_redis_is_an_outage(
 ) -> None:
     rates = RedisRates(redis_url, prefix="list:")
     with rates._redis.reached() as client:
-        client.delete("list:1/60:key")
-        client.rpush("list:1/60:key", "x")
+        client.delete("list:1/60.0::key")
+        client.rpush("list:1/60.0::key", "x")
     assert (
         make_client(limited(1, store=rates, key=lambda request: "key")).get("/").status_code == 200
     )
@@ -503,7 +562,7 @@ def test_redis_runs_where_handlers_can_not_keep_it_waiting(
 def test_a_store_of_the_authors_own_may_be_async(make_client: MakeClient) -> None:
     class Own(RateStore):
         async def hit(self, key: str, limit: int, per: float) -> Quota:
-            return Quota(key != "1/60:127.0.0.1", limit, 0, 1.5, 2.5)
+            return Quota(key != "1/60.0::127.0.0.1", limit, 0, 1.5, 2.5)
 
     answer = make_client(limited(1, store=Own())).get("/")
     assert (answer.status_code, answer.headers["retry-after"], left(answer)) == (
