@@ -69,7 +69,7 @@ def section(outcome: Outcome) -> str:
     table = outcome.table
     cases = {case.name: case.title for case in outcome.cases}
     best, medians = outcome.summary(min), outcome.summary(median)
-    lines = [f"### {table.title}\n"]
+    lines = [f"## {table.title}\n"]
     if table.key == "shapes":
         for yielded in (False, True):
             titles = {

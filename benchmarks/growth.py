@@ -662,7 +662,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             size: subject.measure(size, Options(options.rounds, options.batch)) for size in sizes
         }
         found[subject.key] = results
-        section = f"### {subject.title}\n\n{table(subject, results)}"
+        section = f"## {subject.title}\n\n{table(subject, results)}"
         print(section, flush=True)
         if options.write:
             PLOTS.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,9 +105,20 @@ def write_section(key: str, text: str) -> None:
         before, opening, rest = page.read_text().partition(f"<!-- {key} -->\n")
         _, closing, after = rest.partition(f"<!-- /{key} -->")
         if opening and closing:
-            page.write_text(f"{before}{opening}{text.strip()}\n{closing}{after}")
+            page.write_text(f"{before}{opening}{_wrapped(text.strip())}\n{closing}{after}")
             return
     raise SystemExit(f"no page of {DOCS} has the lines <!-- {key} --> and <!-- /{key} -->")
+
+
+def _wrapped(text: str) -> str:
+    """Return markdown whose lines of prose have at most 100 characters."""
+    lines = []
+    for line in text.split("\n"):
+        is_prose = len(line) > 100 and not line.startswith("|")
+        indent = "  " if line.startswith("- ") else ""
+        filled = textwrap.fill(line, 100, subsequent_indent=indent, break_on_hyphens=False)
+        lines.append(filled if is_prose else line)
+    return "\n".join(lines)
 
 
 def machine() -> str:

@@ -60,7 +60,7 @@ def parse_http_date(value: str) -> int | None:
 
     Returns None for anything else.
     """
-    if not value or not _DATE.fullmatch(value.strip()):
+    if not value or not _DATE.fullmatch(value.strip(" \t")):
         return None
     try:
         from email.utils import mktime_tz, parsedate_tz
@@ -89,7 +89,7 @@ def select(
     """
     matches = headers.get("if-match")
     if matches is not None:
-        is_current = matches.strip() == "*" or ("", etag) in _ENTITY_TAG.findall(matches)
+        is_current = matches.strip(" \t") == "*" or ("", etag) in _ENTITY_TAG.findall(matches)
     else:
         since = headers.get("if-unmodified-since")
         date = None if since is None else parse_http_date(since)
@@ -119,7 +119,9 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
         opaque = etag.removeprefix("W/")
         if known == opaque:  # as browsers send it
             return True
-        return known.strip() == "*" or any(tag == opaque for _, tag in _ENTITY_TAG.findall(known))
+        return known.strip(" \t") == "*" or any(
+            tag == opaque for _, tag in _ENTITY_TAG.findall(known)
+        )
     date = parse_http_date(headers.get("if-modified-since", ""))
     return date is not None and modified <= date
 
@@ -132,7 +134,7 @@ def _range_applies(headers: Mapping[str, str], etag: str, modified: int) -> bool
     if condition is None:
         return True
     if '"' in condition:
-        return condition.strip() == etag and not etag.startswith("W/")
+        return condition.strip(" \t") == etag and not etag.startswith("W/")
     return parse_http_date(condition) == modified
 
 
@@ -143,7 +145,7 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
     Other units, malformed ranges and several ranges are ignored. To combine several costs a server
     more than it saves, and has been used in attacks. Raises 416.
     """
-    match = _RANGE.fullmatch(value.strip())
+    match = _RANGE.fullmatch(value.strip(" \t"))
     if match is None or match.groups() == ("", ""):
         return None
     # no range can be satisfied; clients that always ask for one still get the empty file

@@ -19,13 +19,16 @@ from micropie.on_demand import pattern
 # Possessive throughout, so it can't backtrack: a header of n bytes takes n steps (docs/risks, R28).
 _PARAMETER = pattern(
     r"""
-    ;[ \t]*+ ([^=;"\s]++) [ \t]*+=[ \t]*+       # its name
-    (?: "((?:[^"\\]++|\\.)*+)" | ([^;"]*+) )    # a quoted string or a token
+    ;[ \t]*+ ([^=;"\s]++)=                                   # its name
+    (?: "((?:[^"\\]++|\\.)*+)" | (?![ \t])([^;"]*+) )       # a quoted string or a token
     [ \t]*+ (?=;|\Z)
     """,
     re.DOTALL | re.VERBOSE,
 )
+# As browsers write a name or a file name that ends with a backslash, which they don't escape.
+_AS_BROWSERS_WRITE = pattern(r';[ \t]*+([^=;"\s]++)="([^"]*+)"()[ \t]*+(?=;|\Z)')
 _ESCAPED = pattern(r"\\(.)")
+_DISPOSITION = "Content-Disposition"
 
 
 # browsers send one of three values, but each multipart form has its own boundary
@@ -55,26 +58,31 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
     """Return the value before the first ``;`` in lower case, and the parameters, unquoted but with
     their escapes.
 
-    Text between two ``;`` that is not a parameter is skipped. Raises ``BadRequest`` for a parameter
-    that is there twice and for a broken quoted string, because two parsers might read them
-    differently.
+    Text between two ``;`` that has no ``=`` is skipped. Raises ``BadRequest`` for a parameter that
+    is there twice, has blanks around ``=``, or a broken quoted string, because two parsers might
+    read them differently.
     """
     parameters: dict[str, str] = {}
     position = end = value.find(";") if ";" in value else len(value)
     while 0 <= position < len(value):
         match = _PARAMETER.match(value, position)
+        if match is None and header == _DISPOSITION:
+            match = _AS_BROWSERS_WRITE.match(value, position)
         if match is None:
             following = value.find(";", position + 1)
-            if '"' in value[position : following if following > 0 else None]:
+            piece = value[position : following if following > 0 else None]
+            if '"' in piece:
                 raise BadRequest(f"The {header} header has a broken quoted string.")
+            if "=" in piece:
+                raise BadRequest(f"The {header} header has a malformed parameter.")
             position = following
             continue
         name, quoted, token = match.groups()
         if name.lower() in parameters:
             raise BadRequest(f"The {header} header has a parameter twice.")
-        parameters[name.lower()] = token.rstrip() if quoted is None else quoted
+        parameters[name.lower()] = token.rstrip(" \t") if quoted is None else quoted
         position = match.end()
-    return value[:end].strip().lower(), parameters
+    return value[:end].strip(" \t").lower(), parameters
 
 
 def disposition(value: str, needs_name: bool = True) -> tuple[str, str | None]:
@@ -85,7 +93,7 @@ def disposition(value: str, needs_name: bool = True) -> tuple[str, str | None]:
     Raises ``BadRequest`` for a part without a name, unless it needs none, and for a malformed
     header.
     """
-    kind, parameters = _parameters(value, "Content-Disposition")
+    kind, parameters = _parameters(value, _DISPOSITION)
     if needs_name and (kind != "form-data" or "name" not in parameters):
         raise BadRequest("A part of the form has no name.")
     name, filename = parameters.get("name", ""), parameters.get("filename")
@@ -167,7 +175,7 @@ def weights_of(header: str, unclear: float = 1.0) -> dict[str, float]:
     """
     weights: dict[str, float] = {}
     for item in header.lower().split(","):
-        name, *parameters = (part.strip() for part in item.split(";"))
+        name, *parameters = (part.strip(" \t") for part in item.split(";"))
         stated = [match for match in map(_QUALITY.fullmatch, parameters) if match]
         weights.setdefault(name, float(stated[-1][1]) if stated else unclear if parameters else 1.0)
     return weights

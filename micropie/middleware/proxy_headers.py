@@ -133,7 +133,7 @@ def _x_forwarded(request: Request) -> Iterator[Element]:
     """
     headers = request.headers
     nearest = {
-        name: headers.get(f"x-forwarded-{name}", "").rpartition(",")[2].strip()
+        name: headers.get(f"x-forwarded-{name}", "").rpartition(",")[2].strip(" \t")
         for name in ("proto", "host")
     }
     for node in _entries(headers.get("x-forwarded-for", "")):
@@ -148,13 +148,13 @@ def _forwarded(request: Request) -> Iterator[Element]:
     """
     for entry in _entries(request.headers.get("forwarded", "")):
         pairs = (pair.partition("=") for pair in entry.split(";"))
-        yield {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
+        yield {name.strip(" \t").lower(): value.strip(" \t").strip('"') for name, _, value in pairs}
 
 
 def _entries(header: str) -> Iterator[str]:
     # The text before the last _MAX_ENTRIES entries counts as one more entry. It can't be parsed, as
     # it has commas.
-    return (entry.strip() for entry in reversed(header.rsplit(",", _MAX_ENTRIES)))
+    return (entry.strip(" \t") for entry in reversed(header.rsplit(",", _MAX_ENTRIES)))
 
 
 def _node(element: Element) -> Node | None:

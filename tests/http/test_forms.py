@@ -250,6 +250,25 @@ def test_R27_header_and_preamble_bombs_are_400_at_once(bomb: str) -> None:
     assert outcome("multipart", bytewise(body[:12_000]), Limits()) == 400
 
 
+def test_R29_R34_a_part_that_begins_with_its_boundary_is_empty() -> None:
+    """The line end of its head is that of the boundary: RFC 2046, section 5.1.1."""
+    empty = b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\n'
+    empty_file = empty.replace(b"\r\n\r\n", b'; filename="f"\r\n\r\n')
+    body = empty + empty_file + multipart_body(text_field("b", b"2"))
+    files = {"a": [("f", "application/octet-stream", 0, b"")]}
+    expected = {"a": [""], "b": ["2"]}, files
+    assert outcome("multipart", [body]) == outcome("multipart", bytewise(body)) == expected
+
+
+@pytest.mark.parametrize(
+    "content", [b"\r\n", b"\r\n--", b"--", b"-", b"\r", b"\n--B", b"--A\r\n--C"]
+)
+def test_R29_R34_what_resembles_a_boundary_is_content(content: bytes) -> None:
+    body = multipart_body(text_field("a", content), text_field("b", b"2"))
+    expected: Any = {"a": [content.decode()], "b": ["2"]}, {}
+    assert outcome("multipart", [body]) == outcome("multipart", bytewise(body)) == expected
+
+
 @pytest.mark.parametrize("size", [79, 80, 81, 82, 160, 161, 162, 163])
 def test_R27_R34_the_header_limit_does_not_depend_on_chunks(size: int) -> None:
     head = 'form-data; name="a"'
@@ -417,6 +436,10 @@ def test_R34_anything_cut_anywhere_gives_the_same(body: bytes, places: list[int]
         ('name="a%22b%0D%0A%41"', 'a"b\r\n%41', None),
         ('name="a\\"b\\\\c"', 'a"b\\c', None),
         ('name="a"; filename="C:\\dir\\x.txt"', "a", "C:\\dir\\x.txt"),
+        # browsers don't escape a backslash
+        ('name="a"; filename="C:\\dir\\"', "a", "C:\\dir\\"),
+        ('name="a\\"; filename="b\\"', "a\\", "b\\"),
+        ('name="a\\"; filename="b%22\\"', "a\\", 'b"\\'),
         ('name="a"; filename="a"; filename*=utf-8\'\'b', "a", "a"),
         ("name=\"a\"; filename*=UTF-8'en'na%C3%AFve.txt", "a", "naïve.txt"),
         ('name="a"; x; filename="b"', "a", "b"),
@@ -541,7 +564,7 @@ def test_R27_R29_headers_that_are_known_are_checked_all_the_same() -> None:
         ("", ("", {})),
         ("Text/HTML ", ("text/html", {})),
         ("text/html; charset=UTF-8", ("text/html", {"charset": "UTF-8"})),
-        ('text/html;CHARSET="utf-8" ; x = y ', ("text/html", {"charset": "utf-8", "x": "y"})),
+        ('text/html;CHARSET="utf-8" ;\tx=y ', ("text/html", {"charset": "utf-8", "x": "y"})),
         ('a/b; x="a\\"b;c\\\\"', ("a/b", {"x": 'a"b;c\\'})),
         ("a/b;;; ;x=1;", ("a/b", {"x": "1"})),
         ("a/b; x; y=", ("a/b", {"y": ""})),
@@ -553,7 +576,21 @@ def test_content_type(value: str, expected: tuple[str, dict[str, str]]) -> None:
     assert content_type(value) == expected
 
 
-@pytest.mark.parametrize("value", ["a/b; x=1; X=1", 'a/b; x="1', 'a/b; x="1"2', 'a/b; "'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a/b; x=1; X=1",
+        'a/b; x="1',
+        'a/b; x="1"2',
+        'a/b; "',
+        'a/b; x="1\\"',
+        "a/b; x= 1",
+        "a/b; x =1",
+        "a/b; =1",
+        "a/b; x\xa0=1",
+        "a/b;\x0bx=1",
+    ],
+)
 def test_R29_content_type_that_two_readers_would_read_differently_is_400(value: str) -> None:
     with pytest.raises(BadRequest):
         content_type(value)
@@ -592,6 +629,10 @@ GENERATORS: dict[str, tuple[Any, Any]] = {
     "pluses": (parse_query, lambda n: "+" * n),
     "line ends": (fields_of, lambda n: multipart_body(file_field("f", "a", b"\r\n" * (n // 2)))),
     "carriage returns": (fields_of, lambda n: multipart_body(file_field("f", "a", b"\r" * n))),
+    "a head, byte by byte": (
+        lambda body: outcome("multipart", bytewise(body), Limits(max_part_header_size=10**9)),
+        lambda n: multipart_body(part('form-data; name="a"', b"v", "X: " + "b" * n)),
+    ),
     "half boundaries": (
         fields_of,
         lambda n: multipart_body(file_field("f", "a", b"\r\n--" * (n // 4))),

@@ -160,12 +160,11 @@ class _ArrivingForm:
         """
         limits = self._limits
         most_headers, most_bytes = limits.max_part_headers, limits.max_part_header_size
-        while (end := self._data.find(b"\r\n\r\n", self._at)) < 0:
-            if len(self._data) - self._at > (most_headers + 2) * (most_bytes + 2):
-                raise BadRequest(_TOO_LONG_HEAD)
-            yield from self._more()
+        end = self._data.find(b"\r\n\r\n", self._at)
+        if end < 0:
+            end = yield from self._rest_of_head((most_headers + 2) * (most_bytes + 2))
         lines = self._data[self._at + 2 : end].split(b"\r\n")
-        self._at = end + 4
+        self._at = end + 2  # the line end may be that of a boundary: then the part is empty
         if len(lines) > most_headers or len(max(lines, key=len)) > most_bytes:
             raise BadRequest(_TOO_LONG_HEAD)
         headers = _headers_of(lines)
@@ -190,6 +189,20 @@ class _ArrivingForm:
             self._budget.measure(len(name.encode()))
         return PartHead(name, filename, headers)
 
+    def _rest_of_head(self, most: int) -> Parsing[int]:
+        """Wait for the end of a head, whose bytes are looked at once, however few come at a time.
+
+        Return its index.
+        """
+        head, looked_at = bytearray(self._data[self._at :]), 0
+        while (end := head.find(b"\r\n\r\n", looked_at)) < 0:
+            if len(head) > most:
+                raise BadRequest(_TOO_LONG_HEAD)
+            looked_at = max(len(head) - 3, 0)
+            head += yield _MORE
+        self._data, self._at = bytes(head), 0
+        return end
+
     def _pass_content(self, head: PartHead) -> Parsing[bool]:
         """Yield a part's head and its bytes, and pass the boundary.
 
@@ -197,12 +210,14 @@ class _ArrivingForm:
 
         Raises 413 for a field that is too long, by itself or with those before.
         """
-        is_part, size = head.raw_filename != "", 0
+        is_part, size, line_end = head.raw_filename != "", 0, 2
         if is_part:
             yield head
         while True:
             at, boundary = self._at, self._data.find(self._delimiter, self._at)
             end = _end_of_known(self._data, at, self._delimiter) if boundary < 0 else boundary
+            if end > at:
+                at, line_end = at + line_end, 0
             if end > at:
                 size += end - at
                 if head.raw_filename is None:
