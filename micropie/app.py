@@ -13,7 +13,7 @@ from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from micropie import asgi, files, wsgi
+from micropie import asgi, debug, files, wsgi
 from micropie.channels import Channels
 from micropie.errors import SetupError
 from micropie.execution import current
@@ -318,6 +318,9 @@ class App(AppBase):
         if channels is not None:
             self.channels = channels
         self._micropie.settings = values
+        if values.get("debug"):
+            mark = make_mark(debug.KEY_PATH, ["GET"], None)._replace(hooks=[])
+            self._micropie.registering(mark)(debug.open_debug_pages)
         self._micropie.security = security
         self._micropie.lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
         if docs is not False:

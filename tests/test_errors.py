@@ -23,6 +23,7 @@ from micropie import (
 from micropie.errors import Sentence
 from micropie.middleware import CORSMiddleware
 from tests.conftest import MakeClient
+from tests.support.debugging import COOKIES, DEVELOPER
 
 TEXT = "text/plain; charset=utf-8"
 SECRET = "hunter2 /etc/passwd"
@@ -500,9 +501,6 @@ def test_R76_an_error_handlers_error_has_no_false_context(
 # -- debug -----------------------------------------------------------------------------------------
 
 
-LOCAL = "http://localhost:8000"
-
-
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8000", "LocalHost", "127.0.0.1:80", "[::1]", "[::1]:8000"]
 )
@@ -510,7 +508,7 @@ LOCAL = "http://localhost:8000"
 def test_debug_shows_the_traceback_to_this_machine(
     make_client: MakeClient, address: str, host: str
 ) -> None:
-    answer = make_client(Failing(debug=True), client=(address, 1)).get(
+    answer = make_client(Failing(debug=True), client=(address, 1), cookies=COOKIES).get(
         "/sync/oops", headers={"Host": host}
     )
     assert (answer.status_code, answer.headers["content-type"]) == (500, TEXT)
@@ -522,13 +520,13 @@ def test_debug_shows_the_traceback_to_this_machine(
     "client", [("10.0.0.1", 1), ("::2", 1), ("localhost.evil.com", 1), ("", 1), None]
 )
 def test_R76_debug_shows_nothing_to_others(make_client: MakeClient, client: Any) -> None:
-    answer = make_client(Failing(debug=True), client=client, base_url=LOCAL).get("/sync/oops")
+    answer = make_client(Failing(debug=True), client=client, **DEVELOPER).get("/sync/oops")
     assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
 
 
 def test_R76_what_a_proxy_forwards_is_not_this_machine(make_client: MakeClient) -> None:
     headers = {"X-Forwarded-For": "127.0.0.1"}
-    client = make_client(Failing(debug=True), client=("10.0.0.1", 1), base_url=LOCAL)
+    client = make_client(Failing(debug=True), client=("10.0.0.1", 1), **DEVELOPER)
     assert "Traceback" not in client.get("/sync/oops", headers=headers).text
 
 
@@ -546,7 +544,7 @@ def test_R76_what_a_proxy_forwards_is_not_this_machine(make_client: MakeClient) 
 def test_R76_debug_shows_nothing_through_a_proxy_on_this_machine(
     make_client: MakeClient, header: str
 ) -> None:
-    client = make_client(Failing(debug=True), base_url=LOCAL)
+    client = make_client(Failing(debug=True), **DEVELOPER)
     assert "Traceback" in client.get("/sync/oops").text
     assert "Traceback" not in client.get("/sync/oops", headers={header: "127.0.0.1"}).text
 
@@ -587,9 +585,7 @@ def test_R76_debug_shows_nothing_to_scripts_of_foreign_pages(
     """
     app = Failing(debug=True)
     app.middlewares.append(CORSMiddleware(origins=["*"]))
-    answer = make_client(app, base_url="http://localhost:8000").get(
-        "/sync/oops", headers={"Origin": origin}
-    )
+    answer = make_client(app, **DEVELOPER).get("/sync/oops", headers={"Origin": origin})
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert ("Traceback" in answer.text) is is_shown
 

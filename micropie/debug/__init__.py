@@ -7,12 +7,27 @@ from typing import TYPE_CHECKING
 from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
-    from micropie.debug.access import may_see_debug_pages
+    from micropie.debug.access import (
+        KEY_PATH,
+        KEY_VARIABLE,
+        debug_key,
+        may_see_debug_pages,
+        open_debug_pages,
+    )
     from micropie.debug.page import error_page, not_found_page
 
-__all__ = ["error_page", "may_see_debug_pages", "not_found_page"]
+# fmt: off
+__all__ = [
+    "KEY_PATH", "KEY_VARIABLE", "debug_key", "error_page", "may_see_debug_pages", "not_found_page",
+    "open_debug_pages",
+]
+# fmt: on
 
 # What a site does not use is not imported: it would take longer than the rest.
 __getattr__ = names_on_demand(
-    __name__, {"access": "may_see_debug_pages", "page": "error_page not_found_page"}
+    __name__,
+    {
+        "access": "KEY_PATH KEY_VARIABLE debug_key may_see_debug_pages open_debug_pages",
+        "page": "error_page not_found_page",
+    },
 )

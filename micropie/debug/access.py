@@ -1,19 +1,29 @@
 """Who may see the pages of ``debug=True``, which show source code and the values of variables.
 
-Only a client on this machine, that no proxy stands before, of a server with one worker: a
-developer's own. A site with several workers serves others, even if its proxy is on the same machine
-and adds no header.
+Only a browser that has opened an address with this process's key, which stands in the log and in
+what ``micropie run`` prints. And only a client on this machine, that no proxy stands before, of a
+server with one worker: a developer's own. A proxy on the same machine may add no header, so the
+conditions alone would not do; and a key that was lost is worth nothing elsewhere.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import secrets
 import sys
+from functools import cache, lru_cache
+from hmac import compare_digest
 from ipaddress import ip_address
 
-from micropie.http import Address, Request
+from micropie.errors import HTTPError, logger
+from micropie.http import TEXT, Address, Request, Response
 from micropie.on_demand import pattern
+from micropie.routing import config_of
+
+KEY_VARIABLE = "MICROPIE_DEBUG_KEY"
+KEY_PATH = "/_debug/<key>"
+_COOKIE = "micropie_debug_token"  # of a name that the pages mask
 
 # Words in the names of headers that proxies add, to tell who the client is or that they stand
 # between. Browsers never send them: X-Forwarded-For, True-Client-IP, CloudFront-Viewer-Address,
@@ -40,7 +50,46 @@ _LOCAL_HOST = pattern(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?", re.IGNO
 _WORKERS = pattern(r"(?:^|\0)(?:--workers|-w)[=\0]?([0-9]+)(?=\0|$)")
 
 
+@cache
+def debug_key() -> str:
+    """Return the key of the environment, or one of this process."""
+    return os.environ.get(KEY_VARIABLE) or secrets.token_urlsafe(16)
+
+
+def _is_key(text: str) -> bool:
+    return compare_digest(text.encode(), debug_key().encode())
+
+
+def open_debug_pages(key: str, request: Request) -> Response:
+    """Let the browser that has opened this address see the debug pages of this process."""
+    if not (_is_key(key) and _is_developer(request)):
+        raise HTTPError(404)
+    response = Response("This browser sees the debug pages now.\n", content_type=TEXT)
+    response.set_cookie(_COOKIE, debug_key(), httponly=True, samesite="Strict")
+    return response
+
+
 def may_see_debug_pages(request: Request) -> bool:
+    """Return whether the client is the developer's browser and has the key.
+
+    The log names the address that gives it.
+    """
+    if not _is_developer(request):
+        return False
+    if _is_key(request.cookies.get(_COOKIE, "")):
+        return True
+    values: dict[str, object] = {"key": debug_key()}
+    config = config_of(request._exchange)
+    _tell(config.url_for(request, open_debug_pages.__name__, (), values, is_absolute=True))
+    return False
+
+
+@lru_cache(maxsize=1)  # the same again is no news
+def _tell(url: str) -> None:
+    logger.warning("a debug page is shown to the browser that has opened %s", url)
+
+
+def _is_developer(request: Request) -> bool:
     """Return whether the client is on this machine: its address, the host that it asked for, and no
     proxy between.
 

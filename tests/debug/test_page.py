@@ -5,20 +5,23 @@ all.
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, get, post, route
+from micropie import App, HTTPError, HttpMiddleware, Request, get, post, route
+from micropie.debug import KEY_PATH, debug_key
 from micropie.middleware import ProxyHeaders
 from tests.conftest import MakeClient
+from tests.support.debugging import DEVELOPER, LOCAL
 from tests.support.waiting import PATIENCE
 
-LOCAL = "http://localhost:8000"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
 
@@ -192,7 +195,7 @@ def read(answer: Any) -> str:
 def test_a_browser_gets_a_page_with_source_variables_request_and_route(
     make_client: MakeClient,
 ) -> None:
-    answer = make_client(make_app(), base_url=LOCAL).get("/oops?text=hello", headers=BROWSER)
+    answer = make_client(make_app(), **DEVELOPER).get("/oops?text=hello", headers=BROWSER)
     assert answer.status_code == 500
     text = read(answer)
     assert "ZeroDivisionError: division by zero" in text
@@ -206,7 +209,7 @@ def test_a_browser_gets_a_page_with_source_variables_request_and_route(
 def test_files_are_named_as_seen_from_the_working_directory(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = make_client(make_app(), base_url=LOCAL)
+    client = make_client(make_app(), **DEVELOPER)
     monkeypatch.chdir(Path(__file__).parent)
     assert "\ntest_page.py, line" in client.get("/oops", headers=BROWSER).text.replace(
         "<code>", "\n"
@@ -244,7 +247,7 @@ def test_frames_of_libraries_are_folded(
     monkeypatch.syspath_prepend(str(package.parent))
     namespace: dict[str, Any] = {"__name__": own}
     exec(compile(LIBRARIES, "shop17.py", "exec"), namespace)
-    client = make_client(namespace["app"], base_url=LOCAL)
+    client = make_client(namespace["app"], **DEVELOPER)
     page = client.get("/fails", headers=BROWSER).text
     text = read(client.get("/fails", headers=BROWSER))
     assert ("2 calls in fakelib" in text) == (own == "shop17")
@@ -263,12 +266,13 @@ def test_R76_secrets_are_masked_in_every_format(
 ) -> None:
     sent = {
         "Authorization": "Bearer hunter5",
-        "Cookie": "session_id=hunter6; theme=dark",
+        "Cookie": f"session_id=hunter6; theme=dark; micropie_debug_token={debug_key()}",
         "X-API-Key": "hunter7",
     }
-    answer = make_client(make_app(), base_url=LOCAL).get(
+    answer = make_client(make_app(), **DEVELOPER).get(
         "/oops?token=hunter8", headers={**headers, **sent}
     )
+    assert debug_key() not in answer.text
     assert "hunter" not in answer.text.replace('password = "hunter2"', "").replace(
         '"token": "hunter3"', ""
     ).replace("ann:hunter4", "")  # but for the source
@@ -280,14 +284,12 @@ def test_R76_secrets_are_masked_in_every_format(
 
 
 def test_long_values_are_cut_and_failing_reprs_survive(make_client: MakeClient) -> None:
-    text = read(make_client(make_app(), base_url=LOCAL).get("/oops", headers=BROWSER))
+    text = read(make_client(make_app(), **DEVELOPER).get("/oops", headers=BROWSER))
     assert "(5002 characters)" in text
     assert "x" * 1001 not in text
     assert "<BadRepr, whose repr raises RuntimeError>" in text
     assert "<dict, whose repr raises RuntimeError>" in text
-    assert "BadText" in read(
-        make_client(make_app(), base_url=LOCAL).get("/wordless", headers=BROWSER)
-    )
+    assert "BadText" in read(make_client(make_app(), **DEVELOPER).get("/wordless", headers=BROWSER))
 
 
 @pytest.mark.parametrize(
@@ -295,7 +297,7 @@ def test_long_values_are_cut_and_failing_reprs_survive(make_client: MakeClient) 
 )
 def test_nothing_is_echoed_unescaped(make_client: MakeClient, path: str) -> None:
     headers = {**BROWSER, "X-Hostile": HOSTILE, "User-Agent": HOSTILE}
-    answer = make_client(make_app(), base_url=LOCAL).get(path, headers=headers)
+    answer = make_client(make_app(), **DEVELOPER).get(path, headers=headers)
     assert "alert(1)" in read(answer)  # as text; ``read`` has looked for elements
 
 
@@ -308,7 +310,7 @@ def test_text_that_is_no_utf_8_is_shown(
             raise ValueError("\ud800")
 
     caplog.set_level(logging.CRITICAL, "micropie")  # a report of pytest's must be UTF-8
-    answer = make_client(Odd(debug=True), base_url=LOCAL).get("/oops", headers={"Accept": accept})
+    answer = make_client(Odd(debug=True), **DEVELOPER).get("/oops", headers={"Accept": accept})
     assert "\\ud800" in answer.text
 
 
@@ -333,7 +335,7 @@ def test_text_that_is_no_utf_8_is_shown(
 def test_chained_exceptions_are_shown(
     make_client: MakeClient, path: str, expected: list[str], unexpected: str
 ) -> None:
-    text = read(make_client(make_app(), base_url=LOCAL).get(path, headers=BROWSER)).partition(
+    text = read(make_client(make_app(), **DEVELOPER).get(path, headers=BROWSER)).partition(
         "As text"
     )[0]
     for line in expected:
@@ -342,7 +344,7 @@ def test_chained_exceptions_are_shown(
 
 
 def test_a_json_client_gets_a_problem_document(make_client: MakeClient) -> None:
-    client = make_client(make_app(), base_url=LOCAL)
+    client = make_client(make_app(), **DEVELOPER)
     for answer in (
         client.get("/oops", headers={"Accept": "application/json"}),
         client.post("/oops", json={}),
@@ -358,7 +360,7 @@ def test_a_json_client_gets_a_problem_document(make_client: MakeClient) -> None:
 
 
 def test_other_clients_get_plain_text(make_client: MakeClient) -> None:
-    answer = make_client(make_app(), base_url=LOCAL).get("/oops")
+    answer = make_client(make_app(), **DEVELOPER).get("/oops")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.text.startswith(f'Traceback (most recent call last):\n  File "{__file__}", line ')
 
@@ -379,12 +381,12 @@ def test_a_request_that_a_hook_failed_before_its_route_is_shown(make_client: Mak
 
     app = make_app()
     app.middlewares.append(Guard())
-    text = read(make_client(app, base_url=LOCAL).get("/nowhere", headers=BROWSER))
+    text = read(make_client(app, **DEVELOPER).get("/nowhere", headers=BROWSER))
     assert "in a hook" in text
 
 
 def test_a_malformed_query_does_not_hide_the_page(make_client: MakeClient) -> None:
-    text = read(make_client(make_app(), base_url=LOCAL).get("/later?a=%FF", headers=BROWSER))
+    text = read(make_client(make_app(), **DEVELOPER).get("/later?a=%FF", headers=BROWSER))
     assert "ValueError" in text
 
 
@@ -403,7 +405,7 @@ def test_a_malformed_query_does_not_hide_the_page(make_client: MakeClient) -> No
 def test_a_404_names_the_near_misses_and_the_routes(
     make_client: MakeClient, path: str, near: str
 ) -> None:
-    client = make_client(make_app(), base_url=LOCAL)
+    client = make_client(make_app(), **DEVELOPER)
     answer = client.get(path, headers=BROWSER)
     assert answer.status_code == 404
     text = read(answer)
@@ -418,19 +420,19 @@ def test_a_404_names_the_near_misses_and_the_routes(
 
 
 def test_a_404_without_near_misses_names_the_routes(make_client: MakeClient) -> None:
-    client = make_client(make_app(), base_url=LOCAL)
+    client = make_client(make_app(), **DEVELOPER)
     assert "Did you mean" not in client.get("/zzzzzz/1/2/3").text
     assert "Did you mean" not in read(client.get("/zzzzzz/1/2/3", headers=BROWSER))
 
 
 def test_a_handlers_own_404_is_its_own(make_client: MakeClient) -> None:
-    assert make_client(make_app(), base_url=LOCAL).get("/missing").text == "no such pie"
+    assert make_client(make_app(), **DEVELOPER).get("/missing").text == "no such pie"
 
 
 def test_a_404_is_plain_without_debug_and_for_others(make_client: MakeClient) -> None:
-    assert make_client(make_app(debug=False), base_url=LOCAL).get("/oop").text == "404 Not Found"
+    assert make_client(make_app(debug=False), **DEVELOPER).get("/oop").text == "404 Not Found"
     assert (
-        make_client(make_app(), base_url=LOCAL, client=("10.0.0.1", 1)).get("/oop").text
+        make_client(make_app(), **DEVELOPER, client=("10.0.0.1", 1)).get("/oop").text
         == "404 Not Found"
     )
 
@@ -441,7 +443,7 @@ def test_a_404_is_plain_without_debug_and_for_others(make_client: MakeClient) ->
 def proxied(headers: dict[str, str], client: tuple[str, int], make_client: MakeClient) -> Any:
     app = make_app()
     app.middlewares.append(ProxyHeaders(trusted=["127.0.0.1", "10.0.0.1"]))
-    return make_client(app, base_url=LOCAL, client=client).get("/oops", headers=headers)
+    return make_client(app, **DEVELOPER, client=client).get("/oops", headers=headers)
 
 
 @pytest.mark.parametrize(
@@ -478,7 +480,7 @@ def test_R76_no_page_behind_an_nginx_that_adds_no_headers(
         return await app({**scope, "http_version": version}, receive, send)
 
     proxied: Any = of_version if protocol == "wsgi" else of_version_asgi
-    with TestClient(proxied, protocol=protocol, base_url=LOCAL) as client:
+    with TestClient(proxied, protocol=protocol, **DEVELOPER) as client:
         assert ("Traceback" in client.get("/oops").text) == is_shown
 
 
@@ -517,7 +519,7 @@ def test_R76_no_page_behind_an_nginx_that_adds_no_headers(
 def test_R76_no_page_behind_a_proxy(make_client: MakeClient, name: str) -> None:
     assert (
         "Traceback"
-        not in make_client(make_app(), base_url=LOCAL).get("/oops", headers={name: "1"}).text
+        not in make_client(make_app(), **DEVELOPER).get("/oops", headers={name: "1"}).text
     )
 
 
@@ -528,7 +530,6 @@ def test_R76_what_browsers_and_developers_send_hides_no_page(make_client: MakeCl
         "Accept-Language",
         "Authorization",
         "Cache-Control",
-        "Cookie",
         "DNT",
         "Device-Memory",
         "HX-Request",
@@ -554,7 +555,7 @@ def test_R76_what_browsers_and_developers_send_hides_no_page(make_client: MakeCl
         "X-Tooltip",
     ]
     headers = {name: "1" for name in names if name != "Accept"} | {"Accept": "text/html"}
-    assert "Traceback" in make_client(make_app(), base_url=LOCAL).get("/oops", headers=headers).text
+    assert "Traceback" in make_client(make_app(), **DEVELOPER).get("/oops", headers=headers).text
 
 
 @pytest.mark.parametrize(("setting", "is_shown"), [(True, False), ("force", True)])
@@ -566,7 +567,7 @@ def test_R76_no_page_under_wsgi_with_several_processes(setting: Any, is_shown: b
     def of_several(environ: Any, start_response: Any) -> Any:
         return app({**environ, "wsgi.multiprocess": True}, start_response)
 
-    with TestClient(of_several, protocol="wsgi", base_url=LOCAL) as client:
+    with TestClient(of_several, protocol="wsgi", **DEVELOPER) as client:
         assert ("Traceback" in client.get("/oops").text) == is_shown
 
 
@@ -600,9 +601,9 @@ def test_R76_no_page_under_asgi_with_several_workers(
     monkeypatch.setattr(sys, "argv", ["uvicorn", *arguments])
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with TestClient(make_app(), backend=backend, base_url=LOCAL) as client:
+    with TestClient(make_app(), backend=backend, **DEVELOPER) as client:
         assert ("Traceback" in client.get("/oops").text) == is_shown
-    with TestClient(make_app(debug="force"), backend=backend, base_url=LOCAL) as client:
+    with TestClient(make_app(debug="force"), backend=backend, **DEVELOPER) as client:
         assert "Traceback" in client.get("/oops").text
 
 
@@ -610,7 +611,7 @@ def test_R76_no_page_under_asgi_below_gunicorn(monkeypatch: pytest.MonkeyPatch) 
     from micropie.testing import TestClient
 
     monkeypatch.setitem(sys.modules, "gunicorn.arbiter", sys)
-    with TestClient(make_app(), base_url=LOCAL) as client:
+    with TestClient(make_app(), **DEVELOPER) as client:
         assert "Traceback" not in client.get("/oops").text
 
 
@@ -624,7 +625,7 @@ def test_no_source_is_shown_where_there_is_none(make_client: MakeClient) -> None
     exec("def oops():\n    raise ValueError('made of text')", namespace)
     app = App(debug=True)
     app.get("/oops")(namespace["oops"])
-    assert "made of text" in read(make_client(app, base_url=LOCAL).get("/oops", headers=BROWSER))
+    assert "made of text" in read(make_client(app, **DEVELOPER).get("/oops", headers=BROWSER))
 
 
 @pytest.mark.parametrize(
@@ -648,5 +649,79 @@ def error_text(text: str) -> str:
         def oops(self) -> str:
             raise ValueError(text)
 
-    with TestClient(Wordy(debug=True), base_url=LOCAL) as client:
+    with TestClient(Wordy(debug=True), **DEVELOPER) as client:
         return client.get("/oops").text
+
+
+# -- the key ---------------------------------------------------------------------------------------
+
+
+PORTS = count(8001)  # an address is told once
+
+
+def test_R76_only_a_browser_with_the_key_sees_a_page(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(make_app(), base_url=f"http://localhost:{next(PORTS)}")
+    for path in ("/oops", "/oop"):
+        assert "Traceback" not in client.get(path).text
+        assert "Did you mean" not in client.get(path).text
+    told = [one.message for one in caplog.records if "has opened" in one.message]
+    assert len(told) == 1
+    address = told[0].rpartition(" ")[2]
+    assert client.get(address + "x").status_code == 404
+    opened = client.get(address)
+    assert (opened.status_code, opened.text) == (200, "This browser sees the debug pages now.\n")
+    assert "HttpOnly; SameSite=Strict" in opened.headers["set-cookie"]
+    assert "Traceback" in client.get("/oops").text
+    assert "Did you mean" in client.get("/oop").text
+    assert len([one for one in caplog.records if "has opened" in one.message]) == 1
+
+
+def test_R76_the_key_is_given_to_nobody_elsewhere(make_client: MakeClient) -> None:
+    path = KEY_PATH.replace("<key>", debug_key())
+    for options in ({"client": ("10.0.0.1", 1)}, {"base_url": "http://example.org"}):
+        client = make_client(make_app(), **{"base_url": LOCAL, **options})
+        assert (client.get(path).status_code, len(client.cookies)) == (404, 0)
+    assert make_client(make_app(debug=False), base_url=LOCAL).get(path).status_code == 404
+
+
+def test_R76_guards_and_inner_applications_are_not_in_the_key_s_way(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Guard(HttpMiddleware):
+        def before_request(self, request: Request) -> None:
+            raise HTTPError(403)
+
+    class Broken(App):
+        def oops(self) -> Any:
+            raise RuntimeError("secret")
+
+    outer = App()
+    outer.inner = Broken(debug=True)
+    base = f"http://localhost:{next(PORTS)}"
+    client = make_client(outer, base_url=base, root_path="/shop")
+    assert "secret" not in client.get("/inner/oops").text
+    address = caplog.text.partition("has opened ")[2].split()[0]
+    assert address.startswith(f"{base}/shop/inner/_debug/")
+    assert client.get(address.removeprefix(f"{base}/shop")).status_code == 200
+    assert "secret" in client.get("/inner/oops").text
+    guarded = Broken(debug=True)
+    guarded.middlewares.append(Guard())
+    client = make_client(guarded, base_url=LOCAL)
+    assert client.get(KEY_PATH.replace("<key>", debug_key())).status_code == 200
+
+
+def test_R76_the_environment_may_state_the_key() -> None:
+    code = "from micropie.debug import debug_key; print(debug_key())"
+
+    def key(**variables: str) -> str:
+        environment = {**os.environ, **variables}
+        command = [sys.executable, "-c", code]
+        return subprocess.run(
+            command, check=True, timeout=PATIENCE, env=environment, capture_output=True, text=True
+        ).stdout.strip()
+
+    assert key(MICROPIE_DEBUG_KEY="of a developer") == "of a developer"
+    assert len(key(MICROPIE_DEBUG_KEY="")) >= 20
+    assert key(MICROPIE_DEBUG_KEY="") != key(MICROPIE_DEBUG_KEY="")

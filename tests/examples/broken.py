@@ -19,3 +19,7 @@ class Bakery(App):
 
 
 app = Bakery(debug=True)
+
+ENVIRON = {"MICROPIE_DEBUG_KEY": "of-the-tests"}
+KEY_PAGE = "/_debug/of-the-tests"
+"""Gives a browser the cookie with which it sees the page."""

@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 from selenium import webdriver
 
+from tests.examples.broken import ENVIRON, KEY_PAGE
 from tests.servers.harness import KINDS, Server, start
 from tests.support.chromium import browsing
 
@@ -125,6 +126,7 @@ def take(browser: webdriver.Chrome, tour: Server, broken: Server, directory: Pat
         browser.get(f"http://127.0.0.1:{tour.port}/docs")
         wait(browser, "return document.querySelectorAll('.opblock').length > 8")
         save(browser, directory / "openapi.png")
+        browser.get(f"http://127.0.0.1:{broken.port}{KEY_PAGE}")
         browser.get(f"http://127.0.0.1:{broken.port}/price/cherry?pieces=2")
         save(browser, directory / "debug.png")
 
@@ -158,7 +160,7 @@ def main() -> None:
         browsing() as browser,
     ):
         tour = start(KINDS["uvicorn"], "examples.tour.app:app", log)
-        broken = start(KINDS["uvicorn"], "tests.examples.broken:app", other_log)
+        broken = start(KINDS["uvicorn"], "tests.examples.broken:app", other_log, environ=ENVIRON)
         try:
             take(browser, tour, broken, IMAGES)
             take_site(browser, tour, IMAGES)

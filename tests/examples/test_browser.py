@@ -14,6 +14,7 @@ from selenium import webdriver
 from selenium.webdriver.remote.webelement import WebElement
 
 from examples.tour.app import FEATURES
+from tests.examples.broken import ENVIRON, KEY_PAGE
 from tests.examples.screenshots import LOOKS, seen_as, show_answers, take, wait
 from tests.servers.harness import KINDS, Server, ServerOf, serving
 from tests.support.chromium import browsing, complaints
@@ -69,7 +70,7 @@ def tour_on() -> Iterator[ServerOf]:
 
 @pytest.fixture(scope="module")
 def broken() -> Iterator[Server]:
-    with serving("tests.examples.broken:app") as server_of:
+    with serving("tests.examples.broken:app", environ=ENVIRON) as server_of:
         yield server_of("hypercorn-asyncio")
 
 
@@ -256,7 +257,8 @@ def test_the_page_of_the_openapi_document(chromium: webdriver.Chrome, tour_on: S
 
 
 def test_the_page_of_an_error(chromium: webdriver.Chrome, broken: Server) -> None:
-    open_page(chromium, broken, "/price/cherry?pieces=2")
+    open_page(chromium, broken, KEY_PAGE)
+    chromium.get(f"http://127.0.0.1:{broken.port}/price/cherry?pieces=2")
     assert chromium.find_element("tag name", "h1").text == "KeyError: 'cherry'"
     own = [
         element.text
@@ -271,7 +273,7 @@ def test_the_page_of_an_error(chromium: webdriver.Chrome, broken: Server) -> Non
     click(chromium, folded)
     assert "in respond" in page.text
     assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-    open_page(chromium, broken, "/prise")
+    chromium.get(f"http://127.0.0.1:{broken.port}/prise")
     assert "Did you mean" in page_text(chromium)
     assert "/price" in page_text(chromium)
     assert real_complaints(chromium) == []

@@ -10,6 +10,7 @@ from micropie import App, SetupError
 from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
+from tests.support.debugging import DEVELOPER
 
 PEER = "10.0.0.1"
 NETWORK = ["10.0.0.0/8"]
@@ -426,7 +427,7 @@ def test_debug_pages_are_not_shown_to_clients_of_a_proxy_on_this_machine(
 
     app = Broken(debug=True)
     app.middlewares.append(ProxyHeaders(trusted=["127.0.0.1"]))
-    client = make_client(app, base_url="http://localhost")
+    client = make_client(app, **DEVELOPER)
     assert "secret" in client.get("/").text
     assert "secret" not in client.get("/", headers={"X-Forwarded-For": "1.2.3.4"}).text
 

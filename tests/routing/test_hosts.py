@@ -25,6 +25,7 @@ from micropie.middleware import ProxyHeaders, SecurityDefaults, TrustedHosts, pr
 from micropie.sessions import SQLiteSessionBackend
 from micropie.testing import TestClient, WebSocketRefused
 from tests.conftest import MakeClient
+from tests.support.debugging import COOKIES
 
 
 class Part(App):
@@ -508,7 +509,8 @@ def test_any_application_on_a_host(make_client: MakeClient) -> None:
 def test_a_404_in_debug_names_the_hosts(make_client: MakeClient) -> None:
     root = site(debug=True)
     root.local = Part(host="localhost")
-    answer = make_client(root).get("/thing/x", headers={"Host": "localhost", "Accept": "text/html"})
+    client = make_client(root, cookies=COOKIES)
+    answer = client.get("/thing/x", headers={"Host": "localhost", "Accept": "text/html"})
     assert (answer.status_code, "//localhost/things" in answer.text) == (404, True)
 
 

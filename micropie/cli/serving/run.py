@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from micropie import debug
 from micropie.channels import Channels
 from micropie.cli.serving.made import IS_SERVING
 from micropie.cli.serving.options import Options, ServingError, Target
@@ -35,6 +36,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         return
     server = choose(options)
     options = replace(options, port=_checked_port(options))
+    os.environ.setdefault(debug.KEY_VARIABLE, debug.debug_key())  # also that of processes to come
     if reload and options.workers > 1:
         raise ServingError("reload is for development: use one worker")
     if reload and CHILDS_PORT not in os.environ:
@@ -46,7 +48,13 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
             f"micropie: each worker has {kind} of its own, in memory; to share them, {advice}",
             file=sys.stderr,
         )
-    print(_announcement(server, target, options), file=sys.stderr, flush=True)
+    announcement = _announcement(server, target, options)
+    if site.config.settings.debug:
+        path = debug.KEY_PATH.replace("<key>", debug.debug_key())
+        announcement += (
+            f"\nTo see debug pages, open http://localhost:{options.port}{options.root_path}{path}"
+        )
+    print(announcement, file=sys.stderr, flush=True)
     os.environ[IS_SERVING] = "1"
     try:
         server.start(target, options)
