@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
 import anyio
 
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import current, is_on_loop, threadsafe_scheduler
+from micropie.execution.loop import Action, AsyncAction, current, is_on_loop, threadsafe_scheduler
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -91,10 +91,10 @@ class BackgroundLoop:
         self.call_soon = threadsafe_scheduler()
         self._marks = variables_set(Context())  # by these, libraries know which loop they are on
         self._start_soon = tasks.start_soon
-        self._waiting: set[Callable[[], object]] = set()
+        self._waiting: set[Action] = set()
         self.has_ended = False
 
-    def spawn(self, lost: Callable[[], object], function: Callable[[], Awaitable[object]]) -> None:
+    def spawn(self, lost: Action, function: AsyncAction) -> None:
         """Start a task, soon, with this thread's context variables.
 
         Raises ``RuntimeError`` if the loop has ended.
@@ -114,15 +114,13 @@ class BackgroundLoop:
         while self._waiting:
             self._waiting.pop()()
 
-    def _start(self, lost: Callable[[], object], call: Callable[[], Awaitable[object]]) -> None:
+    def _start(self, lost: Action, call: AsyncAction) -> None:
         for variable, value in self._marks:
             variable.set(value)
         if not self.has_ended:
             self._start_soon(self._begin, lost, call)
 
-    async def _begin(
-        self, lost: Callable[[], object], call: Callable[[], Awaitable[object]]
-    ) -> None:
+    async def _begin(self, lost: Action, call: AsyncAction) -> None:
         self._waiting.discard(lost)
         # A handler may raise it, which would end the tasks of all requests.
         with suppress(anyio.get_cancelled_exc_class()):

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -36,6 +36,10 @@ AHEAD = 3
 current: ContextVar[Any] = ContextVar("micropie.request")
 
 T = TypeVar("T")
+
+# A function to call when its time has come. Nobody wants its result.
+Action: TypeAlias = Callable[[], object]
+AsyncAction: TypeAlias = Callable[[], Awaitable[object]]
 
 
 def running_loop() -> Any:
@@ -107,7 +111,7 @@ async def entered_on_loop(make: Callable[[], AbstractAsyncContextManager[T]]) ->
 # -- tasks and wakers ------------------------------------------------------------------------------
 
 
-def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
+def threadsafe_scheduler() -> Callable[[Action], object]:
     """Return a function that schedules a call on this event loop: from any thread, and from a
     signal's handler.
 
@@ -115,7 +119,7 @@ def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
     raises ``RuntimeError`` if the loop has ended.
     """
     loop = running_loop()
-    call_soon: Callable[[Callable[[], object]], object]
+    call_soon: Callable[[Action], object]
     call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
     return call_soon
 
@@ -245,10 +249,10 @@ class ThreadsafeWaker:
 
     def __init__(self) -> None:
         self._call_soon = threadsafe_scheduler()
-        self._functions: deque[Callable[[], object]] = deque()
+        self._functions: deque[Action] = deque()
         self._is_woken = False
 
-    def call(self, function: Callable[[], object]) -> None:
+    def call(self, function: Action) -> None:
         """Call ``function``, which must not raise, soon. Does nothing if the loop has ended."""
         self._functions.append(function)
         if not self._is_woken:

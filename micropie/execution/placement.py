@@ -21,9 +21,12 @@ from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from threading import Condition, get_ident
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from micropie.errors import SetupError
+
+# A function of the author's, whatever it takes and returns.
+AnyFunction: TypeAlias = Callable[..., object]
 
 LOOP: Final = "loop"
 THREAD: Final = "thread"
@@ -34,7 +37,7 @@ ALL_WAIT: Final = "all threads that may wait for it are waiting"
 MARK: Final = "__micropie_run_in__"  # what ``@run_in`` leaves on a function
 
 
-def layers(function: Callable[..., object]) -> Iterator[Callable[..., object]]:
+def layers(function: AnyFunction) -> Iterator[AnyFunction]:
     """Yield a function and those that its decorators and partials wrap, the innermost last."""
     while True:
         yield function
@@ -46,9 +49,7 @@ def layers(function: Callable[..., object]) -> Iterator[Callable[..., object]]:
             return
 
 
-def check_placement(
-    function: Callable[..., object], placement: str, name: str, reads_body: bool
-) -> None:
+def check_placement(function: AnyFunction, placement: str, name: str, reads_body: bool) -> None:
     """Raise ``SetupError`` if a handler can't run where its author wants it."""
     *_, inner = layers(function)
     is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
@@ -85,7 +86,7 @@ class Threads:
         self.size = size
         self.queue = queue
 
-    def call(self, function: Callable[..., object], arguments: Sequence[Any]) -> Any:
+    def call(self, function: AnyFunction, arguments: Sequence[Any]) -> Any:
         """Call a function in the server's thread (wsgi)."""
         return function(*arguments)
 
@@ -111,7 +112,7 @@ class ServiceThreads(Threads):
         self._seen: set[int] = set()
         self._waiting = 0
 
-    def call(self, function: Callable[..., object], arguments: Sequence[Any]) -> Any:
+    def call(self, function: AnyFunction, arguments: Sequence[Any]) -> Any:
         """Call a function in the server's thread."""
         with self._change:
             if len(self._seen) < 2 * self.size:
@@ -144,7 +145,7 @@ class HandlerName(NamedTuple):
     takes_keywords: bool = False
 
 
-def name_of(function: Callable[..., object], label: str) -> HandlerName:
+def name_of(function: AnyFunction, label: str) -> HandlerName:
     """Return the name of a handler for the pool.
 
     Raises ``SetupError`` if the handler can't be found by it.
@@ -188,14 +189,14 @@ def name_of(function: Callable[..., object], label: str) -> HandlerName:
 
 
 @lru_cache(maxsize=1024)
-def handler_named(name: HandlerName) -> Callable[..., object]:
+def handler_named(name: HandlerName) -> AnyFunction:
     """Return the handler, in a process that may not have imported its module.
 
     A method gets a new, bare object for ``self``. The application's own, with the connections that
     ``__init__`` and start-up handlers opened, lives in the other process.
     """
     target = attrgetter(name.qualname)(import_module(name.module))
-    handler: Callable[..., object] = (
+    handler: AnyFunction = (
         target if name.method is None else getattr(target.__new__(target), name.method)
     )
     return handler

@@ -20,7 +20,7 @@ import anyio
 
 from micropie.errors import ClientDisconnect, HTTPError, ResponseError, logger, websockets_need_asgi
 from micropie.execution import LEAVE_WITHIN, TASKS
-from micropie.http import Exchange, GivenStatus, Message, Response, Scope
+from micropie.http import Exchange, GivenStatus, Message, Piece, Response, Scope
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
 
@@ -86,7 +86,7 @@ class _Call:
         # while the application waits for a message
         self._receiving: anyio.CancelScope | None = None
         self._got_disconnect = False
-        self._sender, self._receiver = anyio.create_memory_object_stream[tuple[bytes, bool]](0)
+        self._sender, self._receiver = anyio.create_memory_object_stream[Piece](0)
 
     # -- in the application's task -----------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class _Call:
 
     # -- in the request's task ---------------------------------------------------------------------
 
-    async def take(self) -> tuple[bytes, bool]:
+    async def take(self) -> Piece:
         """Return the next chunk and whether more may follow (``PendingAnswer``).
 
         The first is empty if the application waits for something between its head and its first

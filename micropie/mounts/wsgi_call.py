@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
 from micropie.errors import ResponseError, logger
-from micropie.http import Environ, Exchange, GivenStatus, HeaderPairs, Response
+from micropie.http import Environ, Exchange, GivenStatus, HeaderPairs, Piece, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import BoundedBody, streamed_body
 from micropie.streams import ThreadStream
@@ -60,7 +60,7 @@ class WSGICall(Iterable[bytes]):
         """
         return type(self._iterable) is list or type(self._iterable) is tuple
 
-    def take(self) -> tuple[bytes, bool]:
+    def take(self) -> Piece:
         """Return the next chunk and whether more may follow: not if it is the only one, or ends the
         Content-Length.
         """

@@ -50,7 +50,6 @@ class StreamReader:
         self._wanted: float = 1
         self._parked: anyio.Event | None = None  # what the task waits for while it has made those
         self._is_closing = False
-        self._has_ended = False
         self._loop = background_loop(backend)
         self._loop.spawn(self._lose, self._run)
 
@@ -74,7 +73,6 @@ class StreamReader:
             self._asked -= 1
             raise
         if chunk is END:
-            self._has_ended = True
             self._stream.driver = None  # it refers to the stream, which would be a cycle
             if self._failures:
                 raise self._failures.pop()
@@ -101,7 +99,7 @@ class StreamReader:
         with suppress(RuntimeError):  # the loop has ended, and its tasks with it
             self._loop.spawn(bool, self._stop)
         with suppress(Empty, ClientDisconnect):  # which is raised because of ``_stop``
-            while not self._has_ended:
+            while self._stream.driver is not None:
                 self.take(CLEAN_UP_WITHIN + 1)
 
     # -- in the task, on the loop ------------------------------------------------------------------
