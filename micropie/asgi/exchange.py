@@ -56,8 +56,10 @@ PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 class ASGIExchange(StreamedExchange):
     """See ``Request``. The scope is the server's own, not a copy."""
 
-    _body_error: Callable[[], Exception] | None = None  # of each read, once one has failed
-    _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
+    # makes the exception of each read, after one has failed
+    _body_error: Callable[[], Exception] | None = None
+    # seconds of ``body_total_timeout``; None before the first wait
+    _time_left: float | None = None
 
     def __init__(
         self, scope: Scope, receive: Receive, method: str | None = None, send: Send | None = None

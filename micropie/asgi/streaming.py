@@ -290,10 +290,10 @@ class StreamSender:
         self._stream = stream
         self._exchange = exchange
         self._beats: HeartBeats | None = None
-        # for the companion's tasks that have not begun
+        # the companion's tasks that have not begun
         self._due: list[AsyncAction] = [exchange.disconnected]
         self._scopes: list[anyio.CancelScope] = []  # of the tasks that have begun
-        self._prevent_start: Action | None = None  # while it is to start soon
+        self._prevent_start: Action | None = None  # while the companion is to start soon
         stream.enter()
 
     @types.coroutine

@@ -80,7 +80,7 @@ class Connection(websockets.Progress):
     _is_grace_due = False  # when the handler waits again
     _arrival: LoopFuture | None = None  # while a task of the author's waits for a message
     _room: LoopFuture | None = None  # while the reader waits until one is taken
-    # to send, first come, first served; made for the first ``send`` that waits
+    # the right to send: first come, first served; made for the first ``send`` that waits
     _turn: anyio.Semaphore | None = None
     _leave_scope: anyio.CancelScope
     _cleanup_scope: anyio.CancelScope
@@ -90,7 +90,7 @@ class Connection(websockets.Progress):
         self._settings = exchange.config.settings
         self._receive = receive
         self._send = send
-        # that wait for the handler, with their sizes
+        # the messages that wait for the handler, with their sizes
         self._messages: deque[tuple[Message, int]] = deque()
 
     # -- the handler -------------------------------------------------------------------------------

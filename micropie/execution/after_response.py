@@ -51,7 +51,7 @@ class Ends:
     """
 
     context: Context
-    """Of the last call of ``after_response``."""
+    """The context of the last call of ``after_response``."""
 
     def __init__(self) -> None:
         self.before_head: list[Callable[[Any], object]] = []
@@ -60,7 +60,7 @@ class Ends:
         """Called as ``on_error`` is."""
         self.closers: list[Action] = []
         self.tasks: list[Task] = []
-        """Those of ``after_response`` that have not ended."""
+        """The functions of ``after_response`` that have not ended."""
         self.releases: list[Action] = []
 
     def add_task(self, task: Task) -> None:

@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
 import anyio
 
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import Action, AsyncAction, current, is_on_loop, threadsafe_scheduler
+from micropie.execution.loop import (
+    Action,
+    AsyncAction,
+    AsyncFunction,
+    current,
+    is_on_loop,
+    threadsafe_scheduler,
+)
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -158,7 +165,8 @@ class _Loops:
     def forget(self) -> None:
         self._lock = Lock()
         self._running: dict[str, BackgroundLoop] = {}
-        # Those before it are a parent's: to free one would wait for the parent's thread, for ever.
+        # The stacks before this one are a parent's, and are kept: to free one would wait for the
+        # parent's thread, for ever.
         self._stacks.append(ExitStack())
 
     def get(self, backend: str) -> BackgroundLoop:
@@ -208,9 +216,7 @@ def watch_background_loops(patience: float | None) -> None:
     _loops.patience = patience
 
 
-def await_in_background(
-    backend: str, function: Callable[..., Awaitable[object]], arguments: Sequence[object]
-) -> Any:
+def await_in_background(backend: str, function: AsyncFunction, arguments: Sequence[object]) -> Any:
     """Return the result of ``await function(*arguments)`` on the loop, with this thread's context
     variables. Blocks.
     """
@@ -221,7 +227,7 @@ def await_in_background(
 
 
 async def awaited_outcome_of(
-    function: Callable[..., Awaitable[object]],
+    function: AsyncFunction,
     arguments: Sequence[object],
     tell: Callable[[Outcome], object] | None = None,
 ) -> Outcome:
@@ -270,9 +276,7 @@ def run_async(
     return result
 
 
-def await_in_def(
-    backend: str | None, function: Callable[..., Awaitable[object]], arguments: Sequence[object]
-) -> Any:
+def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequence[object]) -> Any:
     """Return ``await function(*arguments)`` for a thread: on the server's loop, or on the
     background loop.
     """

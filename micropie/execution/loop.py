@@ -13,12 +13,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
 
 from micropie.execution.placement import LOOP, PROCESS, THREAD
+
+if TYPE_CHECKING:
+    import asyncio
 
 # Seconds that a stream may take to clean up after its client has gone.
 CLEAN_UP_WITHIN = 10.0
@@ -40,6 +43,7 @@ T = TypeVar("T")
 # A function to call when its time has come. Nobody wants its result.
 Action: TypeAlias = Callable[[], object]
 AsyncAction: TypeAlias = Callable[[], Awaitable[object]]
+AsyncFunction: TypeAlias = Callable[..., Awaitable[object]]
 
 
 def running_loop() -> Any:
@@ -124,22 +128,11 @@ def threadsafe_scheduler() -> Callable[[Action], object]:
     return call_soon
 
 
-class LoopFuture(Protocol):
-    """What one task awaits, and code on the same loop settles. asyncio's own; see
-    ``LoopTasks.new_future``.
-    """
-
-    def done(self) -> bool:
-        """Return whether it was settled, or its task was cancelled."""
-
-    def set_result(self, result: None, /) -> None:
-        """Wake the task. Not to be called if it is ``done``."""
-
-    def __await__(self) -> Generator[Any, Any, None]: ...
-
-
 class _EventFuture:
-    """A ``LoopFuture`` for trio."""
+    """A ``LoopFuture`` for trio.
+
+    ``done()``: whether it was settled. ``set_result(None)`` wakes the task.
+    """
 
     __slots__ = ("_event", "done")
 
@@ -152,6 +145,10 @@ class _EventFuture:
 
     def __await__(self) -> Generator[Any, Any, None]:
         return self._event.wait().__await__()
+
+
+# What one task awaits, and code on the same loop settles; see ``LoopTasks.new_future``.
+LoopFuture: TypeAlias = "asyncio.Future[None] | _EventFuture"
 
 
 class LoopTasks:
@@ -201,7 +198,7 @@ class LoopTasks:
             await self._idle.wait()
 
     async def _run(
-        self, mark: object, function: Callable[..., Awaitable[object]], arguments: Sequence[object]
+        self, mark: object, function: AsyncFunction, arguments: Sequence[object]
     ) -> None:
         # Not in a callback of the task, which would be one more turn of the loop.
         try:

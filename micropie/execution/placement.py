@@ -55,20 +55,18 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
     is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
     if is_async and placement != LOOP:
         raise SetupError(
-            f"{name} is async, which runs on the event loop only: write def instead of async "
-            "def to have it run in a "
-            f"{placement}"
+            f"{name} is async, which runs on the event loop only: write def instead of async def "
+            f"to have it run in a {placement}"
         )
     if placement == PROCESS and reads_body:
         raise SetupError(
-            f"{name}: @reads_body leaves the body to the handler, and a "
-            "process has none: leave it out"
+            f"{name}: @reads_body leaves the body to the handler, and a process has none: leave "
+            "it out"
         )
     if placement == LOOP and inspect.isgeneratorfunction(inner):
         raise SetupError(
-            f"{name} is a generator, whose chunks are made in a thread: write async def to "
-            "have them made on the event "
-            'loop, or leave "loop" out'
+            f"{name} is a generator, whose chunks are made in a thread: write async def to have "
+            'them made on the event loop, or leave "loop" out'
         )
 
 
@@ -169,9 +167,8 @@ def name_of(function: AnyFunction, label: str) -> HandlerName:
     if getattr(named, "__func__", named) is not getattr(function, "__func__", function):
         raise SetupError(
             f"{label} can't run in a process: it would be found there by its name, and "
-            f"{name.module}.{name.qualname} "
-            "is something else; define it with def at a module's top level, or as a method "
-            "of a class there"
+            f"{name.module}.{name.qualname} is something else; define it with def at a module's "
+            "top level, or as a method of a class there"
         )
     if name.module != "__main__":
         return name

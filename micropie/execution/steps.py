@@ -90,7 +90,7 @@ class RouteFunction(Protocol):
         """Call the handler."""
 
 
-# With the bytes that are wanted in one piece, if those are more than usual.
+# Its argument is the number of bytes that are wanted in one piece, if that is more than usual.
 ReceiveStep: TypeAlias = tuple[Literal["receive"], Action, tuple[()] | tuple[int]]
 
 # The shapes of a step. Streams are known above this package only, so they are objects here.

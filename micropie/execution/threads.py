@@ -228,8 +228,11 @@ class TookTooLong(Exception):
 
     A ``TimeoutError`` may be the function's own.
 
-    It says what took too long, if anybody knows.
+    ``sentence`` says what took too long, if anybody knows.
     """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(sentence)
 
 
 async def within(

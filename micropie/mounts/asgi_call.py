@@ -48,7 +48,7 @@ async def call_asgi(
 async def asgi_under_wsgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, seconds: float | None
 ) -> Response:
-    """Do the same on the background loop.
+    """Return the answer of a mounted ASGI application, which runs on the background loop.
 
     A handshake of a WebSocket is refused: it would be taken for a plain GET.
     """
@@ -71,7 +71,7 @@ class _Call:
         self._mount = mount
         self._exchange = exchange
         self._seconds = seconds
-        # of ``take``, which gives up when the application is silent for so long
+        # around a ``take``, which gives up when the application is silent for ``seconds``
         self._silence = anyio.CancelScope()
         self._body = exchange.body.so_far
         self._start: Message | None = None
@@ -82,7 +82,7 @@ class _Call:
         # whether the request's task has come for the first chunk, or wants none
         self._is_taken = False
         self._ended = anyio.Event()
-        self._failures: list[BaseException] = []  # of the body, of the application
+        self._failures: list[BaseException] = []  # to receive the body, or of the application
         # while the application waits for a message
         self._receiving: anyio.CancelScope | None = None
         self._got_disconnect = False

@@ -31,8 +31,8 @@ _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | 
 
 
 class WSGICall(Iterable[bytes]):
-    """Use it by ``begin``, then ``take`` until nothing may follow and ``finish``, or by an
-    iteration and ``close``.
+    """One call of a WSGI application: ``begin``, then ``take`` until nothing may follow and
+    ``finish``, or an iteration and ``close``.
 
     ``write`` is called with the data that the application passes to PEP 3333's ``write``. Without
     it, ``written`` has the data that was not taken yet.

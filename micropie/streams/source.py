@@ -354,7 +354,7 @@ class LoopStream(Stream):
     outcome: str | None = None
     is_advancing = False
     has_ended = False
-    _forget_shut_down: Action | None = None  # the shut-down
+    _forget_shut_down: Action | None = None  # once it hears the shut-down
     _scope: anyio.CancelScope | None = None  # from ``enter`` to ``leave``
 
     @property
