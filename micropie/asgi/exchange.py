@@ -4,7 +4,7 @@ https://asgi.readthedocs.io/en/latest/specs/www.html
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from math import inf
@@ -29,6 +29,7 @@ from micropie.http import (
     AnswerState,
     HeaderNames,
     Message,
+    Piece,
     Receive,
     ReceivedBody,
     Scope,
@@ -55,8 +56,10 @@ PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 class ASGIExchange(StreamedExchange):
     """See ``Request``. The scope is the server's own, not a copy."""
 
-    _body_error: Callable[[], Exception] | None = None  # of each read, once one has failed
-    _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
+    # makes the exception of each read, after one has failed
+    _body_error: Callable[[], Exception] | None = None
+    # seconds of ``body_total_timeout``; None before the first wait
+    _time_left: float | None = None
 
     def __init__(
         self, scope: Scope, receive: Receive, method: str | None = None, send: Send | None = None
@@ -78,8 +81,7 @@ class ASGIExchange(StreamedExchange):
         elif path.isascii() and (raw is None or PERCENT not in raw):
             self.literal_path = path
 
-    def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
-        return shielded_at_its_end(generator)
+    shielded = staticmethod(shielded_at_its_end)
 
     @property
     def scheme(self) -> str:
@@ -173,7 +175,7 @@ class ASGIExchange(StreamedExchange):
 
     # -- the body ----------------------------------------------------------------------------------
 
-    async def receive_piece(self) -> tuple[bytes, bool]:
+    async def receive_piece(self) -> Piece:
         """Return the next piece of the body and whether more may follow.
 
         Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence, or if the
@@ -212,7 +214,7 @@ class ASGIExchange(StreamedExchange):
         self._time_left = min(most, left - (anyio.current_time() - began) + seconds_given)
         return self._piece_of(message)
 
-    def _piece_of(self, message: Message) -> tuple[bytes, bool]:
+    def _piece_of(self, message: Message) -> Piece:
         if message["type"] != "http.request":
             self._body_error = _left
             raise self._body_error()

@@ -14,8 +14,6 @@ class ASGIState:
     ``site`` is for the hot path: None until started, and after a change.
     """
 
-    __slots__ = ("site", "started")
-
     def __init__(self) -> None:
         self.site: Site | None = None
         self.started = False

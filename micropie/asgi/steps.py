@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import anyio
 
@@ -31,19 +31,16 @@ from micropie.execution import (
     slots_of,
     within,
 )
-from micropie.flow import LifespanContext, end_resources
+from micropie.flow import end_resources
 from micropie.http import Body, Exchange
 from micropie.routing import config_of
 
 _LEFT_AT_ONCE: Final = Call(leave_after=0.0)
 
-# Steps are performed for a request, or for a lifespan.
-StepContext: TypeAlias = "Exchange | LifespanContext"
-
 Value = TypeVar("Value")
 
 
-async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None) -> Value:
+async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:
     """Perform a flow's steps until it returns, or yields its answer.
 
     ``step`` is the first one, if it has begun.
@@ -62,12 +59,12 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
                 if kind is AWAIT:
                     result = await function(*arguments)
                 elif kind is RECEIVE:
-                    result = await context.receive_piece()
+                    result = await exchange.receive_piece()
                 elif kind is CHUNK:
-                    sender = StreamSender(arguments[0], cast("StreamedExchange", context))
+                    sender = StreamSender(arguments[0], cast("StreamedExchange", exchange))
                     result = await sender.advance(arguments[0].first_chunk())
                 else:
-                    result = await perform_step(kind, function, arguments, context)
+                    result = await perform_step(kind, function, arguments, exchange)
             except BaseException as error:  # a StopIteration of the step, too
                 resume, result = flow.throw, error
             kind, function, arguments = resume(result)
@@ -81,15 +78,15 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
 
 
 async def perform_step(
-    kind: Any, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
+    kind: Any, function: Callable[..., Any], arguments: Sequence[Any], exchange: Exchange
 ) -> Any:
     """Perform one step of any kind but RECEIVE and CHUNK, and return its result."""
     if kind is AWAIT:
         return await function(*arguments)
     if kind is CLOSE:
-        return await close_stream(arguments[0], cast("StreamedExchange", context))
+        return await close_stream(arguments[0], cast("StreamedExchange", exchange))
     threads, is_queued, leave_after, seconds = kind
-    slots = slots_of(threads or context.config.threads)
+    slots = slots_of(threads or exchange.config.threads)
     if is_queued and not slots.has_room():
         raise too_many_waiting()
     if seconds is None:

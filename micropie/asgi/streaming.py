@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import types
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
 from math import inf
@@ -41,7 +41,7 @@ import anyio
 from micropie import streams
 from micropie.asgi.coroutines import Steps, resume
 from micropie.errors import ClientDisconnect, logger
-from micropie.execution import TASKS, Completed, LoopLocal
+from micropie.execution import TASKS, Action, AsyncAction, Completed, LoopLocal
 from micropie.http import (
     HTML,
     JSON,
@@ -76,14 +76,14 @@ class DelayedCalls:
         self._seconds = seconds
         self._tasks = TASKS.get()
         # no function: it was prevented
-        self._calls: deque[tuple[float, list[Callable[[], object]]]] = deque()
+        self._calls: deque[tuple[float, list[Action]]] = deque()
 
-    def add(self, function: Callable[[], object]) -> Callable[[], None]:
+    def add(self, function: Action) -> Action:
         """Call ``function`` later, in this context.
 
         Return a function that prevents the call and lets go of it.
         """
-        functions: list[Callable[[], object]] = [partial(copy_context().run, function)]
+        functions: list[Action] = [partial(copy_context().run, function)]
         if not self._calls:
             # In no request's context: a task that waits for calls which were cancelled would keep
             # the request.
@@ -107,11 +107,7 @@ class DelayedCalls:
 _STARTS = LoopLocal(lambda: DelayedCalls(WATCH_AFTER))
 
 
-def _encoded_name(name: str) -> bytes:
-    return name.encode("latin-1")
-
-
-_NAMES = NameTable(_encoded_name)
+_NAMES = NameTable(lambda name: name.encode("latin-1"))
 _ENCODED_TYPES = {usual: (b"content-type", usual.encode()) for usual in (HTML, JSON)}
 
 
@@ -294,10 +290,10 @@ class StreamSender:
         self._stream = stream
         self._exchange = exchange
         self._beats: HeartBeats | None = None
-        # for the companion's tasks that have not begun
-        self._due: list[Callable[[], Awaitable[object]]] = [exchange.disconnected]
+        # the companion's tasks that have not begun
+        self._due: list[AsyncAction] = [exchange.disconnected]
         self._scopes: list[anyio.CancelScope] = []  # of the tasks that have begun
-        self._prevent_start: Callable[[], object] | None = None  # while it is to start soon
+        self._prevent_start: Action | None = None  # while the companion is to start soon
         stream.enter()
 
     @types.coroutine
@@ -396,9 +392,7 @@ class StreamSender:
             self._scopes.append(scope)
             TASKS.get().start_soon(self._run_beside, scope, self._due.pop())
 
-    async def _run_beside(
-        self, scope: anyio.CancelScope, function: Callable[[], Awaitable[object]]
-    ) -> None:
+    async def _run_beside(self, scope: anyio.CancelScope, function: AsyncAction) -> None:
         """Run ``function``, which returns or fails when the client has left, and end the stream."""
         with scope:
             try:

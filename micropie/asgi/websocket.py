@@ -14,7 +14,7 @@ from micropie import websockets
 from micropie.asgi.exchange import ASGIWebSocketExchange, receive_nothing
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import Connection
-from micropie.errors import BadRequest, ConnectionClosed, ResponseError
+from micropie.errors import BadRequest, ConnectionClosed, ResponseError, pairs_of
 from micropie.execution import CLEAN_UP_WITHIN, current
 from micropie.flow import ask_guards, cleanup, converse, found_socket
 from micropie.http import (
@@ -75,7 +75,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
 
 def _checked(headers: HeadersLike) -> HeaderPairs:
     """Return the headers of ``accept``. Raises ``ResponseError`` for one that can't be sent."""
-    pairs, _, _ = checked_headers(headers.items() if hasattr(headers, "items") else headers)
+    pairs, _, _ = checked_headers(pairs_of(headers))
     for name, _ in pairs:
         if name.startswith("sec-websocket-"):
             raise ResponseError(

@@ -80,7 +80,7 @@ class Connection(websockets.Progress):
     _is_grace_due = False  # when the handler waits again
     _arrival: LoopFuture | None = None  # while a task of the author's waits for a message
     _room: LoopFuture | None = None  # while the reader waits until one is taken
-    # to send, first come, first served; made for the first ``send`` that waits
+    # the right to send: first come, first served; made for the first ``send`` that waits
     _turn: anyio.Semaphore | None = None
     _leave_scope: anyio.CancelScope
     _cleanup_scope: anyio.CancelScope
@@ -90,7 +90,7 @@ class Connection(websockets.Progress):
         self._settings = exchange.config.settings
         self._receive = receive
         self._send = send
-        # that wait for the handler, with their sizes
+        # the messages that wait for the handler, with their sizes
         self._messages: deque[tuple[Message, int]] = deque()
 
     # -- the handler -------------------------------------------------------------------------------
@@ -314,11 +314,11 @@ class Connection(websockets.Progress):
         ``method`` is the one that was called.
         """
         self.step(websockets.SEND, method)
-        turn, has_turn = self._turn, False
+        turn, held = self._turn, None
         try:
             if turn is not None and not turn.value:
                 await turn.acquire()
-                has_turn = True
+                held = turn
                 self.step(websockets.SEND, method)  # it may have been closed meanwhile
             # Started by hand: a ``send`` that does not have to wait needs neither a turn nor a
             # timer.
@@ -329,14 +329,13 @@ class Connection(websockets.Progress):
                 self._lost(error)
                 raise self.closed() from None
             if waits_for is not SENT:
-                if not has_turn:
-                    self._turn = turn = turn or anyio.Semaphore(1, fast_acquire=True)
-                    turn.acquire_nowait()
-                    has_turn = True
+                if held is None:
+                    self._turn = held = turn or anyio.Semaphore(1, fast_acquire=True)
+                    held.acquire_nowait()
                 await self._send_in_time(steps, waits_for)
         finally:
-            if has_turn and turn is not None:
-                turn.release()
+            if held is not None:
+                held.release()
         self._sent_unchecked += 1
         if self._sent_unchecked > SENDS_UNTIL_CHECK:
             self._sent_unchecked = 0
@@ -382,9 +381,10 @@ class Connection(websockets.Progress):
         if self.state is websockets.GONE:
             return
         code, reason, answer = close_info
-        can_deny = DENIAL in (self._exchange.scope.get("extensions") or ())
-        if answer is not None and can_deny and self.state is websockets.CONNECTING:
-            self.end(websockets.CLOSE, code, reason)
+        extensions = self._exchange.scope.get("extensions") or ()
+        can_deny = self.state is websockets.CONNECTING and DENIAL in extensions
+        self.end(websockets.CLOSE, code, websockets.truncate_reason(reason))
+        if answer is not None and can_deny:
             body = {"type": f"{DENIAL}.body", "body": answer[4]}
             await self._send_last(
                 self._settings.websocket_send_timeout,
@@ -392,7 +392,6 @@ class Connection(websockets.Progress):
                 body,
             )
         else:
-            self.end(websockets.CLOSE, code, websockets.truncate_reason(reason))
             await self._send_close_in_turn()
 
     async def _send_close_in_turn(self) -> None:

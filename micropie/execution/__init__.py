@@ -41,6 +41,8 @@ from micropie.execution.loop import (
     LEAVE_WITHIN,
     TASKS,
     WAKERS,
+    Action,
+    AsyncAction,
     LoopFuture,
     LoopLocal,
     LoopTasks,
@@ -111,17 +113,17 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "AHEAD", "ANSWER", "AWAIT", "CALL", "CHUNK", "CLEAN_UP_WITHIN", "CLOSE", "HANDLER", "INLINE",
-    "IO", "IO_THREADS", "LEAVE_WITHIN", "LOOP", "MARK", "PROCESS", "RECEIVE",
-    "RECEIVE_STEP", "RETRY_AFTER", "TASKS", "THREAD", "WAKERS", "AnyStep", "Call", "Completed",
-    "Ends", "Flow", "HandlerName", "Kind", "LoopFuture", "LoopLocal", "LoopTasks", "Outage",
-    "ReceiveStep", "RedisClient", "ResourceContext", "Resources", "Result", "RunningGenerator",
-    "ServiceThreads", "SingleWaiterEvent", "Slots", "Step", "Task", "Threads", "TookTooLong",
-    "after_fork_in_child", "available_cpus", "await_in_background", "awaited", "background_loop",
-    "call", "call_within", "check_placement", "current", "entered_on_loop",
+    "IO", "IO_THREADS", "LEAVE_WITHIN", "LOOP", "MARK", "PROCESS", "RECEIVE", "RECEIVE_STEP",
+    "RETRY_AFTER", "TASKS", "THREAD", "WAKERS", "Action", "AnyStep", "AsyncAction", "Call",
+    "Completed", "Ends", "Flow", "HandlerName", "Kind", "LoopFuture", "LoopLocal", "LoopTasks",
+    "Outage", "ReceiveStep", "RedisClient", "ResourceContext", "Resources", "Result",
+    "RunningGenerator", "ServiceThreads", "SingleWaiterEvent", "Slots", "Step", "Task", "Threads",
+    "TookTooLong", "after_fork_in_child", "available_cpus", "await_in_background", "awaited",
+    "background_loop", "call", "call_within", "check_placement", "current", "entered_on_loop",
     "handler_named", "in_thread", "is_on_loop", "itself", "kind_of", "layers", "loop_lag",
-    "name_of", "no_function", "notify_after_fork", "result_of", "run_async",
-    "run_in_context", "run_tasks", "slots_of", "start_tasks", "threadsafe_scheduler", "usage_of",
-    "wait_for_tasks", "watch_background_loops", "watch_loop", "where", "within",
+    "name_of", "no_function", "notify_after_fork", "result_of", "run_async", "run_in_context",
+    "run_tasks", "slots_of", "start_tasks", "threadsafe_scheduler", "usage_of", "wait_for_tasks",
+    "watch_background_loops", "watch_loop", "where", "within",
 ]
 # fmt: on
 

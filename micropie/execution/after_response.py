@@ -21,7 +21,8 @@ import anyio
 from micropie.errors import logger
 from micropie.execution.background import background_loop
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.placement import Threads
+from micropie.execution.loop import Action
+from micropie.execution.placement import AnyFunction, Threads
 from micropie.execution.steps import AWAIT, INLINE, kind_of
 from micropie.execution.threads import in_thread, usage_of
 
@@ -36,7 +37,7 @@ _THREADS = Threads(40, 1000)
 class Task(NamedTuple):
     """A function and its arguments."""
 
-    function: Callable[..., object]
+    function: AnyFunction
     arguments: Sequence[object]
 
 
@@ -49,42 +50,23 @@ class Ends:
     ``Exchange.at_end``.
     """
 
-    __slots__ = (
-        "before_head",
-        "closers",
-        "context",
-        "failure_reports",
-        "releases",
-        "tasks",
-    )
-
     context: Context
-    """Of the last call of ``after_response``."""
+    """The context of the last call of ``after_response``."""
 
     def __init__(self) -> None:
         self.before_head: list[Callable[[Any], object]] = []
         """Called with the response when a stream has its first chunk."""
         self.failure_reports: list[Callable[[BaseException], object]] = []
         """Called as ``on_error`` is."""
-        self.closers: list[Callable[[], object]] = []
+        self.closers: list[Action] = []
         self.tasks: list[Task] = []
-        """Those of ``after_response`` that have not ended."""
-        self.releases: list[Callable[[], object]] = []
+        """The functions of ``after_response`` that have not ended."""
+        self.releases: list[Action] = []
 
     def add_task(self, task: Task) -> None:
         """Call a function after the answer, in the current context."""
         self.tasks.append(task)
         self.context = copy_context()
-
-    def close(self) -> None:
-        """Call the functions that are called as soon as the request is over."""
-        for close in self.closers:
-            close()
-
-    def release(self) -> None:
-        """Call the functions that are called last."""
-        for release in self.releases:
-            release()
 
 
 class Answered(Protocol):

@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
 import anyio
 
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import current, is_on_loop, threadsafe_scheduler
+from micropie.execution.loop import (
+    Action,
+    AsyncAction,
+    AsyncFunction,
+    current,
+    is_on_loop,
+    threadsafe_scheduler,
+)
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -91,10 +98,10 @@ class BackgroundLoop:
         self.call_soon = threadsafe_scheduler()
         self._marks = variables_set(Context())  # by these, libraries know which loop they are on
         self._start_soon = tasks.start_soon
-        self._waiting: set[Callable[[], object]] = set()
+        self._waiting: set[Action] = set()
         self.has_ended = False
 
-    def spawn(self, lost: Callable[[], object], function: Callable[[], Awaitable[object]]) -> None:
+    def spawn(self, lost: Action, function: AsyncAction) -> None:
         """Start a task, soon, with this thread's context variables.
 
         Raises ``RuntimeError`` if the loop has ended.
@@ -114,15 +121,13 @@ class BackgroundLoop:
         while self._waiting:
             self._waiting.pop()()
 
-    def _start(self, lost: Callable[[], object], call: Callable[[], Awaitable[object]]) -> None:
+    def _start(self, lost: Action, call: AsyncAction) -> None:
         for variable, value in self._marks:
             variable.set(value)
         if not self.has_ended:
             self._start_soon(self._begin, lost, call)
 
-    async def _begin(
-        self, lost: Callable[[], object], call: Callable[[], Awaitable[object]]
-    ) -> None:
+    async def _begin(self, lost: Action, call: AsyncAction) -> None:
         self._waiting.discard(lost)
         # A handler may raise it, which would end the tasks of all requests.
         with suppress(anyio.get_cancelled_exc_class()):
@@ -160,7 +165,8 @@ class _Loops:
     def forget(self) -> None:
         self._lock = Lock()
         self._running: dict[str, BackgroundLoop] = {}
-        # Those before it are a parent's: to free one would wait for the parent's thread, for ever.
+        # The stacks before this one are a parent's, and are kept: to free one would wait for the
+        # parent's thread, for ever.
         self._stacks.append(ExitStack())
 
     def get(self, backend: str) -> BackgroundLoop:
@@ -210,9 +216,7 @@ def watch_background_loops(patience: float | None) -> None:
     _loops.patience = patience
 
 
-def await_in_background(
-    backend: str, function: Callable[..., Awaitable[object]], arguments: Sequence[object]
-) -> Any:
+def await_in_background(backend: str, function: AsyncFunction, arguments: Sequence[object]) -> Any:
     """Return the result of ``await function(*arguments)`` on the loop, with this thread's context
     variables. Blocks.
     """
@@ -223,7 +227,7 @@ def await_in_background(
 
 
 async def awaited_outcome_of(
-    function: Callable[..., Awaitable[object]],
+    function: AsyncFunction,
     arguments: Sequence[object],
     tell: Callable[[Outcome], object] | None = None,
 ) -> Outcome:
@@ -272,9 +276,7 @@ def run_async(
     return result
 
 
-def await_in_def(
-    backend: str | None, function: Callable[..., Awaitable[object]], arguments: Sequence[object]
-) -> Any:
+def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequence[object]) -> Any:
     """Return ``await function(*arguments)`` for a thread: on the server's loop, or on the
     background loop.
     """

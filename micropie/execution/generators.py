@@ -38,8 +38,6 @@ class RunningGenerator:
     made before it.
     """
 
-    __slots__ = ("_generator", "_kind", "is_async", "number", "owner")
-
     def __init__(self, generator: Any, kind: Kind, owner: Any = None) -> None:
         self.owner = owner
         self.number = next(_NUMBERS)

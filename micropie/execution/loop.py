@@ -13,12 +13,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
 
 from micropie.execution.placement import LOOP, PROCESS, THREAD
+
+if TYPE_CHECKING:
+    import asyncio
 
 # Seconds that a stream may take to clean up after its client has gone.
 CLEAN_UP_WITHIN = 10.0
@@ -36,6 +39,11 @@ AHEAD = 3
 current: ContextVar[Any] = ContextVar("micropie.request")
 
 T = TypeVar("T")
+
+# A function to call when its time has come. Nobody wants its result.
+Action: TypeAlias = Callable[[], object]
+AsyncAction: TypeAlias = Callable[[], Awaitable[object]]
+AsyncFunction: TypeAlias = Callable[..., Awaitable[object]]
 
 
 def running_loop() -> Any:
@@ -107,7 +115,7 @@ async def entered_on_loop(make: Callable[[], AbstractAsyncContextManager[T]]) ->
 # -- tasks and wakers ------------------------------------------------------------------------------
 
 
-def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
+def threadsafe_scheduler() -> Callable[[Action], object]:
     """Return a function that schedules a call on this event loop: from any thread, and from a
     signal's handler.
 
@@ -115,27 +123,16 @@ def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
     raises ``RuntimeError`` if the loop has ended.
     """
     loop = running_loop()
-    call_soon: Callable[[Callable[[], object]], object]
+    call_soon: Callable[[Action], object]
     call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
     return call_soon
 
 
-class LoopFuture(Protocol):
-    """What one task awaits, and code on the same loop settles. asyncio's own; see
-    ``LoopTasks.new_future``.
-    """
-
-    def done(self) -> bool:
-        """Return whether it was settled, or its task was cancelled."""
-
-    def set_result(self, result: None, /) -> None:
-        """Wake the task. Not to be called if it is ``done``."""
-
-    def __await__(self) -> Generator[Any, Any, None]: ...
-
-
 class _EventFuture:
-    """A ``LoopFuture`` for trio."""
+    """A ``LoopFuture`` for trio.
+
+    ``done()``: whether it was settled. ``set_result(None)`` wakes the task.
+    """
 
     __slots__ = ("_event", "done")
 
@@ -148,6 +145,10 @@ class _EventFuture:
 
     def __await__(self) -> Generator[Any, Any, None]:
         return self._event.wait().__await__()
+
+
+# What one task awaits, and code on the same loop settles; see ``LoopTasks.new_future``.
+LoopFuture: TypeAlias = "asyncio.Future[None] | _EventFuture"
 
 
 class LoopTasks:
@@ -197,7 +198,7 @@ class LoopTasks:
             await self._idle.wait()
 
     async def _run(
-        self, mark: object, function: Callable[..., Awaitable[object]], arguments: Sequence[object]
+        self, mark: object, function: AsyncFunction, arguments: Sequence[object]
     ) -> None:
         # Not in a callback of the task, which would be one more turn of the loop.
         try:
@@ -245,10 +246,10 @@ class ThreadsafeWaker:
 
     def __init__(self) -> None:
         self._call_soon = threadsafe_scheduler()
-        self._functions: deque[Callable[[], object]] = deque()
+        self._functions: deque[Action] = deque()
         self._is_woken = False
 
-    def call(self, function: Callable[[], object]) -> None:
+    def call(self, function: Action) -> None:
         """Call ``function``, which must not raise, soon. Does nothing if the loop has ended."""
         self._functions.append(function)
         if not self._is_woken:

@@ -15,7 +15,8 @@ RETRY_AFTER = 5.0
 
 # Seconds until the log says again that a service is still out of reach.
 _REPORT_EVERY = 60.0
-# The same after it has answered in between, as one does whose connections fail now and then.
+# Seconds until the log says it again of a service that has answered meanwhile: the connections of
+# some fail now and then.
 _REPORT_AGAIN = 5.0
 
 

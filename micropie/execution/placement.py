@@ -21,9 +21,12 @@ from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from threading import Condition, get_ident
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from micropie.errors import SetupError
+
+# A function of the author's, whatever it takes and returns.
+AnyFunction: TypeAlias = Callable[..., object]
 
 LOOP: Final = "loop"
 THREAD: Final = "thread"
@@ -34,7 +37,7 @@ ALL_WAIT: Final = "all threads that may wait for it are waiting"
 MARK: Final = "__micropie_run_in__"  # what ``@run_in`` leaves on a function
 
 
-def layers(function: Callable[..., object]) -> Iterator[Callable[..., object]]:
+def layers(function: AnyFunction) -> Iterator[AnyFunction]:
     """Yield a function and those that its decorators and partials wrap, the innermost last."""
     while True:
         yield function
@@ -46,28 +49,24 @@ def layers(function: Callable[..., object]) -> Iterator[Callable[..., object]]:
             return
 
 
-def check_placement(
-    function: Callable[..., object], placement: str, name: str, reads_body: bool
-) -> None:
+def check_placement(function: AnyFunction, placement: str, name: str, reads_body: bool) -> None:
     """Raise ``SetupError`` if a handler can't run where its author wants it."""
     *_, inner = layers(function)
     is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
     if is_async and placement != LOOP:
         raise SetupError(
-            f"{name} is async, which runs on the event loop only: write def instead of async "
-            "def to have it run in a "
-            f"{placement}"
+            f"{name} is async, which runs on the event loop only: write def instead of async def "
+            f"to have it run in a {placement}"
         )
     if placement == PROCESS and reads_body:
         raise SetupError(
-            f"{name}: @reads_body leaves the body to the handler, and a "
-            "process has none: leave it out"
+            f"{name}: @reads_body leaves the body to the handler, and a process has none: leave "
+            "it out"
         )
     if placement == LOOP and inspect.isgeneratorfunction(inner):
         raise SetupError(
-            f"{name} is a generator, whose chunks are made in a thread: write async def to "
-            "have them made on the event "
-            'loop, or leave "loop" out'
+            f"{name} is a generator, whose chunks are made in a thread: write async def to have "
+            'them made on the event loop, or leave "loop" out'
         )
 
 
@@ -85,7 +84,7 @@ class Threads:
         self.size = size
         self.queue = queue
 
-    def call(self, function: Callable[..., object], arguments: Sequence[Any]) -> Any:
+    def call(self, function: AnyFunction, arguments: Sequence[Any]) -> Any:
         """Call a function in the server's thread (wsgi)."""
         return function(*arguments)
 
@@ -111,7 +110,7 @@ class ServiceThreads(Threads):
         self._seen: set[int] = set()
         self._waiting = 0
 
-    def call(self, function: Callable[..., object], arguments: Sequence[Any]) -> Any:
+    def call(self, function: AnyFunction, arguments: Sequence[Any]) -> Any:
         """Call a function in the server's thread."""
         with self._change:
             if len(self._seen) < 2 * self.size:
@@ -144,7 +143,7 @@ class HandlerName(NamedTuple):
     takes_keywords: bool = False
 
 
-def name_of(function: Callable[..., object], label: str) -> HandlerName:
+def name_of(function: AnyFunction, label: str) -> HandlerName:
     """Return the name of a handler for the pool.
 
     Raises ``SetupError`` if the handler can't be found by it.
@@ -168,9 +167,8 @@ def name_of(function: Callable[..., object], label: str) -> HandlerName:
     if getattr(named, "__func__", named) is not getattr(function, "__func__", function):
         raise SetupError(
             f"{label} can't run in a process: it would be found there by its name, and "
-            f"{name.module}.{name.qualname} "
-            "is something else; define it with def at a module's top level, or as a method "
-            "of a class there"
+            f"{name.module}.{name.qualname} is something else; define it with def at a module's "
+            "top level, or as a method of a class there"
         )
     if name.module != "__main__":
         return name
@@ -188,14 +186,14 @@ def name_of(function: Callable[..., object], label: str) -> HandlerName:
 
 
 @lru_cache(maxsize=1024)
-def handler_named(name: HandlerName) -> Callable[..., object]:
+def handler_named(name: HandlerName) -> AnyFunction:
     """Return the handler, in a process that may not have imported its module.
 
     A method gets a new, bare object for ``self``. The application's own, with the connections that
     ``__init__`` and start-up handlers opened, lives in the other process.
     """
     target = attrgetter(name.qualname)(import_module(name.module))
-    handler: Callable[..., object] = (
+    handler: AnyFunction = (
         target if name.method is None else getattr(target.__new__(target), name.method)
     )
     return handler

@@ -35,7 +35,8 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from micropie.execution.placement import IO_THREADS, LOOP, MARK, Threads
+from micropie.execution.loop import Action
+from micropie.execution.placement import IO_THREADS, LOOP, MARK, AnyFunction, Threads
 from micropie.execution.threads import within
 
 AWAIT: Final = "await"
@@ -89,17 +90,17 @@ class RouteFunction(Protocol):
         """Call the handler."""
 
 
-# With the bytes that are wanted in one piece, if those are more than usual.
-ReceiveStep: TypeAlias = tuple[Literal["receive"], Callable[[], None], tuple[()] | tuple[int]]
+# Its argument is the number of bytes that are wanted in one piece, if that is more than usual.
+ReceiveStep: TypeAlias = tuple[Literal["receive"], Action, tuple[()] | tuple[int]]
 
 # The shapes of a step. Streams are known above this package only, so they are objects here.
 Step: TypeAlias = (
     tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[Any]]
     | tuple[Call, Callable[..., Any], Sequence[Any]]
     | tuple[Kind, RouteFunction, Sequence[Any]]
-    | tuple[Literal["chunk", "close"], Callable[[], None], tuple[object]]
+    | tuple[Literal["chunk", "close"], Action, tuple[object]]
     | ReceiveStep
-    | tuple[Literal["answer"], Callable[[], None], Any]
+    | tuple[Literal["answer"], Action, Any]
 )
 
 # A step as a driver takes it apart.
@@ -109,7 +110,7 @@ Result = TypeVar("Result")
 Flow: TypeAlias = Generator[Step, Any, Result]
 
 
-def kind_of(function: Callable[..., object], otherwise: Kind = CALL) -> Kind:
+def kind_of(function: AnyFunction, otherwise: Kind = CALL) -> Kind:
     """Return how to ``call`` a function of the author's: AWAIT, INLINE with ``@run_in("loop")``, or
     ``otherwise``.
 
@@ -135,9 +136,7 @@ def call(kind: Kind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]
     return (yield from awaited(result)) if result is not None else None  # as most hooks return
 
 
-def call_within(
-    seconds: float, kind: Kind, function: Callable[..., object], *arguments: Any
-) -> Flow[Any]:
+def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: Any) -> Flow[Any]:
     """Call a function as ``call`` does, and give it up after so many seconds.
 
     Raises ``TookTooLong`` then.

@@ -32,8 +32,8 @@ import anyio
 from micropie.errors import logger
 from micropie.execution.background import Outcome, released, variables_set
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import WAKERS, LoopLocal, is_on_loop
-from micropie.execution.placement import ALL_WAIT, Threads
+from micropie.execution.loop import WAKERS, Action, LoopLocal, is_on_loop
+from micropie.execution.placement import ALL_WAIT, AnyFunction, Threads
 
 Result = TypeVar("Result")
 
@@ -167,12 +167,12 @@ class Slots:
             if work.claim.acquire(blocking=False):
                 self.give()
                 raise
-            ended, gives = anyio.Event(), [self.give]
+            ended = anyio.Event()
 
             def end() -> None:
-                ended.set()
-                while gives:  # once, though this may be called twice
-                    gives.pop()()
+                if not ended.is_set():  # this may be called twice
+                    ended.set()
+                    self.give()
 
             work.leave(partial(self.waker.call, end))
             if leave_after:
@@ -253,13 +253,11 @@ class _Work:
     Either the thread claims it, or the task that waits for the thread no longer.
     """
 
-    __slots__ = ("_arguments", "_function", "_has_ended", "_tell", "claim")
-
-    def __init__(self, function: Callable[..., object], arguments: Sequence[object]) -> None:
+    def __init__(self, function: AnyFunction, arguments: Sequence[object]) -> None:
         self._function, self._arguments = function, arguments
         self.claim = Lock()  # of whoever acquires it
         self._has_ended = False
-        self._tell: Callable[[], object] | None = None
+        self._tell: Action | None = None
 
     def run(self) -> Outcome:
         """Make the call in this thread, if nobody has claimed it. Does not raise."""
@@ -277,7 +275,7 @@ class _Work:
             if self._tell is not None:
                 self._tell()
 
-    def leave(self, tell: Callable[[], object]) -> None:
+    def leave(self, tell: Action) -> None:
         """Have ``tell`` called when the call ends, at once if it has ended.
 
         It is called twice if the call ends at this moment.
@@ -322,7 +320,7 @@ def _end_process() -> None:
         os._exit(1)
 
 
-def run_in_context(context: Context, function: Callable[[], object]) -> None:
+def run_in_context(context: Context, function: Action) -> None:
     """Call ``function`` in ``context`` itself, and not in a copy: there it may reset a variable
     that an earlier call has set.
 

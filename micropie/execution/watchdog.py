@@ -38,9 +38,8 @@ class _Watchdog:
         self._call_soon = threadsafe_scheduler()
         self._loop_thread = get_ident()
         self._thread: Thread | None = None
-        self._named: dict[
-            str, float
-        ] = {}  # pieces of code, and until when they are not named again
+        # pieces of code, and until when they are not named again
+        self._named: dict[str, float] = {}
 
     def start(self, seconds: float) -> None:
         """Begin, unless it has begun.

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from micropie.errors import SetupError, as_authors_see, logger
 from micropie.execution import AWAIT, INLINE, Flow, Kind, Result, call, kind_of
-from micropie.http import State
+from micropie.http import Exchange, State
 from micropie.mounts import APP, ASGI
 from micropie.routing import Config, Site
 
@@ -141,12 +141,10 @@ class Application(Protocol):
         """Return a new life cycle of the application and of the mounts of these ``kinds`` in it."""
 
 
-class LifespanContext:
-    """The context in which drivers perform the steps of start-up and shut-down; for other steps it
-    is a request.
+class LifespanContext(Exchange):
+    """What drivers perform the steps of start-up and shut-down for, in the place of a request: it
+    has a configuration and nothing else.
     """
-
-    receive_piece: Any = None  # there is no body
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -546,7 +546,8 @@ class Exchange:
         """
         if self.ends is None or self.answer.is_over:
             return
-        self.ends.close()
+        for close in self.ends.closers:
+            close()
         if self.ends.tasks:
             self.answer.close()
         else:
@@ -557,7 +558,8 @@ class Exchange:
         self.resources = None  # it may refer to the request, which would be a cycle
         ends, self.ends = self.ends, None  # its context refers to the request
         assert ends is not None  # noqa: S101
-        ends.release()
+        for release in ends.releases:
+            release()
 
     # -- failures that no client sees --------------------------------------------------------------
 
@@ -660,7 +662,7 @@ class Exchange:
         raise NotImplementedError
 
     def receive_piece(self) -> Any:
-        """Return the next piece of the body and whether more may follow: ``tuple[bytes, bool]``,
+        """Return the next piece of the body and whether more may follow: ``Piece``,
         awaited under ASGI.
 
         Raises ``ClientDisconnect`` and 408.

@@ -9,7 +9,7 @@ from micropie.http.body import UNREAD, Body
 from micropie.http.forms.data import parse_query, require_utf8
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.json import loads
-from micropie.http.types import Json, Parameters
+from micropie.http.types import Json, Parameters, Piece
 
 
 class _Null:
@@ -47,7 +47,7 @@ class ReceivedBody:
 
     data: Body | bytes | None = None
     """None until it is asked for, bytes if the flow found it in one piece."""
-    put_back: tuple[bytes, bool] | None = None
+    put_back: Piece | None = None
     """A piece that is received again, and whether more may follow."""
     parse: Literal["form", "json"] | None = None
     """How it is parsed when it is first asked for; None if that is done, or nothing is to be
@@ -89,7 +89,7 @@ class ReceivedBody:
         """Put back a piece, to be received again."""
         self.put_back = piece, more
 
-    def take_piece(self) -> tuple[bytes, bool]:
+    def take_piece(self) -> Piece:
         """Return the piece that was put back, or nothing, and whether more may follow."""
         piece, self.put_back = self.put_back or (b"", True), None
         return piece

@@ -12,6 +12,8 @@ Scope: TypeAlias = Message
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
+Piece: TypeAlias = tuple[bytes, bool]
+"""A piece of a body, and whether more may follow."""
 Environ: TypeAlias = dict[str, Any]
 Json: TypeAlias = Any
 """A value of a JSON text. Authors index it without a question about its type, as they know their

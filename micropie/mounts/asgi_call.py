@@ -20,7 +20,7 @@ import anyio
 
 from micropie.errors import ClientDisconnect, HTTPError, ResponseError, logger, websockets_need_asgi
 from micropie.execution import LEAVE_WITHIN, TASKS
-from micropie.http import Exchange, GivenStatus, Message, Response, Scope
+from micropie.http import Exchange, GivenStatus, Message, Piece, Response, Scope
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
 
@@ -48,7 +48,7 @@ async def call_asgi(
 async def asgi_under_wsgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, seconds: float | None
 ) -> Response:
-    """Do the same on the background loop.
+    """Return the answer of a mounted ASGI application, which runs on the background loop.
 
     A handshake of a WebSocket is refused: it would be taken for a plain GET.
     """
@@ -71,7 +71,7 @@ class _Call:
         self._mount = mount
         self._exchange = exchange
         self._seconds = seconds
-        # of ``take``, which gives up when the application is silent for so long
+        # around a ``take``, which gives up when the application is silent for ``seconds``
         self._silence = anyio.CancelScope()
         self._body = exchange.body.so_far
         self._start: Message | None = None
@@ -82,11 +82,11 @@ class _Call:
         # whether the request's task has come for the first chunk, or wants none
         self._is_taken = False
         self._ended = anyio.Event()
-        self._failures: list[BaseException] = []  # of the body, of the application
+        self._failures: list[BaseException] = []  # to receive the body, or of the application
         # while the application waits for a message
         self._receiving: anyio.CancelScope | None = None
         self._got_disconnect = False
-        self._sender, self._receiver = anyio.create_memory_object_stream[tuple[bytes, bool]](0)
+        self._sender, self._receiver = anyio.create_memory_object_stream[Piece](0)
 
     # -- in the application's task -----------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class _Call:
 
     # -- in the request's task ---------------------------------------------------------------------
 
-    async def take(self) -> tuple[bytes, bool]:
+    async def take(self) -> Piece:
         """Return the next chunk and whether more may follow (``PendingAnswer``).
 
         The first is empty if the application waits for something between its head and its first

@@ -7,13 +7,14 @@ answered does not support the lifespan, and is served without it. One that sends
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from anyio import Event, create_task_group, move_on_after
 
 from micropie.errors import logger
+from micropie.execution import Action
 from micropie.http import Message, State
 from micropie.mounts.prefixes import Mount
 
@@ -31,8 +32,8 @@ class MountedLife:
     """
 
     def __init__(self, mount: Mount, seconds: float | None) -> None:
-        self.startup_handlers: list[Callable[[], object]] = []
-        self.shutdown_handlers: list[Callable[[], object]] = []
+        self.startup_handlers: list[Action] = []
+        self.shutdown_handlers: list[Action] = []
         self.state = State()
         self._mount = mount
         self._seconds = seconds

@@ -12,14 +12,14 @@ from anyio import move_on_after
 
 from micropie.errors import ResponseError, logger
 from micropie.execution import CLEAN_UP_WITHIN
-from micropie.http import Response
+from micropie.http import Piece, Response
 from micropie.streams import LoopStream
 
 
 class PendingAnswer(Protocol):
     """An answer that an application is making, and that a task takes."""
 
-    async def take(self) -> tuple[bytes, bool]:
+    async def take(self) -> Piece:
         """Return the next chunk and whether more may follow. Raises what the application raised."""
 
     async def stop(self) -> None:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
 from micropie.errors import ResponseError, logger
-from micropie.http import Environ, Exchange, GivenStatus, HeaderPairs, Response
+from micropie.http import Environ, Exchange, GivenStatus, HeaderPairs, Piece, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import BoundedBody, streamed_body
 from micropie.streams import ThreadStream
@@ -31,8 +31,8 @@ _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | 
 
 
 class WSGICall(Iterable[bytes]):
-    """Use it by ``begin``, then ``take`` until nothing may follow and ``finish``, or by an
-    iteration and ``close``.
+    """One call of a WSGI application: ``begin``, then ``take`` until nothing may follow and
+    ``finish``, or an iteration and ``close``.
 
     ``write`` is called with the data that the application passes to PEP 3333's ``write``. Without
     it, ``written`` has the data that was not taken yet.
@@ -60,7 +60,7 @@ class WSGICall(Iterable[bytes]):
         """
         return type(self._iterable) is list or type(self._iterable) is tuple
 
-    def take(self) -> tuple[bytes, bool]:
+    def take(self) -> Piece:
         """Return the next chunk and whether more may follow: not if it is the only one, or ends the
         Content-Length.
         """

@@ -19,7 +19,7 @@ from anyio import from_thread
 
 from micropie.errors import ClientDisconnect
 from micropie.execution import AHEAD, TASKS, SingleWaiterEvent, Threads, slots_of
-from micropie.http import Environ, Exchange, Response
+from micropie.http import Environ, Exchange, Piece, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
 from micropie.mounts.wsgi_call import RawBody, WSGICall, move
@@ -49,7 +49,7 @@ class _Call:
         self._more = self._body is None
         self._waker = self._slots.waker
         # from the thread: each with whether more may follow
-        self._chunks: deque[tuple[bytes, bool]] = deque()
+        self._chunks: deque[Piece] = deque()
         self._failures: list[BaseException] = []  # of the application
         self._chunk_given = SingleWaiterEvent()
         self._room = Semaphore(AHEAD)  # for chunks that were not taken
@@ -70,7 +70,7 @@ class _Call:
         await self._slots.take()
         TASKS.get().start_soon(self._call, environ)
 
-    async def take(self) -> tuple[bytes, bool]:
+    async def take(self) -> Piece:
         """Return the next chunk and whether more may follow (``PendingAnswer``)."""
         chunk, more = await self._next_chunk()
         self._room.release()
@@ -87,19 +87,19 @@ class _Call:
             await self._next_chunk()
         self._failures.clear()  # nobody wants them, and their tracebacks refer to this call
 
-    async def _next_chunk(self) -> tuple[bytes, bool]:
+    async def _next_chunk(self) -> Piece:
         while not self._chunks:
             await self._chunk_given.wait()
         chunk, more = self._chunks.popleft()
         self._has_ended = not more
         return chunk, more
 
-    async def _receive(self) -> tuple[bytes, bool]:
+    async def _receive(self) -> Piece:
         """Return the next piece of the body for the thread, and whether more may follow."""
         self._check()
         with anyio.CancelScope() as self._receiving:
             try:
-                piece: tuple[bytes, bool] = await self._exchange.receive_piece()
+                piece: Piece = await self._exchange.receive_piece()
             except ClientDisconnect as error:
                 raise ClientLeft(str(error)) from None
             return piece

@@ -21,7 +21,6 @@ from micropie.streams.source import (
     LoopStream,
     ShutdownSignal,
     Stream,
-    as_bytes,
     current_shutdown,
     entered,
     has_events,
@@ -149,15 +148,13 @@ class EventStream(Response):
 
 
 def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:
-    """Let a stream that a hook has made of an ``EventStream`` end and beat as that would have done.
-
-    A heart-beat can't stand between compressed chunks.
+    """Let a stream that a hook has made of an ``EventStream`` end and beat as that would have
+    done.
     """
     events = replaced.events if isinstance(replaced, Stream) else None
     is_other = isinstance(stream, LoopStream) and stream.events is None
     if events is not None and is_other and has_events(response):
-        heartbeat = events.heartbeat if "Content-Encoding" not in response.headers else None
-        stream.follow(EventRules(as_bytes, heartbeat, events.shutdown))  # its items are chunks
+        stream.follow(events, "Content-Encoding" in response.headers)
 
 
 def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator[object]:

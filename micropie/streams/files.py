@@ -22,8 +22,6 @@ class FileRange:
     code that opened the file closes it.
     """
 
-    __slots__ = ("_ahead", "_left", "file", "length", "path", "size", "start")
-
     def __init__(self, file: FileIO | None, path: str, size: int, start: int, length: int) -> None:
         self.file = file
         self.path = path

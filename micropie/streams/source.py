@@ -93,7 +93,7 @@ cancellations from it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
@@ -109,6 +109,8 @@ from micropie.execution import (
     CLOSE,
     TASKS,
     WAKERS,
+    Action,
+    AsyncAction,
     Flow,
     current,
     no_function,
@@ -150,9 +152,9 @@ class ShutdownSignal:
 
     def __init__(self) -> None:
         self.is_over = False
-        self._functions: dict[Callable[[], object], Callable[[], object]] = {}
+        self._functions: dict[Action, Action] = {}
 
-    def add(self, function: Callable[[], object]) -> Callable[[], object]:
+    def add(self, function: Action) -> Action:
         """Call ``function`` at the end, or now if that has come.
 
         Return a function that does what ``leave`` does.
@@ -162,7 +164,7 @@ class ShutdownSignal:
             self._call(function)
         return partial(self.leave, function)
 
-    def leave(self, function: Callable[[], object]) -> None:
+    def leave(self, function: Action) -> None:
         """Forget a function.
 
         For idle WebSockets: it takes less memory than to keep what ``add`` returns.
@@ -179,7 +181,7 @@ class ShutdownSignal:
         """Begin anew, for an application that is started once more."""
         self.is_over = False
 
-    def _call(self, function: Callable[[], object]) -> None:
+    def _call(self, function: Action) -> None:
         self._functions.pop(function, no_function)()
 
 
@@ -252,7 +254,7 @@ class Stream:
         may_begin_empty: bool = False,
         events: EventRules | None = None,
         owner: object = None,
-        interrupt: Callable[[], object] | None = None,
+        interrupt: Action | None = None,
     ) -> None:
         self.items = items
         self.owner: Any = items if owner is None else owner
@@ -271,9 +273,13 @@ class Stream:
         self.file = self.length = self.heartbeat = None
         self.may_begin_empty = False  # the head may depend on the first chunk
 
-    def follow(self, events: EventRules) -> None:
-        """Be a stream of events from now on."""
-        self.events, self.heartbeat = events, None if self.transforms else events.heartbeat
+    def follow(self, events: EventRules, is_encoded: bool) -> None:
+        """Be a stream of events from now on, whose items are chunks already.
+
+        ``is_encoded``: a heart-beat can't stand between them, as they are compressed.
+        """
+        self.events = events
+        self.heartbeat = None if is_encoded or self.transforms else events.heartbeat
 
     def finish(self) -> bytes:
         """Return the chunk that follows the last item: b"" if nothing does, and when it is asked
@@ -348,7 +354,7 @@ class LoopStream(Stream):
     outcome: str | None = None
     is_advancing = False
     has_ended = False
-    _forget_shut_down: Callable[[], object] | None = None  # the shut-down
+    _forget_shut_down: Action | None = None  # once it hears the shut-down
     _scope: anyio.CancelScope | None = None  # from ``enter`` to ``leave``
 
     @property
@@ -358,7 +364,7 @@ class LoopStream(Stream):
 
     async def close_items(self) -> None:
         """Close the owner, if it can be closed."""
-        aclose: Callable[[], Awaitable[object]] | None = getattr(self.owner, "aclose", None)
+        aclose: AsyncAction | None = getattr(self.owner, "aclose", None)
         if aclose is not None:
             await aclose()
 
@@ -506,7 +512,7 @@ class ThreadStream(Stream):
 
     def close_items(self) -> None:
         """Close the owner, if it can be closed."""
-        close: Callable[[], object] | None = getattr(self.owner, "close", None)
+        close: Action | None = getattr(self.owner, "close", None)
         if close is not None:
             close()
 

@@ -32,6 +32,7 @@ from micropie.execution import (
     IO_THREADS,
     TASKS,
     WAKERS,
+    Action,
     SingleWaiterEvent,
     Threads,
     in_thread,
@@ -213,7 +214,7 @@ class EventsFromThread(AsyncIterator[object]):
 
     def __init__(self, events: Iterator[object]) -> None:
         self._events = events
-        self._close: Callable[[], object] = getattr(events, "close", no_function)
+        self._close: Action = getattr(events, "close", no_function)
         self._lock = Lock()
         self._is_busy = False
         self._is_closed = False

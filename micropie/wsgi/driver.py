@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
 from itertools import repeat
 from typing import Any, Final
 
-from micropie.execution import ANSWER, AnyStep, current
+from micropie.execution import ANSWER, Action, AnyStep, current
 from micropie.flow import Application, end_resources, log_failure, respond
 from micropie.http import (
     NO_OTHER_HEADERS,
@@ -128,7 +128,7 @@ class _ClosingBody(tuple[bytes]):
     A tuple: granian never closes a list.
     """
 
-    close: Callable[[], None]
+    close: Action
 
 
 class _Chunks:
@@ -138,8 +138,6 @@ class _Chunks:
     two chunks. It is the request's own context, not a copy: a generator may reset at its end what
     it set before its first chunk, as Flask's ``stream_with_context`` does.
     """
-
-    __slots__ = ("_backend", "_exchange", "_failure", "_is_over", "_run", "_stream")
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ from micropie.http import (
     Exchange,
     HeaderNames,
     Message,
+    Piece,
     ReceivedBody,
     Scope,
     escaped_path,
@@ -184,7 +185,7 @@ class WSGIExchange(Exchange):
 
     # -- the body ----------------------------------------------------------------------------------
 
-    def receive_piece(self, size: int = PIECE) -> tuple[bytes, bool]:
+    def receive_piece(self, size: int = PIECE) -> Piece:
         """Return the next piece of the body and whether more may follow.
 
         Reading past the body would block.
@@ -235,7 +236,7 @@ class WSGIExchange(Exchange):
         self._is_passed_on = not more
         return {"type": "http.request", "body": piece, "more_body": more}
 
-    def _read_piece(self, reading: Lock) -> tuple[bytes, bool]:
+    def _read_piece(self, reading: Lock) -> Piece:
         with reading:
             return self.receive_piece()
 

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
-from micropie.execution import AnyStep, Flow, background_loop
+from micropie.execution import Action, AnyStep, Flow, background_loop
 from micropie.flow import Lifecycle, LifespanContext
 from micropie.routing import Config
 from micropie.wsgi.steps import perform
 
-if TYPE_CHECKING:
-    from anyio.abc import TaskStatus
 
-
-def start_here(lifecycle: Lifecycle, config: Config) -> Callable[[], None]:
+def start_here(lifecycle: Lifecycle, config: Config) -> Action:
     """Start in this thread, and return the function that stops."""
     context = LifespanContext(config)
     perform(lifecycle.start(), context)
     return lambda: perform(lifecycle.stop(), context)
 
 
-def start_on_loop(lifecycle: Lifecycle, config: Config) -> Callable[[], None]:
+def start_on_loop(lifecycle: Lifecycle, config: Config) -> Action:
     """Start on the background loop, and return the function that stops.
 
     One task starts, waits and stops: a task group must be closed by the task that opened it.
     """
     portal = background_loop(config.settings.portal_backend).portal
 
-    async def live(*, task_status: TaskStatus[anyio.Event]) -> None:
+    async def live(*, task_status: anyio.abc.TaskStatus[anyio.Event]) -> None:
         await _perform_awaiting(lifecycle.start())
         leave = anyio.Event()
         task_status.started(leave)

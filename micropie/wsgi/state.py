@@ -5,12 +5,17 @@ its first request.
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
 from weakref import WeakSet
 
-from micropie.execution import INLINE, notify_after_fork, wait_for_tasks, watch_background_loops
+from micropie.execution import (
+    INLINE,
+    Action,
+    notify_after_fork,
+    wait_for_tasks,
+    watch_background_loops,
+)
 from micropie.flow import UNDER_WSGI, Application
 from micropie.routing import Config, Site
 
@@ -33,7 +38,7 @@ class WSGIState:
         """Begin anew: a forked child has started nothing yet."""
         self.site: Site | None = None
         self._lock = Lock()
-        self._stop: Callable[[], None] | None = None
+        self._stop: Action | None = None
         self._sites: WeakSet[Site] = WeakSet()  # their pools end with this application
         self._config: Config | None = None  # from the start to the stop
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from micropie.execution import (
     ANSWER,
@@ -21,12 +21,8 @@ from micropie.execution import (
     in_thread,
     within,
 )
-from micropie.flow import LifespanContext
 from micropie.http import Exchange
 from micropie.wsgi.streaming import StreamReader, close_stream
-
-# Steps are performed for a request, or for a lifespan.
-StepContext: TypeAlias = "Exchange | LifespanContext"
 
 Value = TypeVar("Value")
 
@@ -35,7 +31,7 @@ Value = TypeVar("Value")
 _LIMITED_THREADS = Threads(40)
 
 
-def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None) -> Value:
+def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:
     """Perform a flow's steps until it returns, or yields its answer.
 
     ``step`` is the first one, if it has begun.
@@ -53,12 +49,12 @@ def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None
                 # No function around the most frequent kinds.
                 if kind is AWAIT:
                     result = await_in_background(
-                        context.config.settings.portal_backend, function, arguments
+                        exchange.config.settings.portal_backend, function, arguments
                     )
                 elif kind is RECEIVE:
-                    result = context.receive_piece(*arguments)
+                    result = exchange.receive_piece(*arguments)
                 else:
-                    result = perform_step(kind, function, arguments, context)
+                    result = perform_step(kind, function, arguments, exchange)
             except BaseException as error:  # a StopIteration of the step, too
                 resume, result = flow.throw, error
             kind, function, arguments = resume(result)
@@ -72,10 +68,10 @@ def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None
 
 
 def perform_step(
-    kind: Any, function: Callable[..., object], arguments: Sequence[Any], context: StepContext
+    kind: Any, function: Callable[..., object], arguments: Sequence[Any], exchange: Exchange
 ) -> Any:
     """Perform one step of any kind but AWAIT and RECEIVE, and return its result."""
-    backend = context.config.settings.portal_backend
+    backend = exchange.config.settings.portal_backend
     if kind is CHUNK:
         return StreamReader(arguments[0], backend).take()
     if kind is CLOSE:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from math import inf
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -47,10 +46,9 @@ class StreamReader:
         self._asked = 0  # chunks; the thread counts these, the task those that it has made
         self._count = 0
         # chunks, which the task may make. Before a second is asked for, none is: see HEAD
-        self._wanted: float = 1
+        self._wanted = 1
         self._parked: anyio.Event | None = None  # what the task waits for while it has made those
         self._is_closing = False
-        self._has_ended = False
         self._loop = background_loop(backend)
         self._loop.spawn(self._lose, self._run)
 
@@ -63,7 +61,7 @@ class StreamReader:
         """
         self._asked += 1
         if self._asked > 1:
-            self._wanted = max(self._wanted, self._asked + AHEAD - 1)
+            self._wanted = self._asked + AHEAD - 1
         parked = self._parked
         if parked is not None and self._count < self._asked:
             with suppress(RuntimeError):  # the loop has ended, which is told below
@@ -74,7 +72,6 @@ class StreamReader:
             self._asked -= 1
             raise
         if chunk is END:
-            self._has_ended = True
             self._stream.driver = None  # it refers to the stream, which would be a cycle
             if self._failures:
                 raise self._failures.pop()
@@ -101,7 +98,7 @@ class StreamReader:
         with suppress(RuntimeError):  # the loop has ended, and its tasks with it
             self._loop.spawn(bool, self._stop)
         with suppress(Empty, ClientDisconnect):  # which is raised because of ``_stop``
-            while not self._has_ended:
+            while self._stream.driver is not None:
                 self.take(CLEAN_UP_WITHIN + 1)
 
     # -- in the task, on the loop ------------------------------------------------------------------
@@ -137,7 +134,7 @@ class StreamReader:
             if self._count >= self._wanted:
                 self._parked = anyio.Event()
                 # the thread may have asked before there was an event to see
-                while self._count >= self._wanted:
+                while self._count >= self._wanted and not self._is_closing:
                     await self._parked.wait()
                 self._parked = None
             if self._is_closing:
@@ -155,7 +152,6 @@ class StreamReader:
         self._end(RuntimeError("the event loop was ended in mid-stream"))
 
     async def _stop(self) -> None:
-        self._wanted = inf
         if self._parked is not None:
             self._parked.set()
         self._stream.end(LEFT)
