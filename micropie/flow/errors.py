@@ -63,22 +63,20 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         else:
             response = response or _default_response(request, failure)
             response = response if answer.response is None else answer.pour(response)
-    except HTTPError as error:  # from opening the author's page for this error
-        response = error_answer(request, error)
-    except Exception as error:
-        response = internal_error(request, error)
+    except Exception as error:  # an HTTPError is from opening the author's page for this error
+        response = plain_response(request, error)
     return response
 
 
-def internal_error(request: Request, failure: Exception) -> Response:
-    """Log ``failure`` and return the plain 500, which asks nothing of the application."""
-    log_failure(request, failure)
-    sentence = (
-        f"500 Internal Server Error. Request id: {request.id}"
-        if request.id
-        else "500 Internal Server Error"
-    )
-    return error_answer(request, HTTPError(500, sentence))
+def plain_response(request: Request, failure: Exception) -> Response:
+    """Return the response that asks nothing of the application: to an ``HTTPError`` its own, to any
+    other exception, which is logged, a 500.
+    """
+    if not isinstance(failure, HTTPError):
+        log_failure(request, failure)
+        advice = f". Request id: {request.id}" if request.id else ""
+        failure = HTTPError(500, f"500 Internal Server Error{advice}")
+    return error_answer(request, failure)
 
 
 def log_failure(request: Request, failure: Exception) -> None:
@@ -180,4 +178,4 @@ def _default_response(request: Request, failure: Exception) -> Response:
     if is_shown and debug.may_see_debug_pages(request):
         log_failure(request, failure)
         return debug.error_page(request, failure)
-    return internal_error(request, failure)
+    return plain_response(request, failure)

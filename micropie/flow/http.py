@@ -50,7 +50,7 @@ from micropie.execution import (
     itself,
     no_function,
 )
-from micropie.flow.errors import internal_error, respond_to
+from micropie.flow.errors import plain_response, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, filtered, with_resources
 from micropie.http import (
@@ -64,7 +64,6 @@ from micropie.http import (
     Request,
     Response,
     encode,
-    error_answer,
     make_private,
     receive_body,
     with_html,
@@ -490,12 +489,10 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
         _warn_of_change(request, session)
     exchange.answer.take_session()
     status, content_type, length, pairs, body, stream = answer
-    cookie = yield from config_of(exchange).sessions.close(session, exchange)
-    if cookie is not None:
-        pairs = [*pairs, ("set-cookie", cookie)]
-    cookie = deleting_cookie(request) if session.renewed else None
-    if cookie is not None:
-        pairs = [*pairs, ("set-cookie", cookie)]
+    saved = yield from config_of(exchange).sessions.close(session, exchange)
+    for cookie in saved, deleting_cookie(request) if session.renewed else None:
+        if cookie is not None:
+            pairs = [*pairs, ("set-cookie", cookie)]
     return status, content_type, length, pairs, body, stream
 
 
@@ -548,12 +545,7 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
         exchange.answer.take_session()
         # An HTTPError is a session backend's 503, which is in the log, or from an error page's own
         # stream.
-        last = (
-            error_answer(request, error)
-            if isinstance(error, HTTPError)
-            else internal_error(request, error)
-        )
-        answer = encode(last, None, exchange.method == "HEAD")
+        answer = encode(plain_response(request, error), None, exchange.method == "HEAD")
         if exchange.ends is not None:
             exchange.answer.end(answer)
         return answer

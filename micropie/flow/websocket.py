@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeAlias
 from micropie import websockets
 from micropie.errors import HTTPError, Redirect, failure_in, logger
 from micropie.execution import AWAIT, Flow
-from micropie.flow.errors import internal_error
+from micropie.flow.errors import plain_response
 from micropie.flow.hooks import planned_hooks, run_after_websocket, run_before, run_before_websocket
 from micropie.flow.resources import close_resources, end_resources, with_resources
 from micropie.http import Answer, Response, as_response, encode, error_response, redirect_response
@@ -206,7 +206,7 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
     if isinstance(failure, HTTPError):  # of a redirect
         return _close_info_after_failure(request, failure)
     reason = f"Request id: {request.id}" if request.id else ""
-    return _close_info(request, websockets.FAILED, reason, internal_error(request, failure))
+    return _close_info(request, websockets.FAILED, reason, plain_response(request, failure))
 
 
 def _close_info(request: WebSocketRequest, code: int, reason: str, response: Response) -> CloseInfo:
