@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from micropie import websockets
 from micropie.errors import HTTPError, Redirect, ResponseError, logger
@@ -47,6 +47,9 @@ _UNUSED = (
     *(WebSocketMiddleware.before_websocket, WebSocketMiddleware.after_websocket),
 )
 
+# A method of a middleware, or what is called in its place.
+_Part: TypeAlias = Callable[..., Any]
+
 # What a dict of a hook may have.
 _CHANGES = frozenset({"status", "status_code", "body", "headers"})
 
@@ -65,18 +68,18 @@ class _Hook(NamedTuple):
     """
 
     needs_session: bool
-    before: Callable[..., Any]
-    after: Callable[..., Any] = _nothing
+    before: _Part
+    after: _Part = _nothing
     kind: Kind = INLINE
     class_name: str = ""
     sees_failures: bool = False
 
 
-def _part(middleware: object, name: str) -> tuple[Callable[..., Any], Kind]:
+def _part(middleware: object, name: str) -> tuple[_Part, Kind]:
     """Return a method of a middleware, ``_nothing`` if its author wrote none, and how it is
     called.
     """
-    method: Callable[..., object] = getattr(middleware, name, None) or _nothing
+    method: _Part = getattr(middleware, name, None) or _nothing
     is_unused = getattr(method, "__func__", method) in _UNUSED
     return _nothing if is_unused else method, kind_of(method)
 
@@ -101,7 +104,7 @@ def _planned(middleware: Any, providers: Providers) -> _Hook:
     return _Hook(needs_session, generator.before, generator.after, sees_failures=True)
 
 
-def _check_of(mark: Checking, providers: Providers) -> Callable[[Request], Flow[object]]:
+def _check_of(mark: Checking, providers: Providers) -> _Part:
     """Return the part before the handler of a check of ``@requires``."""
     kind, asked = kind_of(mark.check), providers.asked_by_check(mark.check)
     needed = providers.needed_for(one.key for one in asked.values())
@@ -130,7 +133,7 @@ def _check_of(mark: Checking, providers: Providers) -> Callable[[Request], Flow[
     return before
 
 
-def _after_request_of(middleware: object) -> Callable[..., Any]:
+def _after_request_of(middleware: object) -> _Part:
     """Return the part after the handler of a middleware with ``after_request``."""
     (method, kind), class_name = _part(middleware, "after_request"), type(middleware).__name__
 
@@ -359,9 +362,9 @@ class SocketHook(NamedTuple):
     """
 
     class_name: str
-    before: Callable[..., Any]
+    before: _Part
     before_kind: Kind
-    after: Callable[..., Any]
+    after: _Part
     after_kind: Kind
 
 

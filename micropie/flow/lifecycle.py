@@ -48,15 +48,10 @@ def log_failure(sentence: str, error: Exception) -> None:
 class Component(Protocol):
     """The part of an ``App``, or of a mounted application, that is started and stopped."""
 
-    @property
-    def startup_handlers(self) -> list[Handler]: ...
-
-    @property
-    def shutdown_handlers(self) -> list[Handler]: ...
-
-    @property
-    def state(self) -> State:
-        """It takes the values of the dict that ``lifespan`` yields."""
+    startup_handlers: list[Handler]
+    shutdown_handlers: list[Handler]
+    state: State
+    """It takes the values of the dict that ``lifespan`` yields."""
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager, or None if the author wrote none."""

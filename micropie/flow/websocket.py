@@ -46,17 +46,16 @@ class CloseInfo(NamedTuple):
     answer: Answer | None  # None if the handshake was accepted
 
 
-def found_socket(site: Site, request: WebSocketRequest) -> RouteMatch | Handover | HTTPError:
-    """Return the route of a WebSocket, or the mounted application that serves it. Or return the
-    error, for ``converse`` to answer.
+def found_socket(site: Site, request: WebSocketRequest) -> RouteMatch | Handover | Refusal:
+    """Return the route of a WebSocket, or the mounted application that serves it, or the refusal,
+    for ``converse`` to answer.
     """
     request._exchange.config = site.config
-    found = site.find_socket(request)
-    return found.error if type(found) is Refusal else found
+    return site.find_socket(request)
 
 
 def converse(
-    found: RouteMatch | HTTPError, request: WebSocketRequest, run_handler: RunHandler
+    found: RouteMatch | Refusal, request: WebSocketRequest, run_handler: RunHandler
 ) -> Flow[CloseInfo]:
     """Lead a WebSocket through stages 1 to 5 and return how to end it, if it has not ended by
     itself.
@@ -65,8 +64,8 @@ def converse(
     failure: Exception | None = None
     try:
         # 1. Route.
-        if isinstance(found, HTTPError):
-            raise found
+        if type(found) is Refusal:
+            raise found.error
         route, arguments, values = found
         exchange.route = route
         exchange.config = route.config
@@ -129,9 +128,7 @@ def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | No
     # 3. Origin and hooks. The author's hooks for WebSockets see no handshake from another site's
     #    page.
     _check_origin(request, config)
-    refused = None
-    if config.ws_middlewares:
-        refused = yield from run_before_websocket(config, request)
+    refused = (yield from run_before_websocket(config, request)) if config.ws_middlewares else None
     if refused is None:
         return None
     code, reason = refused

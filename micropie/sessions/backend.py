@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from micropie.execution import Completed
+
+# What a session stores, by its keys.
+SessionData: TypeAlias = dict[str, object]
 
 
 class Loaded(dict[str, Any]):
@@ -68,7 +71,7 @@ class SessionBackend:
         # for ``await super().load(session_id)`` in a method that stores the data itself
         return Loaded()
 
-    def save(self, session_id: str, data: dict[str, object], timeout: int) -> Any:
+    def save(self, session_id: str, data: SessionData, timeout: int) -> Any:
         """Store ``data`` for ``timeout`` seconds. If ``data`` is empty, delete the session."""
         if type(self).save is SessionBackend.save:
             raise NotImplementedError(

@@ -14,7 +14,7 @@ from weakref import finalize
 from micropie.execution import notify_after_fork
 from micropie.http import Changes
 from micropie.sessions import serializer
-from micropie.sessions.backend import SessionBackend
+from micropie.sessions.backend import SessionBackend, SessionData
 
 # Seconds that a write waits for others: SQLite lets one write at a time, and each takes well below
 # a millisecond.
@@ -64,12 +64,12 @@ class SQLiteSessionBackend(SessionBackend):
         _inherited.append(self._idle)
         self._begin()
 
-    def load(self, session_id: str) -> dict[str, object]:
+    def load(self, session_id: str) -> SessionData:
         """Return the session's data, or ``{}`` if it is unknown or expired."""
         with self._connection() as connection:
             return _load(connection, session_id)
 
-    def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
+    def save(self, session_id: str, data: SessionData, timeout: int) -> None:
         """Store ``data`` for ``timeout`` seconds; delete the session if it is empty, and all that
         have expired.
         """
@@ -78,7 +78,7 @@ class SQLiteSessionBackend(SessionBackend):
             connection.execute(_SWEEP, (time.time(),))
             _replace(connection, session_id, session_id, data, timeout)
 
-    def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, object]:
+    def merge(self, session_id: str, changes: Changes, timeout: int) -> SessionData:
         """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has
         been ended.
         """
@@ -165,13 +165,13 @@ def _change_to_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def _load(connection: sqlite3.Connection, session_id: str) -> dict[str, object]:
+def _load(connection: sqlite3.Connection, session_id: str) -> SessionData:
     row = connection.execute(_LOAD, (session_id, time.time())).fetchone()
     return serializer.loads(row[0] if row else None)
 
 
 def _replace(
-    connection: sqlite3.Connection, old_id: str, new_id: str, data: dict[str, object], timeout: int
+    connection: sqlite3.Connection, old_id: str, new_id: str, data: SessionData, timeout: int
 ) -> None:
     if old_id != new_id or not data:
         connection.execute(_DELETE, (old_id,))

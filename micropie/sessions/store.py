@@ -32,7 +32,7 @@ from micropie.http import (
     without_prefix,
 )
 from micropie.on_demand import pattern
-from micropie.sessions.backend import SessionBackend
+from micropie.sessions.backend import SessionBackend, SessionData
 
 _RETRY_AFTER = [("Retry-After", f"{RETRY_AFTER:.0f}")]
 
@@ -204,7 +204,7 @@ class SessionStore:
         session.id = changes.new_id or session.id
         return session.id
 
-    def _load_and_save(self, session_id: str, changes: Changes) -> Flow[dict[str, object]]:
+    def _load_and_save(self, session_id: str, changes: Changes) -> Flow[SessionData]:
         """Merge changes in a backend without ``merge``.
 
         Only a change that is stored at the same moment is lost.
@@ -218,7 +218,7 @@ class SessionStore:
             yield from self._ask("save", session_id, {}, self._timeout)
         return data
 
-    def _store(self, session_id: str, data: dict[str, object]) -> Flow[Any]:
+    def _store(self, session_id: str, data: SessionData) -> Flow[Any]:
         """Have the backend save all data of a session, and return what it returns."""
         self._check_size(data)
         return self._ask("save", session_id, data, self._timeout)
