@@ -115,10 +115,10 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
 def _author_response(
     request: Request, failure: Exception, handler: ErrorHandler, expected: bool, text_type: str
 ) -> Flow[Response]:
-    """Return the response of the author's error handler; the plain one if it must not see this, or
-    raises an error.
+    """Return the response of the author's error handler or, if that raises an ``HTTPError`` or a
+    ``Redirect``, the default response to it.
     """
-    exchange = request._exchange
+    answer = request._exchange.answer
     try:
         if not expected and not isinstance(failure, HTTPError):
             log_failure(request, failure)
@@ -126,28 +126,27 @@ def _author_response(
         status, headers = (
             (failure.status, failure.headers) if isinstance(failure, HTTPError) else (500, ())
         )
-        exchange.answer.pour(Response(None, status, headers))
+        answer.pour(Response(None, status, headers))
         given: list[object] = [request, failure][handler.given]
         result = yield from call(handler.kind, _call_once, handler.function, given)
-        response = exchange.answer.pour(result)
+        response = answer.pour(result)
     except (HTTPError, Redirect) as error:  # raised by the error handler
-        # it may be this very error, whose traceback refers to this frame: the request would be a
-        # cycle
+        # The handler may have raised ``failure`` itself, whose traceback refers to this frame: the
+        # request would be a cycle.
         del failure
-        response = (
+        return answer.pour(
             redirect_response(error, request)
             if isinstance(error, Redirect)
             else _default_response(request, error)
         )
-        return response if exchange.answer.response is None else exchange.answer.pour(response)
     if response.content_type is None and (
         isinstance(response.body, str | bytes) or is_stream(response.body)
     ):
         response.content_type = text_type
     if type(response.body) is FileReference:
         yield from files.open_file(request, response)
-    if exchange.answer.stream is None:
-        exchange.answer.begin(stream_of(response.body))  # to be closed if a hook replaces it
+    if answer.stream is None:
+        answer.begin(stream_of(response.body))  # to be closed if a hook replaces it
     return response
 
 

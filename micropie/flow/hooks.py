@@ -40,15 +40,14 @@ if TYPE_CHECKING:
     from micropie.http import Request
     from micropie.routing import Config, Providers
 
-# The methods of the base classes, which do nothing.
-_UNUSED = (
-    *(FlowMiddleware.before, FlowMiddleware.after),
-    *(HttpMiddleware.before_request, HttpMiddleware.after_request),
-    *(WebSocketMiddleware.before_websocket, WebSocketMiddleware.after_websocket),
-)
+# Their methods do nothing.
+_BASES = FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 
 # A method of a middleware, or what is called in its place.
 _Part: TypeAlias = Callable[..., Any]
+
+# Of the middlewares of a configuration, and of those for its WebSockets.
+_Ids: TypeAlias = tuple[list[int], list[int]]
 
 # What a dict of a hook may have.
 _CHANGES = frozenset({"status", "status_code", "body", "headers"})
@@ -80,7 +79,8 @@ def _part(middleware: object, name: str) -> tuple[_Part, Kind]:
     called.
     """
     method: _Part = getattr(middleware, name, None) or _nothing
-    is_unused = getattr(method, "__func__", method) in _UNUSED
+    function = getattr(method, "__func__", method)
+    is_unused = any(function is getattr(base, name, None) for base in _BASES)
     return _nothing if is_unused else method, kind_of(method)
 
 
@@ -221,6 +221,7 @@ class _GeneratorHook:
 class HookPlan:
     """The hooks around the handlers of a configuration, for as long as it has these middlewares.
 
+    ``ids`` are those of the middlewares, which this plan keeps, so that no other gets such an id.
     ``before`` and ``after`` (the last hook first) leave out the hooks without such a part.
     ``guards``: the plan of those hooks that also guard handshakes of WebSockets and isolated
     mounts, which have no response to change. ``of_sockets``: the hooks around WebSockets.
@@ -228,11 +229,11 @@ class HookPlan:
 
     def __init__(
         self,
+        ids: _Ids,
         middlewares: Sequence[tuple[Any, Providers]],
         ws_middlewares: Sequence[tuple[Any, Providers]] = (),
     ) -> None:
-        self.middlewares = middlewares, ws_middlewares
-        self.ids = [[id(one) for one, _ in several] for several in self.middlewares]
+        self.ids, self.middlewares = ids, (middlewares, ws_middlewares)
         self.of_sockets = [
             SocketHook(
                 type(one).__name__,
@@ -246,7 +247,7 @@ class HookPlan:
         self.after = [hook for hook in reversed(hooks) if hook.after is not _nothing]
         self.needs_session = any(hook.needs_session for hook in hooks)
         guards = [one for one in middlewares if getattr(one[0], "guards", False)]
-        self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(guards)
+        self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(ids, guards)
 
 
 def planned_hooks(config: Config) -> HookPlan:
@@ -255,15 +256,12 @@ def planned_hooks(config: Config) -> HookPlan:
     Its list may change at any time, so each request asks.
     """
     plan: HookPlan | None = config.hook_plan
-    if plan is None or plan.ids != [
-        [*map(id, config.middlewares)],
-        [*map(id, config.ws_middlewares)],
-    ]:
+    ids = [*map(id, config.middlewares)], [*map(id, config.ws_middlewares)]
+    if plan is None or plan.ids != ids:
         outermost = config.tree[0].providers
-        plan = HookPlan(
-            placed(config.middlewares, outermost), placed(config.ws_middlewares, outermost)
+        config.hook_plan = plan = HookPlan(
+            ids, placed(config.middlewares, outermost), placed(config.ws_middlewares, outermost)
         )
-        config.hook_plan = plan
     return plan
 
 

@@ -187,7 +187,7 @@ def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
 
 
 def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> CloseInfo:
-    # all is that the WebSocket is closed
+    # the failure says only that the WebSocket is closed
     if not isinstance(failure, Redirect) and failure_in(failure) is None:
         logger.debug("%s: %s", request._exchange.label, failure)
         return _close_info_after_return(request)

@@ -81,8 +81,8 @@ class InMemorySessionBackend(SessionBackend):
         if stored:
             self._sessions[new_id] = now + timeout, stored
         # Delete the least recently used sessions first, up to one that has not expired and that the
-        # capacity allows. It delays the deletion of the sessions behind it, but each is deleted
-        # within one time-out after it expired.
+        # capacity allows. That one delays the deletion of the expired ones behind it, but each of
+        # them is deleted within one time-out after it expired.
         while self._sessions:
             oldest = next(iter(self._sessions))
             if self._sessions[oldest][0] > now and len(self._sessions) <= self._capacity:

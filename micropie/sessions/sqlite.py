@@ -85,9 +85,10 @@ class SQLiteSessionBackend(SessionBackend):
         with self._connection() as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
             stored = _load(connection, session_id)
-            data = changes.apply(stored) if stored else {}
-            if stored:
-                _replace(connection, session_id, changes.new_id or session_id, data, timeout)
+            if not stored:
+                return {}
+            data = changes.apply(stored)
+            _replace(connection, session_id, changes.new_id or session_id, data, timeout)
             return data
 
     def ping(self) -> None:

@@ -70,8 +70,8 @@ class SessionStore:
             check_size, most=settings.max_session_size, setting="App(max_session_size={})"
         )
         self._cookie_names = {
-            (is_https, is_below): self._name_of_cookie(is_https, is_below)
-            for is_https in (True, False)
+            (scheme == "https", is_below): self._name_of_cookie(scheme, is_below)
+            for scheme in ("https", "http")
             for is_below in (True, False)
         }
         self._timeout = settings.session_timeout
@@ -164,7 +164,7 @@ class SessionStore:
         """Return the cookie's name, in answers to requests of ``scheme`` below ``root_path``."""
         return self._cookie_names[scheme == "https", root_path != ""]
 
-    def _name_of_cookie(self, is_https: bool, is_below: bool) -> str:
+    def _name_of_cookie(self, scheme: str, is_below: bool) -> str:
         """Return the cookie's name: ``is_below`` says whether the server has put the application
         below a path.
 
@@ -172,7 +172,7 @@ class SessionStore:
         and one with ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
         """
         stated = self._settings.session_cookie
-        if not self.is_secure("https" if is_https else "http"):
+        if not self.is_secure(scheme):
             return without_prefix(stated or "session_id")
         return stated or ("__Secure-session_id" if is_below or self.prefix else "__Host-session_id")
 
