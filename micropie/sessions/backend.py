@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from micropie.execution import Completed
-
-# What a session stores, by its keys.
-SessionData: TypeAlias = dict[str, object]
+from micropie.http import SessionData
 
 
 class Loaded(dict[str, Any]):

@@ -7,9 +7,9 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Any
 
-from micropie.http import Changes, copied
+from micropie.http import Changes, SessionData, copied
 from micropie.sessions import serializer
-from micropie.sessions.backend import SAVED, Loaded, SessionBackend, SessionData
+from micropie.sessions.backend import SAVED, Loaded, SessionBackend
 
 _NONE: tuple[float, SessionData] = (0.0, {})
 

@@ -7,9 +7,9 @@ import secrets
 import time
 
 from micropie.execution import RedisClient
-from micropie.http import Changes
+from micropie.http import Changes, SessionData
 from micropie.sessions import serializer
-from micropie.sessions.backend import SessionBackend, SessionData
+from micropie.sessions.backend import SessionBackend
 
 # Seconds after which a server that does not answer is out of reach.
 _TIMEOUT = 5.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from micropie.errors import ResponseError
-from micropie.http import MAX_COOKIE, Secret, Signer
+from micropie.http import MAX_COOKIE, Secret, SessionData, Signer
 from micropie.sessions import serializer
-from micropie.sessions.backend import SessionBackend, SessionData
+from micropie.sessions.backend import SessionBackend
 
 # Bytes of a cookie's 4096 that are left for its name and its attributes, such as a mount's path.
 _FOR_ATTRIBUTES = 256

@@ -12,9 +12,9 @@ from threading import Lock
 from weakref import finalize
 
 from micropie.execution import notify_after_fork
-from micropie.http import Changes
+from micropie.http import Changes, SessionData
 from micropie.sessions import serializer
-from micropie.sessions.backend import SessionBackend, SessionData
+from micropie.sessions.backend import SessionBackend
 
 # Seconds that a write waits for others: SQLite lets one write at a time, and each takes well below
 # a millisecond.

@@ -26,13 +26,14 @@ from micropie.http import (
     Exchange,
     MessageSettings,
     Session,
+    SessionData,
     check_size,
     format_cookie,
     parse_cookies,
     without_prefix,
 )
 from micropie.on_demand import pattern
-from micropie.sessions.backend import SessionBackend, SessionData
+from micropie.sessions.backend import SessionBackend
 
 _RETRY_AFTER = [("Retry-After", f"{RETRY_AFTER:.0f}")]
 
