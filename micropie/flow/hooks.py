@@ -94,14 +94,11 @@ def _planned(middleware: Any, providers: Providers) -> _Hook:
     if isinstance(middleware, Checking):
         return _Hook(needs_session, _check_of(middleware, providers))
     if hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
-        before, kind = _part(middleware, "before_request")
-        after, class_name = _after_request_of(middleware), type(middleware).__name__
-        return _Hook(needs_session, before, after, kind, class_name)
+        return _dict_hook(middleware, needs_session)
     if hasattr(middleware, "before") or hasattr(middleware, "after"):
         (before, _), (after, _) = _part(middleware, "before"), _part(middleware, "after")
         return _Hook(needs_session, before, after)
-    generator = _GeneratorHook(middleware)
-    return _Hook(needs_session, generator.before, generator.after, sees_failures=True)
+    return _generator_hook(middleware, needs_session)
 
 
 def _check_of(mark: Checking, providers: Providers) -> _Part:
@@ -133,9 +130,11 @@ def _check_of(mark: Checking, providers: Providers) -> _Part:
     return before
 
 
-def _after_request_of(middleware: object) -> _Part:
-    """Return the part after the handler of a middleware with ``after_request``."""
-    (method, kind), class_name = _part(middleware, "after_request"), type(middleware).__name__
+def _dict_hook(middleware: object, needs_session: bool) -> _Hook:
+    """Return how a middleware with ``before_request`` and ``after_request`` runs."""
+    before, before_kind = _part(middleware, "before_request")
+    method, kind = _part(middleware, "after_request")
+    class_name = type(middleware).__name__
 
     def after(request: Request, response: Response) -> Flow[None]:
         arguments = request, response.status, response.body, response.pairs
@@ -148,7 +147,8 @@ def _after_request_of(middleware: object) -> _Part:
         if changes is not None:
             yield from _changed(response, changes, class_name)
 
-    return _nothing if method is _nothing else after
+    used = _nothing if method is _nothing else after
+    return _Hook(needs_session, before, used, before_kind, class_name)
 
 
 def _changed(response: Response, changes: object, class_name: str) -> Flow[Response | None]:
@@ -174,20 +174,16 @@ def _changed(response: Response, changes: object, class_name: str) -> Flow[Respo
     return response
 
 
-class _GeneratorHook:
-    """Middleware that is a generator function."""
+def _generator_hook(function: Any, needs_session: bool) -> _Hook:
+    """Return how a middleware that is a generator function runs."""
+    kind, owner = kind_of(function), object()  # by which a request's generator is found again
 
-    def __init__(self, function: Any) -> None:
-        self._function = function
-        self._kind = kind_of(function)
-
-    def before(self, request: Request) -> Flow[object]:
-        exchange = request._exchange
-        running = RunningGenerator(self._function(request), self._kind, self)
-        exchange.begin_generator(running)
+    def before(request: Request) -> Flow[object]:
+        running = RunningGenerator(function(request), kind, owner)
+        request._exchange.begin_generator(running)
         answer = yield from running.go_on(None)
         if answer is None and running.has_ended:  # its author may have meant to refuse the request
-            name = getattr(self._function, "__name__", repr(self._function))
+            name = getattr(function, "__name__", repr(function))
             raise ResponseError(
                 f"{name} in middlewares has ended without a yield: write yield where "
                 "the handler is to run, or "
@@ -196,7 +192,7 @@ class _GeneratorHook:
         return answer
 
     def after(
-        self, request: Request, response: Response | None, failure: Exception | None
+        request: Request, response: Response | None, failure: Exception | None
     ) -> Flow[Response | None]:
         """Run the generator to its end, and return the response. Raises ``failure`` if the
         generator lets it pass.
@@ -204,8 +200,8 @@ class _GeneratorHook:
         A generator that has not begun, because an earlier hook answered, does not run, nor does one
         that has ended: then return None.
         """
-        exchange = request._exchange
-        running = next((one for one in exchange.generators if one.owner is self), None)
+        generators = request._exchange.generators
+        running = next((one for one in generators if one.owner is owner), None)
         if running is None or running.has_ended:
             return None
         answer = yield from running.finish(response, failure)
@@ -216,6 +212,8 @@ class _GeneratorHook:
             assert failure is not None  # noqa: S101
             response = yield from respond_to(request, failure)
         return response
+
+    return _Hook(needs_session, before, after, sees_failures=True)
 
 
 class HookPlan:

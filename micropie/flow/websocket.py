@@ -18,7 +18,7 @@ A handshake can be refused like a request, with a status and a sentence.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from micropie import websockets
 from micropie.errors import HTTPError, Redirect, failure_in, logger
@@ -30,10 +30,6 @@ from micropie.http import Answer, Response, as_response, encode, error_response,
 from micropie.mounts import APP
 from micropie.routing import Config, Handover, Refusal, RouteMatch, Site, config_of
 from micropie.websockets import WebSocketRequest
-
-# ``run_handler(handler, *arguments)`` of a driver: run the handler with its socket, then these
-# arguments.
-RunHandler: TypeAlias = Callable[..., Awaitable[None]]
 
 
 class CloseInfo(NamedTuple):
@@ -55,10 +51,15 @@ def found_socket(site: Site, request: WebSocketRequest) -> RouteMatch | Handover
 
 
 def converse(
-    found: RouteMatch | Refusal, request: WebSocketRequest, run_handler: RunHandler
+    found: RouteMatch | Refusal,
+    request: WebSocketRequest,
+    run_handler: Callable[..., Awaitable[None]],
 ) -> Flow[CloseInfo]:
     """Lead a WebSocket through stages 1 to 5 and return how to end it, if it has not ended by
     itself.
+
+    ``run_handler(handler, *arguments)`` of a driver runs the handler with its socket, then these
+    arguments.
     """
     exchange = request._exchange
     failure: Exception | None = None
