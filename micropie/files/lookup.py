@@ -175,11 +175,13 @@ def _full_path(root: str, path: str) -> str:
         or "\\" in path
         or (path[1:2] == ":" and _DRIVE.match(path))
         or (os.name == "nt" and _WINDOWS_OWN.search(path))
+        # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden
+        # names.
+        or path[:1] in ("", ".", "/")
+        or path[-1] == "/"
+        or "/." in path
+        or "//" in path
     ):
-        raise HTTPError(404)
-    # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden
-    # names.
-    if path[:1] in ("", ".", "/") or path[-1] == "/" or "/." in path or "//" in path:
         raise HTTPError(404)
     above = resolved_root(root)
     return above + path if above.endswith(os.sep) else above + os.sep + path
