@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie import websockets
 from micropie.errors import HTTPError, Redirect, ResponseError, logger
@@ -57,7 +57,7 @@ def _nothing(*arguments: object) -> None:
     """The part of a hook that its author left out."""
 
 
-class _Hook(NamedTuple):
+class _Hook:
     """A middleware, as it was planned.
 
     ``before`` is called as ``kind`` says. Its result is an answer, or None to continue, or a flow
@@ -66,12 +66,19 @@ class _Hook(NamedTuple):
     of these. ``class_name`` is that of a middleware whose ``before`` answers by a dict.
     """
 
-    needs_session: bool
-    before: _Part
-    after: _Part = _nothing
-    kind: Kind = INLINE
-    class_name: str = ""
-    sees_failures: bool = False
+    def __init__(
+        self,
+        needs_session: bool,
+        before: _Part,
+        after: _Part = _nothing,
+        kind: Kind = INLINE,
+        class_name: str = "",
+        sees_failures: bool = False,
+    ) -> None:
+        self.needs_session = needs_session
+        self.before, self.kind = before, kind
+        self.after, self.sees_failures = after, sees_failures
+        self.class_name = class_name
 
 
 def _part(middleware: object, name: str) -> tuple[_Part, Kind]:
@@ -232,14 +239,7 @@ class HookPlan:
         ws_middlewares: Sequence[tuple[Any, Providers]] = (),
     ) -> None:
         self.ids, self.middlewares = ids, (middlewares, ws_middlewares)
-        self.of_sockets = [
-            SocketHook(
-                type(one).__name__,
-                *_part(one, "before_websocket"),
-                *_part(one, "after_websocket"),
-            )
-            for one, _ in ws_middlewares
-        ]
+        self.of_sockets = [SocketHook(middleware) for middleware, _ in ws_middlewares]
         hooks = [_planned(*one) for one in middlewares]
         self.before = [hook for hook in hooks if hook.before is not _nothing]
         self.after = [hook for hook in reversed(hooks) if hook.after is not _nothing]
@@ -352,16 +352,13 @@ def run_after(
 # -- WebSockets ------------------------------------------------------------------------------------
 
 
-class SocketHook(NamedTuple):
-    """Middleware with ``before_websocket`` and ``after_websocket``, each with the way it is
-    called.
-    """
+class SocketHook:
+    """Middleware with ``before_websocket`` and ``after_websocket``."""
 
-    class_name: str
-    before: _Part
-    before_kind: Kind
-    after: _Part
-    after_kind: Kind
+    def __init__(self, middleware: object) -> None:
+        self.class_name = type(middleware).__name__
+        self.before, self.before_kind = _part(middleware, "before_websocket")
+        self.after, self.after_kind = _part(middleware, "after_websocket")
 
 
 def run_before_websocket(config: Config, request: Request) -> Flow[tuple[int, str] | None]:
