@@ -59,7 +59,7 @@ FAILED: Final = 1011
 
 # 1004 is reserved. 1005, 1006 and 1015 say that there was no code or no close frame, so no frame
 # may carry them. 1010 is for clients.
-_SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014})
+_SENDABLE: Final = frozenset(range(1000, 1015)) - {1004, 1005, 1006, 1010}
 
 # RFC 6455, section 5.5: a control frame has 125 bytes, two of them are the code.
 _LONGEST_REASON: Final = 123

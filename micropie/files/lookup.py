@@ -63,6 +63,8 @@ _DIRECTORY_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RD
 _OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
 
 
+_SECOND = 1_000_000_000  # nanoseconds
+
 # A request for a file: the directory, the path, the suffixes of accepted compressions, whether
 # links are followed.
 Key: TypeAlias = tuple[str, str, tuple[str, ...], bool]
@@ -107,7 +109,7 @@ class ResolvedFile(NamedTuple):
         """The time of the last change in seconds since 1970, never in the future (RFC 9110, section
         8.8.2.1).
         """
-        return max(0, min(self.modified_ns, time.time_ns())) // 1_000_000_000
+        return max(0, min(self.modified_ns, time.time_ns())) // _SECOND
 
 
 @cached_if_short(256)  # browsers send few different ones
@@ -148,17 +150,19 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
         # to open a device may have an effect
         if not stat.S_ISREG(facts.st_mode) or not os.access(full, os.R_OK):
             raise HTTPError(404)
+        version = _facts(facts)
+        found = ResolvedFile(full, "", False, *version, version)
         for suffix in _CODINGS:
             if os.access(full + suffix, os.F_OK):  # nearly never, and this raises no exception
-                return _best_coding(full, facts, suffixes, follow_symlinks)
-        version = _facts(facts)
-        return ResolvedFile(full, "", False, *version, version)
+                found = _best_coding(found, suffixes, follow_symlinks)
+                break
     except ValueError:  # a lone surrogate, which the file system's encoding lacks
         raise HTTPError(404) from None
     except OSError as error:
         if not os.path.isdir(root):
             logger.warning("files are to be served from %r, which is not a directory", root)
         raise _not_found(error) from None
+    return found
 
 
 def _full_path(root: str, path: str) -> str:
@@ -171,11 +175,13 @@ def _full_path(root: str, path: str) -> str:
         or "\\" in path
         or (path[1:2] == ":" and _DRIVE.match(path))
         or (os.name == "nt" and _WINDOWS_OWN.search(path))
+        # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden
+        # names.
+        or path[:1] in ("", ".", "/")
+        or path[-1] == "/"
+        or "/." in path
+        or "//" in path
     ):
-        raise HTTPError(404)
-    # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden
-    # names.
-    if path[:1] in ("", ".", "/") or path[-1] == "/" or "/." in path or "//" in path:
         raise HTTPError(404)
     above = resolved_root(root)
     return above + path if above.endswith(os.sep) else above + os.sep + path
@@ -239,27 +245,24 @@ def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, o
 
 
 def _best_coding(
-    path: str, plain: os.stat_result, suffixes: tuple[str, ...], follow_symlinks: bool
+    plain: ResolvedFile, suffixes: tuple[str, ...], follow_symlinks: bool
 ) -> ResolvedFile:
-    compressed = {}
-    for suffix in _CODINGS:
+    """Return the first accepted compressed file beside a file, or the file itself."""
+    best = plain
+    for suffix, (coding, *_) in _CODINGS.items():
+        path = plain.path + suffix
         try:
-            beside = os.stat(path + suffix, follow_symlinks=follow_symlinks)
+            beside = os.stat(path, follow_symlinks=follow_symlinks)
         except OSError:
             continue
-        if (
-            stat.S_ISREG(beside.st_mode)
-            and os.access(path + suffix, os.R_OK)
-            # in whole seconds: archives store times with this precision
-            and int(beside.st_mtime) >= int(plain.st_mtime)
-        ):
-            compressed[suffix] = _facts(beside)
-    version = _facts(plain)
-    for suffix in suffixes:
-        if suffix in compressed:
-            coding = _CODINGS[suffix][0]
-            return ResolvedFile(path + suffix, coding, True, *compressed[suffix], version)
-    return ResolvedFile(path, "", bool(compressed), *version, version)
+        # in whole seconds: archives store times with this precision
+        is_older = beside.st_mtime_ns // _SECOND < plain.modified_ns // _SECOND
+        if is_older or not stat.S_ISREG(beside.st_mode) or not os.access(path, os.R_OK):
+            continue
+        if suffix in suffixes and not best.coding:
+            best = ResolvedFile(path, coding, True, *_facts(beside), plain.version)
+        best = best._replace(varies=True)
+    return best
 
 
 def _facts(facts: os.stat_result) -> Facts:

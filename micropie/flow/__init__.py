@@ -25,7 +25,7 @@ from micropie.flow.lifecycle import (
     lifespan_opener,
     log_failure,
 )
-from micropie.flow.resources import close_resources, end_resources, with_resources
+from micropie.flow.resources import close_resources, end_resources
 from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "UNDER_ASGI", "UNDER_WSGI", "Application", "CloseInfo", "Lifecycle", "Lifespan",
     "LifespanContext", "ask_guards", "call_handler", "cleanup", "close_resources", "converse",
-    "end_resources", "found_socket", "lifespan_opener", "log_failure", "respond", "with_resources",
+    "end_resources", "found_socket", "lifespan_opener", "log_failure", "respond",
 ]
 # fmt: on
 

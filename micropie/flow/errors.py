@@ -63,22 +63,20 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         else:
             response = response or _default_response(request, failure)
             response = response if answer.response is None else answer.pour(response)
-    except HTTPError as error:  # from opening the author's page for this error
-        response = error_answer(request, error)
-    except Exception as error:
-        response = internal_error(request, error)
+    except Exception as error:  # an HTTPError is from opening the author's page for this error
+        response = plain_response(request, error)
     return response
 
 
-def internal_error(request: Request, failure: Exception) -> Response:
-    """Log ``failure`` and return the plain 500, which asks nothing of the application."""
-    log_failure(request, failure)
-    sentence = (
-        f"500 Internal Server Error. Request id: {request.id}"
-        if request.id
-        else "500 Internal Server Error"
-    )
-    return error_answer(request, HTTPError(500, sentence))
+def plain_response(request: Request, failure: Exception) -> Response:
+    """Return the response that asks nothing of the application: to an ``HTTPError`` its own, to any
+    other exception, which is logged, a 500.
+    """
+    if not isinstance(failure, HTTPError):
+        log_failure(request, failure)
+        advice = f". Request id: {request.id}" if request.id else ""
+        failure = HTTPError(500, f"500 Internal Server Error{advice}")
+    return error_answer(request, failure)
 
 
 def log_failure(request: Request, failure: Exception) -> None:
@@ -117,10 +115,10 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
 def _author_response(
     request: Request, failure: Exception, handler: ErrorHandler, expected: bool, text_type: str
 ) -> Flow[Response]:
-    """Return the response of the author's error handler; the plain one if it must not see this, or
-    raises an error.
+    """Return the response of the author's error handler or, if that raises an ``HTTPError`` or a
+    ``Redirect``, the default response to it.
     """
-    exchange = request._exchange
+    answer = request._exchange.answer
     try:
         if not expected and not isinstance(failure, HTTPError):
             log_failure(request, failure)
@@ -128,28 +126,27 @@ def _author_response(
         status, headers = (
             (failure.status, failure.headers) if isinstance(failure, HTTPError) else (500, ())
         )
-        exchange.answer.pour(Response(None, status, headers))
+        answer.pour(Response(None, status, headers))
         given: list[object] = [request, failure][handler.given]
         result = yield from call(handler.kind, _call_once, handler.function, given)
-        response = exchange.answer.pour(result)
+        response = answer.pour(result)
     except (HTTPError, Redirect) as error:  # raised by the error handler
-        # it may be this very error, whose traceback refers to this frame: the request would be a
-        # cycle
+        # The handler may have raised ``failure`` itself, whose traceback refers to this frame: the
+        # request would be a cycle.
         del failure
-        response = (
+        return answer.pour(
             redirect_response(error, request)
             if isinstance(error, Redirect)
             else _default_response(request, error)
         )
-        return response if exchange.answer.response is None else exchange.answer.pour(response)
     if response.content_type is None and (
         isinstance(response.body, str | bytes) or is_stream(response.body)
     ):
         response.content_type = text_type
     if type(response.body) is FileReference:
         yield from files.open_file(request, response)
-    if exchange.answer.stream is None:
-        exchange.answer.begin(stream_of(response.body))  # to be closed if a hook replaces it
+    if answer.stream is None:
+        answer.begin(stream_of(response.body))  # to be closed if a hook replaces it
     return response
 
 
@@ -180,4 +177,4 @@ def _default_response(request: Request, failure: Exception) -> Response:
     if is_shown and debug.may_see_debug_pages(request):
         log_failure(request, failure)
         return debug.error_page(request, failure)
-    return internal_error(request, failure)
+    return plain_response(request, failure)

@@ -16,8 +16,8 @@ the handler. It raises the exception of the handler or of a hook inside, as in
 yielded value is an answer: ``yield 401, "no"`` before the handler answers in its place,
 ``yield "other"`` after it replaces its answer. In a ``def``, ``return`` does the same.
 
-Each kind of middleware has a class here, with a part before the handler and one after it. Which
-kind it is, and how its functions are called, is found out once, when it first runs (``HookPlan``).
+A middleware has a part before the handler and one after it (``_Hook``). Which kind it is, and how
+its functions are called, is found out once, when it first runs (``HookPlan``).
 """
 
 from __future__ import annotations
@@ -40,181 +40,55 @@ if TYPE_CHECKING:
     from micropie.http import Request
     from micropie.routing import Config, Providers
 
-# The methods of the base classes, which do nothing.
-_UNUSED = (
-    *(FlowMiddleware.before, FlowMiddleware.after),
-    *(HttpMiddleware.before_request, HttpMiddleware.after_request),
-    *(WebSocketMiddleware.before_websocket, WebSocketMiddleware.after_websocket),
-)
+# Their methods do nothing.
+_BASES = FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 
-# The outcome that a hook gets after the handler and leaves to the hook around it: the response,
-# None if it was not made yet; and the exception that generator functions see, None if there is none
-# or a generator function has caught it.
-_Outcome: TypeAlias = tuple[Response | None, Exception | None]
+# A method of a middleware, or what is called in its place.
+_Part: TypeAlias = Callable[..., Any]
 
+# Of the middlewares of a configuration, and of those for its WebSockets.
+_Ids: TypeAlias = tuple[list[int], list[int]]
 
 # What a dict of a hook may have.
 _CHANGES = frozenset({"status", "status_code", "body", "headers"})
 
 
-class _Hook:
-    """A middleware, as it was planned: each kind has a class.
+def _nothing(*arguments: object) -> None:
+    """The part of a hook that its author left out."""
 
-    ``has_before``, ``has_after``: whether the part exists.
+
+class _Hook:
+    """A middleware, as it was planned.
 
     ``before`` is called as ``kind`` says. Its result is an answer, or None to continue, or a flow
-    of these. ``after`` returns a flow of the outcome for the next hook. ``sees_failures``: it takes
-    an exception. Other hooks take the response to it.
+    of these. ``after`` gets the response and, if it ``sees_failures``, the exception of the handler
+    or of a hook inside, or None. It returns another response, or None to keep that one, or a flow
+    of these. ``class_name`` is that of a middleware whose ``before`` answers by a dict.
     """
 
-    needs_session = True
-    has_before = has_after = True
-    sees_failures = False
-    kind: Kind = INLINE
-    before: Callable[[Request], Any]
-    after: Callable[[Request, Response | None, Exception | None], Flow[_Outcome]]
+    def __init__(
+        self,
+        needs_session: bool,
+        before: _Part,
+        after: _Part = _nothing,
+        kind: Kind = INLINE,
+        class_name: str = "",
+        sees_failures: bool = False,
+    ) -> None:
+        self.needs_session = needs_session
+        self.before, self.kind = before, kind
+        self.after, self.sees_failures = after, sees_failures
+        self.class_name = class_name
 
 
-class _ClassHook(_Hook):
-    """Middleware with ``before_request``, whose result are changes of an empty response, and
-    ``after_request``.
+def _part(middleware: object, name: str) -> tuple[_Part, Kind]:
+    """Return a method of a middleware, ``_nothing`` if its author wrote none, and how it is
+    called.
     """
-
-    def __init__(self, middleware: object) -> None:
-        self._name = type(middleware).__name__
-        self.before, self.kind, self.has_before = _part(middleware, "before_request")
-        self._after, self._after_kind, self.has_after = _part(middleware, "after_request")
-
-    def after(
-        self, request: Request, response: Response | None, failure: Exception | None
-    ) -> Flow[_Outcome]:
-        assert response is not None  # noqa: S101
-        arguments = request, response.status, response.body, response.pairs
-        if self._after_kind == INLINE:
-            changes = self._after(*arguments)
-        elif self._after_kind == AWAIT:
-            changes = yield AWAIT, self._after, arguments
-        else:
-            changes = yield self._after_kind, self._after, arguments
-        if changes is not None:
-            yield from self.changed(response, changes)
-        return response, failure
-
-    def changed(self, response: Response, changes: object) -> Flow[Response | None]:
-        """Apply the dict that a method returned, and return the response; None if there is no dict.
-
-        Raises ``ResponseError`` for anything else than such a dict.
-        """
-        changes = yield from awaited(changes)
-        if changes is None:
-            return None
-        if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
-            raise ResponseError(
-                f"{self._name} returned {changes!r}: a hook returns None or a "
-                "dict with status, body, headers"
-            )
-        status = status_of(changes, response.status, self._name)
-        if "body" in changes:
-            response.body = changes["body"]
-        response.status = status
-        if "headers" in changes:
-            response.headers = changes["headers"]
-        return response
-
-
-class _FlowHook(_Hook):
-    """Middleware with ``before`` and ``after``, as a ``FlowMiddleware`` has."""
-
-    def __init__(self, middleware: object) -> None:
-        self.before, _, self.has_before = _part(middleware, "before")
-        self._after, _, self.has_after = _part(middleware, "after")
-
-    def after(
-        self, request: Request, response: Response | None, failure: Exception | None
-    ) -> Flow[_Outcome]:
-        changed = self._after(request, response)
-        if type(changed) is GeneratorType:
-            changed = yield from changed
-        return response if changed is None else changed, failure
-
-
-class _GeneratorHook(_Hook):
-    """Middleware that is a generator function."""
-
-    sees_failures = True
-
-    def __init__(self, function: Any) -> None:
-        self._function = function
-        self._name = getattr(function, "__name__", repr(function))
-        self._kind = kind_of(function)
-
-    def before(self, request: Request) -> Flow[object]:
-        exchange = request._exchange
-        running = RunningGenerator(self._function(request), self._kind, self)
-        exchange.begin_generator(running)
-        answer = yield from running.go_on(None)
-        if answer is None and running.has_ended:  # its author may have meant to refuse the request
-            raise ResponseError(
-                f"{self._name} in middlewares has ended without a yield: write yield where "
-                "the handler is to run, or "
-                "yield an answer, such as (403, 'No.'), to refuse the request"
-            )
-        return answer
-
-    def after(
-        self, request: Request, response: Response | None, failure: Exception | None
-    ) -> Flow[_Outcome]:
-        """Run the generator to its end. Raises ``failure`` if the generator lets it pass.
-
-        A generator that has not begun, because an earlier hook answered, does not run, nor does one
-        that has ended.
-        """
-        exchange = request._exchange
-        running = next((one for one in exchange.generators if one.owner is self), None)
-        if running is None or running.has_ended:
-            return response, failure
-        answer = yield from running.finish(response, failure)
-        if answer is not None:
-            answer = yield from awaited(answer)
-            return as_response(answer), None
-        if response is None:
-            assert failure is not None  # noqa: S101
-            response = yield from respond_to(request, failure)
-        return response, None
-
-
-class _CheckHook(_Hook):
-    """A check of ``@requires``."""
-
-    has_after = False
-
-    def __init__(self, mark: Checking, providers: Providers) -> None:
-        self._name, self._check, self._kind = mark.name, mark.check, kind_of(mark.check)
-        self._asked = providers.asked_by_check(mark.check)
-        self._needed = providers.needed_for(one.key for one in self._asked.values())
-
-    def before(self, request: Request) -> Flow[object]:
-        """Return the answer of the check, or None if it is True.
-
-        Raises 403 for a check that returns False, ``ResponseError`` for one that returns nothing:
-        its author may have forgotten to return what it found.
-        """
-        check = self._check
-        if self._asked:
-            resources = request._exchange.own_resources()
-            yield from open_resources(request, resources, self._needed)
-            check = partial(
-                check, **{name: resources.values[one] for name, one in self._asked.items()}
-            )
-        answer = yield from call(self._kind, check, request)
-        if answer is None:
-            raise ResponseError(
-                f"the check {self._name} returned None, which lets nobody in: at its end, write "
-                "return True to let the request in, and return False to refuse it"
-            )
-        if answer is False:
-            raise HTTPError(403)
-        return None if answer is True else answer
+    method: _Part = getattr(middleware, name, None) or _nothing
+    function = getattr(method, "__func__", method)
+    is_unused = any(function is getattr(base, name, None) for base in _BASES)
+    return _nothing if is_unused else method, kind_of(method)
 
 
 def _planned(middleware: Any, providers: Providers) -> _Hook:
@@ -223,34 +97,136 @@ def _planned(middleware: Any, providers: Providers) -> _Hook:
     Raises ``SetupError`` for what is none: it may have been appended late.
     """
     check_middlewares(providers, [middleware])
-    hook: _Hook
+    needs_session = getattr(middleware, "needs_session", True)
     if isinstance(middleware, Checking):
-        hook = _CheckHook(middleware, providers)
-    elif hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
-        hook = _ClassHook(middleware)
-    else:
-        has_parts = hasattr(middleware, "before") or hasattr(middleware, "after")
-        hook = _FlowHook(middleware) if has_parts else _GeneratorHook(middleware)
-    hook.needs_session = getattr(middleware, "needs_session", True)
-    return hook
+        return _Hook(needs_session, _check_of(middleware, providers))
+    if hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
+        return _dict_hook(middleware, needs_session)
+    if hasattr(middleware, "before") or hasattr(middleware, "after"):
+        (before, _), (after, _) = _part(middleware, "before"), _part(middleware, "after")
+        return _Hook(needs_session, before, after)
+    return _generator_hook(middleware, needs_session)
 
 
-def _nothing(*arguments: object) -> None:
-    """The part of a hook that its author left out."""
+def _check_of(mark: Checking, providers: Providers) -> _Part:
+    """Return the part before the handler of a check of ``@requires``."""
+    kind, asked = kind_of(mark.check), providers.asked_by_check(mark.check)
+    needed = providers.needed_for(one.key for one in asked.values())
+
+    def before(request: Request) -> Flow[object]:
+        """Return the answer of the check, or None if it is True.
+
+        Raises 403 for a check that returns False, ``ResponseError`` for one that returns nothing:
+        its author may have forgotten to return what it found.
+        """
+        check = mark.check
+        if asked:
+            resources = request._exchange.own_resources()
+            yield from open_resources(request, resources, needed)
+            check = partial(check, **{name: resources.values[one] for name, one in asked.items()})
+        answer = yield from call(kind, check, request)
+        if answer is None:
+            raise ResponseError(
+                f"the check {mark.name} returned None, which lets nobody in: at its end, write "
+                "return True to let the request in, and return False to refuse it"
+            )
+        if answer is False:
+            raise HTTPError(403)
+        return None if answer is True else answer
+
+    return before
 
 
-def _part(middleware: object, name: str) -> tuple[Callable[..., Any], Kind, bool]:
-    """Return a method of a middleware, how it is called, and whether it is the author's own and
-    does something.
+def _dict_hook(middleware: object, needs_session: bool) -> _Hook:
+    """Return how a middleware with ``before_request`` and ``after_request`` runs."""
+    before, before_kind = _part(middleware, "before_request")
+    method, kind = _part(middleware, "after_request")
+    class_name = type(middleware).__name__
+
+    def after(request: Request, response: Response) -> Flow[None]:
+        arguments = request, response.status, response.body, response.pairs
+        if kind == INLINE:
+            changes = method(*arguments)
+        elif kind == AWAIT:
+            changes = yield AWAIT, method, arguments
+        else:
+            changes = yield kind, method, arguments
+        if changes is not None:
+            yield from _changed(response, changes, class_name)
+
+    used = _nothing if method is _nothing else after
+    return _Hook(needs_session, before, used, before_kind, class_name)
+
+
+def _changed(response: Response, changes: object, class_name: str) -> Flow[Response | None]:
+    """Apply the dict that a method of a hook returned, and return the response; None if there is no
+    dict.
+
+    Raises ``ResponseError`` for anything else than such a dict.
     """
-    method: Callable[..., object] = getattr(middleware, name, None) or _nothing
-    is_used = method is not _nothing and getattr(method, "__func__", method) not in _UNUSED
-    return method, kind_of(method), is_used
+    changes = yield from awaited(changes)
+    if changes is None:
+        return None
+    if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
+        raise ResponseError(
+            f"{class_name} returned {changes!r}: a hook returns None or a "
+            "dict with status, body, headers"
+        )
+    status = status_of(changes, response.status, class_name)
+    if "body" in changes:
+        response.body = changes["body"]
+    response.status = status
+    if "headers" in changes:
+        response.headers = changes["headers"]
+    return response
+
+
+def _generator_hook(function: Any, needs_session: bool) -> _Hook:
+    """Return how a middleware that is a generator function runs."""
+    kind, owner = kind_of(function), object()  # by which a request's generator is found again
+
+    def before(request: Request) -> Flow[object]:
+        running = RunningGenerator(function(request), kind, owner)
+        request._exchange.begin_generator(running)
+        answer = yield from running.go_on(None)
+        if answer is None and running.has_ended:  # its author may have meant to refuse the request
+            name = getattr(function, "__name__", repr(function))
+            raise ResponseError(
+                f"{name} in middlewares has ended without a yield: write yield where "
+                "the handler is to run, or "
+                "yield an answer, such as (403, 'No.'), to refuse the request"
+            )
+        return answer
+
+    def after(
+        request: Request, response: Response | None, failure: Exception | None
+    ) -> Flow[Response | None]:
+        """Run the generator to its end, and return the response. Raises ``failure`` if the
+        generator lets it pass.
+
+        A generator that has not begun, because an earlier hook answered, does not run, nor does one
+        that has ended: then return None.
+        """
+        generators = request._exchange.generators
+        running = next((one for one in generators if one.owner is owner), None)
+        if running is None or running.has_ended:
+            return None
+        answer = yield from running.finish(response, failure)
+        if answer is not None:
+            answer = yield from awaited(answer)
+            return as_response(answer)
+        if response is None:
+            assert failure is not None  # noqa: S101
+            response = yield from respond_to(request, failure)
+        return response
+
+    return _Hook(needs_session, before, after, sees_failures=True)
 
 
 class HookPlan:
     """The hooks around the handlers of a configuration, for as long as it has these middlewares.
 
+    ``ids`` are those of the middlewares, which this plan keeps, so that no other gets such an id.
     ``before`` and ``after`` (the last hook first) leave out the hooks without such a part.
     ``guards``: the plan of those hooks that also guard handshakes of WebSockets and isolated
     mounts, which have no response to change. ``of_sockets``: the hooks around WebSockets.
@@ -258,18 +234,18 @@ class HookPlan:
 
     def __init__(
         self,
+        ids: _Ids,
         middlewares: Sequence[tuple[Any, Providers]],
         ws_middlewares: Sequence[tuple[Any, Providers]] = (),
     ) -> None:
-        self.middlewares = middlewares, ws_middlewares
-        self.ids = [[id(one) for one, _ in several] for several in self.middlewares]
+        self.ids, self.middlewares = ids, (middlewares, ws_middlewares)
         self.of_sockets = [SocketHook(middleware) for middleware, _ in ws_middlewares]
         hooks = [_planned(*one) for one in middlewares]
-        self.before = [hook for hook in hooks if hook.has_before]
-        self.after = [hook for hook in reversed(hooks) if hook.has_after]
+        self.before = [hook for hook in hooks if hook.before is not _nothing]
+        self.after = [hook for hook in reversed(hooks) if hook.after is not _nothing]
         self.needs_session = any(hook.needs_session for hook in hooks)
         guards = [one for one in middlewares if getattr(one[0], "guards", False)]
-        self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(guards)
+        self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(ids, guards)
 
 
 def planned_hooks(config: Config) -> HookPlan:
@@ -278,15 +254,12 @@ def planned_hooks(config: Config) -> HookPlan:
     Its list may change at any time, so each request asks.
     """
     plan: HookPlan | None = config.hook_plan
-    if plan is None or plan.ids != [
-        [*map(id, config.middlewares)],
-        [*map(id, config.ws_middlewares)],
-    ]:
+    ids = [*map(id, config.middlewares)], [*map(id, config.ws_middlewares)]
+    if plan is None or plan.ids != ids:
         outermost = config.tree[0].providers
-        plan = HookPlan(
-            placed(config.middlewares, outermost), placed(config.ws_middlewares, outermost)
+        config.hook_plan = plan = HookPlan(
+            ids, placed(config.middlewares, outermost), placed(config.ws_middlewares, outermost)
         )
-        config.hook_plan = plan
     return plan
 
 
@@ -313,8 +286,8 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
             answer = yield AWAIT, before, (request,)
         else:
             answer = yield kind, before, (request,)
-        if isinstance(hook, _ClassHook) and answer is not None:
-            answer = yield from hook.changed(Response(""), answer)
+        if answer is not None and hook.class_name:
+            answer = yield from _changed(Response(""), answer, hook.class_name)
         elif type(answer) is GeneratorType:
             answer = yield from answer
         if answer is not None:
@@ -348,7 +321,14 @@ def run_after(
                     answer.replace(response)
                 failure = None if is_answer else failure
             try:
-                response, failure = yield from hook.after(request, response, failure)
+                if hook.sees_failures:
+                    changed = yield from hook.after(request, response, failure)
+                    failure = failure if changed is None else None
+                else:
+                    changed = hook.after(request, response)
+                    if type(changed) is GeneratorType:
+                        changed = yield from changed
+                response = response if changed is None else changed
                 if response is not answer.response:
                     answer.replace(response)
                 continue
@@ -376,52 +356,44 @@ class SocketHook:
     """Middleware with ``before_websocket`` and ``after_websocket``."""
 
     def __init__(self, middleware: object) -> None:
-        self._name = type(middleware).__name__
-        self._before, self._before_kind, self._has_before = _part(middleware, "before_websocket")
-        self._after, self._after_kind, self._has_after = _part(middleware, "after_websocket")
-
-    def before(self, request: Request) -> Flow[tuple[int, str] | None]:
-        """Return the code and the reason by which the hook refuses a handshake, or None."""
-        refusal: object = (
-            (yield from call(self._before_kind, self._before, request))
-            if self._has_before
-            else None
-        )
-        if refusal is None:
-            return None
-        if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
-            raise ResponseError(
-                f"{self._name} returned {refusal!r}: before_websocket returns "
-                "None or a dict with code, reason"
-            )
-        code, reason = refusal.get("code", websockets.POLICY), refusal.get("reason") or ""
-        websockets.check_code(code)
-        return code, str(reason)
-
-    def after(self, request: Request) -> Flow[None]:
-        """Run the part after the handler. Log an exception, so that the other hooks still run."""
-        try:
-            if self._has_after:
-                yield from call(self._after_kind, self._after, request)
-        except Exception:
-            logger.exception("after_websocket of %s failed", self._name)
+        self.class_name = type(middleware).__name__
+        self.before, self.before_kind = _part(middleware, "before_websocket")
+        self.after, self.after_kind = _part(middleware, "after_websocket")
 
 
 def run_before_websocket(config: Config, request: Request) -> Flow[tuple[int, str] | None]:
-    """Run each ``before_websocket`` until one refuses. Return its code and reason, or None.
+    """Run each ``before_websocket`` until one refuses the handshake. Return its code and reason, or
+    None.
 
     Every hook that is called is added to ``hooks_begun``.
     """
     request._exchange.hooks_begun = begun = []
     for hook in planned_hooks(config).of_sockets:
         begun.append(hook)
-        refusal = yield from hook.before(request)
-        if refusal is not None:
-            return refusal
+        if hook.before is _nothing:
+            continue
+        refusal = yield from call(hook.before_kind, hook.before, request)
+        if refusal is None:
+            continue
+        if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
+            raise ResponseError(
+                f"{hook.class_name} returned {refusal!r}: before_websocket returns "
+                "None or a dict with code, reason"
+            )
+        code, reason = refusal.get("code", websockets.POLICY), refusal.get("reason") or ""
+        websockets.check_code(code)
+        return code, str(reason)
     return None
 
 
 def run_after_websocket(begun: list[SocketHook], request: Request) -> Flow[None]:
-    """Run ``after_websocket`` of each hook in ``begun``, last first."""
+    """Run ``after_websocket`` of each hook in ``begun``, last first. An exception is logged, so
+    that the other hooks still run.
+    """
     while begun:
-        yield from begun.pop().after(request)
+        hook = begun.pop()
+        try:
+            if hook.after is not _nothing:
+                yield from call(hook.after_kind, hook.after, request)
+        except Exception:
+            logger.exception("after_websocket of %s failed", hook.class_name)

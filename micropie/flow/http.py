@@ -12,8 +12,8 @@ where it may have to wait, and is sent the step's result. A driver (``asgi/``, `
     3. Body: it is received, if it is a form or JSON.
     4. Bind and run: the arguments are bound, in a thread if they come from a large body, and the
        handler runs.
-    5. Result to response: ``after_request`` hooks run, the first chunk of a stream is fetched
-       unless it takes long, the session is saved. The result becomes an ``Answer``, the tuple that
+    5. Result to response: ``after_request`` hooks run, the first chunk of a stream is fetched (but
+       not the first event), the session is saved. The result becomes an ``Answer``, the tuple that
        is sent (``http/response.py``).
     6. Errors: an exception of a stage becomes a response, which takes the way of stage 5.
 
@@ -50,7 +50,7 @@ from micropie.execution import (
     itself,
     no_function,
 )
-from micropie.flow.errors import internal_error, respond_to
+from micropie.flow.errors import plain_response, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, filtered, with_resources
 from micropie.http import (
@@ -64,7 +64,6 @@ from micropie.http import (
     Request,
     Response,
     encode,
-    error_answer,
     make_private,
     receive_body,
     with_html,
@@ -173,8 +172,8 @@ def _find(
     set both.
 
     If there is no route, the last value takes its place: a mounted application that answers by
-    itself, or the exception to raise once hooks have seen the request. Where there are none, it is
-    raised now.
+    itself, or the exception to raise once hooks have seen the request. Where there are no hooks,
+    the exception is raised now.
     """
     exchange = request._exchange
     exchange.config = site.config  # for an error of the search itself
@@ -445,7 +444,8 @@ def _encoded(
     request: Request, response: Response, stream: Stream | None
 ) -> tuple[Answer, Session | None, bool]:
     """Return the answer for a response, the session, and whether that has to be saved. An answer
-    that can't be sent must not leave a session behind, so it is encoded before.
+    that can't be sent must not leave a session behind, so it is encoded before the session is
+    saved.
     """
     exchange, made = request._exchange, request._exchange.answer
     if stream is not None:
@@ -459,7 +459,7 @@ def _encoded(
             and exchange.header("cookie")
             and handlers_route(exchange) is not None
         )
-        # a later chunk, and then no header can say so
+        # A later chunk may read the session, when the headers that say so have left.
         if may_read and exchange.config.sessions.find_id(exchange):
             exchange.opened_session()
     session, saves, depends_on = made.session, False, made.depends_on
@@ -479,7 +479,7 @@ def _encoded(
         logger.warning(sentence, exchange.label)
     answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
     if exchange.ends is not None:
-        exchange.answer.end(answer)
+        made.end(answer)
     return answer, session, saves
 
 
@@ -490,12 +490,10 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
         _warn_of_change(request, session)
     exchange.answer.take_session()
     status, content_type, length, pairs, body, stream = answer
-    cookie = yield from config_of(exchange).sessions.close(session, exchange)
-    if cookie is not None:
-        pairs = [*pairs, ("set-cookie", cookie)]
-    cookie = deleting_cookie(request) if session.renewed else None
-    if cookie is not None:
-        pairs = [*pairs, ("set-cookie", cookie)]
+    saved = yield from config_of(exchange).sessions.close(session, exchange)
+    for cookie in saved, deleting_cookie(request) if session.renewed else None:
+        if cookie is not None:
+            pairs = [*pairs, ("set-cookie", cookie)]
     return status, content_type, length, pairs, body, stream
 
 
@@ -524,10 +522,10 @@ def _warn_of_change(request: Request, session: Session) -> None:
 def _failed(request: Request, failure: Exception) -> Flow[Answer]:
     """Close the resources of the handler and return the answer to an exception.
 
-    Raises that exception alone, if the server is to have it and no handler of the author's answers
+    Raises the exception instead if the server is to have it and no handler of the author's answers
     it.
     """
-    exchange = request._exchange
+    exchange, made = request._exchange, request._exchange.answer
     is_server_s = (
         exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
     )
@@ -536,30 +534,24 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
             failure = (yield from exchange.resources.close(failure)) or failure
         if isinstance(failure, ClientDisconnect):
             exchange.hooks = None
-            exchange.answer.break_off()
-        elif exchange.answer.is_without_session:
+            made.break_off()
+        elif made.is_without_session:
             # the author's error page sees an empty one while the backend is out of reach
             with suppress(HTTPError):
                 yield from exchange.open_session()
-        if exchange.answer.stream is not None:
-            exchange.answer.begin(None)
+        if made.stream is not None:
+            made.begin(None)
         answer = yield from _finish(request, None, None, failure)
     except Exception as error:  # on the way of the answer: this one asks nothing of the application
-        exchange.answer.take_session()
+        made.take_session()
         # An HTTPError is a session backend's 503, which is in the log, or from an error page's own
         # stream.
-        last = (
-            error_answer(request, error)
-            if isinstance(error, HTTPError)
-            else internal_error(request, error)
-        )
-        answer = encode(last, None, exchange.method == "HEAD")
+        answer = encode(plain_response(request, error), None, exchange.method == "HEAD")
         if exchange.ends is not None:
-            exchange.answer.end(answer)
-        return answer
+            made.end(answer)
     else:
         if is_server_s:
             raise failure
-        return answer
     finally:
         del failure
+    return answer

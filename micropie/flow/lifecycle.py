@@ -48,15 +48,10 @@ def log_failure(sentence: str, error: Exception) -> None:
 class Component(Protocol):
     """The part of an ``App``, or of a mounted application, that is started and stopped."""
 
-    @property
-    def startup_handlers(self) -> list[Handler]: ...
-
-    @property
-    def shutdown_handlers(self) -> list[Handler]: ...
-
-    @property
-    def state(self) -> State:
-        """It takes the values of the dict that ``lifespan`` yields."""
+    startup_handlers: list[Handler]
+    shutdown_handlers: list[Handler]
+    state: State
+    """It takes the values of the dict that ``lifespan`` yields."""
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager, or None if the author wrote none."""
@@ -84,7 +79,22 @@ class Lifecycle:
         """Start everything, or undo what had started and raise."""
         try:
             for app, manager in self._lifespans:
-                yield from self._start_one(app, manager)
+                if manager is not None:
+                    state = yield from _named_if_long(
+                        "start-up", "lifespan", call(AWAIT, manager.__aenter__)
+                    )
+                    leave = call(AWAIT, manager.__aexit__, None, None, None)
+                    self._undo.append([_named_if_long("shut-down", "lifespan", leave)])
+                    if isinstance(state, dict):
+                        for name, value in state.items():
+                            app.state[name] = value
+                # All shut-down handlers are called if one start-up handler has run, or if there is
+                # none.
+                for handler in app.startup_handlers[:1]:
+                    yield from _call("start-up", handler)
+                self._undo.append(_call("shut-down", handler) for handler in app.shutdown_handlers)
+                for handler in app.startup_handlers[1:]:
+                    yield from _call("start-up", handler)
         except Exception:
             yield from self._undo_all()
             raise
@@ -94,23 +104,6 @@ class Lifecycle:
         failures = yield from self._undo_all()
         if failures:
             raise failures[0]
-
-    def _start_one(self, app: Component, manager: Lifespan | None) -> Flow[None]:
-        if manager is not None:
-            state = yield from _named_if_long(
-                "start-up", "lifespan", call(AWAIT, manager.__aenter__)
-            )
-            leave = call(AWAIT, manager.__aexit__, None, None, None)
-            self._undo.append([_named_if_long("shut-down", "lifespan", leave)])
-            if isinstance(state, dict):
-                for name, value in state.items():
-                    app.state[name] = value
-        # All shut-down handlers are called if one start-up handler has run, or if there is none.
-        for handler in app.startup_handlers[:1]:
-            yield from _call("start-up", handler)
-        self._undo.append(_call("shut-down", handler) for handler in app.shutdown_handlers)
-        for handler in app.startup_handlers[1:]:
-            yield from _call("start-up", handler)
 
     def _undo_all(self) -> Flow[list[Exception]]:
         failures: list[Exception] = []

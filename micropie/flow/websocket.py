@@ -18,22 +18,18 @@ A handshake can be refused like a request, with a status and a sentence.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from micropie import websockets
 from micropie.errors import HTTPError, Redirect, failure_in, logger
 from micropie.execution import AWAIT, Flow
-from micropie.flow.errors import internal_error
+from micropie.flow.errors import plain_response
 from micropie.flow.hooks import planned_hooks, run_after_websocket, run_before, run_before_websocket
 from micropie.flow.resources import close_resources, end_resources, with_resources
 from micropie.http import Answer, Response, as_response, encode, error_response, redirect_response
 from micropie.mounts import APP
 from micropie.routing import Config, Handover, Refusal, RouteMatch, Site, config_of
 from micropie.websockets import WebSocketRequest
-
-# ``run_handler(handler, *arguments)`` of a driver: run the handler with its socket, then these
-# arguments.
-RunHandler: TypeAlias = Callable[..., Awaitable[None]]
 
 
 class CloseInfo(NamedTuple):
@@ -46,27 +42,31 @@ class CloseInfo(NamedTuple):
     answer: Answer | None  # None if the handshake was accepted
 
 
-def found_socket(site: Site, request: WebSocketRequest) -> RouteMatch | Handover | HTTPError:
-    """Return the route of a WebSocket, or the mounted application that serves it. Or return the
-    error, for ``converse`` to answer.
+def found_socket(site: Site, request: WebSocketRequest) -> RouteMatch | Handover | Refusal:
+    """Return the route of a WebSocket, or the mounted application that serves it, or the refusal,
+    for ``converse`` to answer.
     """
     request._exchange.config = site.config
-    found = site.find_socket(request)
-    return found.error if type(found) is Refusal else found
+    return site.find_socket(request)
 
 
 def converse(
-    found: RouteMatch | HTTPError, request: WebSocketRequest, run_handler: RunHandler
+    found: RouteMatch | Refusal,
+    request: WebSocketRequest,
+    run_handler: Callable[..., Awaitable[None]],
 ) -> Flow[CloseInfo]:
     """Lead a WebSocket through stages 1 to 5 and return how to end it, if it has not ended by
     itself.
+
+    ``run_handler(handler, *arguments)`` of a driver runs the handler with its socket, then these
+    arguments.
     """
     exchange = request._exchange
     failure: Exception | None = None
     try:
         # 1. Route.
-        if isinstance(found, HTTPError):
-            raise found
+        if type(found) is Refusal:
+            raise found.error
         route, arguments, values = found
         exchange.route = route
         exchange.config = route.config
@@ -129,9 +129,7 @@ def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | No
     # 3. Origin and hooks. The author's hooks for WebSockets see no handshake from another site's
     #    page.
     _check_origin(request, config)
-    refused = None
-    if config.ws_middlewares:
-        refused = yield from run_before_websocket(config, request)
+    refused = (yield from run_before_websocket(config, request)) if config.ws_middlewares else None
     if refused is None:
         return None
     code, reason = refused
@@ -190,7 +188,7 @@ def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
 
 
 def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> CloseInfo:
-    # all is that the WebSocket is closed
+    # the failure says only that the WebSocket is closed
     if not isinstance(failure, Redirect) and failure_in(failure) is None:
         logger.debug("%s: %s", request._exchange.label, failure)
         return _close_info_after_return(request)
@@ -206,7 +204,7 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
     if isinstance(failure, HTTPError):  # of a redirect
         return _close_info_after_failure(request, failure)
     reason = f"Request id: {request.id}" if request.id else ""
-    return _close_info(request, websockets.FAILED, reason, internal_error(request, failure))
+    return _close_info(request, websockets.FAILED, reason, plain_response(request, failure))
 
 
 def _close_info(request: WebSocketRequest, code: int, reason: str, response: Response) -> CloseInfo:

@@ -84,7 +84,7 @@ from micropie.http.response import (
     status_line,
     with_html,
 )
-from micropie.http.session import CSRF_FIELD, Changes, Session, check_size, copied
+from micropie.http.session import CSRF_FIELD, Changes, Session, SessionData, check_size, copied
 from micropie.http.state import State
 from micropie.http.types import (
     ChunkedBody,
@@ -134,8 +134,8 @@ __all__ = [
     "HeadersLike", "HostTable", "KnownHeader", "Limits", "Message", "MessageConfig",
     "MessageSettings", "MultiDict", "MultipartParser", "MutableHeaders", "NameTable", "Nested",
     "Page", "ParameterError", "Parameters", "Peer", "Piece", "Receive", "ReceivedBody", "Request",
-    "Response", "RouteInfo", "Scope", "Secret", "Selection", "Send", "Session", "Signer",
-    "StartResponse", "State", "UploadFile", "accepts_coding", "add_missing",
+    "Response", "RouteInfo", "Scope", "Secret", "Selection", "Send", "Session", "SessionData",
+    "Signer", "StartResponse", "State", "UploadFile", "accepts_coding", "add_missing",
     "add_vary", "as_browsers_read", "as_response", "bound_request", "cached_if_short", "check_size",
     "check_value", "checked_headers", "checked_origins", "codec_of", "content_type", "copied",
     "current_request", "dumps", "dumps_with", "encode", "encode_body", "encoder_of", "error_answer",

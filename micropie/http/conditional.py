@@ -146,10 +146,8 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
     more than it saves, and has been used in attacks. Raises 416.
     """
     match = _RANGE.fullmatch(value.strip(" \t"))
-    if match is None or match.groups() == ("", ""):
-        return None
-    # no range can be satisfied; clients that always ask for one still get the empty file
-    if size == 0:
+    # No range of an empty file can be satisfied; clients that always ask for one get all of it.
+    if match is None or match.groups() == ("", "") or size == 0:
         return None
     # ``int`` refuses thousands of digits; 19 of them are more bytes than any file has.
     first, last = (

@@ -15,6 +15,9 @@ from micropie.errors import ResponseError
 
 T = TypeVar("T")
 
+# What is stored of a session, by its keys.
+SessionData: TypeAlias = dict[str, object]
+
 # By key: the functions to call with the stored value, and this request's value after the last call.
 _Update: TypeAlias = Callable[[Any], object]
 _Updates: TypeAlias = dict[str, tuple[list[_Update], object]]
@@ -49,7 +52,7 @@ def check_size(data: Mapping[str, object], most: int, setting: str) -> None:
 _UNCHANGEABLE = frozenset({str, int, bool, float, type(None)})
 
 
-def copied(data: Mapping[str, object]) -> dict[str, object]:
+def copied(data: Mapping[str, object]) -> SessionData:
     """Return a deep copy.
 
     Most sessions are flat, and ``deepcopy`` of a flat one takes five times as long.
@@ -71,14 +74,14 @@ class Changes:
     raises ``ResponseError`` if it must not be stored.
     """
 
-    values: dict[str, object]
+    values: SessionData
     deletions: frozenset[str] = frozenset()
     updates: dict[str, list[_Update]] = field(default_factory=dict)
     emptied: bool = False
     new_id: str | None = None
-    check: Callable[[dict[str, object]], object] | None = None
+    check: Callable[[SessionData], object] | None = None
 
-    def apply(self, stored: Mapping[str, object]) -> dict[str, object]:
+    def apply(self, stored: Mapping[str, object]) -> SessionData:
         """Return ``stored`` with the changes, key by key; an empty result means: delete the
         session.
 
@@ -136,9 +139,7 @@ class Session(dict[str, Any]):
         "saver",
     )
 
-    def __init__(
-        self, session_id: str | None = None, data: dict[str, object] | None = None
-    ) -> None:
+    def __init__(self, session_id: str | None = None, data: SessionData | None = None) -> None:
         self._loaded = data = data or {}
         is_flat = _UNCHANGEABLE.issuperset(map(type, data.values()))
         super().__init__(data if is_flat else copied(data))
@@ -223,7 +224,7 @@ class Session(dict[str, Any]):
             values, frozenset(loaded.keys() - self.keys()), updates, self._is_cleared or not self
         )
 
-    def reload(self, stored: dict[str, object]) -> None:
+    def reload(self, stored: SessionData) -> None:
         """Take over what is stored by now, which must not change from now on; this request's
         changes stay.
         """

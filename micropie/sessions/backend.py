@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import Any, Final
 
 from micropie.execution import Completed
+from micropie.http import SessionData
 
 
 class Loaded(dict[str, Any]):
@@ -68,7 +69,7 @@ class SessionBackend:
         # for ``await super().load(session_id)`` in a method that stores the data itself
         return Loaded()
 
-    def save(self, session_id: str, data: dict[str, object], timeout: int) -> Any:
+    def save(self, session_id: str, data: SessionData, timeout: int) -> Any:
         """Store ``data`` for ``timeout`` seconds. If ``data`` is empty, delete the session."""
         if type(self).save is SessionBackend.save:
             raise NotImplementedError(

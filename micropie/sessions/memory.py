@@ -7,11 +7,11 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Any
 
-from micropie.http import Changes, copied
+from micropie.http import Changes, SessionData, copied
 from micropie.sessions import serializer
 from micropie.sessions.backend import SAVED, Loaded, SessionBackend
 
-_NONE: tuple[float, dict[str, object]] = (0.0, {})
+_NONE: tuple[float, SessionData] = (0.0, {})
 
 
 class InMemorySessionBackend(SessionBackend):
@@ -27,7 +27,7 @@ class InMemorySessionBackend(SessionBackend):
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
         # The least recently used one comes first.
-        self._sessions: OrderedDict[str, tuple[float, dict[str, object]]] = OrderedDict()
+        self._sessions: OrderedDict[str, tuple[float, SessionData]] = OrderedDict()
         self._lock = Lock()
 
     def load(self, session_id: str) -> Any:
@@ -37,7 +37,7 @@ class InMemorySessionBackend(SessionBackend):
         """
         return Loaded(copied(self.load_shared(session_id)))
 
-    def load_shared(self, session_id: str) -> dict[str, object]:
+    def load_shared(self, session_id: str) -> SessionData:
         """Return the data as it is stored, to be read only: it is never changed, each save stores a
         new dict.
         """
@@ -49,7 +49,7 @@ class InMemorySessionBackend(SessionBackend):
             self._sessions.pop(session_id, None)
             return {}
 
-    def save(self, session_id: str, data: dict[str, object], timeout: int) -> Any:
+    def save(self, session_id: str, data: SessionData, timeout: int) -> Any:
         """Store a copy of ``data`` for ``timeout`` seconds; delete the session if it is empty.
 
         It may be awaited.
@@ -72,9 +72,7 @@ class InMemorySessionBackend(SessionBackend):
             data = changes.apply(copied(stored) if changes.updates else stored)
             return copied(self._replace(session_id, changes.new_id or session_id, data, timeout))
 
-    def _replace(
-        self, old_id: str, new_id: str, data: dict[str, object], timeout: int
-    ) -> dict[str, object]:
+    def _replace(self, old_id: str, new_id: str, data: SessionData, timeout: int) -> SessionData:
         """Store a copy of ``data`` and return it."""
         # As JSON gives it back, so that a value that works here works in SQLite and Redis.
         stored = serializer.loads(serializer.dumps(data))
@@ -83,8 +81,8 @@ class InMemorySessionBackend(SessionBackend):
         if stored:
             self._sessions[new_id] = now + timeout, stored
         # Delete the least recently used sessions first, up to one that has not expired and that the
-        # capacity allows. It delays the deletion of the sessions behind it, but each is deleted
-        # within one time-out after it expired.
+        # capacity allows. That one delays the deletion of the expired ones behind it, but each of
+        # them is deleted within one time-out after it expired.
         while self._sessions:
             oldest = next(iter(self._sessions))
             if self._sessions[oldest][0] > now and len(self._sessions) <= self._capacity:

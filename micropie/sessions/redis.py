@@ -7,7 +7,7 @@ import secrets
 import time
 
 from micropie.execution import RedisClient
-from micropie.http import Changes
+from micropie.http import Changes, SessionData
 from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 
@@ -49,12 +49,12 @@ class RedisSessionBackend(SessionBackend):
         self._redis = RedisClient("RedisSessionBackend", url, _TIMEOUT)
         self._prefix = prefix
 
-    def load(self, session_id: str) -> dict[str, object]:
+    def load(self, session_id: str) -> SessionData:
         """Return the session's data, or ``{}`` if it is unknown or expired."""
         with self._redis.reached() as client:
             return serializer.loads(client.get(self._prefix + session_id))
 
-    def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
+    def save(self, session_id: str, data: SessionData, timeout: int) -> None:
         """Store ``data`` for ``timeout`` seconds; delete the session if it is empty."""
         with self._redis.reached() as client:
             if data:
@@ -62,7 +62,7 @@ class RedisSessionBackend(SessionBackend):
             else:
                 client.delete(self._prefix + session_id)
 
-    def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, object]:
+    def merge(self, session_id: str, changes: Changes, timeout: int) -> SessionData:
         """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has
         been ended.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from micropie.errors import ResponseError
-from micropie.http import MAX_COOKIE, Secret, Signer
+from micropie.http import MAX_COOKIE, Secret, SessionData, Signer
 from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 
@@ -31,7 +31,7 @@ class SignedCookieSessionBackend(SessionBackend):
     def __init__(self, secret: Secret) -> None:
         self._signer = Signer(secret, "micropie.session", "SignedCookieSessionBackend", serializer)
 
-    def load(self, session_id: str) -> dict[str, object]:
+    def load(self, session_id: str) -> SessionData:
         """Return the data in a cookie's value, or ``{}`` if the value is forged, broken or
         expired.
         """
@@ -41,7 +41,7 @@ class SignedCookieSessionBackend(SessionBackend):
             return {}
         return data if expires > time.time() else {}
 
-    def save(self, session_id: str, data: dict[str, object], timeout: int) -> str:
+    def save(self, session_id: str, data: SessionData, timeout: int) -> str:
         """Return the cookie's value.
 
         Raises ``ResponseError`` if it is so long that browsers would drop it.

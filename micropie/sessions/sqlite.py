@@ -12,7 +12,7 @@ from threading import Lock
 from weakref import finalize
 
 from micropie.execution import notify_after_fork
-from micropie.http import Changes
+from micropie.http import Changes, SessionData
 from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 
@@ -64,12 +64,12 @@ class SQLiteSessionBackend(SessionBackend):
         _inherited.append(self._idle)
         self._begin()
 
-    def load(self, session_id: str) -> dict[str, object]:
+    def load(self, session_id: str) -> SessionData:
         """Return the session's data, or ``{}`` if it is unknown or expired."""
         with self._connection() as connection:
             return _load(connection, session_id)
 
-    def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
+    def save(self, session_id: str, data: SessionData, timeout: int) -> None:
         """Store ``data`` for ``timeout`` seconds; delete the session if it is empty, and all that
         have expired.
         """
@@ -78,16 +78,17 @@ class SQLiteSessionBackend(SessionBackend):
             connection.execute(_SWEEP, (time.time(),))
             _replace(connection, session_id, session_id, data, timeout)
 
-    def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, object]:
+    def merge(self, session_id: str, changes: Changes, timeout: int) -> SessionData:
         """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has
         been ended.
         """
         with self._connection() as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
             stored = _load(connection, session_id)
-            data = changes.apply(stored) if stored else {}
-            if stored:
-                _replace(connection, session_id, changes.new_id or session_id, data, timeout)
+            if not stored:
+                return {}
+            data = changes.apply(stored)
+            _replace(connection, session_id, changes.new_id or session_id, data, timeout)
             return data
 
     def ping(self) -> None:
@@ -165,13 +166,13 @@ def _change_to_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def _load(connection: sqlite3.Connection, session_id: str) -> dict[str, object]:
+def _load(connection: sqlite3.Connection, session_id: str) -> SessionData:
     row = connection.execute(_LOAD, (session_id, time.time())).fetchone()
     return serializer.loads(row[0] if row else None)
 
 
 def _replace(
-    connection: sqlite3.Connection, old_id: str, new_id: str, data: dict[str, object], timeout: int
+    connection: sqlite3.Connection, old_id: str, new_id: str, data: SessionData, timeout: int
 ) -> None:
     if old_id != new_id or not data:
         connection.execute(_DELETE, (old_id,))

@@ -26,6 +26,7 @@ from micropie.http import (
     Exchange,
     MessageSettings,
     Session,
+    SessionData,
     check_size,
     format_cookie,
     parse_cookies,
@@ -70,8 +71,8 @@ class SessionStore:
             check_size, most=settings.max_session_size, setting="App(max_session_size={})"
         )
         self._cookie_names = {
-            (is_https, is_below): self._name_of_cookie(is_https, is_below)
-            for is_https in (True, False)
+            (scheme == "https", is_below): self._name_of_cookie(scheme, is_below)
+            for scheme in ("https", "http")
             for is_below in (True, False)
         }
         self._timeout = settings.session_timeout
@@ -164,7 +165,7 @@ class SessionStore:
         """Return the cookie's name, in answers to requests of ``scheme`` below ``root_path``."""
         return self._cookie_names[scheme == "https", root_path != ""]
 
-    def _name_of_cookie(self, is_https: bool, is_below: bool) -> str:
+    def _name_of_cookie(self, scheme: str, is_below: bool) -> str:
         """Return the cookie's name: ``is_below`` says whether the server has put the application
         below a path.
 
@@ -172,7 +173,7 @@ class SessionStore:
         and one with ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
         """
         stated = self._settings.session_cookie
-        if not self.is_secure("https" if is_https else "http"):
+        if not self.is_secure(scheme):
             return without_prefix(stated or "session_id")
         return stated or ("__Secure-session_id" if is_below or self.prefix else "__Host-session_id")
 
@@ -204,7 +205,7 @@ class SessionStore:
         session.id = changes.new_id or session.id
         return session.id
 
-    def _load_and_save(self, session_id: str, changes: Changes) -> Flow[dict[str, object]]:
+    def _load_and_save(self, session_id: str, changes: Changes) -> Flow[SessionData]:
         """Merge changes in a backend without ``merge``.
 
         Only a change that is stored at the same moment is lost.
@@ -218,7 +219,7 @@ class SessionStore:
             yield from self._ask("save", session_id, {}, self._timeout)
         return data
 
-    def _store(self, session_id: str, data: dict[str, object]) -> Flow[Any]:
+    def _store(self, session_id: str, data: SessionData) -> Flow[Any]:
         """Have the backend save all data of a session, and return what it returns."""
         self._check_size(data)
         return self._ask("save", session_id, data, self._timeout)
