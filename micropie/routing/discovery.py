@@ -7,10 +7,10 @@ from __future__ import annotations
 import functools
 import site
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import FunctionType, MethodType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from micropie.errors import SetupError
 from micropie.routing.patterns import Pattern
@@ -20,7 +20,8 @@ REQUIRES = "__micropie_requires__"  # the checks and middleware above a handler 
 # On a function that serves files: returns the fingerprint of one by its path.
 FINGERPRINT = "__micropie_fingerprint__"
 
-Function = TypeVar("Function", bound=Callable[..., object])
+AnyFunction: TypeAlias = Callable[..., object]  # an author's, of any parameters
+Function = TypeVar("Function", bound=AnyFunction)
 Marked = TypeVar("Marked")
 
 SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
@@ -80,7 +81,7 @@ class Handler(NamedTuple):
     """
 
     name: str
-    function: Callable[..., object]
+    function: AnyFunction
     marks: list[RouteMark]
 
 
@@ -115,25 +116,30 @@ def find_handlers(
 
 def _candidates(
     instance: object, framework: tuple[type, ...], explicit: bool
-) -> Iterator[tuple[str, Callable[..., object]]]:
+) -> Iterator[tuple[str, AnyFunction]]:
     """Yield the functions that may be handlers, with their names.
 
     Classes' attributes are read from their dictionaries, so no property's getter runs. A class
     replaces what the classes behind it have under a name, whether it has a handler there or not: a
     handler is the function that Python's look-up of its name gives.
     """
-    found: dict[str, Callable[..., object] | None] = {}
-    for cls in reversed(type(instance).__mro__):
-        makes_any = cls not in framework
-        is_authors = makes_any and not explicit and not _is_others(cls, type(instance))
-        for name, value in vars(cls).items():
-            is_handler = is_method(value) and (
-                (makes_any and marks_of(value)) or (is_authors and _is_written_in(cls, value))
-            )
-            found[name] = _bound(value, instance) if is_handler else None
-    for name, value in vars(instance).items():
-        found[name] = value if is_function(value) and marks_of(value) else None
-    return ((name, function) for name, function in found.items() if function is not None)
+    own = vars(instance)
+    for name, (cls, value) in attributes_of(reversed(type(instance).__mro__)).items():
+        if name in own or cls in framework or not is_method(value):
+            continue
+        is_authors = not explicit and not _is_others(cls, type(instance))
+        if marks_of(value) or (is_authors and _is_written_in(cls, value)):
+            yield name, _bound(value, instance)
+    for name, value in own.items():
+        if is_function(value) and marks_of(value):
+            yield name, value
+
+
+def attributes_of(classes: Iterable[type]) -> dict[str, tuple[type, object]]:
+    """Return the attributes of classes by name, each with its class: that of the last one which
+    has the name.
+    """
+    return {name: (cls, value) for cls in classes for name, value in vars(cls).items()}
 
 
 def public_name(name: str) -> str:
@@ -213,13 +219,21 @@ def wrapped_by(value: object) -> Iterator[object]:
         ]
 
 
+def own_attributes(value: object) -> dict[str, Any]:
+    """Return what an object itself keeps, such as the marks that decorators have left on it; {} for
+    one that keeps nothing.
+    """
+    attributes: dict[str, Any] = getattr(value, "__dict__", {})
+    return attributes
+
+
 def is_function(value: object) -> bool:
     """Return whether an attribute that is set on an application becomes a handler."""
     if isinstance(value, _FUNCTIONS):
         return True
     # functools.cache and cachetools.cached make objects that wrap one. Other objects may answer for
     # any name.
-    wrapped = getattr(value, "__dict__", {}).get("__wrapped__")
+    wrapped = own_attributes(value).get("__wrapped__")
     return isinstance(wrapped, FunctionType) and not isinstance(value, _DESCRIPTORS)
 
 

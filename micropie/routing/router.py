@@ -89,17 +89,6 @@ class Node:
     follow. ``ways``: these and the branches when the tree is complete, the last to try first.
     """
 
-    __slots__ = (
-        "arguments",
-        "branches",
-        "config",
-        "default",
-        "index",
-        "literals",
-        "routes",
-        "ways",
-    )
-
     def __init__(self, config: Config | None = None) -> None:
         self.config = config
         self.literals: dict[str, Node] = {}
@@ -132,8 +121,8 @@ class Node:
         """
         # of two alike the first comes first
         branches = sorted(self.branches.values(), key=lambda branch: branch.rank)
-        takers = (self.index, self.default, self.arguments)
-        self.ways = (*(taker for taker in takers if taker is not None), *reversed(branches))
+        takers = filter(None, (self.index, self.default, self.arguments))
+        self.ways = (*takers, *reversed(branches))
         others, states_head = self.routes.pop("", None), "HEAD" in self.routes
         if others is not None:
             self.routes = {**dict.fromkeys(others.answers, others), **self.routes}
@@ -217,10 +206,9 @@ class Router:
 
     def freeze(self, has_short_cuts: bool) -> Self:
         """Prepare for the search, when the tree is complete."""
-        nodes = [self.root]
-        for node in nodes:  # the list grows in the loop
+        nodes = self._nodes()
+        for node in nodes:
             node.complete()
-            nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
         self.has_routes = any(node.routes or node.default is not None for node in nodes)
         self.has_fallbacks = any(
             node.config is not None and node.config.fallback is not None for node in nodes
@@ -228,6 +216,12 @@ class Router:
         if has_short_cuts:
             self._add_short_cuts()
         return self
+
+    def _nodes(self) -> Sequence[Node]:
+        nodes = [self.root]
+        for node in nodes:  # the list grows in the loop
+            nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
+        return nodes
 
     def _add_short_cuts(self) -> None:
         places = [("", self.root)]
@@ -281,9 +275,7 @@ class Router:
     def entries(self) -> list[RouteEntry]:
         """Return every route once, with the methods that it answers, in the order of its path."""
         entries: dict[int, RouteEntry] = {}
-        nodes = [self.root]
-        for node in nodes:  # the list grows in the loop
-            nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
+        for node in self._nodes():
             default = (
                 {} if node.default is None else dict.fromkeys(node.default.answers, node.default)
             )

@@ -5,10 +5,10 @@ finds routes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from posixpath import normpath
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, NamedTuple, TypeAlias, final
 from urllib.parse import quote, unquote
 
 from micropie import mounts
@@ -36,6 +36,7 @@ from micropie.mounts import (
 )
 from micropie.routing.checks import marks_above, with_marks
 from micropie.routing.config import Config, config_of
+from micropie.routing.discovery import AnyFunction
 from micropie.routing.router import NO_VALUES, Refusal, RouteMatch, Router
 from micropie.routing.routes import Route, RouteEntry
 from micropie.routing.settings import Settings
@@ -57,17 +58,14 @@ class Site:
     def __init__(
         self, config: Config, router: Router, sockets: Router, mounted: Sequence[Mounted] = ()
     ) -> None:
-        self.config, self.prefix, self.has_mounts = (
-            config,
-            split_host(config.prefix)[1],
-            bool(mounted),
-        )
-        self.router, self.sockets = router, sockets
-        self.mounted = mounted
+        self.config, self.router, self.sockets, self.mounted = config, router, sockets, mounted
+        self.prefix = split_host(config.prefix)[1]
+        self.has_mounts = bool(mounted)
         self.has_sockets = sockets.has_routes
         self._depth = self.prefix.count("/")  # segments that lead here
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
-        self._apps = [entry for entry in mounted if isinstance(entry, Site)]
+        # those whose routes are listed
+        self._sites = [self, *(entry for entry in mounted if isinstance(entry, Site))]
         paths = {path for routes in router.exact.values() for path in routes} if mounted else ()
         hidden = {path for path in paths if self._mounts.find(quote(path).encode()) is not None}
         self.exact: dict[str, dict[str | None, Route]] = {  # the short cuts that no mount hides
@@ -79,11 +77,11 @@ class Site:
         """Return every route of HTTP once, with its methods, also those of mounts and hosts that
         share this tree.
         """
-        return [entry for site in (self, *self._apps) for entry in site.router.entries()]
+        return [entry for site in self._sites for entry in site.router.entries()]
 
     def socket_entries(self) -> list[RouteEntry]:
         """Return every route of WebSockets once."""
-        return [entry for site in (self, *self._apps) for entry in site.sockets.entries()]
+        return [entry for site in self._sites for entry in site.sockets.entries()]
 
     def find_socket(self, request: Request) -> RouteMatch | Handover | Refusal:
         """Return the route of a WebSocket, or the mounted application that serves it by itself, or
@@ -177,11 +175,8 @@ class HostSite(Site):
         self._hosts, self._others = HostTable(hosts), others
         hooks: Iterable[Any] = others.config.middlewares
         self._host_setters = [hook for hook in hooks if getattr(hook, "sets_host", False)]
-        self._apps = [
-            *dict.fromkeys(
-                [*others._apps, *(one for _, site in hosts for one in (site, *site._apps))]
-            )
-        ]
+        compiled = (others, *(site for _, site in hosts))
+        self._sites = [*dict.fromkeys(one for site in compiled for one in site._sites)]
 
     def _inside(self, request: Request) -> Site:
         """Return the site of a request's host, which a trusted proxy may state.
@@ -205,7 +200,7 @@ class OutsideRoute(Route):
         self,
         config: Config,
         step_kind: Kind,
-        call: Callable[..., object],
+        call: AnyFunction,
         plain_args: int,
         reads_body: bool | Literal["ahead"],
         pattern: str = "",
@@ -216,7 +211,6 @@ class OutsideRoute(Route):
         self.config = config.changed({"max_body_size": sys.maxsize})
         self.step_kind = self.limited_step_kind = step_kind
         self.call, self.plain_args, self.reads_body = call, plain_args, reads_body
-        self.has_warned = self.is_pooled = False
 
 
 class MountRoute(OutsideRoute):
@@ -265,7 +259,7 @@ class MountRoute(OutsideRoute):
 
 
 @final
-class Handover:
+class Handover(NamedTuple):
     """The result of a search that finds a mounted application which answers the server's call by
     itself.
 
@@ -273,10 +267,9 @@ class Handover:
     ``mount.target`` as the server has called: with ``scope_in`` or with ``environ_of``.
     """
 
-    def __init__(self, mount: Mount, path: MountedPath, config: Config) -> None:
-        self.mount = mount
-        self.path = path
-        self.config = config
+    mount: Mount
+    path: MountedPath
+    config: Config
 
     def scope_in(self, scope: Scope) -> Scope:
         """Return the scope of this request for the mounted application."""
@@ -287,9 +280,7 @@ class Handover:
         return mounts.environ_below(exchange, self.path)
 
 
-def _answering(
-    mount: Mount, settings: Settings, on_loop: bool
-) -> tuple[Kind, Callable[..., object]]:
+def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, AnyFunction]:
     """Return how to call a mounted application, by a function of the ``MountedPath`` and the
     exchange.
     """
@@ -327,9 +318,8 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
     mount = Mount(above, target, kind_of_target(target, None), isolated=False)
     if marks_above(target) and not hasattr(target, "_micropie_is_framework"):  # an App asks its own
         raise ResponseError(
-            f"{target!r} has middleware or @requires above it, and a hook that chooses it "
-            "runs neither: mount it, or "
-            "refuse the request in the hook"
+            f"{target!r} has middleware or @requires above it, and a hook that chooses it runs "
+            "neither: mount it, or refuse the request in the hook"
         )
     mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
     exchange = request._exchange
