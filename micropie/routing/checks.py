@@ -104,8 +104,8 @@ def mark_with(target: object, marks: Sequence[object]) -> None:
 
 
 def marks_above(app: object) -> list[Mark]:
-    """Return the marks of an object, as an application is: of its class's bases, of its class, of
-    itself.
+    """Return the marks above an object, such as an application: those above the bases of its class
+    come first, then those above its class, then those above the object itself.
     """
     return [mark for owner in (*reversed(type(app).__mro__), app) for mark in _own_marks(owner)]
 

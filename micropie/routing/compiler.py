@@ -31,8 +31,8 @@ from micropie.routing.routes import Route
 from micropie.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
 from micropie.streams import ShutdownSignal
 
-# of a route with hooks of its own, as an endpoint for health: one for each check of a backend that
-# hangs
+# The worker threads of a route with hooks of its own, such as an endpoint for health: each check of
+# a backend that hangs takes one.
 _THREADS = 4
 
 
@@ -213,9 +213,8 @@ class _Compiler(NamedTuple):
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."
             config = _config(shared, outer, prefix, names, outer.shutdown, outer.blocking)
             inner = _compiled(shared, config, self.hosts)
-            self.mounted.extend(
-                [inner, *inner.mounted]
-            )  # in one table, which refuses two of one prefix
+            # in one table, which refuses two of one prefix
+            self.mounted.extend([inner, *inner.mounted])
         elif mount.prefix:
             self.mounted.append(MountRoute(mount, prefix, outer))
         else:

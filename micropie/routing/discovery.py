@@ -92,9 +92,9 @@ def find_handlers(
 
     Handlers are the public methods that the author wrote in the bodies of classes, and the
     functions below a route's decorator, also where they are attributes of the instance; with
-    ``explicit`` only the latter. ``framework`` classes, the standard library and other people's
-    packages make none without a decorator. No function answers both protocols. Raises
-    ``SetupError`` if two have the same public name, or one has marks of both.
+    ``explicit`` only those below a decorator. Without one, a method of ``framework`` classes, of
+    the standard library or of other people's packages is no handler. No function answers both
+    protocols. Raises ``SetupError`` if two have the same public name, or one has marks of both.
     """
     found: list[Handler] = []
     attributes: dict[tuple[str, bool], str] = {}
@@ -162,14 +162,14 @@ def _installed() -> tuple[str, tuple[str, ...]]:
 
 
 def _is_others(cls: type, application: type) -> bool:
-    """Return whether a class is the standard library's, or an installed package's that the
-    application is not from.
+    """Return whether a class is part of the standard library, or of an installed package that the
+    application itself is not part of.
 
     ``class Root(App, Thread)`` must not answer /start and /join: its author did not define them.
     """
     package = cls.__module__.partition(".")[0]
     file: str | None = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    is_stdlib = package in sys.stdlib_module_names and cls.__module__ != "__main__"
+    is_stdlib = package in sys.stdlib_module_names
     # an author's module may be named "turtle"
     if is_stdlib and (file is None or file.startswith(_installed()[0])):
         return True

@@ -8,7 +8,7 @@ compiled application has is refused here, with a sentence that says what to writ
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import TypeAlias
 
@@ -85,10 +85,11 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
         if is_bare(value):
             continue
         instead = own.get(name, value)
-        is_replaced = instead is not value and (instead is None or marks_of(instead))
-        if not is_replaced and any(
-            is_lost(one) and _is_written_in(cls, one) for one in _inside(value)
-        ):
+        if instead is not value and (instead is None or marks_of(instead)):
+            continue  # replaced on purpose
+        # what a decorator may be above: also functions that a property or another object keeps
+        inside = *wrapped_by(value), *filter(inspect.isfunction, own_attributes(value).values())
+        if any(is_lost(one) and _is_written_in(cls, one) for one in inside):
             advice = (
                 _advice(name, value)
                 if instead is value
@@ -114,7 +115,7 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
 
 
 def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:
-    """Return a function of an object: whether a route or a guard is above it that is no handler's.
+    """Return a function that tells whether a route or a guard above an object is above no handler.
 
     Without a word a path would be 404, and a guard would guard nothing.
     """
@@ -138,14 +139,6 @@ def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:
         return any(id(mark) not in routes for mark in marks.get(MARKS, ()))
 
     return is_lost
-
-
-def _inside(value: object) -> Iterator[object]:
-    """Yield an attribute's value, and functions in it: that it wraps, of a property, that an object
-    keeps.
-    """
-    yield from wrapped_by(value)
-    yield from filter(inspect.isfunction, own_attributes(value).values())
 
 
 def _is_written_in(cls: type, value: object) -> bool:

@@ -46,8 +46,8 @@ class Provider:
     """The provider of ``key``. ``plan`` binds its arguments.
 
     ``needs``: the providers of its own parameters' resources, each after those that it needs
-    itself. Two are equal if they give the same: an inner application shares the resources of an
-    outer one, as far as it provides none of them.
+    itself. Two providers are equal if they give the same resource: an inner application shares a
+    resource of an outer one, unless it has a provider of its own for it.
 
     ``call_kind`` is how it is called, and ``run_kind`` how a plain generator of it runs.
     ``is_class``: it makes async context managers, on the event loop.
@@ -89,8 +89,8 @@ class Provider:
 class Providers:
     """The providers that an application has: its own, and those of the applications around it.
 
-    ``functions``: by the type that they provide. A function that an annotation names is its own
-    key.
+    ``functions``: the author's functions by the type that each provides. A function that an
+    annotation names is its own key, and need not be among them.
     """
 
     def __init__(self, functions: Mapping[object, AnyFunction], own: OwnTypes) -> None:

@@ -70,7 +70,8 @@ _ONE_SEGMENT = sys.maxsize  # of wildcards that match no more
 class _Branch(NamedTuple):
     """The way to ``node`` by a segment with wildcards.
 
-    ``tail``: how many segments follow the ``path`` wildcard in it, or ``_ONE_SEGMENT``.
+    ``tail``: how many segments of the pattern follow the one with a ``path`` wildcard;
+    ``_ONE_SEGMENT`` where the segment has none.
     """
 
     rank: tuple[int, ...]
@@ -131,9 +132,7 @@ class Node:
 
     def child(self, text: str) -> Node:
         """Return the node that literal text leads to."""
-        if text not in self.literals:
-            self.literals[text] = Node()
-        return self.literals[text]
+        return self.literals.setdefault(text, Node())
 
     def descend(self, pattern: Pattern) -> Node:
         """Return the node that a pattern leads to."""
@@ -144,12 +143,10 @@ class Node:
                 node = node.child(segment.text)
                 continue
             tail = following if segment.is_path else _ONE_SEGMENT
-            key = segment.key, tail
-            if key not in node.branches:
-                # A longer tail is more text to compare, so it comes first.
-                rank = (segment.is_path, *segment.rank, -tail)
-                node.branches[key] = _Branch(rank, segment.match, tail, Node())
-            node = node.branches[key].node
+            # A longer tail is more text to compare, so it comes first.
+            rank = (segment.is_path, *segment.rank, -tail)
+            branch = _Branch(rank, segment.match, tail, Node())
+            node = node.branches.setdefault((segment.key, tail), branch).node
         return node
 
     def answers(

@@ -60,19 +60,20 @@ class Route(RouteInfo):
     limit is set, which needs a step. ``is_pooled``: it runs in a process, and ``call`` is its
     ``HandlerName``.
 
-    ``pattern`` is the path as its author wrote it, that of the name for a handler found by its
-    name; both it and ``name`` are for hooks. ``wildcards`` are those of an explicit route: name ->
-    rule, such as "int". ``by_position``: their values are the handler's first arguments in this
-    order, so they need no names.
+    ``pattern`` is the path as its author wrote it; for a handler that is found by its name it is
+    the path of that name. Hooks read ``pattern`` and ``name``. ``wildcards`` are those of an
+    explicit route: name -> rule, such as "int". ``by_position``: their values are the handler's
+    first arguments in this order, so they need no names.
 
     ``providers``: of its parameters' resources, each after those that it needs.
 
-    ``result_filter``: of its annotation, for the fields that are sent of its result; None where it
-    names none. ``is_special``: it has one of these two.
+    ``result_filter`` keeps those fields of a result that the handler's annotation names; None where
+    it names none. ``is_special``: the route has providers or a filter, or runs in a process.
 
     ``needs_session``: whether the session is opened for the handler.
 
-    ``reads_body``: no form and no JSON is received for the handler. ``plain_args``: how many
+    ``reads_body``: the handler receives the body by itself, so no form and no JSON is received for
+    it. ``plain_args``: how many
     arguments of the path are complete as they are, without ``bind``; -1 if none ever are.
     ``most_segments``: see ``Plan``. ``methods``: those that it states, ``answers``: those that it
     answers where no other route states them. ``mentions_session``: the code of a handler of

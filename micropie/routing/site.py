@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from micropie import mounts
 from micropie.errors import HTTPError, ResponseError, websockets_need_asgi
-from micropie.execution import AWAIT, INLINE, Kind, Threads, no_function
+from micropie.execution import AWAIT, INLINE, Kind, Threads
 from micropie.http import (
     AHEAD,
     DOTS_AND_EMPTY,
@@ -93,7 +93,7 @@ class Site:
         """Return the route of a request, or the mounted application that answers by itself, or a
         400, 404 or 405.
 
-        ``takes_socket``: of a WebSocket, which has a router of its own.
+        ``takes_socket``: the request is for a WebSocket. WebSockets have a router of their own.
         """
         exchange, segments = request._exchange, None
         router = self.sockets if takes_socket else self.router
@@ -153,8 +153,9 @@ class Site:
         """Return the route of the application that is mounted at the root, for a path that has no
         route.
 
-        None for a path that the application may take for one with a route, which may be guarded: it
-        sees ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots and doubled slashes.
+        None for a path that the mounted application may take for the path of a route, which may be
+        guarded: the application sees ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots
+        and doubled slashes.
         ``searched``: the segments that ``refusal`` is for, None if the path is malformed.
         """
         path = normpath(unquote(request.raw_path.decode("latin-1")))
@@ -216,8 +217,8 @@ class OutsideRoute(Route):
 class MountRoute(OutsideRoute):
     """The route of a mounted application that is not part of the tree.
 
-    Hooks and error pages are around it, unless it is isolated: then the server's call is handed
-    over instead.
+    Hooks and error pages are around the mounted application. To one that is isolated the server's
+    call is handed over instead.
     """
 
     def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
@@ -283,9 +284,9 @@ class Handover(NamedTuple):
 def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, AnyFunction]:
     """Return how to call a mounted application, by a function of the ``MountedPath`` and the
     exchange.
+
+    One that is isolated is handed over instead, and never called.
     """
-    if mount.isolated:
-        return AWAIT, no_function  # never called: it is handed over
     if on_loop and mount.kind == WSGI:
         return AWAIT, partial(mounts.wsgi_under_asgi, mount, threads=Threads(settings.threads))
     if on_loop:
@@ -302,9 +303,10 @@ Mounted: TypeAlias = Site | MountRoute
 def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]:
     """Return the route of the application in ``request._subapp``, and its arguments.
 
-    A hook sets that, and may set ``request._subapp_path``: the end of the request's path that the
-    application gets. The text before it becomes the prefix. A slash at its beginning may be left
-    out, and "/" may stand for the bare prefix. Without it the application gets the whole path.
+    A hook sets ``_subapp``, and may set ``request._subapp_path``: the end of the request's path
+    that the application gets. The text before that end becomes the prefix. A slash at the beginning
+    of ``_subapp_path`` may be left out, and "/" may stand for the bare prefix. Without
+    ``_subapp_path`` the application gets the whole path.
     """
     target, path = request._subapp, request.path
     below = path if request._subapp_path is None else request._subapp_path
