@@ -213,9 +213,7 @@ def wrapped_by(value: object) -> Iterator[object]:
             with suppress(ValueError):  # a variable that has no value yet
                 inner.append(cell.cell_contents)
         layers += [
-            one
-            for one in inner
-            if one is not None and is_method(one) and not any(one is known for known in layers)
+            one for one in inner if is_method(one) and not any(one is known for known in layers)
         ]
 
 

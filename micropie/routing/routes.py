@@ -73,15 +73,15 @@ class Route(RouteInfo):
     ``needs_session``: whether the session is opened for the handler.
 
     ``reads_body``: the handler receives the body by itself, so no form and no JSON is received for
-    it. ``plain_args``: how many
-    arguments of the path are complete as they are, without ``bind``; -1 if none ever are.
+    it. ``plain_args``: how many arguments of the path are complete as they are, without ``bind``;
+    -1 if none ever are.
     ``most_segments``: see ``Plan``. ``methods``: those that it states, ``answers``: those that it
     answers where no other route states them. ``mentions_session``: the code of a handler of
     WebSockets names ``session``. ``has_warned``: the log says already that GET changed the session
     here.
     """
 
-    has_warned = is_pooled = False
+    has_warned = is_pooled = is_special = False
 
     def __init__(
         self,

@@ -51,8 +51,7 @@ class Site:
     ``config`` is the outermost application's. ``exact[method][path]`` is the short cut for paths
     without arguments; ``find`` finds all other paths, too. ``sockets`` is the separate router of
     WebSockets: no handler is reached by the other protocol. Mounts come before routes, those at an
-    application's own root after them: ``Config.fallback``. ``has_sockets``: whether a WebSocket has
-    a route here.
+    application's own root after them: ``Config.fallback``.
     """
 
     def __init__(
@@ -61,7 +60,6 @@ class Site:
         self.config, self.router, self.sockets, self.mounted = config, router, sockets, mounted
         self.prefix = split_host(config.prefix)[1]
         self.has_mounts = bool(mounted)
-        self.has_sockets = sockets.has_routes
         self._depth = self.prefix.count("/")  # segments that lead here
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
         # those whose routes are listed
@@ -73,15 +71,12 @@ class Site:
             for method, routes in router.exact.items()
         }
 
-    def entries(self) -> list[RouteEntry]:
-        """Return every route of HTTP once, with its methods, also those of mounts and hosts that
-        share this tree.
+    def entries(self, takes_socket: bool = False) -> list[RouteEntry]:
+        """Return every route of HTTP, or of WebSockets, once with its methods, also those of mounts
+        and hosts that share this tree.
         """
-        return [entry for site in self._sites for entry in site.router.entries()]
-
-    def socket_entries(self) -> list[RouteEntry]:
-        """Return every route of WebSockets once."""
-        return [entry for site in self._sites for entry in site.sockets.entries()]
+        routers = [site.sockets if takes_socket else site.router for site in self._sites]
+        return [entry for router in routers for entry in router.entries()]
 
     def find_socket(self, request: Request) -> RouteMatch | Handover | Refusal:
         """Return the route of a WebSocket, or the mounted application that serves it by itself, or
@@ -123,7 +118,7 @@ class Site:
             return fallback.find(request, takes_socket)
         is_plain = (
             takes_socket
-            or not self.has_sockets
+            or not self.sockets.has_routes
             or "websocket" not in (exchange.header("upgrade") or "").lower()
         )
         if is_plain or type(self.find_socket(request)) is not tuple:
@@ -207,7 +202,7 @@ class OutsideRoute(Route):
         pattern: str = "",
     ) -> None:
         self.name = self.pattern = pattern
-        self.methods, self.providers, self.result_filter, self.is_special = (), (), None, False
+        self.methods, self.providers, self.result_filter = (), (), None
         # The application limits bodies itself, or not at all.
         self.config = config.changed({"max_body_size": sys.maxsize})
         self.step_kind = self.limited_step_kind = step_kind
