@@ -66,7 +66,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
 
 def _unregistered(module: str, site: Site) -> Iterator[str]:
     """Yield the functions of a module that have a route as methods have it, and no application."""
-    routes = [entry.route for entry in (*site.entries(), *site.socket_entries())]
+    routes = [entry.route for entry in (*site.entries(), *site.entries(takes_socket=True))]
     registered = [function_of(route) for route in routes]
     for function in filter(
         inspect.isfunction, getattr(sys.modules.get(module), "__dict__", {}).values()

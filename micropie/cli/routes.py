@@ -78,7 +78,7 @@ def public_routes(site: Site, with_providers: bool) -> Iterator[PublicRoute]:
             else ",".join(method for method in entry.methods if method != "HEAD") or "HEAD"
         )
         yield _public(methods, entry.route, with_providers)
-    for entry in site.socket_entries():
+    for entry in site.entries(takes_socket=True):
         yield _public("WS", entry.route, with_providers)
 
 

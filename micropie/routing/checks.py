@@ -8,16 +8,24 @@ uppermost first.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from inspect import Parameter
 from typing import Any, Protocol, TypeAlias
 
 from micropie.errors import SetupError, takes
 from micropie.execution import layers
 from micropie.routing.config import Chain, Config
-from micropie.routing.discovery import REQUIRES, is_bare, leave_mark, wrapped_by
+from micropie.routing.discovery import (
+    REQUIRES,
+    AnyFunction,
+    is_bare,
+    leave_mark,
+    own_attributes,
+    wrapped_by,
+)
 from micropie.routing.providers import Providers
 
-Check: TypeAlias = Callable[..., object]  # of the request, and of resources
+Check: TypeAlias = AnyFunction  # of the request, and of resources
 
 # of an application that has moved in: the App that carries it, and its marks
 NATIVE = "__micropie_native__"
@@ -65,44 +73,44 @@ def refuse_unless_check(check: Check) -> None:
         )
     is_generator = inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check)
     is_method = inspect.isfunction(check) and [*inspect.signature(check).parameters][:1] == ["self"]
-    if isinstance(check, type) or is_generator or is_method or not takes_first(check, 1):
+    if isinstance(check, type) or is_generator or is_method or not _takes_request(check):
         raise SetupError(
-            f"{_name_of(check)} is no check: write @requires(members), with a function of "
-            "the request without yield, "
-            "def members(request)"
+            f"{_name_of(check)} is no check: write @requires(members), with a function of the "
+            "request without yield, def members(request)"
         )
 
 
-def takes_first(function: Callable[..., object], count: int) -> bool:
-    """Return whether a function can be called with ``count`` arguments, and with resources for its
-    other parameters, which have annotations.
+def _takes_request(check: Check) -> bool:
+    """Return whether a check can be called with the request, and with resources for its other
+    parameters, which have annotations.
     """
-    if takes(function, count) or not (inspect.isfunction(function) or inspect.ismethod(function)):
-        return takes(function, count)
-    parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
-    required = [one for one in parameters[count:] if one.default is one.empty]
-    are_first = all(
-        one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters[:count]
+    if takes(check, 1) or not (inspect.isfunction(check) or inspect.ismethod(check)):
+        return takes(check, 1)
+    parameters = [*inspect.signature(check, follow_wrapped=False).parameters.values()]
+    required = [one for one in parameters[1:] if one.default is one.empty]
+    return (
+        bool(required)
+        and parameters[0].kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+        and all(one.annotation is not one.empty for one in required)
     )
-    return are_first and bool(required) and all(one.annotation is not one.empty for one in required)
 
 
 def mark_with(target: object, marks: Sequence[object]) -> None:
     """Leave marks on a handler, a class or an application, above those that it has. Raises
     ``SetupError`` for a target that takes none.
     """
-    target = vars(target).get(NATIVE, target) if hasattr(target, "__dict__") else target
+    target = own_attributes(target).get(NATIVE, target)
     leave_mark(target, REQUIRES, [*marks, *_own_marks(target)])
 
 
 def marks_above(app: object) -> list[Mark]:
-    """Return the marks of an object, as an application is: of its class's bases, of its class, of
-    itself.
+    """Return the marks above an object, such as an application: those above the bases of its class
+    come first, then those above its class, then those above the object itself.
     """
     return [mark for owner in (*reversed(type(app).__mro__), app) for mark in _own_marks(owner)]
 
 
-def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> list[Mark]:
+def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]:
     """Return the marks of a handler. Raises ``SetupError`` if a decorator hides them, and for
     middleware that does not guard above a handler of WebSockets, which no other middleware sees.
 
@@ -145,7 +153,7 @@ def marks_above_handler(function: Callable[..., object], takes_socket: bool) -> 
 
 
 def _own_marks(target: object) -> Sequence[Mark]:
-    marks: Sequence[Mark] = getattr(target, "__dict__", {}).get(REQUIRES, ())
+    marks: Sequence[Mark] = own_attributes(target).get(REQUIRES, ())
     return marks
 
 
@@ -193,8 +201,7 @@ def check_middlewares(
         if not any(has_hooks) and not _is_generator(middleware, providers):
             raise SetupError(
                 f"{middleware!r} is no middleware: append an object with before_request or "
-                "after_request, or a "
-                "generator function, def or async def, with one yield in it"
+                "after_request, or a generator function, def or async def, with one yield in it"
             )
 
 
@@ -230,11 +237,11 @@ def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Provider
     methods = {
         name: method for name in hooks if callable(method := getattr(middleware, name, None))
     }
+    owner = type(middleware).__name__
     for name, method in methods.items():
         count = hooks[name].count(",") + 1
         providers.refuse_to_ask(method, count)
         if not takes(method, count):
-            owner = type(middleware).__name__
             raise SetupError(
                 f"{owner}.{name} takes other arguments than it gets: write "
                 f"def {name}(self, {hooks[name]})"
@@ -243,8 +250,7 @@ def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Provider
             inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
         ):
             raise SetupError(
-                f"{type(middleware).__name__}.{name} is async: write def {name}, which waits "
-                "by yield from "
+                f"{owner}.{name} is async: write def {name}, which waits by yield from "
                 f"call(kind_of(function), function, ...), or async def {name}_request in an "
                 "HttpMiddleware"
             )

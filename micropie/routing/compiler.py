@@ -8,8 +8,8 @@ mistake of the author is found here and raised as a ``SetupError`` that says wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from micropie.errors import SetupError, logger
 from micropie.execution import HANDLER, Kind, Threads, layers
@@ -17,7 +17,13 @@ from micropie.http import quoted_address, split_host
 from micropie.mounts import APP, Mount
 from micropie.routing.checks import check_middlewares, marks_above, with_marks
 from micropie.routing.config import Config, Registrations
-from micropie.routing.discovery import FINGERPRINT, SOCKET_PREFIX, RouteMark, find_handlers
+from micropie.routing.discovery import (
+    FINGERPRINT,
+    SOCKET_PREFIX,
+    AnyFunction,
+    RouteMark,
+    find_handlers,
+)
 from micropie.routing.lost_marks import lost_routes, refuse_lost_marks
 from micropie.routing.patterns import Pattern
 from micropie.routing.router import Node, Router
@@ -25,8 +31,8 @@ from micropie.routing.routes import Route
 from micropie.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
 from micropie.streams import ShutdownSignal
 
-# of a route with hooks of its own, as an endpoint for health: one for each check of a backend that
-# hangs
+# The worker threads of a route with hooks of its own, such as an endpoint for health: each check of
+# a backend that hangs takes one.
 _THREADS = 4
 
 
@@ -40,10 +46,8 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = H
     """
     config = _config(root, None, "", "", shutdown, blocking)
     hosts: Hosts = []
-    site = others = _compiled(root, config, hosts)
-    if root.hosts:
-        hosts += [(host, site) for host in root.hosts]
-        others = Site(config, Router(config), Router(config))
+    site = _compiled(root, config, hosts)
+    others = Site(config, Router(config), Router(config)) if root.hosts else site
     return HostSite(hosts, others) if hosts else site
 
 
@@ -66,18 +70,20 @@ def _config(
 
 def _compiled(registered: Registrations, config: Config, hosts: Hosts) -> Site:
     """Return the site of the tree of applications that begins with ``registered``, which has two
-    routers of its own.
+    routers of its own. Add it to ``hosts`` for each host of ``registered``.
     """
     routers = Router(config), Router(config)
-    compiler = _Compiler(config, (routers[0].root, routers[1].root), hosts)
-    compiler.compile(registered)
+    mounted: list[Mounted] = []
+    nodes = routers[0].root, routers[1].root
+    _Compiler(config, nodes, hosts, mounted, {}).compile(registered)
     has_short_cuts = not split_host(config.prefix)[1]
     router, sockets = (router.freeze(has_short_cuts) for router in routers)
-    return Site(config, router, sockets, compiler.mounted)
+    site = Site(config, router, sockets, mounted)
+    hosts += [(host, site) for host in registered.hosts]
+    return site
 
 
-@dataclass(slots=True)
-class _Compiler:
+class _Compiler(NamedTuple):
     """Compiles one application into the two routers of its tree."""
 
     config: Config
@@ -86,9 +92,9 @@ class _Compiler:
     ``nodes[mark.takes_socket]``."""
     hosts: Hosts
     """The applications with a host of their own, in the whole tree."""
-    mounted: list[Mounted] = field(default_factory=list)
+    mounted: list[Mounted]
     """The mounts in the tree, or below the host, that the routers are for."""
-    stated_names: dict[str, str] = field(default_factory=dict)
+    stated_names: dict[str, str]
     """The paths of the tree's routes by the names that authors gave them."""
 
     def compile(self, registered: Registrations) -> None:
@@ -126,9 +132,7 @@ class _Compiler:
         for mount in registered.mounts:
             self._add_mount(mount)
 
-    def _add_handler(
-        self, name: str, function: Callable[..., object], marks: Sequence[RouteMark]
-    ) -> None:
+    def _add_handler(self, name: str, function: AnyFunction, marks: Sequence[RouteMark]) -> None:
         """Add a handler's explicit routes, and the one by its name if it has a mark without a
         path.
         """
@@ -140,7 +144,7 @@ class _Compiler:
             methods = tuple(method for mark in by_name for method in mark.methods)
             self._add_name(name, function, by_name[0]._replace(methods=methods))
 
-    def _add_name(self, name: str, function: Callable[..., object], mark: RouteMark) -> None:
+    def _add_name(self, name: str, function: AnyFunction, mark: RouteMark) -> None:
         """Add a route that is found by its handler's name: a segment, or ``index`` and
         ``default``.
         """
@@ -165,7 +169,7 @@ class _Compiler:
             name, quoted_address(path.rstrip("/")), takes_socket=mark.takes_socket
         )
 
-    def _add_explicit(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
+    def _add_explicit(self, function: AnyFunction, mark: RouteMark, name: str) -> None:
         pattern = mark.path or Pattern(f"/{name}")
         mark = mark._replace(path=pattern)
         config = self.config
@@ -194,13 +198,12 @@ class _Compiler:
             registered, outer, f"{outer.prefix}/{name}", names, outer.shutdown, outer.blocking
         )
         if registered.hosts:
-            site = _compiled(registered, config, self.hosts)
-            self.hosts += [(host, site) for host in registered.hosts]
+            _compiled(registered, config, self.hosts)
             return
         nodes = self.nodes[0].child(name), self.nodes[1].child(name)
         for node in nodes:
             node.config = config
-        replace(self, config=config, nodes=nodes).compile(registered)
+        self._replace(config=config, nodes=nodes).compile(registered)
 
     def _add_mount(self, mount: Mount) -> None:
         outer, prefix = self.config, self.config.prefix + mount.prefix
@@ -210,7 +213,8 @@ class _Compiler:
             names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."
             config = _config(shared, outer, prefix, names, outer.shutdown, outer.blocking)
             inner = _compiled(shared, config, self.hosts)
-            self.mounted += [inner, *inner.mounted]  # in one table, which refuses two of one prefix
+            # in one table, which refuses two of one prefix
+            self.mounted.extend([inner, *inner.mounted])
         elif mount.prefix:
             self.mounted.append(MountRoute(mount, prefix, outer))
         else:

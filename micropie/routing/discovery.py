@@ -7,10 +7,10 @@ from __future__ import annotations
 import functools
 import site
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import FunctionType, MethodType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from micropie.errors import SetupError
 from micropie.routing.patterns import Pattern
@@ -20,7 +20,8 @@ REQUIRES = "__micropie_requires__"  # the checks and middleware above a handler 
 # On a function that serves files: returns the fingerprint of one by its path.
 FINGERPRINT = "__micropie_fingerprint__"
 
-Function = TypeVar("Function", bound=Callable[..., object])
+AnyFunction: TypeAlias = Callable[..., object]  # an author's, of any parameters
+Function = TypeVar("Function", bound=AnyFunction)
 Marked = TypeVar("Marked")
 
 SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
@@ -80,7 +81,7 @@ class Handler(NamedTuple):
     """
 
     name: str
-    function: Callable[..., object]
+    function: AnyFunction
     marks: list[RouteMark]
 
 
@@ -91,9 +92,9 @@ def find_handlers(
 
     Handlers are the public methods that the author wrote in the bodies of classes, and the
     functions below a route's decorator, also where they are attributes of the instance; with
-    ``explicit`` only the latter. ``framework`` classes, the standard library and other people's
-    packages make none without a decorator. No function answers both protocols. Raises
-    ``SetupError`` if two have the same public name, or one has marks of both.
+    ``explicit`` only those below a decorator. Without one, a method of ``framework`` classes, of
+    the standard library or of other people's packages is no handler. No function answers both
+    protocols. Raises ``SetupError`` if two have the same public name, or one has marks of both.
     """
     found: list[Handler] = []
     attributes: dict[tuple[str, bool], str] = {}
@@ -115,25 +116,30 @@ def find_handlers(
 
 def _candidates(
     instance: object, framework: tuple[type, ...], explicit: bool
-) -> Iterator[tuple[str, Callable[..., object]]]:
+) -> Iterator[tuple[str, AnyFunction]]:
     """Yield the functions that may be handlers, with their names.
 
     Classes' attributes are read from their dictionaries, so no property's getter runs. A class
     replaces what the classes behind it have under a name, whether it has a handler there or not: a
     handler is the function that Python's look-up of its name gives.
     """
-    found: dict[str, Callable[..., object] | None] = {}
-    for cls in reversed(type(instance).__mro__):
-        makes_any = cls not in framework
-        is_authors = makes_any and not explicit and not _is_others(cls, type(instance))
-        for name, value in vars(cls).items():
-            is_handler = is_method(value) and (
-                (makes_any and marks_of(value)) or (is_authors and _is_written_in(cls, value))
-            )
-            found[name] = _bound(value, instance) if is_handler else None
-    for name, value in vars(instance).items():
-        found[name] = value if is_function(value) and marks_of(value) else None
-    return ((name, function) for name, function in found.items() if function is not None)
+    own = vars(instance)
+    for name, (cls, value) in attributes_of(reversed(type(instance).__mro__)).items():
+        if name in own or cls in framework or not is_method(value):
+            continue
+        is_authors = not explicit and not _is_others(cls, type(instance))
+        if marks_of(value) or (is_authors and _is_written_in(cls, value)):
+            yield name, _bound(value, instance)
+    for name, value in own.items():
+        if is_function(value) and marks_of(value):
+            yield name, value
+
+
+def attributes_of(classes: Iterable[type]) -> dict[str, tuple[type, object]]:
+    """Return the attributes of classes by name, each with its class: that of the last one which
+    has the name.
+    """
+    return {name: (cls, value) for cls in classes for name, value in vars(cls).items()}
 
 
 def public_name(name: str) -> str:
@@ -156,14 +162,14 @@ def _installed() -> tuple[str, tuple[str, ...]]:
 
 
 def _is_others(cls: type, application: type) -> bool:
-    """Return whether a class is the standard library's, or an installed package's that the
-    application is not from.
+    """Return whether a class is part of the standard library, or of an installed package that the
+    application itself is not part of.
 
     ``class Root(App, Thread)`` must not answer /start and /join: its author did not define them.
     """
     package = cls.__module__.partition(".")[0]
     file: str | None = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    is_stdlib = package in sys.stdlib_module_names and cls.__module__ != "__main__"
+    is_stdlib = package in sys.stdlib_module_names
     # an author's module may be named "turtle"
     if is_stdlib and (file is None or file.startswith(_installed()[0])):
         return True
@@ -207,10 +213,16 @@ def wrapped_by(value: object) -> Iterator[object]:
             with suppress(ValueError):  # a variable that has no value yet
                 inner.append(cell.cell_contents)
         layers += [
-            one
-            for one in inner
-            if one is not None and is_method(one) and not any(one is known for known in layers)
+            one for one in inner if is_method(one) and not any(one is known for known in layers)
         ]
+
+
+def own_attributes(value: object) -> dict[str, Any]:
+    """Return what an object itself keeps, such as the marks that decorators have left on it; {} for
+    one that keeps nothing.
+    """
+    attributes: dict[str, Any] = getattr(value, "__dict__", {})
+    return attributes
 
 
 def is_function(value: object) -> bool:
@@ -219,7 +231,7 @@ def is_function(value: object) -> bool:
         return True
     # functools.cache and cachetools.cached make objects that wrap one. Other objects may answer for
     # any name.
-    wrapped = getattr(value, "__dict__", {}).get("__wrapped__")
+    wrapped = own_attributes(value).get("__wrapped__")
     return isinstance(wrapped, FunctionType) and not isinstance(value, _DESCRIPTORS)
 
 

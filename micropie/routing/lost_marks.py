@@ -8,7 +8,8 @@ compiled application has is refused here, with a sentence that says what to writ
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TypeAlias
 
 from micropie.errors import SetupError
@@ -17,10 +18,12 @@ from micropie.routing.discovery import (
     MARKS,
     REQUIRES,
     Handler,
+    attributes_of,
     is_bare,
     is_hidden,
     is_method,
     marks_of,
+    own_attributes,
     wrapped_by,
 )
 
@@ -39,8 +42,10 @@ def refuse_lost_marks(registered: Registrations, handlers: Sequence[Handler]) ->
             raise SetupError(
                 f"{function.__qualname__} is a method: write micropie.get above it, and not app.get"
             )
-    others = (*registered.providers.values(), *registered.error_handlers.values())
-    for function in filter(inspect.isfunction, (*registered.commands, *others)):
+    no_routes = chain(
+        registered.commands, registered.providers.values(), registered.error_handlers.values()
+    )
+    for function in filter(inspect.isfunction, no_routes):
         if is_lost(function):
             raise SetupError(
                 f"{function.__qualname__}: {_NO_EFFECT}; write @app.get "
@@ -75,15 +80,16 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
     """
     own = vars(app)
     classes = [cls for cls in reversed(type(app).__mro__) if cls not in framework]
-    attributes = {name: (cls, value) for cls in classes for name, value in vars(cls).items()}
+    attributes = attributes_of(classes)
     for name, (cls, value) in attributes.items():
         if is_bare(value):
             continue
         instead = own.get(name, value)
-        is_replaced = instead is not value and (instead is None or marks_of(instead))
-        if not is_replaced and any(
-            is_lost(one) and _is_written_in(cls, one) for one in _inside(value)
-        ):
+        if instead is not value and (instead is None or marks_of(instead)):
+            continue  # replaced on purpose
+        # what a decorator may be above: also functions that a property or another object keeps
+        inside = *wrapped_by(value), *filter(inspect.isfunction, own_attributes(value).values())
+        if any(is_lost(one) and _is_written_in(cls, one) for one in inside):
             advice = (
                 _advice(name, value)
                 if instead is value
@@ -95,13 +101,11 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
             raise SetupError(
                 f"self.{name} of {type(app).__name__}: {_NO_EFFECT}; {_advice(name, value)}"
             )
-    public = {
-        name: value for name, (_, value) in attributes.items() if not name.startswith("_")
-    } | own
-    kinds = {type(value): name for name, value in public.items() if not name.startswith("_")}
+    everything = {name: value for name, (_, value) in attributes.items()} | own
+    kinds = {type(value): name for name, value in everything.items() if not name.startswith("_")}
     for kind, name in kinds.items():
         has_routes = any(
-            not is_bare(one) and MARKS in _left_on(one) and is_method(one)
+            not is_bare(one) and MARKS in own_attributes(one) and is_method(one)
             for one in vars(kind).values()
         )
         if has_routes and not issubclass(kind, framework):
@@ -111,7 +115,7 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
 
 
 def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:
-    """Return a function of an object: whether a route or a guard is above it that is no handler's.
+    """Return a function that tells whether a route or a guard above an object is above no handler.
 
     Without a word a path would be 404, and a guard would guard nothing.
     """
@@ -121,11 +125,13 @@ def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:
     ]
     routes = {id(mark) for handler in found for mark in handler.marks}
     guards = {
-        id(_left_on(layer).get(REQUIRES)) for handler in handlers for layer in wrapped_by(handler)
+        id(own_attributes(layer).get(REQUIRES))
+        for handler in handlers
+        for layer in wrapped_by(handler)
     }
 
     def is_lost(value: object) -> bool:
-        marks = _left_on(value)
+        marks = own_attributes(value)
         is_idle = REQUIRES in marks and id(marks[REQUIRES]) not in guards
         # and no application, which may be mounted
         if is_idle and (is_method(value) or not callable(value)):
@@ -133,20 +139,6 @@ def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:
         return any(id(mark) not in routes for mark in marks.get(MARKS, ()))
 
     return is_lost
-
-
-def _left_on(value: object) -> dict[str, list[object]]:
-    """Return the marks that decorators have left on an object itself."""
-    marks: dict[str, list[object]] = getattr(value, "__dict__", {})
-    return marks
-
-
-def _inside(value: object) -> Iterator[object]:
-    """Yield an attribute's value, and functions in it: that it wraps, of a property, that an object
-    keeps.
-    """
-    yield from wrapped_by(value)
-    yield from filter(inspect.isfunction, _left_on(value).values())
 
 
 def _is_written_in(cls: type, value: object) -> bool:

@@ -88,17 +88,13 @@ class Segment:
     returns the wildcards' values of a text that is not empty, or None.
     """
 
-    __slots__ = ("_literals", "_parts", "is_path", "key", "match", "rank", "text", "wildcards")
-
     def __init__(self, literals: list[str], wildcards: list[Wildcard]) -> None:
         self._literals = literals  # before, between and after the wildcards
         self.wildcards = wildcards
-        self.is_path = False
-        if not wildcards:
-            self.text: str | None = literals[0]
-            return
-        self.text = None
+        self.text = None if wildcards else literals[0]
         self.is_path = any(wildcard.rule == "path" for wildcard in wildcards)
+        if not wildcards:
+            return
         self.key = (*literals, *(wildcard.rule for wildcard in wildcards))
         self.rank = (-sum(map(len, literals)), max(wildcard.rank for wildcard in wildcards))
         self.match: Match = wildcards[0].match

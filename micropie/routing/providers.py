@@ -18,7 +18,7 @@ import inspect
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any, TypeVar, cast, get_origin
+from typing import Any, cast, get_origin
 
 from micropie.binding import OwnTypes, Plan, asked_behind, is_key
 from micropie.errors import ResponseError, SetupError
@@ -38,26 +38,23 @@ from micropie.execution import (
     layers,
 )
 from micropie.http import BindingErrors, Request, UploadFile
+from micropie.routing.discovery import AnyFunction, Function
 from micropie.websockets import WebSocketRequest
-
-Function = TypeVar("Function", bound=Callable[..., object])
 
 
 class Provider:
     """The provider of ``key``. ``plan`` binds its arguments.
 
     ``needs``: the providers of its own parameters' resources, each after those that it needs
-    itself. Two are equal if they give the same: an inner application shares the resources of an
-    outer one, as far as it provides none of them.
+    itself. Two providers are equal if they give the same resource: an inner application shares a
+    resource of an outer one, unless it has a provider of its own for it.
 
     ``call_kind`` is how it is called, and ``run_kind`` how a plain generator of it runs.
     ``is_class``: it makes async context managers, on the event loop.
     """
 
-    __slots__ = ("_parts", "call_kind", "is_class", "key", "name", "needs", "plan", "run_kind")
-
     def __init__(
-        self, key: object, function: Callable[..., object], keys: Container[object], own: OwnTypes
+        self, key: object, function: AnyFunction, keys: Container[object], own: OwnTypes
     ) -> None:
         *_, inner = layers(function)
         self.key = key
@@ -92,11 +89,11 @@ class Provider:
 class Providers:
     """The providers that an application has: its own, and those of the applications around it.
 
-    ``functions``: by the type that they provide. A function that an annotation names is its own
-    key.
+    ``functions``: the author's functions by the type that each provides. A function that an
+    annotation names is its own key, and need not be among them.
     """
 
-    def __init__(self, functions: Mapping[object, Callable[..., object]], own: OwnTypes) -> None:
+    def __init__(self, functions: Mapping[object, AnyFunction], own: OwnTypes) -> None:
         self.functions = functions
         self._own = own
         self._found: dict[object, Provider] = {}
@@ -104,16 +101,19 @@ class Providers:
     def __contains__(self, key: object) -> bool:
         return key in self.functions
 
-    def needed_for(self, keys: Iterable[object]) -> Sequence[Provider]:
+    def needed_for(
+        self, keys: Iterable[object], path: tuple[object, ...] = ()
+    ) -> Sequence[Provider]:
         """Return the providers for some parameters' resources, each after those that it needs
         itself.
 
+        ``path``: the keys whose providers have these parameters, each needed by the one before it.
         Raises ``SetupError`` for a circle, and for a provider's parameter that nothing can fill.
         """
-        found = [self._find(key, ()) for key in keys]
+        found = [self._find(key, path) for key in keys]
         return [*dict.fromkeys(needed for one in found for needed in (*one.needs, one))]
 
-    def _find(self, key: object, path: tuple[object, ...]) -> Provider:
+    def _find(self, key: object, path: tuple[object, ...] = ()) -> Provider:
         if key in path:
             circle = " needs ".join(map(name_of, [*path[path.index(key) :], key]))
             raise SetupError(f"{circle}: providers can't need each other")
@@ -121,16 +121,14 @@ class Providers:
         if found is None:
             # A function that an annotation names is the key itself, unless a test puts another in
             # its place.
-            function = (
-                self.functions[key] if key in self.functions else cast("Callable[..., object]", key)
-            )
+            function = cast("AnyFunction", self.functions.get(key, key))
             found = Provider(key, function, self, self._own)
-            direct = [self._find(needed.key, (*path, key)) for needed in found.plan.provided]
-            found.needs = [*dict.fromkeys(needed for one in direct for needed in (*one.needs, one))]
+            keys = (needed.key for needed in found.plan.provided)
+            found.needs = self.needed_for(keys, (*path, key))
             self._found[key] = found
         return found
 
-    def asked_by_check(self, check: Callable[..., object]) -> Mapping[str, Provider]:
+    def asked_by_check(self, check: AnyFunction) -> Mapping[str, Provider]:
         """Return the providers for the parameters of a check behind the request, by their names.
 
         Raises ``SetupError`` for a parameter that nothing fills, and for a provider that takes a
@@ -138,9 +136,9 @@ class Providers:
         """
         asked = asked_behind(check, 1, self, refuses_others=True)
         self._without_body(asked.values())
-        return {name: self._find(key, ()) for name, key in asked.items()}
+        return {name: self._find(key) for name, key in asked.items()}
 
-    def refuse_to_ask(self, function: Callable[..., object], given: int) -> None:
+    def refuse_to_ask(self, function: AnyFunction, given: int) -> None:
         """Raise ``SetupError`` for a parameter behind the first ``given`` ones that is annotated
         with a resource.
         """
@@ -148,10 +146,9 @@ class Providers:
             is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
             with_ = "async with" if is_async else "with"
             raise SetupError(
-                f"{getattr(function, '__qualname__', repr(function))}: only handlers, checks "
-                "and commands ask for "
-                f"resources by parameters; write {with_} request.resource({name_of(key)}) as "
-                f"{name}: inside of it"
+                f"{getattr(function, '__qualname__', repr(function))}: only handlers, checks and "
+                f"commands ask for resources by parameters; write {with_} "
+                f"request.resource({name_of(key)}) as {name}: inside of it"
             )
 
     def resource(self, request: Request, key: object) -> ResourceContext[Any]:
@@ -166,7 +163,7 @@ class Providers:
                 )
             found = key
         needed = self._without_body([found])
-        provider = self._find(found, ())
+        provider = needed[-1]
 
         def opening(resources: Resources) -> Flow[object]:
             yield from open_resources(request, resources, needed)
@@ -180,8 +177,8 @@ class Providers:
         for one in needed:
             if one.plan.body_parameter is not None:
                 raise SetupError(
-                    f"{one.name} takes a body, which is received after the "
-                    "checks, for a handler alone"
+                    f"{one.name} takes a body, which is received after the checks, "
+                    "for a handler alone"
                 )
         return needed
 
@@ -256,9 +253,8 @@ def checked_key(key: object) -> object:
     if getattr(get_origin(key) or key, "__module__", "") == "builtins":
         name = name_of(key)
         raise SetupError(
-            f"provides({name}) would take over every parameter that is annotated with "
-            f"{name}: write "
-            f'Token = NewType("Token", {name}) and provides(Token)'
+            f"provides({name}) would take over every parameter that is annotated with {name}: "
+            f'write Token = NewType("Token", {name}) and provides(Token)'
         )
     return key
 
@@ -273,7 +269,7 @@ def checked_provider(function: Function) -> Function:
     return function
 
 
-def in_place_of(key: object, fake: object) -> Callable[..., object]:
+def in_place_of(key: object, fake: object) -> AnyFunction:
     """Return the provider that a test puts in the place of another: ``fake``, or one that gives
     ``fake`` as it is.
     """

@@ -70,7 +70,8 @@ _ONE_SEGMENT = sys.maxsize  # of wildcards that match no more
 class _Branch(NamedTuple):
     """The way to ``node`` by a segment with wildcards.
 
-    ``tail``: how many segments follow the ``path`` wildcard in it, or ``_ONE_SEGMENT``.
+    ``tail``: how many segments of the pattern follow the one with a ``path`` wildcard;
+    ``_ONE_SEGMENT`` where the segment has none.
     """
 
     rank: tuple[int, ...]
@@ -88,17 +89,6 @@ class Node:
     after, ``default`` and ``index`` are those of the application; they take the segments that
     follow. ``ways``: these and the branches when the tree is complete, the last to try first.
     """
-
-    __slots__ = (
-        "arguments",
-        "branches",
-        "config",
-        "default",
-        "index",
-        "literals",
-        "routes",
-        "ways",
-    )
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config
@@ -132,8 +122,8 @@ class Node:
         """
         # of two alike the first comes first
         branches = sorted(self.branches.values(), key=lambda branch: branch.rank)
-        takers = (self.index, self.default, self.arguments)
-        self.ways = (*(taker for taker in takers if taker is not None), *reversed(branches))
+        takers = filter(None, (self.index, self.default, self.arguments))
+        self.ways = (*takers, *reversed(branches))
         others, states_head = self.routes.pop("", None), "HEAD" in self.routes
         if others is not None:
             self.routes = {**dict.fromkeys(others.answers, others), **self.routes}
@@ -142,9 +132,7 @@ class Node:
 
     def child(self, text: str) -> Node:
         """Return the node that literal text leads to."""
-        if text not in self.literals:
-            self.literals[text] = Node()
-        return self.literals[text]
+        return self.literals.setdefault(text, Node())
 
     def descend(self, pattern: Pattern) -> Node:
         """Return the node that a pattern leads to."""
@@ -155,12 +143,10 @@ class Node:
                 node = node.child(segment.text)
                 continue
             tail = following if segment.is_path else _ONE_SEGMENT
-            key = segment.key, tail
-            if key not in node.branches:
-                # A longer tail is more text to compare, so it comes first.
-                rank = (segment.is_path, *segment.rank, -tail)
-                node.branches[key] = _Branch(rank, segment.match, tail, Node())
-            node = node.branches[key].node
+            # A longer tail is more text to compare, so it comes first.
+            rank = (segment.is_path, *segment.rank, -tail)
+            branch = _Branch(rank, segment.match, tail, Node())
+            node = node.branches.setdefault((segment.key, tail), branch).node
         return node
 
     def answers(
@@ -217,10 +203,9 @@ class Router:
 
     def freeze(self, has_short_cuts: bool) -> Self:
         """Prepare for the search, when the tree is complete."""
-        nodes = [self.root]
-        for node in nodes:  # the list grows in the loop
+        nodes = self._nodes()
+        for node in nodes:
             node.complete()
-            nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
         self.has_routes = any(node.routes or node.default is not None for node in nodes)
         self.has_fallbacks = any(
             node.config is not None and node.config.fallback is not None for node in nodes
@@ -228,6 +213,12 @@ class Router:
         if has_short_cuts:
             self._add_short_cuts()
         return self
+
+    def _nodes(self) -> Sequence[Node]:
+        nodes = [self.root]
+        for node in nodes:  # the list grows in the loop
+            nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
+        return nodes
 
     def _add_short_cuts(self) -> None:
         places = [("", self.root)]
@@ -281,9 +272,7 @@ class Router:
     def entries(self) -> list[RouteEntry]:
         """Return every route once, with the methods that it answers, in the order of its path."""
         entries: dict[int, RouteEntry] = {}
-        nodes = [self.root]
-        for node in nodes:  # the list grows in the loop
-            nodes += [*node.literals.values(), *(branch.node for branch in node.branches.values())]
+        for node in self._nodes():
             default = (
                 {} if node.default is None else dict.fromkeys(node.default.answers, node.default)
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from functools import partial
 from typing import Any, Literal, NamedTuple, cast
@@ -26,7 +26,7 @@ from micropie.execution import (
 from micropie.http import JSON, Exchange, RouteInfo
 from micropie.routing.checks import marks_above_handler, with_marks
 from micropie.routing.config import Config
-from micropie.routing.discovery import RouteMark
+from micropie.routing.discovery import AnyFunction, RouteMark, own_attributes
 from micropie.routing.providers import Provider
 from micropie.routing.providers import name_of as name_of_type
 from micropie.routing.settings import METHODS
@@ -60,36 +60,38 @@ class Route(RouteInfo):
     limit is set, which needs a step. ``is_pooled``: it runs in a process, and ``call`` is its
     ``HandlerName``.
 
-    ``pattern`` is the path as its author wrote it, that of the name for a handler found by its
-    name; both it and ``name`` are for hooks. ``wildcards`` are those of an explicit route: name ->
-    rule, such as "int". ``by_position``: their values are the handler's first arguments in this
-    order, so they need no names.
+    ``pattern`` is the path as its author wrote it; for a handler that is found by its name it is
+    the path of that name. Hooks read ``pattern`` and ``name``. ``wildcards`` are those of an
+    explicit route: name -> rule, such as "int". ``by_position``: their values are the handler's
+    first arguments in this order, so they need no names.
 
     ``providers``: of its parameters' resources, each after those that it needs.
 
-    ``result_filter``: of its annotation, for the fields that are sent of its result; None where it
-    names none. ``is_special``: it has one of these two.
+    ``result_filter`` keeps those fields of a result that the handler's annotation names; None where
+    it names none. ``is_special``: the route has providers or a filter, or runs in a process.
 
     ``needs_session``: whether the session is opened for the handler.
 
-    ``reads_body``: no form and no JSON is received for the handler. ``plain_args``: how many
-    arguments of the path are complete as they are, without ``bind``; -1 if none ever are.
+    ``reads_body``: the handler receives the body by itself, so no form and no JSON is received for
+    it. ``plain_args``: how many arguments of the path are complete as they are, without ``bind``;
+    -1 if none ever are.
     ``most_segments``: see ``Plan``. ``methods``: those that it states, ``answers``: those that it
     answers where no other route states them. ``mentions_session``: the code of a handler of
     WebSockets names ``session``. ``has_warned``: the log says already that GET changed the session
     here.
     """
 
+    has_warned = is_pooled = is_special = False
+
     def __init__(
         self,
-        function: Callable[..., object],
+        function: AnyFunction,
         name: str,
         config: Config,
         mark: RouteMark,
         pattern: str,
     ) -> None:
         self.name = name
-        self.has_warned = False
         takes_socket, marks = mark.takes_socket, _marks_on(function)
         self.mentions_session = takes_socket and mentions(function, "session")
         stated = {name: marks[one] for name, one in _SIZES.items() if one in marks}
@@ -131,32 +133,28 @@ class Route(RouteInfo):
         self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted)
         self.reads_body: bool | Literal["ahead"] = marks.get("__micropie_reads_body__", False)
         self.needs_session: bool = marks.get("__micropie_needs_session__", True)
-        placement = marks.get(MARK)
-        if placement is not None:
-            check_placement(function, placement, name, self.reads_body)
-        placement = placement or config.settings.run_in
+        placement = marks.get(MARK, config.settings.run_in)
         kind, is_async = _step_kind(function, placement)
         self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind
         self.is_pooled = placement == PROCESS and not is_async
+        if MARK in marks or self.is_pooled:
+            check_placement(function, placement, name, self.reads_body)
         if self.is_pooled:
             self.is_special = True
             if self.providers:
                 needed = name_of_type(self.providers[-1].key)
                 raise SetupError(
                     f"{name} runs in a process, and what provides {needed} is opened in the "
-                    "server's: open it in the "
-                    "handler, or have it run in a thread"
+                    "server's: open it in the handler, or have it run in a thread"
                 )
-            check_placement(function, PROCESS, name, self.reads_body)
             # else ``call`` is the function itself
             takes_keywords = self.plan.call is not self.plan.function
             self.call = name_of(function, name)._replace(takes_keywords=takes_keywords)
         if self.reads_body and parameter is not None:
             raise SetupError(
                 f"{name}: {parameter.name!r} takes {parameter.converter.expected}, but "
-                "@reads_body leaves the body to "
-                "the handler: read it there, by self.request.parts() for example, or leave "
-                "@reads_body out"
+                "@reads_body leaves the body to the handler: read it there, by "
+                "self.request.parts() for example, or leave @reads_body out"
             )
 
     def as_fallback(self) -> Route:
@@ -192,17 +190,17 @@ def body_parameter(plan: Plan, providers: Sequence[Provider]) -> BoundParameter 
 
 
 def _plan(
-    function: Callable[..., object], name: str, takes_socket: bool, config: Config
+    function: AnyFunction, name: str, takes_socket: bool, config: Config
 ) -> tuple[Plan, Sequence[Provider], BoundParameter | None]:
     """Return the plan of a handler, its providers, and its first parameter that only a body can
     fill, or None.
 
     A ``SetupError`` names the handler and how to hide it.
     """
+    written = inspect.unwrap(function)
+    where = getattr(written, "__qualname__", name)
     try:
-        if takes_socket and not any(
-            map(inspect.iscoroutinefunction, (function, inspect.unwrap(function)))
-        ):
+        if takes_socket and not any(map(inspect.iscoroutinefunction, (function, written))):
             raise SetupError(
                 "a WebSocket handler waits for messages: write async def, without yield"
             )
@@ -220,15 +218,13 @@ def _plan(
             if is_hidden
             else "; if it is to be no handler, begin its name with _ or write @hidden above it"
         )
-        where = getattr(inspect.unwrap(function), "__qualname__", name)
         raise SetupError(f"{where}: {error}{hint}") from None
     except ValueError:  # inspect's error for a method without a first parameter
-        where = getattr(inspect.unwrap(function), "__qualname__", name)
         raise SetupError(f"{where} has no parameter self") from None
     return plan, providers, parameter
 
 
-def _step_kind(function: Callable[..., object], placement: str) -> tuple[Kind, bool]:
+def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
     """Return how a handler runs in this process: AWAIT, INLINE, or HANDLER if it may block; and
     whether it is async.
     """
@@ -242,7 +238,7 @@ def _step_kind(function: Callable[..., object], placement: str) -> tuple[Kind, b
     ), is_async
 
 
-def mentions(function: Callable[..., object], name: str) -> bool:
+def mentions(function: AnyFunction, name: str) -> bool:
     """Return whether a handler's code, or a function inside of it, uses an attribute or a variable
     of this name.
     """
@@ -256,13 +252,13 @@ def mentions(function: Callable[..., object], name: str) -> bool:
 _SIZES = {name: f"__micropie_{name}__" for name in ("max_body_size", "max_data_size")}
 
 
-def _marks_on(function: Callable[..., object]) -> dict[str, Any]:
+def _marks_on(function: AnyFunction) -> dict[str, Any]:
     """Return the marks that decorators have left on a function and on those that it wraps; the
     uppermost counts.
     """
     marks: dict[str, Any] = {}
     for layer in layers(function):
-        marks = getattr(layer, "__dict__", {}) | marks
+        marks = own_attributes(layer) | marks
     return marks
 
 
@@ -274,13 +270,13 @@ def route_of(exchange: Exchange) -> Route:
     return cast("Route", exchange.route)
 
 
-def function_of(route: Route) -> Callable[..., object]:
+def function_of(route: Route) -> AnyFunction:
     """Return the function that the author wrote, below its decorators."""
     *_, function = layers(route.plan.function)
     return function
 
 
-def place_of(function: Callable[..., object]) -> str:
+def place_of(function: AnyFunction) -> str:
     """Return the file, relative to this folder if it is below, and the line of a function; "" for
     one of micropie.
     """

@@ -5,15 +5,15 @@ finds routes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from posixpath import normpath
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, NamedTuple, TypeAlias, final
 from urllib.parse import quote, unquote
 
 from micropie import mounts
 from micropie.errors import HTTPError, ResponseError, websockets_need_asgi
-from micropie.execution import AWAIT, INLINE, Kind, Threads, no_function
+from micropie.execution import AWAIT, INLINE, Kind, Threads
 from micropie.http import (
     AHEAD,
     DOTS_AND_EMPTY,
@@ -36,6 +36,7 @@ from micropie.mounts import (
 )
 from micropie.routing.checks import marks_above, with_marks
 from micropie.routing.config import Config, config_of
+from micropie.routing.discovery import AnyFunction
 from micropie.routing.router import NO_VALUES, Refusal, RouteMatch, Router
 from micropie.routing.routes import Route, RouteEntry
 from micropie.routing.settings import Settings
@@ -50,24 +51,19 @@ class Site:
     ``config`` is the outermost application's. ``exact[method][path]`` is the short cut for paths
     without arguments; ``find`` finds all other paths, too. ``sockets`` is the separate router of
     WebSockets: no handler is reached by the other protocol. Mounts come before routes, those at an
-    application's own root after them: ``Config.fallback``. ``has_sockets``: whether a WebSocket has
-    a route here.
+    application's own root after them: ``Config.fallback``.
     """
 
     def __init__(
         self, config: Config, router: Router, sockets: Router, mounted: Sequence[Mounted] = ()
     ) -> None:
-        self.config, self.prefix, self.has_mounts = (
-            config,
-            split_host(config.prefix)[1],
-            bool(mounted),
-        )
-        self.router, self.sockets = router, sockets
-        self.mounted = mounted
-        self.has_sockets = sockets.has_routes
+        self.config, self.router, self.sockets, self.mounted = config, router, sockets, mounted
+        self.prefix = split_host(config.prefix)[1]
+        self.has_mounts = bool(mounted)
         self._depth = self.prefix.count("/")  # segments that lead here
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
-        self._apps = [entry for entry in mounted if isinstance(entry, Site)]
+        # those whose routes are listed
+        self._sites = [self, *(entry for entry in mounted if isinstance(entry, Site))]
         paths = {path for routes in router.exact.values() for path in routes} if mounted else ()
         hidden = {path for path in paths if self._mounts.find(quote(path).encode()) is not None}
         self.exact: dict[str, dict[str | None, Route]] = {  # the short cuts that no mount hides
@@ -75,15 +71,12 @@ class Site:
             for method, routes in router.exact.items()
         }
 
-    def entries(self) -> list[RouteEntry]:
-        """Return every route of HTTP once, with its methods, also those of mounts and hosts that
-        share this tree.
+    def entries(self, takes_socket: bool = False) -> list[RouteEntry]:
+        """Return every route of HTTP, or of WebSockets, once with its methods, also those of mounts
+        and hosts that share this tree.
         """
-        return [entry for site in (self, *self._apps) for entry in site.router.entries()]
-
-    def socket_entries(self) -> list[RouteEntry]:
-        """Return every route of WebSockets once."""
-        return [entry for site in (self, *self._apps) for entry in site.sockets.entries()]
+        routers = [site.sockets if takes_socket else site.router for site in self._sites]
+        return [entry for router in routers for entry in router.entries()]
 
     def find_socket(self, request: Request) -> RouteMatch | Handover | Refusal:
         """Return the route of a WebSocket, or the mounted application that serves it by itself, or
@@ -95,7 +88,7 @@ class Site:
         """Return the route of a request, or the mounted application that answers by itself, or a
         400, 404 or 405.
 
-        ``takes_socket``: of a WebSocket, which has a router of its own.
+        ``takes_socket``: the request is for a WebSocket. WebSockets have a router of their own.
         """
         exchange, segments = request._exchange, None
         router = self.sockets if takes_socket else self.router
@@ -125,7 +118,7 @@ class Site:
             return fallback.find(request, takes_socket)
         is_plain = (
             takes_socket
-            or not self.has_sockets
+            or not self.sockets.has_routes
             or "websocket" not in (exchange.header("upgrade") or "").lower()
         )
         if is_plain or type(self.find_socket(request)) is not tuple:
@@ -155,8 +148,9 @@ class Site:
         """Return the route of the application that is mounted at the root, for a path that has no
         route.
 
-        None for a path that the application may take for one with a route, which may be guarded: it
-        sees ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots and doubled slashes.
+        None for a path that the mounted application may take for the path of a route, which may be
+        guarded: the application sees ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots
+        and doubled slashes.
         ``searched``: the segments that ``refusal`` is for, None if the path is malformed.
         """
         path = normpath(unquote(request.raw_path.decode("latin-1")))
@@ -177,11 +171,8 @@ class HostSite(Site):
         self._hosts, self._others = HostTable(hosts), others
         hooks: Iterable[Any] = others.config.middlewares
         self._host_setters = [hook for hook in hooks if getattr(hook, "sets_host", False)]
-        self._apps = [
-            *dict.fromkeys(
-                [*others._apps, *(one for _, site in hosts for one in (site, *site._apps))]
-            )
-        ]
+        compiled = (others, *(site for _, site in hosts))
+        self._sites = [*dict.fromkeys(one for site in compiled for one in site._sites)]
 
     def _inside(self, request: Request) -> Site:
         """Return the site of a request's host, which a trusted proxy may state.
@@ -205,25 +196,24 @@ class OutsideRoute(Route):
         self,
         config: Config,
         step_kind: Kind,
-        call: Callable[..., object],
+        call: AnyFunction,
         plain_args: int,
         reads_body: bool | Literal["ahead"],
         pattern: str = "",
     ) -> None:
         self.name = self.pattern = pattern
-        self.methods, self.providers, self.result_filter, self.is_special = (), (), None, False
+        self.methods, self.providers, self.result_filter = (), (), None
         # The application limits bodies itself, or not at all.
         self.config = config.changed({"max_body_size": sys.maxsize})
         self.step_kind = self.limited_step_kind = step_kind
         self.call, self.plain_args, self.reads_body = call, plain_args, reads_body
-        self.has_warned = self.is_pooled = False
 
 
 class MountRoute(OutsideRoute):
     """The route of a mounted application that is not part of the tree.
 
-    Hooks and error pages are around it, unless it is isolated: then the server's call is handed
-    over instead.
+    Hooks and error pages are around the mounted application. To one that is isolated the server's
+    call is handed over instead.
     """
 
     def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
@@ -265,7 +255,7 @@ class MountRoute(OutsideRoute):
 
 
 @final
-class Handover:
+class Handover(NamedTuple):
     """The result of a search that finds a mounted application which answers the server's call by
     itself.
 
@@ -273,10 +263,9 @@ class Handover:
     ``mount.target`` as the server has called: with ``scope_in`` or with ``environ_of``.
     """
 
-    def __init__(self, mount: Mount, path: MountedPath, config: Config) -> None:
-        self.mount = mount
-        self.path = path
-        self.config = config
+    mount: Mount
+    path: MountedPath
+    config: Config
 
     def scope_in(self, scope: Scope) -> Scope:
         """Return the scope of this request for the mounted application."""
@@ -287,14 +276,12 @@ class Handover:
         return mounts.environ_below(exchange, self.path)
 
 
-def _answering(
-    mount: Mount, settings: Settings, on_loop: bool
-) -> tuple[Kind, Callable[..., object]]:
+def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, AnyFunction]:
     """Return how to call a mounted application, by a function of the ``MountedPath`` and the
     exchange.
+
+    One that is isolated is handed over instead, and never called.
     """
-    if mount.isolated:
-        return AWAIT, no_function  # never called: it is handed over
     if on_loop and mount.kind == WSGI:
         return AWAIT, partial(mounts.wsgi_under_asgi, mount, threads=Threads(settings.threads))
     if on_loop:
@@ -311,9 +298,10 @@ Mounted: TypeAlias = Site | MountRoute
 def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]:
     """Return the route of the application in ``request._subapp``, and its arguments.
 
-    A hook sets that, and may set ``request._subapp_path``: the end of the request's path that the
-    application gets. The text before it becomes the prefix. A slash at its beginning may be left
-    out, and "/" may stand for the bare prefix. Without it the application gets the whole path.
+    A hook sets ``_subapp``, and may set ``request._subapp_path``: the end of the request's path
+    that the application gets. The text before that end becomes the prefix. A slash at the beginning
+    of ``_subapp_path`` may be left out, and "/" may stand for the bare prefix. Without
+    ``_subapp_path`` the application gets the whole path.
     """
     target, path = request._subapp, request.path
     below = path if request._subapp_path is None else request._subapp_path
@@ -327,9 +315,8 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
     mount = Mount(above, target, kind_of_target(target, None), isolated=False)
     if marks_above(target) and not hasattr(target, "_micropie_is_framework"):  # an App asks its own
         raise ResponseError(
-            f"{target!r} has middleware or @requires above it, and a hook that chooses it "
-            "runs neither: mount it, or "
-            "refuse the request in the hook"
+            f"{target!r} has middleware or @requires above it, and a hook that chooses it runs "
+            "neither: mount it, or refuse the request in the hook"
         )
     mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
     exchange = request._exchange

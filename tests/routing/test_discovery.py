@@ -248,7 +248,7 @@ def test_R79_a_url_calls_the_method_that_python_finds(
         site = root._micropie.compiled()
     except SetupError:
         return
-    for entry in (*site.entries(), *site.socket_entries()):
+    for entry in (*site.entries(), *site.entries(takes_socket=True)):
         function: Any = function_of(entry.route)
         found = inspect.getattr_static(made, function.__name__)
         assert getattr(found, "__func__", found) is getattr(function, "__func__", function)
@@ -309,7 +309,7 @@ def test_R79_an_override_is_not_bypassed(
     sentences = [sentence.partition(": ")[2] for sentence in mistakes(app)]
     assert [sentence for sentence in sentences if " without its route" in sentence] == logged
     site = app._micropie.compiled()
-    assert len(site.socket_entries()) == (version in ("V1", "Again"))
+    assert len(site.entries(takes_socket=True)) == (version in ("V1", "Again"))
 
 
 def test_with_debug_the_log_lists_what_comes_from_elsewhere(
