@@ -93,7 +93,7 @@ _COUNTED = {
     ),
 }
 
-KEYWORDS: Mapping[str, str] = {name: keyword for name, (_, _, keyword, _) in _KINDS.items()}
+KEYWORDS: Mapping[str, str] = {name: kind[2] for name, kind in _KINDS.items()}
 
 REQUIRED_FIELD = "Please fill in this field."
 INVALID = "Please enter another value."
@@ -205,28 +205,28 @@ def restricts(item: object, libraries: Container[str]) -> bool:
     if library not in libraries or kind.__name__ in _DESCRIPTIONS:
         return False
     if library == "msgspec":
-        names = {name for name in dir(item) if not name.startswith("_")} - _DESCRIBING
-        return any(getattr(item, name) is not None for name in names)
+        return any(_stated(item))
     several = getattr(item, "metadata", None)  # of pydantic's Field
     return several is None or any(restricts(one, _LIBRARIES) for one in several)
 
 
-def _bounds_of(item: object) -> Iterator[Constraint]:
-    """Yield the constraints that one object has as attributes: ``Meta(ge=1, le=5)``."""
+def _stated(item: object) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes by which one object may restrict a value: ``Meta(ge=1, le=5)``."""
     for name in dict.fromkeys([*_KINDS, *dir(item)]):
         value = getattr(item, name, None)
-        if name in _KINDS and value is not None:
-            fits, words, _, _ = _KINDS[name]
-            yield Constraint(
-                name, fits, words.format(value), re.compile(value) if name == "pattern" else value
-            )
-        elif not (
-            name in _KINDS
-            or name in _DESCRIBING
-            or name.startswith("_")
-            or callable(value)
-            or value in (None, False)
-        ):
+        is_private = name.startswith("_")
+        if not (is_private or name in _DESCRIBING or callable(value) or value is None):
+            yield name, value
+
+
+def _bounds_of(item: object) -> Iterator[Constraint]:
+    """Yield the constraints that one object has as attributes."""
+    for name, value in _stated(item):
+        if name in _KINDS:
+            fits, words, *_ = _KINDS[name]
+            bound = re.compile(value) if name == "pattern" else value
+            yield Constraint(name, fits, words.format(value), bound)
+        elif value not in (None, False):
             raise SetupError(f"{type(item).__name__}({name}={value!r}) can't be enforced here")
 
 

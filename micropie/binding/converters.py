@@ -332,9 +332,13 @@ def simple_types() -> dict[object, Converter]:
     }
 
 
-def schemas() -> dict[object, Mapping[str, str]]:
+def schemas() -> dict[type, Mapping[str, str]]:
     """Return the JSON schemas of the types that have no others inside."""
-    return {kind: one.schema for kind, one in simple_types().items() if one.schema is not None}
+    return {
+        kind: one.schema
+        for kind, one in simple_types().items()
+        if isinstance(kind, type) and one.schema is not None
+    }
 
 
 _TEXT = (_BUILT_IN[str], ANYTHING)
@@ -369,9 +373,7 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
     if origin is dict:
         key, member = (converter_for(argument, own) for argument in arguments or (str, Any))
         return _json_object(key, member)
-    known = ", ".join(
-        kind.__name__ for kind in simple if isinstance(kind, type) and simple[kind] is not ANYTHING
-    )
+    known = ", ".join(kind.__name__ for kind in schemas())
     raise SetupError(
         f"it is annotated with {annotation!r}, which no text converts to: use {known}, an Enum, "
         "Literal, Optional, list[...], a dataclass, a TypedDict, a "
@@ -393,12 +395,9 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
             # also those of Decimal and of an Enum's names
             raise ValueError(given) from None
 
-    def from_text(text: str) -> object:
-        return decode(inner.from_text(text))
-
     return Converter(
         f"a {kind.__name__}",  # a name for programmers
-        from_text if inner.many is None else _from_no_text,
+        _from_no_text if inner.many else lambda text: decode(inner.from_text(text)),
         lambda value: decode(inner.from_json(value)),
         invalid=INVALID,
         takes_text=inner.takes_text and inner.many is None,
@@ -539,27 +538,20 @@ def _hashed(kind: Collect) -> Collect:
     return collect
 
 
-_COLLECT: dict[object, Collect] = {
-    list: list,
-    tuple: tuple,
-    set: _hashed(set),
-    frozenset: _hashed(frozenset),
-}
-
-
-def _collection(kind: object, arguments: tuple[object, ...], own: OwnTypes) -> Converter:
+def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> Converter:
     first, *others = arguments or (Any,)
     if others not in ([], [Ellipsis]):
         raise SetupError("a tuple of fixed length comes from no form; write tuple[X, ...]")
     item = converter_for(first, own)
-    make = _COLLECT[kind]
+    is_hashed = kind in (set, frozenset)
+    make = _hashed(kind) if is_hashed else kind
 
     def from_json(value: object) -> object:
         if not isinstance(value, list):
             raise ValueError(value)
         return make([item.from_json(element) for element in value])
 
-    most = f" of at most {MAX_HASHED} values" if kind in (set, frozenset) else ""
+    most = f" of at most {MAX_HASHED} values" if is_hashed else ""
     return Converter(
         f"a list{most}, each {item.expected}",
         item.from_text,

@@ -42,8 +42,8 @@ class Field(NamedTuple):
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
-    """Return whether a whole body becomes this: a dataclass, TypedDict, msgspec.Struct or pydantic
-    model.
+    """Return whether this is a structure, which a whole body can become: a dataclass, TypedDict,
+    msgspec.Struct or pydantic model.
 
     ``Page[User]`` of a generic class is one, too, with the fields that ``fields_of`` returns.
     """

@@ -2,7 +2,7 @@
 same type may have.
 
 msgspec and pydantic take more than parameters do: NaN, numbers of a million digits, sets of numbers
-whose hashes a client has chosen. And each of them knows the constraints of its own alone.
+whose hashes a client has chosen. And each library knows its own constraints alone.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from types import GenericAlias
 
 from micropie.binding.converters import (
@@ -36,7 +36,6 @@ class Maker:
     """
 
     is_pydantic = False
-    lists: Collection[str] = ()
 
     def __init__(
         self, structure: Hint, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False
@@ -75,7 +74,7 @@ class Maker:
         """Return the structure of a JSON document, or of a form's document. Raises ``ValueError``
         for a document that does not fit.
 
-        ``part``: the annotation of a part of the structure, whose document this is.
+        ``part``: an annotation inside the structure's, if the document is for that part alone.
         """
         raise NotImplementedError
 

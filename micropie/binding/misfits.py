@@ -42,9 +42,8 @@ def problems_of(
         return [*_of_pydantic(error, hint, own)]
     if maker.is_pydantic:  # a check of what pydantic has made
         return [_described(error, hint, document, (), own)]
-    search = _Search(maker, is_json)
-    search.look(error, hint, document, ())
-    return search.found
+    tries = [*range(MOST_VALUES)]
+    return [*islice(_mistakes(maker, is_json, tries, error, hint, document), MOST_ERRORS)]
 
 
 def _steps(path: Path) -> str:
@@ -99,32 +98,37 @@ _MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
 _WORDLESS = "Invalid value"  # of a check that raises ``ValueError()``
 
 
-class _Search:
-    """Looks for all mistakes of a document that msgspec has refused, and has ``found`` some."""
+def _mistakes(
+    maker: Maker,
+    is_json: bool,
+    tries: list[int],
+    error: ValueError,
+    hint: Hint,
+    value: object,
+    path: Path = (),
+) -> Iterator[ParameterError]:
+    """Yield the mistakes inside a ``value`` that was refused by ``error``, or else its own.
 
-    def __init__(self, maker: Maker, is_json: bool) -> None:
-        self.found: list[ParameterError] = []
-        self._maker, self._is_json = maker, is_json
-        self._left = MOST_VALUES
-
-    def look(self, error: ValueError, hint: Hint, value: object, path: Path) -> None:
-        """Find the mistakes inside a ``value`` that was refused by ``error``, or else its own."""
-        own, before = self._maker.own, len(self.found)
-        for inner, part, step, is_missing in _inside(hint, value):
-            if self._left <= 0 or len(path) >= DEEPEST or len(self.found) >= MOST_ERRORS:
-                break
-            at = (*path, step)
-            if is_missing:
-                text = _at(f"Object missing required field `{step}`", path)
-                self.found.append(_problem(own, inner, at, None, text, unknown=REQUIRED_FIELD))
-                continue
-            self._left -= 1
-            try:
-                self._maker.make(part, self._is_json, inner)
-            except ValueError as refused:
-                self.look(refused, inner, part, at)
-        if len(self.found) == before:
-            self.found.append(_described(error, hint, value, path, own))
+    ``tries``: one for each value that may still be asked for.
+    """
+    is_found = False
+    for inner, part, step, is_missing in _inside(hint, value) if len(path) < DEEPEST else ():
+        if not tries:
+            break
+        at = (*path, step)
+        if is_missing:
+            is_found = True
+            text = _at(f"Object missing required field `{step}`", path)
+            yield _problem(maker.own, inner, at, None, text, unknown=REQUIRED_FIELD)
+            continue
+        tries.pop()
+        try:
+            maker.make(part, is_json, inner)
+        except ValueError as refused:
+            is_found = True
+            yield from _mistakes(maker, is_json, tries, refused, inner, part, at)
+    if not is_found:
+        yield _described(error, hint, value, path, maker.own)
 
 
 def _described(

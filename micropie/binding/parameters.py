@@ -323,7 +323,8 @@ def _of_structure(
         places = [_STATED[stated.place]]
         expected = f"the fields of a {name_of(structure)}"
         if isinstance(stated, Query) or default is REQUIRED:
-            # required fields are told for a request without a form as well; no query is the default
+            # A request without a form is told its required fields as well. Without a query the
+            # parameter has its default.
             values = places[0].values
             empty: object = {} if default is REQUIRED else None
             places = [places[0]._replace(values=lambda request: values(request) or empty)]

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from inspect import Parameter
 from itertools import repeat
-from types import NoneType
-from typing import TYPE_CHECKING, NamedTuple, Optional, Union, get_args, get_origin, is_typeddict
+from typing import TYPE_CHECKING, NamedTuple, Union, get_args, get_origin, is_typeddict
 
 from micropie.binding.fields import hints_of_class, is_pydantic, is_structure, kinds_in, members_of
-from micropie.binding.hints import Hint, bare, elements_of, hints_of, united
+from micropie.binding.hints import Hint, bare, elements_of, hints_of, united, without_none
 from micropie.errors import HTTPError, Redirect, ResponseError, SetupError
 from micropie.execution import layers
 from micropie.http import Response
@@ -20,11 +19,11 @@ from micropie.http import Response
 if TYPE_CHECKING:
     from micropie.binding.makers import Maker
 
-# An object that has one of these may be more than its fields.
+# An object with one of these attributes may be sent otherwise than by its fields.
 _OTHERWISE_SENT = ("__html__", "__await__", "__aiter__", "__iter__", "read")
 
 # Beside a structure in a union, these are answers of their own.
-_OTHER_ANSWERS = (NoneType, Response, HTTPError, Redirect)
+_OTHER_ANSWERS = (Response, HTTPError, Redirect)
 
 
 def answers_of(function: Callable[..., object], stated: object = None) -> tuple[object, ...]:
@@ -57,14 +56,14 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
     kinds = [
         one for one in answers if not (isinstance(one, type) and issubclass(one, _OTHER_ANSWERS))
     ]
-    body: Hint = Union[tuple(kinds)] if kinds else None  # noqa: UP007 - of as many as there are
+    hint: Hint = Union[tuple(kinds)] if kinds else None  # noqa: UP007 - of as many as there are
+    body, _ = without_none(hint)
     is_list = get_origin(body) in (list, Sequence)
     members = members_of((*get_args(body), None)[0] if is_list else body)
     if members:
         # only applications with structures need them
         from micropie.binding.makers import ByMsgspec, ByPydantic
 
-        hint: Hint = Optional[body] if NoneType in answers else body  # noqa: UP045
         maker = ByPydantic(hint) if all(map(is_pydantic, members)) else ByMsgspec(hint)
         classes = {get_origin(one) or one: one for one in members}
         exact = {one for one, alias in classes.items() if not _hints_inside(alias)}
@@ -101,13 +100,8 @@ class ResultFilter(NamedTuple):
             one for one in self.exact if not any(hasattr(one, name) for name in _OTHERWISE_SENT)
         ]
 
-    def passes(self, result: object) -> bool:
-        """Return whether a result is sent as it is: objects of exactly the classes, and not of
-        derived ones.
-        """
-        return self._has_only(self.exact, result)
-
-    def _has_only(self, classes: set[type], result: object) -> bool:
+    def has_only(self, classes: set[type], result: object) -> bool:
+        """Return whether a result is objects of exactly these classes, and not of derived ones."""
         if isinstance(result, list):
             return self.is_list and classes.issuperset(map(type, result))
         return not self.is_list and type(result) in classes
@@ -120,7 +114,7 @@ class ResultFilter(NamedTuple):
         try:
             # msgspec leaves objects of exactly the classes as they are, and all that is inside them
             is_of_msgspec = not self.maker.is_pydantic
-            is_made = is_of_msgspec and self._has_only(self.classes, result)
+            is_made = is_of_msgspec and self.has_only(self.classes, result)
             made = result if is_made else self.maker.dump(result)
             if is_of_msgspec:
                 _check_exact(made, self.maker.hint)

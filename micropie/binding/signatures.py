@@ -78,8 +78,8 @@ class Plan:
     client's value. ``body_parameter``: the first one whose value only a body can bring, as a file,
     as a form or its field, or as a whole document; None if there is none.
 
-    ``function`` and
-    ``parameters``, which have their annotations, are for descriptions of the handler.
+    ``function`` and ``parameters``, whose annotations are types, are for descriptions of the
+    handler.
     """
 
     def __init__(

@@ -52,7 +52,8 @@ def filtered(route: Route, result_filter: ResultFilter, result: object) -> Flow[
     A ``def`` handler's result may ask a database for more, so that is done in a thread as well.
     """
     result = yield from awaited(result)
-    if result_filter.passes(result) or isinstance(result, _WHOLE) or is_stream(result):
+    is_exact = result_filter.has_only(result_filter.exact, result)
+    if is_exact or isinstance(result, _WHOLE) or is_stream(result):
         return result
     if isinstance(result, tuple) and states_status(result):
         status, body, *headers = result
