@@ -50,7 +50,7 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "form": (89, 113),
     "json body": (62, 92),
     "dataclass": (66, 92),
-    "upload": (274, 292),
+    "upload": (272, 290),
     "session write": (152, 154),
     "session read": (77, 101),
     # an answer for which a cookie was read is private, and varies by it
@@ -62,14 +62,14 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "405": (105, 110),
     "400": (67, 97),
     "redirect": (47, 76),
-    "hooks": (78, 208),
-    "error handler": (130, 178),
-    "10 chunks": (104, 180),
+    "hooks": (76, 206),
+    "error handler": (129, 177),
+    "10 chunks": (104, 170),
     "10 chunks def": (356, 88),
-    "3 chunks awaited": (191, 114),
-    "3 events": (257, 204),
-    "mounted Flask": (276, 458),
-    "WebSocket echo": (303, 0),  # with the task that reads, which is two turns of the event loop
+    "3 chunks awaited": (191, 111),
+    "3 events": (257, 201),
+    "mounted Flask": (276, 456),
+    "WebSocket echo": (302, 0),  # with the task that reads, which is two turns of the event loop
 }
 
 # These wait several times, and on a busy machine a timer may end meanwhile.
