@@ -226,7 +226,7 @@ def _bounds_of(item: object) -> Iterator[Constraint]:
             fits, words, *_ = _KINDS[name]
             bound = re.compile(value) if name == "pattern" else value
             yield Constraint(name, fits, words.format(value), bound)
-        elif value not in (None, False):
+        elif value is not False or name == "tz":  # msgspec's False wants a time without a zone
             raise SetupError(f"{type(item).__name__}({name}={value!r}) can't be enforced here")
 
 

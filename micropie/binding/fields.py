@@ -97,7 +97,7 @@ def fields_of(structure: type) -> Sequence[Field]:
         ]
     fields = []
     for alias, name, hint, metadata, required in found:
-        hint = Annotated[(hint, *stated)] if (stated := [*metadata]) else hint
+        hint = without_aliases(Annotated[(hint, *stated)] if (stated := [*metadata]) else hint)
         fields.append(Field(alias if isinstance(alias, str) else name, hint, required, *bare(hint)))
     return fields
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+import pydantic
 import pytest
 from typing_extensions import TypeAliasType
 
@@ -112,6 +113,26 @@ def test_aliases_are_described() -> None:
         "application/json"
     ]["schema"]
     assert answer == {"type": "array", "items": {"$ref": "#/components/schemas/Pie"}}
+
+
+Ticked = TypeAliasType("Ticked", bool)
+
+
+class Model(pydantic.BaseModel):
+    tags: Rows[str]
+    ticked: Ticked = True
+
+
+class Boxes(App):
+    @post
+    def x(self, given: Model) -> Any:
+        return [given.tags, given.ticked]
+
+
+def test_a_form_s_boxes_and_lists_are_known_behind_an_alias(make_client: MakeClient) -> None:
+    client = make_client(Boxes())
+    assert client.post("/x", data={"other": "1"}).json() == [[], False]
+    assert client.post("/x", data={"tags": ["a", "b"], "ticked": "on"}).json() == [["a", "b"], True]
 
 
 @pytest.mark.parametrize("annotation", [Rows[int, str], Turned[int]])

@@ -116,7 +116,9 @@ def test_they_hold_for_json_and_segments_as_well(make_client: MakeClient) -> Non
     [
         at.Timezone("UTC"),
         msgspec.Meta(tz=True),
+        msgspec.Meta(tz=False),
         pydantic.Field(max_digits=3),
+        pydantic.Field(decimal_places=0),
         pydantic.Field(strict=True),
         pydantic.Field(alias="m"),
         pydantic.AfterValidator(abs),
