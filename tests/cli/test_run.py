@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -108,16 +109,22 @@ def test_settings_come_from_the_environment_and_a_file(project: Path) -> None:
 
 
 def test_reload_starts_anew_when_a_file_has_changed(project: Path) -> None:
+    (project / "app.py").write_text(APP.format(word="one").replace("Root()", "Root(debug=True)"))
     with serving_command(project, "-m", "micropie", "run", "--reload", "--port", "0") as server:
         assert server.get().endswith(" one")
         (project / "app.py").write_text("broken(")
         until(lambda: "can't be imported" in server.output)
-        (project / "app.py").write_text(APP.format(word="two, which is longer"))
+        two = APP.format(word="two, which is longer").replace("Root()", "Root(debug=True)")
+        (project / "app.py").write_text(two)
         until(lambda: server.output.count("app:app: http") == 2)
         assert server.get().endswith(" two, which is longer")
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE) == 0
     assert "app.py has changed: starting anew" in server.output
+    before, after = re.findall(
+        r"To see debug pages, open (http://localhost:\d+/_debug/\S+)", server.output
+    )
+    assert before == after
 
 
 def test_https(project: Path) -> None:
