@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import anyio
@@ -15,7 +17,7 @@ from micropie.asgi.streaming import StreamSender, encode_headers, head_message, 
 from micropie.errors import logger
 from micropie.execution import ANSWER, AWAIT, CHUNK, RECEIVE, LoopLocal, current
 from micropie.flow import Application, LifespanContext, end_resources, log_failure, respond
-from micropie.http import Receive, Request, Scope, Send, start_failed
+from micropie.http import Message, Receive, Request, Scope, Send, make_private, start_failed
 from micropie.routing import Handover, Site
 
 _starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports a lock when it is asked for one
@@ -115,6 +117,8 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         if type(answer) is Handover:
             # the mounted application must not see a request that is not its own
             current.reset(token)
+            if exchange.answer.depends_on:  # a hook has read who the client is
+                send = partial(_send_private, send, exchange.answer.depends_on)
             try:
                 await answer.mount.target(answer.scope_in(exchange.scope_below()), receive, send)
             finally:
@@ -147,6 +151,16 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 await close_request(exchange)
         finally:
             current.reset(token)
+
+
+async def _send_private(send: Send, depends_on: Sequence[str], message: Message) -> None:
+    """Send a message of a mounted application. Its answer depends on these headers as well."""
+    if message["type"] == "http.response.start":
+        named = message.get("headers", ())
+        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in named]
+        make_private(pairs, depends_on, has_own_cookie=False)
+        message = {**message, "headers": encode_headers(None, None, pairs)}
+    await send(message)
 
 
 async def _clean_up(exchange: ASGIExchange, error: BaseException) -> None:

@@ -148,6 +148,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             # as if it were raised, without a traceback that refers to it
             failure = result
         elif type(result) is Handover:
+            if made.session is not None and made.session.accessed:
+                made.depend_on("cookie")
             answer = result
         else:
             answer = yield from _answer(request, result)

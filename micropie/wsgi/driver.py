@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
+from functools import partial
 from itertools import repeat
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from micropie.http import (
     NameTable,
     Request,
     StartResponse,
+    make_private,
     start_failed,
     status_line,
 )
@@ -43,6 +45,21 @@ _NOSNIFF = (_CAPITALS[NOSNIFF[0]], NOSNIFF[1])
 _OK: Final = 200
 
 
+def _start_private(
+    start_response: StartResponse,
+    depends_on: Sequence[str],
+    status: str,
+    headers: Sequence[tuple[str, str]],
+    *exc_info: Any,
+) -> Any:
+    """Begin the answer of a mounted application. It depends on these headers as well."""
+    pairs = [*headers]
+    make_private(pairs, depends_on, has_own_cookie=False)
+    return start_response(
+        status, [(_CAPITALS[name.lower()], value) for name, value in pairs], *exc_info
+    )
+
+
 def serve_http(
     site: Site, environ: Environ, start_response: StartResponse, context: Context
 ) -> Iterable[bytes]:
@@ -63,6 +80,8 @@ def serve_http(
             current.reset(token)
             environ_of_mount = answer.environ_of(exchange)
             exchange.close()
+            if exchange.answer.depends_on:  # a hook has read who the client is
+                start_response = partial(_start_private, start_response, exchange.answer.depends_on)
             chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
             return chunks
         status, content_type, length, pairs, body, body_stream = answer

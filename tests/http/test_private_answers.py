@@ -5,13 +5,15 @@ that, for handlers, errors and files alike.
 from __future__ import annotations
 
 import base64
+import gzip
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 
 from micropie import App, Cookie, Header, HTTPError, HttpMiddleware, Redirect, Request, get
-from micropie.middleware import BasicAuth, BearerAuth
+from micropie.compat import bottle
+from micropie.middleware import BasicAuth, BearerAuth, Compress
 from tests.conftest import MakeClient
 
 BASIC = {"Authorization": "Basic " + base64.b64encode(b"alice:secret").decode()}
@@ -21,6 +23,8 @@ COOKIE = {"Cookie": "u=alice"}
 
 class Guard(HttpMiddleware):
     """A log-in of an application's own."""
+
+    guards = True  # isolated applications, too
 
     def before_request(self, request: Request) -> None:
         if request.cookies.get("u") != "alice" and request.path.startswith("/files"):
@@ -150,6 +154,101 @@ def test_R48_what_is_behind_a_log_in_is_private(
     assert said(head) == ("private, max-age=3600", vary)
     page = client.get("/plain", headers=headers)
     assert said(page) == ("private", vary)
+
+
+async def asgi_page(scope: Any, receive: Any, send: Any) -> None:
+    headers = [(b"content-type", b"text/plain"), (b"etag", b'"1"')]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"page of alice"})
+
+
+def wsgi_page(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain"), ("ETag", '"1"')])
+    return [b"page of alice"]
+
+
+class Old(bottle.Bottle):
+    def __init__(self) -> None:
+        super().__init__()
+        self.route("/page", callback=lambda: "page of alice")
+
+
+class Inner(App):
+    def page(self) -> str:
+        self.response.headers["ETag"] = '"1"'
+        return "page of alice"
+
+    def crashes(self) -> str:
+        raise LookupError
+
+
+class ByHost(Inner):
+    pass
+
+
+class SessionGuard(HttpMiddleware):
+    guards = True
+    needs_session = True
+
+    def before_request(self, request: Request) -> None:
+        request.session.get("user")
+
+
+def everything(tmp_path: Path, *hooks: Any) -> Any:
+    """Return an application with all that a guard may stand before."""
+    (tmp_path / "a.txt").write_text("text of alice" * 200)
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"text of alice" * 200))
+    app: Any = Root()
+    app.middlewares += hooks
+    app.static("/files", tmp_path, max_age=3600)
+    app.static("/kept", tmp_path, cached=True, name="kept")
+    app.attribute = Inner()
+    app.mount("/mounted", Inner())
+    app.mount("/isolated", Inner(), isolated=True)
+    app.mount("/asgi", asgi_page)
+    app.mount("/wsgi", wsgi_page)
+    app.mount("/old", Old())
+    app.other = ByHost(host="other.test")
+    return app
+
+
+PLACES = ["/plain", "/files/a.txt", "/kept/a.txt", "/attribute/page", "/mounted/page", "/nowhere"]
+PLACES += ["/isolated/page", "/isolated/crashes", "/isolated/nowhere", "/asgi/x", "/wsgi/x"]
+PLACES += ["/old/page", "/old/nowhere", "//other.test/page"]
+ASKED: list[tuple[str, dict[str, str]]] = [
+    ("GET", {}),
+    ("HEAD", {}),
+    ("GET", {"Accept-Encoding": "gzip"}),
+    ("GET", {"If-None-Match": "*"}),
+    ("GET", {"Range": "bytes=0-3"}),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("compresses", [False, True])
+@pytest.mark.parametrize(
+    ("guard", "headers", "vary"), [*GUARDS, (SessionGuard(), {"Cookie": "session_id=x"}, "Cookie")]
+)
+def test_R48_a_guard_makes_all_behind_it_private(
+    make_client: MakeClient,
+    tmp_path: Path,
+    guard: Any,
+    headers: dict[str, str],
+    vary: str,
+    compresses: bool,
+    place: str,
+) -> None:
+    app = everything(tmp_path, *([Compress()] if compresses else []), guard)
+    client = make_client(app, raise_app_exceptions=False)
+    host, path = place[2:].split("/", 1) if place.startswith("//") else ("testserver", place[1:])
+    for method, asked in ASKED:
+        answer = client.request(
+            method, f"/{path}", headers={**headers, **asked, "Host": host}, follow_redirects=False
+        )
+        control, varies = said(answer)
+        # what has to be asked for again reaches the guard again
+        assert str(control).startswith(("private", "no-cache")), (method, asked, answer)
+        assert vary in str(varies), (method, asked, answer)
 
 
 def test_files_that_nobody_guards_are_public(make_client: MakeClient, tmp_path: Path) -> None:
