@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,6 +29,9 @@ import hypothesis
 import pytest
 
 from tests.support.measuring import Measuring
+
+# Tests that import micropie anew would have another key of debug pages each time.
+os.environ["MICROPIE_DEBUG_KEY"] = "of-the-tests"
 
 # isort: split
 # What measures comes before what is measured.

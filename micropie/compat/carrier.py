@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from micropie.app import App
-from micropie.debug import may_see_debug_pages
+from micropie.debug import is_on_this_machine
 from micropie.errors import SetupError
 from micropie.execution import HANDLER, Kind, current, layers
 from micropie.http import AHEAD, GivenStatus, Request, cached_if_short
@@ -174,7 +174,7 @@ def may_see_tracebacks() -> bool:
     True outside of one.
     """
     request = current.get(None)
-    return request is None or may_see_debug_pages(request)
+    return request is None or is_on_this_machine(request)
 
 
 @cached_if_short(256)  # a reason may have a client's text

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         KEY_PATH,
         KEY_VARIABLE,
         debug_key,
+        is_on_this_machine,
         may_see_debug_pages,
         open_debug_pages,
     )
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "KEY_PATH", "KEY_VARIABLE", "debug_key", "error_page", "may_see_debug_pages", "not_found_page",
-    "open_debug_pages",
+    "KEY_PATH", "KEY_VARIABLE", "debug_key", "error_page", "is_on_this_machine",
+    "may_see_debug_pages", "not_found_page", "open_debug_pages",
 ]
 # fmt: on
 
@@ -27,7 +28,8 @@ __all__ = [
 __getattr__ = names_on_demand(
     __name__,
     {
-        "access": "KEY_PATH KEY_VARIABLE debug_key may_see_debug_pages open_debug_pages",
+        "access": "KEY_PATH KEY_VARIABLE debug_key is_on_this_machine may_see_debug_pages "
+        "open_debug_pages",
         "page": "error_page not_found_page",
     },
 )

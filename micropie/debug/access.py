@@ -62,7 +62,7 @@ def _is_key(text: str) -> bool:
 
 def open_debug_pages(key: str, request: Request) -> Response:
     """Let the browser that has opened this address see the debug pages of this process."""
-    if not (_is_key(key) and _is_developer(request)):
+    if not (_is_key(key) and is_on_this_machine(request)):
         raise HTTPError(404)
     response = Response("This browser sees the debug pages now.\n", content_type=TEXT)
     response.set_cookie(_COOKIE, debug_key(), httponly=True, samesite="Strict")
@@ -74,7 +74,7 @@ def may_see_debug_pages(request: Request) -> bool:
 
     The log names the address that gives it.
     """
-    if not _is_developer(request):
+    if not is_on_this_machine(request):
         return False
     if _is_key(request.cookies.get(_COOKIE, "")):
         return True
@@ -89,7 +89,7 @@ def _tell(url: str) -> None:
     logger.warning("a debug page is shown to the browser that has opened %s", url)
 
 
-def _is_developer(request: Request) -> bool:
+def is_on_this_machine(request: Request) -> bool:
     """Return whether the client is on this machine: its address, the host that it asked for, and no
     proxy between.
 

@@ -167,12 +167,12 @@ class Slots:
             if work.claim.acquire(blocking=False):
                 self.give()
                 raise
-            ended = anyio.Event()
+            ended, gives = anyio.Event(), [self.give]
 
             def end() -> None:
-                if not ended.is_set():  # this may be called twice
-                    ended.set()
-                    self.give()
+                ended.set()
+                while gives:  # once, though this may be called twice
+                    gives.pop()()
 
             work.leave(partial(self.waker.call, end))
             if leave_after:

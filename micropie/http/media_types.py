@@ -58,7 +58,7 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
     """Return the value before the first ``;`` in lower case, and the parameters, unquoted but with
     their escapes.
 
-    Text between two ``;`` that has no ``=`` is skipped. Raises ``BadRequest`` for a parameter that
+    Text between two ``;`` that names nothing is skipped. Raises ``BadRequest`` for a parameter that
     is there twice, has blanks around ``=``, or a broken quoted string, because two parsers might
     read them differently.
     """
@@ -73,7 +73,7 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
             piece = value[position : following if following > 0 else None]
             if '"' in piece:
                 raise BadRequest(f"The {header} header has a broken quoted string.")
-            if "=" in piece:
+            if "=" in piece.strip("; \t")[1:]:
                 raise BadRequest(f"The {header} header has a malformed parameter.")
             position = following
             continue

@@ -111,6 +111,16 @@ def test_they_hold_for_json_and_segments_as_well(make_client: MakeClient) -> Non
     assert client.get("/several/5").status_code == 400  # a segment is a list of one
 
 
+def test_what_restricts_nothing_needs_not_be_enforced(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.get("/")
+    def page(n: Annotated[int, pydantic.Field(strict=False)]) -> str:
+        return str(n)
+
+    assert make_client(app).get("/?n=1").text == "1"
+
+
 @pytest.mark.parametrize(
     "constraint",
     [

@@ -110,7 +110,8 @@ def test_settings_come_from_the_environment_and_a_file(project: Path) -> None:
 
 def test_reload_starts_anew_when_a_file_has_changed(project: Path) -> None:
     (project / "app.py").write_text(APP.format(word="one").replace("Root()", "Root(debug=True)"))
-    with serving_command(project, "-m", "micropie", "run", "--reload", "--port", "0") as server:
+    command = ["-m", "micropie", "run", "--reload", "--port", "0"]
+    with serving_command(project, *command, MICROPIE_DEBUG_KEY="") as server:
         assert server.get().endswith(" one")
         (project / "app.py").write_text("broken(")
         until(lambda: "can't be imported" in server.output)

@@ -36,7 +36,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         return
     server = choose(options)
     options = replace(options, port=_checked_port(options))
-    os.environ.setdefault(debug.KEY_VARIABLE, debug.debug_key())  # also that of processes to come
+    os.environ[debug.KEY_VARIABLE] = debug.debug_key()  # also that of processes to come
     if reload and options.workers > 1:
         raise ServingError("reload is for development: use one worker")
     if reload and CHILDS_PORT not in os.environ:
