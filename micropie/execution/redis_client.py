@@ -21,6 +21,13 @@ except ImportError:  # pragma: no cover - the tests set it to None
     redis = None  # type: ignore[assignment]
 
 
+# What keeps redis-py from telling its own name; it is called otherwise since version 7.
+_NAMELESS: dict[str, None] = (
+    {"driver_info": None}
+    if hasattr(redis, "DriverInfo")
+    else {"lib_name": None, "lib_version": None}
+)
+
 # Seconds of silence before the first sign of life and between two of them, and how many are not
 # answered by a peer that is gone; as far as the system has these options.
 _KEEPALIVE = {
@@ -45,9 +52,11 @@ class RedisClient:
             raise SetupError(f'{owner} needs redis: pip install "micropie-dual[redis]"')
         try:
             redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
-        except (ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError):
+            # without the reason, which may have a part of the password
             raise SetupError(
-                f"{owner} takes a URL such as redis://localhost:6379/0: {error}"
+                f"{owner} takes a URL such as redis://:password@localhost:6379/0, "
+                "in which a password has %2F for / and %23 for #"
             ) from None
         self._owner = owner
         self.url = url
@@ -92,6 +101,9 @@ class RedisClient:
                 socket_keepalive=True,
                 socket_keepalive_options=_KEEPALIVE,
                 decode_responses=True,
+                # else a new connection asks four times before its first command
+                protocol=2,
+                **_NAMELESS,
                 # what another program has written must not cost a connection of many channels
                 encoding_errors="surrogateescape",
             )

@@ -5,6 +5,7 @@ that has forgotten them.
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 
-from micropie import App, Request
+from micropie import App, Request, SetupError
 from micropie.channels import ChannelsUnreachable, RedisChannels
 from micropie.channels import redis as of_channels
 from micropie.execution import RedisClient
@@ -146,3 +147,19 @@ def test_R57_forgotten_connections_cost_one_call(ports: list[int]) -> None:
         ask_at_once()
         assert answers == [True] * 24
         client.close()
+
+
+def test_a_new_connection_asks_once(ports: list[int]) -> None:
+    """Each round trip counts where Redis is far."""
+    with Forwarder(ports[0]) as forwarder:
+        client = RedisClient("a test", f"redis://127.0.0.1:{forwarder.port}/0", 5)
+        with client.reached() as reached:
+            reached.get("nothing")
+        assert forwarder.asked == 1
+
+
+@pytest.mark.parametrize("password", ["hun/ter2", "hun#ter2", "hun?ter2"])
+def test_an_error_shows_nothing_of_a_password(password: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        RedisClient("a test", f"redis://:{password}@localhost/0", 5)
+    assert "hun" not in "".join(traceback.format_exception(caught.value))

@@ -16,6 +16,8 @@ class Forwarder:
         self.target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
+        self.asked = 0
+        """How often a client has sent something."""
         self._sockets: list[socket.socket] = []
         self._forgotten: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -50,6 +52,7 @@ class Forwarder:
     def _relay(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                self.asked += source.getsockname()[1] == self.port
                 if source not in self._forgotten:
                     target.sendall(data)
             if source not in self._forgotten:
