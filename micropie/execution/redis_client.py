@@ -55,8 +55,8 @@ class RedisClient:
         except (ValueError, AttributeError, TypeError):
             # without the reason, which may have a part of the password
             raise SetupError(
-                f"{owner} takes a URL such as redis://:password@localhost:6379/0, "
-                "in which a password has %2F for / and %23 for #"
+                f"{owner} takes a URL such as redis://localhost:6379/0; "
+                "a password in it has %2F for / and %23 for #"
             ) from None
         self._owner = owner
         self.url = url
