@@ -653,8 +653,8 @@ def test_R28_time_grows_linearly(name: str) -> None:
             times.append(time.process_time() - start)
         return min(times)
 
-    # 20 ms for 64 KiB allow for a slow machine; what is quadratic takes seconds.
-    assert best(131072) < 3 * best(65536) + 0.02
+    # 20 ms for 64 KiB, and three tries, allow for a slow machine; what is quadratic takes seconds.
+    assert any(best(131072) < 3 * best(65536) + 0.02 for _ in range(3))
 
 
 # Uploads
