@@ -552,11 +552,12 @@ class App(AppBase):
         """Answer a path with 200 while this process can serve requests, else with 503: for
         readiness probes.
 
-        It can if the start-up is done, the server is not ending, and session backends, channels and
-        middleware with a method ``ping`` answer, and the author's ``checks``: functions by name,
-        ``def`` or ``async def``, that fail by an exception or False. ``timeout``: seconds for all
-        of them. ``live=True`` is for liveness probes: only ``checks`` count. No hook of the
-        application is in the way. Raises ``SetupError`` for a wrong argument.
+        The process can serve requests when its start-up is done, the server is not ending, and all
+        checks succeed. A check is the method ``ping`` of a session backend, of channels or of
+        middleware, or one of ``checks``, the author's functions by name, ``def`` or ``async def``.
+        A check fails if it raises an exception or returns False. ``timeout``: seconds for all
+        checks together. ``live=True`` is for liveness probes: only ``checks`` count. The
+        application's hooks don't run for this path. Raises ``SetupError`` for a wrong argument.
         """
         from micropie.middleware.health import health_endpoint, health_mark
 

@@ -298,7 +298,7 @@ class StreamSender:
 
     @types.coroutine
     def advance(self, part: Awaitable[Any]) -> Steps[Any]:
-        """Await a part of the stream's life, and return its result.
+        """Await one stage of the stream, such as its first chunk, and return the result.
 
         The companion starts soon if that has to wait.
 

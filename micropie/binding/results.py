@@ -79,7 +79,7 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
 
 
 class ResultFilter(NamedTuple):
-    """Keeps of a handler's result the fields that the annotation names.
+    """Keeps only those fields of a handler's result that its annotation has.
 
     ``name``: the handler's. ``maker`` makes an object of one of the ``classes``, or if ``is_list``
     a list of them. Objects of exactly the classes ``exact`` are sent as they are.

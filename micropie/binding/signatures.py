@@ -70,8 +70,8 @@ class Plan:
     whose parameters without an annotation keep their defaults. ``own``: the application's own
     types.
 
-    ``parses_always``: a form or JSON is parsed even if the path gives all arguments, because a
-    provider takes it.
+    ``parses_always``: whether a form or JSON is parsed even where the path gives all arguments,
+    because a provider asks for the form or the JSON.
 
     ``most_segments``: how many segments of a path may become arguments. ``names_in_path``: the
     parameters that they fill, in their order. ``reads_values``: whether a parameter is filled by a

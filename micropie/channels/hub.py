@@ -68,10 +68,10 @@ class Channels:
     ) -> Subscription:
         """Return a ``Subscription`` to the messages of ``channels`` from now on.
 
-        ``size``: how many messages may wait for this subscriber. One more drops the oldest, which
-        ``dropped`` counts. With ``when_full="close"`` it ends the subscription instead:
-        ``MessagesLost`` is raised after those that wait. Raises ``ValueError`` for a ``size`` below
-        1, for another ``when_full``, and without a channel.
+        ``size``: how many messages may wait for this subscriber. For a further message the oldest
+        is dropped; ``dropped`` counts these. With ``when_full="close"`` a further message ends the
+        subscription instead: ``MessagesLost`` is raised after the messages that wait. Raises
+        ``ValueError`` for a ``size`` below 1, for another ``when_full``, and without a channel.
         """
         if not channels:
             raise ValueError("subscribe takes the names of channels")

@@ -84,7 +84,7 @@ def may_see_debug_pages(request: Request) -> bool:
     return False
 
 
-@lru_cache(maxsize=1)  # the same again is no news
+@lru_cache(maxsize=1)  # the log names an address once
 def _tell(url: str) -> None:
     logger.warning("a debug page is shown to the browser that has opened %s", url)
 

@@ -125,8 +125,8 @@ class Resources(list[RunningGenerator]):
         Each ``yield`` raises ``failure``.
 
         An async generator also stays open around one that is kept: it may have a scope open, which
-        can't be left before a scope that was entered later. Return the exception to answer: that of
-        a provider, or else ``failure``.
+        can't be left before a scope that was entered later. Return the exception that the
+        client gets an answer to: a provider's, or else ``failure``.
         """
         thrown = None if failure_in(failure) is None else failure
         raised = traceback = None

@@ -167,7 +167,8 @@ _ASKED = HeaderNames("accept-encoding", "authorization", *CONDITIONS)
 def open_file(request: Request, response: Response) -> Flow[None]:
     """Put the file of a ``FileReference`` into its response. Raises ``HTTPError`` 404, 412 and 416.
 
-    Needs a step unless the file is kept in memory, or was looked at a moment ago (``recent.py``).
+    Waits for a thread unless the file is kept in memory, or was looked at a moment ago
+    (``recent.py``).
     """
     reference: FileReference = response.body
     asked = request._exchange.named_headers(_ASKED)

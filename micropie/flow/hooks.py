@@ -304,8 +304,8 @@ def run_after(
     """Run each hook's part after the handler, the last hook first, and return the response as they
     change it.
 
-    Take the handler's response or, if ``response`` is None, its exception as ``failure``. Generator
-    functions get the exception; the response to it is made when the first hook needs it. A
+    ``response`` is the handler's; None if the handler raised ``failure``. Generator functions get
+    that exception; the response to it is made when the first hook needs one. A
     ``Redirect`` is an answer and no failure. An exception of a hook is the failure that the hooks
     before it see: each is called once.
     """

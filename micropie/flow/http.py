@@ -317,7 +317,7 @@ def _call_limited(
 
 
 def _answer(request: Request, result: object) -> Flow[Answer]:
-    """Return the answer to a result, which is poured into what was set on ``self.response``."""
+    """Return the answer to a result. Its body joins what was set on ``self.response``."""
     exchange, made, stream = request._exchange, request._exchange.answer, None
     if type(result) is EncodedAnswer and exchange.hooks is None and made.session is None:
         return result

@@ -114,7 +114,10 @@ def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
 
 
 def open_message(message: Message) -> Any:
-    """Raise the error of a message FAILED. Return the value of any other, such as a result."""
+    """Raise the error of a message FAILED.
+
+    Return the value of any other message, such as a result.
+    """
     kind, value = message
     if kind != FAILED:
         return value
