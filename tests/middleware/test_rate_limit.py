@@ -619,7 +619,9 @@ def test_invalid_settings_of_the_memory_are_refused(options: Any) -> None:
 
 @pytest.mark.parametrize("url", ["", "localhost", "http://localhost", None])
 def test_an_invalid_url_is_refused(url: Any) -> None:
-    with pytest.raises(SetupError, match=r"RedisRates takes a URL such as redis://localhost:6379/0"):
+    with pytest.raises(
+        SetupError, match=r"RedisRates takes a URL such as redis://localhost:6379/0"
+    ):
         RedisRates(url)
 
 
