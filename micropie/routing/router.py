@@ -253,8 +253,10 @@ class Router:
                     node, depth = node.literals[segments[depth]], depth + 1
                     continue
             elif type(way) is _Branch:
-                end = max(depth + 1, count - way.tail)
-                text = "/".join(segments[depth:end])
+                end = depth + 1 if way.tail == _ONE_SEGMENT else max(depth + 1, count - way.tail)
+                text = (
+                    segments[depth] if depth + 1 == end <= count else "/".join(segments[depth:end])
+                )
                 if text and (more := way.match(text)) is not None:
                     node, way, depth, values = way.node, None, end, values + more
                     continue
