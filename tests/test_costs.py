@@ -46,7 +46,7 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "json": (29, 56),
     "path": (31, 58),
     "query": (43, 70),
-    "explicit": (44, 71),
+    "explicit": (46, 73),
     "form": (89, 113),
     "json body": (62, 92),
     "dataclass": (66, 92),

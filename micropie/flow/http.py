@@ -148,8 +148,6 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             # as if it were raised, without a traceback that refers to it
             failure = result
         elif type(result) is Handover:
-            if made.session is not None and made.session.accessed:
-                made.depend_on("cookie")
             answer = result
         else:
             answer = yield from _answer(request, result)
@@ -223,6 +221,7 @@ def _before_handler(
     if result is not None:
         return result
     if isinstance(other, Handover):
+        exchange.answer.depend_on_session()
         yield from close_resources(exchange, None)
         return other
     if config.sessions.opens_ahead:

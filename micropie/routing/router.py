@@ -253,7 +253,7 @@ class Router:
                     node, depth = node.literals[segments[depth]], depth + 1
                     continue
             elif type(way) is _Branch:
-                end = depth + 1 if way.tail == _ONE_SEGMENT else max(depth + 1, count - way.tail)
+                end = max(depth + 1, count - way.tail)
                 text = (
                     segments[depth] if depth + 1 == end <= count else "/".join(segments[depth:end])
                 )
