@@ -19,6 +19,7 @@ from micropie.errors import (
 )
 from micropie.errors import refuse_namesake as _refuse_namesake
 from micropie.execution import run_async, where
+from micropie.flow import HttpMiddleware, WebSocketMiddleware
 from micropie.http import (
     BindingError,
     BindingErrors,
@@ -35,7 +36,6 @@ from micropie.http import (
 from micropie.http import (
     bound_request as request,
 )
-from micropie.middleware import HttpMiddleware, WebSocketMiddleware
 from micropie.on_demand import names_on_demand as _names_on_demand
 from micropie.routing import (
     command,

@@ -7,14 +7,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
-from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from micropie import asgi, debug, files, wsgi
-from micropie.channels import Channels
+from micropie import asgi, files, wsgi
 from micropie.errors import SetupError
 from micropie.execution import current
 from micropie.flow import lifespan_opener
@@ -52,8 +50,16 @@ from micropie.tree import Tree
 if TYPE_CHECKING:
     from dataclasses import dataclass
 
-    from micropie.middleware import SecurityDefaults
+    from micropie.channels import Channels
     from micropie.openapi import Docs
+
+    class SetOfHooks(Protocol):
+        """``micropie.middleware.SecurityDefaults``: settings, and hooks that go before others."""
+
+        @property
+        def settings(self) -> Mapping[str, object]: ...
+        @property
+        def middlewares(self) -> Sequence[object]: ...
 
     @dataclass(frozen=True)
     class _Keywords(Settings):
@@ -62,7 +68,7 @@ if TYPE_CHECKING:
         session_backend: SessionBackend | None = None
         lifespan: Callable[..., object] | None = None
         channels: Channels | None = None
-        security: SecurityDefaults | bool | None = None
+        security: SetOfHooks | bool | None = None
         docs: bool | str | Docs = False
 
 
@@ -268,8 +274,6 @@ class App(AppBase):
         async def __call__(scope: Scope, receive: Receive, send: Send) -> None:
             await app(scope, receive, send)
 
-        # An author may state them: ``channels = RedisChannels(url)`` in the class.
-        channels = inspect.getattr_static(cls, "channels")
         vars(app).update(
             # Servers ask whether ``app.__call__`` is a coroutine function to tell ASGI from WSGI.
             # This one answers them; the interpreter itself calls the class's, which serves both.
@@ -281,9 +285,12 @@ class App(AppBase):
             _micropie=cls._micropie_tree(
                 app,
                 {link.__name__: partial(link, app) for link in _LINKS},
-                channels if isinstance(channels, Channels) else None,
             ),
         )
+        # An author may state them: ``channels = RedisChannels(url)`` in the class.
+        channels = inspect.getattr_static(cls, "channels")
+        if not isinstance(channels, property):
+            app._micropie.stated_channels = _checked_channels(channels)
         return app
 
     @_typed_as(lambda: _Keywords)
@@ -292,15 +299,13 @@ class App(AppBase):
         session_backend: SessionBackend | None = None,
         lifespan: Callable[..., object] | None = None,
         channels: Channels | None = None,
-        security: SecurityDefaults | bool | None = None,
+        security: SetOfHooks | bool | None = None,
         docs: bool | str | Docs = False,
         **settings: object,
     ) -> None:
         values = settings
         if security is not None and security is not False:
-            from micropie.middleware import SecurityDefaults
-
-            if not isinstance(security, SecurityDefaults):
+            if security is True or not hasattr(security, "settings"):
                 raise SetupError(
                     'security takes SecurityDefaults("example.com"), or '
                     f"False for none, not {security!r}"
@@ -319,18 +324,12 @@ class App(AppBase):
             self.channels = channels
         self._micropie.settings = values
         if values.get("debug"):
-            mark = make_mark(debug.KEY_PATH, ["GET"], None)._replace(hooks=[])
-            self._micropie.registering(mark)(debug.open_debug_pages)
+            import_module("micropie.debug").add_key_page(self)
         self._micropie.security = security
         self._micropie.lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
         if docs is not False:
-            from micropie.openapi import Docs, document_routes
-
-            self._micropie.docs = (
-                docs if isinstance(docs, Docs) else Docs(path="/docs" if docs is True else docs)
-            )
-            for path, function in document_routes(self._micropie.docs, self._micropie.described):
-                App.route(self, path, ["GET"])(function)
+            openapi = import_module("micropie.openapi.pages")
+            self._micropie.docs = openapi.add_document(self, docs, self._micropie.described)
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -451,15 +450,12 @@ class App(AppBase):
         ``App(channels=RedisChannels(url))``. An application inside another has those of the outer
         one.
         """
-        return self._micropie.current_channels()
+        channels: Channels = self._micropie.current_channels()
+        return channels
 
     @channels.setter
     def channels(self, channels: Channels) -> None:
-        if not isinstance(channels, Channels):
-            raise SetupError(
-                f"channels takes an object such as RedisChannels(url), not {channels!r}"
-            )
-        self._micropie.channels = channels
+        self._micropie.stated_channels = _checked_channels(channels)
 
     def route(
         self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None
@@ -559,11 +555,8 @@ class App(AppBase):
         checks together. ``live=True`` is for liveness probes: only ``checks`` count. The
         application's hooks don't run for this path. Raises ``SetupError`` for a wrong argument.
         """
-        from micropie.middleware.health import health_endpoint, health_mark
-
-        self._micropie.registering(health_mark(path, checks, timeout=timeout, live=live))(
-            health_endpoint
-        )
+        health = import_module("micropie.middleware.health")
+        health.add_health(self, path, checks, timeout=timeout, live=live)
 
     @_overridable_method
     def metrics(
@@ -584,10 +577,8 @@ class App(AppBase):
         missing.
         """
         # prometheus_client takes as long to import as micropie
-        found = import_module("micropie.middleware.metrics")
-        mark, hook = found.metrics(path, token=token, registry=registry, buckets=buckets)
-        self.middlewares.insert(0, hook)
-        self._micropie.registering(mark)(found.metrics_endpoint)
+        metrics = import_module("micropie.middleware.metrics")
+        metrics.add_metrics(self, path, token=token, registry=registry, buckets=buckets)
 
     @_overridable_method
     def mount(
@@ -703,11 +694,11 @@ class App(AppBase):
         ``App(docs=Docs(...))``, or the class's name and "1.0.0". Raises ``SetupError`` as the first
         request does.
         """
-        from micropie.openapi import Docs, build_document
-
-        docs = self._micropie.docs or Docs()
-        docs = replace(docs, title=title or docs.title, version=version or docs.version)
-        return build_document(*self._micropie.described(), docs)
+        build = import_module("micropie.openapi.document").build_titled
+        document: dict[str, Any] = build(
+            *self._micropie.described(), self._micropie.docs, title, version
+        )
+        return document
 
     def url_for(self, name: str, /, *segments: object, **values: object) -> str:
         """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the current
@@ -794,6 +785,12 @@ class App(AppBase):
 
 _LINKS = (App.url_for, App.absolute_url_for, App.static_url)  # which templates see
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")
+
+
+def _checked_channels(channels: object) -> object:
+    if not isinstance(channels, import_module("micropie.channels").Channels):
+        raise SetupError(f"channels takes an object such as RedisChannels(url), not {channels!r}")
+    return channels
 
 
 def _is_routed(value: object) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from inspect import isroutine
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from micropie import asgi, mounts, wsgi
-from micropie.channels import Channels
 from micropie.errors import SetupError
 from micropie.execution import HANDLER, Kind, current
 from micropie.flow import Lifecycle, Lifespan, lifespan_opener
@@ -48,13 +48,9 @@ class Tree(Registrations):
     shutdown_handlers: list[Callable[[], object]] = attribute_of("app.shutdown_handlers")
     state: State = attribute_of("app.state")
 
-    def __init__(
-        self, app: AppBase, links: Mapping[str, Callable[..., str]], channels: Channels | None
-    ) -> None:
+    def __init__(self, app: AppBase, links: Mapping[str, Callable[..., str]]) -> None:
         super().__init__(app, names_of(links))
         self.asgi, self.wsgi = asgi.ASGIState(), wsgi.WSGIState()
-        self.channels = channels
-        self.own_channels = Channels()
         self.lifespan: Callable[[], Lifespan] | None = None
         self.security: object = None
         self.docs: Docs | None = None
@@ -129,6 +125,12 @@ class Tree(Registrations):
             )
         return places[0]
 
+    def configs(self) -> Sequence[Config]:
+        """Return the configurations of the whole tree that this application is in, or is in first,
+        the outermost one's first.
+        """
+        return self._places()[0].tree
+
     def _places(self) -> list[Config]:
         request = current.get(None)
         if request is not None:
@@ -156,13 +158,13 @@ class Tree(Registrations):
         """
         return self.root()._micropie.site, self.config()
 
-    def current_channels(self) -> Channels:
+    def current_channels(self) -> Any:
         """Return the channels of the current request, or else those of this application or of one
         around it.
         """
-        if self.channels is None and (self._roots or current.get(None) is not None):
+        if self.stated_channels is None and (self._roots or current.get(None) is not None):
             return self.config().channels
-        return self.own_channels if self.channels is None else self.channels
+        return self.own_channels if self.stated_channels is None else self.stated_channels
 
     # -- those inside it ---------------------------------------------------------------------------
 
@@ -202,9 +204,7 @@ class Tree(Registrations):
         config = self.site.config
         keeps_sessions = any(app.session_backend is not None for app in apps)
         if keeps_sessions and self.security is not False and not config.settings.debug:
-            from micropie.middleware.security_defaults import warn_of_missing_security
-
-            warn_of_missing_security(config)
+            import_module("micropie.middleware.security_defaults").warn_of_missing_security(config)
         mounted = [mount for app in apps for mount in app._micropie.mounts if mount.kind in kinds]
         seconds = Settings().overridden(self.settings).mount_timeout
         lives = [

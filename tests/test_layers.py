@@ -14,7 +14,10 @@ import tokenize
 from collections.abc import Iterable
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 PACKAGE = Path(__file__).parent.parent / "micropie"
 
@@ -29,22 +32,20 @@ WAITING = (
     ),
 )
 ABOVE = ("__init__.py", "__main__.py", "app.py", "cli", "compat", "testing/requests.py")
+# Extensions that come with micropie: they import what it promises to all.
+BATTERIES = ("channels", "config.py", "debug", "middleware", "openapi")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}
 
 EVERY_FILE = sorted(PACKAGE.rglob("*.py"))
-BELOW_APP = [
-    path
-    for path in EVERY_FILE
-    if not {path.relative_to(PACKAGE).parts[0], path.relative_to(PACKAGE).as_posix()}.intersection(
-        ABOVE
-    )
-]
-CORE = [
-    path
-    for path in BELOW_APP
-    if path.relative_to(PACKAGE).parts[0] not in DRIVERS
-    and path.relative_to(PACKAGE).as_posix() not in WAITING
-]
+
+
+def _is_among(path: Path, places: Iterable[str]) -> bool:
+    relative = path.relative_to(PACKAGE)
+    return not {relative.parts[0], relative.as_posix()}.isdisjoint(places)
+
+
+BELOW_APP = [path for path in EVERY_FILE if not _is_among(path, (*ABOVE, *BATTERIES))]
+CORE = [path for path in EVERY_FILE if not _is_among(path, (*ABOVE, *DRIVERS, *WAITING))]
 
 ASYNC = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
 
@@ -194,7 +195,7 @@ def test_the_files_that_the_architecture_names_exist_and_have_what_it_says() -> 
 
 def test_the_package_has_few_entries() -> None:
     # and what no request needs
-    above = {*ABOVE, "openapi", "config.py"} - {"__init__.py", "app.py"}
+    above = {*ABOVE, *BATTERIES} - {"__init__.py", "app.py"}
     assert (
         len([path for path in PACKAGE.iterdir() if path.name not in {"__pycache__", *above}]) <= 26
     )
@@ -250,3 +251,52 @@ def test_any_is_for_what_may_be_anything() -> None:
     ]
     lines, uses = map(sum, zip(*counts, strict=True))
     assert uses / lines <= 25 / 1000
+
+
+# -- a battery is an extension ---------------------------------------------------------------------
+
+# Those that use promised names alone; of ``middleware`` the files of which that is asked.
+ON_PROMISED_NAMES = [
+    *(PACKAGE / "channels").glob("*.py"),
+    *(
+        PACKAGE / "middleware" / f"{name}.py"
+        for name in ("health", "metrics", "rate_limit", "redis_rate_store", "tracing")
+    ),
+]
+FACES = {
+    "micropie",
+    *(f"micropie.{name}" for name in ("channels", "extensions", "middleware", "sessions")),
+}
+
+
+def not_promised(path: Path) -> list[str]:
+    """Return what a file imports from other packages of micropie that is in no promised face."""
+    own = f"micropie.{path.relative_to(PACKAGE).parts[0].removesuffix('.py')}"
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        module = (node.module or "") if isinstance(node, ast.ImportFrom) else "micropie"
+        if not isinstance(node, ast.ImportFrom | ast.Import) or f"{module}.".startswith(f"{own}."):
+            continue
+        names = {alias.name for alias in node.names}
+        if isinstance(node, ast.Import):
+            found += [name for name in names if name.partition(".")[0] == "micropie"]
+        elif module in FACES:
+            found += [f"{module}.{name}" for name in names - {*import_module(module).__all__}]
+        elif module.partition(".")[0] == "micropie":
+            found += [f"{module}.{name}" for name in names]
+    return sorted(found)
+
+
+@pytest.mark.parametrize("path", ON_PROMISED_NAMES, ids=name_of)
+def test_a_battery_imports_what_any_extension_may(path: Path) -> None:
+    assert not_promised(path) == []
+
+
+def test_other_names_are_found() -> None:
+    assert "micropie.routing.Route" in not_promised(PACKAGE / "cli" / "routes.py")
+    assert "micropie.execution.Flow" in not_promised(PACKAGE / "middleware" / "base.py")
+
+
+def test_the_promise_for_extensions_is_small() -> None:
+    # each name more is one that can't change any more
+    assert len(import_module("micropie.extensions").__all__) <= 24

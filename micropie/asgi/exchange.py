@@ -270,10 +270,6 @@ class ASGIWebSocketExchange(ASGIExchange):
     The socket receives the messages, so the request has no ``receive``.
     """
 
-    def accept(self) -> None:
-        """Note that the handshake is accepted."""
-        self.is_accepted = True
-
     @property
     def scheme(self) -> str:
         return self.peer.scheme or _PAGE_SCHEMES.get(

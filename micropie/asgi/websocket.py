@@ -150,7 +150,7 @@ class WebSocket(SocketSpellings):
             session.saver = self.save_session
         if cookie is not None:  # there is no other way to send a cookie
             pairs.append(("set-cookie", cookie))
-        exchange.accept()
+        exchange.answer.accept()
         await connection.accept(subprotocol, pairs)
 
     async def _save_changes(self) -> str | None:
@@ -245,7 +245,7 @@ class WebSocket(SocketSpellings):
 
     # -- its state ---------------------------------------------------------------------------------
 
-    accepted: Final[bool] = attribute_of("_exchange.is_accepted")
+    accepted: Final[bool] = attribute_of("_exchange.answer.is_accepted")
     """Whether ``accept`` was called."""
 
     @property
@@ -284,7 +284,7 @@ class WebSocket(SocketSpellings):
 
         Raises ``RuntimeError`` before ``accept``.
         """
-        if not self._exchange.is_accepted:
+        if not self._exchange.answer.is_accepted:
             raise RuntimeError(
                 "save_session() on a WebSocket that is not accepted: ws.accept() saves the session"
             )

@@ -8,16 +8,20 @@ threads own a connection each. When the connection is lost, every mailbox learns
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from micropie.channels.hub import Channels, Subscription
 from micropie.channels.mailbox import ChannelsUnreachable, MessagesLost
-from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie.channels.redis import RedisChannels
 
 __all__ = ["Channels", "ChannelsUnreachable", "MessagesLost", "RedisChannels", "Subscription"]
 
-# An optional dependency may be missing, or take longer to import than all of micropie.
-__getattr__ = names_on_demand(__name__, {"redis": "RedisChannels"})
+
+# redis-py may be missing, and takes longer to import than all of micropie.
+def __getattr__(name: str) -> Any:
+    if name != "RedisChannels":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("micropie.channels.redis").RedisChannels

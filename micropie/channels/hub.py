@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import anyio
 
@@ -22,18 +22,17 @@ from micropie.channels.mailbox import (
     Future,
     Mailbox,
     Message,
-    TaskWaiter,
     WhenFull,
     refuse_on_loop,
 )
-from micropie.errors import is_count
-from micropie.execution import Completed, no_function, notify_after_fork
-from micropie.http import dumps
-from micropie.streams import current_shutdown
+from micropie.extensions import Completed, TaskWaiter, current_shutdown, dumps, notify_after_fork
 
 # Messages that a task takes between two checkpoints. Without these, no other task runs while
 # messages keep coming.
 BETWEEN_CHECKPOINTS = 16
+
+
+PUBLISHED: Final = Completed(None)
 
 
 class Channels:
@@ -61,7 +60,7 @@ class Channels:
         Raises ``CodecError`` if JSON can't represent the message.
         """
         self.deliver(checked_name(channel), dumps(message))
-        return Completed(None)
+        return PUBLISHED
 
     def subscribe(
         self, *channels: str, size: int = 100, when_full: WhenFull = "drop_oldest"
@@ -75,7 +74,7 @@ class Channels:
         """
         if not channels:
             raise ValueError("subscribe takes the names of channels")
-        if not is_count(size, least=1):
+        if type(size) is not int or size < 1:
             raise ValueError(f"size is how many messages may wait, 1 or more, not {size!r}")
         if when_full not in get_args(WhenFull):
             raise ValueError(f'when_full is "drop_oldest" or "close", not {when_full!r}')
@@ -152,7 +151,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         self._mailbox = Mailbox(size, when_full)
         self._is_open = False
         self._in_a_row = 0  # messages that a task has taken without a wait
-        self._forget: Callable[[], object] = no_function
+        self._forget: Callable[[], object] = int  # which does nothing
         self._waiter: TaskWaiter | None = None  # kept for the next wait of a task
 
     @property

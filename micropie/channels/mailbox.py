@@ -6,22 +6,20 @@ A slow subscriber does not hold up others, because its queue is bounded.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent import futures
 from contextlib import suppress
-from functools import partial
 from threading import RLock
 from typing import Final, Literal, TypeAlias
 
-from micropie.errors import HTTPError, logger
-from micropie.execution import WAKERS, SingleWaiterEvent, is_on_loop
-from micropie.http import loads
+from micropie.extensions import ServiceUnavailable, TaskWaiter, is_on_loop, loads
 
-RETRY_AFTER = [("Retry-After", "5")]  # seconds: the longest pause between two attempts to connect
+logger = logging.getLogger("micropie")
 
 
-class ChannelsUnreachable(ConnectionError, HTTPError):
+class ChannelsUnreachable(ServiceUnavailable):
     """Redis can't be reached.
 
     A request that does not catch it is answered with 503, and is not logged once more.
@@ -30,24 +28,7 @@ class ChannelsUnreachable(ConnectionError, HTTPError):
     """
 
     def __init__(self, reason: str) -> None:
-        HTTPError.__init__(
-            self, 503, "Messages are out of reach at the moment. Please try again.", RETRY_AFTER
-        )
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return self.reason
-
-    __reduce__ = HTTPError.__reduce__
-
-
-class TaskWaiter:
-    """Waits in tasks of this event loop, one at a time. Any thread may call ``wake``."""
-
-    def __init__(self) -> None:
-        event = SingleWaiterEvent()
-        self.wait = event.wait
-        self.wake = partial(WAKERS.get().call, event.ring)
+        super().__init__("Messages are out of reach at the moment. Please try again.", reason)
 
 
 def refuse_on_loop() -> None:

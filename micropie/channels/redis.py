@@ -16,16 +16,14 @@ from collections import Counter
 from collections.abc import Awaitable, Iterable, Sequence
 from concurrent import futures
 from contextlib import closing
-from functools import lru_cache
+from functools import lru_cache, partial
 from queue import SimpleQueue
 from typing import Any, cast
 from uuid import uuid4
 
-from micropie.channels.hub import Channels, checked_name
-from micropie.channels.mailbox import Future, Mailbox
-from micropie.errors import BadRequest, logger
-from micropie.execution import INLINE, Completed, Outage, RedisClient, call, is_on_loop, result_of
-from micropie.http import dumps, loads
+from micropie.channels.hub import PUBLISHED, Channels, checked_name
+from micropie.channels.mailbox import Future, Mailbox, logger
+from micropie.extensions import Outage, RedisClient, dumps, is_on_loop, loads
 
 # Seconds after which a server that does not answer is out of reach.
 TIMEOUT = 5.0
@@ -76,7 +74,7 @@ class RedisChannels(Channels):
         if is_on_loop():
             return future
         future.block()
-        return Completed(None)
+        return PUBLISHED
 
     def close(self) -> None:
         """End every subscription in this process, and its connections.
@@ -134,8 +132,8 @@ class RedisChannels(Channels):
         """
         try:
             loads(document)
-        except BadRequest as error:
-            _warn_once(name, error.message)
+        except Exception as error:  # what ``loads`` raises is a 400, and a client's mistake
+            _warn_once(name, str(error))
             with self._lock:
                 for mailbox in self._mailboxes.get(name, ()):
                     mailbox.skip()
@@ -205,7 +203,7 @@ class _Publisher(threading.Thread):
 
     def _send(self, batch: list[tuple[str, bytes, Future]]) -> None:
         try:
-            results = result_of(self._outage.watch(call(INLINE, self._publish, batch)))
+            results = self._outage.ask(partial(self._publish, batch))
         except Exception as error:
             results = [error] * len(batch)
         for (_, _, future), result in zip(batch, results, strict=True):

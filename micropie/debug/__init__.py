@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from micropie.debug.access import (
         KEY_PATH,
         KEY_VARIABLE,
+        add_key_page,
         debug_key,
         is_on_this_machine,
         may_see_debug_pages,
-        open_debug_pages,
     )
     from micropie.debug.page import error_page, not_found_page
 
 # fmt: off
 __all__ = [
-    "KEY_PATH", "KEY_VARIABLE", "debug_key", "error_page", "is_on_this_machine",
-    "may_see_debug_pages", "not_found_page", "open_debug_pages",
+    "KEY_PATH", "KEY_VARIABLE", "add_key_page", "debug_key", "error_page", "is_on_this_machine",
+    "may_see_debug_pages", "not_found_page",
 ]
 # fmt: on
 
@@ -28,8 +28,8 @@ __all__ = [
 __getattr__ = names_on_demand(
     __name__,
     {
-        "access": "KEY_PATH KEY_VARIABLE debug_key is_on_this_machine may_see_debug_pages "
-        "open_debug_pages",
+        "access": "KEY_PATH KEY_VARIABLE add_key_page debug_key is_on_this_machine "
+        "may_see_debug_pages",
         "page": "error_page not_found_page",
     },
 )

@@ -8,6 +8,7 @@ conditions alone would not do; and a key that was lost is worth nothing elsewher
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -16,10 +17,12 @@ from functools import cache, lru_cache
 from hmac import compare_digest
 from ipaddress import ip_address
 
-from micropie.errors import HTTPError, logger
-from micropie.http import TEXT, Address, Request, Response
-from micropie.on_demand import pattern
+from micropie import App, HTTPError, Request, Response
+from micropie.extensions import add_route
+from micropie.http import Address
 from micropie.routing import config_of
+
+logger = logging.getLogger("micropie")
 
 KEY_VARIABLE = "MICROPIE_DEBUG_KEY"
 KEY_PATH = "/_debug/<key>"
@@ -45,15 +48,20 @@ _FORWARDING = frozenset(
     }
 )
 
-_LOCAL_HOST = pattern(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?", re.IGNORECASE)
+_LOCAL_HOST = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?", re.IGNORECASE)
 
-_WORKERS = pattern(r"(?:^|\0)(?:--workers|-w)[=\0]?([0-9]+)(?=\0|$)")
+_WORKERS = re.compile(r"(?:^|\0)(?:--workers|-w)[=\0]?([0-9]+)(?=\0|$)")
 
 
 @cache
 def debug_key() -> str:
     """Return the key of the environment, or one of this process."""
     return os.environ.get(KEY_VARIABLE) or secrets.token_urlsafe(16)
+
+
+def add_key_page(app: App) -> None:
+    """Add the page of the address with the key to an application, without any hook."""
+    add_route(app, KEY_PATH, open_debug_pages, hooks=[])
 
 
 def _is_key(text: str) -> bool:
@@ -64,7 +72,9 @@ def open_debug_pages(key: str, request: Request) -> Response:
     """Let the browser that has opened this address see the debug pages of this process."""
     if not (_is_key(key) and is_on_this_machine(request)):
         raise HTTPError(404)
-    response = Response("This browser sees the debug pages now.\n", content_type=TEXT)
+    response = Response(
+        "This browser sees the debug pages now.\n", content_type="text/plain; charset=utf-8"
+    )
     response.set_cookie(_COOKIE, debug_key(), httponly=True, samesite="Strict")
     return response
 

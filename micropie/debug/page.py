@@ -25,8 +25,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from micropie.errors import HTTPError, as_authors_see
-from micropie.http import HTML, PROBLEM, TEXT, Request, Response, problem_members, wanted_form
+from micropie import HTTPError, Request, Response
+from micropie.errors import as_authors_see
+from micropie.http import HTML, PROBLEM, TEXT, problem_members, wanted_form
 from micropie.routing import RouteEntry, config_of, function_of, handlers_route
 
 _LINES_AROUND = 5  # the failing line

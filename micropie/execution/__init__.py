@@ -47,13 +47,14 @@ from micropie.execution.loop import (
     LoopLocal,
     LoopTasks,
     SingleWaiterEvent,
+    TaskWaiter,
     current,
     entered_on_loop,
     is_on_loop,
     threadsafe_scheduler,
     where,
 )
-from micropie.execution.outage import RETRY_AFTER, Outage
+from micropie.execution.outage import Outage
 from micropie.execution.placement import (
     IO_THREADS,
     LOOP,
@@ -114,16 +115,16 @@ if TYPE_CHECKING:
 __all__ = [
     "AHEAD", "ANSWER", "AWAIT", "CALL", "CHUNK", "CLEAN_UP_WITHIN", "CLOSE", "HANDLER", "INLINE",
     "IO", "IO_THREADS", "LEAVE_WITHIN", "LOOP", "MARK", "PROCESS", "RECEIVE", "RECEIVE_STEP",
-    "RETRY_AFTER", "TASKS", "THREAD", "WAKERS", "Action", "AnyStep", "AsyncAction", "Call",
-    "Completed", "Ends", "Flow", "HandlerName", "Kind", "LoopFuture", "LoopLocal", "LoopTasks",
-    "Outage", "ReceiveStep", "RedisClient", "ResourceContext", "Resources", "Result",
-    "RunningGenerator", "ServiceThreads", "SingleWaiterEvent", "Slots", "Step", "Task", "Threads",
-    "TookTooLong", "after_fork_in_child", "available_cpus", "await_in_background", "awaited",
-    "background_loop", "call", "call_within", "check_placement", "current", "entered_on_loop",
-    "handler_named", "in_thread", "is_on_loop", "itself", "kind_of", "layers", "loop_lag",
-    "name_of", "no_function", "notify_after_fork", "result_of", "run_async", "run_in_context",
-    "run_tasks", "slots_of", "start_tasks", "threadsafe_scheduler", "usage_of", "wait_for_tasks",
-    "watch_background_loops", "watch_loop", "where", "within",
+    "TASKS", "THREAD", "WAKERS", "Action", "AnyStep", "AsyncAction", "Call", "Completed", "Ends",
+    "Flow", "HandlerName", "Kind", "LoopFuture", "LoopLocal", "LoopTasks", "Outage", "ReceiveStep",
+    "RedisClient", "ResourceContext", "Resources", "Result", "RunningGenerator", "ServiceThreads",
+    "SingleWaiterEvent", "Slots", "Step", "Task", "TaskWaiter", "Threads", "TookTooLong",
+    "after_fork_in_child", "available_cpus", "await_in_background", "awaited", "background_loop",
+    "call", "call_within", "check_placement", "current", "entered_on_loop", "handler_named",
+    "in_thread", "is_on_loop", "itself", "kind_of", "layers", "loop_lag", "name_of", "no_function",
+    "notify_after_fork", "result_of", "run_async", "run_in_context", "run_tasks", "slots_of",
+    "start_tasks", "threadsafe_scheduler", "usage_of", "wait_for_tasks", "watch_background_loops",
+    "watch_loop", "where", "within",
 ]
 # fmt: on
 

@@ -264,3 +264,16 @@ class ThreadsafeWaker:
 
 
 WAKERS = LoopLocal(ThreadsafeWaker)
+
+
+class TaskWaiter:
+    """Waits in tasks of the event loop that it is made on, one at a time.
+
+    ``await waiter.wait()`` ends with the next ``waiter.wake()``, which any thread may call and
+    which does nothing if no task waits.
+    """
+
+    def __init__(self) -> None:
+        event = SingleWaiterEvent()
+        self.wait: Callable[[], Awaitable[None]] = event.wait
+        self.wake: Action = partial(WAKERS.get().call, event.ring)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from threading import Lock
 from time import monotonic
 from traceback import format_exception
 
 from micropie.errors import logger
-from micropie.execution.steps import Flow, Result
-
-# Seconds between two calls that try a service, at most.
-RETRY_AFTER = 5.0
+from micropie.execution.steps import INLINE, Flow, Result, call, result_of
 
 # Seconds until the log says again that a service is still out of reach.
 _REPORT_EVERY = 60.0
@@ -26,10 +24,13 @@ class Outage:
     Then one call at a time tries it, all others fail at once.
 
     So a service that hangs keeps one thread waiting. After a failure nobody tries for four times as
-    long as that took, at most ``RETRY_AFTER`` seconds: no time is lost after a connection that
+    long as that took, at most ``retry_after`` seconds: no time is lost after a connection that
     broke. ``subject`` and ``consequence`` are for the log, which has a line for the beginning and
     one for the end.
     """
+
+    retry_after = 5.0
+    """Seconds between two calls that try the service, at most."""
 
     def __init__(self, subject: str, consequence: str = "") -> None:
         self._subject = subject
@@ -64,11 +65,19 @@ class Outage:
             self.end()
         return answer
 
+    def ask(self, question: Callable[[], Result]) -> Result:
+        """Ask the service by a function that may block, in a thread that belongs to the caller.
+
+        Raises ``OSError`` as ``watch`` does.
+        """
+        answer: Result = result_of(self.watch(call(INLINE, question)))
+        return answer
+
     def note(self, error: OSError, seconds: float) -> None:
         """Note that a call has failed after so many seconds, and log it if that is news."""
         with self._lock:
             now = monotonic()
-            self.is_on, self._next_try = True, now + min(4 * seconds, RETRY_AFTER)
+            self.is_on, self._next_try = True, now + min(4 * seconds, self.retry_after)
             if now < self._next_report:
                 return
             self._is_reported, self._next_report = True, now + _REPORT_EVERY

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from micropie import debug, files
+from micropie import files
 from micropie.errors import (
     ClientDisconnect,
     HTTPError,
@@ -30,8 +30,12 @@ from micropie.http import (
     error_response,
     redirect_response,
 )
+from micropie.on_demand import module
 from micropie.routing import ErrorHandler, config_of, handlers_route
 from micropie.streams import is_stream, stream_of
+
+# Few sites that serve strangers have ``debug=True``.
+debug: Any = module("micropie.debug")
 
 
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
@@ -168,7 +172,8 @@ def _default_response(request: Request, failure: Exception) -> Response:
             and exchange.list_routes is not None
             and debug.may_see_debug_pages(request)
         ):
-            return debug.not_found_page(request, failure, exchange.list_routes())
+            page: Response = debug.not_found_page(request, failure, exchange.list_routes())
+            return page
         if is_shown and isinstance(failure, BindingError):
             logger.warning(
                 "%s: %s", exchange.label, " ".join(error.sentence for error in failure.errors)
@@ -176,5 +181,6 @@ def _default_response(request: Request, failure: Exception) -> Response:
         return error_answer(request, failure)
     if is_shown and debug.may_see_debug_pages(request):
         log_failure(request, failure)
-        return debug.error_page(request, failure)
+        shown: Response = debug.error_page(request, failure)
+        return shown
     return plain_response(request, failure)

@@ -31,8 +31,8 @@ from micropie import websockets
 from micropie.errors import HTTPError, Redirect, ResponseError, logger
 from micropie.execution import AWAIT, INLINE, Flow, Kind, RunningGenerator, awaited, call, kind_of
 from micropie.flow.errors import respond_to
+from micropie.flow.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.http import Response, as_response
-from micropie.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.routing import Checking, check_middlewares, open_resources, placed
 from micropie.spellings import status_of
 

@@ -180,7 +180,7 @@ def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
 
 
 def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
-    if request._exchange.is_accepted:
+    if request._exchange.answer.is_accepted:
         return CloseInfo(websockets.NORMAL, "", None)
     return _close_info(
         request, websockets.NORMAL, "", error_response(403, "This WebSocket was not accepted.")
@@ -197,7 +197,7 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
             code = websockets.POLICY if failure.status < 500 else websockets.FAILED
             response = error_response(failure.status, failure.message, failure.headers)
             return _close_info(request, code, failure.message, response)
-        if isinstance(failure, Redirect) and not request._exchange.is_accepted:
+        if isinstance(failure, Redirect) and not request._exchange.answer.is_accepted:
             return _close_info(request, websockets.POLICY, "", redirect_response(failure, request))
     except Exception as error:  # for a header that can't be sent, or a redirect to another site
         failure = error
@@ -209,5 +209,5 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
 
 def _close_info(request: WebSocketRequest, code: int, reason: str, response: Response) -> CloseInfo:
     """Return how to end. ``response`` is the answer to a handshake that was not accepted."""
-    is_accepted = request._exchange.is_accepted
+    is_accepted = request._exchange.answer.is_accepted
     return CloseInfo(code, reason, None if is_accepted else encode(response, None, head_only=False))

@@ -38,6 +38,8 @@ class AnswerState:
     status: int | None = None
     length: int | None = None
     is_broken_off = False
+    is_accepted = False
+    """Whether the answer is an accepted WebSocket."""
     is_over = False
     """Whether the answer is over and functions of ``after_response`` run."""
 
@@ -88,6 +90,10 @@ class AnswerState:
         """Note status and length, which are known now."""
         self.status = None if self.is_broken_off else answer[0]
         self.length = answer[2]
+
+    def accept(self) -> None:
+        """Note that the handshake of a WebSocket is accepted (RFC 6455, section 4.2.2)."""
+        self.is_accepted, self.status = True, 101
 
     def break_off(self) -> None:
         """Note that the client does not get the answer, or not all of it."""

@@ -133,6 +133,8 @@ class RouteInfo:
     name: str
     pattern: str
     reads_body: object
+    is_pooled = False
+    """Whether the handler runs in a process of the pool."""
     path_names: Sequence[str] = ()
     """The names of the values in a request's ``path_params``."""
 
@@ -219,7 +221,6 @@ class Exchange:
     hooks: Any = None  # the plan of the hooks around the handler, which is the flow's alone
 
     # Of a WebSocket.
-    is_accepted = False
     hooks_begun: list[Any] | None = None  # those whose ``after_websocket`` has not been called yet
 
     # Set by hooks and middleware.
@@ -447,7 +448,7 @@ class Exchange:
             has_begun = self.answer.is_over or self.answer.stream is not None
             if has_begun and self.is_head_sent:
                 session.seal()
-            elif self.is_accepted:  # a WebSocket, which has sent its cookie
+            elif self.answer.is_accepted:  # a WebSocket, which has sent its cookie
                 session.keep_cookie(sessions.in_cookie)
         session.accessed = True
         return session
@@ -602,8 +603,6 @@ class Exchange:
 
     environ: Environ | None = None
     """The WSGI environ; None under ASGI."""
-    has_own_context = False
-    """Whether the request runs in a copy of the context, which ends with it."""
     has_several_workers: bool | None = None
     """Whether the server has other processes for this application; None if it does not say so."""
     scope: Scope

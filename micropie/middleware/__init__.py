@@ -6,16 +6,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.execution import (
+from micropie.middleware.base import (
     Call,
+    FlowMiddleware,
+    HttpMiddleware,
     ServiceThreads,
     Threads,
     TookTooLong,
+    WebSocketMiddleware,
     call,
     call_within,
     kind_of,
 )
-from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:

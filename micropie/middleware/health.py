@@ -6,15 +6,23 @@ its way: no access log, rate limit, list of hosts or log-in.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from time import monotonic
 
-from micropie.errors import check, is_duration, logger
-from micropie.execution import HANDLER, Call, Flow, TookTooLong, call_within, kind_of
-from micropie.http import Request, Response
-from micropie.middleware.base import FlowMiddleware
-from micropie.routing import Config, RouteMark, config_of, make_mark
+from micropie import App, Request, Response
+from micropie.extensions import (
+    Flow,
+    add_route,
+    applications,
+    check,
+    current_shutdown,
+    is_duration,
+)
+from micropie.middleware.base import Call, FlowMiddleware, TookTooLong, call_within, kind_of
+
+logger = logging.getLogger("micropie")
 
 Check = Callable[[], object]
 
@@ -31,11 +39,12 @@ class HealthCheck(FlowMiddleware):
     it has ended.
     """
 
-    def __init__(self, checks: Mapping[str, Check], timeout: float, live: bool) -> None:
+    def __init__(self, app: App, checks: Mapping[str, Check], timeout: float, live: bool) -> None:
         fine = isinstance(checks, Mapping) and all(map(callable, checks.values()))
         check("App.health(checks=...)", fine, checks, "functions by their names")
         check("App.health(timeout=...)", is_duration(timeout), timeout, "seconds above 0")
         check("App.health(live=...)", isinstance(live, bool), live, "True or False")
+        self._app = app
         self._checks = checks
         self._timeout = timeout
         self._is_live = live
@@ -45,8 +54,7 @@ class HealthCheck(FlowMiddleware):
 
     def before(self, request: Request) -> Flow[Response]:
         """Answer. Each check may take an equal share of the time that is left."""
-        exchange = request._exchange
-        checks = {**({} if self._is_live else pings_of(config_of(exchange))), **self._checks}
+        checks = {**({} if self._is_live else pings_of(self._app)), **self._checks}
         deadline, results = monotonic() + self._timeout, {}
         for done, (name, function) in enumerate(checks.items()):
             seconds = max(deadline - monotonic(), 0.001) / (len(checks) - done)
@@ -54,7 +62,8 @@ class HealthCheck(FlowMiddleware):
             results[name] = "failed" if problem else "ok"
             self._log(name, problem)
         status = "unavailable" if "failed" in results.values() else "ok"
-        if config_of(exchange).shutdown.is_over and not self._is_live:
+        shutdown = current_shutdown()
+        if shutdown is not None and shutdown.is_over and not self._is_live:
             status = "shutting down"
         document = {"status": status, "checks": results} if results else {"status": status}
         return Response(document, 200 if status == "ok" else 503, [("Cache-Control", "no-store")])
@@ -85,7 +94,7 @@ def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[s
         finally:
             running.discard(this)
 
-    kind, called = kind_of(function, HANDLER), function
+    kind, called = kind_of(function, Call(is_queued=True)), function
     if isinstance(kind, Call):
         called = call
         if len(running) >= MOST_HANGING:
@@ -99,7 +108,7 @@ def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[s
     return "it returned False" if result is False else ""
 
 
-def pings_of(config: Config) -> dict[str, Check]:
+def pings_of(app: App) -> dict[str, Check]:
     """Return the methods ``ping`` of all session backends, channels and middleware in a tree of
     applications.
 
@@ -108,8 +117,8 @@ def pings_of(config: Config) -> dict[str, Check]:
     found: dict[str, Check] = {}
     seen: set[int] = set()
     names: Counter[str] = Counter()
-    for one in config.tree:
-        parts = [("sessions", one.sessions.backend), ("channels", one.channels)]
+    for one in applications(app):
+        parts = [("sessions", one.session_backend), ("channels", one.channels)]
         for name, part in [*parts, *((type(hook).__name__, hook) for hook in one.middlewares)]:
             ping = getattr(part, "ping", None)
             if callable(ping) and id(part) not in seen:
@@ -119,12 +128,11 @@ def pings_of(config: Config) -> dict[str, Check]:
     return found
 
 
-def health_mark(path: str, checks: Mapping[str, Check], *, timeout: float, live: bool) -> RouteMark:
-    """Return the route of a health endpoint; see ``App.health``.
-
-    Raises ``SetupError`` for a wrong argument.
-    """
-    return make_mark(path, ["GET"], None)._replace(hooks=[HealthCheck(checks, timeout, live)])
+def add_health(
+    app: App, path: str, checks: Mapping[str, Check], *, timeout: float, live: bool
+) -> None:
+    """Add a health endpoint; see ``App.health``."""
+    add_route(app, path, health_endpoint, hooks=[HealthCheck(app, checks, timeout, live)])
 
 
 def health_endpoint() -> None:

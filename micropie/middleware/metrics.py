@@ -22,14 +22,10 @@ from time import monotonic, perf_counter
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from micropie.errors import HTTPError, SetupError, check, is_duration
-from micropie.execution import IO, Flow, loop_lag, usage_of
-from micropie.http import Request, Response
+from micropie import App, HTTPError, Request, Response, SetupError, WebSocketRequest
+from micropie.extensions import Flow, Statistics, add_route, check, is_duration, statistics
 from micropie.middleware.access_log import NO_ANSWER
-from micropie.middleware.base import FlowMiddleware
-from micropie.pool import Pool
-from micropie.routing import METHODS, Config, RouteMark, config_of, make_mark
-from micropie.websockets import WebSocketRequest
+from micropie.middleware.base import STANDARD_METHODS, Call, FlowMiddleware, Threads, call
 
 try:
     import prometheus_client
@@ -43,7 +39,7 @@ DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 # Seconds; prometheus_client's own, and two below them: many answers take less than 5 ms.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-# The gauges that are read at a scrape, in the order of ``Instruments.read``.
+# The gauges that are read at a scrape, in the order of ``Statistics``.
 USAGES: Final = {
     "micropie_threads_busy": "Worker threads that run a def handler (asgi).",
     "micropie_threads_waiting": "Handlers that wait for such a thread (asgi).",
@@ -98,22 +94,12 @@ class Instruments:
         )
         self.usages = [gauge(name, text) for name, text in USAGES.items()]
 
-    def read(self, config: Config) -> None:
-        """Set the gauges of the loop, threads, processes and channels.
-
-        ``config`` has the tree of applications.
-        """
-        configs = config.tree
-        threads = [usage_of(one) for one in {one.threads for one in configs}]
-        pools = [
-            (one.busy, one.size) for one in {one.pool for one in configs} if isinstance(one, Pool)
-        ]
-        channels = [one.counts() for one in {one.channels for one in configs}]
-        gauges = iter(self.usages)
-        for rows in (threads, [(0, 0), *pools], channels):
-            for numbers in zip(*rows, strict=True):
-                next(gauges).set(sum(numbers))
-        self.loop_lag.set(loop_lag())
+    def read(self, load: Statistics) -> None:
+        """Set the gauges of the loop, threads, processes and channels."""
+        *numbers, lag = load
+        for usage, number in zip(self.usages, numbers, strict=True):
+            usage.set(number)
+        self.loop_lag.set(lag)
 
 
 # A registry refuses two metrics of one name, and several applications may share a process.
@@ -125,7 +111,8 @@ class Metrics(FlowMiddleware):
 
     guards = True  # to see the handshakes of WebSockets
 
-    def __init__(self, instruments: Instruments) -> None:
+    def __init__(self, app: App, instruments: Instruments) -> None:
+        self._app = app
         self._all = instruments
         self._next_read = 0.0
 
@@ -141,7 +128,7 @@ class Metrics(FlowMiddleware):
         request.on_close(partial(self._end, request))
         if DIRECTORY in os.environ and monotonic() > self._next_read:
             self._next_read = monotonic() + 1
-            self._all.read(config_of(request._exchange))
+            self._all.read(statistics(self._app))
 
     def after(self, request: Request, response: Response) -> None:
         """Take the time: for a stream, too, until its head, as a stream of events may last for
@@ -161,7 +148,7 @@ class Metrics(FlowMiddleware):
 
     def _end_socket(self, request: WebSocketRequest, route: str) -> None:
         self._all.open_sockets.dec()
-        accepted = "true" if request._exchange.is_accepted else "false"
+        accepted = "true" if request.status == 101 else "false"
         self._all.sockets.labels(route, accepted).inc()
 
 
@@ -170,7 +157,7 @@ def _labels_of(request: Request) -> tuple[str, str]:
 
     "OTHER" stands for a method that is no standard one, "unmatched" for no handler.
     """
-    method = request.method if request.method in METHODS else "OTHER"
+    method = request.method if request.method in STANDARD_METHODS else "OTHER"
     return method, "unmatched" if request.route is None else request.route.pattern
 
 
@@ -180,10 +167,13 @@ class MetricsEndpoint(FlowMiddleware):
     """
 
     def __init__(
-        self, instruments: Instruments, registry: CollectorRegistry, token: str | None
+        self, app: App, instruments: Instruments, registry: CollectorRegistry, token: str | None
     ) -> None:
+        self._app = app
         self._all = instruments
         self._registry = registry
+        # of their own: handlers that occupy all of theirs are what the numbers have to show
+        self._reading = Call(Threads(2), leave_after=None)
         self._authorization = None if token is None else f"Bearer {token}".encode()
 
     def before(self, request: Request) -> Flow[Response]:
@@ -194,10 +184,10 @@ class MetricsEndpoint(FlowMiddleware):
                 raise HTTPError(
                     401, "A bearer token is required.", [("WWW-Authenticate", "Bearer")]
                 )
-        self._all.read(config_of(request._exchange))
+        self._all.read(statistics(self._app))
         accept = _ODD_VERSION.sub("", request.headers.get("accept", ""))
         make, content_type = prometheus_client.exposition.choose_encoder(accept)
-        body = yield IO, lambda: make(self._of_all_processes()), ()
+        body = yield from call(self._reading, lambda: make(self._of_all_processes()))
         return Response(body, 200, [("Cache-Control", "no-store")], content_type)
 
     def _of_all_processes(self) -> CollectorRegistry:
@@ -225,17 +215,15 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def metrics(
+def add_metrics(
+    app: App,
     path: str,
     *,
     token: str | None,
     registry: CollectorRegistry | None,
     buckets: Sequence[float] | None,
-) -> tuple[RouteMark, Metrics]:
-    """Return the route of the endpoint and the hook that counts; see ``App.metrics``.
-
-    Raises ``SetupError``.
-    """
+) -> None:
+    """Add the endpoint and the hook that counts; see ``App.metrics``. Raises ``SetupError``."""
     if prometheus_client is None:
         raise SetupError(
             'App.metrics needs prometheus_client: pip install "micropie-dual[metrics]"'
@@ -264,8 +252,9 @@ def metrics(
         check("App.metrics(buckets=...)", fine, buckets, "growing numbers of seconds")
         _check_directory()
         _instruments[registry] = instruments = Instruments(registry, buckets)
-    hook = MetricsEndpoint(instruments, registry, token)
-    return make_mark(path, ["GET"], None)._replace(hooks=[hook]), Metrics(instruments)
+    endpoint = MetricsEndpoint(app, instruments, registry, token)
+    add_route(app, path, metrics_endpoint, hooks=[endpoint])
+    app.middlewares.insert(0, Metrics(app, instruments))
 
 
 def _check_directory() -> None:

@@ -25,21 +25,13 @@ from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from micropie.errors import HTTPError, Sentence, check, is_count, is_duration
-from micropie.execution import (
-    INLINE,
-    RETRY_AFTER,
-    Call,
-    Flow,
-    Outage,
-    ServiceThreads,
-    call,
-    kind_of,
-)
-from micropie.http import Request, Response
-from micropie.middleware.base import FlowMiddleware, Target
+from micropie import HTTPError, Request, Response
+from micropie.extensions import INLINE, Flow, Outage, Sentence, check, is_duration
+from micropie.middleware.base import Call, FlowMiddleware, ServiceThreads, call, kind_of
+
+Target = TypeVar("Target")
 
 # The request's attribute for its quota; of several limits, the one with the least remaining.
 _QUOTA = "_quota"
@@ -95,7 +87,12 @@ class RateLimit(FlowMiddleware):
         exempt: Callable[[Request], bool] | None = None,
         when_unreachable: str = "allow",
     ) -> None:
-        check("RateLimit(limit)", is_count(limit, least=1), limit, "a whole number, 1 or more")
+        check(
+            "RateLimit(limit)",
+            type(limit) is int and limit >= 1,
+            limit,
+            "a whole number, 1 or more",
+        )
         check(
             "RateLimit(per=...)",
             is_duration(per) and per <= _LONGEST,
@@ -178,7 +175,9 @@ class RateLimit(FlowMiddleware):
                     429, Sentence(*_TOO_MANY, count=seconds), [("Retry-After", str(seconds))]
                 )
         elif self._refuses:
-            raise HTTPError(503, "Please try again later.", [("Retry-After", f"{RETRY_AFTER:.0f}")])
+            raise HTTPError(
+                503, "Please try again later.", [("Retry-After", f"{Outage.retry_after:.0f}")]
+            )
 
     def after(self, request: Request, response: Response) -> None:
         """Add the quota's headers."""
@@ -286,7 +285,7 @@ class MemoryRates(RateStore):
     ) -> None:
         check(
             "MemoryRates(capacity=...)",
-            is_count(capacity, least=1),
+            type(capacity) is int and capacity >= 1,
             capacity,
             "a whole number, 1 or more",
         )

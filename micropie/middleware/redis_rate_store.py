@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from micropie.errors import check
-from micropie.execution import RedisClient
+from micropie.extensions import RedisClient, check
 from micropie.middleware.rate_limit import MICROSECONDS, Quota, RateStore, interval_of, quota_of
 
 # Seconds after which a server that does not answer is out of reach. Short, because every request

@@ -12,11 +12,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from micropie.errors import HTTPError, SetupError, check
-from micropie.http import Request
-from micropie.middleware.base import FlowMiddleware
-from micropie.routing import METHODS, route_of
-from micropie.websockets import WebSocketRequest
+from micropie import HTTPError, Request, SetupError, WebSocketRequest
+from micropie.extensions import carry_into_process, check, report_failures
+from micropie.middleware.base import STANDARD_METHODS, FlowMiddleware
 
 try:
     from opentelemetry import context, propagate, trace
@@ -58,13 +56,18 @@ class Tracing(FlowMiddleware):
 
     def before(self, request: Request) -> None:
         """Begin the span and make it the current one."""
-        exchange = request._exchange
         is_socket, route = isinstance(request, WebSocketRequest), request.route
         if is_socket and route is None:  # a mounted application gets the handshake
             return
         previous = context.get_current()
         parent = propagate.extract(request.headers, previous)
-        name = "WEBSOCKET" if is_socket else request.method if request.method in METHODS else "HTTP"
+        name = (
+            "WEBSOCKET"
+            if is_socket
+            else request.method
+            if request.method in STANDARD_METHODS
+            else "HTTP"
+        )
         span = self._tracer.start_span(
             name if route is None else f"{name} {route.pattern}",
             parent,
@@ -73,11 +76,11 @@ class Tracing(FlowMiddleware):
         )
         inner = trace.set_span_in_context(span, parent)
         context.attach(inner)
-        if route is not None and route_of(exchange).is_pooled:
+        if route is not None and route.is_pooled:
             carrier: dict[str, str] = {}
             propagate.inject(carrier, inner)
-            exchange.enter_in_pool = partial(enter, carrier)
-        exchange.report_failures_to(partial(_record, span))
+            carry_into_process(request, partial(enter, carrier))
+        report_failures(request, partial(_record, span))
         request.on_close(partial(_end, request, span, previous))
 
 
@@ -89,7 +92,7 @@ def enter(carrier: Mapping[str, str]) -> None:
 def _attributes(request: Request, is_socket: bool, with_query: bool) -> dict[str, Any]:
     """Return the attributes that are known at the start: a sampler may decide by them."""
     method, client, scheme = request.method, request.client, request.scheme
-    is_known = method in METHODS
+    is_known = method in STANDARD_METHODS
     attributes: dict[str, Any] = {
         "http.request.method": method if is_known else "_OTHER",
         "http.request.method_original": None if is_known else method,
@@ -115,15 +118,13 @@ def _record(span: Span, failure: BaseException) -> None:
 
 
 def _end(request: Request, span: Span, previous: context.Context) -> None:
-    exchange = request._exchange
     status = request.status
-    if isinstance(request, WebSocketRequest):
-        status = 101 if exchange.is_accepted else None
     if status is not None:
         span.set_attribute("http.response.status_code", status)
         if status >= 500:
             span.set_status(StatusCode.ERROR)
     span.end()
     # ``detach`` would log an error, as this may be another thread than the one that has attached.
-    if not exchange.has_own_context:
+    # Under WSGI each request runs in a copy of the context, which ends with it.
+    if request.environ is None:
         context.attach(previous)

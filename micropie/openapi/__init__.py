@@ -1,13 +1,8 @@
 """OpenAPI: the routes of an application as a document that programs read.
 
-``App.openapi`` imports it when asked.
+``App.openapi`` and ``App(docs=...)`` import what makes it when they are asked.
 """
 
-from micropie.openapi.document import Docs, build_document
-from micropie.openapi.pages import document_routes
+from micropie.openapi.docs import Docs
 
-__all__ = [
-    "Docs",
-    "build_document",
-    "document_routes",
-]
+__all__ = ["Docs"]

@@ -12,49 +12,47 @@ import inspect
 import re
 import typing
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from inspect import Parameter
 from itertools import count
 from types import NoneType, UnionType
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from micropie.binding import (
+from micropie import (
+    BadRequest,
+    BindingErrors,
     Body,
     Cookie,
+    EventStream,
     Form,
     Header,
+    HTTPError,
+    MethodNotAllowed,
     Query,
-    answers_of,
-    is_structure,
-    stated_source,
-)
-from micropie.errors import PHRASES, BadRequest, HTTPError, MethodNotAllowed, Redirect
-from micropie.execution import layers
-from micropie.http import (
-    PROBLEM,
-    PROBLEM_SCHEMA,
-    BindingErrors,
+    Redirect,
     Request,
     Response,
     UploadFile,
-    split_host,
+    WebSocketRequest,
+    describe,
 )
+from micropie.binding import answers_of, is_structure, stated_source
+from micropie.errors import PHRASES
+from micropie.execution import layers
+from micropie.http import PROBLEM, PROBLEM_SCHEMA, split_host
+from micropie.openapi.docs import Docs
 from micropie.openapi.schemas import Schema, Schemas
 from micropie.routing import (
     DESCRIPTION,
     WILDCARD,
-    Check,
     Checking,
     Config,
     Route,
     RouteEntry,
     Site,
     body_parameter,
-    describe,
 )
-from micropie.streams import EventStream
-from micropie.websockets import WebSocketRequest
 
 # that a path item may have
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
@@ -79,22 +77,13 @@ class _Sorted(NamedTuple):
     document: Parameter | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Docs:
-    """The document of an application, and who may see it:
-    ``App(docs=Docs(title="Pies", requires=[members]))``.
-
-    ``path``: that of its page. ``title``: by default the class's name; ``description``: its
-    docstring. ``servers``: the addresses of the application, by default the one below which it is
-    asked. ``requires``: checks as those of ``@requires``, for the page and the document alone.
-    """
-
-    path: str = "/docs"
-    title: str | None = None
-    version: str = "1.0.0"
-    description: str | None = None
-    servers: Sequence[str] = ()
-    requires: Sequence[Check] = ()
+def build_titled(
+    site: Site, config: Config, docs: Docs | None, title: str | None, version: str | None
+) -> dict[str, Any]:
+    """Return the document of ``App.openapi``. ``docs``: those of ``App(docs=...)``, if any."""
+    docs = docs or Docs()
+    docs = replace(docs, title=title or docs.title, version=version or docs.version)
+    return build_document(site, config, docs)
 
 
 def build_document(site: Site, config: Config, docs: Docs) -> dict[str, Any]:

@@ -12,14 +12,15 @@ from collections.abc import Callable
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
-from micropie.errors import HTTPError, SetupError, check
-from micropie.files import static_file
-from micropie.http import Response, current_request, split_host
-from micropie.openapi.document import Docs, build_document
-from micropie.routing import Config, Site, config_of, requires
+from micropie import App, HTTPError, Response, SetupError, requires, static_file
+from micropie.extensions import check
+from micropie.http import current_request, split_host
+from micropie.openapi.docs import Docs
+from micropie.openapi.document import build_document
+from micropie.routing import Config, Site, config_of
 
 _ASSETS = frozenset({"swagger-ui.css", "swagger-ui-bundle.js"})
 
@@ -38,15 +39,16 @@ _PAGE = """\
 """  # noqa: E501
 
 
-def document_routes(
-    docs: Docs, described: Callable[[], tuple[Site, Config]]
-) -> list[tuple[str, Callable[..., object]]]:
-    """Return the paths and handlers that ``App(docs=...)`` adds.
+def add_document(
+    app: App, stated: Literal[True] | str | Docs, described: Callable[[], tuple[Site, Config]]
+) -> Docs:
+    """Add the document and its page to an application; see ``App(docs=...)``. Return what was
+    ``stated``, whole.
 
-    ``described``: see ``build_document``.
-
-    Raises ``SetupError`` for a wrong path, and if swagger-ui-py is missing.
+    ``described``: see ``build_document``. Raises ``SetupError`` for a wrong path, and if
+    swagger-ui-py is missing.
     """
+    docs = stated if isinstance(stated, Docs) else Docs(path="/docs" if stated is True else stated)
     is_path = (
         isinstance(docs.path, str)
         and docs.path.startswith("/")
@@ -102,7 +104,9 @@ def document_routes(
         found_at = {
             place: requires(*docs.requires)(function) for place, function in found_at.items()
         }
-    return [*found_at.items()]
+    for place, function in found_at.items():
+        App.route(app, place, ["GET"])(function)
+    return docs
 
 
 def _below() -> str:

@@ -36,6 +36,8 @@ class ExecutorPool:
     A call there can't be ended: after a time-out it is left to itself.
     """
 
+    busy = size = 0  # it does not tell
+
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         # A Dask client's executor: its author has imported the module.

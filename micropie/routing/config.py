@@ -37,6 +37,7 @@ from micropie.http import (
     with_host,
 )
 from micropie.mounts import Mount
+from micropie.on_demand import computed
 from micropie.routing.discovery import RouteMark
 from micropie.routing.names import RouteNames
 from micropie.routing.providers import Providers
@@ -47,7 +48,6 @@ from micropie.streams import ShutdownSignal
 from micropie.templates import Directory, Templates
 
 if TYPE_CHECKING:
-    from micropie.channels import Channels
     from micropie.http import CookieSigner
 
 
@@ -146,10 +146,8 @@ class Registrations:
     call or a decorator.
     """
 
-    channels: Channels | None
-    """None for the outer application's."""
-    own_channels: Channels
-    """Those of the outermost application that states none."""
+    stated_channels: Any = None
+    """Those that its author has set; None for the outer application's."""
 
     def __init__(self, app: AppBase, template_names: Mapping[str, object]) -> None:
         self.app = app
@@ -168,6 +166,11 @@ class Registrations:
         self.commands: list[Callable[..., object]] = []
         """Those of the command line."""
         self._own_sessions = InMemorySessionBackend()
+
+    @computed
+    def own_channels(self) -> Any:
+        """This process's memory: the channels of the outermost application that states none."""
+        return import_module("micropie.channels").Channels()
 
     @property
     def framework(self) -> tuple[type, ...]:
@@ -236,8 +239,8 @@ class Config(MessageConfig):
     sessions: SessionStore
     templates: Templates
     providers: Providers
-    channels: Channels
-    """The channels in which it publishes and subscribes."""
+    channels_of: Registrations
+    """The application whose channels it has."""
     middlewares: Middlewares
     """All from the outermost application to this one, in a live view: one that is appended later
     counts.
@@ -289,10 +292,8 @@ class Config(MessageConfig):
         """The kind of step for the tree's ``def`` handlers: HANDLER, or INLINE where the server's
         thread runs all."""
         self.sessions = _sessions(registered, self.settings, outer, split_host(prefix)[1])
-        if outer is None or registered.channels is not None:
-            self.channels = (
-                registered.own_channels if registered.channels is None else registered.channels
-            )
+        if outer is None or registered.stated_channels is not None:
+            self.channels_of = registered
         self.templates = _templates(
             registered, self.settings, outer.templates.directories if outer else ()
         )
@@ -314,6 +315,12 @@ class Config(MessageConfig):
         }
         if handlers:
             self.error_handlers = [(handlers, self.text_type), *self.error_handlers]
+
+    @property
+    def channels(self) -> Any:
+        """The channels in which it publishes and subscribes."""
+        stated = self.channels_of.stated_channels
+        return self.channels_of.own_channels if stated is None else stated
 
     def _take(self, settings: Settings, stated: Collection[str] | None) -> None:
         """Take settings, and make the parts that depend on those of them that are ``stated``; None

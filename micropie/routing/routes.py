@@ -81,7 +81,7 @@ class Route(RouteInfo):
     here.
     """
 
-    has_warned = is_pooled = is_special = False
+    has_warned = is_special = False
 
     def __init__(
         self,

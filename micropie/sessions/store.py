@@ -11,7 +11,6 @@ from urllib.parse import quote
 from micropie.errors import HTTPError, logger
 from micropie.execution import (
     INLINE,
-    RETRY_AFTER,
     Call,
     Flow,
     Kind,
@@ -35,7 +34,7 @@ from micropie.http import (
 from micropie.on_demand import pattern
 from micropie.sessions.backend import SessionBackend
 
-_RETRY_AFTER = [("Retry-After", f"{RETRY_AFTER:.0f}")]
+_RETRY_AFTER = [("Retry-After", f"{Outage.retry_after:.0f}")]
 
 # The ids that are made here: 256 bits. Those of an author's factory are at most 256 printable ASCII
 # characters.

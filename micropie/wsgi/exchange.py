@@ -52,7 +52,6 @@ class WSGIExchange(Exchange):
 
     config: Config
     environ: Environ
-    has_own_context = True
     _left: int | None = None  # bytes of the body not yet read, None before the first read
     _reading: Lock | None = None  # held by a thread that reads for a mounted application
     _is_passed_on = False  # whether such an application has got the whole body

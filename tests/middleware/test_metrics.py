@@ -187,7 +187,7 @@ def test_in_flight_threads_and_their_limit(make_client: MakeClient, world: str) 
 def test_the_lag_of_the_event_loop_is_that_of_the_last_minute(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics_module, "loop_lag", lambda: 0.25)
+    monkeypatch.setattr("micropie.extensions.application.loop_lag", lambda: 0.25)
     assert read(make_client(measured()))["micropie_loop_lag_seconds"] == 0.25
 
 

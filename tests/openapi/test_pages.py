@@ -10,7 +10,8 @@ import pytest
 
 from micropie import App, Request, SetupError
 from micropie.middleware import SecurityHeaders
-from micropie.openapi import Docs, build_document
+from micropie.openapi import Docs
+from micropie.openapi.document import build_document
 from micropie.routing import Config, Site
 from tests.conftest import MakeClient
 from tests.openapi.kitchen import Kitchen

@@ -54,7 +54,7 @@ class Site(Page):
         ({"thread_queue": 5}, [7, 5, 2, 2]),
         ({"processes": 3}, [7, 9, 3, 3]),
         ({"threads": 3, "processes": 4}, [3, 9, 4, 4]),
-        ({"pool": ThreadPoolExecutor(1)}, [7, 9, None, 7]),
+        ({"pool": ThreadPoolExecutor(1)}, [7, 9, 0, 7]),
     ],
 )
 def test_threads_and_processes(

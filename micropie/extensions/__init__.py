@@ -1,0 +1,48 @@
+"""What extensions need beside the classes that authors have: the face of the heart for those who
+add to it.
+
+The batteries that come with micropie use these names and no others. ``application.py`` has an
+application as an extension sees it from outside: its parts, its routes, its load. ``request.py``
+has what is done for one request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from micropie.errors import Sentence, ServiceUnavailable, check, is_duration
+from micropie.execution import (
+    INLINE,
+    Completed,
+    Flow,
+    Outage,
+    TaskWaiter,
+    is_on_loop,
+    notify_after_fork,
+)
+from micropie.extensions.application import (
+    Application,
+    Statistics,
+    add_route,
+    applications,
+    statistics,
+)
+from micropie.extensions.request import carry_into_process, report_failures
+from micropie.http import dumps, loads
+from micropie.on_demand import names_on_demand
+from micropie.streams import current_shutdown
+
+if TYPE_CHECKING:
+    from micropie.execution import RedisClient
+
+# fmt: off
+__all__ = [
+    "INLINE", "Application", "Completed", "Flow", "Outage", "RedisClient", "Sentence",
+    "ServiceUnavailable", "Statistics", "TaskWaiter", "add_route", "applications",
+    "carry_into_process", "check", "current_shutdown", "dumps", "is_duration", "is_on_loop",
+    "loads", "notify_after_fork", "report_failures", "statistics",
+]
+# fmt: on
+
+# redis-py may be missing, and takes longer to import than all of micropie.
+__getattr__ = names_on_demand("micropie.execution", {"redis_client": "RedisClient"})

@@ -1,0 +1,106 @@
+"""An application as an extension sees it from outside: its parts, its load, a route beside its
+own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from micropie.execution import loop_lag, usage_of
+from micropie.routing import AppBase, Config, make_mark
+from micropie.sessions import SessionBackend
+
+
+class Statistics(NamedTuple):
+    """The load of this process, as far as it is known to micropie. All are numbers of now."""
+
+    threads_busy: int
+    """Worker threads that run a ``def`` handler; 0 under WSGI."""
+    threads_waiting: int
+    """Handlers that wait for such a thread."""
+    threads_limit: int
+    """The setting ``threads``."""
+    processes_busy: int
+    """Processes of the pool that run a handler."""
+    processes_limit: int
+    """The setting ``processes``."""
+    channels: int
+    """Channels with a subscriber in this process."""
+    subscribers: int
+    loop_lag: float
+    """The longest wait for a turn of the event loop within the last minute, in seconds; 0 where
+    ``slow_loop`` watches none."""
+
+
+class Application(NamedTuple):
+    """One application of a tree: the outermost one, one that is an attribute, or a mounted one."""
+
+    app: AppBase
+    """The ``App`` itself."""
+    prefix: str
+    """Its path in the tree, such as ``/blog``; "" for the outermost one."""
+    middlewares: Sequence[object]
+    """The hooks around its handlers, those of the applications around it first."""
+    session_backend: SessionBackend
+    channels: Any
+    """Its ``micropie.channels.Channels``."""
+
+
+def applications(app: AppBase) -> list[Application]:
+    """Return the applications of the tree that ``app`` is in, the outermost first; one that is in
+    the tree twice, twice. Isolated mounts have trees of their own.
+
+        for one in applications(app):
+            print(one.prefix, type(one.app).__name__)
+
+    Raises ``SetupError`` as the first request does.
+    """
+    return [
+        Application(one.app, one.prefix, [*one.middlewares], one.sessions.backend, one.channels)
+        for one in _configs(app)
+    ]
+
+
+def statistics(app: AppBase) -> Statistics:
+    """Return the load of this process, of all applications in the tree of ``app`` together.
+
+        if statistics(app).threads_waiting > 20:
+            raise HTTPError(503)
+
+    Under ASGI call it on the event loop whose threads are meant.
+    """
+    configs = _configs(app)
+    threads = [usage_of(one) for one in {one.threads for one in configs}]
+    pools = [(one.busy, one.size) for one in {one.pool for one in configs}]
+    channels = [one.counts() for one in {one.channels for one in configs}]
+    busy, waiting, limit = map(sum, zip(*threads, strict=True))
+    in_processes, processes = map(sum, zip(*pools, strict=True))
+    names, subscribers = map(sum, zip(*channels, strict=True))
+    return Statistics(busy, waiting, limit, in_processes, processes, names, subscribers, loop_lag())
+
+
+def add_route(
+    app: AppBase,
+    path: str,
+    function: Callable[..., object],
+    *,
+    hooks: Sequence[object],
+    methods: Sequence[str] = ("GET",),
+    name: str | None = None,
+) -> None:
+    """Answer ``path`` by ``function`` with ``hooks`` alone: no other hook of the application is in
+    its way, no access log, rate limit, list of hosts or log-in.
+
+        add_route(app, "/version", version, hooks=[])
+
+    A hook may answer in the place of the function. ``name`` is for ``url_for`` and lists of routes,
+    by default the function's. Raises ``SetupError`` for a wrong path.
+    """
+    mark = make_mark(path, methods, name)._replace(hooks=hooks)
+    app._micropie.registering(mark)(function)
+
+
+def _configs(app: AppBase) -> Sequence[Config]:
+    configs: Sequence[Config] = app._micropie.configs()
+    return configs
