@@ -33,7 +33,7 @@ WAITING = (
 )
 ABOVE = ("__init__.py", "__main__.py", "app.py", "cli", "compat", "testing/requests.py")
 # Extensions that come with micropie: they import what it promises to all.
-BATTERIES = ("channels", "config.py", "debug", "middleware", "openapi")
+BATTERIES = ("channels", "config.py", "debug", "middleware", "openapi", "pool")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}
 
 EVERY_FILE = sorted(PACKAGE.rglob("*.py"))
@@ -257,7 +257,7 @@ def test_any_is_for_what_may_be_anything() -> None:
 
 # Those that use promised names alone; of ``middleware`` the files of which that is asked.
 ON_PROMISED_NAMES = [
-    *(PACKAGE / "channels").glob("*.py"),
+    *(path for name in ("channels", "pool") for path in (PACKAGE / name).glob("*.py")),
     *(
         PACKAGE / "middleware" / f"{name}.py"
         for name in ("health", "metrics", "rate_limit", "redis_rate_store", "tracing")

@@ -273,7 +273,7 @@ micropie.compat micropie.config micropie.debug micropie.execution.redis_client m
 micropie.flow.websocket micropie.http.conditional micropie.http.forms.multipart micropie.http.forms.parts
 micropie.extensions micropie.http.pagination micropie.http.signing micropie.middleware micropie.mounts.asgi_call
 micropie.mounts.lifespan micropie.mounts.wsgi_in_asgi micropie.openapi
-micropie.pool.client micropie.pool.executors micropie.streams.events micropie.streams.threaded micropie.testing
+micropie.flow.pooled micropie.pool micropie.streams.events micropie.streams.threaded micropie.testing
 micropie.templates.environment micropie.wsgi.lifespan
 """
 OF_ONE_PROTOCOL = {

@@ -72,7 +72,7 @@ def statistics(app: AppBase) -> Statistics:
     """
     configs = _configs(app)
     threads = [usage_of(one) for one in {one.threads for one in configs}]
-    pools = [(one.busy, one.size) for one in {one.pool for one in configs}]
+    pools = [one.usage() for one in {one.pool for one in configs}]
     channels = [one.counts() for one in {one.channels for one in configs}]
     busy, waiting, limit = map(sum, zip(*threads, strict=True))
     in_processes, processes = map(sum, zip(*pools, strict=True))

@@ -35,7 +35,7 @@ from inspect import isawaitable
 from types import AsyncGeneratorType
 from typing import Any, TypeAlias, cast
 
-from micropie import files, pool, streams
+from micropie import files, streams
 from micropie.csrf import deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, RaisedAnswer, logger
 from micropie.execution import (
@@ -68,6 +68,7 @@ from micropie.http import (
     receive_body,
     with_html,
 )
+from micropie.on_demand import module
 from micropie.routing import (
     NO_VALUES,
     Config,
@@ -84,6 +85,8 @@ from micropie.routing import (
 )
 from micropie.sessions import Session
 from micropie.streams import LoopStream, Stream, ThreadStream, stream_of
+
+pooled: Any = module("micropie.flow.pooled")  # few sites have handlers in processes
 
 _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
@@ -278,13 +281,14 @@ def _call_in_pool(exchange: Exchange, route: Route, arguments: Sequence[Any]) ->
 
     A cancellation does not wait for it but ends it.
     """
-    config, token = route.config, pool.CancelToken()
+    config = route.config
+    token = config.pool.made.token()
     call = config.pool, config.settings.pool_timeout, exchange, route.call, arguments, token
     try:
         return (
             yield (
                 Call(config.pool_threads, is_queued=True, leave_after=0.0),
-                pool.call_in_pool,
+                pooled.call_in_pool,
                 call,
             )
         )

@@ -18,7 +18,7 @@ from threading import Event
 from time import monotonic
 from typing import Any
 
-from micropie.execution import TookTooLong
+from micropie.middleware import TookTooLong
 from micropie.pool.remote import CancelToken, Message, PoolError, open_message, packed_result
 
 # The largest stream: it is in memory, here and there.
@@ -36,7 +36,8 @@ class ExecutorPool:
     A call there can't be ended: after a time-out it is left to itself.
     """
 
-    busy = size = 0  # it does not tell
+    token = CancelToken
+    stream = ()  # the types of streams of which chunks are still to come
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor

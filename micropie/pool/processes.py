@@ -22,6 +22,7 @@ computes.
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -29,8 +30,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from weakref import finalize
 
-from micropie.execution import TookTooLong, notify_after_fork
-from micropie.on_demand import module
+from micropie.extensions import notify_after_fork
+from micropie.middleware import TookTooLong
 from micropie.pool.remote import (
     FAILED,
     CancelToken,
@@ -57,10 +58,7 @@ CAN_PASS_PIPES = os.name == "posix"  # subprocess passes no descriptors on Windo
 AHEAD = 4  # chunks that a process makes before the first of them is taken
 
 if TYPE_CHECKING:
-    import pickle
     from multiprocessing.connection import Connection
-else:
-    pickle = module("pickle")
 
 
 # -- in this process -------------------------------------------------------------------------------
@@ -68,6 +66,13 @@ else:
 
 class Pool:
     """At most ``size`` processes. Owns nothing before the first call."""
+
+    token = CancelToken
+
+    @property
+    def stream(self) -> type[Chunks]:
+        """The type of the streams of which chunks are still to come."""
+        return Chunks
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -317,7 +322,7 @@ class _Worker:
 
             how = f"killed by {Signals(-code).name}" if code < 0 else f"with status {code}"
             raise PoolError(f"its process ended in the middle of it, {how}") from None
-        message: Message = pickle.loads(data)
+        message: Message = pickle.loads(data)  # noqa: S301 - from our own process
         return message
 
     def end(self, grace: float = 0.0) -> None:
@@ -409,7 +414,7 @@ def _answer(connection: Connection, job: bytes) -> object:
 
     Send at most ``AHEAD`` chunks before they are taken. ``STOP`` closes the stream.
     """
-    function, arguments = pickle.loads(job)
+    function, arguments = pickle.loads(job)  # noqa: S301 - from our own process
     result = function(*arguments)
     if not isinstance(result, Iterator):
         return result

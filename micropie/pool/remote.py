@@ -8,17 +8,11 @@ traceback refers to that frame: each failed call would be a reference cycle.
 
 from __future__ import annotations
 
+import pickle
 import threading
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
-
-from micropie.on_demand import module
-
-if TYPE_CHECKING:
-    import pickle
-else:
-    pickle = module("pickle")  # every site has a pool, and few have handlers in it
+from typing import Any, Final, TypeAlias
 
 
 class PoolError(Exception):
@@ -106,7 +100,7 @@ def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
             error = PoolError(f"it raised {type(error).__name__}: {error}")
         try:
             packed = pickle.dumps((error, text))
-            pickle.loads(packed)
+            pickle.loads(packed)  # noqa: S301 - our own
         except Exception as reason:
             said = f"it raised {type(error).__name__}: {error}, which can't be pickled: {reason}"
             packed = pickle.dumps((PoolError(said), text))
@@ -121,7 +115,7 @@ def open_message(message: Message) -> Any:
     kind, value = message
     if kind != FAILED:
         return value
-    error, text = pickle.loads(value)
+    error, text = pickle.loads(value)  # noqa: S301 - from our own process
     error.__cause__ = RemoteTraceback(text)
     try:
         raise error

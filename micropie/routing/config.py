@@ -18,7 +18,6 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import quote
 
-from micropie import pool as pools
 from micropie.binding import OwnTypes
 from micropie.errors import HTTPError, SetupError
 from micropie.execution import Kind, Threads, available_cpus, kind_of
@@ -37,7 +36,6 @@ from micropie.http import (
     with_host,
 )
 from micropie.mounts import Mount
-from micropie.on_demand import computed
 from micropie.routing.discovery import RouteMark
 from micropie.routing.names import RouteNames
 from micropie.routing.providers import Providers
@@ -48,6 +46,8 @@ from micropie.streams import ShutdownSignal
 from micropie.templates import Directory, Templates
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from micropie.http import CookieSigner
 
 
@@ -166,11 +166,14 @@ class Registrations:
         self.commands: list[Callable[..., object]] = []
         """Those of the command line."""
         self._own_sessions = InMemorySessionBackend()
+        self._own_channels: list[Any] = []
 
-    @computed
+    @property
     def own_channels(self) -> Any:
         """This process's memory: the channels of the outermost application that states none."""
-        return import_module("micropie.channels").Channels()
+        if not self._own_channels:
+            self._own_channels.append(import_module("micropie.channels").Channels())
+        return self._own_channels[0]  # of two threads that have made them, the first's
 
     @property
     def framework(self) -> tuple[type, ...]:
@@ -200,6 +203,39 @@ class Registrations:
         raise NotImplementedError
 
 
+class HandlerPool:
+    """The processes of an application, or its ``executor``, for handlers with
+    ``@run_in("process")``.
+    """
+
+    def __init__(self, size: int, executor: Executor | None) -> None:
+        self._size, self._executor = size, executor
+        self._made: list[Any] = []
+
+    @property
+    def made(self) -> Any:
+        """The pool, from the first handler's call on."""
+        if not self._made:
+            package = import_module("micropie.pool")
+            self._made.append(
+                package.Pool(self._size)
+                if self._executor is None
+                else package.ExecutorPool(self._executor)
+            )
+        return self._made[0]  # of two threads that have made one, the first's
+
+    def usage(self) -> tuple[int, int]:
+        """Return how many processes run a handler, and how many may; an executor does not tell."""
+        if self._executor is not None:
+            return 0, 0
+        return sum(pool.busy for pool in self._made[:1]), self._size
+
+    def close(self) -> None:
+        """End the processes."""
+        for pool in self._made[:1]:
+            pool.close()
+
+
 class Config(MessageConfig):
     """The config of one ``App`` in a tree; every route of it refers to this.
 
@@ -215,7 +251,7 @@ class Config(MessageConfig):
     settings: Settings
     threads: Threads
     """The worker threads for its ``def`` handlers."""
-    pool: pools.Pool | pools.ExecutorPool
+    pool: HandlerPool
     """The processes for its handlers that run in one."""
     pool_threads: Threads
     """The threads that wait for the pool."""
@@ -398,11 +434,10 @@ class Config(MessageConfig):
 
 def _pools(settings: Settings) -> Mapping[str, object]:
     queue, size = settings.thread_queue, settings.processes or available_cpus()
-    if settings.pool is None:
-        return {"pool": pools.Pool(size), "pool_threads": Threads(size, queue)}
+    waiting = size if settings.pool is None else settings.threads
     return {
-        "pool": pools.ExecutorPool(settings.pool),
-        "pool_threads": Threads(settings.threads, queue),
+        "pool": HandlerPool(size, settings.pool),
+        "pool_threads": Threads(waiting, queue),
     }
 
 

@@ -62,11 +62,8 @@ def pool_of(app: App) -> Pool:
 
 
 def pools_of(app: App) -> list[Pool]:
-    return [
-        site.config.pool
-        for site in app._micropie.sites.values()
-        if isinstance(site.config.pool, Pool)
-    ]
+    made = [site.config.pool.made for site in app._micropie.sites.values()]
+    return [pool for pool in made if isinstance(pool, Pool)]
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:

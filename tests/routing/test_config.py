@@ -25,7 +25,7 @@ class Page(App):
         return [
             config.threads.size,
             config.threads.queue,
-            getattr(config.pool, "size", None),
+            config.pool.usage()[1],
             config.pool_threads.size,
         ]
 

@@ -22,21 +22,19 @@ from micropie.http import (
     Session,
     dumps_with,
 )
-from micropie.pool.executors import ExecutorPool
-from micropie.pool.processes import Chunks, Pool
-from micropie.pool.remote import CancelToken, PoolError
+from micropie.routing import HandlerPool
 from micropie.streams import ThreadStream
 
 # -- in the server's process -----------------------------------------------------------------------
 
 
 def call_in_pool(
-    pool: Pool | ExecutorPool,
+    pool: HandlerPool,
     seconds: float,
     exchange: Exchange,
     name: HandlerName,
     arguments: Sequence[object],
-    token: CancelToken | None = None,
+    token: object = None,
 ) -> Any:
     """Call a handler in a process of the pool, and wait for its result; ``token`` cancels the call.
 
@@ -45,10 +43,10 @@ def call_in_pool(
     seconds = min(seconds, exchange.time_limit or seconds)
     job = _packed(name, PooledExchange(exchange), [*arguments])
     try:
-        result = pool.call(seconds, PooledHandler(name), job, token=token)
+        result = pool.made.call(seconds, PooledHandler(name), job, token=token)
         return (
             ThreadStream(result, interrupt=result.interrupt_next)
-            if isinstance(result, Chunks)
+            if isinstance(result, pool.made.stream)
             else result
         )
     except TookTooLong as error:
@@ -60,7 +58,7 @@ def call_in_pool(
 def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[object]) -> bytes:
     """Return the request and the arguments, pickled.
 
-    Raises ``PoolError`` that names the one that can't be pickled.
+    Raises ``PicklingError`` that names the one that can't be pickled.
     """
     try:
         return pickle.dumps((exchange, arguments))
@@ -71,7 +69,7 @@ def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[obj
             try:
                 pickle.dumps(value)
             except Exception as error:
-                raise PoolError(
+                raise pickle.PicklingError(
                     f"{_full_name(name)} runs in a process, and {label}, of type "
                     f"{type(value).__name__}, "
                     f"can't be pickled: {error}"

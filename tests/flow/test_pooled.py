@@ -13,14 +13,14 @@ from typing import Any, cast
 import pytest
 
 from micropie.execution.placement import HandlerName, name_of
+from micropie.flow.pooled import PooledExchange, PooledHandler, PooledRequest, _packed
 from micropie.http.exchange import Address, Exchange, Peer
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.headers import Headers
 from micropie.http.received import NULL, ReceivedBody
 from micropie.http.request import current_request
-from micropie.pool.client import PooledExchange, PooledHandler, PooledRequest, _packed
 
-NAME = HandlerName("tests.pool.test_client", "plain", None)
+NAME = HandlerName("tests.flow.test_pooled", "plain", None)
 
 
 def plain() -> str:
