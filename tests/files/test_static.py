@@ -1801,3 +1801,29 @@ def test_a_file_that_is_read_in_pieces_is_sent_whole(
     read = os.read
     monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 3)))
     assert make_client(Files(site)).get("/static/a.txt").content == SMALL
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_R36_a_link_is_found_in_each_part_of_a_path(
+    make_client: MakeClient, site: Path, cached: bool
+) -> None:
+    (site / "deep" / "deeper").mkdir(parents=True)
+    (site / "deep" / "deeper" / "a.txt").write_bytes(b"deep")
+    (site / "inside").symlink_to("deep")
+    (site.parent / "deeper").mkdir()
+    (site.parent / "deeper" / "a.txt").write_bytes(b"outside")
+    (site / "outside").symlink_to("..")
+    client = make_client(Files(site, cached=cached))
+    assert client.get("/static/inside/deeper/a.txt").content == b"deep"
+    assert client.get("/static/outside/deeper/a.txt").status_code == 404
+
+
+def test_an_older_compressed_file_hides_no_other(make_client: MakeClient, site: Path) -> None:
+    for suffix in (".zst", ".br"):
+        (site / f"a.txt{suffix}").write_bytes(b"of an older version")
+        os.utime(site / f"a.txt{suffix}", (1, 1))
+    (site / "a.txt.gz").write_bytes(gzip.compress(b"packed"))
+    answer = make_client(Files(site)).get(
+        "/static/a.txt", headers={"Accept-Encoding": "br, gzip, zstd"}
+    )
+    assert (answer.content, answer.headers["content-encoding"]) == (b"packed", "gzip")

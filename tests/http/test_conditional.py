@@ -49,6 +49,11 @@ KNOWN = (304, 0, 0)
         ({"if-none-match": "abc-1"}, WHOLE),
         ({"if-none-match": ""}, WHOLE),
         ({"if-none-match": '"x*"'}, WHOLE),
+        # Blanks around a value are space and tab, and nothing else.
+        ({"if-none-match": "\t*\t"}, KNOWN),
+        ({"if-none-match": "\x0b*"}, WHOLE),
+        ({"if-none-match": "X*"}, WHOLE),
+        ({"if-match": "X*"}, 412),
         ({"if-none-match": '"x"', "if-modified-since": AFTER}, WHOLE),
         ({"if-none-match": "", "if-modified-since": SAME}, WHOLE),
         ({"if-none-match": ETAG, "if-modified-since": BEFORE}, KNOWN),
@@ -128,6 +133,8 @@ def test_R39_a_weak_tag_of_an_author_is_known_but_never_matched() -> None:
         ("bytes=1_0-20", WHOLE),
         ("bytes=٣-4", WHOLE),
         ("bytes=0 - 1", WHOLE),
+        ("\x0bbytes=0-1", WHOLE),
+        ("Xbytes=0-1", WHOLE),
         ("items=0-1", WHOLE),
         ("bytes:0-1", WHOLE),
         ("bytes=0-0,0-0", WHOLE),
@@ -144,6 +151,7 @@ def test_R37_what_an_unsatisfiable_range_is_told() -> None:
     with pytest.raises(HTTPError) as caught:
         select({"range": "bytes=100-"}, "GET", ETAG, MODIFIED, SIZE)
     assert caught.value.headers == [("Content-Range", "bytes */100")]
+    assert caught.value.message == "There are 100 bytes."
 
 
 def test_R37_zeros_in_front_of_a_number_change_nothing() -> None:

@@ -55,7 +55,7 @@ GROUPS = {
         [
             "tests/binding",
             "tests/routing",
-            "tests/flow/test_asking.py",
+            "tests/flow/test_resource_contexts.py",
             "tests/flow/test_resources.py",
             "tests/http/test_problems.py",
             "tests/openapi/test_document.py",
@@ -77,7 +77,12 @@ GROUPS = {
     ),
     "files": (
         [*_modules("micropie/files"), "micropie/http/conditional.py"],
-        ["tests/files", "tests/http/test_conditional.py", "tests/http/test_not_modified.py"],
+        [
+            "tests/files",
+            "tests/http/test_conditional.py",
+            "tests/http/test_not_modified.py",
+            "tests/wsgi/test_files.py",
+        ],
     ),
 }
 
