@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import typing
 from collections.abc import Mapping
@@ -12,8 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
-from micropie.binding import converter_for, is_pydantic, is_structure, without_aliases
-from micropie.errors import SetupError, logger
+from micropie import SetupError
+from micropie.extensions import converter_of, is_structure
+
+logger = logging.getLogger("micropie")
 
 __all__ = ["read", "read_env_file"]
 
@@ -38,7 +41,7 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
     """
     if (
         not isinstance(kind, type)
-        or is_pydantic(kind)
+        or hasattr(kind, "model_fields")
         or typing.is_typeddict(kind)
         or not is_structure(kind)
     ):
@@ -52,7 +55,7 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
     hints = typing.get_type_hints(kind, include_extras=True)
     for name, parameter in inspect.signature(kind).parameters.items():
         try:
-            converter = converter_for(without_aliases(hints[name]))
+            converter = converter_of(hints[name])
         except SetupError as error:
             raise SetupError(f"{kind.__name__}.{name}: {error}") from None
         variable = f"{prefix}{name.upper()}"

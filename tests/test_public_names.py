@@ -129,7 +129,7 @@ render render_async render_stream request response root route run session_backen
 websocket ws_middlewares wsgi_shutdown
 """,
     micropie.Request: """
-absolute_url_for accepts after_response body broken_off check_precondition chunks client content_length content_type
+absolute_url_for accepts after_response app body broken_off check_precondition chunks client content_length content_type
 content_type_parameters cookies environ files form headers host id is_json json last_event_id length method not_modified
 on_close parts path path_params query query_string raw_path read resource response root_path route scheme scope session
 set_signed_cookie signed_cookie state static_url status stream url url_for

@@ -9,7 +9,7 @@ result, and ``hints.py`` reads annotations.
 """
 
 from micropie.binding.constraints import KEYWORDS, Message
-from micropie.binding.converters import OwnTypes, converter_for, schemas, taken_by
+from micropie.binding.converters import Converter, OwnTypes, converter_for, schemas, taken_by
 from micropie.binding.fields import is_pydantic, is_structure
 from micropie.binding.hints import without_aliases
 from micropie.binding.parameters import BoundParameter, unwrapped
@@ -19,9 +19,9 @@ from micropie.binding.sources import Body, Cookie, Form, Header, Query, stated_s
 
 # fmt: off
 __all__ = [
-    "KEYWORDS", "Body", "BoundParameter", "Cookie", "Form", "Header", "Message", "OwnTypes", "Plan",
-    "Query", "ResultFilter", "answers_of", "asked_behind", "converter_for", "is_key", "is_pydantic",
-    "is_structure", "result_filter", "schemas", "stated_source", "taken_by", "unwrapped",
-    "without_aliases",
+    "KEYWORDS", "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message",
+    "OwnTypes", "Plan", "Query", "ResultFilter", "answers_of", "asked_behind", "converter_for",
+    "is_key", "is_pydantic", "is_structure", "result_filter", "schemas", "stated_source",
+    "taken_by", "unwrapped", "without_aliases",
 ]
 # fmt: on

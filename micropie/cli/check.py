@@ -22,7 +22,7 @@ from micropie.cli.routes import mounts_of
 from micropie.cli.target import CommandError, find_target
 from micropie.errors import SetupError
 from micropie.middleware.security_defaults import missing_security
-from micropie.routing import Site, function_of, lost_routes, marks_of, place_of
+from micropie.routing import Site, lost_routes, marks_of, place_of
 
 
 def execute(arguments: Namespace) -> int:
@@ -49,7 +49,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
         yield f"set-up: {error}"
         return
     for entry in site.entries():
-        function = function_of(entry.route)
+        function = entry.route.function
         if "GET" in entry.methods and (change := session_change(function)):
             also = " as well" if "POST" in entry.methods else ""
             risk = ", so a link on any page can do it" if also else ""
@@ -67,7 +67,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
 def _unregistered(module: str, site: Site) -> Iterator[str]:
     """Yield the functions of a module that have a route as methods have it, and no application."""
     routes = [entry.route for entry in (*site.entries(), *site.entries(takes_socket=True))]
-    registered = [function_of(route) for route in routes]
+    registered = [route.function for route in routes]
     for function in filter(
         inspect.isfunction, getattr(sys.modules.get(module), "__dict__", {}).values()
     ):
@@ -134,7 +134,7 @@ def _hidden_routes(app: App, site: Site) -> Iterator[str]:
     for mount in mounts_of(app):
         for entry in site.entries():
             if mount.prefix and (entry.route.pattern + "/").startswith(mount.prefix + "/"):
-                place = place_of(function_of(entry.route))
+                place = place_of(entry.route.function)
                 yield (
                     f"{place}: {entry.route.name} is never reached: "
                     f"{mount.prefix} is mounted above it"

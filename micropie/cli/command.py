@@ -28,7 +28,7 @@ from micropie.cli.target import CommandError
 from micropie.errors import HTTPError, SetupError, as_authors_see
 from micropie.execution import INLINE, layers
 from micropie.http import BindingError, BindingErrors, Request
-from micropie.routing import COMMAND, Config, Route, Site, body_parameter, function_of, public_name
+from micropie.routing import COMMAND, Config, Route, Site, body_parameter, public_name
 
 
 def commands_of(site: Site) -> dict[str, tuple[Callable[..., object], Config]]:
@@ -101,7 +101,7 @@ def parser_of(route: Route) -> ArgumentParser:
 
     Raises ``CommandError`` for a command that no command line can call.
     """
-    function = function_of(route)
+    function = route.function
     *_, inner = layers(function)
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         raise CommandError(f"{route.name} has a yield, and nobody takes its values: print them")

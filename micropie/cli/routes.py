@@ -17,7 +17,7 @@ from micropie.binding import Plan
 from micropie.cli.target import find_target
 from micropie.execution import Call, layers
 from micropie.mounts import Mount
-from micropie.routing import Provider, Route, Site, function_of, place_of
+from micropie.routing import Provider, Route, Site, place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def public_routes(site: Site, with_providers: bool) -> Iterator[PublicRoute]:
 
 
 def _public(methods: str, route: Route, with_providers: bool) -> PublicRoute:
-    function = function_of(route)
+    function = route.function
     shown = _all_shown(route.plan, {one.key: one for one in route.providers if with_providers})
     place = (
         "process" if route.is_pooled else "thread" if isinstance(route.step_kind, Call) else "loop"

@@ -16,11 +16,10 @@ import sys
 from functools import cache, lru_cache
 from hmac import compare_digest
 from ipaddress import ip_address
+from typing import Any
 
 from micropie import App, HTTPError, Request, Response
 from micropie.extensions import add_route
-from micropie.http import Address
-from micropie.routing import config_of
 
 logger = logging.getLogger("micropie")
 
@@ -89,8 +88,7 @@ def may_see_debug_pages(request: Request) -> bool:
     if _is_key(request.cookies.get(_COOKIE, "")):
         return True
     values: dict[str, object] = {"key": debug_key()}
-    config = config_of(request._exchange)
-    _tell(config.url_for(request, open_debug_pages.__name__, (), values, is_absolute=True))
+    _tell(request.app.absolute_url_for(open_debug_pages.__name__, **values))
     return False
 
 
@@ -131,7 +129,7 @@ def is_on_this_machine(request: Request) -> bool:
     return exchange.config.settings.debug == "force" or not _has_several_workers(request)
 
 
-def _is_loopback(address: Address | None) -> bool:
+def _is_loopback(address: Any) -> bool:
     try:
         return address is not None and ip_address(address.host).is_loopback
     except ValueError:

@@ -26,9 +26,7 @@ from types import FrameType
 from typing import Any
 
 from micropie import HTTPError, Request, Response
-from micropie.errors import as_authors_see
-from micropie.http import HTML, PROBLEM, TEXT, problem_members, wanted_form
-from micropie.routing import RouteEntry, config_of, function_of, handlers_route
+from micropie.extensions import RouteEntry, as_authors_see, problem_members, wanted_form
 
 _LINES_AROUND = 5  # the failing line
 _MOST_FRAMES = 40  # of one exception, the innermost ones: a recursion has a thousand
@@ -138,10 +136,13 @@ def _answer(
     """
     form, title, headers = wanted_form(request), str(error.message), [*error.headers, *_HEADERS]
     if form == "text":
-        return Response(text, error.status, headers, TEXT)
+        return Response(text, error.status, headers, "text/plain; charset=utf-8")
     if form == "json":
         return Response(
-            {**problem_members(error.status, title), **members}, error.status, headers, PROBLEM
+            {**problem_members(error.status, title), **members},
+            error.status,
+            headers,
+            "application/problem+json",
         )
     head = (
         '<meta charset="utf-8"><meta name="viewport" '
@@ -151,7 +152,7 @@ def _answer(
         "<!doctype html><html "
         f'lang="en"><head>{head}<style>{_STYLE}</style></head><body>{"".join(parts)}</body></html>'
     )
-    return Response(_encodable(page), error.status, headers, HTML)
+    return Response(_encodable(page), error.status, headers, "text/html; charset=utf-8")
 
 
 def _encodable(text: str) -> str:
@@ -193,7 +194,7 @@ def _about_request(request: Request) -> str:
             "route": f"{route.pattern} ({route.name})",
             "arguments in the path": _repr(request.path_params),
         }
-    facts["application"] = type(config_of(request._exchange).app).__name__
+    facts["application"] = type(request.app).__name__
     facts["Python"] = platform.python_version()
     parts = [f"<h2>Request</h2>{_table(facts.items())}"]
     sources: dict[str, Callable[[], Mapping[str, object]]] = {
@@ -241,11 +242,8 @@ def _authors_packages(request: Request) -> set[str]:
 
     They are the author's, even if they are installed beside libraries.
     """
-    route = handlers_route(request._exchange)
-    owners = [
-        type(config_of(request._exchange).app),
-        *([] if route is None else [function_of(route)]),
-    ]
+    function = None if request.route is None else request.route.function
+    owners = [type(request.app), *([] if function is None else [function])]
     return {str(owner.__module__).partition(".")[0] for owner in owners}
 
 

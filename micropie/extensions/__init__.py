@@ -2,15 +2,16 @@
 add to it.
 
 The batteries that come with micropie use these names and no others. ``application.py`` has an
-application as an extension sees it from outside: its parts, its routes, its load. ``request.py``
-has what is done for one request.
+application as an extension sees it from outside: its parts and its load. ``routes.py`` has its
+routes, ``request.py`` what is done for one request.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.errors import Sentence, ServiceUnavailable, check, is_duration
+from micropie.binding import is_structure
+from micropie.errors import Sentence, ServiceUnavailable, as_authors_see, check, is_duration
 from micropie.execution import (
     INLINE,
     Completed,
@@ -28,8 +29,10 @@ from micropie.extensions.application import (
     statistics,
 )
 from micropie.extensions.request import carry_into_process, report_failures
-from micropie.http import dumps, loads
+from micropie.extensions.routes import converter_of, routes
+from micropie.http import dumps, loads, problem_members, wanted_form
 from micropie.on_demand import names_on_demand
+from micropie.routing import RouteEntry
 from micropie.streams import current_shutdown
 
 if TYPE_CHECKING:
@@ -37,10 +40,11 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "INLINE", "Application", "Completed", "Flow", "Outage", "RedisClient", "Sentence",
-    "ServiceUnavailable", "Statistics", "TaskWaiter", "add_route", "applications",
-    "carry_into_process", "check", "current_shutdown", "dumps", "is_duration", "is_on_loop",
-    "loads", "notify_after_fork", "report_failures", "statistics",
+    "INLINE", "Application", "Completed", "Flow", "Outage", "RedisClient", "RouteEntry", "Sentence",
+    "ServiceUnavailable", "Statistics", "TaskWaiter", "add_route", "applications", "as_authors_see",
+    "carry_into_process", "check", "converter_of", "current_shutdown", "dumps", "is_duration",
+    "is_on_loop", "is_structure", "loads", "notify_after_fork", "problem_members",
+    "report_failures", "routes", "statistics", "wanted_form",
 ]
 # fmt: on
 

@@ -78,7 +78,6 @@ from micropie.routing import (
     Site,
     config_of,
     delegate_route,
-    function_of,
     handlers_route,
     place_of,
     route_of,
@@ -407,7 +406,7 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
         or not (result is None or type(result) is int)
     ):
         return
-    function = function_of(route)
+    function = route.function
     if result is None and "None" not in str(
         getattr(function, "__annotations__", {}).get("return", "")
     ):

@@ -133,6 +133,8 @@ class RouteInfo:
     name: str
     pattern: str
     reads_body: object
+    function: Callable[..., object] | None = None
+    """The author's function, below its decorators; None for a mounted application."""
     is_pooled = False
     """Whether the handler runs in a process of the pool."""
     path_names: Sequence[str] = ()

@@ -62,6 +62,9 @@ class Request(RequestSpellings):
     path_params: Final[Sequence[Any]] = attribute_of("_exchange.path_params")
     """The values of the parameters in the path, in order."""
 
+    app: Final[Any] = attribute_of("_exchange.config.app")
+    """The ``App`` whose handler answers; of a path without a handler, the outermost one."""
+
     route: Final[RouteInfo | None] = attribute_of("_exchange.route")
     """The route, with its ``name`` and its ``pattern``; None if no handler answers the path."""
 

@@ -80,7 +80,6 @@ from micropie.routing.routes import (
     RouteEntry,
     body_parameter,
     checked_methods,
-    function_of,
     mentions,
     place_of,
     route_of,
@@ -103,10 +102,9 @@ __all__ = [
     "Registrations", "Route", "RouteEntry", "RouteMark", "RouteMatch", "Settings", "Site",
     "body_parameter", "build_site", "check_error_key", "check_middlewares", "checked_key",
     "checked_methods", "checked_provider", "command", "config_of", "delegate_route", "delete",
-    "describe", "function_of", "get", "handlers_route", "hidden", "in_place_of", "is_function",
-    "is_method", "lost_routes", "make_mark", "mark_with", "marks_above", "marks_of",
-    "max_body_size", "max_data_size", "mentions", "name_of", "open_resources", "patch", "place_of",
-    "placed", "post", "public_name", "put", "reads_body", "requires", "route", "route_of", "run_in",
-    "websocket",
+    "describe", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
+    "lost_routes", "make_mark", "mark_with", "marks_above", "marks_of", "max_body_size",
+    "max_data_size", "mentions", "name_of", "open_resources", "patch", "place_of", "placed", "post",
+    "public_name", "put", "reads_body", "requires", "route", "route_of", "run_in", "websocket",
 ]
 # fmt: on

@@ -81,6 +81,7 @@ class Route(RouteInfo):
     here.
     """
 
+    function: AnyFunction
     has_warned = is_special = False
 
     def __init__(
@@ -112,6 +113,7 @@ class Route(RouteInfo):
         if "GET" in self.answers and "HEAD" not in self.answers:
             self.answers += ("HEAD",)
         self.pattern = pattern
+        *_, self.function = layers(self.plan.function)
         self.call: Any = self.plan.call
         self.bind = self.plan.bind
         self.plan.parses_always = any(one.plan.body_parameter is not None for one in self.providers)
@@ -167,7 +169,7 @@ class Route(RouteInfo):
         return route
 
     def __repr__(self) -> str:
-        return f"<Route {self.name}, {place_of(function_of(self)) or 'micropie'}>"
+        return f"<Route {self.name}, {place_of(self.function) or 'micropie'}>"
 
 
 class RouteEntry(NamedTuple):
@@ -268,12 +270,6 @@ def route_of(exchange: Exchange) -> Route:
     The rooms below this one know only its name and its pattern.
     """
     return cast("Route", exchange.route)
-
-
-def function_of(route: Route) -> AnyFunction:
-    """Return the function that the author wrote, below its decorators."""
-    *_, function = layers(route.plan.function)
-    return function
 
 
 def place_of(function: AnyFunction) -> str:

@@ -364,8 +364,18 @@ def test_R35_an_escaped_slash_leads_nowhere(make_client: MakeClient, site: Path)
         assert raw(client, target).status_code == 404
 
 
+# "by name": a system that can't open a file below an open directory
+@pytest.mark.parametrize("way", ["below", "by name"])
 @pytest.mark.parametrize("cached", [False, True])
-def test_R36_links_that_lead_out(make_client: MakeClient, site: Path, cached: bool) -> None:
+def test_R36_links_that_lead_out(
+    make_client: MakeClient,
+    site: Path,
+    cached: bool,
+    way: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if way == "by name":
+        monkeypatch.setattr("micropie.files.lookup._OPENS_BELOW", False)
     outside = site.parent
     links = {
         "to-file.txt": outside / "secret.txt",

@@ -19,7 +19,6 @@ from itsdangerous.encoding import int_to_bytes
 
 from micropie import App, SetupError, get, hidden, post, route, websocket
 from micropie.cli.check import mistakes
-from micropie.routing import function_of
 from micropie.routing.discovery import is_hidden
 from tests.conftest import MakeClient
 from tests.support.decorators import foreign, foreign_page
@@ -249,7 +248,7 @@ def test_R79_a_url_calls_the_method_that_python_finds(
     except SetupError:
         return
     for entry in (*site.entries(), *site.entries(takes_socket=True)):
-        function: Any = function_of(entry.route)
+        function: Any = entry.route.function
         found = inspect.getattr_static(made, function.__name__)
         assert getattr(found, "__func__", found) is getattr(function, "__func__", function)
         assert not is_hidden(found)

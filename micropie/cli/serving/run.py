@@ -20,7 +20,7 @@ from micropie.cli.serving.servers import ASGI, WSGI, Server, choose
 from micropie.errors import SetupError
 from micropie.execution import HANDLER, INLINE
 from micropie.middleware import MemoryRates, RateLimit
-from micropie.routing import Site, function_of, mentions
+from micropie.routing import Site, mentions
 from micropie.sessions import InMemorySessionBackend
 
 
@@ -68,7 +68,7 @@ def _in_memory(site: Site) -> Iterator[tuple[str, str]]:
     """Yield what an application keeps in memory and seems to use, with the words that share it
     between workers.
     """
-    handlers = [function_of(entry.route) for entry in (*site.entries(), *site.sockets.entries())]
+    handlers = [entry.route.function for entry in (*site.entries(), *site.sockets.entries())]
     uses_sessions = any(
         mentions(handler, name) for handler in handlers for name in ("session", "flash")
     )

@@ -1,0 +1,33 @@
+"""The routes of an application, and what the values of a parameter are made by."""
+
+from __future__ import annotations
+
+from micropie.binding import Converter, converter_for, without_aliases
+from micropie.routing import AppBase, RouteEntry, Site
+
+
+def routes(app: AppBase, *, websockets: bool = False) -> list[RouteEntry]:
+    """Return the routes of the tree that ``app`` is in, or with ``websockets`` those of WebSockets,
+    each once with its methods.
+
+        for one in routes(app):
+            print(one.methods, one.route.pattern, one.route.name)
+
+    ``route.function`` is the author's function, below its decorators. Isolated mounts have trees of
+    their own. Raises ``SetupError`` as the first request does.
+    """
+    site: Site = app._micropie.root()._micropie.site
+    return site.entries(takes_socket=websockets)
+
+
+def converter_of(annotation: object) -> Converter:
+    """Return what converts text to a type that a handler's parameter may have.
+
+        number = converter_of(int).from_text("5")
+
+    ``from_text(text)`` returns the value, and raises ``ValueError`` for anything but what is
+    ``expected``, which is a text such as "a whole number". ``many`` is None, or a function that
+    makes a list, a tuple or a set of converted values. Raises ``SetupError`` for a type that text
+    can't be converted to.
+    """
+    return converter_for(without_aliases(annotation))
