@@ -29,7 +29,7 @@ class Root(App):
 class Links:
     _cp_config = {"tools.proxy.on": True}  # noqa: RUF012
 
-    @cherrypy.expose  # type: ignore[untyped-decorator]
+    @cherrypy.expose
     def index(self) -> str:
         return str(cherrypy.url("/x"))
 
@@ -50,7 +50,7 @@ def moved_from_bottle() -> Any:
     app = bottle.Bottle()
     app.native.middlewares.append(ProxyHeaders(trusted=["127.0.0.1"], host=True))
 
-    @app.get("/")
+    @app.get("/")  # type: ignore[untyped-decorator]
     def index() -> str:
         return bottle.request.url + "x"
 
