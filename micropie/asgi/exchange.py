@@ -25,6 +25,7 @@ from micropie.asgi.streaming import StreamedExchange
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution import Flow, Step, slots_of
 from micropie.http import (
+    PAGE_SCHEMES,
     Address,
     AnswerState,
     HeaderNames,
@@ -40,9 +41,7 @@ from micropie.http import (
 
 Value = TypeVar("Value")
 
-# The schemes of the pages that open WebSockets.
-_PAGE_SCHEMES = {"ws": "http", "wss": "https"}
-_SOCKET_SCHEMES = {page: scheme for scheme, page in _PAGE_SCHEMES.items()}
+_SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 # Bytes of a body for which a client has a second.
 _SLOWEST = 1000
@@ -272,7 +271,7 @@ class ASGIWebSocketExchange(ASGIExchange):
 
     @property
     def scheme(self) -> str:
-        return self.peer.scheme or _PAGE_SCHEMES.get(
+        return self.peer.scheme or PAGE_SCHEMES.get(
             scheme := str(self.scope.get("scheme", "ws")), scheme
         )
 

@@ -19,6 +19,11 @@ _PARTS = re.compile(
 _BLANKS, _DROPPED = "".join(map(chr, range(33))), dict.fromkeys(map(ord, "\t\r\n"))
 
 
+def first_value(header: str | None) -> str:
+    """Return the first value of a header that is a list, "" without one."""
+    return (header or "").partition(",")[0].strip(" \t")
+
+
 def join(base: str, reference: str) -> str:
     """Return an address that may be relative to ``base`` as an absolute one, as
     ``urllib.parse.urljoin`` does.

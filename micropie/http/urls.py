@@ -29,6 +29,25 @@ def is_host(host: str) -> bool:
     return match["v6"] is None or normal_host(match["name"]) != ""
 
 
+# The scheme of a page, by the scheme that is stated: of a WebSocket some proxies state its own.
+PAGE_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+
+
+def checked_base(scheme: str, host: str) -> tuple[str, str]:
+    """Return the scheme and the host with which links begin: ``http`` or ``https``, and a
+    well-formed host. "" is for what is not stated, and stays.
+
+    Raises 400 for another scheme, and for a malformed host.
+    """
+    stated = scheme.strip(" \t").lower()
+    page_scheme = PAGE_SCHEMES.get(stated, "")
+    if stated and not page_scheme:
+        raise BadRequest("The scheme must be http or https.")
+    if host and not is_host(host):
+        raise BadRequest("The host must be one name or address, with or without a port.")
+    return page_scheme, host
+
+
 # -- tables of hosts -------------------------------------------------------------------------------
 
 _HOST_OF_A_TABLE = pattern(r"(?:\*\.)?(?:[a-z0-9_\-]+\.)*[a-z0-9_\-]+")

@@ -5,20 +5,21 @@ Any client can send these headers, so the rules are:
 - They count only if the connection comes from a peer that the author named.
 - Each proxy appends what it saw to a list. Lists are read from the right, up to the first address
   that is not trusted: the client may have invented everything left of it.
-- A malformed value changes nothing and is not an error: the client may have written it.
+- A malformed address changes nothing and is not an error: proxies may hide it, or the client may
+  have written it. A scheme or a host that a trusted proxy states gets into links, so a malformed
+  one is a 400.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
 from micropie.errors import SetupError, check, is_count, refuse_text
-from micropie.http import Address, Request
+from micropie.http import Address, Request, checked_base
 from micropie.middleware.base import FlowMiddleware
 
 IP: TypeAlias = IPv4Address | IPv6Address
@@ -54,6 +55,9 @@ class ProxyHeaders(FlowMiddleware):
     own value is passed on. ``forwarded``: read Forwarded (RFC 7239) instead of X-Forwarded-For,
     -Proto and -Host.
 
+    A scheme that is neither http nor https (ws and wss are those of WebSockets), or a malformed
+    host, which a trusted proxy states, is a 400.
+
     Raises ``SetupError`` for a malformed address, and if every address is trusted without ``hops``.
     """
 
@@ -87,38 +91,42 @@ class ProxyHeaders(FlowMiddleware):
         self._elements = _forwarded if forwarded else _x_forwarded
 
     def before(self, request: Request) -> None:
-        """Apply the headers if the peer is a trusted proxy."""
+        """Apply the headers if the peer is a trusted proxy. Raises 400 for a malformed scheme or
+        host.
+        """
         peer = request.client
         if self in request._exchange.peer.by or not self._trusts(
             _ip(peer.host) if peer is not None else None
         ):
             return
-        stated, node = self._read(request)
+        scheme, host, node = self._read(request)
         if node is not None:
             request.client = Address(str(node[0]), node[1])
-        scheme = stated.get("proto", "").lower()
-        if scheme in ("http", "https"):
+        if scheme:
             request.scheme = scheme
-        if self.sets_host and stated.get("host"):
-            with suppress(ValueError):
-                request.host = stated["host"]
+        if host:
+            request.host = host
 
-    def _read(self, request: Request) -> tuple[Element, Node | None]:
-        """Return the proxies' statements and the client, or None.
+    def _read(self, request: Request) -> tuple[str, str, Node | None]:
+        """Return the scheme and the host that the proxies state, "" for none, and the client, or
+        None.
 
-        An outer proxy's values replace an inner one's.
+        An outer proxy's values replace an inner one's. Raises 400 for a malformed scheme or host.
         """
-        stated: Element = {}
+        scheme = host = ""
         node = None
         for position, element in enumerate(self._elements(request), start=1):
-            stated.update(element)
+            outer = checked_base(
+                element.get("proto", ""), element.get("host", "") if self.sets_host else ""
+            )
+            scheme, host = outer[0] or scheme, outer[1] or host
             node = _node(element)
             if position == self._hops or (
                 self._hops is None and (node is None or not self._trusts(node[0]))
             ):
-                return stated, node
+                return scheme, host, node
         # Fewer entries than hops: the request did not pass all proxies.
-        return stated, node if self._hops is None else None
+        return scheme, host, node if self._hops is None else None
 
     def _trusts(self, ip: IP | None) -> bool:
         if ip is None:  # only the peer of a UNIX socket has no address

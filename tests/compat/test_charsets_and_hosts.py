@@ -4,6 +4,7 @@ around all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -159,6 +160,38 @@ def test_hosts_with_an_application_each(cherrypy: Any, serve: Serve) -> None:
     assert direct.get("/", headers={"X-Forwarded-Host": "pies.example"}).text.startswith("main ")
     assert cherrypy.wsgi is cherrypy._cpwsgi
     assert cherrypy.wsgi.VirtualHost(1).domains == {}
+
+
+def dispatched() -> Any:
+    class Root:
+        @ours.expose
+        def index(self) -> str:
+            return "main"
+
+        @ours.expose
+        def pies(self) -> str:
+            return "pies"
+
+    domains: Any = {"pies.example": "/pies"}
+    dispatch = ours.dispatch.VirtualHost(**domains)
+    return ours.Application(Root(), "", {"/": {"request.dispatch": dispatch}})
+
+
+@pytest.mark.parametrize("make_app", [dispatched, lambda: hosts(ours)])
+def test_R14_an_application_is_chosen_by_a_well_formed_host(
+    make_client: MakeClient, make_app: Callable[[], Any]
+) -> None:
+    client = make_client(make_app(), validate=False)
+    for headers, shown in (
+        ({"X-Forwarded-Host": "pies.example\t, inside"}, "pies"),
+        ({"X-Forwarded-Host": "", "Host": "pies.example"}, "pies"),
+        ({"X-Forwarded-Host": "other.example", "Host": "pies.example"}, "main"),
+    ):
+        assert client.get("/", headers=headers).text.startswith(shown)
+    for name in ("Host", "X-Forwarded-Host"):
+        answer = client.get("/", headers={name: "pies.example/x"})
+        assert answer.status_code == 400
+        assert "The host must be one name or address" in answer.text
 
 
 def test_connect_is_a_method_like_any_other(cherrypy: Any, side: str, serve: Serve) -> None:

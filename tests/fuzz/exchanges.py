@@ -29,6 +29,7 @@ import h11
 
 from micropie import (
     App,
+    BadRequest,
     BindingErrors,
     Cookie,
     Form,
@@ -430,7 +431,9 @@ def redirect(data: bytes) -> None:
 
 
 def forwarded(data: bytes) -> None:
-    """A proxy's headers change nothing unless it is trusted, and then only what they state well."""
+    """A proxy's headers change nothing unless it is trusted; a scheme or a host that it states is
+    well-formed, or the request is refused.
+    """
     kind, xff, proto, host, rfc = fields_of(data, 5)
     hops = kind[0] % 4 if kind else 0
     lines = [
@@ -448,7 +451,12 @@ def forwarded(data: bytes) -> None:
                 trusted=[trusted], hops=hops or None, host=True, forwarded=is_rfc
             )
             request = Request(ASGIExchange(scope, lambda: None))  # type: ignore[arg-type, return-value]
-            middleware.before(request)
+            try:
+                middleware.before(request)
+            except BadRequest:
+                assert trusted == "10.0.0.0/8"
+                assert (rfc if is_rfc else proto + host).strip(b" \t,"), "nothing is stated"
+                continue
             assert request.client is not None
             if trusted != "10.0.0.0/8":
                 assert (*request.client, request.scheme, request.host) == (
@@ -459,7 +467,7 @@ def forwarded(data: bytes) -> None:
                 )
             assert re.fullmatch(r"[0-9a-f.:]+(%.*)?", request.client.host)
             assert request.scheme in ("http", "https")
-            urlsplit(request.url)
+            assert re.fullmatch(r"https?://[a-z0-9._~:\[\]-]+/", request.url)
             if (
                 not is_rfc
                 and trusted == "10.0.0.0/8"

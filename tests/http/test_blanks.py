@@ -50,7 +50,7 @@ ASKED = {
     "If-None-Match": ("GET", "/files/a.txt", b"if-none-match", b"*", "304"),
     "If-Modified-Since": ("GET", "/files/a.txt", b"if-modified-since", DATE, "304"),
     "Range": ("GET", "/files/a.txt", b"range", b"bytes=0-2", "206"),
-    "X-Forwarded-Proto": ("GET", "/", b"x-forwarded-proto", b"https", "https"),
+    "X-Forwarded-Proto": ("GET", "/", b"x-forwarded-proto", b"https", "200 https"),
     "X-Forwarded-For": ("GET", "/", b"x-forwarded-for", b"192.0.2.7", "192.0.2.7"),
     "Accept": ("GET", "/accepts", b"accept", b"text/html", "html"),
 }

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from micropie import App, HTTPError, Redirect, Response, ResponseError
 from micropie.binding.converters import converter_for
 from micropie.binding.makers import maker_for
-from micropie.compat.bottle import Bottle
+from micropie.compat.bottle import Bottle, HTTPResponse
 from micropie.compat.bottle import request as bottle_request
 from micropie.compat.carrier import status_of
 from micropie.compat.cherrypy import Application as CherryPyApplication
@@ -454,8 +454,9 @@ def test_R28_no_redirect_keeps_a_long_address() -> None:
         lambda text: Compress().may_compress(Response(b"x", content_type=f"text/{text}"), None),
         lambda text: status_of(f"400 {text}"),
         lambda text: valid_status(f"400 {text}"),
+        lambda text: HTTPResponse("x", headers={f"x-{text}": "x"}),
     ],
-    ids=["charset", "compressed", "status of a stand-in", "status of CherryPy's"],
+    ids=["charset", "compressed", "status of a stand-in", "status of CherryPy's", "header"],
 )
 def test_R28_no_cache_keeps_a_long_text_that_an_author_passes_on(
     keep: Callable[[str], object],

@@ -5,10 +5,9 @@ request's headers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, KeysView, MutableMapping
-from functools import lru_cache
 from typing import Any, TypeAlias
 
-from micropie.http import LONGEST_KEPT, Environ
+from micropie.http import Environ, cached_if_short
 
 Converter: TypeAlias = Callable[[Any], object] | None
 
@@ -122,7 +121,7 @@ def _recoded(value: object, encoding: str | None) -> Any:
     return value.encode().decode(encoding)
 
 
-@lru_cache(maxsize=1024)  # names are few and the same in every answer
+@cached_if_short(1024)  # names are few and the same in every answer
 def header_name(name: str) -> str:
     """Return the name of a header as it is stored: ``Content-Type``.
 
@@ -216,9 +215,7 @@ class WSGIHeaderDict(MutableMapping[str, str]):
     def __iter__(self) -> Iterator[str]:
         for key in self.environ:
             if key.startswith("HTTP_"):
-                yield (header_name if len(key) <= LONGEST_KEPT else header_name.__wrapped__)(
-                    key[5:]
-                )
+                yield header_name(key[5:])
             elif key in self.cgikeys:
                 yield header_name(key)
 

@@ -29,7 +29,7 @@ from micropie.compat.bottle.state import current_exchange, outside, readable_env
 from micropie.compat.environs import read_cookies
 from micropie.errors import HTTPError as NativeError
 from micropie.execution import current
-from micropie.http import Environ, is_host, loads
+from micropie.http import Environ, checked_base, loads
 from micropie.http import Exchange as NativeExchange
 
 Value = TypeVar("Value")
@@ -196,15 +196,15 @@ class BaseRequest:
 
         Headers of proxies count if the middleware ``ProxyHeaders`` trusts the proxy.
 
-        Raises ``HTTPError`` 400 for a Host header that is none: it would get into links.
+        Raises ``HTTPError`` 400 for a malformed Host header: it would get into links.
         """
         environ = self.environ
-        scheme = environ.get("wsgi.url_scheme", "http")
-        host = environ.get("HTTP_HOST")
-        if host and not is_host(host):
-            raise HTTPError(
-                400, "The Host header must be one name or address, with or without a port."
+        try:
+            scheme, host = checked_base(
+                environ.get("wsgi.url_scheme", "http"), environ.get("HTTP_HOST", "")
             )
+        except NativeError as error:
+            raise HTTPError(400, str(error)) from None
         if not host:
             host, port = environ.get("SERVER_NAME", "127.0.0.1"), environ.get("SERVER_PORT")
             if port and port != ("80" if scheme == "http" else "443"):

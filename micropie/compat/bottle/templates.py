@@ -7,7 +7,7 @@ may have put this package into the place of ``bottle``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache, partial, wraps
 from importlib.machinery import PathFinder
@@ -20,9 +20,11 @@ from micropie.compat.bottle.state import BottleException, face
 from micropie.compat.results import then
 
 TEMPLATE_PATH = ["./", "./views/"]
-TEMPLATES: dict[tuple[int, object, object], Any] = {}
-"""The templates that were made, by the identity of their directories, their engine, and their name
-or text."""
+TEMPLATES: dict[tuple[object, ...], Any] = {}
+"""The templates that were made, by their directories, their engine, their name or text, and their
+options."""
+
+_MOST_TEMPLATES = 1000  # an application may state other options at each call
 
 
 class TemplateError(BottleException):
@@ -188,16 +190,31 @@ def template(*args: Any, **values: Any) -> str:
     adapter = values.pop("template_adapter", None) or engine().SimpleTemplate
     lookup = values.pop("template_lookup", None) or face().TEMPLATE_PATH
     settings = values.pop("template_settings", {})
-    key = id(lookup), adapter, wanted
-    if key not in TEMPLATES or face().DEBUG:
+    key = tuple(lookup), adapter, wanted, _as_key(settings)
+    made = None if face().DEBUG else TEMPLATES.get(key)
+    if made is None:
         if isinstance(wanted, adapter):
-            TEMPLATES[key] = wanted
+            made = wanted
         elif any(character in wanted for character in "\n{%$"):
-            TEMPLATES[key] = adapter(source=wanted, lookup=lookup, **settings)
+            made = adapter(source=wanted, lookup=lookup, **settings)
         else:
-            TEMPLATES[key] = adapter(name=wanted, lookup=lookup, **settings)
-    text: str = TEMPLATES[key].render(values)
+            made = adapter(name=wanted, lookup=lookup, **settings)
+        if len(TEMPLATES) >= _MOST_TEMPLATES:
+            TEMPLATES.clear()
+        TEMPLATES[key] = made
+    text: str = made.render(values)
     return text
+
+
+def _as_key(value: object) -> object:
+    """Return options as a part of a key. What can be none counts as itself: the template keeps it,
+    so no other object gets its identity.
+    """
+    if isinstance(value, dict):
+        return frozenset((name, _as_key(one)) for name, one in value.items())
+    if isinstance(value, list | tuple | set):
+        return tuple(map(_as_key, value))
+    return value if isinstance(value, Hashable) else id(value)
 
 
 def view(

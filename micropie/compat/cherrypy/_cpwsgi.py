@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from micropie.compat.addresses import first_value
 from micropie.compat.missing import tell
-from micropie.http import Environ, StartResponse
+from micropie.errors import BadRequest
+from micropie.http import Environ, StartResponse, checked_base
 
 
 class VirtualHost:
     """Choose an application by the Host header: ``cherrypy.tree.graft(VirtualHost(main,
     {"pies.example": pies}))``.
 
-    ``default`` answers for all other hosts. ``use_x_forwarded_host``: a proxy's X-Forwarded-Host
-    counts before Host. A client may send that header as well, so no application here may be one
-    that a host is to hide.
+    ``default`` answers for all other hosts, and 400 for a malformed one. ``use_x_forwarded_host``:
+    the first host of a proxy's X-Forwarded-Host counts before Host. A client may send that header
+    as well, so no application here may be one that a host is to hide.
     """
 
     def __init__(
@@ -32,8 +34,13 @@ class VirtualHost:
         """Answer by the application of the host."""
         host = environ.get("HTTP_HOST", "")
         if self.use_x_forwarded_host:
-            host = environ.get("HTTP_X_FORWARDED_HOST", host)
-        chunks: Iterable[bytes] = (self.domains.get(host) or self.default)(environ, start_response)
+            host = first_value(environ.get("HTTP_X_FORWARDED_HOST")) or host
+        try:
+            chosen = self.domains.get(checked_base("", host)[1]) or self.default
+        except BadRequest as error:
+            start_response("400 Bad Request", [("Content-Type", "text/plain")])
+            return [str(error).encode()]
+        chunks: Iterable[bytes] = chosen(environ, start_response)
         return chunks
 
 

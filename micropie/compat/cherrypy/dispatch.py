@@ -11,12 +11,15 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
+from micropie.compat.addresses import first_value
 from micropie.compat.carrier import refuse_marks
 from micropie.compat.cherrypy.config import config as global_config
 from micropie.compat.cherrypy.errors import CherryPyException, HTTPError, NotFound
 from micropie.compat.cherrypy.exposing import PUNCTUATION_TO_UNDERSCORES
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Parameters, Section
+from micropie.errors import BadRequest
+from micropie.http import checked_base
 
 
 class PageHandler:
@@ -326,6 +329,9 @@ def VirtualHost(  # noqa: N802
 ) -> Callable[[str], object]:
     """Return a dispatcher that puts a prefix before the path of each host:
     ``VirtualHost(**{"a.example": "/a"})``.
+
+    ``use_x_forwarded_host``: the first host of X-Forwarded-Host counts before Host. Raises
+    ``HTTPError`` 400 for a malformed host.
     """
     inner = next_dispatcher or Dispatcher()
 
@@ -333,8 +339,9 @@ def VirtualHost(  # noqa: N802
         request = serving.request
         host = request.headers.get("Host", "")
         if use_x_forwarded_host:
-            host = request.headers.get("X-Forwarded-Host", host)
-        prefix = domains.get(host, "")
+            host = first_value(request.headers.get("X-Forwarded-Host")) or host
+        with HTTPError.handle(BadRequest, 400):
+            prefix = domains.get(checked_base("", host)[1], "")
         result = inner(f"{prefix.rstrip('/')}/{path_info.lstrip('/')}" if prefix else path_info)
         # A file's directory is named in configuration without the prefix.
         section = request.config.get("tools.staticdir.section")

@@ -173,9 +173,10 @@ class HTTPError(CherryPyException):
         clean_headers(self.code)
         response.status = self.status
         response.headers.pop("Content-Length", None)
-        response.body = self.get_error_page(
-            self.status, traceback=shown_traceback(), message=self._message
-        )
+        traceback = shown_traceback()
+        if traceback:  # for this client alone: no cache keeps it, ``tools.caching`` neither
+            response.headers["Cache-Control"] = "no-store"
+        response.body = self.get_error_page(self.status, traceback=traceback, message=self._message)
 
     def as_native(self) -> NativeError:
         """Return micropie's error with the same status and message, for a native handler."""

@@ -102,6 +102,24 @@ def test_R52_R15_behind_a_proxy_the_page_s_origin_is_the_one_that_the_proxy_tell
     with open_client(app, client=("10.0.0.1", 5000)).websocket("/", headers=headers) as ws:
         assert ws.receive_text() == "welcome"
     assert refusal(open_client(app, client=("10.0.0.2", 5000)), headers=headers).status == 403
+    # Some proxies state the scheme of the WebSocket, not that of the page.
+    headers["X-Forwarded-Proto"] = "wss"
+    with open_client(app, client=("10.0.0.1", 5000)).websocket("/", headers=headers) as ws:
+        assert ws.receive_text() == "welcome"
+    headers["X-Forwarded-Proto"] = "ws"
+    assert refusal(open_client(app, client=("10.0.0.1", 5000)), headers=headers).status == 403
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-Proto", "X-Forwarded-Host"])
+def test_R14_R15_a_malformed_scheme_or_host_of_a_trusted_proxy_is_refused(
+    open_client: OpenClient, name: str
+) -> None:
+    app = app_of(welcome)
+    app.middlewares.append(ProxyHeaders(trusted=["10.0.0.1"], host=True))
+    client = open_client(app, client=("10.0.0.1", 5000))
+    answer = refusal(client, headers={name: "a/b"})
+    assert answer.status == 400
+    assert answer.body.startswith(b"The scheme must" if "Proto" in name else b"The host must")
 
 
 def test_R14_trusted_hosts_hold_for_websockets(open_client: OpenClient) -> None:

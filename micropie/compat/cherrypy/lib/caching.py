@@ -24,9 +24,10 @@ Variant: TypeAlias = tuple[str | None, HeaderMap, bytes, float]
 """Status, headers, body, and the time in seconds since 1970 at which they were made."""
 
 
-# What the dispatcher has seen of the request, and the values of the headers that a response depends
-# on. Never one joined text: "/page%3Fa" and "/page?a" are two pages, and "/a/../page" is none.
-_Key: TypeAlias = tuple[Place | None, tuple[str | None, ...]]
+# What the dispatcher has seen of the request, and the headers that a response depends on. Never one
+# joined text: "/page%3Fa" and "/page?a" are two pages, and "/a/../page" is none. With the names of
+# the headers: of two responses to one address each may depend on another one.
+_Key: TypeAlias = tuple[Place | None, tuple[tuple[str, str | None], ...]]
 
 # Characters of a key: ``maxsize`` does not count them.
 _LONGEST_KEY = 8000
@@ -99,9 +100,9 @@ class MemoryCache(Cache):
             self.cursize = 0
 
     def _key(self) -> _Key:
-        """Return the address, and the values of the headers that responses to it depend on."""
+        """Return the address, and the headers that the last response to it depends on."""
         address, headers = place(), serving.request.headers
-        return address, tuple(headers.get(name) for name in self._varies.get(address, ()))
+        return address, tuple((name, headers.get(name)) for name in self._varies.get(address, ()))
 
     def get(self) -> Variant | None:
         """Return what was put for a request like this one."""
@@ -140,11 +141,9 @@ class MemoryCache(Cache):
         with self._lock:
             names = sorted(element.value for element in headers.elements("Vary"))
             address, stated = place(), serving.request.headers
-            key = address, tuple(stated.get(name) for name in names)
-            if (
-                "*" in names
-                or sum(len(text or "") for text in (*(address or ()), *key[1])) > _LONGEST_KEY
-            ):
+            key = address, tuple((name, stated.get(name)) for name in names)
+            length = sum(map(len, (*(address or ()), *(value or "" for _, value in key[1]))))
+            if "*" in names or length > _LONGEST_KEY:
                 return
             self._varies[address] = names
             self._forget(key)

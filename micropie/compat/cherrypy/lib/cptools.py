@@ -10,13 +10,14 @@ from datetime import timedelta
 from html import escape
 from typing import Any, get_type_hints
 
-from micropie.compat.addresses import leads_away
+from micropie.compat.addresses import first_value, leads_away
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect
 from micropie.compat.cherrypy.lib import is_iterator, listed
 from micropie.compat.cherrypy.lib.httputil import HeaderMap, HTTPDate, valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.urls import url as make_url
-from micropie.http import is_host
+from micropie.errors import BadRequest
+from micropie.http import checked_base
 
 _SUCCESS = range(200, 300)
 _LONG_AGO = 1169942400  # January 2007: the date that CherryPy gives what must not be cached
@@ -189,27 +190,21 @@ def proxy(
     400 for a host that is none and for another scheme than http and https, as both get into links.
     """
     request = serving.request
-    stated = _first(request.headers.get(scheme)) if scheme else ""
+    stated = first_value(request.headers.get(scheme)) if scheme else ""
     if stated == "on" and "ssl" in scheme.lower():
         stated = "https"
-    host = _first(request.headers.get(local)) if local else ""
+    host = first_value(request.headers.get(local)) if local else ""
     if not host and not base:
-        host = _first(request.headers.get("Host"))
+        host = first_value(request.headers.get("Host"))
     if "://" in host:
         stated, _, host = host.partition("://")
-    if stated.lower() not in ("", "http", "https"):
-        raise HTTPError(400, "The scheme that the proxy states is neither http nor https.")
-    if host and not is_host(host):
-        raise HTTPError(400, "The host that the proxy states is none.")
+    with HTTPError.handle(BadRequest, 400):
+        stated, host = checked_base(stated, host)
     base = host or base or request.base
-    stated = stated.lower() or request.base.partition("://")[0]
+    stated = stated or request.base.partition("://")[0]
     request.base = base if "://" in base else f"{stated}://{base}"
     if remote and request.headers.get(remote):
         request.remote.ip = request.headers[remote].rpartition(",")[2].strip()
-
-
-def _first(header: str | None) -> str:
-    return (header or "").partition(",")[0].strip(" \t")
 
 
 def ignore_headers(headers: str | Iterable[str] = ("Range",), debug: bool = False) -> None:
