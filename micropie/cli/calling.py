@@ -13,10 +13,10 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import urlencode
 
-from micropie.app import App
-from micropie.execution import Flow, current
+from micropie import App, Request
+from micropie.execution import current
+from micropie.extensions import Flow
 from micropie.flow import call_handler, close_resources
-from micropie.http import Request
 from micropie.routing import Config, Route, RouteMark, Site
 from micropie.wsgi import WSGIExchange, perform
 

@@ -14,13 +14,12 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from micropie.app import App
+from micropie import App, SetupError
 from micropie.cli.calling import route_for
 from micropie.cli.command import commands_of, parser_of
 from micropie.cli.moving import findings
 from micropie.cli.routes import mounts_of
 from micropie.cli.target import CommandError, find_target
-from micropie.errors import SetupError
 from micropie.middleware.security_defaults import missing_security
 from micropie.routing import Site, lost_routes, marks_of, place_of
 

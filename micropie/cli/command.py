@@ -21,13 +21,12 @@ from difflib import get_close_matches
 from inspect import Parameter
 from typing import Any
 
-from micropie.app import App
+from micropie import App, BindingError, BindingErrors, HTTPError, Request, SetupError
 from micropie.binding import stated_source, unwrapped
 from micropie.cli.calling import call, request_for, route_for, started
 from micropie.cli.target import CommandError
-from micropie.errors import HTTPError, SetupError, as_authors_see
-from micropie.execution import INLINE, layers
-from micropie.http import BindingError, BindingErrors, Request
+from micropie.execution import layers
+from micropie.extensions import INLINE, as_authors_see
 from micropie.routing import COMMAND, Config, Route, Site, body_parameter, public_name
 
 

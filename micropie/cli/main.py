@@ -12,11 +12,10 @@ from importlib import import_module
 from typing import Any
 
 import micropie
-from micropie import config
+from micropie import SetupError, config
 from micropie.cli import command
 from micropie.cli.serving.options import DEFAULT_HOST, DEFAULT_PORT, ServingError
 from micropie.cli.target import CommandError, find_target
-from micropie.errors import SetupError
 
 # Each command's module, in which ``execute(arguments)`` returns the exit code.
 COMMANDS = ("run", "routes", "check", "new", "shell")

@@ -12,7 +12,7 @@ from inspect import Parameter
 from types import SimpleNamespace
 from typing import get_origin, get_type_hints
 
-from micropie.app import App
+from micropie import App
 from micropie.binding import Plan
 from micropie.cli.target import find_target
 from micropie.execution import Call, layers

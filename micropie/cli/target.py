@@ -17,9 +17,8 @@ from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 
-from micropie.app import App
+from micropie import App, SetupError
 from micropie.cli.serving.options import Target
-from micropie.errors import SetupError
 
 DEFAULT_ATTRIBUTES = ("app", "application", "root")
 DEFAULT_FACTORIES = ("make_app", "create_app")  # where there is no application

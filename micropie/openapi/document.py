@@ -37,22 +37,14 @@ from micropie import (
     WebSocketRequest,
     describe,
 )
-from micropie.binding import answers_of, is_structure, stated_source
+from micropie.binding import answers_of, stated_source
 from micropie.errors import PHRASES
 from micropie.execution import layers
+from micropie.extensions import RouteEntry, is_structure
 from micropie.http import PROBLEM, PROBLEM_SCHEMA, split_host
 from micropie.openapi.docs import Docs
 from micropie.openapi.schemas import Schema, Schemas
-from micropie.routing import (
-    DESCRIPTION,
-    WILDCARD,
-    Checking,
-    Config,
-    Route,
-    RouteEntry,
-    Site,
-    body_parameter,
-)
+from micropie.routing import DESCRIPTION, WILDCARD, Checking, Config, Route, Site, body_parameter
 
 # that a path item may have
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
