@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+import weakref
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -513,6 +514,28 @@ def test_R32_nothing_stays_open_wherever_the_stream_breaks() -> None:
         for broken in (body[:at], body[:at] + b"\r\n--Bx"):
             assert outcome("multipart", [broken]) == 400 or at >= len(body) - 2
     assert open_files() <= before
+
+
+BROKEN = {
+    "a boundary": [b"--Bx\r\n"],
+    "a header": [text_field("a\0", b"")],
+    "a value": [text_field("a", b"\xff")],
+    "an end": [text_field("a", b"1")],
+    "nothing, but bytes after the end": [b"--B--", b"\r\n", b"--B"],
+}
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_parser_is_freed_without_the_cycle_collector(broken: str) -> None:
+    parser = MultipartParser("B")
+    inside = weakref.ref(parser), weakref.ref(parser._parser), weakref.ref(parser._parser._parser)
+    with suppress(HTTPError):
+        parser.feed(*BROKEN[broken])
+        parser.finish()
+        assert broken.startswith("nothing")
+    del parser
+    assert [one() for one in inside] == [None] * 3
 
 
 def test_R32_a_full_disk_closes_everything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ class PartParser:
             strict=True,
         )
         # What came before the first boundary; None from there on.
-        self._opening: bytearray | None = bytearray()
+        self._opening: bytes | None = b""
         self._boundary = b"--" + boundary.encode()
         self._limits = limits
         self._any_charset = any_charset
@@ -131,23 +131,22 @@ class PartParser:
             raise HTTPError(*self._failure)
         if self._opening is None:
             return b"" if self._parser.closed else chunk
-        self._opening += chunk
-        at = self._opening.find(self._boundary, 0, _MOST_PREAMBLE)
-        if at >= 0:
-            chunk, self._opening = bytes(self._opening[max(at - 2, 0) :]), None
-            return chunk
-        if len(self._opening) >= _MOST_PREAMBLE:
+        chunk = self._opening + chunk
+        at = chunk.find(self._boundary, 0, _MOST_PREAMBLE)
+        if at < 0 and len(chunk) >= _MOST_PREAMBLE:
             raise BadRequest("The multipart form does not begin with its boundary.")
-        return b""
+        self._opening = chunk if at < 0 else None
+        return b"" if at < 0 else chunk[max(at - 2, 0) :]
 
     def _is_complete(self) -> bool:
         """Close the package's parser, and return whether it has found the last boundary."""
         try:
             self._parser.close()
-        except MultipartError:
+        except MultipartError as error:
+            error.__traceback__ = None  # whose frames refer to it: a cycle
             return False
         finally:
-            self._parser.error = None  # whose frames refer to it: a cycle
+            self._parser.error = None  # as above
         return True
 
     def _begin(self, segment: MultipartSegment) -> bool:
