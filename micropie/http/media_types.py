@@ -80,6 +80,8 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
         name, quoted, token = match.groups()
         if name.lower() in parameters:
             raise BadRequest(f"The {header} header has a parameter twice.")
+        if token == "" and header == _DISPOSITION:  # to others a field, and no file without a name
+            raise BadRequest(f"The {header} header has a malformed parameter.")
         parameters[name.lower()] = token.rstrip(" \t") if quoted is None else quoted
         position = match.end()
     return value[:end].strip(" \t").lower(), parameters

@@ -396,6 +396,15 @@ GOLDEN: dict[str, tuple[bytes, Any]] = {
         b'--B\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n\r\n--B--',
         400,
     ),
+    "a blank of Unicode beside a header's name": (
+        multipart_body(part('form-data; name="a"', b"x", "\x85X\xa0: 1")),
+        400,
+    ),
+    "a vertical tab before a header": (
+        multipart_body(part('form-data; name="a"', b"x", "\x0bX: 1")),
+        400,
+    ),
+    "a blank of Unicode in a disposition": (multipart_body(part('form-data\x85; name="a"')), 400),
     "header without a colon": (multipart_body(part('form-data; name="a"', b"x", "nothing")), 400),
     "other disposition": (multipart_body(part('attachment; name="a"', b"x")), 400),
     "no disposition": (b"--B\r\nX: y\r\n\r\n\r\n--B--", 400),
@@ -428,7 +437,8 @@ PIECES = st.sampled_from(
     [b"--B\r\n", b"--B--\r\n", b"\r\n", b"\n", b"x" * 15, b"--B", b"&", b"=", b"%41", b"%ff", b"a=1", b"\r",
      b'Content-Disposition: form-data; name="a"\r\n', b"\r\n\r\nvalue\r\n", b"Content-Length: 3\r\n", b": ",
      text_field("a", b"1"), file_field("f", "n.txt", b"content"), text_field("b", b"x" * 21), b"\xff", b"\0",
-     b" ", b"y" * 90]
+     b" ", b"y" * 90, b"Content-Length: 25\r\n", b"X: a\r\n", b"\x0b", b"\xc2\x85", b"\r\n--B",
+     b'Content-Disposition: form-data; name="f"; filename=""\r\n\r\n']
 )  # fmt: skip
 
 
@@ -494,6 +504,8 @@ def test_R29_names_and_file_names(parameters: str, name: str, filename: str | No
         "form-data; name=a; filename*=utf-8''%ff",
         'form-data; name="a',
         'form-data; name="a"b; filename="c"',
+        'form-data; name="a"; filename=',
+        "form-data; name=; filename=b",
         'form-data; name="a"; filename="a"x',
         'form-data; name="a"\r\nContent-Disposition: form-data; name="b"',
         'form-data; name="a"\r\nX: 1\r\nx: 2',

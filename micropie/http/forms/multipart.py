@@ -359,8 +359,5 @@ def _header_line(data: ReadableBuffer, errors: str = "strict") -> tuple[str, int
     return text, size
 
 
-def _header_lines(name: str) -> codecs.CodecInfo | None:
-    return codecs.CodecInfo(codecs.utf_8_encode, _header_line) if name == _HEADER_LINES else None
-
-
-codecs.register(_header_lines)
+_CODEC: Final = codecs.CodecInfo(codecs.utf_8_encode, _header_line)
+codecs.register({_HEADER_LINES: _CODEC}.get)
