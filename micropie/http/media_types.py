@@ -80,7 +80,8 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
         name, quoted, token = match.groups()
         if name.lower() in parameters:
             raise BadRequest(f"The {header} header has a parameter twice.")
-        if token == "" and header == _DISPOSITION:  # to others a field, and no file without a name
+        # ``filename=``: to others the part is a field, and no file without a name.
+        if quoted is None and not token and header == _DISPOSITION:
             raise BadRequest(f"The {header} header has a malformed parameter.")
         parameters[name.lower()] = token.rstrip(" \t") if quoted is None else quoted
         position = match.end()
