@@ -181,6 +181,15 @@ def test_R25_R26_the_same_bombs_get_the_same_status(bomb: str) -> None:
         assert query_status(form) == status
 
 
+def test_R26_R34_the_limit_that_is_passed_first_answers() -> None:
+    body = multipart_body(
+        text_field("a", b"x" * 20), text_field("b", b"x" * 20), text_field("c", b"x" * 30)
+    )
+    for chunks in ([body], bytewise(body)):
+        with pytest.raises(HTTPError, match="together"):
+            MultipartParser("B", SMALL).feed(*chunks)
+
+
 def test_R26_the_default_limits_hold_for_one_huge_chunk() -> None:
     for kind, body in spellings([("a", b"x" * (1024 * 1024 + 1))]).items():
         assert outcome(kind, [body], Limits()) == 413

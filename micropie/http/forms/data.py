@@ -55,9 +55,10 @@ class Budget:
         so far.
         """
         limits = self._limits
-        if size > limits.max_form_field_size:
+        left = limits.max_data_size - self._memory
+        if size > limits.max_form_field_size <= left:  # the limit that the bytes pass first
             raise too_many(limits.max_form_field_size, "A field may have {most} bytes at most.")
-        if self._memory + size > limits.max_data_size:
+        if size > left:
             raise too_many(
                 limits.max_data_size, "A form's fields may have {most} bytes together at most."
             )
