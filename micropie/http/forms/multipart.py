@@ -65,7 +65,7 @@ class PartParser:
             raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
         self._parser = PushMultipartParser(
             boundary,
-            # It refuses a line that waits for its end one byte earlier than one that is complete.
+            # The package refuses a header whose line end is cut one byte earlier than others.
             max_header_size=_MOST_HEADER + 1,
             max_header_count=_MOST_HEADERS,
             header_charset=_HEADER_LINES,
@@ -105,7 +105,7 @@ class PartParser:
                 elif self._begin(event):
                     yield self._head
         except MultipartError:
-            # It also refuses bytes after the last boundary, but only those of a later chunk.
+            # The package also refuses bytes after the last boundary, but only those of a later chunk.
             if not self._is_complete():
                 self._failure = 400, _MALFORMED
                 raise BadRequest(_MALFORMED) from None
@@ -124,8 +124,8 @@ class PartParser:
     def _ready(self, chunk: bytes) -> bytes:
         """Return the bytes that the package is to parse next.
 
-        It takes a text before the first boundary, as RFC 2046 does, but in one chunk only. Raises
-        400 if that text is long, and what was raised before.
+        The package takes a text before the first boundary, as RFC 2046 does, but only in one chunk
+        with the boundary. Raises 400 if that text is long, and what was raised before.
         """
         if self._failure is not None:
             raise HTTPError(*self._failure)
@@ -350,8 +350,10 @@ _HEADER_LINES: Final = "micropie_part_header"
 
 
 def _header_line(data: ReadableBuffer, errors: str = "strict") -> tuple[str, int]:
-    """Decode the line of a header, for the package, which would take off blanks of Unicode, and
-    take a line end alone or not, as the bytes are cut.
+    """Decode the line of a part's header: the package calls this as a codec.
+
+    The package itself takes blanks of Unicode off a header's name, and refuses a line feed without
+    a carriage return in some chunks only. Raises ``UnicodeDecodeError``, which becomes a 400.
     """
     text, size = codecs.utf_8_decode(data, errors, True)
     if size > _MOST_HEADER or not _HEADER_LINE.fullmatch(text):
