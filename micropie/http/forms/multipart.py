@@ -105,7 +105,7 @@ class PartParser:
                 elif self._begin(event):
                     yield self._head
         except MultipartError:
-            # The package also refuses bytes after the last boundary, but only those of a later chunk.
+            # The package also refuses bytes after the last boundary, if they come in a later chunk.
             if not self._is_complete():
                 self._failure = 400, _MALFORMED
                 raise BadRequest(_MALFORMED) from None
