@@ -1,5 +1,5 @@
 """`python -m benchmarks.multipart`: the form parser in process, beside the push parser of the
-package `multipart`.
+package `multipart` alone, which it is made of.
 
 One file of 64 MiB in pieces of 64 KiB, as servers pass them on. Nothing is written to the disk
 (`UploadFile.write` only counts), so that only parsers are compared. A memory copy of the same

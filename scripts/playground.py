@@ -44,6 +44,7 @@ FOLDER = "assets/playground"
 PACKAGES = [
     "micropie",
     "anyio",
+    "multipart",
     "idna",
     "typing_extensions",
     "jinja2",

@@ -80,23 +80,26 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
         name, quoted, token = match.groups()
         if name.lower() in parameters:
             raise BadRequest(f"The {header} header has a parameter twice.")
+        # ``filename=``: to others the part is a field, and no file without a name.
+        if quoted is None and not token and header == _DISPOSITION:
+            raise BadRequest(f"The {header} header has a malformed parameter.")
         parameters[name.lower()] = token.rstrip(" \t") if quoted is None else quoted
         position = match.end()
     return value[:end].strip(" \t").lower(), parameters
 
 
-def disposition(value: str, needs_name: bool = True) -> tuple[str, str | None]:
+@cached_if_short(256)  # the fields of a form have the same names each time
+def disposition(value: str) -> tuple[str, str | None]:
     """Return a part's name, and its file name or None.
 
     ``filename*`` counts only without a ``filename``.
 
-    Raises ``BadRequest`` for a part without a name, unless it needs none, and for a malformed
-    header.
+    Raises ``BadRequest`` for a part without a name, and for a malformed header.
     """
     kind, parameters = _parameters(value, _DISPOSITION)
-    if needs_name and (kind != "form-data" or "name" not in parameters):
+    if kind != "form-data" or "name" not in parameters:
         raise BadRequest("A part of the form has no name.")
-    name, filename = parameters.get("name", ""), parameters.get("filename")
+    name, filename = parameters["name"], parameters.get("filename")
     if "%" in value or "\\" in value:
         name, filename = _unescaped(name), filename and _unescaped(filename)
     if filename is not None:

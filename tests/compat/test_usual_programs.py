@@ -118,6 +118,42 @@ def test_parts_without_a_name(cherrypy: Any, serve: Serve) -> None:
     assert client.post("/", content=named, headers=headers).text == "one two [None, 'name']"
 
 
+def test_a_file_among_parts_that_are_no_form(serve_ours: Serve) -> None:
+    def parts(pie: Any, parts: Any) -> str:
+        return f"{parts} {pie.filename} {pie.file.read().decode()}"
+
+    client = serve_ours(page(cherrypy, parts))
+    named = MIXED.replace(b"attachment", b'form-data; name="pie"; filename="plum"')
+    headers = {"Content-Type": "multipart/related; boundary=B"}
+    assert client.post("/", content=named, headers=headers).text == "one plum two"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (MIXED.replace(b"--B--", b""), 400),
+        (MIXED.replace(b"--B\r\n", b"--Bx\r\n"), 400),
+        (b"--B\r\none\r\n--B--", 400),
+        (b"--B\r\n" + b"X: y\r\n" * 8 + b"\r\none\r\n--B--", 200),
+        (b"--B\r\n" + b"X: y\r\n" * 9 + b"\r\none\r\n--B--", 400),
+        (b"--B\r\n\r\n\r\n" * 1000 + b"--B--", 200),
+        (b"--B\r\n\r\n\r\n" * 1001 + b"--B--", 413),
+        (b"--B\r\n\r\n" + b"x" * 2**24 + b"\r\n--B--", 413),
+    ],
+    ids=range(8),
+)
+def test_the_limits_of_parts_that_are_no_form(serve_ours: Serve, body: bytes, status: int) -> None:
+    client = serve_ours(page(cherrypy, lambda parts=(): "ok"))
+    headers = {"Content-Type": "multipart/mixed; boundary=B"}
+    assert client.post("/", content=body, headers=headers).status_code == status
+
+
+def test_parts_without_a_boundary_are_400(serve_ours: Serve) -> None:
+    client = serve_ours(page(cherrypy, lambda parts=(): "ok"))
+    headers = {"Content-Type": "multipart/mixed"}
+    assert client.post("/", content=MIXED, headers=headers).status_code == 400
+
+
 def test_a_form_without_names_is_refused(make_client: MakeClient) -> None:
     app = bottle.Bottle()
     app.post("/")(lambda: str(len(bottle.request.POST)))

@@ -47,7 +47,6 @@ SMALL = Limits(
     max_fields=4,
     max_files=2,
     max_data_size=60,
-    max_part_headers=3,
     spool_size=8,
 )
 

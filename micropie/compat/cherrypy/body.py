@@ -20,6 +20,7 @@ from micropie.http import CHUNK, DEFAULT_LIMITS, MultipartParser, codec_of
 # bytes that the fields of a form with files may have, which are kept in memory
 _MOST_TEXT = 16 * 1024 * 1024
 _MOST_FIELDS = 100_000  # of a form without files; one with files has 1000
+_MOST_HEADERS = 8  # of a part
 _LIMITS = DEFAULT_LIMITS._replace(max_data_size=_MOST_TEXT, max_form_field_size=_MOST_TEXT)
 
 
@@ -328,8 +329,15 @@ def _unquoted(data: bytes, charset: str) -> str:
 
 
 def process_multipart(entity: Entity) -> None:
-    """Read a form with files into ``entity.parts``. Raises ``HTTPError`` 400 and 413."""
+    """Read a form with files, or another body of parts, into ``entity.parts``.
+
+    Raises ``HTTPError`` 400 and 413.
+    """
     boundary = entity.content_type.params.get("boundary", "")
+    kind = entity.part_class or Part
+    if entity.content_type.value.lower() != "multipart/form-data":
+        entity.parts.extend(_parts_of(entity.fp.read(_MOST_TEXT + 1), boundary, kind))
+        return
     fields: list[tuple[dict[str, str], bytes]] = []
 
     def keep(headers: dict[str, str], data: bytes) -> str:
@@ -337,8 +345,7 @@ def process_multipart(entity: Entity) -> None:
         return ""
 
     try:
-        needs_names = entity.content_type.value.lower() == "multipart/form-data"
-        parser = MultipartParser(boundary, _LIMITS, keep, needs_names)
+        parser = MultipartParser(boundary, _LIMITS, keep)
         while chunk := entity.fp.read(CHUNK):
             parser.feed(chunk)
         form = parser.finish()
@@ -348,7 +355,6 @@ def process_multipart(entity: Entity) -> None:
         native = serving.request.native
         if native is not None:
             native.release_after(form.close)
-        kind = entity.part_class or Part
         kept = iter(fields)
         for name, value in form.parts:
             if isinstance(value, str):
@@ -366,6 +372,33 @@ def process_multipart(entity: Entity) -> None:
             entity.parts.append(part)
         return
     raise refused
+
+
+def _parts_of(data: bytes, boundary: str, kind: type[Part]) -> Iterator[Part]:
+    """Yield the parts of a body that is no form, such as ``multipart/mixed``.
+
+    It is in memory: the parser of forms takes form-data alone. Raises ``HTTPError`` 400 and 413.
+    """
+    delimiter = b"\r\n--" + boundary.encode()
+    if len(data) > _MOST_TEXT or data.count(delimiter) > DEFAULT_LIMITS.max_fields:
+        raise HTTPError(413)
+    for piece in (b"\r\n" + data).split(delimiter)[1:] if boundary else ():
+        if piece.startswith(b"--"):
+            return
+        head, blank, value = piece.partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        if lines[0] or not blank or len(lines) > _MOST_HEADERS + 1:
+            break
+        pairs = (line.partition(":") for line in lines[1:])
+        part = kind(BytesIO(value), HeaderMap({name: text.strip() for name, _, text in pairs}), b"")
+        stated = HeaderElement.from_str(part.headers.get("Content-Disposition", "")).params
+        part.name, part.filename = stated.get("name"), stated.get("filename")
+        if part.filename is None:
+            part.value = value
+        else:
+            part.file, part.length = part.fp, len(value)
+        yield part
+    raise HTTPError(400, "The body is malformed: its parts, or the boundary between them.")
 
 
 def process_multipart_form_data(entity: Entity) -> None:

@@ -25,9 +25,6 @@ class Limits(NamedTuple):
     max_files: int = 100  # as Django
     max_data_size: int = 5 * MEBIBYTE // 2  # fields together: 413 past it, as Django
     max_file_memory: int = 16 * MEBIBYTE  # files together: on disk past it
-    max_part_headers: int = 8  # browsers send 2, RFC 7578 knows 3
-    # one line: room for a file name of 255 characters, all escaped
-    max_part_header_size: int = 4096
     spool_size: int = MEBIBYTE  # a file is in memory up to here, then on disk
 
 
@@ -58,9 +55,10 @@ class Budget:
         so far.
         """
         limits = self._limits
-        if size > limits.max_form_field_size:
+        left = limits.max_data_size - self._memory
+        if size > limits.max_form_field_size <= left:  # the limit that the bytes pass first
             raise too_many(limits.max_form_field_size, "A field may have {most} bytes at most.")
-        if self._memory + size > limits.max_data_size:
+        if size > left:
             raise too_many(
                 limits.max_data_size, "A form's fields may have {most} bytes together at most."
             )

@@ -1,20 +1,27 @@
 """``multipart/form-data`` (RFC 7578): bytes pushed in, parts or fields and files out.
 
-The result doesn't depend on how the bytes are cut into chunks (docs/risks, R34): every limit is
-checked in the order of the bytes, and a part's head is read once it is complete.
+The package ``multipart`` finds the parts and their headers. What a form may have is decided here:
+its limits, the headers and names of its parts, and that the result doesn't depend on how the bytes
+are cut into chunks (docs/risks, R34).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+import codecs
+from collections.abc import Callable, Iterator
 from threading import RLock
-from typing import Final, NamedTuple, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
+
+from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from micropie.errors import BadRequest, HTTPError, logger, too_many
 from micropie.http.forms.data import DEFAULT_LIMITS, Budget, Limits, require_utf8, text_of
 from micropie.http.forms.uploads import UploadFile
-from micropie.http.media_types import content_type, disposition
+from micropie.http.media_types import disposition
 from micropie.on_demand import pattern
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
 """Returns the text of a field, given its headers, names in lower case, and its bytes."""
@@ -31,13 +38,16 @@ class PartHead(NamedTuple):
     headers: dict[str, str]
 
 
-_MORE: Final = b""  # yielded by a parser that needs the next chunk
-
 Event: TypeAlias = PartHead | bytes | None
 """A part begins with its head; its bytes follow, chunk by chunk; None is its end."""
 
-_Result = TypeVar("_Result")
-Parsing: TypeAlias = Generator[Event, bytes, _Result]
+_MOST_PREAMBLE: Final = 4096  # bytes
+_MOST_HEADERS: Final = 8  # of a part; browsers send 2, RFC 7578 knows 3
+_MOST_HEADER: Final = 4096  # bytes: room for a file name of 255 characters, all escaped
+_MALFORMED: Final = (
+    "The multipart form is malformed: a boundary is wrong, or the headers of a part are wrong, too "
+    "many or too long."
+)
 
 
 class PartParser:
@@ -46,26 +56,34 @@ class PartParser:
     Stricter than RFC 2046: a short preamble, no folded lines and no control characters in part
     headers. The bytes after the last boundary are ignored. A file input that was left empty is no
     part. ``any_charset``: a field may state another charset than UTF-8; otherwise that is a 415.
-    ``needs_names``: whether a part without one, as those of ``multipart/mixed``, is a 400.
     """
 
     def __init__(
-        self,
-        boundary: str,
-        limits: Limits = DEFAULT_LIMITS,
-        any_charset: bool = False,
-        needs_names: bool = True,
+        self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False
     ) -> None:
         if not _BOUNDARY.fullmatch(boundary):
             raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
-        # The generator knows the form and not this object: a cycle would be left to the garbage
-        # collector.
-        form = _ArrivingForm(b"\r\n--" + boundary.encode(), limits, any_charset, needs_names)
-        self.unselected = form.unselected
+        self._parser = PushMultipartParser(
+            boundary,
+            # The package refuses a header whose line end is cut one byte earlier than others.
+            max_header_size=_MOST_HEADER + 1,
+            max_header_count=_MOST_HEADERS,
+            header_charset=_HEADER_LINES,
+            strict=True,
+        )
+        # What came before the first boundary; None from there on.
+        self._opening: bytes | None = b""
+        self._boundary = b"--" + boundary.encode()
+        self._limits = limits
+        self._any_charset = any_charset
+        self._budget = Budget(limits)
+        self._files = 0
+        self._head = PartHead("", None, {})  # of the part that is arriving
+        self._is_part = False  # or else a file input that was left empty, so far
+        self._start = b""  # of its bytes, no longer than a boundary
+        self._size = 0
+        self.unselected: list[str] = []
         """The names of file inputs that were left empty."""
-        self._parsing = form.parse()
-        next(self._parsing)
-        self._is_complete = False
         self._failure: tuple[int, str] | None = None
 
     def events(self, chunk: bytes) -> Iterator[Event]:
@@ -74,15 +92,23 @@ class PartParser:
         Take all of them before the next chunk. Raises 400, 413 and 415, and the same again at each
         later call.
         """
-        if self._failure is not None:
-            raise HTTPError(*self._failure)
         try:
-            event = self._parsing.send(chunk)
-            while event != _MORE:
-                yield event
-                event = next(self._parsing)
-        except StopIteration:
-            self._is_complete = True
+            ready = self._ready(chunk)
+            for event in self._parser.parse(ready) if ready else ():
+                if isinstance(event, bytes):
+                    if self._count(event):
+                        yield self._head
+                    yield event
+                elif event is None:
+                    if self._end():
+                        yield None
+                elif self._begin(event):
+                    yield self._head
+        except MultipartError:
+            # The package also refuses bytes after the last boundary, if they come in a later chunk.
+            if not self._is_complete():
+                self._failure = 400, _MALFORMED
+                raise BadRequest(_MALFORMED) from None
         except HTTPError as error:
             # not the exception, which refers to this parser's frames
             self._failure = error.status, error.message
@@ -92,83 +118,47 @@ class PartParser:
         """Declare the end of the body. Raises 400 if the form is incomplete."""
         if self._failure is not None:
             raise HTTPError(*self._failure)
-        if not self._is_complete:
+        if not self._is_complete():
             raise BadRequest("The multipart form is cut off before its last boundary.")
 
+    def _ready(self, chunk: bytes) -> bytes:
+        """Return the bytes that the package is to parse next.
 
-_MOST_PREAMBLE = 4096  # bytes
-
-
-class _ArrivingForm:
-    """A form whose bytes arrive: those that are not parsed yet, ``data`` from ``at`` on, and the
-    count of its parts.
-    """
-
-    def __init__(
-        self, delimiter: bytes, limits: Limits, any_charset: bool, needs_names: bool
-    ) -> None:
-        self._delimiter = delimiter
-        self._limits = limits
-        self._any_charset = any_charset
-        self._needs_names = needs_names
-        self._data, self._at = b"\r\n", 0  # it may be missing before the first boundary
-        self._budget = Budget(limits)
-        self._files = 0
-        self.unselected: list[str] = []
-
-    def parse(self) -> Parsing[None]:
-        """Yield the events, and ``_MORE`` to be sent the next chunk; return after the last
-        boundary.
+        The package takes a text before the first boundary, as RFC 2046 does, but only in one chunk
+        with the boundary. Raises 400 if that text is long, and what was raised before.
         """
-        yield from self._pass_opening()
-        head, is_part = None, False  # of the part before a boundary
-        while True:
-            while len(self._data) < self._at + 2:
-                yield from self._more()
-            # the line end of a part that follows, or that of the form
-            mark = self._data[self._at : self._at + 2]
-            if mark not in (b"\r\n", b"--"):
-                raise BadRequest("The multipart form is malformed: other bytes follow a boundary.")
-            if is_part:
-                yield None
-            elif head is not None:
-                self.unselected.append(head.name)
-            if mark == b"--":
-                return
-            head = yield from self._read_head()
-            is_part = yield from self._pass_content(head)
-
-    def _more(self) -> Parsing[None]:
-        """Wait for the next chunk, and forget the bytes before ``at``."""
-        self._data, self._at = self._data[self._at :], 0
-        self._data += yield _MORE
-
-    def _pass_opening(self) -> Parsing[None]:
-        """Pass a short text before the first boundary, which RFC 2046 allows, and that boundary."""
-        while (at := self._data.find(self._delimiter)) < 0 and len(self._data) < _MOST_PREAMBLE:
-            yield from self._more()
-        if not 0 <= at < _MOST_PREAMBLE:
+        if self._failure is not None:
+            raise HTTPError(*self._failure)
+        if self._opening is None:
+            return b"" if self._parser.closed else chunk
+        chunk = self._opening + chunk
+        at = chunk.find(self._boundary, 0, _MOST_PREAMBLE)
+        if at < 0 and len(chunk) >= _MOST_PREAMBLE:
             raise BadRequest("The multipart form does not begin with its boundary.")
-        self._at = at + len(self._delimiter)
+        self._opening = chunk if at < 0 else None
+        return b"" if at < 0 else chunk[max(at - 2, 0) :]
 
-    def _read_head(self) -> Parsing[PartHead]:
-        """Return the head of a part, whose lines are checked once it is complete; until then its
-        length is limited.
+    def _is_complete(self) -> bool:
+        """Close the package's parser, and return whether it has found the last boundary."""
+        try:
+            self._parser.close()
+        except MultipartError as error:
+            error.__traceback__ = None  # whose frames refer to it: a cycle
+            return False
+        finally:
+            self._parser.error = None  # as above
+        return True
+
+    def _begin(self, segment: MultipartSegment) -> bool:
+        """Check the head of a part, and count it. Return whether it is a part yet.
 
         Raises 400, 413 past a limit, and 415 for the charset of a field, whose bytes are to be
         text.
         """
-        limits = self._limits
-        most_headers, most_bytes = limits.max_part_headers, limits.max_part_header_size
-        end = self._data.find(b"\r\n\r\n", self._at)
-        if end < 0:
-            end = yield from self._rest_of_head((most_headers + 2) * (most_bytes + 2))
-        lines = self._data[self._at + 2 : end].split(b"\r\n")
-        self._at = end + 2  # the line end may be that of a boundary: then the part is empty
-        if len(lines) > most_headers or len(max(lines, key=len)) > most_bytes:
-            raise BadRequest(_TOO_LONG_HEAD)
-        headers = _headers_of(lines)
-        name, filename = disposition(headers.get("content-disposition", ""), self._needs_names)
+        headers = {name.lower(): value for name, value in segment.headerlist}
+        if len(headers) < len(segment.headerlist):
+            raise BadRequest("A part of the form has a header twice.")
+        name, filename = disposition(headers["content-disposition"])
         if headers.get("content-transfer-encoding", "binary").lower() not in (
             "7bit",
             "8bit",
@@ -179,87 +169,48 @@ class _ArrivingForm:
             )
         if filename is not None:
             self._files += 1
-            if self._files > limits.max_files:
-                raise too_many(limits.max_files, "A form may have {most} files at most.")
+            if self._files > self._limits.max_files:
+                raise too_many(self._limits.max_files, "A form may have {most} files at most.")
         else:
-            media_type = headers.get("content-type")
-            if media_type and not self._any_charset:
-                require_utf8(content_type(media_type)[1].get("charset", ""))
+            if segment.charset and not self._any_charset:
+                require_utf8(segment.charset)
             self._budget.begin()
             self._budget.measure(len(name.encode()))
-        return PartHead(name, filename, headers)
+            if "content-length" in headers:  # past which the package refuses a field, with 400
+                self._budget.measure(int(headers["content-length"]))
+        self._head = PartHead(name, filename, headers)
+        self._start, self._size = b"", 0
+        self._is_part = filename != ""
+        return self._is_part
 
-    def _rest_of_head(self, most: int) -> Parsing[int]:
-        """Wait for the end of a head, whose bytes are looked at once, however few come at a time.
+    def _count(self, data: bytes) -> bool:
+        """Count the next bytes of a part. Return whether they show that it is one.
 
-        Return its index.
+        Raises 413 for a field that is too long, by itself or with those before, and 400 for a part
+        that begins with the boundary: to RFC 2046, section 5.1.1, it is an empty one, and the
+        package reads it as a text that has the next part in it.
         """
-        head, looked_at = bytearray(self._data[self._at :]), 0
-        while (end := head.find(b"\r\n\r\n", looked_at)) < 0:
-            if len(head) > most:
-                raise BadRequest(_TOO_LONG_HEAD)
-            looked_at = max(len(head) - 3, 0)
-            head += yield _MORE
-        self._data, self._at = bytes(head), 0
-        return end
+        is_field = self._head.raw_filename is None
+        if self._size < len(self._boundary):
+            self._start += data[: len(self._boundary) - self._size]
+            if self._start == self._boundary:
+                if is_field:
+                    self._budget.measure(len(self._boundary))
+                raise BadRequest(_MALFORMED)
+        self._size += len(data)
+        if is_field:
+            self._budget.measure(self._size)
+        was_part, self._is_part = self._is_part, True
+        return not was_part
 
-    def _pass_content(self, head: PartHead) -> Parsing[bool]:
-        """Yield a part's head and its bytes, and pass the boundary.
-
-        Return whether it is a part: see ``unselected``.
-
-        Raises 413 for a field that is too long, by itself or with those before.
-        """
-        is_part, size, line_end = head.raw_filename != "", 0, 2
-        if is_part:
-            yield head
-        while True:
-            at, boundary = self._at, self._data.find(self._delimiter, self._at)
-            end = _end_of_known(self._data, at, self._delimiter) if boundary < 0 else boundary
-            if end > at:
-                at, line_end = at + line_end, 0
-            if end > at:
-                size += end - at
-                if head.raw_filename is None:
-                    self._budget.measure(size)
-                if not is_part:
-                    yield head
-                    is_part = True
-                yield self._data[at:end]
-            if boundary >= 0:
-                break
-            self._at = end
-            yield from self._more()
-        self._at = boundary + len(self._delimiter)
-        if head.raw_filename is None:
-            self._budget.spend(len(head.name.encode()) + size)
-        return is_part
-
-
-def _end_of_known(data: bytes, at: int, delimiter: bytes) -> int:
-    """Return the index up to which ``data``, which has no delimiter, can't be the beginning of
-    one.
-    """
-    # a delimiter has one CR, its first byte
-    start = data.rfind(b"\r", max(at, len(data) - len(delimiter) + 1))
-    return len(data) if start < 0 or not delimiter.startswith(data[start:]) else start
-
-
-_TOO_LONG_HEAD = "A part of the form has too many or too long headers."
-
-
-def _headers_of(lines: Sequence[bytes]) -> dict[str, str]:
-    """Return the headers of a part. Raises 400."""
-    headers: dict[str, str] = {}
-    for line in lines:
-        match = _HEADER_LINE.fullmatch(line)
-        if match is None:
-            raise BadRequest("The multipart form is malformed: a part has an unfit header.")
-        name = match[1].decode().lower()
-        if name in headers:
-            raise BadRequest("A part of the form has a header twice.")
-        headers[name] = text_of(match[2])
-    return headers
+    def _end(self) -> bool:
+        """Count a whole part. Return whether it is one."""
+        name, raw_filename, _ = self._head
+        if not self._is_part:
+            self.unselected.append(name)
+        elif raw_filename is None:
+            self._budget.spend(len(name.encode()) + self._size)
+        return self._is_part
 
 
 class MultipartParser:
@@ -272,7 +223,6 @@ class MultipartParser:
 
     ``feed`` may run in another thread than ``close``, which is called at any time: when a request
     is cancelled. ``read_field`` makes text of a field in any charset; without it all are UTF-8.
-    ``needs_names``: see ``PartParser``.
     """
 
     def __init__(
@@ -280,9 +230,8 @@ class MultipartParser:
         boundary: str,
         limits: Limits = DEFAULT_LIMITS,
         read_field: FieldReader | None = None,
-        needs_names: bool = True,
     ) -> None:
-        self._parser = PartParser(boundary, limits, read_field is not None, needs_names)
+        self._parser = PartParser(boundary, limits, read_field is not None)
         self._limits = limits
         self._read_field = read_field
         self.fields: dict[str, list[str]] = {}
@@ -396,4 +345,21 @@ def boundary_of(parameters: dict[str, str]) -> str:
 # RFC 2046, section 5.1.1, allows 70 characters of a smaller set; some clients send more, and
 # others.
 _BOUNDARY = pattern("[!-~](?:[ -~]{0,254}[!-~])?")
-_HEADER_LINE = pattern(rb"([A-Za-z0-9_-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_HEADER_LINE = pattern(r"[A-Za-z0-9_-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
+_HEADER_LINES: Final = "micropie_part_header"
+
+
+def _header_line(data: ReadableBuffer, errors: str = "strict") -> tuple[str, int]:
+    """Decode the line of a part's header: the package calls this as a codec.
+
+    The package itself takes blanks of Unicode off a header's name, and refuses a line feed without
+    a carriage return in some chunks only. Raises ``UnicodeDecodeError``, which becomes a 400.
+    """
+    text, size = codecs.utf_8_decode(data, errors, True)
+    if size > _MOST_HEADER or not _HEADER_LINE.fullmatch(text):
+        raise UnicodeDecodeError(_HEADER_LINES, b"", 0, 0, "is no header")
+    return text, size
+
+
+_CODEC: Final = codecs.CodecInfo(codecs.utf_8_encode, _header_line)
+codecs.register({_HEADER_LINES: _CODEC}.get)

@@ -111,9 +111,7 @@ def _field_of_part(data: bytes, parameters: dict[str, str], limits: Limits, name
     from micropie.http.forms.multipart import PartHead, PartParser
 
     value = None
-    for event in PartParser(
-        parameters.get("boundary", ""), limits, any_charset=True, needs_names=False
-    ).events(data):
+    for event in PartParser(parameters.get("boundary", ""), limits, any_charset=True).events(data):
         if isinstance(event, PartHead):
             value = b"" if event.name == name and event.raw_filename is None else None
         elif value is not None and event is not None:
