@@ -115,7 +115,7 @@ CACHES = {
 # Dicts that keep what requests name.
 PLAIN = {
     "channels/hub.py:_mailboxes": "test_a_message_reaches_its_channel_alone",
-    "compat/bottle/templates.py:TEMPLATES": "test_a_template_is_that_of_its_places_and_options",
+    "compat/bottle/templates.py:TEMPLATES": "test_R77_a_template_is_that_of_its_places_and_options",
     "compat/bottle/routing.py:static": (
         "compat/test_bottle_hostile.py::"
         "test_a_rule_matches_what_its_expressions_match_one_after_the_other"
@@ -572,6 +572,35 @@ def test_R48_a_kept_page_is_the_page_of_its_request(
     compare()
 
 
+@pytest.mark.parametrize("has_sessions", [True, False])
+def test_R48_a_page_that_reads_a_cookie_is_kept_for_nobody(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, has_sessions: bool
+) -> None:
+    """The tool for sessions looks for its own cookie, which makes no page one visitor's."""
+
+    class Counting:
+        made = 0
+
+        @cherrypy.expose
+        def index(self) -> str:
+            self.made += 1
+            return str(self.made)
+
+        @cherrypy.expose
+        def mine(self) -> str:
+            return repr(
+                cherrypy.request.cookie.get("user") and cherrypy.request.cookie["user"].value
+            )
+
+    monkeypatch.setattr(caching._Current, "cache", None)
+    config = {"/": {"tools.caching.on": True, "tools.sessions.on": has_sessions}}
+    client = make_client(cherrypy.Application(Counting(), "", config))
+    cookies = ("user=ann", "user=bob", "other=1")
+    shown = [client.get("/mine", headers={"Cookie": one}).text for one in cookies]
+    assert shown == ["'ann'", "'bob'", "None"]
+    assert [client.get("/", headers={"Cookie": one}).text for one in cookies] == ["1"] * 3
+
+
 @pytest.mark.parametrize("show", [True, False])
 def test_R48_no_cache_keeps_the_developer_s_traceback(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, show: bool
@@ -597,7 +626,7 @@ def test_R48_no_cache_keeps_the_developer_s_traceback(
     assert ("page 2" in hidden.text, "page 2" in again.text) == (show, show)
 
 
-def test_a_template_is_that_of_its_places_and_options(tmp_path: Path) -> None:
+def test_R77_a_template_is_that_of_its_places_and_options(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "page.tpl").write_text(f"{folder} {{{{name}}}} [[name]]")

@@ -118,6 +118,10 @@ class Request:
     @lazy
     def cookie(self) -> SimpleCookie:
         """The cookies of the request."""
+        return self.micropie_cookies
+
+    @lazy
+    def micropie_cookies(self) -> SimpleCookie:
         return SimpleCookie()
 
     @lazy
@@ -221,9 +225,10 @@ class ServedRequest(Request):
         """The headers as pairs."""
         return list(self.headers.items())
 
+    # ``cookie`` for a tool: ``tools.caching`` keeps no answer of a page that has looked at that.
+    # Raises ``HTTPError`` 400 for a name that no cookie may have.
     @lazy
-    def cookie(self) -> SimpleCookie:
-        """The cookies. Raises ``HTTPError`` 400 for a name that no cookie may have."""
+    def micropie_cookies(self) -> SimpleCookie:
         cookies, header = SimpleCookie(), self.native.header("cookie") or ""
         # a tool may have changed it, or it has encoded words
         if "headers" in self.__dict__ or "=?" in header:

@@ -285,10 +285,11 @@ def _teed(body: Iterable[bytes], cache: Cache) -> Iterator[bytes]:
 
 
 def _is_for_one_visitor() -> bool:
-    """Return whether the response says so, or was made with a session."""
+    """Return whether the response says so, or was made with a session or a cookie."""
     headers, session = serving.response.headers, getattr(serving, "session", None)
     return (
         "no-cache" in headers.values("Pragma")
         or not {"no-store", "private"}.isdisjoint(headers.values("Cache-Control"))
         or (session is not None and session.loaded)
+        or "cookie" in vars(serving.request)
     )

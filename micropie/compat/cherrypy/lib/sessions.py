@@ -759,7 +759,8 @@ def init(
             kwargs.setdefault("max_session_size", config.settings.max_session_size)
     timeout = 60 if timeout is None else timeout
     serving.cookie_name = name = name or "session_id"
-    morsel = request.cookie.get(name)
+    # those that another tool has put there, or the client's
+    morsel = vars(request).get("cookie", request.micropie_cookies).get(name)
     sent = None if morsel is None else morsel.value
     kwargs.update(timeout=timeout, clean_freq=clean_freq)
     cls = storage_class or _class_for(storage_type, kwargs)
