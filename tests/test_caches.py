@@ -90,6 +90,7 @@ CACHES = {
     "http/json.py:_conversions": NO_KEY,
     "http/media_types.py:codec_of": FUNCTION,
     "http/media_types.py:content_type": FUNCTION,
+    "http/media_types.py:disposition": FUNCTION,
     "http/problem.py:_page_head": FUNCTION,
     "http/problem.py:_wanted_of": FUNCTION,
     "http/response.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
@@ -239,6 +240,9 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "http/media_types.py:codec_of": st.tuples(texts("utf-8", "UTF8", "latin-1", "cp1252", "rot13")),
     "http/media_types.py:content_type": st.tuples(
         texts("text/html", "text/html; charset=utf-8", 'a/b; c="d;e"', "a/b; c=d; e=f")
+    ),
+    "http/media_types.py:disposition": st.tuples(
+        texts('form-data; name="a"', 'form-data; name="a"; filename="b"', "form-data; name=a;x")
     ),
     "http/problem.py:_page_head": st.tuples(texts("404 Not Found", "<b>", "&lt;b&gt;")),
     "http/problem.py:_wanted_of": st.tuples(

@@ -403,7 +403,8 @@ FILE = '; filename="f"'
         ("multipart", part("f", b"f" * 3_000_000, FILE) + part("csrf_token", b"TOKEN"), 403),
         ("multipart", part("csrf_token", b"TOKEN", FILE), 403),
         ("multipart", part("a", b"TOKEN"), 403),
-        ("multipart", b"csrf_token=TOKEN", 403),
+        ("multipart", b"csrf_token=TOKEN\r\n", 403),
+        ("multipart", b"csrf_token=TOKEN", 400),  # a boundary in the middle of a line
         ("multipart", b"csrf_token=TOKEN" * 300, 400),
     ],
 )
