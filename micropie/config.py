@@ -9,12 +9,13 @@ import logging
 import os
 import typing
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 from micropie import SetupError
-from micropie.extensions import converter_of, is_structure
+from micropie.extensions import converter_of
 
 logger = logging.getLogger("micropie")
 
@@ -39,12 +40,8 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
     ``os.environ``, with the variables of ``.env`` that it has not. Raises ``SetupError``, which
     names each variable that is missing or does not fit, without its value: it may be a secret.
     """
-    if (
-        not isinstance(kind, type)
-        or hasattr(kind, "model_fields")
-        or typing.is_typeddict(kind)
-        or not is_structure(kind)
-    ):
+    is_known = is_dataclass(kind) or hasattr(kind, "__struct_fields__")
+    if not (isinstance(kind, type) and is_known):
         raise SetupError(
             "config.read takes a dataclass or msgspec.Struct, not "
             f"{kind!r}: call pydantic's BaseSettings"

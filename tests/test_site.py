@@ -23,6 +23,7 @@ from selenium import webdriver
 import micropie
 import micropie.channels
 import micropie.config
+import micropie.extensions
 import micropie.middleware
 import micropie.sessions
 import micropie.testing
@@ -37,6 +38,7 @@ PUBLIC = (
     micropie.channels,
     micropie.config,
     micropie.middleware,
+    micropie.extensions,
     micropie.sessions,
     micropie.testing,
 )

@@ -25,8 +25,8 @@ from micropie import App, BindingError, BindingErrors, HTTPError, Request, Setup
 from micropie.binding import stated_source, unwrapped
 from micropie.cli.calling import call, request_for, route_for, started
 from micropie.cli.target import CommandError
-from micropie.execution import layers
-from micropie.extensions import INLINE, as_authors_see
+from micropie.execution import INLINE, layers
+from micropie.extensions import as_authors_see
 from micropie.routing import COMMAND, Config, Route, Site, body_parameter, public_name
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.binding import is_structure
 from micropie.errors import Sentence, ServiceUnavailable, as_authors_see, check, is_duration
 from micropie.execution import (
-    INLINE,
     Completed,
     Flow,
     Outage,
@@ -40,13 +38,14 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "INLINE", "Application", "Completed", "Flow", "Outage", "RedisClient", "RouteEntry", "Sentence",
+    "Application", "Completed", "Flow", "Outage", "RedisClient", "RouteEntry", "Sentence",
     "ServiceUnavailable", "Statistics", "TaskWaiter", "add_route", "applications", "as_authors_see",
     "carry_into_process", "check", "converter_of", "current_shutdown", "dumps", "is_duration",
-    "is_on_loop", "is_structure", "loads", "notify_after_fork", "problem_members",
+    "is_on_loop", "loads", "notify_after_fork", "problem_members",
     "report_failures", "routes", "statistics", "wanted_form",
 ]
 # fmt: on
 
-# redis-py may be missing, and takes longer to import than all of micropie.
-__getattr__ = names_on_demand("micropie.execution", {"redis_client": "RedisClient"})
+if not TYPE_CHECKING:  # for which any name would exist
+    # redis-py may be missing, and takes longer to import than all of micropie.
+    __getattr__ = names_on_demand("micropie.execution", {"redis_client": "RedisClient"})

@@ -28,7 +28,7 @@ from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
 from micropie import HTTPError, Request, Response
-from micropie.extensions import INLINE, Flow, Outage, Sentence, check, is_duration
+from micropie.extensions import Flow, Outage, Sentence, check, is_duration
 from micropie.middleware.base import Call, FlowMiddleware, ServiceThreads, call, kind_of
 
 Target = TypeVar("Target")
@@ -130,7 +130,7 @@ class RateLimit(FlowMiddleware):
         self.needs_session = key is not None or exempt is not None  # they may look at it
         self.store = store = MemoryRates() if store is None else store
         blocking = Call(ServiceThreads(), leave_after=None)
-        self._kind = kind_of(store.hit, blocking if getattr(store, "blocking", True) else INLINE)
+        self._kind = kind_of(store.hit, blocking if getattr(store, "blocking", True) else "inline")
         self._refuses = when_unreachable == "refuse"
         self.statuses = (429, 503) if self._refuses else (429,)
         # For ``App.health``. A limit with "allow" needs no store to answer, so it has no ``ping``.

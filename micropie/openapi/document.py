@@ -37,10 +37,10 @@ from micropie import (
     WebSocketRequest,
     describe,
 )
-from micropie.binding import answers_of, stated_source
+from micropie.binding import answers_of, is_structure, stated_source
 from micropie.errors import PHRASES
 from micropie.execution import layers
-from micropie.extensions import RouteEntry, is_structure
+from micropie.extensions import RouteEntry
 from micropie.http import PROBLEM, PROBLEM_SCHEMA, split_host
 from micropie.openapi.docs import Docs
 from micropie.openapi.schemas import Schema, Schemas

@@ -17,9 +17,8 @@ from itertools import chain, count
 from typing import Annotated, Any, Literal, NewType, TypeAlias, Union, get_args, get_origin
 
 from micropie import UploadFile
-from micropie.binding import KEYWORDS, OwnTypes, is_pydantic, schemas, taken_by
+from micropie.binding import KEYWORDS, OwnTypes, is_pydantic, is_structure, schemas, taken_by
 from micropie.errors import logger
-from micropie.extensions import is_structure
 from micropie.http import BUILTINS, encoder_of
 
 Schema: TypeAlias = dict[str, Any]
