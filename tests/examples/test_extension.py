@@ -18,6 +18,7 @@ FOLDER = ROOT / "examples" / "extension"
 FACES = (
     "micropie",
     "micropie.channels",
+    "micropie.extensions",
     "micropie.middleware",
     "micropie.sessions",
     "micropie.testing",
