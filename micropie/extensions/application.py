@@ -20,7 +20,7 @@ class Statistics(NamedTuple):
     threads_waiting: int
     """Handlers that wait for such a thread."""
     threads_limit: int
-    """The setting ``threads``."""
+    """The setting ``threads``; 0 where no event loop runs, as in a thread."""
     processes_busy: int
     """Processes of the pool that run a handler."""
     processes_limit: int
