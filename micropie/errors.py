@@ -59,7 +59,9 @@ class Catalog(Protocol):
 class Sentence(str):
     """A text with values in it: ``Sentence("There is no page {number}.", number=5)``.
 
-    ``several`` is the text for any ``count`` but 1.
+    ``several`` is the text for any ``count`` but 1, which is then one of the values. A catalogue of
+    the setting ``translations`` finds the text without its values. Raises ``KeyError`` for a value
+    that is missing.
     """
 
     def __new__(cls, text: str, several: str = "", /, **values: Any) -> Sentence:
@@ -242,7 +244,9 @@ class ResponseError(Exception):
 
 
 def check(argument: str, fine: bool, value: object, expected: str) -> None:
-    """Raise ``SetupError`` unless ``fine``.
+    """Raise ``SetupError`` unless ``fine``; ``value`` is the one that was given.
+
+        check("RateLimit(per=...)", is_duration(per), per, "seconds above 0")
 
     A message: "RateLimit(per=...) takes seconds above 0, not -1".
     """

@@ -33,7 +33,11 @@ def after_fork_in_child(function: Callable[[], object]) -> None:
 
 
 def notify_after_fork(owner: ForkAware) -> None:
-    """Call ``owner.after_fork()`` in each forked child, as long as ``owner`` lives."""
+    """Call ``owner.after_fork()`` in each forked child, as long as ``owner`` lives.
+
+    ``owner`` is hashable and can be referred to weakly. No thread of the parent process lives in
+    the child, and a lock may be held by one: make new locks there.
+    """
     _owners.add(owner)
 
 

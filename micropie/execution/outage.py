@@ -27,6 +27,15 @@ class Outage:
     long as that took, at most ``retry_after`` seconds: no time is lost after a connection that
     broke. ``subject`` and ``consequence`` are for the log, which has a line for the beginning and
     one for the end.
+
+        outage = Outage("the rates' server", ", nothing is counted")
+
+        def count(key):
+            return outage.ask(lambda: server.increment(key))  # raises OSError at once in an outage
+
+    Only an ``OSError`` begins an outage, such as ``ConnectionError`` and ``TimeoutError``, so turn
+    a library's own exceptions into one of these. Thread-safe. ``is_on`` is whether the last call
+    has failed.
     """
 
     retry_after = 5.0

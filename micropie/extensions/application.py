@@ -20,7 +20,7 @@ class Statistics(NamedTuple):
     threads_waiting: int
     """Handlers that wait for such a thread."""
     threads_limit: int
-    """The setting ``threads``."""
+    """The setting ``threads``; 0 where no event loop runs, as in a thread."""
     processes_busy: int
     """Processes of the pool that run a handler."""
     processes_limit: int
@@ -38,7 +38,7 @@ class Application(NamedTuple):
 
     app: AppBase
     """The ``App`` itself."""
-    prefix: str
+    path: str
     """Its path in the tree, such as ``/blog``; "" for the outermost one."""
     middlewares: Sequence[object]
     """The hooks around its handlers, those of the applications around it first."""
@@ -52,7 +52,7 @@ def applications(app: AppBase) -> list[Application]:
     the tree twice, twice. Isolated mounts have trees of their own.
 
         for one in applications(app):
-            print(one.prefix, type(one.app).__name__)
+            print(one.path, type(one.app).__name__)
 
     Raises ``SetupError`` as the first request does.
     """
@@ -90,7 +90,8 @@ def add_route(
     name: str | None = None,
 ) -> None:
     """Answer ``path`` by ``function`` with ``hooks`` alone: no other hook of the application is in
-    its way, no access log, rate limit, list of hosts or log-in.
+    its way, no access log, rate limit, list of hosts or log-in. These are in the way of the 405 for
+    other methods.
 
         add_route(app, "/version", version, hooks=[])
 

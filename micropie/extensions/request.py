@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from micropie.http import Request
 
@@ -27,6 +28,14 @@ def carry_into_process(request: Request, enter: Callable[[], object]) -> None:
             carry_into_process(request, partial(set_language, request.state.language))
 
     ``enter`` is pickled: a function at a module's top level, or a ``functools.partial`` of one. It
-    may set context variables, which the handler sees. Later calls replace earlier ones.
+    may set context variables, which the handler sees. Functions of several calls are called in the
+    order of these calls. It is not called for a handler that runs in this process.
     """
-    request._exchange.enter_in_pool = enter
+    exchange = request._exchange
+    earlier = exchange.enter_in_pool
+    exchange.enter_in_pool = enter if earlier is None else partial(_enter_both, earlier, enter)
+
+
+def _enter_both(first: Callable[[], object], second: Callable[[], object]) -> None:
+    first()
+    second()

@@ -353,7 +353,13 @@ def _refuse_constant(name: str) -> NoReturn:
 _DECODER = JSONDecoder(parse_float=_read_float, parse_constant=_refuse_constant)
 
 _CODEC = Codec(_installed, {})
-_dumps, loads = _CODEC.dumps, _CODEC.loads
+_dumps = _CODEC.dumps
+loads = _CODEC.loads
+"""Return the value of a JSON text, ``bytes`` in UTF-8 or ``str``.
+
+Raises ``BadRequest`` (400) for any other text, as for NaN and Infinity: it reads what a client has
+sent.
+"""
 
 
 def dumps_with(own: Encoders) -> Dumps:
@@ -362,8 +368,10 @@ def dumps_with(own: Encoders) -> Dumps:
 
 
 def dumps(value: object) -> bytes:
-    """Return a value as JSON, with the encoders of the application that answers the current
-    request, if any does.
+    """Return a value as JSON, in UTF-8, with the encoders of the application that answers the
+    current request, if any does.
+
+    Raises ``ValueError`` for a value that no encoder takes.
     """
     request = current.get(None)
     config = None if request is None else getattr(request._exchange, "config", None)

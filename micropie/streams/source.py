@@ -192,7 +192,11 @@ stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.stream_shutdo
 def current_shutdown() -> ShutdownSignal | None:
     """Return the signal that ends this code: of its event stream, or else of the application.
 
-    None outside requests.
+    None outside requests. Its ``is_over`` is whether that has come, and its ``add(function)`` calls
+    ``function`` without arguments then, or at once if it has come, and returns a function that
+    forgets it. Any thread may call both.
+
+        forget = signal.add(waiter.wake)
     """
     request = current.get(None)
     config = None if request is None else getattr(request._exchange, "config", None)

@@ -11,6 +11,7 @@ import micropie
 from micropie import App, Server
 from micropie.http.exchange import Exchange
 from micropie.http.state import State
+from micropie.testing import make_request
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.pairs import paired
@@ -728,3 +729,11 @@ def test_the_log_says_that_json_is_not_awaited(
     assert (
         "request.json(), form and files are there without waiting: leave await out." in caplog.text
     )
+
+
+def test_a_host_that_is_set_is_one() -> None:
+    request = make_request()
+    request.host = "Shop.example:8000"
+    assert request.host == "shop.example:8000"
+    with pytest.raises(ValueError, match="'a b' is not a host"):
+        request.host = "a b"

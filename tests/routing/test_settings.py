@@ -53,7 +53,9 @@ def test_the_settings_that_everybody_needs_are_there(name: str) -> None:
 def test_a_loop_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
-        SetupError, match=r'^App\(portal_backend=...\) .*pip install "micropie-dual\[trio\]"'
+        SetupError,
+        match=r"^App\(portal_backend=...\) takes an event loop that is installed: "
+        r'pip install "micropie-dual\[trio\]"',
     ):
         App(portal_backend="trio")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -12,6 +14,7 @@ from micropie import App, HTTPError, get
 from micropie.http.request import Request
 from micropie.routing import Refusal
 from micropie.wsgi.exchange import WSGIExchange
+from tests.conftest import MakeClient
 
 
 class ShortCut(App):
@@ -57,3 +60,39 @@ def test_the_short_cut_to_one_argument_leads_where_the_walk_does(
     assert short == _found(lambda: site.router.find(method, walked.segments()))
     if isinstance(short[0], str):
         assert list(request.path_params) == short[1]
+
+
+def test_what_lists_of_routes_say_of_each(tmp_path: Path) -> None:
+    class Root(App):
+        async def ws_echo(self, ws: Any) -> None: ...
+
+    app = Root()
+    app.static("/files", tmp_path)
+    site = app._micropie.site
+    [file] = site.entries()
+    assert repr(file.route) == "<Route static, micropie>"
+    [echo] = site.entries(takes_socket=True)
+    assert (echo.methods, echo.route.methods) == (["GET", "HEAD"], ("GET",))
+    assert re.fullmatch(
+        r"<Route echo, .*test_site\.py:[0-9]+>|<Route ws_echo, .*test_site\.py:[0-9]+>",
+        repr(echo.route),
+    )
+
+
+def test_an_error_handler_takes_the_request_by_its_name_or_by_its_type(
+    make_client: MakeClient,
+) -> None:
+    class Root(App):
+        pass
+
+    app = Root()
+    app.error(404)(lambda request: f"{request.path} is missing")
+
+    @app.error(405)
+    def refused(asked: Request) -> str:
+        return f"{asked.method} is refused"
+
+    app.get("/")(lambda: "here")
+    client = make_client(app)
+    assert client.get("/nowhere").text == "/nowhere is missing"
+    assert client.delete("/").text == "DELETE is refused"

@@ -974,7 +974,7 @@ def test_the_end_of_an_outage_is_a_line_and_so_is_the_next_outage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("micropie.execution.outage._REPORT_AGAIN", 0.0)
-    monkeypatch.setattr("micropie.execution.outage.RETRY_AFTER", 0.0)
+    monkeypatch.setattr("micropie.execution.Outage.retry_after", 0.0)
     down = backend(when)
     client = make_client(Root(down))
     for method in (when, "", when):

@@ -1,0 +1,157 @@
+"""``applications``, ``statistics`` and ``add_route``: an application as an extension sees it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from micropie import App, HTTPError, SetupError
+from micropie.extensions import Statistics, add_route, applications, routes, statistics
+from micropie.middleware import FlowMiddleware
+from tests.conftest import MakeClient
+
+
+class Leaf(App):
+    def index(self) -> str:
+        return "leaf"
+
+
+class Closed(FlowMiddleware):
+    guards = True
+
+    def before(self, request: Any) -> None:
+        raise HTTPError(401)
+
+
+class Answers(FlowMiddleware):
+    def before(self, request: Any) -> object:
+        return "the hook's"
+
+
+class Names(FlowMiddleware):
+    def after(self, request: Any, response: Any) -> None:
+        response.headers["X-Hook"] = "own"
+
+
+def test_each_application_of_the_tree_is_listed_with_its_path_and_its_hooks() -> None:
+    outer, inner = Closed(), Names()
+    leaf, mounted, isolated = Leaf(), Leaf(), Leaf()
+    leaf.middlewares.append(inner)
+
+    class Root(App):
+        blog = leaf
+
+    root = Root()
+    root.middlewares.append(outer)
+    root.mount("/shop", mounted)
+    root.mount("/other", isolated, isolated=True)
+
+    found = {one.path: one for one in applications(root)}
+    assert {prefix: one.app for prefix, one in found.items()} == {
+        "": root,
+        "/blog": leaf,
+        "/shop": mounted,
+    }
+    assert applications(root)[0].app is root
+    assert [*found["/blog"].middlewares] == [outer, inner]
+    assert [*found["/shop"].middlewares] == [outer]
+    assert found["/shop"].session_backend is found[""].session_backend
+    assert found["/shop"].channels is root.channels
+    assert [one.app for one in applications(isolated)] == [isolated]
+
+
+def test_an_application_in_two_places_is_listed_twice() -> None:
+    leaf = Leaf()
+
+    root = Leaf()
+    root.mount("/one", leaf)
+    root.mount("/two", leaf)
+    found = [(one.path, one.app) for one in applications(root)]
+    assert found[1:] == [("/one", leaf), ("/two", leaf)]
+
+
+def test_outside_of_requests_nothing_is_busy() -> None:
+    class Root(App):
+        blog = Leaf()
+
+    assert statistics(Root(processes=3)) == Statistics(
+        threads_busy=0,
+        threads_waiting=0,
+        threads_limit=0,
+        processes_busy=0,
+        processes_limit=3,
+        channels=0,
+        subscribers=0,
+        loop_lag=0.0,
+    )
+
+
+def test_threads_are_known_on_the_event_loop_alone(make_client: MakeClient) -> None:
+    class Root(App):
+        async def free(self) -> list[int]:
+            return [*statistics(self)[:3]]
+
+        def apart(self) -> list[int]:
+            return [*statistics(self)[:3]]
+
+    client = make_client(Root(threads=7))
+    assert client.get("/free").json() == [0, 0, 7]
+    assert client.get("/apart").json() == [0, 0, 0]  # no event loop runs in its thread
+
+
+def test_an_executor_in_the_pools_place_has_statistics() -> None:
+    with ThreadPoolExecutor(1) as executor:
+        assert statistics(Leaf(pool=executor)).processes_busy == 0
+
+
+def test_an_added_route_has_its_own_hooks_alone(make_client: MakeClient) -> None:
+    app = Leaf()
+    app.middlewares.append(Closed())
+    add_route(app, "/version", lambda: "1.2", hooks=[Names()], name="version")
+    add_route(app, "/taken", lambda: "never", hooks=[Names(), Answers()])
+    add_route(app, "/posted", lambda: "posted", hooks=[], methods=["POST"])
+    client = make_client(app)
+
+    assert client.get("/").status_code == 401
+    answer = client.get("/version")
+    assert (answer.status_code, answer.text, answer.headers["X-Hook"]) == (200, "1.2", "own")
+    answer = client.get("/taken")
+    assert (answer.status_code, answer.text, answer.headers["X-Hook"]) == (200, "the hook's", "own")
+    assert client.post("/posted").text == "posted"
+    assert client.get("/posted").status_code == 401  # no route has GET
+
+
+def test_a_wrong_path_is_refused() -> None:
+    with pytest.raises(SetupError):
+        add_route(Leaf(), "version", lambda: "1.2", hooks=[])
+
+
+def test_each_route_of_the_tree_is_listed_with_its_function() -> None:
+    class Root(App):
+        blog = Leaf()
+
+        async def ws_echo(self, ws: Any) -> None: ...
+
+    app = Root()
+    [found] = routes(app)
+    assert (found.route.pattern, found.route.name) == ("/blog", "blog.index")
+    assert found.route.function == app.blog.index
+    assert routes(app.blog) == [found]
+    assert [one.route.pattern for one in routes(app, websockets=True)] == ["/echo"]
+
+
+def test_a_request_knows_the_application_that_answers(make_client: MakeClient) -> None:
+    class Inner(App):
+        def index(self) -> bool:
+            return self.request.app is self
+
+    class Root(App):
+        inner = Inner()
+
+        def index(self) -> bool:
+            return self.request.app is self
+
+    client = make_client(Root())
+    assert [client.get(path).json() for path in ("/", "/inner")] == [True, True]
