@@ -837,7 +837,8 @@ def dual(
         app = dual(SessionMiddleware(flask_app))
 
     It is ``App()`` with ``mount("/", application, kind, bridge=bridge)``: it has ``run()``,
-    lifespan, middlewares and routes, which come first. Raises ``SetupError`` if ``application`` is none.
+    lifespan, middlewares and routes, which come first. Raises ``SetupError`` if ``application`` is
+    none.
     """
     app = App()
     app.mount("/", application, kind, bridge=bridge)

@@ -62,8 +62,7 @@ class _Bridged:
 
     def asgi(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Call the application, which is ASGI."""
-        application = self._application or self._made(ASGI)
-        called: Awaitable[None] = application(scope, receive, send)
+        called: Awaitable[None] = self._made(ASGI)(scope, receive, send)
         return called
 
     def wsgi(self, environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
@@ -73,8 +72,7 @@ class _Bridged:
         """
         if "websocket" in environ.get("HTTP_UPGRADE", "").lower():
             raise websockets_need_asgi()
-        application = self._application or self._made(WSGI)
-        chunks: Iterable[bytes] = application(environ, start_response)
+        chunks: Iterable[bytes] = self._made(WSGI)(environ, start_response)
         return chunks
 
     def _made(self, kind: str) -> Callable[..., Any]:
