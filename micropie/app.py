@@ -12,7 +12,7 @@ from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from micropie import asgi, files, wsgi
+from micropie import asgi, files, mounts, wsgi
 from micropie.errors import SetupError
 from micropie.execution import current
 from micropie.flow import lifespan_opener
@@ -588,6 +588,7 @@ class App(AppBase):
         kind: str | None = None,
         isolated: bool = False,
         strip: bool = False,
+        bridge: Callable[[Any], Any] | None = None,
     ) -> None:
         """Hand over what is below ``prefix`` to another application:
         ``app.mount("/shop", Shop())``.
@@ -596,7 +597,9 @@ class App(AppBase):
         ``kind`` (``"app"``, ``"asgi"``, ``"wsgi"``) decides where that can't be told. An ``App``
         has this one's sessions, hooks and settings, like one that is an attribute; with
         ``isolated=True`` it answers as if it stood alone. With ``strip=True`` an ASGI or WSGI
-        application sees paths without the prefix: for those that ignore ``root_path``. The longest
+        application sees paths without the prefix: for those that ignore ``root_path``. ``bridge``
+        makes an application of the other protocol of it, such as ``a2wsgi.WSGIMiddleware``: it is
+        used under servers of the other protocol, in the place of micropie's own. The longest
         prefix comes first, before every route; what is mounted at "/" answers where no route does.
         Raises ``SetupError`` for what can't be mounted.
         """
@@ -617,6 +620,10 @@ class App(AppBase):
                     "strip=True is for what is ASGI or WSGI: an App finds "
                     "its addresses below any prefix"
                 )
+            if bridge is not None:
+                raise SetupError(
+                    "bridge= is for what is ASGI or WSGI: an App is both, write mount without it"
+                )
             if not text:
                 raise SetupError(
                     "an App is not mounted at the root: give it to the server, or mount it at /shop"
@@ -629,7 +636,10 @@ class App(AppBase):
                 )
         if target is self:
             raise SetupError(f"{type(self).__name__} is mounted at {text} inside of itself")
-        self._micropie.mounts.append(Mount(text, target, found, isolated, strip))
+        mount = Mount(text, target, found, isolated, strip)
+        if bridge is not None:
+            mount.bridged = mounts.bridged_mount(mount, bridge)
+        self._micropie.mounts.append(mount)
         self._micropie.changed()
 
     @_overridable(lambda: _HasError)
@@ -816,17 +826,22 @@ _RESERVED = frozenset(
 )
 
 
-def dual(application: Callable[..., object], kind: Literal["asgi", "wsgi"] | None = None) -> App:
+def dual(
+    application: Callable[..., object],
+    kind: Literal["asgi", "wsgi"] | None = None,
+    bridge: Callable[[Any], Any] | None = None,
+) -> App:
     """Return an ``App`` around any WSGI or ASGI application, so that servers of both protocols
     serve it::
 
         app = dual(SessionMiddleware(flask_app))
 
-    It is ``App()`` with ``mount("/", application, kind)``: it has ``run()``, lifespan, middlewares
-    and routes, which come first. Raises ``SetupError`` if ``application`` is none.
+    It is ``App()`` with ``mount("/", application, kind, bridge=bridge)``: it has ``run()``,
+    lifespan, middlewares and routes, which come first. Raises ``SetupError`` if ``application`` is
+    none.
     """
     app = App()
-    app.mount("/", application, kind)
+    app.mount("/", application, kind, bridge=bridge)
     return app
 
 

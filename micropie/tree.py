@@ -193,24 +193,26 @@ class Tree(Registrations):
 
     # -- start and stop ----------------------------------------------------------------------------
 
-    def lifecycle(self, kinds: Sequence[str] = ()) -> Lifecycle:
-        """Return the life cycle of this application, of those inside it and of mounts of these
-        ``kinds``.
+    def lifecycle(self, protocol: str | None = None) -> Lifecycle:
+        """Return the life cycle of this application, of those inside it and of the mounts that a
+        server of ``protocol`` starts: those that are ASGI there, and under ASGI isolated ones.
 
-        ``"app"`` means isolated mounts. Called once at each start: logs what is missing for the
-        security of a site.
+        Under WSGI an isolated ``App`` starts itself. None: no mounts are started. Called once at
+        each start: logs what is missing for the security of a site.
         """
         apps = list({id(app): app for app in self.walk()}.values())
         config = self.site.config
         keeps_sessions = any(app.session_backend is not None for app in apps)
         if keeps_sessions and self.security is not False and not config.settings.debug:
             import_module("micropie.middleware.security_defaults").warn_of_missing_security(config)
-        mounted = [mount for app in apps for mount in app._micropie.mounts if mount.kind in kinds]
         seconds = Settings().overridden(self.settings).mount_timeout
+        mounted = [
+            one.under(protocol) for app in apps for one in app._micropie.mounts if protocol
+        ]
         lives = [
             mounts.MountedLife(mount, seconds)
             for mount in mounted
-            if mount.kind == ASGI or mount.isolated
+            if mount.kind == ASGI or (mount.isolated and protocol == ASGI)
         ]
         return Lifecycle([*(app._micropie for app in apps), *lives])
 

@@ -64,7 +64,7 @@ async def _start(app: Application, state: ASGIState) -> Site:
         site = app.compiled()
         if not state.started:
             # Nothing is shut down at the end: a server without lifespan does not announce it.
-            await perform(app.lifecycle(()).start(), LifespanContext(site.config))
+            await perform(app.lifecycle().start(), LifespanContext(site.config))
             state.started = True
         state.site = site
         return site

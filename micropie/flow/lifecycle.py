@@ -18,17 +18,16 @@ from typing import Any, Final, Protocol, TypeAlias
 from micropie.errors import SetupError, as_authors_see, logger
 from micropie.execution import AWAIT, INLINE, Flow, Kind, Result, call, kind_of
 from micropie.http import Exchange, State
-from micropie.mounts import APP, ASGI
+from micropie.mounts import ASGI, WSGI
 from micropie.routing import Config, Site
 
 # Seconds after which the log names the function that a start or a stop waits for: most servers wait
 # in silence, and without a limit.
 _LONG = 10.0
 
-# The kinds of mounts that are started with an application. Under WSGI an isolated ``App`` starts
-# itself.
-UNDER_ASGI: Final = (ASGI, APP)
-UNDER_WSGI: Final = (ASGI,)
+# The protocols of servers, for the mounts that are started with an application.
+UNDER_ASGI: Final = ASGI
+UNDER_WSGI: Final = WSGI
 
 Handler: TypeAlias = Callable[[], object]
 Lifespan: TypeAlias = AbstractAsyncContextManager[object]
@@ -130,8 +129,10 @@ class Application(Protocol):
         ``blocking`` steps.
         """
 
-    def lifecycle(self, kinds: Sequence[str] = ..., /) -> Lifecycle:
-        """Return a new life cycle of the application and of the mounts of these ``kinds`` in it."""
+    def lifecycle(self, protocol: str | None = ..., /) -> Lifecycle:
+        """Return a new life cycle of the application, and of the mounts that a server of
+        ``protocol`` starts; None for no mounts.
+        """
 
 
 class LifespanContext(Exchange):

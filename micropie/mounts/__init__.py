@@ -12,7 +12,8 @@ costs more than most answers, so an answer in one piece takes one: nothing waits
 thread to start, the last chunk comes with the end, and a short body is read ahead. When the client
 has left, an ASGI application that waits in ``receive`` is told so before it is cancelled: one that
 has made tasks, as Django's handler does, would leave them behind otherwise. ``lifespan.py`` runs
-the lifespans.
+the lifespans. ``bridge.py`` has the bridge of somebody else that ``mount(bridge=...)`` names: the
+application inside it is mounted as one of the server's protocol.
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ from micropie.on_demand import names_on_demand
 # fmt: off
 if TYPE_CHECKING:
     from micropie.mounts.asgi_call import asgi_under_wsgi, call_asgi, moved_scope
+    from micropie.mounts.bridge import bridged_mount
     from micropie.mounts.lifespan import MountedLife
     from micropie.mounts.wsgi_call import RawBody, WSGICall, environ_below, wsgi_under_wsgi
     from micropie.mounts.wsgi_in_asgi import environ_of, wsgi_under_asgi
 
 __all__ = [
     "APP", "ASGI", "WSGI", "Mount", "MountedLife", "MountedPath", "PrefixTable", "RawBody",
-    "WSGICall", "asgi_under_wsgi", "call_asgi", "checked_prefix", "environ_below", "environ_of",
-    "kind_of_target", "mounted_path_of", "moved_scope", "wsgi_under_asgi", "wsgi_under_wsgi",
+    "WSGICall", "asgi_under_wsgi", "bridged_mount", "call_asgi", "checked_prefix", "environ_below",
+    "environ_of", "kind_of_target", "mounted_path_of", "moved_scope", "wsgi_under_asgi",
+    "wsgi_under_wsgi",
 ]
 # fmt: on
 
@@ -51,6 +54,7 @@ __getattr__ = names_on_demand(
     __name__,
     {
         "asgi_call": "asgi_under_wsgi call_asgi moved_scope",
+        "bridge": "bridged_mount",
         "lifespan": "MountedLife",
         "wsgi_call": "RawBody WSGICall environ_below wsgi_under_wsgi",
         "wsgi_in_asgi": "environ_of wsgi_under_asgi",

@@ -13,7 +13,7 @@ from typing import Any
 
 from anyio import Event, create_task_group, move_on_after
 
-from micropie.errors import logger
+from micropie.errors import SetupError, logger
 from micropie.execution import Action
 from micropie.http import Message, State
 from micropie.mounts.prefixes import Mount
@@ -70,6 +70,8 @@ class MountedLife:
         }
         try:
             await self._mount.target(scope, self._receive, self._send)
+        except SetupError as error:  # of a bridge, for example: it would fail in each request
+            self._failure, self._is_refused = str(error), True
         except Exception as error:
             if self._started.is_set() and not self._failure:
                 self._failure = f"its lifespan ended with {error!r}"

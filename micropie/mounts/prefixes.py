@@ -30,7 +30,7 @@ class Mount:
     """One call of ``App.mount``. ``prefix`` is "" for the root.
 
     ``state`` is the lifespan state of an ASGI application, which its requests get. ``strip``: it
-    sees no prefix.
+    sees no prefix. ``bridged`` is the mount of the same application inside somebody else's bridge.
     """
 
     prefix: str
@@ -39,6 +39,13 @@ class Mount:
     isolated: bool
     strip: bool = False
     state: dict[str, Any] = field(default_factory=dict)
+    bridged: Mount | None = None
+
+    def under(self, protocol: str) -> Mount:
+        """Return the mount that is called under a server of ``protocol``: ``bridged``, if there is
+        one and the application is of the other protocol.
+        """
+        return self if self.bridged is None or protocol == self.kind else self.bridged
 
     def __repr__(self) -> str:
         return f"<Mount {self} {self.kind}>"

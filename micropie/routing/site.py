@@ -218,8 +218,9 @@ class MountRoute(OutsideRoute):
 
     def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
         on_loop = config.blocking is not INLINE
-        kind, call = _answering(mount, config.settings, on_loop)
-        is_read_ahead = not on_loop and mount.kind == ASGI  # here that needs no other thread
+        called = mount.under(ASGI if on_loop else WSGI)
+        kind, call = _answering(called, config.settings, on_loop)
+        is_read_ahead = not on_loop and called.kind == ASGI  # here that needs no other thread
         super().__init__(config, kind, call, 2, AHEAD if is_read_ahead else True, prefix or "/")
         self.mount = mount
         self.prefix = split_host(prefix)[1]

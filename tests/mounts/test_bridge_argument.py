@@ -1,0 +1,287 @@
+"""``mount(..., bridge=...)``: somebody else's bridge, used where the server's protocol is not that
+of the application.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import a2wsgi
+import pytest
+from asgiref.wsgi import WsgiToAsgi
+
+from micropie import App, HttpMiddleware, SetupError, dual
+from micropie.middleware import BasicAuth
+from micropie.testing import TestClient
+
+BRIDGES = {"wsgi": a2wsgi.WSGIMiddleware, "asgi": a2wsgi.ASGIMiddleware}
+
+
+def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{environ['SCRIPT_NAME']} {environ['PATH_INFO']}".encode()]
+
+
+class Asgi:
+    """An application that tells its path, and keeps the types of the scopes that it gets."""
+
+    def __init__(self) -> None:
+        self.types: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.types.append(scope["type"])
+        assert scope["type"] == "http"
+        headers = [(b"content-type", b"text/plain")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        path = scope["path"].removeprefix(scope["root_path"])
+        await send({"type": "http.response.body", "body": f"{scope['root_path']} {path}".encode()})
+
+
+class Made:
+    """A bridge that keeps the applications it has made, and how often they were called."""
+
+    def __init__(self, protocol: str) -> None:
+        self.protocol = protocol
+        self.made: list[Any] = []
+        self.calls: list[str] = []
+
+    def __call__(self, application: Any) -> Any:
+        bridged = BRIDGES[self.protocol](application)
+        self.made.append(bridged)
+        if self.protocol == "asgi":
+
+            def call_wsgi(environ: Any, start_response: Any) -> Any:
+                self.calls.append("http")
+                return bridged(environ, start_response)
+
+            return call_wsgi
+
+        async def call_asgi(scope: Any, receive: Any, send: Any) -> None:
+            self.calls.append(scope["type"])
+            await bridged(scope, receive, send)
+
+        return call_asgi
+
+
+def application_of(protocol: str) -> Any:
+    return wsgi if protocol == "wsgi" else Asgi()
+
+
+def client_of(app: Any, server: str, **options: Any) -> TestClient:
+    return TestClient(app, protocol=server, **options)  # type: ignore[arg-type]
+
+
+both = pytest.mark.parametrize("server", ["wsgi", "asgi"])
+each = pytest.mark.parametrize("protocol", ["wsgi", "asgi"])
+
+
+@each
+@both
+def test_it_is_made_once_and_only_under_servers_of_the_other_protocol(
+    protocol: str, server: str
+) -> None:
+    bridge, app = Made(protocol), App()
+    app.mount("/m", application_of(protocol), bridge=bridge)
+    app.mount("/same", wsgi)
+    assert bridge.made == []
+    for _ in range(2):
+        with client_of(app, server) as client:
+            assert client.get("/m/a").text == "/m /a"
+            assert client.get("/same/a").text == "/same /a"
+    assert len(bridge.made) == (protocol != server)
+    calls = ["lifespan", "http"] if protocol == "wsgi" else ["http"]
+    assert bridge.calls == ([] if protocol == server else calls * 2)
+
+
+def test_first_requests_in_parallel_make_it_once() -> None:
+    begun, made = threading.Barrier(4), []
+
+    def bridge(application: Any) -> Any:
+        made.append(application)
+        return a2wsgi.ASGIMiddleware(application)
+
+    app = App()
+    app.mount("/m", Asgi(), bridge=bridge)
+
+    def ask(client: TestClient) -> str:
+        begun.wait(30)
+        return client.get("/m/a").text
+
+    with client_of(app, "wsgi") as client, ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(ask, [client] * 4)] == ["/m /a"] * 4
+    assert len(made) == 1
+
+
+@each
+@both
+def test_a_prefix_that_is_cut_off(protocol: str, server: str) -> None:
+    app = App()
+    app.mount("/m", application_of(protocol), strip=True, bridge=BRIDGES[protocol])
+    with client_of(app, server) as client:
+        assert client.get("/m/a").text == " /a"
+
+
+@each
+@both
+def test_hooks_and_guards_are_around_it(protocol: str, server: str) -> None:
+    seen: list[int] = []
+
+    class Looks(HttpMiddleware):
+        def after_request(
+            self, request: Any, status_code: int, response_body: Any, extra_headers: Any
+        ) -> None:
+            seen.append(status_code)
+            extra_headers.append(("X-Looked", "yes"))
+
+    app = App()
+    app.middlewares += [Looks(), BasicAuth({"ada": "pie"})]
+    app.mount("/m", application_of(protocol), bridge=BRIDGES[protocol])
+    with client_of(app, server) as client:
+        assert client.get("/m/a").status_code == 401
+        answer = client.get("/m/a", auth=("ada", "pie"))
+    assert (answer.text, answer.headers["x-looked"], seen) == ("/m /a", "yes", [401, 200])
+
+
+@each
+@both
+def test_several_mounts_have_a_bridge_each(protocol: str, server: str) -> None:
+    bridge, app = Made(protocol), App()
+    for name in "ab":
+        app.mount(f"/{name}", application_of(protocol), bridge=bridge)
+    app.inner = App()
+    app.inner.mount("/c", application_of(protocol), bridge=bridge)  # type: ignore[attr-defined]
+    with client_of(app, server) as client:
+        paths = ["/a", "/b", "/inner/c"]
+        assert [client.get(f"{path}/x").text for path in paths] == [f"{path} /x" for path in paths]
+    assert len(bridge.made) == (0 if protocol == server else 3)
+
+
+@each
+@both
+def test_dual_takes_one(protocol: str, server: str) -> None:
+    bridge = Made(protocol)
+    app = dual(application_of(protocol), bridge=bridge)
+    with client_of(app, server) as client:
+        assert client.get("/a").text == " /a"
+    assert len(bridge.made) == (protocol != server)
+
+
+def test_the_lifespan_is_that_of_the_protocol_below_the_server() -> None:
+    """The application inside of a bridge to WSGI runs on a loop of the bridge: a lifespan of ours
+    would open its connections on another.
+    """
+    application, app = Asgi(), App()
+    app.mount("/m", application, bridge=a2wsgi.ASGIMiddleware)
+    with client_of(app, "wsgi") as client:
+        client.get("/m")
+    assert application.types == ["http"]
+    with client_of(app, "asgi") as client:
+        client.get("/m")
+    assert application.types == ["http", "lifespan", "http"]
+
+
+def test_a_bridge_without_lifespan_is_served() -> None:
+    app = App()
+    app.mount("/m", wsgi, bridge=WsgiToAsgi)
+    with client_of(app, "asgi") as client:
+        assert client.get("/m/a").text == "/m /a"
+
+
+def test_a_handshake_of_a_websocket_is_refused() -> None:
+    app = App()
+    app.mount("/m", Asgi(), bridge=a2wsgi.ASGIMiddleware)
+    with client_of(app, "wsgi") as client:
+        headers = {"Connection": "upgrade", "Upgrade": "WebSocket"}
+        assert client.get("/m", headers=headers).status_code == 426
+
+
+def test_a_forked_child_makes_its_own() -> None:
+    bridge, app = Made("asgi"), App()
+    app.mount("/m", Asgi(), bridge=bridge)
+    mount = app._micropie.mounts[0].bridged
+    with client_of(app, "wsgi") as client:
+        client.get("/m")
+    assert mount is not None
+    mount.target.__self__.after_fork()
+    with client_of(app, "wsgi") as client:
+        client.get("/m")
+    assert len(bridge.made) == 2
+
+
+async def coroutine(application: Any) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    "bridge",
+    ["a2wsgi", a2wsgi, True, a2wsgi.WSGIMiddleware(wsgi), lambda: None, coroutine],
+    ids=["text", "module", "bool", "made", "none", "coroutine"],
+)
+@each
+def test_what_is_no_bridge_is_refused_where_it_is_written(protocol: str, bridge: Any) -> None:
+    name = {"wsgi": "WSGIMiddleware", "asgi": "ASGIMiddleware"}[protocol]
+    with pytest.raises(SetupError, match=f"write bridge=a2wsgi.{name} without brackets"):
+        App().mount("/m", application_of(protocol), bridge=bridge)
+
+
+def test_a_bridge_without_a_signature() -> None:
+    app = App()
+    app.mount("/m", wsgi, bridge=type)  # ``type`` tells no parameters
+    told = "write bridge=a2wsgi.WSGIMiddleware"
+    with pytest.raises(Exception, match=told), client_of(app, "asgi"):
+        pass
+
+
+def test_an_app_needs_none() -> None:
+    with pytest.raises(SetupError, match="an App is both"):
+        App().mount("/m", App(), bridge=a2wsgi.WSGIMiddleware)
+
+
+WRONG = [lambda application: application, lambda application: 3]
+
+
+@pytest.mark.parametrize("bridge", WRONG)
+def test_one_that_makes_something_else_stops_the_start(bridge: Any) -> None:
+    app = App()
+    app.mount("/m", wsgi, bridge=bridge)
+    sentence = "/m: bridge=.* of an application of WSGI, but no application of ASGI: write"
+    with pytest.raises(Exception, match=sentence), client_of(app, "asgi"):
+        pass
+
+
+@pytest.mark.parametrize("bridge", WRONG)
+def test_under_wsgi_it_fails_each_request(bridge: Any, caplog: Any) -> None:
+    app = App()
+    app.mount("/m", Asgi(), bridge=bridge)
+    with client_of(app, "wsgi", raise_app_exceptions=False) as client:
+        assert [client.get("/m").status_code for _ in range(2)] == [500, 500]
+    assert "but no application of WSGI: write bridge=a2wsgi.ASGIMiddleware" in caplog.text
+
+
+def test_what_can_not_be_told_apart_is_taken() -> None:
+    def bridge(application: Any) -> Any:
+        bridged = a2wsgi.WSGIMiddleware(application)
+        return lambda *arguments: bridged(*arguments)
+
+    app = App()
+    app.mount("/m", wsgi, bridge=bridge)
+    with client_of(app, "asgi") as client:
+        assert client.get("/m/a").text == "/m /a"
+
+
+def test_commands_make_none(tmp_path: Any, monkeypatch: Any, capsys: Any) -> None:
+    (tmp_path / "bridged.py").write_text(
+        "from micropie import App\n"
+        "def old(environ, start_response): ...\n"
+        "def bridge(application): raise SystemExit('made')\n"
+        "app = App()\n"
+        "app.mount('/m', old, bridge=bridge)\n"
+    )
+    from micropie.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["routes", "bridged:app"]) == 0
+    assert "/m/..." in capsys.readouterr().out
+    assert main(["check", "bridged:app"]) == 0
+    assert "made" not in capsys.readouterr().out
