@@ -206,9 +206,7 @@ class Tree(Registrations):
         if keeps_sessions and self.security is not False and not config.settings.debug:
             import_module("micropie.middleware.security_defaults").warn_of_missing_security(config)
         seconds = Settings().overridden(self.settings).mount_timeout
-        mounted = [
-            one.under(protocol) for app in apps for one in app._micropie.mounts if protocol
-        ]
+        mounted = [one.under(protocol) for app in apps for one in app._micropie.mounts if protocol]
         lives = [
             mounts.MountedLife(mount, seconds)
             for mount in mounted
