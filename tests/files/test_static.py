@@ -1837,3 +1837,15 @@ def test_an_older_compressed_file_hides_no_other(make_client: MakeClient, site: 
         "/static/a.txt", headers={"Accept-Encoding": "br, gzip, zstd"}
     )
     assert (answer.content, answer.headers["content-encoding"]) == (b"packed", "gzip")
+
+
+def test_a_file_whose_bytes_come_in_small_pieces(
+    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site / "pieces.txt").write_bytes(bytes(range(64)))
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 3)))
+    client = make_client(Files(site))
+    assert client.get("/static/pieces.txt").content == bytes(range(64))
+    part = client.get("/static/pieces.txt", headers={"Range": "bytes=0-9"})
+    assert (part.status_code, part.content) == (206, bytes(range(10)))
