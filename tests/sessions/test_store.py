@@ -1239,3 +1239,39 @@ def test_a_backend_out_of_reach_is_a_503_also_in_the_place_of_an_errors_answer(
             raise HTTPError(410)
 
     assert make_client(Failing(session_backend=Unreachable())).get("/").status_code == 503
+
+
+def test_what_a_failed_request_changes_inside_a_value_is_not_the_backend_s(
+    make_client: MakeClient,
+) -> None:
+    class Keeping(SessionBackend):
+        """Returns its own dicts."""
+
+        blocking = False
+
+        def __init__(self) -> None:
+            self.kept: dict[str, Any] = {}
+
+        def load(self, session_id: str) -> Any:
+            return self.kept.get(session_id, {})
+
+        def save(self, session_id: str, data: Any, timeout: int) -> None:
+            self.kept[session_id] = dict(data)
+
+    class Shop(App):
+        def begin(self) -> str:
+            self.request.session["cart"] = ["plum"]
+            return "begun"
+
+        def fail(self) -> str:
+            self.request.session["cart"].append("cherry")
+            raise ValueError("the handler fails")
+
+        def cart(self) -> list[str]:
+            cart: list[str] = self.request.session["cart"]
+            return cart
+
+    client = make_client(Shop(Keeping()), raise_app_exceptions=False)
+    assert client.get("/begin").text == "begun"
+    assert client.get("/fail").status_code == 500
+    assert client.get("/cart").json() == ["plum"]
