@@ -130,6 +130,11 @@ class Application(Protocol):
         ``blocking`` steps.
         """
 
+    def publish(self, site: Site, state: Any, /) -> None:
+        """Let further requests find ``site`` in ``state``, that of a driver, unless there was a
+        change since it was compiled.
+        """
+
     def lifecycle(self, kinds: Sequence[str] = ..., /) -> Lifecycle:
         """Return a new life cycle of the application and of the mounts of these ``kinds`` in it."""
 
