@@ -172,7 +172,7 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Skip a module that imports a library that has no build for this Python."""
     report = yield
-    error = report.call.excinfo.value if report.failed else None  # type: ignore[attr-defined]
+    error = report.call.excinfo.value if report.failed else None
     if name := lacking(error):
         report.outcome = "skipped"
         report.longrepr = str(collector.path), 0, _needs(name)
