@@ -18,6 +18,8 @@
 #   make clean    remove what these targets made
 #
 # Another interpreter is named by PYTHON (make test PYTHON=python3.13), and gets environments of its own, .venv-python3.13.
+# A free-threaded one, whose name ends with "t", is tested without the libraries that it has no build of: pyproject.toml
+# names them.
 #
 # Tests run in WORKERS processes (WORKERS=2 make test). Four on two processors, as many tests wait for servers and other
 # processes; each takes eight seconds of a processor to import all tests. Each gets a run of neighbouring tests, which share
@@ -36,6 +38,8 @@ VENV := .venv$(NAMED:%=-%)
 BENCH := .venv-bench$(NAMED:%=-%)
 RELEASE := .venv-release$(NAMED:%=-%)
 BIN := $(VENV)/bin
+FREE_THREADED := $(filter python%t,$(NAMED))
+EVERYTHING := --editable $(if $(FREE_THREADED),. --requirement build/free-threaded.txt,'.[all]' --group dev)
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 .PHONY: release lowest screenshots run check test test-all lint types layers core tests pyodide docs links faults fuzz mutants bench format clean system python
@@ -79,8 +83,8 @@ types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 layers: $(VENV)/.installed-test
-	@echo "== import-linter"
-	$(BIN)/lint-imports
+	@echo "== import-linter$(FREE_THREADED:%= has no build for %)"
+	$(if $(FREE_THREADED),,$(BIN)/lint-imports)
 
 core: $(VENV)/.installed-test
 	@echo "== pytest, the core"
@@ -166,7 +170,8 @@ $(VENV)/.installed-docs: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	@echo "== installing micropie with everything that its tests need"
 	$(BIN)/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
-	$(BIN)/python -m pip install $(PIP_FLAGS) --no-compile --editable '.[all]' --group dev
+	$(if $(FREE_THREADED),@mkdir -p build && $(BIN)/python scripts/free-threaded-requirements > build/free-threaded.txt)
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-compile $(EVERYTHING)
 	@# pip would compile the ten thousand modules one after the other. Like pip, pass over what is no Python of today.
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@ $(VENV)/.installed-run $(VENV)/.installed-docs

@@ -66,6 +66,8 @@ class computed(Generic[Value]):  # noqa: N801 - a decorator, as ``property`` is
     """A method that is an attribute: it is called when that is first read, and from then on the
     result is there.
 
+    Threads that read it first at the same time may each call the method: it returns equal values.
+
     ``functools.cached_property`` takes a lock before Python 3.12, which costs as much as most of
     these methods.
     """

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from inspect import isroutine
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from micropie import asgi, mounts, wsgi
 from micropie.errors import SetupError
-from micropie.execution import HANDLER, Kind, current
+from micropie.execution import HANDLER, Kind, current, notify_after_fork
 from micropie.flow import Lifecycle, Lifespan, lifespan_opener
 from micropie.http import State
 from micropie.mounts import APP, ASGI
@@ -39,6 +40,24 @@ from micropie.templates import names_of
 
 if TYPE_CHECKING:
     from micropie.openapi import Docs
+
+
+class _Compiling:
+    """The lock of all trees while one of them is compiled or dropped, as each may be inside others.
+
+    Reentrant: code of an author that is called meanwhile may register something.
+    """
+
+    def __init__(self) -> None:
+        self.after_fork()
+        notify_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Make a new lock: another thread of the parent may have held the old one."""
+        self.lock = RLock()
+
+
+_compiling = _Compiling()
 
 
 class Tree(Registrations):
@@ -67,22 +86,33 @@ class Tree(Registrations):
 
         ``blocking`` is how it runs ``def`` handlers, see ``build_site``.
         """
-        if blocking not in self.sites:
-            # Not made anew with the site: streams that were opened before a change end with the
-            # others.
-            shutdown = self.shutdowns.setdefault(blocking, ShutdownSignal())
-            self.sites[blocking] = build_site(self, shutdown, blocking)
-            for app in self._inside:
-                app._micropie._roots.pop(id(self.app), None)
-            self._inside = [app for app in self.walk() if app is not self.app]
-            for app in self._inside:
-                app._micropie._roots[id(self.app)] = self.app
-        return self.sites[blocking]
+        with _compiling.lock:
+            site = self.sites.get(blocking)
+            if site is None:
+                # Not made anew with the site: streams that were opened before a change end with
+                # the others.
+                shutdown = self.shutdowns.setdefault(blocking, ShutdownSignal())
+                site = self.sites[blocking] = build_site(self, shutdown, blocking)
+                for app in self._inside:
+                    app._micropie._roots.pop(id(self.app), None)
+                self._inside = [app for app in self.walk() if app is not self.app]
+                for app in self._inside:
+                    app._micropie._roots[id(self.app)] = self.app
+            return site
+
+    def publish(self, site: Site, state: asgi.ASGIState | wsgi.WSGIState) -> None:
+        """Let further requests find ``site`` in ``state``, unless there was a change since it was
+        compiled: by a start-up handler, or by another thread.
+        """
+        with _compiling.lock:
+            # by its configuration: the site may be one around that of ``sites``
+            if any(one.config is site.config for one in self.sites.values()):
+                state.site = site
 
     @property
     def site(self) -> Site:
         """The site that is compiled already: under WSGI not that of ``compiled()``."""
-        return next(iter(self.sites.values()), None) or self.compiled()
+        return next(iter([*self.sites.values()]), None) or self.compiled()
 
     def inside(self, ancestors: tuple[AppBase, ...]) -> Mapping[str, Tree]:
         """Return the applications inside this one, see ``Registrations``.
@@ -103,10 +133,11 @@ class Tree(Registrations):
 
     def changed(self) -> None:
         """Drop the compiled sites of this application and of those around it."""
-        for app in (self.app, *self._roots.values()):
-            tree = app._micropie
-            tree.sites.clear()
-            tree.asgi.site = tree.wsgi.site = None
+        with _compiling.lock:
+            for app in (self.app, *self._roots.values()):
+                tree = app._micropie
+                tree.sites.clear()
+                tree.asgi.site = tree.wsgi.site = None
 
     def config(self) -> Config:
         """Return this application's configuration in the tree that it is in.

@@ -38,6 +38,7 @@ os.environ["MICROPIE_DEBUG_KEY"] = "of-the-tests"
 from micropie.routing.settings import Settings
 from micropie.testing import TestClient
 from tests.support.asgi_validator import validated
+from tests.support.left_out import lacking
 from tests.support.redis_server import redis_server
 from tests.support.selection import WORLDS, left_out, worlds_of
 from tests.support.waiting import PATIENCE
@@ -163,6 +164,44 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """
     with redis_server(tmp_path_factory.mktemp("redis")) as url:
         yield url
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Skip a module that imports a library that has no build for this Python."""
+    report = yield
+    error = report.call.excinfo.value if report.failed else None
+    if name := lacking(error):
+        report.outcome = "skipped"
+        report.longrepr = str(collector.path), 0, _needs(name)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, None, None]:
+    """Skip a test whose fixtures need such a library."""
+    yield from _skipping()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    """Skip a test that needs such a library."""
+    yield from _skipping()
+
+
+def _skipping() -> Generator[None, None, None]:
+    try:
+        yield
+    except BaseException as error:
+        if name := lacking(error):
+            pytest.skip(_needs(name))
+        raise
+
+
+def _needs(name: str) -> str:
+    return f"needs {name}, which has no build for this Python"
 
 
 @pytest.hookimpl(trylast=True)  # when coverage has begun

@@ -66,7 +66,7 @@ async def _start(app: Application, state: ASGIState) -> Site:
             # Nothing is shut down at the end: a server without lifespan does not announce it.
             await perform(app.lifecycle().start(), LifespanContext(site.config))
             state.started = True
-        state.site = site
+        app.publish(site, state)
         return site
 
 

@@ -48,7 +48,8 @@ async def serve_lifespan(
         await _send_failed("startup", error, send)
         raise
     watch_loop(site.config.settings.loop_patience)
-    state.site, state.started = site, True
+    app.publish(site, state)
+    state.started = True
     shutdown = site.config.shutdown
     shutdown.begin()
 

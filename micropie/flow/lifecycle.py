@@ -129,6 +129,11 @@ class Application(Protocol):
         ``blocking`` steps.
         """
 
+    def publish(self, site: Site, state: Any, /) -> None:
+        """Let further requests find ``site`` in ``state``, that of a driver, unless there was a
+        change since it was compiled.
+        """
+
     def lifecycle(self, protocol: str | None = ..., /) -> Lifecycle:
         """Return a new life cycle of the application, and of the mounts that a server of
         ``protocol`` starts; None for no mounts.

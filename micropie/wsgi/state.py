@@ -68,7 +68,7 @@ class WSGIState:
                         multiprocessing.util.Finalize(None, self._stop_at_exit, exitpriority=100)
             site.config.shutdown.begin()
             self._config = site.config
-            self.site = site
+            app.publish(site, self)
             return site
 
     def end_streams(self) -> None:

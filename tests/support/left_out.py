@@ -1,0 +1,40 @@
+"""Libraries that have no build for a free-threaded Python: a test that lacks one is skipped there.
+
+The table is ``[tool.free-threaded]`` in pyproject.toml, by which ``make`` installs. On any other
+Python it counts for nothing: a library that is missing there fails the tests that need it.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+import tomllib
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+_PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+
+
+def _left_out() -> Sequence[str]:
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return ()
+    modules = tomllib.loads(_PROJECT.read_text())["tool"]["free-threaded"]["left-out"].values()
+    return [name for names in modules for name in names if find_spec(name) is None]
+
+
+LEFT_OUT = _left_out()
+
+
+def lacking(error: BaseException | None, left_out: Sequence[str] = LEFT_OUT) -> str | None:
+    """Return which of the modules ``left_out`` an exception, or one that led to it, asks for.
+
+    It could not be imported, or micropie's sentence says to install it.
+    """
+    while error is not None:
+        for name in left_out:
+            if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == name:
+                return name
+            if f"install {name}," in str(error):
+                return name
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,328 @@
+"""What threads share stays whole when eight of them use it at once.
+
+Each of these tests counts: nothing is lost, nothing is there twice, and all threads get one object
+where there is to be one. An interpreter with a global lock seldom changes threads within so few
+lines, so a free-threaded one finds most of what these tests can find
+(``make test PYTHON=python3.13t``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Barrier
+from typing import Any, TypeVar
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+import micropie
+from micropie import App, Request, post
+from micropie.channels import Channels
+from micropie.execution import LoopLocal
+from micropie.files.recent import Recent
+from micropie.http import NameTable, cached_if_short
+from micropie.middleware import MemoryRates
+from micropie.on_demand import computed
+from micropie.routing.config import HandlerPool
+from micropie.sessions import InMemorySessionBackend
+from tests.conftest import MakeClient
+from tests.support.waiting import PATIENCE
+from tests.wsgi.calls import begin, get
+
+THREADS = 8
+TIMES = 200
+
+Result = TypeVar("Result")
+
+
+def in_threads(function: Callable[[int], Result]) -> list[Result]:
+    """Call ``function(0)``, ``function(1)`` and so on at the same time, each in a thread; return
+    their results.
+    """
+    barrier = Barrier(THREADS)
+
+    def called(number: int) -> Result:
+        barrier.wait(PATIENCE)
+        return function(number)
+
+    with ThreadPoolExecutor(THREADS) as executor:
+        return list(executor.map(called, range(THREADS)))
+
+
+def is_one(make: Callable[[], object]) -> bool:
+    """Return whether all threads are given the same object."""
+    first, *others = in_threads(lambda _: make())
+    return all(other is first for other in others)
+
+
+# -- sites -----------------------------------------------------------------------------------------
+
+
+class Root(App):
+    def index(self) -> str:
+        return "root"
+
+
+class Outer(Root):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Root()
+
+
+def test_a_site_is_compiled_once_for_all_threads_that_need_it() -> None:
+    for _ in range(20):
+        assert is_one(Root()._micropie.compiled)
+
+
+def test_routes_that_are_added_while_requests_come_are_found_from_then_on() -> None:
+    app = Outer()
+
+    def add_and_ask(number: int) -> list[tuple[int, bytes]]:
+        answers = []
+        for turn in range(5):
+            path = f"/added/{number}/{turn}"
+            outer = (app, app.inner)[turn % 2]
+            outer.get(path)(lambda path=path: path)
+            answers.append(get(app, path if outer is app else f"/inner{path}"))
+            answers.append(get(app, "/"))
+        return answers
+
+    expected = [
+        [
+            answer
+            for turn in range(5)
+            for answer in ((200, f"/added/{number}/{turn}".encode()), (200, b"root"))
+        ]
+        for number in range(THREADS)
+    ]
+    assert in_threads(add_and_ask) == expected
+
+
+def test_a_route_that_a_start_up_handler_adds_is_found(make_client: MakeClient) -> None:
+    app = Root()
+
+    app.startup_handlers.append(lambda: app.get("/late")(lambda: "late"))
+    client = make_client(app)
+    assert [client.get(path).text for path in ("/", "/late", "/late")] == ["root", "late", "late"]
+
+
+# -- sessions, rates and messages ------------------------------------------------------------------
+
+
+class Counting(App):
+    @post
+    def count(self) -> str:
+        return str(self.request.session.update_atomic("n", lambda n: (n or 0) + 1))
+
+    def counted(self) -> str:
+        return str(self.request.session["n"])
+
+
+def test_no_count_of_a_session_in_memory_is_lost() -> None:
+    app = Counting(session_backend=InMemorySessionBackend())
+    first = begin(app, "POST", "/count")
+    assert first.read() == b"1"
+    cookie = first.headers["Set-Cookie"].partition(";")[0]
+
+    def count(_: int) -> set[int]:
+        return {get(app, "/count", "POST", HTTP_COOKIE=cookie)[0] for _ in range(TIMES // 4)}
+
+    assert in_threads(count) == [{200}] * THREADS
+    total = 1 + THREADS * (TIMES // 4)
+    assert get(app, "/counted", HTTP_COOKIE=cookie) == (200, str(total).encode())
+
+
+def test_sessions_in_memory_keep_to_their_capacity() -> None:
+    backend = InMemorySessionBackend(capacity=10)
+
+    def save(number: int) -> None:
+        for turn in range(TIMES):
+            name = f"{number}-{turn % 20}"
+            backend.save(name, {"n": turn}, 60)
+            assert backend.load_shared(name) in ({}, {"n": turn})
+
+    in_threads(save)
+    names = [f"{number}-{turn}" for number in range(THREADS) for turn in range(20)]
+    assert sum(bool(backend.load_shared(name)) for name in names) == 10
+
+
+def test_a_rate_in_memory_never_allows_more_than_its_limit() -> None:
+    rates = MemoryRates(clock=lambda: 1.0)
+
+    def hit(_: int) -> int:
+        return sum(rates.hit("client", 100, 60).allowed for _ in range(TIMES))
+
+    assert sum(in_threads(hit)) == 100
+
+
+def test_each_subscriber_gets_each_message_once_and_all_get_them_in_one_order() -> None:
+    channels = Channels()
+
+    def publish_or_receive(number: int) -> list[Any]:
+        if number % 2:
+            for turn in range(TIMES):
+                channels.publish("room", [number, turn])
+            return []
+        return [subscriptions[number // 2].get(PATIENCE) for _ in range(TIMES * THREADS // 2)]
+
+    size = TIMES * THREADS
+    subscriptions = [channels.subscribe("room", size=size) for _ in range(THREADS // 2)]
+    for subscription in subscriptions:
+        subscription.__enter__()
+    received = [found for found in in_threads(publish_or_receive) if found]
+    assert received == [received[0]] * (THREADS // 2)
+    assert sorted(received[0]) == [[n, turn] for n in range(1, THREADS, 2) for turn in range(TIMES)]
+    for number in range(1, THREADS, 2):
+        turns = [turn for publisher, turn in received[0] if publisher == number]
+        assert turns == [*range(TIMES)]
+    assert [subscription.dropped for subscription in subscriptions] == [0] * (THREADS // 2)
+    for subscription in subscriptions:
+        subscription.__exit__()
+    assert channels.counts() == (0, 0)
+
+
+def test_subscribers_that_come_and_go_leave_nothing_behind() -> None:
+    channels = Channels()
+
+    def come_and_go(number: int) -> None:
+        for turn in range(TIMES):
+            with channels.subscribe("room", f"{turn % 3}") as messages:
+                channels.publish("room", number)
+                assert messages.get(PATIENCE) in range(THREADS)
+
+    in_threads(come_and_go)
+    assert channels.counts() == (0, 0)
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def test_recent_values_keep_to_their_capacity_and_to_their_names() -> None:
+    recent: Recent[int, int] = Recent(capacity=50)
+
+    def put_and_look(number: int) -> None:
+        for turn in range(TIMES * 5):
+            name = (number * 7 + turn) % 90
+            recent.put(name, -name, seen_at=1e12)
+            assert recent.fresh((turn * 3) % 90) in (None, -((turn * 3) % 90))
+            assert recent.latest(turn % 90) in (None, -(turn % 90))
+
+    in_threads(put_and_look)
+    kept = [name for name in range(90) if recent.fresh(name) is not None]
+    assert len(kept) == 50
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_files_are_answered_whole(tmp_path: Path, cached: bool) -> None:
+    for number in range(THREADS):
+        (tmp_path / f"{number}.txt").write_text(str(number) * 1000)
+
+    class Files(App):
+        def file(self, name: str) -> Any:
+            return micropie.static_file(name, tmp_path, cached=cached)
+
+    app = Files()
+
+    def ask(number: int) -> set[bool]:
+        return {
+            get(app, f"/file/{one % THREADS}.txt") == (200, str(one % THREADS).encode() * 1000)
+            for one in range(number, number + 40)
+        }
+
+    assert in_threads(ask) == [{True}] * THREADS
+
+
+# -- metrics ---------------------------------------------------------------------------------------
+
+
+def test_metrics_count_every_request() -> None:
+    registry = CollectorRegistry()
+    app = Root()
+    app.metrics("/metrics", registry=registry)
+
+    def ask(_: int) -> set[int]:
+        return {get(app)[0] for _ in range(TIMES // 4)}
+
+    assert in_threads(ask) == [{200}] * THREADS
+    labels = {"method": "GET", "route": "/", "status": "200"}
+    assert registry.get_sample_value("http_requests_total", labels) == THREADS * (TIMES // 4)
+    assert registry.get_sample_value("http_requests_in_flight") == 0
+
+
+# -- what is made when it is first asked for -------------------------------------------------------
+
+
+def test_all_threads_get_one_pool_and_the_channels_of_one_application() -> None:
+    for _ in range(20):
+        pool = HandlerPool(1, None)
+        assert is_one(partial(getattr, pool, "made"))
+        assert is_one(partial(getattr, Root(), "channels"))
+        pool.close()
+
+
+def test_all_threads_get_equal_values_of_an_attribute_that_is_computed() -> None:
+    class Owner:
+        @computed
+        def squares(self) -> list[int]:
+            return [number * number for number in range(100)]
+
+        def read(self, _: int) -> list[int]:
+            return self.squares
+
+    for _ in range(20):
+        owner = Owner()
+        found = in_threads(partial(Owner.read, owner))
+        assert found == [[number * number for number in range(100)]] * THREADS
+        assert owner.squares is owner.squares
+
+
+def test_tables_give_each_text_its_own_value_and_stay_bounded() -> None:
+    names, upper = NameTable(str.upper, most=50), cached_if_short(50)(str.upper)
+
+    def look_up(number: int) -> bool:
+        texts = [f"name-{(number * 11 + turn) % 90}" for turn in range(TIMES * 5)]
+        return all(names[text] == upper(text) == text.upper() for text in texts)
+
+    assert all(in_threads(look_up))
+    assert len(names) < 50 + THREADS  # each thread may have found room for one more
+
+
+def test_each_event_loop_has_one_value_of_its_own() -> None:
+    local: LoopLocal[list[int]] = LoopLocal(list)
+
+    async def fill(number: int) -> list[int]:
+        for _ in range(TIMES):
+            local.get().append(number)
+            await asyncio.sleep(0)
+        return local.get()
+
+    found = in_threads(lambda number: Counter(asyncio.run(fill(number))))
+    assert found == [Counter({number: TIMES}) for number in range(THREADS)]
+
+
+# -- one application -------------------------------------------------------------------------------
+
+
+class Echo(App):
+    def index(self, number: int, request: Request) -> dict[str, Any]:
+        return {"number": number, "query": request.query_string, "cookie": request.cookies}
+
+
+def test_no_request_gets_anything_of_another_one() -> None:
+    app = Echo()
+
+    def ask(number: int) -> set[tuple[int, bytes]]:
+        path, cookie = f"/?number={number}", f"c={number}"
+        return {get(app, path, HTTP_COOKIE=cookie) for _ in range(TIMES // 4)}
+
+    for number, answers in enumerate(in_threads(ask)):
+        assert len(answers) == 1
+        status, body = answers.pop()
+        assert status == 200
+        assert f'"number":{number}'.encode() in body.replace(b" ", b"")
+        assert f'"c":"{number}"'.encode() in body.replace(b" ", b"")
