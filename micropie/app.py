@@ -10,7 +10,17 @@ from contextvars import copy_context
 from functools import partial
 from importlib import import_module
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from micropie import asgi, files, mounts, wsgi
 from micropie.errors import SetupError
@@ -450,8 +460,7 @@ class App(AppBase):
         ``App(channels=RedisChannels(url))``. An application inside another has those of the outer
         one.
         """
-        channels: Channels = self._micropie.current_channels()
-        return channels
+        return cast("Channels", self._micropie.current_channels())
 
     @channels.setter
     def channels(self, channels: Channels) -> None:
@@ -588,7 +597,7 @@ class App(AppBase):
         kind: str | None = None,
         isolated: bool = False,
         strip: bool = False,
-        bridge: Callable[[Any], Any] | None = None,
+        bridge: Callable[..., object] | None = None,
     ) -> None:
         """Hand over what is below ``prefix`` to another application:
         ``app.mount("/shop", Shop())``.
@@ -829,7 +838,7 @@ _RESERVED = frozenset(
 def dual(
     application: Callable[..., object],
     kind: Literal["asgi", "wsgi"] | None = None,
-    bridge: Callable[[Any], Any] | None = None,
+    bridge: Callable[..., object] | None = None,
 ) -> App:
     """Return an ``App`` around any WSGI or ASGI application, so that servers of both protocols
     serve it::

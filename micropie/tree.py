@@ -12,7 +12,7 @@ from functools import partial
 from importlib import import_module
 from inspect import isroutine
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from micropie import asgi, mounts, wsgi
 from micropie.errors import SetupError
@@ -189,7 +189,7 @@ class Tree(Registrations):
         """
         return self.root()._micropie.site, self.config()
 
-    def current_channels(self) -> Any:
+    def current_channels(self) -> object:
         """Return the channels of the current request, or else those of this application or of one
         around it.
         """

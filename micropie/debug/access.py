@@ -16,7 +16,6 @@ import sys
 from functools import cache, lru_cache
 from hmac import compare_digest
 from ipaddress import ip_address
-from typing import Any
 
 from micropie import App, HTTPError, Request, Response
 from micropie.extensions import add_route
@@ -116,22 +115,24 @@ def is_on_this_machine(request: Request) -> bool:
     # gets.
     if origin is not None and _LOCAL_HOST.fullmatch(origin.partition("://")[2]) is None:
         return False
+    server_client = exchange.server_client()
     if (
-        not _is_loopback(exchange.server_client())
+        server_client is None
+        or not _is_loopback(server_client.host)
         or _LOCAL_HOST.fullmatch(headers.get("host", "")) is None
     ):
         return False
     if stated is not None:
-        if not _is_loopback(stated):
+        if not _is_loopback(stated.host):
             return False
     elif not all(_FORWARDING.isdisjoint(name.split("-")) for name in headers):
         return False
     return exchange.config.settings.debug == "force" or not _has_several_workers(request)
 
 
-def _is_loopback(address: Any) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
-        return address is not None and ip_address(address.host).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
         return False
 

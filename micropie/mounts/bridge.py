@@ -22,7 +22,7 @@ from micropie.mounts.prefixes import ASGI, WSGI, Mount, kind_of_target
 _EXAMPLES = {WSGI: "a2wsgi.WSGIMiddleware", ASGI: "a2wsgi.ASGIMiddleware"}
 
 
-def bridged_mount(mount: Mount, bridge: Callable[[Any], Any]) -> Mount:
+def bridged_mount(mount: Mount, bridge: Callable[..., object]) -> Mount:
     """Return the mount of the application that ``bridge`` makes of that of ``mount``, which is of
     the other protocol.
 
@@ -49,8 +49,8 @@ def bridged_mount(mount: Mount, bridge: Callable[[Any], Any]) -> Mount:
 class _Bridged:
     """The application that a bridge makes, which is made once in each process."""
 
-    def __init__(self, mount: Mount, bridge: Callable[[Any], Any]) -> None:
-        self._make = partial(bridge, mount.target)
+    def __init__(self, mount: Mount, bridge: Callable[..., object]) -> None:
+        self._make: Callable[[], Any] = partial(bridge, mount.target)
         self._mount, self._bridge = mount, bridge
         self.after_fork()
         notify_after_fork(self)

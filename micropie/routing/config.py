@@ -146,7 +146,7 @@ class Registrations:
     call or a decorator.
     """
 
-    stated_channels: Any = None
+    stated_channels: object = None
     """Those that its author has set; None for the outer application's."""
 
     def __init__(self, app: AppBase, template_names: Mapping[str, object]) -> None:
@@ -166,10 +166,10 @@ class Registrations:
         self.commands: list[Callable[..., object]] = []
         """Those of the command line."""
         self._own_sessions = InMemorySessionBackend()
-        self._own_channels: list[Any] = []
+        self._own_channels: list[object] = []
 
     @property
-    def own_channels(self) -> Any:
+    def own_channels(self) -> object:
         """This process's memory: the channels of the outermost application that states none."""
         if not self._own_channels:
             self._own_channels.append(import_module("micropie.channels").Channels())
