@@ -1,7 +1,7 @@
 """What extensions need beside the classes that authors have: the face of the heart for those who
 add to it.
 
-The batteries that come with micropie use these names and no others. ``application.py`` has an
+Most batteries that come with micropie import these names and no others. ``application.py`` has an
 application as an extension sees it from outside: its parts and its load. ``routes.py`` has its
 routes, ``request.py`` what is done for one request.
 """
