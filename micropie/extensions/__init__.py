@@ -35,6 +35,9 @@ from micropie.streams import current_shutdown
 
 if TYPE_CHECKING:
     from micropie.execution import RedisClient
+else:
+    # redis-py may be missing, and takes longer to import than all of micropie.
+    __getattr__ = names_on_demand("micropie.execution", {"redis_client": "RedisClient"})
 
 # fmt: off
 __all__ = [
@@ -45,7 +48,3 @@ __all__ = [
     "report_failures", "routes", "statistics", "wanted_form",
 ]
 # fmt: on
-
-if not TYPE_CHECKING:  # for which any name would exist
-    # redis-py may be missing, and takes longer to import than all of micropie.
-    __getattr__ = names_on_demand("micropie.execution", {"redis_client": "RedisClient"})
