@@ -92,7 +92,7 @@ class Tree(Registrations):
                 # Not made anew with the site: streams that were opened before a change end with
                 # the others.
                 shutdown = self.shutdowns.setdefault(blocking, ShutdownSignal())
-                site = self.sites[blocking] = build_site(self, shutdown, blocking)
+                site = self.sites[blocking] = self.around(build_site(self, shutdown, blocking))
                 for app in self._inside:
                     app._micropie._roots.pop(id(self.app), None)
                 self._inside = [app for app in self.walk() if app is not self.app]
@@ -100,13 +100,18 @@ class Tree(Registrations):
                     app._micropie._roots[id(self.app)] = self.app
             return site
 
+    def around(self, site: Site) -> Site:
+        """Return the site that answers for a compiled one: itself, unless the application carries
+        another framework's handlers.
+        """
+        return site
+
     def publish(self, site: Site, state: asgi.ASGIState | wsgi.WSGIState) -> None:
         """Let further requests find ``site`` in ``state``, unless there was a change since it was
         compiled: by a start-up handler, or by another thread.
         """
         with _compiling.lock:
-            # by its configuration: the site may be one around that of ``sites``
-            if any(one.config is site.config for one in self.sites.values()):
+            if site in self.sites.values():
                 state.site = site
 
     @property

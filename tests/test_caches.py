@@ -58,9 +58,9 @@ CACHES = {
     "binding/fields.py:hints_of_class": AUTHORS,
     "binding/results.py:_hints_inside": AUTHORS,
     "channels/redis.py:_warn_once": "test_what_is_logged_once_is_logged_for_each_text",
-    "compat/bottle/dicts.py:header_name": FUNCTION,
+    "compat/bottle/dicts.py:_header_name": FUNCTION,
     "compat/bottle/templates.py:engine": NO_KEY,
-    "compat/carrier.py:status_of": FUNCTION,
+    "compat/carrier.py:_status_of": FUNCTION,
     "compat/cherrypy/lib/caching.py:_entries": "test_R48_a_kept_page_is_the_page_of_its_request",
     "compat/cherrypy/lib/httputil.py:_title": FUNCTION,
     "compat/cherrypy/lib/httputil.py:_valid_status": FUNCTION,
@@ -214,8 +214,8 @@ def texts(*usual: str, alphabet: str = "aA1 ;=,/-.\n") -> st.SearchStrategy[str]
 
 
 FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
-    "compat/bottle/dicts.py:header_name": st.tuples(texts("content-type", "Content_Type", "x")),
-    "compat/carrier.py:status_of": st.tuples(texts("200 OK", "200", "404 Not here", "99 x")),
+    "compat/bottle/dicts.py:_header_name": st.tuples(texts("content-type", "Content_Type", "x")),
+    "compat/carrier.py:_status_of": st.tuples(texts("200 OK", "200", "404 Not here", "99 x")),
     "compat/cherrypy/lib/httputil.py:_title": st.tuples(texts("content-type", "x_y")),
     "compat/cherrypy/lib/httputil.py:_valid_status": st.tuples(
         texts("200 OK", "404", "1", "True")

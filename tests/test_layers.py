@@ -283,6 +283,8 @@ def not_promised(path: Path) -> list[str]:
             found += [name for name in names if name.partition(".")[0] == "micropie"]
         elif module in FACES:
             found += [f"{module}.{name}" for name in names - {*import_module(module).__all__}]
+        elif module == "micropie.routing":
+            found += [f"{module}.{name}" for name in names - {"Settings"}]
         elif module.partition(".")[0] == "micropie":
             found += [f"{module}.{name}" for name in names]
     return sorted(found)
@@ -291,6 +293,19 @@ def not_promised(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", ON_PROMISED_NAMES, ids=name_of)
 def test_a_battery_imports_what_any_extension_may(path: Path) -> None:
     assert not_promised(path) == []
+
+
+@pytest.mark.parametrize("path", [*(PACKAGE / "compat").rglob("*.py")], ids=name_of)
+def test_what_carries_another_framework_imports_the_face_for_that(path: Path) -> None:
+    assert [name for name in not_promised(path) if not name.startswith("micropie.carrying.")] == []
+
+
+def test_the_page_of_the_provisional_face_has_all_its_names() -> None:
+    page = (PACKAGE.parent / "docs" / "carrying.md").read_text()
+    table = page.partition("| name |")[2]
+    listed = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
+    assert sorted(listed) == sorted(import_module("micropie.carrying").__all__)
+    assert len(listed) <= 31
 
 
 def test_other_names_are_found() -> None:

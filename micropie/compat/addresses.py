@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-from micropie.http import as_browsers_read
-
 # Scheme, authority, path, query and fragment: RFC 3986, appendix B.
 _PARTS = re.compile(
     r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL
@@ -17,6 +15,7 @@ _PARTS = re.compile(
 
 # What clients drop, and ``urllib.parse`` as well: WHATWG URL, section 4.4.
 _BLANKS, _DROPPED = "".join(map(chr, range(33))), dict.fromkeys(map(ord, "\t\r\n"))
+_AS_READ = {**_DROPPED, ord("\\"): "/"}  # by browsers
 
 
 def first_value(header: str | None) -> str:
@@ -54,9 +53,9 @@ def join(base: str, reference: str) -> str:
 
 def leads_away(reference: str, base: str) -> bool:
     """Return whether a browser would leave the scheme and host of ``base`` for an address."""
-    seen = as_browsers_read(reference)
+    seen = reference.strip(_BLANKS).translate(_AS_READ)
     scheme, host, *_ = _parts(seen)
-    return bool(scheme or seen.startswith("//")) and (scheme, host) != _parts(base)[:2]
+    return bool(scheme or seen.startswith("//")) and (scheme, host.lower()) != _parts(base)[:2]
 
 
 def _parts(address: str) -> tuple[str, str, str, str, str]:

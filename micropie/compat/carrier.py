@@ -7,28 +7,20 @@ a native route first. What it does for any other request is each framework's own
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, TypeVar
 
-from micropie.app import App
-from micropie.debug import is_on_this_machine
-from micropie.errors import SetupError
-from micropie.execution import HANDLER, Kind, current, layers
-from micropie.http import AHEAD, GivenStatus, Request, cached_if_short
-from micropie.routing import (
-    NATIVE,
-    AppBase,
-    Config,
-    Function,
-    Handover,
-    OutsideRoute,
-    Refusal,
-    RouteMatch,
-    Settings,
-    Site,
-    marks_above,
-)
-from micropie.tree import Tree
+from micropie import App, Request, SetupError
+from micropie.carrying import GivenStatus, SearchResult, Site, Tree, current, marked_layer
+from micropie.compat.results import LONGEST_KEPT
+from micropie.extensions import is_on_this_machine
+from micropie.routing import Settings
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# The keyword arguments of what a search finds: the old handlers take none of micropie's.
+NO_VALUES: Mapping[str, object] = {}
 
 
 class CarryingSite(Site):
@@ -40,31 +32,25 @@ class CarryingSite(Site):
         self.inner = inner
         self.finds_native = inner.has_mounts or bool(inner.router.entries())
 
-    def find_native(self, request: Request, path: str) -> RouteMatch | Handover | Refusal | None:
+    def find_native(self, request: Request, path: str) -> SearchResult | None:
         """Return the native route or mount of a request.
 
         None, and ``request.path`` is ``path``, if there is none.
 
         Only to be called if ``finds_native``.
         """
-        found = self.inner.find(request)
-        # an application inside has refused it
-        if type(found) is not Refusal or found.config is not self.config:
-            return found
-        request.path = path
-        return None
+        found = self.inner.find_own(request)
+        if found is None:
+            request.path = path
+        return found
 
-    def find_socket(self, request: Request) -> RouteMatch | Handover | Refusal:
+    def entries(self, takes_socket: bool = False) -> list[Any]:
+        """See ``Site``."""
+        return self.inner.entries(takes_socket)
+
+    def find_socket(self, request: Request) -> SearchResult:
         """See ``Site``."""
         return self.inner.find_socket(request)
-
-
-class CarriedRoute(OutsideRoute):
-    """A route of the old framework, see ``OutsideRoute``."""
-
-    def __init__(self, config: Config, call: Callable[..., object], plain_args: int) -> None:
-        super().__init__(config, config.blocking, call, plain_args, AHEAD)
-        self.limited_step_kind = HANDLER
 
 
 class CarryingTree(Tree):
@@ -73,19 +59,11 @@ class CarryingTree(Tree):
     carry: Callable[[Site], CarryingSite]
     """Makes the site with the old handlers beside those of the given one."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._carrying: dict[Kind, CarryingSite] = {}
-
-    def compiled(self, blocking: Kind = HANDLER) -> Site:
+    def around(self, site: Site) -> Site:
         """Return the site with both kinds of handlers."""
-        inner = super().compiled(blocking)
-        site = self._carrying.get(blocking)
-        if site is None or site.inner is not inner:
-            self._carrying[blocking] = site = self.carry(inner)
-        return site
+        return self.carry(site)
 
-    def inside(self, ancestors: tuple[AppBase, ...]) -> Any:
+    def inside(self, ancestors: tuple[Any, ...]) -> Any:
         if ancestors:
             raise SetupError(
                 "an application that moves in is mounted as it stands: "
@@ -137,7 +115,7 @@ class Carried:
     def __init__(self, carry: Callable[[Site], CarryingSite]) -> None:
         self.native = MovedApp()
         self.native._micropie.carry = carry
-        vars(self)[NATIVE] = self.native
+        self.__micropie_native__ = self.native
         # by this servers know an ASGI application
         vars(self)["__call__"] = vars(self.native)["__call__"]
 
@@ -158,14 +136,13 @@ def refuse_marks(handler: Callable[..., object]) -> None:
     """Raise ``SetupError`` for a handler of the old framework with marks above it or its class: it
     would pass them.
     """
-    for layer in layers(handler):
-        if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):
-            raise SetupError(
-                f"middleware or @requires above {getattr(layer, '__qualname__', layer)} "
-                "guards handlers of micropie "
-                "alone: append it to native.middlewares of the application, or write the "
-                "handler anew"
-            )
+    layer = marked_layer(handler)
+    if layer is not None:
+        raise SetupError(
+            f"middleware or @requires above {getattr(layer, '__qualname__', layer)} guards "
+            "handlers of micropie alone: append it to native.middlewares of the application, or "
+            "write the handler anew"
+        )
 
 
 def may_see_tracebacks() -> bool:
@@ -177,11 +154,16 @@ def may_see_tracebacks() -> bool:
     return request is None or is_on_this_machine(request)
 
 
-@cached_if_short(256)  # a reason may have a client's text
 def status_of(line: str) -> GivenStatus:
     """Return the status of a status line, "200 OK", with its reason.
 
     Raises ``ResponseError``, see ``GivenStatus``.
     """
+    # a reason may have a client's text
+    return _status_of(line) if len(line) <= LONGEST_KEPT else _status_of.__wrapped__(line)
+
+
+@lru_cache(256)
+def _status_of(line: str) -> GivenStatus:
     number, _, reason = line.partition(" ")
     return GivenStatus(number, reason.encode().decode("latin-1"))

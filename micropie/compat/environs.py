@@ -8,14 +8,17 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from io import BufferedReader, BytesIO
+from typing import Any, TypeAlias
+from urllib.parse import unquote_to_bytes
 
-from micropie.errors import BadRequest
-from micropie.http import Environ, Exchange, Request, parse_cookies
-from micropie.mounts import MountedPath, RawBody, environ_of
-from micropie.on_demand import pattern
+from micropie import BadRequest, Request
+from micropie.carrying import Exchange, RawBody, environ_of, parse_cookies
+
+Environ: TypeAlias = dict[str, Any]
+"""A WSGI environ."""
 
 # How ``http.cookies`` writes a character that can't stand in a cookie: "\\054", "\\"".
-_ESCAPED = pattern(r"\\([0-3][0-7][0-7]|.)")
+_ESCAPED = r"\\([0-3][0-7][0-7]|.)"
 
 _USUALLY_EMPTY = frozenset({"GET", "HEAD"})
 
@@ -29,7 +32,7 @@ def read_cookies(header: str) -> dict[str, str]:
     """
     last_first = parse_cookies(";".join(reversed(header.split(";"))))
     return {
-        name: _ESCAPED.sub(_unescaped, value) if "\\" in value else value
+        name: re.sub(_ESCAPED, _unescaped, value) if "\\" in value else value
         for name, value in reversed(last_first.items())
     }
 
@@ -50,7 +53,7 @@ def path_of(request: Request) -> str:
     raw_path = request.raw_path
     if not raw_path:
         raise BadRequest("The path is not below the application's.")
-    return MountedPath("", raw_path).path_info
+    return unquote_to_bytes(raw_path).decode("latin-1")
 
 
 def own_environ(exchange: Exchange) -> Environ:
@@ -60,7 +63,7 @@ def own_environ(exchange: Exchange) -> Environ:
     received = exchange.body.so_far
     if exchange.environ is None:
         body = body_of(exchange) if received is None else BytesIO(received)
-        return environ_of(exchange, MountedPath(exchange.root_path, exchange.raw_path()), body)  # type: ignore[arg-type]
+        return environ_of(exchange, None, body)  # type: ignore[arg-type]
     environ = {**exchange.environ}
     if exchange.peer.scheme is not None:
         environ["wsgi.url_scheme"] = exchange.peer.scheme

@@ -16,13 +16,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from micropie.app import App
-from micropie.errors import SetupError
-from micropie.execution import current
-from micropie.files import static_file as _static_file
-from micropie.http import Response as _Response
-from micropie.http import current_request, escape
-from micropie.routing import run_in
+from micropie import App, SetupError, escape, run_in
+from micropie import Response as _Response
+from micropie import request as _current
+from micropie import static_file as _static_file
+from micropie.carrying import current
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -70,20 +68,20 @@ class Env:
     @property
     def verb(self) -> str:
         """The method: GET or POST."""
-        return current_request().method
+        return _current.method
 
     @property
     def form(self) -> dict[str, Any]:
         """The first value of each field of a form."""
-        return dict(current_request().form)
+        return dict(_current.form)
 
     @property
     def params(self) -> dict[str, str]:
         """The first value of each parameter of the query."""
-        return dict(current_request().query)
+        return dict(_current.query)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(current_request(), name)
+        return getattr(_current, name)
 
 
 class Response(_Response):

@@ -7,6 +7,16 @@ from inspect import isawaitable
 from itertools import chain
 from typing import Any
 
+CHUNK = 65536
+"""The bytes of a body or a file that are read at once."""
+
+LONGEST_NAME = 255
+"""Bytes of the name of a file: NAME_MAX of most file systems."""
+
+LONGEST_KEPT = 500
+"""The characters of a text that may be a client's which caches keep: 256 texts of 10 MB would be
+2.5 GB."""
+
 # Most results, of which it takes longer to ask whether they can be awaited.
 _VALUES = frozenset({str, bytes, dict, list, type(None)})
 

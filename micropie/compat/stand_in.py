@@ -16,6 +16,7 @@ for a program in which no line changes.
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -23,7 +24,6 @@ from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
 
 from micropie.compat.missing import listed_advice
-from micropie.errors import logger
 
 FRAMEWORKS = ("bottle", "cherrypy", "pixie_web")
 
@@ -169,7 +169,7 @@ def warn_of_originals(framework: str) -> None:
     """
     holders = sorted(_holders(framework, framework))
     if holders:
-        logger.warning(
+        logging.getLogger("micropie").warning(
             (
                 "%s: imports the original %s, which answers nothing here; "
                 'install("%s") of micropie.compat changes that'

@@ -5,14 +5,13 @@ from micropie.debug.access import (
     KEY_VARIABLE,
     add_key_page,
     debug_key,
-    is_on_this_machine,
     may_see_debug_pages,
 )
 from micropie.debug.page import error_page, not_found_page
 
 # fmt: off
 __all__ = [
-    "KEY_PATH", "KEY_VARIABLE", "add_key_page", "debug_key", "error_page", "is_on_this_machine",
-    "may_see_debug_pages", "not_found_page",
+    "KEY_PATH", "KEY_VARIABLE", "add_key_page", "debug_key", "error_page", "may_see_debug_pages",
+    "not_found_page",
 ]
 # fmt: on

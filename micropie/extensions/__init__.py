@@ -26,12 +26,13 @@ from micropie.extensions.application import (
     applications,
     statistics,
 )
-from micropie.extensions.request import carry_into_process, report_failures
+from micropie.extensions.request import carry_into_process, is_on_this_machine, report_failures
 from micropie.extensions.routes import converter_of, routes
 from micropie.http import dumps, loads, problem_members, wanted_form
 from micropie.on_demand import names_on_demand
 from micropie.routing import RouteEntry
 from micropie.streams import current_shutdown
+from micropie.wsgi import run_gunicorn
 
 if TYPE_CHECKING:
     from micropie.execution import RedisClient
@@ -44,7 +45,7 @@ __all__ = [
     "Application", "Completed", "Flow", "Outage", "RedisClient", "RouteEntry", "Sentence",
     "ServiceUnavailable", "Statistics", "TaskWaiter", "add_route", "applications", "as_authors_see",
     "carry_into_process", "check", "converter_of", "current_shutdown", "dumps", "is_duration",
-    "is_on_loop", "loads", "notify_after_fork", "problem_members",
-    "report_failures", "routes", "statistics", "wanted_form",
+    "is_on_loop", "is_on_this_machine", "loads", "notify_after_fork", "problem_members",
+    "report_failures", "routes", "run_gunicorn", "statistics", "wanted_form",
 ]
 # fmt: on

@@ -28,7 +28,15 @@ from micropie.flow.hooks import planned_hooks, run_after_websocket, run_before, 
 from micropie.flow.resources import close_resources, end_resources, with_resources
 from micropie.http import Answer, Response, as_response, encode, error_response, redirect_response
 from micropie.mounts import APP
-from micropie.routing import Config, Handover, Refusal, RouteMatch, Site, config_of
+from micropie.routing import (
+    Config,
+    Handover,
+    Refusal,
+    RouteMatch,
+    SearchResult,
+    Site,
+    config_of,
+)
 from micropie.websockets import WebSocketRequest
 
 
@@ -42,7 +50,7 @@ class CloseInfo(NamedTuple):
     answer: Answer | None  # None if the handshake was accepted
 
 
-def found_socket(site: Site, request: WebSocketRequest) -> RouteMatch | Handover | Refusal:
+def found_socket(site: Site, request: WebSocketRequest) -> SearchResult:
     """Return the route of a WebSocket, or the mounted application that serves it, or the refusal,
     for ``converse`` to answer.
     """

@@ -13,7 +13,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie.errors import ResponseError, logger
 from micropie.http import Environ, Exchange, GivenStatus, HeaderPairs, Piece, Response
@@ -34,12 +34,15 @@ class WSGICall(Iterable[bytes]):
     """One call of a WSGI application: ``begin``, then ``take`` until nothing may follow and
     ``finish``, or an iteration and ``close``.
 
-    ``write`` is called with the data that the application passes to PEP 3333's ``write``. Without
-    it, ``written`` has the data that was not taken yet.
+    ``label`` names the application in the log. ``write`` is called with the data that the
+    application passes to PEP 3333's ``write``. Without it, ``written`` has the data that was not
+    taken yet.
     """
 
-    def __init__(self, mount: Mount, write: Callable[[bytes], object] | None = None) -> None:
-        self._mount = mount
+    def __init__(
+        self, target: Any, label: object, write: Callable[[bytes], object] | None = None
+    ) -> None:
+        self._target, self._label = target, label
         self.written: list[bytes] = []
         self._on_write = write or self.written.append
         self._head: tuple[str, HeaderPairs] | None = None
@@ -50,7 +53,7 @@ class WSGICall(Iterable[bytes]):
 
     def begin(self, environ: Environ) -> None:
         """Call the application. Raises what it raises."""
-        self._iterable = self._mount.target(environ, self._start_response)
+        self._iterable = self._target(environ, self._start_response)
         self._chunks = iter(self._iterable)
 
     @property
@@ -129,7 +132,7 @@ class WSGICall(Iterable[bytes]):
                     "the mounted application's body is longer than its Content-Length: cut"
                 )
         except Exception:
-            logger.exception("%s: the mounted application failed after its answer", self._mount)
+            logger.exception("%s: the mounted application failed after its answer", self._label)
         finally:
             self.close()
 
@@ -147,7 +150,7 @@ class WSGICall(Iterable[bytes]):
                 closer()
             except Exception:
                 logger.exception(
-                    "%s: close() of the mounted application's answer failed", self._mount
+                    "%s: close() of the mounted application's answer failed", self._label
                 )
 
     def _start_response(
@@ -198,7 +201,7 @@ def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange)
     """Return the answer of a mounted WSGI application: its body is bytes if it has one chunk, else
     a stream.
     """
-    call = WSGICall(mount)
+    call = WSGICall(mount.target, mount)
     try:
         call.begin(environ_below(exchange, mounted_path))
         chunk, more = call.take()

@@ -41,7 +41,7 @@ class _Call:
     """
 
     def __init__(self, mount: Mount, exchange: Exchange, threads: Threads) -> None:
-        self._wsgi = WSGICall(mount, self._give)
+        self._wsgi = WSGICall(mount.target, mount, self._give)
         self.response = self._wsgi.response
         self._exchange = exchange
         self._slots = slots_of(threads)
@@ -165,8 +165,12 @@ class ClientLeft(ClientDisconnect, OSError):
     """Raised by ``wsgi.input`` and ``write``. An OSError, as WSGI applications expect one."""
 
 
-def environ_of(exchange: Exchange, mounted_path: MountedPath, body: BufferedReader) -> Environ:
+def environ_of(
+    exchange: Exchange, mounted_path: MountedPath | None, body: BufferedReader
+) -> Environ:
     """Return the environ of a request, with the scheme, client and host that middleware has set.
+
+    ``mounted_path``: None for an application that is not mounted.
 
     ``exchange.headers`` has no names with "_", as "-" becomes "_" here. Transfer-Encoding stays, as
     under gunicorn, though the input is decoded: CherryPy reads a body only with this header or a
@@ -174,6 +178,8 @@ def environ_of(exchange: Exchange, mounted_path: MountedPath, body: BufferedRead
     """
     scope, client, query = exchange.scope, exchange.client, exchange.query_string
     name, port = scope.get("server") or ("localhost", None)
+    if mounted_path is None:
+        mounted_path = MountedPath(exchange.root_path, exchange.raw_path())
     path = mounted_path.raw_path.decode("latin-1")
     environ: Environ = {
         "REQUEST_METHOD": exchange.method,

@@ -14,11 +14,11 @@ makes paths of the names of a whole site's routes.
 """
 
 from micropie.routing.checks import (
-    NATIVE,
     Check,
     Checking,
     check_middlewares,
     mark_with,
+    marked_layer,
     marks_above,
 )
 from micropie.routing.compiler import build_site
@@ -89,6 +89,7 @@ from micropie.routing.site import (
     Handover,
     MountRoute,
     OutsideRoute,
+    SearchResult,
     Site,
     delegate_route,
     handlers_route,
@@ -96,15 +97,16 @@ from micropie.routing.site import (
 
 # fmt: off
 __all__ = [
-    "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "NO_VALUES", "REQUIRES",
-    "WILDCARD", "AppBase", "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function",
-    "HandlerPool", "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Refusal",
-    "Registrations", "Route", "RouteEntry", "RouteMark", "RouteMatch", "Settings", "Site",
+    "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NO_VALUES", "REQUIRES", "WILDCARD",
+    "AppBase", "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function", "HandlerPool",
+    "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Refusal", "Registrations",
+    "Route", "RouteEntry", "RouteMark", "RouteMatch", "SearchResult", "Settings", "Site",
     "body_parameter", "build_site", "check_error_key", "check_middlewares", "checked_key",
     "checked_methods", "checked_provider", "command", "config_of", "delegate_route", "delete",
     "describe", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
-    "lost_routes", "make_mark", "mark_with", "marks_above", "marks_of", "max_body_size",
-    "max_data_size", "mentions", "name_of", "open_resources", "patch", "place_of", "placed", "post",
-    "public_name", "put", "reads_body", "requires", "route", "route_of", "run_in", "websocket",
+    "lost_routes", "make_mark", "mark_with", "marked_layer", "marks_above", "marks_of",
+    "max_body_size", "max_data_size", "mentions", "name_of", "open_resources", "patch", "place_of",
+    "placed", "post", "public_name", "put", "reads_body", "requires", "route", "route_of", "run_in",
+    "websocket",
 ]
 # fmt: on

@@ -27,8 +27,8 @@ from micropie.routing.providers import Providers
 
 Check: TypeAlias = AnyFunction  # of the request, and of resources
 
-# of an application that has moved in: the App that carries it, and its marks
-NATIVE = "__micropie_native__"
+# An application that has moved in has here the ``App`` that carries it, and its marks.
+_NATIVE = "__micropie_native__"
 HOLDS = "__micropie_holds__"  # on what ``requires`` returns: its first check
 
 
@@ -99,7 +99,7 @@ def mark_with(target: object, marks: Sequence[object]) -> None:
     """Leave marks on a handler, a class or an application, above those that it has. Raises
     ``SetupError`` for a target that takes none.
     """
-    target = own_attributes(target).get(NATIVE, target)
+    target = own_attributes(target).get(_NATIVE, target)
     leave_mark(target, REQUIRES, [*marks, *_own_marks(target)])
 
 
@@ -108,6 +108,16 @@ def marks_above(app: object) -> list[Mark]:
     come first, then those above its class, then those above the object itself.
     """
     return [mark for owner in (*reversed(type(app).__mro__), app) for mark in _own_marks(owner)]
+
+
+def marked_layer(function: AnyFunction) -> AnyFunction | None:
+    """Return the layer of a function, see ``layers``, that has marks above it or above the class of
+    its object; None if none has.
+    """
+    for layer in layers(function):
+        if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):
+            return layer
+    return None
 
 
 def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]:

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from micropie import mounts
 from micropie.errors import HTTPError, ResponseError, websockets_need_asgi
-from micropie.execution import AWAIT, INLINE, Kind, Threads
+from micropie.execution import AWAIT, HANDLER, INLINE, Kind, Threads
 from micropie.http import (
     AHEAD,
     DOTS_AND_EMPTY,
@@ -78,13 +78,13 @@ class Site:
         routers = [site.sockets if takes_socket else site.router for site in self._sites]
         return [entry for router in routers for entry in router.entries()]
 
-    def find_socket(self, request: Request) -> RouteMatch | Handover | Refusal:
+    def find_socket(self, request: Request) -> SearchResult:
         """Return the route of a WebSocket, or the mounted application that serves it by itself, or
         a refusal.
         """
         return self.find(request, takes_socket=True)
 
-    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover | Refusal:
+    def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
         """Return the route of a request, or the mounted application that answers by itself, or a
         400, 404 or 405.
 
@@ -124,6 +124,14 @@ class Site:
         if is_plain or type(self.find_socket(request)) is not tuple:
             return found
         return Refusal(websockets_need_asgi(), found.config)
+
+    def find_own(self, request: Request) -> SearchResult | None:
+        """Return what ``find`` does, None in the place of this application's own refusal: for what
+        looks elsewhere then.
+        """
+        found = self.find(request)
+        is_own_refusal = type(found) is Refusal and found.config is self.config
+        return None if is_own_refusal else found
 
     def close(self) -> None:
         """End the processes of the pools, after the shut-down of the application."""
@@ -189,23 +197,24 @@ class HostSite(Site):
 class OutsideRoute(Route):
     """The route of an application that is not part of the tree: a mounted one, or one that was
     written for another framework. ``call`` has ``plain_args`` arguments, which the search gives:
-    none is bound.
+    none is bound. ``kind`` is that of a step, see ``Route``; ``reads_body`` says when the body is
+    received.
     """
 
     def __init__(
         self,
         config: Config,
-        step_kind: Kind,
         call: AnyFunction,
         plain_args: int,
-        reads_body: bool | Literal["ahead"],
+        kind: Kind = HANDLER,
+        reads_body: bool | Literal["ahead"] = AHEAD,
         pattern: str = "",
     ) -> None:
         self.name = self.pattern = pattern
         self.methods, self.providers, self.result_filter = (), (), None
         # The application limits bodies itself, or not at all.
         self.config = config.changed({"max_body_size": sys.maxsize})
-        self.step_kind = self.limited_step_kind = step_kind
+        self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind
         self.call, self.plain_args, self.reads_body = call, plain_args, reads_body
 
 
@@ -221,7 +230,7 @@ class MountRoute(OutsideRoute):
         called = mount.under(ASGI if on_loop else WSGI)
         kind, call = _answering(called, config.settings, on_loop)
         is_read_ahead = not on_loop and called.kind == ASGI  # here that needs no other thread
-        super().__init__(config, kind, call, 2, AHEAD if is_read_ahead else True, prefix or "/")
+        super().__init__(config, call, 2, kind, AHEAD if is_read_ahead else True, prefix or "/")
         self.mount = mount
         self.prefix = split_host(prefix)[1]
         # where a hook changes the session, there is no handler to write @post above
@@ -229,7 +238,12 @@ class MountRoute(OutsideRoute):
         if mount.kind != APP:  # an isolated App asks its own checks
             self.config = with_marks(self.config, marks_above(mount.target))
 
-    def find(self, request: Request, takes_socket: bool) -> RouteMatch | Handover | Refusal:
+    @classmethod
+    def to(cls, target: Any, prefix: str, config: Config) -> MountRoute:
+        """Return a route to an application that is chosen while requests are answered."""
+        return cls(Mount(prefix, target, kind_of_target(target, None), False), prefix, config)
+
+    def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
         """Return this route for a request below its prefix, or the mounted application that answers
         by itself.
 
@@ -295,6 +309,10 @@ def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, A
 # The value that belongs to the prefix of a mount.
 Mounted: TypeAlias = Site | MountRoute
 
+SearchResult: TypeAlias = RouteMatch | Handover | Refusal
+"""What a ``Site`` finds for a request: a route with its arguments, a mounted application that
+answers the server's call by itself, or a 400, 404 or 405."""
+
 
 def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]:
     """Return the route of the application in ``request._subapp``, and its arguments.
@@ -313,7 +331,6 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
         path += "/"
         below += "" if below.endswith("/") else "/"
     above = path.removesuffix(below) if path.endswith(below) else ""
-    mount = Mount(above, target, kind_of_target(target, None), isolated=False)
     if marks_above(target) and not hasattr(target, "_micropie_is_framework"):  # an App asks its own
         raise ResponseError(
             f"{target!r} has middleware or @requires above it, and a hook that chooses it runs "
@@ -321,7 +338,7 @@ def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]
         )
     mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
     exchange = request._exchange
-    return MountRoute(mount, above, config_of(exchange)), mounted_path, exchange
+    return MountRoute.to(target, above, config_of(exchange)), mounted_path, exchange
 
 
 def handlers_route(exchange: Exchange) -> Route | None:

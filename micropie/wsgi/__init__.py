@@ -11,12 +11,14 @@ from micropie.on_demand import names_on_demand
 if TYPE_CHECKING:
     from micropie.wsgi.driver import serve_http, start_and_serve
     from micropie.wsgi.exchange import WSGIExchange
-    from micropie.wsgi.gunicorn import post_worker_init, run_gunicorn
+    from micropie.wsgi.gunicorn import run_gunicorn
     from micropie.wsgi.state import WSGIState
     from micropie.wsgi.steps import perform
 
 # fmt: off
-__all__ = ["WSGIExchange", "WSGIState", "perform", "post_worker_init", "run_gunicorn", "serve_http", "start_and_serve"]  # noqa: E501
+__all__ = [
+    "WSGIExchange", "WSGIState", "perform", "run_gunicorn", "serve_http", "start_and_serve",
+]
 # fmt: on
 
 __getattr__ = names_on_demand(
@@ -24,7 +26,7 @@ __getattr__ = names_on_demand(
     {
         "driver": "serve_http start_and_serve",
         "exchange": "WSGIExchange",
-        "gunicorn": "post_worker_init run_gunicorn",
+        "gunicorn": "run_gunicorn",
         "state": "WSGIState",
         "steps": "perform",
     },

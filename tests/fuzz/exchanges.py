@@ -54,8 +54,8 @@ from micropie.asgi.exchange import ASGIExchange
 from micropie.cli.serving.bare import _Handler
 from micropie.cli.serving.options import Options, ServingError
 from micropie.compat import bottle as moved
-from micropie.debug.access import _stated_workers
 from micropie.debug.page import error_page
+from micropie.extensions.request import _stated_workers
 from micropie.files.lookup import find
 from micropie.http.problem import error_answer
 from micropie.http.received import ReceivedBody

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
-from micropie.app import App
+from micropie import App
+from micropie.carrying import kind_of_target
 from micropie.compat.addresses import join
 from micropie.compat.bottle.config import ConfigDict
 from micropie.compat.bottle.mounting import wsgi_mount
@@ -24,9 +25,8 @@ from micropie.compat.bottle.server import load
 from micropie.compat.bottle.state import face, is_native
 from micropie.compat.bottle.templates import template
 from micropie.compat.carrier import Carried, may_see_tracebacks
+from micropie.compat.environs import Environ
 from micropie.compat.stand_in import refuse_original
-from micropie.http import Environ
-from micropie.mounts import ASGI, kind_of_target
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Plugin = TypeVar("Plugin")
@@ -189,7 +189,7 @@ class Bottle(Carried):
                     route.rule = prefix + route.rule.lstrip("/")
                     self.add_route(route)
                 return
-        elif isinstance(app, App) or (not options and kind_of_target(app, None) == ASGI):
+        elif isinstance(app, App) or (not options and kind_of_target(app, None) == "asgi"):
             self.native.mount(prefix, app)
             return
         wsgi_mount(self.route, prefix, app, options)

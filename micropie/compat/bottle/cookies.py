@@ -11,12 +11,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import logging
 import pickle
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any, TypeAlias
-
-from micropie.errors import logger
 
 Digest: TypeAlias = str | Callable[..., Any]
 """A hash of ``hashlib``, or its name."""
@@ -71,7 +70,7 @@ def cookie_decode(data: str | bytes, key: str | bytes, digestmod: Digest | None 
     try:
         return _Loader(BytesIO(base64.b64decode(message))).load()
     except Exception as error:
-        logger.warning("a signed cookie can't be read: %s", error)
+        logging.getLogger("micropie").warning("a signed cookie can't be read: %s", error)
         return None
 
 

@@ -5,9 +5,11 @@ request's headers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, KeysView, MutableMapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
-from micropie.http import Environ, cached_if_short
+from micropie.compat.environs import Environ
+from micropie.compat.results import LONGEST_KEPT
 
 Converter: TypeAlias = Callable[[Any], object] | None
 
@@ -121,12 +123,16 @@ def _recoded(value: object, encoding: str | None) -> Any:
     return value.encode().decode(encoding)
 
 
-@cached_if_short(1024)  # names are few and the same in every answer
 def header_name(name: str) -> str:
     """Return the name of a header as it is stored: ``Content-Type``.
 
     Raises ``ValueError`` for control characters.
     """
+    return (_header_name if len(name) <= LONGEST_KEPT else _header_name.__wrapped__)(name)
+
+
+@lru_cache(1024)  # names are few and the same in every answer
+def _header_name(name: str) -> str:
     if "\n" in name or "\r" in name or "\0" in name:
         raise ValueError(f"the name of a header has a control character: {name!r}")
     return name.title().replace("_", "-")

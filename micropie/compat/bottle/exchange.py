@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from operator import methodcaller
 from traceback import format_exc
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
+from micropie import ClientDisconnect, Redirect, Request, Response
+from micropie import HTTPError as NativeError
+from micropie.carrying import (
+    Config,
+    EncodedAnswer,
+    FileRange,
+    ThreadStream,
+    checked_headers,
+    codec_of,
+)
 from micropie.compat.bottle.files import SMALL, ServedFile
 from micropie.compat.bottle.plugins import Encoder, as_json
 from micropie.compat.bottle.responses import HTML, BaseResponse, HTTPError, HTTPResponse
 from micropie.compat.bottle.routing import Arguments, Route, Router
 from micropie.compat.bottle.state import readable_environ
 from micropie.compat.carrier import status_of
-from micropie.errors import ClientDisconnect, Redirect, logger
-from micropie.errors import HTTPError as NativeError
-from micropie.http import EncodedAnswer, Environ, Request, Response, checked_headers, codec_of
-from micropie.routing import config_of
-from micropie.streams import FileRange, ThreadStream
+from micropie.compat.environs import Environ
+
+logger = logging.getLogger("micropie")
 
 # What the router found for a request, or its refusal; None if the hooks run before the search.
 Found: TypeAlias = tuple[Route, Arguments] | HTTPError | None
@@ -239,8 +248,8 @@ def _native(exchange: Exchange, body: object) -> Answer:
         )
         if isinstance(body, bytes):
             return EncodedAnswer((status, content_type, len(body), headers, body, None))
-        made = native.answer
-        if made.session is None and made.response is None and not config_of(native).middlewares:
+        made, config = native.answer, cast("Config", native.config)
+        if made.session is None and made.response is None and not config.middlewares:
             body.first = next(body.items)  # which has been fetched
             made.begin(body)
             return EncodedAnswer((status, content_type, length, headers, b"", body))

@@ -11,7 +11,7 @@ from typing import Any
 
 from micropie.compat.bottle.requests import request
 from micropie.compat.bottle.responses import HTTPError, HTTPResponse, http_date, parse_date
-from micropie.http import MAX_FILENAME
+from micropie.compat.results import LONGEST_NAME
 
 SMALL = 256 * 1024  # bytes; what is not longer is read at once
 
@@ -56,7 +56,7 @@ def static_file(
         return HTTPError(403, "You do not have permission to access this file.")
     facts = os.stat(path)
     sent: dict[str, Any] = {**(headers or {}), "Last-Modified": http_date(facts.st_mtime)}
-    saved_as = download[:MAX_FILENAME] if isinstance(download, str) else os.path.basename(path)
+    saved_as = download[:LONGEST_NAME] if isinstance(download, str) else os.path.basename(path)
     media_type: bool | str | None = mimetype
     if media_type is True:
         media_type, coding = mimetypes.guess_type(saved_as)

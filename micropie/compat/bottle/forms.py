@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
 
+from micropie import BadRequest, UploadFile
+from micropie import HTTPError as NativeError
+from micropie.carrying import Limits, MultipartParser, codec_of, content_type, in_ascii
 from micropie.compat.bottle.dicts import FormsDict, HeaderDict
 from micropie.compat.bottle.properties import HeaderProperty
 from micropie.compat.bottle.responses import HTTPError
-from micropie.errors import BadRequest
-from micropie.errors import HTTPError as NativeError
-from micropie.files import in_ascii
-from micropie.http import CHUNK, DEFAULT_LIMITS, MultipartParser, UploadFile, codec_of, content_type
+from micropie.compat.results import CHUNK
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_.\s-]")
 
@@ -164,9 +164,7 @@ def parse_multipart(
                     f"A field's value is not valid in the charset {charset!r}."
                 ) from None
 
-        limits = DEFAULT_LIMITS._replace(
-            max_form_field_size=memory, max_data_size=memory, spool_size=memory
-        )
+        limits = Limits(max_form_field_size=memory, max_data_size=memory, spool_size=memory)
         parser = MultipartParser(stated.get("boundary", ""), limits, read_field)
         while chunk := body.read(CHUNK):
             parser.feed(chunk)

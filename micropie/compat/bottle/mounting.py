@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from micropie.carrying import WSGICall
 from micropie.compat.bottle.requests import request
 from micropie.compat.bottle.responses import HTTPResponse
-from micropie.mounts import WSGI, Mount, WSGICall
 
 
 def wsgi_mount(
@@ -18,21 +18,21 @@ def wsgi_mount(
     segments = [segment for segment in prefix.split("/") if segment]
     if not segments:
         raise ValueError("WSGI applications cannot be mounted to '/'.")
-    mount = Mount("/" + "/".join(segments), target, WSGI, isolated=False)
+    root = "/" + "/".join(segments)
     settings = {
         "skip": True,
         "method": "PROXY",
         "mountpoint": {"prefix": prefix, "target": target},
-        "callback": lambda: _answer_of(mount, len(segments)),
+        "callback": lambda: _answer_of(target, root),
         **options,
     }
-    add(f"{mount.prefix}/<:re:.*>", **settings)
+    add(f"{root}/<:re:.*>", **settings)
     if not prefix.endswith("/"):
-        add(mount.prefix, **settings)
+        add(root, **settings)
 
 
-def _answer_of(mount: Mount, depth: int) -> HTTPResponse:
-    call = WSGICall(mount)
+def _answer_of(target: object, root: str) -> HTTPResponse:
+    call, depth = WSGICall(target, root), root.count("/")
     request.path_shift(depth)
     environ = {
         **request.environ,

@@ -11,6 +11,8 @@ from inspect import isawaitable
 from io import BytesIO
 from types import GeneratorType, NoneType
 
+from micropie import Request
+from micropie.carrying import Config, EncodedAnswer, OutsideRoute, SearchResult, Site
 from micropie.compat.bottle.exchange import (
     Answer,
     Application,
@@ -25,12 +27,10 @@ from micropie.compat.bottle.requests import request as current_request
 from micropie.compat.bottle.responses import HTML, HTTPError, HTTPResponse
 from micropie.compat.bottle.routing import Route
 from micropie.compat.bottle.state import decoded
-from micropie.compat.carrier import CarriedRoute, CarryingSite
+from micropie.compat.carrier import NO_VALUES, CarryingSite
 from micropie.compat.environs import path_of
 from micropie.compat.stand_in import warn_of_originals
-from micropie.execution import AWAIT
-from micropie.http import JSON, EncodedAnswer, Request, Response, as_response
-from micropie.routing import NO_VALUES, Config, Handover, Refusal, RouteMatch, Site
+from micropie.middleware import kind_of
 
 # Results that nothing has to be awaited for, as nearly all are.
 _USUAL = frozenset({str, bytes, dict, list, NoneType, GeneratorType, HTTPResponse, HTTPError})
@@ -50,7 +50,7 @@ class BottleSite(CarryingSite):
         self._any = _BottleRoute(app, None, (), inner.config)
         self._routes: dict[Route, _BottleRoute] = {}
 
-    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover | Refusal:
+    def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
         """Return the native route or mount of a request, or else the application's."""
         exchange = request._exchange
         path = exchange.literal_path
@@ -78,7 +78,7 @@ class BottleSite(CarryingSite):
         return carried, (request, found), NO_VALUES
 
 
-class _BottleRoute(CarriedRoute):
+class _BottleRoute(OutsideRoute):
     """A route of the application, with the names of its wildcards.
 
     ``target`` is None for what is not known before the hooks have run.
@@ -89,7 +89,11 @@ class _BottleRoute(CarriedRoute):
     def __init__(
         self, app: Application, target: Route | None, names: Sequence[str], config: Config
     ) -> None:
-        super().__init__(config, self._answer, 2)
+        if target is not None and target.is_async:
+            super().__init__(config, self._answer_async, 2, kind_of(self._answer_async))
+            self.config = config  # its body is limited where it is received whole
+        else:
+            super().__init__(config, self._answer, 2)
         self._app = app
         self._after = app.hooks["after_request"]
         self._target = target
@@ -98,10 +102,6 @@ class _BottleRoute(CarriedRoute):
         if target is not None:
             self.name = str(target.name or getattr(target.callback, "__name__", target.rule))
             self.pattern, self.methods = target.rule, (target.method,)
-            # its body is received whole, before it runs: reading it there would block the loop
-            if target.is_async:
-                self.config, self.call = config, self._answer_async
-                self.step_kind = self.limited_step_kind = AWAIT
 
     def _answer(self, request: Request, found: Found) -> Answer | Awaitable[Answer]:
         out: object = None
@@ -129,7 +129,7 @@ class _BottleRoute(CarriedRoute):
                         return EncodedAnswer((200, HTML, len(body), (), body, None))
                     elif type(out) is dict and dumps is not None:
                         body = dumps(out).encode()
-                        return EncodedAnswer((200, JSON, len(body), (), body, None))
+                        return EncodedAnswer((200, "application/json", len(body), (), body, None))
         except BaseException as error:
             failure = error
         exchange = getattr(request, "bottle_exchange", None) or self.begin_exchange(request)
@@ -190,14 +190,14 @@ async def _finish(
         del failure  # its traceback refers to this frame
 
 
-def answer_raised(app: Application, request: Request, error: HTTPResponse) -> Response:
+def answer_raised(app: Application, request: Request, error: HTTPResponse) -> Answer:
     """Return the answer for what ``abort`` and ``redirect`` have raised in native code: that of the
     old handlers.
     """
-    pending = request._exchange.response()  # with it no stream is sent without micropie's response
+    request._exchange.response()  # with it no stream is sent without micropie's response
     exchange = getattr(request, "bottle_exchange", None)
     if exchange is None:
         environ = current_request.environ
         exchange = Exchange(app, request)
         exchange.environ = environ
-    return as_response(to_response(exchange, error), pending)
+    return to_response(exchange, error)

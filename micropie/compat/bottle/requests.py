@@ -13,6 +13,9 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any, ClassVar, TypeVar, cast
 from urllib.parse import SplitResult, quote
 
+from micropie import HTTPError as NativeError
+from micropie.carrying import Exchange as NativeExchange
+from micropie.carrying import checked_base, current
 from micropie.compat.addresses import join
 from micropie.compat.bottle.cookies import Digest, unsign
 from micropie.compat.bottle.dicts import FormsDict, WSGIHeaderDict
@@ -26,11 +29,8 @@ from micropie.compat.bottle.forms import (
 )
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import current_exchange, outside, readable_environ
-from micropie.compat.environs import read_cookies
-from micropie.errors import HTTPError as NativeError
-from micropie.execution import current
-from micropie.http import Environ, checked_base, loads
-from micropie.http import Exchange as NativeExchange
+from micropie.compat.environs import Environ, read_cookies
+from micropie.extensions import loads
 
 Value = TypeVar("Value")
 

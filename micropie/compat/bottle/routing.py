@@ -26,7 +26,7 @@ from micropie.compat.bottle.plugins import Encoder, JSONPlugin
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import BottleException
 from micropie.compat.carrier import refuse_marks
-from micropie.http import Environ
+from micropie.compat.environs import Environ
 
 
 class RouteError(BottleException):

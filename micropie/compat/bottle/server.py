@@ -16,10 +16,10 @@ from threading import Thread
 from typing import Any, TypeAlias
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from micropie.app import dual
+from micropie import dual
+from micropie.carrying import kind_of_target
 from micropie.compat.bottle.state import face
-from micropie.mounts import ASGI, kind_of_target
-from micropie.wsgi import run_gunicorn
+from micropie.extensions import run_gunicorn
 
 Application: TypeAlias = Callable[..., Any]
 """What servers call: a WSGI or an ASGI application."""
@@ -84,7 +84,7 @@ class UvicornServer(ServerAdapter):
         """Serve until it is interrupted."""
         options = {"log_level": "warning" if self.quiet else "info", **self.options}
         # of middleware around a Bottle
-        app = handler if kind_of_target(handler, None) == ASGI else dual(handler)
+        app = handler if kind_of_target(handler, None) == "asgi" else dual(handler)
         import_module("uvicorn").run(app, host=self.host, port=self.port, **options)
 
 

@@ -8,10 +8,8 @@ import sys
 import threading
 from typing import Any
 
-from micropie.compat.environs import own_environ
-from micropie.errors import RaisedAnswer
-from micropie.execution import current
-from micropie.http import Environ, Exchange
+from micropie.carrying import Exchange, RaisedAnswer, current
+from micropie.compat.environs import Environ, own_environ
 
 
 class BottleException(RaisedAnswer):

@@ -10,10 +10,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from micropie import SetupError
+from micropie.carrying import current
 from micropie.compat.cherrypy.process.servers import ServerAdapter
 from micropie.compat.cherrypy.process.wspbus import Bus, bus
-from micropie.errors import SetupError
-from micropie.execution import current
 
 
 class Server(ServerAdapter):

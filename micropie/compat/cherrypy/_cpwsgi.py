@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from wsgiref.types import StartResponse
 
+from micropie import BadRequest
+from micropie.carrying import checked_base
 from micropie.compat.addresses import first_value
+from micropie.compat.environs import Environ
 from micropie.compat.missing import tell
-from micropie.errors import BadRequest
-from micropie.http import Environ, StartResponse, checked_base
 
 
 class VirtualHost:

@@ -9,19 +9,20 @@ from typing import IO, Any, ClassVar
 from urllib.parse import unquote_to_bytes
 from weakref import proxy
 
+from micropie import HTTPError as NativeError
+from micropie.carrying import Limits, MultipartParser, codec_of
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib.httputil import HeaderElement, HeaderMap, add_parameter
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Parameters
-from micropie.errors import HTTPError as NativeError
-from micropie.http import CHUNK, DEFAULT_LIMITS, MultipartParser, codec_of
+from micropie.compat.results import CHUNK
 
 # bytes that the fields of a form with files may have, which are kept in memory
 _MOST_TEXT = 16 * 1024 * 1024
 _MOST_FIELDS = 100_000  # of a form without files; one with files has 1000
 _MOST_HEADERS = 8  # of a part
-_LIMITS = DEFAULT_LIMITS._replace(max_data_size=_MOST_TEXT, max_form_field_size=_MOST_TEXT)
+_LIMITS = Limits(max_data_size=_MOST_TEXT, max_form_field_size=_MOST_TEXT)
 
 
 class BodyReader:
@@ -380,7 +381,7 @@ def _parts_of(data: bytes, boundary: str, kind: type[Part]) -> Iterator[Part]:
     It is in memory: the parser of forms takes form-data alone. Raises ``HTTPError`` 400 and 413.
     """
     delimiter = b"\r\n--" + boundary.encode()
-    if len(data) > _MOST_TEXT or data.count(delimiter) > DEFAULT_LIMITS.max_fields:
+    if len(data) > _MOST_TEXT or data.count(delimiter) > _LIMITS.max_fields:
         raise HTTPError(413)
     for piece in (b"\r\n" + data).split(delimiter)[1:] if boundary else ():
         if piece.startswith(b"--"):

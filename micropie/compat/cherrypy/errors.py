@@ -11,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
+from micropie import HTTPError as NativeError
+from micropie import Redirect
 from micropie.compat.addresses import join
 from micropie.compat.carrier import may_see_tracebacks
 from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.urls import place, url
-from micropie.errors import HTTPError as NativeError
-from micropie.errors import Redirect
 
 __version__ = "18.10.0"
 

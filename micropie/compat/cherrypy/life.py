@@ -21,6 +21,10 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
+from micropie import ClientDisconnect, Redirect
+from micropie import HTTPError as NativeError
+from micropie import Request as NativeRequest
+from micropie.carrying import redirect_response
 from micropie.compat.cherrypy.errors import (
     HTTPError,
     HTTPRedirect,
@@ -36,10 +40,6 @@ from micropie.compat.cherrypy.plans import Plan
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.results import then
-from micropie.errors import ClientDisconnect, Redirect
-from micropie.errors import HTTPError as NativeError
-from micropie.http import Request as NativeRequest
-from micropie.http import redirect_response
 
 # The tool ``encode`` as it is by default.
 encoded_plainly = ResponseEncoder.__new__(ResponseEncoder).encode

@@ -13,6 +13,9 @@ from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
 from typing import IO, Any, ClassVar
 
+from micropie import Request as NativeRequest
+from micropie.carrying import Exchange as NativeExchange
+from micropie.carrying import FileRange
 from micropie.compat.cherrypy.body import RequestBody
 from micropie.compat.cherrypy.config import config as global_config
 from micropie.compat.cherrypy.dispatch import Dispatcher
@@ -30,11 +33,7 @@ from micropie.compat.cherrypy.lib.httputil import (
 from micropie.compat.cherrypy.plans import Plan, merged_from
 from micropie.compat.cherrypy.serving import Exchange, Outside
 from micropie.compat.cherrypy.types import Namespace, Parameters, Section
-from micropie.compat.environs import body_of, own_environ, read_cookies
-from micropie.http import Environ
-from micropie.http import Exchange as NativeExchange
-from micropie.http import Request as NativeRequest
-from micropie.streams import FileRange
+from micropie.compat.environs import Environ, body_of, own_environ, read_cookies
 
 
 class Request:

@@ -13,22 +13,33 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from micropie.compat.carrier import CarriedRoute, CarryingSite, status_of
+from micropie import Request, Response
+from micropie.carrying import (
+    Config,
+    EncodedAnswer,
+    FileRange,
+    MountRoute,
+    OutsideRoute,
+    SearchResult,
+    Site,
+    ThreadStream,
+    checked_headers,
+    in_thread,
+)
+from micropie.compat.carrier import NO_VALUES, CarryingSite, status_of
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect
 from micropie.compat.cherrypy.lib.httputil import HeaderMap
 from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.environs import path_of
 from micropie.compat.stand_in import warn_of_originals
-from micropie.execution import IO_THREADS, in_thread
-from micropie.http import EncodedAnswer, Request, Response, checked_headers
-from micropie.mounts import Mount, kind_of_target, mounted_path_of
-from micropie.routing import NO_VALUES, Config, Handover, MountRoute, Refusal, RouteMatch, Site
-from micropie.streams import FileRange, ThreadStream
+from micropie.middleware import Threads
 
 _Answer: TypeAlias = EncodedAnswer | Response
 
 _HTML = "text/html;charset=utf-8"
+
+_THREADS = Threads(40)  # for the rest of a life whose handler was awaited
 
 
 class Applications(Protocol):
@@ -52,10 +63,10 @@ class CherryPySite(CarryingSite):
         owner.check(inner.config)
         self._owner = owner
         # The one route of all handlers that CherryPy's dispatchers find.
-        self._route = CarriedRoute(inner.config, _call, 3)
+        self._route = OutsideRoute(inner.config, _call, 3)
         self._grafted: dict[str, MountRoute] = {}
 
-    def find(self, request: Request, takes_socket: bool = False) -> RouteMatch | Handover | Refusal:
+    def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
         """Return the native route or mount of a request, or else what the tree has for it."""
         received = request._exchange.literal_path or path_of(request)
         path = received if received.isascii() else _decoded(received)
@@ -84,18 +95,12 @@ class CherryPySite(CarryingSite):
         """
         return failure.as_native() if isinstance(failure, HTTPError | HTTPRedirect) else failure
 
-    def _graft(self, request: Request, target: object, path: str) -> RouteMatch:
-        exchange = request._exchange
+    def _graft(self, request: Request, target: object, path: str) -> SearchResult:
         prefix = self._owner.script_name(path).removeprefix(request.root_path)  # type: ignore[attr-defined]
         route = self._grafted.get(prefix)
         if route is None or route.mount.target is not target:
-            mount = Mount(prefix, target, kind_of_target(target, None), isolated=False)
-            self._grafted[prefix] = route = MountRoute(mount, prefix, self.config)
-        return (
-            route,
-            (mounted_path_of(request.root_path, prefix, request.raw_path), exchange),
-            NO_VALUES,
-        )
+            self._grafted[prefix] = route = MountRoute.to(target, prefix, self.config)
+        return route.find(request)
 
 
 def _decoded(latin1: str, encoding: str = "utf-8") -> str:
@@ -157,7 +162,7 @@ async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
         except BaseException as error:  # cancellation as well: hooks and locks have to be let go
             resume, value = life.throw, error
         try:
-            is_over, waiting = await in_thread(IO_THREADS, _advance, resume, value)
+            is_over, waiting = await in_thread(_THREADS, _advance, resume, value)
         finally:
             del value  # an exception's traceback refers to this frame
         if is_over:

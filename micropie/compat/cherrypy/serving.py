@@ -13,8 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-from micropie.execution import current
-from micropie.routing import config_of
+from micropie.carrying import current
 
 
 class Exchange:
@@ -32,7 +31,7 @@ class Exchange:
         native = current.get(None)
         if name != "session" or native is None or "_cherrypy" in vars(native):
             raise AttributeError(f"no tool has set cherrypy.serving.{name}")
-        if config_of(native._exchange).tree[0].app.session_backend is None:
+        if native._exchange.config.tree[0].app.session_backend is None:
             raise AttributeError(
                 "native handlers share the session of a backend: set "
                 "tools.sessions.backend and native.session_backend"

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NoReturn
 
+from micropie.carrying import Config, current
 from micropie.compat.carrier import Carried
 from micropie.compat.cherrypy.config import NamespaceSet, Source, merge
 from micropie.compat.cherrypy.config import config as global_config
@@ -25,8 +26,6 @@ from micropie.compat.cherrypy.tools import default_toolbox
 from micropie.compat.cherrypy.types import Section
 from micropie.compat.missing import ADVICE
 from micropie.compat.stand_in import refuse_original
-from micropie.execution import current
-from micropie.routing import Config
 
 tools = default_toolbox()
 

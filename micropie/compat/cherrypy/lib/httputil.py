@@ -8,13 +8,15 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from email.errors import HeaderParseError
 from email.header import decode_header
+from email.utils import formatdate
 from functools import lru_cache, total_ordering
 from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
+from micropie.carrying import codec_of
 from micropie.compat.cherrypy.types import Parameters
-from micropie.http import LONGEST_KEPT, codec_of, http_date
+from micropie.compat.results import LONGEST_KEPT
 
 # One element of a header's list, and one parameter of an element: a separator in quotes is none.
 # Quotes that are not closed go on to the end, so that no character is looked at twice.
@@ -43,7 +45,7 @@ response_codes: dict[int, tuple[str, str]] = {
 
 def HTTPDate(timeval: float | None = None) -> str:  # noqa: N802 - CherryPy's name
     """Return seconds since 1970, by default the present time, as HTTP writes it."""
-    return http_date(int(time.time() if timeval is None else timeval))
+    return formatdate(time.time() if timeval is None else timeval, usegmt=True)
 
 
 def protocol_from_http(protocol_str: str) -> tuple[int, int]:

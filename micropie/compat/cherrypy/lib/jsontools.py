@@ -11,15 +11,17 @@ from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import listed
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.results import then
-from micropie.http import DEFAULT_LIMITS
+from micropie.routing import Settings
 
 # Without what ``json.loads`` and ``json.dumps`` ask first.
 _decode, _encode = json.JSONDecoder().decode, json.JSONEncoder().encode
 
 _TYPES = ("application/json", "text/javascript")
 
+_MOST = Settings().max_data_size
 
-def json_processor(entity: Any, max_data_size: int = DEFAULT_LIMITS.max_data_size) -> None:
+
+def json_processor(entity: Any, max_data_size: int = _MOST) -> None:
     """Parse a request's body into ``request.json``.
 
     Raises ``HTTPError`` 400, and 413 for more than so many bytes.
@@ -38,7 +40,7 @@ def json_in(
     force: bool = True,
     debug: bool = False,
     processor: Callable[[Any], object] = json_processor,
-    max_data_size: int = DEFAULT_LIMITS.max_data_size,
+    max_data_size: int = _MOST,
 ) -> None:
     """Parse JSON bodies into ``request.json``.
 

@@ -32,6 +32,8 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, Any, ClassVar, Final, Protocol, TypeAlias, cast
 
+from micropie import ResponseError, SetupError
+from micropie.carrying import Config, check_size, current, deleting_cookie
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import is_iterator
 from micropie.compat.cherrypy.lib.httputil import HTTPDate
@@ -39,11 +41,6 @@ from micropie.compat.cherrypy.process.plugins import Monitor
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.missing import tell
-from micropie.csrf import deleting_cookie
-from micropie.errors import ResponseError, SetupError
-from micropie.execution import current
-from micropie.http import check_size, current_request
-from micropie.routing import Config, config_of
 from micropie.sessions import Session as NativeSession
 from micropie.sessions import SessionBackend, SessionStore
 
@@ -633,7 +630,7 @@ class BackendSession(Session):
             native = NativeSession(self._id if stored else None, stored)
         else:
             # It may have been opened before this request had its lock.
-            native = current_request().session
+            native = current.get().session
             native.reload(stored)
         return native, self.now() + timedelta(days=1)  # the backend itself knows when it expires
 
@@ -653,9 +650,7 @@ class BackendSession(Session):
         native.id = self._id if native else None
         native.mark_saved()
         token = (
-            deleting_cookie(current_request())
-            if self.store is not None and native.renewed
-            else None
+            deleting_cookie(current.get()) if self.store is not None and native.renewed else None
         )
         if token is not None:
             serving.response.cookie.load(token)
@@ -750,7 +745,7 @@ def init(
         and kwargs.get("backend") is not None
         and not (name or path or path_header or domain)
     ):
-        config = config_of(native._exchange)
+        config: Config = native._exchange.config
         name = config.sessions.cookie_name(native.scheme, native.root_path)
         stated = {"timeout": timeout, "secure": secure, "persistent": persistent}
         check_options({**kwargs, **stated, "httponly": httponly, "samesite": samesite}, config)

@@ -15,15 +15,13 @@ from io import FileIO
 from typing import Any
 from urllib.parse import quote
 
+from micropie import HTTPError as NativeError
+from micropie.carrying import FileRange, current, in_ascii, select
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, NotFound
 from micropie.compat.cherrypy.lib import file_generator_limited
 from micropie.compat.cherrypy.lib.httputil import HTTPDate, get_ranges, valid_status
 from micropie.compat.cherrypy.serving import serving
-from micropie.errors import HTTPError as NativeError
-from micropie.execution import current
-from micropie.files import in_ascii
-from micropie.http import MAX_FILENAME, select
-from micropie.streams import PART_CHUNK, FileRange
+from micropie.compat.results import LONGEST_NAME
 
 # Several ranges are sent if they are few and short. Otherwise the file is sent whole, as RFC 9110
 # allows.
@@ -158,7 +156,7 @@ def _send_file(file: FileIO, path: str, facts: os.stat_result) -> bytes | FileRa
     response.headers["Content-Length"] = str(length)
     part = FileRange(file, path, facts.st_size, start, length)
     native = current.get(None)
-    if length <= PART_CHUNK or native is None:
+    if length <= _SMALL or native is None:
         part.seek(0)
         response.body = body = b"".join(part)
         file.close()
@@ -168,6 +166,8 @@ def _send_file(file: FileIO, path: str, facts: os.stat_result) -> bytes | FileRa
     response.body = part
     return part
 
+
+_SMALL = 256 * 1024  # bytes; what is not longer is read at once
 
 _CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 
@@ -253,7 +253,7 @@ def _set_disposition(disposition: str | None, name: str | None, own_name: str | 
     shown = name or own_name
     header = disposition
     if shown is not None:
-        shown = _NOT_IN_A_NAME.sub("_", shown[:MAX_FILENAME]).encode("utf-8", "replace").decode()
+        shown = _NOT_IN_A_NAME.sub("_", shown[:LONGEST_NAME]).encode("utf-8", "replace").decode()
         plain = _NOT_IN_A_NAME.sub("_", in_ascii(shown))  # in ASCII a character may become a quote
         header += f'; filename="{plain}"'
         if plain != shown:

@@ -1,0 +1,40 @@
+"""The provisional face for what carries another framework's handlers: the site that finds them, the
+exchange that they answer, what parses and sends as micropie does.
+
+``compat.bottle`` and ``compat.cherrypy`` import these names, those that extensions have, and no
+others. Unlike the names for extensions they may change with any release (docs/carrying.md).
+"""
+
+from micropie.csrf import deleting_cookie
+from micropie.errors import RaisedAnswer
+from micropie.execution import current, in_thread
+from micropie.files import in_ascii
+from micropie.http import (
+    EncodedAnswer,
+    Exchange,
+    GivenStatus,
+    Limits,
+    MultipartParser,
+    check_size,
+    checked_base,
+    checked_headers,
+    codec_of,
+    content_type,
+    parse_cookies,
+    redirect_response,
+    select,
+)
+from micropie.mounts import RawBody, WSGICall, environ_of, kind_of_target
+from micropie.routing import Config, MountRoute, OutsideRoute, SearchResult, Site, marked_layer
+from micropie.streams import FileRange, ThreadStream
+from micropie.tree import Tree
+
+# fmt: off
+__all__ = [
+    "Config", "EncodedAnswer", "Exchange", "FileRange", "GivenStatus", "Limits", "MountRoute",
+    "MultipartParser", "OutsideRoute", "RaisedAnswer", "RawBody", "SearchResult", "Site",
+    "ThreadStream", "Tree", "WSGICall", "check_size", "checked_base", "checked_headers", "codec_of",
+    "content_type", "current", "deleting_cookie", "environ_of", "in_ascii", "in_thread",
+    "kind_of_target", "marked_layer", "parse_cookies", "redirect_response", "select",
+]
+# fmt: on
