@@ -7,37 +7,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from micropie.app import App, Server, dual
 from micropie.binding import Body, Cookie, Form, Header, Message, Query
-from micropie.errors import (
-    BadRequest,
-    ClientDisconnect,
-    ConnectionClosed,
-    HTTPError,
-    MethodNotAllowed,
-    Redirect,
-    ResponseError,
-    SetupError,
-)
-from micropie.errors import refuse_namesake as _refuse_namesake
-from micropie.execution import run_async, where
-from micropie.flow import HttpMiddleware, WebSocketMiddleware
-from micropie.http import (
-    BindingError,
-    BindingErrors,
-    Headers,
-    MutableHeaders,
-    Request,
-    Response,
-    UploadFile,
-    escape,
-    flash,
-    get_flashed_messages,
-    html,
-)
-from micropie.http import (
-    bound_request as request,
-)
-from micropie.on_demand import names_on_demand as _names_on_demand
-from micropie.routing import (
+from micropie.decorators import (
     command,
     delete,
     describe,
@@ -54,6 +24,32 @@ from micropie.routing import (
     run_in,
     websocket,
 )
+from micropie.errors import (
+    BadRequest,
+    ClientDisconnect,
+    ConnectionClosed,
+    HTTPError,
+    MethodNotAllowed,
+    Redirect,
+    ResponseError,
+    SetupError,
+)
+from micropie.errors import refuse_namesake as _refuse_namesake
+from micropie.escaping import escape, html
+from micropie.execution import run_async, where
+from micropie.flow import HttpMiddleware, WebSocketMiddleware
+from micropie.forms import UploadFile
+from micropie.headers import Headers, MutableHeaders
+from micropie.http import (
+    BindingError,
+    BindingErrors,
+    Request,
+    Response,
+    flash,
+    get_flashed_messages,
+)
+from micropie.http import bound_request as request
+from micropie.on_demand import names_on_demand as _names_on_demand
 from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.templates import template
 from micropie.websockets import WebSocketRequest

@@ -23,35 +23,23 @@ from typing import (
 )
 
 from micropie import asgi, files, mounts, wsgi
-from micropie.errors import SetupError
-from micropie.execution import current
-from micropie.flow import lifespan_opener
-from micropie.http import (
-    HeadersLike,
-    Receive,
-    Request,
-    Response,
-    Scope,
-    Send,
-    State,
-    current_request,
-)
-from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
-from micropie.routing import (
+from micropie.decorators import command, make_mark
+from micropie.discovery import (
     REQUIRES,
-    AppBase,
-    ErrorKey,
     Function,
-    Settings,
-    check_error_key,
     checked_key,
     checked_provider,
-    command,
     is_function,
     is_method,
-    make_mark,
     name_of,
 )
+from micropie.errors import HeadersLike, SetupError
+from micropie.execution import current
+from micropie.flow import lifespan_opener
+from micropie.http import Request, Response, State, current_request
+from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
+from micropie.protocols import Receive, Scope, Send
+from micropie.routing import AppBase, ErrorKey, Settings, check_error_key
 from micropie.sessions import SessionBackend
 from micropie.spellings import ServerSpellings
 from micropie.templates import NO_VALUES, stream

@@ -5,27 +5,24 @@ exchange that they answer, what parses and sends as micropie does.
 others. Unlike the names for extensions they may change with any release (docs/carrying.md).
 """
 
+from micropie.addresses import checked_base
 from micropie.csrf import deleting_cookie
+from micropie.discovery import marked_layer
 from micropie.errors import RaisedAnswer
 from micropie.execution import current, in_thread
 from micropie.files import in_ascii
+from micropie.forms import Limits, MultipartParser
+from micropie.headers import codec_of, content_type, parse_cookies, select
 from micropie.http import (
     EncodedAnswer,
     Exchange,
     GivenStatus,
-    Limits,
-    MultipartParser,
     check_size,
-    checked_base,
     checked_headers,
-    codec_of,
-    content_type,
-    parse_cookies,
     redirect_response,
-    select,
 )
 from micropie.mounts import RawBody, WSGICall, environ_of, kind_of_target
-from micropie.routing import Config, MountRoute, OutsideRoute, SearchResult, Site, marked_layer
+from micropie.routing import Config, MountRoute, OutsideRoute, SearchResult, Site
 from micropie.streams import FileRange, ThreadStream
 from micropie.tree import Tree
 

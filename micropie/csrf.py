@@ -19,7 +19,8 @@ from __future__ import annotations
 from typing import Final
 
 from micropie.errors import ResponseError
-from micropie.http import CSRF_FIELD, Request, format_cookie
+from micropie.headers import format_cookie
+from micropie.http import CSRF_FIELD, Request
 from micropie.on_demand import pattern
 
 _SECRET = pattern("[A-Za-z0-9_-]{43}")

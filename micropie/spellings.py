@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from micropie.errors import HeadersLike, Redirect, ResponseError
-from micropie.execution import Completed
+from micropie.steps import Completed
 
 
 def attribute_of(path: str, sets: str = "") -> Any:

@@ -15,26 +15,15 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from micropie import asgi, mounts, wsgi
+from micropie.discovery import Function, RouteMark, in_place_of, name_of, public_name
 from micropie.errors import SetupError
-from micropie.execution import HANDLER, Kind, current, notify_after_fork
+from micropie.execution import current, notify_after_fork
 from micropie.flow import Lifecycle, Lifespan, lifespan_opener
 from micropie.http import State
 from micropie.mounts import APP, ASGI
-from micropie.routing import (
-    AppBase,
-    Config,
-    Function,
-    Registrations,
-    RouteMark,
-    Settings,
-    Site,
-    build_site,
-    config_of,
-    in_place_of,
-    name_of,
-    public_name,
-)
+from micropie.routing import AppBase, Config, Registrations, Settings, Site, build_site, config_of
 from micropie.spellings import attribute_of
+from micropie.steps import HANDLER, Kind
 from micropie.streams import ShutdownSignal
 from micropie.templates import names_of
 

@@ -15,8 +15,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final, NoReturn
 
+from micropie.addresses import normal_origin
 from micropie.errors import ConnectionClosed, ResponseError
-from micropie.http import Message, Request, normal_origin
+from micropie.http import Request
+from micropie.protocols import Message
 
 CONNECTING: Final = "connecting"
 OPEN: Final = "open"

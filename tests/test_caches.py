@@ -24,12 +24,13 @@ from hypothesis import strategies as st
 
 import micropie
 from micropie import App
+from micropie.addresses import HostTable
 from micropie.channels import Channels
 from micropie.compat import bottle, cherrypy
 from micropie.compat.cherrypy.lib import caching, sessions
 from micropie.files.fingerprints import KNOWN
 from micropie.files.recent import CONTENTS, RECENT
-from micropie.http import HostTable, NameTable
+from micropie.headers.fields import NameTable
 from micropie.middleware import MemoryRates, RateLimit
 from micropie.mounts.prefixes import PrefixTable
 from micropie.sessions import InMemorySessionBackend
@@ -71,7 +72,7 @@ CACHES = {
     "debug/access.py:_tell": "test_what_is_logged_once_is_logged_for_each_text",
     "debug/access.py:debug_key": NO_KEY,
     "execution/loop.py:_values": "the keys are event loops",
-    "execution/placement.py:handler_named": AUTHORS,
+    "placement.py:handler_named": AUTHORS,
     "files/content_types.py:_types": NO_KEY,
     "files/content_types.py:content_type_of": FUNCTION,
     "files/fingerprints.py:KNOWN": "test_R48_a_kept_file_is_the_file_of_its_request",
@@ -82,15 +83,15 @@ CACHES = {
     "files/recent.py:_entries": "test_R48_a_kept_file_is_the_file_of_its_request",
     "files/static.py:_lasting": FUNCTION,
     "files/static.py:_validators": "test_R48_a_kept_file_is_the_file_of_its_request",
-    "http/conditional.py:http_date": FUNCTION,
-    "http/cookies.py:_attributes_of": FUNCTION,
-    "http/escaping.py:is_html_type": AUTHORS,
-    "http/headers.py:cached": "what ``cached_if_short`` makes: its users are here",
-    "http/json.py:_conversion_of": AUTHORS,
-    "http/json.py:_conversions": NO_KEY,
-    "http/media_types.py:codec_of": FUNCTION,
-    "http/media_types.py:content_type": FUNCTION,
-    "http/media_types.py:disposition": FUNCTION,
+    "headers/conditional.py:http_date": FUNCTION,
+    "headers/cookies.py:_attributes_of": FUNCTION,
+    "escaping.py:is_html_type": AUTHORS,
+    "headers/fields.py:cached": "what ``cached_if_short`` makes: its users are here",
+    "json.py:_conversion_of": AUTHORS,
+    "json.py:_conversions": NO_KEY,
+    "headers/media_types.py:codec_of": FUNCTION,
+    "headers/media_types.py:content_type": FUNCTION,
+    "headers/media_types.py:disposition": FUNCTION,
     "http/problem.py:_page_head": FUNCTION,
     "http/problem.py:_wanted_of": FUNCTION,
     "http/response.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
@@ -101,7 +102,7 @@ CACHES = {
     "middleware/rate_limit.py:_network": FUNCTION,
     "middleware/rate_limit.py:_until": "test_two_clients_of_two_limits_are_counted_apart",
     "middleware/trusted_hosts.py:_hosts": "test_a_host_is_found_as_by_comparing_each",
-    "routing/discovery.py:_installed": NO_KEY,
+    "discovery/marks.py:_installed": NO_KEY,
     "routing/site.py:_hosts": "test_a_host_is_found_as_by_comparing_each",
     "routing/site.py:_mounts": "test_a_mount_is_found_as_by_comparing_each",
     "sessions/memory.py:_sessions": "test_two_ids_are_two_sessions",
@@ -226,10 +227,10 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "files/static.py:_lasting": st.tuples(
         st.sampled_from(["public", "private"]), texts("max-age=1", "max-age=11")
     ),
-    "http/conditional.py:http_date": st.tuples(
+    "headers/conditional.py:http_date": st.tuples(
         st.integers(-3, 3) | st.integers(0, 2**31) | st.booleans()
     ),
-    "http/cookies.py:_attributes_of": st.tuples(
+    "headers/cookies.py:_attributes_of": st.tuples(
         st.sampled_from(["a", "__Host-a", "__Secure-a", "__host-a"]),
         st.sampled_from([None, "", "/", "/a", "/;"]),
         st.sampled_from([None, "", "a.example"]),
@@ -237,11 +238,13 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
         st.sampled_from([None, "Lax", "lax", "None", "strict", "x"]),
         st.sampled_from([True, False, 1, 0]),
     ),
-    "http/media_types.py:codec_of": st.tuples(texts("utf-8", "UTF8", "latin-1", "cp1252", "rot13")),
-    "http/media_types.py:content_type": st.tuples(
+    "headers/media_types.py:codec_of": st.tuples(
+        texts("utf-8", "UTF8", "latin-1", "cp1252", "rot13")
+    ),
+    "headers/media_types.py:content_type": st.tuples(
         texts("text/html", "text/html; charset=utf-8", 'a/b; c="d;e"', "a/b; c=d; e=f")
     ),
-    "http/media_types.py:disposition": st.tuples(
+    "headers/media_types.py:disposition": st.tuples(
         texts('form-data; name="a"', 'form-data; name="a"; filename="b"', "form-data; name=a;x")
     ),
     "http/problem.py:_page_head": st.tuples(texts("404 Not Found", "<b>", "&lt;b&gt;")),

@@ -26,12 +26,18 @@ DRIVERS = ("asgi", "wsgi", "channels", "mounts", "testing")
 WAITING = (
     "streams/source.py",
     "streams/threaded.py",
-    *(
-        f"execution/{name}.py"
-        for name in ("loop", "threads", "background", "after_response", "generators")
-    ),
+    *(f"execution/{name}.py" for name in ("loop", "threads", "background")),
+    *(f"steps/{name}.py" for name in ("after_response", "generators")),
 )
-ABOVE = ("__init__.py", "__main__.py", "app.py", "cli", "compat", "testing/requests.py")
+ABOVE = (
+    "__init__.py",
+    "__main__.py",
+    "app.py",
+    "carrying.py",
+    "cli",
+    "compat",
+    "testing/requests.py",
+)
 # Extensions that come with micropie: they import what it promises to all.
 BATTERIES = ("channels", "config.py", "debug", "middleware", "openapi", "pool")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}
@@ -194,10 +200,11 @@ def test_the_files_that_the_architecture_names_exist_and_have_what_it_says() -> 
 
 
 def test_the_package_has_few_entries() -> None:
-    # and what no request needs
+    # Beside what no request needs. They were 26, and the faces of three rooms had 282 names: the
+    # rooms that were taken out of them have a subject each.
     above = {*ABOVE, *BATTERIES} - {"__init__.py", "app.py"}
     assert (
-        len([path for path in PACKAGE.iterdir() if path.name not in {"__pycache__", *above}]) <= 26
+        len([path for path in PACKAGE.iterdir() if path.name not in {"__pycache__", *above}]) <= 33
     )
 
 
@@ -310,7 +317,7 @@ def test_the_page_of_the_provisional_face_has_all_its_names() -> None:
 
 def test_other_names_are_found() -> None:
     assert "micropie.routing.Route" in not_promised(PACKAGE / "cli" / "routes.py")
-    assert "micropie.execution.Flow" in not_promised(PACKAGE / "middleware" / "base.py")
+    assert "micropie.steps.Flow" in not_promised(PACKAGE / "middleware" / "base.py")
 
 
 def test_the_promise_for_extensions_is_small() -> None:

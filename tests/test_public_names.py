@@ -269,9 +269,9 @@ decimal difflib email fractions hashlib hmac html http.client http.cookies impor
 multiprocessing pickle platform random secrets shutil sqlite3 struct sysconfig tempfile unicodedata uuid xml zlib
 jinja2 msgspec orjson pydantic typing_extensions
 micropie.asgi.lifespan micropie.asgi.websocket micropie.asgi.websocket_connection micropie.channels micropie.cli
-micropie.compat micropie.config micropie.debug micropie.execution.redis_client micropie.files.static
-micropie.flow.websocket micropie.http.conditional micropie.http.forms.multipart micropie.http.forms.parts
-micropie.extensions micropie.http.pagination micropie.http.signing micropie.middleware micropie.mounts.asgi_call
+micropie.compat micropie.config micropie.debug micropie.steps.redis_client micropie.files.static
+micropie.flow.websocket micropie.headers.conditional micropie.forms.multipart micropie.http.form_parts
+micropie.extensions micropie.http.pagination micropie.headers.signing micropie.middleware micropie.mounts.asgi_call
 micropie.mounts.lifespan micropie.mounts.wsgi_in_asgi micropie.openapi
 micropie.flow.pooled micropie.pool micropie.streams.events micropie.streams.threaded micropie.testing
 micropie.templates.environment micropie.wsgi.lifespan

@@ -25,7 +25,7 @@ from micropie import App, Request, post
 from micropie.channels import Channels
 from micropie.execution import LoopLocal
 from micropie.files.recent import Recent
-from micropie.http import NameTable, cached_if_short
+from micropie.headers.fields import NameTable, cached_if_short
 from micropie.middleware import MemoryRates
 from micropie.on_demand import computed
 from micropie.routing.config import HandlerPool

@@ -15,10 +15,13 @@ from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.streaming import StreamSender, encode_headers, head_message, send_streamed
 from micropie.errors import logger
-from micropie.execution import ANSWER, AWAIT, CHUNK, RECEIVE, LoopLocal, current
+from micropie.execution import LoopLocal, current
 from micropie.flow import Application, LifespanContext, end_resources, log_failure, respond
-from micropie.http import Message, Receive, Request, Scope, Send, make_private, start_failed
+from micropie.headers import make_private
+from micropie.http import Request, start_failed
+from micropie.protocols import Message, Receive, Scope, Send
 from micropie.routing import Handover, Site
+from micropie.steps import ANSWER, AWAIT, CHUNK, RECEIVE
 
 _starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports a lock when it is asked for one
 

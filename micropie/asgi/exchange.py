@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 import anyio
 
+from micropie.addresses import PAGE_SCHEMES, escaped_path, raw_path_below
 from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import (
     BACKGROUND,
@@ -23,21 +24,11 @@ from micropie.asgi.steps import (
 )
 from micropie.asgi.streaming import StreamedExchange
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.execution import Flow, Step, slots_of
-from micropie.http import (
-    PAGE_SCHEMES,
-    Address,
-    AnswerState,
-    HeaderNames,
-    Message,
-    Piece,
-    Receive,
-    ReceivedBody,
-    Scope,
-    Send,
-    escaped_path,
-    raw_path_below,
-)
+from micropie.execution import slots_of
+from micropie.headers import HeaderNames
+from micropie.http import Address, AnswerState, ReceivedBody
+from micropie.protocols import Message, Piece, Receive, Scope, Send
+from micropie.steps import Flow, Step
 
 Value = TypeVar("Value")
 

@@ -21,7 +21,7 @@ from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import BACKGROUND, perform
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopTasks, threadsafe_scheduler, watch_loop
 from micropie.flow import UNDER_ASGI, Application, Lifecycle, LifespanContext, log_failure
-from micropie.http import Receive, Scope, Send
+from micropie.protocols import Receive, Scope, Send
 
 
 async def serve_lifespan(

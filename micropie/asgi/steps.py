@@ -11,29 +11,24 @@ import anyio
 
 from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
 from micropie.errors import HTTPError
-from micropie.execution import (
+from micropie.execution import CLEAN_UP_WITHIN, LoopLocal, LoopTasks, in_thread, slots_of, within
+from micropie.flow import end_resources
+from micropie.http import Body, Exchange
+from micropie.placement import IO_THREADS
+from micropie.routing import config_of
+from micropie.steps import (
     ANSWER,
     AWAIT,
     CALL,
     CHUNK,
-    CLEAN_UP_WITHIN,
     CLOSE,
-    IO_THREADS,
     RECEIVE,
     AnyStep,
     Call,
     Flow,
-    LoopLocal,
-    LoopTasks,
     Step,
-    in_thread,
     run_tasks,
-    slots_of,
-    within,
 )
-from micropie.flow import end_resources
-from micropie.http import Body, Exchange
-from micropie.routing import config_of
 
 _LEFT_AT_ONCE: Final = Call(leave_after=0.0)
 

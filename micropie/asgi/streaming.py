@@ -41,20 +41,12 @@ import anyio
 from micropie import streams
 from micropie.asgi.coroutines import Steps, resume
 from micropie.errors import ClientDisconnect, logger
-from micropie.execution import TASKS, Action, AsyncAction, Completed, LoopLocal
-from micropie.http import (
-    HTML,
-    JSON,
-    Answer,
-    ChunkedBody,
-    Exchange,
-    KnownHeader,
-    Message,
-    NameTable,
-    Receive,
-    Send,
-)
+from micropie.execution import TASKS, Action, AsyncAction, LoopLocal
+from micropie.headers import KnownHeader, NameTable
+from micropie.http import HTML, JSON, Answer, Exchange
+from micropie.protocols import ChunkedBody, Message, Receive, Send
 from micropie.routing import Config
+from micropie.steps import Completed
 from micropie.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
 
 PATHSEND = "http.response.pathsend"

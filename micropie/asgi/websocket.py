@@ -14,22 +14,13 @@ from micropie import websockets
 from micropie.asgi.exchange import ASGIWebSocketExchange, receive_nothing
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import Connection
-from micropie.errors import BadRequest, ConnectionClosed, ResponseError, pairs_of
+from micropie.errors import BadRequest, ConnectionClosed, HeadersLike, ResponseError, pairs_of
 from micropie.execution import CLEAN_UP_WITHIN, current
 from micropie.flow import ask_guards, cleanup, converse, found_socket
-from micropie.http import (
-    HeaderPairs,
-    Headers,
-    HeadersLike,
-    MultiDict,
-    Receive,
-    Scope,
-    Send,
-    State,
-    checked_headers,
-    dumps,
-    loads,
-)
+from micropie.headers import Headers
+from micropie.http import MultiDict, State, checked_headers
+from micropie.json import dumps, loads
+from micropie.protocols import HeaderPairs, Receive, Scope, Send
 from micropie.routing import Handover, Site, route_of
 from micropie.sessions import Session
 from micropie.spellings import SocketSpellings, attribute_of

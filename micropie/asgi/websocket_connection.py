@@ -51,7 +51,7 @@ from micropie.asgi.streaming import encode_headers, head_message
 from micropie.errors import logger
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopFuture, LoopTasks
 from micropie.flow import CloseInfo
-from micropie.http import HeaderPairs, Message, Receive, Send
+from micropie.protocols import HeaderPairs, Message, Receive, Send
 
 # Messages sent until the client is looked at: where a server's ``send`` never waits and never
 # fails, nothing else on the event loop would run, and a disconnect would go unnoticed.

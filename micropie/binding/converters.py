@@ -44,8 +44,9 @@ from micropie.binding.constraints import (
 )
 from micropie.binding.hints import COLLECTIONS, united
 from micropie.errors import Sentence, SetupError, takes
-from micropie.http import Encoder, encoder_of
+from micropie.json import encoder_of
 from micropie.on_demand import pattern
+from micropie.protocols import Encoder
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -273,7 +274,7 @@ _BUILT_IN: dict[object, Converter] = {
 NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
 
 
-# A type that is added here needs a way out as JSON (``http/json.py``), and a row in
+# A type that is added here needs a way out as JSON (``json.py``), and a row in
 # docs/binding.md. The fields of structures are converted by msgspec and pydantic, which know other
 # types.
 @functools.cache

@@ -17,7 +17,8 @@ from micropie.binding.converters import ANYTHING, Converter, OwnTypes, converter
 from micropie.binding.fields import Field, fields_of, members_of
 from micropie.binding.hints import Hint, bare, elements_of
 from micropie.errors import SetupError
-from micropie.http import CSRF_FIELD, Nested, rows
+from micropie.forms import Nested, rows
+from micropie.http import CSRF_FIELD
 
 # Texts of these types are converted as those of parameters are. msgspec and pydantic would refuse
 # what browsers send: a time without seconds, and "on" for a box.

@@ -17,7 +17,7 @@ from micropie.binding.converters import MAX_EXPONENT, MAX_HASHED, is_enum, is_mo
 from micropie.binding.fields import fields_of, is_structure, kinds_in
 from micropie.binding.hints import without_aliases
 from micropie.errors import SetupError
-from micropie.http import UploadFile
+from micropie.forms import UploadFile
 
 _FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "model_fields")
 

@@ -13,18 +13,14 @@ import sys
 from collections.abc import Mapping
 from types import GenericAlias
 
-from micropie.binding.converters import (
-    NO_OWN_TYPES,
-    OwnTypes,
-    converter_for,
-    simple_types,
-)
+from micropie.binding.converters import NO_OWN_TYPES, OwnTypes, converter_for, simple_types
 from micropie.binding.fields import fields_of, is_pydantic, kinds_in, members_of, msgspec, name_of
 from micropie.binding.forms import document_of
 from micropie.binding.hints import Hint, elements_of
 from micropie.binding.limits import check_fields, check_numbers, check_sizes, has_chosen_hashes
 from micropie.errors import SetupError
-from micropie.http import dumps, loads, nested
+from micropie.forms import nested
+from micropie.json import dumps, loads
 
 
 class Maker:

@@ -28,7 +28,8 @@ from micropie.binding.fields import members_of, name_of
 from micropie.binding.hints import Hint, without_none
 from micropie.binding.sources import Body, Cookie, Form, Header, Query, Source, stated_source
 from micropie.errors import HTTPError, SetupError
-from micropie.http import NULL, BindingError, BindingErrors, ParameterError, Request, UploadFile
+from micropie.forms import UploadFile
+from micropie.http import NULL, BindingError, BindingErrors, ParameterError, Request
 from micropie.websockets import WebSocketRequest
 
 if TYPE_CHECKING:

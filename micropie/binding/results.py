@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, Union, get_args, get_origin, is_ty
 from micropie.binding.fields import hints_of_class, is_pydantic, is_structure, kinds_in, members_of
 from micropie.binding.hints import Hint, bare, elements_of, hints_of, united, without_none
 from micropie.errors import HTTPError, Redirect, ResponseError, SetupError
-from micropie.execution import layers
 from micropie.http import Response
+from micropie.placement import layers
 
 if TYPE_CHECKING:
     from micropie.binding.makers import Maker

@@ -32,15 +32,9 @@ from micropie.binding.parameters import (
 )
 from micropie.binding.sources import stated_source
 from micropie.errors import HTTPError, SetupError
-from micropie.execution import layers
-from micropie.http import (
-    BindingError,
-    BindingErrors,
-    ParameterError,
-    Request,
-    nested,
-    translated,
-)
+from micropie.forms import nested
+from micropie.http import BindingError, BindingErrors, ParameterError, Request, translated
+from micropie.placement import layers
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)

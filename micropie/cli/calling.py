@@ -14,10 +14,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from micropie import App, Request
+from micropie.discovery import RouteMark
 from micropie.execution import current
 from micropie.extensions import Flow
 from micropie.flow import call_handler, close_resources
-from micropie.routing import Config, Route, RouteMark, Site
+from micropie.routing import Config, Route, Site
 from micropie.wsgi import WSGIExchange, perform
 
 

@@ -20,8 +20,9 @@ from micropie.cli.command import commands_of, parser_of
 from micropie.cli.moving import findings
 from micropie.cli.routes import mounts_of
 from micropie.cli.target import CommandError, find_target
+from micropie.discovery import marks_of
 from micropie.middleware.security_defaults import missing_security
-from micropie.routing import Site, lost_routes, marks_of, place_of
+from micropie.routing import Site, lost_routes, place_of
 
 
 def execute(arguments: Namespace) -> int:

@@ -25,9 +25,12 @@ from micropie import App, BindingError, BindingErrors, HTTPError, Request, Setup
 from micropie.binding import stated_source, unwrapped
 from micropie.cli.calling import call, request_for, route_for, started
 from micropie.cli.target import CommandError
-from micropie.execution import INLINE, layers
+from micropie.decorators import COMMAND
+from micropie.discovery import public_name
 from micropie.extensions import as_authors_see
-from micropie.routing import COMMAND, Config, Route, Site, body_parameter, public_name
+from micropie.placement import layers
+from micropie.routing import Config, Route, Site, body_parameter
+from micropie.steps import INLINE
 
 
 def commands_of(site: Site) -> dict[str, tuple[Callable[..., object], Config]]:

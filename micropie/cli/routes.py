@@ -15,9 +15,11 @@ from typing import get_origin, get_type_hints
 from micropie import App
 from micropie.binding import Plan
 from micropie.cli.target import find_target
-from micropie.execution import Call, layers
+from micropie.discovery import Provider
 from micropie.mounts import Mount
-from micropie.routing import Provider, Route, Site, place_of
+from micropie.placement import layers
+from micropie.routing import Route, Site, place_of
+from micropie.steps import Call
 
 
 @dataclass(frozen=True, slots=True)

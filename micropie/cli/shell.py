@@ -19,7 +19,8 @@ from typing import Any
 
 from micropie.cli.calling import request_for, route_for, started
 from micropie.cli.target import find_target
-from micropie.execution import await_in_background, current, itself, no_function
+from micropie.execution import await_in_background, current
+from micropie.steps import itself, no_function
 
 
 def execute(arguments: Namespace) -> int:

@@ -103,6 +103,9 @@ class MovedApp(App):
 _ARGUMENTS = frozenset({*vars(Settings()), "docs", "security"})
 
 
+_NATIVE = "__micropie_native__"  # see docs/carrying.md
+
+
 class Carried:
     """An application that has moved in.
 
@@ -115,7 +118,7 @@ class Carried:
     def __init__(self, carry: Callable[[Site], CarryingSite]) -> None:
         self.native = MovedApp()
         self.native._micropie.carry = carry
-        self.__micropie_native__ = self.native
+        vars(self)[_NATIVE] = self.native
         # by this servers know an ASGI application
         vars(self)["__call__"] = vars(self.native)["__call__"]
 

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from micropie.execution.placement import LOOP, PROCESS, THREAD
+from micropie.placement import LOOP, PROCESS, THREAD
 
 if TYPE_CHECKING:
     import asyncio

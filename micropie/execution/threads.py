@@ -33,7 +33,7 @@ from micropie.errors import logger
 from micropie.execution.background import Outcome, released, variables_set
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import WAKERS, Action, LoopLocal, is_on_loop
-from micropie.execution.placement import ALL_WAIT, AnyFunction, Threads
+from micropie.placement import ALL_WAIT, AnyFunction, Threads
 
 Result = TypeVar("Result")
 

@@ -11,14 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from micropie.errors import Sentence, ServiceUnavailable, as_authors_see, check, is_duration
-from micropie.execution import (
-    Completed,
-    Flow,
-    Outage,
-    TaskWaiter,
-    is_on_loop,
-    notify_after_fork,
-)
+from micropie.execution import TaskWaiter, is_on_loop, notify_after_fork
 from micropie.extensions.application import (
     Application,
     Statistics,
@@ -28,17 +21,19 @@ from micropie.extensions.application import (
 )
 from micropie.extensions.request import carry_into_process, is_on_this_machine, report_failures
 from micropie.extensions.routes import converter_of, routes
-from micropie.http import dumps, loads, problem_members, wanted_form
+from micropie.http import problem_members, wanted_form
+from micropie.json import dumps, loads
 from micropie.on_demand import names_on_demand
 from micropie.routing import RouteEntry
+from micropie.steps import Completed, Flow, Outage
 from micropie.streams import current_shutdown
 from micropie.wsgi import run_gunicorn
 
 if TYPE_CHECKING:
-    from micropie.execution import RedisClient
+    from micropie.steps import RedisClient
 else:
     # redis-py may be missing, and takes longer to import than all of micropie.
-    __getattr__ = names_on_demand("micropie.execution", {"redis_client": "RedisClient"})
+    __getattr__ = names_on_demand("micropie.steps", {"redis_client": "RedisClient"})
 
 # fmt: off
 __all__ = [

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from micropie.decorators import make_mark
 from micropie.execution import loop_lag, usage_of
-from micropie.routing import AppBase, Config, make_mark
+from micropie.routing import AppBase, Config
 from micropie.sessions import SessionBackend
 
 

@@ -12,7 +12,7 @@ import unicodedata
 from functools import cache, lru_cache
 from urllib.parse import quote
 
-from micropie.http import MAX_FILENAME
+from micropie.forms import MAX_FILENAME
 
 UNKNOWN = "application/octet-stream"  # browsers neither run nor show it (RFC 9110, section 8.3)
 

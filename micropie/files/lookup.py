@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from micropie.errors import HTTPError, logger
-from micropie.http import accepts_coding, cached_if_short
+from micropie.headers import accepts_coding, cached_if_short
 from micropie.on_demand import pattern
 
 # Files that were compressed in advance: the coding's names by suffix (RFC 9110, section 8.4.1). The

@@ -18,8 +18,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from micropie.errors import HTTPError, ResponseError, SetupError, is_count
-from micropie.execution import IO, Flow
+from micropie.addresses import DOTS_AND_EMPTY
+from micropie.decorators import run_in
+from micropie.discovery import FINGERPRINT
+from micropie.errors import HeadersLike, HTTPError, ResponseError, SetupError, is_count
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.fingerprints import (
     KNOWN,
@@ -37,31 +39,19 @@ from micropie.files.lookup import (
     open_resolved,
     resolved_root,
 )
-from micropie.files.recent import (
-    CONTENTS,
-    LARGEST,
-    LARGEST_LOOK,
-    LONGEST_PATH,
-    OVERHEAD,
-    RECENT,
-)
-from micropie.http import (
+from micropie.files.recent import CONTENTS, LARGEST, LARGEST_LOOK, LONGEST_PATH, OVERHEAD, RECENT
+from micropie.headers import (
     CONDITIONS,
-    DOTS_AND_EMPTY,
-    FileReference,
     HeaderNames,
-    HeadersLike,
     KnownHeader,
-    Request,
-    Response,
     Selection,
     add_missing,
     add_vary,
-    current_request,
     http_date,
     select,
 )
-from micropie.routing import FINGERPRINT, run_in
+from micropie.http import FileReference, Request, Response, current_request
+from micropie.steps import IO, Flow
 from micropie.streams import PART_CHUNK, FileRange
 
 SMALL = PART_CHUNK  # bytes; a file of one read costs one round trip to a thread

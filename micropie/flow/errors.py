@@ -19,7 +19,6 @@ from micropie.errors import (
     Redirect,
     logger,
 )
-from micropie.execution import Flow, call
 from micropie.http import (
     BindingError,
     Exchange,
@@ -32,6 +31,7 @@ from micropie.http import (
 )
 from micropie.on_demand import module
 from micropie.routing import ErrorHandler, config_of, handlers_route
+from micropie.steps import Flow, call
 from micropie.streams import is_stream, stream_of
 
 # Few sites that serve strangers have ``debug=True``.

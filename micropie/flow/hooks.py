@@ -28,17 +28,19 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie import websockets
+from micropie.discovery import Checking, check_middlewares, open_resources
 from micropie.errors import HTTPError, Redirect, ResponseError, logger
-from micropie.execution import AWAIT, INLINE, Flow, Kind, RunningGenerator, awaited, call, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.http import Response, as_response
-from micropie.routing import Checking, check_middlewares, open_resources, placed
+from micropie.routing import placed
 from micropie.spellings import status_of
+from micropie.steps import AWAIT, INLINE, Flow, Kind, RunningGenerator, awaited, call, kind_of
 
 if TYPE_CHECKING:
+    from micropie.discovery import Providers
     from micropie.http import Request
-    from micropie.routing import Config, Providers
+    from micropie.routing import Config
 
 # Their methods do nothing.
 _BASES = FlowMiddleware, HttpMiddleware, WebSocketMiddleware

@@ -1,6 +1,6 @@
 """The life of a request, written once for every protocol and every server.
 
-This is plain synchronous Python. A flow is a generator: it yields a step (``execution/steps.py``)
+This is plain synchronous Python. A flow is a generator: it yields a step (``steps/steps.py``)
 where it may have to wait, and is sent the step's result. A driver (``asgi/``, ``wsgi/``) makes a
 ``Request``, performs the steps of ``respond`` and sends the ``Answer`` that is its last step.
 ``respond`` has six stages:
@@ -38,21 +38,11 @@ from typing import Any, TypeAlias, cast
 from micropie import files, streams
 from micropie.csrf import deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, RaisedAnswer, logger
-from micropie.execution import (
-    ANSWER,
-    AWAIT,
-    INLINE,
-    IO,
-    Call,
-    Flow,
-    TookTooLong,
-    call_within,
-    itself,
-    no_function,
-)
+from micropie.execution import TookTooLong
 from micropie.flow.errors import plain_response, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, filtered, with_resources
+from micropie.headers import make_private
 from micropie.http import (
     BODIES,
     CSRF_FIELD,
@@ -64,7 +54,6 @@ from micropie.http import (
     Request,
     Response,
     encode,
-    make_private,
     receive_body,
     with_html,
 )
@@ -83,6 +72,7 @@ from micropie.routing import (
     route_of,
 )
 from micropie.sessions import Session
+from micropie.steps import ANSWER, AWAIT, INLINE, IO, Call, Flow, call_within, itself, no_function
 from micropie.streams import LoopStream, Stream, ThreadStream, stream_of
 
 pooled: Any = module("micropie.flow.pooled")  # few sites have handlers in processes

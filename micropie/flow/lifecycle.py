@@ -16,10 +16,11 @@ from threading import Timer
 from typing import Any, Final, Protocol, TypeAlias
 
 from micropie.errors import SetupError, as_authors_see, logger
-from micropie.execution import AWAIT, INLINE, Flow, Kind, Result, call, kind_of
+from micropie.execution import Result
 from micropie.http import Exchange, State
 from micropie.mounts import ASGI, WSGI
 from micropie.routing import Config, Site
+from micropie.steps import AWAIT, INLINE, Flow, Kind, call, kind_of
 
 # Seconds after which the log names the function that a start or a stop waits for: most servers wait
 # in silence, and without a limit.

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from micropie.execution import Flow
+from micropie.discovery import mark_with
 from micropie.http import Request, Response
-from micropie.routing import mark_with
+from micropie.steps import Flow
 
 Target = TypeVar("Target")
 

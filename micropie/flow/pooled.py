@@ -1,7 +1,7 @@
 """Handlers that run in a process of the pool, and the copy of the request that they can read there.
 
 Only arguments, results and this copy cross between processes, by ``pickle``. The handler crosses as
-a name, by which the process finds it (``execution/placement.py``); the application never crosses.
+a name, by which the process finds it (``placement.py``); the application never crosses.
 """
 
 from __future__ import annotations
@@ -11,17 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from micropie.errors import HTTPError, logger
-from micropie.execution import HandlerName, TookTooLong, current, handler_named
-from micropie.http import (
-    Address,
-    AnswerState,
-    Exchange,
-    Limits,
-    Peer,
-    Request,
-    Session,
-    dumps_with,
-)
+from micropie.execution import TookTooLong, current
+from micropie.forms import Limits
+from micropie.http import Address, AnswerState, Exchange, Peer, Request, Session
+from micropie.json import dumps_with
+from micropie.placement import HandlerName, handler_named
 from micropie.routing import HandlerPool
 from micropie.streams import ThreadStream
 

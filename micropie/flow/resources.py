@@ -1,7 +1,7 @@
 """Resources that a handler and the checks before it ask for, and the filter of the handler's
 result.
 
-A resource is opened once for a request (``routing/providers.py``) and closed when the handler has
+A resource is opened once for a request (``discovery/providers.py``) and closed when the handler has
 returned, before the hooks see its response, or at the end of the stream that it returned. Resources
 that only checks have asked for are closed before a stream or the handler of a WebSocket begins. A
 result is filtered by its annotation while they are open.
@@ -13,18 +13,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from micropie.binding import ResultFilter
+from micropie.discovery import open_resources
 from micropie.errors import HTTPError, Redirect, raise_any
-from micropie.execution import CALL, Call, Flow, awaited
-from micropie.http import (
-    EncodedAnswer,
-    Exchange,
-    Request,
-    Response,
-    as_response,
-    is_html,
-    states_status,
-)
-from micropie.routing import Handover, Route, open_resources
+from micropie.escaping import is_html
+from micropie.http import EncodedAnswer, Exchange, Request, Response, as_response, states_status
+from micropie.routing import Handover, Route
+from micropie.steps import CALL, Call, Flow, awaited
 from micropie.streams import is_stream
 
 

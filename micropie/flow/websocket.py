@@ -22,21 +22,13 @@ from typing import NamedTuple
 
 from micropie import websockets
 from micropie.errors import HTTPError, Redirect, failure_in, logger
-from micropie.execution import AWAIT, Flow
 from micropie.flow.errors import plain_response
 from micropie.flow.hooks import planned_hooks, run_after_websocket, run_before, run_before_websocket
 from micropie.flow.resources import close_resources, end_resources, with_resources
 from micropie.http import Answer, Response, as_response, encode, error_response, redirect_response
 from micropie.mounts import APP
-from micropie.routing import (
-    Config,
-    Handover,
-    Refusal,
-    RouteMatch,
-    SearchResult,
-    Site,
-    config_of,
-)
+from micropie.routing import Config, Handover, Refusal, RouteMatch, SearchResult, Site, config_of
+from micropie.steps import AWAIT, Flow
 from micropie.websockets import WebSocketRequest
 
 

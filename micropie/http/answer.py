@@ -9,7 +9,7 @@ from types import AsyncGeneratorType, GeneratorType
 
 from micropie.http.response import BODIES, Answer, Response, as_response
 from micropie.http.session import Session, UnopenedSession
-from micropie.http.types import ChunkedBody
+from micropie.protocols import ChunkedBody
 
 _MERE_BODIES = BODIES | {GeneratorType, AsyncGeneratorType}
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from micropie.errors import BadRequest
-from micropie.http.json import dumps, loads
-from micropie.http.types import Json
+from micropie.json import dumps, loads
+from micropie.protocols import Json
 
 
 @dataclass(frozen=True, slots=True)

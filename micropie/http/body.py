@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import Final
 
 from micropie.errors import too_many
-from micropie.execution import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
+from micropie.steps import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
 UNREAD: Final = "unread"
 # returned piece by piece and not kept: ``request.stream()``, a multipart form

@@ -37,6 +37,14 @@ from typing import (
 )
 from urllib.parse import quote, unquote_to_bytes
 
+from micropie.addresses import (
+    DOTS_AND_EMPTY,
+    PATH_SAFE,
+    SEGMENT_SAFE,
+    decoded_segment,
+    escaped_path,
+    leads_up,
+)
 from micropie.errors import (
     BadRequest,
     Catalog,
@@ -47,40 +55,30 @@ from micropie.errors import (
     as_authors_see,
     logger,
 )
-from micropie.execution import (
+from micropie.execution import Slots
+from micropie.forms import MULTIPART, Limits, parse_query
+from micropie.headers import MAX_HEADERS, HeaderNames, Headers, content_type, is_json, parse_cookies
+from micropie.http.answer import AnswerState
+from micropie.http.body import Body
+from micropie.http.received import NULL, ReceivedBody
+from micropie.http.response import Response
+from micropie.http.session import Session, UnopenedSession
+from micropie.on_demand import computed
+from micropie.placement import Threads
+from micropie.protocols import Environ, Json, Message, Parameters, Scope
+from micropie.steps import (
     Ends,
     Flow,
     Kind,
     ResourceContext,
     Resources,
     RunningGenerator,
-    Slots,
     Step,
-    Threads,
     result_of,
 )
-from micropie.http.answer import AnswerState
-from micropie.http.body import Body
-from micropie.http.cookies import parse_cookies
-from micropie.http.forms.data import MULTIPART, Limits, parse_query
-from micropie.http.headers import MAX_HEADERS, HeaderNames, Headers
-from micropie.http.media_types import content_type, is_json
-from micropie.http.received import NULL, ReceivedBody
-from micropie.http.response import Response
-from micropie.http.session import Session, UnopenedSession
-from micropie.http.types import Environ, Json, Message, Parameters, Scope
-from micropie.http.urls import (
-    DOTS_AND_EMPTY,
-    PATH_SAFE,
-    SEGMENT_SAFE,
-    decoded_segment,
-    escaped_path,
-    leads_up,
-)
-from micropie.on_demand import computed
 
 if TYPE_CHECKING:
-    from micropie.http.signing import CookieSigner
+    from micropie.headers import CookieSigner
 
 Value = TypeVar("Value")
 

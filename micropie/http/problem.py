@@ -8,10 +8,9 @@ from contextlib import suppress
 from functools import lru_cache
 
 from micropie.errors import PHRASES, HTTPError, in_words_of
+from micropie.escaping import escape
+from micropie.headers import cached_if_short, choose_type
 from micropie.http.binding_errors import BindingError
-from micropie.http.escaping import escape
-from micropie.http.headers import cached_if_short
-from micropie.http.media_types import choose_type
 from micropie.http.request import Request
 from micropie.http.response import HTML, Response, error_response
 

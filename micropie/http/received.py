@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Literal, Protocol
 
+from micropie.forms import UploadFile, parse_query, require_utf8
 from micropie.http.body import UNREAD, Body
-from micropie.http.forms.data import parse_query, require_utf8
-from micropie.http.forms.uploads import UploadFile
-from micropie.http.json import loads
-from micropie.http.types import Json, Parameters, Piece
+from micropie.json import loads
+from micropie.protocols import Json, Parameters, Piece
 
 
 class _Null:

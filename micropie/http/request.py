@@ -12,25 +12,24 @@ from datetime import UTC, datetime
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, overload
 
+from micropie import headers
+from micropie.addresses import is_host
 from micropie.errors import BadRequest, HTTPError, SetupError, takes
-from micropie.execution import ResourceContext, Task, current
-from micropie.http.cookies import CookieAttributes
+from micropie.execution import current
+from micropie.forms import MULTIPART, UploadFile
+from micropie.headers import CookieAttributes, Headers, add_vary, choose_type, is_json
 from micropie.http.exchange import EMPTY_JSON, Address, Exchange, FlowIterator, RouteInfo
-from micropie.http.forms.data import MULTIPART
-from micropie.http.forms.uploads import UploadFile
-from micropie.http.headers import Headers, add_vary
-from micropie.http.media_types import choose_type, is_json
 from micropie.http.multidict import MultiDict
 from micropie.http.received import NULL
 from micropie.http.response import Response
 from micropie.http.session import Session
 from micropie.http.state import State
-from micropie.http.types import Environ, Json, Scope
-from micropie.http.urls import is_host
+from micropie.protocols import Environ, Json, Scope
 from micropie.spellings import RequestSpellings, attribute_of
+from micropie.steps import ResourceContext, Task
 
 if TYPE_CHECKING:
-    from micropie.http.forms.parts import Parts
+    from micropie.http.form_parts import Parts
 
 Value = TypeVar("Value")
 
@@ -192,17 +191,15 @@ class Request(RequestSpellings):
         ``etag`` is any text that changes with the answer, ``modified`` when it last did; a naive
         one counts as UTC. Only GET and HEAD can be answered so. RFC 9110, section 13.
         """
-        from micropie.http import conditional
-
-        headers, tag, seconds = self.response.headers, "", inf
+        fields, tag, seconds = self.response.headers, "", inf
         if etag is not None:
-            tag = headers["ETag"] = conditional.entity_tag(etag)
+            tag = fields["ETag"] = headers.entity_tag(etag)
         if modified is not None:
             seconds = int(
                 (modified if modified.tzinfo else modified.replace(tzinfo=UTC)).timestamp()
             )
-            headers["Last-Modified"] = conditional.http_date(seconds)
-        is_hit = self.method in ("GET", "HEAD") and conditional.is_known(self.headers, tag, seconds)
+            fields["Last-Modified"] = headers.http_date(seconds)
+        is_hit = self.method in ("GET", "HEAD") and headers.is_known(self.headers, tag, seconds)
         if is_hit:
             self.response.status = 304
         return is_hit
@@ -219,10 +216,8 @@ class Request(RequestSpellings):
         section 13.1.1: what compresses an answer on its way to the client makes its tag weak, which
         says nothing of the version.
         """
-        from micropie.http import conditional
-
         tag, wanted = (
-            "" if etag is None else conditional.entity_tag(etag),
+            "" if etag is None else headers.entity_tag(etag),
             self.headers.get("if-match"),
         )
         if wanted is None and required and tag:
@@ -230,9 +225,9 @@ class Request(RequestSpellings):
                 428, "A change needs If-Match, with the ETag of the version that it is for."
             )
         is_other = wanted is not None and not (
-            tag and conditional.is_known({"if-none-match": wanted}, tag, inf)
+            tag and headers.is_known({"if-none-match": wanted}, tag, inf)
         )
-        if is_other or (tag and conditional.is_known(self.headers, tag, inf)):
+        if is_other or (tag and headers.is_known(self.headers, tag, inf)):
             raise HTTPError(412, "This is not the version that the request is for.")
 
     # -- where it came from ------------------------------------------------------------------------
@@ -393,8 +388,8 @@ class Request(RequestSpellings):
         form was received before. Raises 415 if the body is not a multipart form, and 400, 408 and
         413 while it is read.
         """
-        from micropie.http.forms.multipart import PartParser, boundary_of
-        from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
+        from micropie.forms import PartParser, boundary_of
+        from micropie.http.form_parts import ArrivingParts, Parts, PartSource, ReceivedParts
 
         exchange = self._exchange
         media_type, parameters, _ = exchange.framing

@@ -27,13 +27,20 @@ from micropie.errors import (
     logger,
     pairs_of,
 )
-from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
-from micropie.http.escaping import html_body, is_html_type
-from micropie.http.headers import KnownHeader, MutableHeaders, NameTable, cached_if_short
-from micropie.http.json import dumps
-from micropie.http.media_types import codec_of
-from micropie.http.types import ChunkedBody, HeaderPairs
+from micropie.escaping import html_body, is_html_type
+from micropie.headers import (
+    CookieAttributes,
+    CookieScope,
+    KnownHeader,
+    MutableHeaders,
+    NameTable,
+    cached_if_short,
+    codec_of,
+    format_cookie,
+)
+from micropie.json import dumps
 from micropie.on_demand import pattern
+from micropie.protocols import ChunkedBody, HeaderPairs
 
 HTML: Final = "text/html; charset=utf-8"
 TEXT: Final = "text/plain; charset=utf-8"

@@ -11,18 +11,10 @@ from typing import Any, cast
 from weakref import ref
 
 from micropie.errors import check, is_count
-from micropie.execution import CALL, Flow, call
-from micropie.http import (
-    JSON,
-    MutableHeaders,
-    Request,
-    Response,
-    accepts_coding,
-    add_vary,
-    as_response,
-    encode_body,
-)
+from micropie.headers import MutableHeaders, accepts_coding, add_vary
+from micropie.http import JSON, Request, Response, as_response, encode_body
 from micropie.middleware.base import FlowMiddleware
+from micropie.steps import CALL, Flow, call
 from micropie.streams import Stream, stream_of
 
 _GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer

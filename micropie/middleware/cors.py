@@ -11,17 +11,12 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from micropie.addresses import checked_origins, normal_origin
 from micropie.errors import SetupError, check, is_count, refuse_text
-from micropie.http import (
-    TOKEN,
-    HeaderPairs,
-    Request,
-    Response,
-    add_vary,
-    checked_origins,
-    normal_origin,
-)
+from micropie.headers import add_vary
+from micropie.http import TOKEN, Request, Response
 from micropie.middleware.base import FlowMiddleware
+from micropie.protocols import HeaderPairs
 from micropie.routing import checked_methods
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from micropie.addresses import checked_origins, normal_origin
 from micropie.csrf import is_csrf_token
 from micropie.errors import HTTPError, Sentence, check, refuse_text
-from micropie.execution import Flow
-from micropie.http import CSRF_FIELD, Request, checked_origins, find_field, normal_origin
+from micropie.http import CSRF_FIELD, Request, find_field
 from micropie.middleware.base import FlowMiddleware
+from micropie.steps import Flow
 
 # Methods that change nothing (RFC 9110, section 9.2.1).
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})

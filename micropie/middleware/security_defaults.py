@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
-from micropie.http import PREFIXES
+from micropie.headers import PREFIXES
 from micropie.middleware.csrf import CSRFMiddleware
 from micropie.middleware.proxy_headers import ProxyHeaders
 from micropie.middleware.security_headers import YEAR, SecurityHeaders

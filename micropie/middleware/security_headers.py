@@ -9,7 +9,8 @@ import secrets
 from typing import Final
 
 from micropie.errors import ResponseError, SetupError, check, is_count
-from micropie.http import Request, Response, add_missing, check_value
+from micropie.headers import add_missing
+from micropie.http import Request, Response, check_value
 from micropie.middleware.base import FlowMiddleware
 
 YEAR: Final = 365 * 24 * 3600  # seconds

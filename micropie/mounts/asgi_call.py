@@ -20,9 +20,10 @@ import anyio
 
 from micropie.errors import ClientDisconnect, HTTPError, ResponseError, logger, websockets_need_asgi
 from micropie.execution import LEAVE_WITHIN, TASKS
-from micropie.http import Exchange, GivenStatus, Message, Piece, Response, Scope
+from micropie.http import Exchange, GivenStatus, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
+from micropie.protocols import Message, Piece, Scope
 
 
 async def call_asgi(

@@ -16,8 +16,8 @@ from typing import Any
 
 from micropie.errors import SetupError, websockets_need_asgi
 from micropie.execution import notify_after_fork
-from micropie.http import Environ, Receive, Scope, Send
 from micropie.mounts.prefixes import ASGI, WSGI, Mount, kind_of_target
+from micropie.protocols import Environ, Receive, Scope, Send
 
 _EXAMPLES = {WSGI: "a2wsgi.WSGIMiddleware", ASGI: "a2wsgi.ASGIMiddleware"}
 

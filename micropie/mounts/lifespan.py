@@ -15,8 +15,9 @@ from anyio import Event, create_task_group, move_on_after
 
 from micropie.errors import SetupError, logger
 from micropie.execution import Action
-from micropie.http import Message, State
+from micropie.http import State
 from micropie.mounts.prefixes import Mount
+from micropie.protocols import Message
 
 _ANSWERS = frozenset(
     f"lifespan.{phase}.{end}" for phase in ("startup", "shutdown") for end in ("complete", "failed")

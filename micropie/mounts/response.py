@@ -12,7 +12,8 @@ from anyio import move_on_after
 
 from micropie.errors import ResponseError, logger
 from micropie.execution import CLEAN_UP_WITHIN
-from micropie.http import Piece, Response
+from micropie.http import Response
+from micropie.protocols import Piece
 from micropie.streams import LoopStream
 
 

@@ -16,9 +16,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie.errors import ResponseError, logger
-from micropie.http import Environ, Exchange, GivenStatus, HeaderPairs, Piece, Response
+from micropie.http import Exchange, GivenStatus, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import BoundedBody, streamed_body
+from micropie.protocols import Environ, HeaderPairs, Piece
 from micropie.streams import ThreadStream
 
 if TYPE_CHECKING:

@@ -18,11 +18,13 @@ import anyio
 from anyio import from_thread
 
 from micropie.errors import ClientDisconnect
-from micropie.execution import AHEAD, TASKS, SingleWaiterEvent, Threads, slots_of
-from micropie.http import Environ, Exchange, Piece, Response
+from micropie.execution import AHEAD, TASKS, SingleWaiterEvent, slots_of
+from micropie.http import Exchange, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
 from micropie.mounts.wsgi_call import RawBody, WSGICall, move
+from micropie.placement import Threads
+from micropie.protocols import Environ, Piece
 
 
 async def wsgi_under_asgi(

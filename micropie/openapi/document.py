@@ -37,14 +37,17 @@ from micropie import (
     WebSocketRequest,
     describe,
 )
+from micropie.addresses import split_host
 from micropie.binding import answers_of, is_structure, stated_source
+from micropie.decorators import DESCRIPTION
+from micropie.discovery import WILDCARD, Checking
 from micropie.errors import PHRASES
-from micropie.execution import layers
 from micropie.extensions import RouteEntry
-from micropie.http import PROBLEM, PROBLEM_SCHEMA, split_host
+from micropie.http import PROBLEM, PROBLEM_SCHEMA
 from micropie.openapi.docs import Docs
 from micropie.openapi.schemas import Schema, Schemas
-from micropie.routing import DESCRIPTION, WILDCARD, Checking, Config, Route, Site, body_parameter
+from micropie.placement import layers
+from micropie.routing import Config, Route, Site, body_parameter
 
 # that a path item may have
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})

@@ -16,8 +16,9 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from micropie import App, HTTPError, Response, SetupError, requires, static_file
+from micropie.addresses import split_host
 from micropie.extensions import check
-from micropie.http import current_request, split_host
+from micropie.http import current_request
 from micropie.openapi.docs import Docs
 from micropie.openapi.document import build_document
 from micropie.routing import Config, Site, config_of

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, NewType, TypeAlias, Union, get_args,
 from micropie import UploadFile
 from micropie.binding import KEYWORDS, OwnTypes, is_pydantic, is_structure, schemas, taken_by
 from micropie.errors import logger
-from micropie.http import BUILTINS, encoder_of
+from micropie.json import BUILTINS, encoder_of
 
 Schema: TypeAlias = dict[str, Any]
 Mode: TypeAlias = Literal["validation", "serialization"]

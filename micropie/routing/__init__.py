@@ -1,10 +1,8 @@
 """Compile a tree of applications to a ``Site``, and find the route of each request in it.
 
 ``settings.py`` has an author's plain values, and ``config.py`` makes of them the objects that a
-request uses. ``decorators.py`` leave marks on functions, ``discovery.py`` finds the handlers among
-an application's attributes, and ``compiler.py`` makes a ``Route`` (``routes.py``) of each.
-``lost_marks.py`` refuses decorators above anything else. ``patterns.py`` reads explicit paths.
-``providers.py`` has the providers of resources, and ``checks.py`` the checks of ``@requires``.
+request uses. ``compiler.py`` makes a ``Route`` (``routes.py``) of each handler that
+``micropie.discovery`` finds. ``lost_marks.py`` refuses decorators above anything else.
 
 ``router.py`` searches. Names, explicit routes and inner applications are in one tree of segments,
 and there is one more for WebSockets. No path takes more than linear time, because each node is
@@ -13,14 +11,8 @@ more segment as the argument. ``site.py`` looks for mounts first, then asks the 
 makes paths of the names of a whole site's routes.
 """
 
-from micropie.routing.checks import (
-    Check,
-    Checking,
-    check_middlewares,
-    mark_with,
-    marked_layer,
-    marks_above,
-)
+from __future__ import annotations
+
 from micropie.routing.compiler import build_site
 from micropie.routing.config import (
     AppBase,
@@ -33,47 +25,7 @@ from micropie.routing.config import (
     config_of,
     placed,
 )
-from micropie.routing.decorators import (
-    COMMAND,
-    DESCRIPTION,
-    command,
-    delete,
-    describe,
-    get,
-    hidden,
-    make_mark,
-    max_body_size,
-    max_data_size,
-    patch,
-    post,
-    put,
-    reads_body,
-    requires,
-    route,
-    run_in,
-    websocket,
-)
-from micropie.routing.discovery import (
-    FINGERPRINT,
-    REQUIRES,
-    Function,
-    RouteMark,
-    is_function,
-    is_method,
-    marks_of,
-    public_name,
-)
 from micropie.routing.lost_marks import lost_routes
-from micropie.routing.patterns import WILDCARD
-from micropie.routing.providers import (
-    Provider,
-    Providers,
-    checked_key,
-    checked_provider,
-    in_place_of,
-    name_of,
-    open_resources,
-)
 from micropie.routing.router import NO_VALUES, Refusal, RouteMatch
 from micropie.routing.routes import (
     Route,
@@ -84,7 +36,7 @@ from micropie.routing.routes import (
     place_of,
     route_of,
 )
-from micropie.routing.settings import METHODS, Settings
+from micropie.routing.settings import Settings
 from micropie.routing.site import (
     Handover,
     MountRoute,
@@ -97,16 +49,10 @@ from micropie.routing.site import (
 
 # fmt: off
 __all__ = [
-    "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NO_VALUES", "REQUIRES", "WILDCARD",
-    "AppBase", "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function", "HandlerPool",
-    "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Refusal", "Registrations",
-    "Route", "RouteEntry", "RouteMark", "RouteMatch", "SearchResult", "Settings", "Site",
-    "body_parameter", "build_site", "check_error_key", "check_middlewares", "checked_key",
-    "checked_methods", "checked_provider", "command", "config_of", "delegate_route", "delete",
-    "describe", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
-    "lost_routes", "make_mark", "mark_with", "marked_layer", "marks_above", "marks_of",
-    "max_body_size", "max_data_size", "mentions", "name_of", "open_resources", "patch", "place_of",
-    "placed", "post", "public_name", "put", "reads_body", "requires", "route", "route_of", "run_in",
-    "websocket",
+    "NO_VALUES", "AppBase", "Config", "ErrorHandler", "ErrorKey", "HandlerPool", "Handover",
+    "MountRoute", "OutsideRoute", "Refusal", "Registrations", "Route", "RouteEntry", "RouteMatch",
+    "SearchResult", "Settings", "Site", "body_parameter", "build_site", "check_error_key",
+    "checked_methods", "config_of", "delegate_route", "handlers_route", "lost_routes", "mentions",
+    "place_of", "placed", "route_of",
 ]
 # fmt: on

@@ -11,24 +11,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from micropie.errors import SetupError, logger
-from micropie.execution import HANDLER, Kind, Threads, layers
-from micropie.http import quoted_address, split_host
-from micropie.mounts import APP, Mount
-from micropie.routing.checks import check_middlewares, marks_above, with_marks
-from micropie.routing.config import Config, Registrations
-from micropie.routing.discovery import (
+from micropie.addresses import quoted_address, split_host
+from micropie.discovery import (
     FINGERPRINT,
     SOCKET_PREFIX,
     AnyFunction,
+    Pattern,
     RouteMark,
+    check_middlewares,
     find_handlers,
+    marks_above,
 )
+from micropie.errors import SetupError, logger
+from micropie.mounts import APP, Mount
+from micropie.placement import Threads, layers
+from micropie.routing.config import Config, Registrations, with_marks
 from micropie.routing.lost_marks import lost_routes, refuse_lost_marks
-from micropie.routing.patterns import Pattern
 from micropie.routing.router import Node, Router
 from micropie.routing.routes import Route
 from micropie.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
+from micropie.steps import HANDLER, Kind
 from micropie.streams import ShutdownSignal
 
 # The worker threads of a route with hooks of its own, such as an endpoint for health: each check of

@@ -18,37 +18,28 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import quote
 
+from micropie.addresses import normal_hosts, split_host, with_host
 from micropie.binding import OwnTypes
+from micropie.discovery import Providers, RouteMark, check_middlewares
 from micropie.errors import HTTPError, SetupError
-from micropie.execution import Kind, Threads, available_cpus, kind_of
-from micropie.http import (
-    HTML,
-    JSON,
-    TEXT,
-    Limits,
-    MessageConfig,
-    Request,
-    State,
-    current_request,
-    dumps_with,
-    normal_hosts,
-    split_host,
-    with_host,
-)
+from micropie.execution import available_cpus
+from micropie.forms import Limits
+from micropie.http import HTML, JSON, TEXT, MessageConfig, Request, State, current_request
+from micropie.json import dumps_with
 from micropie.mounts import Mount
-from micropie.routing.discovery import RouteMark
+from micropie.placement import Threads
 from micropie.routing.names import RouteNames
-from micropie.routing.providers import Providers
 from micropie.routing.settings import Settings
 from micropie.sessions import InMemorySessionBackend, SessionBackend, SessionStore
 from micropie.spellings import AppSpellings
+from micropie.steps import Kind, kind_of
 from micropie.streams import ShutdownSignal
 from micropie.templates import Directory, Templates
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from micropie.http import CookieSigner
+    from micropie.headers import CookieSigner
 
 
 _NO_SETTINGS: Mapping[str, object] = {}
@@ -444,7 +435,7 @@ def _pools(settings: Settings) -> Mapping[str, object]:
 def _signing(settings: Settings) -> Mapping[str, object]:
     if settings.secret_key is None:  # itsdangerous may be missing
         return {"signer": None}
-    return {"signer": import_module("micropie.http.signing").CookieSigner(settings.secret_key)}
+    return {"signer": import_module("micropie.headers.signing").CookieSigner(settings.secret_key)}
 
 
 def _encoding(settings: Settings) -> Mapping[str, object]:
@@ -524,6 +515,14 @@ def _templates(
     return Templates(
         directories, filters, names, reload=bool(settings.debug), setup=setup, catalog=catalog
     )
+
+
+def with_marks(config: Config, marks: Sequence[object]) -> Config:
+    """Return ``config`` with ``marks`` as its last hooks; ``config`` itself if there are none."""
+    if not marks:
+        return config
+    check_middlewares(config.providers, marks)
+    return config.changed(middlewares=Chain(config.middlewares, marks, config.providers))
 
 
 def config_of(answering: HasConfig) -> Config:

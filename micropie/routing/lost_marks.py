@@ -12,9 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import TypeAlias
 
-from micropie.errors import SetupError
-from micropie.routing.config import Registrations
-from micropie.routing.discovery import (
+from micropie.discovery import (
     MARKS,
     REQUIRES,
     Handler,
@@ -26,6 +24,8 @@ from micropie.routing.discovery import (
     own_attributes,
     wrapped_by,
 )
+from micropie.errors import SetupError
+from micropie.routing.config import Registrations
 
 _NO_EFFECT = "the decorator of a route or a guard has no effect"
 _IsLost: TypeAlias = Callable[[object], bool]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from micropie.http import DOTS_AND_EMPTY, leads_up, quoted_address, split_host
-from micropie.routing.patterns import Pattern
+from micropie.addresses import DOTS_AND_EMPTY, leads_up, quoted_address, split_host
+from micropie.discovery import Pattern
 
 
 class RouteNames:

@@ -36,10 +36,10 @@ import sys
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeAlias, final
 
+from micropie.addresses import DOTS_AND_EMPTY
+from micropie.discovery import Match, Pattern, match_text
 from micropie.errors import HTTPError, MethodNotAllowed, SetupError
-from micropie.http import DOTS_AND_EMPTY
 from micropie.routing.config import Config
-from micropie.routing.patterns import Match, Pattern, match_text
 from micropie.routing.routes import Route, RouteEntry
 from micropie.routing.settings import METHODS
 

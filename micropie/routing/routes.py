@@ -10,26 +10,14 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
 from micropie.binding import BoundParameter, Plan, result_filter
+from micropie.discovery import AnyFunction, Provider, RouteMark, marks_above_handler, own_attributes
+from micropie.discovery import name_of as name_of_type
 from micropie.errors import SetupError
-from micropie.execution import (
-    AWAIT,
-    HANDLER,
-    INLINE,
-    LOOP,
-    MARK,
-    PROCESS,
-    Kind,
-    check_placement,
-    layers,
-    name_of,
-)
 from micropie.http import JSON, Exchange, RouteInfo
-from micropie.routing.checks import marks_above_handler, with_marks
-from micropie.routing.config import Config
-from micropie.routing.discovery import AnyFunction, RouteMark, own_attributes
-from micropie.routing.providers import Provider
-from micropie.routing.providers import name_of as name_of_type
+from micropie.placement import LOOP, MARK, PROCESS, check_placement, layers, name_of
+from micropie.routing.config import Config, with_marks
 from micropie.routing.settings import METHODS
+from micropie.steps import AWAIT, HANDLER, INLINE, Kind
 
 
 def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:

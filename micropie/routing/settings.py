@@ -11,16 +11,12 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, dataclass_transform
 
 from micropie import websockets
+from micropie.addresses import is_base_url, normal_hosts
 from micropie.errors import Catalog, SetupError, check, is_count, is_duration
-from micropie.execution import THREAD
-from micropie.http import (
-    BUILTINS,
-    PREFIXES,
-    MessageSettings,
-    is_base_url,
-    is_cookie_name,
-    normal_hosts,
-)
+from micropie.headers import PREFIXES, is_cookie_name
+from micropie.http import MessageSettings
+from micropie.json import BUILTINS
+from micropie.placement import THREAD
 from micropie.templates import DIRECTORY
 
 if TYPE_CHECKING:

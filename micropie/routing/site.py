@@ -12,18 +12,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias, final
 from urllib.parse import quote, unquote
 
 from micropie import mounts
+from micropie.addresses import DOTS_AND_EMPTY, HostTable, split_host
+from micropie.discovery import AnyFunction, marks_above
 from micropie.errors import HTTPError, ResponseError, websockets_need_asgi
-from micropie.execution import AWAIT, HANDLER, INLINE, Kind, Threads
-from micropie.http import (
-    AHEAD,
-    DOTS_AND_EMPTY,
-    Environ,
-    Exchange,
-    HostTable,
-    Request,
-    Scope,
-    split_host,
-)
+from micropie.http import AHEAD, Exchange, Request
 from micropie.mounts import (
     APP,
     ASGI,
@@ -34,12 +26,13 @@ from micropie.mounts import (
     kind_of_target,
     mounted_path_of,
 )
-from micropie.routing.checks import marks_above, with_marks
-from micropie.routing.config import Config, config_of
-from micropie.routing.discovery import AnyFunction
+from micropie.placement import Threads
+from micropie.protocols import Environ, Scope
+from micropie.routing.config import Config, config_of, with_marks
 from micropie.routing.router import NO_VALUES, Refusal, RouteMatch, Router
 from micropie.routing.routes import Route, RouteEntry
 from micropie.routing.settings import Settings
+from micropie.steps import AWAIT, HANDLER, INLINE, Kind
 
 _NO_ROUTES: dict[str, Route] = {}
 

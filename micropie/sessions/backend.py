@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Final
 
-from micropie.execution import Completed
 from micropie.http import SessionData
+from micropie.steps import Completed
 
 
 class Loaded(dict[str, Any]):

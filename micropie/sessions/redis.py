@@ -6,10 +6,10 @@ import random
 import secrets
 import time
 
-from micropie.execution import RedisClient
 from micropie.http import Changes, SessionData
 from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
+from micropie.steps import RedisClient
 
 # Seconds after which a server that does not answer is out of reach.
 _TIMEOUT = 5.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from micropie.errors import ResponseError
-from micropie.http import MAX_COOKIE, Secret, SessionData, Signer
+from micropie.headers import MAX_COOKIE, Secret, Signer
+from micropie.http import SessionData
 from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 

@@ -9,30 +9,12 @@ from typing import Any
 from urllib.parse import quote
 
 from micropie.errors import HTTPError, logger
-from micropie.execution import (
-    INLINE,
-    Call,
-    Flow,
-    Kind,
-    Outage,
-    ServiceThreads,
-    call,
-    kind_of,
-)
-from micropie.http import (
-    MAX_COOKIE,
-    Changes,
-    Exchange,
-    MessageSettings,
-    Session,
-    SessionData,
-    check_size,
-    format_cookie,
-    parse_cookies,
-    without_prefix,
-)
+from micropie.headers import MAX_COOKIE, format_cookie, parse_cookies, without_prefix
+from micropie.http import Changes, Exchange, MessageSettings, Session, SessionData, check_size
 from micropie.on_demand import pattern
+from micropie.placement import ServiceThreads
 from micropie.sessions.backend import SessionBackend
+from micropie.steps import INLINE, Call, Flow, Kind, Outage, call, kind_of
 
 _RETRY_AFTER = [("Retry-After", f"{Outage.retry_after:.0f}")]
 

@@ -12,9 +12,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from functools import lru_cache
 from typing import cast
 
-from micropie.errors import is_duration
-from micropie.http import ChunkedBody, HeadersLike, Response, add_missing, dumps
+from micropie.errors import HeadersLike, is_duration
+from micropie.headers import add_missing
+from micropie.http import Response
+from micropie.json import dumps
 from micropie.on_demand import pattern
+from micropie.protocols import ChunkedBody
 from micropie.streams.source import (
     MEDIA_TYPE,
     EventRules,

@@ -103,19 +103,10 @@ from typing import Any, Final, NamedTuple, Protocol
 import anyio
 
 from micropie.errors import ClientDisconnect, ResponseError
-from micropie.execution import (
-    CHUNK,
-    CLEAN_UP_WITHIN,
-    CLOSE,
-    TASKS,
-    WAKERS,
-    Action,
-    AsyncAction,
-    Flow,
-    current,
-    no_function,
-)
-from micropie.http import BODIES, Response, html, is_html
+from micropie.escaping import html, is_html
+from micropie.execution import CLEAN_UP_WITHIN, TASKS, WAKERS, Action, AsyncAction, current
+from micropie.http import BODIES, Response
+from micropie.steps import CHUNK, CLOSE, Flow, no_function
 from micropie.streams.files import FILE_CHUNK, FileRange
 
 PENDING: Final = object()  # no chunk has been fetched yet

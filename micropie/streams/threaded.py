@@ -28,17 +28,9 @@ from typing import Any
 import anyio
 
 from micropie.errors import logger
-from micropie.execution import (
-    IO_THREADS,
-    TASKS,
-    WAKERS,
-    Action,
-    SingleWaiterEvent,
-    Threads,
-    in_thread,
-    no_function,
-    run_in_context,
-)
+from micropie.execution import TASKS, WAKERS, Action, SingleWaiterEvent, in_thread, run_in_context
+from micropie.placement import IO_THREADS, Threads
+from micropie.steps import no_function
 from micropie.streams.source import END, PENDING, LoopStream, ThreadStream
 
 CHUNKS_AHEAD = 64

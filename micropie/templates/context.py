@@ -13,15 +13,9 @@ from pathlib import Path
 
 from micropie import csrf
 from micropie.errors import SetupError
+from micropie.escaping import html
 from micropie.execution import current
-from micropie.http import (
-    CSRF_FIELD,
-    Request,
-    bound_request,
-    current_request,
-    get_flashed_messages,
-    html,
-)
+from micropie.http import CSRF_FIELD, Request, bound_request, current_request, get_flashed_messages
 from micropie.templates.rendering import DIRECTORY, Templates
 
 NO_VALUES: Mapping[str, object] = {}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie.errors import Catalog
-from micropie.http import in_chunks
+from micropie.escaping import in_chunks
 
 if TYPE_CHECKING:
     from jinja2 import Template

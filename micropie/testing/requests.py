@@ -9,8 +9,9 @@ from typing import Any
 
 from micropie import App, Request, request, run_in
 from micropie.asgi import ASGIExchange
-from micropie.execution import result_of
-from micropie.http import Message, receive_body
+from micropie.http import receive_body
+from micropie.protocols import Message
+from micropie.steps import result_of
 
 
 def make_request(

@@ -8,21 +8,13 @@ from functools import partial
 from itertools import repeat
 from typing import Any, Final
 
-from micropie.execution import ANSWER, Action, AnyStep, current
+from micropie.execution import Action, current
 from micropie.flow import Application, end_resources, log_failure, respond
-from micropie.http import (
-    NO_OTHER_HEADERS,
-    NOSNIFF,
-    Environ,
-    HeaderPairs,
-    NameTable,
-    Request,
-    StartResponse,
-    make_private,
-    start_failed,
-    status_line,
-)
+from micropie.headers import NameTable, make_private
+from micropie.http import NO_OTHER_HEADERS, NOSNIFF, Request, start_failed, status_line
+from micropie.protocols import Environ, HeaderPairs, StartResponse
 from micropie.routing import Handover, Site
+from micropie.steps import ANSWER, AnyStep
 from micropie.streams import END, LoopStream, ThreadStream
 from micropie.wsgi.exchange import WSGIExchange
 from micropie.wsgi.files import wrapped_file

@@ -16,23 +16,14 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import anyio
 
+from micropie.addresses import escaped_path, raw_path_below
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.execution import Flow, Step, start_tasks
-from micropie.http import (
-    Address,
-    AnswerState,
-    Environ,
-    Exchange,
-    HeaderNames,
-    Message,
-    Piece,
-    ReceivedBody,
-    Scope,
-    escaped_path,
-    raw_path_below,
-)
+from micropie.headers import HeaderNames
+from micropie.http import Address, AnswerState, Exchange, ReceivedBody
 from micropie.on_demand import computed, pattern
+from micropie.protocols import Environ, Message, Piece, Scope
 from micropie.routing import Config
+from micropie.steps import Flow, Step, start_tasks
 from micropie.wsgi.steps import perform
 
 Value = TypeVar("Value")

@@ -7,9 +7,10 @@ from typing import Any
 
 import anyio
 
-from micropie.execution import Action, AnyStep, Flow, background_loop
+from micropie.execution import Action, background_loop
 from micropie.flow import Lifecycle, LifespanContext
 from micropie.routing import Config
+from micropie.steps import AnyStep, Flow
 from micropie.wsgi.steps import perform
 
 

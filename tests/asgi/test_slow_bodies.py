@@ -14,8 +14,8 @@ import pytest
 from micropie import App, HTTPError, reads_body
 from micropie.compat import bottle, cherrypy
 from micropie.execution import threads as workers
-from micropie.execution.placement import Threads
 from micropie.execution.threads import in_thread, slots_of, usage_of
+from micropie.placement import Threads
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
 

@@ -19,21 +19,12 @@ import pytest
 from babel.support import Translations
 from msgspec import Meta
 
-from micropie import (
-    App,
-    BindingErrors,
-    Form,
-    Message,
-    Query,
-    SetupError,
-    UploadFile,
-    post,
-)
+from micropie import App, BindingErrors, Form, Message, Query, SetupError, UploadFile, post
 from micropie.binding import misfits
 from micropie.binding.makers import maker_for
 from micropie.binding.misfits import MOST_ERRORS, MOST_VALUES
+from micropie.forms.data import DEEPEST, nested
 from micropie.http import ParameterError
-from micropie.http.forms.data import DEEPEST, nested
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 

@@ -19,7 +19,7 @@ from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddlewar
 from micropie.channels import Channels, MessagesLost, RedisChannels, Subscription
 from micropie.channels.mailbox import Mailbox, Message
 from micropie.execution.loop import WAKERS, threadsafe_scheduler
-from micropie.http.json import CodecError
+from micropie.json import CodecError
 from tests.asgi.calls import ended_by_shutdown, every_loop, run
 from tests.conftest import MakeClient
 from tests.support.event_source import parsed

@@ -25,9 +25,9 @@ from micropie import App, SetupError
 from micropie.channels import ChannelsUnreachable, MessagesLost, RedisChannels, Subscription
 from micropie.channels import redis as redischannels
 from micropie.channels.mailbox import Future
-from micropie.execution import outage
-from micropie.execution import redis_client as redisclient
-from micropie.execution.redis_client import RedisClient
+from micropie.steps import outage
+from micropie.steps import redis_client as redisclient
+from micropie.steps.redis_client import RedisClient
 from tests.asgi.calls import every_loop, run
 from tests.channels.conftest import threads
 from tests.conftest import MakeClient

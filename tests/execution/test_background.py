@@ -19,11 +19,12 @@ import pytest
 
 from micropie import App, HTTPError, ResponseError, UploadFile, request, run_in, where
 from micropie.asgi.steps import BACKGROUND
-from micropie.execution import Threads, after_response
-from micropie.execution.after_response import wait_for_tasks
 from micropie.execution.background import close_background_loops
 from micropie.execution.loop import LoopTasks
+from micropie.placement import Threads
 from micropie.sessions import SQLiteSessionBackend
+from micropie.steps import after_response
+from micropie.steps.after_response import wait_for_tasks
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
 from tests.conftest import MakeClient

@@ -14,16 +14,11 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from micropie.execution import (
-    CALL,
-    Flow,
-    Outage,
-    ServiceThreads,
-    call,
-    in_thread,
-    no_function,
-    outage,
-)
+from micropie.execution import in_thread
+from micropie.placement import ServiceThreads
+from micropie.steps import outage
+from micropie.steps.outage import Outage
+from micropie.steps.steps import CALL, Flow, call, no_function
 from tests.asgi.calls import every_loop, run
 from tests.support.waiting import PATIENCE
 

@@ -16,8 +16,8 @@ import redis
 from micropie import App, Request, SetupError
 from micropie.channels import ChannelsUnreachable, RedisChannels
 from micropie.channels import redis as of_channels
-from micropie.execution import RedisClient
 from micropie.sessions import RedisSessionBackend
+from micropie.steps.redis_client import RedisClient
 from tests.conftest import MakeClient
 from tests.support.forwarder import Forwarder
 from tests.support.redis_server import redis_server

@@ -21,9 +21,9 @@ from anyio.lowlevel import checkpoint
 
 from micropie import App, UploadFile, static_file
 from micropie.execution import threads as workers
-from micropie.execution.placement import Threads
 from micropie.execution.threads import in_thread, slots_of, usage_of
 from micropie.middleware import Timeout
+from micropie.placement import Threads
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, get, piece, run
 from tests.support.multipart_forms import PAIRS, form, section
@@ -212,7 +212,7 @@ def test_a_place_is_given_back_whenever_the_task_is_cancelled(backend: str) -> N
 HANGS = """
 import threading, anyio
 from micropie.execution import threads as workers
-from micropie.execution.placement import Threads
+from micropie.placement import Threads
 from micropie.execution.threads import in_thread
 
 begun = threading.Event()

@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from micropie.asgi.streaming import DelayedCalls
 from micropie.execution.loop import LoopLocal, LoopTasks, SingleWaiterEvent
-from micropie.execution.steps import no_function
+from micropie.steps.steps import no_function
 from tests.asgi.calls import Call, every_loop, run
 from tests.support.waiting import PATIENCE
 

@@ -36,8 +36,8 @@ from micropie.files import lookup, recent, static
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, find, open_resolved
 from micropie.files.recent import CAPACITY, CONTENTS, OVERHEAD, RECENT, Recent, RecentLooks
-from micropie.http.json import CodecError
 from micropie.http.response import encode_body
+from micropie.json import CodecError
 from micropie.testing import TestClient
 from tests.asgi import calls as asgi
 from tests.asgi.calls import every_loop

@@ -26,17 +26,17 @@ from werkzeug.http import parse_accept_header, parse_options_header, parse_range
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
 from micropie import HTTPError, SetupError, event
+from micropie.addresses import is_host, normal_origin
 from micropie.binding.converters import converter_for
-from micropie.http.conditional import accepts_coding, parse_http_date, select
-from micropie.http.cookies import MAX_COOKIE, format_cookie, parse_cookies
-from micropie.http.forms.data import Limits, parse_query
-from micropie.http.forms.multipart import MultipartParser, boundary_of
-from micropie.http.forms.uploads import safe_filename
-from micropie.http.json import CodecError
-from micropie.http.media_types import choose_type, content_type, disposition
-from micropie.http.signing import CookieSigner
-from micropie.http.urls import is_host, normal_origin
-from micropie.routing.patterns import Pattern
+from micropie.discovery.patterns import Pattern
+from micropie.forms.data import Limits, parse_query
+from micropie.forms.multipart import MultipartParser, boundary_of
+from micropie.forms.uploads import safe_filename
+from micropie.headers.conditional import accepts_coding, parse_http_date, select
+from micropie.headers.cookies import MAX_COOKIE, format_cookie, parse_cookies
+from micropie.headers.media_types import choose_type, content_type, disposition
+from micropie.headers.signing import CookieSigner
+from micropie.json import CodecError
 from micropie.streams.events import comment
 from tests.support.codecs import make_codec
 from tests.support.event_source import parsed

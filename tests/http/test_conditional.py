@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from micropie.errors import HTTPError
-from micropie.http import conditional
-from micropie.http.conditional import accepts_coding, http_date, parse_http_date, select
+from micropie.headers import conditional
+from micropie.headers.conditional import accepts_coding, http_date, parse_http_date, select
 
 ETAG = '"abc-1"'
 MODIFIED = 784111777  # the date of RFC 9110's examples

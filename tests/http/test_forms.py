@@ -19,10 +19,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from micropie.errors import BadRequest, HTTPError
-from micropie.http.forms.data import Limits, parse_query
-from micropie.http.forms.multipart import MultipartParser
-from micropie.http.forms.uploads import UploadFile, safe_filename
-from micropie.http.media_types import content_type, is_json
+from micropie.forms.data import Limits, parse_query
+from micropie.forms.multipart import MultipartParser
+from micropie.forms.uploads import UploadFile, safe_filename
+from micropie.headers.media_types import content_type, is_json
 from tests.support.open_files import open_files
 
 SMALL = Limits(

@@ -37,10 +37,10 @@ from micropie.compat.carrier import status_of
 from micropie.compat.cherrypy import Application as CherryPyApplication
 from micropie.compat.cherrypy import expose, request
 from micropie.compat.cherrypy.lib.httputil import valid_status
-from micropie.http.cookies import parse_cookies
-from micropie.http.forms.data import Limits, parse_query
-from micropie.http.forms.multipart import MultipartParser, boundary_of
-from micropie.http.media_types import codec_of, content_type, disposition
+from micropie.forms.data import Limits, parse_query
+from micropie.forms.multipart import MultipartParser, boundary_of
+from micropie.headers.cookies import parse_cookies
+from micropie.headers.media_types import codec_of, content_type, disposition
 from micropie.http.response import encode, redirect_response
 from micropie.middleware import Compress
 from micropie.testing import TestClient

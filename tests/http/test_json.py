@@ -25,9 +25,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from micropie import json as codec
 from micropie.errors import BadRequest, HTTPError
-from micropie.http import json as codec
-from micropie.http.json import CodecError
+from micropie.json import CodecError
 from tests.support.codecs import make_codec
 
 
@@ -540,7 +540,7 @@ def test_a_refusal_names_the_reason_or_the_place(text: str | bytes, words: str) 
 
 def test_R77_a_million_brackets_do_not_crash_the_process() -> None:
     script = (
-        "import orjson\nfrom micropie.http.json import Codec\nfrom micropie.errors import BadRequest\n"
+        "import orjson\nfrom micropie.json import Codec\nfrom micropie.errors import BadRequest\n"
         "for module in (orjson, None):\n for text in (b'['*10**6, b'{\"a\":'*10**6, b'[{\"'*10**6):\n"
         "  try: Codec(lambda: module, {}).loads(text)\n  except BadRequest: print('400')\n"
     )

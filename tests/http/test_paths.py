@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from micropie import App, HttpMiddleware, post
 from micropie.asgi.exchange import ASGIExchange
-from micropie.execution.steps import ANSWER
 from micropie.flow.http import respond
 from micropie.http.request import Request
 from micropie.routing.site import Handover, MountRoute
+from micropie.steps.steps import ANSWER
 from micropie.wsgi.exchange import WSGIExchange
 from tests.conftest import MakeClient
 from tests.wsgi.calls import get as wsgi_get

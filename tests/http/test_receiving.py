@@ -34,11 +34,11 @@ from micropie import (
     run_in,
 )
 from micropie.asgi import steps as performing
-from micropie.http import loads, received
-from micropie.http.forms import receiving
-from micropie.http.forms.data import Limits, parse_query
-from micropie.http.forms.multipart import MultipartParser
-from micropie.http.forms.uploads import NewFile
+from micropie.forms.data import Limits, parse_query
+from micropie.forms.multipart import MultipartParser
+from micropie.forms.uploads import NewFile
+from micropie.http import received, receiving
+from micropie.json import loads
 from micropie.middleware.base import FlowMiddleware
 from micropie.routing import config
 from tests.asgi.calls import DISCONNECT, Call, Message, every_loop, get, http_scope, piece, run

@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Response
-from micropie.http.headers import LONGEST_KEPT, PRIVATE
+from micropie.headers.fields import LONGEST_KEPT, PRIVATE
 from micropie.http.response import warn_once
 from micropie.middleware import Compress
 from tests.conftest import MakeClient

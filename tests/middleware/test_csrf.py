@@ -8,7 +8,7 @@ import pytest
 
 from micropie import App, SetupError, reads_body
 from micropie.csrf import csrf_token
-from micropie.http.forms.receiving import find_field
+from micropie.http.receiving import find_field
 from micropie.middleware import CSRFMiddleware, ProxyHeaders
 from micropie.sessions import SQLiteSessionBackend
 from micropie.testing import TestClient

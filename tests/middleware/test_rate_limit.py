@@ -19,8 +19,6 @@ import pytest
 
 import micropie.middleware
 from micropie import App, HTTPError, HttpMiddleware, SetupError
-from micropie.execution import outage
-from micropie.execution import redis_client as redisclient
 from micropie.http.exchange import Address
 from micropie.middleware import (
     MemoryRates,
@@ -30,6 +28,8 @@ from micropie.middleware import (
     RedisRates,
     redis_rate_store,
 )
+from micropie.steps import outage
+from micropie.steps import redis_client as redisclient
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.ports import free_port

@@ -76,7 +76,7 @@ GROUPS = {
         ["tests/test_csrf.py", "tests/middleware/test_csrf.py"],
     ),
     "files": (
-        [*_modules("micropie/files"), "micropie/http/conditional.py"],
+        [*_modules("micropie/files"), "micropie/headers/conditional.py"],
         [
             "tests/files",
             "tests/http/test_conditional.py",

@@ -19,7 +19,7 @@ from itsdangerous.encoding import int_to_bytes
 
 from micropie import App, SetupError, get, hidden, post, route, websocket
 from micropie.cli.check import mistakes
-from micropie.routing.discovery import is_hidden
+from micropie.discovery.marks import is_hidden
 from tests.conftest import MakeClient
 from tests.support.decorators import foreign, foreign_page
 

@@ -18,9 +18,9 @@ from micropie import (
     request,
     requires,
 )
+from micropie.addresses import HostTable
 from micropie.cli.routes import public_routes
 from micropie.compat import bottle
-from micropie.http import HostTable
 from micropie.middleware import ProxyHeaders, SecurityDefaults, TrustedHosts, proxy_headers
 from micropie.sessions import SQLiteSessionBackend
 from micropie.testing import TestClient, WebSocketRefused

@@ -22,8 +22,7 @@ import redis
 
 import micropie.sessions
 from micropie import App, SetupError
-from micropie.execution import redis_client as redisclient
-from micropie.http import signing
+from micropie.headers import signing
 from micropie.middleware import RedisRates
 from micropie.sessions import (
     RedisSessionBackend,
@@ -33,6 +32,7 @@ from micropie.sessions import (
     sqlite,
 )
 from micropie.sessions import redis as rediscache
+from micropie.steps import redis_client as redisclient
 from tests.conftest import MakeClient
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server

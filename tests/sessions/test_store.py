@@ -29,7 +29,7 @@ from micropie import (
     post,
 )
 from micropie.csrf import csrf_token
-from micropie.http.cookies import parse_cookies
+from micropie.headers.cookies import parse_cookies
 from micropie.middleware import ProxyHeaders
 from micropie.sessions import Session
 from micropie.testing import TestClient
@@ -973,8 +973,8 @@ def test_the_end_of_an_outage_is_a_line_and_so_is_the_next_outage(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("micropie.execution.outage._REPORT_AGAIN", 0.0)
-    monkeypatch.setattr("micropie.execution.Outage.retry_after", 0.0)
+    monkeypatch.setattr("micropie.steps.outage._REPORT_AGAIN", 0.0)
+    monkeypatch.setattr("micropie.steps.Outage.retry_after", 0.0)
     down = backend(when)
     client = make_client(Root(down))
     for method in (when, "", when):

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from micropie import App, EventStream, HTTPError, HttpMiddleware, event
 from micropie.execution.background import close_background_loops
-from micropie.execution.placement import Threads
-from micropie.http.json import CodecError
+from micropie.json import CodecError
+from micropie.placement import Threads
 from micropie.routing.config import config_of
 from micropie.streams import threaded
 from micropie.streams.events import Event, comment

@@ -16,7 +16,7 @@ import pytest
 
 from micropie import App
 from micropie.asgi.streaming import WATCH_AFTER
-from micropie.execution.placement import Threads
+from micropie.placement import Threads
 from micropie.streams.source import ThreadStream
 from micropie.streams.threaded import BYTES_AHEAD, CHUNKS_AHEAD, MadeAhead
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run

@@ -25,8 +25,8 @@ from markupsafe import Markup
 
 from micropie import App, Server, SetupError, template
 from micropie.csrf import csrf_token, is_csrf_token
+from micropie.escaping import in_chunks
 from micropie.execution import current
-from micropie.http import in_chunks
 from micropie.streams.threaded import CHUNKS_AHEAD
 from micropie.templates.rendering import CHUNK, FIRST_CHUNK
 from tests.conftest import MakeClient

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from micropie.execution.placement import ServiceThreads, Threads
-from micropie.execution.steps import (
+from micropie.http.request import Request
+from micropie.placement import ServiceThreads, Threads
+from micropie.routing.routes import Route
+from micropie.routing.site import Handover, Site
+from micropie.steps.steps import (
     AWAIT,
     CALL,
     CHUNK,
@@ -21,9 +24,6 @@ from micropie.execution.steps import (
     kind_of,
     no_function,
 )
-from micropie.http.request import Request
-from micropie.routing.routes import Route
-from micropie.routing.site import Handover, Site
 from micropie.streams.source import Stream
 
 

@@ -17,10 +17,10 @@ from micropie.cli.serving.made import IS_SERVING
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.reloading import CHILDS_PORT, run_and_reload
 from micropie.cli.serving.servers import ASGI, WSGI, Server, choose
-from micropie.execution import HANDLER, INLINE
 from micropie.middleware import MemoryRates, RateLimit
 from micropie.routing import Site, mentions
 from micropie.sessions import InMemorySessionBackend
+from micropie.steps import HANDLER, INLINE
 
 
 def serve(target: Target, options: Options, reload: bool = False) -> None:

@@ -13,7 +13,7 @@ from encodings.aliases import aliases
 from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest
-from micropie.http.headers import cached_if_short
+from micropie.headers.fields import cached_if_short
 from micropie.on_demand import pattern
 
 # Possessive throughout, so it can't backtrack: a header of n bytes takes n steps (docs/risks, R28).

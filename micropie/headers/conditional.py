@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from micropie.errors import HTTPError
-from micropie.http.media_types import weights_of
+from micropie.headers.media_types import weights_of
 from micropie.on_demand import pattern
 
 _ENTITY_TAG = pattern(r'(W/)?("[^"]*+")')

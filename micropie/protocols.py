@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol, TypeAlias
 
-from micropie.execution import Flow
+from micropie.steps import Flow
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = Message

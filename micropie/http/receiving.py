@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from micropie.execution import IO, RECEIVE_STEP, Flow
+from micropie import forms
+from micropie.forms import BATCH, MOST_PIECES, MULTIPART, Limits
+from micropie.headers import is_json
 from micropie.http.exchange import FORM, Exchange
-from micropie.http.forms.data import MULTIPART, Limits
-from micropie.http.forms.uploads import BATCH, MOST_PIECES
-from micropie.http.media_types import is_json
 from micropie.http.received import LARGE
+from micropie.steps import IO, RECEIVE_STEP, Flow
 
 # For a handler that receives the body itself, in a thread: a short one is received ahead, so that
 # no thread waits for a slow client, and none has to ask the event loop for it.
@@ -108,11 +108,11 @@ def _receive_beginning(exchange: Exchange, least: int) -> Flow[bytes]:
 
 
 def _field_of_part(data: bytes, parameters: dict[str, str], limits: Limits, name: str) -> str:
-    from micropie.http.forms.multipart import PartHead, PartParser
-
     value = None
-    for event in PartParser(parameters.get("boundary", ""), limits, any_charset=True).events(data):
-        if isinstance(event, PartHead):
+    for event in forms.PartParser(parameters.get("boundary", ""), limits, any_charset=True).events(
+        data
+    ):
+        if isinstance(event, forms.PartHead):
             value = b"" if event.name == name and event.raw_filename is None else None
         elif value is not None and event is not None:
             value += event
@@ -125,9 +125,7 @@ def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[No
     """Receive a multipart form, unless that has been done. Raises 400, 413 or 415 for a bad one."""
     if exchange.body.form is not None:
         return
-    from micropie.http.forms.multipart import MultipartParser, boundary_of
-
-    parser = MultipartParser(boundary_of(parameters), exchange.config.limits)
+    parser = forms.MultipartParser(forms.boundary_of(parameters), exchange.config.limits)
     exchange.release_after(parser.close)
     incoming = exchange.incoming
     incoming.start_stream()

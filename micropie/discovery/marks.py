@@ -12,8 +12,8 @@ from contextlib import suppress
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from micropie.discovery.patterns import Pattern
 from micropie.errors import SetupError
-from micropie.routing.patterns import Pattern
 
 MARKS = "__micropie_routes__"
 REQUIRES = "__micropie_requires__"  # the checks and middleware above a handler or an application

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 from urllib.parse import quote
 
+from micropie.addresses import DOTS_AND_EMPTY, leads_up
 from micropie.errors import SetupError
-from micropie.http import DOTS_AND_EMPTY, leads_up
 from micropie.on_demand import pattern
 
 LONGEST_FOR_RE = 255  # characters: as long as a file's name may be

@@ -8,7 +8,7 @@ are. Another callable, such as a class, is called without arguments, because its
 meant for clients.
 
 Resources are opened one after the other, each after those that it needs.
-``execution/generators.py`` closes them.
+``steps/generators.py`` closes them.
 """
 
 from __future__ import annotations
@@ -21,24 +21,23 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, cast, get_origin
 
 from micropie.binding import OwnTypes, Plan, asked_behind, is_key
+from micropie.discovery.marks import AnyFunction, Function
 from micropie.errors import ResponseError, SetupError
-from micropie.execution import (
+from micropie.execution import entered_on_loop
+from micropie.forms import UploadFile
+from micropie.http import BindingErrors, Request
+from micropie.placement import LOOP, MARK, layers
+from micropie.steps import (
     AWAIT,
     CALL,
     INLINE,
-    LOOP,
-    MARK,
     Flow,
     Kind,
     ResourceContext,
     Resources,
     RunningGenerator,
     awaited,
-    entered_on_loop,
-    layers,
 )
-from micropie.http import BindingErrors, Request, UploadFile
-from micropie.routing.discovery import AnyFunction, Function
 from micropie.websockets import WebSocketRequest
 
 

@@ -10,12 +10,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import TypeVar, overload
 
+from micropie.discovery import (
+    HOLDS,
+    Check,
+    Checking,
+    Function,
+    Pattern,
+    RouteMark,
+    leave_mark,
+    mark_with,
+    refuse_unless_check,
+)
 from micropie.errors import SetupError, is_count
-from micropie.execution import LOOP, MARK, PROCESS, THREAD
-from micropie.routing.checks import HOLDS, Check, Checking, mark_with, refuse_unless_check
-from micropie.routing.discovery import Function, RouteMark, leave_mark
-from micropie.routing.patterns import Pattern
-from micropie.routing.routes import checked_methods
+from micropie.placement import LOOP, MARK, PROCESS, THREAD
+from micropie.routing import checked_methods
 
 Target = TypeVar("Target")
 

@@ -9,8 +9,8 @@ from typing import NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest, HTTPError, too_many
-from micropie.http.types import Json
 from micropie.on_demand import pattern
+from micropie.protocols import Json
 
 MULTIPART = "multipart/form-data"
 

@@ -20,7 +20,7 @@ from functools import lru_cache, wraps
 from typing import Final, Self, TypeVar, overload
 
 from micropie.errors import HeadersLike, pairs_of
-from micropie.http.types import HeaderPairs
+from micropie.protocols import HeaderPairs
 
 Text = TypeVar("Text", bound=str | bytes)
 Value = TypeVar("Value")

@@ -9,7 +9,7 @@ from time import monotonic
 from traceback import format_exception
 
 from micropie.errors import logger
-from micropie.execution.steps import INLINE, Flow, Result, call, result_of
+from micropie.steps.steps import INLINE, Flow, Result, call, result_of
 
 # Seconds until the log says again that a service is still out of reach.
 _REPORT_EVERY = 60.0

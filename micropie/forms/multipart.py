@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from micropie.errors import BadRequest, HTTPError, logger, too_many
-from micropie.http.forms.data import DEFAULT_LIMITS, Budget, Limits, require_utf8, text_of
-from micropie.http.forms.uploads import UploadFile
-from micropie.http.media_types import disposition
+from micropie.forms.data import DEFAULT_LIMITS, Budget, Limits, require_utf8, text_of
+from micropie.forms.uploads import UploadFile
+from micropie.headers import disposition
 from micropie.on_demand import pattern
 
 if TYPE_CHECKING:

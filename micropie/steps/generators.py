@@ -22,9 +22,8 @@ from types import AsyncGeneratorType
 from typing import Any, Generic, Protocol, TypeVar
 
 from micropie.errors import failure_in, raise_any
-from micropie.execution.background import await_in_def
-from micropie.execution.loop import is_on_loop
-from micropie.execution.steps import AWAIT, CALL, INLINE, AnyStep, Flow, Kind, Step
+from micropie.execution import await_in_def, is_on_loop
+from micropie.steps.steps import AWAIT, CALL, INLINE, AnyStep, Flow, Kind, Step
 
 Value = TypeVar("Value")
 

@@ -12,19 +12,20 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
-from micropie.execution import IO, Flow
-from micropie.http.body import Body
-from micropie.http.exchange import Exchange, FlowIterator
-from micropie.http.forms.data import text_of
-from micropie.http.forms.multipart import PartHead, PartParser
-from micropie.http.forms.uploads import (
+from micropie.forms import (
     BATCH,
     CHUNK,
     MOST_PIECES,
     NewFile,
+    PartHead,
+    PartParser,
     UploadFile,
     safe_filename,
+    text_of,
 )
+from micropie.http.body import Body
+from micropie.http.exchange import Exchange, FlowIterator
+from micropie.steps import IO, Flow
 
 _END: Final = object()
 

@@ -12,10 +12,7 @@ from collections.abc import Mapping, Sequence
 from inspect import Parameter
 from typing import Any, Protocol, TypeAlias
 
-from micropie.errors import SetupError, takes
-from micropie.execution import layers
-from micropie.routing.config import Chain, Config
-from micropie.routing.discovery import (
+from micropie.discovery.marks import (
     REQUIRES,
     AnyFunction,
     is_bare,
@@ -23,7 +20,9 @@ from micropie.routing.discovery import (
     own_attributes,
     wrapped_by,
 )
-from micropie.routing.providers import Providers
+from micropie.discovery.providers import Providers
+from micropie.errors import SetupError, takes
+from micropie.placement import layers
 
 Check: TypeAlias = AnyFunction  # of the request, and of resources
 
@@ -49,14 +48,6 @@ class Checking:
     def __init__(self, check: Check) -> None:
         self.check = check
         self.name = _name_of(check)
-
-
-def with_marks(config: Config, marks: Sequence[object]) -> Config:
-    """Return ``config`` with ``marks`` as its last hooks; ``config`` itself if there are none."""
-    if not marks:
-        return config
-    check_middlewares(config.providers, marks)
-    return config.changed(middlewares=Chain(config.middlewares, marks, config.providers))
 
 
 def refuse_unless_check(check: Check) -> None:

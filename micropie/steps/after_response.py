@@ -19,12 +19,9 @@ from typing import Any, NamedTuple, Protocol
 import anyio
 
 from micropie.errors import logger
-from micropie.execution.background import background_loop
-from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import Action
-from micropie.execution.placement import AnyFunction, Threads
-from micropie.execution.steps import AWAIT, INLINE, kind_of
-from micropie.execution.threads import in_thread, usage_of
+from micropie.execution import Action, after_fork_in_child, background_loop, in_thread, usage_of
+from micropie.placement import AnyFunction, Threads
+from micropie.steps.steps import AWAIT, INLINE, kind_of
 
 _running: set[Future[None]] = set()
 after_fork_in_child(_running.clear)  # they run in the parent

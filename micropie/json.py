@@ -39,8 +39,8 @@ from typing import Any, NoReturn, TypeAlias
 
 from micropie.errors import BadRequest
 from micropie.execution import current
-from micropie.http.types import Encoder, Json
 from micropie.on_demand import pattern
+from micropie.protocols import Encoder, Json
 
 Dumps: TypeAlias = Callable[[object], bytes]
 _Conversions: TypeAlias = Sequence[tuple[type | tuple[type, ...], Encoder]]

@@ -35,9 +35,8 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from micropie.execution.loop import Action
-from micropie.execution.placement import IO_THREADS, LOOP, MARK, AnyFunction, Threads
-from micropie.execution.threads import within
+from micropie.execution import Action, within
+from micropie.placement import IO_THREADS, LOOP, MARK, AnyFunction, Threads
 
 AWAIT: Final = "await"
 CHUNK: Final = "chunk"

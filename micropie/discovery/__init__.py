@@ -1,0 +1,63 @@
+"""What an author has written, as it is found on classes and functions.
+
+``marks.py`` finds the handlers among an application's attributes, and what decorators have left on
+them. ``patterns.py`` reads explicit paths. ``providers.py`` has the providers of resources, and
+``checks.py`` the checks of ``@requires``.
+"""
+
+from __future__ import annotations
+
+from micropie.discovery.checks import (
+    HOLDS,
+    Check,
+    Checking,
+    check_middlewares,
+    mark_with,
+    marked_layer,
+    marks_above,
+    marks_above_handler,
+    refuse_unless_check,
+)
+from micropie.discovery.marks import (
+    FINGERPRINT,
+    MARKS,
+    REQUIRES,
+    SOCKET_PREFIX,
+    AnyFunction,
+    Function,
+    Handler,
+    RouteMark,
+    attributes_of,
+    find_handlers,
+    is_bare,
+    is_function,
+    is_hidden,
+    is_method,
+    leave_mark,
+    marks_of,
+    own_attributes,
+    public_name,
+    wrapped_by,
+)
+from micropie.discovery.patterns import WILDCARD, Match, Pattern, match_text
+from micropie.discovery.providers import (
+    Provider,
+    Providers,
+    checked_key,
+    checked_provider,
+    in_place_of,
+    name_of,
+    open_resources,
+)
+
+# fmt: off
+__all__ = [
+    "FINGERPRINT", "HOLDS", "MARKS", "REQUIRES", "SOCKET_PREFIX", "WILDCARD", "AnyFunction",
+    "Check", "Checking", "Function", "Handler", "Match", "Pattern", "Provider", "Providers",
+    "RouteMark", "attributes_of", "check_middlewares", "checked_key", "checked_provider",
+    "find_handlers", "in_place_of", "is_bare", "is_function", "is_hidden", "is_method",
+    "leave_mark", "mark_with", "marked_layer", "marks_above", "marks_above_handler", "marks_of",
+    "match_text", "name_of", "open_resources", "own_attributes", "public_name",
+    "refuse_unless_check", "wrapped_by",
+]
+# fmt: on
