@@ -10,10 +10,11 @@ The rules are the same for a query, an urlencoded form and a multipart form:
 
 ``PartParser`` takes a multipart body's bytes as they come and gives events: a part's head, its
 bytes, its end. All limits are there, so they hold for both of its users: ``MultipartParser`` keeps
-fields and files before the handler runs, and ``http/form_parts.py`` passes the events on as they are asked
-for. Large bodies are parsed and bound in an IO step, and writing to the disk is one, in large
-pieces, because the hop to a thread costs more than a small write. Such a thread may still write
-when its request has been cancelled; so its file is closed under a lock, and refuses later writes.
+fields and files before the handler runs, and ``http/form_parts.py`` passes the events on as they
+are asked for. Large bodies are parsed and bound in an IO step, and writing to the disk is one, in
+large pieces, because the hop to a thread costs more than a small write. Such a thread may still
+write when its request has been cancelled; so its file is closed under a lock, and refuses later
+writes.
 """
 
 from __future__ import annotations
