@@ -337,6 +337,11 @@ class App(AppBase):
         for name in _RESERVED if "_micropie_is_framework" not in vars(cls) else ():
             value = inspect.getattr_static(cls, name, None)
             if callable(value) and value is not vars(App).get(name):
+                if name.endswith("s") and not is_function(value):  # one hook instead of a list
+                    raise SetupError(
+                        f"{cls.__name__}.{name} is a list: write "
+                        f"{name} = [{type(value).__name__}(...)]"
+                    )
                 raise SetupError(
                     f"{cls.__name__}.{name} can't be a handler, App uses that name: "
                     f'give the method another one and write @route("/{name}") above it'

@@ -610,3 +610,20 @@ def test_a_sentence_can_be_copied_with_all_that_a_catalogue_needs() -> None:
                 str(sentence),
                 sentence.__getnewargs_ex__(),
             )
+
+
+def test_an_error_handler_may_return_the_response_of_the_request(make_client: MakeClient) -> None:
+    class Shop(App):
+        def index(self) -> str:
+            raise HTTPError(404)
+
+    app = Shop()
+
+    @app.error(404)
+    def missing(request: Any) -> Any:
+        request.response.status = 410
+        request.response.body = "sold"
+        return request.response
+
+    response = make_client(app).get("/")
+    assert (response.status_code, response.text) == (410, "sold")

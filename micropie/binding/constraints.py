@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from datetime import datetime, time
 from functools import cache
 from typing import Any, NamedTuple, TypeVar, get_origin
 
@@ -42,6 +43,8 @@ class Constraint(NamedTuple):
         if self.name in _COUNTED:
             of_list, one, several = _COUNTED[self.name]
             return Sentence(*((one, several) if is_text else (of_list, of_list)), count=self.bound)
+        if self.name == "tz":
+            return _WITH_OFFSET if self.bound else _WITHOUT_OFFSET
         return Sentence(_KINDS[self.name][3], limit=self.bound) if self.name in _KINDS else INVALID
 
 
@@ -50,6 +53,10 @@ class BrokenConstraint(ValueError):
 
     ``args``: its name, and the sentence for a visitor.
     """
+
+
+def _is_aware(moment: datetime | time, wanted: bool) -> bool:
+    return (moment.tzinfo is not None) is wanted
 
 
 def _matches(text: str, expression: re.Pattern[str]) -> bool:
@@ -78,6 +85,10 @@ _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str, str]] = {
     "max_length": (lambda value, most: len(value) <= most, "of length {} or less", "maxLength", ""),
     "pattern": (_matches, "matching {}", "pattern", "Please match the requested format."),
 }
+
+# msgspec's ``Meta(tz=True)``
+_WITH_OFFSET = "Please add the offset from UTC, as in 2026-01-31T13:45:00Z."
+_WITHOUT_OFFSET = "Please leave out the offset from UTC, as in 2026-01-31T13:45:00."
 
 # For what is counted: the sentence of a list, and those of a text.
 _COUNTED = {
@@ -124,7 +135,7 @@ class Message:
         return f"Message({self._text!r})"
 
 
-_FAULTS = ("required", "invalid", "predicate", *_KINDS)
+_FAULTS = ("required", "invalid", "predicate", "tz", *_KINDS)
 
 
 # Attributes that describe and do not restrict.
@@ -155,6 +166,8 @@ def check_type(constraints: Iterable[Constraint], annotation: object) -> None:
     """
     kind = get_origin(annotation) or annotation
     for constraint in constraints if kind in _samples() else ():
+        if constraint.name == "tz":
+            raise SetupError(f"no {getattr(kind, '__name__', kind)} is {constraint.words}")
         if constraint.name not in _KINDS:  # an author's function, which may do anything
             continue
         try:
@@ -226,7 +239,10 @@ def _bounds_of(item: object) -> Iterator[Constraint]:
             fits, words, *_ = _KINDS[name]
             bound = re.compile(value) if name == "pattern" else value
             yield Constraint(name, fits, words.format(value), bound)
-        elif value is not False or name == "tz":  # msgspec's False wants a time without a zone
+        elif name == "tz":
+            words = "with an offset" if value else "without an offset"
+            yield Constraint(name, _is_aware, words, value)
+        elif value is not False:
             raise SetupError(f"{type(item).__name__}({name}={value!r}) can't be enforced here")
 
 

@@ -217,6 +217,9 @@ def _misfit(
     )
 
 
+_AN_OBJECT = "a JSON object"
+
+
 def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
     """Return the error for a required parameter without a value: 415 if there is a body whose type
     is not read.
@@ -232,6 +235,8 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
         advice = (
             '; its name came without the file, as the form needs enctype="multipart/form-data".'
         )
+    elif isinstance(exchange.body.document, dict) and parameter.converter.expected == _AN_OBJECT:
+        advice = f"; expected {_AN_OBJECT}; for the whole body write Annotated[dict, Body()]."
     elif not parameter.is_stated and (problem := exchange.unread_body()) is not None:
         return HTTPError(problem[0], f"{missing}: {problem[1]}")
     return _misfit(parameter, "", None, sentence=missing + advice)

@@ -111,6 +111,7 @@ class Plan:
         bound: defaultdict[object, list[BoundParameter]] = defaultdict(list)
         for one in parameters:
             try:
+                _refuse_mistaken(one)
                 bound[one.kind].append(
                     by_name(one.name, converter_for(one.annotation, own), REQUIRED)
                     if one.kind in _VARIABLE
@@ -365,6 +366,32 @@ def asked_behind(
                 f"nothing provides its parameter {one.name!r}: write @app.provides for its type"
             )
     return asked
+
+
+def _refuse_mistaken(parameter: Parameter) -> None:
+    """Raise ``SetupError`` for a parameter that is no client's value, though nothing says so: a
+    query would fill it.
+    """
+    origin = type(parameter.default).__module__.partition(".")[0]
+    if origin in _OTHER_FRAMEWORKS:
+        kind = type(parameter.default).__name__
+        raise SetupError(
+            f"its default is {kind} of {origin}, which means nothing here: ask for a resource by "
+            "its type, db: Db, below @app.provides(Db); say where a value is by Query, Form, "
+            "Header, Cookie or Body of micropie"
+        )
+    if parameter.annotation is not REQUIRED or parameter.default is not REQUIRED:
+        return
+    if parameter.name == "request":
+        raise SetupError(
+            "it has no annotation, so it would be a value of the query: write request: Request, "
+            "or request: str for such a value"
+        )
+    if parameter.name == "self":
+        raise SetupError("it would be a value of the query: leave @staticmethod out, or self")
+
+
+_OTHER_FRAMEWORKS = frozenset({"fastapi", "litestar", "starlette"})
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:

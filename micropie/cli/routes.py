@@ -46,7 +46,7 @@ def execute(arguments: Namespace) -> int:
         print(json.dumps([asdict(route) for route in routes], indent=2))
         return 0
     rows = [
-        (one.methods, one.path, f"{one.name}{one.parameters}", one.runs_in, one.place)
+        (one.methods, one.path, _cut(f"{one.name}{one.parameters}"), one.runs_in, one.place)
         for one in routes
     ]
     header = ("METHODS", "PATH", "HANDLER", "RUNS IN", "FILE")
@@ -56,6 +56,13 @@ def execute(arguments: Namespace) -> int:
             "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         )
     return 0
+
+
+_WIDEST = 80  # characters of a column; --json has all of them
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
 
 
 def mounts_of(app: App) -> list[Mount]:

@@ -5,6 +5,7 @@ them.
 from __future__ import annotations
 
 import functools
+import inspect
 import site
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from types import FunctionType, MethodType
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from micropie.discovery.patterns import Pattern
-from micropie.errors import SetupError
+from micropie.errors import SetupError, logger
 
 MARKS = "__micropie_routes__"
 REQUIRES = "__micropie_requires__"  # the checks and middleware above a handler or an application
@@ -127,12 +128,28 @@ def _candidates(
     for name, (cls, value) in attributes_of(reversed(type(instance).__mro__)).items():
         if name in own or cls in framework or not is_method(value):
             continue
+        if (
+            explicit
+            and name.startswith(SOCKET_PREFIX)
+            and not (marks_of(value) or is_hidden(value))
+        ):
+            _warn_of_socket(cls, name, value)
         is_authors = not explicit and not _is_others(cls, type(instance))
         if marks_of(value) or (is_authors and _is_written_in(cls, value)):
             yield name, _bound(value, instance)
     for name, value in own.items():
         if is_function(value) and marks_of(value):
             yield name, value
+
+
+def _warn_of_socket(cls: type, name: str, value: object) -> None:
+    if inspect.iscoroutinefunction(value):
+        logger.warning(
+            '%s.%s has no URL, as App(expose="explicit") wants a decorator: write @websocket above '
+            "it, or @hidden if it is to have none",
+            cls.__name__,
+            name,
+        )
 
 
 def attributes_of(classes: Iterable[type]) -> dict[str, tuple[type, object]]:

@@ -22,7 +22,7 @@ from typing import Any, cast, get_origin
 
 from micropie.binding import OwnTypes, Plan, asked_behind, is_key
 from micropie.discovery.marks import AnyFunction, Function
-from micropie.errors import ResponseError, SetupError
+from micropie.errors import ResponseError, SetupError, logger
 from micropie.execution import entered_on_loop
 from micropie.forms import UploadFile
 from micropie.http import BindingErrors, Request
@@ -198,7 +198,22 @@ def open_resources(
         arguments = provider.plan.with_provided(
             own, {one.key: values[one] for one in provider.needs}
         )
-        values[provider] = yield from _open(resources, provider, arguments)
+        made = values[provider] = yield from _open(resources, provider, arguments)
+        if made is None and exchange.config.settings.debug:
+            _warn_of_nothing(provider)
+
+
+def _warn_of_nothing(provider: Provider) -> None:
+    """Log that a function has provided nothing without saying so: its ``return`` may be missing."""
+    *_, inner = layers(provider.plan.function)
+    stated = str(getattr(inner, "__annotations__", {}).get("return", ""))
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner) or "None" in stated:
+        return
+    logger.warning(
+        "%s, which provides %s, returned nothing: write return, or -> None if that is meant",
+        provider.name,
+        name_of(provider.key),
+    )
 
 
 def _open(resources: Resources, provider: Provider, arguments: Sequence[Any]) -> Flow[object]:

@@ -97,8 +97,10 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
     """Return the advice that the sentence of an exception lacks for frequent mistakes, "" for any
     other failure.
     """
-    if type(failure) is TypeError and re.search("can't be (awaited|used in 'await')", str(failure)):
-        return "request.json(), form and files are there without waiting: leave await out."
+    text = str(failure)
+    for kind, expression, advice in _HINTS if type(failure) in (TypeError, AttributeError) else ():
+        if type(failure) is kind and re.search(expression, text):
+            return advice
     # of Jinja2
     if type(failure).__name__ == "UndefinedError" and str(failure) == "'errors' is undefined":
         return (
@@ -108,12 +110,56 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
     route = handlers_route(exchange)
     if type(failure) is AttributeError and route is not None and route.is_pooled:
         for name in vars(route.config.app):
-            if f"no attribute {name!r}" in str(failure):
+            if f"no attribute {name!r}" in text:
                 return (
                     "In a process, self has nothing that __init__ sets: keep "
                     f"{name} in the class or the module."
                 )
     return ""
+
+
+# What is written by habit from other frameworks: the exception, its text, the advice.
+_HINTS = (
+    (
+        TypeError,
+        "can't be (awaited|used in 'await')",
+        "request.json(), form and files are there without waiting: leave await out.",
+    ),
+    (
+        TypeError,
+        "keyword argument 'status_code'",
+        'The argument is called status: HTTPError(404, "No pie."), Response(body, status=404).',
+    ),
+    (
+        TypeError,
+        "keyword argument 'detail'",
+        'The sentence is the second argument: HTTPError(404, "No such pie.").',
+    ),
+    (
+        TypeError,
+        "keyword argument 'media_type'",
+        'The argument is called content_type: Response(body, content_type="text/csv").',
+    ),
+    (
+        TypeError,
+        "'method' object is not subscriptable",
+        'A method is called first: request.json()["name"].',
+    ),
+    *(
+        (AttributeError, f"'Request' object has no attribute '{name}'", f"Write {own}.")
+        for name, own in {
+            "args": 'request.query["name"]',
+            "GET": 'request.query["name"]',
+            "POST": 'request.form["name"]',
+            "FILES": 'request.files["name"]',
+            "COOKIES": 'request.cookies["name"]',
+            "META": 'request.headers["Name"]',
+            "data": "request.read(), or await request.body()",
+            "remote_addr": "request.client.host",
+            "user": "request.state.user, if a hook has set it",
+        }.items()
+    ),
+)
 
 
 def _author_response(

@@ -134,9 +134,25 @@ def _check_of(mark: Checking, providers: Providers) -> _Part:
             )
         if answer is False:
             raise HTTPError(403)
+        if answer is not True and _is_no_answer(answer):
+            raise ResponseError(
+                f"the check {mark.name} returned {type(answer).__name__}, which is no answer: "
+                "write return True to let the request in"
+            )
         return None if answer is True else answer
 
     return before
+
+
+_ANSWERS = frozenset({"builtins", "markupsafe", "micropie"})
+
+
+def _is_no_answer(result: object) -> bool:
+    """Return whether a check's result is an object of the author's, such as the user: sent as JSON
+    it would show strangers what the check has found.
+    """
+    is_known = type(result).__module__.partition(".")[0] in _ANSWERS
+    return not (is_known or isinstance(result, Response) or hasattr(result, "__html__"))
 
 
 def _dict_hook(middleware: object, needs_session: bool) -> _Hook:

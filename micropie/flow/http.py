@@ -80,6 +80,7 @@ pooled: Any = module("micropie.flow.pooled")  # few sites have handlers in proce
 _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
 _ERRORS = range(400, 600)
+_STATUSES = range(200, 600)
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 _NEVER_AWAITED = BODIES | {FileReference, tuple, AsyncGeneratorType}
 
@@ -386,14 +387,14 @@ def _finish(
 
 
 def _warn_of_result(exchange: Exchange, result: object) -> None:
-    """Log that a handler has returned nothing without saying so, or a number that seems to be meant
-    for the status.
+    """Log that a handler has returned nothing without saying so, or what seems to be meant for a
+    status or headers.
     """
     route = handlers_route(exchange)
     if (
         route is None
         or exchange.answer.response is not None
-        or not (result is None or type(result) is int)
+        or not (result is None or type(result) is int or type(result) is tuple)
     ):
         return
     function = route.function
@@ -403,6 +404,9 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
         advice = (
             "returned nothing, so the answer is empty: write return, or -> None if that is meant"
         )
+    elif type(result) is tuple:
+        if len(result) != _PAIR or not (advice := _advice_for(*result)):
+            return
     elif result in _ERRORS:
         advice = (
             f"returned {result}, the JSON of a number, with status 200: "
@@ -411,6 +415,26 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
     else:
         return
     logger.warning("%s: %s %s", place_of(function), route.name, advice)
+
+
+_PAIR = 2
+
+
+def _advice_for(first: object, second: object) -> str:
+    """Return the advice for a pair that is sent as a JSON list, though its order is known from
+    other frameworks; "" for any other pair.
+    """
+    if isinstance(first, str | bytes) and isinstance(second, dict):
+        return (
+            "returned a body and headers, which is the JSON of a list: write the status between "
+            "them, return body, 200, headers"
+        )
+    if type(first) is int and first in _STATUSES:
+        return (
+            f"returned ({first}, ...), the JSON of a list, with status 200: write the body first, "
+            f"return body, {first}"
+        )
+    return ""
 
 
 def _replaced(request: Request, response: Response, body: object) -> Flow[_Stream | None]:

@@ -112,10 +112,10 @@ def format_cookie(
         )
     cookie = f"{name}={value}"
     if max_age is not None:
-        cookie += (
-            "; "
-            f"Max-Age={int(max_age.total_seconds() if isinstance(max_age, timedelta) else max_age)}"
-        )
+        seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+        if not isinstance(seconds, int | float):
+            raise ValueError(f"max_age is seconds or a timedelta, not {max_age!r}")
+        cookie += f"; Max-Age={int(seconds)}"
     if expires is not None:
         # email.utils and not strftime: names of days and months must not follow the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)

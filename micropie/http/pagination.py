@@ -40,8 +40,12 @@ class Page(Generic[Item]):
     def of(cls, items: Sequence[Found], number: int = 1, size: int = 20) -> Page[Found]:
         """Return page ``number`` of a list that is whole at hand.
 
-        Raises ``HTTPError``, see ``Page``.
+        Raises ``HTTPError``, see ``Page``, and ``TypeError`` for what has no length.
         """
+        if not isinstance(items, Sequence):
+            raise TypeError(
+                f"Page.of takes a list, not {type(items).__name__}: write Page.of([*items])"
+            )
         start = (max(number, 1) - 1) * size
         return cast("type[Page[Found]]", cls)(items[start : start + size], number, size, len(items))
 

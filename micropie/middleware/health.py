@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from inspect import signature
 from time import monotonic
 
 from micropie import App, Request, Response
@@ -31,6 +32,18 @@ Check = Callable[[], object]
 MOST_HANGING = 10
 
 
+def _takes_nothing(function: object) -> bool:
+    if not callable(function):
+        return False
+    try:
+        signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:  # a function of C that does not tell
+        pass
+    return True
+
+
 class HealthCheck(FlowMiddleware):
     """Answer 200 if all checks succeed, 503 if not or while the server ends, with their results as
     JSON.
@@ -40,8 +53,8 @@ class HealthCheck(FlowMiddleware):
     """
 
     def __init__(self, app: App, checks: Mapping[str, Check], timeout: float, live: bool) -> None:
-        fine = isinstance(checks, Mapping) and all(map(callable, checks.values()))
-        check("App.health(checks=...)", fine, checks, "functions by their names")
+        fine = isinstance(checks, Mapping) and all(map(_takes_nothing, checks.values()))
+        check("App.health(checks=...)", fine, checks, "functions without arguments by their names")
         check("App.health(timeout=...)", is_duration(timeout), timeout, "seconds above 0")
         check("App.health(live=...)", isinstance(live, bool), live, "True or False")
         self._app = app

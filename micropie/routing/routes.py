@@ -209,9 +209,17 @@ def _plan(
             else "; if it is to be no handler, begin its name with _ or write @hidden above it"
         )
         raise SetupError(f"{where}: {error}{hint}") from None
-    except ValueError:  # inspect's error for a method without a first parameter
-        raise SetupError(f"{where} has no parameter self") from None
+    except ValueError as error:
+        told = (
+            " has no parameter self"
+            if str(error) == _NO_SELF
+            else f": a library refuses the types of its parameters: {error}"
+        )
+        raise SetupError(f"{where}{told}") from None
     return plan, providers, parameter
+
+
+_NO_SELF = "invalid method signature"  # of ``inspect``
 
 
 def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:

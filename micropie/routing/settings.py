@@ -358,6 +358,8 @@ class Settings(MessageSettings):
                 hint = (
                     f"do you mean {' or '.join(near)}?" if near else f"it has: {', '.join(names)}"
                 )
+                if name in _OF_DOCS:
+                    hint = f"write docs=Docs({name}=...), of micropie.openapi"
                 raise SetupError(f"App has no setting {name!r}; {hint}")
         if not changes:
             return self
@@ -377,6 +379,8 @@ class Settings(MessageSettings):
         """
         return (0.1 if self.debug else 1.0) if self.loop_watchdog else None
 
+
+_OF_DOCS = ("title", "version", "description", "servers")  # where other frameworks have them
 
 _SETTINGS: Mapping[str, _Setting] = {
     name: one for name, one in vars(Settings).items() if isinstance(one, _Setting)

@@ -21,7 +21,7 @@ from itertools import count
 from types import AsyncGeneratorType
 from typing import Any, Generic, Protocol, TypeVar
 
-from micropie.errors import failure_in, raise_any
+from micropie.errors import ResponseError, failure_in, raise_any
 from micropie.execution import await_in_def, is_on_loop
 from micropie.steps.steps import AWAIT, CALL, INLINE, AnyStep, Flow, Kind, Step
 
@@ -139,7 +139,10 @@ class Resources(list[RunningGenerator]):
                     continue
                 raised, traceback = None, thrown.__traceback__ if thrown is not None else None
                 try:
-                    yield from generator.finish(None, thrown)
+                    yield from generator.go_on(None, thrown)
+                    if not generator.has_ended:
+                        yield from generator.close()
+                        raise ResponseError(f"{owner.name} yields twice: write one yield in it")
                 except Exception as error:
                     raised = error
                 # now: one that a cancellation has kept from beginning its end is closed later

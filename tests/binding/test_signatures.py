@@ -1317,7 +1317,8 @@ def test_several_dicts_are_fields_of_one_document(make_client: MakeClient) -> No
     response = client.post("/page", json={"a": {"x": 1}})
     assert (response.status_code, said(response)) == (
         400,
-        "Parameter 'b' is missing; expected a JSON object.",
+        "Parameter 'b' is missing; expected a JSON object; for the whole body write "
+        "Annotated[dict, Body()].",
     )
 
 

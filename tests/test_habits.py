@@ -1,0 +1,366 @@
+"""What is written by habit from other frameworks, or by a slip: the sentence that says what to write
+comes before the first request where it can, and with its answer otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime, time
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+
+from micropie import (
+    App,
+    HTTPError,
+    Page,
+    Request,
+    Response,
+    SetupError,
+    get,
+    hidden,
+    post,
+    requires,
+)
+from micropie.middleware import RateLimit
+from tests.conftest import MakeClient
+
+
+def refusal(make: Callable[[], App]) -> str:
+    """Return what is said where an application is made or compiled."""
+    with pytest.raises(SetupError) as caught:
+        make()._micropie.compiled()
+    return str(caught.value)
+
+
+class Depends:
+    """Stands for FastAPI's, by its module."""
+
+    __module__ = "fastapi.params"
+
+
+DEPENDS: Any = Depends()
+
+
+class Asks(App):
+    def index(self, request):  # type: ignore[no-untyped-def]
+        return "x"
+
+
+class Injects(App):
+    def index(self, db: Any = DEPENDS) -> str:
+        return "x"
+
+
+class Static(App):
+    @staticmethod
+    def index(self):  # type: ignore[no-untyped-def] # noqa: PLW0211
+        return "x"
+
+
+class Socket(App):
+    async def ws_chat(self, ws: Any) -> None: ...
+
+
+class TooLarge(App):
+    @post
+    def order(self, order: Order) -> str:
+        return "x"
+
+
+@dataclasses.dataclass
+class Order:
+    number: Annotated[int, msgspec.Meta(lt=2**63)]
+
+
+def one_hook() -> App:
+    class Limited(App):
+        middlewares = RateLimit(5)  # type: ignore[assignment]
+
+    return Limited()
+
+
+def health_with_argument() -> App:
+    app = App()
+    app.health("/health", {"db": lambda request: True})  # type: ignore[dict-item, misc]
+    return app
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (Asks, "write request: Request, or request: str"),
+        (Injects, "its default is Depends of fastapi, which means nothing here"),
+        (Static, "leave @staticmethod out, or self"),
+        (TooLarge, "TooLarge.order: a library refuses the types of its parameters: Integer bounds"),
+        (one_hook, "write middlewares = [RateLimit(...)]"),
+        (health_with_argument, "functions without arguments by their names"),
+        (lambda: App(title="Shop"), "write docs=Docs(title=...)"),  # type: ignore[call-arg]
+    ],
+)
+def test_it_is_told_at_the_start(make: Callable[[], App], words: str) -> None:
+    assert words in refusal(make)
+
+
+def test_a_socket_without_url_is_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    Socket(expose="explicit")._micropie.compiled()
+    assert "Socket.ws_chat has no URL" in caplog.text
+
+
+def test_what_is_meant_is_not_refused(make_client: MakeClient) -> None:
+    class Fine(App):
+        def index(self, request: str, self_: str = "s") -> str:
+            return request
+
+        def fallback(self, request="none"):  # type: ignore[no-untyped-def]
+            return request
+
+        def own(self, request: Request) -> str:
+            return request.path
+
+    class Quiet(App):
+        @hidden
+        async def ws_helper(self) -> None: ...
+
+        def ws_count(self) -> int:
+            return 1
+
+        @get
+        def index(self) -> int:
+            return self.ws_count()
+
+    client = make_client(Fine())
+    assert client.get("/?request=text").text == "text"
+    assert client.get("/fallback").text == "none"
+    assert client.get("/own").text == "/own"
+    assert make_client(Quiet(expose="explicit")).get("/").text == "1"
+
+
+class Answers(App):
+    def text(self) -> Any:
+        return "text", {"X-Answer": "1"}
+
+    def first(self) -> Any:
+        return 201, {"id": 1}
+
+    def point(self) -> Any:
+        return 3, 4
+
+    def three(self) -> Any:
+        return 201, 202, 203
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("/text", "write the status between them"), ("/first", "write the body first")],
+)
+def test_a_pair_in_another_order_is_told_in_development(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
+) -> None:
+    make_client(Answers(debug=True)).get(path)
+    assert words in caplog.text
+
+
+def test_other_pairs_are_lists(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    client = make_client(Answers(debug=True))
+    assert client.get("/point").json() == [3, 4]
+    assert client.get("/three").json() == [201, 202, 203]
+    assert caplog.text == ""
+
+
+class Db: ...
+
+
+class UsesDb(App):
+    def index(self, db: Db) -> str:
+        return type(db).__name__
+
+
+def test_a_provider_that_yields_twice_is_told(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = UsesDb()
+
+    @app.provides(Db)
+    def opened() -> Iterator[Db]:
+        yield Db()
+        yield Db()
+
+    assert make_client(app).get("/").status_code == 500
+    assert "opened yields twice: write one yield in it" in caplog.text
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_provider_without_return_is_told_in_development(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, debug: bool
+) -> None:
+    app = UsesDb(debug=debug)
+
+    @app.provides(Db)
+    def opened():  # type: ignore[no-untyped-def]
+        Db()
+
+    assert make_client(app).get("/").text == "NoneType"
+    assert ("opened, which provides Db, returned nothing: write return" in caplog.text) is debug
+
+
+def test_a_provider_that_says_so_may_give_nothing(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = UsesDb(debug=True), UsesDb(debug=True)
+
+    @first.provides(Db)
+    def found() -> Db | None:
+        return None
+
+    @second.provides(Db)
+    def around() -> Iterator[None]:
+        yield
+
+    assert make_client(first).get("/").text == "NoneType"
+    assert make_client(second).get("/").text == "NoneType"
+    assert caplog.text == ""
+
+
+class Habits(App):
+    def status(self) -> Any:
+        raise HTTPError(status_code=404)  # type: ignore[call-arg]
+
+    def detail(self) -> Any:
+        raise HTTPError(404, detail="gone")  # type: ignore[call-arg]
+
+    def media(self) -> Any:
+        return Response("x", media_type="text/csv")  # type: ignore[call-arg]
+
+    def args(self) -> Any:
+        return self.request.args  # type: ignore[attr-defined]
+
+    @post
+    def indexed(self) -> Any:
+        return self.request.json["x"]  # type: ignore[index]
+
+    def page(self) -> Any:
+        return Page.of(one for one in [1])  # type: ignore[arg-type]
+
+    def cookie(self) -> str:
+        self.response.set_cookie("a", "b", max_age="1h")  # type: ignore[arg-type]
+        return "x"
+
+    def other(self) -> Any:
+        return [].nothing  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("GET", "/status", "The argument is called status"),
+        ("GET", "/detail", "The sentence is the second argument"),
+        ("GET", "/media", "The argument is called content_type"),
+        ("GET", "/args", 'Write request.query["name"].'),
+        ("POST", "/indexed", "A method is called first"),
+        ("GET", "/page", "Page.of takes a list, not generator: write Page.of([*items])"),
+        ("GET", "/cookie", "max_age is seconds or a timedelta, not '1h'"),
+        ("GET", "/other", "AttributeError: 'list' object has no attribute 'nothing'"),
+    ],
+)
+def test_a_failure_says_what_to_write(
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    path: str,
+    words: str,
+) -> None:
+    response = make_client(Habits()).request(method, path)
+    assert response.status_code == 500
+    logged = "".join(logging.Formatter().format(one) for one in caplog.records)
+    assert words in logged
+    assert words not in response.text
+
+
+@dataclasses.dataclass
+class User:
+    name: str
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (User("eve"), 500),
+        ("come in later", 200),
+        (Response("no", 401), 401),
+        (type("Page", (), {"__html__": lambda self: "<p>no"})(), 200),
+    ],
+)
+def test_a_check_that_returns_what_it_found_shows_nobody_that(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, answer: object, status: int
+) -> None:
+    def members(request: Request) -> object:
+        return answer
+
+    class Club(App):
+        @requires(members)
+        def index(self) -> str:
+            return "inside"
+
+    response = make_client(Club()).get("/")
+    assert response.status_code == status
+    assert "eve" not in response.text
+    assert ("members returned User, which is no answer" in caplog.text) is (status == 500)
+
+
+Aware = Annotated[datetime, msgspec.Meta(tz=True)]
+Naive = Annotated[time, msgspec.Meta(tz=False)]
+
+
+class Moment(msgspec.Struct):
+    at: Aware
+
+
+class Times(App):
+    def at(self, at: Aware) -> str:
+        return at.isoformat()
+
+    def clock(self, at: Naive) -> str:
+        return at.isoformat()
+
+    @post
+    def book(self, moment: Moment) -> str:
+        return moment.at.isoformat()
+
+
+def test_the_example_for_a_refused_time_is_accepted(make_client: MakeClient) -> None:
+    client = make_client(Times())
+    refused = [
+        client.get("/at?at=2026-01-01T10:00:00"),
+        client.post("/book", json={"at": "2026-01-01T10:00:00"}),
+    ]
+    for response in refused:
+        assert response.status_code == 400
+        assert "as in 2026-01-31T13:45:00Z." in response.text
+    assert client.get("/at?at=2026-01-31T13:45:00Z").text == "2026-01-31T13:45:00+00:00"
+    assert client.post("/book", json={"at": "2026-01-31T13:45:00Z"}).status_code == 200
+    assert client.get("/clock?at=13:45:00").text == "13:45:00"
+    assert "leave out the offset" in client.get("/clock?at=13:45:00Z").text
+
+
+def test_no_text_has_an_offset() -> None:
+    class Wrong(App):
+        def index(self, at: Annotated[str, msgspec.Meta(tz=True)]) -> str:
+            return at
+
+    assert "no str is with an offset" in refusal(Wrong)
+
+
+def test_a_missing_document_is_told_in_the_log(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Takes(App):
+        @post
+        def index(self, body: dict[str, int]) -> str:
+            return "x"
+
+    assert make_client(Takes(debug=True)).post("/", json={"a": 1}).status_code == 400
+    assert "for the whole body write Annotated[dict, Body()]" in caplog.text
