@@ -258,7 +258,7 @@ def test_any_is_for_what_may_be_anything() -> None:
 # Those that use promised names alone; of ``middleware`` the files of which that is asked.
 ON_PROMISED_NAMES = [
     PACKAGE / "config.py",
-    *(path for name in ("channels", "debug", "pool") for path in (PACKAGE / name).glob("*.py")),
+    *(path for name in ("channels", "debug", "openapi", "pool") for path in (PACKAGE / name).glob("*.py")),
     *(
         PACKAGE / "middleware" / f"{name}.py"
         for name in ("health", "metrics", "rate_limit", "redis_rate_store", "tracing")

@@ -27,7 +27,7 @@ from micropie.cli.calling import call, request_for, route_for, started
 from micropie.cli.target import CommandError
 from micropie.execution import INLINE, layers
 from micropie.extensions import as_authors_see
-from micropie.routing import COMMAND, Config, Route, Site, body_parameter, public_name
+from micropie.routing import COMMAND, Config, Route, Site, public_name
 
 
 def commands_of(site: Site) -> dict[str, tuple[Callable[..., object], Config]]:
@@ -104,7 +104,7 @@ def parser_of(route: Route) -> ArgumentParser:
     *_, inner = layers(function)
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         raise CommandError(f"{route.name} has a yield, and nobody takes its values: print them")
-    document = body_parameter(route.plan, route.providers)
+    document = route.body_parameter
     if document is not None:
         raise CommandError(
             f"{route.name}: {document.name!r} takes {document.converter.expected}, which no "

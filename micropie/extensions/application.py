@@ -5,11 +5,10 @@ own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from micropie.execution import loop_lag, usage_of
-from micropie.routing import AppBase, Config, make_mark
-from micropie.sessions import SessionBackend
+from micropie.routing import AppBase, Application, Config, make_mark, seen
 
 
 class Statistics(NamedTuple):
@@ -33,33 +32,23 @@ class Statistics(NamedTuple):
     ``slow_loop`` watches none."""
 
 
-class Application(NamedTuple):
-    """One application of a tree: the outermost one, one that is an attribute, or a mounted one."""
-
-    app: AppBase
-    """The ``App`` itself."""
-    path: str
-    """Its path in the tree, such as ``/blog``; "" for the outermost one."""
-    middlewares: Sequence[object]
-    """The hooks around its handlers, those of the applications around it first."""
-    session_backend: SessionBackend
-    channels: Any
-    """Its ``micropie.channels.Channels``."""
-
-
-def applications(app: AppBase) -> list[Application]:
+def applications(app: AppBase, *, inside: bool = False) -> list[Application]:
     """Return the applications of the tree that ``app`` is in, the outermost first; one that is in
-    the tree twice, twice. Isolated mounts have trees of their own.
+    the tree twice, twice. With ``inside`` only ``app`` itself, which is the first, and those inside
+    it on the same host. Isolated mounts have trees of their own.
 
         for one in applications(app):
             print(one.path, type(one.app).__name__)
 
-    Raises ``SetupError`` as the first request does.
+    Raises ``SetupError`` as the first request does, and with ``inside`` ``LookupError`` for an
+    application in several places, outside of requests.
     """
-    return [
-        Application(one.app, one.prefix, [*one.middlewares], one.sessions.backend, one.channels)
-        for one in _configs(app)
-    ]
+    configs = _configs(app)
+    if inside:
+        own: Config = app._micropie.config()
+        inner = [one for one in configs if one is not own and one.is_inside(own)]
+        configs = [own, *inner]
+    return [seen(one) for one in configs]
 
 
 def statistics(app: AppBase) -> Statistics:

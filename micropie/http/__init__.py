@@ -49,8 +49,6 @@ from micropie.http.json import BUILTINS, dumps, dumps_with, encoder_of, loads
 from micropie.http.media_types import codec_of, content_type
 from micropie.http.multidict import MultiDict
 from micropie.http.problem import (
-    PROBLEM,
-    PROBLEM_SCHEMA,
     error_answer,
     problem_members,
     translated,
@@ -128,7 +126,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AHEAD", "BODIES", "BUILTINS", "CHUNK", "CONDITIONS", "CSRF_FIELD", "DEFAULT_LIMITS",
     "DOTS_AND_EMPTY", "FORM", "HTML", "JSON", "LONGEST_KEPT", "MAX_COOKIE", "MAX_FILENAME",
-    "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PAGE_SCHEMES", "PREFIXES", "PROBLEM", "PROBLEM_SCHEMA",
+    "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "PAGE_SCHEMES", "PREFIXES",
     "TEXT", "TOKEN", "Address", "Answer", "AnswerState", "BindingError", "BindingErrors", "Body",
     "Changes", "ChunkedBody", "CookieSigner", "EncodedAnswer", "Encoder", "Environ", "Exchange",
     "FileReference", "GivenStatus", "HeaderNames", "HeaderPairs", "Headers", "HeadersLike",

@@ -10,9 +10,12 @@ an application's attributes, and ``compiler.py`` makes a ``Route`` (``routes.py`
 and there is one more for WebSockets. No path takes more than linear time, because each node is
 reached in one way only. Two tables are short cuts through the tree: whole paths, and paths with one
 more segment as the argument. ``site.py`` looks for mounts first, then asks the router. ``names.py``
-makes paths of the names of a whole site's routes.
+makes paths of the names of a whole site's routes, and ``listing.py`` tells what both have.
 """
 
+from typing import TYPE_CHECKING
+
+from micropie.on_demand import names_on_demand
 from micropie.routing.checks import (
     NATIVE,
     Check,
@@ -35,7 +38,6 @@ from micropie.routing.config import (
 )
 from micropie.routing.decorators import (
     COMMAND,
-    DESCRIPTION,
     command,
     delete,
     describe,
@@ -64,7 +66,6 @@ from micropie.routing.discovery import (
     public_name,
 )
 from micropie.routing.lost_marks import lost_routes
-from micropie.routing.patterns import WILDCARD
 from micropie.routing.providers import (
     Provider,
     Providers,
@@ -77,8 +78,6 @@ from micropie.routing.providers import (
 from micropie.routing.router import NO_VALUES, Refusal, RouteMatch
 from micropie.routing.routes import (
     Route,
-    RouteEntry,
-    body_parameter,
     checked_methods,
     mentions,
     place_of,
@@ -94,17 +93,22 @@ from micropie.routing.site import (
     handlers_route,
 )
 
+if TYPE_CHECKING:
+    from micropie.routing.listing import Application, RouteEntry, Signature, seen
+else:
+    __getattr__ = names_on_demand(__name__, {"listing": "Application RouteEntry Signature seen"})
+
 # fmt: off
 __all__ = [
-    "COMMAND", "DESCRIPTION", "FINGERPRINT", "METHODS", "NATIVE", "NO_VALUES", "REQUIRES",
-    "WILDCARD", "AppBase", "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function",
+    "COMMAND", "FINGERPRINT", "METHODS", "NATIVE", "NO_VALUES", "REQUIRES", "AppBase",
+    "Application", "Check", "Checking", "Config", "ErrorHandler", "ErrorKey", "Function",
     "HandlerPool", "Handover", "MountRoute", "OutsideRoute", "Provider", "Providers", "Refusal",
-    "Registrations", "Route", "RouteEntry", "RouteMark", "RouteMatch", "Settings", "Site",
-    "body_parameter", "build_site", "check_error_key", "check_middlewares", "checked_key",
-    "checked_methods", "checked_provider", "command", "config_of", "delegate_route", "delete",
-    "describe", "get", "handlers_route", "hidden", "in_place_of", "is_function", "is_method",
-    "lost_routes", "make_mark", "mark_with", "marks_above", "marks_of", "max_body_size",
-    "max_data_size", "mentions", "name_of", "open_resources", "patch", "place_of", "placed", "post",
-    "public_name", "put", "reads_body", "requires", "route", "route_of", "run_in", "websocket",
+    "Registrations", "Route", "RouteEntry", "RouteMark", "RouteMatch", "Settings", "Signature",
+    "Site", "build_site", "check_error_key", "check_middlewares", "checked_key", "checked_methods",
+    "checked_provider", "command", "config_of", "delegate_route", "delete", "describe", "get",
+    "handlers_route", "hidden", "in_place_of", "is_function", "is_method", "lost_routes",
+    "make_mark", "mark_with", "marks_above", "marks_of", "max_body_size", "max_data_size",
+    "mentions", "name_of", "open_resources", "patch", "place_of", "placed", "post", "public_name",
+    "put", "reads_body", "requires", "route", "route_of", "run_in", "seen", "websocket",
 ]
 # fmt: on
