@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.binding import OwnTypes, is_structure, stated_source
+from micropie.binding import is_structure, stated_source
 from micropie.errors import Sentence, ServiceUnavailable, as_authors_see, check, is_duration
 from micropie.execution import (
     Completed,
@@ -26,26 +26,36 @@ from micropie.extensions.application import (
     applications,
     statistics,
 )
-from micropie.extensions.listing import converter_of, routes
+from micropie.extensions.listing import converter_of, has_route, lost_routes, routes
 from micropie.extensions.request import carry_into_process, report_failures
 from micropie.http import dumps, loads, problem_members, wanted_form
 from micropie.on_demand import names_on_demand
-from micropie.routing import Application, RouteEntry, Signature
+from micropie.routing import Application, RouteEntry, Signature, place_of
 from micropie.streams import current_shutdown
 
 if TYPE_CHECKING:
     from micropie.execution import RedisClient
+    from micropie.extensions.outside import Outside
+    from micropie.wsgi import run_gunicorn
 else:
-    # redis-py may be missing, and takes longer to import than all of micropie.
-    __getattr__ = names_on_demand("micropie.execution", {"redis_client": "RedisClient"})
+    # redis-py may be missing, and takes longer to import than all of micropie; the driver of WSGI
+    # is not needed under ASGI.
+    __getattr__ = names_on_demand(
+        __name__,
+        {
+            ".execution.redis_client": "RedisClient",
+            "outside": "Outside",
+            ".wsgi.gunicorn": "run_gunicorn",
+        },
+    )
 
 # fmt: off
 __all__ = [
-    "Application", "Completed", "Flow", "Outage", "OwnTypes", "RedisClient", "RouteEntry",
+    "Application", "Completed", "Flow", "Outage", "Outside", "RedisClient", "RouteEntry",
     "Sentence", "ServiceUnavailable", "Signature", "Statistics", "TaskWaiter", "add_route",
     "applications", "as_authors_see", "carry_into_process", "check", "converter_of",
-    "current_shutdown", "dumps", "is_duration", "is_on_loop", "is_structure", "loads",
-    "notify_after_fork", "problem_members", "report_failures", "routes", "stated_source",
-    "statistics", "wanted_form",
+    "current_shutdown", "dumps", "has_route", "is_duration", "is_on_loop", "is_structure", "loads",
+    "lost_routes", "notify_after_fork", "place_of", "problem_members", "report_failures", "routes",
+    "run_gunicorn", "stated_source", "statistics", "wanted_form",
 ]
 # fmt: on

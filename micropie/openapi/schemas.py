@@ -12,13 +12,23 @@ import inspect
 import logging
 import sys
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from itertools import chain, count
-from typing import Annotated, Any, Literal, NewType, TypeAlias, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NewType,
+    Protocol,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+)
 
 from micropie import SetupError, UploadFile
-from micropie.extensions import OwnTypes, converter_of, is_structure
+from micropie.extensions import converter_of, is_structure
 
 logger = logging.getLogger("micropie")
 
@@ -70,6 +80,18 @@ PROBLEM = _object(
     {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT},
     errors={"type": "array", "items": _ERROR},
 )
+
+
+class OwnTypes(Protocol):
+    """The types of an application, as ``Application.types`` has them."""
+
+    @property
+    def encoders(self) -> Mapping[type, object]: ...
+    @property
+    def decoders(self) -> Mapping[type, object]: ...
+    def encoder_of(self, kind: type) -> Callable[..., object] | None: ...
+    def taken_by(self, kind: type) -> object: ...
+    def choices(self, kind: type[enum.Enum]) -> Collection[object]: ...
 
 
 class Schemas:

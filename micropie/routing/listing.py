@@ -7,11 +7,13 @@ from inspect import Parameter
 from typing import Any, NamedTuple
 
 from micropie.binding import OwnTypes, Plan, answers_of
+from micropie.execution import Call
 from micropie.http import split_host
+from micropie.mounts import Mount
 from micropie.routing.checks import Checking
 from micropie.routing.config import AppBase, Config, ErrorKey
 from micropie.routing.providers import Provider
-from micropie.routing.routes import Route
+from micropie.routing.routes import Route, mentions, place_of
 from micropie.routing.settings import Settings
 from micropie.sessions import SessionBackend
 
@@ -32,6 +34,9 @@ class Application(NamedTuple):
     """Its ``micropie.channels.Channels``."""
     checks: Sequence[Callable[..., object]]
     """The functions of ``@requires`` among ``middlewares``."""
+    mounts: Sequence[Mount]
+    """Its own calls of ``App.mount``, each with ``prefix``, ``target``, ``kind`` ("app", "asgi" or
+    "wsgi") and ``isolated``."""
     settings: Settings
     """Its settings, with those of the applications around it."""
     host: str
@@ -58,6 +63,7 @@ def seen(config: Config) -> Application:
         config.sessions.backend,
         config.channels,
         checks,
+        config.app._micropie.mounts,
         config.settings,
         split_host(config.prefix)[0],
         config.scope,
@@ -98,6 +104,21 @@ class RouteEntry(NamedTuple):
     def application(self) -> Application:
         """The application of the handler, with the hooks and checks of this route."""
         return seen(self.route.config)
+
+    @property
+    def place(self) -> str:
+        """The file and the line of the author's function, see ``place_of``."""
+        return place_of(self.route.function)
+
+    @property
+    def runs_in(self) -> str:
+        """Where the handler runs: "loop", "thread" or "process"."""
+        in_thread = isinstance(self.route.step_kind, Call)
+        return "process" if self.route.is_pooled else "thread" if in_thread else "loop"
+
+    def mentions(self, name: str) -> bool:
+        """Return whether the author's code uses an attribute or a variable of this name."""
+        return mentions(self.route.function, name)
 
     @property
     def signature(self) -> Signature:

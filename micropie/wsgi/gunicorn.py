@@ -33,11 +33,19 @@ def post_worker_init(worker: Any) -> None:
 
 
 def run_gunicorn(app: object, settings: Mapping[str, object]) -> None:
-    """Serve ``app`` by gunicorn with these settings, from this process, until it is told to end."""
+    """Serve ``app`` by gunicorn, from this process, until it is told to end: open streams end with
+    their worker.
+
+        run_gunicorn(app, {"bind": ["127.0.0.1:8000"], "workers": 2})
+
+    ``settings`` are gunicorn's, by the names that its configuration has. Raises ``ImportError`` if
+    gunicorn is missing.
+    """
     base = import_module("gunicorn.app.base").BaseApplication
 
     class Served(base):  # type: ignore[misc, valid-type]
         def load_config(self) -> None:
+            self.cfg.set("post_worker_init", post_worker_init)
             for name, value in settings.items():
                 self.cfg.set(name, value)
 

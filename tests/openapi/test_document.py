@@ -30,9 +30,9 @@ from micropie import (
     reads_body,
     requires,
 )
+from micropie.binding import OwnTypes
 from micropie.binding.constraints import _KINDS
 from micropie.errors import BadRequest, MethodNotAllowed
-from micropie.extensions import OwnTypes
 from micropie.http import BindingError
 from micropie.middleware import BearerAuth, RateLimit, Timeout
 from micropie.openapi.schemas import Schemas

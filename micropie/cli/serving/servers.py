@@ -13,7 +13,7 @@ from importlib.util import find_spec
 
 from micropie.cli.serving.bare import serve_bare
 from micropie.cli.serving.options import Options, ServingError, Target
-from micropie.wsgi import post_worker_init, run_gunicorn
+from micropie.extensions import run_gunicorn
 
 ASGI, WSGI = "ASGI", "WSGI"
 ALL = WORKERS, SSL = "workers", "ssl"
@@ -144,7 +144,6 @@ def _gunicorn(target: Target, options: Options) -> None:
         "keyfile": options.ssl_keyfile,
         # Else a client on this machine chooses the prefix by a header (docs/servers.md).
         "forwarder_headers": "none",
-        "post_worker_init": post_worker_init,
     }
     if options.root_path:
         os.environ["SCRIPT_NAME"] = options.root_path
