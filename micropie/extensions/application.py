@@ -7,19 +7,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from micropie.execution import loop_lag, usage_of
+from micropie.execution import is_on_loop, loop_lag, usage_of
 from micropie.routing import AppBase, Application, Config, make_mark, seen
 
 
 class Statistics(NamedTuple):
     """The load of this process, as far as it is known to micropie. All are numbers of now."""
 
-    threads_busy: int
-    """Worker threads that run a ``def`` handler; 0 under WSGI."""
-    threads_waiting: int
-    """Handlers that wait for such a thread."""
-    threads_limit: int
-    """The setting ``threads``; 0 where no event loop runs, as in a thread."""
+    threads_busy: int | None
+    """Worker threads of this event loop that run a ``def`` handler. None where no event loop runs:
+    in a thread of the same process it is not known, and WSGI has the server's threads alone."""
+    threads_waiting: int | None
+    """Handlers that wait for such a thread; None where no event loop runs."""
+    threads_limit: int | None
+    """The setting ``threads``; None where no event loop runs."""
     processes_busy: int
     """Processes of the pool that run a handler."""
     processes_limit: int
@@ -54,16 +55,16 @@ def applications(app: AppBase, *, inside: bool = False) -> list[Application]:
 def statistics(app: AppBase) -> Statistics:
     """Return the load of this process, of all applications in the tree of ``app`` together.
 
-        if statistics(app).threads_waiting > 20:
+        if (statistics(app).threads_waiting or 0) > 20:
             raise HTTPError(503)
 
-    Under ASGI call it on the event loop whose threads are meant.
+    Under ASGI call it on the event loop whose threads are meant, not in a ``def`` handler.
     """
     configs = _configs(app)
-    threads = [usage_of(one) for one in {one.threads for one in configs}]
+    threads = [usage_of(one) for one in {one.threads for one in configs} if is_on_loop()]
     pools = [one.usage() for one in {one.pool for one in configs}]
     channels = [one.counts() for one in {one.channels for one in configs}]
-    busy, waiting, limit = map(sum, zip(*threads, strict=True))
+    busy, waiting, limit = map(sum, zip(*threads, strict=True)) if threads else [None] * 3
     in_processes, processes = map(sum, zip(*pools, strict=True))
     names, subscribers = map(sum, zip(*channels, strict=True))
     return Statistics(busy, waiting, limit, in_processes, processes, names, subscribers, loop_lag())
@@ -79,8 +80,9 @@ def add_route(
     name: str | None = None,
 ) -> None:
     """Answer ``path`` by ``function`` with ``hooks`` alone: no other hook of the application is in
-    its way, no access log, rate limit, list of hosts or log-in. These are in the way of the 405 for
-    other methods.
+    its way, no access log, rate limit, list of hosts or log-in. For other methods the path may have
+    routes of the application, so their answer, and the 405 if there are none, is the
+    application's, with its hooks.
 
         add_route(app, "/version", version, hooks=[])
 

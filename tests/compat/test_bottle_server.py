@@ -155,7 +155,14 @@ def test_servers_get_their_options(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == [
         (app, {"host": "127.0.0.1", "port": 1, "_quiet": True, "own": 2}),
         (app, {"host": "127.0.0.1", "port": 1, "log_level": "warning", "own": 2}),
-        (app, {"bind": "127.0.0.1:1", "own": 2}),
+        (
+            app,
+            {
+                "post_worker_init": gunicorn.post_worker_init,
+                "bind": "127.0.0.1:1",
+                "own": 2,
+            },
+        ),
     ]
 
 

@@ -103,9 +103,9 @@ def test_outside_of_requests_nothing_is_busy() -> None:
         blog = Leaf()
 
     assert statistics(Root(processes=3)) == Statistics(
-        threads_busy=0,
-        threads_waiting=0,
-        threads_limit=0,
+        threads_busy=None,
+        threads_waiting=None,
+        threads_limit=None,
         processes_busy=0,
         processes_limit=3,
         channels=0,
@@ -116,15 +116,15 @@ def test_outside_of_requests_nothing_is_busy() -> None:
 
 def test_threads_are_known_on_the_event_loop_alone(make_client: MakeClient) -> None:
     class Root(App):
-        async def free(self) -> list[int]:
+        async def free(self) -> list[int | None]:
             return [*statistics(self)[:3]]
 
-        def apart(self) -> list[int]:
+        def apart(self) -> list[int | None]:
             return [*statistics(self)[:3]]
 
     client = make_client(Root(threads=7))
     assert client.get("/free").json() == [0, 0, 7]
-    assert client.get("/apart").json() == [0, 0, 0]  # no event loop runs in its thread
+    assert client.get("/apart").json() == [None] * 3  # no event loop runs in its thread
 
 
 def test_an_executor_in_the_pools_place_has_statistics() -> None:
@@ -147,6 +147,20 @@ def test_an_added_route_has_its_own_hooks_alone(make_client: MakeClient) -> None
     assert (answer.status_code, answer.text, answer.headers["X-Hook"]) == (200, "the hook's", "own")
     assert client.post("/posted").text == "posted"
     assert client.get("/posted").status_code == 401  # no route has GET
+
+    class Both(App):
+        def posted(self) -> str:
+            return "got"
+
+    both = Both()
+    both.middlewares.append(Names())
+    add_route(both, "/posted", lambda: "posted", hooks=[], methods=["POST"])
+    client = make_client(both)
+    answers = [client.request(method, "/posted") for method in ("GET", "POST")]
+    assert [(one.text, one.headers.get("X-Hook")) for one in answers] == [
+        ("got", "own"),
+        ("posted", None),
+    ]
 
 
 def test_a_wrong_path_is_refused() -> None:
