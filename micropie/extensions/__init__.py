@@ -26,11 +26,11 @@ from micropie.extensions.application import (
     applications,
     statistics,
 )
-from micropie.extensions.listing import converter_of, has_route, lost_routes, routes
+from micropie.extensions.listing import converter_of, has_route, routes
 from micropie.extensions.request import carry_into_process, report_failures
 from micropie.http import dumps, loads, problem_members, wanted_form
 from micropie.on_demand import names_on_demand
-from micropie.routing import Application, RouteEntry, Signature, place_of
+from micropie.routing import Application, RouteEntry, Signature, lost_routes, place_of
 from micropie.streams import current_shutdown
 
 if TYPE_CHECKING:

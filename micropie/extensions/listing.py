@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from micropie.binding import Converter, converter_for, without_aliases
 from micropie.routing import AppBase, Config, RouteEntry, Site, marks_of
-from micropie.routing import lost_routes as lost_in
 
 
 def routes(app: AppBase, *, websockets: bool = False, inside: bool = False) -> list[RouteEntry]:
@@ -27,17 +24,6 @@ def routes(app: AppBase, *, websockets: bool = False, inside: bool = False) -> l
         return entries
     own: Config = app._micropie.config()
     return [one for one in entries if one.route.config.is_inside(own)]
-
-
-def lost_routes(app: AppBase) -> Mapping[str, str]:
-    """Return the methods of ``app`` that override one below a route's decorator and have none
-    themselves, so that nothing leads to them: each by its name with a sentence that says what to
-    write.
-
-        for name, sentence in lost_routes(app).items():
-            print(place_of(getattr(app, name)), sentence)
-    """
-    return lost_in(app, app._micropie.framework)
 
 
 def has_route(function: object) -> bool:

@@ -6,7 +6,6 @@ lifespan is, too.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from io import BytesIO
@@ -16,7 +15,16 @@ from urllib.parse import urlencode
 from micropie.execution import INLINE, Flow, current, no_function
 from micropie.flow import call_handler, close_resources
 from micropie.http import Request
-from micropie.routing import COMMAND, AppBase, Config, Route, RouteEntry, RouteMark, public_name
+from micropie.routing import (
+    COMMAND,
+    AppBase,
+    Config,
+    Route,
+    RouteEntry,
+    RouteMark,
+    attributes_of,
+    public_name,
+)
 from micropie.wsgi import WSGIExchange, perform
 
 
@@ -93,9 +101,8 @@ class Outside:
 
 def _marked(app: AppBase) -> list[Any]:
     """Return the methods below ``@command``, in the order of their definition."""
-    names = dict.fromkeys(name for owner in reversed(type(app).__mro__) for name in vars(owner))
-    own = partial(inspect.getattr_static, type(app))
-    return [getattr(app, name) for name in names if hasattr(own(name), COMMAND)]
+    found = attributes_of(reversed(type(app).__mro__))
+    return [getattr(app, name) for name, (_, value) in found.items() if hasattr(value, COMMAND)]
 
 
 def _entry(function: Callable[..., object], name: str, config: Config) -> RouteEntry:
