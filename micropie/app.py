@@ -327,7 +327,7 @@ class App(AppBase):
         self._micropie.lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
         if docs is not False:
             openapi = import_module("micropie.openapi.pages")
-            self._micropie.docs = openapi.add_document(self, docs, self._micropie.described)
+            self._micropie.docs = openapi.add_document(self, docs)
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -707,9 +707,7 @@ class App(AppBase):
         request does.
         """
         build = import_module("micropie.openapi.document").build_titled
-        document: dict[str, Any] = build(
-            *self._micropie.described(), self._micropie.docs, title, version
-        )
+        document: dict[str, Any] = build(self, self._micropie.docs, title, version)
         return document
 
     def url_for(self, name: str, /, *segments: object, **values: object) -> str:

@@ -15,7 +15,7 @@ bool or None by these rules. Compact UTF-8. Anything else, NaN, Infinity, lone s
 than 254 levels raise ``CodecError``, which names the key.
 
 Read: RFC 8259. The last of equal keys wins; integers are exact at any size that the parser takes.
-Refused with ``BadRequest``: malformed text, a byte order mark, NaN and Infinity, a float too large
+Refused with ``ValueError``: malformed text, a byte order mark, NaN and Infinity, a float too large
 for a double, an escaped lone surrogate (it can be neither stored nor sent as UTF-8), more levels
 than the parser goes down.
 """
@@ -37,7 +37,6 @@ from pathlib import PurePath
 from types import ModuleType
 from typing import Any, NoReturn, TypeAlias
 
-from micropie.errors import BadRequest
 from micropie.execution import current
 from micropie.on_demand import pattern
 from micropie.protocols import Encoder, Json
@@ -97,7 +96,7 @@ class Codec:
         return module if tuple(map(int, re.findall(r"\d+", version)[:3])) >= OLDEST_ORJSON else None
 
     def loads(self, data: bytes | bytearray | memoryview | str) -> Json:
-        """Return the value of a JSON text. Raises ``BadRequest``."""
+        """Return the value of a JSON text. Raises ``ValueError``."""
         try:
             data = data.encode() if isinstance(data, str) else bytes(data)
             # orjson makes a float of a number beyond 64 bits. Of 19 digits in a row, at least 4 are
@@ -107,10 +106,10 @@ class Codec:
                 return _decode_plain(data)
             return self._module.loads(data)
         except RecursionError:
-            raise BadRequest("The JSON is not valid: it is nested too deeply.") from None
+            raise ValueError("The JSON is not valid: it is nested too deeply.") from None
         except ValueError as error:
             reason = str(error).partition(";")[0]  # behind it int() names Python's setting
-            raise BadRequest(f"The JSON is not valid: {reason}.") from None
+            raise ValueError(f"The JSON is not valid: {reason}.") from None
 
     @cached_property
     def _encode(self) -> Callable[[object], bytes] | None:
@@ -357,8 +356,8 @@ _dumps = _CODEC.dumps
 loads = _CODEC.loads
 """Return the value of a JSON text, ``bytes`` in UTF-8 or ``str``.
 
-Raises ``BadRequest`` (400) for any other text, as for NaN and Infinity: it reads what a client has
-sent.
+Raises ``ValueError`` for any other text, as ``json.loads`` and ``orjson.loads`` do, and for NaN and
+Infinity: it is strict, as it reads what clients have sent. Its sentence may be answered to them.
 """
 
 

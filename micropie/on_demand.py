@@ -22,14 +22,15 @@ Value = TypeVar("Value")
 def names_on_demand(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     """Return the ``__getattr__`` of a package.
 
-    ``names``: by the module of the package, the names that it has.
+    ``names``: by the module of the package, the names that it has; a dot before the module's name
+    leads to the package around this one.
     """
     modules = {name: module for module, listed in names.items() for name in listed.split()}
 
     def get(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{modules[name]}"), name)
+        value = getattr(import_module(f".{modules[name]}", package), name)
         setattr(sys.modules[package], name, value)
         return value
 

@@ -177,12 +177,6 @@ class Tree(Registrations):
         """Return the outermost application of the tree that this one is in."""
         return self.config().tree[0].app if self._roots else self.app
 
-    def described(self) -> tuple[Site, Config]:
-        """Return the site of the whole tree, and this application's configuration in it: what a
-        document is made of.
-        """
-        return self.root()._micropie.site, self.config()
-
     def current_channels(self) -> object:
         """Return the channels of the current request, or else those of this application or of one
         around it.

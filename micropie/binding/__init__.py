@@ -8,9 +8,9 @@ fields, ``forms.py`` makes documents of forms, ``limits.py`` keeps out what no p
 result, and ``hints.py`` reads annotations.
 """
 
-from micropie.binding.constraints import KEYWORDS, Message
-from micropie.binding.converters import Converter, OwnTypes, converter_for, schemas, taken_by
-from micropie.binding.fields import is_pydantic, is_structure
+from micropie.binding.constraints import Message
+from micropie.binding.converters import Converter, OwnTypes, converter_for
+from micropie.binding.fields import is_structure
 from micropie.binding.hints import without_aliases
 from micropie.binding.parameters import BoundParameter, unwrapped
 from micropie.binding.results import ResultFilter, answers_of, result_filter
@@ -19,9 +19,8 @@ from micropie.binding.sources import Body, Cookie, Form, Header, Query, stated_s
 
 # fmt: off
 __all__ = [
-    "KEYWORDS", "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message",
-    "OwnTypes", "Plan", "Query", "ResultFilter", "answers_of", "asked_behind", "converter_for",
-    "is_key", "is_pydantic", "is_structure", "result_filter", "schemas", "stated_source",
-    "taken_by", "unwrapped", "without_aliases",
+    "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "OwnTypes",
+    "Plan", "Query", "ResultFilter", "answers_of", "asked_behind", "converter_for", "is_key",
+    "is_structure", "result_filter", "stated_source", "unwrapped", "without_aliases",
 ]
 # fmt: on

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from datetime import datetime, time
 from functools import cache
 from typing import Any, NamedTuple, TypeVar, get_origin
@@ -45,7 +45,7 @@ class Constraint(NamedTuple):
             return Sentence(*((one, several) if is_text else (of_list, of_list)), count=self.bound)
         if self.name == "tz":
             return _WITH_OFFSET if self.bound else _WITHOUT_OFFSET
-        return Sentence(_KINDS[self.name][3], limit=self.bound) if self.name in _KINDS else INVALID
+        return Sentence(_KINDS[self.name][2], limit=self.bound) if self.name in _KINDS else INVALID
 
 
 class BrokenConstraint(ValueError):
@@ -64,26 +64,20 @@ def _matches(text: str, expression: re.Pattern[str]) -> bool:
 
 
 # By the attribute that the three libraries have in common: the check of a value and a bound, its
-# words, the keyword of JSON Schema, and the sentence for a visitor.
-_KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str, str]] = {
-    "gt": (operator.gt, "above {}", "exclusiveMinimum", "Please enter a value above {limit}."),
-    "ge": (operator.ge, "at least {}", "minimum", "Please enter a value of {limit} or more."),
-    "lt": (operator.lt, "below {}", "exclusiveMaximum", "Please enter a value below {limit}."),
-    "le": (operator.le, "at most {}", "maximum", "Please enter a value of {limit} or less."),
+# words, and the sentence for a visitor. ``openapi/schemas.py`` has their keywords of JSON Schema.
+_KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
+    "gt": (operator.gt, "above {}", "Please enter a value above {limit}."),
+    "ge": (operator.ge, "at least {}", "Please enter a value of {limit} or more."),
+    "lt": (operator.lt, "below {}", "Please enter a value below {limit}."),
+    "le": (operator.le, "at most {}", "Please enter a value of {limit} or less."),
     "multiple_of": (
         lambda value, step: value % step == 0,
         "a multiple of {}",
-        "multipleOf",
         "Please enter a multiple of {limit}.",
     ),
-    "min_length": (
-        lambda value, least: len(value) >= least,
-        "of length {} or more",
-        "minLength",
-        "",
-    ),
-    "max_length": (lambda value, most: len(value) <= most, "of length {} or less", "maxLength", ""),
-    "pattern": (_matches, "matching {}", "pattern", "Please match the requested format."),
+    "min_length": (lambda value, least: len(value) >= least, "of length {} or more", ""),
+    "max_length": (lambda value, most: len(value) <= most, "of length {} or less", ""),
+    "pattern": (_matches, "matching {}", "Please match the requested format."),
 }
 
 # msgspec's ``Meta(tz=True)``
@@ -103,8 +97,6 @@ _COUNTED = {
         "Please use at most {count} characters.",
     ),
 }
-
-KEYWORDS: Mapping[str, str] = {name: kind[2] for name, kind in _KINDS.items()}
 
 REQUIRED_FIELD = "Please fill in this field."
 INVALID = "Please enter another value."

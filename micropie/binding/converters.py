@@ -44,7 +44,7 @@ from micropie.binding.constraints import (
 )
 from micropie.binding.hints import COLLECTIONS, united
 from micropie.errors import Sentence, SetupError, takes
-from micropie.json import encoder_of
+from micropie.json import BUILTINS, encoder_of
 from micropie.on_demand import pattern
 from micropie.protocols import Encoder
 
@@ -102,11 +102,31 @@ class OwnTypes(NamedTuple):
     encoders: Mapping[type, Encoder]
     decoders: Mapping[type, Encoder]
 
+    def encoder_of(self, kind: type) -> Encoder | None:
+        """Return the function for a class or for the nearest of its bases, or None."""
+        return None if kind in BUILTINS else encoder_of(kind, self.encoders)
+
+    def taken_by(self, kind: type) -> object:
+        """Return the type that the decoder of ``kind`` takes: the annotation of its parameter, or
+        ``str`` without one.
+        """
+        decode = self.decoders[kind]
+        try:
+            first, *_ = inspect.signature(decode, eval_str=True).parameters.values()
+            taken = first.annotation
+        except (ValueError, NameError):  # a built-in, no parameter, or a name for type checkers
+            taken = str
+        if not takes(decode, 1) or taken is kind:
+            raise SetupError(
+                f"decoders={{{kind.__name__}: ...}} takes a function of one value, such as a str"
+            )
+        return str if taken is Parameter.empty else taken
+
     def choices(self, kind: type[enum.Enum]) -> list[object]:
         """Return the values of an enumeration's members, or what the encoder of their class makes
         of these.
         """
-        encode = encoder_of(kind, self.encoders)
+        encode = self.encoder_of(kind)
         return [member.value if encode is None else encode(member) for member in kind]
 
 
@@ -333,15 +353,6 @@ def simple_types() -> dict[object, Converter]:
     }
 
 
-def schemas() -> dict[type, Mapping[str, str]]:
-    """Return the JSON schemas of the types that have no others inside."""
-    return {
-        kind: one.schema
-        for kind, one in simple_types().items()
-        if isinstance(kind, type) and one.schema is not None
-    }
-
-
 _TEXT = (_BUILT_IN[str], ANYTHING)
 
 
@@ -374,7 +385,9 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
     if origin is dict:
         key, member = (converter_for(argument, own) for argument in arguments or (str, Any))
         return _json_object(key, member)
-    known = ", ".join(kind.__name__ for kind in schemas())
+    known = ", ".join(
+        kind.__name__ for kind, one in simple.items() if isinstance(kind, type) and one.schema
+    )
     raise SetupError(
         f"it is annotated with {annotation!r}, which no text converts to: use {known}, an Enum, "
         "Literal, Optional, list[...], a dataclass, a TypedDict, a "
@@ -386,7 +399,7 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
 
 def _decoded(kind: type, own: OwnTypes) -> Converter:
     """Return the converter for a class that the application has a decoder for."""
-    taken = taken_by(kind, own)
+    taken = own.taken_by(kind)
     inner = converter_for(taken, own)
 
     def decode(given: object) -> object:
@@ -403,23 +416,6 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
         invalid=INVALID,
         takes_text=inner.takes_text and inner.many is None,
     )
-
-
-def taken_by(kind: type, own: OwnTypes) -> object:
-    """Return the type that the decoder of ``kind`` takes: the annotation of its parameter, or
-    ``str`` without one.
-    """
-    decode = own.decoders[kind]
-    try:
-        first, *_ = inspect.signature(decode, eval_str=True).parameters.values()
-        taken = first.annotation
-    except (ValueError, NameError):  # a built-in, no parameter, or a name for type checkers
-        taken = str
-    if not takes(decode, 1) or taken is kind:
-        raise SetupError(
-            f"decoders={{{kind.__name__}: ...}} takes a function of one value, such as a str"
-        )
-    return str if taken is Parameter.empty else taken
 
 
 def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]) -> Converter:

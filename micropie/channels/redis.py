@@ -132,7 +132,7 @@ class RedisChannels(Channels):
         """
         try:
             loads(document)
-        except Exception as error:  # what ``loads`` raises is a 400, and a client's mistake
+        except ValueError as error:
             _warn_once(name, str(error))
             with self._lock:
                 for mailbox in self._mailboxes.get(name, ()):

@@ -10,19 +10,27 @@ import inspect
 import sys
 import textwrap
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
+from os import PathLike
 from pathlib import Path
 
 from micropie import App, SetupError
-from micropie.cli.calling import route_for
 from micropie.cli.command import commands_of, parser_of
 from micropie.cli.moving import findings
 from micropie.cli.routes import mounts_of
 from micropie.cli.target import CommandError, find_target
-from micropie.discovery import marks_of
-from micropie.middleware.security_defaults import missing_security
-from micropie.routing import Site, lost_routes, place_of
+from micropie.extensions import (
+    Application,
+    Outside,
+    RouteEntry,
+    applications,
+    has_route,
+    lost_routes,
+    place_of,
+    routes,
+)
+from micropie.middleware import SecurityDefaults
 
 
 def execute(arguments: Namespace) -> int:
@@ -44,36 +52,35 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
     name.
     """
     try:
-        site = app._micropie.compiled()
+        entries, sockets = routes(app), routes(app, websockets=True)
     except SetupError as error:
         yield f"set-up: {error}"
         return
-    for entry in site.entries():
-        function = entry.route.function
-        if "GET" in entry.methods and (change := session_change(function)):
+    for entry in entries:
+        if "GET" in entry.methods and (change := session_change(entry.route.function)):
             also = " as well" if "POST" in entry.methods else ""
             risk = ", so a link on any page can do it" if also else ""
             yield (
-                f"{place_of(function)}: {entry.route.name} answers GET{also} and "
+                f"{entry.place}: {entry.route.name} answers GET{also} and "
                 f"{change}{risk}: write @post above it"
             )
-    yield from _unregistered(module, site)
-    yield from _wrong_commands(site)
-    yield from _hidden_routes(app, site)
-    yield from _unsafe_settings(app, site)
-    yield from _missing_extras(site)
+    inner = applications(app)
+    yield from _unregistered(module, [*entries, *sockets])
+    yield from _wrong_commands(app)
+    yield from _hidden_routes(app, entries, inner)
+    yield from _unsafe_settings(app, inner[0])
+    yield from _missing_extras(inner[0], sockets)
 
 
-def _unregistered(module: str, site: Site) -> Iterator[str]:
+def _unregistered(module: str, entries: Sequence[RouteEntry]) -> Iterator[str]:
     """Yield the functions of a module that have a route as methods have it, and no application."""
-    routes = [entry.route for entry in (*site.entries(), *site.entries(takes_socket=True))]
-    registered = [route.function for route in routes]
+    registered = [entry.route.function for entry in entries]
     for function in filter(
         inspect.isfunction, getattr(sys.modules.get(module), "__dict__", {}).values()
     ):
         if (
             function.__module__ == module
-            and marks_of(function)
+            and has_route(function)
             and inspect.unwrap(function) not in registered
         ):
             advice = (
@@ -82,11 +89,11 @@ def _unregistered(module: str, site: Site) -> Iterator[str]:
             yield f"{place_of(function)}: {function.__name__} {advice}"
 
 
-def _wrong_commands(site: Site) -> Iterator[str]:
+def _wrong_commands(app: App) -> Iterator[str]:
     try:
-        for name, (function, config) in commands_of(site).items():
+        for function, entry in commands_of(Outside(app)).values():
             try:
-                parser_of(route_for(function, name, config))
+                parser_of(entry())
             except (CommandError, SetupError) as error:
                 yield f"{place_of(function)}: {error}"
     except CommandError as error:
@@ -130,22 +137,23 @@ def _is_session(node: ast.AST, names: set[str]) -> bool:
     )
 
 
-def _hidden_routes(app: App, site: Site) -> Iterator[str]:
+def _hidden_routes(
+    app: App, entries: Sequence[RouteEntry], all_inside: Sequence[Application]
+) -> Iterator[str]:
     for mount in mounts_of(app):
-        for entry in site.entries():
+        for entry in entries:
             if mount.prefix and (entry.route.pattern + "/").startswith(mount.prefix + "/"):
-                place = place_of(entry.route.function)
                 yield (
-                    f"{place}: {entry.route.name} is never reached: "
+                    f"{entry.place}: {entry.route.name} is never reached: "
                     f"{mount.prefix} is mounted above it"
                 )
-    apps = [*app._micropie.walk()]
+    apps = [one.app for one in all_inside]
     for inner in apps:
-        for name, sentence in lost_routes(inner, inner._micropie.framework).items():
+        for name, sentence in lost_routes(inner).items():
             yield f"{place_of(getattr(inner, name))}: {sentence}"
         for name, value in vars(inner).items():
             method = getattr(type(inner), name, None)
-            is_hidden = value is not None and not marks_of(value)
+            is_hidden = value is not None and not has_route(value)
             if is_hidden and inspect.isfunction(method) and not name.startswith("_"):
                 yield (
                     f"{place_of(method)}: {type(inner).__name__}.{name} is "
@@ -163,8 +171,8 @@ def _hidden_routes(app: App, site: Site) -> Iterator[str]:
                 )
 
 
-def _unsafe_settings(app: App, site: Site) -> Iterator[str]:
-    name, settings = type(app).__name__, site.config.settings
+def _unsafe_settings(app: App, outermost: Application) -> Iterator[str]:
+    name, settings = type(app).__name__, outermost.settings
     if settings.debug:
         yield (
             f"{name}: debug is on: it has to be off in production, so take it from the environment"
@@ -174,24 +182,18 @@ def _unsafe_settings(app: App, site: Site) -> Iterator[str]:
             f"{name}: websocket_origins has '*': any page can open "
             "WebSockets with its visitor's cookies"
         )
-    if app._micropie.security is not False and app.session_backend is not None:
-        yield from (
-            f"{name} keeps sessions and {missing}" for missing in missing_security(site.config)
-        )
+    for missing in SecurityDefaults.missing(app):
+        yield f"{name} keeps sessions and {missing}"
 
 
-def _missing_extras(site: Site) -> Iterator[str]:
-    if (
-        site.sockets.entries()
-        and find_spec("uvicorn")
-        and not (find_spec("websockets") or find_spec("wsproto"))
-    ):
+def _missing_extras(outermost: Application, sockets: Sequence[RouteEntry]) -> Iterator[str]:
+    if sockets and find_spec("uvicorn") and not (find_spec("websockets") or find_spec("wsproto")):
         yield (
             "WebSockets need a library that uvicorn does not bring: pip "
             'install "micropie-dual[standard]"'
         )
-    directories = [
-        Path(folder) for folder in map(str, site.config.templates.directories) if ":" not in folder
-    ]
+    stated = outermost.settings.templates
+    folders = [stated] if isinstance(stated, str | PathLike) else stated
+    directories = [Path(folder) for folder in map(str, folders) if ":" not in folder]
     if find_spec("jinja2") is None and any(folder.is_dir() for folder in directories):
         yield 'templates need Jinja2: pip install "micropie-dual[standard]"'

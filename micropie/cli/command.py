@@ -16,47 +16,30 @@ from argparse import (
     Namespace,
     RawDescriptionHelpFormatter,
 )
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import Parameter
-from typing import Any
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
 
 from micropie import App, BindingError, BindingErrors, HTTPError, Request, SetupError
-from micropie.binding import stated_source, unwrapped
-from micropie.cli.calling import call, request_for, route_for, started
 from micropie.cli.target import CommandError
-from micropie.decorators import COMMAND
-from micropie.discovery import public_name
-from micropie.extensions import as_authors_see
-from micropie.placement import layers
-from micropie.routing import Config, Route, Site, body_parameter
-from micropie.steps import INLINE
+from micropie.extensions import Outside, RouteEntry, Signature, as_authors_see, stated_source
+
+Command = tuple[Callable[..., object], Callable[[], RouteEntry]]
 
 
-def commands_of(site: Site) -> dict[str, tuple[Callable[..., object], Config]]:
+def commands_of(outside: Outside) -> Mapping[str, Command]:
     """Return the commands of an application, and of those inside it: "init-db", "blog.init-db".
 
     Raises ``CommandError`` for two of one name.
     """
-    found: dict[str, tuple[Callable[..., object], Config]] = {}
-    for config in site.config.tree:
-        app = config.app
-        own = app._micropie.commands if isinstance(app, App) else ()
-        for function in (*_methods(app), *own):
-            name = config.scope + public_name(function.__name__).replace("_", "-")
-            if name in found:
-                raise CommandError(f"two commands are named {name}: rename one of the functions")
-            found[name] = function, config
+    found: dict[str, Command] = {}
+    for name, function, entry in outside.commands():
+        if name in found:
+            raise CommandError(f"two commands are named {name}: rename one of the functions")
+        found[name] = function, entry
     return found
-
-
-def _methods(app: object) -> Iterator[Any]:
-    names = dict.fromkeys(name for owner in reversed(type(app).__mro__) for name in vars(owner))
-    return (
-        getattr(app, name)
-        for name in names
-        if hasattr(inspect.getattr_static(type(app), name), COMMAND)
-    )
 
 
 def summary_of(function: Callable[..., object]) -> str:
@@ -66,7 +49,8 @@ def summary_of(function: Callable[..., object]) -> str:
 
 def execute(app: App, name: str, words: Sequence[str]) -> int:
     """Start the application, run the command, stop the application. Return the exit code."""
-    commands = commands_of(app._micropie.compiled(INLINE))
+    outside = Outside(app)
+    commands = commands_of(outside)
     if name not in commands:
         near = get_close_matches(name, commands, 1)
         known = (
@@ -76,13 +60,12 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
         )
         hint = f"do you mean {near[0]}?" if near else known
         raise CommandError(f"{type(app).__name__} has no command {name!r}; {hint}")
-    function, config = commands[name]
-    route = route_for(function, name, config)
-    parser = parser_of(route)
-    query, segments = _values(route, parser.parse_args(words))
+    entry = commands[name][1]()
+    parser = parser_of(entry)
+    query, segments = _values(entry.signature, parser.parse_args(words))
     try:
-        with started(app):
-            result = call(route, request_for(route, query), segments)
+        with outside:
+            result = outside.call(entry, query, segments)
     except BindingError as error:
         parser.error("; ".join(f"{one.parameter} must be {one.expected}" for one in error.errors))
     except HTTPError as error:
@@ -97,17 +80,16 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
     return 0
 
 
-def parser_of(route: Route) -> ArgumentParser:
+def parser_of(entry: RouteEntry) -> ArgumentParser:
     """Return the parser of a command line, made of the parameters of a command and of the providers
     that it needs.
 
     Raises ``CommandError`` for a command that no command line can call.
     """
-    function = route.function
-    *_, inner = layers(function)
-    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+    route, signature, function = entry.route, entry.signature, entry.route.function
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise CommandError(f"{route.name} has a yield, and nobody takes its values: print them")
-    document = body_parameter(route.plan, route.providers)
+    document = route.body_parameter
     if document is not None:
         raise CommandError(
             f"{route.name}: {document.name!r} takes {document.converter.expected}, which no "
@@ -121,23 +103,41 @@ def parser_of(route: Route) -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     known: set[str] = set()
-    takes_rest = _rest_of(route) is not None
-    for one in (
-        *route.plan.parameters,
-        *(one for provider in route.providers for one in provider.plan.parameters),
-    ):
+    takes_rest = _rest_of(signature) is not None
+    for one in _all_parameters(signature):
         if one.name not in known and one.kind is not Parameter.VAR_KEYWORD:
-            is_own = one in route.plan.parameters
+            is_own = one in signature.parameters
             _add(parser, one, is_own and one.kind is not Parameter.KEYWORD_ONLY, takes_rest)
         known.add(one.name)
     return parser
 
 
-def _rest_of(route: Route) -> Parameter | None:
+def _all_parameters(signature: Signature) -> Sequence[Parameter]:
+    """Return the parameters of a command, then those of the providers that it needs, each after
+    those that it needs itself.
+    """
+    behind = [_all_parameters(one) for one in signature.providers.values()]
+    own = [*signature.parameters]
+    return [*own, *(one for parameters in behind for one in parameters)]
+
+
+def _rest_of(signature: Signature) -> Parameter | None:
     """Return the parameter ``*names`` of a command, or None."""
-    return next(
-        (one for one in route.plan.parameters if one.kind is Parameter.VAR_POSITIONAL), None
-    )
+    return next((one for one in signature.parameters if one.kind is Parameter.VAR_POSITIONAL), None)
+
+
+def _kind_of(annotation: Any) -> tuple[object, bool]:
+    """Return the X of ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``, and whether it
+    is a list.
+    """
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    others = [one for one in get_args(annotation) if one is not NoneType]
+    if len(others) == 1 and NoneType in get_args(annotation):
+        annotation = others[0]
+    if get_origin(annotation) is not list:
+        return annotation, False
+    return (*get_args(annotation), str)[0], True  # ``typing.List`` has no X
 
 
 def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest: bool) -> None:
@@ -145,7 +145,7 @@ def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest
 
     With ``*names`` all before these are arguments as well.
     """
-    kind, many, _ = unwrapped(one.annotation)
+    kind, many = _kind_of(one.annotation)
     if stated_source(one.annotation)[0] is not None or kind in (Request, BindingErrors):
         return
     has_default = one.default is not one.empty
@@ -162,24 +162,22 @@ def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest
             if one.default not in (one.empty, None)
             else None
         )
-        flag = f"--{public_name(one.name).replace('_', '-')}"
+        flag = f"--{one.name.removesuffix('_').replace('_', '-')}"
         parser.add_argument(
             flag, dest=one.name, action=action, required=not has_default, help=shown
         )
 
 
-def _values(route: Route, given: Namespace) -> tuple[list[tuple[str, str]], list[str]]:
+def _values(signature: Signature, given: Namespace) -> tuple[list[tuple[str, str]], list[str]]:
     """Return a command's values as pairs of a query, and as segments of a path: what ``*names``
     takes, and all before.
 
     A path has no names, so a default in between can't be left to the function.
     """
     values: dict[str, Any] = vars(given)
-    rest, segments = _rest_of(route), []
+    rest, segments = _rest_of(signature), []
     if rest is not None:
-        taken = [
-            one.name for one in route.plan.parameters if one.kind is not Parameter.KEYWORD_ONLY
-        ]
+        taken = [one.name for one in signature.parameters if one.kind is not Parameter.KEYWORD_ONLY]
         for name in taken:
             value = values.pop(name, [])
             segments += value if isinstance(value, list) else [value]

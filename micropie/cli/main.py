@@ -11,11 +11,12 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-import micropie
-from micropie import SetupError, config
+from micropie import SetupError, __version__
 from micropie.cli import command
 from micropie.cli.serving.options import DEFAULT_HOST, DEFAULT_PORT, ServingError
 from micropie.cli.target import CommandError, find_target
+from micropie.config import read_env_file
+from micropie.extensions import Outside
 
 # Each command's module, in which ``execute(arguments)`` returns the exit code.
 COMMANDS = ("run", "routes", "check", "new", "shell")
@@ -59,7 +60,7 @@ def _read_env_file() -> None:
 
     Raises ``SetupError`` and ``CommandError`` for a file that can't be read.
     """
-    for name, value in config.read_env_file().items():
+    for name, value in read_env_file().items():
         try:
             os.environ.setdefault(name, value)
         except ValueError as error:  # a NUL
@@ -106,7 +107,7 @@ def _add_app(parser: argparse.ArgumentParser) -> None:
 
 def _list_commands(before: argparse.Namespace) -> int:
     """Print the commands that an application has of its own."""
-    commands = command.commands_of(find_target(before.app, before.factory).app._micropie.compiled())
+    commands = command.commands_of(Outside(find_target(before.app, before.factory).app))
     width = max(map(len, commands), default=0)
     for name, (function, _) in commands.items():
         print(f"{name:<{width}}  {command.summary_of(function)}".rstrip())
@@ -137,7 +138,7 @@ def _parser(before: argparse.Namespace) -> argparse.ArgumentParser:
             "MICROPIE_PORT=8080, also in a file .env."
         ),
     )
-    parser.add_argument("--version", action="version", version=f"micropie {micropie.__version__}")
+    parser.add_argument("--version", action="version", version=f"micropie {__version__}")
     _add_app(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 

@@ -12,12 +12,16 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
 from micropie.cli.target import CommandError
-from micropie.compat import ADVICE, advice_for
+
+# Only an application that moves here needs it: nothing else of the command line knows it.
+_COMPAT = import_module("micropie.compat")
+ADVICE: Mapping[str, str] = _COMPAT.ADVICE
 
 
 class Finding(NamedTuple):
@@ -130,7 +134,7 @@ def _in_module(
         dotted = _dotted(node, names)
         line = getattr(node, "lineno", 1)
         for name in [dotted] if dotted else _imports(node):
-            advice = advice_for(framework, name)
+            advice: str | None = _COMPAT.advice_for(framework, name)
             is_submodule = isinstance(node, ast.Import) and name.startswith(f"{framework}.")
             if advice is None and is_submodule and not is_installed:
                 advice = _INSTALL.format(framework)

@@ -6,20 +6,16 @@ import inspect
 import json
 import re
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from inspect import Parameter
 from types import SimpleNamespace
-from typing import get_origin, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from micropie import App
-from micropie.binding import Plan
 from micropie.cli.target import find_target
-from micropie.discovery import Provider
-from micropie.mounts import Mount
-from micropie.placement import layers
-from micropie.routing import Route, Site, place_of
-from micropie.steps import Call
+from micropie.extensions import RouteEntry, Signature, applications, routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +37,13 @@ def execute(arguments: Namespace) -> int:
         PublicRoute("*", f"{one.prefix}/...", type(one.target).__name__, "", one.kind, "")
         for one in mounts_of(app)
     ]
-    routes = [*public_routes(app._micropie.compiled(), arguments.json), *mounts]
+    listed = [*public_routes(app, arguments.json), *mounts]
     if arguments.json:
-        print(json.dumps([asdict(route) for route in routes], indent=2))
+        print(json.dumps([asdict(route) for route in listed], indent=2))
         return 0
     rows = [
         (one.methods, one.path, _cut(f"{one.name}{one.parameters}"), one.runs_in, one.place)
-        for one in routes
+        for one in listed
     ]
     header = ("METHODS", "PATH", "HANDLER", "RUNS IN", "FILE")
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
@@ -65,20 +61,20 @@ def _cut(text: str) -> str:
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
 
 
-def mounts_of(app: App) -> list[Mount]:
+def mounts_of(app: App) -> Sequence[Any]:
     """Return the mounts of applications that answer by themselves."""
     return [
         mount
-        for inner in app._micropie.walk()
-        for mount in inner._micropie.mounts
+        for inner in applications(app)
+        for mount in inner.mounts
         if mount.kind != "app" or mount.isolated
     ]
 
 
-def public_routes(site: Site, with_providers: bool) -> Iterator[PublicRoute]:
+def public_routes(app: App, with_providers: bool) -> Iterator[PublicRoute]:
     """Yield the routes of HTTP, then those of WebSockets."""
-    for entry in site.entries():
-        everything = {*entry.route.config.settings.methods} <= {
+    for entry in routes(app):
+        everything = {*entry.application.settings.methods} <= {
             *entry.methods
         } and not entry.route.methods
         methods = (
@@ -86,34 +82,30 @@ def public_routes(site: Site, with_providers: bool) -> Iterator[PublicRoute]:
             if everything
             else ",".join(method for method in entry.methods if method != "HEAD") or "HEAD"
         )
-        yield _public(methods, entry.route, with_providers)
-    for entry in site.entries(takes_socket=True):
-        yield _public("WS", entry.route, with_providers)
+        yield _public(methods, entry, with_providers)
+    for entry in routes(app, websockets=True):
+        yield _public("WS", entry, with_providers)
 
 
-def _public(methods: str, route: Route, with_providers: bool) -> PublicRoute:
-    function = route.function
-    shown = _all_shown(route.plan, {one.key: one for one in route.providers if with_providers})
-    place = (
-        "process" if route.is_pooled else "thread" if isinstance(route.step_kind, Call) else "loop"
-    )
-    return PublicRoute(methods, route.pattern, route.name, shown, place, place_of(function))
+def _public(methods: str, entry: RouteEntry, with_providers: bool) -> PublicRoute:
+    shown = _all_shown(entry.signature, with_providers)
+    route = entry.route
+    return PublicRoute(methods, route.pattern, route.name, shown, entry.runs_in, entry.place)
 
 
-def _all_shown(plan: Plan, providers: Mapping[object, Provider]) -> str:
-    """Return the parameters; for one of ``providers``, also the provider with those that it takes
-    itself.
+def _all_shown(signature: Signature, with_providers: bool) -> str:
+    """Return the parameters; for one that a provider fills, also the provider with those that it
+    takes itself.
     """
-    provided = {one.name: providers.get(one.key) for one in plan.provided}
     texts = []
-    for name, parameter in inspect.signature(plan.function).parameters.items():
-        provider = provided.get(name)
+    for name, parameter in inspect.signature(signature.function).parameters.items():
+        provider = signature.providers.get(name) if with_providers else None
         by = (
-            f" = {provider.name}{_all_shown(provider.plan, providers)}"
+            f" = {provider.name}{_all_shown(provider, with_providers)}"
             if provider is not None
             else ""
         )
-        kind = _type_of(parameter, plan.function)
+        kind = _type_of(parameter, signature.function)
         texts.append(
             _shown(parameter.replace(default=Parameter.empty) if by else parameter, kind) + by
         )
@@ -128,7 +120,9 @@ def _type_of(parameter: Parameter, function: Callable[..., object]) -> object:
     """Return a parameter's annotation without what ``Annotated`` adds, or a text that only type
     checkers can read.
     """
-    *_, inner = layers(function)
+    inner = inspect.unwrap(function)
+    while isinstance(inner, partial):
+        inner = inspect.unwrap(inner.func)
     hints = SimpleNamespace(__annotations__={"": parameter.annotation})
     try:
         return get_type_hints(hints, getattr(inner, "__globals__", {}))[""]

@@ -12,7 +12,6 @@ from micropie.cli.serving import made
 from micropie.cli.serving.options import Options
 from micropie.cli.serving.run import serve
 from micropie.cli.target import find_target
-from micropie.compat import install
 
 
 def execute(arguments: Namespace) -> int:
@@ -20,7 +19,7 @@ def execute(arguments: Namespace) -> int:
     options = {field.name: getattr(arguments, field.name) for field in fields(Options)}
     _warn_of_typos([*options, "app", "reload", "stand_in", "stand_in_for", "factory", "made_by"])
     if arguments.stand_in is not None:
-        install(arguments.stand_in)
+        made.install_stand_in(arguments.stand_in)
     target = find_target(arguments.target, arguments.factory)
     if target.made_as is not None or arguments.stand_in is not None:
         target = replace(target, imported_as=made.name_for_processes(target, arguments.stand_in))

@@ -9,18 +9,16 @@ import code
 import inspect
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import ExitStack
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from types import CodeType, FunctionType
 from typing import Any
 
-from micropie.cli.calling import request_for, route_for, started
+from micropie import run_async
 from micropie.cli.target import find_target
-from micropie.execution import await_in_background, current
-from micropie.steps import itself, no_function
+from micropie.extensions import Outside
 
 
 def execute(arguments: Namespace) -> int:
@@ -28,7 +26,7 @@ def execute(arguments: Namespace) -> int:
     target = find_target(arguments.target, arguments.factory)
     app = target.app
     with ExitStack() as stack:
-        config = stack.enter_context(started(app)).config
+        request = stack.enter_context(Outside(app)).request
 
         def resource(key: Any) -> Any:
             """Open a resource, as for a parameter of this type.
@@ -37,8 +35,6 @@ def execute(arguments: Namespace) -> int:
             """
             return stack.enter_context(request.resource(key))
 
-        request = request_for(route_for(no_function, "shell", config))
-        stack.callback(current.reset, current.set(request))
         names: dict[str, object] = {"app": app, "request": request, "resource": resource}
         text = (
             f"Python {sys.version.split()[0]}, {target.name}: app, request, resource(Type), await"
@@ -50,30 +46,28 @@ def execute(arguments: Namespace) -> int:
             names["client"] = client
             stack.callback(client.close)
             text += ', client (client.get("/"))'
-        wait = partial(_wait, config.settings.portal_backend)
         if find_spec("IPython") is not None:
             settings = import_module("traitlets.config").Config()
-            settings.InteractiveShell.loop_runner = wait
+            settings.InteractiveShell.loop_runner = _wait
             settings.TerminalInteractiveShell.banner1 = f"{text}\n"
             import_module("IPython").start_ipython(argv=[], user_ns=names, config=settings)
         else:
-            _Console(names, wait).interact(banner=text, exitmsg="")
+            _Console(names).interact(banner=text, exitmsg="")
     return 0
 
 
-def _wait(backend: str, awaitable: Awaitable[object]) -> Any:
+def _wait(awaitable: Awaitable[object]) -> Any:
     """Return what is awaited, on the event loop on which the application runs."""
-    return await_in_background(backend, itself, (awaitable,))
+    return run_async(lambda: awaitable)
 
 
 class _Console(code.InteractiveConsole):
     """Python's own console, with ``await`` at the top level."""
 
-    def __init__(self, names: dict[str, Any], wait: Callable[[Awaitable[object]], object]) -> None:
+    def __init__(self, names: dict[str, Any]) -> None:
         super().__init__(names)
         self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         self._names = names
-        self._wait = wait
 
     def runcode(self, code: CodeType) -> None:
         """Run a statement; wait for it if it has an ``await``."""
@@ -81,7 +75,7 @@ class _Console(code.InteractiveConsole):
             super().runcode(code)
             return
         try:
-            self._wait(FunctionType(code, self._names)())
+            _wait(FunctionType(code, self._names)())
         except SystemExit:
             raise
         except BaseException:

@@ -32,7 +32,7 @@ import anyio
 from micropie.errors import logger
 from micropie.execution.background import Outcome, released, variables_set
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import WAKERS, Action, LoopLocal, is_on_loop
+from micropie.execution.loop import WAKERS, Action, LoopLocal
 from micropie.placement import ALL_WAIT, AnyFunction, Threads
 
 Result = TypeVar("Result")
@@ -207,10 +207,8 @@ def slots_of(threads: Threads) -> Slots:
 
 
 def usage_of(threads: Threads) -> tuple[int, int, int]:
-    """Return the ``usage`` of the slots on this event loop; three times 0 where none runs, as none
-    is used there.
-    """
-    return slots_of(threads).usage() if is_on_loop() else (0, 0, 0)
+    """Return the ``usage`` of the slots on this event loop."""
+    return slots_of(threads).usage()
 
 
 async def in_thread(

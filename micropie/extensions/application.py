@@ -5,23 +5,23 @@ own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from micropie.decorators import make_mark
-from micropie.execution import loop_lag, usage_of
-from micropie.routing import AppBase, Config
-from micropie.sessions import SessionBackend
+from micropie.execution import is_on_loop, loop_lag, usage_of
+from micropie.routing import AppBase, Application, Config, seen
 
 
 class Statistics(NamedTuple):
     """The load of this process, as far as it is known to micropie. All are numbers of now."""
 
-    threads_busy: int
-    """Worker threads that run a ``def`` handler; 0 under WSGI."""
-    threads_waiting: int
-    """Handlers that wait for such a thread."""
-    threads_limit: int
-    """The setting ``threads``; 0 where no event loop runs, as in a thread."""
+    threads_busy: int | None
+    """Worker threads of this event loop that run a ``def`` handler. None where no event loop runs:
+    in a thread of the same process it is not known, and WSGI has the server's threads alone."""
+    threads_waiting: int | None
+    """Handlers that wait for such a thread; None where no event loop runs."""
+    threads_limit: int | None
+    """The setting ``threads``; None where no event loop runs."""
     processes_busy: int
     """Processes of the pool that run a handler."""
     processes_limit: int
@@ -34,48 +34,38 @@ class Statistics(NamedTuple):
     ``slow_loop`` watches none."""
 
 
-class Application(NamedTuple):
-    """One application of a tree: the outermost one, one that is an attribute, or a mounted one."""
-
-    app: AppBase
-    """The ``App`` itself."""
-    path: str
-    """Its path in the tree, such as ``/blog``; "" for the outermost one."""
-    middlewares: Sequence[object]
-    """The hooks around its handlers, those of the applications around it first."""
-    session_backend: SessionBackend
-    channels: Any
-    """Its ``micropie.channels.Channels``."""
-
-
-def applications(app: AppBase) -> list[Application]:
+def applications(app: AppBase, *, inside: bool = False) -> list[Application]:
     """Return the applications of the tree that ``app`` is in, the outermost first; one that is in
-    the tree twice, twice. Isolated mounts have trees of their own.
+    the tree twice, twice. With ``inside`` only ``app`` itself, which is the first, and those inside
+    it on the same host. Isolated mounts have trees of their own.
 
         for one in applications(app):
             print(one.path, type(one.app).__name__)
 
-    Raises ``SetupError`` as the first request does.
+    Raises ``SetupError`` as the first request does, and with ``inside`` ``LookupError`` for an
+    application in several places, outside of requests.
     """
-    return [
-        Application(one.app, one.prefix, [*one.middlewares], one.sessions.backend, one.channels)
-        for one in _configs(app)
-    ]
+    configs = _configs(app)
+    if inside:
+        own: Config = app._micropie.config()
+        inner = [one for one in configs if one is not own and one.is_inside(own)]
+        configs = [own, *inner]
+    return [seen(one) for one in configs]
 
 
 def statistics(app: AppBase) -> Statistics:
     """Return the load of this process, of all applications in the tree of ``app`` together.
 
-        if statistics(app).threads_waiting > 20:
+        if (statistics(app).threads_waiting or 0) > 20:
             raise HTTPError(503)
 
-    Under ASGI call it on the event loop whose threads are meant.
+    Under ASGI call it on the event loop whose threads are meant, not in a ``def`` handler.
     """
     configs = _configs(app)
-    threads = [usage_of(one) for one in {one.threads for one in configs}]
+    threads = [usage_of(one) for one in {one.threads for one in configs} if is_on_loop()]
     pools = [one.usage() for one in {one.pool for one in configs}]
     channels = [one.counts() for one in {one.channels for one in configs}]
-    busy, waiting, limit = map(sum, zip(*threads, strict=True))
+    busy, waiting, limit = map(sum, zip(*threads, strict=True)) if threads else [None] * 3
     in_processes, processes = map(sum, zip(*pools, strict=True))
     names, subscribers = map(sum, zip(*channels, strict=True))
     return Statistics(busy, waiting, limit, in_processes, processes, names, subscribers, loop_lag())
@@ -91,8 +81,9 @@ def add_route(
     name: str | None = None,
 ) -> None:
     """Answer ``path`` by ``function`` with ``hooks`` alone: no other hook of the application is in
-    its way, no access log, rate limit, list of hosts or log-in. These are in the way of the 405 for
-    other methods.
+    its way, no access log, rate limit, list of hosts or log-in. For other methods the path may have
+    routes of the application, so their answer, and the 405 if there are none, is the
+    application's, with its hooks.
 
         add_route(app, "/version", version, hooks=[])
 

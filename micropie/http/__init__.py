@@ -19,14 +19,7 @@ from micropie.http.exchange import (
 )
 from micropie.http.flashes import flash, get_flashed_messages
 from micropie.http.multidict import MultiDict
-from micropie.http.problem import (
-    PROBLEM,
-    PROBLEM_SCHEMA,
-    error_answer,
-    problem_members,
-    translated,
-    wanted_form,
-)
+from micropie.http.problem import error_answer, problem_members, translated, wanted_form
 from micropie.http.received import NULL, ReceivedBody
 from micropie.http.receiving import AHEAD, find_field, receive_body
 from micropie.http.request import Request, bound_request, current_request
@@ -64,16 +57,15 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "AHEAD", "BODIES", "CSRF_FIELD", "HTML", "JSON", "NOSNIFF", "NO_OTHER_HEADERS", "NULL",
-    "PROBLEM", "PROBLEM_SCHEMA", "TEXT", "TOKEN", "Address", "Answer", "AnswerState",
-    "BindingError", "BindingErrors", "Body", "Changes", "EncodedAnswer", "Exchange",
-    "FileReference", "GivenStatus", "MessageConfig", "MessageSettings", "MultiDict", "Page",
-    "ParameterError", "Peer", "ReceivedBody", "Request", "Response", "RouteInfo", "Session",
-    "SessionData", "State", "as_response", "bound_request", "check_size", "check_value",
-    "checked_headers", "copied", "current_request", "encode", "encode_body", "error_answer",
-    "error_response", "find_field", "flash", "get_flashed_messages", "problem_members",
-    "receive_body", "redirect_response", "start_failed", "states_status", "status_line",
-    "translated", "wanted_form", "with_html",
+    "AHEAD", "BODIES", "CSRF_FIELD", "HTML", "JSON", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "TEXT",
+    "TOKEN", "Address", "Answer", "AnswerState", "BindingError", "BindingErrors", "Body", "Changes",
+    "EncodedAnswer", "Exchange", "FileReference", "GivenStatus", "MessageConfig", "MessageSettings",
+    "MultiDict", "Page", "ParameterError", "Peer", "ReceivedBody", "Request", "Response",
+    "RouteInfo", "Session", "SessionData", "State", "as_response", "bound_request", "check_size",
+    "check_value", "checked_headers", "copied", "current_request", "encode", "encode_body",
+    "error_answer", "error_response", "find_field", "flash", "get_flashed_messages",
+    "problem_members", "receive_body", "redirect_response", "start_failed", "states_status",
+    "status_line", "translated", "wanted_form", "with_html",
 ]
 # fmt: on
 

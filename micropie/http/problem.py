@@ -16,23 +16,9 @@ from micropie.http.response import HTML, Response, error_response
 
 PROBLEM = "application/problem+json"
 
-_TEXT = {"type": "string"}
-
-
-def _schema(required: dict[str, object], **optional: object) -> dict[str, object]:
-    return {"type": "object", "required": list(required), "properties": {**required, **optional}}
-
-
-_PATH = {"type": "array", "items": {"type": ["string", "integer"]}}
-# The attributes of a ``ParameterError`` that the document has of each value that does not fit.
+# The attributes of a ``ParameterError`` that the document has of each value that does not fit;
+# ``openapi/schemas.py`` has its schema.
 _OF_ERROR = ("parameter", "source", "expected", "path", "field")
-_ERROR = _schema(dict.fromkeys(_OF_ERROR, _TEXT) | {"path": _PATH, "detail": _TEXT})
-
-# What OpenAPI says of the document.
-PROBLEM_SCHEMA = _schema(
-    {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT},
-    errors={"type": "array", "items": _ERROR},
-)
 
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Literal, Protocol
 
+from micropie.errors import BadRequest
 from micropie.forms import UploadFile, parse_query, require_utf8
 from micropie.http.body import UNREAD, Body
 from micropie.json import loads
@@ -112,7 +113,10 @@ class ReceivedBody:
                 require_utf8(exchange.framing[1].get("charset", ""))
                 self.form = parse_query(data, exchange.config.limits)
             elif data:  # scripts name the media type on a DELETE without a body, too
-                document = loads(data)
+                try:
+                    document = loads(data)
+                except ValueError as error:
+                    raise BadRequest(str(error)) from None
                 self.document = NULL if document is None else document
             self.parse, self.is_large = None, False
         return self.document

@@ -98,7 +98,7 @@ class Instruments:
         """Set the gauges of the loop, threads, processes and channels."""
         *numbers, lag = load
         for usage, number in zip(self.usages, numbers, strict=True):
-            usage.set(number)
+            usage.set(number or 0)  # None under WSGI, where no thread is ours
         self.loop_lag.set(lag)
 
 

@@ -10,7 +10,7 @@ from micropie.middleware.csrf import CSRFMiddleware
 from micropie.middleware.proxy_headers import ProxyHeaders
 from micropie.middleware.security_headers import YEAR, SecurityHeaders
 from micropie.middleware.trusted_hosts import TrustedHosts
-from micropie.routing import Config
+from micropie.routing import AppBase, Config
 
 logger = logging.getLogger("micropie.security")
 
@@ -46,6 +46,15 @@ class SecurityDefaults:
             "session_cookie": "__Host-session_id",
             "websocket_origins_for_mounts": True,
         }
+
+    @staticmethod
+    def missing(app: AppBase) -> Iterator[str]:
+        """Yield each protection that a site lacks, as the end of a sentence about ``app``, its
+        outermost application. Nothing is missing without sessions, and with
+        ``App(security=False)``.
+        """
+        if app._micropie.security is not False and app.session_backend is not None:
+            yield from missing_security(app._micropie.site.config)
 
 
 def warn_of_missing_security(config: Config) -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from inspect import Parameter
 from itertools import count
 from types import NoneType, UnionType
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from micropie import (
+    App,
     BadRequest,
     BindingErrors,
     Body,
@@ -37,24 +39,26 @@ from micropie import (
     WebSocketRequest,
     describe,
 )
-from micropie.addresses import split_host
-from micropie.binding import answers_of, is_structure, stated_source
-from micropie.decorators import DESCRIPTION
-from micropie.discovery import WILDCARD, Checking
-from micropie.errors import PHRASES
-from micropie.extensions import RouteEntry
-from micropie.http import PROBLEM, PROBLEM_SCHEMA
+from micropie.extensions import (
+    Application,
+    RouteEntry,
+    Signature,
+    applications,
+    is_structure,
+    problem_members,
+    routes,
+    stated_source,
+)
 from micropie.openapi.docs import Docs
-from micropie.openapi.schemas import Schema, Schemas
-from micropie.placement import layers
-from micropie.routing import Config, Route, Site, body_parameter
+from micropie.openapi.schemas import PROBLEM, Schema, Schemas
 
 # that a path item may have
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 _KINDS: dict[str, Schema] = {"int": {"type": "integer"}, "float": {"type": "number"}}
-_JSON, _FORM, _MULTIPART = (
+_JSON, _PROBLEM, _FORM, _MULTIPART = (
     "application/json",
+    "application/problem+json",
     "application/x-www-form-urlencoded",
     "multipart/form-data",
 )
@@ -72,40 +76,48 @@ class _Sorted(NamedTuple):
     document: Parameter | None
 
 
+class _Told:
+    """What a route's entry tells, asked once."""
+
+    def __init__(self, entry: RouteEntry) -> None:
+        self.entry = entry
+        self.application, self.signature = entry.application, entry.signature
+        self.description: describe = entry.route.description or describe()
+
+
 def build_titled(
-    site: Site, config: Config, docs: Docs | None, title: str | None, version: str | None
+    app: App, docs: Docs | None, title: str | None, version: str | None
 ) -> dict[str, Any]:
     """Return the document of ``App.openapi``. ``docs``: those of ``App(docs=...)``, if any."""
     docs = docs or Docs()
     docs = replace(docs, title=title or docs.title, version=version or docs.version)
-    return build_document(site, config, docs)
+    return build_document(app, docs)
 
 
-def build_document(site: Site, config: Config, docs: Docs) -> dict[str, Any]:
-    """Return the OpenAPI document of one application of a site: paths and names are those below
-    ``config``'s.
+def build_document(app: App, docs: Docs) -> dict[str, Any]:
+    """Return the OpenAPI document of an application and of those inside it: paths and names are
+    those below its own.
     """
-    builder = _Builder(config)
-    host, prefix = split_host(config.prefix)
-    for entry in site.entries():
-        inner = entry.route.config
-        if config.prefix in inner.scopes and split_host(inner.prefix)[0] == host:
-            builder.add(entry)
-    info = {"title": docs.title or type(config.app).__name__, "version": docs.version}
+    own = applications(app, inside=True)[0]
+    builder = _Builder(own)
+    prefix = own.path.removeprefix(own.host)
+    for entry in routes(app, inside=True):
+        builder.add(entry)
+    info = {"title": docs.title or type(app).__name__, "version": docs.version}
     document: dict[str, Any] = {"openapi": "3.1.0", "info": info}
     servers = docs.servers or ([quote(prefix)] if prefix else ())
     if servers:
         document["servers"] = [{"url": url} for url in servers]
-    about = docs.description or _doc_of(type(config.app))
+    about = docs.description or _doc_of(type(app))
     if about:
         document["info"]["description"] = about
     document["paths"] = dict(sorted(builder.paths.items()))
     if builder.tags:  # the operations of the outermost application stand first, below its own name
-        own = type(config.app).__name__
+        name = type(app).__name__
         for operations in document["paths"].values():
             for operation in operations.values():
-                operation.setdefault("tags", [own])
-        tags = {own: {}, **dict(sorted(builder.tags.items()))}
+                operation.setdefault("tags", [name])
+        tags = {name: {}, **dict(sorted(builder.tags.items()))}
         document["tags"] = [{"name": name, **about} for name, about in tags.items()]
     components: dict[str, Mapping[str, object]] = {
         "schemas": builder.components,
@@ -119,35 +131,35 @@ def build_document(site: Site, config: Config, docs: Docs) -> dict[str, Any]:
 
 
 class _Builder:
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, own: Application) -> None:
+        self.own = own
         self.paths: dict[str, dict[str, object]] = {}
         self.tags: dict[str, dict[str, str]] = {}
         # before an author's own, which then has its module's name
-        self.components = {"Problem": PROBLEM_SCHEMA}
-        self.inputs = Schemas(config.own_types, self.components, "validation")
-        self.answers = Schemas(config.own_types, self.components, "serialization")
+        self.components = {"Problem": PROBLEM}
+        self.inputs = Schemas(own.types, self.components, "validation")
+        self.answers = Schemas(own.types, self.components, "serialization")
         self.security_schemes: dict[str, Mapping[str, object]] = {}
         self._same_paths: dict[str, list[str]] = {}  # a path with "{}" for each name -> its names
         self._ids: set[str] = set()
 
     def add(self, entry: RouteEntry) -> None:
         """Add the operations of a route."""
-        route, function = entry.route, entry.route.plan.function
-        self.inputs.own = self.answers.own = route.config.own_types
-        marks = (getattr(layer, DESCRIPTION, None) for layer in layers(function))
-        description: describe = next((mark for mark in marks if mark is not None), describe())
+        told = _Told(entry)
+        route, description = entry.route, told.description
+        self.inputs.own = self.answers.own = told.application.types
         # static files
-        is_own = getattr(inspect.unwrap(function), "__module__", "").partition(".")[0] == "micropie"
+        function = inspect.unwrap(told.signature.function)
+        is_own = getattr(function, "__module__", "").partition(".")[0] == "micropie"
         if entry.is_default or is_own or not description.include_in_schema:
             return
-        parameters = [one for one in route.plan.parameters if one.kind not in _VARIABLE]
-        for plan in (provider.plan for provider in route.providers):
+        parameters = [one for one in told.signature.parameters if one.kind not in _VARIABLE]
+        for provider in _providers_of(told.signature):
             known = {one.name for one in parameters}
             parameters += [
-                _of_provider(one, route) for one in plan.parameters if one.name not in known
+                _of_provider(one, entry) for one in provider.parameters if one.name not in known
             ]
-        takes_body = body_parameter(route.plan, route.providers) is not None or route.reads_body
+        takes_body = route.body_parameter is not None or route.reads_body
         methods = [
             one
             for one in route.methods or ["POST" if takes_body else "GET"]
@@ -156,23 +168,23 @@ class _Builder:
         for method in methods:
             if method not in _METHODS:
                 continue
-            placed = _placed(route, parameters, method)
-            path, names = self._path(route, placed)
+            placed = _placed(entry, parameters, method)
+            path, names = self._path(entry, placed)
             operations = self.paths.setdefault(path, {})
             operations[method.lower()] = self._operation(
-                route, method, description, placed, names, len(methods) > 1
+                told, method, placed, names, len(methods) > 1
             )
 
-    def _path(self, route: Route, placed: _Sorted) -> tuple[str, dict[str, str]]:
+    def _path(self, entry: RouteEntry, placed: _Sorted) -> tuple[str, dict[str, str]]:
         """Return the path, and the names of its parameters here.
 
         OpenAPI takes ``/{a}`` and ``/{b}`` for the same path, so the first route decides about the
         names.
         """
-        pattern = WILDCARD.sub(
-            lambda found: f"{{{found['name']}}}", route.pattern.removeprefix(self.config.prefix)
-        )
-        if not route.wildcards:
+        pattern = entry.route.pattern.removeprefix(self.own.path)
+        for name, rule in entry.route.wildcards.items():
+            pattern = pattern.replace(f"<{name}:{rule}>" if rule else f"<{name}>", f"{{{name}}}", 1)
+        if not entry.route.wildcards:
             pattern = (
                 pattern.rstrip("/") + "".join(f"/{{{one.name}}}" for one in placed.path) or "/"
             )
@@ -183,15 +195,15 @@ class _Builder:
 
     def _operation(
         self,
-        route: Route,
+        told: _Told,
         method: str,
-        description: describe,
         placed: _Sorted,
         names: Mapping[str, str],
         is_one_of_several: bool,
     ) -> dict[str, object]:
-        summary, _, rest = _doc_of(route.plan.function).partition("\n")
-        name = route.name.removeprefix(self.config.scope)
+        route, description, application = told.entry.route, told.description, told.application
+        summary, _, rest = _doc_of(told.signature.function).partition("\n")
+        name = route.name.removeprefix(self.own.scope)
         identifier = description.operation_id or name + (
             f"_{method.lower()}" if is_one_of_several else ""
         )
@@ -199,50 +211,50 @@ class _Builder:
             identifier += f"_{method.lower()}"
         self._ids.add(identifier)
         parameters = [
-            *self._path_parameters(route, placed, names),
+            *self._path_parameters(told.entry, placed, names),
             *map(self._query_parameter, placed.query),
         ]
-        body, security = self._body(route, placed), self._security(route)
-        hooks = [*route.config.middlewares]
+        body, security = self._body(application, placed), self._security(application)
+        hooks = application.middlewares
         causes: dict[int, object] = {
             401: security,
-            403: any(isinstance(hook, Checking) or getattr(hook, "scopes", ()) for hook in hooks),
+            403: application.checks or any(getattr(hook, "scopes", ()) for hook in hooks),
             404: route.wildcards,
             413: body or route.reads_body,
             415: body,
             **{status: True for hook in hooks for status in getattr(hook, "statuses", ())},
         }
-        errors = {str(status): PHRASES[status] for status, cause in causes.items() if cause}
+        errors = {str(status): _phrase(status) for status, cause in causes.items() if cause}
         if parameters or body:
             errors["400"] = "A parameter is missing or does not fit"
         operation = {
             "operationId": identifier,
             "summary": description.summary or summary,
             "description": description.description or rest.strip(),
-            "tags": self._tags(route) if description.tags is None else [*description.tags],
+            "tags": self._tags(application) if description.tags is None else [*description.tags],
             "deprecated": description.deprecated,
             "parameters": parameters,
             "requestBody": body,
             "security": security and [security],
-            "responses": self._responses(route, description, errors),
+            "responses": self._responses(told, errors),
         }
         return {name: value for name, value in operation.items() if value}
 
-    def _tags(self, route: Route) -> list[str]:
+    def _tags(self, inner: Application) -> list[str]:
         """Return the tag of a route inside the outermost application: its own application."""
-        application = type(route.config.app)
-        if route.config.app is self.config.app:
+        application = type(inner.app)
+        if inner.app is self.own.app:
             return []
         about = _doc_of(application)
         self.tags[application.__name__] = {"description": about} if about else {}
         return [application.__name__]
 
     def _path_parameters(
-        self, route: Route, placed: _Sorted, names: Mapping[str, str]
+        self, entry: RouteEntry, placed: _Sorted, names: Mapping[str, str]
     ) -> Iterator[dict[str, object]]:
         known = {one.name: one for one in placed.path}
         for own, name in names.items():
-            rule = route.wildcards.get(own, "")
+            rule = entry.route.wildcards.get(own, "")
             schema, _ = _without_null(self.inputs.of(known[own].annotation) if own in known else {})
             number = _KINDS.get(rule)
             if number is not None:  # with the constraints of the annotation
@@ -293,12 +305,12 @@ class _Builder:
             )
         return schema
 
-    def _body(self, route: Route, placed: _Sorted) -> dict[str, object] | None:
+    def _body(self, application: Application, placed: _Sorted) -> dict[str, object] | None:
         """Return the body.
 
         Of an application whose errors are JSON only JSON is told, though it takes forms as well.
         """
-        kinds = [_JSON] if route.config.settings.errors == "json" else [_JSON, _FORM]
+        kinds = [_JSON] if application.settings.errors == "json" else [_JSON, _FORM]
         if placed.document is not None:
             stated, annotation = stated_source(placed.document.annotation)
             if isinstance(stated, Form):
@@ -335,53 +347,52 @@ class _Builder:
         content = {kind: {"schema": schema if kind == _JSON else as_form} for kind in kinds}
         return {"required": bool(needed), "content": content}
 
-    def _responses(
-        self, route: Route, description: describe, errors: Mapping[str, str]
-    ) -> dict[str, object]:
+    def _responses(self, told: _Told, errors: Mapping[str, str]) -> dict[str, object]:
+        application, description = told.application, told.description
         answers: dict[str, list[dict[str, Any]]] = {}  # by their statuses
         is_known = True
-        for annotation in answers_of(route.plan.function, description.response_model):
-            found = self._response(route, annotation, description.status)
+        for annotation in told.entry.results:
+            found = self._response(application, annotation, description.status)
             is_known = is_known and found is not None
             if found is not None:
                 status, response = found
                 answers.setdefault(status, []).append(response)
         responses = {status: _any_of(found) for status, found in answers.items()}
         for number, given in (description.responses or {}).items():
-            responses[str(number)] = self._stated(route, number, given)
+            responses[str(number)] = self._stated(application, number, given)
         if not is_known and description.status is not None:
             responses.setdefault(
-                str(description.status), {"description": PHRASES.get(description.status, "")}
+                str(description.status), {"description": _phrase(description.status)}
             )
         for status, about in errors.items():
             is_of_guards = status in ("401", "403")  # which may answer as they like
             stated = self._stated if is_of_guards else self._error
-            answer: dict[str, Any] = stated(route, int(status), about)
+            answer: dict[str, Any] = stated(application, int(status), about)
             if status in _HEADERS:
                 answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
             known = responses.setdefault(status, answer)
             if "content" in known and "content" in answer:  # the author's own, and the framework's
                 known["content"] = {**answer["content"], **known["content"]}
         other = (
-            self._error(route, None, "Any other error")
+            self._error(application, None, "Any other error")
             if is_known
             else {"description": "Any other answer"}
         )
         return {**dict(sorted(responses.items())), "default": other}
 
     def _response(
-        self, route: Route, annotation: object, stated: int | None
+        self, application: Application, annotation: object, stated: int | None
     ) -> tuple[str, dict[str, object]] | None:
         """Return the status and the description of an answer; None if the annotation does not tell
         the status.
         """
         status = str(stated or 200)
-        answer: dict[str, object] = {"description": PHRASES.get(stated or 200, status)}
+        answer: dict[str, object] = {"description": _phrase(stated or 200) or status}
         origin = typing.get_origin(annotation) or annotation
         if origin in _UNKNOWN or origin is tuple:
             return None
         if origin is Redirect:
-            return str(stated or 303), {"description": PHRASES[303]}
+            return str(stated or 303), {"description": _phrase(303)}
         if annotation in (None, NoneType) or origin is typing.NoReturn:
             return status, answer
         # no schema: tools differ in whether it is of an event or of the whole text
@@ -393,11 +404,11 @@ class _Builder:
             isinstance(origin, type) and issubclass(origin, _STREAMS)
         )
         if is_text:
-            media_type = route.config.text_type.partition(";")[0]
+            media_type = "text/html" if application.settings.text == "html" else "text/plain"
             return status, {**answer, "content": {media_type: {"schema": {"type": "string"}}}}
         return status, {**answer, "content": {_JSON: {"schema": self.answers.of(annotation)}}}
 
-    def _stated(self, route: Route, number: int, given: object) -> dict[str, object]:
+    def _stated(self, application: Application, number: int, given: object) -> dict[str, object]:
         """Return an answer that is stated: by a sentence, a type, or (type, sentence) in either
         order.
 
@@ -406,7 +417,7 @@ class _Builder:
         """
         parts = given if isinstance(given, tuple) else (given,)
         sentence = next(
-            (part for part in parts if isinstance(part, str)), PHRASES.get(number, str(number))
+            (part for part in parts if isinstance(part, str)), _phrase(number) or str(number)
         )
         types = [part for part in parts if not isinstance(part, str)]
         if types:
@@ -414,33 +425,30 @@ class _Builder:
                 "description": sentence,
                 "content": {_JSON: {"schema": self.answers.of(types[0])}},
             }
-        is_error = number >= 400 and route.config.settings.errors == "json"
-        return self._error(route, number, sentence) if is_error else {"description": sentence}
+        is_error = number >= 400 and application.settings.errors == "json"
+        return self._error(application, number, sentence) if is_error else {"description": sentence}
 
-    def _error(self, route: Route, number: int | None, sentence: str) -> dict[str, object]:
+    def _error(
+        self, application: Application, number: int | None, sentence: str
+    ) -> dict[str, object]:
         """Return the description of a plain error, of any status for None.
 
         An author's own error handlers may answer anything.
         """
-        if any(
-            _may_answer(key, number)
-            for handlers, _ in route.config.error_handlers
-            for key in handlers
-        ):
+        if any(_may_answer(key, number) for key in application.error_keys):
             return {"description": sentence}
         text, problem = (
             {"schema": {"type": "string"}},
             {"schema": {"$ref": "#/components/schemas/Problem"}},
         )
-        forms: dict[str, object] = {"text/plain": text, "text/html": text, PROBLEM: problem}
-        kinds = {"json": [PROBLEM], "text": ["text/plain"]}.get(route.config.settings.errors, forms)
+        forms: dict[str, object] = {"text/plain": text, "text/html": text, _PROBLEM: problem}
+        kinds = {"json": [_PROBLEM], "text": ["text/plain"]}.get(application.settings.errors, forms)
         return {"description": sentence, "content": {kind: forms[kind] for kind in kinds}}
 
-    def _security(self, route: Route) -> dict[str, list[str]]:
+    def _security(self, application: Application) -> dict[str, list[str]]:
         """Return what guards and checks ask for: the scopes by the name of each security scheme."""
-        hooks = route.config.middlewares
         needed: dict[str, list[str]] = {}
-        for guard in [hook.check if isinstance(hook, Checking) else hook for hook in hooks]:
+        for guard in application.middlewares:
             scheme = getattr(guard, "security_scheme", None)
             if scheme is not None:
                 scopes = needed.setdefault(self._scheme_name(guard, dict(scheme)), [])
@@ -456,6 +464,20 @@ class _Builder:
         name = next(name for name in names if self.security_schemes.get(name, scheme) == scheme)
         self.security_schemes[name] = scheme
         return name
+
+
+def _phrase(status: int) -> str:
+    """Return the words for a status, "" for one that has none."""
+    return str(problem_members(status, "")["title"]) if status in _NAMED else ""
+
+
+_NAMED = frozenset(HTTPStatus)
+
+
+def _providers_of(signature: Signature) -> Iterable[Signature]:
+    """Yield the providers of a handler, each after those that it needs itself."""
+    for one in signature.providers.values():
+        yield from (*_providers_of(one), one)
 
 
 def _may_answer(key: int | type[Exception], number: int | None) -> bool:
@@ -498,7 +520,8 @@ _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _STREAMS = (Iterator, AsyncIterable)
 
 
-def _placed(route: Route, parameters: Sequence[Parameter], method: str) -> _Sorted:
+def _placed(entry: RouteEntry, parameters: Sequence[Parameter], method: str) -> _Sorted:
+    route = entry.route
     has_body = method not in _WITHOUT_BODY
     document = next((one for one in parameters if _takes_document(one.annotation)), None)
     placed = _Sorted([], [], [], document if has_body else None)
@@ -533,7 +556,7 @@ def _placed(route: Route, parameters: Sequence[Parameter], method: str) -> _Sort
     return placed
 
 
-def _of_provider(parameter: Parameter, route: Route) -> Parameter:
+def _of_provider(parameter: Parameter, entry: RouteEntry) -> Parameter:
     """Return a provider's parameter, which is in the path or in the query if its annotation does
     not state where.
     """
@@ -542,7 +565,7 @@ def _of_provider(parameter: Parameter, route: Route) -> Parameter:
         UploadFile,
         *_NO_INPUT,
     }
-    if is_free and not _is_document(annotation) and parameter.name not in route.wildcards:
+    if is_free and not _is_document(annotation) and parameter.name not in entry.route.wildcards:
         annotation = typing.Annotated[annotation, Query()]
     return parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=annotation)
 

@@ -8,20 +8,17 @@ The page has no script and no style of its own in it, so it runs below a Content
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from micropie import App, HTTPError, Response, SetupError, requires, static_file
-from micropie.addresses import split_host
-from micropie.extensions import check
-from micropie.http import current_request
+from micropie import App, HTTPError, Request, Response, SetupError, requires, static_file
+from micropie.extensions import applications, check, routes
 from micropie.openapi.docs import Docs
 from micropie.openapi.document import build_document
-from micropie.routing import Config, Site, config_of
 
 _ASSETS = frozenset({"swagger-ui.css", "swagger-ui-bundle.js"})
 
@@ -40,15 +37,7 @@ _PAGE = """\
 """  # noqa: E501
 
 
-def add_document(
-    app: App, stated: Literal[True] | str | Docs, described: Callable[[], tuple[Site, Config]]
-) -> Docs:
-    """Add the document and its page to an application; see ``App(docs=...)``. Return what was
-    ``stated``, whole.
-
-    ``described``: see ``build_document``. Raises ``SetupError`` for a wrong path, and if
-    swagger-ui-py is missing.
-    """
+def _checked(stated: Literal[True] | str | Docs) -> Docs:
     docs = stated if isinstance(stated, Docs) else Docs(path="/docs" if stated is True else stated)
     is_path = (
         isinstance(docs.path, str)
@@ -62,6 +51,16 @@ def add_document(
         docs.path,
         'True, False, a path such as "/docs", or Docs(...)',
     )
+    return docs
+
+
+def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
+    """Add the document and its page to an application; see ``App(docs=...)``. Return what was
+    ``stated``, whole.
+
+    Raises ``SetupError`` for a wrong path, and if swagger-ui-py is missing.
+    """
+    docs = _checked(stated)
     path = f"/{docs.path.strip('/')}"
     found = find_spec("swagger_ui")  # its modules are for other frameworks: none is imported
     if found is None or not found.submodule_search_locations:
@@ -70,22 +69,23 @@ def add_document(
         )
     directory = Path(found.submodule_search_locations[0]) / "static"
 
-    built: tuple[Config, dict[str, Any]] | None = None
+    built: tuple[Sequence[object], dict[str, Any]] | None = None
 
     def openapi_json() -> Response:
         nonlocal built
-        site, config = described()
-        if built is None or built[0] is not config:  # once for each site: 0.1 s for 200 routes
-            built = config, build_document(site, config, docs)
-        document, below = built[1], _below()
+        # once for each place, and for each time that the routes are made: 0.1 s for 200 routes
+        described = [applications(app, inside=True)[0].path, *(one.route for one in routes(app))]
+        if built is None or built[0] != described:
+            built = described, build_document(app, docs)
+        document, below = built[1], _below(app.request, "/openapi.json")
         return Response(
             {**document, "servers": [{"url": below}]} if below and not docs.servers else document
         )
 
     def docs_page() -> Response:
-        below = _below()
+        below = _below(app.request, path)
         base, document = escape(f"{below}{quote(path)}"), escape(f"{below}/openapi.json")
-        title = escape(docs.title or type(described()[1].app).__name__)
+        title = escape(docs.title or type(app).__name__)
         page = _PAGE.format(title=title, base=base, document=document)
         return Response(page, content_type="text/html; charset=utf-8")
 
@@ -110,7 +110,6 @@ def add_document(
     return docs
 
 
-def _below() -> str:
-    """Return the prefix of the application that answers, as a URL has it."""
-    request = current_request()
-    return quote(request.root_path + split_host(config_of(request._exchange).prefix)[1])
+def _below(request: Request, own: str) -> str:
+    """Return the prefix of the application that answers a request at ``own``, as a URL has it."""
+    return quote(request.root_path + request.path.removesuffix(own))

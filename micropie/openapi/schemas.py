@@ -9,22 +9,33 @@ from __future__ import annotations
 
 import enum
 import inspect
+import logging
 import sys
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from itertools import chain, count
-from typing import Annotated, Any, Literal, NewType, TypeAlias, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NewType,
+    Protocol,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+)
 
-from micropie import UploadFile
-from micropie.binding import KEYWORDS, OwnTypes, is_pydantic, is_structure, schemas, taken_by
-from micropie.errors import logger
-from micropie.json import BUILTINS, encoder_of
+from micropie import SetupError, UploadFile
+from micropie.extensions import converter_of, is_structure
+
+logger = logging.getLogger("micropie")
 
 Schema: TypeAlias = dict[str, Any]
 Mode: TypeAlias = Literal["validation", "serialization"]
 
-_SCALARS: Mapping[object, Mapping[str, Any]] = schemas() | {
+_SCALARS: Mapping[object, Mapping[str, Any]] = {
     UploadFile: {"type": "string", "format": "binary"},
     None: {"type": "null"},
     types.NoneType: {"type": "null"},
@@ -38,8 +49,49 @@ _JSON_NAMES = {
     types.NoneType: "null",
 }
 
-# Attributes of metadata -> keywords.
-_KEYWORDS = {**KEYWORDS, "title": "title", "description": "description"}
+# Attributes of metadata -> keywords. All but the last two are constraints, which
+# ``binding/constraints.py`` checks.
+_KEYWORDS = {
+    "gt": "exclusiveMinimum",
+    "ge": "minimum",
+    "lt": "exclusiveMaximum",
+    "le": "maximum",
+    "multiple_of": "multipleOf",
+    "min_length": "minLength",
+    "max_length": "maxLength",
+    "pattern": "pattern",
+    "title": "title",
+    "description": "description",
+}
+
+
+def _object(required: Schema, **optional: Schema) -> Schema:
+    return {"type": "object", "required": [*required], "properties": {**required, **optional}}
+
+
+_TEXT = {"type": "string"}
+_PATH = {"type": "array", "items": {"type": ["string", "integer"]}}
+_ERROR = _object(
+    dict.fromkeys(("parameter", "source", "expected"), _TEXT)
+    | {"path": _PATH, "field": _TEXT, "detail": _TEXT}
+)
+# The document of an error (RFC 9457), as ``http/problem.py`` makes it.
+PROBLEM = _object(
+    {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT},
+    errors={"type": "array", "items": _ERROR},
+)
+
+
+class OwnTypes(Protocol):
+    """The types of an application, as ``Application.types`` has them."""
+
+    @property
+    def encoders(self) -> Mapping[type, object]: ...
+    @property
+    def decoders(self) -> Mapping[type, object]: ...
+    def encoder_of(self, kind: type) -> Callable[..., object] | None: ...
+    def taken_by(self, kind: type) -> object: ...
+    def choices(self, kind: type[enum.Enum]) -> Collection[object]: ...
 
 
 class Schemas:
@@ -59,14 +111,12 @@ class Schemas:
 
     def of(self, annotation: object) -> Schema:
         """Return the schema of an annotation, ``{}`` for any value."""
-        if (
-            isinstance(annotation, type)
-            and annotation not in BUILTINS
-            and (own := self._own(annotation)) is not None
-        ):
+        if isinstance(annotation, type) and (own := self._own(annotation)) is not None:
             return own
         if annotation in _SCALARS:
             return dict(_SCALARS[annotation])
+        if isinstance(annotation, type) and (known := _schema_of(annotation)) is not None:
+            return known
         if isinstance(annotation, NewType):
             return self.of(annotation.__supertype__)
         origin, arguments = get_origin(annotation), get_args(annotation)
@@ -87,9 +137,9 @@ class Schemas:
         """Return the schema of an enumeration or of one of the application's own types, None for
         another type.
         """
-        encode = encoder_of(kind, self.own.encoders)
+        encode = self.own.encoder_of(kind)
         if kind in self.own.decoders and (encode is None or self._mode == "validation"):
-            return self.of(taken_by(kind, self.own))
+            return self.of(self.own.taken_by(kind))
         if issubclass(kind, enum.Enum):
             return _choice(self.own.choices(kind))
         if encode is None or isinstance(encode, type):
@@ -131,7 +181,8 @@ class Schemas:
 
         A number follows where that is not enough, as for two classes of one module.
         """
-        describe = self._by_pydantic if is_pydantic(structure) else self._by_msgspec
+        is_model = hasattr(structure, "model_json_schema")
+        describe = self._by_pydantic if is_model else self._by_msgspec
         long = f"{structure.__module__}.{{name}}"
         forms = chain(("{name}", long), (f"{long}{number}" for number in count(2)))
         while structure not in self._known:
@@ -202,6 +253,15 @@ class Schemas:
             return schema
         unknown.add(about)
         return {}
+
+
+def _schema_of(kind: type) -> Schema | None:
+    """Return the schema of a type that has no others inside, None for another type."""
+    try:
+        schema = converter_of(kind).schema
+    except SetupError:
+        return None
+    return None if schema is None else {**schema}
 
 
 def _choice(values: Collection[object]) -> Schema:

@@ -8,11 +8,14 @@ request uses. ``compiler.py`` makes a ``Route`` (``routes.py``) of each handler 
 and there is one more for WebSockets. No path takes more than linear time, because each node is
 reached in one way only. Two tables are short cuts through the tree: whole paths, and paths with one
 more segment as the argument. ``site.py`` looks for mounts first, then asks the router. ``names.py``
-makes paths of the names of a whole site's routes.
+makes paths of the names of a whole site's routes, and ``listing.py`` tells what both have.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from micropie.on_demand import names_on_demand
 from micropie.routing.compiler import build_site
 from micropie.routing.config import (
     AppBase,
@@ -27,15 +30,7 @@ from micropie.routing.config import (
 )
 from micropie.routing.lost_marks import lost_routes
 from micropie.routing.router import NO_VALUES, Refusal, RouteMatch
-from micropie.routing.routes import (
-    Route,
-    RouteEntry,
-    body_parameter,
-    checked_methods,
-    mentions,
-    place_of,
-    route_of,
-)
+from micropie.routing.routes import Route, checked_methods, place_of, route_of
 from micropie.routing.settings import Settings
 from micropie.routing.site import (
     Handover,
@@ -47,12 +42,23 @@ from micropie.routing.site import (
     handlers_route,
 )
 
+if TYPE_CHECKING:
+    from micropie.routing.listing import Application, RouteEntry, Signature, seen
+
 # fmt: off
 __all__ = [
-    "NO_VALUES", "AppBase", "Config", "ErrorHandler", "ErrorKey", "HandlerPool", "Handover",
-    "MountRoute", "OutsideRoute", "Refusal", "Registrations", "Route", "RouteEntry", "RouteMatch",
-    "SearchResult", "Settings", "Site", "body_parameter", "build_site", "check_error_key",
-    "checked_methods", "config_of", "delegate_route", "handlers_route", "lost_routes", "mentions",
-    "place_of", "placed", "route_of",
+    "NO_VALUES", "AppBase", "Application", "Config", "ErrorHandler", "ErrorKey", "HandlerPool",
+    "Handover", "MountRoute", "OutsideRoute", "Refusal", "Registrations", "Route", "RouteEntry",
+    "RouteMatch", "SearchResult", "Settings", "Signature", "Site", "build_site", "check_error_key",
+    "checked_methods", "config_of", "delegate_route", "handlers_route", "lost_routes", "place_of",
+    "placed", "route_of", "seen",
 ]
 # fmt: on
+
+# What a site does not use is not imported: it would take longer than the rest.
+__getattr__ = names_on_demand(
+    __name__,
+    {
+        "listing": "Application RouteEntry Signature seen",
+    },
+)

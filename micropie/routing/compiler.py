@@ -115,7 +115,7 @@ class _Compiler(NamedTuple):
         package = type(registered.app).__module__.partition(".")[0]
         handlers = find_handlers(registered.app, registered.framework, explicit)
         refuse_lost_marks(registered, handlers)
-        for sentence in lost_routes(registered.app, registered.framework).values():
+        for sentence in lost_routes(registered.app).values():
             logger.warning("%s", sentence)
         for handler in handlers:
             self._add_handler(*handler)

@@ -358,6 +358,13 @@ class Config(MessageConfig):
             if stated is None or not names.isdisjoint(stated):
                 vars(self).update(make(settings))
 
+    def is_inside(self, outer: Config) -> bool:
+        """Return whether this application is ``outer``'s, or is inside it on the same host."""
+        return (
+            outer.prefix in self.scopes
+            and split_host(self.prefix)[0] == split_host(outer.prefix)[0]
+        )
+
     def changed(self, settings: Mapping[str, object] = _NO_SETTINGS, **parts: object) -> Config:
         """Return this config with other ``settings`` or parts, for some of the application's
         routes.

@@ -8,7 +8,7 @@ compiled application has is refused here, with a sentence that says what to writ
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import TypeAlias
 
@@ -53,15 +53,19 @@ def refuse_lost_marks(registered: Registrations, handlers: Sequence[Handler]) ->
             )
 
 
-def lost_routes(app: object, framework: tuple[type, ...]) -> dict[str, str]:
-    """Return the methods that override one below a route's decorator and have none themselves, each
-    by its name with a sentence that says what to write.
+def lost_routes(app: object) -> Mapping[str, str]:
+    """Return the methods of an application that override one below a route's decorator and have
+    none themselves, so that nothing leads to them: each by its name with a sentence that says what
+    to write.
+
+        for name, sentence in lost_routes(app).items():
+            print(place_of(getattr(app, name)), sentence)
     """
     routed: dict[str, type] = {}  # the class whose method of this name has a route
     lost: dict[str, str] = {}
     for cls in reversed(type(app).__mro__):
         for name, value in vars(cls).items():
-            if cls not in framework and marks_of(value):
+            if marks_of(value) and "_micropie_is_framework" not in vars(cls):
                 routed[name] = cls
                 lost.pop(name, None)
             elif name in routed and is_method(value) and not is_hidden(value):

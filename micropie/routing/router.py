@@ -34,14 +34,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple, Self, TypeAlias, final
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, final
 
 from micropie.addresses import DOTS_AND_EMPTY
 from micropie.discovery import Match, Pattern, match_text
 from micropie.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie.routing.config import Config
-from micropie.routing.routes import Route, RouteEntry
+from micropie.routing.routes import Route
 from micropie.routing.settings import METHODS
+
+if TYPE_CHECKING:
+    from micropie.routing.listing import RouteEntry
 
 # A route chosen for the method, the arguments that the path gives in order, and those that it gives
 # by name.
@@ -273,6 +276,8 @@ class Router:
 
     def entries(self) -> list[RouteEntry]:
         """Return every route once, with the methods that it answers, in the order of its path."""
+        from micropie.routing.listing import RouteEntry  # not before routes are listed
+
         entries: dict[int, RouteEntry] = {}
         for node in self._nodes():
             default = (

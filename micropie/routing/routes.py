@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from copy import copy
 from functools import partial
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 from micropie.binding import BoundParameter, Plan, result_filter
 from micropie.discovery import AnyFunction, Provider, RouteMark, marks_above_handler, own_attributes
@@ -88,7 +88,9 @@ class Route(RouteInfo):
         self.config = config.changed(stated) if stated else config
         self.config = with_marks(self.config, marks_above_handler(function, takes_socket))
         self.plan, self.providers, parameter = _plan(function, name, takes_socket, config)
-        stated_model = getattr(marks.get("__micropie_description__"), "response_model", None)
+        self.body_parameter = parameter
+        self.description = marks.get("__micropie_description__")
+        stated_model = getattr(self.description, "response_model", None)
         self.result_filter = (
             None if takes_socket else result_filter(self.plan.function, stated_model)
         )
@@ -160,25 +162,6 @@ class Route(RouteInfo):
         return f"<Route {self.name}, {place_of(self.function) or 'micropie'}>"
 
 
-class RouteEntry(NamedTuple):
-    """A route as lists of routes name it.
-
-    ``is_default``: it answers the paths that nothing else answers.
-    """
-
-    route: Route
-    methods: list[str]
-    is_default: bool
-
-
-def body_parameter(plan: Plan, providers: Sequence[Provider]) -> BoundParameter | None:
-    """Return the first parameter of a handler or its providers that only a body can fill, or
-    None.
-    """
-    parameters = (one.body_parameter for one in (plan, *(provider.plan for provider in providers)))
-    return next(filter(None, parameters), None)
-
-
 def _plan(
     function: AnyFunction, name: str, takes_socket: bool, config: Config
 ) -> tuple[Plan, Sequence[Provider], BoundParameter | None]:
@@ -196,7 +179,8 @@ def _plan(
             )
         plan = Plan(function, takes_socket, config.providers, own=config.own_types)
         providers = config.providers.needed_for(one.key for one in plan.provided)
-        parameter = body_parameter(plan, providers)
+        in_body = (one.body_parameter for one in (plan, *(one.plan for one in providers)))
+        parameter = next(filter(None, in_body), None)
         if takes_socket and parameter is not None:
             raise SetupError(
                 f"its parameter {parameter.name!r} is filled from a body, and a WebSocket has none"

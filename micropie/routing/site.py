@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
 from posixpath import normpath
-from typing import Any, Literal, NamedTuple, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, final
 from urllib.parse import quote, unquote
 
 from micropie import mounts
@@ -30,9 +30,12 @@ from micropie.placement import Threads
 from micropie.protocols import Environ, Scope
 from micropie.routing.config import Config, config_of, with_marks
 from micropie.routing.router import NO_VALUES, Refusal, RouteMatch, Router
-from micropie.routing.routes import Route, RouteEntry
+from micropie.routing.routes import Route
 from micropie.routing.settings import Settings
 from micropie.steps import AWAIT, HANDLER, INLINE, Kind
+
+if TYPE_CHECKING:
+    from micropie.routing.listing import RouteEntry
 
 _NO_ROUTES: dict[str, Route] = {}
 

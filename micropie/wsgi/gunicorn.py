@@ -33,17 +33,20 @@ def post_worker_init(worker: Any) -> None:
 
 
 def run_gunicorn(app: object, settings: Mapping[str, object]) -> None:
-    """Serve ``app`` by gunicorn, from this process, until it is told to end.
+    """Serve ``app`` by gunicorn, from this process, until it is told to end: open streams end with
+    their worker.
 
-    ``settings``: gunicorn's, by their names in its configuration: ``{"bind": "127.0.0.1:8000"}``.
-    The streams of a worker end with it, unless ``post_worker_init`` is another function. Raises
-    ``ModuleNotFoundError`` without gunicorn.
+        run_gunicorn(app, {"bind": ["127.0.0.1:8000"], "workers": 2})
+
+    ``settings`` are gunicorn's, by the names that its configuration has. Raises ``ImportError`` if
+    gunicorn is missing.
     """
     base = import_module("gunicorn.app.base").BaseApplication
 
     class Served(base):  # type: ignore[misc, valid-type]
         def load_config(self) -> None:
-            for name, value in {"post_worker_init": post_worker_init, **settings}.items():
+            self.cfg.set("post_worker_init", post_worker_init)
+            for name, value in settings.items():
                 self.cfg.set(name, value)
 
         def load(self) -> object:

@@ -262,7 +262,7 @@ def test_micropie_run_gives_servers_a_name_that_installs_first(
     app = bottle.Bottle()
     monkeypatch.setattr(run_command, "serve", lambda target, options, reload: served.append(target))
     monkeypatch.setattr(run_command, "find_target", lambda name, factory: Target(app.native, name))
-    monkeypatch.setattr(run_command, "install", served.append)
+    monkeypatch.setattr(made, "install_stand_in", served.append)
     for name in (made.STAND_IN, made.STAND_IN_FOR):
         monkeypatch.setenv(name, "")
     assert main(["run", "shop:app", "--stand-in", "bottle"]) == 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from inspect import Parameter
 from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, SetupError
+from micropie import App, HTTPError, Request, SetupError, describe, requires, route
 from micropie.extensions import Statistics, add_route, applications, routes, statistics
 from micropie.middleware import FlowMiddleware
 from tests.conftest import MakeClient
@@ -62,6 +63,31 @@ def test_each_application_of_the_tree_is_listed_with_its_path_and_its_hooks() ->
     assert [one.app for one in applications(isolated)] == [isolated]
 
 
+def test_an_application_tells_its_names_errors_checks_and_settings() -> None:
+    def members(request: Request) -> bool:
+        return True
+
+    outer = Closed()
+    blog, other = requires(members)(Leaf(encoders={complex: str})), Leaf(host="blog.example.com")
+    blog.error(404)(lambda: "none")
+
+    root: Any = App(text="plain")
+    root.blog = blog
+    root.error(KeyError)(lambda: "no key")
+    root.middlewares.append(outer)
+    root.archive = other
+
+    outermost, found, hosted = applications(root)
+    assert (outermost.scope, outermost.host, outermost.path) == ("", "", "")
+    assert (found.scope, found.settings.text) == ("blog.", "plain")
+    assert {*found.error_keys} == {404, KeyError}
+    assert ([*found.middlewares], [*found.checks]) == ([outer, members], [members])
+    assert found.types.encoder_of(complex) is str
+    assert (hosted.host, hosted.path) == ("//blog.example.com", "//blog.example.com")
+    assert [one.app for one in applications(blog, inside=True)] == [blog]
+    assert [one.app for one in applications(root, inside=True)] == [root, blog]
+
+
 def test_an_application_in_two_places_is_listed_twice() -> None:
     leaf = Leaf()
 
@@ -77,9 +103,9 @@ def test_outside_of_requests_nothing_is_busy() -> None:
         blog = Leaf()
 
     assert statistics(Root(processes=3)) == Statistics(
-        threads_busy=0,
-        threads_waiting=0,
-        threads_limit=0,
+        threads_busy=None,
+        threads_waiting=None,
+        threads_limit=None,
         processes_busy=0,
         processes_limit=3,
         channels=0,
@@ -90,15 +116,15 @@ def test_outside_of_requests_nothing_is_busy() -> None:
 
 def test_threads_are_known_on_the_event_loop_alone(make_client: MakeClient) -> None:
     class Root(App):
-        async def free(self) -> list[int]:
+        async def free(self) -> list[int | None]:
             return [*statistics(self)[:3]]
 
-        def apart(self) -> list[int]:
+        def apart(self) -> list[int | None]:
             return [*statistics(self)[:3]]
 
     client = make_client(Root(threads=7))
     assert client.get("/free").json() == [0, 0, 7]
-    assert client.get("/apart").json() == [0, 0, 0]  # no event loop runs in its thread
+    assert client.get("/apart").json() == [None] * 3  # no event loop runs in its thread
 
 
 def test_an_executor_in_the_pools_place_has_statistics() -> None:
@@ -122,6 +148,20 @@ def test_an_added_route_has_its_own_hooks_alone(make_client: MakeClient) -> None
     assert client.post("/posted").text == "posted"
     assert client.get("/posted").status_code == 401  # no route has GET
 
+    class Both(App):
+        def posted(self) -> str:
+            return "got"
+
+    both = Both()
+    both.middlewares.append(Names())
+    add_route(both, "/posted", lambda: "posted", hooks=[], methods=["POST"])
+    client = make_client(both)
+    answers = [client.request(method, "/posted") for method in ("GET", "POST")]
+    assert [(one.text, one.headers.get("X-Hook")) for one in answers] == [
+        ("got", "own"),
+        ("posted", None),
+    ]
+
 
 def test_a_wrong_path_is_refused() -> None:
     with pytest.raises(SetupError):
@@ -140,6 +180,77 @@ def test_each_route_of_the_tree_is_listed_with_its_function() -> None:
     assert found.route.function == app.blog.index
     assert routes(app.blog) == [found]
     assert [one.route.pattern for one in routes(app, websockets=True)] == ["/echo"]
+
+
+def test_the_routes_inside_an_application_are_those_below_it() -> None:
+    class Shelf(App):
+        inner = Leaf()
+
+        def index(self) -> str:
+            return "shelf"
+
+    class Root(App):
+        shelf = Shelf()
+
+        def index(self) -> str:
+            return "root"
+
+    app = Root()
+    assert len(routes(app)) == 3
+    found = routes(app.shelf, inside=True)
+    assert [one.route.name for one in found] == ["shelf.index", "shelf.inner.index"]
+    assert [one.application.app for one in found] == [app.shelf, app.shelf.inner]
+    app.mount("/again", app.shelf)
+    with pytest.raises(LookupError, match="several places"):
+        routes(app.shelf, inside=True)
+
+
+class Database: ...
+
+
+class User: ...
+
+
+def test_a_route_tells_what_its_handler_takes_and_gives() -> None:
+    def database(*, region: str = "eu") -> Database:
+        return Database()
+
+    def user(base: Database, *, token: str) -> User:
+        return User()
+
+    class Root(App):
+        @route("/pies/<number:int>")
+        @describe(summary="Show one")
+        def show(self, number: int, owner: User) -> list[int]:
+            return [number]
+
+        def index(self):  # type: ignore[no-untyped-def]
+            return "index"
+
+    app = Root()
+    app.provides(Database)(database)
+    app.provides(User)(user)
+    index, found = routes(app)
+    assert (index.results, index.route.description, index.signature.providers) == (
+        (Parameter.empty,),
+        None,
+        {},
+    )
+    assert found.route.wildcards == {"number": "int"}
+    assert (found.route.description or describe()).summary == "Show one"
+    assert found.results == (list[int],)
+    taken = found.signature
+    assert (taken.name, [(one.name, one.annotation) for one in taken.parameters]) == (
+        "show",
+        [("number", int)],
+    )
+    assert taken.function == app.show
+    owner = taken.providers["owner"]
+    assert (owner.name.rpartition(".")[2], [one.name for one in owner.parameters]) == (
+        "user",
+        ["token"],
+    )
+    assert [one.name for one in owner.providers["base"].parameters] == ["region"]
 
 
 def test_a_request_knows_the_application_that_answers(make_client: MakeClient) -> None:

@@ -31,10 +31,12 @@ from micropie import (
     requires,
 )
 from micropie.binding import OwnTypes
+from micropie.binding.constraints import _KINDS
 from micropie.errors import BadRequest, MethodNotAllowed
 from micropie.http import BindingError
 from micropie.middleware import BearerAuth, RateLimit, Timeout
 from micropie.openapi.schemas import Schemas
+from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.openapi.kitchen import Kitchen
 from tests.support.templatelib import Template
@@ -838,6 +840,26 @@ def test_what_is_provided_is_no_input_but_providers_have_parameters() -> None:
     }
     assert set(parameters(document, "/add", "post")) == {"X-Token", "kind"}
     assert "requestBody" not in document["paths"]["/add"]["post"]
+
+
+def test_the_schema_of_errors_has_the_members_that_their_documents_have() -> None:
+    class Root(App):
+        def index(self, number: int) -> None: ...
+
+    app = Root(errors="json")
+    schema = app.openapi()["components"]["schemas"]["Problem"]
+    with TestClient(app) as client:
+        document = client.get("/?number=x").json()
+    assert [*document] == [*schema["properties"]]
+    of_error = schema["properties"]["errors"]["items"]
+    assert {*document["errors"][0]} == {*of_error["required"]} == {*of_error["properties"]}
+
+
+@pytest.mark.parametrize("name", _KINDS)
+def test_each_constraint_has_its_keyword(name: str) -> None:
+    bound: Any = "[a-z]" if name == "pattern" else 3
+    schema = Schemas(OwnTypes({}, {}), {}, "validation").of(Annotated[str, Meta(**{name: bound})])
+    assert [*schema.values()] == ["string", bound]
 
 
 def test_an_answer_that_is_html_by_itself_is_described() -> None:

@@ -12,7 +12,6 @@ from micropie import App, Request, SetupError
 from micropie.middleware import SecurityHeaders
 from micropie.openapi import Docs
 from micropie.openapi.document import build_document
-from micropie.routing import Config, Site
 from tests.conftest import MakeClient
 from tests.openapi.kitchen import Kitchen
 
@@ -70,11 +69,11 @@ def test_below_a_prefix_the_addresses_have_it(make_client: MakeClient) -> None:
 def test_the_document_is_built_once_and_again_after_a_change(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built: list[Site] = []
+    built: list[App] = []
 
-    def counted(site: Site, config: Config, docs: Docs) -> dict[str, Any]:
-        built.append(site)
-        return build_document(site, config, docs)
+    def counted(app: App, docs: Docs) -> dict[str, Any]:
+        built.append(app)
+        return build_document(app, docs)
 
     monkeypatch.setattr("micropie.openapi.pages.build_document", counted)
     app = Kitchen(docs=True)
@@ -85,6 +84,21 @@ def test_the_document_is_built_once_and_again_after_a_change(
     app.get("/added")(lambda: "late")
     assert client.get("/openapi.json").json()["paths"].keys() - first["paths"].keys() == {"/added"}
     assert len(built) == 2
+
+
+def test_an_application_in_two_places_has_a_document_for_each(make_client: MakeClient) -> None:
+    class Blog(App):
+        def index(self) -> str:
+            return self.url_for("index")
+
+    blog, root = Blog(docs=True), App()
+    root.mount("/one", blog)
+    root.mount("/two/three", blog)
+    client = make_client(root)
+    for path in ("/one", "/two/three", "/one"):
+        document = client.get(f"{path}/openapi.json").json()
+        assert (document["servers"], [*document["paths"]]) == ([{"url": path}], ["/"])
+        assert f'data-document="{path}/openapi.json"' in client.get(f"{path}/docs").text
 
 
 def test_the_document_is_described_and_guarded(make_client: MakeClient) -> None:

@@ -9,7 +9,6 @@ from importlib import import_module
 from operator import attrgetter
 
 from micropie.cli.serving.options import Target
-from micropie.compat import install
 
 # Set in the process that serves: an ``app.run()`` without ``if __name__ == "__main__"`` must not
 # serve once more there.
@@ -18,6 +17,13 @@ IS_SERVING = "MICROPIE_SERVING"
 # Set for the processes that this one starts: the factory, "shop:make_app"; the framework that a
 # stand-in is for, which is installed before anything imports it, and the application, "shop:app".
 FACTORY, STAND_IN, STAND_IN_FOR = "MICROPIE_MADE_BY", "MICROPIE_STAND_IN", "MICROPIE_STAND_IN_FOR"
+
+
+def install_stand_in(framework: str) -> None:
+    """Have every import of a framework give its stand-in. Only an application that moves here needs
+    ``micropie.compat``, so nothing else of the command line imports it.
+    """
+    import_module("micropie.compat").install(framework)
 
 
 def name_for_processes(target: Target, stand_in: str | None) -> str:
@@ -33,7 +39,7 @@ def name_for_processes(target: Target, stand_in: str | None) -> str:
 
 def _found() -> object:
     if STAND_IN_FOR in os.environ:
-        install(os.environ[STAND_IN])
+        install_stand_in(os.environ[STAND_IN])
     module, _, attribute = (os.environ.get(FACTORY) or os.environ[STAND_IN_FOR]).partition(":")
     found: object = attrgetter(attribute)(import_module(module))
     return found() if FACTORY in os.environ and callable(found) else found

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from micropie import SetupError, debug
+from micropie import SetupError
 from micropie.channels import Channels
 from micropie.cli.serving.made import IS_SERVING
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.reloading import CHILDS_PORT, run_and_reload
 from micropie.cli.serving.servers import ASGI, WSGI, Server, choose
+from micropie.extensions import Application, Outside, RouteEntry, applications, routes
 from micropie.middleware import MemoryRates, RateLimit
-from micropie.routing import Site, mentions
 from micropie.sessions import InMemorySessionBackend
-from micropie.steps import HANDLER, INLINE
+
+DEBUG_KEY = "MICROPIE_DEBUG_KEY"
 
 
 def serve(target: Target, options: Options, reload: bool = False) -> None:
@@ -35,21 +37,27 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         return
     server = choose(options)
     options = replace(options, port=_checked_port(options))
-    os.environ[debug.KEY_VARIABLE] = debug.debug_key()  # also that of processes to come
+    # also that of processes to come
+    key = os.environ[DEBUG_KEY] = os.environ.get(DEBUG_KEY) or secrets.token_urlsafe(16)
     if reload and options.workers > 1:
         raise ServingError("reload is for development: use one worker")
     if reload and CHILDS_PORT not in os.environ:
         run_and_reload(options.port)
         return
-    site = target.app._micropie.compiled(INLINE if server.protocol == WSGI else HANDLER)
-    for kind, advice in _in_memory(site) if options.workers > 1 else ():
+    if server.protocol == WSGI:
+        Outside(target.app)  # compiled here as such servers need it, and not in each worker
+    inside, entries = applications(target.app), routes(target.app)
+    sockets = routes(target.app, websockets=True)
+    for kind, advice in _in_memory(inside, [*entries, *sockets]) if options.workers > 1 else ():
         print(
             f"micropie: each worker has {kind} of its own, in memory; to share them, {advice}",
             file=sys.stderr,
         )
     announcement = _announcement(server, target, options)
-    if site.config.settings.debug:
-        path = debug.KEY_PATH.replace("<key>", debug.debug_key())
+    for entry in entries if inside[0].settings.debug else ():
+        if entry.route.name != "open_debug_pages":
+            continue
+        path = entry.route.pattern.replace("<key>", key)
         announcement += (
             f"\nTo see debug pages, open http://localhost:{options.port}{options.root_path}{path}"
         )
@@ -63,21 +71,19 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         del os.environ[IS_SERVING]
 
 
-def _in_memory(site: Site) -> Iterator[tuple[str, str]]:
+def _in_memory(
+    inside: Sequence[Application], entries: Sequence[RouteEntry]
+) -> Iterator[tuple[str, str]]:
     """Yield what an application keeps in memory and seems to use, with the words that share it
     between workers.
     """
-    handlers = [entry.route.function for entry in (*site.entries(), *site.sockets.entries())]
-    uses_sessions = any(
-        mentions(handler, name) for handler in handlers for name in ("session", "flash")
-    )
-    if isinstance(site.config.sessions.backend, InMemorySessionBackend) and uses_sessions:
+    uses_sessions = any(one.mentions(name) for one in entries for name in ("session", "flash"))
+    if isinstance(inside[0].session_backend, InMemorySessionBackend) and uses_sessions:
         yield "sessions", 'write App(session_backend=SQLiteSessionBackend("sessions.db"))'
-    if type(site.config.channels) is Channels and any(
-        mentions(handler, "channels") for handler in handlers
-    ):
+    uses_channels = any(one.mentions("channels") for one in entries)
+    if type(inside[0].channels) is Channels and uses_channels:
         yield "channels", 'write App(channels=RedisChannels("redis://..."))'
-    hooks = [hook for config in site.config.tree for hook in config.middlewares]
+    hooks = [hook for one in inside for hook in one.middlewares]
     if any(isinstance(hook, RateLimit) and isinstance(hook.store, MemoryRates) for hook in hooks):
         yield "rate limits", 'write RateLimit(..., store=RedisRates("redis://..."))'
 

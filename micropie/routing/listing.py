@@ -1,0 +1,140 @@
+"""Applications and routes as they are seen from outside: what a list of them can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter
+from typing import Any, NamedTuple
+
+from micropie.addresses import split_host
+from micropie.binding import OwnTypes, Plan, answers_of
+from micropie.discovery import Checking, Provider
+from micropie.mounts import Mount
+from micropie.routing.config import AppBase, Config, ErrorKey
+from micropie.routing.routes import Route, mentions, place_of
+from micropie.routing.settings import Settings
+from micropie.sessions import SessionBackend
+from micropie.steps import Call
+
+
+class Application(NamedTuple):
+    """One application of a tree: the outermost one, one that is an attribute, or a mounted one."""
+
+    app: AppBase
+    """The ``App`` itself."""
+    path: str
+    """Its path in the tree, such as ``/blog``; "" for the outermost one. One with a host of its own
+    begins with it: ``//blog.example.com/archive``."""
+    middlewares: Sequence[object]
+    """The hooks around its handlers, those of the applications around it first. A check of
+    ``@requires`` is the author's function."""
+    session_backend: SessionBackend
+    channels: Any
+    """Its ``micropie.channels.Channels``."""
+    checks: Sequence[Callable[..., object]]
+    """The functions of ``@requires`` among ``middlewares``."""
+    mounts: Sequence[Mount]
+    """Its own calls of ``App.mount``, each with ``prefix``, ``target``, ``kind`` ("app", "asgi" or
+    "wsgi") and ``isolated``."""
+    settings: Settings
+    """Its settings, with those of the applications around it."""
+    host: str
+    """The beginning of ``path`` if it has a host of its own, such as ``//blog.example.com``, else
+    ""."""
+    scope: str
+    """The beginning of its routes' names: "" or ``blog.``."""
+    error_keys: Sequence[ErrorKey]
+    """The statuses and the classes of exceptions that authors' error handlers answer here."""
+    types: OwnTypes
+    """Its own types, of the settings ``encoders`` and ``decoders``, which are functions by
+    class. ``encoder_of(kind)`` returns the function that writes values of a class, or None;
+    ``taken_by(kind)`` the type that the decoder of a class takes; ``choices(kind)`` the values of
+    an enumeration's members, as they are written."""
+
+
+def seen(config: Config) -> Application:
+    """Return what is told of the application with this configuration."""
+    checks = [hook.check for hook in config.middlewares if isinstance(hook, Checking)]
+    return Application(
+        config.app,
+        config.prefix,
+        [hook.check if isinstance(hook, Checking) else hook for hook in config.middlewares],
+        config.sessions.backend,
+        config.channels,
+        checks,
+        config.app._micropie.mounts,
+        config.settings,
+        split_host(config.prefix)[0],
+        config.scope,
+        [key for handlers, _ in config.error_handlers for key in handlers],
+        config.own_types,
+    )
+
+
+class Signature(NamedTuple):
+    """The parameters of a handler, or of a provider that opens a resource for it."""
+
+    name: str
+    """The name of the route, or of the provider's function."""
+    function: Callable[..., object]
+    """The function with its decorators, as it is called."""
+    parameters: Sequence[Parameter]
+    """The parameters that a client's values fill, with types as annotations."""
+    providers: Mapping[str, Signature]
+    """The providers that fill the other parameters, by their names."""
+
+
+class RouteEntry(NamedTuple):
+    """A route as lists of routes name it."""
+
+    route: Route
+    """It has these attributes: ``name``, ``pattern``, the author's ``function``, ``is_pooled``;
+    ``methods``, those that its decorator states, or (); ``wildcards`` of the pattern, each with its
+    rule such as "int", or ""; ``most_segments``, how many segments may follow the pattern as
+    arguments; ``reads_body``, true if the handler receives the body by itself; ``description``, the
+    ``describe`` above it, or None; ``body_parameter``, None or the first parameter that only a body
+    can fill, with ``name`` and ``converter``, see ``converter_of``."""
+    methods: list[str]
+    """Those that it answers."""
+    is_default: bool
+    """Whether it answers the paths that nothing else answers."""
+
+    @property
+    def application(self) -> Application:
+        """The application of the handler, with the hooks and checks of this route."""
+        return seen(self.route.config)
+
+    @property
+    def place(self) -> str:
+        """The file and the line of the author's function, see ``place_of``."""
+        return place_of(self.route.function)
+
+    @property
+    def runs_in(self) -> str:
+        """Where the handler runs: "loop", "thread" or "process"."""
+        in_thread = isinstance(self.route.step_kind, Call)
+        return "process" if self.route.is_pooled else "thread" if in_thread else "loop"
+
+    def mentions(self, name: str) -> bool:
+        """Return whether the author's code uses an attribute or a variable of this name."""
+        return mentions(self.route.function, name)
+
+    @property
+    def signature(self) -> Signature:
+        """The parameters of the handler and of the providers that it needs."""
+        route = self.route
+        return _signature(route.name, route.plan, {one.key: one for one in route.providers})
+
+    @property
+    def results(self) -> tuple[object, ...]:
+        """The types that the handler returns, by its annotation or by ``response_model``; only
+        ``inspect.Parameter.empty`` if the annotation is missing or can't be read."""
+        return answers_of(
+            self.route.plan.function, getattr(self.route.description, "response_model", None)
+        )
+
+
+def _signature(name: str, plan: Plan, providers: Mapping[object, Provider]) -> Signature:
+    opened = {one.name: providers[one.key] for one in plan.provided}
+    inner = {name: _signature(one.name, one.plan, providers) for name, one in opened.items()}
+    return Signature(name, plan.function, plan.parameters, inner)
