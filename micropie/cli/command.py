@@ -104,21 +104,13 @@ def parser_of(entry: RouteEntry) -> ArgumentParser:
     )
     known: set[str] = set()
     takes_rest = _rest_of(signature) is not None
-    for one in _all_parameters(signature):
+    of_providers = (one for provider in signature.needed() for one in provider.parameters)
+    for one in (*signature.parameters, *of_providers):
         if one.name not in known and one.kind is not Parameter.VAR_KEYWORD:
             is_own = one in signature.parameters
             _add(parser, one, is_own and one.kind is not Parameter.KEYWORD_ONLY, takes_rest)
         known.add(one.name)
     return parser
-
-
-def _all_parameters(signature: Signature) -> Sequence[Parameter]:
-    """Return the parameters of a command, then those of the providers that it needs, each after
-    those that it needs itself.
-    """
-    behind = [_all_parameters(one) for one in signature.providers.values()]
-    own = [*signature.parameters]
-    return [*own, *(one for parameters in behind for one in parameters)]
 
 
 def _rest_of(signature: Signature) -> Parameter | None:

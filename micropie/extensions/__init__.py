@@ -1,9 +1,10 @@
 """What extensions need beside the classes that authors have: the face of the heart for those who
 add to it.
 
-Most batteries that come with micropie import these names and no others. ``application.py`` has an
+The batteries that come with micropie import these names and no others. ``application.py`` has an
 application as an extension sees it from outside: its parts and its load. ``listing.py`` has its
-routes, ``request.py`` what is done for one request.
+routes, ``request.py`` what is done for one request, and ``outside.py`` calls its functions without
+a server.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from inspect import Parameter
@@ -42,7 +42,6 @@ from micropie import (
 from micropie.extensions import (
     Application,
     RouteEntry,
-    Signature,
     applications,
     is_structure,
     problem_members,
@@ -154,7 +153,7 @@ class _Builder:
         if entry.is_default or is_own or not description.include_in_schema:
             return
         parameters = [one for one in told.signature.parameters if one.kind not in _VARIABLE]
-        for provider in _providers_of(told.signature):
+        for provider in told.signature.needed():
             known = {one.name for one in parameters}
             parameters += [
                 _of_provider(one, entry) for one in provider.parameters if one.name not in known
@@ -472,12 +471,6 @@ def _phrase(status: int) -> str:
 
 
 _NAMED = frozenset(HTTPStatus)
-
-
-def _providers_of(signature: Signature) -> Iterable[Signature]:
-    """Yield the providers of a handler, each after those that it needs itself."""
-    for one in signature.providers.values():
-        yield from (*_providers_of(one), one)
 
 
 def _may_answer(key: int | type[Exception], number: int | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import Parameter
 from typing import Any, NamedTuple
 
@@ -82,6 +82,13 @@ class Signature(NamedTuple):
     """The parameters that a client's values fill, with types as annotations."""
     providers: Mapping[str, Signature]
     """The providers that fill the other parameters, by their names."""
+
+    def needed(self) -> Iterator[Signature]:
+        """Yield the providers, each after those that it needs itself: one that several need,
+        several times.
+        """
+        for one in self.providers.values():
+            yield from (*one.needed(), one)
 
 
 class RouteEntry(NamedTuple):

@@ -383,3 +383,60 @@ def test_a_command_is_no_url() -> None:
         assert client.get("/init_db").text == "handler"
     with pytest.raises(SetupError, match="write @command above a function, without parentheses"):
         command()  # type: ignore[call-arg]
+
+
+OPTIONAL = """
+from typing import Annotated, List
+
+from micropie import App, Query, command
+
+
+class Oven: ...
+
+
+class Kitchen: ...
+
+
+class Root(App):
+    @command
+    def bake(
+        self,
+        kitchen: Kitchen,
+        *,
+        dry: bool | None = None,
+        kinds: Annotated[List[str], "of pies"] = (),
+        counts: list[int] | None = None,
+    ):
+        return dry, kinds, counts
+
+
+app = Root()
+
+
+@app.provides(Oven)
+def oven(*, degrees: int = 180):
+    return Oven()
+
+
+@app.provides(Kitchen)
+def kitchen(oven: Oven, *, floor: int = 1):
+    return Kitchen()
+"""
+
+
+def test_an_option_may_be_left_out_or_be_a_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "optional1.py").write_text(OPTIONAL)
+    monkeypatch.chdir(tmp_path)
+    forget_temporary_modules()
+    words = ["--no-dry", "--kinds", "a", "--kinds", "b", "--counts", "1", "--counts", "2"]
+    assert main(["-a", "optional1:app", "bake", *words]) == 0
+    assert main(["-a", "optional1:app", "bake"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["(False, ['a', 'b'], [1, 2])", "(None, (), None)"]
+    with pytest.raises(SystemExit):
+        main(["-a", "optional1:app", "bake", "--help"])
+    shown = capsys.readouterr().out
+    places = [shown.index(f"--{name}") for name in ("dry", "counts", "degrees", "floor")]
+    assert places == sorted(places)

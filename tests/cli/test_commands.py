@@ -181,6 +181,19 @@ def test_routes_show_what_is_provided(command: Run, tmp_path: Path) -> None:
     assert "  show(number: int, session: Session, paging: Paging | None = None)  thread" in output
 
 
+def test_routes_show_the_types_of_what_a_partial_calls(command: Run, tmp_path: Path) -> None:
+    source = (
+        "from __future__ import annotations\nfrom functools import partial\n"
+        "from micropie import App\n\n\nclass Pie: pass\n\n\n"
+        "def show(kind: str, number: int | None = None): ...\n\n\napp = App()\n"
+        "app.get('/pies', name='pies')(partial(show, 'apple'))\n"
+    )
+    (tmp_path / "site10.py").write_text(source)
+    status, output, _ = command("routes", "site10:app")
+    assert status == 0
+    assert "  pies(number: int | None = None)  thread" in output
+
+
 def test_a_function_without_python_code_has_no_place() -> None:
     assert place_of(len) == ""
 

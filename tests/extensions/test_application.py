@@ -250,7 +250,9 @@ def test_a_route_tells_what_its_handler_takes_and_gives() -> None:
         "user",
         ["token"],
     )
-    assert [one.name for one in owner.providers["base"].parameters] == ["region"]
+    base = owner.providers["base"]
+    assert [one.name for one in base.parameters] == ["region"]
+    assert [*taken.needed()] == [base, owner]
 
 
 def test_a_request_knows_the_application_that_answers(make_client: MakeClient) -> None:
