@@ -127,8 +127,11 @@ async def shielded_at_its_end(generator: AsyncGenerator[Value]) -> AsyncGenerato
         prevent_lifting = _LIFTED_SHIELDS.get().add(partial(setattr, scope, "shield", False))
         try:
             with suppress(StopAsyncIteration):
-                await (anext(generator) if failure is None else generator.athrow(failure))
-            await generator.aclose()  # one that yields twice
+                again = await (anext(generator) if failure is None else generator.athrow(failure))
+                try:
+                    yield again  # who closes it says that there may be one
+                finally:
+                    await generator.aclose()
         finally:
             prevent_lifting()
             del failure

@@ -231,7 +231,7 @@ def _bounds_of(item: object) -> Iterator[Constraint]:
             fits, words, *_ = _KINDS[name]
             bound = re.compile(value) if name == "pattern" else value
             yield Constraint(name, fits, words.format(value), bound)
-        elif name == "tz":
+        elif name == "tz" and isinstance(value, bool):
             words = "with an offset" if value else "without an offset"
             yield Constraint(name, _is_aware, words, value)
         elif value is not False:

@@ -97,18 +97,21 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
     """Return the advice that the sentence of an exception lacks for frequent mistakes, "" for any
     other failure.
     """
-    text = str(failure)
-    for kind, expression, advice in _HINTS if type(failure) in (TypeError, AttributeError) else ():
-        if type(failure) is kind and re.search(expression, text):
-            return advice
+    kind = type(failure)
     # of Jinja2
-    if type(failure).__name__ == "UndefinedError" and str(failure) == "'errors' is undefined":
+    if kind.__name__ == "UndefinedError" and str(failure) == "'errors' is undefined":
         return (
             "A form's page takes errors: write the parameter errors: "
             "BindingErrors, and template(..., errors=errors)."
         )
+    if kind is not TypeError and kind is not AttributeError:
+        return ""  # an author's own class may fail in str()
+    text = str(failure)
+    for mistaken, expression, advice in _HINTS:
+        if kind is mistaken and re.search(expression, text):
+            return advice
     route = handlers_route(exchange)
-    if type(failure) is AttributeError and route is not None and route.is_pooled:
+    if kind is AttributeError and route is not None and route.is_pooled:
         for name in vars(route.config.app):
             if f"no attribute {name!r}" in text:
                 return (

@@ -112,10 +112,11 @@ def format_cookie(
         )
     cookie = f"{name}={value}"
     if max_age is not None:
-        seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
-        if not isinstance(seconds, int | float):
+        if isinstance(max_age, timedelta):
+            max_age = int(max_age.total_seconds())
+        elif type(max_age) is not int and type(max_age) is not float:
             raise ValueError(f"max_age is seconds or a timedelta, not {max_age!r}")
-        cookie += f"; Max-Age={int(seconds)}"
+        cookie += f"; Max-Age={int(max_age)}"
     if expires is not None:
         # email.utils and not strftime: names of days and months must not follow the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)

@@ -142,7 +142,9 @@ def test_what_can_not_be_enforced_fails_at_set_up(constraint: Any) -> None:
         return "never"
 
     page.__annotations__["n"] = Annotated[int, constraint]
-    with pytest.raises(SetupError, match=r"parameter 'n': .* can't be enforced here"):
+    with pytest.raises(
+        SetupError, match=r"parameter 'n': (.* can't be enforced here|no int is with)"
+    ):
         app._micropie.compiled()
 
 

@@ -453,7 +453,7 @@ def raising(provider: str) -> Callable[..., Any]:
         ("closing", "/fails", (500, "500 Internal Server Error")),
         ("translating", "/fails", (404, "no such pie")),
         ("swallowing", "/fails", (500, "500 Internal Server Error")),
-        ("twice", "/loop", (200, "first")),
+        ("twice", "/loop", (500, "500 Internal Server Error")),
     ],
 )
 def test_what_a_provider_raises_is_answered(

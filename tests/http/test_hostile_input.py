@@ -37,6 +37,7 @@ from micropie.compat.carrier import status_of
 from micropie.compat.cherrypy import Application as CherryPyApplication
 from micropie.compat.cherrypy import expose, request
 from micropie.compat.cherrypy.lib.httputil import valid_status
+from micropie.errors import BadRequest
 from micropie.forms.data import Limits, parse_query
 from micropie.forms.multipart import MultipartParser, boundary_of
 from micropie.headers.cookies import parse_cookies
@@ -109,13 +110,23 @@ def as_text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
     return lambda data: parse(data.decode("latin-1"))
 
 
+def as_body(loads: Callable[[bytes], object]) -> Callable[[bytes], object]:
+    def parse(data: bytes) -> object:
+        try:
+            return loads(data)
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+
+    return parse
+
+
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "query": lambda data: parse_query(data, MANY),
     "query of wsgi": as_text(lambda text: parse_query(text, MANY)),
     # a shorter one is not counted, and cheaper
     "limited query": lambda data: parse_query(b"a" * 1001 + b"&" + data),
-    "orjson": make_codec(orjson)[1],
-    "json": make_codec(None)[1],
+    "orjson": as_body(make_codec(orjson)[1]),
+    "json": as_body(make_codec(None)[1]),
     "multipart": multipart,
     "content type": as_text(content_type),
     "boundary": as_text(lambda text: boundary_of({"boundary": text, "charset": text})),

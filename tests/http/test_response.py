@@ -291,6 +291,8 @@ def test_debug_says_which_handler_returns_nothing_or_a_status_alone(
         "or -> None if that is meant",
         f"tests/http/test_response.py:{line + 3}: missing returned 404, the JSON of a number, with status 200: "
         "write raise HTTPError(404)",
+        f"tests/http/test_response.py:{line + 18}: changed returned (200, ...), the JSON of a list, with status 200: "
+        "write the body first, return body, 200",
     ]
 
 
