@@ -14,7 +14,7 @@ from micropie import websockets
 from micropie.asgi.exchange import ASGIWebSocketExchange, receive_nothing
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import Connection
-from micropie.errors import BadRequest, ConnectionClosed, HeadersLike, ResponseError, pairs_of
+from micropie.errors import ConnectionClosed, HeadersLike, ResponseError, pairs_of
 from micropie.execution import CLEAN_UP_WITHIN, current
 from micropie.flow import ask_guards, cleanup, converse, found_socket
 from micropie.headers import Headers
@@ -182,8 +182,8 @@ class WebSocket(SocketSpellings):
         content = await self._connection.receive("receive_json", "text")
         try:
             return loads(content)
-        except BadRequest as error:
-            fault = error.message
+        except ValueError as error:
+            fault = str(error)
         await self._connection.reject(websockets.INVALID_DATA, fault)
 
     def __aiter__(self) -> WebSocket:

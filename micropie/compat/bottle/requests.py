@@ -412,7 +412,7 @@ def _from_json(data: bytes) -> Any:
     """Return the value of a JSON body, None for an empty one. Raises ``HTTPError`` 400."""
     try:
         return loads(data) if data else None
-    except (ValueError, NativeError, RecursionError):
+    except (ValueError, RecursionError):
         pass
     try:
         return codec.loads(data)  # which reads NaN, and other encodings
