@@ -75,7 +75,14 @@ class PostgresServer:
                 **_another_user(),
             )
         self._guard = guard_of(self._process)
-        ready = [str(self._programs / "pg_isready"), "-q", "-U", "postgres", "-h", str(self._folder)]
+        ready = [
+            str(self._programs / "pg_isready"),
+            "-q",
+            "-U",
+            "postgres",
+            "-h",
+            str(self._folder),
+        ]
         deadline = time.monotonic() + PATIENCE
         while subprocess.run(ready, check=False).returncode != 0:
             assert self._process.poll() is None, self.log

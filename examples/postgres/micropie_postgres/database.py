@@ -95,7 +95,10 @@ class Database:
         self, owner: str, url: str, table: Table, *, patience: float, connections: int
     ) -> None:
         check(
-            f"{owner}(patience=...)", is_duration(patience) and patience <= 3600, patience, "seconds above 0, an hour at most"
+            f"{owner}(patience=...)",
+            is_duration(patience) and patience <= 3600,
+            patience,
+            "seconds above 0, an hour at most",
         )
         fine = type(connections) is int and connections >= 1
         check(f"{owner}(connections=...)", fine, connections, "a whole number, 1 or more")

@@ -58,11 +58,11 @@ class PostgresSessionBackend(SessionBackend):
         """Store ``data`` for ``timeout`` seconds; delete the session if it is empty."""
         key, text = digest(session_id), _text_of(data)
         with self._database.reached() as connection:
-            if not data:
+            if data:
+                self._database.clear_sometimes(connection)
+                connection.execute(_STORE, [key, text, timeout])
+            else:
                 connection.execute(_DELETE, [key])
-                return
-            connection.execute(_STORE, [key, text, timeout])
-            self._database.clear_sometimes(connection)
 
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
         """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has
