@@ -14,10 +14,10 @@ Browse = Callable[[str], httpx.Client]
 
 
 @contextmanager
-def serving_examples(names: str, directory: Path) -> Iterator[ServerOf]:
+def serving_examples(names: str, directory: Path, **own: str) -> Iterator[ServerOf]:
     """Yield ``server_of(kind)``, which starts a server with the examples.
 
-    Fails if one has logged a traceback.
+    ``own``: more variables of its environment. Fails if one has logged a traceback.
     """
     environ = {
         "EXAMPLES": names,
@@ -25,6 +25,7 @@ def serving_examples(names: str, directory: Path) -> Iterator[ServerOf]:
         "DOORKEEPER_FOLDER": str(directory / "doorkeeper"),
         "PASTE_DIRECTORY": str(directory / "paste"),
         "SHORTENER_DATABASE": str(directory / "shortener.db"),
+        **own,
     }
     started: list[Server] = []
     with serving("tests.examples.site:app", environ=environ) as server_of:

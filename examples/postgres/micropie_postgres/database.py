@@ -1,0 +1,206 @@
+"""The connections of a process to a PostgreSQL server. No call waits long for a server that hangs.
+
+Only this module knows how psycopg connects and fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from threading import BoundedSemaphore
+from time import monotonic
+from typing import Any, LiteralString, NamedTuple, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
+
+from micropie import SetupError
+from micropie.extensions import check, is_duration, notify_after_fork
+
+Result = TypeVar("Result")
+
+# Seconds of silence before the first sign of life and between two of them, and how many are not
+# answered by a server that is gone: a firewall forgets connections that are silent for minutes.
+_KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+
+# libpq takes no fewer seconds for ``connect_timeout``.
+_LEAST_TO_CONNECT = 2
+
+# The key of the advisory lock that processes hold while they create tables.
+_CREATING = 7_246_301_991
+
+# Rows are cleared by one of so many calls that store: each clears twice as many at most, so none is
+# slow, and together they keep up.
+_CLEAR_EVERY = 100
+
+_inherited: list[list[Connection]] = []
+
+
+class Table(NamedTuple):
+    """A table and its statements: ``create`` makes it unless it exists, ``clear`` deletes rows that
+    have expired.
+    """
+
+    name: str
+    create: LiteralString
+    clear: LiteralString
+
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that is closed if a statement takes longer than ``patience`` seconds.
+
+    PostgreSQL's own time-outs don't help against a server that was stopped.
+    """
+
+    patience = math.inf
+
+    def wait(self, gen: PQGen[Result], *arguments: Any, **options: Any) -> Result:
+        """Perform what psycopg does with a connection. Raises ``TimeoutError``."""
+        try:
+            return super().wait(_within(self.patience, gen), *arguments, **options)
+        except TimeoutError:
+            self.close()
+            raise
+
+
+def _within(seconds: float, gen: PQGen[Result]) -> PQGen[Result]:
+    """Perform ``gen``, which psycopg resumes ten times a second if nothing arrives."""
+    deadline = monotonic() + seconds
+    try:
+        waits_for = next(gen)
+        while True:
+            ready = yield waits_for
+            waits_for = gen.send(ready)
+            if monotonic() > deadline:
+                raise TimeoutError(f"no answer within {seconds:g} seconds")
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+class Database:
+    """At most ``connections`` connections to the server at ``url``, for one table.
+
+    Each process opens its own when it first needs them. Errors name ``owner``. ``patience``: the
+    seconds until a server that does not answer is out of reach, except that a new connection may
+    take 2. Raises ``SetupError`` for wrong values.
+    """
+
+    def __init__(
+        self, owner: str, url: str, table: Table, *, patience: float, connections: int
+    ) -> None:
+        check(
+            f"{owner}(patience=...)",
+            is_duration(patience) and patience <= 3600,
+            patience,
+            "seconds above 0, an hour at most",
+        )
+        fine = type(connections) is int and connections >= 1
+        check(f"{owner}(connections=...)", fine, connections, "a whole number, 1 or more")
+        try:
+            options = conninfo_to_dict(url).get("options") or ""
+        except (psycopg.ProgrammingError, TypeError, AttributeError):
+            # without the reason, which may have a part of the password
+            raise SetupError(
+                f"{owner} takes a URL such as postgresql://localhost/shop; "
+                "a password in it has %2F for /, %23 for # and %40 for @"
+            ) from None
+        # The server, too, gives up what nobody waits for any more: a row stays locked no longer.
+        milliseconds = math.ceil(patience * 1000)
+        self._options: dict[str, Any] = {
+            **_KEEPALIVE,
+            "connect_timeout": max(_LEAST_TO_CONNECT, math.ceil(patience)),
+            "options": f"{options} -c statement_timeout={milliseconds}"
+            f" -c idle_in_transaction_session_timeout={milliseconds}"
+            # a row that another one has changed is read again, which stricter levels refuse
+            r" -c default_transaction_isolation=read\ committed",
+        }
+        self._owner, self._url, self._table = owner, url, table
+        self._patience, self._connections = patience, connections
+        self._stored = count()
+        self._begin()
+        notify_after_fork(self)
+
+    def _begin(self) -> None:
+        self._idle: list[Connection] = []
+        self._free = BoundedSemaphore(self._connections)
+
+    def after_fork(self) -> None:
+        """Put the parent's connections aside: two processes would read each other's answers."""
+        _inherited.append(self._idle)  # to close one here would end the parent's
+        self._begin()
+
+    @contextmanager
+    def reached(self) -> Iterator[Connection]:
+        """Lend a connection, in autocommit mode. The errors of psycopg become ``ConnectionError``.
+
+        After an error all idle connections are closed: a server that was restarted knows none of
+        them. No statement is repeated, because only its answer may be lost.
+        """
+        idle, free = self._idle, self._free
+        if not free.acquire(timeout=self._patience):
+            raise TimeoutError(f"all {self._connections} connections of {self._owner} are in use")
+        connection = None
+        try:
+            with suppress(IndexError):
+                connection = idle.pop()
+            connection = connection or self._open()
+            yield connection
+        except (psycopg.Error, OSError) as error:
+            _close_all(idle)
+            raise ConnectionError(
+                f"the PostgreSQL of {self._owner} is out of reach: {error}"
+            ) from error
+        finally:
+            if connection is not None:
+                if connection.info.transaction_status == TransactionStatus.IDLE:
+                    idle.append(connection)
+                else:
+                    connection.close()
+            free.release()
+
+    def clear_sometimes(self, connection: Connection) -> None:
+        """Delete some of the expired rows, at the first of a hundred calls."""
+        if next(self._stored) % _CLEAR_EVERY == 0:
+            connection.execute(self._table.clear, [2 * _CLEAR_EVERY])
+
+    def close(self) -> None:
+        """Close this process's idle connections; the next use opens new ones."""
+        _close_all(self._idle)
+
+    def _open(self) -> Connection:
+        connection = Connection.connect(self._url, autocommit=True, **self._options)
+        connection.patience = self._patience
+        try:
+            # Asked first: a user who may not create tables can use one that exists.
+            found = connection.execute("SELECT to_regclass(%s)", [self._table.name]).fetchone()
+            if found == (None,):
+                # IF NOT EXISTS alone fails if two processes create a table at once
+                with connection.transaction():
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", [_CREATING])
+                    connection.execute(self._table.create)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _close_all(idle: list[Connection]) -> None:
+    # instead of a check of the length: another thread may take the last one in between
+    with suppress(IndexError):
+        while True:
+            idle.pop().close()
+
+
+def digest(text: str) -> bytes:
+    """Return what stands for ``text`` in a table.
+
+    PostgreSQL's text has no NUL, and a client may have chosen ``text``. A copy of the table has no
+    ids of sessions, so nobody can use one.
+    """
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,93 @@
+"""The counts of rate limits in PostgreSQL, for many machines.
+
+A row has the time at which its client's requests so far would end if they came evenly. A request
+moves that time on by ``per / limit`` seconds. One that would move it more than ``per`` seconds
+ahead of now is refused, and moves nothing: the generic cell rate algorithm (ITU-T I.371). Times are
+whole microseconds of the server's clock.
+"""
+
+from __future__ import annotations
+
+from micropie.middleware import Quota, RateStore
+
+from .database import Database, Table, digest
+
+_MICROSECONDS = 1_000_000
+
+# UNLOGGED: written without the log that survives a crash of the server, after which counts begin
+# anew.
+_TABLE = Table(
+    "micropie_rates",
+    create="""
+        CREATE UNLOGGED TABLE IF NOT EXISTS micropie_rates
+            (key bytea PRIMARY KEY, ends timestamptz NOT NULL);
+        CREATE INDEX IF NOT EXISTS micropie_rates_ends ON micropie_rates (ends);
+    """,
+    clear="""
+        DELETE FROM micropie_rates WHERE key = ANY (ARRAY(
+            SELECT key FROM micropie_rates WHERE ends <= now()
+            ORDER BY ends LIMIT %s FOR UPDATE SKIP LOCKED))
+    """,
+)
+_COUNT = """
+    INSERT INTO micropie_rates AS rate
+    VALUES (%(key)s, now() + %(step)s * interval '1 microsecond')
+    ON CONFLICT (key) DO UPDATE
+        SET ends = greatest(rate.ends, now()) + %(step)s * interval '1 microsecond'
+        WHERE greatest(rate.ends, now()) + %(step)s * interval '1 microsecond'
+            <= now() + %(most)s * interval '1 microsecond'
+    RETURNING (extract(epoch FROM ends - now()) * 1000000)::bigint
+"""
+_LOOK = """
+    SELECT (extract(epoch FROM ends - now()) * 1000000)::bigint
+    FROM micropie_rates WHERE key = %s AND ends > now()
+"""
+_DELETE = "DELETE FROM micropie_rates WHERE key = %s"
+
+
+class PostgresRates(RateStore):
+    """Keep rates in the PostgreSQL database at ``url``, ``postgresql://localhost/shop``, in the
+    table ``micropie_rates``, which is created when it is first needed.
+
+    For any number of workers and machines. ``patience``: seconds until a server that does not
+    answer is out of reach; short, because every request waits for it. ``connections``: of each
+    process, at most.
+    """
+
+    def __init__(self, url: str, *, patience: float = 1, connections: int = 10) -> None:
+        self._database = Database(
+            "PostgresRates", url, _TABLE, patience=patience, connections=connections
+        )
+
+    def hit(self, key: str, limit: int, per: float) -> Quota:
+        """Count a request of ``key``, unless it is refused.
+
+        Raises ``ConnectionError`` if PostgreSQL is out of reach.
+        """
+        step = int(per * _MICROSECONDS) // limit
+        most = limit * step
+        values = {"key": digest(key), "step": step, "most": most}
+        with self._database.reached() as connection:
+            self._database.clear_sometimes(connection)
+            counted = connection.execute(_COUNT, values).fetchone()
+            # None if the client's time has come meanwhile
+            seen = counted or connection.execute(_LOOK, [values["key"]]).fetchone() or (0,)
+        ahead = seen[0]
+        return Quota(
+            allowed=counted is not None,
+            limit=limit,
+            remaining=max(most - ahead, 0) // step,
+            full_after=ahead / _MICROSECONDS,
+            retry_after=0 if counted else max(step - most + ahead, 0) / _MICROSECONDS,
+        )
+
+    def ping(self) -> None:
+        """Raise ``ConnectionError`` if PostgreSQL is out of reach, or takes no changes; for
+        ``App.health``.
+        """
+        with self._database.reached() as connection:
+            connection.execute(_DELETE, [b""])  # no client has this key; a replica refuses it
+
+    def close(self) -> None:
+        """Close this process's idle connections; the next request opens new ones."""
+        self._database.close()
