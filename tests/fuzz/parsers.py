@@ -208,13 +208,21 @@ _FAST_DUMPS, _FAST_LOADS = make_codec(orjson)
 _PLAIN_DUMPS, _PLAIN_LOADS = make_codec(None)
 
 
+def _read_json(loads: Callable[[bytes], Any], data: bytes) -> Any:
+    """Return what was read, or a tuple with the refusal."""
+    try:
+        return loads(data)
+    except ValueError as error:
+        return (error,)
+
+
 def json_in_and_out(data: bytes) -> None:
     """orjson and the standard library read the same values, refuse the same, and write the same but
     for floats.
     """
-    fast, plain = attempt(_FAST_LOADS, data), attempt(_PLAIN_LOADS, data)
+    fast, plain = _read_json(_FAST_LOADS, data), _read_json(_PLAIN_LOADS, data)
     if isinstance(plain, tuple):
-        assert isinstance(fast, tuple) and fast[0] == plain[0] == 400  # the words may differ
+        assert isinstance(fast, tuple)  # the words may differ
     else:
         assert repr(fast) == repr(plain)
         with suppress(CodecError):
@@ -371,7 +379,7 @@ def conversion(data: bytes) -> None:
     text = latin(data)
     with suppress(UnicodeDecodeError):
         text = data.decode()
-    document = attempt(_PLAIN_LOADS, data)
+    document = _read_json(_PLAIN_LOADS, data)
     for kind, converter in zip(_KINDS, _CONVERTERS, strict=True):
         with suppress(ValueError):
             value = converter.from_text(text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -326,10 +328,13 @@ def test_it_answers_while_all_threads_are_busy(make_client: MakeClient) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"checks": [fine]}, "App.health(checks=...) takes functions by their names"),
+        (
+            {"checks": [fine]},
+            "App.health(checks=...) takes functions without arguments by their names",
+        ),
         (
             {"checks": {"database": "SELECT 1"}},
-            "App.health(checks=...) takes functions by their names",
+            "App.health(checks=...) takes functions without arguments by their names",
         ),
         ({"timeout": 0}, "App.health(timeout=...) takes seconds above 0, not 0"),
         ({"live": "yes"}, "App.health(live=...) takes True or False, not 'yes'"),
@@ -339,3 +344,12 @@ def test_wrong_arguments(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SetupError) as refused:
         Root().health(**options)
     assert sentence in str(refused.value)
+
+
+def test_a_check_may_be_a_function_that_does_not_tell_its_arguments(
+    make_client: MakeClient,
+) -> None:
+    with pytest.raises(ValueError, match="no signature"):
+        inspect.signature(time.time)
+    status, document = ask(make_client, healthy(checks={"clock": time.time}))
+    assert (status, document["checks"]) == (200, {"clock": "ok"})
