@@ -442,7 +442,8 @@ def test_R28_no_cache_keeps_a_long_text_of_a_client(
         clients[0].get("/wsgi", headers={long: "1"})
         of_python.clear_cache()  # what httpx has asked for
 
-    assert _kept_after(ask) < 300_000  # three of seventy texts
+    # A cache keeps all ten of a kind, half a million bytes. A thread's last request may be held yet.
+    assert _kept_after(ask) < 480_000
 
 
 def test_R28_no_redirect_keeps_a_long_address() -> None:
