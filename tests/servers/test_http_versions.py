@@ -227,9 +227,7 @@ def ask_http3(server: Server, certificate: Path, asked: Asked) -> Answered:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_every_version_has_the_same_answer(
-    server: Server, certificate: Path, name: str
-) -> None:
+def test_every_version_has_the_same_answer(server: Server, certificate: Path, name: str) -> None:
     asked = REQUESTS[name]
     first = by_httpx(server, certificate, asked, "HTTP/1.1")
     assert by_httpx(server, certificate, asked, "HTTP/2") == first
