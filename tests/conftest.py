@@ -172,32 +172,23 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Skip a module that imports a library that has no build for this Python."""
     report = yield
-    error = report.call.excinfo.value if report.failed else None
-    if name := lacking(error):
+    if report.failed and (name := lacking(str(report.longrepr))):
         report.outcome = "skipped"
         report.longrepr = str(collector.path), 0, _needs(name)
     return report
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup() -> Generator[None, None, None]:
-    """Skip a test whose fixtures need such a library."""
-    yield from _skipping()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, None, None]:
-    """Skip a test that needs such a library."""
-    yield from _skipping()
-
-
-def _skipping() -> Generator[None, None, None]:
-    try:
-        yield
-    except BaseException as error:
-        if name := lacking(error):
-            pytest.skip(_needs(name))
-        raise
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Skip a test that fails because it needs such a library, itself or in a server."""
+    report = yield
+    told = "\n".join([str(report.longrepr), report.caplog, report.capstderr])
+    if report.failed and (name := lacking(told)):
+        report.outcome = "skipped"
+        report.longrepr = str(item.path), 0, _needs(name)
+    return report
 
 
 def _needs(name: str) -> str:

@@ -26,6 +26,7 @@ from typing import (
     Any,
     Literal,
     NamedTuple,
+    NewType,
     TypeAlias,
     TypeGuard,
     TypeVar,
@@ -356,15 +357,26 @@ def simple_types() -> dict[object, Converter]:
 _TEXT = (_BUILT_IN[str], ANYTHING)
 
 
+def _parts_of(annotation: Any) -> tuple[object, Sequence[object]]:
+    """Return what a NewType or an ``Annotated`` is made of, with the metadata; else the
+    annotation.
+    """
+    if isinstance(annotation, NewType):
+        return annotation.__supertype__, ()
+    if get_origin(annotation) is Annotated:
+        return annotation.__origin__, annotation.__metadata__
+    return annotation, ()
+
+
 def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter:
     """Return the converter for an annotation.
 
     Raises ``SetupError`` for one without a conversion, as the other functions here do. Who asks
     knows the name of the parameter, and puts it before the error's sentence.
     """
-    if get_origin(annotation) is Annotated:
-        annotation, *metadata = get_args(annotation)
-        return with_metadata(converter_for(annotation, own), annotation, metadata)
+    kind, metadata = _parts_of(annotation)
+    if kind is not annotation:
+        return with_metadata(converter_for(kind, own), kind, metadata)
     if isinstance(annotation, TypeVar) or annotation in _BUILT_IN:
         return _BUILT_IN.get(annotation, ANYTHING)
     if isinstance(annotation, type) and annotation in own.decoders:
@@ -381,7 +393,8 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
     if len(united(annotation)) > 1:
         return _union(arguments, own)
     if origin in COLLECTIONS:
-        return _collection(origin, arguments, own)
+        made: Any = list if origin is Sequence else origin
+        return _collection(made, arguments, own)
     if origin is dict:
         key, member = (converter_for(argument, own) for argument in arguments or (str, Any))
         return _json_object(key, member)

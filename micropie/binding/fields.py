@@ -5,6 +5,7 @@ alike.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from inspect import get_annotations
@@ -57,17 +58,24 @@ def is_structure(annotation: object) -> TypeGuard[type]:
 
 
 def is_pydantic(annotation: object) -> TypeGuard[Any]:
-    """Return whether this is a pydantic model; pydantic itself is not imported for that."""
-    return hasattr(annotation, "model_validate") and hasattr(annotation, "model_fields")
+    """Return whether this is a pydantic model or a dataclass of pydantic's; pydantic itself is not
+    imported for that.
+    """
+    is_model = hasattr(annotation, "model_validate") and hasattr(annotation, "model_fields")
+    pydantic = None if is_model else sys.modules.get("pydantic.dataclasses")
+    return is_model or (pydantic is not None and pydantic.is_pydantic_dataclass(annotation))
 
 
 def members_of(annotation: object) -> tuple[type, ...]:
     """Return the structure that a whole body becomes, or those of a union without None; none for
     another type.
     """
-    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    members = united(kind)
+    members = tuple(map(_unannotated, united(_unannotated(annotation))))
     return members if all(map(is_structure, members)) else ()
+
+
+def _unannotated(annotation: Hint) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def name_of(structure: object) -> str:
@@ -78,7 +86,7 @@ def name_of(structure: object) -> str:
 @lru_cache(maxsize=256)
 def fields_of(structure: type) -> Sequence[Field]:
     """Return the fields of a structure, with all that is said of them."""
-    if is_pydantic(structure):
+    if is_pydantic(structure) and not dataclasses.is_dataclass(structure):
         found = [
             (one.validation_alias, name, one.annotation, one.metadata, one.is_required())
             for name, one in structure.model_fields.items()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import builtins
 import operator
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import (
     Annotated,
@@ -27,7 +27,7 @@ all of these."""
 
 _BUILTINS = vars(builtins)
 
-COLLECTIONS = (list, tuple, set, frozenset)
+COLLECTIONS = (list, tuple, set, frozenset, Sequence)
 
 
 def with_types(annotation: Hint, given: Mapping[Hint, Hint]) -> Hint:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from inspect import Parameter
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NewType, get_args, get_origin
 
 from micropie.binding.converters import (
     ANYTHING,
@@ -303,6 +303,11 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
         converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
         converter = _with_metadata(converter, annotation, kind, many)
         return BoundParameter(name, name, converter, or_none, [FILES])
+    if isinstance(kind, NewType) and not many:
+        raise SetupError(
+            f"nothing provides {kind.__name__}: write @app.provides({kind.__name__}) above a "
+            f"function, or Annotated[{kind.__name__}, Query()] for a client's value"
+        )
     bound = by_name(name, converter_for(annotation, own), default)
     return bound._replace(places=IN_URL) if is_provider else bound
 
@@ -374,7 +379,7 @@ def _of_source(
     if isinstance(stated, Header | Cookie):
 
         def texts(request: Request) -> object:
-            found = stated.texts(request, key)
+            found = stated.texts(request, key, converter.many is not None)
             # as WSGI servers join headers: the first may be the client's, the last its proxy's
             return [", ".join(found)] if found and converter.many is None else found or None
 

@@ -36,6 +36,8 @@ class Source:
 class Header(Source):
     """A header: ``token: Annotated[str, Header("X-Token")]``; without a ``name`` ``x_token`` is
     ``x-token``.
+
+    A list has the values of all headers of the name, divided at commas (RFC 9110, section 5.6.1).
     """
 
     place = "header"
@@ -44,9 +46,13 @@ class Header(Source):
         """Return the header's name."""
         return self.name or parameter.replace("_", "-")
 
-    def texts(self, request: Request, name: str) -> Sequence[str]:
-        """Return the values of all headers of that name."""
-        return request.headers.get_all(name)
+    def texts(self, request: Request, name: str, are_many: bool) -> Sequence[str]:
+        """Return the values of all headers of that name, ``are_many`` for a list."""
+        found = request.headers.get_all(name)
+        if not are_many:
+            return found
+        parts = (part.strip(" \t") for value in found for part in value.split(","))
+        return [part for part in parts if part]
 
 
 class Cookie(Source):
@@ -57,7 +63,7 @@ class Cookie(Source):
 
     place = "cookie"
 
-    def texts(self, request: Request, name: str) -> Sequence[str]:
+    def texts(self, request: Request, name: str, are_many: bool) -> Sequence[str]:
         """Return the cookie's value."""
         return [request.cookies[name]] if name in request.cookies else []
 

@@ -49,7 +49,7 @@ from micropie.extensions import (
     stated_source,
 )
 from micropie.openapi.docs import Docs
-from micropie.openapi.schemas import PROBLEM, Schema, Schemas
+from micropie.openapi.schemas import PROBLEM, Schema, Schemas, with_short_names
 
 # that a path item may have
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
@@ -126,7 +126,7 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
         document["components"] = {
             name: dict(sorted(found.items())) for name, found in components.items() if found
         }
-    return document
+    return with_short_names(document)
 
 
 class _Builder:
@@ -350,7 +350,11 @@ class _Builder:
         application, description = told.application, told.description
         answers: dict[str, list[dict[str, Any]]] = {}  # by their statuses
         is_known = True
-        for annotation in told.entry.results:
+        structures = tuple(filter(is_structure, told.entry.results))
+        others = [one for one in told.entry.results if one not in structures]
+        # together, as a field may tell them apart
+        union = [typing.Union[structures]] if structures else []  # noqa: UP007 - of so many
+        for annotation in [*union, *others]:
             found = self._response(application, annotation, description.status)
             is_known = is_known and found is not None
             if found is not None:

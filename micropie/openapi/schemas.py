@@ -12,7 +12,7 @@ import inspect
 import logging
 import sys
 import types
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain, count
 from typing import (
@@ -40,7 +40,7 @@ _SCALARS: Mapping[object, Mapping[str, Any]] = {
     None: {"type": "null"},
     types.NoneType: {"type": "null"},
 }
-_ARRAYS = (list, tuple, set, frozenset)
+_ARRAYS = (list, tuple, set, frozenset, Sequence)
 _JSON_NAMES = {
     str: "string",
     bool: "boolean",
@@ -123,7 +123,7 @@ class Schemas:
         if origin is Annotated:
             return self._constrained(arguments[0], arguments[1:])
         if origin in (Union, types.UnionType):
-            return {"anyOf": [self.of(member) for member in arguments]}
+            return self._union(arguments)
         if origin is Literal:
             return _choice(arguments)
         if annotation in _ARRAYS or origin in _ARRAYS:
@@ -149,8 +149,22 @@ class Schemas:
         except (ValueError, NameError):  # a built-in, or a name that only type checkers see
             return {}
 
+    def _union(self, members: Sequence[object], metadata: Sequence[object] = ()) -> Schema:
+        """Return the schema of a union, with the field that tells structures apart, if one does."""
+        structures = [one for one in members if one is not types.NoneType]
+        if len(members) > len(structures) > 1:
+            return {"anyOf": [self._union(structures, metadata), self.of(None)]}
+        found = [self.of(member) for member in members]
+        tags = _tags_of(members, metadata)
+        if tags is None:
+            return {"anyOf": found}
+        name, values = tags
+        mapping = {tag: one["$ref"] for one, own in zip(found, values, strict=True) for tag in own}
+        return {"anyOf": found, "discriminator": {"propertyName": name, "mapping": mapping}}
+
     def _constrained(self, annotation: object, metadata: tuple[object, ...]) -> Schema:
-        schema = self.of(annotation)
+        is_union = get_origin(annotation) in (Union, types.UnionType)
+        schema = self._union(get_args(annotation), metadata) if is_union else self.of(annotation)
         is_array = schema.get("type") == "array"
         for given in metadata:
             for part in (given, *getattr(given, "metadata", ())):
@@ -181,16 +195,15 @@ class Schemas:
 
         A number follows where that is not enough, as for two classes of one module.
         """
-        is_model = hasattr(structure, "model_json_schema")
-        describe = self._by_pydantic if is_model else self._by_msgspec
+        describe = self._by_pydantic if _is_of_pydantic(structure) else self._by_msgspec
         long = f"{structure.__module__}.{{name}}"
         forms = chain(("{name}", long), (f"{long}{number}" for number in count(2)))
         while structure not in self._known:
             form = next(forms)
             schema, found = describe(structure, f"#/components/schemas/{form}")
             named = {form.format(name=name): one for name, one in found.items()}
-            if all(self.components.get(name, one) == one for name, one in named.items()):
-                self.components |= named
+            if all(_are_same(self.components.get(name, one), one) for name, one in named.items()):
+                self.components |= {**named, **self.components}
                 self._known[structure] = schema
         return dict(self._known[structure])
 
@@ -227,7 +240,8 @@ class Schemas:
         options = {
             "schema_generator": type("_Generator", (pydantic.GenerateJsonSchema,), by_encoders)
         }
-        body, answer = (model.model_json_schema(mode=mode, **options) for mode in get_args(Mode))
+        adapter = sys.modules["pydantic"].TypeAdapter(model)
+        body, answer = (adapter.json_schema(mode=mode, **options) for mode in get_args(Mode))
         if unknown[self._mode]:
             problem = "%s: pydantic can't describe %s, so the OpenAPI document has any value there"
             logger.warning(problem, model.__qualname__, ", ".join(sorted(unknown[self._mode])))
@@ -253,6 +267,84 @@ class Schemas:
             return schema
         unknown.add(about)
         return {}
+
+
+def _is_of_pydantic(structure: type) -> bool:
+    dataclasses = sys.modules.get("pydantic.dataclasses")
+    return hasattr(structure, "model_json_schema") or (
+        dataclasses is not None and dataclasses.is_pydantic_dataclass(structure)
+    )
+
+
+def _are_same(one: Schema, other: Schema) -> bool:
+    """Return whether two schemas of one name are of one type: msgspec sorts the values of an
+    enumeration, and names no type.
+    """
+    return one == other or (
+        "enum" in one and sorted(map(str, one["enum"])) == sorted(map(str, other.get("enum", ())))
+    )
+
+
+def with_short_names(document: Schema) -> Schema:
+    """Return a document whose models have their own names, ``Dog``, if they are only received or
+    only sent; the others have two, ``Dog-Input`` and ``Dog-Output``.
+    """
+    known = document.get("components", {}).get("schemas", {})
+    forms = [name.rpartition("-") for name in known]
+    bases = [base for base, _, mode in forms if mode in _MODES]
+    short = {
+        f"{base}-{mode}": base
+        for base, _, mode in forms
+        if mode in _MODES and bases.count(base) == 1 and base not in known
+    }
+    if short:
+        document = _renamed(document, short)
+        named = document["components"]["schemas"].items()
+        document["components"]["schemas"] = {short.get(name, name): one for name, one in named}
+    return document
+
+
+_MODES = ("Input", "Output")
+
+
+def _renamed(value: Any, short: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _renamed(one, short) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_renamed(one, short) for one in value]
+    if isinstance(value, str) and value.startswith(_SCHEMAS):
+        name = value.removeprefix(_SCHEMAS)
+        return f"{_SCHEMAS}{short.get(name, name)}"
+    return value
+
+
+_SCHEMAS = "#/components/schemas/"
+
+
+def _tags_of(
+    members: Sequence[Any], metadata: Sequence[object]
+) -> tuple[str, list[list[str]]] | None:
+    """Return the field by which the structures of a union are told apart, and its values for each;
+    None if there is none.
+
+    msgspec's structures state it themselves, a union of pydantic's by ``Field(discriminator=...)``.
+    """
+    if all(hasattr(one, "__struct_config__") for one in members):
+        import msgspec
+
+        infos: list[Any] = [msgspec.inspect.type_info(one) for one in members]
+        names, values = {one.tag_field for one in infos}, [[str(one.tag)] for one in infos]
+        return None if names == {None} else (names.pop(), values)
+    stated = (getattr(one, "discriminator", None) for one in metadata)
+    name = next((one for one in stated if isinstance(one, str)), None)
+    if name is None or not all(hasattr(one, "model_fields") for one in members):
+        return None
+    fields = [one.model_fields[name] for one in members]
+    return fields[0].alias or name, [[*map(_text, get_args(one.annotation))] for one in fields]
+
+
+def _text(value: object) -> str:
+    return str(value.value if isinstance(value, enum.Enum) else value)
 
 
 def _schema_of(kind: type) -> Schema | None:

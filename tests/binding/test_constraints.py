@@ -257,7 +257,7 @@ class Validated(msgspec.Struct):
     n: Annotated[int, pydantic.AfterValidator(abs)]
 
 
-@pydantic.dataclasses.dataclass
+@dataclass
 class Defaulted:
     n: int = pydantic.Field(gt=0)
 
@@ -312,11 +312,11 @@ def test_a_field_s_constraint_that_its_library_does_not_know_fails_at_set_up(
         app._micropie.compiled()
 
 
-@pydantic.dataclasses.dataclass
+@dataclass
 class Described:
     a: Annotated[int, pydantic.Field(title="a", description="one", examples=[1]), Message("So?")]
     b: Annotated[int, msgspec.Meta(ge=1), at.DocInfo("b"), pydantic.PlainSerializer(str)] = 1
-    c: int = pydantic.Field(default=5, description="c")
+    c: Annotated[int, pydantic.Field(description="c")] = 5
 
 
 class DescribedModel(pydantic.BaseModel):

@@ -146,7 +146,12 @@ def test_each_of_them_is_described() -> None:
     document = Zoo().openapi()
     for path, names in {"/pet": ("Cat", "Dog"), "/ride": ("Car", "Bike")}.items():
         content = document["paths"][path]["post"]["requestBody"]["content"]
-        schema = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]}
+        schema: dict[str, Any] = {
+            "anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]
+        }
+        mapping = {name.lower(): f"#/components/schemas/{name}" for name in names}
+        field = "type" if path == "/pet" else "kind"
+        schema["discriminator"] = {"propertyName": field, "mapping": mapping}
         assert content == {
             "application/json": {"schema": schema},
             "application/x-www-form-urlencoded": {"schema": schema},

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 from typing import Any, Literal
+
+from pydantic import BaseModel
 
 from micropie import (
     App,
@@ -28,8 +29,7 @@ from micropie import (
 from micropie.middleware import SecurityDefaults
 
 
-@dataclass
-class Order:
+class Order(BaseModel):
     """A body, JSON or a form: its fields are converted and checked before the handler runs."""
 
     item: str

@@ -108,7 +108,7 @@ CASES = {
     ),
     "JSON that does not fit": Case(
         "/order", 400, TEXT, b"pieces: Please enter a whole number.", "POST",
-        {**JSON_TYPE, "Accept": "text/plain"}, b'{"item": "pie", "pieces": "2"}',
+        {**JSON_TYPE, "Accept": "text/plain"}, b'{"item": "pie", "pieces": "two"}',
     ),
     "upload": Case(
         "/upload", 200, JSON, '{"name":"a.txt","type":"text/plain","size":4,"note":"hé"}'.encode(), "POST",

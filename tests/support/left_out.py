@@ -6,6 +6,7 @@ Python it counts for nothing: a library that is missing there fails the tests th
 
 from __future__ import annotations
 
+import re
 import sysconfig
 import tomllib
 from collections.abc import Sequence
@@ -25,16 +26,11 @@ def _left_out() -> Sequence[str]:
 LEFT_OUT = _left_out()
 
 
-def lacking(error: BaseException | None, left_out: Sequence[str] = LEFT_OUT) -> str | None:
-    """Return which of the modules ``left_out`` an exception, or one that led to it, asks for.
-
-    It could not be imported, or micropie's sentence says to install it.
+def lacking(told: str, left_out: Sequence[str] = LEFT_OUT) -> str | None:
+    """Return which of the modules ``left_out`` is asked for by what a failed test has told: it
+    could not be imported, or micropie's sentence says to install it.
     """
-    while error is not None:
-        for name in left_out:
-            if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == name:
-                return name
-            if f"install {name}," in str(error):
-                return name
-        error = error.__cause__ or error.__context__
+    for name in left_out:
+        if re.search(rf"No module named '?{name}\b|install {name},", told):
+            return name
     return None
