@@ -16,8 +16,11 @@ from pathlib import Path
 _PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
+IS_FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+
 def _left_out() -> Sequence[str]:
-    if not sysconfig.get_config_var("Py_GIL_DISABLED"):
+    if not IS_FREE_THREADED:
         return ()
     modules = tomllib.loads(_PROJECT.read_text())["tool"]["free-threaded"]["left-out"].values()
     return [name for names in modules for name in names if find_spec(name) is None]
