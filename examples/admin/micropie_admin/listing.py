@@ -111,5 +111,6 @@ def load_of(app: App) -> dict[str, str]:
         "Threads": threads,
         "Processes": f"{load.processes_busy} of {load.processes_limit} busy",
         "Lag of the loop": lag,
-        "Channels": f"{load.channels} with {load.subscribers} subscribers",
+        "Channels": str(load.channels),
+        "Subscribers": str(load.subscribers),
     }
