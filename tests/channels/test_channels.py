@@ -473,6 +473,7 @@ def test_subscriptions_are_listed_by_channel_and_closed_one_by_one(channels: Cha
         channels.subscribe("room") as bob,
     ):
         assert channels.subscriptions() == {"room": [ann, bob], "news": [ann]}
+        assert channels.counts() == (2, 2)
         assert [(one.channels, one.label) for one in (ann, bob)] == [
             (("room", "news"), "ann"),
             (("room",), ""),

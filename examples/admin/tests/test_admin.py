@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from enum import Enum
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,6 +78,16 @@ class Colour:
     pass
 
 
+class Size(Enum):
+    SMALL = "small"
+    LARGE = "large"
+
+
+@dataclass
+class Order:
+    pies: int
+
+
 class Blog(App):
     def show(self, number: int, *words: str) -> str:
         return f"{number} {words}"
@@ -95,6 +107,10 @@ class Shop(App):
     @post
     def bake(self, order: Annotated[dict[str, int], Body()], request: Request) -> str:
         return f"{order} {request.method}"
+
+    @post
+    def sell(self, order: Order, size: Size | None = None) -> str:
+        return f"{order} {size}"
 
     @post
     def paint(self, colour: Colour, words) -> str:  # type: ignore[no-untyped-def]
@@ -215,6 +231,9 @@ def test_the_routes_of_the_whole_site_are_listed(connect: Connect) -> None:
     app = shop()
     app.mount("/old", lambda environ, start_response: [], kind="wsgi")
     app.mount("/alone", Blog(), isolated=True)
+    inner = App()
+    inner.mount("/older", lambda environ, start_response: [], kind="wsgi")
+    app.mount("/inner", inner)
     page = page_of(connect(app))
 
     def shown(path: str, methods: str) -> list[str]:
@@ -227,6 +246,9 @@ def test_the_routes_of_the_whole_site_are_listed(connect: Connect) -> None:
     ]
     assert shown("/pies/<kind>", "GET HEAD")[3] == "Shop at /"
     assert shown("/bake", "POST")[1] == "order: dict[str, int] (body)request: Request (request)"
+    assert shown("/sell", "POST")[1] == (
+        "order: Order (body)size: Size | None (path, query or body)"
+    )
     assert shown("/paint", "POST")[1] == (
         "words: text (path, query or body)colour: Colour (provider)"
     )
@@ -238,6 +260,7 @@ def test_the_routes_of_the_whole_site_are_listed(connect: Connect) -> None:
     assert shown("/news", "WebSocket")[0] == "ws_news"
     assert shown("/admin/close", "POST")[3] == "Admin at /admin"
     assert shown("/old/...", "any") == ["function", "", "wsgi", "Shop at /"]
+    assert shown("/inner/older/...", "any")[3] == "App at /inner"
     assert shown("/alone/...", "any")[0] == "Blog"
 
 
@@ -386,6 +409,16 @@ def test_a_channel_with_many_subscribers_shows_some_and_closes_all(connect: Conn
         assert app.channels.subscriptions() == {}
 
 
+def test_names_that_look_alike_are_told_apart(connect: Connect) -> None:
+    app = shop()
+    client = connect(app)
+    with app.channels.subscribe("half \ud800"), app.channels.subscribe("half ?") as other:
+        page = page_of(client)
+        assert page.buttons.count("Close all of half ?") == 2
+        client.post("/admin/close_all", data=page.forms[-1], headers=ANN)
+        assert app.channels.subscriptions() == {"half ?": [other]}
+
+
 def test_a_form_of_another_process_closes_nobody(connect: Connect) -> None:
     app = shop()
     client = connect(app)
@@ -467,12 +500,15 @@ def test_a_hostile_path_of_a_route_is_shown_as_text(connect: Connect) -> None:
     class Odd(App):
         admin = Admin(is_ann)
 
-        @route(f"/odd{HOSTILE.replace('/', '').replace('<', '&lt;').replace('>', '')}")
+        @route(
+            f"/odd{HOSTILE.replace('/', '').replace('<', '&lt;').replace('>', '')}", name="<b>odd"
+        )
         def odd(self, kind: "Annotated[str, '<script>']" = "") -> str:  # noqa: UP037
             return kind
 
     answer = connect(Odd()).get("/admin", headers=ANN)
     assert "&amp;lt;script" in answer.text
+    assert "&lt;b&gt;odd" in answer.text
     assert "<script>" not in answer.text
 
 
