@@ -51,7 +51,7 @@ class Channels:
         # Reentrant, as a signal's handler may publish. Held while mailboxes are filled, so that all
         # subscribers see messages in one order; nothing waits meanwhile.
         self._lock = threading.RLock()
-        self._mailboxes: dict[str, dict[Mailbox, None]] = {}
+        self._mailboxes: dict[str, dict[Mailbox, Subscription]] = {}
 
     def publish(self, channel: str, message: object) -> Awaitable[None]:
         """Send ``message``, any JSON value, to all subscribers of ``channel``.
@@ -63,14 +63,19 @@ class Channels:
         return PUBLISHED
 
     def subscribe(
-        self, *channels: str, size: int = 100, when_full: WhenFull = "drop_oldest"
+        self,
+        *channels: str,
+        size: int = 100,
+        when_full: WhenFull = "drop_oldest",
+        label: str = "",
     ) -> Subscription:
         """Return a ``Subscription`` to the messages of ``channels`` from now on.
 
         ``size``: how many messages may wait for this subscriber. For a further message the oldest
         is dropped; ``dropped`` counts these. With ``when_full="close"`` a further message ends the
-        subscription instead: ``MessagesLost`` is raised after the messages that wait. Raises
-        ``ValueError`` for a ``size`` below 1, for another ``when_full``, and without a channel.
+        subscription instead: ``MessagesLost`` is raised after the messages that wait. ``label``:
+        a text for lists of subscriptions, such as the name of the user. Raises ``ValueError`` for a
+        ``size`` below 1, for another ``when_full``, and without a channel.
         """
         if not channels:
             raise ValueError("subscribe takes the names of channels")
@@ -78,9 +83,8 @@ class Channels:
             raise ValueError(f"size is how many messages may wait, 1 or more, not {size!r}")
         if when_full not in get_args(WhenFull):
             raise ValueError(f'when_full is "drop_oldest" or "close", not {when_full!r}')
-        return Subscription(
-            self, [checked_name(name) for name in dict.fromkeys(channels)], size, when_full
-        )
+        names = tuple(checked_name(name) for name in dict.fromkeys(channels))
+        return Subscription(self, names, size, when_full, label)
 
     def close(self) -> None:
         """End every subscription in this process."""
@@ -89,25 +93,37 @@ class Channels:
                 for mailbox in joined:
                     mailbox.end()
 
+    def subscriptions(self) -> dict[str, list[Subscription]]:
+        """Return the subscriptions in this process by channel, the oldest first; not those that are
+        closed.
+
+            for one in channels.subscriptions().get("room", []):
+                one.close()
+        """
+        with self._lock:
+            found = {
+                name: [one for mailbox, one in joined.items() if not mailbox.has_ended]
+                for name, joined in self._mailboxes.items()
+            }
+        return {name: joined for name, joined in found.items() if joined}
+
     def counts(self) -> tuple[int, int]:
         """Return how many channels have subscribers in this process, and how many subscribers there
         are.
         """
-        with self._lock:
-            return len(self._mailboxes), len(
-                {mailbox for joined in self._mailboxes.values() for mailbox in joined}
-            )
+        found = self.subscriptions()
+        return len(found), len({one for joined in found.values() for one in joined})
 
     # -- for subscriptions -------------------------------------------------------------------------
 
-    def join(self, mailbox: Mailbox, names: Sequence[str]) -> Future | None:
-        """Put messages into ``mailbox`` from now on.
+    def join(self, mailbox: Mailbox, subscription: Subscription) -> Future | None:
+        """Put messages into ``mailbox``, that of ``subscription``, from now on.
 
         Return a future that is settled when that has begun, or None if it has begun already.
         """
         with self._lock:
-            for name in names:
-                self._mailboxes.setdefault(name, {})[mailbox] = None
+            for name in subscription.channels:
+                self._mailboxes.setdefault(name, {})[mailbox] = subscription
         return None
 
     def leave(self, mailbox: Mailbox, names: Sequence[str]) -> None:
@@ -142,12 +158,16 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
     ``EventStream`` that uses it has left. ``channel`` is the channel of the last message, or None;
     ``dropped`` counts messages that were dropped because too many waited, and those in Redis that
     are no JSON; ``gaps`` counts lost connections to Redis, each of which may have lost messages.
+    ``channels`` are the names of its channels, and ``label`` is the text of ``subscribe``.
     """
 
-    def __init__(self, hub: Channels, names: Sequence[str], size: int, when_full: WhenFull) -> None:
+    def __init__(
+        self, hub: Channels, names: tuple[str, ...], size: int, when_full: WhenFull, label: str
+    ) -> None:
         self.channel: str | None = None
+        self.channels = names
+        self.label = label
         self._hub = hub
-        self._names = names
         self._mailbox = Mailbox(size, when_full)
         self._is_open = False
         self._in_a_row = 0  # messages that a task has taken without a wait
@@ -166,6 +186,13 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
     # -- beginning and end -------------------------------------------------------------------------
 
+    def close(self) -> None:
+        """End the messages of this subscription: its loop ends after those that wait.
+
+        Any thread and any task may call it. Further calls do nothing.
+        """
+        self._mailbox.end()
+
     def __enter__(self) -> Subscription:
         with self._begun() as joining:
             if joining is not None:
@@ -180,7 +207,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
 
     def __exit__(self, *_: object) -> None:
         self._forget()
-        self._hub.leave(self._mailbox, self._names)
+        self._hub.leave(self._mailbox, self.channels)
         self._mailbox.end()
 
     async def __aexit__(self, *_: object) -> None:
@@ -192,7 +219,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         if self._is_open:
             raise RuntimeError("a subscription is used once; subscribe again")
         self._is_open = True
-        joining = self._hub.join(self._mailbox, self._names)
+        joining = self._hub.join(self._mailbox, self)
         shutdown = current_shutdown()
         if shutdown is not None:
             self._forget = shutdown.add(self._mailbox.end)

@@ -129,7 +129,7 @@ class Mailbox:
         self._closes = when_full == "close"
         self._messages: deque[Message] = deque(maxlen=size)
         self._lost = ""  # why messages were lost, until ``take`` raises it
-        self._has_ended = False
+        self.has_ended = False
 
     def put(self, message: Message) -> None:
         """Add a message.
@@ -138,11 +138,11 @@ class Mailbox:
         """
         with self._lock:
             messages = self._messages
-            if len(messages) == messages.maxlen and not self._has_ended:
+            if len(messages) == messages.maxlen and not self.has_ended:
                 self.dropped += 1
                 if self._closes:
                     self.end(f"{len(messages)} messages were waiting, and another one came")
-            if not self._has_ended:
+            if not self.has_ended:
                 messages.append(message)  # a deque of limited length drops its oldest
             while self._waiting:
                 self._waiting.pop()()
@@ -165,8 +165,8 @@ class Mailbox:
         ``lost`` says why messages were lost. Only the first call counts.
         """
         with self._lock:
-            if not self._has_ended:
-                self._has_ended, self._lost = True, lost
+            if not self.has_ended:
+                self.has_ended, self._lost = True, lost
             while self._waiting:
                 self._waiting.pop()()
 
@@ -181,7 +181,7 @@ class Mailbox:
         with self._lock:
             if self._messages:
                 return self._messages.popleft()
-            if not self._has_ended:
+            if not self.has_ended:
                 self._waiting.add(call)
                 return None
             lost, self._lost = self._lost, ""

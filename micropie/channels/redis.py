@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from typing import Any, cast
 from uuid import uuid4
 
-from micropie.channels.hub import PUBLISHED, Channels, checked_name
+from micropie.channels.hub import PUBLISHED, Channels, Subscription, checked_name
 from micropie.channels.mailbox import Future, Mailbox, logger
 from micropie.extensions import Outage, RedisClient, dumps, is_on_loop, loads
 
@@ -98,13 +98,13 @@ class RedisChannels(Channels):
         """Raise ``ConnectionError`` if Redis is out of reach; for ``App.health``."""
         self._client.ping()
 
-    def join(self, mailbox: Mailbox, names: Sequence[str]) -> Future | None:
+    def join(self, mailbox: Mailbox, subscription: Subscription) -> Future | None:
         """See ``Channels``."""
         with self._lock:
-            super().join(mailbox, names)
+            super().join(mailbox, subscription)
             if self._listener is None:
                 self._listener = _Listener(self)
-            return self._listener.want(names)
+            return self._listener.want(subscription.channels)
 
     def leave(self, mailbox: Mailbox, names: Sequence[str]) -> None:
         """See ``Channels``."""

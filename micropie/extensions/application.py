@@ -31,7 +31,7 @@ class Statistics(NamedTuple):
     subscribers: int
     loop_lag: float
     """The longest wait for a turn of the event loop within the last minute, in seconds; 0 where
-    ``slow_loop`` watches none."""
+    ``loop_watchdog`` watches none."""
 
 
 def applications(app: AppBase, *, inside: bool = False) -> list[Application]:

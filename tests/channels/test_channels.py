@@ -20,6 +20,7 @@ from micropie.channels import Channels, MessagesLost, RedisChannels, Subscriptio
 from micropie.channels.mailbox import Mailbox, Message
 from micropie.execution.loop import WAKERS, threadsafe_scheduler
 from micropie.json import CodecError
+from micropie.testing import WebSocketClosed
 from tests.asgi.calls import ended_by_shutdown, every_loop, run
 from tests.conftest import MakeClient
 from tests.support.event_source import parsed
@@ -465,6 +466,37 @@ def test_close_ends_subscriptions_and_what_comes_next_begins_anew(channels: Chan
         assert again.get(timeout=30) == "first"
 
 
+def test_subscriptions_are_listed_by_channel_and_closed_one_by_one(channels: Channels) -> None:
+    assert channels.subscriptions() == {}
+    with (
+        channels.subscribe("room", "news", label="ann") as ann,
+        channels.subscribe("room") as bob,
+    ):
+        assert channels.subscriptions() == {"room": [ann, bob], "news": [ann]}
+        assert channels.counts() == (2, 2)
+        assert [(one.channels, one.label) for one in (ann, bob)] == [
+            (("room", "news"), "ann"),
+            (("room",), ""),
+        ]
+        channels.publish("room", "last")
+        assert bob.get(timeout=30) == "last"
+        until(lambda: ann._mailbox._messages)
+        for _ in range(2):
+            ann.close()
+        assert (channels.subscriptions(), channels.counts()) == ({"room": [bob]}, (1, 1))
+        channels.publish("room", "for bob")
+        assert (bob.get(timeout=30), list(ann)) == ("for bob", ["last"])
+    assert channels.subscriptions() == {}
+
+
+def test_a_subscription_that_is_closed_before_it_begins_has_no_messages(channels: Channels) -> None:
+    messages = channels.subscribe("room")
+    messages.close()
+    with messages:
+        channels.publish("room", "hello")
+        assert list(messages) == []
+
+
 @every_loop
 def test_close_ends_what_a_task_hears(backend: str, channels: Channels) -> None:
     async def check() -> list[Any]:
@@ -615,6 +647,40 @@ def test_websockets_hear_each_other_and_a_form_under_wsgi(
         wsgi.post("/say_sync", data={"text": "from a form"})
         assert [one.receive_json(), two.receive_json()] == [{"text": "from a form"}] * 2
     until(lambda: channels._mailboxes == {})
+
+
+@pytest.mark.parametrize("path", [*STREAMS, "poll", "poll_async"])
+def test_a_handler_ends_when_its_subscription_is_closed(
+    make_client: MakeClient, channels: Channels, path: str
+) -> None:
+    client = make_client(Chat(channels=channels))
+    bodies = []
+    thread = in_thread(lambda: bodies.append(client.get(f"/{path}").content))
+    until(lambda: has_subscriber(channels))
+    for one in channels.subscriptions()["room"]:
+        one.close()
+    thread.join(30)
+    assert len(bodies) == 1
+    until(lambda: client.get("/listeners").text == "0")
+
+
+@pytest.mark.parametrize("world", ["asyncio", "trio"])
+def test_a_websocket_ends_when_its_subscription_is_closed(
+    connect: MakeClient, channels: Channels, world: str
+) -> None:
+    class News(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            async with self.channels.subscribe("room") as messages:
+                await ws.accept()
+                async for message in messages:
+                    await ws.send_json(message)
+
+    client = connect(News(channels=channels), world)
+    with client.websocket("/") as ws:
+        channels.subscriptions()["room"][0].close()
+        with pytest.raises(WebSocketClosed) as closed:
+            ws.receive_json()
+    assert closed.value.code == 1000
 
 
 @every_loop

@@ -1,5 +1,5 @@
 """The tour in a real Chromium, clicked through on servers of three kinds; the pages of
-``docs=True`` and ``debug=True``.
+``docs=True`` and ``debug=True``; the page of ``examples/admin``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from examples.tour.app import FEATURES
 from tests.examples.broken import ENVIRON, KEY_PAGE
 from tests.examples.screenshots import LOOKS, seen_as, show_answers, take, wait
+from tests.examples.serving import browsing as browsing_examples
+from tests.examples.serving import serving_examples
 from tests.servers.harness import KINDS, Server, ServerOf, serving
 from tests.support.chromium import browsing, complaints
 
@@ -289,3 +291,32 @@ def test_screenshots_can_be_taken(
     take(chromium, tour_on("uvicorn"), broken, tmp_path)
     names = {path.stem for path in tmp_path.iterdir() if path.read_bytes().startswith(b"\x89PNG")}
     assert names == {*(f"tour-{look}" for look in LOOKS), "tour-streams", "openapi", "debug"}
+
+
+FIGURES = """
+    const rows = [...document.querySelectorAll("#figures tr")].map((row) => row.innerText);
+    return rows.some((row) => /^Subscribers\\s+1$/.test(row));
+"""
+
+
+@pytest.mark.parametrize("kind", ["uvicorn", "gunicorn-gthread"])
+def test_the_admin_page(kind: str, chromium: webdriver.Chrome, tmp_path: Path) -> None:
+    with (
+        serving_examples("admin", tmp_path, ADMIN_PASSWORD="sesame") as server_of,
+        browsing_examples(server := server_of(kind)) as browse,
+    ):
+        open_page(chromium, server, "/admin/")
+        chromium.find_element("name", "password").send_keys("sesame")
+        chromium.find_element("tag name", "button").click()
+        wait(chromium, "return document.querySelector('#figures')")
+        with browse("admin").stream("GET", "news", params={"name": "<b>ann"}) as stream:
+            if kind == "gunicorn-gthread":  # the page is renewed by its link only
+                chromium.find_element("link text", "Reload").click()
+            wait(chromium, FIGURES)
+            chromium.find_element("link text", "Reload").click()
+            wait(chromium, "return document.body.innerText.includes('<b>ann')")
+            chromium.find_element("css selector", "[aria-label^='Close subscriber']").click()
+            gone = "return document.body.innerText.includes('No channel has a subscriber')"
+            wait(chromium, gone)
+            assert "data:" not in "".join(stream.iter_text())
+        assert real_complaints(chromium) == []

@@ -1,10 +1,11 @@
 """An extension of somebody else's needs no more than the public names: ``extension``,
-``postgres``.
+``postgres``, ``admin``.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import partial
@@ -20,7 +21,7 @@ from tests.support.postgres_server import postgres_server
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
 FILES = sorted(
-    file for name in ("extension", "postgres") for file in (EXAMPLES / name).rglob("*.py")
+    file for name in ("extension", "postgres", "admin") for file in (EXAMPLES / name).rglob("*.py")
 )
 FACES = (
     "micropie",
@@ -91,6 +92,7 @@ def before(self, request):
     [
         ("extension", "test_each_key_has_its_client_and_its_rate"),
         ("postgres", "test_requests_get_503_until_a_stopped_server_is_back"),
+        ("admin", "test_one_subscriber_is_closed"),
     ],
 )
 def test_an_extension_passes_its_tests_in_every_world(name: str, test: str) -> None:
@@ -135,3 +137,31 @@ def test_sessions_and_rates_outlive_a_server_in_postgresql(kind: str, tmp_path: 
             assert (answer.text, int(answer.headers["RateLimit-Remaining"]) < 20) == ("2", True)
             # some come back meanwhile
             assert any(ann.get("").status_code == 429 for _ in range(60))
+
+
+@pytest.mark.parametrize("kind", ["uvicorn", "hypercorn-trio", "gunicorn-gthread"])
+def test_an_admin_ends_the_stream_of_a_reader_on_a_server(kind: str, tmp_path: Path) -> None:
+    with (
+        serving_examples("admin", tmp_path, ADMIN_PASSWORD="sesame") as server_of,
+        browsing(server_of(kind)) as browse,
+    ):
+        admin, reader = browse("admin"), browse("admin")
+        admin.headers["Sec-Fetch-Site"] = "same-origin"
+        assert reader.get("admin").url.path == "/admin/"
+        assert admin.post("log_in", data={"password": "guessed"}).status_code == 403
+        assert admin.post("log_in", data={"password": "sesame"}).url.path == "/admin/admin"
+        with reader.stream("GET", "news", params={"name": "<ann>"}) as stream:
+            page = admin.get("admin").text
+            assert "&lt;ann&gt;" in page
+            [subscriber] = re.findall(r'name="subscriber" value="([^"]+)"', page)
+            closed = admin.post("admin/close", data={"subscriber": subscriber})
+            assert closed.status_code == 200
+            assert "&lt;ann&gt;" not in closed.text
+            # The end of the stream is not that of a broken connection, which raises an error.
+            assert "data:" not in "".join(stream.iter_text())
+        is_live = "new EventSource" in closed.text
+        assert is_live == (kind != "gunicorn-gthread")
+        with admin.stream("GET", "admin/live") as live:
+            assert live.status_code == (200 if is_live else 404)
+            if is_live:
+                assert any(line.startswith("data: [") for line in live.iter_lines())

@@ -1,0 +1,13 @@
+"""An admin page: the routes, the load and the subscribers of an application, as an extension of
+micropie.
+
+    app.mount("/admin", Admin(check))
+
+It imports nothing of micropie but the names that docs/extensions.md promises.
+"""
+
+from __future__ import annotations
+
+from .pages import Admin
+
+__all__ = ["Admin"]

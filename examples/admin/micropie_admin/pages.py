@@ -1,0 +1,104 @@
+"""The admin page, an application that is mounted into another one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import anyio
+
+from micropie import (
+    App,
+    EventStream,
+    HTTPError,
+    Redirect,
+    Request,
+    Response,
+    SetupError,
+    event,
+    get,
+    post,
+    requires,
+    run_in,
+)
+from micropie.extensions import check, is_duration
+from micropie.middleware import CSRFMiddleware, SecurityHeaders
+
+from .listing import load_of, shown_routes
+from .subscribers import Subscribers
+
+Check: TypeAlias = Callable[[Request], object] | Callable[[Request], Awaitable[object]]
+
+_POLICY = (
+    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+class Admin(App):
+    """The page of a site's routes, load and subscribers: ``app.mount("/admin", Admin(check))``.
+
+    ``log_in_check``: a function of the request as ``@requires`` takes it, ``def`` or ``async def``.
+    It returns True for those who may see the page, and an answer such as a ``Redirect`` to the
+    log-in for others. ``every``: seconds between two looks at the load. Raises ``SetupError``
+    without a check, and for wrong values.
+    """
+
+    def __init__(self, log_in_check: Check | None = None, *, every: float = 2) -> None:
+        if log_in_check is None:
+            raise SetupError(
+                "the admin page is for those who are logged in: write Admin(check), where "
+                "check(request) returns True for an administrator, and a Redirect for others"
+            )
+        check("Admin(every=...)", is_duration(every), every, "seconds above 0")
+        super().__init__(templates=Path(__file__).parent)
+        self._every = every
+        self._subscribers = Subscribers()
+        self.middlewares += [SecurityHeaders(csp=_POLICY), CSRFMiddleware()]
+        requires(log_in_check)(self)
+
+    @get
+    @run_in("loop")  # where the threads of the application are counted
+    def index(self) -> Response:
+        """Show the page."""
+        page = self.render(
+            "admin.html",
+            # A stream would occupy one of the few threads of a WSGI server as long as it is open.
+            is_live=self.request.environ is None,
+            process=self._subscribers.process,
+            load=load_of(self),
+            channels=self._subscribers.channels(self),
+            routes=shown_routes(self),
+        )
+        # A label may have half of a surrogate pair, which no page can have.
+        body = page.encode("utf-8", "replace")
+        return Response(
+            body, headers={"Cache-Control": "no-store"}, content_type="text/html; charset=utf-8"
+        )
+
+    @get
+    async def live(self) -> EventStream:
+        """Send the load as events, each a list of texts in the order of the page's table."""
+        if self.request.environ is not None:
+            raise HTTPError(404, "This server has no live figures. Reload the page instead.")
+        return EventStream(self._loads())
+
+    async def _loads(self) -> AsyncIterator[object]:
+        while True:
+            yield event([self._subscribers.process, *load_of(self).values()])
+            await anyio.sleep(self._every)
+
+    @post
+    @run_in("loop")
+    def close(self, subscriber: str) -> Redirect:
+        """Close a subscriber."""
+        self._subscribers.close(subscriber)
+        return Redirect(self.url_for("index"), 303)
+
+    @post
+    @run_in("loop")
+    def close_all(self, channel: str) -> Redirect:
+        """Close all subscribers of a channel."""
+        self._subscribers.close_all(self, channel)
+        return Redirect(self.url_for("index"), 303)

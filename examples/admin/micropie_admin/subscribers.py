@@ -1,0 +1,106 @@
+"""The subscribers of a process, with names by which a form can close them.
+
+A name begins with a token of its process. So a form that comes to another worker, or after a
+restart, closes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from itertools import count, islice
+from threading import Lock
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from micropie import App, HTTPError
+from micropie.channels import Subscription
+from micropie.extensions import applications, notify_after_fork
+
+# Rows for each channel: a page of 100,000 subscribers would be of no use.
+MOST_SHOWN = 100
+
+
+class ShownChannel(NamedTuple):
+    """A channel, with the first of its subscribers by their names in forms."""
+
+    name: str
+    in_forms: str
+    total: int
+    subscribers: dict[str, Subscription]
+
+
+class Subscribers:
+    """The subscribers of all channels of a site, in this process."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+        notify_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Begin anew: a forked process has none of its parent's subscribers."""
+        self.process = f"{socket.gethostname()}, process {os.getpid()}"
+        self._token = secrets.token_hex(4)
+        self._numbers: WeakKeyDictionary[Subscription, int] = WeakKeyDictionary()
+        self._next = count(1)
+        self._lock = Lock()  # the threads of a WSGI server name them at once
+
+    def channels(self, app: App) -> list[ShownChannel]:
+        """Return the channels of the site, by name."""
+        return sorted(
+            ShownChannel(
+                name,
+                in_forms,
+                len(joined),
+                {self._name_of(one): one for one in islice(joined, MOST_SHOWN)},
+            )
+            for name, in_forms, joined in self._joined(app)
+        )
+
+    def close(self, name: str) -> None:
+        """Close the subscriber of this name, unless it has gone. Raises 409 for another process."""
+        self._refuse_others(name)
+        with self._lock:
+            found = [one for one, number in self._numbers.items() if self._spelt(number) == name]
+        for one in found:
+            one.close()
+
+    def close_all(self, app: App, channel: str) -> None:
+        """Close all subscribers of a channel. Raises 409 for another process."""
+        self._refuse_others(channel)
+        for _, in_forms, joined in self._joined(app):
+            if in_forms == channel:
+                for one in joined:
+                    one.close()
+
+    def _joined(self, app: App) -> Iterator[tuple[str, str, list[Subscription]]]:
+        """Yield each channel's name, its name in forms, and its subscribers.
+
+        An application inside another one may have channels of its own, with the same names.
+        """
+        hubs = dict.fromkeys(one.channels for one in applications(app))
+        for place, hub in enumerate(hubs):
+            for name, joined in hub.subscriptions().items():
+                # a name may have characters that a form can't send back
+                digits = name.encode("utf-8", "surrogatepass").hex()
+                yield name, f"{self._token}-{place}-{digits}", joined
+
+    def _name_of(self, one: Subscription) -> str:
+        with self._lock:
+            number = self._numbers.get(one)
+            if number is None:
+                number = self._numbers[one] = next(self._next)
+        return self._spelt(number)
+
+    def _spelt(self, number: int) -> str:
+        return f"{self._token}-{number}"
+
+    def _refuse_others(self, name: str) -> None:
+        if name.partition("-")[0] != self._token:
+            raise HTTPError(
+                409,
+                f"This was answered by {self.process}, which has no such subscriber. "
+                "Go back, reload the page until it names the right process, and try again.",
+            )
