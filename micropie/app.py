@@ -336,7 +336,9 @@ class App(AppBase):
         cls._micropie_class_names = _WATCHED | methods
         for name in _RESERVED if "_micropie_is_framework" not in vars(cls) else ():
             value = inspect.getattr_static(cls, name, None)
-            if callable(value) and value is not vars(App).get(name):
+            # below ``@hidden``, ``run`` is no handler: it serves in another way
+            is_own = name == "run" and getattr(value, "__micropie_hidden__", False)
+            if callable(value) and value is not vars(App).get(name) and not is_own:
                 if name.endswith("s") and not is_function(value):  # one hook instead of a list
                     raise SetupError(
                         f"{cls.__name__}.{name} is a list: write "
@@ -822,7 +824,7 @@ _RESERVED = frozenset(
         "startup_handlers",
         "shutdown_handlers",
     }
-    | {"session_backend", "channels", "wsgi_shutdown"}
+    | {"session_backend", "channels", "wsgi_shutdown", "run"}
 )
 
 

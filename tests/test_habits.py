@@ -23,6 +23,7 @@ from micropie import (
     get,
     hidden,
     post,
+    put,
     requires,
 )
 from micropie.middleware import RateLimit
@@ -364,3 +365,63 @@ def test_a_missing_document_is_told_in_the_log(
 
     assert make_client(Takes(debug=True)).post("/", json={"a": 1}).status_code == 400
     assert "for the whole body write Annotated[dict, Body()]" in caplog.text
+
+
+class Part(App):
+    def item(self) -> str:
+        return "item"
+
+
+class ByName(App):
+    part = Part()
+    own = Part(methods=["GET", "PUT"])
+
+    def index(self) -> str:
+        return "index"
+
+    @put
+    def changed(self) -> str:
+        return "changed"
+
+
+@pytest.mark.parametrize("path", ["/", "/part/item"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_setting_keeps_changing_methods_from_names(
+    make_client: MakeClient, method: str, path: str
+) -> None:
+    assert make_client(ByName()).request(method, path).status_code == 200
+    client = make_client(ByName(methods=["GET", "HEAD", "POST"]))
+    response = client.request(method, path)
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert [client.request(one, path).status_code for one in ("GET", "HEAD", "POST")] == [200] * 3
+    assert client.put("/changed").text == "changed"
+    assert client.put("/own/item").text == "item"
+
+
+def test_run_is_no_handler() -> None:
+    with pytest.raises(SetupError, match=r'write @route\("/run"\) above it'):
+
+        class Starts(App):
+            def run(self) -> str:  # type: ignore[override]
+                return "started"
+
+    class Serves(App):
+        @hidden
+        def run(self, **options: Any) -> None:
+            raise LookupError("serves by itself")
+
+    with pytest.raises(LookupError, match="serves by itself"):
+        Serves().run(port=1)
+
+
+def test_handlers_may_have_the_names_of_other_methods(make_client: MakeClient) -> None:
+    """What an application is registered, served and shown with does not go through its handlers."""
+    refused = {"run", "channels", "request", "response", "wsgi_shutdown", "lifespan"}
+    names = [one for one in dir(App) if not one.startswith("_") and one not in refused]
+    assert {"get", "mount", "static", "render", "openapi", "root"} <= {*names}
+    handlers: dict[str, Any] = {name: lambda self: "handler" for name in names}
+    app: App = type("Named", (App,), handlers)(docs=True)
+    client = make_client(app)
+    assert [client.get(f"/{name}").text for name in names] == ["handler"] * len(names)
+    assert set(client.get("/openapi.json").json()["paths"]) >= {f"/{name}" for name in names}
