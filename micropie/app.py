@@ -5,7 +5,7 @@ protocol.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
 from importlib import import_module
@@ -23,7 +23,7 @@ from typing import (
 )
 
 from micropie import asgi, files, mounts, wsgi
-from micropie.decorators import command, make_mark
+from micropie.decorators import SocketFunction, command, make_mark
 from micropie.discovery import (
     REQUIRES,
     Function,
@@ -35,10 +35,10 @@ from micropie.discovery import (
 )
 from micropie.errors import HeadersLike, SetupError
 from micropie.execution import current
-from micropie.flow import lifespan_opener
+from micropie.flow import Hook, WebSocketMiddleware, lifespan_opener
 from micropie.http import Request, Response, State, current_request
 from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
-from micropie.protocols import Receive, Scope, Send
+from micropie.protocols import Receive, Scope, Send, Texts
 from micropie.routing import AppBase, ErrorKey, Settings, check_error_key
 from micropie.sessions import SessionBackend
 from micropie.spellings import ServerSpellings
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         @property
         def settings(self) -> Mapping[str, object]: ...
         @property
-        def middlewares(self) -> Sequence[object]: ...
+        def middlewares(self) -> Sequence[Hook]: ...
 
     @dataclass(frozen=True)
     class _Keywords(Settings):
@@ -230,10 +230,10 @@ class App(AppBase):
     An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` answers ``/blog/...``.
     """
 
-    middlewares: list[object]
+    middlewares: list[Hook]
     """Hooks around every handler: ``HttpMiddleware`` objects or generator functions. The first one
     is the outermost."""
-    ws_middlewares: list[object]
+    ws_middlewares: list[WebSocketMiddleware]
     """Hooks around every WebSocket handler: ``WebSocketMiddleware`` objects. The first one is the
     outermost."""
     state: State
@@ -462,7 +462,7 @@ class App(AppBase):
         self._micropie.stated_channels = _checked_channels(channels)
 
     def route(
-        self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None
+        self, path: str, methods: Texts | None = None, *, name: str | None = None
     ) -> Callable[[Function], Function]:
         """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards and
         ``methods``.
@@ -471,7 +471,9 @@ class App(AppBase):
         """
         return self._micropie.registering(make_mark(path, methods, name))
 
-    def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+    def websocket(
+        self, path: str, *, name: str | None = None
+    ) -> Callable[[SocketFunction], SocketFunction]:
         """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket
         first.
         """
@@ -588,8 +590,8 @@ class App(AppBase):
     def mount(
         self,
         prefix: str,
-        target: object,
-        kind: str | None = None,
+        target: Callable[..., object],
+        kind: Literal["app", "asgi", "wsgi"] | None = None,
         isolated: bool = False,
         strip: bool = False,
         bridge: Callable[..., object] | None = None,
@@ -673,7 +675,12 @@ class App(AppBase):
         self._micropie.commands.append(command(function))
         return function
 
-    def provides(self, key: object) -> Callable[[Function], Function]:
+    # A key may be Annotated or a union, for which no common type is: so a text is told apart.
+    @overload
+    def provides(self, key: str) -> None: ...  # type: ignore[overload-overlap]
+    @overload
+    def provides(self, key: object) -> Callable[[Function], Function]: ...
+    def provides(self, key: object) -> Callable[[Function], Function] | None:
         """Open ``key``, a type, by the function below for each request whose handler has a
         parameter of that type::
 

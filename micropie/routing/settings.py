@@ -17,6 +17,7 @@ from micropie.headers import PREFIXES, is_cookie_name
 from micropie.http import MessageSettings
 from micropie.json import BUILTINS
 from micropie.placement import THREAD
+from micropie.protocols import Texts
 from micropie.templates import DIRECTORY
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class Settings(MessageSettings):
     background_timeout: float = _setting(30.0, _SECONDS)
     """Seconds after its answer that a request's ``after_response`` functions may take, 30 by
     default; then they are cancelled, and an error is logged."""
-    methods: Sequence[str] = _setting(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), _METHODS)
+    methods: Texts = _setting(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), _METHODS)
     """The methods that a handler answers which states none; the default are these six. Others
     get 405."""
     expose: Literal["public", "explicit"] = _setting("public", _one_of("public", "explicit"))
@@ -280,7 +281,7 @@ class Settings(MessageSettings):
     websocket_grace: float | None = _setting(10.0, _TIMEOUT)
     """Seconds that a WebSocket handler may go on after its client has gone, 10 by default, None for
     no limit; then it is cancelled."""
-    websocket_origins: Sequence[str] = _setting((), _ORIGINS)
+    websocket_origins: Texts = _setting((), _ORIGINS)
     """Other origins whose pages may open WebSockets, none by default: ``["https://example.com"]``,
     ``["*"]`` for all; others get 403."""
     websocket_origins_for_mounts: bool = _setting(False, _BOOL)
