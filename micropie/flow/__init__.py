@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 __all__ = [
     "UNDER_ASGI", "UNDER_WSGI", "Application", "CloseInfo", "FlowMiddleware", "Hook",
     "HttpMiddleware", "Lifecycle", "Lifespan", "LifespanContext", "WebSocketMiddleware",
-    "ask_guards", "call_handler", "cleanup", "close_resources", "converse", "end_resources", "found_socket",
-    "lifespan_opener", "log_failure", "respond",
+    "ask_guards", "call_handler", "cleanup", "close_resources", "converse", "end_resources",
+    "found_socket", "lifespan_opener", "log_failure", "respond",
 ]
 # fmt: on
 
