@@ -315,7 +315,8 @@ class App(AppBase):
             methods = (getattr(session_backend, name, None) for name in ("load", "save"))
             if isinstance(session_backend, type) or not all(map(callable, methods)):
                 raise SetupError(
-                    f"session_backend takes a SessionBackend object, not {session_backend!r}"
+                    "session_backend, the only argument without a keyword, takes a SessionBackend "
+                    f"object, not {session_backend!r}; an App needs no name"
                 )
             self.session_backend = session_backend
         if channels is not None:

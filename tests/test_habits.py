@@ -17,6 +17,7 @@ from micropie import (
     App,
     HTTPError,
     Page,
+    Redirect,
     Request,
     Response,
     SetupError,
@@ -425,3 +426,77 @@ def test_handlers_may_have_the_names_of_other_methods(make_client: MakeClient) -
     client = make_client(app)
     assert [client.get(f"/{name}").text for name in names] == ["handler"] * len(names)
     assert set(client.get("/openapi.json").json()["paths"]) >= {f"/{name}" for name in names}
+
+
+def with_attribute(name: str, value: object) -> App:
+    app = App()
+    setattr(app, name, value)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: App(prefix="/api"), 'write app.mount("/prefix", Shop())'),  # type: ignore[call-arg]
+        (lambda: App(middleware=[]), "write app.middlewares.append"),  # type: ignore[call-arg]
+        (lambda: App("shop"), "not 'shop'; an App needs no name"),  # type: ignore[arg-type]
+        (lambda: App().get("/pies/:name") and App(), "write <name> for :name"),
+    ],
+)
+def test_another_frameworks_arguments_are_told_at_the_start(
+    make: Callable[[], App], words: str
+) -> None:
+    assert words in refusal(make)
+
+
+@pytest.mark.parametrize(
+    ("app", "words"),
+    [
+        (with_attribute("debug", True), "App.debug is no setting: write App(debug=...)"),
+        (type("Key", (App,), {"secret_key": "k"})(), "write Key(secret_key=...)"),
+        (type("Old", (App,), {"_cp_config": {}})(), "_cp_config means nothing here"),
+        (App(debug=True), ""),
+        (with_attribute("debug", len), ""),
+    ],
+)
+def test_attributes_that_are_no_settings_are_told_at_the_start(
+    caplog: pytest.LogCaptureFixture, app: App, words: str
+) -> None:
+    app._micropie.compiled()
+    assert words in caplog.text
+    assert ("no setting" in caplog.text or "means nothing" in caplog.text) is (words != "")
+
+
+class MoreHabits(App):
+    def moved(self) -> Any:
+        raise Redirect("/", code=302)  # type: ignore[call-arg]
+
+    def mimetype(self) -> Any:
+        return Response("x", mimetype="text/csv")  # type: ignore[call-arg]
+
+    def body(self) -> Any:
+        return self.request.body.decode()  # type: ignore[attr-defined]
+
+    def code(self) -> str:
+        self.response.status_code = 201  # type: ignore[attr-defined]
+        return "x"
+
+    def kept(self) -> Any:
+        return self.session["x"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/moved", 'Redirect("/pies", status=302)'),
+        ("/mimetype", "The argument is called content_type"),
+        ("/body", "It is a method: call it first"),
+        ("/code", "response.status = 201"),
+        ("/kept", "self.request.session"),
+    ],
+)
+def test_more_failures_say_what_to_write(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
+) -> None:
+    assert make_client(MoreHabits()).get(path).status_code == 500
+    assert words in "".join(logging.Formatter().format(one) for one in caplog.records)

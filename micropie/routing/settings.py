@@ -356,11 +356,10 @@ class Settings(MessageSettings):
                 from difflib import get_close_matches
 
                 near = get_close_matches(name, names, n=4)
-                hint = (
+                listed = (
                     f"do you mean {' or '.join(near)}?" if near else f"it has: {', '.join(names)}"
                 )
-                if name in _OF_DOCS:
-                    hint = f"write docs=Docs({name}=...), of micropie.openapi"
+                hint = _ELSEWHERE.get(name, listed)
                 raise SetupError(f"App has no setting {name!r}; {hint}")
         if not changes:
             return self
@@ -381,7 +380,22 @@ class Settings(MessageSettings):
         return (0.1 if self.debug else 1.0) if self.loop_watchdog else None
 
 
-_OF_DOCS = ("title", "version", "description", "servers")  # where other frameworks have them
+# Where micropie has what other frameworks' applications take by these names.
+_ELSEWHERE = {
+    **{
+        name: f"write docs=Docs({name}=...), of micropie.openapi"
+        for name in ("title", "version", "description", "servers")
+    },
+    **dict.fromkeys(("prefix", "root_path", "path"), 'write app.mount("/prefix", Shop())'),
+    **dict.fromkeys(("middleware", "middlewares"), "write app.middlewares.append(...)"),
+    **dict.fromkeys(("dependencies", "guards"), "write @requires(check) above the class"),
+    **dict.fromkeys(("route_handlers", "routes"), "write a method for each, or @app.get above it"),
+    **dict.fromkeys(("on_startup", "on_shutdown"), "write lifespan=..., which has both ends"),
+    **dict.fromkeys(("allowed_hosts", "hosts"), 'write security=SecurityDefaults("example.com")'),
+    "exception_handlers": "write @app.error(404) above a function",
+    "template_folder": "write templates=...",
+    "static_folder": 'write app.static("/static", "static")',
+}
 
 _SETTINGS: Mapping[str, _Setting] = {
     name: one for name, one in vars(Settings).items() if isinstance(one, _Setting)
