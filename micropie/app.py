@@ -431,6 +431,17 @@ class App(AppBase):
         ):
             self._micropie.changed()
 
+    if not TYPE_CHECKING:  # checkers know all names
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to write for a missing name that other frameworks have."""
+            if name in _ELSEWHERE and not hasattr(type(self), name):
+                raise AttributeError(
+                    f"{type(self).__name__} has no {name}: write {_ELSEWHERE[name]}"
+                )
+            # raises that there is none, or again what a property has raised
+            return object.__getattribute__(self, name)
+
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
         self._micropie.changed()
@@ -802,6 +813,21 @@ class App(AppBase):
         """
         return stream(self._micropie.config().templates, name, {**values, **context}, block)
 
+
+# Where micropie has what applications of other frameworks have by these names.
+_ELSEWHERE = {
+    name: advice
+    for advice, names in {
+        'app.mount("/prefix", other)': "include_router register_blueprint",
+        "app.middlewares.append(hook)": "middleware add_middleware before_request after_request",
+        "App(lifespan=...)": "on_event add_event_handler",
+        "@app.error(404) above a function": "exception_handler add_exception_handler errorhandler",
+        '@app.route("/path", ["GET"]) above a function': "add_url_rule add_api_route add_route",
+        "settings as keywords, App(debug=True)": "config",
+        "TestClient(app), of micropie.testing": "test_client",
+    }.items()
+    for name in names.split()
+}
 
 _LINKS = (App.url_for, App.absolute_url_for, App.static_url)  # which templates see
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")

@@ -467,6 +467,45 @@ def test_attributes_that_are_no_settings_are_told_at_the_start(
     assert ("no setting" in caplog.text or "means nothing" in caplog.text) is (words != "")
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("include_router", 'write app.mount("/prefix", other)'),
+        ("before_request", "write app.middlewares.append(hook)"),
+        ("on_event", "write App(lifespan=...)"),
+        ("errorhandler", "write @app.error(404) above a function"),
+        ("add_url_rule", 'write @app.route("/path", ["GET"])'),
+        ("config", "write settings as keywords"),
+        ("test_client", "write TestClient(app)"),
+    ],
+)
+def test_another_frameworks_methods_are_told_and_free_for_authors(
+    make_client: MakeClient, name: str, words: str
+) -> None:
+    app = App()
+    assert not hasattr(app, name)
+    with pytest.raises(AttributeError) as caught:
+        getattr(app, name)
+    assert words in str(caught.value)
+    setattr(app, name, 5)
+    assert getattr(app, name) == 5
+    named: App = type("Named", (App,), {name: lambda self: "handler"})()
+    assert make_client(named).get(f"/{name}").text == "handler"
+
+
+class Failing(App):
+    @property
+    def config(self) -> str:
+        return [].text  # type: ignore[attr-defined, no-any-return]
+
+
+def test_a_property_raises_its_own_failure() -> None:
+    with pytest.raises(AttributeError, match="'list' object has no attribute 'text'"):
+        _ = Failing().config
+    with pytest.raises(AttributeError, match="'Failing' object has no attribute 'other'"):
+        Failing().other  # type: ignore[attr-defined] # noqa: B018
+
+
 class MoreHabits(App):
     def moved(self) -> Any:
         raise Redirect("/", code=302)  # type: ignore[call-arg]
