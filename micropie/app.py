@@ -5,7 +5,7 @@ protocol.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
 from importlib import import_module
@@ -23,7 +23,7 @@ from typing import (
 )
 
 from micropie import asgi, files, mounts, wsgi
-from micropie.decorators import command, make_mark
+from micropie.decorators import SocketFunction, command, make_mark
 from micropie.discovery import (
     REQUIRES,
     Function,
@@ -35,10 +35,10 @@ from micropie.discovery import (
 )
 from micropie.errors import HeadersLike, SetupError
 from micropie.execution import current
-from micropie.flow import lifespan_opener
+from micropie.flow import Hook, WebSocketMiddleware, lifespan_opener
 from micropie.http import Request, Response, State, current_request
 from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
-from micropie.protocols import Receive, Scope, Send
+from micropie.protocols import Receive, Scope, Send, Texts
 from micropie.routing import AppBase, ErrorKey, Settings, check_error_key
 from micropie.sessions import SessionBackend
 from micropie.spellings import ServerSpellings
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         @property
         def settings(self) -> Mapping[str, object]: ...
         @property
-        def middlewares(self) -> Sequence[object]: ...
+        def middlewares(self) -> Sequence[Hook]: ...
 
     @dataclass(frozen=True)
     class _Keywords(Settings):
@@ -230,10 +230,10 @@ class App(AppBase):
     An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` answers ``/blog/...``.
     """
 
-    middlewares: list[object]
+    middlewares: list[Hook]
     """Hooks around every handler: ``HttpMiddleware`` objects or generator functions. The first one
     is the outermost."""
-    ws_middlewares: list[object]
+    ws_middlewares: list[WebSocketMiddleware]
     """Hooks around every WebSocket handler: ``WebSocketMiddleware`` objects. The first one is the
     outermost."""
     state: State
@@ -315,7 +315,8 @@ class App(AppBase):
             methods = (getattr(session_backend, name, None) for name in ("load", "save"))
             if isinstance(session_backend, type) or not all(map(callable, methods)):
                 raise SetupError(
-                    f"session_backend takes a SessionBackend object, not {session_backend!r}"
+                    "session_backend, the only argument without a keyword, takes a SessionBackend "
+                    f"object, not {session_backend!r}; an App needs no name"
                 )
             self.session_backend = session_backend
         if channels is not None:
@@ -336,7 +337,9 @@ class App(AppBase):
         cls._micropie_class_names = _WATCHED | methods
         for name in _RESERVED if "_micropie_is_framework" not in vars(cls) else ():
             value = inspect.getattr_static(cls, name, None)
-            if callable(value) and value is not vars(App).get(name):
+            # below ``@hidden``, ``run`` is no handler: it serves in another way
+            is_own = name == "run" and getattr(value, "__micropie_hidden__", False)
+            if callable(value) and value is not vars(App).get(name) and not is_own:
                 if name.endswith("s") and not is_function(value):  # one hook instead of a list
                     raise SetupError(
                         f"{cls.__name__}.{name} is a list: write "
@@ -428,6 +431,17 @@ class App(AppBase):
         ):
             self._micropie.changed()
 
+    if not TYPE_CHECKING:  # checkers know all names
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to write for a missing name that other frameworks have."""
+            if name in _ELSEWHERE and not hasattr(type(self), name):
+                raise AttributeError(
+                    f"{type(self).__name__} has no {name}: write {_ELSEWHERE[name]}"
+                )
+            # raises that there is none, or again what a property has raised
+            return object.__getattribute__(self, name)
+
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
         self._micropie.changed()
@@ -460,7 +474,7 @@ class App(AppBase):
         self._micropie.stated_channels = _checked_channels(channels)
 
     def route(
-        self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None
+        self, path: str, methods: Texts | None = None, *, name: str | None = None
     ) -> Callable[[Function], Function]:
         """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards and
         ``methods``.
@@ -469,7 +483,9 @@ class App(AppBase):
         """
         return self._micropie.registering(make_mark(path, methods, name))
 
-    def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+    def websocket(
+        self, path: str, *, name: str | None = None
+    ) -> Callable[[SocketFunction], SocketFunction]:
         """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket
         first.
         """
@@ -586,8 +602,8 @@ class App(AppBase):
     def mount(
         self,
         prefix: str,
-        target: object,
-        kind: str | None = None,
+        target: Callable[..., object],
+        kind: Literal["app", "asgi", "wsgi"] | None = None,
         isolated: bool = False,
         strip: bool = False,
         bridge: Callable[..., object] | None = None,
@@ -671,7 +687,12 @@ class App(AppBase):
         self._micropie.commands.append(command(function))
         return function
 
-    def provides(self, key: object) -> Callable[[Function], Function]:
+    # A key may be Annotated or a union, for which no common type is: so a text is told apart.
+    @overload
+    def provides(self, key: str) -> None: ...  # type: ignore[overload-overlap]
+    @overload
+    def provides(self, key: object) -> Callable[[Function], Function]: ...
+    def provides(self, key: object) -> Callable[[Function], Function] | None:
         """Open ``key``, a type, by the function below for each request whose handler has a
         parameter of that type::
 
@@ -793,6 +814,21 @@ class App(AppBase):
         return stream(self._micropie.config().templates, name, {**values, **context}, block)
 
 
+# Where micropie has what applications of other frameworks have by these names.
+_ELSEWHERE = {
+    name: advice
+    for advice, names in {
+        'app.mount("/prefix", other)': "include_router register_blueprint",
+        "app.middlewares.append(hook)": "middleware add_middleware before_request after_request",
+        "App(lifespan=...)": "on_event add_event_handler",
+        "@app.error(404) above a function": "exception_handler add_exception_handler errorhandler",
+        '@app.route("/path", ["GET"]) above a function': "add_url_rule add_api_route add_route",
+        "settings as keywords, App(debug=True)": "config",
+        "TestClient(app), of micropie.testing": "test_client",
+    }.items()
+    for name in names.split()
+}
+
 _LINKS = (App.url_for, App.absolute_url_for, App.static_url)  # which templates see
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")
 
@@ -822,7 +858,7 @@ _RESERVED = frozenset(
         "startup_handlers",
         "shutdown_handlers",
     }
-    | {"session_backend", "channels", "wsgi_shutdown"}
+    | {"session_backend", "channels", "wsgi_shutdown", "run"}
 )
 
 

@@ -6,9 +6,9 @@ A decorator only leaves a mark on the function and returns it; ``routing.compile
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import wraps
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast, overload
 
 from micropie.discovery import (
     HOLDS,
@@ -23,9 +23,11 @@ from micropie.discovery import (
 )
 from micropie.errors import SetupError, is_count
 from micropie.placement import LOOP, MARK, PROCESS, THREAD
+from micropie.protocols import Texts
 from micropie.routing import checked_methods
 
 Target = TypeVar("Target")
+SocketFunction = TypeVar("SocketFunction", bound=Callable[..., Awaitable[object]])
 
 
 def make_mark(
@@ -45,7 +47,7 @@ def make_mark(
 
 
 def route(
-    path: str | None = None, methods: Iterable[str] | None = None, *, name: str | None = None
+    path: str | None = None, methods: Texts | None = None, *, name: str | None = None
 ) -> Callable[[Function], Function]:
     """Answer ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
 
@@ -98,7 +100,24 @@ patch = _for_method("PATCH")
 delete = _for_method("DELETE")
 
 
-@_RouteDecorator
+if TYPE_CHECKING:
+
+    class _SocketDecorator(Protocol):
+        """``@websocket``, ``@websocket()`` and ``@websocket("/path", name=...)``."""
+
+        @overload
+        def __call__(self, path: SocketFunction) -> SocketFunction: ...
+        @overload
+        def __call__(
+            self, path: str | None = None, *, name: str | None = None
+        ) -> Callable[[SocketFunction], SocketFunction]: ...
+
+
+def _for_sockets(make: Callable[[str | None, str | None], RouteMark]) -> _SocketDecorator:
+    return cast("_SocketDecorator", _RouteDecorator(make))
+
+
+@_for_sockets
 def websocket(path: str | None, name: str | None) -> RouteMark:
     """Answer WebSockets at ``path`` with the method below: ``@websocket("/rooms/<room>")``.
 
@@ -109,7 +128,9 @@ def websocket(path: str | None, name: str | None) -> RouteMark:
     return make_mark(path, ["GET"], name, "websocket", takes_socket=True)
 
 
-def run_in(placement: str) -> Callable[[Function], Function]:
+def run_in(
+    placement: Literal["loop", "thread", "process"],
+) -> Callable[[Function], Function]:
     """Run the handler below at ``placement``, whatever the application's ``run_in`` says:
     ``@run_in("thread")``.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Set
 from typing import Any, Protocol, TypeAlias
 
 from micropie.steps import Flow
@@ -21,6 +21,9 @@ documents."""
 Encoder: TypeAlias = Callable[[Any], object]
 """A function for the values of one class."""
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
+
+Texts: TypeAlias = list[str] | tuple[str, ...] | Set[str]
+"""Several texts. ``Iterable[str]`` would be one text as well, which is an iterable of letters."""
 
 HeaderPairs: TypeAlias = list[tuple[str, str]]
 Parameters: TypeAlias = dict[str, list[str]]

@@ -17,12 +17,14 @@ from micropie import (
     App,
     HTTPError,
     Page,
+    Redirect,
     Request,
     Response,
     SetupError,
     get,
     hidden,
     post,
+    put,
     requires,
 )
 from micropie.middleware import RateLimit
@@ -364,3 +366,176 @@ def test_a_missing_document_is_told_in_the_log(
 
     assert make_client(Takes(debug=True)).post("/", json={"a": 1}).status_code == 400
     assert "for the whole body write Annotated[dict, Body()]" in caplog.text
+
+
+class Part(App):
+    def item(self) -> str:
+        return "item"
+
+
+class ByName(App):
+    part = Part()
+    own = Part(methods=["GET", "PUT"])
+
+    def index(self) -> str:
+        return "index"
+
+    @put
+    def changed(self) -> str:
+        return "changed"
+
+
+@pytest.mark.parametrize("path", ["/", "/part/item"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_setting_keeps_changing_methods_from_names(
+    make_client: MakeClient, method: str, path: str
+) -> None:
+    assert make_client(ByName()).request(method, path).status_code == 200
+    client = make_client(ByName(methods=["GET", "HEAD", "POST"]))
+    response = client.request(method, path)
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert [client.request(one, path).status_code for one in ("GET", "HEAD", "POST")] == [200] * 3
+    assert client.put("/changed").text == "changed"
+    assert client.put("/own/item").text == "item"
+
+
+def test_run_is_no_handler() -> None:
+    with pytest.raises(SetupError, match=r'write @route\("/run"\) above it'):
+
+        class Starts(App):
+            def run(self) -> str:  # type: ignore[override]
+                return "started"
+
+    class Serves(App):
+        @hidden
+        def run(self, **options: Any) -> None:
+            raise LookupError("serves by itself")
+
+    with pytest.raises(LookupError, match="serves by itself"):
+        Serves().run(port=1)
+
+
+def test_handlers_may_have_the_names_of_other_methods(make_client: MakeClient) -> None:
+    """What an application is registered, served and shown with does not go through its handlers."""
+    refused = {"run", "channels", "request", "response", "wsgi_shutdown", "lifespan"}
+    names = [one for one in dir(App) if not one.startswith("_") and one not in refused]
+    assert {"get", "mount", "static", "render", "openapi", "root"} <= {*names}
+    handlers: dict[str, Any] = {name: lambda self: "handler" for name in names}
+    app: App = type("Named", (App,), handlers)(docs=True)
+    client = make_client(app)
+    assert [client.get(f"/{name}").text for name in names] == ["handler"] * len(names)
+    assert set(client.get("/openapi.json").json()["paths"]) >= {f"/{name}" for name in names}
+
+
+def with_attribute(name: str, value: object) -> App:
+    app = App()
+    setattr(app, name, value)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: App(prefix="/api"), 'write app.mount("/prefix", Shop())'),  # type: ignore[call-arg]
+        (lambda: App(middleware=[]), "write app.middlewares.append"),  # type: ignore[call-arg]
+        (lambda: App("shop"), "not 'shop'; an App needs no name"),  # type: ignore[arg-type]
+        (lambda: App().get("/pies/:name") and App(), "write <name> for :name"),
+    ],
+)
+def test_another_frameworks_arguments_are_told_at_the_start(
+    make: Callable[[], App], words: str
+) -> None:
+    assert words in refusal(make)
+
+
+@pytest.mark.parametrize(
+    ("app", "words"),
+    [
+        (with_attribute("debug", True), "App.debug is no setting: write App(debug=...)"),
+        (type("Key", (App,), {"secret_key": "k"})(), "write Key(secret_key=...)"),
+        (type("Old", (App,), {"_cp_config": {}})(), "_cp_config means nothing here"),
+        (App(debug=True), ""),
+        (with_attribute("debug", len), ""),
+    ],
+)
+def test_attributes_that_are_no_settings_are_told_at_the_start(
+    caplog: pytest.LogCaptureFixture, app: App, words: str
+) -> None:
+    app._micropie.compiled()
+    assert words in caplog.text
+    assert ("no setting" in caplog.text or "means nothing" in caplog.text) is (words != "")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("include_router", 'write app.mount("/prefix", other)'),
+        ("before_request", "write app.middlewares.append(hook)"),
+        ("on_event", "write App(lifespan=...)"),
+        ("errorhandler", "write @app.error(404) above a function"),
+        ("add_url_rule", 'write @app.route("/path", ["GET"])'),
+        ("config", "write settings as keywords"),
+        ("test_client", "write TestClient(app)"),
+    ],
+)
+def test_another_frameworks_methods_are_told_and_free_for_authors(
+    make_client: MakeClient, name: str, words: str
+) -> None:
+    app = App()
+    assert not hasattr(app, name)
+    with pytest.raises(AttributeError) as caught:
+        getattr(app, name)
+    assert words in str(caught.value)
+    setattr(app, name, 5)
+    assert getattr(app, name) == 5
+    named: App = type("Named", (App,), {name: lambda self: "handler"})()
+    assert make_client(named).get(f"/{name}").text == "handler"
+
+
+class Failing(App):
+    @property
+    def config(self) -> str:
+        return [].text  # type: ignore[attr-defined, no-any-return]
+
+
+def test_a_property_raises_its_own_failure() -> None:
+    with pytest.raises(AttributeError, match="'list' object has no attribute 'text'"):
+        _ = Failing().config
+    with pytest.raises(AttributeError, match="'Failing' object has no attribute 'other'"):
+        Failing().other  # type: ignore[attr-defined] # noqa: B018
+
+
+class MoreHabits(App):
+    def moved(self) -> Any:
+        raise Redirect("/", code=302)  # type: ignore[call-arg]
+
+    def mimetype(self) -> Any:
+        return Response("x", mimetype="text/csv")  # type: ignore[call-arg]
+
+    def body(self) -> Any:
+        return self.request.body.decode()  # type: ignore[attr-defined]
+
+    def code(self) -> str:
+        self.response.status_code = 201  # type: ignore[attr-defined]
+        return "x"
+
+    def kept(self) -> Any:
+        return self.session["x"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/moved", 'Redirect("/pies", status=302)'),
+        ("/mimetype", "The argument is called content_type"),
+        ("/body", "It is a method: call it first"),
+        ("/code", "response.status = 201"),
+        ("/kept", "self.request.session"),
+    ],
+)
+def test_more_failures_say_what_to_write(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
+) -> None:
+    assert make_client(MoreHabits()).get(path).status_code == 500
+    assert words in "".join(logging.Formatter().format(one) for one in caplog.records)

@@ -11,6 +11,7 @@ import sys
 import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 from micropie import App, SetupError
 from micropie.cli.command import commands_of, parser_of
 from micropie.cli.moving import findings
-from micropie.cli.routes import mounts_of
+from micropie.cli.routes import mounts_of, open_by_name
 from micropie.cli.target import CommandError, find_target
 from micropie.extensions import (
     Application,
@@ -41,6 +42,9 @@ def execute(arguments: Namespace) -> int:
     else:
         target = find_target(arguments.target, arguments.factory)
         found = list(mistakes(target.app, target.named("micropie check").partition(":")[0]))
+        with suppress(SetupError):  # which is a finding
+            if note := open_by_name(target.app):
+                print(f"note: {note}")
     for line in found:
         print(line)
     print(f"{len(found)} finding{'' if len(found) == 1 else 's'}")

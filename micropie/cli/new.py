@@ -37,7 +37,11 @@ class Root(App):
         return {"status": "ok"}
 
 
-app = Root(debug=os.environ.get("DEBUG") == "1", security=SecurityDefaults(*HOSTS))
+app = Root(
+    methods=["GET", "HEAD", "POST"],  # of a method without a decorator; PUT and others need one: @put
+    debug=os.environ.get("DEBUG") == "1",
+    security=SecurityDefaults(*HOSTS),
+)
 
 if __name__ == "__main__":
     app.run(reload=True)

@@ -51,6 +51,8 @@ def execute(arguments: Namespace) -> int:
         print(
             "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         )
+    if sentence := open_by_name(app):
+        print(f"\n{sentence}")
     return 0
 
 
@@ -74,17 +76,29 @@ def mounts_of(app: App) -> Sequence[Any]:
 def public_routes(app: App, with_providers: bool) -> Iterator[PublicRoute]:
     """Yield the routes of HTTP, then those of WebSockets."""
     for entry in routes(app):
-        everything = {*entry.application.settings.methods} <= {
-            *entry.methods
-        } and not entry.route.methods
-        methods = (
-            "any"
-            if everything
-            else ",".join(method for method in entry.methods if method != "HEAD") or "HEAD"
-        )
+        methods = ",".join(method for method in entry.methods if method != "HEAD") or "HEAD"
         yield _public(methods, entry, with_providers)
     for entry in routes(app, websockets=True):
         yield _public("WS", entry, with_providers)
+
+
+def open_by_name(app: App) -> str:
+    """Return a sentence about what DELETE, PATCH and PUT reach although no decorator says so, ""
+    if it is nothing.
+    """
+    open_methods, names = set[str](), []
+    for entry in routes(app):
+        changing = {"DELETE", "PATCH", "PUT"}.intersection(entry.methods)
+        if changing and not entry.route.methods:
+            open_methods |= changing
+            names.append(entry.route.name)
+    if not names:
+        return ""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return (
+        f"by name {', '.join(sorted(open_methods))} reach {', '.join(names[:5])}{more}: "
+        f'write {type(app).__name__}(methods=["GET", "HEAD", "POST"]) to answer them with 405'
+    )
 
 
 def _public(methods: str, entry: RouteEntry, with_providers: bool) -> PublicRoute:

@@ -133,7 +133,8 @@ def route(
         handler: Any = call_async if is_async else call
         handler.__signature__ = inspect.Signature(parameters[1:])  # without ``env``
         if not is_async:
-            handler = run_in(route_type.value)(handler)
+            placement: Any = route_type.value
+            handler = run_in(placement)(handler)
         app.route(path, methods)(handler)
         return handler  # type: ignore[no-any-return]
 

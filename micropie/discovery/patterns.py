@@ -148,6 +148,10 @@ class Pattern:
             )
         if "{" in literal or "}" in literal:
             raise SetupError(f"the route {self.text!r} has a brace: write <name> for {{name}}")
+        if colon := re.search(r"/:([A-Za-z_]\w*)", literal):
+            raise SetupError(
+                f"the route {self.text!r} has a colon: write <{colon[1]}> for :{colon[1]}"
+            )
         self.wildcards: list[Wildcard] = []
         self.segments: list[Segment] = []
         for part in _SEGMENT.finditer(self.text) if self.text != "/" else ():

@@ -25,7 +25,7 @@ from micropie.flow.lifecycle import (
     lifespan_opener,
     log_failure,
 )
-from micropie.flow.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
+from micropie.flow.middleware import FlowMiddleware, Hook, HttpMiddleware, WebSocketMiddleware
 from micropie.flow.resources import close_resources, end_resources
 from micropie.on_demand import names_on_demand
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "UNDER_ASGI", "UNDER_WSGI", "Application", "CloseInfo", "FlowMiddleware", "HttpMiddleware",
-    "Lifecycle", "Lifespan", "LifespanContext", "WebSocketMiddleware", "ask_guards",
-    "call_handler", "cleanup", "close_resources", "converse", "end_resources", "found_socket",
-    "lifespan_opener", "log_failure", "respond",
+    "UNDER_ASGI", "UNDER_WSGI", "Application", "CloseInfo", "FlowMiddleware", "Hook",
+    "HttpMiddleware", "Lifecycle", "Lifespan", "LifespanContext", "WebSocketMiddleware",
+    "ask_guards", "call_handler", "cleanup", "close_resources", "converse", "end_resources",
+    "found_socket", "lifespan_opener", "log_failure", "respond",
 ]
 # fmt: on
 

@@ -145,6 +145,31 @@ _HINTS = (
     ),
     (
         TypeError,
+        "keyword argument 'mimetype'",
+        'The argument is called content_type: Response(body, content_type="text/csv").',
+    ),
+    (
+        TypeError,
+        r"Redirect.* keyword argument 'code'",
+        'The argument is called status: Redirect("/pies", status=302).',
+    ),
+    (
+        AttributeError,
+        r"'(method|function)' object has no attribute '(decode|get|items|read|split|strip)'",
+        "It is a method: call it first, as in request.read() and request.json().",
+    ),
+    (
+        AttributeError,
+        "'Response' object has no attribute 'status_code'",
+        "It is called status: response.status = 201.",
+    ),
+    (
+        AttributeError,
+        "object has no attribute '(session|cookies|form|files|query|headers)'$",
+        "The request has it: self.request.session, self.request.query and others.",
+    ),
+    (
+        TypeError,
         "'method' object is not subscriptable",
         'A method is called first: request.json()["name"].',
     ),

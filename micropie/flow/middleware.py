@@ -9,8 +9,8 @@ Middleware can also be a generator function, which needs no class: ``flow/hooks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from micropie.discovery import mark_with
 from micropie.http import Request, Response
@@ -104,6 +104,12 @@ class FlowMiddleware(_Decorator):
         self, request: Request, response: Response
     ) -> Response | Flow[Response | None] | None:
         """Run with every answer. Change ``response`` in place, or return another ``Response``."""
+
+
+Hook: TypeAlias = (
+    HttpMiddleware | FlowMiddleware | Callable[..., Iterator[object] | AsyncIterator[object]]
+)
+"""What ``middlewares`` holds: an object, no class, or a generator function."""
 
 
 class WebSocketMiddleware:

@@ -16,7 +16,7 @@ from micropie.errors import SetupError, check, is_count, refuse_text
 from micropie.headers import add_vary
 from micropie.http import TOKEN, Request, Response
 from micropie.middleware.base import FlowMiddleware
-from micropie.protocols import HeaderPairs
+from micropie.protocols import HeaderPairs, Texts
 from micropie.routing import checked_methods
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -55,11 +55,11 @@ class CORSMiddleware(FlowMiddleware):
     def __init__(
         self,
         *,
-        origins: Iterable[str] = (),
+        origins: Texts = (),
         origin_regex: str | None = None,
-        methods: Iterable[str] = METHODS,
-        headers: Iterable[str] = ("Authorization",),
-        expose: Iterable[str] = (),
+        methods: Texts = METHODS,
+        headers: Texts = ("Authorization",),
+        expose: Texts = (),
         credentials: bool = False,
         max_age: int = 600,
     ) -> None:

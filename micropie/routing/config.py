@@ -125,8 +125,8 @@ class AppBase(AppSpellings):
     # looked up in each class by itself: methods of such a class are no handlers
     _micropie_is_framework = True
 
-    middlewares: list[object]
-    ws_middlewares: list[object]
+    middlewares: list[Any]
+    ws_middlewares: list[Any]
     state: State
     session_backend: SessionBackend | None
     lifespan: Any

@@ -8,7 +8,7 @@ compiled application has is refused here, with a sentence that says what to writ
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TypeAlias
 
@@ -74,6 +74,19 @@ def lost_routes(app: object) -> Mapping[str, str]:
                     "route: write the decorator above it as well, or @hidden if it is to have none"
                 )
     return lost
+
+
+def lost_settings(registered: Registrations) -> Iterator[str]:
+    """Yield sentences about attributes of an application that are settings elsewhere, and not
+    here.
+    """
+    app, name = registered.app, type(registered.app).__name__
+    for setting in ("debug", "secret_key"):
+        value = own_attributes(app).get(setting, getattr(type(app), setting, None))
+        if isinstance(value, str | bytes | bool) and setting not in registered.settings:
+            yield f"{name}.{setting} is no setting: write {name}({setting}=...)"
+    if isinstance(getattr(type(app), "_cp_config", None), dict):
+        yield f"{name}._cp_config means nothing here: write keywords of {name}(...) and middlewares"
 
 
 def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _IsLost) -> None:

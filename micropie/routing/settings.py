@@ -17,6 +17,7 @@ from micropie.headers import PREFIXES, is_cookie_name
 from micropie.http import MessageSettings
 from micropie.json import BUILTINS
 from micropie.placement import THREAD
+from micropie.protocols import Texts
 from micropie.templates import DIRECTORY
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class Settings(MessageSettings):
     background_timeout: float = _setting(30.0, _SECONDS)
     """Seconds after its answer that a request's ``after_response`` functions may take, 30 by
     default; then they are cancelled, and an error is logged."""
-    methods: Sequence[str] = _setting(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), _METHODS)
+    methods: Texts = _setting(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), _METHODS)
     """The methods that a handler answers which states none; the default are these six. Others
     get 405."""
     expose: Literal["public", "explicit"] = _setting("public", _one_of("public", "explicit"))
@@ -280,7 +281,7 @@ class Settings(MessageSettings):
     websocket_grace: float | None = _setting(10.0, _TIMEOUT)
     """Seconds that a WebSocket handler may go on after its client has gone, 10 by default, None for
     no limit; then it is cancelled."""
-    websocket_origins: Sequence[str] = _setting((), _ORIGINS)
+    websocket_origins: Texts = _setting((), _ORIGINS)
     """Other origins whose pages may open WebSockets, none by default: ``["https://example.com"]``,
     ``["*"]`` for all; others get 403."""
     websocket_origins_for_mounts: bool = _setting(False, _BOOL)
@@ -355,11 +356,10 @@ class Settings(MessageSettings):
                 from difflib import get_close_matches
 
                 near = get_close_matches(name, names, n=4)
-                hint = (
+                listed = (
                     f"do you mean {' or '.join(near)}?" if near else f"it has: {', '.join(names)}"
                 )
-                if name in _OF_DOCS:
-                    hint = f"write docs=Docs({name}=...), of micropie.openapi"
+                hint = _ELSEWHERE.get(name, listed)
                 raise SetupError(f"App has no setting {name!r}; {hint}")
         if not changes:
             return self
@@ -380,7 +380,22 @@ class Settings(MessageSettings):
         return (0.1 if self.debug else 1.0) if self.loop_watchdog else None
 
 
-_OF_DOCS = ("title", "version", "description", "servers")  # where other frameworks have them
+# Where micropie has what other frameworks' applications take by these names.
+_ELSEWHERE = {
+    **{
+        name: f"write docs=Docs({name}=...), of micropie.openapi"
+        for name in ("title", "version", "description", "servers")
+    },
+    **dict.fromkeys(("prefix", "root_path", "path"), 'write app.mount("/prefix", Shop())'),
+    **dict.fromkeys(("middleware", "middlewares"), "write app.middlewares.append(...)"),
+    **dict.fromkeys(("dependencies", "guards"), "write @requires(check) above the class"),
+    **dict.fromkeys(("route_handlers", "routes"), "write a method for each, or @app.get above it"),
+    **dict.fromkeys(("on_startup", "on_shutdown"), "write lifespan=..., which has both ends"),
+    **dict.fromkeys(("allowed_hosts", "hosts"), 'write security=SecurityDefaults("example.com")'),
+    "exception_handlers": "write @app.error(404) above a function",
+    "template_folder": "write templates=...",
+    "static_folder": 'write app.static("/static", "static")',
+}
 
 _SETTINGS: Mapping[str, _Setting] = {
     name: one for name, one in vars(Settings).items() if isinstance(one, _Setting)

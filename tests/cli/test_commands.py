@@ -105,15 +105,18 @@ app.static("/static", ".")
 """
 
 
+EVERY = "GET,POST,PUT,PATCH,DELETE"
+
+
 def test_routes(command: Run, tmp_path: Path) -> None:
     (tmp_path / "site1.py").write_text(SITE)
     status, output, _ = command("routes", "site1:app")
     lines = [line.split() for line in output.splitlines()]
     assert status == 0
     assert lines[0] == ["METHODS", "PATH", "HANDLER", "RUNS", "IN", "FILE"]
-    assert ["any", "/blog", "blog.index()", "thread", "site1.py:10"] in lines
+    assert [EVERY, "/blog", "blog.index()", "thread", "site1.py:10"] in lines
     assert [
-        "any",
+        EVERY,
         "/greet",
         "greet(name:",
         "str",
@@ -124,7 +127,7 @@ def test_routes(command: Run, tmp_path: Path) -> None:
         "site1.py:23",
     ] in lines
     assert [
-        "any",
+        EVERY,
         "/total",
         "total(numbers:",
         "list[int],",
@@ -299,6 +302,48 @@ def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
 def test_check_finds_nothing_in_a_good_application(command: Run, tmp_path: Path) -> None:
     (tmp_path / "good.py").write_text("from micropie import App\n\napp = App()\n")
     assert command("check", "good") == (0, "0 findings\n", "")
+
+
+BY_NAME = """
+from micropie import App, delete, route
+
+class Root(App):
+    def index(self): return ""
+    def _private(self): return ""
+    @route("/other")
+    def other(self): return ""
+    @delete
+    def gone(self): return ""
+
+app = Root()
+partly = Root(methods=["GET", "PUT"])
+closed = Root(methods=["GET", "HEAD", "POST"])
+for name in "abcd":
+    app.route(f"/{name}")(lambda: "")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("app", "by name DELETE, PATCH, PUT reach index, "),
+        ("app", " and 1 more: "),
+        ("partly", "by name PUT reach index, other: "),
+        ("partly", 'write Root(methods=["GET", "HEAD", "POST"]) to answer them with 405\n'),
+        ("closed", ""),
+    ],
+)
+def test_routes_and_check_say_what_changes_by_name(
+    command: Run, tmp_path: Path, name: str, words: str
+) -> None:
+    (tmp_path / "named.py").write_text(BY_NAME)
+    _, routes, _ = command("routes", f"named:{name}")
+    status, checked, _ = command("check", f"named:{name}")
+    assert status == 0  # a note is no finding
+    assert checked.endswith("0 findings\n")
+    assert words in routes
+    assert words in checked
+    assert ("reach" in routes, "reach" in checked) == (words != "", words != "")
 
 
 def test_check_finds_a_class_in_the_place_of_an_application(command: Run, tmp_path: Path) -> None:

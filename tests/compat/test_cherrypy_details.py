@@ -1006,7 +1006,7 @@ def test_a_native_hook_may_read_the_body_first(serve_ours: Serve) -> None:
             request.state.size = len(await request.body())
 
     app = ours.Application(page(ours, lambda **values: str(values)))
-    app.native.middlewares.append(Reader())
+    app.native.middlewares.append(Reader())  # type: ignore[arg-type]
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     assert serve_ours(app).post("/", content=b"a=1", headers=kind).text == "{'a': '1'}"
 

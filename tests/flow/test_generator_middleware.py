@@ -529,7 +529,7 @@ def test_no_middleware_that_was_appended_late_is_a_500_that_says_so(
     def no_generator(request: Request) -> None:
         """Forgot to yield."""
 
-    app.middlewares.append(no_generator)
+    app.middlewares.append(no_generator)  # type: ignore[arg-type]
     assert client.get("/").status_code == 500
     assert "no_generator" in caplog.text
     assert "is no middleware: append an object with" in caplog.text

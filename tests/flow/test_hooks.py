@@ -447,7 +447,7 @@ def test_a_hook_may_have_one_method_only(make_client: MakeClient) -> None:
             return {"body": "after"}
 
     app = Root()
-    app.middlewares += [Before(), After(), HttpMiddleware(), WebSocketMiddleware()]
+    app.middlewares += [Before(), After(), HttpMiddleware(), WebSocketMiddleware()]  # type: ignore[list-item]
     app.middlewares.pop()
     assert make_client(app).get("/").text == "after"
 
@@ -554,7 +554,7 @@ def test_a_hook_may_read_the_body_before_the_handler_does(
 
 def test_a_class_among_the_middlewares_is_a_mistake_of_set_up() -> None:
     app = Root()
-    app.middlewares.append(HttpMiddleware)
+    app.middlewares.append(HttpMiddleware)  # type: ignore[arg-type]
     with pytest.raises(SetupError, match=r"append\(HttpMiddleware\(\)\)"):
         app._micropie.compiled()
 
@@ -571,7 +571,7 @@ def test_an_object_with_one_of_the_two_hooks_is_enough(make_client: MakeClient) 
             return {"body": f"{response_body} and late"}
 
     app = Root()
-    app.middlewares += [After(), Before()]
+    app.middlewares += [After(), Before()]  # type: ignore[list-item]
     assert make_client(app).get("/").text == "early and late"
 
 
@@ -671,7 +671,7 @@ def test_a_middleware_with_one_of_the_two_methods(make_client: MakeClient) -> No
             headers.append(("X-Seen", request.seen[0]))
 
     app = Root()
-    app.middlewares += [After(), Before()]
+    app.middlewares += [After(), Before()]  # type: ignore[list-item]
     assert make_client(app).get("/").headers["x-seen"] == "before"
 
 
@@ -712,7 +712,7 @@ def test_a_hook_that_is_no_plain_function(make_client: MakeClient) -> None:
         after_request = staticmethod(partial(note, "after"))
 
     app = Root()
-    app.middlewares.append(Partial())
+    app.middlewares.append(Partial())  # type: ignore[arg-type]
     assert make_client(app).get("/").text == "index"
     assert seen == ["before", "after"]
 

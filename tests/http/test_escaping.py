@@ -297,5 +297,5 @@ def test_what_is_html_by_itself_is_an_answer(
 
 def test_a_hook_may_answer_with_a_template_string(make_client: MakeClient) -> None:
     app = pages()
-    app.middlewares.append(Hook())
+    app.middlewares.append(Hook())  # type: ignore[arg-type]
     assert make_client(app).get("/markup").text == "<p>&lt;</p>"

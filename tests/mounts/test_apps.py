@@ -133,8 +133,8 @@ def test_routes_with_wildcards_and_attributes_below_a_mount(make_client: MakeCli
 def test_sessions_settings_and_hooks_are_shared(make_client: MakeClient) -> None:
     root, shop = Root(max_body_size=77), Shop()
     root.mount("/shop", shop)
-    root.middlewares.append(Marks("outer"))
-    shop.middlewares.append(Marks("inner"))
+    root.middlewares.append(Marks("outer"))  # type: ignore[arg-type]
+    shop.middlewares.append(Marks("inner"))  # type: ignore[arg-type]
     client = make_client(root)
     assert client.get("/count").text == "1"
     answer = client.get("/shop/count")
@@ -148,8 +148,8 @@ def test_sessions_settings_and_hooks_are_shared(make_client: MakeClient) -> None
 def test_what_is_isolated_has_its_own(make_client: MakeClient) -> None:
     root, shop = Root(max_body_size=77), Shop(max_body_size=5)
     root.mount("/shop", shop, isolated=True)
-    root.middlewares.append(Marks("outer"))
-    shop.middlewares.append(Marks("inner"))
+    root.middlewares.append(Marks("outer"))  # type: ignore[arg-type]
+    shop.middlewares.append(Marks("inner"))  # type: ignore[arg-type]
     client = make_client(root, root_path="/p")
     assert client.get("/count").text == "1"
     answer = client.get("/shop/count")

@@ -109,7 +109,7 @@ def test_methods_may_be_written_in_lower_case_and_in_any_collection(
         def as_set(self) -> str:
             return "set"
 
-        @route("/generator", methods=(method for method in ("PUT",)))
+        @route("/generator", methods=(method for method in ("PUT",)))  # type: ignore[arg-type]
         def as_generator(self) -> str:
             return "generator"
 

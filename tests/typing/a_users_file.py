@@ -7,11 +7,25 @@ A line that ends with ``# wrong`` must be an error for both, and no other line m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, assert_type
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any, NewType, assert_type
 
-from micropie import App, HTTPError, Page, Response, get, hidden, post, requires, route
-from micropie.middleware import SecurityDefaults
+from micropie import (
+    App,
+    HTTPError,
+    Page,
+    Request,
+    Response,
+    WebSocket,
+    get,
+    hidden,
+    post,
+    requires,
+    route,
+    run_in,
+    websocket,
+)
+from micropie.middleware import CORSMiddleware, CSRFMiddleware, HttpMiddleware, SecurityDefaults
 from micropie.sessions import Session, SQLiteSessionBackend
 
 
@@ -156,3 +170,70 @@ def missing(error: HTTPError) -> str:
 @app.error("404")  # type: ignore[arg-type]  # wrong
 def also_missing(error: HTTPError) -> str:
     return str(error)
+
+
+class Timed(HttpMiddleware):
+    needs_session = False
+
+
+def timed(request: Request) -> Iterator[None]:
+    yield
+
+
+async def timed_async(request: Request) -> AsyncIterator[object]:
+    yield "x"
+
+
+class Hooked(App):
+    middlewares = [CSRFMiddleware(), Timed(), timed, timed_async]
+
+    @websocket
+    async def chat(self, ws: WebSocket) -> None: ...
+
+    @websocket("/rooms")
+    async def rooms(self, ws: WebSocket) -> None: ...
+
+    @run_in("process")
+    def compute(self, number: int) -> int:
+        return number
+
+
+class Mistaken(App):
+    middlewares = [CSRFMiddleware]  # type: ignore[list-item]  # wrong
+
+    @websocket  # type: ignore[type-var]  # wrong
+    def chat(self, ws: WebSocket) -> None: ...
+
+    @run_in("threads")  # type: ignore[arg-type]  # wrong
+    def compute(self, number: int) -> int:
+        return number
+
+
+Token = NewType("Token", str)
+hooked = Hooked(methods=["GET", "HEAD", "POST"], websocket_origins=("https://example.com",))
+hooked.middlewares.append(timed)
+hooked.middlewares.append(CSRFMiddleware)  # type: ignore[arg-type]  # wrong
+hooked.middlewares.append(CORSMiddleware(origins=["*"], methods={"GET"}))
+CORSMiddleware(origins="*")  # type: ignore[arg-type]  # wrong
+CORSMiddleware(origins=["*"], methods="GET")  # type: ignore[arg-type]  # wrong
+hooked.route("/x", methods=("GET", "POST"))
+hooked.route("/x", "GET")  # type: ignore[arg-type]  # wrong
+hooked.mount("/y", hooked, "app")
+hooked.mount("/x", 5)  # type: ignore[arg-type]  # wrong
+hooked.mount("/z", hooked, "uwsgi")  # type: ignore[arg-type]  # wrong
+hooked.health("/health", {"db": bool})
+hooked.health("/healthz", {"db": 5})  # type: ignore[dict-item]  # wrong
+hooked.provides(Session)
+hooked.provides(Token)
+hooked.provides(Annotated[Session, "main"])
+hooked.provides(Session | None)
+
+
+@hooked.provides("Session")  # type: ignore[misc, untyped-decorator]  # wrong
+@hooked.provides(dict[str, Session] | None)
+def session() -> dict[str, Session]:
+    return {}
+
+
+App(methods="GET")  # type: ignore[arg-type]  # wrong
+App(websocket_origins="*")  # type: ignore[arg-type]  # wrong

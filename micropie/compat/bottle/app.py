@@ -8,7 +8,7 @@ import html
 import re
 from collections.abc import Callable, Iterable
 from functools import partial, wraps
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 from micropie import App
 from micropie.carrying import kind_of_target
@@ -190,7 +190,7 @@ class Bottle(Carried):
                     self.add_route(route)
                 return
         elif isinstance(app, App) or (not options and kind_of_target(app, None) == "asgi"):
-            self.native.mount(prefix, app)
+            self.native.mount(prefix, cast("Callable[..., object]", app))
             return
         wsgi_mount(self.route, prefix, app, options)
 
