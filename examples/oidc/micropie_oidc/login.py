@@ -151,7 +151,7 @@ class OpenIDConnect:
     # -- the pages -----------------------------------------------------------------------------
 
     def _log_in(self, request: Request) -> Flow[Redirect]:
-        target = request.query.get("next") or self._home(request)
+        target = request.query.get("next") or self._home()
         if not _LOCAL_PATH.fullmatch(target):
             raise HTTPError(400, "The value of next is no path of this site.")
         addresses = yield from self._reached(self._provider.addresses)
@@ -202,7 +202,7 @@ class OpenIDConnect:
     def _log_out(self, request: Request) -> Flow[Redirect]:
         user = request.session.get(self._user_key)
         request.session.clear()
-        home = Redirect(self._home(request), headers=_NO_STORE)
+        home = Redirect(self._home(), headers=_NO_STORE)
         if user is None:
             return home
         try:
@@ -218,9 +218,10 @@ class OpenIDConnect:
 
     # -- their parts ---------------------------------------------------------------------------
 
-    def _home(self, request: Request) -> str:
+    def _home(self) -> str:
+        """Return the path of the application's first page, wherever it is mounted."""
         path = self._user_key.removeprefix("oidc")
-        return f"{request.root_path.removesuffix(path)}/"
+        return self._pages.url_for("log_in").removesuffix(f"{path}/") + "/"
 
     def _taken(self, request: Request, state: str | None) -> dict[str, Any]:
         """Return what was stored when this log-in began, and remove it."""
@@ -292,7 +293,9 @@ def _check(name: str, is_fine: bool, value: object, wanted: str) -> None:
 
 def _away(address: str, question: dict[str, str]) -> Redirect:
     joint = "&" if urlsplit(address).query else "?"
-    return Redirect(f"{address}{joint}{urlencode(question)}", headers=_NO_STORE, allow_external=True)
+    return Redirect(
+        f"{address}{joint}{urlencode(question)}", headers=_NO_STORE, allow_external=True
+    )
 
 
 def _refusal(error: str) -> HTTPError:

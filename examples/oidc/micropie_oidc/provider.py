@@ -74,9 +74,7 @@ class Provider:
         self._addresses_end = 0.0
         self._keys = KeySet([])
         self._keys_fetched: float | None = None
-        # No connection is kept, as log-ins are rare, so there is nothing to close.
-        limits = httpx.Limits(max_keepalive_connections=0)
-        self._http = httpx.Client(timeout=self._patience, limits=limits)
+        self._http: httpx.Client | None = None
 
     def addresses(self) -> Addresses:
         """Return the provider's addresses, which are fetched once an hour."""
@@ -143,7 +141,9 @@ class Provider:
                 raise unusable(f"the {name} of its discovery document is no https URL")
         methods = found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         return Addresses(
-            *(found[name] for name in names[:3]),
+            found["authorization_endpoint"],
+            found["token_endpoint"],
+            found["jwks_uri"],
             found.get("end_session_endpoint"),
             "client_secret_basic" not in methods and "client_secret_post" in methods,
             found.get("authorization_response_iss_parameter_supported") is True,
@@ -186,7 +186,7 @@ class Provider:
         deadline = monotonic() + self._patience
         body = bytearray()
         try:
-            with self._http.stream(method, address, **options) as response:
+            with self._client().stream(method, address, **options) as response:
                 for chunk in response.iter_bytes():
                     body += chunk
                     if len(body) > _LONGEST:
@@ -204,6 +204,14 @@ class Provider:
         if not isinstance(document, dict):
             raise unusable(f"{address} answers {response.status_code} without a JSON object")
         return response.status_code, document
+
+    def _client(self) -> httpx.Client:
+        # It is made late, because it reads all certificates. If two threads make one, the second
+        # stays. No connection is kept, as log-ins are rare, so there is nothing to close.
+        if self._http is None:
+            limits = httpx.Limits(max_keepalive_connections=0)
+            self._http = httpx.Client(timeout=self._patience, limits=limits)
+        return self._http
 
 
 def is_safe(address: object) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -221,7 +225,7 @@ def test_a_check_above_the_application_leaves_the_log_in_open(
     app = Closed(security=False)
     login.install(app)
     client = connect(app)
-    assert client.get("/").headers["Location"].startswith("/login?next=")
+    assert client.get("/").headers["Location"].startswith("/login/?next=")
     assert client.get("/login/nothing").status_code == 404
     assert client.get("/nothing").status_code == 303
     logged_in(client)
@@ -236,7 +240,7 @@ def test_links_and_next_know_where_the_application_is_mounted(
     outer.mount("/inner", shop(provider, redirect_uri=provider.redirect_uri))
     client = connect(outer)
     answer = client.get("/inner/account?x=1")
-    assert answer.headers["Location"] == "/inner/login?next=%2Finner%2Faccount%3Fx%3D1"
+    assert answer.headers["Location"] == "/inner/login/?next=%2Finner%2Faccount%3Fx%3D1"
     location = client.get("/inner/login").headers["Location"]
     back = httpx.get(location, trust_env=False).headers["Location"]
     answer = client.get(back.removeprefix("https://shop.example"))
@@ -275,7 +279,7 @@ def test_the_secret_signs_only_if_that_is_stated(connect: Connect, provider: Pro
 
 def test_claims_that_are_allowed(connect: Connect, provider: Provider) -> None:
     client = connect(shop(provider))
-    now = provider_time(provider)
+    now = int(time.time())
     for claims in (
         {"aud": [CLIENT]},
         {"aud": [CLIENT, "other"], "azp": CLIENT},
@@ -284,14 +288,6 @@ def test_claims_that_are_allowed(connect: Connect, provider: Provider) -> None:
     ):
         provider.claims = claims
         assert logged_in(client).status_code == 303, claims
-
-
-def provider_time(provider: Provider) -> int:
-    import base64
-    import json
-
-    payload = provider.signed("-").split(".")[1]
-    return int(json.loads(base64.urlsafe_b64decode(payload + "=="))["iat"])
 
 
 # -- attacks on the browser's side ---------------------------------------------------------------
@@ -378,42 +374,43 @@ def test_two_providers_of_one_application_are_kept_apart(
     assert client.get(back).status_code == 303
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "https://evil.example/",
-        "//evil.example/",
-        "/\\evil.example/",
-        "\\/evil.example",
-        "/\t/evil.example/",
-        "/a\r\nSet-Cookie: a=b",
-        " /account",
-        "account",
-        "javascript:alert(1)",
-        "/" + "a" * 5000,
-    ],
-)
-def test_next_leads_to_this_site_alone(connect: Connect, provider: Provider, target: str) -> None:
+AWAY = [
+    "https://evil.example/",
+    "//evil.example/",
+    "/\\evil.example/",
+    "\\/evil.example",
+    "/a\\b",
+    "/\t/evil.example/",
+    "/a\r\nSet-Cookie: a=b",
+    " /account",
+    "account",
+    "javascript:alert(1)",
+    "/" + "a" * 5000,
+]
+
+
+def test_next_leads_to_this_site_alone(connect: Connect, provider: Provider) -> None:
     client = connect(shop(provider))
-    answer = client.get("/login", params={"next": target})
-    assert (answer.status_code, answer.text) == (400, "The value of next is no path of this site.")
-    assert "set-cookie" not in answer.headers
+    for target in AWAY:
+        answer = client.get("/login", params={"next": target})
+        refused = 400, "The value of next is no path of this site."
+        assert (target, answer.status_code, answer.text) == (target, *refused)
+        assert "set-cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("target", ["/", "/a?next=//evil.example", "/a//b", "/caf%C3%A9", "/é"])
-def test_next_is_any_path_of_this_site(connect: Connect, provider: Provider, target: str) -> None:
-    answer = logged_in(connect(shop(provider)), next=target)
-    assert answer.status_code == 303
-    assert answer.headers["Location"] in (target, "/%C3%A9")
-
-
-@pytest.mark.parametrize("query", [{}, {"state": ""}, {"state": "x", "code": "y"}, {"error": "x"}])
-def test_an_answer_without_a_log_in_is_refused(
-    connect: Connect, provider: Provider, query: dict[str, str]
-) -> None:
+def test_next_is_any_path_of_this_site(connect: Connect, provider: Provider) -> None:
     client = connect(shop(provider))
-    answer = client.get("/login/callback", params=query)
-    assert (answer.status_code, AGAIN in answer.text) == (400, True)
+    for target in ("/", "/a?next=//evil.example", "/a//b", "/caf%C3%A9"):
+        answer = logged_in(client, next=target)
+        assert (answer.status_code, answer.headers["Location"]) == (303, target)
+    assert logged_in(client, next="/é").headers["Location"] == "/%C3%A9"
+
+
+def test_an_answer_without_a_log_in_is_refused(connect: Connect, provider: Provider) -> None:
+    client = connect(shop(provider))
+    for query in ({}, {"state": ""}, {"state": "x", "code": "y"}, {"error": "x"}):
+        answer = client.get("/login/callback", params=query)
+        assert (query, answer.status_code, AGAIN in answer.text) == (query, 400, True)
     assert provider.asked == []
 
 
@@ -428,83 +425,82 @@ def test_an_answer_without_a_code_is_refused(connect: Connect, provider: Provide
 # -- wrong tokens --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"iss": "https://evil.example"},
-        {"iss": None},
-        {"aud": "other"},
-        {"aud": None},
-        {"aud": []},
-        {"aud": f"{CLIENT} other"},
-        {"aud": {CLIENT: 1}},
-        {"aud": ["other"], "azp": CLIENT},
-        {"aud": [CLIENT, "other"]},
-        {"azp": "other"},
-        {"exp": 1_000_000_000},
-        {"exp": None},
-        {"exp": "9999999999"},
-        {"exp": True},
-        {"exp": float("nan")},
-        {"iat": 1_000_000_000},
-        {"iat": 99_999_999_999},
-        {"iat": 10**400},
-        {"iat": None},
-        {"nbf": 99_999_999_999},
-        {"nbf": "soon"},
-        {"sub": None},
-        {"sub": ""},
-        {"sub": 5},
-        {"sub": "a" * 256},
-    ],
-    ids=lambda claims: repr(claims)[:40],
-)
-def test_a_token_with_wrong_claims_is_refused(
-    connect: Connect, provider: Provider, claims: dict[str, Any]
-) -> None:
-    provider.claims = claims
-    assert refusal(connect(shop(provider))) == (502, UNUSABLE)
+WRONG_CLAIMS: list[dict[str, Any]] = [
+    {"iss": "https://evil.example"},
+    {"iss": None},
+    {"aud": "other"},
+    {"aud": None},
+    {"aud": []},
+    {"aud": f"{CLIENT} other"},
+    {"aud": {CLIENT: 1}},
+    {"aud": ["other"], "azp": CLIENT},
+    {"aud": [CLIENT, "other"]},
+    {"azp": "other"},
+    {"exp": 1_000_000_000},
+    {"exp": None},
+    {"exp": "9999999999"},
+    {"exp": True},
+    {"exp": float("nan")},
+    {"iat": 1_000_000_000},
+    {"iat": 99_999_999_999},
+    {"iat": 10**400},
+    {"iat": None},
+    {"nbf": 99_999_999_999},
+    {"nbf": "soon"},
+    {"sub": None},
+    {"sub": ""},
+    {"sub": 5},
+    {"sub": "a" * 256},
+]
 
 
-def unsigned(token: str) -> str:
-    return f"eyJhbGciOiJub25lIn0.{token.split('.')[1]}."
+def test_a_token_with_wrong_claims_is_refused(connect: Connect, provider: Provider) -> None:
+    client = connect(shop(provider))
+    for claims in WRONG_CLAIMS:
+        provider.claims = claims
+        assert (claims, *refusal(client)) == (claims, 502, UNUSABLE)
+    provider.claims = {}
+    assert logged_in(client).status_code == 303
 
 
-@pytest.mark.parametrize(
-    "altered",
-    [
-        unsigned,
-        lambda token: token.rpartition(".")[0] + ".",
-        lambda token: token.rpartition(".")[0],
-        lambda token: "A" + token[1:],
-        lambda token: token[:-8] + "AAAAAAAA",
-        lambda token: ".".join([token.split(".")[0], "e30", token.split(".")[2]]),
-        lambda token: "é",
-        lambda token: "",
-        lambda token: None,
-        lambda token: [token],
-    ],
-    ids=["none", "no signature", "two parts", "header", "signature", "claims", "text", "empty",
-         "null", "list"],
-)  # fmt: skip
-def test_a_token_that_is_not_genuine_is_refused(
-    connect: Connect, provider: Provider, altered: Callable[[str], Any]
-) -> None:
-    provider.altered = altered
-    assert refusal(connect(shop(provider))) == (502, UNUSABLE)
+def encoded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+ALTERED: dict[str, Callable[[str], Any]] = {
+    "alg none": lambda token: ".".join([encoded('{"alg":"none"}'), token.split(".")[1], ""]),
+    "no signature": lambda token: token.rpartition(".")[0] + ".",
+    "two parts": lambda token: token.rpartition(".")[0],
+    "header": lambda token: "A" + token[1:],
+    "signature": lambda token: token[:-8] + "AAAAAAAA",
+    "claims": lambda token: ".".join([token.split(".")[0], "e30", token.split(".")[2]]),
+    "no text": lambda token: "é",
+    "empty": lambda token: "",
+    "null": lambda token: None,
+    "list": lambda token: [token],
+    "alg list": lambda token: f"{encoded(json.dumps({'alg': ['RS256']}))}.e30.AAAA",
+    "header list": lambda token: f"{encoded('[]')}.e30.AAAA",
+    "deep": lambda token: f"{encoded('[' * 100_000)}.e30.AAAA",
+}
+
+
+def test_a_token_that_is_not_genuine_is_refused(connect: Connect, provider: Provider) -> None:
+    client = connect(shop(provider))
+    for name, altered in ALTERED.items():
+        provider.altered = altered
+        assert (name, *refusal(client)) == (name, 502, UNUSABLE)
+    provider.altered = lambda token: token
+    assert logged_in(client).status_code == 303
 
 
 def test_a_public_key_is_no_secret(connect: Connect, provider: Provider) -> None:
-    from joserfc import jwt
-    from joserfc.jwk import OctKey
-
     public = provider.keys[0]
+    header = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": public.kid}).encode())
 
     def forged(token: str) -> str:
-        secret = OctKey.import_key(public.as_pem(private=False))  # type: ignore[union-attr]
-        header = {"alg": "HS256", "kid": public.kid}
-        claims = jwt.decode(token, public, algorithms=["RS256"]).claims
-        return jwt.encode(header, claims, secret, algorithms=["HS256"])
+        text = b".".join([header.rstrip(b"="), token.split(".")[1].encode()])
+        signature = hmac.digest(public.as_pem(private=False), text, "sha256")  # type: ignore[union-attr]
+        return b".".join([text, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
 
     provider.altered = forged
     assert refusal(connect(shop(provider))) == (502, UNUSABLE)
@@ -593,25 +589,26 @@ def test_keys_of_other_kinds_do_not_matter(connect: Connect, provider: Provider)
 # -- the provider's errors and outages -----------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "words"),
-    [
-        ("access_denied", 403, "cancelled"),
-        ("temporarily_unavailable", 503, "at the moment"),
-        ("interaction_required", 403, "interaction_required"),
-        ("unauthorized_client", 502, UNUSABLE),
-        ("<script>\x00", 400, "can't be read"),
-    ],
-)
+ERRORS = [
+    ("access_denied", 403, "cancelled"),
+    ("interaction_required", 403, "interaction_required"),
+    ("<script>é", 400, "can't be read"),
+    ("x" * 101, 400, "can't be read"),
+    ("unauthorized_client", 502, UNUSABLE),
+    ("temporarily_unavailable", 503, "at the moment"),
+]
+
+
 def test_an_error_of_the_provider_is_one_clear_sentence(
-    connect: Connect, provider: Provider, error: str, status: int, words: str
+    connect: Connect, provider: Provider
 ) -> None:
     client = connect(shop(provider))
-    query = query_of(let_in(begun(client)))
-    del query["code"]
-    answer = client.get("/login/callback", params={**query, "error": error})
-    assert (answer.status_code, words in answer.text) == (status, True)
-    assert ("Retry-After" in answer.headers) is (status == 503)
+    for error, status, words in ERRORS:
+        query = query_of(let_in(begun(client)))
+        del query["code"]
+        answer = client.get("/login/callback", params={**query, "error": error})
+        assert (error, answer.status_code, words in answer.text) == (error, status, True)
+        assert ("Retry-After" in answer.headers) is (status == 503)
     assert client.get("/").json() == {}
 
 
@@ -639,7 +636,10 @@ def test_a_wrong_answer_of_the_provider_is_no_log_in(
     provider.answers[path] = answered
     client = connect(shop(provider))
     answer = logged_in(client)
-    assert (answer.status_code, answer.text) == (status, UNUSABLE if status == 502 else OUT_OF_REACH)
+    assert (answer.status_code, answer.text) == (
+        status,
+        UNUSABLE if status == 502 else OUT_OF_REACH,
+    )
     assert ("Retry-After" in answer.headers) is (status == 503)
     assert client.get("/").json() == {}
 
