@@ -1,4 +1,4 @@
-"""An extension of somebody else's needs no more than the public names: ``extension``,
+"""An extension of somebody else's needs no more than the public names: ``extension``, ``oidc``,
 ``postgres``.
 """
 
@@ -11,6 +11,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.examples.serving import browsing, serving_examples
@@ -20,7 +21,7 @@ from tests.support.postgres_server import postgres_server
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
 FILES = sorted(
-    file for name in ("extension", "postgres") for file in (EXAMPLES / name).rglob("*.py")
+    file for name in ("extension", "oidc", "postgres") for file in (EXAMPLES / name).rglob("*.py")
 )
 FACES = (
     "micropie",
@@ -90,6 +91,7 @@ def before(self, request):
     ("name", "test"),
     [
         ("extension", "test_each_key_has_its_client_and_its_rate"),
+        ("oidc", "test_a_user_logs_in_and_out"),
         ("postgres", "test_requests_get_503_until_a_stopped_server_is_back"),
     ],
 )
@@ -135,3 +137,44 @@ def test_sessions_and_rates_outlive_a_server_in_postgresql(kind: str, tmp_path: 
             assert (answer.text, int(answer.headers["RateLimit-Remaining"]) < 20) == ("2", True)
             # some come back meanwhile
             assert any(ann.get("").status_code == 429 for _ in range(60))
+
+
+@pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
+def test_a_user_of_a_provider_logs_in_and_out_on_a_server(kind: str, tmp_path: Path) -> None:
+    import_module("examples.oidc.app")
+    provider = import_module("examples.oidc.tests.provider")
+    redirect_uri = "http://localhost:8000/oidc/login/callback"
+    with provider.provider_at_work() as served:
+        served.app.redirect_uri = redirect_uri
+        own = {
+            "OIDC_ISSUER": served.app.issuer,
+            "OIDC_CLIENT_ID": provider.CLIENT,
+            "OIDC_CLIENT_SECRET": provider.SECRET,
+            "OIDC_REDIRECT_URI": redirect_uri,
+        }
+        serving = serving_examples("oidc", tmp_path, **own)
+        with serving as server_of, browsing(server_of(kind)) as browse:
+            ann, bob = browse("oidc"), browse("oidc")
+            for browser in (ann, bob):
+                browser.follow_redirects = False
+                browser.headers["Sec-Fetch-Site"] = "same-origin"
+            answer = ann.get("secret")
+            assert answer.status_code == 303
+            begin = ann.base_url.join(answer.headers["Location"])
+            location = ann.get(begin).headers["Location"]
+            back = httpx.get(location, trust_env=False).headers["Location"]
+            path = back.removeprefix("http://localhost:8000/oidc/")
+            assert bob.get(path).status_code == 400
+            answer = ann.get(path)
+            assert (answer.status_code, answer.headers["Location"]) == (303, "/oidc/secret")
+            assert ann.get("secret").text == "The pie is in the oven."
+            assert "Hello, Ann &lt;b&gt;" in ann.get("").text
+            assert bob.get("secret").status_code == 303
+            served.stop()
+            try:
+                assert bob.get("login").status_code == 503
+                assert ann.get("secret").status_code == 200
+            finally:
+                served.start()
+            assert ann.post("login/out").status_code == 303
+            assert ann.get("secret").status_code == 303
