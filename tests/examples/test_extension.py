@@ -1,5 +1,5 @@
-"""An extension of somebody else's needs no more than the public names: ``extension``,
-``postgres``, ``admin``.
+"""An extension of somebody else's needs no more than the public names: ``extension``, ``admin``,
+``oidc``, ``postgres``.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.examples.serving import browsing, serving_examples
 from tests.support.environment import ALONE, unmeasured
 from tests.support.postgres_server import postgres_server
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
 FILES = sorted(
-    file for name in ("extension", "postgres", "admin") for file in (EXAMPLES / name).rglob("*.py")
+    file
+    for name in ("extension", "admin", "oidc", "postgres")
+    for file in (EXAMPLES / name).rglob("*.py")
 )
 FACES = (
     "micropie",
@@ -91,6 +95,7 @@ def before(self, request):
     ("name", "test"),
     [
         ("extension", "test_each_key_has_its_client_and_its_rate"),
+        ("oidc", "test_a_user_logs_in_and_out"),
         ("postgres", "test_requests_get_503_until_a_stopped_server_is_back"),
         ("admin", "test_one_subscriber_is_closed"),
     ],
@@ -165,3 +170,46 @@ def test_an_admin_ends_the_stream_of_a_reader_on_a_server(kind: str, tmp_path: P
             assert live.status_code == (200 if is_live else 404)
             if is_live:
                 assert any(line.startswith("data: [") for line in live.iter_lines())
+
+
+@pytest.mark.parametrize("kind", ["hypercorn-trio", "gunicorn-gthread"])
+def test_a_user_of_a_provider_logs_in_and_out_on_a_server(kind: str, tmp_path: Path) -> None:
+    import_module("examples.oidc.app")
+    provider = import_module("examples.oidc.tests.provider")
+    redirect_uri = "http://localhost:8000/oidc/login/callback"
+    with provider.provider_at_work() as served:
+        served.app.redirect_uri = redirect_uri
+        own = {
+            "OIDC_ISSUER": served.app.issuer,
+            "OIDC_CLIENT_ID": provider.CLIENT,
+            "OIDC_CLIENT_SECRET": provider.SECRET,
+            "OIDC_REDIRECT_URI": redirect_uri,
+        }
+        serving = serving_examples("oidc", tmp_path, **own)
+        with serving as server_of, browsing(server_of(kind)) as browse:
+            ann, bob = browse("oidc"), browse("oidc")
+            for browser in (ann, bob):
+                browser.follow_redirects = False
+                browser.headers["Sec-Fetch-Site"] = "same-origin"
+
+            def let_in(browser: httpx.Client) -> str:
+                begin = browser.get("secret").headers["Location"]
+                location = browser.get(browser.base_url.join(begin)).headers["Location"]
+                back = httpx.get(location, trust_env=False).headers["Location"]
+                return str(back.removeprefix("http://localhost:8000/oidc/"))
+
+            anns, bobs = let_in(ann), let_in(bob)
+            assert bob.get(anns).status_code == 400
+            answer = ann.get(anns)
+            assert (answer.status_code, answer.headers["Location"]) == (303, "/oidc/secret")
+            assert "Hello, Ann &lt;b&gt;" in ann.get("").text
+            served.stop()
+            try:
+                assert bob.get(bobs).status_code == 503
+                assert ann.get("secret").text == "The pie is in the oven."
+            finally:
+                served.start()
+            until(lambda: bob.get(bobs).status_code == 303)
+            assert bob.get("secret").status_code == 200
+            assert ann.post("login/out").status_code == 303
+            assert ann.get("secret").status_code == 303

@@ -1,0 +1,18 @@
+"""Log-in by OpenID Connect, with the authorization code flow and PKCE: an extension of micropie.
+
+    login = OpenIDConnect(
+        "https://id.example.com",
+        "shop",
+        client_secret=SECRET,
+        redirect_uri="https://shop.example.com/login/callback",
+    )
+    login.install(app)
+
+It imports nothing of micropie but the names that docs/extensions.md promises.
+"""
+
+from __future__ import annotations
+
+from .login import OpenIDConnect
+
+__all__ = ["OpenIDConnect"]

@@ -1,0 +1,311 @@
+"""The log-in: its three pages, the check for handlers, and what a session holds of both.
+
+A log-in that has begun is in the session under a random ``state``, with the secrets that its answer
+must match. So an answer is taken once, and only from the browser that has asked for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from joserfc.jwk import Key, OctKey
+
+from micropie import App, HTTPError, Redirect, Request, SetupError, WebSocketRequest, run_in
+from micropie.extensions import (
+    Flow,
+    Outage,
+    ServiceUnavailable,
+    check,
+    is_duration,
+    notify_after_fork,
+    wanted_form,
+)
+from micropie.middleware import (
+    Call,
+    FlowMiddleware,
+    ServiceThreads,
+    TookTooLong,
+    call_within,
+    kind_of,
+)
+
+from .provider import Provider, is_safe, unusable
+from .tokens import ASYMMETRIC, SYMMETRIC, Expected, claims_of
+
+Result = TypeVar("Result")
+
+# Log-ins that one browser may have begun, one in each tab; the oldest is forgotten.
+_MOST_BEGUN = 5
+# Seconds for the visitor to find the password.
+_BEGUN_FOR = 900
+_NO_STORE = {"Cache-Control": "no-store"}
+# Browsers drop tabs and line ends, and read a backslash as a slash: "/\evil.com" is another host.
+_LOCAL_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]{0,2000}")
+# The characters of an error's code (RFC 6749, section 4.1.2.1).
+_ERROR_CODE = re.compile(r"[ !#-\[\]-~]{1,100}")
+
+
+class OpenIDConnect:
+    """Log-in at the provider ``issuer``, which knows this application as ``client_id``.
+
+    ``client_secret``: None for a public client. ``redirect_uri``: the whole URL of the page
+    ``callback``, as it is registered at the provider. ``after_log_out``: the URL where the provider
+    sends the browser after a log-out, registered there as well; None stays at the provider.
+    ``scope``: has ``openid``. ``keep``: the claims that ``user_of`` returns beside ``sub``.
+    ``algorithms``: those that may sign a token; ``HS256``, with the client's secret, only if it is
+    stated. ``patience``: seconds until a provider that does not answer is out of reach.
+    ``keys_every``: seconds between two fetches of the keys at least, for tokens with unknown ones.
+    ``leeway``: seconds by which the clocks may differ. Raises ``SetupError`` for wrong values.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        client_id: str,
+        *,
+        redirect_uri: str,
+        client_secret: str | None = None,
+        after_log_out: str | None = None,
+        scope: str = "openid profile email",
+        keep: Sequence[str] = ("name", "email"),
+        algorithms: Sequence[str] = ("RS256", "PS256", "ES256"),
+        patience: float = 5,
+        keys_every: float = 60,
+        leeway: float = 60,
+    ) -> None:
+        for name, url in (("issuer", issuer), ("redirect_uri", redirect_uri)):
+            _check(name, is_safe(url) and "#" not in url, url, "an https URL")
+        fine = after_log_out is None or is_safe(after_log_out)
+        _check("after_log_out", fine, after_log_out, "an https URL or None")
+        _check("scope", "openid" in scope.split(), scope, "words, one of them openid")
+        known = ASYMMETRIC | SYMMETRIC if client_secret else ASYMMETRIC
+        fine = not isinstance(algorithms, str) and bool(algorithms) and known.issuperset(algorithms)
+        _check("algorithms", fine, algorithms, f"some of {', '.join(sorted(known))}")
+        for name, seconds in (("patience", patience), ("keys_every", keys_every)):
+            _check(name, is_duration(seconds), seconds, "seconds above 0")
+        _check("leeway", leeway == 0 or is_duration(leeway), leeway, "seconds, 0 or more")
+        self._issuer, self._client_id, self._secret = issuer, client_id, client_secret
+        self._redirect_uri, self._after_log_out = redirect_uri, after_log_out
+        self._scope, self._keep, self._algorithms = scope, tuple(keep), tuple(algorithms)
+        self._patience, self._leeway = patience, leeway
+        self._provider = Provider(
+            issuer, client_id, client_secret, patience=patience, keys_every=keys_every
+        )
+        self._pages = App()
+        self._user_key = self._begun_key = ""
+        self.after_fork()
+        notify_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked process, where no thread of the parent lets go of its locks."""
+        self._provider.begin()
+        self._outage = Outage(f"the OpenID provider {self._issuer}", ", nobody can log in")
+        self._kind = kind_of(self._ask, Call(ServiceThreads()))
+
+    def install(self, app: App, path: str = "/login") -> None:
+        """Put the pages into ``app``: GET ``path`` begins a log-in, and takes ``next``, the path of
+        this site where it ends; POST ``path/out`` logs out.
+
+        Raises ``SetupError`` unless ``redirect_uri`` ends with ``path/callback``.
+        """
+        fine = urlsplit(self._redirect_uri).path.endswith(f"{path}/callback")
+        _check("redirect_uri", fine, self._redirect_uri, f"a URL that ends with {path}/callback")
+        if self._user_key:
+            raise SetupError("a log-in is installed once: make an OpenIDConnect for each path")
+        # by the path: an application with two providers never takes an answer of one for the other
+        self._user_key, self._begun_key = f"oidc{path}", f"oidc{path} begun"
+        self._pages.get("/", name="log_in")(_Page(self._log_in)(lambda: None))
+        self._pages.get("/callback", name="callback")(_Page(self._callback)(lambda: None))
+        self._pages.post("/out", name="log_out")(_Page(self._log_out)(lambda: None))
+        app.mount(path, self._pages)
+
+    @run_in("loop")
+    def users(self, request: Request) -> bool | Redirect:
+        """Let users in, for ``@requires(login.users)``; send a browser that opens a page to the
+        log-in, and answer all else with 401.
+        """
+        if self.user_of(request) is not None or request.app is self._pages:
+            return True
+        opens_page = request.method in ("GET", "HEAD") and wanted_form(request) != "json"
+        if isinstance(request, WebSocketRequest) or not opens_page:
+            raise HTTPError(401, "Please log in.", {"WWW-Authenticate": "OpenIDConnect"})
+        parts = urlsplit(request.url)
+        here = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        target = {"next": here} if _LOCAL_PATH.fullmatch(here) else {}
+        return Redirect(self._pages.url_for("log_in", **target))
+
+    def user_of(self, request: Request) -> dict[str, Any] | None:
+        """Return the claims of the user that is logged in, ``sub`` and those of ``keep``, or
+        None.
+        """
+        found = request.session.get(self._user_key)
+        return found["claims"] if isinstance(found, dict) else None
+
+    # -- the pages -----------------------------------------------------------------------------
+
+    def _log_in(self, request: Request) -> Flow[Redirect]:
+        target = request.query.get("next") or self._home()
+        if not _LOCAL_PATH.fullmatch(target):
+            raise HTTPError(400, "The value of next is no path of this site.")
+        addresses = yield from self._reached(self._provider.addresses)
+        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+        begun = {"nonce": nonce, "verifier": verifier, "next": target, "at": int(time.time())}
+
+        def added(older: dict[str, Any] | None) -> dict[str, Any]:
+            kept = sorted((older or {}).items(), key=lambda item: item[1]["at"])
+            return {**dict(kept[-(_MOST_BEGUN - 1) :]), state: begun}
+
+        request.session.update_atomic(self._begun_key, added)
+        digest = hashlib.sha256(verifier.encode()).digest()
+        question = {
+            "response_type": "code",
+            "client_id": self._client_id,
+            "redirect_uri": self._redirect_uri,
+            "scope": self._scope,
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+            "code_challenge_method": "S256",
+        }
+        return _away(addresses.authorization, question)
+
+    def _callback(self, request: Request) -> Flow[Redirect]:
+        query = request.query
+        begun = self._taken(request, query.get("state"))
+        addresses = yield from self._reached(self._provider.addresses)
+        # The answer of another provider, which may be evil, would bring that one's code here
+        # (RFC 9207).
+        if query.get("iss", None if addresses.states_issuer else self._issuer) != self._issuer:
+            raise HTTPError(400, "This answer comes from another provider. Please log in again.")
+        if "error" in query:
+            raise _refusal(query["error"])
+        code = query.get("code")
+        if not code:
+            raise HTTPError(400, "The answer of the provider has no code. Please log in again.")
+        token, claims = yield from self._reached(self._redeemed, code, begun)
+        session = request.session
+        old = self.user_of(request)
+        if old is not None and old["sub"] != claims["sub"]:
+            session.clear()  # what another user has left there
+        session.regenerate()  # an id that somebody has planted is worth nothing from now on
+        kept = {name: claims[name] for name in ("sub", *self._keep) if name in claims}
+        session[self._user_key] = {"claims": kept, "id_token": token}
+        return Redirect(begun["next"], headers=_NO_STORE)
+
+    def _log_out(self, request: Request) -> Flow[Redirect]:
+        user = request.session.get(self._user_key)
+        request.session.clear()
+        home = Redirect(self._home(), headers=_NO_STORE)
+        if user is None:
+            return home
+        try:
+            addresses = yield from self._reached(self._provider.addresses)
+        except HTTPError:
+            return home  # who logs out here need not wait until the provider is back
+        if addresses.end_session is None:
+            return home
+        question = {"id_token_hint": user["id_token"], "client_id": self._client_id}
+        if self._after_log_out is not None:
+            question["post_logout_redirect_uri"] = self._after_log_out
+        return _away(addresses.end_session, question)
+
+    # -- their parts ---------------------------------------------------------------------------
+
+    def _home(self) -> str:
+        """Return the path of the application's first page, wherever it is mounted."""
+        path = self._user_key.removeprefix("oidc")
+        return self._pages.url_for("log_in").removesuffix(f"{path}/") + "/"
+
+    def _taken(self, request: Request, state: str | None) -> dict[str, Any]:
+        """Return what was stored when this log-in began, and remove it."""
+        begun = (request.session.get(self._begun_key) or {}).get(state)
+        if begun is None or time.time() - begun["at"] > _BEGUN_FOR:
+            raise HTTPError(
+                400, "This log-in has expired, or began in another browser. Please log in again."
+            )
+
+        def without(stored: dict[str, Any] | None) -> dict[str, Any]:
+            return {key: value for key, value in (stored or {}).items() if key != state}
+
+        request.session.update_atomic(self._begun_key, without)
+        found: dict[str, Any] = begun
+        return found
+
+    def _reached(self, question: Callable[..., Result], *arguments: object) -> Flow[Result]:
+        """Ask the provider by a function that may block. Raises 503 if it is out of reach."""
+        try:
+            answer: Result = yield from self._outage.watch(self._limited(question, *arguments))
+        except OSError as error:
+            raise ServiceUnavailable(
+                "The log-in is out of reach at the moment. Please try again.", str(error)
+            ) from None
+        return answer
+
+    def _limited(self, question: Callable[..., Result], *arguments: object) -> Flow[Result]:
+        try:
+            answer: Result = yield from call_within(
+                self._patience, self._kind, self._ask, question, *arguments
+            )
+        except TookTooLong:
+            raise TimeoutError(f"no answer within {self._patience:g} seconds") from None
+        return answer
+
+    @staticmethod
+    def _ask(question: Callable[..., Result], *arguments: object) -> Result:
+        return question(*arguments)
+
+    def _redeemed(self, code: str, begun: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        token = self._provider.redeem(code, begun["verifier"], self._redirect_uri)
+        expected = Expected(
+            self._issuer, self._client_id, begun["nonce"], begun["at"], self._leeway
+        )
+        return token, claims_of(token, self._algorithms, self._key_for, expected)
+
+    def _key_for(self, kid: str | None, algorithm: str) -> Key | None:
+        if algorithm in SYMMETRIC:
+            return OctKey.import_key(self._secret or "")
+        return self._provider.key(kid, algorithm)
+
+
+class _Page(FlowMiddleware):
+    """Has a flow answer in the place of a handler: a flow can wait in the threads of a service."""
+
+    needs_session = True
+
+    def __init__(self, answer: Callable[[Request], Flow[Redirect]]) -> None:
+        self._answer = answer
+
+    def before(self, request: Request) -> Flow[Redirect]:
+        """Answer."""
+        return (yield from self._answer(request))
+
+
+def _check(name: str, is_fine: bool, value: object, wanted: str) -> None:
+    check(f"OpenIDConnect({name}=...)", is_fine, value, wanted)
+
+
+def _away(address: str, question: dict[str, str]) -> Redirect:
+    joint = "&" if urlsplit(address).query else "?"
+    return Redirect(
+        f"{address}{joint}{urlencode(question)}", headers=_NO_STORE, allow_external=True
+    )
+
+
+def _refusal(error: str) -> HTTPError:
+    """Return what a visitor reads if the provider has sent an error instead of a code."""
+    if not _ERROR_CODE.fullmatch(error):
+        return HTTPError(400, "The answer of the provider has an error that can't be read.")
+    if error == "access_denied":
+        return HTTPError(403, "The provider has not let you in, or you have cancelled the log-in.")
+    if error in ("server_error", "temporarily_unavailable"):
+        return ServiceUnavailable("The provider can't log you in at the moment.", error)
+    if error.endswith("_required"):
+        return HTTPError(403, f"The provider wants more than this log-in has asked for: {error}.")
+    return unusable(f"it refuses the log-in with {error}")
