@@ -73,8 +73,13 @@ class _RouteDecorator:
         self, path: str | None = None, *, name: str | None = None
     ) -> Callable[[Function], Function]: ...
     def __call__(
-        self, path: Function | str | None = None, *, name: str | None = None
+        self, path: Function | str | None = None, *, name: str | None = None, **others: object
     ) -> Function | Callable[[Function], Function]:
+        if others:
+            raise SetupError(
+                f"a route takes its path and its name, not {', '.join(others)}: write "
+                "@describe(...) below it for a document, @requires(check) for who may enter"
+            )
         return (
             self._make(None, None).decorate(path)
             if callable(path)

@@ -440,6 +440,7 @@ def with_attribute(name: str, value: object) -> App:
         (lambda: App(prefix="/api"), 'write app.mount("/prefix", Shop())'),  # type: ignore[call-arg]
         (lambda: App(middleware=[]), "write app.middlewares.append"),  # type: ignore[call-arg]
         (lambda: App("shop"), "not 'shop'; an App needs no name"),  # type: ignore[arg-type]
+        (lambda: get("/pies", status_code=201), "not status_code: write @describe(...)"),  # type: ignore[call-overload]
         (lambda: App().get("/pies/:name") and App(), "write <name> for :name"),
     ],
 )

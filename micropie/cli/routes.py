@@ -52,7 +52,7 @@ def execute(arguments: Namespace) -> int:
             "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         )
     if sentence := open_by_name(app):
-        print(f"\n{sentence}")
+        print(sentence)
     return 0
 
 
