@@ -27,9 +27,9 @@ PAGE = """<!doctype html>
 login = OpenIDConnect(
     os.environ.get("OIDC_ISSUER") or "http://localhost:8080/realms/pies",
     os.environ.get("OIDC_CLIENT_ID") or "members",
-    client_secret=os.environ.get("OIDC_CLIENT_SECRET"),
+    client_secret=os.environ.get("OIDC_CLIENT_SECRET") or None,
     redirect_uri=os.environ.get("OIDC_REDIRECT_URI") or "http://localhost:8000/login/callback",
-    after_log_out=os.environ.get("OIDC_AFTER_LOG_OUT"),
+    after_log_out=os.environ.get("OIDC_AFTER_LOG_OUT") or None,
 )
 
 

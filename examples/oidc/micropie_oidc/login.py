@@ -61,7 +61,9 @@ class OpenIDConnect:
     ``scope``: has ``openid``. ``keep``: the claims that ``user_of`` returns beside ``sub``.
     ``algorithms``: those that may sign a token; ``HS256``, with the client's secret, only if it is
     stated. ``patience``: seconds until a provider that does not answer is out of reach.
-    ``keys_every``: seconds between two fetches of the keys at least, for tokens with unknown ones.
+    ``refresh_every``: seconds after which its addresses and keys are fetched again; a key that it
+    has withdrawn is not accepted for longer. ``keys_every``: seconds between two fetches of the
+    keys at least, for tokens with unknown ones.
     ``leeway``: seconds by which the clocks may differ. Raises ``SetupError`` for wrong values.
     """
 
@@ -77,27 +79,34 @@ class OpenIDConnect:
         keep: Sequence[str] = ("name", "email"),
         algorithms: Sequence[str] = ("RS256", "PS256", "ES256"),
         patience: float = 5,
+        refresh_every: float = 3600,
         keys_every: float = 60,
         leeway: float = 60,
     ) -> None:
         for name, url in (("issuer", issuer), ("redirect_uri", redirect_uri)):
             _check(name, is_safe(url) and "#" not in url, url, "an https URL")
+        _check("client_id", _is_text(client_id), client_id, "the client's name at the provider")
+        # without the value, which may be most of a secret
+        if client_secret is not None and not _is_text(client_secret):
+            raise SetupError("OpenIDConnect(client_secret=...) takes the client's secret, or None")
         fine = after_log_out is None or is_safe(after_log_out)
         _check("after_log_out", fine, after_log_out, "an https URL or None")
-        _check("scope", "openid" in scope.split(), scope, "words, one of them openid")
+        fine = _is_text(scope) and "openid" in scope.split()
+        _check("scope", fine, scope, "words, one of them openid")
+        fine = not isinstance(keep, str) and all(map(_is_text, keep))
+        _check("keep", fine, keep, "a list of the names of claims")
         known = ASYMMETRIC | SYMMETRIC if client_secret else ASYMMETRIC
         fine = not isinstance(algorithms, str) and bool(algorithms) and known.issuperset(algorithms)
         _check("algorithms", fine, algorithms, f"some of {', '.join(sorted(known))}")
-        for name, seconds in (("patience", patience), ("keys_every", keys_every)):
+        times = {"patience": patience, "refresh_every": refresh_every, "keys_every": keys_every}
+        for name, seconds in times.items():
             _check(name, is_duration(seconds), seconds, "seconds above 0")
         _check("leeway", leeway == 0 or is_duration(leeway), leeway, "seconds, 0 or more")
         self._issuer, self._client_id, self._secret = issuer, client_id, client_secret
         self._redirect_uri, self._after_log_out = redirect_uri, after_log_out
         self._scope, self._keep, self._algorithms = scope, tuple(keep), tuple(algorithms)
         self._patience, self._leeway = patience, leeway
-        self._provider = Provider(
-            issuer, client_id, client_secret, patience=patience, keys_every=keys_every
-        )
+        self._provider = Provider(issuer, client_id, client_secret, **times)
         self._pages = App()
         self._user_key = self._begun_key = ""
         self.after_fork()
@@ -289,6 +298,10 @@ class _Page(FlowMiddleware):
 
 def _check(name: str, is_fine: bool, value: object, wanted: str) -> None:
     check(f"OpenIDConnect({name}=...)", is_fine, value, wanted)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _away(address: str, question: dict[str, str]) -> Redirect:

@@ -27,10 +27,6 @@ logger = logging.getLogger("micropie_oidc")
 # Bytes of the longest document that a provider may send: discovery documents have a few thousand.
 _LONGEST = 256 * 1024
 
-# Seconds after which the addresses and the keys are fetched again: a key that the provider has
-# withdrawn is not accepted for longer.
-_KEPT_FOR = 3600.0
-
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -50,8 +46,7 @@ class Addresses(NamedTuple):
 class Provider:
     """The provider ``issuer``, asked as the client ``client_id``.
 
-    ``patience``: seconds that it may take to answer. ``keys_every``: seconds between two fetches of
-    its keys at least, when tokens name unknown ones. Thread-safe.
+    ``patience``, ``refresh_every``, ``keys_every``: see ``OpenIDConnect``. Thread-safe.
     """
 
     def __init__(
@@ -61,10 +56,12 @@ class Provider:
         client_secret: str | None,
         *,
         patience: float,
+        refresh_every: float,
         keys_every: float,
     ) -> None:
         self.issuer, self._client_id, self._secret = issuer, client_id, client_secret
-        self._patience, self._keys_every = patience, keys_every
+        self._patience = patience
+        self._refresh_every, self._keys_every = refresh_every, keys_every
         self.begin()
 
     def begin(self) -> None:
@@ -77,11 +74,11 @@ class Provider:
         self._http: httpx.Client | None = None
 
     def addresses(self) -> Addresses:
-        """Return the provider's addresses, which are fetched once an hour."""
+        """Return the provider's addresses."""
         with self._held():
             if self._addresses is None or monotonic() > self._addresses_end:
                 self._addresses = self._discovered()
-                self._addresses_end = monotonic() + _KEPT_FOR
+                self._addresses_end = monotonic() + self._refresh_every
             return self._addresses
 
     def key(self, kid: str | None, algorithm: str) -> Key | None:
@@ -93,7 +90,9 @@ class Provider:
         with self._held():
             fetched = self._keys_fetched
             age = None if fetched is None else monotonic() - fetched
-            found = None if age is None or age > _KEPT_FOR else self._known(kid, algorithm)
+            found = (
+                None if age is None or age > self._refresh_every else self._known(kid, algorithm)
+            )
             if found is None and (age is None or age >= self._keys_every):
                 self._keys = self._fetched_keys(address)
                 self._keys_fetched = monotonic()
@@ -139,13 +138,15 @@ class Provider:
         for name in names:
             if not is_safe(found.get(name)):
                 raise unusable(f"the {name} of its discovery document is no https URL")
-        methods = found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        methods = found.get("token_endpoint_auth_methods_supported")
         return Addresses(
             found["authorization_endpoint"],
             found["token_endpoint"],
             found["jwks_uri"],
             found.get("end_session_endpoint"),
-            "client_secret_basic" not in methods and "client_secret_post" in methods,
+            isinstance(methods, list)
+            and "client_secret_basic" not in methods
+            and "client_secret_post" in methods,
             found.get("authorization_response_iss_parameter_supported") is True,
         )
 

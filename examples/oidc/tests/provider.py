@@ -50,11 +50,14 @@ class Provider(App):
         self.go_on.set()
         self._codes: dict[str, dict[str, str]] = {}
         self.middlewares.append(self._noted)
+        self.get("/held")(lambda: len(self.asked))
+        self.post("/go")(self.go_on.set)
         self.get("/.well-known/openid-configuration")(self.discovered)
 
     def _noted(self, request: Request) -> Iterator[Any]:
-        self.asked.append(request.path)
-        self.go_on.wait()
+        if request.path not in ("/held", "/go"):
+            self.asked.append(request.path)
+            self.go_on.wait()
         yield
 
     def rotate(self) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,6 +32,7 @@ from micropie import App, SetupError, WebSocket, get, post, requires
 from micropie.testing import TestClient, WebSocketRefused
 from tests.support.waiting import PATIENCE, until
 
+ROOT = Path(__file__).parents[3]
 AGAIN = "Please log in again."
 UNUSABLE = "The log-in failed: the answer of the provider can't be used."
 OUT_OF_REACH = "The log-in is out of reach at the moment. Please try again."
@@ -537,9 +542,26 @@ def test_new_keys_are_fetched_but_not_for_each_token(connect: Connect, provider:
     assert provider.asked.count("/jwks") == asked
 
 
-def test_a_withdrawn_key_is_not_accepted_after_the_keys_were_fetched(
+def test_keys_and_addresses_are_fetched_anew_after_some_time(
     connect: Connect, provider: Provider
 ) -> None:
+    client, patient = (
+        connect(shop(provider, refresh_every=seconds, keys_every=3600)) for seconds in (1e-9, 3600)
+    )
+    withdrawn = provider.keys
+    for browser in (client, patient):
+        logged_in(browser)
+        browser.post("/login/out")
+    provider.published = [elliptic_key().as_dict(private=False)]
+    assert provider.keys == withdrawn
+    assert refusal(client) == (502, UNUSABLE)
+    assert logged_in(patient).status_code == 303
+    provider.document["authorization_endpoint"] = "https://new.example/authorize"
+    assert begun(client).startswith("https://new.example/")
+    assert not begun(patient).startswith("https://new.example/")
+
+
+def test_an_unknown_key_withdraws_others(connect: Connect, provider: Provider) -> None:
     client = connect(shop(provider, keys_every=1e-9))
     logged_in(client)
     client.post("/login/out")
@@ -655,6 +677,7 @@ def test_a_wrong_answer_of_the_provider_is_no_log_in(
         {"jwks_uri": ["https://evil.example"]},
         {"jwks_uri": "https://[evil/"},
         {"end_session_endpoint": "http://evil.example/end"},
+        {"end_session_endpoint": 5},
     ],
     ids=repr,
 )
@@ -725,6 +748,47 @@ def test_a_provider_that_hangs_is_not_waited_for_longer_than_promised(
     until(lambda: client.get("/login").status_code == 303)
 
 
+def test_others_are_answered_while_log_ins_wait(connect: Connect, provider: Provider) -> None:
+    client = connect(shop(provider))
+    with ThreadPoolExecutor(4) as threads:
+        with provider.hanging():
+            waiting = [threads.submit(client.get, "/login") for _ in range(4)]
+            until(lambda: provider.asked)
+            for _ in range(10):
+                assert client.get("/").json() == {}
+            assert not any(one.done() for one in waiting)
+        assert [one.result(PATIENCE).status_code for one in waiting] == [303] * 4
+    assert len(provider.asked) == 1
+
+
+def test_a_forked_process_does_not_wait_for_a_thread_of_its_parent(provider: Provider) -> None:
+    fork = f"""
+import os, threading, time, warnings
+import httpx
+from examples.oidc.micropie_oidc import OpenIDConnect
+from micropie import App
+from micropie.testing import TestClient
+warnings.simplefilter("ignore")  # newer Pythons warn of what is tested here
+login = OpenIDConnect({provider.issuer!r}, "shop", redirect_uri={REDIRECT_URI!r}, patience=5)
+app = App(security=False)
+login.install(app)
+def begin():
+    with TestClient(app, protocol="wsgi", follow_redirects=False) as client:
+        return client.get("/login").status_code
+threading.Thread(target=begin, daemon=True).start()
+while httpx.get({provider.issuer + "/held"!r}, trust_env=False).text != "1":
+    time.sleep(0.01)
+child = os.fork()
+if not child:
+    httpx.post({provider.issuer + "/go"!r}, trust_env=False)
+    os._exit(begin() != 303)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    with provider.hanging():
+        done = subprocess.run([sys.executable, "-c", fork], cwd=ROOT, timeout=PATIENCE, check=False)
+    assert done.returncode == 0
+
+
 # -- set-up --------------------------------------------------------------------------------------
 
 
@@ -736,12 +800,17 @@ def test_a_provider_that_hangs_is_not_waited_for_longer_than_promised(
         ({"redirect_uri": "/login/callback"}, r"redirect_uri=...\) takes an https URL"),
         ({"redirect_uri": f"{REDIRECT_URI}#a"}, r"redirect_uri=...\) takes an https URL"),
         ({"after_log_out": "bye"}, r"after_log_out=...\) takes an https URL or None"),
+        ({"client_id": ""}, r"client_id=...\) takes the client's name"),
+        ({"client_secret": ""}, r"client_secret=...\) takes the client's secret, or None"),
+        ({"keep": "name"}, r"keep=...\) takes a list"),
+        ({"scope": None}, r"scope=...\) takes words, one of them openid"),
         ({"scope": "profile"}, r"scope=...\) takes words, one of them openid"),
         ({"algorithms": ["none"]}, r"algorithms=...\) takes some of ES256, "),
         ({"algorithms": []}, r"algorithms=...\) takes some of ES256, "),
         ({"algorithms": "RS256"}, r"algorithms=...\) takes some of ES256, "),
         ({"algorithms": ["HS256"], "client_secret": None}, r"algorithms=...\) takes some of ES"),
         ({"patience": 0}, r"patience=...\) takes seconds above 0"),
+        ({"refresh_every": 0}, r"refresh_every=...\) takes seconds above 0"),
         ({"keys_every": "60"}, r"keys_every=...\) takes seconds above 0"),
         ({"leeway": -1}, r"leeway=...\) takes seconds, 0 or more"),
     ],
