@@ -328,8 +328,10 @@ class _Listener(threading.Thread):
 
     def _listen(self) -> None:
         with self._hub._client.reached() as client, closing(client.pubsub()) as connection:
+            # before it connects: else a change in between would not be noticed
+            place = self._hub._client.place()
             connection.subscribe(self._control)
-            silence = SILENCE_WITH_SENTINELS if self._hub._client.has_sentinels else SILENCE
+            silence = SILENCE if place is None else SILENCE_WITH_SENTINELS
             is_pinged = False
             while not self._is_closed:
                 message = connection.get_message(timeout=silence)
@@ -340,6 +342,8 @@ class _Listener(threading.Thread):
                 else:
                     connection.ping()
                 is_pinged = message is None
+                if place != self._hub._client.place():
+                    raise ConnectionError("there is another primary")
 
     def _receive(self, connection: Any, message: dict[str, Any]) -> None:
         kind, channel = message["type"], message["channel"]

@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -41,6 +42,10 @@ _KEEPALIVE = {
 
 # Seconds until a Sentinel that does not answer is passed over: the others know as much.
 _SENTINEL_PATIENCE = 1.0
+# Seconds between two questions to the Sentinels, and after one that nobody has answered. After
+# SENTINEL FAILOVER the old primary takes writes for ten seconds, and forgets them.
+_BETWEEN_QUESTIONS = 1.0
+_AFTER_NO_ANSWER = 5.0
 
 # What comes after the host has an @: the password has a / or # or ?, and only a part of it is read.
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
@@ -132,8 +137,7 @@ class RedisClient:
 
     Errors name ``owner``. In a URL of Sentinels user and password are those of Redis, and
     ``?sentinel_username=`` and ``sentinel_password=`` those of the Sentinels; both are asked by TLS
-    with ``rediss+sentinel``. Each new connection leads to the primary of that moment.
-    ``has_sentinels`` is whether it is such a URL.
+    with ``rediss+sentinel``. Connections lead to the primary that it was a second ago, at most.
 
     ``patience``: seconds until a server that does not answer is out of reach. Each process connects
     when it first needs to. Raises ``SetupError`` for a malformed URL, and where redis-py is
@@ -152,11 +156,11 @@ class RedisClient:
                 "redis+sentinel://one:26379,two:26379/mymaster/0; "
                 "a password in it has %2F for /, %23 for # and %3F for ?"
             ) from None
-        self.has_sentinels = self._primary is not None
         self._owner = owner
         self.url = url
         self._patience = patience
         self._own: tuple[int, Any] = (0, None)
+        self._next_question = 0.0
 
     @contextmanager
     def reached(self) -> Iterator[Any]:
@@ -167,10 +171,30 @@ class RedisClient:
         that is a replica now, and new ones lead to the right one.
         """
         try:
+            if self._primary is not None:
+                self.place()
             yield self._client()
         except (redis.RedisError, ConnectionError) as error:
             self._client().connection_pool.disconnect(inuse_connections=False)
             raise ConnectionError(f"the Redis of {self._owner} is out of reach: {error}") from error
+
+    def place(self) -> tuple[str, int] | None:
+        """Return the primary's host and port as the Sentinels know it; None for a URL without any.
+
+        They are asked once a second at most. If none answers, the last answer stands.
+        """
+        if self._primary is None:
+            return None
+        pool = self._client().connection_pool
+        now = monotonic()
+        if now >= self._next_question:
+            self._next_question = now + _BETWEEN_QUESTIONS
+            try:
+                pool.get_master_address()  # closes connections to another one
+            except redis.RedisError:
+                self._next_question = monotonic() + _AFTER_NO_ANSWER
+        address: tuple[str, int] | None = pool.master_address
+        return address
 
     def ping(self) -> None:
         """Ask the server for a sign of life. Raises ``ConnectionError``."""

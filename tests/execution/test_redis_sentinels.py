@@ -22,6 +22,7 @@ from micropie.channels import RedisChannels
 from micropie.channels import redis as of_channels
 from micropie.middleware import RedisRates
 from micropie.sessions import RedisSessionBackend
+from micropie.steps import redis_client
 from micropie.steps.redis_client import RedisClient
 from tests.conftest import MakeClient
 from tests.support.forwarder import Forwarder
@@ -181,7 +182,7 @@ def test_R57_no_message_is_lost_after_a_fail_over(
         with fail_over(watched), redis.Redis.from_url(watched.replica) as client:
             until(lambda: client.pubsub_numsub("channel:room")[0][1])
             assert messages.gaps == 1
-            acknowledged = []
+            acknowledged: list[int] = []
             number = 0
             while len(acknowledged) < 20:
                 number += 1
@@ -250,6 +251,21 @@ def test_a_sentinel_that_fails_is_passed_over(tmp_path: Path) -> None:
             client.ping()
             client.close()
             assert no_sentinel.connections == 1
+
+
+def test_redis_is_used_while_no_sentinel_answers(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
+    monkeypatch.setattr(redis_client, "_SENTINEL_PATIENCE", 0.1)
+    client = RedisClient("a test", watched.url, 5)
+    client.ping()
+    place = client.place()
+    assert place == ("127.0.0.1", port_of(watched.primary))
+    with hanging(f"redis://127.0.0.1:{watched.sentinel}"):
+        client.ping()
+        assert client.place() == place
+    client.close()
 
 
 def test_what_sentinels_say_is_in_the_error(tmp_path: Path) -> None:
@@ -354,6 +370,4 @@ def test_a_malformed_url_fails_at_set_up(url: str) -> None:
     ],
 )
 def test_a_url_that_is_right(url: str) -> None:
-    client = RedisClient("a test", url, 5)
-    assert client.has_sentinels == url.startswith("redis+")
-    client.close()
+    RedisClient("a test", url, 5).close()
