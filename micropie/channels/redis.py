@@ -30,6 +30,8 @@ TIMEOUT = 5.0
 # Seconds of silence after which the server is asked whether it is still there; it has as many
 # seconds to answer.
 SILENCE = 10.0
+# The same with Sentinels: if it hangs, there may be another primary by then.
+SILENCE_WITH_SENTINELS = 2.5
 # Seconds between two attempts to connect: the shortest and the longest.
 PAUSES = (0.05, 5.0)
 # Messages that may wait to be sent; further ones fail. A busy process publishes about as many in a
@@ -45,7 +47,8 @@ CLOSE_WITHIN = 2.0
 
 class RedisChannels(Channels):
     """Channels through the Redis server at ``url``, such as ``redis://localhost:6379/0``:
-    ``App(channels=RedisChannels(url))``.
+    ``App(channels=RedisChannels(url))``. Sentinels are named as in
+    ``redis+sentinel://one:26379,two:26379/mymaster/0``.
 
     Channels' names in Redis begin with ``prefix``. ``publish`` returns when Redis has the message.
     It raises ``ChannelsUnreachable``, a ``ConnectionError`` that answers 503 if nobody catches it,
@@ -325,17 +328,22 @@ class _Listener(threading.Thread):
 
     def _listen(self) -> None:
         with self._hub._client.reached() as client, closing(client.pubsub()) as connection:
+            # before it connects: else a change in between would not be noticed
+            place = self._hub._client.place()
             connection.subscribe(self._control)
+            silence = SILENCE if place is None else SILENCE_WITH_SENTINELS
             is_pinged = False
             while not self._is_closed:
-                message = connection.get_message(timeout=SILENCE)
+                message = connection.get_message(timeout=silence)
                 if message is not None:
                     self._receive(connection, message)
                 elif is_pinged:
-                    raise ConnectionError(f"Redis has been silent for {2 * SILENCE:g} seconds")
+                    raise ConnectionError(f"Redis has been silent for {2 * silence:g} seconds")
                 else:
                     connection.ping()
                 is_pinged = message is None
+                if place != self._hub._client.place():
+                    raise ConnectionError("there is another primary")
 
     def _receive(self, connection: Any, message: dict[str, Any]) -> None:
         kind, channel = message["type"], message["channel"]

@@ -33,6 +33,7 @@ class RedisRates(RateStore):
     begin with ``prefix``.
 
     For any number of workers and machines. Redis deletes a client's number when it has expired.
+    A URL may name Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``.
     ``clock`` returns seconds since 1970; None means Redis's own clock. Raises ``SetupError`` for a
     malformed URL or without redis-py.
     """

@@ -42,7 +42,8 @@ class RedisSessionBackend(SessionBackend):
     """Sessions in the Redis server at ``url``, ``redis://localhost:6379/0``, under keys that begin
     with ``prefix``.
 
-    For any number of machines. JSON only. Redis deletes a session when it expires.
+    For any number of machines. JSON only. Redis deletes a session when it expires. A URL may name
+    Sentinels: ``redis+sentinel://one:26379,two:26379/mymaster/0``.
     """
 
     def __init__(self, url: str, prefix: str = "session:") -> None:

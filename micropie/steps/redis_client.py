@@ -6,10 +6,13 @@ This is the only module that knows redis-py, an optional dependency.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from time import monotonic
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from micropie.errors import SetupError
 
@@ -17,6 +20,7 @@ try:
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
+    from redis.sentinel import SentinelConnectionPool
 except ImportError:  # pragma: no cover - the tests set it to None
     redis = None  # type: ignore[assignment]
 
@@ -36,11 +40,104 @@ _KEEPALIVE = {
     if hasattr(socket, name)
 }
 
+# Seconds until a Sentinel that does not answer is passed over: the others know as much.
+_SENTINEL_PATIENCE = 1.0
+# Seconds between two questions to the Sentinels, and after one that nobody has answered. After
+# SENTINEL FAILOVER the old primary takes writes for ten seconds, and forgets them.
+_BETWEEN_QUESTIONS = 1.0
+_AFTER_NO_ANSWER = 5.0
+
+# What comes after the host has an @: the password has a / or # or ?, and only a part of it is read.
+_LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
+
+
+class _Primary(NamedTuple):
+    """What a URL with Sentinels says."""
+
+    name: str
+    sentinels: list[tuple[str, int]]
+    sentinel_options: dict[str, Any]
+    options: dict[str, Any]
+
+
+def _primary(url: str) -> _Primary | None:
+    """Read a URL with Sentinels; return None for one of a server.
+
+    Raises ``ValueError``, ``AttributeError``, ``TypeError`` or ``KeyError`` for a malformed URL.
+    """
+    if _LATE_AT.match(url):
+        raise ValueError
+    scheme, has_sentinels, rest = url.partition("+sentinel://")
+    if not has_sentinels:
+        redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
+        return None
+    place, _, query = rest.partition("?")
+    user, at, place = place.rpartition("@")
+    hosts, _, path = place.partition("/")
+    name, _, database = path.partition("/")
+    if scheme not in ("redis", "rediss") or not name or not (database or "0").isdecimal():
+        raise ValueError
+    parse: Any = redis.connection.parse_url
+    options = parse(f"{scheme}://{user}{at}primary/{database}?{query}")
+    del options["host"]
+    options["ssl"] = options.pop("connection_class", None) is not None
+    sentinel_options = {key: options[key] for key in options if key.startswith("ssl")}
+    for key in ("username", "password"):
+        sentinel_options[key] = options.pop(f"sentinel_{key}", None)
+    parts = [parse(f"redis://{host}") for host in hosts.split(",")]
+    sentinels = [(part["host"], part.get("port", 26379)) for part in parts]
+    return _Primary(unquote(name), sentinels, sentinel_options, options)
+
+
+class _Sentinels:
+    """The Sentinels of a primary, in the place of redis-py's own class.
+
+    That one has the passwords in its errors in some versions of redis-py, and loses a Sentinel
+    where threads ask at the same time. A question has a connection of its own: they are rare, and a
+    firewall would forget one that is kept.
+    """
+
+    def __init__(self, primary: _Primary, defaults: dict[str, Any]) -> None:
+        patience = min(defaults["socket_timeout"], _SENTINEL_PATIENCE)
+        timeouts = {"socket_timeout": patience, "socket_connect_timeout": patience}
+        self._options = {**defaults, **primary.sentinel_options, **timeouts}
+        self._addresses = primary.sentinels
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Return the primary's host and port; redis-py calls it for each new connection.
+
+        Raises redis-py's ``ConnectionError`` if no Sentinel knows one that is up.
+        """
+        reasons = []
+        for address in self._addresses:
+            host, port = address
+            client: Any = redis.Redis(host, port, **self._options)
+            try:
+                with client:
+                    state = client.sentinel_masters().get(service_name)
+            except redis.RedisError as error:
+                reasons.append(f"{host}:{port}: {error}")
+                continue
+            if state is None:
+                reasons.append(f"{host}:{port} does not know it")
+            elif state["is_sdown"] or state["is_odown"] or not state["is_master"]:
+                reasons.append(f"{host}:{port} says that it is down")
+            else:
+                # the next question goes to this one first
+                self._addresses = [address, *(one for one in self._addresses if one != address)]
+                return state["ip"], state["port"]
+        raise redis.ConnectionError(
+            f"no Sentinel leads to the primary {service_name!r}: {'; '.join(reasons)}"
+        )
+
 
 class RedisClient:
-    """The client of the server at ``url``, such as ``redis://localhost:6379/0``.
+    """The client of the server at ``url``, such as ``redis://localhost:6379/0``, or of the primary
+    that Sentinels know, ``redis+sentinel://one:26379,two:26379/mymaster/0``.
 
-    Errors name ``owner``.
+    Errors name ``owner``. In a URL of Sentinels user and password are those of Redis, and
+    ``?sentinel_username=`` and ``sentinel_password=`` those of the Sentinels; both are asked by TLS
+    with ``rediss+sentinel``. Connections lead to the primary that it was a second ago, at most.
 
     ``patience``: seconds until a server that does not answer is out of reach. Each process connects
     when it first needs to. Raises ``SetupError`` for a malformed URL, and where redis-py is
@@ -51,17 +148,19 @@ class RedisClient:
         if redis is None:
             raise SetupError(f'{owner} needs redis: pip install "micropie-dual[redis]"')
         try:
-            redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
-        except (ValueError, AttributeError, TypeError):
+            self._primary = _primary(url)
+        except (ValueError, AttributeError, TypeError, KeyError):
             # without the reason, which may have a part of the password
             raise SetupError(
-                f"{owner} takes a URL such as redis://localhost:6379/0; "
-                "a password in it has %2F for / and %23 for #"
+                f"{owner} takes a URL such as redis://localhost:6379/0 or "
+                "redis+sentinel://one:26379,two:26379/mymaster/0; "
+                "a password in it has %2F for /, %23 for # and %3F for ?"
             ) from None
         self._owner = owner
         self.url = url
         self._patience = patience
         self._own: tuple[int, Any] = (0, None)
+        self._next_question = 0.0
 
     @contextmanager
     def reached(self) -> Iterator[Any]:
@@ -72,10 +171,30 @@ class RedisClient:
         that is a replica now, and new ones lead to the right one.
         """
         try:
+            if self._primary is not None:
+                self.place()
             yield self._client()
         except (redis.RedisError, ConnectionError) as error:
             self._client().connection_pool.disconnect(inuse_connections=False)
             raise ConnectionError(f"the Redis of {self._owner} is out of reach: {error}") from error
+
+    def place(self) -> tuple[str, int] | None:
+        """Return the primary's host and port as the Sentinels know it; None for a URL without any.
+
+        They are asked once a second at most. If none answers, the last answer stands.
+        """
+        if self._primary is None:
+            return None
+        pool = self._client().connection_pool
+        now = monotonic()
+        if now >= self._next_question:
+            self._next_question = now + _BETWEEN_QUESTIONS
+            try:
+                pool.get_master_address()  # closes connections to another one
+            except redis.RedisError:
+                self._next_question = monotonic() + _AFTER_NO_ANSWER
+        address: tuple[str, int] | None = pool.master_address
+        return address
 
     def ping(self) -> None:
         """Ask the server for a sign of life. Raises ``ConnectionError``."""
@@ -90,22 +209,28 @@ class RedisClient:
         process, client = self._own
         # never a parent's: two processes would read each other's answers
         if process != os.getpid():
-            # redis-py must not retry: if only the answer to the first try was lost, a count would
-            # be counted twice.
-            client = redis.Redis.from_url(
-                self.url,
-                socket_timeout=self._patience,
-                socket_connect_timeout=self._patience,
-                retry=Retry(NoBackoff(), 0),
+            defaults = {
+                "socket_timeout": self._patience,
+                "socket_connect_timeout": self._patience,
+                # redis-py must not retry: if only the answer to the first try was lost, a count
+                # would be counted twice.
+                "retry": Retry(NoBackoff(), 0),
                 # a firewall forgets what is silent for some minutes
-                socket_keepalive=True,
-                socket_keepalive_options=_KEEPALIVE,
-                decode_responses=True,
+                "socket_keepalive": True,
+                "socket_keepalive_options": _KEEPALIVE,
+                "decode_responses": True,
                 # else a new connection asks four times before its first command
-                protocol=2,
+                "protocol": 2,
                 **_NAMELESS,
                 # what another program has written must not cost a connection of many channels
-                encoding_errors="surrogateescape",
-            )
+                "encoding_errors": "surrogateescape",
+            }
+            if self._primary is None:
+                client = redis.Redis.from_url(self.url, **defaults)
+            else:
+                make_pool: Any = SentinelConnectionPool
+                sentinels = _Sentinels(self._primary, defaults)
+                options = {**defaults, **self._primary.options}
+                client = redis.Redis.from_pool(make_pool(self._primary.name, sentinels, **options))
             self._own = os.getpid(), client
         return client

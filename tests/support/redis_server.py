@@ -1,4 +1,4 @@
-"""A redis-server as a context manager."""
+"""A redis-server, and a Sentinel, as context managers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,18 +23,15 @@ from tests.support.waiting import PATIENCE
 
 
 @contextmanager
-def redis_server(directory: Path, port: int = 0) -> Iterator[str]:
+def redis_server(directory: Path, port: int = 0, options: Sequence[str] = ()) -> Iterator[str]:
     """Run redis-server in ``directory`` and yield its URL; ``port`` 0 takes a free one.
 
-    Where it is not installed the test is skipped, and fails if ``CI`` is "true".
+    ``options`` are further ones. Where it is not installed the test is skipped, and fails if ``CI``
+    is "true".
     """
-    command = shutil.which("redis-server")
-    if command is None:
-        missing_program("redis-server")
     port = port or free_port()
-    options = [
-        "--port",
-        str(port),
+    arguments = [
+        *("--port", str(port)),
         "--bind",
         "127.0.0.1",
         "--dir",
@@ -43,15 +40,52 @@ def redis_server(directory: Path, port: int = 0) -> Iterator[str]:
         "",
         "--appendonly",
         "no",
+        *options,
     ]
+    with _running(directory, port, arguments):
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def sentinel_server(directory: Path, primary: int, lines: Sequence[str] = ()) -> Iterator[int]:
+    """Run a Sentinel in ``directory`` and yield its port.
+
+    It watches the server at the port ``primary`` as "mymaster", and takes it for down after half a
+    second. ``lines`` are further ones of its configuration.
+    """
+    port = free_port()
+    configuration = directory / "sentinel.conf"
+    configuration.write_text(
+        "\n".join(
+            [
+                f"port {port}",
+                "bind 127.0.0.1",
+                f"dir {directory}",
+                f"sentinel monitor mymaster 127.0.0.1 {primary} 1",
+                "sentinel down-after-milliseconds mymaster 500",
+                "sentinel failover-timeout mymaster 2000",
+                *lines,
+                "",
+            ]
+        )
+    )
+    with _running(directory, port, [str(configuration), "--sentinel"]):
+        yield port
+
+
+@contextmanager
+def _running(directory: Path, port: int, arguments: list[str]) -> Iterator[None]:
+    command = shutil.which("redis-server")
+    if command is None:
+        missing_program("redis-server")
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
-            [command, *options], stdout=log, stderr=log, start_new_session=True
+            [command, *arguments], stdout=log, stderr=log, start_new_session=True
         )
     guard = guard_of(process)
     try:
         _wait_until_it_listens(port, process)
-        yield f"redis://127.0.0.1:{port}/0"
+        yield
     finally:
         process.terminate()
         process.wait(30)

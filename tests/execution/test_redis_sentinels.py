@@ -1,0 +1,373 @@
+"""Redis by its Sentinels: real primaries, replicas and Sentinels."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import redis
+
+from micropie import App, Request, SetupError
+from micropie.channels import RedisChannels
+from micropie.channels import redis as of_channels
+from micropie.middleware import RedisRates
+from micropie.sessions import RedisSessionBackend
+from micropie.steps import redis_client
+from micropie.steps.redis_client import RedisClient
+from tests.conftest import MakeClient
+from tests.support.forwarder import Forwarder
+from tests.support.ports import free_port
+from tests.support.redis_server import (
+    hanging,
+    missing_program,
+    redis_server,
+    sentinel_server,
+)
+from tests.support.waiting import until
+
+
+def folder(parent: Path, name: str) -> Path:
+    made = parent / name
+    made.mkdir()
+    return made
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2].partition("/")[0])
+
+
+class Watched:
+    """A primary, its replica, and the Sentinel that watches them."""
+
+    def __init__(self, primary: str, replica: str, sentinel: int) -> None:
+        self.primary, self.replica, self.sentinel = primary, replica, sentinel
+        self.url = f"redis+sentinel://127.0.0.1:{sentinel}/mymaster/0"
+
+    def asked(self) -> dict[str, Any]:
+        """What the Sentinel knows."""
+        with redis.Redis(port=self.sentinel, decode_responses=True) as client:
+            masters: Any = client.sentinel_masters()
+            return dict(masters["mymaster"])
+
+    def until_the_replica_is_the_primary(self) -> None:
+        until(lambda: self.asked()["port"] == port_of(self.replica))
+        with redis.Redis.from_url(self.replica, decode_responses=True) as client:
+            until(lambda: client.info("replication")["role"] == "master")
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    with redis_server(folder(tmp_path, "primary")) as primary:
+        options = ["--replicaof", "127.0.0.1", str(port_of(primary))]
+        with redis.Redis.from_url(primary) as client:
+            client.config_set("repl-diskless-sync-delay", 0)
+        with (
+            redis_server(folder(tmp_path, "replica"), 0, options) as replica,
+            redis.Redis.from_url(replica) as follower,
+        ):
+            until(lambda: follower.info("replication")["master_link_status"] == "up")
+            with sentinel_server(folder(tmp_path, "sentinel"), port_of(primary)) as sentinel:
+                watched = Watched(primary, replica, sentinel)
+                until(lambda: watched.asked()["num-slaves"] == 1)
+                yield watched
+
+
+@contextmanager
+def told(watched: Watched) -> Iterator[None]:
+    """An operator has the Sentinel change the primary, which goes on as a replica."""
+    with redis.Redis(port=watched.sentinel) as client:
+
+        def is_begun() -> bool:
+            # refused until the Sentinel knows that the replica is good
+            with suppress(redis.ResponseError):
+                return bool(client.sentinel_failover("mymaster"))
+            return False
+
+        until(is_begun)
+    watched.until_the_replica_is_the_primary()
+    yield
+
+
+@contextmanager
+def killed(watched: Watched) -> Iterator[None]:
+    with redis.Redis.from_url(watched.primary) as client:
+        process = int(client.info("server")["process_id"])
+    os.kill(process, signal.SIGKILL)
+    watched.until_the_replica_is_the_primary()
+    yield
+
+
+@contextmanager
+def hung(watched: Watched) -> Iterator[None]:
+    """The primary stands still, and its connections stay open."""
+    with hanging(watched.primary):
+        watched.until_the_replica_is_the_primary()
+        yield
+
+
+FAILURES = pytest.mark.parametrize("fail_over", [told, killed, hung])
+
+
+class Visits(App):
+    async def count(self, request: Request) -> str:
+        number = request.session.get("n", 0) + 1
+        request.session["n"] = number
+        return str(number)
+
+
+@FAILURES
+def test_R57_sessions_follow_the_sentinel(
+    make_client: MakeClient, watched: Watched, fail_over: Callable[[Watched], Any]
+) -> None:
+    client = make_client(Visits(session_backend=RedisSessionBackend(watched.url)))
+    assert client.post("/count").text == "1"
+    with redis.Redis.from_url(watched.replica) as replica:
+        until(lambda: list(replica.scan_iter("session:*")))
+    with fail_over(watched):
+        answers: list[str] = []
+
+        def is_counted() -> bool:
+            answer = client.post("/count")
+            assert answer.status_code in (200, 503)
+            answers.append(answer.text)
+            return answer.status_code == 200
+
+        until(is_counted)
+        assert answers[-1] == "2"
+        assert client.post("/count").text == "3"
+
+
+@FAILURES
+def test_R57_rates_follow_the_sentinel(
+    watched: Watched, fail_over: Callable[[Watched], Any]
+) -> None:
+    rates = RedisRates(watched.url)
+    assert rates.hit("somebody", 2, 3600).allowed
+    with redis.Redis.from_url(watched.replica) as replica:
+        until(lambda: replica.exists("rate:somebody"))
+    with fail_over(watched):
+        allowed: list[bool] = []
+
+        def is_asked() -> bool:
+            with suppress(ConnectionError):
+                allowed.append(rates.hit("somebody", 2, 3600).allowed)
+            return bool(allowed)
+
+        until(is_asked)
+        assert allowed == [True]
+        assert not rates.hit("somebody", 2, 3600).allowed
+    rates.close()
+
+
+@FAILURES
+def test_R57_no_message_is_lost_after_a_fail_over(
+    watched: Watched, fail_over: Callable[[Watched], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_channels, "_BETWEEN_ROLES", 0.0)
+    monkeypatch.setattr(of_channels, "PAUSES", (0.01, 0.1))
+    publisher, others = RedisChannels(watched.url), RedisChannels(watched.url)
+    with others.subscribe("room") as messages:
+        publisher.publish("room", "before")
+        assert messages.get(timeout=30) == "before"
+        with fail_over(watched), redis.Redis.from_url(watched.replica) as client:
+            until(lambda: client.pubsub_numsub("channel:room")[0][1])
+            assert messages.gaps == 1
+            acknowledged: list[int] = []
+            number = 0
+            while len(acknowledged) < 20:
+                number += 1
+                with suppress(ConnectionError):
+                    publisher.publish("room", number)
+                    acknowledged.append(number)
+            assert [messages.get(timeout=30) for _ in acknowledged] == acknowledged
+    publisher.close()
+    others.close()
+
+
+def test_passwords_of_redis_and_of_the_sentinels_are_apart(tmp_path: Path) -> None:
+    secret, other = "a/b#c?d@e%f:g,h i", "x/y@z"
+    with (
+        redis_server(folder(tmp_path, "primary")) as primary,
+        redis.Redis.from_url(primary) as admin,
+        sentinel_server(
+            folder(tmp_path, "sentinel"), port_of(primary), [f'requirepass "{other}"']
+        ) as sentinel,
+    ):
+        admin.acl_setuser(
+            "me", enabled=True, passwords=[f"+{secret}"], categories=["+@all"], keys="*"
+        )
+        admin.acl_setuser("default", enabled=False)
+        place = f"127.0.0.1:{sentinel}/mymaster/1"
+        user = f"me:{quote(secret, safe='')}"
+        good = RedisClient(
+            "a test",
+            f"redis+sentinel://{user}@{place}?sentinel_password={quote(other, safe='')}",
+            5,
+        )
+        with good.reached() as client:
+            assert client.client_info()["db"] == 1
+            assert client.acl_whoami() == "me"
+        good.close()
+        for url in (
+            f"redis+sentinel://{user}@{place}",
+            f"redis+sentinel://{user}@{place}?sentinel_password=wrong-one",
+            f"redis+sentinel://me:wrong-one@{place}?sentinel_password={quote(other, safe='')}",
+        ):
+            bad = RedisClient("a test", url, 5)
+            with pytest.raises(ConnectionError) as caught:
+                bad.ping()
+            said = "".join(traceback.format_exception(caught.value))
+            assert "wrong-one" not in said
+            assert secret not in said
+            assert other not in said
+            bad.close()
+
+
+def test_a_sentinel_that_fails_is_passed_over(tmp_path: Path) -> None:
+    """And the next question goes to the one that has answered."""
+    with (
+        redis_server(folder(tmp_path, "primary")) as primary,
+        sentinel_server(folder(tmp_path, "sentinel"), port_of(primary)) as sentinel,
+        Forwarder(port_of(primary)) as no_sentinel,
+    ):
+        nobody = free_port()
+        client = RedisClient(
+            "a test",
+            f"redis+sentinel://127.0.0.1:{nobody},127.0.0.1:{no_sentinel.port},"
+            f"127.0.0.1:{sentinel}/mymaster",
+            5,
+        )
+        for _ in range(3):
+            client.ping()
+            client.close()
+            assert no_sentinel.connections == 1
+
+
+def test_redis_is_used_while_no_sentinel_answers(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
+    monkeypatch.setattr(redis_client, "_SENTINEL_PATIENCE", 0.1)
+    client = RedisClient("a test", watched.url, 5)
+    client.ping()
+    place = client.place()
+    assert place == ("127.0.0.1", port_of(watched.primary))
+    with hanging(f"redis://127.0.0.1:{watched.sentinel}"):
+        client.ping()
+        assert client.place() == place
+    client.close()
+
+
+def test_what_sentinels_say_is_in_the_error(tmp_path: Path) -> None:
+    with (
+        redis_server(folder(tmp_path, "primary")) as primary,
+        sentinel_server(folder(tmp_path, "sentinel"), port_of(primary)) as sentinel,
+    ):
+        url = f"redis+sentinel://127.0.0.1:{sentinel}"
+        with pytest.raises(
+            ConnectionError,
+            match=f"no Sentinel leads to the primary 'other name': 127.0.0.1:{sentinel} does not",
+        ):
+            RedisClient("a test", f"{url}/other%20name", 5).ping()
+        client = RedisClient("a test", f"{url}/mymaster", 5)
+        with hanging(primary):
+
+            def is_down() -> bool:
+                client.close()
+                with pytest.raises(ConnectionError) as caught:
+                    client.ping()
+                return "says that it is down" in str(caught.value)
+
+            until(is_down)
+
+
+def test_by_tls(tmp_path: Path) -> None:
+    openssl = shutil.which("openssl") or missing_program("openssl")
+    subprocess.run(
+        shlex.split(
+            f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -batch "
+            "-subj /CN=redis -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
+        ),
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    lines = [
+        f"tls-cert-file {tmp_path}/cert.pem",
+        f"tls-key-file {tmp_path}/key.pem",
+        f"tls-ca-cert-file {tmp_path}/cert.pem",
+        "tls-auth-clients no",
+        "tls-replication yes",
+    ]
+    port, sentinel = free_port(), free_port()
+    options = f"--tls-port {port} --{' --'.join(lines)}".split()
+    with (
+        redis_server(folder(tmp_path, "primary"), 0, options),
+        sentinel_server(folder(tmp_path, "sentinel"), port, [*lines, f"tls-port {sentinel}"]),
+    ):
+        url = f"rediss+sentinel://127.0.0.1:{sentinel}/mymaster"
+        client = RedisClient("a test", f"{url}?ssl_ca_certs={tmp_path}/cert.pem", 5)
+        client.ping()
+        client.close()
+        with pytest.raises(ConnectionError, match="certificate verify failed"):
+            RedisClient("a test", url, 5).ping()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://",
+        "redis+sentinel://host",
+        "redis+sentinel://host:26379/",
+        "redis+sentinel:///mymaster",
+        "redis+sentinel://host,/mymaster",
+        "redis+sentinel://host,:26379/mymaster",
+        "redis+sentinel://host:hun/mymaster",
+        "redis+sentinel://host:99999/mymaster",
+        "redis+sentinel://host/mymaster/hun",
+        "redis+sentinel://host/mymaster/0/1",
+        "redis+sentinel://host/mymaster?db=hun",
+        "http+sentinel://host/mymaster",
+        "unix+sentinel://host/mymaster",
+        "redis+cluster://:hunter2@host/0",
+        *(
+            f"{scheme}://{user}:{password}@host:1/mymaster/0"
+            for scheme in ("redis", "rediss", "redis+sentinel", "rediss+sentinel")
+            for user in ("", "me")
+            for password in ("hun/ter2", "hun#ter2", "hun?ter2", "12/hun", "12#hun", "12?hun")
+        ),
+    ],
+)
+def test_a_malformed_url_fails_at_set_up(url: str) -> None:
+    with pytest.raises(
+        SetupError, match=r"^a test takes a URL such as redis://localhost"
+    ) as caught:
+        RedisClient("a test", url, 5)
+    assert "hun" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://",
+        "redis://:6379/0",
+        "redis://host?password=a@b",
+        "redis://host/0?db=1&username=a@b",
+        "unix:///run/red@is.sock",
+        "redis+sentinel://host/mymaster",
+        "redis+sentinel://[::1]:1,[::1],host/mymaster/",
+        "redis+sentinel://host/mymaster?sentinel_password=a@b",
+    ],
+)
+def test_a_url_that_is_right(url: str) -> None:
+    RedisClient("a test", url, 5).close()
