@@ -15,6 +15,8 @@ from typing import Any
 
 from PIL import Image
 from selenium import webdriver
+from selenium.common.exceptions import JavascriptException
+from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.examples.broken import ENVIRON, KEY_PAGE
 from tests.servers.harness import KINDS, Server, start
@@ -86,6 +88,15 @@ def command(browser: webdriver.Chrome, name: str, values: dict[str, Any]) -> Non
 def wait(browser: webdriver.Chrome, script: str, *arguments: object) -> Any:
     """Wait until the script returns something that is true, and return it. The page must stay."""
     return browser.execute_async_script(ASKING_ITSELF, script, *arguments)
+
+
+def wait_over_pages(browser: webdriver.Chrome, script: str) -> None:
+    """Wait until the script returns something that is true, while the browser may go to another
+    page.
+    """
+    WebDriverWait(browser, 30, 0.02, [JavascriptException]).until(
+        lambda _: browser.execute_script(script)
+    )
 
 
 def show_answers(browser: webdriver.Chrome) -> None:

@@ -15,7 +15,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from examples.tour.app import FEATURES
 from tests.examples.broken import ENVIRON, KEY_PAGE
-from tests.examples.screenshots import LOOKS, seen_as, show_answers, take, wait
+from tests.examples.screenshots import LOOKS, seen_as, show_answers, take, wait, wait_over_pages
 from tests.examples.serving import browsing as browsing_examples
 from tests.examples.serving import serving_examples
 from tests.servers.harness import KINDS, Server, ServerOf, serving
@@ -308,15 +308,15 @@ def test_the_admin_page(kind: str, chromium: webdriver.Chrome, tmp_path: Path) -
         open_page(chromium, server, "/admin/")
         chromium.find_element("name", "password").send_keys("sesame")
         chromium.find_element("tag name", "button").click()
-        wait(chromium, "return document.querySelector('#figures')")
+        wait_over_pages(chromium, "return document.querySelector('#figures')")
         with browse("admin").stream("GET", "news", params={"name": "<b>ann"}) as stream:
             if kind == "gunicorn-gthread":  # the page is renewed by its link only
                 chromium.find_element("link text", "Reload").click()
-            wait(chromium, FIGURES)
+            wait_over_pages(chromium, FIGURES)
             chromium.find_element("link text", "Reload").click()
-            wait(chromium, "return document.body.innerText.includes('<b>ann')")
+            wait_over_pages(chromium, "return document.body.innerText.includes('<b>ann')")
             chromium.find_element("css selector", "[aria-label^='Close subscriber']").click()
             gone = "return document.body.innerText.includes('No channel has a subscriber')"
-            wait(chromium, gone)
+            wait_over_pages(chromium, gone)
             assert "data:" not in "".join(stream.iter_text())
         assert real_complaints(chromium) == []

@@ -418,12 +418,13 @@ def test_an_application_with_a_host_is_not_mounted(options: dict[str, Any]) -> N
 
 def test_routes_are_listed_with_their_hosts() -> None:
     listed = {(one.path, one.name, one.methods) for one in public_routes(site(), False)}
+    by_name = "GET,POST,PUT,PATCH,DELETE"
     assert {
-        ("//api.example.org/show", "api.show", "any"),
+        ("//api.example.org/show", "api.show", by_name),
         ("//api.example.org/talk", "api.ws_talk", "WS"),
-        ("//api.example.org/deep/show", "api.deep.show", "any"),
+        ("//api.example.org/deep/show", "api.deep.show", by_name),
         ("//*.example.org/things/<number:int>", "tenants.thing", "GET"),
-        ("/part/show", "part.show", "any"),
+        ("/part/show", "part.show", by_name),
     } <= listed
 
 
