@@ -431,7 +431,7 @@ class App(AppBase):
         ):
             self._micropie.changed()
 
-    if not TYPE_CHECKING:  # checkers know all names
+    if not TYPE_CHECKING:  # pragma: no branch - checkers know all names
 
         def __getattr__(self, name: str) -> Any:
             """Say what to write for a missing name that other frameworks have."""

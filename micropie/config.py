@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from micropie import SetupError
 from micropie.extensions import converter_of
@@ -47,7 +47,7 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
             f"{kind!r}: call pydantic's BaseSettings"
         )
     variables = {**read_env_file(), **os.environ} if environment is None else environment
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     wrong: list[str] = []
     hints = typing.get_type_hints(kind, include_extras=True)
     for name, parameter in inspect.signature(kind).parameters.items():

@@ -84,7 +84,7 @@ class Threads:
         self.size = size
         self.queue = queue
 
-    def call(self, function: AnyFunction, arguments: Sequence[Any]) -> Any:
+    def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
         """Call a function in the server's thread (wsgi)."""
         return function(*arguments)
 
@@ -110,7 +110,7 @@ class ServiceThreads(Threads):
         self._seen: set[int] = set()
         self._waiting = 0
 
-    def call(self, function: AnyFunction, arguments: Sequence[Any]) -> Any:
+    def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
         """Call a function in the server's thread."""
         with self._change:
             if len(self._seen) < 2 * self.size:

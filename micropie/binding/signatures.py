@@ -146,7 +146,7 @@ class Plan:
 
     def with_provided(
         self, arguments: Sequence[Any], values: Mapping[object, object]
-    ) -> Sequence[object]:
+    ) -> Sequence[Any]:
         """Return the ``arguments`` of one call with the resources of the providers, given by
         type.
         """
@@ -203,7 +203,7 @@ class Plan:
         if self.parses_always:
             exchange.body.parsed(exchange)
         errors: list[ParameterError] = []
-        arguments: list[Any] = []
+        arguments: list[object] = []
         parameters = self._all if self._is_fixed else self._all_for(request, segments, values)
         for one, segment in zip_longest(parameters, segments):
             try:
@@ -249,8 +249,8 @@ class Plan:
         return found
 
     def _reported(
-        self, request: Request, arguments: list[Any], errors: Sequence[ParameterError]
-    ) -> list[Any]:
+        self, request: Request, arguments: list[object], errors: Sequence[ParameterError]
+    ) -> list[object]:
         """Return ``arguments`` with the errors in place of ``BindingErrors``; raise them if no
         parameter takes them.
         """

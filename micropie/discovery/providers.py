@@ -216,7 +216,7 @@ def _warn_of_nothing(provider: Provider) -> None:
     )
 
 
-def _open(resources: Resources, provider: Provider, arguments: Sequence[Any]) -> Flow[object]:
+def _open(resources: Resources, provider: Provider, arguments: Sequence[object]) -> Flow[object]:
     """Call a provider and return its resource. Put one that has to be closed on the stack."""
     function: Callable[..., Any] = provider.plan.call
     made: Any

@@ -241,7 +241,7 @@ def _before_handler(
 # -- stage 4 ---------------------------------------------------------------------------------------
 
 
-def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[object]:
+def call_handler(request: Request, route: Route, arguments: Sequence[object]) -> Flow[object]:
     """Run the handler with its providers' resources, a time limit or both.
 
     Return its result, filtered.
@@ -266,7 +266,7 @@ def call_handler(request: Request, route: Route, arguments: Sequence[Any]) -> Fl
     )
 
 
-def _call_in_pool(exchange: Exchange, route: Route, arguments: Sequence[Any]) -> Flow[object]:
+def _call_in_pool(exchange: Exchange, route: Route, arguments: Sequence[object]) -> Flow[object]:
     """Call a handler in a process, which keeps to the time limit.
 
     A cancellation does not wait for it but ends it.
@@ -290,7 +290,7 @@ def _call_in_pool(exchange: Exchange, route: Route, arguments: Sequence[Any]) ->
 
 
 def _call_limited(
-    request: Request, route: Route, arguments: Sequence[Any], seconds: float
+    request: Request, route: Route, arguments: Sequence[object], seconds: float
 ) -> Flow[object]:
     """Run the handler with a time limit, where it can be interrupted, and return its result.
 

@@ -10,7 +10,6 @@ result is filtered by its annotation while they are open.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from micropie.binding import ResultFilter
 from micropie.discovery import open_resources
@@ -22,7 +21,9 @@ from micropie.steps import CALL, Call, Flow, awaited
 from micropie.streams import is_stream
 
 
-def with_resources(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Sequence[Any]]:
+def with_resources(
+    request: Request, route: Route, arguments: Sequence[object]
+) -> Flow[Sequence[object]]:
     """Open what a handler's parameters ask for.
 
     Return its arguments, complete. Raises what a provider raises.

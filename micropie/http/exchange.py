@@ -206,7 +206,7 @@ class Exchange:
 
     method: str
     path: str
-    path_params: Sequence[Any] = ()
+    path_params: Sequence[object] = ()
     config: MessageConfig
     route: RouteInfo | None = None
     id: str = ""

@@ -94,9 +94,9 @@ ReceiveStep: TypeAlias = tuple[Literal["receive"], Action, tuple[()] | tuple[int
 
 # The shapes of a step. Streams are known above this package only, so they are objects here.
 Step: TypeAlias = (
-    tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[Any]]
-    | tuple[Call, Callable[..., Any], Sequence[Any]]
-    | tuple[Kind, RouteFunction, Sequence[Any]]
+    tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[object]]
+    | tuple[Call, Callable[..., Any], Sequence[object]]
+    | tuple[Kind, RouteFunction, Sequence[object]]
     | tuple[Literal["chunk", "close"], Action, tuple[object]]
     | ReceiveStep
     | tuple[Literal["answer"], Action, Any]
@@ -120,7 +120,7 @@ def kind_of(function: AnyFunction, otherwise: Kind = CALL) -> Kind:
     return INLINE if getattr(function, MARK, None) == LOOP else otherwise
 
 
-def call(kind: Kind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
+def call(kind: Kind, function: Callable[..., Any], *arguments: object) -> Flow[Any]:
     """Call a function of the author's, and return its result; ``kind`` is that of
     ``kind_of(function)``.
 
@@ -135,7 +135,7 @@ def call(kind: Kind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]
     return (yield from awaited(result)) if result is not None else None  # as most hooks return
 
 
-def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: Any) -> Flow[Any]:
+def call_within(seconds: float, kind: Kind, function: AnyFunction, *arguments: object) -> Flow[Any]:
     """Call a function as ``call`` does, and give it up after so many seconds.
 
     Raises ``TookTooLong`` then.
