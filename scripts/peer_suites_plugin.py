@@ -18,7 +18,6 @@ import sys
 from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
-from io import BytesIO
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -195,76 +194,15 @@ def _mount_bottle(base: Any) -> None:
 
     def set_up(self: Any) -> None:
         original(self)
-        # a test before may have bound a request, which for Bottle the next answer replaces
-        if WORLD == "stand-in":
-            importlib.import_module("bottle").request.bind()
-        else:
-            self.wsgiapp = importlib.import_module("wsgiref.validate").validator(
-                through(self.app, "wsgi", "wsgi")
-            )
+        self.wsgiapp = importlib.import_module("wsgiref.validate").validator(
+            through(self.app, "wsgi", "wsgi")
+        )
 
     base.setUp = set_up
 
 
 def _bottle_stand_in() -> None:
-    """Bottle's tests of its parser of forms ask ours.
-
-    Two more private functions are here so that their files load.
-
-    Requests of the suite have no client's address; they are taken for those of a client who may see
-    tracebacks.
-    """
     importlib.import_module("micropie.compat").install("bottle")
-    bottle: Any = importlib.import_module("bottle")
-    bottle._MultipartParser = _BottleParser
-    bottle._parse_http_header = bottle._re_flatten = lambda header: [
-        importlib.import_module("micropie.http").content_type(header)
-    ]
-    vars(importlib.import_module("micropie.compat.bottle.app"))["may_see_tracebacks"] = lambda: True
-    _bottle()
-
-
-class _BottleParser:
-    """``micropie.compat.bottle``'s parser of forms, with the face of Bottle's private one."""
-
-    def __init__(
-        self,
-        stream: Any,
-        boundary: str | None,
-        content_length: int = -1,
-        memfile_limit: int = 2**18,
-        **_: Any,
-    ) -> None:
-        self._arguments = f'multipart/form-data; boundary="{boundary or ""}"', stream, memfile_limit
-
-    def parse(self) -> list[_BottlePart]:
-        parts, _ = importlib.import_module("micropie.compat.bottle.forms").parse_multipart(
-            *self._arguments
-        )
-        return [_BottlePart(*part) for part in parts]
-
-
-class _BottlePart:
-    def __init__(self, name: str, part: Any) -> None:
-        self.name, self.charset = name, "utf8"
-        if isinstance(part, str):
-            self.file: Any = BytesIO(part.encode())
-            self.filename = self.content_type = None
-        else:
-            self.file, self.filename, self.content_type = (
-                part.file,
-                part.raw_filename,
-                part.content_type,
-            )
-        self.raw = self.file.read()
-        self.value = self.raw.decode("utf-8", "replace")
-        self.file.seek(0)
-
-    def is_buffered(self) -> bool:
-        return getattr(self.file, "name", None) is None
-
-    def close(self) -> None:
-        self.file.close()
 
 
 class _CherryPySources(MetaPathFinder):
@@ -330,9 +268,6 @@ def _cherrypy_stand_in() -> None:
     cherrypy: Any = importlib.import_module("cherrypy")
     os.environ["WEBTEST_INTERACTIVE"] = "False"  # a failure asks nobody
     type(cherrypy.server)._opened = _cheroot
-    # A test deletes the session's name; CherryPy makes it anew.
-    session, missing = cherrypy.session, cherrypy.__getattr__
-    cherrypy.__getattr__ = lambda name: session if name == "session" else missing(name)
     cherrypy.lib.gctools = SimpleNamespace(GCRoot=object)
 
 

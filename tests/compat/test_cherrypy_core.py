@@ -328,11 +328,14 @@ def test_bad_queries_and_cookies(cherrypy: Any, serve: Serve) -> None:
     class Root:
         @cherrypy.expose
         def index(self, **values: str) -> str:
-            return str(len(cherrypy.request.cookie))
+            return ",".join(cherrypy.request.cookie)
 
     client = serve(cherrypy.Application(Root()))
     assert client.get("/?a=%FF").status_code == 404
     assert client.get("/", headers={"Cookie": "a@b=1"}).status_code in (200, 400)
+    # the original takes them for attributes of "a"
+    sent = {"Cookie": "a=1; path=/x; Expires=never; b=2"}
+    assert client.get("/", headers=sent).text == "a,b"
 
 
 def test_headers_in_encoded_words(cherrypy: Any, serve: Serve) -> None:
@@ -1449,3 +1452,20 @@ def test_logs_outside_of_requests(tmp_path: Path, capsys: pytest.CaptureFixture[
     log.access_log.addHandler(logging.StreamHandler())
     log.access()
     assert "- - [" in capsys.readouterr().err
+
+
+def test_the_session_s_name_is_made_anew(cherrypy: Any, serve: Serve) -> None:
+    """A program may delete it, to change the class of its sessions."""
+
+    class Root:
+        @exposed(cherrypy, **{"tools.sessions.on": True})
+        def index(self) -> str:
+            cherrypy.session["a"] = "1"
+            return str(cherrypy.session["a"])
+
+    client = serve(cherrypy.Application(Root(), ""))
+    if hasattr(cherrypy, "session"):
+        del cherrypy.session
+    for _ in range(2):
+        assert client.get("/").text == "1"
+        del cherrypy.session

@@ -274,6 +274,8 @@ def __getattr__(name: str) -> Any:
         return getattr(_templates.engine(), name)
     if name in _OF_PYTHON:
         return load(_OF_PYTHON[name])
+    if name in ("_MultipartParser", "_parse_http_header", "_re_flatten"):
+        return load(f"{__name__}.private:{name}")
     tell(__name__, name)
 
 

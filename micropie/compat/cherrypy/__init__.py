@@ -26,7 +26,7 @@ from micropie.compat.cherrypy.errors import (
 from micropie.compat.cherrypy.exposing import expose, popargs
 from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.program import checker, engine, quickstart, server
-from micropie.compat.cherrypy.serving import Proxy as _ThreadLocalProxy  # noqa: F401 - its name there
+from micropie.compat.cherrypy.serving import Proxy as _ThreadLocalProxy  # its name there
 from micropie.compat.cherrypy.serving import request, response, serving, session, thread_data
 from micropie.compat.cherrypy.toolbox import Tool
 from micropie.compat.cherrypy.tree import Application, Tree, tools, tree
@@ -52,6 +52,8 @@ for _name, _module in {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "session":  # which a program has deleted: with CherryPy the tool makes it anew
+        return globals().setdefault(name, _ThreadLocalProxy(name))
     tell(__name__, name)
 
 

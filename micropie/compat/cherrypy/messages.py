@@ -9,7 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Sequence
-from http.cookies import CookieError, SimpleCookie
+from http.cookies import CookieError, Morsel, SimpleCookie
 from io import BytesIO
 from typing import IO, Any, ClassVar
 
@@ -181,6 +181,8 @@ class LazyUUID4:
 
 
 _LINE_ENDS = re.compile(r"[\r\n]")
+# Names that are attributes for ``http.cookies``. A sibling host may set cookies of such names.
+_ATTRIBUTES = frozenset(Morsel())
 
 
 class ServedRequest(Request):
@@ -233,7 +235,13 @@ class ServedRequest(Request):
         if "headers" in self.__dict__ or "=?" in header:
             header = self.headers.get("Cookie", "")
         try:
-            cookies.load(read_cookies(header))
+            cookies.load(
+                {
+                    name: value
+                    for name, value in read_cookies(header).items()
+                    if name.lower() not in _ATTRIBUTES
+                }
+            )
         except CookieError as error:
             raise HTTPError(400, f"Illegal cookie name {str(error).split(chr(32))[-1]}") from None
         return cookies

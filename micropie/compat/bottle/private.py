@@ -1,0 +1,95 @@
+"""Names of Bottle that begin with an underscore. Its own tests use them, and a few programs do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from io import BytesIO
+from typing import IO, Any
+
+from micropie.compat.bottle.forms import FileUpload, parse_multipart
+
+__all__ = ["_MultipartParser", "_parse_http_header", "_re_flatten"]
+
+_QUOTED = r'"(?:\\.|[^"\\])*"'
+_ELEMENT, _PART = re.compile(f'(?:{_QUOTED}|[^",])+'), re.compile(f'(?:{_QUOTED}|[^";])+')
+_GROUP = re.compile(r"(?<!\\)((?:\\\\)*)\((?:\?P<\w+>|(?!\?))")
+
+
+def _parse_http_header(h: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the elements of a header's list, each with its parameters."""
+    found = []
+    for element in _ELEMENT.findall(h):
+        value, *parameters = _PART.findall(element) or [""]
+        pairs = [parameter.partition("=") for parameter in parameters]
+        found.append(
+            (_plain(value), {_plain(name).lower(): _plain(text) for name, _, text in pairs})
+        )
+    return found
+
+
+def _plain(text: str) -> str:
+    text = text.strip()
+    return text[1:-1].replace('\\"', '"') if text[:1] == '"' else text
+
+
+def _re_flatten(p: str) -> str:
+    """Return a regular expression whose groups are not counted."""
+    return _GROUP.sub(r"\1(?:", p)
+
+
+class _MultipartParser:
+    """The parts of a multipart form, as ``request.forms`` and ``request.files`` are read.
+
+    ``memfile_limit``: bytes that all fields may have, and a file before it goes to the disk.
+    """
+
+    def __init__(
+        self,
+        stream: IO[bytes],
+        boundary: str | None,
+        content_length: int = -1,
+        disk_limit: int = 2**30,
+        mem_limit: int = 2**20,
+        memfile_limit: int = 2**18,
+        buffer_size: int = 2**16,
+        charset: str = "latin1",
+    ) -> None:
+        self._header = f'multipart/form-data; boundary="{boundary or ""}"; charset={charset}'
+        self._stream, self._memory, self._charset = stream, memfile_limit, charset
+
+    def parse(self) -> Iterator[_MultipartPart]:
+        """Yield the parts. Raises ``MultipartError``."""
+        for name, part in parse_multipart(self._header, self._stream, self._memory)[0]:
+            yield _MultipartPart(name, part, self._charset)
+
+
+class _MultipartPart:
+    """A field or a file."""
+
+    def __init__(self, name: str, part: str | FileUpload, charset: str) -> None:
+        self.name, self.charset = name, charset
+        self.file: Any = BytesIO(part.encode(charset)) if isinstance(part, str) else part.file
+        self.filename = None if isinstance(part, str) else part.raw_filename
+        self.content_type = None if isinstance(part, str) else part.content_type
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes."""
+        self.file.seek(0)
+        data: bytes = self.file.read()
+        self.file.seek(0)
+        return data
+
+    @property
+    def value(self) -> str:
+        """The bytes as text."""
+        return self.raw.decode(self.charset)
+
+    def is_buffered(self) -> bool:
+        """Return whether it is in memory."""
+        return getattr(self.file, "name", None) is None
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()

@@ -1,0 +1,57 @@
+"""Names with an underscore that Bottle's own tests use: the original passes each test as well."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import pytest
+
+from micropie.compat import bottle as ours
+
+FORM = (
+    b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xc3\xa4\r\n'
+    b'--x\r\nContent-Disposition: form-data; name="f"; filename="n.txt"\r\n'
+    b"Content-Type: text/plain\r\n\r\n12345\r\n--x--\r\n"
+)
+
+
+def test_a_header_is_read_as_a_list_of_elements(bottle: Any) -> None:
+    read = bottle._parse_http_header
+    assert read('a/b;Q="x, \\"y\\";z" ; n = 1, c') == [
+        ("a/b", {"q": 'x, "y";z', "n": "1"}),
+        ("c", {}),
+    ]
+    assert read('"a;b",c') == [("a;b", {}), ("c", {})]
+
+
+def test_a_header_without_an_element() -> None:
+    assert ours._parse_http_header(";") == [("", {})]
+
+
+def test_groups_are_not_counted(bottle: Any) -> None:
+    assert bottle._re_flatten(r"(a)(?:b)(?P<n>c)\(d\)") == r"(?:a)(?:b)(?:c)\(d\)"
+
+
+def test_the_parts_of_a_form(bottle: Any) -> None:
+    field, file = bottle._MultipartParser(
+        BytesIO(FORM), "x", memfile_limit=4, charset="utf8"
+    ).parse()
+    assert (field.name, field.value, field.raw) == ("a", "ä", b"\xc3\xa4")
+    assert (field.filename, field.content_type, field.is_buffered()) == (None, None, True)
+    assert (file.name, file.value, file.filename) == ("f", "12345", "n.txt")
+    assert (file.content_type, file.is_buffered(), file.file.read()) == (
+        "text/plain",
+        False,
+        b"12345",
+    )
+    opened = field.file, file.file
+    field.close()
+    file.close()
+    assert [each.closed for each in opened] == [True, True]
+
+
+@pytest.mark.parametrize("boundary", [None, "", "y"])
+def test_a_form_that_is_none(bottle: Any, boundary: Any) -> None:
+    with pytest.raises(bottle.MultipartError):
+        list(bottle._MultipartParser(BytesIO(FORM), boundary).parse())
