@@ -59,10 +59,8 @@ class RedisRates(RateStore):
         """
         interval = interval_of(limit, per)
         now = "" if self._clock is None else int(self._clock() * MICROSECONDS)
-        with self._redis.reached() as client:
-            allowed, ahead = client.eval(
-                _HIT, 1, self._prefix + key, interval, limit * interval, now
-            )
+        keys = (self._prefix + key,)
+        allowed, ahead = self._redis.run(_HIT, keys, interval, limit * interval, now)
         return quota_of(bool(allowed), ahead, limit, interval)
 
     def ping(self) -> None:

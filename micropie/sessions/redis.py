@@ -71,19 +71,18 @@ class RedisSessionBackend(SessionBackend):
         owner, failures = secrets.token_hex(8), 0
         with self._redis.reached() as client:
             stored = client.get(old)
-            while stored:
-                data = changes.apply(serializer.loads(stored))
-                claim = _CLAIM if failures >= _PATIENCE else ""
-                text = serializer.dumps(data) if data else ""
-                stored = client.eval(
-                    _SWAP, 3, old, new, f"{old}:claim", stored, text, timeout, owner, claim
-                )
-                if stored == 1:
-                    return data
-                # Another request was faster. One of those that try always succeeds; a random delay
-                # separates them.
-                failures += 1
-                time.sleep(random.uniform(0, min(0.005 * failures, 0.05)))  # noqa: S311 - not a secret
+        while stored:
+            data = changes.apply(serializer.loads(stored))
+            claim = _CLAIM if failures >= _PATIENCE else ""
+            text = serializer.dumps(data) if data else ""
+            keys = (old, new, f"{old}:claim")
+            stored = self._redis.run(_SWAP, keys, stored, text, timeout, owner, claim)
+            if stored == 1:
+                return data
+            # Another request was faster. One of those that try always succeeds; a random delay
+            # separates them.
+            failures += 1
+            time.sleep(random.uniform(0, min(0.005 * failures, 0.05)))  # noqa: S311 - not a secret
         return {}
 
     def ping(self) -> None:

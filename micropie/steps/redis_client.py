@@ -5,11 +5,13 @@ This is the only module that knows redis-py, an optional dependency.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -49,6 +51,11 @@ _AFTER_NO_ANSWER = 5.0
 
 # What comes after the host has an @: the password has a / or # or ?, and only a part of it is read.
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
+
+
+@lru_cache(maxsize=64)
+def _digest(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 class _Primary(NamedTuple):
@@ -177,6 +184,18 @@ class RedisClient:
         except (redis.RedisError, ConnectionError) as error:
             self._client().connection_pool.disconnect(inuse_connections=False)
             raise ConnectionError(f"the Redis of {self._owner} is out of reach: {error}") from error
+
+    def run(self, script: str, keys: Sequence[str], *arguments: str | int) -> Any:
+        """Run a script in Lua on the server, and return its result. Raises ``ConnectionError``.
+
+        It is one command with the script's digest. The text is sent only to a server that does not
+        have it: one that was started anew, or was a replica.
+        """
+        with self.reached() as client:
+            try:
+                return client.evalsha(_digest(script), len(keys), *keys, *arguments)
+            except redis.exceptions.NoScriptError:
+                return client.eval(script, len(keys), *keys, *arguments)
 
     def place(self) -> tuple[str, int] | None:
         """Return the primary's host and port as the Sentinels know it; None for a URL without any.

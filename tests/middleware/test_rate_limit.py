@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 import micropie.middleware
 from micropie import App, HTTPError, HttpMiddleware, SetupError
@@ -424,6 +425,54 @@ def test_two_applications_share_one_redis(make_client: MakeClient, redis_url: st
     assert [clients[turn % 2].get("/").status_code for turn in range(4)] == [200, 200, 200, 429]
     for store in stores:
         store.close()
+
+
+def test_a_request_is_one_command_and_an_exempt_one_is_none(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    with redis_server(tmp_path) as url, redis.Redis.from_url(url, decode_responses=True) as admin:
+        rates = RedisRates(url)
+
+        class Counted(App):
+            def index(self) -> str:
+                return "hello"
+
+            def counted(self) -> str:
+                return "counted"
+
+            @RateLimit(2, store=rates)
+            def login(self) -> str:
+                return "who are you?"
+
+        def commands() -> dict[str, int]:
+            """Return those since the last time that came from clients, not from scripts."""
+            stats = admin.info("commandstats")
+            admin.config_resetstat()
+            names = ("evalsha", "eval", "script|load", "time", "get", "set")
+            return {
+                name: stats[f"cmdstat_{name}"]["calls"]
+                for name in names
+                if f"cmdstat_{name}" in stats
+            }
+
+        app = limited(
+            2, store=rates, app=Counted(), exempt=lambda request: request.path != "/counted"
+        )
+        client = make_client(app)
+        commands()
+        assert client.get("/counted").status_code == 200
+        assert commands() == {"evalsha": 1, "eval": 1, "time": 1, "get": 1, "set": 1}
+        assert [client.get("/counted").status_code for _ in range(2)] == [200, 429]
+        assert commands() == {"evalsha": 2, "time": 2, "get": 2, "set": 1}
+        assert client.get("/").status_code == 200
+        assert client.get("/nowhere").status_code == 404
+        assert commands() == {}
+        assert client.get("/login").status_code == 200
+        assert commands()["evalsha"] == 1
+        admin.script_flush()
+        assert client.get("/counted").status_code == 429
+        assert commands() == {"evalsha": 1, "eval": 1, "time": 1, "get": 1}
+        rates.close()
 
 
 def test_redis_forgets_a_client_when_its_time_is_over(redis_url: str) -> None:
