@@ -115,8 +115,8 @@ links: $(VENV)/bin/python
 
 faults: system $(VENV)/.installed-test
 	@echo "== faults"
-	$(BIN)/python scripts/machines --dask 2 faults --table docs/deploy/faults.md
-	$(BIN)/python scripts/machines costs --table docs/deploy/faults.md
+	$(BIN)/python scripts/machines --dask 2 faults --table tests/cluster/FAULTS.md
+	$(BIN)/python scripts/machines costs --table tests/cluster/FAULTS.md
 
 screenshots: system docs $(VENV)/.installed-test
 	@echo "== screenshots"

@@ -42,7 +42,7 @@ from benchmarks.harness import (
 from micropie import App, HttpMiddleware, Request, WebSocket, reads_body
 from micropie.channels import Channels
 
-PLOTS = Path(__file__).parent.parent / "docs" / "growth"
+PLOTS = Path(__file__).parent / "results" / "growth"
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 PLAIN = Case("plain", "", "GET", "/plain", b"ok")
 

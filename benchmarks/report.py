@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.goals import Verdict
 
 Row = Mapping[str, float]
-DOCS = Path(__file__).parent.parent / "docs"
+RESULTS = Path(__file__).parent / "results"
 
 
 def preamble(
@@ -99,15 +99,15 @@ def behind(cases: Mapping[str, str], best: Mapping[str, Row], ours: str, base: s
 
 def write_section(key: str, text: str) -> None:
     """Replace what stands between ``<!-- key -->`` and ``<!-- /key -->`` on a page of
-    performance.
+    results.
     """
-    for page in DOCS.glob("performance*.md"):
+    for page in sorted(RESULTS.glob("*.md")):
         before, opening, rest = page.read_text().partition(f"<!-- {key} -->\n")
         _, closing, after = rest.partition(f"<!-- /{key} -->")
         if opening and closing:
             page.write_text(f"{before}{opening}{_wrapped(text.strip())}\n{closing}{after}")
             return
-    raise SystemExit(f"no page of {DOCS} has the lines <!-- {key} --> and <!-- /{key} -->")
+    raise SystemExit(f"no page of {RESULTS} has the lines <!-- {key} --> and <!-- /{key} -->")
 
 
 def _wrapped(text: str) -> str:

@@ -44,7 +44,7 @@ from benchmarks.harness import Unavailable
 from benchmarks.processes import free_port, running
 from benchmarks.websocket import resident
 
-PLOT = Path(__file__).parent.parent / "docs" / "growth" / "soak.svg"
+PLOT = Path(__file__).parent / "results" / "growth" / "soak.svg"
 APPS = "benchmarks.apps.soak_apps"
 GROWTH = 1.0  # per cent
 SLOWER = 2.0  # times the idle p99

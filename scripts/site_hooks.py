@@ -15,10 +15,8 @@ from mkdocs.structure.pages import Page
 import micropie
 
 ROOT = Path(__file__).parent.parent
-# A list of the changes, and the line above it; a cell with nothing but the names of tests. A click
-# unfolds them.
+# A list of the changes, and the line above it. A click unfolds it.
 GROUP = re.compile(r"^(\w[^\n]*):\n\n(- .*?)\n(?=^\w[^\n]*:\n\n|^#|\Z)", re.MULTILINE | re.DOTALL)
-TESTS = re.compile(r"\| ((?:`[\w/.]+::\w+` ?)+)\|$", re.MULTILINE)
 # A listing, which scrolls, or inline code; text without a space, wider than the line of a
 # telephone. It may be broken after a bracket and the like, and before a point. A part that is still
 # long may be broken after an underscore.
@@ -55,9 +53,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 WEIGHTS = {
     "changelog": 0.01,
     "license": 0.01,
-    "risks/": 0.05,
-    "explanation/threat-model": 0.1,
-    "explanation/security-tests": 0.1,
+    "explanation/tested": 0.1,
     "deploy/faults": 0.1,
     "glossary": 0.05,
     "performance": 0.1,
@@ -68,17 +64,11 @@ WEIGHTS = {
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let the pages that list things come later in the search, and fold the names of tests."""
+    """Let the pages that list things come later in the search."""
     for beginning, weight in WEIGHTS.items():
         if page.url.startswith(beginning):
             page.meta["search"] = {"boost": weight}
-    return TESTS.sub(_folded, markdown)
-
-
-def _folded(found: re.Match[str]) -> str:
-    tests = found[1].split()
-    number = "1 test" if len(tests) == 1 else f"{len(tests)} tests"
-    return f"| <details><summary>{number}</summary>{' '.join(tests)}</details> |"
+    return markdown
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -62,12 +62,12 @@ def test_a_wrong_answer_is_found_and_nothing_is_measured() -> None:
     assert not outcome.timings
 
 
-def test_the_tables_are_written_into_the_documentation(
+def test_the_tables_are_written_into_a_page_of_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = tmp_path / "performance-site.md"
+    page = tmp_path / "features.md"
     page.write_text("before\n<!-- features -->\nold\n<!-- /features -->\nafter\n")
-    monkeypatch.setattr(report, "DOCS", tmp_path)
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
     chosen = [
         "--only",
         "asgi,shapes",

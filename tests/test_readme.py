@@ -39,6 +39,9 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "ARCHITECTURE.md",
     *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "tests" / "risks").glob("*.md")),
+    ROOT / "tests" / "cluster" / "FAULTS.md",
+    *sorted((ROOT / "benchmarks").glob("**/*.md")),
 ]
 
 INCLUDED = re.compile(r'^--8<-- "(.+)"$', re.MULTILINE)

@@ -1,4 +1,4 @@
-"""docs/risks and the tests agree: every number that a test or a comment uses is there, with the
+"""tests/risks and the tests agree: every number that a test or a comment uses is there, with the
 files of its tests.
 """
 
@@ -9,11 +9,11 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FOLDER = ROOT / "docs" / "risks"
+FOLDER = ROOT / "tests" / "risks"
 NO_TEST = "No test names it yet."
 
 _SECTION = re.compile(r"^## R(?P<number>\d+)\n(?P<text>.*?)(?=^##? |\Z)", re.MULTILINE | re.DOTALL)
-PAGES = re.findall(r"\]\(([\w-]+\.md)\)", (FOLDER / "index.md").read_text())
+PAGES = re.findall(r"\]\(([\w-]+\.md)\)", (FOLDER / "README.md").read_text())
 TEXT = "".join((FOLDER / page).read_text() for page in PAGES)
 SECTIONS = {int(found["number"]): found["text"] for found in _SECTION.finditer(TEXT)}
 
@@ -50,7 +50,12 @@ def test_each_risk_says_which_files_test_it() -> None:
 
 def test_each_number_that_code_or_a_page_refers_to_exists() -> None:
     paths = [path for folder in ("micropie", "tests") for path in (ROOT / folder).rglob("*.py")]
-    paths += [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "pyproject.toml"]
+    paths += [
+        *(ROOT / "docs").rglob("*.md"),
+        *FOLDER.glob("*.md"),
+        *ROOT.glob("*.md"),
+        ROOT / "pyproject.toml",
+    ]
     unknown = {
         f"{path.relative_to(ROOT)}: R{number}"
         for path in paths

@@ -1,4 +1,4 @@
-"""Each threat in docs/explanation/threat-model.md has tests, and these exist. What docs/security.md
+"""Each threat in tests/risks/threat-model.md has tests, and these exist. What docs/security.md
 says of where its promises end is so.
 """
 
@@ -15,7 +15,7 @@ from micropie.sessions import InMemorySessionBackend, SignedCookieSessionBackend
 from tests.conftest import MakeClient
 
 TESTS = Path(__file__).parent
-MODEL = (TESTS.parent / "docs" / "explanation" / "threat-model.md").read_text()
+MODEL = (TESTS / "risks" / "threat-model.md").read_text()
 KINDS = (
     "Spoofing",
     "Tampering",

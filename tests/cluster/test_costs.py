@@ -1,4 +1,4 @@
-"""What requests take of Redis, as the documentation says, and what the model makes of it."""
+"""What requests take of Redis, as FAULTS.md says, and what the model makes of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tests.cluster.costs import KINDS, Cost, FanOut, Model
 from tests.cluster.machines import ROOT
 from tests.cluster.report import costs_table, fan_out_table, model_table
 
-PAGE = (ROOT / "docs" / "deploy" / "faults.md").read_text()
+PAGE = (ROOT / "tests" / "cluster" / "FAULTS.md").read_text()
 
 
 @pytest.mark.timeout(240)
-def test_requests_and_messages_take_of_redis_what_the_documentation_says(
+def test_requests_and_messages_take_of_redis_what_the_page_says(
     run_machines: RunMachines,
 ) -> None:
     found = run_machines("costs", "--counts=1", "--requests=16")
