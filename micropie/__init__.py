@@ -60,7 +60,7 @@ if _TYPE_CHECKING:
     from micropie.http import Page
     from micropie.streams import EventStream, event
 
-__getattr__ = _names_on_demand(
+__getattr__, __dir__ = _names_on_demand(
     __name__,
     {"asgi": "WebSocket", "files": "static_file", "http": "Page", "streams": "EventStream event"},
 )

@@ -213,7 +213,7 @@ class App(AppBase):
 
         class Root(App):
             async def greet(self, name="World"):    # /greet, /greet/Alice, /greet?name=Alice
-                return f"Hello, {name}!"
+                return html("Hello, {}!", name)     # the name is escaped
 
         app = Root()
 

@@ -1,7 +1,7 @@
 """What is made when it is first asked for: names of a package's face, modules, regular expressions,
 and attributes.
 
-    __getattr__ = names_on_demand(__name__, {"module": "Name other_name"})
+    __getattr__, __dir__ = names_on_demand(__name__, {"module": "Name other_name"})
 
 What a site does not use is not imported: it would take longer than the rest.
 ``from package import name`` imports the name's module at once, so what is to come later is written
@@ -19,8 +19,10 @@ from typing import Any, AnyStr, Generic, TypeVar, cast
 Value = TypeVar("Value")
 
 
-def names_on_demand(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package.
+def names_on_demand(
+    package: str, names: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the ``__getattr__`` of a package, and its ``__dir__``, by which shells complete names.
 
     ``names``: by the module of the package, the names that it has; a dot before the module's name
     leads to the package around this one.
@@ -34,7 +36,7 @@ def names_on_demand(package: str, names: Mapping[str, str]) -> Callable[[str], A
         setattr(sys.modules[package], name, value)
         return value
 
-    return get
+    return get, lambda: [*vars(sys.modules[package]).keys() | modules.keys()]
 
 
 class _Later:

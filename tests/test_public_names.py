@@ -51,6 +51,20 @@ def test_the_public_names_are_those_that_are_promised(module: str) -> None:
     assert [name for name in found.__all__ if not hasattr(found, name)] == []
 
 
+@pytest.mark.parametrize(
+    ("module", "name"), [("micropie", "Page"), ("micropie.sessions", "RedisSessionBackend")]
+)
+def test_a_shell_completes_names_that_nobody_has_used_yet(
+    module: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = importlib.import_module(module)
+    monkeypatch.delitem(vars(package), name, raising=False)
+    names = dir(package)
+    assert name in names
+    assert set(package.__all__) <= set(names)
+    assert len(names) == len(set(names))
+
+
 @pytest.mark.parametrize("name", ["micropie.sessions", "micropie.middleware"])
 def test_every_public_name_of_a_package_is_documented(name: str) -> None:
     package = importlib.import_module(name)

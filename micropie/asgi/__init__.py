@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ASGIExchange", "ASGIState", "WebSocket", "serve", "serve_http", "serve_websocket"]
 
-__getattr__ = names_on_demand(
+__getattr__, __dir__ = names_on_demand(
     __name__,
     {
         "driver": "serve serve_http",

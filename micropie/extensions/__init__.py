@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 else:
     # redis-py may be missing, and takes longer to import than all of micropie; the driver of WSGI
     # is not needed under ASGI.
-    __getattr__ = names_on_demand(
+    __getattr__, __dir__ = names_on_demand(
         __name__,
         {
             ".steps.redis_client": "RedisClient",

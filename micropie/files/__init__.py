@@ -20,6 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["directory_route", "in_ascii", "open_file", "static_file"]
 
-__getattr__ = names_on_demand(
+__getattr__, __dir__ = names_on_demand(
     __name__, {"content_types": "in_ascii", "static": "directory_route open_file static_file"}
 )

@@ -41,6 +41,6 @@ __all__ = [
 ]
 # fmt: on
 
-__getattr__ = names_on_demand(
+__getattr__, __dir__ = names_on_demand(
     __name__, {"websocket": "CloseInfo ask_guards cleanup converse found_socket"}
 )

@@ -54,7 +54,7 @@ __all__ = [
 # fmt: on
 
 # What a site does not use is not imported: it would take longer than the rest.
-__getattr__ = names_on_demand(
+__getattr__, __dir__ = names_on_demand(
     __name__,
     {
         "multipart": "MultipartParser PartHead PartParser boundary_of",

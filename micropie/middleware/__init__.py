@@ -47,7 +47,7 @@ __all__ = [
 # fmt: on
 
 # A site imports only the middleware that it uses: all of it would take longer than the rest.
-__getattr__ = names_on_demand(
+__getattr__, __dir__ = names_on_demand(
     __name__,
     {
         "access_log": "AccessLog",

@@ -30,7 +30,7 @@ __all__ = [
 # fmt: on
 
 # An optional dependency may be missing, or take longer to import than all of micropie.
-__getattr__ = names_on_demand(
+__getattr__, __dir__ = names_on_demand(
     __name__,
     {
         "redis": "RedisSessionBackend",

@@ -50,6 +50,6 @@ __all__ = [
 ]
 # fmt: on
 
-__getattr__ = names_on_demand(
+__getattr__, __dir__ = names_on_demand(
     __name__, {"events": "EventStream event follow_events", "threaded": "MadeAhead"}
 )

@@ -21,7 +21,7 @@ __all__ = [
 ]
 # fmt: on
 
-__getattr__ = names_on_demand(
+__getattr__, __dir__ = names_on_demand(
     __name__,
     {
         "driver": "serve_http start_and_serve",
