@@ -6,6 +6,7 @@ the log, and to a client on this machine if ``debug`` is on.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from micropie.errors import (
     MethodNotAllowed,
     RaisedAnswer,
     Redirect,
+    ServiceUnavailable,
     logger,
 )
 from micropie.http import (
@@ -48,6 +50,8 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     exchange, answer = request._exchange, request._exchange.answer
     try:
         response, handler, expected = None, None, False
+        if type(failure) is OSError:
+            failure = _by_its_number(request, failure)
         if isinstance(failure, Redirect):
             try:
                 response = redirect_response(failure, request)
@@ -76,11 +80,23 @@ def plain_response(request: Request, failure: Exception) -> Response:
     """Return the response that asks nothing of the application: to an ``HTTPError`` its own, to any
     other exception, which is logged, a 500.
     """
+    if type(failure) is OSError:
+        failure = _by_its_number(request, failure)
     if not isinstance(failure, HTTPError):
         log_failure(request, failure)
         advice = f". Request id: {request.id}" if request.id else ""
         failure = HTTPError(500, f"500 Internal Server Error{advice}")
     return error_answer(request, failure)
+
+
+def _by_its_number(request: Request, failure: OSError) -> OSError:
+    """Return a 503 for a failure because the process or the machine has no descriptors left, which
+    is over soon; any other as it is.
+    """
+    if failure.errno in (errno.EMFILE, errno.ENFILE):
+        failure = ServiceUnavailable("Please try again later.", str(failure))
+        request._exchange.log_failure(f"{request._exchange.label} failed", failure)
+    return failure
 
 
 def log_failure(request: Request, failure: Exception) -> None:

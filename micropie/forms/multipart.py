@@ -8,6 +8,7 @@ are cut into chunks (tests/risks, R34).
 from __future__ import annotations
 
 import codecs
+import errno
 from collections.abc import Callable, Iterator
 from threading import RLock
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
@@ -251,7 +252,8 @@ class MultipartParser:
     def feed(self, *chunks: bytes) -> None:
         """Parse the next chunks.
 
-        Raises 400, 413, 415 and 507, and ``ValueError`` after ``close``.
+        Raises 400, 413, 415 and 507, ``ValueError`` after ``close``, and ``OSError`` where no
+        descriptor is left.
         """
         with self._lock:
             try:
@@ -272,14 +274,8 @@ class MultipartParser:
                         else:
                             self._upload.write(event)
             except OSError as error:
-                # the disk is full, or no file can be opened: RFC 4918, section 11.5
                 self.close()
-                # Without a traceback. The folder is None if there is none, which the error says
-                # then.
-                import tempfile
-
-                logger.error("an upload can't be stored in %s: %s", tempfile.tempdir, error)
-                raise HTTPError(507, "There is no room for this upload at the moment.") from None
+                raise _not_stored(error) from None
             except BaseException:
                 self.close()
                 raise
@@ -331,6 +327,19 @@ class MultipartParser:
             for _, part in [*self.parts, ("", self._upload)]:
                 if isinstance(part, UploadFile):
                     part.close()
+
+
+def _not_stored(error: OSError) -> Exception:
+    """Return a 507 for a disk that is full (RFC 4918, section 11.5), and log it; the error itself
+    where no descriptor is left.
+    """
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return error
+    # Without a traceback. The folder is None if there is none, which the error says then.
+    import tempfile
+
+    logger.error("an upload can't be stored in %s: %s", tempfile.tempdir, error)
+    return HTTPError(507, "There is no room for this upload at the moment.")
 
 
 def boundary_of(parameters: dict[str, str]) -> str:

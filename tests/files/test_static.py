@@ -42,7 +42,7 @@ from micropie.testing import TestClient
 from tests.asgi import calls as asgi
 from tests.asgi.calls import every_loop
 from tests.conftest import MakeClient
-from tests.support.open_files import open_files
+from tests.support.open_files import no_descriptors, open_files
 from tests.support.waiting import until
 from tests.wsgi import calls as wsgi
 
@@ -599,7 +599,7 @@ def test_what_may_not_be_read_is_not_found(
 
 
 @pytest.mark.parametrize(
-    ("code", "status"), [(errno.EACCES, 404), (errno.ENOENT, 404), (errno.EMFILE, 500)]
+    ("code", "status"), [(errno.EACCES, 404), (errno.ENOENT, 404), (errno.EIO, 500)]
 )
 @pytest.mark.parametrize("function", ["lstat", "open"])
 def test_trouble_with_the_machine_is_no_404(
@@ -620,6 +620,29 @@ def test_trouble_with_the_machine_is_no_404(
     client = make_client(Files(site))
     monkeypatch.setattr(os, function, fails)
     assert client.get("/static/a.txt").status_code == status
+
+
+def test_R40_without_descriptors_it_is_a_503(
+    make_client: MakeClient, site: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Files(site)
+
+    @app.error(404)
+    def missing() -> Response:
+        return static_file("a.txt", root=site)
+
+    client = make_client(app)
+    client.get("/static/dir/page.html")
+    with no_descriptors():
+        answers = [client.get(path) for path in ("/static/large.bin", "/nowhere")]
+    for answer in answers:
+        assert (answer.status_code, answer.text) == (503, "Please try again later.")
+        assert answer.headers["retry-after"] == "5"
+    assert caplog.messages == [
+        f"GET {path!r} failed: [Errno 24] Too many open files: '{site / name}'"
+        for path, name in (("/static/large.bin", "large.bin"), ("/nowhere", "a.txt"))
+    ]
+    assert client.get("/static/large.bin").status_code == 200
 
 
 # -- ranges and conditions -------------------------------------------------------------------------

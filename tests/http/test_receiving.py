@@ -45,7 +45,7 @@ from tests.asgi.calls import DISCONNECT, Call, Message, every_loop, get, http_sc
 from tests.conftest import MakeClient
 from tests.support.errors import said
 from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section
-from tests.support.open_files import open_files
+from tests.support.open_files import no_descriptors, open_files
 from tests.support.waiting import until_async
 from tests.wsgi.calls import get as wsgi_get
 
@@ -412,6 +412,21 @@ def test_R32_a_full_disk_is_a_507_that_leaves_nothing(
     assert caplog.messages == [
         f"an upload can't be stored in {folder}: [Errno 28] No space left on device"
     ]
+
+
+def test_R32_without_descriptors_an_upload_is_a_503(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    gettempdir()  # which needs one the first time
+    client = make_client(Root())
+    content = form(file_of(2 * MEBIBYTE))
+    assert client.post("/size", content=content, headers=HEADERS).status_code == 200
+    with no_descriptors():
+        answer = client.post("/size", content=content, headers=HEADERS)
+    assert (answer.status_code, answer.text) == (503, "Please try again later.")
+    assert answer.headers["retry-after"] == "5"
+    assert caplog.messages[0].startswith("POST '/size' failed: [Errno 24] Too many open files")
+    assert client.post("/size", content=content, headers=HEADERS).status_code == 200
 
 
 def test_R32_a_file_that_cannot_be_finished_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
