@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from micropie import SetupError
-from micropie.extensions import converter_of
+from micropie.extensions import TypeInfo
 
 logger = logging.getLogger("micropie")
 
@@ -52,7 +52,7 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
     hints = typing.get_type_hints(kind, include_extras=True)
     for name, parameter in inspect.signature(kind).parameters.items():
         try:
-            converter = converter_of(hints[name])
+            converter = TypeInfo(hints[name]).converter()
         except SetupError as error:
             raise SetupError(f"{kind.__name__}.{name}: {error}") from None
         variable = f"{prefix}{name.upper()}"

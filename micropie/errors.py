@@ -244,7 +244,8 @@ class ResponseError(Exception):
 
 
 def check(argument: str, fine: bool, value: object, expected: str) -> None:
-    """Raise ``SetupError`` unless ``fine``; ``value`` is the one that was given.
+    """Raise ``SetupError`` unless ``fine``: ``argument`` takes what is ``expected``, in words, and
+    ``value`` was given.
 
         check("RateLimit(per=...)", is_duration(per), per, "seconds above 0")
 
@@ -295,7 +296,8 @@ def takes(function: Any, count: int) -> bool:
 def as_authors_see(
     error: BaseException,
 ) -> tuple[type[BaseException], BaseException, TracebackType | None]:
-    """Return an exception's type, the exception, and its traceback from the author's first line on.
+    """Return the type of ``error``, the exception itself, and its traceback from the author's first
+    line on, as ``traceback.format_exception`` takes them.
 
     All of the traceback if there is no such line.
     """

@@ -96,7 +96,7 @@ class Codec:
         return module if tuple(map(int, re.findall(r"\d+", version)[:3])) >= OLDEST_ORJSON else None
 
     def loads(self, data: bytes | bytearray | memoryview | str) -> Json:
-        """Return the value of a JSON text. Raises ``ValueError``."""
+        """Return the value of ``data``, a JSON text. Raises ``ValueError``."""
         try:
             data = data.encode() if isinstance(data, str) else bytes(data)
             # orjson makes a float of a number beyond 64 bits. Of 19 digits in a row, at least 4 are

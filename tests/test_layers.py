@@ -328,6 +328,5 @@ def test_other_names_are_found() -> None:
 
 
 def test_the_promise_for_extensions_is_small() -> None:
-    # each name more is one that can't change any more; the command line and the documents of
-    # OpenAPI needed the last eight
-    assert len(import_module("micropie.extensions").__all__) <= 36
+    # each name more is one that can't change any more
+    assert len(import_module("micropie.extensions").__all__) <= 24

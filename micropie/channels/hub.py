@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, get_args
 
@@ -25,14 +25,21 @@ from micropie.channels.mailbox import (
     WhenFull,
     refuse_on_loop,
 )
-from micropie.extensions import Completed, TaskWaiter, current_shutdown, dumps, notify_after_fork
+from micropie.extensions import TaskWaiter, current_shutdown, dumps, notify_after_fork
 
 # Messages that a task takes between two checkpoints. Without these, no other task runs while
 # messages keep coming.
 BETWEEN_CHECKPOINTS = 16
 
 
-PUBLISHED: Final = Completed(None)
+class _Published:
+    """What ``publish`` returns: with ``await`` or without, the message is delivered."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+PUBLISHED: Final = _Published()
 
 
 class Channels:

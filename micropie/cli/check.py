@@ -21,16 +21,7 @@ from micropie.cli.command import commands_of, parser_of
 from micropie.cli.moving import findings
 from micropie.cli.routes import mounts_of, open_by_name
 from micropie.cli.target import CommandError, find_target
-from micropie.extensions import (
-    Application,
-    Outside,
-    RouteEntry,
-    applications,
-    has_route,
-    lost_routes,
-    place_of,
-    routes,
-)
+from micropie.extensions import Application, Inspector, Outside, RouteEntry
 from micropie.middleware import SecurityDefaults
 
 
@@ -55,8 +46,9 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
     """Yield the mistakes and the unsafe settings of an application, and of the module with this
     name.
     """
+    inspector = Inspector(app)
     try:
-        entries, sockets = routes(app), routes(app, websockets=True)
+        entries, sockets = inspector.routes(), inspector.routes(websockets=True)
     except SetupError as error:
         yield f"set-up: {error}"
         return
@@ -68,7 +60,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
                 f"{entry.place}: {entry.route.name} answers GET{also} and "
                 f"{change}{risk}: write @post above it"
             )
-    inner = applications(app)
+    inner = inspector.applications()
     yield from _unregistered(module, [*entries, *sockets])
     yield from _wrong_commands(app)
     yield from _hidden_routes(app, entries, inner)
@@ -84,13 +76,13 @@ def _unregistered(module: str, entries: Sequence[RouteEntry]) -> Iterator[str]:
     ):
         if (
             function.__module__ == module
-            and has_route(function)
+            and Inspector.has_route(function)
             and inspect.unwrap(function) not in registered
         ):
             advice = (
                 "has a route, and no application: write @app.get or @app.route above a function"
             )
-            yield f"{place_of(function)}: {function.__name__} {advice}"
+            yield f"{Inspector.place_of(function)}: {function.__name__} {advice}"
 
 
 def _wrong_commands(app: App) -> Iterator[str]:
@@ -99,7 +91,7 @@ def _wrong_commands(app: App) -> Iterator[str]:
             try:
                 parser_of(entry())
             except (CommandError, SetupError) as error:
-                yield f"{place_of(function)}: {error}"
+                yield f"{Inspector.place_of(function)}: {error}"
     except CommandError as error:
         yield str(error)
 
@@ -152,15 +144,16 @@ def _hidden_routes(
                     f"{mount.prefix} is mounted above it"
                 )
     apps = [one.app for one in all_inside]
-    for inner in apps:
-        for name, sentence in lost_routes(inner).items():
-            yield f"{place_of(getattr(inner, name))}: {sentence}"
+    for application in all_inside:
+        inner = application.app
+        for name, sentence in application.lost_routes.items():
+            yield f"{Inspector.place_of(getattr(inner, name))}: {sentence}"
         for name, value in vars(inner).items():
             method = getattr(type(inner), name, None)
-            is_hidden = value is not None and not has_route(value)
+            is_hidden = value is not None and not Inspector.has_route(value)
             if is_hidden and inspect.isfunction(method) and not name.startswith("_"):
                 yield (
-                    f"{place_of(method)}: {type(inner).__name__}.{name} is "
+                    f"{Inspector.place_of(method)}: {type(inner).__name__}.{name} is "
                     f"hidden by the attribute self.{name}"
                 )
         for name, value in {**vars(type(inner)), **vars(inner)}.items():

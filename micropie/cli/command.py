@@ -24,7 +24,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from micropie import App, BindingError, BindingErrors, HTTPError, Request, SetupError
 from micropie.cli.target import CommandError
-from micropie.extensions import Outside, RouteEntry, Signature, as_authors_see, stated_source
+from micropie.extensions import Outside, RouteEntry, Signature, TypeInfo, as_authors_see
 
 Command = tuple[Callable[..., object], Callable[[], RouteEntry]]
 
@@ -138,7 +138,7 @@ def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest
     With ``*names`` all before these are arguments as well.
     """
     kind, many = _kind_of(one.annotation)
-    if stated_source(one.annotation)[0] is not None or kind in (Request, BindingErrors):
+    if TypeInfo(one.annotation).source is not None or kind in (Request, BindingErrors):
         return
     has_default = one.default is not one.empty
     if one.kind is Parameter.VAR_POSITIONAL:

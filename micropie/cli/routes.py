@@ -15,7 +15,7 @@ from typing import Any, get_origin, get_type_hints
 
 from micropie import App
 from micropie.cli.target import find_target
-from micropie.extensions import RouteEntry, Signature, applications, routes
+from micropie.extensions import Inspector, RouteEntry, Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def mounts_of(app: App) -> Sequence[Any]:
     """Return the mounts of applications that answer by themselves."""
     return [
         mount
-        for inner in applications(app)
+        for inner in Inspector(app).applications()
         for mount in inner.mounts
         if mount.kind != "app" or mount.isolated
     ]
@@ -75,10 +75,11 @@ def mounts_of(app: App) -> Sequence[Any]:
 
 def public_routes(app: App, with_providers: bool) -> Iterator[PublicRoute]:
     """Yield the routes of HTTP, then those of WebSockets."""
-    for entry in routes(app):
+    inspector = Inspector(app)
+    for entry in inspector.routes():
         methods = ",".join(method for method in entry.methods if method != "HEAD") or "HEAD"
         yield _public(methods, entry, with_providers)
-    for entry in routes(app, websockets=True):
+    for entry in inspector.routes(websockets=True):
         yield _public("WS", entry, with_providers)
 
 
@@ -87,7 +88,7 @@ def open_by_name(app: App) -> str:
     if it is nothing.
     """
     open_methods, names = set[str](), []
-    for entry in routes(app):
+    for entry in Inspector(app).routes():
         changing = {"DELETE", "PATCH", "PUT"}.intersection(entry.methods)
         if changing and not entry.route.methods:
             open_methods |= changing

@@ -26,7 +26,7 @@ from types import FrameType
 from typing import Any
 
 from micropie import HTTPError, Request, Response
-from micropie.extensions import RouteEntry, as_authors_see, problem_members, wanted_form
+from micropie.extensions import RouteEntry, as_authors_see
 
 _LINES_AROUND = 5  # the failing line
 _MOST_FRAMES = 40  # of one exception, the innermost ones: a recursion has a thousand
@@ -76,8 +76,10 @@ _HEADERS = (
 )
 
 
-def error_page(request: Request, failure: Exception) -> Response:
-    """Return the 500 for an unhandled exception, with its traceback."""
+def error_page(request: Request, failure: Exception, plain: Response) -> Response:
+    """Return the 500 for an unhandled exception: ``plain``, which tells nothing, with the
+    traceback.
+    """
     formatted = traceback.format_exception(*as_authors_see(failure))
     lines = _encodable(_hide_secrets("".join(formatted)))
     title = _encodable(f"{type(failure).__name__}: {_text_of(failure)}")
@@ -94,12 +96,15 @@ def error_page(request: Request, failure: Exception) -> Response:
     del exception
     parts.append(_about_request(request))
     parts.append(f'<h2>As text: a click selects all of it</h2><pre id="text">{escape(lines)}</pre>')
-    return _answer(request, HTTPError(500, title), parts, lines, {"traceback": lines.splitlines()})
+    members = {"detail": title, "traceback": lines.splitlines()}
+    return _filled(plain, title, parts, lines, members)
 
 
-def not_found_page(request: Request, failure: HTTPError, entries: Sequence[RouteEntry]) -> Response:
-    """Return the 404 of a path that leads to no route, with the routes whose paths resemble it, and
-    all others.
+def not_found_page(
+    request: Request, failure: HTTPError, plain: Response, entries: Sequence[RouteEntry]
+) -> Response:
+    """Return the 404 of a path that leads to no route: ``plain`` with the routes whose paths
+    resemble it, and all others.
     """
     table = {f"{entry.route.pattern} ({entry.route.name})": entry for entry in entries}
     by_path = {entry.route.pattern: entry for entry in entries}
@@ -109,50 +114,43 @@ def not_found_page(request: Request, failure: HTTPError, entries: Sequence[Route
     names, routes = (
         [_route_line(entry) for entry in entries] for entries in (near, table.values())
     )
+    title = str(failure.message)
     lines = [
-        str(failure.message),
+        title,
         "",
         *(["Did you mean:", *names, ""] if near else []),
         "Routes:",
         *routes,
         "",
     ]
-    parts = [_heading(str(failure.message), f"No route answers {request.method} {request.path}.")]
+    parts = [_heading(title, f"No route answers {request.method} {request.path}.")]
     if near:
         parts.append(f"<h2>Did you mean</h2>{_routes(near)}")
     parts += [f"<h2>Routes</h2>{_routes(table.values())}", _about_request(request)]
-    return _answer(request, failure, parts, "\n".join(lines), {"near": names, "routes": routes})
+    return _filled(plain, title, parts, "\n".join(lines), {"near": names, "routes": routes})
 
 
-def _answer(
-    request: Request,
-    error: HTTPError,
-    parts: Iterable[str],
-    text: str,
-    members: Mapping[str, object],
+def _filled(
+    plain: Response, title: str, parts: Iterable[str], text: str, members: Mapping[str, object]
 ) -> Response:
-    """Return the answer in the form that the client asks for: ``text``, a problem document with
-    ``members``, or an HTML page of ``parts``.
+    """Return ``plain`` in its form with more in it: an HTML page of ``parts``, a problem document
+    with ``members``, or ``text``.
     """
-    form, title, headers = wanted_form(request), str(error.message), [*error.headers, *_HEADERS]
-    if form == "text":
-        return Response(text, error.status, headers, "text/plain; charset=utf-8")
-    if form == "json":
-        return Response(
-            {**problem_members(error.status, title), **members},
-            error.status,
-            headers,
-            "application/problem+json",
+    plain.headers.update(_HEADERS)
+    if isinstance(plain.body, dict):
+        plain.body |= members
+    elif plain.content_type == "text/html; charset=utf-8":
+        head = (
+            '<meta charset="utf-8"><meta name="viewport" '
+            f'content="width=device-width"><title>{escape(title)}</title>'
         )
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width"><title>{escape(title)}</title>'
-    )
-    page = (
-        "<!doctype html><html "
-        f'lang="en"><head>{head}<style>{_STYLE}</style></head><body>{"".join(parts)}</body></html>'
-    )
-    return Response(_encodable(page), error.status, headers, "text/html; charset=utf-8")
+        plain.body = _encodable(
+            f'<!doctype html><html lang="en"><head>{head}<style>{_STYLE}</style></head>'
+            f"<body>{''.join(parts)}</body></html>"
+        )
+    else:
+        plain.body = text
+    return plain
 
 
 def _encodable(text: str) -> str:
@@ -198,7 +196,7 @@ def _about_request(request: Request) -> str:
     facts["Python"] = platform.python_version()
     parts = [f"<h2>Request</h2>{_table(facts.items())}"]
     sources: dict[str, Callable[[], Mapping[str, object]]] = {
-        "Query": lambda: request._exchange.query,
+        "Query": lambda: {name: request.query.getlist(name) for name in request.query},
         "Headers": lambda: dict(request.headers.items()),
         "Cookies": lambda: request.cookies,
     }

@@ -1,5 +1,5 @@
-"""An application as an extension sees it from outside: its parts, its load, a route beside its
-own.
+"""An application as an extension sees it: its parts, its routes and its load, and a route beside
+its own.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from micropie.decorators import make_mark
+from micropie.discovery import marks_of
 from micropie.execution import is_on_loop, loop_lag, usage_of
-from micropie.routing import AppBase, Application, Config, seen
+from micropie.routing import AppBase, Application, Config, RouteEntry, Site, place_of, seen
 
 
 class Statistics(NamedTuple):
@@ -34,41 +35,72 @@ class Statistics(NamedTuple):
     ``loop_watchdog`` watches none."""
 
 
-def applications(app: AppBase, *, inside: bool = False) -> list[Application]:
-    """Return the applications of the tree that ``app`` is in, the outermost first; one that is in
-    the tree twice, twice. With ``inside`` only ``app`` itself, which is the first, and those inside
-    it on the same host. Isolated mounts have trees of their own.
+class Inspector:
+    """Tells of an application what an extension may want to know, without changing it.
 
-        for one in applications(app):
-            print(one.path, type(one.app).__name__)
+        inspector = Inspector(app)
+        for one in inspector.routes():
+            print(one.methods, one.route.pattern, one.route.name)
 
-    Raises ``SetupError`` as the first request does, and with ``inside`` ``LookupError`` for an
-    application in several places, outside of requests.
+    It looks at the whole tree that ``app`` is in; with ``inside`` only at ``app`` and at the
+    applications inside it on the same host. Isolated mounts have trees of their own.
+
+    Each method looks anew. It raises ``SetupError`` as the first request does, and with ``inside``
+    ``LookupError`` for an application in several places, outside of requests.
     """
-    configs = _configs(app)
-    if inside:
-        own: Config = app._micropie.config()
-        inner = [one for one in configs if one is not own and one.is_inside(own)]
-        configs = [own, *inner]
-    return [seen(one) for one in configs]
 
+    def __init__(self, app: AppBase, *, inside: bool = False) -> None:
+        self._tree = app._micropie
+        self._inside = inside
 
-def statistics(app: AppBase) -> Statistics:
-    """Return the load of this process, of all applications in the tree of ``app`` together.
+    def applications(self) -> list[Application]:
+        """Return the applications, the outermost first; with ``inside`` the first is ``app``. One
+        that is in the tree twice is there twice.
+        """
+        configs: Sequence[Config] = self._tree.configs()
+        if self._inside:
+            own: Config = self._tree.config()
+            configs = [own, *(one for one in configs if one is not own and one.is_inside(own))]
+        return [seen(one) for one in configs]
 
-        if (statistics(app).threads_waiting or 0) > 20:
-            raise HTTPError(503)
+    def routes(self, *, websockets: bool = False) -> list[RouteEntry]:
+        """Return the routes, or with ``websockets`` those of WebSockets, each once with its
+        methods.
+        """
+        site: Site = self._tree.root()._micropie.site
+        entries = site.entries(takes_socket=websockets)
+        if self._inside:
+            own: Config = self._tree.config()
+            entries = [one for one in entries if one.route.config.is_inside(own)]
+        return entries
 
-    Under ASGI call it on the event loop whose threads are meant, not in a ``def`` handler.
-    """
-    configs = _configs(app)
-    threads = [usage_of(one) for one in {one.threads for one in configs} if is_on_loop()]
-    pools = [one.usage() for one in {one.pool for one in configs}]
-    channels = [one.counts() for one in {one.channels for one in configs}]
-    busy, waiting, limit = map(sum, zip(*threads, strict=True)) if threads else [None] * 3
-    in_processes, processes = map(sum, zip(*pools, strict=True))
-    names, subscribers = map(sum, zip(*channels, strict=True))
-    return Statistics(busy, waiting, limit, in_processes, processes, names, subscribers, loop_lag())
+    def statistics(self) -> Statistics:
+        """Return the load of this process, of all applications in the tree together.
+
+            if (Inspector(app).statistics().threads_waiting or 0) > 20:
+                raise HTTPError(503)
+
+        Under ASGI call it on the event loop whose threads are meant, not in a ``def`` handler.
+        """
+        configs: Sequence[Config] = self._tree.configs()
+        threads = [usage_of(one) for one in {one.threads for one in configs} if is_on_loop()]
+        pools = [one.usage() for one in {one.pool for one in configs}]
+        channels = [one.counts() for one in {one.channels for one in configs}]
+        busy, waiting, limit = map(sum, zip(*threads, strict=True)) if threads else [None] * 3
+        in_processes, processes = map(sum, zip(*pools, strict=True))
+        names, subscribers = map(sum, zip(*channels, strict=True))
+        return Statistics(
+            busy, waiting, limit, in_processes, processes, names, subscribers, loop_lag()
+        )
+
+    @staticmethod
+    def has_route(function: object) -> bool:
+        """Return whether the decorator of a route is above a function, such as ``@get``, be it in
+        an application or not.
+        """
+        return bool(marks_of(function))
+
+    place_of = staticmethod(place_of)
 
 
 def add_route(
@@ -92,8 +124,3 @@ def add_route(
     """
     mark = make_mark(path, methods, name)._replace(hooks=hooks)
     app._micropie.registering(mark)(function)
-
-
-def _configs(app: AppBase) -> Sequence[Config]:
-    configs: Sequence[Config] = app._micropie.configs()
-    return configs

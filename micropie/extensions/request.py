@@ -70,8 +70,8 @@ def _enter_both(first: Callable[[], object], second: Callable[[], object]) -> No
 
 
 def is_on_this_machine(request: Request) -> bool:
-    """Return whether the client is on this machine: its address, the host that it asked for, and no
-    proxy between.
+    """Return whether the client of ``request`` is on this machine: its address, the host that it
+    asked for, and no proxy between.
 
     The address alone does not tell. A proxy on this machine has it too, and so has the browser of a
     developer that runs a script of a foreign page, whose host's name was made to lead here (DNS

@@ -262,7 +262,8 @@ def _default_response(request: Request, failure: Exception) -> Response:
             and exchange.list_routes is not None
             and debug.may_see_debug_pages(request)
         ):
-            page: Response = debug.not_found_page(request, failure, exchange.list_routes())
+            plain = error_answer(request, failure, "auto")
+            page: Response = debug.not_found_page(request, failure, plain, exchange.list_routes())
             return page
         if is_shown and isinstance(failure, BindingError):
             logger.warning(
@@ -271,6 +272,7 @@ def _default_response(request: Request, failure: Exception) -> Response:
         return error_answer(request, failure)
     if is_shown and debug.may_see_debug_pages(request):
         log_failure(request, failure)
-        shown: Response = debug.error_page(request, failure)
+        plain = error_answer(request, HTTPError(500), "auto")
+        shown: Response = debug.error_page(request, failure, plain)
         return shown
     return plain_response(request, failure)

@@ -19,7 +19,7 @@ from micropie.http.exchange import (
 )
 from micropie.http.flashes import flash, get_flashed_messages
 from micropie.http.multidict import MultiDict
-from micropie.http.problem import error_answer, problem_members, translated, wanted_form
+from micropie.http.problem import error_answer, translated
 from micropie.http.received import NULL, ReceivedBody
 from micropie.http.receiving import AHEAD, find_field, receive_body
 from micropie.http.request import Request, bound_request, current_request
@@ -64,8 +64,8 @@ __all__ = [
     "RouteInfo", "Session", "SessionData", "State", "as_response", "bound_request", "check_size",
     "check_value", "checked_headers", "copied", "current_request", "encode", "encode_body",
     "error_answer", "error_response", "find_field", "flash", "get_flashed_messages",
-    "problem_members", "receive_body", "redirect_response", "start_failed", "states_status",
-    "status_line", "translated", "wanted_form", "with_html",
+    "receive_body", "redirect_response", "start_failed", "states_status", "status_line",
+    "translated", "with_html",
 ]
 # fmt: on
 

@@ -38,20 +38,20 @@ def _page_head(title: str) -> str:
     return _PAGE.format(title=escape(title))
 
 
-def error_answer(request: Request, error: HTTPError) -> Response:
+def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response:
     """Return the answer to an error that no handler of the author's is for, in the form that the
     client can use.
 
     ``App(errors="json")`` makes it a problem document always, ``"text"`` a sentence. Otherwise a
     client that asks for JSON, or sent it, gets the document, a browser a page, and any other client
-    the sentence.
+    the sentence. ``kind`` stands in the place of that setting.
     """
     if not isinstance(error.message, str):  # a dict or a list is the author's own document
         return error_response(error.status, error.message, error.headers)
-    kind: str = request._exchange.config.settings.errors
+    kind = kind or request._exchange.config.settings.errors
     headers = error.headers
     if kind == "auto":
-        kind = wanted_form(request)
+        kind = _wanted_form(request)
         if kind != "text":
             headers = [*headers, ("Vary", "Accept")]
     phrase = PHRASES.get(error.status, "Error")
@@ -81,7 +81,7 @@ def translated(request: Request, sentence: str) -> str:
         return sentence
 
 
-def wanted_form(request: Request) -> str:
+def _wanted_form(request: Request) -> str:
     """Return the form of an error that the client can use: "html", "json" or "text"."""
     accept = request._exchange.header("accept") or "*/*"
     if accept != "*/*":
@@ -107,19 +107,14 @@ def _page(error: HTTPError, title: str, message: str) -> str:
     return f"{_page_head(title)}{message}</p>\n</html>\n"
 
 
-def problem_members(status: int, message: str) -> dict[str, object]:
-    """Return the members that every problem document has (RFC 9457, section 3.1)."""
-    return {
-        "type": "about:blank",
-        "title": PHRASES.get(status, "Error"),
-        "status": status,
-        # a default sentence, as the status has a member
-        "detail": message.removeprefix(f"{status} "),
-    }
-
-
 def _problem(error: HTTPError, title: str, message: str) -> dict[str, object]:
-    document = problem_members(error.status, message) | {"title": title}
+    document: dict[str, object] = {  # RFC 9457, section 3.1
+        "type": "about:blank",
+        "title": title,
+        "status": error.status,
+        # a default sentence, as the status has a member
+        "detail": message.removeprefix(f"{error.status} "),
+    }
     if isinstance(error, BindingError):
         document["errors"] = [
             {name: getattr(one, name) for name in _OF_ERROR} | {"detail": str(one)}

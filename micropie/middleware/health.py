@@ -13,15 +13,8 @@ from inspect import signature
 from time import monotonic
 
 from micropie import App, Request, Response
-from micropie.extensions import (
-    Flow,
-    add_route,
-    applications,
-    check,
-    current_shutdown,
-    is_duration,
-)
-from micropie.middleware.base import Call, FlowMiddleware, TookTooLong, call_within, kind_of
+from micropie.extensions import Inspector, add_route, check, current_shutdown, is_duration
+from micropie.middleware.base import Call, Flow, FlowMiddleware, TookTooLong, call_within, kind_of
 
 logger = logging.getLogger("micropie")
 
@@ -130,7 +123,7 @@ def pings_of(app: App) -> dict[str, Check]:
     found: dict[str, Check] = {}
     seen: set[int] = set()
     names: Counter[str] = Counter()
-    for one in applications(app):
+    for one in Inspector(app).applications():
         parts = [("sessions", one.session_backend), ("channels", one.channels)]
         for name, part in [*parts, *((type(hook).__name__, hook) for hook in one.middlewares)]:
             ping = getattr(part, "ping", None)

@@ -23,9 +23,9 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from micropie import App, HTTPError, Request, Response, SetupError, WebSocketRequest
-from micropie.extensions import Flow, Statistics, add_route, check, is_duration, statistics
+from micropie.extensions import Inspector, add_route, check, is_duration
 from micropie.middleware.access_log import NO_ANSWER
-from micropie.middleware.base import STANDARD_METHODS, Call, FlowMiddleware, Threads, call
+from micropie.middleware.base import STANDARD_METHODS, Call, Flow, FlowMiddleware, Threads, call
 
 try:
     import prometheus_client
@@ -39,7 +39,7 @@ DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 # Seconds; prometheus_client's own, and two below them: many answers take less than 5 ms.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-# The gauges that are read at a scrape, in the order of ``Statistics``.
+# The gauges that are read at a scrape, in the order of ``Inspector.statistics``.
 USAGES: Final = {
     "micropie_threads_busy": "Worker threads that run a def handler (asgi).",
     "micropie_threads_waiting": "Handlers that wait for such a thread (asgi).",
@@ -94,9 +94,9 @@ class Instruments:
         )
         self.usages = [gauge(name, text) for name, text in USAGES.items()]
 
-    def read(self, load: Statistics) -> None:
+    def read(self, app: App) -> None:
         """Set the gauges of the loop, threads, processes and channels."""
-        *numbers, lag = load
+        *numbers, lag = Inspector(app).statistics()
         for usage, number in zip(self.usages, numbers, strict=True):
             usage.set(number or 0)  # None under WSGI, where no thread is ours
         self.loop_lag.set(lag)
@@ -128,7 +128,7 @@ class Metrics(FlowMiddleware):
         request.on_close(partial(self._end, request))
         if DIRECTORY in os.environ and monotonic() > self._next_read:
             self._next_read = monotonic() + 1
-            self._all.read(statistics(self._app))
+            self._all.read(self._app)
 
     def after(self, request: Request, response: Response) -> None:
         """Take the time: for a stream, too, until its head, as a stream of events may last for
@@ -184,7 +184,7 @@ class MetricsEndpoint(FlowMiddleware):
                 raise HTTPError(
                     401, "A bearer token is required.", [("WWW-Authenticate", "Bearer")]
                 )
-        self._all.read(statistics(self._app))
+        self._all.read(self._app)
         accept = _ODD_VERSION.sub("", request.headers.get("accept", ""))
         make, content_type = prometheus_client.exposition.choose_encoder(accept)
         body = yield from call(self._reading, lambda: make(self._of_all_processes()))

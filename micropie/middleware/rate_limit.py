@@ -28,8 +28,8 @@ from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
 from micropie import HTTPError, Request, Response
-from micropie.extensions import Flow, Outage, Sentence, check, is_duration
-from micropie.middleware.base import Call, FlowMiddleware, ServiceThreads, call, kind_of
+from micropie.extensions import Outage, Sentence, check, is_duration
+from micropie.middleware.base import Call, Flow, FlowMiddleware, ServiceThreads, call, kind_of
 
 Target = TypeVar("Target")
 

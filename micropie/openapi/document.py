@@ -39,15 +39,7 @@ from micropie import (
     WebSocketRequest,
     describe,
 )
-from micropie.extensions import (
-    Application,
-    RouteEntry,
-    applications,
-    is_structure,
-    problem_members,
-    routes,
-    stated_source,
-)
+from micropie.extensions import Application, Inspector, RouteEntry, TypeInfo
 from micropie.openapi.docs import Docs
 from micropie.openapi.schemas import PROBLEM, Schema, Schemas, with_short_names
 
@@ -97,10 +89,11 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
     """Return the OpenAPI document of an application and of those inside it: paths and names are
     those below its own.
     """
-    own = applications(app, inside=True)[0]
+    inspector = Inspector(app, inside=True)
+    own = inspector.applications()[0]
     builder = _Builder(own)
     prefix = own.path.removeprefix(own.host)
-    for entry in routes(app, inside=True):
+    for entry in inspector.routes():
         builder.add(entry)
     info = {"title": docs.title or type(app).__name__, "version": docs.version}
     document: dict[str, Any] = {"openapi": "3.1.0", "info": info}
@@ -272,10 +265,10 @@ class _Builder:
             }
 
     def _query_parameter(self, parameter: Parameter) -> dict[str, object]:
-        stated, annotation = stated_source(parameter.annotation)
-        name = parameter.name if stated is None else stated.name_for(parameter.name)
-        place = "query" if stated is None else stated.place
-        schema = self._with_default(parameter.replace(annotation=annotation))
+        told = TypeInfo(parameter.annotation)
+        stated = told.source or Query()
+        name, place = stated.name_for(parameter.name), stated.place
+        schema = self._with_default(parameter.replace(annotation=told.annotation))
         required = self._is_required(parameter, schema)
         members, is_nullable = _without_null(schema)
         described = {"name": name, "in": place, "required": required, "schema": members}
@@ -311,8 +304,9 @@ class _Builder:
         """
         kinds = [_JSON] if application.settings.errors == "json" else [_JSON, _FORM]
         if placed.document is not None:
-            stated, annotation = stated_source(placed.document.annotation)
-            if isinstance(stated, Form):
+            told = TypeInfo(placed.document.annotation)
+            annotation = told.annotation
+            if isinstance(told.source, Form):
                 kinds = [_FORM]
             elif typing.get_origin(annotation) is list or not _is_document(annotation):
                 kinds = [_JSON]
@@ -323,7 +317,7 @@ class _Builder:
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
         if not placed.fields:
             return None
-        sources = {one.name: stated_source(one.annotation)[0] for one in placed.fields}
+        sources = {one.name: TypeInfo(one.annotation).source for one in placed.fields}
         names = {
             name: name if stated is None else stated.name_for(name)
             for name, stated in sources.items()
@@ -350,7 +344,7 @@ class _Builder:
         application, description = told.application, told.description
         answers: dict[str, list[dict[str, Any]]] = {}  # by their statuses
         is_known = True
-        structures = tuple(filter(is_structure, told.entry.results))
+        structures = tuple(filter(_is_structure, told.entry.results))
         others = [one for one in told.entry.results if one not in structures]
         # together, as a field may tell them apart
         union = [typing.Union[structures]] if structures else []  # noqa: UP007 - of so many
@@ -471,7 +465,10 @@ class _Builder:
 
 def _phrase(status: int) -> str:
     """Return the words for a status, "" for one that has none."""
-    return str(problem_members(status, "")["title"]) if status in _NAMED else ""
+    if status not in _NAMED:
+        return ""
+    # an error's default sentence has the name of today's RFC after the number
+    return str(HTTPError(status).message)[4:] if status >= 400 else HTTPStatus(status).phrase
 
 
 _NAMED = frozenset(HTTPStatus)
@@ -526,7 +523,7 @@ def _placed(entry: RouteEntry, parameters: Sequence[Parameter], method: str) -> 
     for one in parameters:
         kinds = _kinds_of(one.annotation)
         is_optional = one.default is not Parameter.empty or one.kind is Parameter.KEYWORD_ONLY
-        stated, _ = stated_source(one.annotation)
+        stated = TypeInfo(one.annotation).source
         if one.name in route.wildcards:
             placed.path.append(one)
         elif isinstance(stated, Header | Cookie | Query):
@@ -558,7 +555,7 @@ def _of_provider(parameter: Parameter, entry: RouteEntry) -> Parameter:
     not state where.
     """
     annotation = parameter.annotation
-    is_free = stated_source(annotation)[0] is None and not _kinds_of(annotation) & {
+    is_free = TypeInfo(annotation).source is None and not _kinds_of(annotation) & {
         UploadFile,
         *_NO_INPUT,
     }
@@ -569,9 +566,9 @@ def _of_provider(parameter: Parameter, entry: RouteEntry) -> Parameter:
 
 def _takes_document(annotation: object) -> bool:
     """Return whether a parameter takes the whole body."""
-    stated, kind = stated_source(annotation)
-    return isinstance(stated, Body) or (
-        _is_document(kind) and (stated is None or isinstance(stated, Form))
+    told = TypeInfo(annotation)
+    return isinstance(told.source, Body) or (
+        _is_document(told.annotation) and isinstance(told.source, Form | None)
     )
 
 
@@ -606,7 +603,11 @@ def _in_form(schema: Schema) -> Schema:
 
 
 def _is_document(annotation: object) -> bool:
-    return any(map(is_structure, _kinds_of(annotation)))
+    return any(map(_is_structure, _kinds_of(annotation)))
+
+
+def _is_structure(annotation: object) -> bool:
+    return TypeInfo(annotation).structure is not None
 
 
 def _doc_of(owner: Callable[..., object]) -> str:

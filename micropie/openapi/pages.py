@@ -16,7 +16,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from micropie import App, HTTPError, Request, Response, SetupError, requires, static_file
-from micropie.extensions import applications, check, routes
+from micropie.extensions import Inspector, check
 from micropie.openapi.docs import Docs
 from micropie.openapi.document import build_document
 
@@ -74,7 +74,8 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
     def openapi_json() -> Response:
         nonlocal built
         # once for each place, and for each time that the routes are made: 0.1 s for 200 routes
-        described = [applications(app, inside=True)[0].path, *(one.route for one in routes(app))]
+        own = Inspector(app, inside=True).applications()[0].path
+        described = [own, *(one.route for one in Inspector(app).routes())]
         if built is None or built[0] != described:
             built = described, build_document(app, docs)
         document, below = built[1], _below(app.request, "/openapi.json")

@@ -28,7 +28,7 @@ from typing import (
 )
 
 from micropie import SetupError, UploadFile
-from micropie.extensions import converter_of, is_structure
+from micropie.extensions import TypeInfo
 
 logger = logging.getLogger("micropie")
 
@@ -131,7 +131,8 @@ class Schemas:
         if annotation in (dict, Mapping) or origin in (dict, Mapping):
             members = self.of(arguments[1]) if arguments else {}
             return {"type": "object", **({"additionalProperties": members} if members else {})}
-        return self._structure(annotation) if is_structure(annotation) else {}
+        structure = TypeInfo(annotation).structure
+        return {} if structure is None else self._structure(structure)
 
     def _own(self, kind: type) -> Schema | None:
         """Return the schema of an enumeration or of one of the application's own types, None for
@@ -350,7 +351,7 @@ def _text(value: object) -> str:
 def _schema_of(kind: type) -> Schema | None:
     """Return the schema of a type that has no others inside, None for another type."""
     try:
-        schema = converter_of(kind).schema
+        schema = TypeInfo(kind).converter().schema
     except SetupError:
         return None
     return None if schema is None else {**schema}

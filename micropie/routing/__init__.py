@@ -28,7 +28,6 @@ from micropie.routing.config import (
     config_of,
     placed,
 )
-from micropie.routing.lost_marks import lost_routes
 from micropie.routing.router import NO_VALUES, Refusal, RouteMatch
 from micropie.routing.routes import Route, checked_methods, place_of, route_of
 from micropie.routing.settings import Settings
@@ -50,8 +49,8 @@ __all__ = [
     "NO_VALUES", "AppBase", "Application", "Config", "ErrorHandler", "ErrorKey", "HandlerPool",
     "Handover", "MountRoute", "OutsideRoute", "Refusal", "Registrations", "Route", "RouteEntry",
     "RouteMatch", "SearchResult", "Settings", "Signature", "Site", "build_site", "check_error_key",
-    "checked_methods", "config_of", "delegate_route", "handlers_route", "lost_routes", "place_of",
-    "placed", "route_of", "seen",
+    "checked_methods", "config_of", "delegate_route", "handlers_route", "place_of", "placed",
+    "route_of", "seen",
 ]
 # fmt: on
 

@@ -11,6 +11,7 @@ from micropie.binding import OwnTypes, Plan, answers_of
 from micropie.discovery import Checking, Provider
 from micropie.mounts import Mount
 from micropie.routing.config import AppBase, Config, ErrorKey
+from micropie.routing.lost_marks import lost_routes
 from micropie.routing.routes import Route, mentions, place_of
 from micropie.routing.settings import Settings
 from micropie.sessions import SessionBackend
@@ -50,6 +51,12 @@ class Application(NamedTuple):
     class. ``encoder_of(kind)`` returns the function that writes values of a class, or None;
     ``taken_by(kind)`` the type that the decoder of a class takes; ``choices(kind)`` the values of
     an enumeration's members, as they are written."""
+
+    @property
+    def lost_routes(self) -> Mapping[str, str]:
+        """The methods that override one below a route's decorator and have none themselves, so that
+        nothing leads to them: a sentence that says what to write, by the method's name."""
+        return lost_routes(self.app)
 
 
 def seen(config: Config) -> Application:
@@ -100,7 +107,7 @@ class RouteEntry(NamedTuple):
     rule such as "int", or ""; ``most_segments``, how many segments may follow the pattern as
     arguments; ``reads_body``, true if the handler receives the body by itself; ``description``, the
     ``describe`` above it, or None; ``body_parameter``, None or the first parameter that only a body
-    can fill, with ``name`` and ``converter``, see ``converter_of``."""
+    can fill, with ``name`` and ``converter``, see ``TypeInfo``."""
     methods: list[str]
     """Those that it answers."""
     is_default: bool
@@ -113,7 +120,7 @@ class RouteEntry(NamedTuple):
 
     @property
     def place(self) -> str:
-        """The file and the line of the author's function, see ``place_of``."""
+        """The file and the line of the author's function, see ``Inspector.place_of``."""
         return place_of(self.route.function)
 
     @property

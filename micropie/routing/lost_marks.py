@@ -57,9 +57,6 @@ def lost_routes(app: object) -> Mapping[str, str]:
     """Return the methods of an application that override one below a route's decorator and have
     none themselves, so that nothing leads to them: each by its name with a sentence that says what
     to write.
-
-        for name, sentence in lost_routes(app).items():
-            print(place_of(getattr(app, name)), sentence)
     """
     routed: dict[str, type] = {}  # the class whose method of this name has a route
     lost: dict[str, str] = {}

@@ -19,7 +19,7 @@ import pytest
 
 from micropie import App, SetupError, route
 from micropie.binding.converters import ANYTHING, converter_for, simple_types
-from micropie.extensions import converter_of
+from micropie.extensions import TypeInfo
 from tests.conftest import MakeClient
 from tests.support.errors import said
 
@@ -471,7 +471,9 @@ def test_each_type_goes_in_and_out_and_is_described(make_client: MakeClient, kin
 
 
 def test_each_type_has_a_schema() -> None:
-    known = {kind: converter_of(kind).schema for kind in simple_types() if isinstance(kind, type)}
+    known = {
+        kind: TypeInfo(kind).converter().schema for kind in simple_types() if isinstance(kind, type)
+    }
     assert {kind: schema for kind, schema in known.items() if schema is not None} == SCHEMAS
 
 

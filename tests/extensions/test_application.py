@@ -1,4 +1,4 @@
-"""``applications``, ``statistics`` and ``add_route``: an application as an extension sees it."""
+"""``Inspector`` and ``add_route``: an application as an extension sees it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HTTPError, Request, SetupError, describe, requires, route
-from micropie.extensions import Statistics, add_route, applications, routes, statistics
+from micropie.extensions import Inspector, add_route
 from micropie.middleware import FlowMiddleware
 from tests.conftest import MakeClient
 
@@ -49,18 +49,18 @@ def test_each_application_of_the_tree_is_listed_with_its_path_and_its_hooks() ->
     root.mount("/shop", mounted)
     root.mount("/other", isolated, isolated=True)
 
-    found = {one.path: one for one in applications(root)}
+    found = {one.path: one for one in Inspector(root).applications()}
     assert {prefix: one.app for prefix, one in found.items()} == {
         "": root,
         "/blog": leaf,
         "/shop": mounted,
     }
-    assert applications(root)[0].app is root
+    assert Inspector(root).applications()[0].app is root
     assert [*found["/blog"].middlewares] == [outer, inner]
     assert [*found["/shop"].middlewares] == [outer]
     assert found["/shop"].session_backend is found[""].session_backend
     assert found["/shop"].channels is root.channels
-    assert [one.app for one in applications(isolated)] == [isolated]
+    assert [one.app for one in Inspector(isolated).applications()] == [isolated]
 
 
 def test_an_application_tells_its_names_errors_checks_and_settings() -> None:
@@ -77,15 +77,15 @@ def test_an_application_tells_its_names_errors_checks_and_settings() -> None:
     root.middlewares.append(outer)
     root.archive = other
 
-    outermost, found, hosted = applications(root)
+    outermost, found, hosted = Inspector(root).applications()
     assert (outermost.scope, outermost.host, outermost.path) == ("", "", "")
     assert (found.scope, found.settings.text) == ("blog.", "plain")
     assert {*found.error_keys} == {404, KeyError}
     assert ([*found.middlewares], [*found.checks]) == ([outer, members], [members])
     assert found.types.encoder_of(complex) is str
     assert (hosted.host, hosted.path) == ("//blog.example.com", "//blog.example.com")
-    assert [one.app for one in applications(blog, inside=True)] == [blog]
-    assert [one.app for one in applications(root, inside=True)] == [root, blog]
+    assert [one.app for one in Inspector(blog, inside=True).applications()] == [blog]
+    assert [one.app for one in Inspector(root, inside=True).applications()] == [root, blog]
 
 
 def test_an_application_in_two_places_is_listed_twice() -> None:
@@ -94,7 +94,7 @@ def test_an_application_in_two_places_is_listed_twice() -> None:
     root = Leaf()
     root.mount("/one", leaf)
     root.mount("/two", leaf)
-    found = [(one.path, one.app) for one in applications(root)]
+    found = [(one.path, one.app) for one in Inspector(root).applications()]
     assert found[1:] == [("/one", leaf), ("/two", leaf)]
 
 
@@ -102,25 +102,26 @@ def test_outside_of_requests_nothing_is_busy() -> None:
     class Root(App):
         blog = Leaf()
 
-    assert statistics(Root(processes=3)) == Statistics(
-        threads_busy=None,
-        threads_waiting=None,
-        threads_limit=None,
-        processes_busy=0,
-        processes_limit=3,
-        channels=0,
-        subscribers=0,
-        loop_lag=0.0,
-    )
+    load = Inspector(Root(processes=3)).statistics()
+    assert load._asdict() == {
+        "threads_busy": None,
+        "threads_waiting": None,
+        "threads_limit": None,
+        "processes_busy": 0,
+        "processes_limit": 3,
+        "channels": 0,
+        "subscribers": 0,
+        "loop_lag": 0.0,
+    }
 
 
 def test_threads_are_known_on_the_event_loop_alone(make_client: MakeClient) -> None:
     class Root(App):
         async def free(self) -> list[int | None]:
-            return [*statistics(self)[:3]]
+            return [*Inspector(self).statistics()[:3]]
 
         def apart(self) -> list[int | None]:
-            return [*statistics(self)[:3]]
+            return [*Inspector(self).statistics()[:3]]
 
     client = make_client(Root(threads=7))
     assert client.get("/free").json() == [0, 0, 7]
@@ -129,7 +130,7 @@ def test_threads_are_known_on_the_event_loop_alone(make_client: MakeClient) -> N
 
 def test_an_executor_in_the_pools_place_has_statistics() -> None:
     with ThreadPoolExecutor(1) as executor:
-        assert statistics(Leaf(pool=executor)).processes_busy == 0
+        assert Inspector(Leaf(pool=executor)).statistics().processes_busy == 0
 
 
 def test_an_added_route_has_its_own_hooks_alone(make_client: MakeClient) -> None:
@@ -175,11 +176,11 @@ def test_each_route_of_the_tree_is_listed_with_its_function() -> None:
         async def ws_echo(self, ws: Any) -> None: ...
 
     app = Root()
-    [found] = routes(app)
+    [found] = Inspector(app).routes()
     assert (found.route.pattern, found.route.name) == ("/blog", "blog.index")
     assert found.route.function == app.blog.index
-    assert routes(app.blog) == [found]
-    assert [one.route.pattern for one in routes(app, websockets=True)] == ["/echo"]
+    assert Inspector(app.blog).routes() == [found]
+    assert [one.route.pattern for one in Inspector(app).routes(websockets=True)] == ["/echo"]
 
 
 def test_the_routes_inside_an_application_are_those_below_it() -> None:
@@ -196,13 +197,13 @@ def test_the_routes_inside_an_application_are_those_below_it() -> None:
             return "root"
 
     app = Root()
-    assert len(routes(app)) == 3
-    found = routes(app.shelf, inside=True)
+    assert len(Inspector(app).routes()) == 3
+    found = Inspector(app.shelf, inside=True).routes()
     assert [one.route.name for one in found] == ["shelf.index", "shelf.inner.index"]
     assert [one.application.app for one in found] == [app.shelf, app.shelf.inner]
     app.mount("/again", app.shelf)
     with pytest.raises(LookupError, match="several places"):
-        routes(app.shelf, inside=True)
+        Inspector(app.shelf, inside=True).routes()
 
 
 class Database: ...
@@ -230,7 +231,7 @@ def test_a_route_tells_what_its_handler_takes_and_gives() -> None:
     app = Root()
     app.provides(Database)(database)
     app.provides(User)(user)
-    index, found = routes(app)
+    index, found = Inspector(app).routes()
     assert (index.results, index.route.description, index.signature.providers) == (
         (Parameter.empty,),
         None,

@@ -11,7 +11,7 @@ import pytest
 
 from micropie import App, BindingError, Request, SetupError, command, get, run_in
 from micropie import request as current_request
-from micropie.extensions import Outside, has_route, lost_routes, place_of, routes, run_gunicorn
+from micropie.extensions import Inspector, Outside, run_gunicorn
 from micropie.wsgi.gunicorn import post_worker_init
 
 
@@ -67,7 +67,7 @@ def test_commands_are_called_as_handlers_are() -> None:
             outside.call(entries["bake"](), [("count", "x")], ["apple"])
         assert isinstance(request, Request)
     assert app.events == ["started", "open at 90", "closed", "open at 180", "stopped"]
-    assert routes(app) == []
+    assert Inspector(app).routes() == []
 
 
 def test_a_command_that_nothing_can_fill_is_refused_when_it_is_asked_for() -> None:
@@ -105,13 +105,13 @@ class Root(App):
 
 def test_a_route_tells_where_it_is_and_where_it_runs() -> None:
     app = Root()
-    found = {one.route.name: one for one in routes(app)}
+    found = {one.route.name: one for one in Inspector(app).routes()}
     assert {name: one.runs_in for name, one in found.items()} == {
         "blocks": "thread",
         "waits": "loop",
         "works": "process",
     }
-    assert found["blocks"].place == place_of(Root.blocks)
+    assert found["blocks"].place == Inspector.place_of(Root.blocks)
     assert [one.mentions("session") for one in found.values()] == [True, False, False]
 
 
@@ -125,8 +125,10 @@ def test_lost_routes_are_named() -> None:
         def pies(self) -> str:
             return "better"
 
-    assert lost_routes(Shelf()) == {}
-    assert [*lost_routes(Better())] == ["pies"]
+    assert [dict(one.lost_routes) for one in Inspector(Shelf()).applications()] == [{}]
+    [found] = Inspector(Better()).applications()
+    assert [*found.lost_routes] == ["pies"]
+    has_route = Inspector.has_route
     assert (has_route(Shelf.pies), has_route(Better.pies), has_route(None)) == (True, False, False)
 
 

@@ -576,9 +576,10 @@ def error_pages(data: bytes) -> None:
         raise RuntimeError(message, variable)
     except RuntimeError as error:
         failure = error
+    plain = error_answer(request, HTTPError(500), "auto")
     for answer, elements in (
         (error_answer(request, HTTPError(404, message)), _ERROR_ELEMENTS),
-        (error_page(request, failure), _DEBUG_ELEMENTS),
+        (error_page(request, failure, plain), _DEBUG_ELEMENTS),
     ):
         _, kind, _, _, body, _ = encode(answer, None, False)
         if kind is not None and kind.startswith("text/html"):

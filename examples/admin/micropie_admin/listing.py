@@ -8,8 +8,7 @@ from inspect import Parameter
 from typing import NamedTuple
 
 from micropie import App, BindingErrors, Request, WebSocketRequest
-from micropie.extensions import Application, RouteEntry, applications, routes, statistics
-from micropie.extensions import stated_source as source_of
+from micropie.extensions import Application, Inspector, RouteEntry, TypeInfo
 
 _MODULES = r"\b(?:[a-z_]\w*\.)+(?=\w)"  # in front of a type's name
 _OF_THE_REQUEST = (Request, WebSocketRequest, BindingErrors)
@@ -39,12 +38,13 @@ def shown_routes(app: App) -> Iterator[ShownRoute]:
     """Yield the routes of the site that ``app`` is in: those of HTTP, of WebSockets, and other
     applications that are mounted.
     """
-    for entry in routes(app):
+    inspector = Inspector(app)
+    for entry in inspector.routes():
         everything = {*entry.application.settings.methods} <= {*entry.methods}
         yield _shown(entry, "any" if everything else " ".join(entry.methods))
-    for entry in routes(app, websockets=True):
+    for entry in inspector.routes(websockets=True):
         yield _shown(entry, "WebSocket")
-    for one in applications(app):
+    for one in inspector.applications():
         for mount in one.mounts:
             if mount.kind != "app" or mount.isolated:
                 handler = type(mount.target).__name__
@@ -74,7 +74,8 @@ def _shown(entry: RouteEntry, methods: str) -> ShownRoute:
 
 def _taken(parameter: Parameter, entry: RouteEntry) -> tuple[str, str]:
     """Return the source and the type of a parameter."""
-    stated, annotation = source_of(parameter.annotation)
+    told = TypeInfo(parameter.annotation)
+    stated, annotation = told.source, told.annotation
     body = entry.route.body_parameter
     if annotation is Parameter.empty:
         kind = "text"
@@ -98,12 +99,13 @@ def load_of(app: App) -> dict[str, str]:
 
     Call it on the event loop.
     """
-    load = statistics(app)
+    inspector = Inspector(app)
+    load = inspector.statistics()
     threads = "those of the server, which are not counted"
     if load.threads_busy is not None:
         threads = f"{load.threads_busy} of {load.threads_limit} busy"
         threads += f", {load.threads_waiting} handlers waiting"
-    is_watched = any(one.settings.loop_watchdog for one in applications(app))
+    is_watched = any(one.settings.loop_watchdog for one in inspector.applications())
     lag = f"{load.loop_lag * 1000:.0f} ms at most in the last minute"
     if not is_watched:
         lag = "not watched: loop_watchdog is off"

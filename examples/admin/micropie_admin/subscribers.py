@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from micropie import App, HTTPError
 from micropie.channels import Subscription
-from micropie.extensions import applications, notify_after_fork
+from micropie.extensions import Inspector, notify_after_fork
 
 # Rows for each channel: a page of 100,000 subscribers would be of no use.
 MOST_SHOWN = 100
@@ -80,7 +80,7 @@ class Subscribers:
 
         An application inside another one may have channels of its own, with the same names.
         """
-        hubs = dict.fromkeys(one.channels for one in applications(app))
+        hubs = dict.fromkeys(one.channels for one in Inspector(app).applications())
         for place, hub in enumerate(hubs):
             for name, joined in hub.subscriptions().items():
                 # a name may have characters that a form can't send back

@@ -11,22 +11,14 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from joserfc.jwk import Key, OctKey
 
 from micropie import App, HTTPError, Redirect, Request, SetupError, WebSocketRequest, run_in
-from micropie.extensions import (
-    Flow,
-    Outage,
-    ServiceUnavailable,
-    check,
-    is_duration,
-    notify_after_fork,
-    wanted_form,
-)
+from micropie.extensions import Outage, ServiceUnavailable, check, is_duration, notify_after_fork
 from micropie.middleware import (
     Call,
     FlowMiddleware,
@@ -40,6 +32,8 @@ from .provider import Provider, is_safe, unusable
 from .tokens import ASYMMETRIC, SYMMETRIC, Expected, claims_of
 
 Result = TypeVar("Result")
+# Steps that may wait, and then a result.
+Flow: TypeAlias = Generator[Any, Any, Result]
 
 # Log-ins that one browser may have begun, one in each tab; the oldest is forgotten.
 _MOST_BEGUN = 5
@@ -142,8 +136,11 @@ class OpenIDConnect:
         """
         if self.user_of(request) is not None or request.app is self._pages:
             return True
-        opens_page = request.method in ("GET", "HEAD") and wanted_form(request) != "json"
-        if isinstance(request, WebSocketRequest) or not opens_page:
+        if (
+            isinstance(request, WebSocketRequest)
+            or request.method not in ("GET", "HEAD")
+            or request.accepts("html", "json", "problem") in ("json", "problem")
+        ):
             raise HTTPError(401, "Please log in.", {"WWW-Authenticate": "OpenIDConnect"})
         parts = urlsplit(request.url)
         here = f"{parts.path}?{parts.query}" if parts.query else parts.path

@@ -18,7 +18,7 @@ from micropie.cli.serving.made import IS_SERVING
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.reloading import CHILDS_PORT, run_and_reload
 from micropie.cli.serving.servers import ASGI, WSGI, Server, choose
-from micropie.extensions import Application, Outside, RouteEntry, applications, routes
+from micropie.extensions import Application, Inspector, Outside, RouteEntry
 from micropie.middleware import MemoryRates, RateLimit
 from micropie.sessions import InMemorySessionBackend
 
@@ -46,8 +46,9 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         return
     if server.protocol == WSGI:
         Outside(target.app)  # compiled here as such servers need it, and not in each worker
-    inside, entries = applications(target.app), routes(target.app)
-    sockets = routes(target.app, websockets=True)
+    inspector = Inspector(target.app)
+    inside, entries = inspector.applications(), inspector.routes()
+    sockets = inspector.routes(websockets=True)
     for kind, advice in _in_memory(inside, [*entries, *sockets]) if options.workers > 1 else ():
         print(
             f"micropie: each worker has {kind} of its own, in memory; to share them, {advice}",

@@ -1,0 +1,36 @@
+"""What is read of a type: of a parameter, of a result, of a setting."""
+
+from __future__ import annotations
+
+from micropie.binding import Converter, converter_for, is_structure, stated_source, without_aliases
+
+
+class TypeInfo:
+    """What micropie reads of an annotation, such as that of a parameter of ``Signature``.
+
+        number = TypeInfo(int).converter().from_text("5")
+
+    ``source`` is the ``Header``, ``Cookie``, ``Query``, ``Form`` or ``Body`` that it states, or
+    None; ``place`` of that is a word such as "header", and ``name_for(parameter)`` the name to look
+    for. ``annotation`` is the annotation without it. Raises ``SetupError`` for two of them.
+    """
+
+    def __init__(self, annotation: object) -> None:
+        self.source, self.annotation = stated_source(annotation)
+
+    @property
+    def structure(self) -> type | None:
+        """The annotation if a whole body can become it, else None: a dataclass, a ``TypedDict``, a
+        ``msgspec.Struct`` or a pydantic model, also one such as ``Page[User]``."""
+        return self.annotation if is_structure(self.annotation) else None
+
+    def converter(self) -> Converter:
+        """Return what converts text to it, as for a parameter of a handler.
+
+        ``from_text(text)`` returns the value, and raises ``ValueError`` for anything but what is
+        ``expected``, which is a text such as "a whole number". ``many`` is None, or a function that
+        makes a list, a tuple or a set of converted values. ``schema`` is the JSON Schema of a type
+        alone, such as ``{"type": "integer"}``, and None for a type that is made of others. Raises
+        ``SetupError`` for a type that text can't be converted to.
+        """
+        return converter_for(without_aliases(self.annotation))
