@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -98,9 +99,11 @@ def imported(module: Module) -> Iterator[dict[str, Any]]:
     its author would.
     """
     if module.file is None:
-        namespace: dict[str, Any] = {"__name__": "documentation"}
-        exec(compile(module.source, module.place, "exec", dont_inherit=True), namespace)
-        yield namespace
+        made = ModuleType("documentation")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, made.__name__, made)  # where libraries look annotations up
+            exec(compile(module.source, module.place, "exec", dont_inherit=True), vars(made))
+            yield vars(made)
         return
     with (
         TemporaryDirectory(prefix="pytest-of-pages-") as above,

@@ -77,6 +77,37 @@ def test_a_client_is_generated_and_used(tmp_path: Path) -> None:
     assert "".join(f"    {line}\n" for line in used.stdout.splitlines()) in page
 
 
+USE_PATCH = """
+import sys
+from pies_client import Client
+from pies_client.api.default import change
+from pies_client.models import PieChange
+
+client = Client(base_url=sys.argv[1])
+for sent in (PieChange(name="plum"), PieChange(note=None), PieChange()):
+    pie = change.sync(1, client=client, body=sent)
+    print(sent.to_dict(), pie.name, pie.note)
+"""
+
+
+def test_a_generated_client_tells_a_missing_field_from_null(tmp_path: Path) -> None:
+    """Of docs/how-to/partial-updates.md; its type says which field may be null."""
+    page = (STEPS.parent.parent / "docs" / "how-to" / "partial-updates.md").read_text()
+    (tmp_path / "app.py").write_text(page.partition("```python\n")[2].partition("```\n")[0])
+    code = "import json, app; json.dump(app.app.openapi(), open('openapi.json', 'w'))"
+    assert run(tmp_path, "-c", code).returncode == 0
+    options = ["--path", "openapi.json", "--meta", "none", "--output-path", "pies_client"]
+    made = run(tmp_path, "-m", "openapi_python_client", "generate", "--fail-on-warning", *options)
+    assert made.returncode == 0, made.stdout + made.stderr
+    model = (tmp_path / "pies_client" / "models" / "pie_change.py").read_text()
+    assert "    name: str | Unset = UNSET\n" in model
+    assert "    note: None | str | Unset = UNSET\n" in model
+    with served(tmp_path) as url:
+        used = run(tmp_path, "-c", USE_PATCH, url)
+    lines = ["{'name': 'plum'} plum warm", "{'note': None} plum None", "{} plum None"]
+    assert used.stdout.splitlines() == lines, used.stderr
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """Serve the application of a folder by uvicorn, and yield its URL."""
