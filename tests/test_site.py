@@ -430,7 +430,7 @@ def test_what_has_a_button_answers_in_the_browser_as_the_page_says(
         if line.startswith("GET")
     ]
     ends = [(source, *line.split(" ", 1), "") for source, line in starts if line != "GET /clock"]
-    browser.get(f"{address}/playground.html")
+    browser.get(f"{address}/index.html")  # the playground's page would load Python a second time
     answers = browser.execute_async_script(ASK_ALL, [*asked, *ends])
     assert complaints(browser) == []
     assert len(asked) == len(cases) > 150
@@ -516,6 +516,62 @@ def test_an_application_is_changed_asked_and_stopped_in_the_browser(
     assert browser.execute_script(SHOWN)[1].startswith("Stopped.")
     assert send("GET /b?x=1", PAGE) == ["200", "b1"]
     assert complaints(browser) == []
+
+
+# Point at the first button and click at it, and return each status until the answer, and whether the
+# bar is left.
+FIRST_ANSWER = """
+    const done = arguments[0], seen = [];
+    document.querySelector(".play-it").dispatchEvent(new Event("pointerenter"));
+    document.querySelector(".play-it").click();
+    const play = document.querySelector(".play"), status = play.querySelector(".play-status");
+    const look = () => {
+        seen.push([status.textContent, play.querySelector(".play-progress").hidden]);
+        if (play.dataset.state === "done") done(seen);
+    };
+    new MutationObserver(look).observe(play, { attributes: true, childList: true, subtree: true });
+    look();
+"""
+WORKERS = """
+    window.made = 0;
+    window.Worker = class extends window.Worker {
+        constructor(url, ...more) {
+            super(url, ...more);
+            window.made += String(url).includes("playground"); // and not that of the search
+        }
+    };
+"""
+
+
+@needs_pyodide
+@BUILDING
+def test_python_is_loaded_before_the_click_and_says_how_much_of_it_is_there(
+    site: Path, address: str, browser: webdriver.Chrome
+) -> None:
+    browser.get(f"{address}/start/first-app.html")
+    seen = browser.execute_async_script(FIRST_ANSWER)
+    assert seen[0] == ["loading Python, 0 of 14 MB", False]
+    assert seen[-1] == ["200", True]
+    statuses = list(dict.fromkeys(text for text, _ in seen))
+    loading = [text for text in statuses if re.fullmatch(r"loading Python, \d+ of 14 MB", text)]
+    assert len(loading) > 1
+    assert statuses[len(loading) :] == ["starting Python", "…", "200"]
+    folder = site / "assets" / "playground"
+    loaded = [*playground.FILES, "packages.zip", "player.py"]
+    assert round(sum((folder / name).stat().st_size for name in loaded) / 1e6) == 14
+    # Who points at a button, or opens the playground's page, has Python loaded, unless that is dear.
+    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WORKERS})
+    browser.get(f"{address}/start/first-app.html")
+    point = "document.querySelector('.play-it').dispatchEvent(new Event('pointerenter'))"
+    browser.execute_script("Object.defineProperty(navigator, 'connection', {value: {saveData: 1}})")
+    browser.execute_script(point)
+    assert browser.execute_script("return made") == 0
+    browser.execute_script("navigator.connection.saveData = false")
+    browser.execute_script(f"{point}; {point}")
+    assert browser.execute_script("return made") == 1
+    browser.get(f"{address}/playground.html")
+    wait(browser, "return made === 1")
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
 def test_without_pyodide_the_site_has_no_buttons_and_says_so(

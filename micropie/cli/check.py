@@ -21,6 +21,7 @@ from micropie.cli.command import commands_of, parser_of
 from micropie.cli.moving import findings
 from micropie.cli.routes import mounts_of, open_by_name
 from micropie.cli.target import CommandError, find_target
+from micropie.config import read_env_file
 from micropie.extensions import Application, Inspector, Outside, RouteEntry
 from micropie.middleware import SecurityDefaults
 
@@ -34,12 +35,30 @@ def execute(arguments: Namespace) -> int:
         target = find_target(arguments.target, arguments.factory)
         found = list(mistakes(target.app, target.named("micropie check").partition(":")[0]))
         with suppress(SetupError):  # which is a finding
-            if note := open_by_name(target.app):
+            for note in _notes(target.app):
                 print(f"note: {note}")
     for line in found:
         print(line)
     print(f"{len(found)} finding{'' if len(found) == 1 else 's'}")
     return 1 if found else 0
+
+
+def _notes(app: App) -> Iterator[str]:
+    """Yield what may be meant so."""
+    if sentence := open_by_name(app):
+        yield sentence
+    if Inspector(app).applications()[0].settings.debug and _is_debug_of_this_machine():
+        yield "debug is on by .env: leave this file out on a server"
+
+
+def _is_debug_of_this_machine() -> bool:
+    """Return whether ``.env``, the settings of a developer's machine, has a variable such as
+    ``SHOP_DEBUG=1``.
+    """
+    return any(
+        name.upper().endswith("DEBUG") and value.lower() not in ("", "0", "false", "no", "off")
+        for name, value in read_env_file().items()
+    )
 
 
 def mistakes(app: App, module: str = "") -> Iterator[str]:
@@ -170,7 +189,7 @@ def _hidden_routes(
 
 def _unsafe_settings(app: App, outermost: Application) -> Iterator[str]:
     name, settings = type(app).__name__, outermost.settings
-    if settings.debug:
+    if settings.debug and not _is_debug_of_this_machine():
         yield (
             f"{name}: debug is on: it has to be off in production, so take it from the environment"
         )

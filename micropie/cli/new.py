@@ -1,10 +1,13 @@
-"""``micropie new NAME``: a small project that runs and whose test passes."""
+"""``micropie new NAME``: a small project that runs, whose test passes, and in which ``micropie
+check`` finds nothing.
+"""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
 
+from micropie import __version__
 from micropie.cli.target import CommandError
 
 APP = '''"""The application: ``micropie run --reload``, then http://127.0.0.1:8000/"""
@@ -77,26 +80,25 @@ from app import app
 
 def test_it_greets():
     with TestClient(app, base_url="https://testserver") as client:
-        page = client.get("/").text
-        token = page.partition('value="')[2].partition('"')[0]
-        form = {"name": "<Ann>", "csrf_token": token}
-        answer = client.post("/greet", data=form, follow_redirects=True)
+        answer = client.post_form("/", {"name": "<Ann>"}, follow_redirects=True)
         assert "Hello, &lt;Ann&gt;!" in answer.text
         assert client.get("/status").json() == {"status": "ok"}
 '''
 
 README = """# NAME
 
-    pip install "./wheels/micropie_dual-1.0.0rc1-py3-none-any.whl[standard,test]"
+    pip install "./wheels/micropie_dual-VERSION-py3-none-any.whl[standard,test]" pytest
     micropie run --reload        # http://127.0.0.1:8000/
     pytest
 
-`app.py` is the application, `templates/` has its pages, `static/` its other files. `.env` has the settings of this
-machine: `DEBUG=1`. `micropie routes` lists what is public, `DEBUG=0 micropie check` finds mistakes before a deployment.
+`app.py` is the application, `templates/` has its pages, `static/` its other files. `micropie routes` lists what is
+public, `micropie check` finds mistakes before a deployment.
+
+`.env` has the settings of this machine, and git ignores it: `DEBUG=1` shows error pages. Leave it out on a server.
 
 The public index has no `micropie-dual`, so the project does not name it as a dependency: anybody could register the
 name. `wheels` has its wheel, made by `pip wheel --no-deps --wheel-dir wheels .` in a clone of its repository. Where it
-is installed already, the first line is not needed.
+is installed already, `pip install "micropie-dual[test]" pytest` adds what the test needs.
 """  # noqa: E501
 
 PYPROJECT = """[project]
@@ -126,6 +128,17 @@ FILES = {
     ".gitignore": "__pycache__/\n.venv/\n.env\n",
 }
 
+NEXT = """{folder} is made. Now:
+
+    cd {folder}
+    micropie run --reload
+
+Its test, and what finds mistakes:
+
+    pip install pytest "micropie-dual[test]"
+    pytest
+    micropie check"""
+
 
 def execute(arguments: Namespace) -> int:
     """Write the files and print the next commands."""
@@ -143,9 +156,9 @@ def execute(arguments: Namespace) -> int:
         for name, text in FILES.items():
             file = folder / name
             file.parent.mkdir(exist_ok=True)
-            file.write_text(text.replace("NAME", folder.name))
+            file.write_text(text.replace("NAME", folder.name).replace("VERSION", __version__))
         (folder / ".env").write_text("DEBUG=1\n")
     except OSError as error:
         raise CommandError(f"{folder} can't be made: {error.strerror}: {error.filename}") from None
-    print(f"{folder} is made. Now:\n\n    cd {folder}\n    micropie run --reload")
+    print(NEXT.format(folder=folder))
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import shutil
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -41,26 +42,29 @@ def execute(arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps([asdict(route) for route in listed], indent=2))
         return 0
-    rows = [
-        (one.methods, one.path, _cut(f"{one.name}{one.parameters}"), one.runs_in, one.place)
+    rows = [("METHODS", "PATH", "HANDLER", "RUNS IN", "FILE")]
+    rows += [
+        (one.methods, one.path, f"{one.name}{one.parameters}", one.runs_in, one.place)
         for one in listed
     ]
-    header = ("METHODS", "PATH", "HANDLER", "RUNS IN", "FILE")
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    for row in [header, *rows]:
-        print(
-            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    others = sum(widths) - widths[2] + 2 * len(widths[1:])
+    # the handlers fit beside the rest, so that a line is a row; --json has all of them
+    room = shutil.get_terminal_size((others + _WIDEST, 24)).columns - others
+    widths[2] = min(widths[2], max(_NARROWEST, min(_WIDEST, room)))
+    for row in rows:
+        texts = [_cut(text, width).ljust(width) for text, width in zip(row, widths, strict=True)]
+        print("  ".join(texts).rstrip())
     if sentence := open_by_name(app):
         print(sentence)
     return 0
 
 
-_WIDEST = 80  # characters of a column; --json has all of them
+_WIDEST, _NARROWEST = 80, 20  # characters of a handler
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def mounts_of(app: App) -> Sequence[Any]:

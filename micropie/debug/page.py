@@ -60,6 +60,7 @@ mark{background:light-dark(#ffd54f,#7a5c00);color:inherit}details{border-top:1px
 summary{cursor:pointer;overflow-wrap:anywhere}details details{margin-left:1rem}
 table{border-collapse:collapse;width:100%}
 th,td{border-top:1px solid var(--line);overflow-wrap:anywhere;padding:.2rem .5rem;text-align:left;vertical-align:top}
+th{min-width:14ch}
 th{width:min(12rem,33%)}#text{-webkit-user-select:all;user-select:all}
 """  # noqa: E501
 _POLICY = (

@@ -20,7 +20,7 @@ from micropie.extensions import Inspector, check
 from micropie.openapi.docs import Docs
 from micropie.openapi.document import build_document
 
-_ASSETS = frozenset({"swagger-ui.css", "swagger-ui-bundle.js"})
+_ASSETS = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"})
 
 _START = """\
 "use strict";
@@ -28,10 +28,23 @@ const root = document.getElementById("docs");
 SwaggerUIBundle({url: root.dataset.document, domNode: root, deepLinking: true});
 """
 
+# Swagger UI has light colours only: they are turned round, and the code, which is dark, once more.
+_DARK = """\
+html { background: #1c1c1c; color-scheme: dark }
+.swagger-ui { filter: invert(.89) hue-rotate(180deg) }
+.swagger-ui :is(.highlight-code, .microlight, img) { filter: invert(1) hue-rotate(180deg) }
+"""
+_WRITTEN = {
+    "start.js": (_START, "text/javascript; charset=utf-8"),
+    "dark.css": (_DARK, "text/css; charset=utf-8"),
+}
+
 _PAGE = """\
 <!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><link rel="stylesheet" href="{base}/swagger-ui.css"></head>
+<title>{title}</title><link rel="icon" href="{base}/favicon-32x32.png">
+<link rel="stylesheet" href="{base}/swagger-ui.css">
+<link rel="stylesheet" href="{base}/dark.css" media="(prefers-color-scheme: dark)"></head>
 <body><div id="docs" data-document="{document}"></div>
 <script src="{base}/swagger-ui-bundle.js"></script><script src="{base}/start.js"></script></body></html>
 """  # noqa: E501
@@ -91,8 +104,9 @@ def add_document(app: App, stated: Literal[True] | str | Docs) -> Docs:
         return Response(page, content_type="text/html; charset=utf-8")
 
     def docs_asset(name: str) -> Response:
-        if name == "start.js":
-            return Response(_START, content_type="text/javascript; charset=utf-8")
+        if name in _WRITTEN:
+            text, content_type = _WRITTEN[name]
+            return Response(text, content_type=content_type)
         if name not in _ASSETS:
             raise HTTPError(404)
         return static_file(name, directory, max_age=3600)

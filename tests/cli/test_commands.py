@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import micropie.cli.main
-from micropie import where
+from micropie import __version__, where
 from micropie.cli.shell import _Console
 from micropie.compat.bottle import templates as bottle_templates
 from micropie.compat.missing import ADVICE
@@ -519,11 +519,56 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path) ->
         check=False,
     )
     assert tested.returncode == 0, tested.stdout
+    checked = run_micropie(tmp_path / "pies", "check")
+    assert (checked.returncode, checked.stdout) == (
+        0,
+        "note: debug is on by .env: leave this file out on a server\n0 findings\n",
+    )
     assert run_micropie(tmp_path / "pies", "check", environ={"DEBUG": "0"}).stdout == "0 findings\n"
+    installed = (tmp_path / "pies" / "README.md").read_text()
+    assert f"micropie_dual-{__version__}-py3-none-any.whl" in installed
     assert command("new", "pies")[2] == "micropie: pies is there already, and not empty\n"
     assert "can't be the name of a project" in command("new", "a b")[2]
     for name in ("micropie", "MicroPie-Dual"):
         assert "is the framework's own name" in command("new", name)[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [("SHOP_DEBUG=1", 0), ("DEBUG=0", 1), ("DEBUG=off", 1), ("DEBUG", 1), ("DEBUGGER=1", 1)],
+)
+def test_debug_by_the_file_of_this_machine_is_a_note(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, status: int
+) -> None:
+    monkeypatch.setenv(line.partition("=")[0], "")
+    monkeypatch.delenv(line.partition("=")[0])  # so that the end of the test does it again
+    (tmp_path / "shop.py").write_text("from micropie import App\n\napp = App(debug=True)\n")
+    (tmp_path / ".env").write_text(line)
+    found, output, _ = command("check", "shop")
+    assert found == status
+    assert output.startswith("App: debug is on" if status else "note: debug is on by .env")
+
+
+def test_a_row_of_the_routes_is_a_line_of_the_terminal(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = ", ".join(f"parameter_{number}: int" for number in range(9))
+    (tmp_path / "shop.py").write_text(
+        f"from micropie import App\n\napp = App()\n\n"
+        f"@app.get('/pies')\ndef pies({parameters}): ...\n"
+    )
+    widths = {}
+    for columns in ("10", "90", "400"):
+        monkeypatch.setenv("COLUMNS", columns)
+        output = command("routes", "shop")[1]
+        rows = output.splitlines()[:2]
+        assert rows[0].split() == ["METHODS", "PATH", "HANDLER", "RUNS", "IN", "FILE"]
+        assert "pies(parameter_0:" in rows[1]
+        assert rows[1].endswith("...  thread   shop.py:5")
+        widths[columns] = len(rows[1])
+    assert widths == {"10": 56, "90": 90, "400": 116}
+    monkeypatch.delenv("COLUMNS")
+    assert len(command("routes", "shop")[1].splitlines()[1]) == 116  # to a file
 
 
 def test_a_new_project_where_none_can_be_made(command: Run, tmp_path: Path) -> None:

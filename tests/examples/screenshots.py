@@ -122,6 +122,9 @@ def take(browser: webdriver.Chrome, tour: Server, broken: Server, directory: Pat
             browser.get(f"http://127.0.0.1:{tour.port}/")
             show_answers(browser)
             save(browser, directory / f"tour-{look}.png")
+            browser.get(f"http://127.0.0.1:{tour.port}/docs")
+            wait(browser, "return document.querySelectorAll('.opblock').length > 8")
+            save(browser, directory / f"openapi-{look}.png")
     with seen_as(browser, "light"):
         browser.get(f"http://127.0.0.1:{tour.port}/#streams")
         wait(
@@ -134,9 +137,6 @@ def take(browser: webdriver.Chrome, tour: Server, broken: Server, directory: Pat
             "return document.querySelector('#server-sent-events .body').textContent.includes('tick')",
         )
         save(browser, directory / "tour-streams.png")
-        browser.get(f"http://127.0.0.1:{tour.port}/docs")
-        wait(browser, "return document.querySelectorAll('.opblock').length > 8")
-        save(browser, directory / "openapi.png")
         browser.get(f"http://127.0.0.1:{broken.port}{KEY_PAGE}")
         browser.get(f"http://127.0.0.1:{broken.port}/price/cherry?pieces=2")
         save(browser, directory / "debug.png")

@@ -242,6 +242,21 @@ def test_light_dark_and_telephone(look: str, chromium: webdriver.Chrome, tour_on
         assert chromium.execute_script(facts) == [True, not look.startswith("dark")]
 
 
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_page_of_the_openapi_document_has_the_screens_scheme_and_width(
+    chromium: webdriver.Chrome, tour_on: ServerOf, look: str
+) -> None:
+    with seen_as(chromium, look):
+        open_page(chromium, tour_on("uvicorn"), "/docs")
+        wait(chromium, "return document.querySelectorAll('.opblock').length > 12")
+        facts = """
+            const root = document.documentElement, of = (name) => getComputedStyle(document.querySelector(name));
+            const dark = of("html").backgroundColor === "rgb(28, 28, 28)" && of(".swagger-ui").filter.includes("invert");
+            return [root.scrollWidth <= innerWidth, dark];
+        """
+        assert chromium.execute_script(facts) == [True, look.startswith("dark")]
+
+
 def test_the_page_of_the_openapi_document(chromium: webdriver.Chrome, tour_on: ServerOf) -> None:
     open_page(chromium, tour_on("uvicorn"), "/docs")
     wait(chromium, "return document.querySelectorAll('.opblock').length > 12")
@@ -290,7 +305,8 @@ def test_screenshots_can_be_taken(
 ) -> None:
     take(chromium, tour_on("uvicorn"), broken, tmp_path)
     names = {path.stem for path in tmp_path.iterdir() if path.read_bytes().startswith(b"\x89PNG")}
-    assert names == {*(f"tour-{look}" for look in LOOKS), "tour-streams", "openapi", "debug"}
+    shown = {f"{page}-{look}" for page in ("tour", "openapi") for look in LOOKS}
+    assert names == shown | {"tour-streams", "debug"}
 
 
 FIGURES = """

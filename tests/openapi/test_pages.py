@@ -35,12 +35,19 @@ def test_the_page_has_its_assets_from_this_site(
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     assert links == [
-        f"{path}/{name}" for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js")
+        f"{path}/{name}"
+        for name in (
+            "favicon-32x32.png",
+            "swagger-ui.css",
+            "dark.css",
+            "swagger-ui-bundle.js",
+            "start.js",
+        )
     ]
     assert "<title>Kitchen</title>" in page.text
     assert 'data-document="/openapi.json"' in page.text
     kinds = [client.get(link).headers["content-type"].partition(";")[0] for link in links]
-    assert kinds == ["text/css", "text/javascript", "text/javascript"]
+    assert kinds == ["image/png", "text/css", "text/css", "text/javascript", "text/javascript"]
     assert client.get(f"{path}/index.html").status_code == 404
 
 

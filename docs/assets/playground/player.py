@@ -19,6 +19,8 @@ from time import perf_counter
 from types import ModuleType
 from urllib.parse import unquote
 
+import micropie  # noqa: F401 - before the first request, which then waits for less
+
 HOST = "127.0.0.1:8000"
 SERVED = {
     "server": ("127.0.0.1", 8000),

@@ -1,24 +1,39 @@
-// "Try it": an editor, a request line, the answer and the log. Python is loaded with the first click.
+// "Try it": an editor, a request line, the answer and the log. Python is loaded when somebody points at a button, and on
+// the playground's own page as soon as the page is shown.
 
 const HERE = new URL(".", import.meta.url);
 const METHODS = /^(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS|WS) +(\/\S*) *([^]*)$/;
 
 // -- the worker: one for a page ---------------------------------------------------------------------------------------
 
-let worker = null, last = 0;
+const BYTES = 14.3e6; // of what the worker loads; tests/test_site.py compares it
+let worker = null, last = 0, share = 0; // of Python that is there: 1 when it runs
 const asking = new Map(); // by number, what takes the messages of a request
 
-/** Send a call to the player; the first one starts it. */
+/** Load Python, unless that has begun. */
+function begin() {
+  if (worker) return;
+  share = 0;
+  worker = new Worker(new URL("worker.mjs", HERE), { type: "module" });
+  const tell = (id, kind, value) => { for (const [number, take] of asking) if (!id || id === number) take(kind, value); };
+  const broken = (text) => { worker = null; tell(0, "broken", text); };
+  worker.onmessage = ({ data: { id, kind, value } }) => {
+    if (kind === "broken") return broken(value);
+    if (kind === "arrived") share = Math.max(share, Math.min(value / BYTES, 1) * .9); // the rest: Python starts
+    if (kind === "ready") share = 1;
+    return tell(id, kind, value);
+  };
+  worker.onerror = (event) => broken(event.message ?? "no worker");
+}
+
+/** Send a call to the player. */
 function call(method, ...values) {
-  if (!worker) {
-    worker = new Worker(new URL("worker.mjs", HERE), { type: "module" });
-    worker.onmessage = ({ data: { id, kind, value } }) => {
-      for (const [number, take] of asking) if (!id || id === number) take(kind, value);
-    };
-    worker.onerror = (event) => { for (const take of asking.values()) take("broken", event.message ?? "no worker"); };
-  }
+  begin();
   worker.postMessage([method, ...values]);
 }
+
+/** Begin before the click, which then waits for less; not for a visitor who pays for what is loaded. */
+const early = () => { if (!navigator.connection?.saveData) begin(); };
 
 /** End the worker with whatever it does: the next request starts a new one. */
 function end() {
@@ -47,6 +62,7 @@ const PANEL = `
     </form>
     <div class="play-answer" aria-live="polite" hidden>
       <p><b class="play-status"></b> <span class="play-spent"></span></p>
+      <progress class="play-progress" aria-label="Python is loaded" hidden></progress>
       <p class="play-headers"></p>
       <pre class="play-body" tabindex="0"></pre>
       <iframe class="play-page" title="The page" sandbox="allow-same-origin allow-forms" hidden></iframe>
@@ -70,7 +86,17 @@ function panel(source, requests) {
     part(".play-status").textContent = text;
     part(".play-status").classList.toggle("bad", bad);
   };
+  /** Say how much of Python is there, until it runs. */
+  const loading = () => {
+    const progress = part(".play-progress");
+    progress.hidden = share === 1;
+    progress.value = share;
+    if (share === 1) return status("…", false);
+    const megabytes = `${Math.round(share / .9 * BYTES / 1e6)} of ${Math.round(BYTES / 1e6)} MB`;
+    return status(share < .9 ? `loading Python, ${megabytes}` : "starting Python", false);
+  };
   const finish = () => {
+    part(".play-progress").hidden = true;
     asking.delete(number);
     clearTimeout(stopping);
     number = 0;
@@ -80,8 +106,9 @@ function panel(source, requests) {
     play.dataset.state = "done";
   };
   const shown = {
-    ready: () => status("the application starts", false),
-    broken(text) { worker = null; shown.failed(`Python could not be loaded: ${text}`); },
+    arrived: loading,
+    ready: loading,
+    broken(text) { shown.failed(`Python could not be loaded: ${text}`); },
     head([code, lines]) {
       headers = lines;
       socket = code === "open";
@@ -159,7 +186,8 @@ function panel(source, requests) {
       play.dataset.state = "done";
       return undefined;
     }
-    status(worker ? "…" : "loading Python, 13 MB", false);
+    begin();
+    loading();
     play.dataset.state = "asking";
     number = ++last;
     asking.set(number, (kind, value) => shown[kind](value));
@@ -250,6 +278,7 @@ for (const mark of document.querySelectorAll(".playable")) {
     mark.replaceChildren(opened.play);
     opened.ask();
   };
+  button.onpointerenter = button.onfocus = early;
   mark.append(button);
 }
 
@@ -261,4 +290,5 @@ for (const place of document.querySelectorAll(".playground")) {
   select.append(...starts.map(({ title }, index) => new Option(title, index)));
   select.onchange = () => opened.fill(starts[select.value].source, starts[select.value].requests);
   place.append(choice, opened.play);
+  addEventListener("load", () => setTimeout(early)); // first the page itself
 }

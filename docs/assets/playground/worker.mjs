@@ -3,6 +3,14 @@ import { loadPyodide } from "./pyodide.mjs";
 
 const tell = (id, kind, value) => postMessage({ id, kind, value: value?.toJs ? value.toJs() : value });
 
+// What has arrived of Pyodide and the packages, file by file. Counting the bytes of a file as they come would keep the
+// browser from the WebAssembly that it compiled the last time.
+let arrived = 0;
+new PerformanceObserver((files) => {
+  for (const file of files.getEntries()) arrived += file.decodedBodySize;
+  tell(0, "arrived", arrived);
+}).observe({ type: "resource", buffered: true });
+
 async function begin() {
   const there = (name) => new URL(name, import.meta.url).href;
   const log = (line) => tell(0, "log", line);
