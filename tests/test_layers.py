@@ -284,24 +284,47 @@ FACES = {
 }
 
 
-def not_promised(path: Path) -> list[str]:
-    """Return what a file imports from other packages of micropie that is in no promised face."""
+# Applications that move to micropie call its ``install``. The command line asks it by name, when
+# ``--from`` does or a process is told to.
+MOVING = "micropie.compat"
+
+
+# ``cherrypy.server.start()`` serves beside the program: the command line has the servers for that.
+SERVING = "micropie.cli.serving.background"
+
+
+def not_promised(path: Path, source: str | None = None) -> list[str]:
+    """Return what a file takes from other packages of micropie that is in no promised face:
+    imported, also by a text, or as an attribute that is the heart's own.
+    """
     own = f"micropie.{path.relative_to(PACKAGE).parts[0].removesuffix('.py')}"
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        module = (node.module or "") if isinstance(node, ast.ImportFrom) else "micropie"
-        if not isinstance(node, ast.ImportFrom | ast.Import) or f"{module}.".startswith(f"{own}."):
-            continue
-        names = {alias.name for alias in node.names}
-        if isinstance(node, ast.Import):
-            found += [name for name in names if name.partition(".")[0] == "micropie"]
-        elif module in FACES:
-            found += [f"{module}.{name}" for name in names - {*import_module(module).__all__}]
-        elif module == "micropie.routing":
-            found += [f"{module}.{name}" for name in names - {"Settings"}]
-        elif module.partition(".")[0] == "micropie":
-            found += [f"{module}.{name}" for name in names]
-    return sorted(found)
+    tree = ast.parse(path.read_text() if source is None else source)
+    found = [name for node in ast.walk(tree) for name in taken_by(node)]
+    return sorted(name for name in found if not f"{name}.".startswith(f"{own}."))
+
+
+def taken_by(node: ast.AST) -> list[str]:
+    """Return what a node of a file takes from micropie that is not promised."""
+    match node:
+        case ast.Attribute(attr="_exchange" | "_micropie" as attribute):
+            return [attribute]
+        case ast.Call(ast.Name("import_module" | "module"), [ast.Constant(str(module)), *_]):
+            return [] if module in FACES or module == MOVING else _of_micropie([module])
+        case ast.Import(names):
+            return _of_micropie([alias.name for alias in names])
+        case ast.ImportFrom(module, names, level):
+            found = {alias.name for alias in names}
+            if module in FACES:
+                found -= {*import_module(module).__all__}
+            elif module == "micropie.routing":
+                found -= {"Settings"}
+            whole = [f"{'.' * level}{module or ''}.{name}" for name in found]
+            return whole if level else _of_micropie(whole)
+    return []
+
+
+def _of_micropie(names: Iterable[str]) -> list[str]:
+    return [name for name in names if f"{name}.".startswith("micropie.")]
 
 
 @pytest.mark.parametrize("path", ON_PROMISED_NAMES, ids=name_of)
@@ -311,7 +334,10 @@ def test_a_battery_imports_what_any_extension_may(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*(PACKAGE / "compat").rglob("*.py")], ids=name_of)
 def test_what_carries_another_framework_imports_the_face_for_that(path: Path) -> None:
-    assert [name for name in not_promised(path) if not name.startswith("micropie.carrying.")] == []
+    # what it carries lives on the exchange and on the tree of applications
+    known = {"_exchange", "_micropie", *([SERVING] if path.name == "_cpserver.py" else [])}
+    others = [name for name in not_promised(path) if not name.startswith("micropie.carrying.")]
+    assert {*others} <= known
 
 
 def test_the_page_of_the_provisional_face_has_all_its_names() -> None:
@@ -325,6 +351,86 @@ def test_the_page_of_the_provisional_face_has_all_its_names() -> None:
 def test_other_names_are_found() -> None:
     assert "micropie.carrying.Site" in not_promised(PACKAGE / "compat" / "carrier.py")
     assert "micropie.steps.Flow" in not_promised(PACKAGE / "middleware" / "base.py")
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("from micropie.steps import Flow", "micropie.steps.Flow"),
+        ("from micropie.extensions import seen", "micropie.extensions.seen"),
+        (
+            "from micropie.extensions.request import _WORKERS",
+            "micropie.extensions.request._WORKERS",
+        ),
+        ("from micropie import tree", "micropie.tree"),
+        ("from micropie.routing import Site, Settings", "micropie.routing.Site"),
+        ("import micropie.http", "micropie.http"),
+        ("import micropie", "micropie"),
+        ("from ..http import Request", "..http.Request"),
+        ("def late():\n    from micropie.http import Request", "micropie.http.Request"),
+        ("if TYPE_CHECKING:\n    from micropie.http import Body", "micropie.http.Body"),
+        ('import_module("micropie.steps")', "micropie.steps"),
+        ("request._exchange.query", "_exchange"),
+        ("app._micropie.site", "_micropie"),
+    ],
+)
+def test_each_way_to_a_name_that_is_not_promised_is_found(line: str, name: str) -> None:
+    assert not_promised(PACKAGE / "debug" / "page.py", line) == [name]
+
+
+def test_promised_names_are_left_alone() -> None:
+    for line in (
+        "from micropie import App, Request",
+        "from micropie.extensions import Inspector",
+        "from micropie.routing import Settings",
+        "from micropie.debug.access import debug_key",
+        'import_module("micropie.testing")',
+        'import_module("gunicorn")',
+    ):
+        assert not_promised(PACKAGE / "debug" / "page.py", line) == []
+
+
+# What an author's setting asks for, and where: the battery is imported when that is read.
+ASKED_FOR = {
+    ("app.py", "micropie.channels"),  # checks App(channels=...)
+    ("routing/config.py", "micropie.channels"),  # app.channels
+    ("routing/config.py", "micropie.pool"),  # @run_in("process")
+    ("app.py", "micropie.debug"),  # App(debug=True)
+    ("flow/errors.py", "micropie.debug"),  # its pages
+    ("app.py", "micropie.openapi.pages"),  # App(docs=True)
+    ("app.py", "micropie.openapi.document"),  # App.openapi()
+    ("app.py", "micropie.middleware.health"),  # App.health()
+    ("app.py", "micropie.middleware.metrics"),  # App.metrics()
+    ("tree.py", "micropie.middleware.security_defaults"),  # App(security=...), or none
+    ("app.py", "micropie.cli.serving.run"),  # App.run()
+}
+A_BATTERY = re.compile(r"micropie\.(?:channels|cli|compat|config|debug|middleware|openapi|pool)\b")
+
+
+def test_the_heart_imports_no_battery_but_where_an_author_asks_for_it() -> None:
+    heart = [path for path in EVERY_FILE if not _is_among(path, (*BATTERIES, *ABOVE))]
+    heart.append(PACKAGE / "app.py")
+    imported_now, named = [], set()
+    for path in heart:
+        tree = ast.parse(path.read_text())
+        for_types = [
+            line
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for one in node.body
+            for line in lines_of(one)
+        ]
+        for node in ast.walk(tree):
+            match node:
+                case ast.ImportFrom(module=str(module)) if node.lineno not in for_types:
+                    modules = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+                    imported_now += [
+                        (name_of(path), one) for one in modules if A_BATTERY.match(one)
+                    ]
+                case ast.Call(args=[ast.Constant(str(text)), *_]) if A_BATTERY.match(text):
+                    named.add((name_of(path), text))
+    assert imported_now == []
+    assert named == ASKED_FOR
 
 
 def test_the_promise_for_extensions_is_small() -> None:

@@ -125,14 +125,13 @@ class Server(ServerAdapter):
         self._check()
         # Looked up when a program serves itself: ``cli`` is above this package, and is imported by
         # nothing in it.
-        serving_options = import_module("micropie.cli.serving.options")
         background = import_module("micropie.cli.serving.background")
         native = getattr(self.application, "native", None)
         if native is not None and self.thread_pool != Server.thread_pool:
             native._micropie.settings["threads"] = self.thread_pool
             native._micropie.changed()
         try:
-            options = serving_options.Options(
+            options = background.Options(
                 self.socket_host,
                 self.socket_port,
                 self.instance,
@@ -142,7 +141,7 @@ class Server(ServerAdapter):
             return background.BackgroundServer(
                 self.application, options, self.thread_pool, self.shutdown_timeout
             )
-        except serving_options.ServingError as error:
+        except background.ServingError as error:
             raise OSError(f"cherrypy.server: {error}") from None
 
     def _check(self) -> None:
