@@ -260,6 +260,54 @@ def test_any_is_for_what_may_be_anything() -> None:
     assert uses / lines <= 25 / 1000
 
 
+# -- faces -----------------------------------------------------------------------------------------
+
+MOST_NAMES = {"http": 55, "execution": 35, "routing": 29}
+# Of no extension's; ``debug``, ``openapi`` and ``pool`` are asked for by a text.
+ROOMS = [
+    "asgi",
+    "binding",
+    "discovery",
+    "execution",
+    "files",
+    "flow",
+    "forms",
+    "headers",
+    "http",
+    "mounts",
+    "routing",
+    "steps",
+    "streams",
+    "templates",
+    "wsgi",
+]
+
+
+@cache
+def used_of(package: str) -> set[str]:
+    """Return the names of a package that other packages import, or take by its name or by that of
+    ``module("...")``.
+    """
+    names = set()
+    for path in EVERY_FILE:
+        if path.relative_to(PACKAGE).parts[0] == package.rpartition(".")[2]:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.ImportFrom(module=module, names=found) if module == package:
+                    names |= {alias.name for alias in found}
+                case ast.Attribute(ast.Name(owner), name) if f"micropie.{owner}" == package:
+                    names.add(name)
+    return names
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_face_has_what_other_packages_use_and_nothing_else(room: str) -> None:
+    face = import_module(f"micropie.{room}").__all__
+    assert [name for name in face if name not in used_of(f"micropie.{room}")] == []
+    assert len(face) <= MOST_NAMES.get(room, 38)
+
+
 # -- a battery is an extension ---------------------------------------------------------------------
 
 # Those that use promised names alone; of ``middleware`` the files of which that is asked.
