@@ -83,6 +83,19 @@ def test_every_public_name_of_a_package_is_documented(name: str) -> None:
     ] == []
 
 
+@pytest.mark.parametrize("name", PROMISED["micropie.extensions"].split())
+def test_a_name_for_extensions_has_its_places(name: str) -> None:
+    """In the table of docs/extensions.md, in the reference, and in an example there.
+
+    ``tests/test_readme.py`` runs the examples.
+    """
+    pages = [page.read_text() for page in (ROOT / "docs" / "reference").glob("extensions*.md")]
+    examples = [text for page in pages for text in re.findall(r"(?s)```python\n(.*?)```", page)]
+    assert f"`{name}" in (ROOT / "docs" / "extensions.md").read_text()
+    assert sum(f"::: micropie.extensions.{name}\n" in page for page in pages) == 1
+    assert any(len(re.findall(rf"\b{name}\b", text)) > 1 for text in examples)
+
+
 def sections(*pages: str) -> dict[str, str]:
     """Return the sections of some pages of the documentation by their headings."""
     text = "".join((ROOT / "docs" / page).read_text() for page in pages)

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from functools import partial
 from ipaddress import ip_address
 
 from micropie.http import Request
@@ -59,14 +58,7 @@ def carry_into_process(request: Request, enter: Callable[[], object]) -> None:
     may set context variables, which the handler sees. Functions of several calls are called in the
     order of these calls. It is not called for a handler that runs in this process.
     """
-    exchange = request._exchange
-    earlier = exchange.enter_in_pool
-    exchange.enter_in_pool = enter if earlier is None else partial(_enter_both, earlier, enter)
-
-
-def _enter_both(first: Callable[[], object], second: Callable[[], object]) -> None:
-    first()
-    second()
+    request._exchange.carry_into_pool(enter)
 
 
 def is_on_this_machine(request: Request) -> bool:

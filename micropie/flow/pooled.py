@@ -97,8 +97,8 @@ class PooledHandler:
         """
         exchange, arguments = pickle.loads(job)  # noqa: S301 - from our own process
         current.set(PooledRequest(exchange))
-        if exchange.enter_in_pool is not None:
-            exchange.enter_in_pool()
+        for enter in exchange.enter_in_pool:
+            enter()
         handler = handler_named(self._name)
         if self._name.takes_keywords:
             *arguments, keywords = arguments

@@ -225,8 +225,8 @@ class Exchange:
 
     # Set by hooks and middleware.
     time_limit: float | None = None  # seconds for the handler
-    # called in the pool's process before the handler; is pickled
-    enter_in_pool: Callable[[], object] | None = None
+    # called in the pool's process before the handler; they are pickled
+    enter_in_pool: tuple[Callable[[], object], ...] = ()
     list_routes: Callable[[], Sequence[Any]] | None = None  # set on a 404 with debug=True
     # whether the server gets an exception that no handler of the author's answers
     passes_failure_on = False
@@ -504,6 +504,10 @@ class Exchange:
     def report_failures_to(self, report: Callable[[BaseException], object]) -> None:
         """Call ``report`` as ``on_error`` is called."""
         self.at_end().failure_reports.append(report)
+
+    def carry_into_pool(self, enter: Callable[[], object]) -> None:
+        """Call ``enter`` in the pool's process before the handler."""
+        self.enter_in_pool += (enter,)
 
     def own_resources(self) -> Resources:
         """Return the stack for what checks and the handler ask for."""

@@ -54,7 +54,7 @@ def copy(headers: Sequence[tuple[str, str]] = HEADERS, **changes: Any) -> Pooled
         "peer": Peer(),
         "server_name": lambda: "localhost:80",
         "id": "",
-        "enter_in_pool": None,
+        "enter_in_pool": (),
         **changes,
     }
     pooled: PooledExchange = pickle.loads(
