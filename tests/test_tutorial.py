@@ -132,6 +132,12 @@ def served(folder: Path) -> Iterator[str]:
             process.terminate()
 
 
+def test_the_first_hour_of_a_stranger_can_be_run() -> None:
+    """Make a new project, as ``scripts/release`` does with all pages of Start and the tutorials."""
+    done = run(STEPS.parent.parent, "-m", "tests.first_hour", "new")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 STEPS_OF_PAGES = {
     "": ["routes", "templates", "forms", "database", "login", "tests", "deployment"],
     "api/": ["models", "errors", "database", "token", "tests", "openapi", "client"],
