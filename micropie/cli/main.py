@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _list_commands(before)
         if words and words[0] not in COMMANDS and not words[0].startswith("-"):
             return _run_own(before, words)
-        parsed, unknown = _parser(before).parse_known_args(words)
+        parsed, unknown = _parser(before).parse_known_args(words or ["--help"])
         if unknown:  # argparse would show the usage of micropie, and not that of the command
             near = get_close_matches(
                 unknown[0], re.findall(r"--[\w-]+", parsed.parser.format_usage()), 1

@@ -87,7 +87,7 @@ def test_it_greets():
 
 README = """# NAME
 
-    pip install "./wheels/micropie_dual-VERSION-py3-none-any.whl[standard,test]" pytest
+    pip install "./wheels/micropie_dual-VERSION-py3-none-any.whl[standard,test]"
     micropie run --reload        # http://127.0.0.1:8000/
     pytest
 
@@ -98,7 +98,7 @@ public, `micropie check` finds mistakes before a deployment.
 
 The public index has no `micropie-dual`, so the project does not name it as a dependency: anybody could register the
 name. `wheels` has its wheel, made by `pip wheel --no-deps --wheel-dir wheels .` in a clone of its repository. Where it
-is installed already, `pip install "micropie-dual[test]" pytest` adds what the test needs.
+is installed already, `pip install "micropie-dual[test]"` adds what the test needs.
 """  # noqa: E501
 
 PYPROJECT = """[project]
@@ -135,7 +135,7 @@ NEXT = """{folder} is made. Now:
 
 Its test, and what finds mistakes:
 
-    pip install pytest "micropie-dual[test]"
+    pip install "micropie-dual[test]"
     pytest
     micropie check"""
 

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shutil
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -49,8 +50,8 @@ def execute(arguments: Namespace) -> int:
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     others = sum(widths) - widths[2] + 2 * len(widths[1:])
-    # the handlers fit beside the rest, so that a line is a row; --json has all of them
-    room = shutil.get_terminal_size((others + _WIDEST, 24)).columns - others
+    # the handlers fit beside the rest, so that a row is a line; --json has all of them
+    room = shutil.get_terminal_size().columns - others if sys.stdout.isatty() else _WIDEST
     widths[2] = min(widths[2], max(_NARROWEST, min(_WIDEST, room)))
     for row in rows:
         texts = [_cut(text, width).ljust(width) for text, width in zip(row, widths, strict=True)]

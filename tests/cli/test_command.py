@@ -212,6 +212,13 @@ def test_a_command_has_arguments_resources_and_the_started_application(
     assert capsys.readouterr().out.rstrip() == output
 
 
+def test_without_a_command_the_help_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 0
+    assert "make a small project" in capsys.readouterr().out
+
+
 FAILURES = [
     ("init-db", 2, "the following arguments are required: copies"),
     ("init-db x", 2, "micropie -a APP init-db: error: copies must be a whole number\n"),

@@ -560,6 +560,7 @@ def test_a_row_of_the_routes_is_a_line_of_the_terminal(
     widths = {}
     for columns in ("10", "90", "400"):
         monkeypatch.setenv("COLUMNS", columns)
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
         output = command("routes", "shop")[1]
         rows = output.splitlines()[:2]
         assert rows[0].split() == ["METHODS", "PATH", "HANDLER", "RUNS", "IN", "FILE"]
@@ -567,7 +568,8 @@ def test_a_row_of_the_routes_is_a_line_of_the_terminal(
         assert rows[1].endswith("...  thread   shop.py:5")
         widths[columns] = len(rows[1])
     assert widths == {"10": 56, "90": 90, "400": 116}
-    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setenv("COLUMNS", "90")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
     assert len(command("routes", "shop")[1].splitlines()[1]) == 116  # to a file
 
 
