@@ -86,7 +86,7 @@ class BasicAuth(_AuthMiddleware):
     the readable password.
     """
 
-    security_scheme = MappingProxyType({"type": "http", "scheme": "basic"})
+    security_scheme: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "basic"})
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class BearerAuth(_AuthMiddleware):
     allow, each with a sentence for the document.
     """
 
-    security_scheme = MappingProxyType({"type": "http", "scheme": "bearer"})
+    security_scheme: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "bearer"})
 
     def __init__(
         self,

@@ -1,4 +1,5 @@
-"""What type checkers say of a user's file: they find each wrong line, and nothing else.
+"""What type checkers say of a user's file: they find each wrong line, and nothing else. In the
+examples of the documentation they find nothing.
 
 mypy reads it with all the rest (``make types``), strictly: it tells of each error, and of each that
 it does not find where a comment ignores it.
@@ -6,14 +7,17 @@ it does not find where a comment ignores it.
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.environment import unmeasured
+from tests.test_readme import MODULES
 
 FILE = Path(__file__).with_name("a_users_file.py")
 ROOT = Path(__file__).parents[2]
@@ -24,7 +28,8 @@ def test_pyright_finds_the_wrong_lines_and_no_other(tmp_path: Path) -> None:
     lines = FILE.read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
     assert len(wrong) >= 8
-    assert lines_of_pyright(tmp_path) == wrong
+    found = errors_of_pyright(tmp_path, FILE)
+    assert {one["range"]["start"]["line"] + 1 for one in found} == wrong
 
 
 def test_mypy_is_told_to_find_the_same_lines() -> None:
@@ -33,19 +38,64 @@ def test_mypy_is_told_to_find_the_same_lines() -> None:
     assert [line for line in lines if line.endswith("# wrong") != ("# type: ignore[" in line)] == []
 
 
-def lines_of_pyright(folder: Path) -> set[int]:
+# An example may leave out what its text is not about.
+LEFT_OUT = ("no-untyped-def", "no-untyped-call")
+UNKNOWN = ("reportUnknown", "reportMissing", "reportUnused", "reportPrivate")
+
+
+def typed_examples(folder: Path) -> list[Path]:
+    """Write each block of the pages that says what one of its functions returns into a file."""
+    files = []
+    for modules in MODULES.values():
+        for number, module in enumerate(modules):
+            functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+            nodes = ast.walk(ast.parse(module.source)) if module.file is None else []
+            if any(isinstance(node, functions) and node.returns for node in nodes):
+                name = module.place.partition(":")[0].removesuffix(".md").replace("/", "_")
+                files.append(folder / f"{name.replace('-', '_')}_{number}.py")
+                files[-1].write_text(module.source)
+    return files
+
+
+@pytest.mark.timeout(240)  # 10 seconds of a processor
+def test_the_typed_examples_of_the_pages_are_right_for_both(tmp_path: Path) -> None:
+    examples = tmp_path / "examples"
+    examples.mkdir()
+    files = typed_examples(examples)
+    assert len(files) >= 15
+    settings = [f"--disable-error-code={code}" for code in LEFT_OUT]
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", *settings]
+    environment = unmeasured(MYPYPATH=str(ROOT))
+    done = subprocess.run(
+        [*command, *map(str, files)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    found = errors_of_pyright(tmp_path, examples)
+    told = [f"{one['file']}: {one['message']}" for one in found if not _is_left_out(one)]
+    assert told == []
+
+
+def _is_left_out(error: dict[str, Any]) -> bool:
+    return str(error.get("rule", "")).startswith(UNKNOWN)
+
+
+def errors_of_pyright(folder: Path, included: Path) -> list[dict[str, Any]]:
     settings = {
-        "include": [str(FILE)],
+        "include": [str(included)],
         "typeCheckingMode": "strict",
         "enableTypeIgnoreComments": False,  # they are for mypy
         "extraPaths": [str(ROOT)],
-        "pythonPath": sys.executable,
     }
     config = folder / "pyrightconfig.json"
     config.write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "basedpyright", "--project", str(config), "--outputjson"]
+    options = ["--project", str(config), "--pythonpath", sys.executable, "--outputjson"]
+    command = [sys.executable, "-m", "basedpyright", *options]
     output = subprocess.run(
         command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False
     ).stdout
-    found = json.loads(output)["generalDiagnostics"]
-    return {one["range"]["start"]["line"] + 1 for one in found if one["severity"] == "error"}
+    return [one for one in json.loads(output)["generalDiagnostics"] if one["severity"] == "error"]
