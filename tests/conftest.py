@@ -66,6 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile(
         "all worlds" if config.getoption("--all-worlds") else "each run"
     )
+    # it closes a socket that a test has left in its collector, which may run in another test
+    if IS_FREE_THREADED:
+        config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
 def validated_wsgi(app: Any) -> Any:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import closing
 from traceback import format_exception
 from typing import Any
 
@@ -18,7 +19,7 @@ from micropie.middleware.base import FlowMiddleware
 from micropie.steps.steps import CALL, Flow
 from tests.conftest import MakeClient
 
-Around = Callable[[Request], Iterator[Any]]
+Around = Callable[[Request], Any]
 
 
 class Inner(App):
@@ -49,20 +50,21 @@ def as_async(around: Around) -> Callable[[Request], AsyncIterator[Any]]:
 
     async def wrapped(request: Request) -> AsyncIterator[Any]:
         await checkpoint()
-        generator = around(request)
-        resume, value = generator.send, None  # type: ignore[attr-defined]
-        while True:
-            try:
-                answer = resume(value)
-            except StopIteration as end:
-                if end.value is not None:
-                    yield end.value
-                return
-            try:
-                value = yield answer
-                resume = generator.send  # type: ignore[attr-defined]
-            except Exception as error:
-                resume, value = generator.throw, error  # type: ignore[attr-defined]
+        # a free-threaded Python may free it later
+        with closing(around(request)) as generator:
+            resume, value = generator.send, None
+            while True:
+                try:
+                    answer = resume(value)
+                except StopIteration as end:
+                    if end.value is not None:
+                        yield end.value
+                    return
+                try:
+                    value = yield answer
+                    resume = generator.send
+                except Exception as error:
+                    resume, value = generator.throw, error
 
     return wrapped
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -350,6 +349,6 @@ def test_a_check_may_be_a_function_that_does_not_tell_its_arguments(
     make_client: MakeClient,
 ) -> None:
     with pytest.raises(ValueError, match="no signature"):
-        inspect.signature(time.time)
-    status, document = ask(make_client, healthy(checks={"clock": time.time}))
-    assert (status, document["checks"]) == (200, {"clock": "ok"})
+        inspect.signature(dict)
+    status, document = ask(make_client, healthy(checks={"nothing": dict}))
+    assert (status, document["checks"]) == (200, {"nothing": "ok"})
