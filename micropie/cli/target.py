@@ -41,6 +41,8 @@ def find_target(name: str, factory: bool = False) -> Target:
     place, _, attribute = name.partition(":")
     attribute = attribute.removesuffix("()")  # "shop:make_app()", as gunicorn wants it
     folder, module_name = _located(place)
+    if module_name == "micropie":
+        raise CommandError("micropie is the framework's own name: give the file another one")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     module = _imported(module_name, folder)

@@ -848,6 +848,14 @@ def test_a_factory_that_is_named_as_one(
     assert "app14:x is no function that returns an application" in command("check", "app14:x")[2]
 
 
+def test_a_file_with_the_frameworks_own_name(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "micropie.py").write_text("from micropie import App\napp = App()\n")
+    for target in ("micropie.py", "micropie:app", "micropie"):
+        status, _, said = command("check", target)
+        sentence = "micropie is the framework's own name: give the file another one"
+        assert (status, said) == (2, f"micropie: {sentence}\n")
+
+
 def test_a_module_of_a_package(command: Run, tmp_path: Path) -> None:
     (tmp_path / "shop10").mkdir()
     (tmp_path / "shop10" / "__init__.py").touch()
