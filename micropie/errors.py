@@ -96,6 +96,16 @@ def pairs_of(headers: HeadersLike) -> list[tuple[str, str]]:
 class RaisedAnswer(Exception):
     """An exception that is an answer: what was set on ``self.response`` before is part of it."""
 
+    is_foreign = False
+    """Whether another framework made it, and ``as_native`` returns ours."""
+
+    def as_native(self, in_socket: bool = False) -> Exception:
+        """Return the exception to answer in its place.
+
+        ``in_socket``: for a WebSocket, which has no page.
+        """
+        return self
+
 
 class HTTPError(RaisedAnswer):
     """Answer with ``status`` (400 to 599) and ``message``: one sentence for the client, or a dict

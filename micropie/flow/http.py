@@ -139,13 +139,15 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
         elif isinstance(result, RaisedAnswer):
             # as if it were raised, without a traceback that refers to it
-            failure = result
+            failure = result.as_native() if result.is_foreign else result
         elif type(result) is Handover:
             answer = result
         else:
             answer = yield from _answer(request, result)
+    except RaisedAnswer as error:
+        failure = error.as_native() if error.is_foreign else error
     except Exception as error:
-        failure = site.error_of(error)
+        failure = error
     # 6. Errors.
     if failure is not None:
         try:

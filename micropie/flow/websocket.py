@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from micropie import websockets
-from micropie.errors import HTTPError, Redirect, failure_in, logger
+from micropie.errors import HTTPError, RaisedAnswer, Redirect, failure_in, logger
 from micropie.flow.errors import plain_response
 from micropie.flow.hooks import planned_hooks, run_after_websocket, run_before, run_before_websocket
 from micropie.flow.resources import close_resources, end_resources, with_resources
@@ -188,6 +188,8 @@ def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
 
 
 def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> CloseInfo:
+    if isinstance(failure, RaisedAnswer) and failure.is_foreign:
+        failure = failure.as_native(in_socket=True)
     # the failure says only that the WebSocket is closed
     if not isinstance(failure, Redirect) and failure_in(failure) is None:
         logger.debug("%s: %s", request._exchange.label, failure)

@@ -112,10 +112,10 @@ class WSGICall(Iterable[bytes]):
                 "the WSGI application did not call start_response before its first byte"
             )
         line, headers = self._head
-        match = _STATUS_LINE.fullmatch(line)
+        match = _STATUS_LINE.fullmatch(line) if isinstance(line, str) else None
         if match is None:
             raise ResponseError(
-                f"a WSGI application's status is a number and a reason, not {line!r}"
+                f"a WSGI application's status is a str of a number and a reason, not {line!r}"
             )
         status = GivenStatus(match["number"], match["reason"] or "")
         return Response(body, status, headers, content_type="")

@@ -134,12 +134,6 @@ class Site:
         for config in self.config.tree:
             config.pool.close()
 
-    def error_of(self, failure: Exception) -> Exception:
-        """Return the exception to answer in the place of ``failure``, which may be of a framework
-        that has moved in.
-        """
-        return failure
-
     def _inside(self, request: Request) -> Mounted | None:
         """Return the site inside this one that a request is for, or the route of a mount, or
         None.

@@ -227,7 +227,7 @@ def test_a_native_route_is_no_part_of_the_application(
     client = make_client(app)
     read = client.post("/native/é?a=1", data={"b": "2"}).json()
     assert read == ["é", "/native/é", "1", "2", "127.0.0.1", "http://testserver/native/%C3%A9?a=1"]
-    assert "self.response" in client.get("/response").text
+    assert "write micropie.request.response, with .headers" in client.get("/response").text
 
 
 @pytest.fixture
@@ -275,16 +275,23 @@ def raising(app: bottle.Bottle) -> bottle.Bottle:
         return ["gone: ", str(error.body)]
 
     def in_both_halves(function: Any) -> None:
-        async def waits() -> None:
+        async def waits() -> object:
             await later(None)
-            function()
+            return function()
 
         name = function.__name__
         app.route(f"/old/{name}", ["GET", "POST"])(function)
         app.native.route(f"/new/{name}", methods=["GET", "POST"])(function)
         app.native.route(f"/async/{name}", methods=["GET", "POST"])(waits)
 
-    for function in (away, moved, conflict, gone, teapot, nothing, stream, file, document, refused):
+    def returned() -> bottle.HTTPResponse:
+        return bottle.HTTPResponse("made", 201, {"X-A": "1"})
+
+    def refusal() -> bottle.HTTPError:
+        return bottle.HTTPError(418, "<pot>")
+
+    raised = (away, moved, conflict, gone, teapot, nothing, stream, file, document, refused)
+    for function in (*raised, returned, refusal):
         in_both_halves(function)
     return app
 
@@ -304,9 +311,11 @@ def raising(app: bottle.Bottle) -> bottle.Bottle:
         "file",
         "document",
         "refused",
+        "returned",
+        "refusal",
     ],
 )
-def test_what_is_raised_is_answered_alike_in_both_halves(
+def test_what_is_raised_or_returned_is_answered_alike_in_both_halves(
     raising: bottle.Bottle, make_client: MakeClient, name: str, method: str, has_hook: bool
 ) -> None:
     if has_hook:

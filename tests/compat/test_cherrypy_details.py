@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -1031,3 +1033,57 @@ def test_a_guard_of_micropie_that_would_be_passed_is_refused(
 ) -> None:
     assert serve_ours(ours.Application(root)).get("/page").status_code == 500
     assert "guards handlers of micropie alone" in caplog.text
+
+
+_PAGES: dict[str, Callable[..., Any]] = {
+    "none": lambda traceback: "sorry",
+    "whole": lambda traceback: f"sorry<pre>{traceback}</pre>",
+    "bytes": lambda traceback: traceback.encode(),
+    "pieces": lambda traceback: ["sorry ", traceback.encode(), "!"],
+    "lines": lambda traceback: "<br>".join(traceback.splitlines()),
+    "json": lambda traceback: json.dumps({"why": traceback}),
+    "escaped": lambda traceback: escape(traceback),
+    "last": lambda traceback: (
+        "sorry " + escape(traceback.splitlines()[-1:][0] if traceback else "")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _PAGES)
+@pytest.mark.parametrize("host", ["localhost", "shop.example"])
+def test_a_function_for_errors_gets_the_traceback(
+    cherrypy: Any, serve: Serve, side: str, name: str, host: str
+) -> None:
+    """A program may mail it. A client elsewhere does not get it, whatever the page makes of it."""
+    mailed = []
+
+    def made(status: str, message: str, traceback: str, version: str) -> Any:
+        if traceback:
+            mailed.append(traceback)
+        return _PAGES[name](traceback)
+
+    def answer() -> str:
+        raise ValueError('the "secret" of <visitors> is \\1234')
+
+    shown = {"request__show_tracebacks": True, "error_page__500": made}
+    answered = serve(
+        cherrypy.Application(page(cherrypy, answer, **shown)), base_url=f"http://{host}"
+    ).get("/")
+    (text,) = mailed
+    assert text.startswith("Traceback (most recent call last):\n")
+    assert "is \\1234" in text.splitlines()[-1]
+    is_shown = (side == "original" or host == "localhost") and name != "none"
+    assert (answered.status_code, "1234" in answered.text) == (500, is_shown)
+    assert (__file__ in answered.text) == (is_shown and name != "last")
+
+
+def test_who_must_not_show_a_traceback_gets_none(cherrypy: Any, serve: Serve) -> None:
+    def made(traceback: str, **values: str) -> str:
+        return f"[{traceback}]"
+
+    def answer() -> str:
+        raise ValueError
+
+    hidden = {"request__show_tracebacks": False, "error_page__500": made}
+    answered = serve(cherrypy.Application(page(cherrypy, answer, **hidden))).get("/")
+    assert answered.text.strip() == "[]"

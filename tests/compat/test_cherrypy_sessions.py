@@ -18,6 +18,7 @@ import cherrypy as original
 import pytest
 
 from micropie import App, HttpMiddleware, Request
+from micropie import request as native_request
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import sessions
 from micropie.csrf import csrf_token
@@ -1177,3 +1178,60 @@ def test_without_the_tool_there_is_no_session(world: str, connect: MakeClient) -
             return str(hasattr(ours.serving, "session"))
 
     assert connect(ours.Application(Root(), ""), world).get("/").text == "False"
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({}, "tools.sessions.on = True"),
+        ({"storage_type": "ram"}, "tools.sessions.storage_type = 'ram'"),
+        ({"storage_type": "file", "storage_path": "x"}, "tools.sessions.storage_type = 'file'"),
+        ({"storage_class": sessions.FileSession}, "tools.sessions.storage_class = <class"),
+        ({"storage_path": "x"}, "tools.sessions.storage_path = 'x'"),
+    ],
+)
+@pytest.mark.parametrize("place", ["root", "handler"])
+def test_sessions_beside_those_of_native_handlers(
+    world: str,
+    connect: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    options: dict[str, Any],
+    line: str,
+    place: str,
+) -> None:
+    """A visitor would have two sessions under one cookie, and each half would end the other's."""
+    words = re.escape(line) + ".* write tools.sessions.backend with the backend of native handlers"
+
+    class Root:
+        @ours.expose
+        @ours.tools.sessions(**(options if place == "handler" else {"name": "own"}))
+        def index(self) -> str:
+            return "x"
+
+    config = {"tools.sessions.on": True}
+    config |= {f"tools.sessions.{name}": value for name, value in options.items()}
+    app: Any = ours.Application(Root(), "", {"/": config} if place == "root" else {})
+    app.native.configure(session_backend=InMemorySessionBackend())
+    if place == "root":
+        with pytest.raises(Exception, match=words):
+            connect(app, "asyncio")
+    else:
+        assert connect(app, world).get("/").status_code == 500
+        assert re.search(words, caplog.text)
+
+
+def test_sessions_of_another_name_beside_those_of_native_handlers(
+    world: str, connect: MakeClient
+) -> None:
+    app: Any = ours.Application(build(ours, name="own"), "")
+    app.native.configure(session_backend=InMemorySessionBackend())
+
+    @app.native.get("/native")
+    def native() -> str:
+        native_request.session["b"] = 2
+        return "written"
+
+    client = connect(app, world)
+    client.get("/put?key=a&value=1")
+    client.get("/native")
+    assert sorted(client.cookies) == ["own", "session_id"]

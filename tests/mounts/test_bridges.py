@@ -207,11 +207,16 @@ def numberless(environ: Any, start_response: Any) -> list[bytes]:
     return [b"a"]
 
 
+def in_bytes(environ: Any, start_response: Any) -> list[bytes]:
+    start_response(b"200 OK", [])
+    return [b"a"]
+
+
 def raising(environ: Any, start_response: Any) -> list[bytes]:
     raise ValueError("of the application")
 
 
-@pytest.mark.parametrize("target", [twice, never, text, numberless, raising])
+@pytest.mark.parametrize("target", [twice, never, text, numberless, in_bytes, raising])
 def test_R74_what_breaks_the_rules_is_a_500(
     make_client: MakeClient, target: Any, caplog: Any
 ) -> None:
@@ -220,6 +225,8 @@ def test_R74_what_breaks_the_rules_is_a_500(
     assert answer.status_code == 500
     assert looks.seen[0][0] == 500
     assert "GET '/m' failed" in caplog.text
+    if target in (numberless, in_bytes):
+        assert "status is a str of a number and a reason, not " in caplog.text
 
 
 @pytest.mark.parametrize("status", ["200 OK", "200", "204 No Content", "304 Not Modified"])

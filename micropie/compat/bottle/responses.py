@@ -14,6 +14,8 @@ from http.cookies import CookieError, SimpleCookie
 from time import struct_time
 from typing import Any, ClassVar, TypeVar
 
+from micropie import HTTPError as NativeError
+from micropie import Redirect
 from micropie.compat.bottle.cookies import Digest, sign
 from micropie.compat.bottle.dicts import HeaderDict, header_name, header_value
 from micropie.compat.bottle.properties import HeaderProperty
@@ -314,8 +316,8 @@ def _current() -> Any:
         return exchange.response
     if is_native():
         raise RuntimeError(
-            "bottle.response is of Bottle's handlers: in a native one "
-            "write self.response.set_cookie(...)"
+            "bottle.response is of Bottle's handlers. In a native one, and in what it calls, write "
+            "micropie.request.response, with .headers[...], .status and .set_cookie(...)"
         )
     try:
         return outside.response
@@ -335,10 +337,27 @@ class HTTPResponse(BaseResponse, BottleException):
     It replaces all that was set on ``response``, and passes by the error handlers.
     """
 
+    is_foreign = True
+
     def apply(self, other: BaseResponse) -> None:
         """Make ``other`` what this is."""
         other._status_code, other._status_line = self._status_code, self._status_line
         other._headers, other._cookies, other.body = self._headers, self._cookies, self.body
+
+    def as_native(self, in_socket: bool = False) -> Exception:
+        """Return itself, which ``@error`` handlers see; in a WebSocket's guard micropie's refusal
+        with its status.
+        """
+        if not in_socket:
+            return self
+        status, location = self.status_code, self.get_header("Location")
+        if location is not None and 300 <= status <= 399:
+            redirect = Redirect(location, allow_external=True, allow_http=True)
+            redirect.status = status
+            return redirect
+        text = self.body if isinstance(self.body, str) else ""
+        kept = [pair for pair in self.headerlist if not pair[0].startswith("Content-")]
+        return NativeError(status if 400 <= status <= 599 else 403, text, kept)
 
 
 class HTTPError(HTTPResponse):

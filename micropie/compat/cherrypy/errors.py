@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import traceback as tracebacks
-from collections.abc import Iterator
-from html import escape
+from collections.abc import Callable, Iterable, Iterator
+from html import escape, unescape
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from micropie import HTTPError as NativeError
 from micropie import Redirect
+from micropie.carrying import RaisedAnswer
 from micropie.compat.addresses import join
 from micropie.compat.carrier import may_see_tracebacks
 from micropie.compat.cherrypy.lib.httputil import valid_status
@@ -55,7 +57,11 @@ _MOVED = {
 }
 
 
-class HTTPRedirect(CherryPyException):
+class _ForeignAnswer(CherryPyException, RaisedAnswer):
+    is_foreign = True
+
+
+class HTTPRedirect(_ForeignAnswer):
     """Send the client to another address, or to a choice of them, which are joined to the page's.
 
     ``status``: from 300 to 399; by default 303, 302 for HTTP/1.0. Raises ``ValueError`` for another
@@ -110,7 +116,7 @@ class HTTPRedirect(CherryPyException):
         elif status == 305:
             response.headers["Location"] = self.urls[0]
 
-    def as_native(self) -> Redirect:
+    def as_native(self, in_socket: bool = False) -> Redirect:
         """Return micropie's redirect to the same address, for a native handler."""
         redirect = Redirect(self.urls[0], allow_external=True, allow_http=True)
         redirect.status = self.status
@@ -149,7 +155,7 @@ def clean_headers(status: int) -> None:
         headers.pop("Content-Range", None)
 
 
-class HTTPError(CherryPyException):
+class HTTPError(_ForeignAnswer):
     """Answer with an error's page: ``HTTPError(404)``, ``HTTPError(409, "the message")``,
     ``HTTPError("409 Reason")``.
 
@@ -173,12 +179,15 @@ class HTTPError(CherryPyException):
         clean_headers(self.code)
         response.status = self.status
         response.headers.pop("Content-Length", None)
-        traceback = shown_traceback()
-        if traceback:  # for this client alone: no cache keeps it, ``tools.caching`` neither
+        is_shown, traceback = may_see_tracebacks(), None
+        if serving.request.show_tracebacks and (is_shown or callable(_page_for(self.code))):
+            traceback = format_exc()
+        if traceback and is_shown:
+            # for this client alone: no cache keeps it, ``tools.caching`` neither
             response.headers["Cache-Control"] = "no-store"
         response.body = self.get_error_page(self.status, traceback=traceback, message=self._message)
 
-    def as_native(self) -> NativeError:
+    def as_native(self, in_socket: bool = False) -> NativeError:
         """Return micropie's error with the same status and message, for a native handler."""
         return NativeError(self.code, self._message)
 
@@ -238,7 +247,8 @@ def get_error_page(status: int | str, **kwargs: object) -> bytes | Iterator[byte
 
     ``error_page.NNN`` and ``error_page.default`` of the configuration give another one: a function,
     or a file in which ``%(status)s``, ``%(message)s``, ``%(traceback)s`` and ``%(version)s`` stand
-    for the escaped texts.
+    for the escaped texts. A function gets the traceback in any case; the page that is sent has it
+    for a client on this machine only.
     """
     try:
         code, reason, explanation = valid_status(status)
@@ -252,17 +262,14 @@ def get_error_page(status: int | str, **kwargs: object) -> bytes | Iterator[byte
     }
     values.update({name: str(value) for name, value in kwargs.items() if value is not None})
     values = {name: escape(value, quote=False) for name, value in values.items()}
-    pages = serving.request.error_page
-    page = pages.get(code) or pages.get("default")
+    page = _page_for(code)
+    is_secret = bool(values["traceback"]) and not may_see_tracebacks()
     headers = serving.response.headers
     template = _HTTPErrorTemplate
     if page:
         try:
             if callable(page):
-                made = page(**values)
-                if isinstance(made, str | bytes):
-                    return made.encode() if isinstance(made, str) else made
-                return (part.encode() if isinstance(part, str) else part for part in made)
+                return _without_traceback(page, values) if is_secret else _made(page, values)
             template = Path(page).read_bytes().decode()  # line ends as they are
         except Exception as error:
             shown = escape(f"{type(error).__name__}: {error}")
@@ -270,7 +277,48 @@ def get_error_page(status: int | str, **kwargs: object) -> bytes | Iterator[byte
                 f"<br />In addition, the custom error page failed:\n<br />{shown}\n"
             )
     headers["Content-Type"] = "text/html;charset=utf-8"
+    if is_secret:
+        values["traceback"] = ""
     return (template % values).encode()
+
+
+def _page_for(code: int) -> Any:
+    pages = serving.request.error_page
+    return pages.get(code) or pages.get("default")
+
+
+def _made(page: Callable[..., Any], values: dict[str, str]) -> bytes | Iterator[bytes]:
+    made = page(**values)
+    if isinstance(made, str | bytes):
+        return made.encode() if isinstance(made, str) else made
+    return (part.encode() if isinstance(part, str) else part for part in made)
+
+
+def _without_traceback(page: Callable[..., Any], values: dict[str, str]) -> bytes:
+    """Return the page of a function that gets the traceback, to log or to mail it, for a client
+    that does not.
+
+    A function that shows a part of it, or writes it otherwise, is called once more without it.
+    """
+    traceback = values["traceback"].rstrip()
+    made = b"".join(_joinable(_made(page, values))).replace(traceback.encode(), b"")
+    signs = [*_FILE.findall(traceback), traceback.rpartition("\n")[2]]
+    text = _bare(made.decode(errors="replace"))
+    if any(_bare(sign) in text for sign in signs):
+        made = b"".join(_joinable(_made(page, {**values, "traceback": ""})))
+    return made
+
+
+_FILE = re.compile('File "(.+)", line ')
+
+
+def _joinable(made: bytes | Iterator[bytes]) -> Iterable[bytes]:
+    return (made,) if isinstance(made, bytes) else made
+
+
+def _bare(text: str) -> str:
+    """Return text without the escapes of HTML, which may be there twice, and of JSON."""
+    return unescape(unescape(text)).replace("\\", "")
 
 
 def format_exc(

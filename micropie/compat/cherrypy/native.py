@@ -27,7 +27,6 @@ from micropie.carrying import (
     in_thread,
 )
 from micropie.compat.carrier import NO_VALUES, CarryingSite, status_of
-from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect
 from micropie.compat.cherrypy.lib.httputil import HeaderMap
 from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
@@ -87,13 +86,6 @@ class CherryPySite(CarryingSite):
         if app is not None and not hasattr(app, "request_class"):
             return self._graft(request, app, path)
         return self._route, (request, app, path), NO_VALUES
-
-    def error_of(self, failure: Exception) -> Exception:
-        """See ``Site``.
-
-        A native handler or hook may call a function of the old half, which raises these.
-        """
-        return failure.as_native() if isinstance(failure, HTTPError | HTTPRedirect) else failure
 
     def _graft(self, request: Request, target: object, path: str) -> SearchResult:
         prefix = self._owner.script_name(path).removeprefix(request.root_path)  # type: ignore[attr-defined]

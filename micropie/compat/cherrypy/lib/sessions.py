@@ -673,17 +673,29 @@ _OF_BOTH: Final[Mapping[str, tuple[object, str, Callable[[Any], object]]]] = {
 }
 
 
-def check_options(options: Mapping[str, Any], config: Config) -> None:
-    """Check the tool's options against the settings of native handlers, if these have the tool's
-    backend and cookie.
+_STORAGES = ("storage_class", "storage_type", "storage_path")
 
-    Raises ``SetupError`` for an option that says something else than they, and for a backend that
-    is not theirs.
+
+def check_options(options: Mapping[str, Any], config: Config) -> None:
+    """Check the tool's options against the settings of native handlers, unless the tool's cookie is
+    another one.
+
+    Raises ``SetupError`` for an option that says something else than they, and for sessions that
+    are not theirs.
     """
     backend = options.get("backend")
-    if backend is None or any(
-        options.get(name) for name in ("name", "path", "path_header", "domain")
-    ):
+    if any(options.get(name) for name in ("name", "path", "path_header", "domain")):
+        return
+    if backend is None:
+        if config.app.session_backend is not None:
+            line = next((name for name in _STORAGES if options.get(name) is not None), "on")
+            raise SetupError(
+                f"tools.sessions.{line} = {options.get(line, True)!r} keeps sessions of old pages "
+                "beside those of native.session_backend, under the same cookie: write "
+                "tools.sessions.backend with the backend of native handlers in its place, or leave "
+                "session_backend out of native.configure. A tools.sessions.name of its own makes "
+                "two sessions"
+            )
         return
     if config.sessions.backend is not backend:
         if config.app.session_backend is not None:
@@ -740,16 +752,23 @@ def init(
     request._session_init_flag = True
     native = current.get(None)
     store = None
+    backend = kwargs.get("backend")
+    config: Config | None = None if native is None else native._exchange.config
     if (
-        native is not None
-        and kwargs.get("backend") is not None
+        config is not None
+        and (backend is not None or config.app.session_backend is not None)
         and not (name or path or path_header or domain)
     ):
-        config: Config = native._exchange.config
-        name = config.sessions.cookie_name(native.scheme, native.root_path)
-        stated = {"timeout": timeout, "secure": secure, "persistent": persistent}
+        stated: dict[str, object] = {
+            "timeout": timeout,
+            "secure": secure,
+            "persistent": persistent,
+            "storage_type": storage_type,
+            "storage_class": storage_class,
+        }
         check_options({**kwargs, **stated, "httponly": httponly, "samesite": samesite}, config)
-        if config.sessions.backend is kwargs["backend"]:
+        name = config.sessions.cookie_name(native.scheme, native.root_path)
+        if config.sessions.backend is backend:
             store, timeout = config.sessions, config.settings.session_timeout / 60
             kwargs.setdefault("max_session_size", config.settings.max_session_size)
     timeout = 60 if timeout is None else timeout
