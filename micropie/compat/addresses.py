@@ -59,9 +59,15 @@ def leads_away(reference: str, base: str) -> bool:
 
 
 def _parts(address: str) -> tuple[str, str, str, str, str]:
-    found = _PARTS.fullmatch(address.lstrip(_BLANKS).translate(_DROPPED))
+    address = address.lstrip(_BLANKS)
+    found = _PARTS.fullmatch(address if address.isprintable() else address.translate(_DROPPED))
     scheme, host, path, query, fragment = found.groups("") if found else ("", "", address, "", "")
     return scheme.lower(), host, path, query, fragment
+
+
+def plain_path(path: str) -> str:
+    """Return an absolute path without ".", ".." and empty segments."""
+    return _resolved("/", path[1:]) if "/." in path or "//" in path else path
 
 
 def _resolved(base: str, path: str) -> str:
@@ -69,6 +75,8 @@ def _resolved(base: str, path: str) -> str:
 
     (RFC 3986, section 5.2.4).
     """
+    if path.startswith("/") and "/." not in path:
+        return path
     segments = path.split("/")
     if not path.startswith("/"):
         directory = base.split("/")

@@ -268,7 +268,8 @@ def _opened(
         file = FileIO(descriptor)
         request.on_close(file.close)
         part = FileRange(file, resolved.path, resolved.size, selection.start, length)
-        part.read_ahead()
+        if not request._exchange.sends_files:
+            part.read_ahead()
         return resolved, selection, part
     data = _read(descriptor, resolved, selection.start, length)
     return None if data is None else (resolved, selection, data)

@@ -365,7 +365,10 @@ def _finish(
             if isinstance(stream, ThreadStream) and exchange.config.blocking is not INLINE:
                 stream = streams.MadeAhead(stream, config_of(exchange).threads)
             made.go_on(stream)
-            yield from stream.fetch_first(response)
+            if stream.file is not None and exchange.sends_files:
+                stream.leave_to_server()
+            else:
+                yield from stream.fetch_first(response)
         answer, session, is_changed = _encoded(request, response, stream)
         if session is not None and is_changed:
             answer = yield from _save_session(request, session, answer)

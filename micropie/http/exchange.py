@@ -607,6 +607,8 @@ class Exchange:
 
     environ: Environ | None = None
     """The WSGI environ; None under ASGI."""
+    sends_files = False
+    """Whether the server sends an open file by itself."""
     has_several_workers: bool | None = None
     """Whether the server has other processes for this application; None if it does not say so."""
     scope: Scope

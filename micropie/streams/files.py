@@ -48,7 +48,10 @@ class FileRange:
         self._left = self.length - position
 
     def read_ahead(self) -> None:
-        """Read the first chunk, in the thread that has just opened the file."""
+        """Read the first chunk, in the thread that has just opened the file.
+
+        Not for a server that sends files by itself.
+        """
         self.seek(0)
         self._ahead = self.read(PART_CHUNK)
 

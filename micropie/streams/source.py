@@ -252,6 +252,8 @@ class Stream:
         interrupt: Action | None = None,
     ) -> None:
         self.items = items
+        if type(items) is FileRange:
+            self.file, self.length = items, items.length
         self.owner: Any = items if owner is None else owner
         self.may_begin_empty = may_begin_empty
         self.interrupt = interrupt
@@ -295,6 +297,10 @@ class Stream:
     def is_empty(self) -> bool:
         """Whether the stream has ended before its first chunk."""
         return self.first is END
+
+    def leave_to_server(self) -> None:
+        """Fetch no chunk: the server sends the file by itself."""
+        self.first = END
 
     def fetch_first(self, response: Response) -> Flow[None]:
         """Fetch the first chunk with content.
@@ -559,9 +565,7 @@ def stream_of(body: object) -> LoopStream | ThreadStream | None:
     if isinstance(body, LoopStream | ThreadStream):
         return body
     if type(body) is FileRange:
-        stream = ThreadStream(body)
-        stream.file, stream.length = body, body.length
-        return stream
+        return ThreadStream(body)
     if hasattr(body, "__aiter__"):
         return LoopStream(body.__aiter__())
     if callable(read := getattr(body, "read", None)):

@@ -62,8 +62,9 @@ class MadeAhead(LoopStream):
     def __init__(self, stream: ThreadStream, threads: Threads) -> None:
         super().__init__(None, stream.may_begin_empty, interrupt=stream.interrupt)
         self.file, self.length = stream.file, stream.length
-        # The first chunk of a file was read with its opening.
-        self.first = stream.first if self.file is None else next(stream, END)
+        self.first = stream.first
+        if self.file is not None and self.first is PENDING:
+            self.first = next(stream, END)  # it was read with the opening of the file
         self._stream = stream
         self._threads = IO_THREADS if stream.file is not None else threads
         self._context = copy_context()

@@ -72,6 +72,10 @@ class WSGIExchange(Exchange):
         return 0 < (self.framing[2] or 0) <= PIECE  # of a client that waits for "100 Continue", too
 
     @property
+    def sends_files(self) -> bool:  # type: ignore[override]
+        return "wsgi.file_wrapper" in self.environ
+
+    @property
     def has_several_workers(self) -> bool:  # type: ignore[override]
         return bool(self.environ.get("wsgi.multiprocess"))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from micropie.http import Exchange
-from micropie.streams import END, FILE_CHUNK, FileRange, Stream
+from micropie.streams import FILE_CHUNK, FileRange, Stream
 from micropie.wsgi.exchange import WSGIExchange
 
 
@@ -25,7 +25,6 @@ def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterabl
     wrapper: Callable[..., Iterable[bytes]] | None = exchange.environ.get("wsgi.file_wrapper")
     if wrapper is None:
         return None
-    stream.first = END  # the chunk that was read ahead is not needed
     # Every server reads the right part. With a descriptor uWSGI sends a file from its beginning to
     # its end, whichever part was meant; so only a whole file has one.
     return wrapper((_WholeFile if part.is_whole else _FilePart)(part, exchange), FILE_CHUNK)

@@ -190,6 +190,12 @@ class HeaderDict(MultiDict):
             self.dict.pop(header_name(name), None)
 
 
+@lru_cache(1024)
+def _environ_key(name: str) -> str:
+    key = name.replace("-", "_").upper()
+    return key if key in WSGIHeaderDict.cgikeys else f"HTTP_{key}"
+
+
 class WSGIHeaderDict(MutableMapping[str, str]):
     """The request's headers: a read-only view of a WSGI environ."""
 
@@ -199,8 +205,7 @@ class WSGIHeaderDict(MutableMapping[str, str]):
         self.environ = environ
 
     def _key(self, name: str) -> str:
-        key = name.replace("-", "_").upper()
-        return key if key in self.cgikeys else f"HTTP_{key}"
+        return (_environ_key if len(name) <= LONGEST_KEPT else _environ_key.__wrapped__)(name)
 
     def raw(self, key: str, default: object = None) -> Any:
         """Return the value as it is in the environ."""
@@ -219,11 +224,13 @@ class WSGIHeaderDict(MutableMapping[str, str]):
         raise TypeError("the request's headers are read-only")
 
     def __iter__(self) -> Iterator[str]:
-        for key in self.environ:
-            if key.startswith("HTTP_"):
-                yield header_name(key[5:])
-            elif key in self.cgikeys:
-                yield header_name(key)
+        return iter(
+            [
+                header_name(key[5:] if key[:5] == "HTTP_" else key)
+                for key in self.environ
+                if key[:5] == "HTTP_" or key in self.cgikeys
+            ]
+        )
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -236,6 +236,8 @@ def _native(exchange: Exchange, body: object) -> Answer:
     if response is not None:
         line, pairs = response._status_line, response.headerlist
         status = 200 if line == "200 OK" else status_of(line)
+    if type(body) is FileRange:
+        body = ThreadStream(body)
     if (
         native.method != "HEAD"
         and status not in _NO_CONTENT
@@ -250,8 +252,12 @@ def _native(exchange: Exchange, body: object) -> Answer:
             return EncodedAnswer((status, content_type, len(body), headers, body, None))
         made, config = native.answer, cast("Config", native.config)
         if made.session is None and made.response is None and not config.middlewares:
-            body.first = next(body.items)  # which has been fetched
+            if body.file is None or not native.sends_files:
+                body.first = next(body.items)  # which has been fetched
+            else:
+                body.leave_to_server()
             made.begin(body)
+            length = length if body.length is None else body.length
             return EncodedAnswer((status, content_type, length, headers, b"", body))
     if (
         not body
@@ -275,7 +281,8 @@ def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
     start = file.tell()
     part = FileRange(file, str(file.name), start + file.length, start, file.length)
     exchange.native.on_close(file.close)
-    part.read_ahead()
+    if not exchange.native.sends_files:
+        part.read_ahead()
     return part
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from io import FileIO
 from typing import Any
@@ -50,11 +51,14 @@ def static_file(
     path = os.path.abspath(os.path.join(base, filename.strip("/\\")))
     if not path.startswith(base):
         return HTTPError(403, "Access denied.")
-    if not os.path.isfile(path):
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):  # also of a path with a NUL
+        facts = None
+    if facts is None or not stat.S_ISREG(facts.st_mode):
         return HTTPError(404, "File does not exist.")
     if not os.access(path, os.R_OK):
         return HTTPError(403, "You do not have permission to access this file.")
-    facts = os.stat(path)
     sent: dict[str, Any] = {**(headers or {}), "Last-Modified": http_date(facts.st_mtime)}
     saved_as = download[:LONGEST_NAME] if isinstance(download, str) else os.path.basename(path)
     media_type: bool | str | None = mimetype
@@ -90,7 +94,8 @@ def static_file(
     if request.method == "HEAD":
         return HTTPResponse("", status, **sent)
     file = ServedFile(path, "rb")
-    file.seek(start)
+    if start:
+        file.seek(start)
     file.length, file.end = end - start, end
     return HTTPResponse(file, status, **sent)
 

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, quote
 from micropie import HTTPError as NativeError
 from micropie.carrying import Exchange as NativeExchange
 from micropie.carrying import checked_base, current
-from micropie.compat.addresses import join
+from micropie.compat.addresses import plain_path
 from micropie.compat.bottle.cookies import Digest, unsign
 from micropie.compat.bottle.dicts import FormsDict, WSGIHeaderDict
 from micropie.compat.bottle.forms import (
@@ -188,7 +188,8 @@ class BaseRequest:
     @property
     def url(self) -> str:
         """The whole URL."""
-        return str(self.urlparts.geturl())
+        scheme, host, path, query, _ = self.urlparts
+        return f"{scheme}://{host}{path}" + (f"?{query}" if query else "")
 
     @_kept("bottle.request.urlparts")
     def urlparts(self) -> SplitResult:
@@ -214,7 +215,7 @@ class BaseRequest:
     @property
     def fullpath(self) -> str:
         """``script_name`` and ``path``."""
-        return join(self.script_name, self.path.lstrip("/"))
+        return plain_path(self.script_name + self.path.lstrip("/"))
 
     @property
     def script_name(self) -> str:
@@ -522,7 +523,7 @@ class LocalRequest(BaseRequest):
         """The WSGI environ. Under ASGI it is made of the scope."""
         exchange = current_exchange()
         if exchange is not None:
-            environ: Environ = exchange.environ
+            environ: Environ = exchange._environ or exchange.environ
             return environ
         native = current.get(None)
         if native is not None:  # in a native handler

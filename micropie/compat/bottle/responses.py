@@ -149,7 +149,7 @@ class BaseResponse:
     @property
     def headers(self) -> HeaderDict:
         """The headers, as a dictionary whose changes count."""
-        view = HeaderDict()
+        view = HeaderDict.__new__(HeaderDict)
         view.dict = self._headers
         return view
 
@@ -303,6 +303,11 @@ class LocalResponse(BaseResponse):
         else:
             exchange.response = BaseResponse(*args, **more)
 
+    def copy(self, cls: type[Copied] | None = None) -> Copied:
+        """See ``BaseResponse``."""
+        copied: Copied = _current().copy(cls)
+        return copied
+
     body: Any = _OfCurrent("body")
     _headers: Any = _OfCurrent("_headers")
     _cookies: Any = _OfCurrent("_cookies")
@@ -313,7 +318,7 @@ class LocalResponse(BaseResponse):
 def _current() -> Any:
     exchange = current_exchange()
     if exchange is not None:
-        return exchange.response
+        return exchange._response or exchange.response
     if is_native():
         raise RuntimeError(
             "bottle.response is of Bottle's handlers. In a native one, and in what it calls, write "

@@ -162,7 +162,8 @@ def _send_file(file: FileIO, path: str, facts: os.stat_result) -> bytes | FileRa
         file.close()
         return body
     native.on_close(file.close)
-    part.read_ahead()
+    if not native._exchange.sends_files:
+        part.read_ahead()
     response.body = part
     return part
 
