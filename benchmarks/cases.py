@@ -204,34 +204,130 @@ MIDDLEWARE_CASES = (
 
 # --- pages of a moved site, see `apps/page_apps.py` -----------------------------------------------
 
-SECRET = "a secret of the benchmarks"  # noqa: S105
+SECRET = "a secret of the benchmarks"
 SHORT_FILE = (CHUNK * 40)[: 2 * 1024]
 LONG_FILE = (CHUNK * 5000)[: 300 * 1024]
 SESSION = ("set-cookie", "HttpOnly")
 
 BOTTLE_PAGES = (
-    Case("template", "a page: a signed cookie, a template of 20 rows", "GET", "/rows", None, HEAD, sign_in="/login", batch_divisor=4),  # noqa: E501
-    Case("session", "a signed cookie read and set", "GET", "/session", b"Alice", sign_in="/login", batch_divisor=4, expects=(SESSION,)),  # noqa: E501
-    Case("redirect", "`redirect`", "GET", "/moved", None, HEAD, status=303, batch_divisor=4,
-         expects=(("location", "http://127.0.0.1"),)),
+    Case(
+        "template",
+        "a page: a signed cookie, a template of 20 rows",
+        "GET",
+        "/rows",
+        None,
+        HEAD,
+        sign_in="/login",
+        batch_divisor=4,
+    ),
+    Case(
+        "session",
+        "a signed cookie read and set",
+        "GET",
+        "/session",
+        b"Alice",
+        sign_in="/login",
+        batch_divisor=4,
+        expects=(SESSION,),
+    ),
+    Case(
+        "redirect",
+        "`redirect`",
+        "GET",
+        "/moved",
+        None,
+        HEAD,
+        status=303,
+        batch_divisor=4,
+        expects=(("location", "http://127.0.0.1"),),
+    ),
     Case("url", "`request.url`", "GET", "/url", None, HEAD, batch_divisor=4),
     Case("headers", "all headers", "GET", "/headers", None, HEAD, batch_divisor=4),
-    Case("short-file", "`static_file` of 2 kB", "GET", "/static/short.css", SHORT_FILE, batch_divisor=4),  # noqa: E501
-    Case("long-file", "`static_file` of 300 kB", "GET", "/static/long.js", LONG_FILE, batch_divisor=4),  # noqa: E501
-    Case("status", "Glances' status: a plugin, the URL, all headers", "GET", "/status", b"Active", batch_divisor=4),  # noqa: E501
-    Case("script", "Glances' script: a plugin, `static_file` of 300 kB", "GET", "/script", LONG_FILE, batch_divisor=4),  # noqa: E501
+    Case(
+        "short-file",
+        "`static_file` of 2 kB",
+        "GET",
+        "/static/short.css",
+        SHORT_FILE,
+        batch_divisor=4,
+    ),
+    Case(
+        "long-file", "`static_file` of 300 kB", "GET", "/static/long.js", LONG_FILE, batch_divisor=4
+    ),
+    Case(
+        "status",
+        "Glances' status: a plugin, the URL, all headers",
+        "GET",
+        "/status",
+        b"Active",
+        batch_divisor=4,
+    ),
+    Case(
+        "script",
+        "Glances' script: a plugin, `static_file` of 300 kB",
+        "GET",
+        "/script",
+        LONG_FILE,
+        batch_divisor=4,
+    ),
 )
 CHERRYPY_PAGES = (
-    Case("template", "a page: a session, a template of 20 rows", "GET", "/rows", None, HEAD, sign_in="/login", batch_divisor=4),  # noqa: E501
-    Case("session", "a session read", "GET", "/session", b"Alice", sign_in="/login", batch_divisor=4),  # noqa: E501
+    Case(
+        "template",
+        "a page: a session, a template of 20 rows",
+        "GET",
+        "/rows",
+        None,
+        HEAD,
+        sign_in="/login",
+        batch_divisor=4,
+    ),
+    Case(
+        "session", "a session read", "GET", "/session", b"Alice", sign_in="/login", batch_divisor=4
+    ),
     Case("count", "a session written", "GET", "/login", b"in", sign_in="/login", batch_divisor=4),
-    Case("redirect", "a session read, `HTTPRedirect`", "GET", "/moved", None, HEAD, status=303, sign_in="/login",  # noqa: E501
-         batch_divisor=4, expects=(("location", "http://127.0.0.1"),)),
+    Case(
+        "redirect",
+        "a session read, `HTTPRedirect`",
+        "GET",
+        "/moved",
+        None,
+        HEAD,
+        status=303,
+        sign_in="/login",
+        batch_divisor=4,
+        expects=(("location", "http://127.0.0.1"),),
+    ),
     Case("url", "`cherrypy.url()`", "GET", "/url", None, HEAD, batch_divisor=4),
-    Case("service", "`MethodDispatcher`, `json_in`, `json_out`", "POST", "/service", PERSON, JSON, body=json.dumps(PERSON).encode(),  # noqa: E501
-         content_type="application/json", batch_divisor=4),
-    Case("short-file", "`staticdir`, a file of 2 kB", "GET", "/static/short.css", SHORT_FILE, sign_in="/login", batch_divisor=4),  # noqa: E501
-    Case("long-file", "`staticdir`, a file of 300 kB", "GET", "/static/long.js", LONG_FILE, sign_in="/login", batch_divisor=4),  # noqa: E501
+    Case(
+        "service",
+        "`MethodDispatcher`, `json_in`, `json_out`",
+        "POST",
+        "/service",
+        PERSON,
+        JSON,
+        body=json.dumps(PERSON).encode(),
+        content_type="application/json",
+        batch_divisor=4,
+    ),
+    Case(
+        "short-file",
+        "`staticdir`, a file of 2 kB",
+        "GET",
+        "/static/short.css",
+        SHORT_FILE,
+        sign_in="/login",
+        batch_divisor=4,
+    ),
+    Case(
+        "long-file",
+        "`staticdir`, a file of 300 kB",
+        "GET",
+        "/static/long.js",
+        LONG_FILE,
+        sign_in="/login",
+        batch_divisor=4,
+    ),
 )
 
 _STREAM_OF_TEXT = Case("stream-text", ("generator "

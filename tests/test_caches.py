@@ -59,7 +59,9 @@ CACHES = {
     "binding/fields.py:hints_of_class": AUTHORS,
     "binding/results.py:_hints_inside": AUTHORS,
     "channels/redis.py:_warn_once": "test_what_is_logged_once_is_logged_for_each_text",
+    "compat/bottle/dicts.py:_environ_key": FUNCTION,
     "compat/bottle/dicts.py:_header_name": FUNCTION,
+    "compat/bottle/files.py:_validators": FUNCTION,
     "compat/bottle/templates.py:engine": NO_KEY,
     "compat/carrier.py:_status_of": FUNCTION,
     "compat/cherrypy/lib/caching.py:_entries": "test_R48_a_kept_page_is_the_page_of_its_request",
@@ -215,6 +217,13 @@ def texts(*usual: str, alphabet: str = "aA1 ;=,/-.\n") -> st.SearchStrategy[str]
 
 
 FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
+    "compat/bottle/dicts.py:_environ_key": st.tuples(texts("Content-Type", "content_type", "x")),
+    "compat/bottle/files.py:_validators": st.tuples(
+        st.sampled_from(["/a", "/A", "/a\udcff"]),
+        *[st.integers(0, 2)] * 2,
+        st.integers(0, 3) | st.sampled_from([10**9, 10**18, 10**18 + 1]),
+        st.integers(0, 1),
+    ),
     "compat/bottle/dicts.py:_header_name": st.tuples(texts("content-type", "Content_Type", "x")),
     "compat/carrier.py:_status_of": st.tuples(texts("200 OK", "200", "404 Not here", "99 x")),
     "compat/cherrypy/lib/httputil.py:_title": st.tuples(texts("content-type", "x_y")),

@@ -100,6 +100,14 @@ def _on_bottle(bottle: Any) -> Any:
         user = request.get_cookie("user", secret=SECRET)
         return bottle.template("rows", rows=ROWS, user=user)
 
+    _as_glances(bottle, app, root)
+    return app
+
+
+def _as_glances(bottle: Any, app: Any, root: str) -> None:
+    """Add the status and the script of Glances."""
+    request, response = bottle.request, bottle.response
+
     def cors(callback: Any) -> Any:  # as Glances has them: a plugin, and a decorator that logs
         def answer(*arguments: Any, **values: Any) -> Any:
             response.headers["Access-Control-Allow-Origin"] = "*"
@@ -121,8 +129,6 @@ def _on_bottle(bottle: Any) -> Any:
     @app.get("/script", apply=[cors])
     def script() -> Any:
         return bottle.static_file("long.js", root=root)
-
-    return app
 
 
 def _on_cherrypy(cherrypy: Any) -> Any:

@@ -7,10 +7,11 @@ import mimetypes
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from io import FileIO
 from typing import Any
 
-from micropie.compat.bottle.requests import request
+from micropie.compat.bottle.requests import received_header, request
 from micropie.compat.bottle.responses import HTTPError, HTTPResponse, http_date, parse_date
 from micropie.compat.results import LONGEST_NAME
 
@@ -48,7 +49,7 @@ def static_file(
     none. ``headers``: more of them.
     """
     base = os.path.join(os.path.abspath(root), "")
-    path = os.path.abspath(os.path.join(base, filename.strip("/\\")))
+    path = os.path.normpath(base + filename.strip("/\\"))
     if not path.startswith(base):
         return HTTPError(403, "Access denied.")
     try:
@@ -59,7 +60,10 @@ def static_file(
         return HTTPError(404, "File does not exist.")
     if not os.access(path, os.R_OK):
         return HTTPError(403, "You do not have permission to access this file.")
-    sent: dict[str, Any] = {**(headers or {}), "Last-Modified": http_date(facts.st_mtime)}
+    last_modified, own_etag = _validators(
+        path, facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size
+    )
+    sent: dict[str, Any] = {**(headers or {}), "Last-Modified": last_modified}
     saved_as = download[:LONGEST_NAME] if isinstance(download, str) else os.path.basename(path)
     media_type: bool | str | None = mimetype
     if media_type is True:
@@ -73,17 +77,14 @@ def static_file(
     if download:
         sent["Content-Disposition"] = 'attachment; filename="{}"'.format(saved_as.replace('"', ""))
     if etag is None or etag is True:
-        known = f"{facts.st_dev}:{facts.st_ino}:{facts.st_mtime_ns}:{facts.st_size}:{path}"
-        etag = hashlib.sha1(
-            known.encode("utf-8", "surrogateescape"), usedforsecurity=False
-        ).hexdigest()
+        etag = own_etag
     if etag:
         sent["ETag"] = etag if etag.startswith(('"', 'W/"')) else f'"{etag}"'
     if _is_known(sent.get("ETag"), int(facts.st_mtime)):
         return HTTPResponse(status=304, **sent)
     sent["Accept-Ranges"] = "bytes"
     start, end, status = 0, facts.st_size, None
-    asked = request.environ.get("HTTP_RANGE")
+    asked = received_header("range")
     if asked:
         start, end = next(parse_range_header(asked, facts.st_size), (0, 0))
         if end == 0:
@@ -100,15 +101,23 @@ def static_file(
     return HTTPResponse(file, status, **sent)
 
 
+@lru_cache(256)
+def _validators(path: str, device: int, inode: int, mtime_ns: int, size: int) -> tuple[str, str]:
+    """Return the Last-Modified and the ETag of a version of a file."""
+    known = f"{device}:{inode}:{mtime_ns}:{size}:{path}".encode("utf-8", "surrogateescape")
+    etag = hashlib.sha1(known, usedforsecurity=False).hexdigest()
+    return http_date(mtime_ns // 10**9), etag
+
+
 def _is_known(etag: str | None, modified: int) -> bool:
     """Return whether the client's copy is up to date: by its entity tags if it states any, else by
     its date.
     """
-    tags = request.environ.get("HTTP_IF_NONE_MATCH")
+    tags = received_header("if-none-match")
     if tags and etag:
         known = {tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")}
         return "*" in known or etag.removeprefix("W/").strip('"') in known
-    since = parse_date(request.environ.get("HTTP_IF_MODIFIED_SINCE", "").partition(";")[0].strip())
+    since = parse_date(received_header("if-modified-since").partition(";")[0].strip())
     return since is not None and since >= modified
 
 

@@ -499,6 +499,14 @@ class LocalRequest(BaseRequest):
         return "/" + str(exchange.native.path).lstrip("/")
 
     @property
+    def method(self) -> str:
+        """The method in capitals."""
+        exchange = current_exchange()
+        if exchange is None or exchange._environ is not None:
+            return super().method
+        return str(exchange.native.method)
+
+    @property
     def _own(self) -> dict[str, Any]:
         exchange = current_exchange()
         own: dict[str, Any] = (
@@ -506,6 +514,10 @@ class LocalRequest(BaseRequest):
         )
         return own
 
+    cookies: Any = _Early(
+        BaseRequest.cookies,
+        lambda exchange: FormsDict(read_cookies(exchange.header("cookie") or "")),
+    )
     query: Any = _Early(BaseRequest.query, lambda exchange: parse_pairs(exchange.query_string))
     GET = query
     forms: Any = _Early(BaseRequest.forms, _early_forms)
@@ -550,6 +562,17 @@ class LocalRequest(BaseRequest):
 
 Request = BaseRequest
 request = LocalRequest()
+
+
+def received_header(name: str) -> str:
+    """Return a header of the current request, "" without it.
+
+    ``name`` is in lower case. No environ is made, unless something else has asked for that.
+    """
+    exchange = current_exchange()
+    if exchange is None or exchange._environ is not None:
+        return str(request.environ.get(f"HTTP_{name.replace('-', '_').upper()}", ""))
+    return exchange.native.header(name) or ""
 
 
 def parse_auth(header: str) -> tuple[str, str] | None:
