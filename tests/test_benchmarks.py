@@ -33,7 +33,9 @@ def options(table: Table, rounds: int = 0) -> Namespace:
 # a peer's file, on Python 3.14
 @pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
 @pytest.mark.parametrize(
-    "table", [*overhead.TABLES, *features.TABLES, moving.TABLES[0]], ids=lambda table: table.title
+    "table",
+    [*overhead.TABLES, *features.TABLES, moving.TABLES[0], *moving.PAGES],
+    ids=lambda table: table.title,
 )
 def test_contenders_give_the_right_answers(table: Table) -> None:
     outcome = run_table(table, options(table))

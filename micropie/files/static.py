@@ -268,8 +268,7 @@ def _opened(
         file = FileIO(descriptor)
         request.on_close(file.close)
         part = FileRange(file, resolved.path, resolved.size, selection.start, length)
-        if not request._exchange.sends_files:
-            part.read_ahead()
+        part.read_ahead(request._exchange.sends_files)
         return resolved, selection, part
     data = _read(descriptor, resolved, selection.start, length)
     return None if data is None else (resolved, selection, data)

@@ -47,13 +47,14 @@ class FileRange:
         self.file.seek(self.start + position)
         self._left = self.length - position
 
-    def read_ahead(self) -> None:
+    def read_ahead(self, is_sent: bool) -> None:
         """Read the first chunk, in the thread that has just opened the file.
 
-        Not for a server that sends files by itself.
+        ``is_sent``: the server sends the file by itself, so nothing is read.
         """
-        self.seek(0)
-        self._ahead = self.read(PART_CHUNK)
+        if not is_sent:
+            self.seek(0)
+            self._ahead = self.read(PART_CHUNK)
 
     def read(self, size: int) -> bytes:
         """Return at most ``size`` bytes, ``b""`` at the end.

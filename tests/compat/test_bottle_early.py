@@ -5,8 +5,12 @@ are sent.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
 from typing import Any
+from wsgiref.util import FileWrapper, setup_testing_defaults
 
 import pytest
 
@@ -72,6 +76,106 @@ def test_what_is_read_first_stays_when_the_environ_is_made(bottle: Any, clients:
             client.post("/json", content=b'{"a": [1]}', headers=JSON).text
             == "[{'a': [1]}, True, True, True]"
         )
+
+
+def test_method_and_cookies_are_the_same_before_and_after(bottle: Any, clients: Any) -> None:
+    app, request = bottle.Bottle(), bottle.request
+
+    @app.route("/head", method=["GET", "PUT"])
+    def head() -> str:
+        first = request.cookies
+        seen = [request.method, request.get_cookie("a"), first is request.cookies]
+        request.environ["REQUEST_METHOD"] = "put"
+        seen += [request.method, request.cookies is first]
+        request["HTTP_COOKIE"] = "a=2"
+        return str([*seen, request.get_cookie("a")])
+
+    for client in clients(app):
+        answer = client.get("/head", headers={"Cookie": "a=1"}).text
+        assert answer == "['GET', '1', True, 'PUT', True, '2']"
+        assert client.put("/head").text == "['PUT', None, True, 'PUT', True, '2']"
+
+
+@pytest.mark.parametrize("reads_environ", [False, True])
+def test_a_file_answers_the_same_with_an_environ_and_without(
+    bottle: Any, clients: Any, tmp_path: Path, reads_environ: bool
+) -> None:
+    (tmp_path / "pie.txt").write_bytes(b"0123456789")
+    app, request = bottle.Bottle(), bottle.request
+
+    @app.get("/<name:path>")
+    def file(name: str) -> Any:
+        if reads_environ:
+            assert request.environ["REQUEST_METHOD"] in ("GET", "HEAD")
+        return bottle.static_file(name, root=str(tmp_path))
+
+    for client in clients(app):
+        whole = client.get("/pie.txt")
+        assert (whole.content, whole.headers["Content-Length"]) == (b"0123456789", "10")
+        part = client.get("/pie.txt", headers={"Range": "bytes=2-4"})
+        assert (part.status_code, part.content) == (206, b"234")
+        for name, value in (
+            ("If-None-Match", whole.headers["ETag"]),
+            ("If-Modified-Since", whole.headers["Last-Modified"]),
+        ):
+            assert client.get("/pie.txt", headers={name: value}).status_code == 304
+        assert client.get("/none.txt").status_code == 404
+        assert client.get("/a%00b").status_code == 404
+        (tmp_path / "pie.txt").write_bytes(b"another")  # another version, another tag
+        assert client.get("/pie.txt").headers["ETag"] != whole.headers["ETag"]
+        (tmp_path / "pie.txt").write_bytes(b"0123456789")
+
+
+def test_a_server_that_sends_files_gets_an_unread_file(bottle: Any, tmp_path: Path) -> None:
+    (tmp_path / "long.bin").write_bytes(content := bytes(range(256)) * 1200)
+    app = bottle.Bottle()
+    app.route("/", callback=lambda: bottle.static_file("long.bin", root=str(tmp_path)))
+    lent: list[Any] = []
+    heads: list[Any] = []
+
+    class Wrapper(FileWrapper):
+        def __init__(self, file: Any, size: int = 8192) -> None:
+            lent.append(file)
+            super().__init__(file, size)
+
+    environ: dict[str, Any] = {"wsgi.file_wrapper": Wrapper, "wsgi.input": BytesIO()}
+    setup_testing_defaults(environ)
+    environ["wsgi.errors"] = sys.stderr
+    chunks = app(environ, lambda status, pairs, exc_info=None: heads.append((status, dict(pairs))))
+    assert lent[0].tell() == 0
+    assert b"".join(chunks) == content
+    chunks.close()
+    status, headers = heads[0]
+    assert (status, headers["Content-Length"]) == ("200 OK", str(len(content)))
+
+
+def test_the_headers_of_a_request_by_any_name(bottle: Any) -> None:
+    environ = {"HTTP_X_PIE": "apple", "CONTENT_TYPE": "a/b", "HTTP_" + "A" * 600: "long"}
+    headers = bottle.BaseRequest(environ).headers
+    assert [*headers] == ["X-Pie", "Content-Type", "A" + "a" * 599]
+    assert [headers["x_pie"], headers["content-type"], headers["a" * 600]] == [
+        "apple",
+        "a/b",
+        "long",
+    ]
+    assert "Y" not in headers
+
+
+@pytest.mark.parametrize(
+    ("path", "whole"),
+    [
+        ("/a/b", "http://h/s/a/b"),
+        ("/a/../b", "http://h/s/b"),
+        ("/../b", "http://h/b"),
+        ("/a//b", "http://h/s/a/b"),
+        ("/a b", "http://h/s/a%20b"),
+    ],
+)
+def test_the_url_of_a_request(bottle: Any, path: str, whole: str) -> None:
+    environ = {"PATH_INFO": path, "SCRIPT_NAME": "/s", "HTTP_HOST": "h", "wsgi.url_scheme": "http"}
+    request = bottle.BaseRequest({**environ})
+    assert (request.url, request.urlparts.geturl()) == (whole, whole)
+    assert bottle.BaseRequest({**environ, "QUERY_STRING": "x=1"}).url == f"{whole}?x=1"
 
 
 def test_json_that_only_python_reads(bottle: Any, clients: Any) -> None:

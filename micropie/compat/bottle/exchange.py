@@ -281,8 +281,7 @@ def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
     start = file.tell()
     part = FileRange(file, str(file.name), start + file.length, start, file.length)
     exchange.native.on_close(file.close)
-    if not exchange.native.sends_files:
-        part.read_ahead()
+    part.read_ahead(exchange.native.sends_files)
     return part
 
 

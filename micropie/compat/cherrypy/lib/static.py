@@ -162,8 +162,7 @@ def _send_file(file: FileIO, path: str, facts: os.stat_result) -> bytes | FileRa
         file.close()
         return body
     native.on_close(file.close)
-    if not native._exchange.sends_files:
-        part.read_ahead()
+    part.read_ahead(native._exchange.sends_files)
     response.body = part
     return part
 
