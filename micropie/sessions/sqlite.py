@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
+from typing import TypeAlias
 from weakref import finalize
 
+from micropie.errors import logger
 from micropie.execution import notify_after_fork
 from micropie.http import Changes, SessionData
 from micropie.sessions import serializer
@@ -30,20 +32,26 @@ _DELETE = "DELETE FROM sessions WHERE id = ?"
 _SWEEP = "DELETE FROM sessions WHERE expires <= ?"
 
 
+# The inode and the device of the file that a connection uses; None if the path has no file.
+_File: TypeAlias = tuple[int, int] | None
+_Lent: TypeAlias = tuple[_File, sqlite3.Connection]
+
 # A forked child must neither use its parent's connections nor close them, which would drop the
 # parent's locks.
-_inherited: list[list[sqlite3.Connection]] = []
+_inherited: list[list[_Lent]] = []
 
 
 class SQLiteSessionBackend(SessionBackend):
     """Sessions in the SQLite file ``path``, which is created when it is first needed, readable by
     its owner only.
 
-    For all processes and threads of one machine, but not on a network file system. JSON only.
+    For all processes and threads of one machine, but not on a network file system. JSON only. A
+    file that was deleted or replaced is noticed at the next request, and logged.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        self._file: _File = None  # the last one that was opened
         self._begin()
         notify_after_fork(self)
 
@@ -52,7 +60,7 @@ class SQLiteSessionBackend(SessionBackend):
 
         Those of this process are closed when nothing refers to the backend any more.
         """
-        self._idle: list[sqlite3.Connection] = []  # one thread at a time uses a connection
+        self._idle: list[_Lent] = []  # one thread at a time uses a connection
         self._opening = Lock()
         # Not ``__del__``: the collector may call a connection's own before the one of a backend in
         # the same cycle.
@@ -107,29 +115,40 @@ class SQLiteSessionBackend(SessionBackend):
 
         Raises ``ConnectionError`` if SQLite can't use its file.
         """
-        idle = self._idle
-        connection: sqlite3.Connection | None = None
+        idle, lent = self._idle, None
         try:
-            with suppress(IndexError):
-                connection = idle.pop()
-            connection = connection or self._open()
-            yield connection
+            lent = self._take() or self._open()
+            yield lent[1]
         except (sqlite3.DatabaseError, OSError) as error:
-            if connection is not None:  # its state is unknown
-                connection.close()
-                connection = None
+            if lent is not None:  # its state is unknown
+                lent[1].close()
+                lent = None
             raise ConnectionError(
                 f"the sessions in {self._path} are out of reach: {error}"
             ) from error
         finally:
-            if connection is not None:
-                idle.append(connection)
+            if lent is not None:
+                idle.append(lent)
 
-    def _open(self) -> sqlite3.Connection:
+    def _take(self) -> _Lent | None:
+        """Return an idle connection to the file at the path, and close those to a file that was
+        deleted: its sessions would be seen by those who have a connection to it.
+        """
+        file = _file_at(self._path)
+        with suppress(IndexError):
+            while True:
+                lent = self._idle.pop()
+                if lent[0] == file:
+                    return lent
+                lent[1].close()
+        return None
+
+    def _open(self) -> _Lent:
         # One at a time: touch() closes the file, which drops all locks that SQLite has on it in
         # this process.
         with self._opening:
             self._path.touch(0o600)
+            file = _file_at(self._path)
             connection = sqlite3.connect(
                 self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False
             )
@@ -140,14 +159,25 @@ class SQLiteSessionBackend(SessionBackend):
             except BaseException:
                 connection.close()
                 raise
-            return connection
+            if self._file not in (None, file):
+                logger.error("the sessions in %s are gone: the file was replaced", self._path)
+            self._file = file
+            return file, connection
 
 
-def _close_all(idle: list[sqlite3.Connection]) -> None:
+def _file_at(path: Path) -> _File:
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return None
+    return facts.st_ino, facts.st_dev
+
+
+def _close_all(idle: list[_Lent]) -> None:
     # instead of a check of the length: another thread may take the last one in between
     with suppress(IndexError):
         while True:
-            idle.pop().close()
+            idle.pop()[1].close()
 
 
 def _change_to_wal(connection: sqlite3.Connection) -> None:

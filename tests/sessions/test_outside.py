@@ -330,12 +330,12 @@ def test_sqlite_does_not_wait_for_ever_for_others(
 def test_sqlite_leaves_a_parent_s_connections_alone(tmp_path: Path) -> None:
     backend = SQLiteSessionBackend(tmp_path / "sessions.db")
     backend.save("id", {"a": 1}, 60)
-    (before,) = backend._idle
+    ((_, before),) = backend._idle
     backend.after_fork()
     assert backend.load("id") == {"a": 1}
-    (own,) = backend._idle
+    ((_, own),) = backend._idle
     assert before is not own
-    assert before in sqlite._inherited[-1]
+    assert [connection for _, connection in sqlite._inherited[-1]] == [before]
     del backend
     gc.collect()
     before.execute("SELECT 1")  # still open
@@ -348,12 +348,41 @@ def test_sqlite_connections_of_a_dropped_application_are_closed(tmp_path: Path) 
     app = App(SQLiteSessionBackend(tmp_path / "sessions.db"))
     backend: Any = app.session_backend
     backend.save("id", {"a": 1}, 60)
-    (connection,) = backend._idle
+    ((_, connection),) = backend._idle
     backend.app = app  # a cycle
     del app, backend
     gc.collect()
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         connection.execute("SELECT 1")
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_a_deleted_file_of_sqlite_is_noticed_by_all_workers(
+    tmp_path: Path, is_alone: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody goes on with the deleted file while others have the new one."""
+    path = tmp_path / "sessions.db"
+    workers = [SQLiteSessionBackend(path) for _ in range(3)]
+    for number, worker in enumerate(workers[:2]):
+        worker.save(f"id{number}", {"a": 1}, 60)
+    old = [connection for worker in workers for _, connection in worker._idle]
+    for file in [path] if is_alone else list(tmp_path.iterdir()):
+        file.unlink()
+    assert [worker.load("id0") for worker in workers[:2]] == [{}, {}]
+    workers[2].save("new", {"a": 2}, 60)
+    assert [worker.load("new") for worker in workers] == [{"a": 2}] * 3
+    workers[0].save("new", {"a": 3}, 60)
+    assert [worker.load("new") for worker in workers] == [{"a": 3}] * 3
+    said = f"the sessions in {path} are gone: the file was replaced"
+    assert caplog.messages == [said, said]  # the third worker knew no other
+    for connection in old:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+    for worker in workers:
+        worker.close()
+    check = sqlite3.connect(path)
+    assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    check.close()
 
 
 # -- Redis -----------------------------------------------------------------------------------------
@@ -414,7 +443,7 @@ def test_a_file_that_is_there_for_reading_only_is_out_of_reach(tmp_path: Path) -
     read_only = sqlite3.connect(
         f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
     )
-    backend._idle.append(read_only)
+    backend._idle.append((sqlite._file_at(path), read_only))
     assert backend.load("a") == {"n": 1}
     with pytest.raises(ConnectionError, match="readonly database"):
         backend.ping()
