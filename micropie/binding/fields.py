@@ -25,7 +25,7 @@ from typing import (
     is_typeddict,
 )
 
-from micropie.binding.hints import Hint, bare, united, with_types, without_aliases
+from micropie.binding.hints import Hint, bare, united, with_types, without_aliases, without_none
 
 
 class Field(NamedTuple):
@@ -74,13 +74,23 @@ def members_of(annotation: object) -> tuple[type, ...]:
     return members if all(map(is_structure, members)) else ()
 
 
+def structures_of(annotation: Hint) -> tuple[type, ...]:
+    """Return the structures that a whole body is made of: those of ``members_of``, of a list of
+    them, or of an object that has one under each name. Lists and objects may be nested.
+    """
+    kind, _ = without_none(_unannotated(annotation))
+    kind = _unannotated(kind)
+    is_nest = get_origin(kind) in (list, Sequence, dict, Mapping)
+    return structures_of((None, *get_args(kind))[-1]) if is_nest else members_of(kind)
+
+
 def _unannotated(annotation: Hint) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def name_of(structure: object) -> str:
     """Return the name of a structure, "Cat | Dog" of a union."""
-    return " | ".join(one.__name__ for one in members_of(structure))
+    return " | ".join(one.__name__ for one in structures_of(structure))
 
 
 @lru_cache(maxsize=256)

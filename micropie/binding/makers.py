@@ -10,11 +10,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from types import GenericAlias
+from collections.abc import Mapping, Sequence
+from typing import get_origin
 
 from micropie.binding.converters import NO_OWN_TYPES, OwnTypes, converter_for, simple_types
-from micropie.binding.fields import fields_of, is_pydantic, kinds_in, members_of, msgspec, name_of
+from micropie.binding.fields import (
+    fields_of,
+    is_pydantic,
+    kinds_in,
+    msgspec,
+    name_of,
+    structures_of,
+)
 from micropie.binding.forms import document_of
 from micropie.binding.hints import Hint, elements_of
 from micropie.binding.limits import check_fields, check_numbers, check_sizes, has_chosen_hashes
@@ -28,18 +35,16 @@ class Maker:
 
     Call ``prepare`` before ``make``.
 
-    ``lists``: the fields that may have several values.
+    ``hint``: a structure, a union of some, or lists and dicts of them. ``lists``: the fields that
+    may have several values.
     """
 
     is_pydantic = False
 
-    def __init__(
-        self, structure: Hint, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False
-    ) -> None:
-        self.structure = structure
-        self.hint: Hint = GenericAlias(list, (structure,)) if is_list else structure
+    def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
+        self.hint = hint
         self.own = own
-        self._is_list = is_list
+        self._is_list = get_origin(hint) in (list, Sequence)
 
     def prepare(self) -> None:
         """Read the structure's fields. Raises ``SetupError`` for one that no body may set.
@@ -49,8 +54,8 @@ class Maker:
         """
         from decimal import Decimal  # only applications with structures need it
 
-        kinds = kinds_in(self.structure)
-        self._members = members_of(self.structure)
+        kinds = kinds_in(self.hint)
+        self._members = structures_of(self.hint)
         self.lists = [
             field.name
             for one in self._members
@@ -60,7 +65,7 @@ class Maker:
         self._has_hashes = any(map(has_chosen_hashes, kinds))
         # pydantic takes the text "nan" for a float.
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
-        check_fields(kinds, self.is_pydantic, name_of(self.structure))
+        check_fields(kinds, self.is_pydantic, name_of(self.hint))
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document that the texts of a form or a query stand for."""
@@ -87,10 +92,8 @@ class ByPydantic(Maker):
 
     is_pydantic = True
 
-    def __init__(
-        self, structure: Hint, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False
-    ) -> None:
-        super().__init__(structure, own, is_list)
+    def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
+        super().__init__(hint, own)
         self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
@@ -142,16 +145,16 @@ class ByMsgspec(Maker):
         """
         self._msgspec = library = msgspec()
         # raises TypeError for a structure that msgspec can't make
-        library.json.Decoder(self.structure)
+        library.json.Decoder(self.hint)
         super().prepare()
         # msgspec does not know all types that a parameter may have
         self._converters = {**simple_types()}
-        for kind in kinds_in(self.structure):
+        for kind in kinds_in(self.hint):
             if not isinstance(kind, type) or kind not in self.own.decoders:
                 continue
             if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                 raise SetupError(
-                    f"it is a {name_of(self.structure)} with a "
+                    f"it is a {name_of(self.hint)} with a "
                     f"{kind.__name__}, which msgspec makes by itself there: App(decoders=...) "
                     "makes plain classes in a structure, and no dataclass, Struct, Enum or type of "
                     "the standard library"
@@ -225,15 +228,15 @@ def _model_of(kind: type, given: object) -> object:
     return kind.model_validate(given, from_attributes=True) if is_pydantic(kind) else given
 
 
-def maker_for(structure: Hint, own: OwnTypes = NO_OWN_TYPES, is_list: bool = False) -> Maker:
-    """Return the maker of a structure, or of a list of such.
+def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
+    """Return the maker of a structure, or of lists and dicts of such.
 
     Raises ``SetupError`` if there can be none.
     """
-    about = f"it is a {name_of(structure)}"
+    about = f"it is a {name_of(hint)}"
     try:
-        kind = ByPydantic if all(map(is_pydantic, members_of(structure))) else ByMsgspec
-        maker = kind(structure, own, is_list)
+        kind = ByPydantic if all(map(is_pydantic, structures_of(hint))) else ByMsgspec
+        maker = kind(hint, own)
         maker.prepare()
     except ImportError:
         raise SetupError(

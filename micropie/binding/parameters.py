@@ -8,7 +8,7 @@ once, by ``bound_parameter``; a request calls ``parameter.find``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from inspect import Parameter
@@ -24,7 +24,7 @@ from micropie.binding.converters import (
     converter_for,
     with_metadata,
 )
-from micropie.binding.fields import members_of, name_of
+from micropie.binding.fields import members_of, name_of, structures_of
 from micropie.binding.hints import Hint, without_none
 from micropie.binding.sources import Body, Cookie, Form, Header, Query, Source, stated_source
 from micropie.errors import HTTPError, SetupError
@@ -287,7 +287,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
         if default is REQUIRED:
             raise SetupError("it has no annotation, which would tell what fills it")
         return BoundParameter(name, name, default=default)
-    if members_of(kind):
+    if structures_of(annotation):
         return _of_structure(name, annotation, default, stated, own)
     or_none = None if optional and default is REQUIRED else default
     if stated is not None:
@@ -301,7 +301,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if kind is UploadFile:
         many_files, required = (list if many else None), "Please choose a file."
         converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
-        converter = _with_metadata(converter, annotation, kind, many)
+        converter = _with_metadata(converter, annotation, list if many else kind, many)
         return BoundParameter(name, name, converter, or_none, [FILES])
     if isinstance(kind, NewType) and not many:
         raise SetupError(
@@ -315,36 +315,40 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
 def _of_structure(
     name: str, annotation: object, default: object, stated: Source | None, own: OwnTypes
 ) -> BoundParameter:
-    """Return the parameter that takes a whole body, query or form as a structure, or a body as a
-    list of structures.
+    """Return the parameter that takes a whole body, query or form as a structure, or a body as
+    lists or dicts of structures.
     """
     from micropie.binding.makers import maker_for  # only applications with structures need it
 
-    structure, many, optional = unwrapped(annotation)
+    hint, optional = _within(annotation)
+    kind = None if members_of(hint) else get_origin(hint)
     if stated is None or isinstance(stated, Body):
-        places = [DOCUMENT, FORM]
-        expected = "a JSON array of objects" if many else "a JSON object or a form"
+        is_by_name = kind in (dict, Mapping)
+        places = [DOCUMENT] if is_by_name else [DOCUMENT, FORM]
+        expected = "a JSON array of objects" if kind else "a JSON object or a form"
+        if is_by_name:
+            expected = "a JSON object whose values are objects"
         if optional and default is REQUIRED:
             default = None
-    elif many or not isinstance(stated, Query | Form):
+    elif kind or not isinstance(stated, Query | Form):
         raise SetupError(
             "a structure takes a whole query, form or body: write Query(), Form() or Body()"
         )
     else:
         places = [_STATED[stated.place]]
-        expected = f"the fields of a {name_of(structure)}"
+        expected = f"the fields of a {name_of(hint)}"
         if isinstance(stated, Query) or default is REQUIRED:
             # A request without a form is told its required fields as well. Without a query the
             # parameter has its default.
             values = places[0].values
             empty: object = {} if default is REQUIRED else None
             places = [places[0]._replace(values=lambda request: values(request) or empty)]
-    maker = maker_for(structure, own, many)
+    maker = maker_for(hint, own)
     converter = ANYTHING._replace(expected=expected)
     return BoundParameter(
         name,
         name,
-        _with_metadata(converter, annotation, structure, many),
+        _with_metadata(converter, annotation, hint, kind is not None),
         default,
         [place._replace(read=partial(_made, maker), is_whole=True) for place in places],
         is_stated=len(places) == 1,
@@ -353,11 +357,11 @@ def _of_structure(
 
 
 def _with_metadata(converter: Converter, annotation: object, kind: object, many: bool) -> Converter:
-    """Return the converter of a file, a structure or a list of them with what the ``Annotated``
+    """Return the converter of a file, a structure or several of them with what the ``Annotated``
     around them says.
     """
-    metadata = () if kind is annotation else getattr(annotation, "__metadata__", ())
-    found = with_metadata(converter, list if many else kind, metadata)
+    metadata = getattr(without_none(annotation)[0], "__metadata__", ())
+    found = with_metadata(converter, kind, metadata)
     if not many and found.expected != converter.expected:
         raise SetupError(
             f"what is not a list can't be {found.expected}: annotate its "
@@ -392,13 +396,21 @@ def _of_source(
 def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
     """Return the X of ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``; whether a list;
     whether optional.
+    """
+    annotation, optional = _within(annotation)
+    if get_origin(annotation) is not list:
+        return annotation, False, optional
+    element, *_ = get_args(annotation) or (str,)  # ``typing.List`` has no X
+    return element, True, optional
+
+
+def _within(annotation: Hint) -> tuple[Hint, bool]:
+    """Return the X of ``Annotated[X, ...]`` and ``X | None``, in either order, and whether it is
+    optional.
 
     A union of structures stays in its ``Annotated``, which may tell pydantic how to choose.
     """
     if get_origin(annotation) is Annotated and len(members_of(annotation)) < 2:
         annotation = get_args(annotation)[0]
-    annotation, optional = without_none(annotation)
-    if get_origin(annotation) is not list:
-        return annotation, False, optional
-    element, *_ = get_args(annotation) or (str,)  # ``typing.List`` has no X
-    return element, True, optional
+    inner, optional = without_none(annotation)
+    return (_within(inner)[0], True) if optional else (inner, False)

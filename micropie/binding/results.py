@@ -10,7 +10,14 @@ from inspect import Parameter
 from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple, Union, get_args, get_origin, is_typeddict
 
-from micropie.binding.fields import hints_of_class, is_pydantic, is_structure, kinds_in, members_of
+from micropie.binding.fields import (
+    hints_of_class,
+    is_pydantic,
+    is_structure,
+    kinds_in,
+    members_of,
+    structures_of,
+)
 from micropie.binding.hints import Hint, bare, elements_of, hints_of, united, without_none
 from micropie.errors import HTTPError, Redirect, ResponseError, SetupError
 from micropie.http import Response
@@ -49,7 +56,8 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
 def result_filter(function: Callable[..., object], stated: object = None) -> ResultFilter | None:
     """Return the filter that keeps of a handler's result the fields that its annotation names.
 
-    The annotation names a structure or a list of structures. None is returned for any other type.
+    The annotation names a structure, or lists and dicts of structures. None is returned for any
+    other type.
     Raises ``SetupError`` for a ``stated`` type that names no structure.
     """
     answers = answers_of(function, stated)
@@ -58,22 +66,27 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
     ]
     hint: Hint = Union[tuple(kinds)] if kinds else None  # noqa: UP007 - of as many as there are
     body, _ = without_none(hint)
-    is_list = get_origin(body) in (list, Sequence)
-    members = members_of((*get_args(body), None)[0] if is_list else body)
+    members = structures_of(body)
     if members:
         # only applications with structures need them
         from micropie.binding.makers import ByMsgspec, ByPydantic
 
         maker = ByPydantic(hint) if all(map(is_pydantic, members)) else ByMsgspec(hint)
         classes = {get_origin(one) or one: one for one in members}
-        exact = {one for one, alias in classes.items() if not _hints_inside(alias)}
+        is_list = bool(get_origin(body) in (list, Sequence) and members_of(get_args(body)[0]))
+        is_nest = not (is_list or members_of(body))
+        exact = {one for one, alias in classes.items() if not (is_nest or _hints_inside(alias))}
         return ResultFilter(
-            getattr(function, "__qualname__", "a handler"), maker, {*classes}, exact, is_list
+            getattr(function, "__qualname__", "a handler"),
+            maker,
+            set() if is_nest else {*classes},
+            exact,
+            is_list,
         )
     if stated is not None:
         raise SetupError(
             f"response_model={stated!r} names no fields: write a dataclass, TypedDict, "
-            "Struct or pydantic model, or a list of one"
+            "Struct or pydantic model, or a list or dict of one"
         )
     return None
 
@@ -82,7 +95,8 @@ class ResultFilter(NamedTuple):
     """Keeps only those fields of a handler's result that its annotation has.
 
     ``name``: the handler's. ``maker`` makes an object of one of the ``classes``, or if ``is_list``
-    a list of them. Objects of exactly the classes ``exact`` are sent as they are.
+    a list of them; without ``classes`` it makes nests of lists and dicts. Objects of exactly the
+    classes ``exact`` are sent as they are.
     """
 
     name: str

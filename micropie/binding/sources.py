@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, get_args, get_origin
 
+from micropie.binding.hints import without_none
 from micropie.errors import SetupError
 from micropie.http import Request
 
@@ -107,7 +108,13 @@ class Body(Source):
 
 
 def stated_source(annotation: object) -> tuple[Source | None, Any]:
-    """Return the source that an annotation states, or None, and the annotation without it."""
+    """Return the source that an annotation states, or None, and the annotation without it:
+    ``Annotated[str, Header()]``, and ``Annotated[str, Header()] | None`` as well.
+    """
+    inner, is_optional = without_none(annotation)
+    if is_optional and get_origin(inner) is Annotated:
+        source, kind = stated_source(inner)
+        return source, kind | None
     if get_origin(annotation) is not Annotated:
         return None, annotation
     kind, *metadata = get_args(annotation)

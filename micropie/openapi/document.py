@@ -207,6 +207,7 @@ class _Builder:
             *map(self._query_parameter, placed.query),
         ]
         body, security = self._body(application, placed), self._security(application)
+        conditions = _conditions_of(told)
         hooks = application.middlewares
         causes: dict[int, object] = {
             401: security,
@@ -214,11 +215,18 @@ class _Builder:
             404: route.wildcards,
             413: body or route.reads_body,
             415: body,
+            **dict.fromkeys(conditions, True),
             **{status: True for hook in hooks for status in getattr(hook, "statuses", ())},
         }
         errors = {str(status): _phrase(status) for status, cause in causes.items() if cause}
         if parameters or body:
             errors["400"] = "A parameter is missing or does not fit"
+        known = {str(one["name"]).lower() for one in parameters if one["in"] == "header"}
+        parameters += [
+            {"name": name, "in": "header", "schema": {"type": "string"}}
+            for name, statuses in _CONDITIONAL.items()
+            if statuses & conditions and name.lower() not in known
+        ]
         operation = {
             "operationId": identifier,
             "summary": description.summary or summary,
@@ -274,7 +282,7 @@ class _Builder:
         described = {"name": name, "in": place, "required": required, "schema": members}
         return (
             {**described, "allowEmptyValue": True}
-            if is_nullable and place == "query"
+            if is_nullable and place == "query" and members.get("type") != "array"
             else described
         )
 
@@ -308,7 +316,7 @@ class _Builder:
             annotation = told.annotation
             if isinstance(told.source, Form):
                 kinds = [_FORM]
-            elif typing.get_origin(annotation) is list or not _is_document(annotation):
+            elif _kinds_of(annotation) & _NESTS or not _is_document(annotation):
                 kinds = [_JSON]
             schema = self.inputs.of(annotation)
             required = placed.document.default is Parameter.empty  # for JSON, if only {}
@@ -362,14 +370,17 @@ class _Builder:
                 str(description.status), {"description": _phrase(description.status)}
             )
         for status, about in errors.items():
-            is_of_guards = status in ("401", "403")  # which may answer as they like
-            stated = self._stated if is_of_guards else self._error
+            # a 304 has no body, and guards may answer as they like
+            stated = self._stated if status in ("304", "401", "403") else self._error
             answer: dict[str, Any] = stated(application, int(status), about)
             if status in _HEADERS:
                 answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
             known = responses.setdefault(status, answer)
             if "content" in known and "content" in answer:  # the author's own, and the framework's
                 known["content"] = {**answer["content"], **known["content"]}
+        if "304" in responses:
+            for status in responses.keys() & {"200", "304"}:
+                responses[status].setdefault("headers", {})["ETag"] = {"schema": {"type": "string"}}
         other = (
             self._error(application, None, "Any other error")
             if is_known
@@ -397,12 +408,11 @@ class _Builder:
             return status, {**answer, "content": {"text/event-stream": {}}}
         if hasattr(origin, "__html__") or getattr(origin, "__module__", "") == "string.templatelib":
             return status, {**answer, "content": {"text/html": {"schema": {"type": "string"}}}}
-        is_text = annotation in (str, bytes) or (
-            isinstance(origin, type) and issubclass(origin, _STREAMS)
-        )
-        if is_text:
+        if _is_text(annotation) or (isinstance(origin, type) and issubclass(origin, _STREAMS)):
             media_type = "text/html" if application.settings.text == "html" else "text/plain"
-            return status, {**answer, "content": {media_type: {"schema": {"type": "string"}}}}
+            schema = self.answers.of(annotation) if _is_text(annotation) else {}
+            schema = {"type": "string", **({"enum": schema["enum"]} if "enum" in schema else {})}
+            return status, {**answer, "content": {media_type: {"schema": schema}}}
         return status, {**answer, "content": {_JSON: {"schema": self.answers.of(annotation)}}}
 
     def _stated(self, application: Application, number: int, given: object) -> dict[str, object]:
@@ -463,6 +473,32 @@ class _Builder:
         return name
 
 
+def _conditions_of(told: _Told) -> set[int]:
+    """Return the statuses of conditional requests that a handler answers: those stated, and those
+    of what it calls itself.
+    """
+    code = getattr(inspect.unwrap(told.signature.function), "__code__", None)
+    names, constants = getattr(code, "co_names", ()), getattr(code, "co_consts", ())
+    found = {status for name, status in _CALLED.items() if name in names}
+    # the keywords of a call are a constant
+    if 412 in found and any(isinstance(one, tuple) and "required" in one for one in constants):
+        found.add(428)
+    return found | {*map(int, told.description.responses or ())} & {304, 412, 428}
+
+
+def _is_text(annotation: object) -> bool:
+    """Return whether each value of a type is sent as text or bytes, as those of a str's subclass
+    are.
+    """
+    while isinstance(annotation, typing.NewType):
+        annotation = annotation.__supertype__
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _is_text(arguments[0])
+    kinds = [*map(type, arguments)] if origin is typing.Literal else [annotation]
+    return all(isinstance(kind, type) and issubclass(kind, str | bytes) for kind in kinds)
+
+
 def _phrase(status: int) -> str:
     """Return the words for a status, "" for one that has none."""
     if status not in _NAMED:
@@ -508,6 +544,9 @@ def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 # RFC 9110, sections 11.6.1 and 10.2.3; RFC 6585, section 4.
 _HEADERS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": "Retry-After"}
+# What a handler calls -> what it answers then: RFC 9110, section 13. ``required=True`` adds 428.
+_CALLED = {"not_modified": 304, "check_precondition": 412}
+_CONDITIONAL = {"If-None-Match": {304, 412}, "If-Match": {412, 428}}
 # Of the exceptions that have one status only.
 _STATUSES = ((BadRequest, 400), (MethodNotAllowed, 405))
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
@@ -572,6 +611,8 @@ def _takes_document(annotation: object) -> bool:
     )
 
 
+# What a body may be that no form stands for.
+_NESTS: set[object] = {list, dict, Sequence, Mapping}
 # Annotations of parameters that no client fills.
 _NO_INPUT: set[object] = {BindingErrors, Request, WebSocketRequest}
 
@@ -581,7 +622,7 @@ def _kinds_of(annotation: object) -> set[object]:
     if typing.get_origin(annotation) is typing.Annotated:
         return _kinds_of(typing.get_args(annotation)[0])
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, UnionType, list, set, tuple, frozenset):
+    if origin in (typing.Union, UnionType, set, tuple, frozenset, *_NESTS):
         return {origin}.union(*map(_kinds_of, arguments))
     return {origin or annotation}
 

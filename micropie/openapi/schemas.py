@@ -135,16 +135,19 @@ class Schemas:
         return {} if structure is None else self._structure(structure)
 
     def _own(self, kind: type) -> Schema | None:
-        """Return the schema of an enumeration or of one of the application's own types, None for
-        another type.
+        """Return the schema of an enumeration, of a Decimal that is sent, or of one of the
+        application's own types; None for another type.
         """
         encode = self.own.encoder_of(kind)
         if kind in self.own.decoders and (encode is None or self._mode == "validation"):
             return self.of(self.own.taken_by(kind))
         if issubclass(kind, enum.Enum):
             return _choice(self.own.choices(kind))
-        if encode is None or isinstance(encode, type):
-            return None if encode is None else self.of(encode)
+        if encode is None:
+            is_sent = kind is Decimal and self._mode == "serialization"
+            return {"type": "string", "format": "decimal"} if is_sent else None
+        if isinstance(encode, type):
+            return self.of(encode)
         try:
             return self.of(inspect.signature(encode, eval_str=True).return_annotation)
         except (ValueError, NameError):  # a built-in, or a name that only type checkers see

@@ -236,6 +236,9 @@ class Users(App):
     def other(self) -> dict[str, UserOut]:
         return {"ann": User("ann")}
 
+    def grouped(self) -> list[list[UserOut]]:
+        return [[User("ann")], []]
+
     def missing(self) -> UserOut:
         return {"password": "hidden"}  # type: ignore[return-value]
 
@@ -281,7 +284,8 @@ ANSWERS: dict[str, Any] = {
     "/whole": {"password": "own"},
     "/unread": {"password": "own"},
     "/bare": [{**ANN, "password": "secret"}],
-    "/other": {"ann": {**ANN, "password": "secret"}},
+    "/other": {"ann": ANN},
+    "/grouped": [[ANN], []],
 }
 
 

@@ -24,9 +24,13 @@ from micropie import (
     Redirect,
     Request,
     SetupError,
+    delete,
     describe,
     get,
+    hidden,
+    patch,
     post,
+    put,
     reads_body,
     requires,
 )
@@ -873,3 +877,66 @@ def test_an_answer_that_is_html_by_itself_is_described() -> None:
     document = Pages(text="plain").openapi()
     for path in ("/element", "/page"):
         assert content(document, path) == {"text/html": {"schema": {"type": "string"}}}
+
+
+# -- conditional requests --------------------------------------------------------------------------
+
+
+class Versions(App):
+    @get("/pies/<n:int>")
+    async def show(self, n: int) -> dict[str, int]:
+        if self.request.not_modified(etag="1"):
+            return {}
+        return {"n": n}
+
+    @put("/pies/<n:int>")
+    def change(self, n: int) -> dict[str, int]:
+        self.request.check_precondition(etag="1", required=True)
+        return {"n": n}
+
+    @patch("/pies/<n:int>")
+    def mend(
+        self, n: int, match: Annotated[str | None, Header("if-match")] = None
+    ) -> dict[str, int]:
+        self.request.check_precondition(etag="1")
+        return {"n": n}
+
+    @delete("/pies/<n:int>")
+    @describe(responses={428: "If-Match is missing."})
+    def remove(self, n: int) -> None:
+        self.remove_version(n)
+
+    @hidden
+    def remove_version(self, n: int) -> None:
+        self.request.check_precondition(etag="1", required=True)
+
+
+def conditions_of(operation: dict[str, Any]) -> tuple[list[str], list[str]]:
+    headers = [one["name"] for one in operation["parameters"] if one["in"] == "header"]
+    return headers, [status for status in operation["responses"] if status in ("304", "412", "428")]
+
+
+def test_conditional_requests_are_described(make_client: MakeClient) -> None:
+    """Of what a handler calls itself, and else of what its author says."""
+    app = Versions(errors="json")
+    operations = app.openapi()["paths"]["/pies/{n}"]
+    OpenAPIV31SpecValidator(app.openapi()).validate()
+    assert {method: conditions_of(one) for method, one in operations.items()} == {
+        "get": (["If-None-Match"], ["304"]),
+        "put": (["If-None-Match", "If-Match"], ["412", "428"]),
+        "patch": (["if-match", "If-None-Match"], ["412"]),
+        "delete": (["If-Match"], ["428"]),
+    }
+    etag = {"ETag": {"schema": {"type": "string"}}}
+    answers = operations["get"]["responses"]
+    assert answers["200"]["headers"] == etag
+    assert answers["304"] == {"description": "Not Modified", "headers": etag}
+    assert "headers" not in operations["put"]["responses"]["200"]
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    assert operations["put"]["responses"]["428"]["content"] == problem
+
+    client = make_client(app)
+    assert client.get("/pies/1", headers={"If-None-Match": '"1"'}).status_code == 304
+    assert client.put("/pies/1").status_code == 428
+    assert client.put("/pies/1", headers={"If-Match": '"2"'}).status_code == 412
+    assert client.put("/pies/1", headers={"If-Match": '"1"'}).json() == {"n": 1}

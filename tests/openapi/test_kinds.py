@@ -58,6 +58,9 @@ class Boat(pydantic.BaseModel):
     kind: int
 
 
+PLAIN = {"colour": "red", "price": "1.50"}
+
+
 def kind_of(value: Any) -> str:
     return str(value["kind"] if isinstance(value, dict) else value.kind)
 
@@ -82,6 +85,7 @@ class Plain:
 
 
 UserId = NewType("UserId", int)
+Name = NewType("Name", str)
 
 
 class Kinds(App):
@@ -112,6 +116,36 @@ class Kinds(App):
     @post
     def plain(self, plain: Plain) -> list[Plain]:
         return [plain]
+
+    @post
+    def by_name(self, plain: dict[str, Plain]) -> dict[str, Plain]:
+        return plain
+
+    @post
+    def grouped(self, plain: list[list[Plain]]) -> list[list[Plain]]:
+        return plain
+
+    @post
+    def few(
+        self, plain: Annotated[list[Plain], msgspec.Meta(max_length=1), Body()] | None = None
+    ) -> int:
+        return len(plain or [])
+
+    @get
+    def colour(self, colour: Colour = Colour.red) -> Colour:
+        return colour
+
+    @get
+    def word(self) -> Literal["a", "b"]:
+        return "a"
+
+    @get
+    def name(self, x_name: Annotated[str, Header()] | None = None) -> Annotated[Name, "theirs"]:
+        return Name(x_name or "nobody")
+
+    @get
+    def prices(self, ids: list[int] | None = None) -> list[Decimal]:
+        return [Decimal("1.50")]
 
     @get
     def sequences(self, ids: Sequence[int] = ()) -> Sequence[Colour]:
@@ -235,6 +269,14 @@ def test_sequences_and_new_types_are_described(document: dict[str, Any]) -> None
         ("/price", {"amount": -1}, "amount: Please enter a value above 0."),
         ("/price", {"amount": 1, "colour": "blue"}, "colour: "),
         ("/price", [], "price: "),
+        ("/by_name", {"a": PLAIN}, {"a": PLAIN}),
+        ("/by_name", {"a": {"colour": "red"}}, "[...]: "),
+        ("/by_name", [], "plain: "),
+        ("/grouped", [[PLAIN], []], [[PLAIN], []]),
+        ("/grouped", [PLAIN], "[0]: "),
+        ("/few", [PLAIN], 1),
+        ("/few", None, 0),
+        ("/few", [PLAIN, PLAIN], "plain: Please choose at most 1."),
     ],
 )
 def test_bodies_are_bound(make_client: MakeClient, path: str, body: Any, expected: Any) -> None:
@@ -244,6 +286,67 @@ def test_bodies_are_bound(make_client: MakeClient, path: str, body: Any, expecte
         assert expected in answer.json()["detail"]
     else:
         assert answer.json() == expected
+
+
+def test_what_is_made_of_structures_is_a_json_body(document: dict[str, Any]) -> None:
+    """No form stands for it."""
+    plain = {"$ref": "#/components/schemas/Plain"}
+    by_name = {"type": "object", "additionalProperties": plain}
+    grouped = {"type": "array", "items": {"type": "array", "items": plain}}
+    assert schemas_of(document, "/by_name") == [by_name, by_name]
+    assert schemas_of(document, "/grouped") == [grouped, grouped]
+    few, _ = schemas_of(document, "/few")
+    assert few["anyOf"][0]["maxItems"] == 1
+    for path in ("/by_name", "/grouped", "/few"):
+        assert [*document["paths"][path]["post"]["requestBody"]["content"]] == [JSON]
+
+
+def test_a_form_is_no_dict_of_structures(make_client: MakeClient) -> None:
+    answer = make_client(Kinds()).post("/by_name", data={"a": "b"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "schema", "sent"),
+    [
+        ("/colour", {"type": "string", "enum": ["red", "green"]}, "red"),
+        ("/word", {"type": "string", "enum": ["a", "b"]}, "a"),
+        ("/name", {"type": "string"}, "nobody"),
+    ],
+)
+def test_what_is_a_str_is_sent_as_text(
+    make_client: MakeClient, document: dict[str, Any], path: str, schema: Any, sent: str
+) -> None:
+    described = document["paths"][path]["get"]["responses"]["200"]["content"]
+    answer = make_client(Kinds()).get(path)
+    assert described == {"text/html": {"schema": schema}}
+    assert (answer.text, answer.headers["content-type"]) == (sent, "text/html; charset=utf-8")
+
+
+def test_a_decimal_is_taken_as_a_number_and_sent_as_text(
+    make_client: MakeClient, document: dict[str, Any]
+) -> None:
+    operation = document["paths"]["/prices"]["get"]
+    schema = operation["responses"]["200"]["content"][JSON]["schema"]
+    assert schema == {"type": "array", "items": {"type": "string", "format": "decimal"}}
+    assert make_client(Kinds()).get("/prices").json() == ["1.50"]
+
+
+def test_a_list_has_no_empty_text(make_client: MakeClient, document: dict[str, Any]) -> None:
+    [parameter] = document["paths"]["/prices"]["get"]["parameters"]
+    assert "allowEmptyValue" not in parameter
+    assert make_client(Kinds()).get("/prices?ids=").status_code == 400
+
+
+def test_a_source_may_stand_inside_an_optional_type(
+    make_client: MakeClient, document: dict[str, Any]
+) -> None:
+    """Else the query would fill what only a header may."""
+    [parameter] = document["paths"]["/name"]["get"]["parameters"]
+    assert (parameter["name"], parameter["in"]) == ("x-name", "header")
+    client = make_client(Kinds())
+    assert client.get("/name?x_name=ann").text == "nobody"
+    assert client.get("/name", headers={"X-Name": "ann"}).text == "ann"
 
 
 def test_a_list_of_a_header_is_divided_at_commas(make_client: MakeClient) -> None:
