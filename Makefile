@@ -10,7 +10,7 @@
 #                 make links asks every address outside of it
 #   make faults   break parts of a cluster, count what is lost, and write it into the docs (minutes)
 #   make screenshots  take the pictures of docs/images/ anew, with Chromium
-#   make release  build and check what is published, in dist/ (docs/releasing.md); make lowest tests oldest dependencies
+#   make release  build and check what is published, in dist/ (scripts/RELEASE.md); make lowest tests oldest dependencies
 #   make fuzz     parsers against what a client could send, for SECONDS in all (SECONDS=600 make fuzz)
 #   make mutants  how many small mistakes in the code the tests notice (takes an hour)
 #   make bench    measure the framework's overhead against its peers (needs minutes and a quiet machine)

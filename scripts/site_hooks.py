@@ -54,6 +54,8 @@ WEIGHTS = {
     "changelog": 0.01,
     "license": 0.01,
     "explanation/tested": 0.1,
+    "explanation/choose": 0.3,
+    "explanation/async": 0.3,
     "deploy/faults": 0.1,
     "glossary": 0.05,
     "performance": 0.1,

@@ -42,6 +42,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "tests" / "risks").glob("*.md")),
     ROOT / "tests" / "cluster" / "FAULTS.md",
+    ROOT / "scripts" / "RELEASE.md",
     *sorted((ROOT / "benchmarks").glob("**/*.md")),
 ]
 

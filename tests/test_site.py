@@ -147,6 +147,20 @@ QUESTIONS = {
     "client IP address": "deploy/nginx",
     "form validation": "forms",
     "basic auth": "operation-middleware",
+    "csv export": "how-to/csv",
+    "graphql": "how-to/graphql",
+    "patch partial update null": "how-to/partial-updates",
+    "async await": "explanation/async",
+    "report a bug": "help",
+    "alternatives comparison": "explanation/choose",
+    "json logs": "how-to/logging",
+    "sqlalchemy async": "how-to/databases",
+    "jwt token": "how-to/tokens",
+    "redirect after post": "tutorial/forms",
+    "redis pub sub": "channels",
+    "current user": "tutorial/api/token",
+    "timezone datetime": "binding",
+    "status code": "everyday",
 }
 ASK = """
     const field = document.querySelector("[data-md-component=search-query]");
