@@ -704,3 +704,18 @@ def test_guards_of_micropie_are_around_the_whole_or_refused(
     guard(app)
     client = make_client(app)
     assert [client.get(path).status_code for path in ("/page", "/page?in=1")] == [403, 200]
+
+
+def test_a_link_stays_when_its_page_moves(make_client: MakeClient) -> None:
+    app = bottle.Bottle()
+    app.get("/a/<name>", name="a")(lambda name: app.get_url("b", name=name, q="1"))
+    app.native.get("/b/<name>", name="b")(lambda name: app.get_url("a", name=name))
+    app.get("/none")(lambda: app.get_url("none"))
+    client = make_client(app)
+    assert (client.get("/a/x").text, client.get("/b/x").text) == ("/b/x?q=1", "/a/x")
+    assert client.get("/none").status_code == 500
+    with pytest.raises(bottle.RouteBuildError):
+        app.get_url("none")
+    root = App()
+    root.mount("/old", app)
+    assert make_client(root).get("/old/a/x").text == "/old/b/x?q=1"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
@@ -20,7 +21,13 @@ from micropie.compat.bottle.plugins import JSONPlugin, TemplatePlugin
 from micropie.compat.bottle.requests import request
 from micropie.compat.bottle.resources import ResourceManager
 from micropie.compat.bottle.responses import HTTPError, HTTPResponse, response
-from micropie.compat.bottle.routing import Arguments, Route, Router, yieldroutes
+from micropie.compat.bottle.routing import (
+    Arguments,
+    Route,
+    RouteBuildError,
+    Router,
+    yieldroutes,
+)
 from micropie.compat.bottle.server import load
 from micropie.compat.bottle.state import face, is_native
 from micropie.compat.bottle.templates import template
@@ -160,11 +167,17 @@ class Bottle(Carried):
         return self.router.match(environ)
 
     def get_url(self, routename: str, **kargs: object) -> str:
-        """Return the path of a rule or a named route, below the current request's
-        ``script_name``.
+        """Return the path of a rule or a named route, which may be a native one, below the current
+        request's ``script_name``.
         """
+        try:
+            path = self.router.build(routename, **kargs)
+        except RouteBuildError:
+            with suppress(LookupError):  # templates of both halves link to a route that has moved
+                return self.native.url_for(routename, **kargs)
+            raise
         above = request.environ.get("SCRIPT_NAME", "").strip("/") + "/"
-        return str(join(join("/", above), self.router.build(routename, **kargs).lstrip("/")))
+        return str(join(join("/", above), path.lstrip("/")))
 
     def mount(self, prefix: str, app: object, **options: object) -> None:
         """Hand over what is below ``prefix`` to another application.
