@@ -195,6 +195,18 @@ class ServiceUnavailable(ConnectionError, HTTPError):
     __reduce__ = HTTPError.__reduce__
 
 
+def too_many_waiting() -> HTTPError:
+    """Return the 503 for a request that would have to wait where too many do, or has waited too
+    long.
+    """
+    # a second: what a queue of the default length takes if each handler needs 40 ms
+    return HTTPError(
+        503,
+        "Too many requests are waiting. Please try again later.",
+        [("Retry-After", "1")],
+    )
+
+
 class Redirect(RaisedAnswer):
     """Send the client to ``location`` with ``status``: 301, 302, 303 (the default), 307 or 308.
 

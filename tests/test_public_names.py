@@ -37,7 +37,8 @@ RedisSessionBackend
 FlowMiddleware HttpMiddleware WebSocketMiddleware
 call call_within kind_of Call Threads ServiceThreads TookTooLong
 CORSMiddleware CSRFMiddleware ProxyHeaders SecurityDefaults SecurityHeaders TrustedHosts
-AccessLog BasicAuth BearerAuth Compress ConcurrencyLimit RequestId RequestIdFilter Timeout Tracing
+AccessLog BasicAuth BearerAuth Compress ConcurrencyLimit LoadShedding RequestId RequestIdFilter Timeout
+Tracing
 RateLimit RateStore MemoryRates RedisRates Quota
 """,
     "micropie.channels": """

@@ -20,10 +20,9 @@ from micropie.asgi.steps import (
     perform,
     perform_cleanup,
     shielded_at_its_end,
-    too_many_waiting,
 )
 from micropie.asgi.streaming import StreamedExchange
-from micropie.errors import ClientDisconnect, HTTPError
+from micropie.errors import ClientDisconnect, HTTPError, too_many_waiting
 from micropie.execution import slots_of
 from micropie.headers import HeaderNames
 from micropie.http import Address, AnswerState, ReceivedBody

@@ -10,7 +10,6 @@ from typing import Any, Final, TypeVar, cast
 import anyio
 
 from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
-from micropie.errors import HTTPError
 from micropie.execution import CLEAN_UP_WITHIN, LoopLocal, LoopTasks, in_thread, slots_of, within
 from micropie.flow import end_resources
 from micropie.http import Body, Exchange
@@ -82,24 +81,9 @@ async def perform_step(
         return await close_stream(arguments[0], cast("StreamedExchange", exchange))
     threads, is_queued, leave_after, seconds = kind
     slots = slots_of(threads or exchange.config.threads)
-    if is_queued and not slots.has_room():
-        raise too_many_waiting()
     if seconds is None:
-        return await slots.call(function, arguments, leave_after)
-    return await within(seconds, slots.call, (function, arguments, 0.0))
-
-
-# Seconds: the time that a queue of the default length takes if each handler needs 40 ms.
-_RETRY_AFTER = "1"
-
-
-def too_many_waiting() -> HTTPError:
-    """Return the 503 for a handler that would have to wait where too many do."""
-    return HTTPError(
-        503,
-        "Too many requests are waiting. Please try again later.",
-        [("Retry-After", _RETRY_AFTER)],
-    )
+        return await slots.call(function, arguments, leave_after, is_queued)
+    return await within(seconds, slots.call, (function, arguments, 0.0, is_queued))
 
 
 _NOTHING: Final = object()

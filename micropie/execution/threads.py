@@ -29,7 +29,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from micropie.errors import logger
+from micropie.errors import logger, too_many_waiting
 from micropie.execution.background import Outcome, released, variables_set
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import WAKERS, Action, LoopLocal
@@ -47,6 +47,27 @@ HAS_THREADS = sys.platform != "emscripten"
 _REPORT_EVERY = 60.0
 
 
+# Seconds: a queue that stands for the first one has more work than is done. In it, whoever has
+# waited for the second one is refused, so that others are answered while their clients still wait.
+_STANDING = 1.0
+_LONG_WAIT = 0.25
+# So many may always wait: a queue for few threads, or slow handlers, is no overload.
+_SHORT_QUEUE = 40
+
+
+class _Turn:
+    """The turn of one task that waits for a slot. It has ``came`` when the task has a slot, or is
+    refused.
+    """
+
+    __slots__ = ("came", "is_queued", "is_refused", "since")
+
+    def __init__(self, is_queued: bool) -> None:
+        self.came = anyio.Event()
+        self.since = monotonic()
+        self.is_queued, self.is_refused = is_queued, False
+
+
 class Slots:
     """The slots of some ``Threads`` on one event loop, where all its methods are called:
     ``slots_of`` finds it.
@@ -62,52 +83,72 @@ class Slots:
         # less than 0 after slots were lent, and 0 at most while somebody waits
         self._free = self._size
         self._lent = 0
-        self._waiting: deque[anyio.Event] = deque()  # each is set when its task has a slot
+        self._waiting: deque[_Turn] = deque()
+        self._waits_since = 0.0  # when the queue was last empty
         self._unlimited = anyio.CapacityLimiter(inf)  # for anyio, which wants a limiter
         self.waker = WAKERS.get()
         self._next_report = 0.0
 
-    def has_room(self) -> bool:
-        """Return whether one more handler may wait for a slot.
-
-        Log once a minute that there is no room.
-        """
-        if self._free > 0 or len(self._waiting) < self._queue:
-            return True
-        self._report(
-            "all %d threads or processes are busy, and %d handlers wait for one: requests get 503",
-            self._size, self._queue,
-        )  # fmt: skip
-        return False
-
-    async def take(self) -> None:
+    async def take(self, is_queued: bool = False) -> None:
         """Take a slot.
 
-        Wait until one is free; raise ``TimeoutError`` after the ``patience`` of the threads.
+        Wait until one is free; raise ``TimeoutError`` after the ``patience`` of the threads. A
+        handler, which is queued, gets 503 where too many wait, or when it has waited too long.
         """
         if self._free > 0:
             self._free -= 1
             return
-        turn = anyio.Event()
+        if is_queued and len(self._waiting) >= self._queue:
+            self._report(
+                "all %d threads or processes are busy, and %d handlers wait for one: "
+                "requests get 503",
+                self._size, self._queue,
+            )  # fmt: skip
+            raise too_many_waiting()
+        turn = _Turn(is_queued)
+        if not self._waiting:
+            self._waits_since = turn.since
         self._waiting.append(turn)
         try:
             with anyio.move_on_after(self._patience):
-                await turn.wait()
-            if not turn.is_set():
+                await turn.came.wait()
+            if not turn.came.is_set():
                 raise TimeoutError(ALL_WAIT)
         except BaseException:  # that, or the task is cancelled
-            if turn.is_set():
-                self.give()
-            else:
+            if not turn.came.is_set():
                 self._waiting.remove(turn)
+            elif not turn.is_refused:
+                self.give()
             raise
+        if turn.is_refused:
+            self._report(
+                "all %d threads or processes are busy, and handlers wait too long for one: "
+                "the oldest get 503",
+                self._size,
+            )  # fmt: skip
+            raise too_many_waiting()
 
     def give(self) -> None:
         """Give a slot back, to the task that has waited longest if one does."""
         self._free += 1
         if self._free > 0 and self._waiting:
             self._free -= 1
-            self._waiting.popleft().set()
+            turn = self._waiting.popleft()
+            while self._is_late(turn):
+                turn.is_refused = True
+                turn.came.set()
+                turn = self._waiting.popleft()
+            turn.came.set()
+
+    def _is_late(self, turn: _Turn) -> bool:
+        """Return whether a handler has waited for so long that others are to have its slot, as in
+        CoDel (RFC 8289): only where the queue has not been empty for a while, so never after a
+        burst, and where enough wait that no slot becomes idle.
+        """
+        if not turn.is_queued or len(self._waiting) < max(self._size, _SHORT_QUEUE):
+            return False
+        now = monotonic()
+        return now - turn.since > _LONG_WAIT and now - self._waits_since > _STANDING
 
     @contextmanager
     def lend(self) -> Iterator[bool]:
@@ -144,17 +185,18 @@ class Slots:
         function: Callable[..., Result],
         arguments: Sequence[object],
         leave_after: float | None,
+        is_queued: bool = False,
         has_slot: bool = False,
     ) -> Result:
         """Call ``function`` in a worker thread, with this task's context variables.
 
-        ``has_slot``: after ``take``.
+        ``is_queued``: as ``take``. ``has_slot``: after it.
 
         A cancelled task waits ``leave_after`` seconds for the thread, None for as long as it takes,
         and then leaves it to itself. The thread counts as busy until it ends.
         """
         if not has_slot:
-            await self.take()
+            await self.take(is_queued)
         work = _Work(function, arguments)
         try:
             if HAS_THREADS:

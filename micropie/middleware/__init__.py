@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from micropie.middleware.compress import Compress
     from micropie.middleware.cors import CORSMiddleware
     from micropie.middleware.csrf import CSRFMiddleware
-    from micropie.middleware.limits import ConcurrencyLimit, Timeout
+    from micropie.middleware.limits import ConcurrencyLimit, LoadShedding, Timeout
     from micropie.middleware.proxy_headers import ProxyHeaders
     from micropie.middleware.rate_limit import MemoryRates, Quota, RateLimit, RateStore
     from micropie.middleware.redis_rate_store import RedisRates
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "AccessLog", "BasicAuth", "BearerAuth", "CORSMiddleware", "CSRFMiddleware", "Call", "Compress",
-    "ConcurrencyLimit", "FlowMiddleware", "HttpMiddleware", "MemoryRates", "ProxyHeaders", "Quota",
-    "RateLimit", "RateStore", "RedisRates", "RequestId", "RequestIdFilter", "SecurityDefaults",
-    "SecurityHeaders", "ServiceThreads", "Threads", "Timeout", "TookTooLong", "Tracing",
-    "TrustedHosts", "WebSocketMiddleware", "call", "call_within", "kind_of",
+    "ConcurrencyLimit", "FlowMiddleware", "HttpMiddleware", "LoadShedding", "MemoryRates",
+    "ProxyHeaders", "Quota", "RateLimit", "RateStore", "RedisRates", "RequestId", "RequestIdFilter",
+    "SecurityDefaults", "SecurityHeaders", "ServiceThreads", "Threads", "Timeout", "TookTooLong",
+    "Tracing", "TrustedHosts", "WebSocketMiddleware", "call", "call_within", "kind_of",
 ]
 # fmt: on
 
@@ -55,7 +55,7 @@ __getattr__, __dir__ = names_on_demand(
         "compress": "Compress",
         "cors": "CORSMiddleware",
         "csrf": "CSRFMiddleware",
-        "limits": "ConcurrencyLimit Timeout",
+        "limits": "ConcurrencyLimit LoadShedding Timeout",
         "proxy_headers": "ProxyHeaders",
         "rate_limit": "MemoryRates Quota RateLimit RateStore",
         "redis_rate_store": "RedisRates",

@@ -1,4 +1,5 @@
-"""Limits of a process's work: of the requests that it answers at once, and of the time for each.
+"""Limits of a process's work: of the requests that it answers at once, of their wait before that,
+and of the time for each.
 
 A request above ``ConcurrencyLimit`` is refused at once, and not after a wait. ``Timeout`` only sets
 a limit, which the flow enforces (``execution.steps.Limited``).
@@ -8,10 +9,12 @@ from __future__ import annotations
 
 from functools import partial
 from threading import Semaphore
+from time import monotonic, time
 
-from micropie.errors import HTTPError, check, is_count, is_duration
+from micropie.errors import HTTPError, check, is_count, is_duration, logger, too_many_waiting
 from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
+from micropie.on_demand import pattern
 
 
 class ConcurrencyLimit(FlowMiddleware):
@@ -58,6 +61,79 @@ class ConcurrencyLimit(FlowMiddleware):
     def _release(self, request: Request) -> None:
         if vars(request).pop(self._mark, False):
             self._free.release()
+
+
+# Seconds: a wait below the first one is none. Where longer ones have come for the second one, with
+# no pause of the third one, more requests come than are answered: those that have waited for the
+# fourth one are refused. A queue is short again soon after that. Where nobody is let in for the
+# fifth one, it is the clocks that differ.
+_SHORT_WAIT = 0.1
+_STANDING = 1.0
+_PAUSE = 0.25
+_LONG_WAIT = 0.25
+_CLOCKS_DIFFER = 1.0
+
+_START = pattern(r"(?:t=)?([0-9]{10,16}(?:\.[0-9]{1,9})?)")
+_LAST_SECOND = 10**10  # in the year 2286: what is more is no number of seconds
+
+
+class LoadShedding(FlowMiddleware):
+    """Refuse requests that have waited long, as long as more come than are answered: 503 with
+    ``Retry-After``.
+
+    Else a server with too much work answers everything late, and most of it to clients that have
+    given up. There is no number to choose: after a second of waits that are too long, a request
+    that has waited for a quarter of a second is refused (as in CoDel, RFC 8289).
+
+    The proxy says when each request came, in the header ``X-Request-Start``: ``t=`` and the time
+    since 1970 in seconds, milliseconds or microseconds. So the wait in the system's queues and in
+    the server's counts, of which no server tells. A request without the header is let in.
+
+    If the clocks of proxy and server differ, all requests seem to have waited: after a second in
+    which none is let in, the log says so, and the smallest wait counts as none. Make it the first
+    of ``middlewares``, so that a refusal costs little.
+    """
+
+    guards = True
+    statuses = (503,)
+
+    def __init__(self) -> None:
+        # When waits became too long, when the last one was so, and when the last request was let
+        # in; all of requests with the header alone.
+        self._since = self._long_at = self._let_in_at = 0.0
+        self._clocks_differ_by = 0.0
+
+    def before(self, request: Request) -> None:
+        """Raise 503 if the request has waited too long."""
+        waited, now = self._stated_wait(request), monotonic()
+        if waited is None:
+            return
+        if waited >= _SHORT_WAIT:
+            if now - waited - self._long_at > _PAUSE:
+                self._since = now
+            self._long_at = now
+            if waited >= _LONG_WAIT and now - self._since >= _STANDING:
+                if now - self._let_in_at < _CLOCKS_DIFFER:
+                    raise too_many_waiting()
+                self._clocks_differ_by += waited
+                logger.warning(
+                    "LoadShedding: all requests seem to be %.1f seconds old: do the clocks of the "
+                    "proxy and of this machine agree?",
+                    self._clocks_differ_by,
+                )
+        self._let_in_at = now
+
+    def _stated_wait(self, request: Request) -> float | None:
+        """Return the seconds since the time in ``X-Request-Start``; None for anything else."""
+        found = _START.fullmatch(request.headers.get("x-request-start", ""))
+        if found is None:
+            return None
+        began = float(found[1])
+        while began > _LAST_SECOND:
+            began /= 1000
+        waited = max(time() - began, 0.0)
+        self._clocks_differ_by = min(self._clocks_differ_by, waited)
+        return waited - self._clocks_differ_by
 
 
 class Timeout(FlowMiddleware):

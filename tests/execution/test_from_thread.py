@@ -220,9 +220,13 @@ def leave_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     call = Slots.call
 
     async def call_for_a_moment(
-        slots: Slots, function: Any, arguments: Any, leave_after: float | None
+        slots: Slots,
+        function: Any,
+        arguments: Any,
+        leave_after: float | None,
+        is_queued: bool = False,
     ) -> Any:
-        return await call(slots, function, arguments, leave_after and 0.01)
+        return await call(slots, function, arguments, leave_after and 0.01, is_queued)
 
     monkeypatch.setattr(Slots, "call", call_for_a_moment)
 

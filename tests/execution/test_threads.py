@@ -19,13 +19,14 @@ import anyio.to_thread
 import pytest
 from anyio.lowlevel import checkpoint
 
-from micropie import App, UploadFile, static_file
+from micropie import App, HTTPError, UploadFile, static_file
 from micropie.execution import threads as workers
-from micropie.execution.threads import in_thread, slots_of, usage_of
+from micropie.execution.threads import Slots, in_thread, slots_of, usage_of
 from micropie.middleware import Timeout
 from micropie.placement import Threads
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, get, piece, run
+from tests.support.clock import Clock
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.waiting import PATIENCE, until_async
 
@@ -335,6 +336,85 @@ def test_those_that_wait_for_a_place_get_it_in_order(backend: str) -> None:
 
     run(backend, main)
     assert order == ["first", "last"]
+
+
+@every_loop
+@pytest.mark.parametrize(
+    ("so_many", "stood_for", "waited_for", "refused"),
+    [
+        (50, 1.1, 0.3, 10),
+        (50, 1.1, 0.2, 0),  # they have come a moment ago
+        (50, 0.9, 0.9, 0),  # a burst
+        (40, 9.0, 9.0, 0),  # a short queue, which keeps the slot busy
+    ],
+)
+def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
+    backend: str,
+    so_many: int,
+    stood_for: float,
+    waited_for: float,
+    refused: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock.instead_of(monkeypatch, "micropie.execution.threads.monotonic")
+    turns: list[int] = []
+    statuses: list[int] = []
+
+    async def wait(slots: Slots, number: int, is_queued: bool) -> None:
+        try:
+            await slots.take(is_queued)
+        except HTTPError as error:
+            statuses.append(error.status)
+        else:
+            turns.append(number)
+
+    async def main() -> None:
+        slots = slots_of(Threads(1, queue=1000))
+        await slots.take()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, slots, -1, False)  # no handler: it is never refused
+            await until_async(lambda: slots.usage() == (1, 1, 1))
+            clock.now += stood_for - waited_for
+            for number in range(so_many):
+                tasks.start_soon(wait, slots, number, True)
+                await until_async(lambda: slots.usage() == (1, 2 + number, 1))  # noqa: B023
+            clock.now += waited_for
+            for _ in range(so_many + 1 - refused):
+                slots.give()
+        slots.give()
+        # the next queue is another one
+        assert slots.usage() == (0, 0, 1)
+
+    run(backend, main)
+    assert sorted(turns) == [-1, *range(refused, so_many)]
+    assert statuses == [503] * refused
+    assert caplog.messages == [
+        "all 1 threads or processes are busy, and handlers wait too long for one: "
+        "the oldest get 503"
+    ] * (refused > 0)
+
+
+def test_who_is_refused_and_cancelled_gives_no_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock.instead_of(monkeypatch, "micropie.execution.threads.monotonic")
+
+    async def main() -> None:
+        slots = slots_of(Threads(1, queue=1000))
+        await slots.take()
+        tasks = [asyncio.create_task(slots.take(is_queued=True)) for _ in range(41)]
+        await anyio.wait_all_tasks_blocked()
+        clock.now += 2
+        slots.give()
+        tasks[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[0]
+        await tasks[1]
+        assert slots.usage() == (1, 39, 1)
+        for task in tasks[2:]:
+            slots.give()
+            await task
+
+    run("asyncio", main)
 
 
 @every_loop
