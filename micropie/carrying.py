@@ -2,7 +2,7 @@
 exchange that they answer, what parses and sends as micropie does.
 
 ``compat.bottle`` and ``compat.cherrypy`` import these names, those that extensions have, and no
-others. Unlike the names for extensions they may change with any release (docs/carrying.md).
+others. Unlike the names for extensions they may change with any release (tests/compat/CARRYING.md).
 """
 
 from micropie.addresses import checked_base

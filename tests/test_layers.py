@@ -389,7 +389,7 @@ def test_what_carries_another_framework_imports_the_face_for_that(path: Path) ->
 
 
 def test_the_page_of_the_provisional_face_has_all_its_names() -> None:
-    page = (PACKAGE.parent / "docs" / "carrying.md").read_text()
+    page = (PACKAGE.parent / "tests" / "compat" / "CARRYING.md").read_text()
     table = page.partition("| name |")[2]
     listed = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
     assert sorted(listed) == sorted(import_module("micropie.carrying").__all__)

@@ -103,7 +103,7 @@ class MovedApp(App):
 _ARGUMENTS = frozenset({*vars(Settings()), "docs", "security"})
 
 
-_NATIVE = "__micropie_native__"  # see docs/carrying.md
+_NATIVE = "__micropie_native__"  # see tests/compat/CARRYING.md
 
 
 class Carried:

@@ -1,5 +1,5 @@
 """What goes wrong in bridges between WSGI and ASGI, asked of ours and of those of others, by
-``mount(..., bridge=...)``. The table of ``docs/mounts.md`` is the result of these cases.
+``mount(..., bridge=...)``. The table of ``BRIDGES.md`` is the result of these cases.
 
 ``FAILS`` has the cases that a bridge is known to fail. One of them that it passes is a failure,
 too, so the numbers of the page are what was found.
@@ -742,5 +742,5 @@ def test_the_table_of_the_page_is_what_was_found() -> None:
             holds = every - len(FAILS[make].split())
             on_trio = 0 if make in ASYNCIO_ALONE else holds
             rows.append(f"| {way} | {name} | {holds} of {every} | {on_trio} of {every} |")
-    page = (Path(__file__).parents[2] / "docs" / "mounts.md").read_text()
+    page = Path(__file__).with_name("BRIDGES.md").read_text()
     assert [line for line in page.splitlines() if re.match(r"\| (WSGI|ASGI) under", line)] == rows
