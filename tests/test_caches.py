@@ -108,7 +108,6 @@ CACHES = {
     "routing/site.py:_hosts": "test_a_host_is_found_as_by_comparing_each",
     "routing/site.py:_mounts": "test_a_mount_is_found_as_by_comparing_each",
     "sessions/memory.py:_sessions": "test_two_ids_are_two_sessions",
-    "steps/redis_client.py:_digest": "the keys are scripts of this package",
     "streams/events.py:_encode_text": FUNCTION,
     "templates/context.py:_without_app": AUTHORS,
     "templates/environment.py:compiled": AUTHORS,

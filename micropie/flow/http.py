@@ -139,13 +139,11 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
         elif isinstance(result, RaisedAnswer):
             # as if it were raised, without a traceback that refers to it
-            failure = result.as_native() if result.is_foreign else result
+            failure = result
         elif type(result) is Handover:
             answer = result
         else:
             answer = yield from _answer(request, result)
-    except RaisedAnswer as error:
-        failure = error.as_native() if error.is_foreign else error
     except Exception as error:
         failure = error
     # 6. Errors.
@@ -555,10 +553,12 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
     try:
         if exchange.resources:
             failure = (yield from exchange.resources.close(failure)) or failure
-        if isinstance(failure, ClientDisconnect):
+        if isinstance(failure, RaisedAnswer):
+            failure = failure.as_native() if failure.is_foreign else failure
+        elif isinstance(failure, ClientDisconnect):
             exchange.hooks = None
             made.break_off()
-        elif made.is_without_session:
+        if made.is_without_session and not made.is_broken_off:
             # the author's error page sees an empty one while the backend is out of reach
             with suppress(HTTPError):
                 yield from exchange.open_session()

@@ -11,7 +11,6 @@ import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -51,11 +50,6 @@ _AFTER_NO_ANSWER = 5.0
 
 # What comes after the host has an @: the password has a / or # or ?, and only a part of it is read.
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
-
-
-@lru_cache(maxsize=64)
-def _digest(script: str) -> str:
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 class _Primary(NamedTuple):
@@ -191,9 +185,10 @@ class RedisClient:
         It is one command with the script's digest. The text is sent only to a server that does not
         have it: one that was started anew, or was a replica.
         """
+        digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         with self.reached() as client:
             try:
-                return client.evalsha(_digest(script), len(keys), *keys, *arguments)
+                return client.evalsha(digest, len(keys), *keys, *arguments)
             except redis.exceptions.NoScriptError:
                 return client.eval(script, len(keys), *keys, *arguments)
 

@@ -29,6 +29,14 @@ def test_a_header_without_an_element() -> None:
     assert ours._parse_http_header(";") == [("", {})]
 
 
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_text_without_its_end_is_read_once(size: int) -> None:
+    """Were it read from each of its characters on, the long one would take hours."""
+    text = '\\"' * size + "e"
+    expected = "c, d;" + '"' * size + "e"
+    assert ours._parse_http_header(f'a; b="c, d;{text}') == [("a", {"b": expected})]
+
+
 def test_groups_are_not_counted(bottle: Any) -> None:
     assert bottle._re_flatten(r"(a)(?:b)(?P<n>c)\(d\)") == r"(?:a)(?:b)(?:c)\(d\)"
 

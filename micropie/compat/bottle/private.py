@@ -11,8 +11,10 @@ from micropie.compat.bottle.forms import FileUpload, parse_multipart
 
 __all__ = ["_MultipartParser", "_parse_http_header", "_re_flatten"]
 
-_QUOTED = r'"(?:\\.|[^"\\])*"'
-_ELEMENT, _PART = re.compile(f'(?:{_QUOTED}|[^",])+'), re.compile(f'(?:{_QUOTED}|[^";])+')
+# A text whose end is missing goes on to the end of the header, so that each character is read once.
+_QUOTED = r'"(?:\\.|[^"\\])*+(?:"|\\?\Z)'
+_ELEMENT = re.compile(f'(?:{_QUOTED}|[^",])+', re.DOTALL)
+_PART = re.compile(f'(?:{_QUOTED}|[^";])+', re.DOTALL)
 _GROUP = re.compile(r"(?<!\\)((?:\\\\)*)\((?:\?P<\w+>|(?!\?))")
 
 
@@ -30,7 +32,7 @@ def _parse_http_header(h: str) -> list[tuple[str, dict[str, str]]]:
 
 def _plain(text: str) -> str:
     text = text.strip()
-    return text[1:-1].replace('\\"', '"') if text[:1] == '"' else text
+    return text[1:].removesuffix('"').replace('\\"', '"') if text[:1] == '"' else text
 
 
 def _re_flatten(p: str) -> str:
