@@ -189,8 +189,7 @@ class Schemas:
                 "minItems": len(members),
                 "maxItems": len(members),
             }
-        if arguments:
-            schema["items"] = self.of(arguments[0])
+        schema["items"] = self.of(arguments[0]) if arguments else {}
         return {**schema, "uniqueItems": True} if kind in (set, frozenset) else schema
 
     def _structure(self, structure: type) -> Schema:
@@ -204,7 +203,7 @@ class Schemas:
         forms = chain(("{name}", long), (f"{long}{number}" for number in count(2)))
         while structure not in self._known:
             form = next(forms)
-            schema, found = describe(structure, f"#/components/schemas/{form}")
+            schema, found = _for_generators(describe(structure, f"#/components/schemas/{form}"))
             named = {form.format(name=name): one for name, one in found.items()}
             if all(_are_same(self.components.get(name, one), one) for name, one in named.items()):
                 self.components |= {**named, **self.components}
@@ -361,9 +360,26 @@ def _schema_of(kind: type) -> Schema | None:
 
 
 def _choice(values: Collection[object]) -> Schema:
-    kinds = {_JSON_NAMES.get(type(value)) for value in values}
-    schema: Schema = {
-        "enum": [value if type(value) in _JSON_NAMES else str(value) for value in values]
-    }
-    kind = kinds.pop()
-    return {"type": kind, **schema} if kind is not None and not kinds else schema
+    """Return the schema of one of these values: generators of clients take an ``enum`` of one type."""
+    by_kind: dict[str, list[object]] = {}
+    for value in values:
+        kind = _JSON_NAMES.get(type(value))
+        by_kind.setdefault(kind or "string", []).append(value if kind else str(value))
+    found: list[Schema] = [{"type": kind, "enum": own} for kind, own in by_kind.items()]
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def _for_generators(found: Any) -> Any:
+    """Return what others describe, with ``items`` in each array and one type in each ``enum``, as
+    generators of clients want it.
+    """
+    if isinstance(found, tuple | list):
+        return type(found)(map(_for_generators, found))
+    if not isinstance(found, dict):
+        return found
+    if isinstance(values := found.get("enum"), list) and len({*map(type, values)}) > 1:
+        return {**{name: one for name, one in found.items() if name != "enum"}, **_choice(values)}
+    items: Schema = (
+        {"items": {}} if found.get("type") == "array" and "prefixItems" not in found else {}
+    )
+    return {**items, **{name: _for_generators(one) for name, one in found.items()}}
