@@ -360,7 +360,7 @@ def _schema_of(kind: type) -> Schema | None:
 
 
 def _choice(values: Collection[object]) -> Schema:
-    """Return the schema of one of these values: generators of clients take an ``enum`` of one type."""
+    """Return the schema of one of these values, with one type in each ``enum``."""
     by_kind: dict[str, list[object]] = {}
     for value in values:
         kind = _JSON_NAMES.get(type(value))
