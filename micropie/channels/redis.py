@@ -27,11 +27,11 @@ from micropie.extensions import Outage, RedisClient, dumps, is_on_loop, loads
 
 # Seconds after which a server that does not answer is out of reach.
 TIMEOUT = 5.0
-# Seconds of silence after which the server is asked whether it is still there; it has as many
-# seconds to answer.
-SILENCE = 10.0
-# The same with Sentinels: if it hangs, there may be another primary by then.
-SILENCE_WITH_SENTINELS = 2.5
+# Seconds of silence after which the server is asked whether it is still there. Where the address
+# leads to another server by then, that one ends the connection.
+SILENCE = 2.5
+# Seconds that it has to answer; with Sentinels ``SILENCE``, for there may be another primary.
+ANSWER_WITHIN = 10.0
 # Seconds between two attempts to connect: the shortest and the longest.
 PAUSES = (0.05, 5.0)
 # Messages that may wait to be sent; further ones fail. A busy process publishes about as many in a
@@ -331,14 +331,14 @@ class _Listener(threading.Thread):
             # before it connects: else a change in between would not be noticed
             place = self._hub._client.place()
             connection.subscribe(self._control)
-            silence = SILENCE if place is None else SILENCE_WITH_SENTINELS
+            patience = ANSWER_WITHIN if place is None else SILENCE
             is_pinged = False
             while not self._is_closed:
-                message = connection.get_message(timeout=silence)
+                message = connection.get_message(timeout=patience if is_pinged else SILENCE)
                 if message is not None:
                     self._receive(connection, message)
                 elif is_pinged:
-                    raise ConnectionError(f"Redis has been silent for {2 * silence:g} seconds")
+                    raise ConnectionError(f"Redis was silent for {SILENCE + patience:g} seconds")
                 else:
                     connection.ping()
                 is_pinged = message is None

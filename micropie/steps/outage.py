@@ -18,6 +18,10 @@ _REPORT_EVERY = 60.0
 _REPORT_AGAIN = 5.0
 
 
+class ConnectionLost(ConnectionError):
+    """A connection leads nowhere, and the service answers over another one: no outage."""
+
+
 class Outage:
     """Remembers that a service is out of reach.
 
@@ -34,8 +38,8 @@ class Outage:
             return outage.ask(lambda: server.increment(key))  # raises OSError at once in an outage
 
     Only an ``OSError`` begins an outage, such as ``ConnectionError`` and ``TimeoutError``, so turn
-    a library's own exceptions into one of these. Thread-safe. ``is_on`` is whether the last call
-    has failed.
+    a library's own exceptions into one of these. A ``ConnectionLost`` begins none. Thread-safe.
+    ``is_on`` is whether the last call has failed.
     """
 
     retry_after = 5.0
@@ -65,7 +69,8 @@ class Outage:
         try:
             answer = yield from question
         except OSError as error:
-            self.note(error, monotonic() - began)
+            if not isinstance(error, ConnectionLost):
+                self.note(error, monotonic() - began)
             raise
         finally:
             if is_trial:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from micropie.errors import SetupError
+from micropie.steps.outage import ConnectionLost
 
 try:
     import redis
@@ -47,6 +48,9 @@ _SENTINEL_PATIENCE = 1.0
 # SENTINEL FAILOVER the old primary takes writes for ten seconds, and forgets them.
 _BETWEEN_QUESTIONS = 1.0
 _AFTER_NO_ANSWER = 5.0
+
+# Seconds that a server has for a sign of life after a time-out.
+_PROBE_PATIENCE = 0.5
 
 # What comes after the host has an @: the password has a / or # or ?, and only a part of it is read.
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
@@ -169,7 +173,8 @@ class RedisClient:
 
         Its errors become ``ConnectionError``, for they are no ``OSError``. After one, the idle
         connections are closed: a firewall may have forgotten all of them, or they lead to a server
-        that is a replica now, and new ones lead to the right one.
+        that is a replica now, and new ones lead to the right one. After a time-out it is
+        ``ConnectionLost`` if the server answers over a new connection.
         """
         try:
             if self._primary is not None:
@@ -177,7 +182,22 @@ class RedisClient:
             yield self._client()
         except (redis.RedisError, ConnectionError) as error:
             self._client().connection_pool.disconnect(inuse_connections=False)
-            raise ConnectionError(f"the Redis of {self._owner} is out of reach: {error}") from error
+            is_lost = isinstance(error, redis.TimeoutError) and self._answers()
+            kind = ConnectionLost if is_lost else ConnectionError
+            raise kind(f"the Redis of {self._owner} is out of reach: {error}") from error
+
+    def _answers(self) -> bool:
+        """Return whether the server gives a sign of life over a new connection."""
+        pool = self._client().connection_pool
+        timeouts = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), _PROBE_PATIENCE)
+        connection = pool.connection_class(**{**pool.connection_kwargs, **timeouts})
+        try:
+            connection.send_command("PING")
+            return bool(connection.read_response() == "PONG")
+        except redis.RedisError:
+            return False
+        finally:
+            connection.disconnect()
 
     def run(self, script: str, keys: Sequence[str], *arguments: str | int) -> Any:
         """Run a script in Lua on the server, and return its result. Raises ``ConnectionError``.

@@ -413,6 +413,7 @@ def test_a_server_that_has_become_silent_is_lost(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redischannels, "SILENCE", 0.3)
+    monkeypatch.setattr(redischannels, "ANSWER_WITHIN", 0.3)
     channels = RedisChannels(redis_url, prefix="silent:")
     client: Any = redis.Redis.from_url(redis_url)
 

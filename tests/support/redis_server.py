@@ -23,17 +23,24 @@ from tests.support.waiting import PATIENCE
 
 
 @contextmanager
-def redis_server(directory: Path, port: int = 0, options: Sequence[str] = ()) -> Iterator[str]:
+def redis_server(
+    directory: Path,
+    port: int = 0,
+    options: Sequence[str] = (),
+    address: str = "127.0.0.1",
+    inside: Sequence[str] = (),
+) -> Iterator[str]:
     """Run redis-server in ``directory`` and yield its URL; ``port`` 0 takes a free one.
 
-    ``options`` are further ones. Where it is not installed the test is skipped, and fails if ``CI``
+    ``options`` are further ones; ``inside`` is a command that runs another one elsewhere, where the
+    server has ``address``. Where it is not installed the test is skipped, and fails if ``CI``
     is "true".
     """
     port = port or free_port()
     arguments = [
         *("--port", str(port)),
         "--bind",
-        "127.0.0.1",
+        "0.0.0.0" if inside else address,
         "--dir",
         str(directory),
         "--save",
@@ -42,8 +49,8 @@ def redis_server(directory: Path, port: int = 0, options: Sequence[str] = ()) ->
         "no",
         *options,
     ]
-    with _running(directory, port, arguments):
-        yield f"redis://127.0.0.1:{port}/0"
+    with _running(directory, port, arguments, address, inside):
+        yield f"redis://{address}:{port}/0"
 
 
 @contextmanager
@@ -74,17 +81,23 @@ def sentinel_server(directory: Path, primary: int, lines: Sequence[str] = ()) ->
 
 
 @contextmanager
-def _running(directory: Path, port: int, arguments: list[str]) -> Iterator[None]:
+def _running(
+    directory: Path,
+    port: int,
+    arguments: list[str],
+    address: str = "127.0.0.1",
+    inside: Sequence[str] = (),
+) -> Iterator[None]:
     command = shutil.which("redis-server")
     if command is None:
         missing_program("redis-server")
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
-            [command, *arguments], stdout=log, stderr=log, start_new_session=True
+            [*inside, command, *arguments], stdout=log, stderr=log, start_new_session=True
         )
     guard = guard_of(process)
     try:
-        _wait_until_it_listens(port, process)
+        _wait_until_it_listens(address, port, process)
         yield
     finally:
         process.terminate()
@@ -117,12 +130,12 @@ def missing_program(name: str) -> NoReturn:
     pytest.skip(missing)
 
 
-def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_it_listens(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:
         assert process.poll() is None, "redis-server has ended"
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection((address, port), 1).close()
         except OSError:
             assert time.monotonic() < deadline, "redis-server does not listen"
             time.sleep(0.02)
