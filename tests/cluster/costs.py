@@ -24,7 +24,7 @@ FOLLOWERS = 40  # of a room: more than there are workers
 CLIENTS = 8
 WORKERS = 2  # of each machine
 PROCESSORS = 2  # of each machine, in the model
-CONNECTIONS = 42  # to Redis, that a worker may keep: 40 for sessions, 2 for channels
+CONNECTIONS = 82  # to Redis, of a worker: 40 for sessions, 40 for a rate limit, 2 for channels
 MOST_CONNECTIONS = 10_000  # of Redis, by default
 
 # Commands that connections begin with, that ask whether Redis is there, and this program's own.
