@@ -13,12 +13,15 @@ from benchmarks.processes import free_port, running
 
 
 @contextmanager
-def redis_server(directory: Path) -> Iterator[str]:
-    """Run it and yield its URL. Raises `Unavailable` if it is not installed or does not start."""
+def redis_server(directory: Path, *, port: int = 0, is_kept: bool = False) -> Iterator[str]:
+    """Run it and yield its URL; with ``is_kept`` its data are on the disk and outlive it.
+
+    Raises `Unavailable` if it is not installed or does not start.
+    """
     command = shutil.which("redis-server")
     if command is None:
         raise Unavailable("redis-server is not installed; scripts/install-system-packages does it")
-    port = free_port()
+    port = port or free_port()
     options = [
         "--port",
         str(port),
@@ -29,7 +32,7 @@ def redis_server(directory: Path) -> Iterator[str]:
         "--save",
         "",
         "--appendonly",
-        "no",
+        "yes" if is_kept else "no",
     ]
     with running([command, *options], port, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         yield f"redis://127.0.0.1:{port}/0"

@@ -1,12 +1,13 @@
 """`python -m benchmarks.soak`: what a worker does over minutes, above its capacity, and with
 thousands of listeners.
 
-Three parts, each of one server process on this machine, asked by this process:
+Three parts, each of one server on this machine, asked by this process:
 
-- soak: mixed traffic for `--seconds` on uvicorn (asyncio), hypercorn (trio) and gunicorn (gthread):
-  throughput, p50, p99 and p99.9 of the answers, and every tenth of a minute the resident memory and
-  the open descriptors. After the first minute the memory must grow by less than 1 %, and at the end
-  the descriptors are those of the beginning.
+- soak: `--minutes` of 28 kinds of requests on uvicorn with two workers and on gunicorn's gthread.
+  Meanwhile workers are replaced, and the redis-server of the sessions and channels is restarted.
+  Each worker writes every 30 seconds what it holds: memory, descriptors, threads, tasks, objects.
+  Nothing may grow after the first sixth of a worker's life, memory by 3 % at most; no answer may be
+  unexpected, no answered change lost, no stream left open.
 - overload: requests of 100 ms behind a `ConcurrencyLimit`, at a tenth of the capacity, then at four
   times the capacity, sent at fixed times whatever comes back. Answers have to come within twice the
   idle p99, all others get 503 at once.
@@ -26,13 +27,16 @@ import json
 import os
 import random
 import resource
+import signal
+import statistics
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
-from array import array
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -40,13 +44,18 @@ from typing import Any, NamedTuple
 
 from benchmarks import report
 from benchmarks.apps import soak_apps
+from benchmarks.apps.soak_apps import Look
 from benchmarks.harness import Unavailable
 from benchmarks.processes import free_port, running
+from benchmarks.redis_server import redis_server
 from benchmarks.websocket import resident
 
 PLOT = Path(__file__).parent / "results" / "growth" / "soak.svg"
 APPS = "benchmarks.apps.soak_apps"
-GROWTH = 1.0  # per cent
+GROWTH = 3.0  # per cent
+WARM = 1 / 6  # of a worker's life
+AFTERWARDS = 5.0  # seconds after an outage in which its consequences are excused
+PATIENCE = 30.0  # seconds for one act
 SLOWER = 2.0  # times the idle p99
 MARKER = b"news"
 AT_ONCE = 50  # clients of a crowd that connect together
@@ -62,14 +71,14 @@ _HYPERCORN = (
 _UVICORN = "uvicorn --port {port} --no-access-log --log-level critical --ws-ping-interval 600"
 
 SOAKED = {
-    "uvicorn, asyncio": f"{_UVICORN} {APPS}:mixed",
-    "hypercorn, trio": f"{_HYPERCORN} {APPS}:mixed",
-    "gunicorn, gthread": f"{_GUNICORN} --threads 8 {APPS}:mixed",
+    "uvicorn": f"{_UVICORN} --workers 2 --timeout-graceful-shutdown 10 --factory {APPS}:make_mixed",
+    "gthread": f"{_GUNICORN} --threads 16 -c python:micropie.wsgi.gunicorn --graceful-timeout 10"
+    f" {APPS}:make_mixed()",
 }
 LIMITED = {
-    "uvicorn, asyncio": f"{_UVICORN} {APPS}:limited",
-    "hypercorn, trio": f"{_HYPERCORN} {APPS}:limited",
-    "gunicorn, gthread": f"{_GUNICORN} --threads 64 {APPS}:limited_in_threads",
+    "uvicorn": f"{_UVICORN} {APPS}:limited",
+    "hypercorn": f"{_HYPERCORN} {APPS}:limited",
+    "gthread": f"{_GUNICORN} --threads 64 {APPS}:limited_in_threads",
 }
 CAPACITY = soak_apps.PLACES / soak_apps.SECONDS  # requests per second
 
@@ -82,6 +91,23 @@ def serving(command: str) -> Iterator[int]:
         yield port
 
 
+class RestartedRedis:
+    """A redis-server that keeps its data when it is started again."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._port = free_port()
+        self._running = ExitStack()
+
+    def start(self) -> str:
+        return self._running.enter_context(
+            redis_server(self._directory, port=self._port, is_kept=True)
+        )
+
+    def stop(self) -> None:
+        self._running.close()
+
+
 # --- a client -------------------------------------------------------------------------------------
 
 
@@ -90,7 +116,7 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.cookie = ""
+        self.cookie = self.etag = ""
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
 
@@ -100,22 +126,26 @@ class Client:
         expected: int = 200,
         body: bytes = b"",
         kind: str = "application/x-www-form-urlencoded",
-    ) -> tuple[int, bytes]:
-        """Return the status and the body of an answer.
+        header: str = "",
+    ) -> bytes:
+        """Return the body of an answer.
 
         A connection that the server has closed is opened again.
         """
-        status, body = await self.any_answer(path, body, kind)
+        status, body = await self.any_answer(path, body, kind, header)
         if status != expected:
             raise RuntimeError(f"{path}: {status} {body[:200]!r}")
-        return status, body
+        return body
 
-    async def any_answer(self, path: str, body: bytes = b"", kind: str = "") -> tuple[int, bytes]:
+    async def any_answer(
+        self, path: str, body: bytes = b"", kind: str = "", header: str = ""
+    ) -> tuple[int, bytes]:
         head = (
             f"{'POST' if body else 'GET'} {path} HTTP/1.1\r\nHost: "
             "127.0.0.1\r\nUser-Agent: soak\r\n"
         )
         head += f"Cookie: {self.cookie}\r\n" if self.cookie else ""
+        head += f"{header}\r\n" if header else ""
         head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n" if body else ""
         reused = self._writer is not None
         try:
@@ -137,7 +167,10 @@ class Client:
         }
         if "set-cookie" in headers:
             self.cookie = headers["set-cookie"].partition(";")[0]
-        body = b""
+        status, body = int(lines[0].split()[1]), b""
+        self.etag = headers.get("etag", "")
+        if status == 304:
+            return status, body
         if "chunked" in headers.get("transfer-encoding", ""):
             while size := int((await self._reader.readline()), 16):
                 body += (await self._reader.readexactly(size + 2))[:-2]
@@ -146,7 +179,7 @@ class Client:
             body = await self._reader.readexactly(int(headers["content-length"]))
         if headers.get("connection", "").lower() == "close":
             self.close()
-        return int(lines[0].split()[1]), body
+        return status, body
 
     def close(self) -> None:
         if self._writer is not None:
@@ -167,33 +200,115 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 BOUNDARY = "soak"
+MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
 FILE = (
     f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n'
     f"Content-Type: application/octet-stream\r\n\r\n{'x' * 200_000}\r\n--{BOUNDARY}--\r\n"
 ).encode()
 
 
-async def listen_and_leave(client: Client) -> None:
-    """Read three events, then leave in the middle of the stream."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
-    writer.write(b"GET /ticks HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    for _ in range(3):
-        await reader.readuntil(b"\n\n")
-    writer.close()
+@dataclass
+class Visitor:
+    """A client that does one act after the other, with a session in each store."""
+
+    port: int
+    number: int = 0
+    plain: Client = field(init=False)
+    redis: Client = field(init=False)
+    sqlite: Client = field(init=False)
+    answered: Counter[str] = field(default_factory=Counter)
+    """Changes that the server has said to be done."""
+
+    def __post_init__(self) -> None:
+        self.plain, self.redis, self.sqlite = (Client(self.port) for _ in range(3))
+
+    def close(self) -> None:
+        self.plain.close()
+        self.redis.close()
+        self.sqlite.close()
 
 
-async def talk(client: Client) -> None:
+Act = Callable[[Visitor], Awaitable[object]]
+
+
+def asks(path: str, expected: int = 200, body: bytes = b"", **options: str) -> Act:
+    return lambda visitor: visitor.plain.ask(path, expected, body, **options)
+
+
+async def add_in_redis(visitor: Visitor) -> None:
+    await visitor.redis.ask("/add", body=b"a=1")
+    visitor.answered["redis"] += 1
+
+
+async def add_in_sqlite(visitor: Visitor) -> None:
+    await visitor.sqlite.ask("/lite/add", body=b"a=1")
+    visitor.answered["sqlite"] += 1
+
+
+async def later(visitor: Visitor) -> None:
+    await visitor.plain.ask("/later", body=b"a=1")
+    visitor.answered["later"] += 1
+
+
+async def unchanged(visitor: Visitor) -> None:
+    await visitor.plain.ask("/files/soak_apps.py")
+    header = f"If-None-Match: {visitor.plain.etag}"
+    await visitor.plain.ask("/files/soak_apps.py", 304, header=header)
+
+
+async def both_mounts(visitor: Visitor) -> None:
+    for name in ("wsgi", "asgi"):
+        if await visitor.plain.ask(f"/{name}/") != name.encode():
+            raise RuntimeError(f"a wrong answer of the mounted {name}")
+
+
+@contextmanager
+def leaving(writer: asyncio.StreamWriter) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        writer.close()
+
+
+async def leave_in_stream(visitor: Visitor) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", visitor.port)
+    with leaving(writer):
+        writer.write(b"GET /endless HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        await reader.readexactly(4000)
+
+
+async def leave_in_upload(visitor: Visitor) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", visitor.port)
+    with leaving(writer):
+        head = f"POST /upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {MULTIPART}\r\n"
+        head += f"Content-Length: {len(FILE)}\r\n\r\n"
+        writer.write(head.encode() + FILE[:100_000])
+        await writer.drain()
+
+
+async def hear(visitor: Visitor) -> None:
+    """Subscribe, have another request publish, hear of it, leave."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", visitor.port)
+    with leaving(writer):
+        writer.write(b"GET /feed HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        await reader.readuntil(b"subscribed")
+        text = f"{visitor.number}-{os.urandom(4).hex()}-"
+        await visitor.plain.ask("/say", body=f"text={text}".encode())
+        await reader.readuntil(text.encode())
+
+
+async def talk(visitor: Visitor) -> None:
     """Open a WebSocket, send ten messages, and close it properly."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
-    writer.write(handshake("/echo"))
-    await reader.readuntil(b"\r\n\r\n")
-    for _ in range(10):
-        writer.write(bytes([0x81, 0x84, 0, 0, 0, 0]) + b"ping")  # text, masked with zeros
-        if await reader.readexactly(6) != b"\x81\x04ping":
-            raise RuntimeError("a wrong echo")
-    writer.write(bytes([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8]))  # 1000
-    await reader.read()
-    writer.close()
+    reader, writer = await asyncio.open_connection("127.0.0.1", visitor.port)
+    with leaving(writer):
+        writer.write(handshake("/echo"))
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(10):
+            writer.write(frame(b"ping"))
+            if await reader.readexactly(6) != b"\x81\x04ping":
+                raise RuntimeError("a wrong echo")
+        writer.write(bytes([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8]))  # 1000
+        await reader.read()
 
 
 def handshake(path: str) -> bytes:
@@ -209,136 +324,239 @@ def handshake(path: str) -> bytes:
     return "\r\n".join((*lines, "", "")).encode()
 
 
-Act = Callable[[Client], Awaitable[object]]
+TRAFFIC: dict[str, Act] = {
+    "plain": asks("/plain"),
+    "form": asks("/form", body=b"name=Alice&city=Paris"),
+    "JSON": asks("/data", body=b'{"numbers": [1, 2]}', kind="application/json"),
+    "session in Redis": add_in_redis,
+    "session in SQLite": add_in_sqlite,
+    "upload": asks("/upload", body=FILE, kind=MULTIPART),
+    "upload, cut": leave_in_upload,
+    "static file": asks("/files/soak_apps.py"),
+    "range": asks("/files/soak_apps.py", 206, header="Range: bytes=10-99"),
+    "304": unchanged,
+    "pool": asks("/sums/sum/1000"),
+    "stream of the pool": asks("/sums/rows/10"),
+    "stream, def": asks("/numbers"),
+    "stream, async": asks("/lines"),
+    "stream, left": leave_in_stream,
+    "events": asks("/ticks/5"),
+    "events over Redis": hear,
+    "WebSocket": talk,
+    "after_response": later,
+    "mounted WSGI and ASGI": both_mounts,
+    "redirect": asks("/moved", 303),
+    "400": asks("/form", 400),
+    "404": asks("/nowhere", 404),
+    "405": asks("/only_get", 405, b"a=1"),
+    "413": asks("/small", 413, b"text=" + b"x" * 2000),
+    "500": asks("/fails", 500),
+    "metrics": asks("/metrics"),
+    "health": asks("/healthz"),
+}
+NEEDS_REDIS = {"session in Redis", "events over Redis", "health"}
+BROKEN = (OSError, EOFError, RuntimeError, ValueError)
 
-TRAFFIC: list[tuple[int, Act]] = [
-    (40, lambda client: client.ask("/plain")),
-    (20, lambda client: client.ask("/page/Alice")),
-    (12, lambda client: client.ask("/count")),
-    (10, lambda client: client.ask("/form", body=b"name=Alice&city=Paris")),
-    (5, lambda client: client.ask("/lines")),
-    (5, lambda client: client.ask("/nowhere", 404)),
-    (4, lambda client: client.ask("/fails", 409)),
-    (
-        2,
-        lambda client: client.ask(
-            "/upload", body=FILE, kind=f"multipart/form-data; boundary={BOUNDARY}"
-        ),
-    ),
-    (2, listen_and_leave),
-]
 
+class Worker(NamedTuple):
+    looks: list[Look]
 
-class Sample(NamedTuple):
-    """The server's process at one moment, and the traffic since the last one."""
+    @property
+    def warm(self) -> list[Look]:
+        """Looks after the first sixth of its life."""
+        first, last = self.looks[0].at, self.looks[-1].at
+        return [one for one in self.looks if one.at >= first + (last - first) * WARM]
 
-    at: float
-    """Seconds since the beginning."""
-    kib: int
-    descriptors: int
-    rate: float
-    p99: float
+    def ends(self, name: str) -> tuple[float, float]:
+        """Return the medians of three looks, when warm and at the end."""
+        values = [float(getattr(one, name)) for one in self.warm]
+        return statistics.median(values[:3]), statistics.median(values[-3:])
+
+    @property
+    def growth(self) -> float:
+        """Per cent of its memory."""
+        early, late = self.ends("mib")
+        return (late / early - 1) * 100
+
+    @property
+    def grown(self) -> list[str]:
+        """What has grown by more than 3 %, and by more than the requests of a moment hold."""
+        found = []
+        for name, moment in (("descriptors", 8), ("threads", 8), ("tasks", 8), ("objects", 1000)):
+            early, late = self.ends(name)
+            if late > early * (1 + GROWTH / 100) + moment:
+                found.append(f"{name} {early:.0f} to {late:.0f} in {self.looks[0].pid}")
+        return found
 
 
 @dataclass
 class Soaked:
-    samples: list[Sample] = field(default_factory=list)
-    seconds: array[float] = field(default_factory=lambda: array("d"))
-    failures: Counter[str] = field(default_factory=Counter)
-    spent: float = 0.0
-    descriptors_before: int = 0
-    descriptors_after: int = 0
+    workers: list[Worker] = field(default_factory=list)
+    asked: Counter[str] = field(default_factory=Counter)
+    unexpected: Counter[str] = field(default_factory=Counter)
+    excused: Counter[str] = field(default_factory=Counter)
+    changes: Counter[str] = field(default_factory=Counter)
+    lost: dict[str, int] = field(default_factory=dict)
+    restarts: int = 0
+    replacements: int = 0
 
-    def growth(self, warm: float) -> float:
-        """Return by how many per cent the memory has grown since the first minute: medians of three
-        samples.
-        """
-        early = [sample.kib for sample in self.samples if sample.at >= warm][:3]
-        late = [sample.kib for sample in self.samples][-3:]
-        return (
-            (sorted(late)[len(late) // 2] / sorted(early)[len(early) // 2] - 1) * 100
-            if early
-            else 0.0
-        )
+    @property
+    def streams(self) -> tuple[int, int]:
+        """How many were begun and closed in all workers."""
+        last = [worker.looks[-1] for worker in self.workers]
+        return sum(one.begun for one in last), sum(one.closed for one in last)
 
 
-async def soak(port: int, options: argparse.Namespace, *, sockets: bool) -> Soaked:
-    """Send mixed traffic, each client one request after the other, and look at the server's
-    process.
-    """
+def soak(name: str, options: argparse.Namespace) -> Soaked:
+    """Run the server, its Redis and its clients."""
     found = Soaked()
-    process = int((await Client(port).ask("/"))[1])
-    traffic = [*TRAFFIC, (2, talk)] if sockets else TRAFFIC
-    weights, acts = zip(*traffic, strict=True)
-    clients = [Client(port) for _ in range(options.connections)]
-    for act in acts:  # what is imported or compiled at its first use
-        await act(clients[0])
-    await asyncio.sleep(0.2)
-    found.descriptors_before = descriptors(process)
-    began = time.perf_counter()
-    end = began + options.seconds
-
-    async def work(client: Client, chooser: random.Random) -> None:
-        while (start := time.perf_counter()) < end:
-            try:
-                await chooser.choices(acts, weights)[0](client)
-            except (OSError, asyncio.IncompleteReadError, RuntimeError, ValueError) as error:
-                # the others go on
-                found.failures[f"{type(error).__name__} {str(error)[:60]}".strip()] += 1
-                client.close()
-                await asyncio.sleep(0.1)
-            found.seconds.append(time.perf_counter() - start)
-
-    async def look() -> None:
-        seen, then = 0, began
-        while then < end:
-            await asyncio.sleep(min(options.every, max(end - then, 0.01)))
-            now, count = time.perf_counter(), len(found.seconds)
-            p99 = quantiles(found.seconds[seen:count])["p99"]
-            rate = (count - seen) / (now - then)
-            found.samples.append(
-                Sample(now - began, resident(process), descriptors(process), rate, p99)
-            )
-            seen, then = count, now
-
-    await asyncio.gather(
-        look(), *(work(client, random.Random(number)) for number, client in enumerate(clients))
-    )
-    found.spent = time.perf_counter() - began
-    for client in clients[1:]:
-        client.close()
-    await asyncio.sleep(options.settle)
-    found.descriptors_after = descriptors(process)
+    traffic = {kind: act for kind, act in TRAFFIC.items() if act is not talk or name == "uvicorn"}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        directory = Path(folder)
+        redis = RestartedRedis(directory)
+        stack.callback(redis.stop)
+        metrics = directory / "metrics"
+        metrics.mkdir()
+        port = free_port()
+        environment = os.environ | {
+            "SOAK_REDIS": redis.start(),
+            "SOAK_DIRECTORY": folder,
+            "SOAK_EVERY": str(options.every * 60),
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        }
+        command = [sys.executable, "-m", *SOAKED[name].format(port=port).split()]
+        with (
+            (directory / "log").open("wb") as log,  # the errors of the kind "500"
+            running(command, port, env=environment, stderr=log) as server,
+        ):
+            asyncio.run(visit(found, traffic, port, redis, server, options))
+        for file in sorted(directory.glob("*.looks"), key=lambda file: file.stat().st_mtime):
+            lines = file.read_text().splitlines()
+            found.workers.append(Worker([Look(*json.loads(line)) for line in lines]))
+    ran = sum(worker.looks[-1].later for worker in found.workers)
+    found.lost["later"] = max(0, found.changes["later"] - ran)
     return found
 
 
-def descriptors(process: int) -> int:
-    return len(os.listdir(f"/proc/{process}/fd"))  # noqa: PTH208 - not about paths
+async def visit(
+    found: Soaked,
+    traffic: dict[str, Act],
+    port: int,
+    redis: RestartedRedis,
+    server: subprocess.Popen[bytes],
+    options: argparse.Namespace,
+) -> None:
+    """Send the traffic, and disturb it."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + options.minutes * 60
+    outages: list[tuple[float, bool]] = []  # when one is over; whether it is Redis's
+
+    async def work(visitor: Visitor) -> None:
+        chooser, kinds = random.Random(visitor.number), list(traffic)
+        order = list(kinds)  # each once, what is rare must not be left out
+        while order or loop.time() < end:
+            kind = order.pop() if order else chooser.choice(kinds)
+            began = loop.time()
+            found.asked[kind] += 1
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await traffic[kind](visitor)
+            except BROKEN as error:
+                is_answer = isinstance(error, RuntimeError)
+                is_excused = any(
+                    over + AFTERWARDS >= began
+                    and (kind in NEEDS_REDIS if of_redis else not is_answer)
+                    for over, of_redis in outages
+                )
+                text = f"{kind}: {type(error).__name__} {str(error)[:100]}".strip()
+                (found.excused if is_excused else found.unexpected)[text] += 1
+                visitor.close()
+                await asyncio.sleep(0.1)
+
+    async def restart_redis() -> None:
+        while loop.time() + options.restart_every * 60 < end:
+            await asyncio.sleep(options.restart_every * 60)
+            outages.append((end, True))
+            await asyncio.to_thread(redis.stop)
+            await asyncio.sleep(1)
+            await asyncio.to_thread(redis.start)
+            outages[outages.index((end, True))] = loop.time(), True
+            found.restarts += 1
+
+    async def replace_workers() -> None:
+        while loop.time() + options.replace_every * 60 < end:
+            await asyncio.sleep(options.replace_every * 60)
+            outages.append((loop.time() + 10, False))  # the time for open requests
+            server.send_signal(signal.SIGHUP)
+            found.replacements += 1
+
+    visitors = [Visitor(port, number) for number in range(options.connections)]
+    await asyncio.gather(restart_redis(), replace_workers(), *map(work, visitors))
+    await asyncio.sleep(options.settle)
+    for visitor in visitors:
+        found.changes.update(visitor.answered)
+        for store, client, path in (
+            ("redis", visitor.redis, "/count"),
+            ("sqlite", visitor.sqlite, "/lite/count"),
+        ):
+            missing = visitor.answered[store] - int(await client.ask(path))
+            found.lost[store] = found.lost.get(store, 0) + max(0, missing)
+        visitor.close()
 
 
-def soak_table(results: dict[str, Soaked], warm: float) -> str:
+def soak_table(results: dict[str, Soaked]) -> str:
+    """Return what each worker held when warm and at the end, medians of three looks."""
+    names = ("mib", "descriptors", "threads", "tasks", "objects", "garbage")
     lines = [
-        (
-            "| mixed traffic | requests | a second | p50, ms | p99, ms | p99.9, ms | "
-            "MiB, warm | MiB, end | growth | fds |"
-        ),
-        "| --- |" + " ---: |" * 9,
+        "| worker | minutes | MiB | growth | descriptors | threads | tasks | objects | garbage |",
+        "| --- |" + " ---: |" * 8,
     ]
     for name, found in results.items():
-        times = quantiles(found.seconds)
-        warm_samples = [sample for sample in found.samples if sample.at >= warm] or found.samples
-        cells = [
-            name,
-            f"{len(found.seconds):,}",
-            f"{len(found.seconds) / found.spent:,.0f}",
-            *(f"{value:.1f}" for value in times.values()),
-            f"{warm_samples[0].kib / 1024:.1f}",
-            f"{found.samples[-1].kib / 1024:.1f}",
-            f"{found.growth(warm):.2f} %",
-            f"{found.descriptors_before}, {found.descriptors_after}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+        for number, worker in enumerate(found.workers, 1):
+            cells = [
+                f"{early:,.1f}, {late:,.1f}" if one == "mib" else f"{early:,.0f}, {late:,.0f}"
+                for one in names
+                for early, late in [worker.ends(one)]
+            ]
+            cells.insert(1, f"{worker.growth:.1f} %")
+            minutes = (worker.looks[-1].at - worker.looks[0].at) / 60
+            lines.append(f"| {name} {number} | {minutes:.1f} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def soak_counts(results: dict[str, Soaked]) -> str:
+    lines = [
+        (
+            "| server | requests | kinds | Redis restarts | replacements | excused | unexpected | "
+            "changes | lost | streams begun | closed |"
+        ),
+        "| --- |" + " ---: |" * 10,
+    ]
+    for name, found in results.items():
+        counts = (
+            sum(found.asked.values()),
+            len(found.asked),
+            found.restarts,
+            found.replacements,
+            sum(found.excused.values()),
+            sum(found.unexpected.values()),
+            sum(found.changes.values()),
+            sum(found.lost.values()),
+            *found.streams,
+        )
+        lines.append(f"| {name} | {' | '.join(f'{count:,}' for count in counts)} |")
+    return "\n".join(lines)
+
+
+def soak_sections(results: dict[str, Soaked], options: argparse.Namespace) -> list[str]:
+    often = (
+        f"Each for {options.minutes:g} minutes with {options.connections} clients; Redis is "
+        f"restarted every {options.restart_every:g} minutes, the workers are replaced every "
+        f"{options.replace_every:g}. Two figures are medians of three looks, after the first sixth "
+        "of the worker's life and at its end."
+    )
+    image = f"![What workers hold over time]({PLOT.parent.name}/{PLOT.name})"
+    return [soak_table(results), soak_counts(results), often, image]
 
 
 def plot(results: dict[str, Soaked]) -> None:
@@ -349,21 +567,25 @@ def plot(results: dict[str, Soaked]) -> None:
 
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "micropie", "font.size": 9})
     figure, axes = pyplot.subplots(1, 4, figsize=(16, 3), layout="constrained")
-    titles = ("resident memory, MiB", "descriptors", "requests per second", "p99, ms")
-    for name, found in results.items():
-        minutes = [sample.at / 60 for sample in found.samples]
-        rows = [
-            (sample.kib / 1024, sample.descriptors, sample.rate, sample.p99)
-            for sample in found.samples
-        ]
-        for axis, values in zip(axes, zip(*rows, strict=True), strict=True):
-            axis.plot(minutes, values, label=name)
+    names = ("mib", "descriptors", "threads", "objects")
+    titles = ("resident memory, MiB", "descriptors", "threads", "objects of the collector")
+    for color, (server, found) in zip(("C0", "C1"), results.items(), strict=False):
+        began = min(worker.looks[0].at for worker in found.workers)
+        for number, worker in enumerate(found.workers):
+            minutes = [(one.at - began) / 60 for one in worker.looks]
+            for axis, name in zip(axes, names, strict=True):
+                values = [getattr(one, name) for one in worker.looks]
+                axis.plot(minutes, values, color=color, label="" if number else server)
     for axis, title in zip(axes, titles, strict=True):
         axis.set(title=title, xlabel="minutes")
         axis.set_ylim(bottom=0)
     axes[0].legend(fontsize=7)
     figure.savefig(PLOT, metadata={"Date": None})
     pyplot.close(figure)
+
+
+def descriptors(process: int) -> int:
+    return len(os.listdir(f"/proc/{process}/fd"))  # noqa: PTH208 - not about paths
 
 
 # --- overload -------------------------------------------------------------------------------------
@@ -652,11 +874,11 @@ def measure(
     overloaded: dict[str, Overloaded] = {}
     crowds: dict[tuple[str, str], Crowd] = {}
     missing: dict[str, str] = {}
-    for name in options.servers:
-        if "soak" in options.only:
+    for name in options.server:
+        if "soak" in options.only and name in SOAKED:
             print(f"soak: {name} ...", file=sys.stderr, flush=True)
-            with noting(missing, name), serving(SOAKED[name]) as port:
-                soaked[name] = asyncio.run(soak(port, options, sockets="gunicorn" not in name))
+            with noting(missing, name):
+                soaked[name] = soak(name, options)
         if "overload" in options.only:
             print(f"overload: {name} ...", file=sys.stderr, flush=True)
             with noting(missing, name), serving(LIMITED[name]) as port:
@@ -691,26 +913,38 @@ def verdicts(
     soaked: dict[str, Soaked],
     overloaded: dict[str, Overloaded],
     missing: dict[str, str],
-    options: argparse.Namespace,
 ) -> list[tuple[bool, str]]:
     found = [(False, f"{name}: {why}") for name, why in missing.items()]
     for name, one in soaked.items():
-        growth = one.growth(options.warm)
-        found.append(
+        most = max((worker.growth for worker in one.workers), default=0.0)
+        more = [name for worker in one.workers for name in worker.grown]
+        failures = ", ".join(f"{number} x {text}" for text, number in one.unexpected.most_common())
+        begun, closed = one.streams
+        found += [
             (
-                growth < GROWTH,
+                most <= GROWTH,
+                f"{name}: memory of a worker grows by {most:.1f} % at most, of {GROWTH:g} %",
+            ),
+            (
+                not more,
                 (
-                    f"{name}: memory grows by {growth:.2f} % after "
-                    f"warming up, less than {GROWTH:g} %"
+                    f"{name}: descriptors, threads, tasks and objects stay"
+                    f"{', but ' if more else ''}{', '.join(more)}"
                 ),
-            )
-        )
-        more = one.descriptors_after - one.descriptors_before
-        found.append((more <= 0, f"{name}: {more} more descriptors at the end, none"))
-        failures = ", ".join(f"{number} x {text}" for text, number in one.failures.most_common(3))
-        found.append(
-            (not one.failures, f"{name}: no request fails{failures and ', but '}{failures}")
-        )
+            ),
+            (
+                not failures,
+                (
+                    f"{name}: of {sum(one.asked.values()):,} requests no answer is unexpected"
+                    f"{failures and ', but '}{failures}"
+                ),
+            ),
+            (
+                not any(one.lost.values()),
+                f"{name}: answered changes that were lost: {one.lost} of {one.changes}",
+            ),
+            (begun == closed, f"{name}: streams begun and closed: {begun:,} and {closed:,}"),
+        ]
     for name, two in overloaded.items():
         idle, over = (quantiles(part.seconds.get(200, []))["p99"] for part in (two.idle, two.over))
         refused = quantiles(two.over.seconds.get(503, []))["p99"]
@@ -743,6 +977,16 @@ def verdicts(
     return found
 
 
+def write(sections: dict[str, list[str]], soaked: dict[str, Soaked]) -> None:
+    """Write what was measured into the page of results, and draw the picture."""
+    if soaked:
+        plot(soaked)
+    for key, parts in sections.items():
+        if parts:
+            preamble = f"Measured on {report.today()}. {report.machine()} {versions()}"
+            report.write_section(key, "\n\n".join((preamble, *parts)) + "\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parts = ["soak", "overload", "crowd"]
@@ -750,25 +994,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", nargs="*", choices=parts, default=parts, help="parts, all if it isn't given"
     )
     parser.add_argument(
-        "--servers",
+        "--server",
         nargs="*",
-        choices=list(SOAKED),
-        default=list(SOAKED),
-        help="of soak and overload",
+        choices=list(LIMITED),
+        default=list(LIMITED),
+        help="of soak (not hypercorn) and overload",
     )
-    parser.add_argument(
-        "--seconds", type=float, default=540, help="of the soak, on each server (%(default)s)"
-    )
-    parser.add_argument(
-        "--warm",
-        type=float,
-        default=60,
-        help="seconds of it that don't count for growth (%(default)s)",
-    )
-    parser.add_argument(
-        "--every", type=float, default=10, help="seconds between two looks (%(default)s)"
-    )
-    parser.add_argument("--connections", type=int, default=16, help="of the soak (%(default)s)")
+    for name, default, text in (
+        ("minutes", 60, "minutes of the soak, on each server"),
+        ("every", 0.5, "minutes between two looks at a worker"),
+        ("restart-every", 5, "minutes between two restarts of Redis"),
+        ("replace-every", 20, "minutes between two replacements of the workers"),
+    ):
+        parser.add_argument(f"--{name}", type=float, default=default, help=f"{text} (%(default)s)")
+    parser.add_argument("--connections", type=int, default=4, help="of the soak (%(default)s)")
     parser.add_argument(
         "--overload-seconds", type=float, default=15, help="of each of three loads (%(default)s)"
     )
@@ -795,26 +1034,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # servers inherit it
 
     soaked, overloaded, crowds, missing = measure(options)
-    sections = [f"Measured on {report.today()}. {report.machine()} {versions()}"]
-    if soaked:
-        sections.append(soak_table(soaked, options.warm))
-        sections.append(f"Each for {options.seconds:g} seconds.")
-    if overloaded:
-        sections.append(overload_table(overloaded))
+    goals = {"soak": verdicts(soaked, {}, {}), "load": verdicts({}, overloaded, missing)}
+    sections = {
+        "soak": soak_sections(soaked, options) if soaked else [],
+        "load": [overload_table(overloaded)] if overloaded else [],
+    }
     if crowds or missing:
-        sections.append(crowd_table(crowds, missing))
-    goals = verdicts(soaked, overloaded, missing, options)
-    if goals:
-        sections.append(
-            "\n".join(
-                f"- {'met' if is_met else 'MISSED'}: {sentence}" for is_met, sentence in goals
-            )
-        )
-    print("\n\n".join(sections))
+        sections["load"].append(crowd_table(crowds, missing))
+    for key, found in goals.items():
+        words = [f"- {'met' if is_met else 'MISSED'}: {text}" for is_met, text in found]
+        sections[key] += ["\n".join(words)] if words else []
+    print("\n\n".join((*sections["soak"], *sections["load"])))
     if options.json:
         document = {
             "soak": {
-                name: [sample._asdict() for sample in one.samples] for name, one in soaked.items()
+                name: [[look._asdict() for look in worker.looks] for worker in one.workers]
+                for name, one in soaked.items()
             },
             "overload": {
                 name: [two.idle.statuses, two.over.statuses] for name, two in overloaded.items()
@@ -823,17 +1058,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         options.json.write_text(json.dumps(document, indent=2) + "\n")
     if options.write:
-        if soaked:
-            plot(soaked)
-            sections.insert(
-                3,
-                (
-                    "![Memory, descriptors, throughput and p99 over "
-                    f"time]({PLOT.parent.name}/{PLOT.name})"
-                ),
-            )
-        report.write_section("soak", "\n\n".join(sections) + "\n")
-    return int(options.check and not all(is_met for is_met, _ in goals))
+        write(sections, soaked)
+    return int(options.check and not all(is_met for found in goals.values() for is_met, _ in found))
 
 
 if __name__ == "__main__":

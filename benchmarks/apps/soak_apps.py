@@ -4,16 +4,39 @@ by three makers.
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import json
 import os
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 
-from benchmarks.harness import AsgiApp
-from micropie import App, EventStream, HTTPError, UploadFile, WebSocket, event
+from benchmarks.harness import AsgiApp, Message, Receive, Send
+from micropie import (
+    App,
+    EventStream,
+    Redirect,
+    UploadFile,
+    WebSocket,
+    event,
+    get,
+    max_body_size,
+    post,
+    run_in,
+)
+from micropie.channels import RedisChannels
 from micropie.middleware import ConcurrencyLimit, RequestId
+from micropie.sessions import RedisSessionBackend, SQLiteSessionBackend
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 ROOM = "room"
 PLACES = 10  # requests at once in the limited site
@@ -22,63 +45,221 @@ SECONDS = 0.1  # that each of them waits, as for a database
 
 # -- soak ------------------------------------------------------------------------------------------
 
+FILES = Path(__file__).parent  # what the site of the soak serves
+FEED = "feed"
 
-class Mixed(App):
+
+class Tally(Counter[str]):
+    """What began and ended in this worker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = Lock()
+
+    def add(self, name: str) -> None:
+        with self._lock:
+            self[name] += 1
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        self.add("begun")
+        try:
+            yield
+        finally:
+            self.add("closed")
+
+
+tally = Tally()
+
+
+class Sums(App):
+    """Handlers of a pool: its objects have no state."""
+
+    @run_in("process")
+    def sum(self, size: int) -> int:
+        return sum(range(size))
+
+    @run_in("process")
+    def rows(self, count: int) -> Iterator[str]:
+        for number in range(count):
+            yield f"row {number}\n"
+
+
+class Counting(App):
+    @post
+    def add(self) -> int:
+        return self.request.session.update_atomic("count", lambda count: (count or 0) + 1)
+
+    def count(self) -> int:
+        return int(self.request.session.get("count", 0))
+
+
+class Mixed(Counting):
     """A little of everything, and nothing that grows by itself: as many sessions as clients, no
     list of messages.
     """
 
-    def index(self) -> int:
-        return os.getpid()
-
     async def plain(self) -> str:
         return "Hello, World!"
 
-    def page(self, name: str = "World") -> dict[str, Any]:
-        return {
-            "name": name,
-            "rows": [{"number": number, "text": "x" * 20} for number in range(50)],
-        }
+    @get
+    def only_get(self) -> str:
+        return "got"
 
-    def count(self) -> str:
-        session = self.request.session
-        session["count"] = session.get("count", 0) % 1000 + 1
-        return str(session["count"])
+    @post
+    def data(self, numbers: list[int]) -> dict[str, int]:
+        return {"sum": sum(numbers)}
 
     def form(self, name: str, city: str) -> str:
         return f"{name} from {city}"
 
+    @post
     def upload(self, file: UploadFile) -> str:
         return str(len(file.file.read()))
 
+    @max_body_size(1000)
+    @post
+    def small(self, text: str) -> str:
+        return text
+
+    def moved(self) -> None:
+        raise Redirect("/plain")
+
+    def fails(self) -> None:
+        raise RuntimeError("as it should")
+
+    def numbers(self) -> Iterator[str]:
+        with tally.stream():
+            for number in range(20):
+                yield f"line {number}\n"
+
     async def lines(self) -> AsyncIterator[str]:
-        for number in range(20):
-            await anyio.lowlevel.checkpoint()
-            yield f"line {number}\n"
+        with tally.stream():
+            for number in range(20):
+                await anyio.lowlevel.checkpoint()
+                yield f"line {number}\n"
 
-    async def fails(self) -> str:
-        raise HTTPError(409, "as it should")
+    async def endless(self) -> AsyncIterator[str]:
+        with tally.stream():
+            while True:
+                yield "x" * 1000
+                await anyio.sleep(0.01)
 
-    async def ticks(self) -> EventStream:
-        return EventStream(self._ticks())
+    async def ticks(self, count: int) -> EventStream:
+        return EventStream(self._ticks(count))
 
-    async def _ticks(self) -> AsyncIterator[object]:
-        while True:
-            yield event({"time": time.time()})
-            await anyio.sleep(0.01)
+    async def _ticks(self, count: int) -> AsyncIterator[object]:
+        with tally.stream():
+            for number in range(count):
+                yield event({"number": number})
+                await anyio.sleep(0.01)
+
+    async def feed(self) -> EventStream:
+        return EventStream(self._feed())
+
+    async def _feed(self) -> AsyncIterator[object]:
+        with tally.stream():
+            async with self.channels.subscribe(FEED) as messages:
+                yield event("subscribed")
+                async for message in messages:
+                    yield event(message)
+
+    @post
+    async def say(self, text: str) -> str:
+        await self.channels.publish(FEED, text)
+        return "said"
+
+    @post
+    def later(self) -> str:
+        self.request.after_response(tally.add, "later")
+        return "later"
 
     async def ws_echo(self, ws: WebSocket) -> None:
-        await ws.accept()
-        async for message in ws:
-            await ws.send_text(str(message))
+        with tally.stream():
+            await ws.accept()
+            async for message in ws:
+                await ws.send_text(str(message))
 
 
-mixed = Mixed()
-mixed.middlewares.append(RequestId())
+def mounted_wsgi(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    start_response("200 OK", [("Content-Length", "4")])
+    return [b"wsgi"]
 
 
-def make_mixed() -> AsgiApp:
-    return mixed
+async def mounted_asgi(scope: Message, receive: Receive, send: Send) -> None:
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]}
+    await send(start)
+    await send({"type": "http.response.body", "body": b"asgi"})
+
+
+class Look(NamedTuple):
+    """A worker at one moment."""
+
+    at: float
+    pid: int
+    mib: float
+    descriptors: int
+    threads: int
+    tasks: int
+    objects: int
+    garbage: int
+    begun: int
+    closed: int
+    later: int
+
+
+def look(loop: asyncio.AbstractEventLoop) -> Look:
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return Look(
+        time.time(),
+        os.getpid(),
+        pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+        len(list(Path("/proc/self/fd").iterdir())),
+        len(list(Path("/proc/self/task").iterdir())),
+        len(asyncio.all_tasks(loop)),
+        len(gc.get_objects()),
+        len(gc.garbage),
+        *(tally[name] for name in ("begun", "closed", "later")),
+    )
+
+
+def make_mixed() -> App:
+    """Return the site. ``SOAK_REDIS`` is the URL of its Redis, ``SOAK_DIRECTORY`` where its SQLite
+    file is, and where each worker writes a `Look` every ``SOAK_EVERY`` seconds and at its end.
+    """
+    redis, directory = os.environ["SOAK_REDIS"], Path(os.environ["SOAK_DIRECTORY"])
+    app = Mixed(
+        session_backend=RedisSessionBackend(redis), channels=RedisChannels(redis), processes=1
+    )
+    app.lite = Counting(session_backend=SQLiteSessionBackend(directory / "sessions.sqlite"))
+    app.sums = Sums()
+    app.mount("/wsgi", mounted_wsgi, "wsgi")
+    app.mount("/asgi", mounted_asgi, "asgi")
+    app.static("/files", FILES)
+    app.health()
+    app.metrics()
+    app.middlewares.append(RequestId())
+    ended = Event()
+
+    def write(loop: asyncio.AbstractEventLoop) -> None:
+        with (directory / f"{os.getpid()}.looks").open("a") as file:
+            file.write(json.dumps(look(loop)) + "\n")
+
+    def watch(loop: asyncio.AbstractEventLoop) -> None:
+        while not ended.wait(float(os.environ["SOAK_EVERY"])):
+            write(loop)
+
+    async def begin() -> None:
+        Thread(target=watch, args=(asyncio.get_running_loop(),), daemon=True).start()
+
+    async def end() -> None:
+        ended.set()
+        write(asyncio.get_running_loop())
+
+    app.startup_handlers.append(begin)
+    app.shutdown_handlers.append(end)
+    return app
 
 
 # -- overload --------------------------------------------------------------------------------------
