@@ -648,7 +648,7 @@ class Overloaded(NamedTuple):
 
 
 async def overload(port: int, options: argparse.Namespace) -> Overloaded:
-    process = int((await Client(port).ask("/"))[1])
+    process = int(await Client(port).ask("/"))
     await load(port, CAPACITY, min(2.0, options.overload_seconds))  # warm
     await asyncio.sleep(options.settle)
     before = resident(process), descriptors(process)
