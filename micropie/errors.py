@@ -178,23 +178,6 @@ def websockets_need_asgi() -> HTTPError:
     return HTTPError(426, "This is for WebSockets, which need an ASGI server.")
 
 
-class ServiceUnavailable(ConnectionError, HTTPError):
-    """A service that the answer needs is out of reach: answer 503, with the header Retry-After.
-
-    ``message``: the sentence for the client. ``reason``: the one for the log, which ``str()``
-    returns. ``retry_after``: whole seconds.
-    """
-
-    def __init__(self, message: str, reason: str, retry_after: int = 5) -> None:
-        HTTPError.__init__(self, 503, message, [("Retry-After", str(retry_after))])
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return self.reason
-
-    __reduce__ = HTTPError.__reduce__
-
-
 def too_many_waiting() -> HTTPError:
     """Return the 503 for a request that would have to wait where too many do, or has waited too
     long.

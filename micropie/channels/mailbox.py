@@ -14,12 +14,12 @@ from contextlib import suppress
 from threading import RLock
 from typing import Final, Literal, TypeAlias
 
-from micropie.extensions import ServiceUnavailable, TaskWaiter, is_on_loop, loads
+from micropie.extensions import Outage, TaskWaiter, is_on_loop, loads
 
 logger = logging.getLogger("micropie")
 
 
-class ChannelsUnreachable(ServiceUnavailable):
+class ChannelsUnreachable(Outage.Unavailable):
     """Redis can't be reached.
 
     A request that does not catch it is answered with 503, and is not logged once more.

@@ -8,7 +8,7 @@ converted as those of a query.
 from __future__ import annotations
 
 import inspect
-import traceback
+import sys
 from argparse import (
     SUPPRESS,
     ArgumentParser,
@@ -24,7 +24,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from micropie import App, BindingError, BindingErrors, HTTPError, Request, SetupError
 from micropie.cli.target import CommandError
-from micropie.extensions import Outside, RouteEntry, Signature, TypeInfo, as_authors_see
+from micropie.extensions import Inspector, Outside, RouteEntry, Signature, TypeInfo
 
 Command = tuple[Callable[..., object], Callable[[], RouteEntry]]
 
@@ -73,7 +73,7 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
     except SetupError:
         raise
     except Exception as error:
-        traceback.print_exception(*as_authors_see(error))
+        sys.stderr.write(Inspector.traceback_of(error))
         return 1
     if result is not None:
         print(result)

@@ -26,7 +26,7 @@ from types import FrameType
 from typing import Any
 
 from micropie import HTTPError, Request, Response
-from micropie.extensions import RouteEntry, as_authors_see
+from micropie.extensions import Inspector, RouteEntry
 
 _LINES_AROUND = 5  # the failing line
 _MOST_FRAMES = 40  # of one exception, the innermost ones: a recursion has a thousand
@@ -81,8 +81,7 @@ def error_page(request: Request, failure: Exception, plain: Response) -> Respons
     """Return the 500 for an unhandled exception: ``plain``, which tells nothing, with the
     traceback.
     """
-    formatted = traceback.format_exception(*as_authors_see(failure))
-    lines = _encodable(_hide_secrets("".join(formatted)))
+    lines = _encodable(_hide_secrets(Inspector.traceback_of(failure)))
     title = _encodable(f"{type(failure).__name__}: {_text_of(failure)}")
     parts = [
         _heading(title, f"{request.method} {request.path}"),

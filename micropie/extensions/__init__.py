@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.errors import Sentence, ServiceUnavailable, as_authors_see, check, is_duration
+from micropie.errors import Sentence
 from micropie.execution import TaskWaiter, is_on_loop, notify_after_fork
 from micropie.extensions.application import Inspector, add_route
 from micropie.extensions.request import carry_into_process, is_on_this_machine, report_failures
@@ -41,8 +41,8 @@ else:
 # fmt: off
 __all__ = [
     "Application", "Inspector", "Outage", "Outside", "RedisClient", "RouteEntry", "Sentence",
-    "ServiceUnavailable", "Signature", "TaskWaiter", "TypeInfo", "add_route", "as_authors_see",
-    "carry_into_process", "check", "current_shutdown", "dumps", "is_duration", "is_on_loop",
-    "is_on_this_machine", "loads", "notify_after_fork", "report_failures", "run_gunicorn",
+    "Signature", "TaskWaiter", "TypeInfo", "add_route", "carry_into_process", "current_shutdown",
+    "dumps", "is_on_loop", "is_on_this_machine", "loads", "notify_after_fork", "report_failures",
+    "run_gunicorn",
 ]
 # fmt: on

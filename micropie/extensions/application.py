@@ -5,10 +5,12 @@ its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from traceback import format_exception
 from typing import NamedTuple
 
 from micropie.decorators import make_mark
 from micropie.discovery import marks_of
+from micropie.errors import as_authors_see
 from micropie.execution import is_on_loop, loop_lag, usage_of
 from micropie.routing import AppBase, Application, Config, RouteEntry, Site, place_of, seen
 
@@ -101,6 +103,13 @@ class Inspector:
         return bool(marks_of(function))
 
     place_of = staticmethod(place_of)
+
+    @staticmethod
+    def traceback_of(error: BaseException) -> str:
+        """Return an exception's traceback as text, as the log has it: from the author's first line
+        on, or all of it if there is no such line.
+        """
+        return "".join(format_exception(*as_authors_see(error)))
 
 
 def add_route(

@@ -18,7 +18,6 @@ from micropie.errors import (
     MethodNotAllowed,
     RaisedAnswer,
     Redirect,
-    ServiceUnavailable,
     logger,
 )
 from micropie.http import (
@@ -33,7 +32,7 @@ from micropie.http import (
 )
 from micropie.on_demand import module
 from micropie.routing import ErrorHandler, config_of, handlers_route
-from micropie.steps import Flow, call
+from micropie.steps import Flow, Outage, call
 from micropie.streams import is_stream, stream_of
 
 # Few sites that serve strangers have ``debug=True``.
@@ -94,7 +93,7 @@ def _by_its_number(request: Request, failure: OSError) -> OSError:
     is over soon; any other as it is.
     """
     if failure.errno in (errno.EMFILE, errno.ENFILE):
-        failure = ServiceUnavailable("Please try again later.", str(failure))
+        failure = Outage.Unavailable("Please try again later.", str(failure))
         request._exchange.log_failure(f"{request._exchange.label} failed", failure)
     return failure
 

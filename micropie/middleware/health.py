@@ -10,10 +10,11 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from inspect import signature
+from math import inf
 from time import monotonic
 
-from micropie import App, Request, Response
-from micropie.extensions import Inspector, add_route, check, current_shutdown, is_duration
+from micropie import App, Request, Response, SetupError
+from micropie.extensions import Inspector, add_route, current_shutdown
 from micropie.middleware.base import Call, Flow, FlowMiddleware, TookTooLong, call_within, kind_of
 
 logger = logging.getLogger("micropie")
@@ -46,10 +47,15 @@ class HealthCheck(FlowMiddleware):
     """
 
     def __init__(self, app: App, checks: Mapping[str, Check], timeout: float, live: bool) -> None:
-        fine = isinstance(checks, Mapping) and all(map(_takes_nothing, checks.values()))
-        check("App.health(checks=...)", fine, checks, "functions without arguments by their names")
-        check("App.health(timeout=...)", is_duration(timeout), timeout, "seconds above 0")
-        check("App.health(live=...)", isinstance(live, bool), live, "True or False")
+        if not isinstance(checks, Mapping) or not all(map(_takes_nothing, checks.values())):
+            raise SetupError(
+                "App.health(checks=...) takes functions without arguments by their names, "
+                f"not {checks!r}"
+            )
+        if type(timeout) not in (int, float) or not 0 < timeout < inf:
+            raise SetupError(f"App.health(timeout=...) takes seconds above 0, not {timeout!r}")
+        if not isinstance(live, bool):
+            raise SetupError(f"App.health(live=...) takes True or False, not {live!r}")
         self._app = app
         self._checks = checks
         self._timeout = timeout

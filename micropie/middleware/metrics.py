@@ -17,13 +17,14 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from hmac import compare_digest
+from math import inf
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Final
 from weakref import WeakKeyDictionary
 
 from micropie import App, HTTPError, Request, Response, SetupError, WebSocketRequest
-from micropie.extensions import Inspector, add_route, check, is_duration
+from micropie.extensions import Inspector, add_route
 from micropie.middleware.access_log import NO_ANSWER
 from micropie.middleware.base import STANDARD_METHODS, Call, Flow, FlowMiddleware, Threads, call
 
@@ -228,28 +229,19 @@ def add_metrics(
         raise SetupError(
             'App.metrics needs prometheus_client: pip install "micropie-dual[metrics]"'
         )
-    check(
-        "App.metrics(token=...)",
-        token is None or (isinstance(token, str) and token != ""),
-        token,
-        "a text, or None",
-    )
+    if token == "" or not isinstance(token, str | None):
+        raise SetupError(f"App.metrics(token=...) takes a text, or None, not {token!r}")
     registry = prometheus_client.REGISTRY if registry is None else registry
     buckets = BUCKETS if buckets is None else buckets
-    check(
-        "App.metrics(registry=...)",
-        isinstance(registry, CollectorRegistry),
-        registry,
-        "a CollectorRegistry",
-    )
+    if not isinstance(registry, CollectorRegistry):
+        raise SetupError(f"App.metrics(registry=...) takes a CollectorRegistry, not {registry!r}")
     instruments = _instruments.get(registry)
     if instruments is None:
-        fine = (
-            len(buckets) > 0
-            and all(map(is_duration, buckets))
-            and list(buckets) == sorted(set(buckets))
-        )
-        check("App.metrics(buckets=...)", fine, buckets, "growing numbers of seconds")
+        are_times = all(type(one) in (int, float) and 0 < one < inf for one in buckets)
+        if not (buckets and are_times and list(buckets) == sorted(set(buckets))):
+            raise SetupError(
+                f"App.metrics(buckets=...) takes growing numbers of seconds, not {buckets!r}"
+            )
         _check_directory()
         _instruments[registry] = instruments = Instruments(registry, buckets)
     endpoint = MetricsEndpoint(app, instruments, registry, token)

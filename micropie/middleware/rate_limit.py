@@ -27,8 +27,8 @@ from ipaddress import IPv6Address, ip_address
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
-from micropie import HTTPError, Request, Response
-from micropie.extensions import Outage, Sentence, check, is_duration
+from micropie import HTTPError, Request, Response, SetupError
+from micropie.extensions import Outage, Sentence
 from micropie.middleware.base import Call, Flow, FlowMiddleware, ServiceThreads, call, kind_of
 
 Target = TypeVar("Target")
@@ -87,40 +87,34 @@ class RateLimit(FlowMiddleware):
         exempt: Callable[[Request], bool] | None = None,
         when_unreachable: str = "allow",
     ) -> None:
-        check(
-            "RateLimit(limit)",
-            type(limit) is int and limit >= 1,
-            limit,
-            "a whole number, 1 or more",
-        )
-        check(
-            "RateLimit(per=...)",
-            is_duration(per) and per <= _LONGEST,
-            per,
-            "seconds above 0, a year at most",
-        )
-        check(
-            "RateLimit(limit)",
-            limit <= per * MICROSECONDS,
-            limit,
-            "a million requests a second at most",
-        )
+        if type(limit) is not int or limit < 1:
+            raise SetupError(f"RateLimit(limit) takes a whole number, 1 or more, not {limit!r}")
+        if type(per) not in (int, float) or not 0 < per <= _LONGEST:
+            raise SetupError(
+                f"RateLimit(per=...) takes seconds above 0, a year at most, not {per!r}"
+            )
+        if limit > per * MICROSECONDS:
+            raise SetupError(
+                f"RateLimit(limit) takes a million requests a second at most, not {limit!r}"
+            )
         for name, function in (("key", key), ("exempt", exempt)):
-            fine = function is None or (
-                callable(function) and not inspect.iscoroutinefunction(function)
+            if function is not None and (
+                not callable(function) or inspect.iscoroutinefunction(function)
+            ):
+                raise SetupError(
+                    f"RateLimit({name}=...) takes a def function of the request, "
+                    f"which must not wait, not {function!r}"
+                )
+        store = MemoryRates() if store is None else store
+        if isinstance(store, type) or not callable(getattr(store, "hit", None)):
+            raise SetupError(
+                f"RateLimit(store=...) takes MemoryRates() or RedisRates(url), not {store!r}"
             )
-            check(
-                f"RateLimit({name}=...)",
-                fine,
-                function,
-                "a def function of the request, which must not wait",
+        if when_unreachable not in ("allow", "refuse"):
+            raise SetupError(
+                'RateLimit(when_unreachable=...) takes "allow" or "refuse", '
+                f"not {when_unreachable!r}"
             )
-        fine = store is None or (
-            not isinstance(store, type) and callable(getattr(store, "hit", None))
-        )
-        check("RateLimit(store=...)", fine, store, "MemoryRates() or RedisRates(url)")
-        fine = when_unreachable in ("allow", "refuse")
-        check("RateLimit(when_unreachable=...)", fine, when_unreachable, '"allow" or "refuse"')
         self._limit = limit
         self._per = per
         # Two keys are equal only if limit, target and client are: no target has a colon.
@@ -128,7 +122,7 @@ class RateLimit(FlowMiddleware):
         self._key = key or client_address
         self._exempt = exempt
         self.needs_session = key is not None or exempt is not None  # they may look at it
-        self.store = store = MemoryRates() if store is None else store
+        self.store = store
         blocking = Call(ServiceThreads(), leave_after=None)
         self._kind = kind_of(store.hit, blocking if getattr(store, "blocking", True) else "inline")
         self._refuses = when_unreachable == "refuse"
@@ -283,13 +277,14 @@ class MemoryRates(RateStore):
     def __init__(
         self, *, capacity: int = 100_000, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        check(
-            "MemoryRates(capacity=...)",
-            type(capacity) is int and capacity >= 1,
-            capacity,
-            "a whole number, 1 or more",
-        )
-        check("MemoryRates(clock=...)", callable(clock), clock, "a function that returns seconds")
+        if type(capacity) is not int or capacity < 1:
+            raise SetupError(
+                f"MemoryRates(capacity=...) takes a whole number, 1 or more, not {capacity!r}"
+            )
+        if not callable(clock):
+            raise SetupError(
+                f"MemoryRates(clock=...) takes a function that returns seconds, not {clock!r}"
+            )
         self._capacity = capacity
         self._clock = clock
         self._lock = Lock()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from micropie.extensions import RedisClient, check
+from micropie import SetupError
+from micropie.extensions import RedisClient
 from micropie.middleware.rate_limit import MICROSECONDS, Quota, RateStore, interval_of, quota_of
 
 # Seconds after which a server that does not answer is out of reach. Short, because every request
@@ -41,13 +42,12 @@ class RedisRates(RateStore):
     def __init__(
         self, url: str, *, prefix: str = "rate:", clock: Callable[[], float] | None = None
     ) -> None:
-        check("RedisRates(prefix=...)", isinstance(prefix, str), prefix, "text")
-        check(
-            "RedisRates(clock=...)",
-            clock is None or callable(clock),
-            clock,
-            "a function that returns seconds",
-        )
+        if not isinstance(prefix, str):
+            raise SetupError(f"RedisRates(prefix=...) takes text, not {prefix!r}")
+        if not (clock is None or callable(clock)):
+            raise SetupError(
+                f"RedisRates(clock=...) takes a function that returns seconds, not {clock!r}"
+            )
         self._redis = RedisClient("RedisRates", url, _TIMEOUT)
         self._prefix = prefix
         self._clock = clock

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from micropie import HTTPError, Request, SetupError, WebSocketRequest
-from micropie.extensions import carry_into_process, check, report_failures
+from micropie.extensions import carry_into_process, report_failures
 from micropie.middleware.base import STANDARD_METHODS, FlowMiddleware
 
 try:
@@ -43,14 +43,13 @@ class Tracing(FlowMiddleware):
     ) -> None:
         if trace is None:
             raise SetupError('Tracing needs OpenTelemetry: pip install "micropie-dual[otel]"')
-        fine = tracer_provider is None or isinstance(tracer_provider, TracerProvider)
-        check(
-            "Tracing(tracer_provider=...)",
-            fine,
-            tracer_provider,
-            "a TracerProvider of OpenTelemetry",
-        )
-        check("Tracing(query=...)", isinstance(query, bool), query, "True or False")
+        if not isinstance(tracer_provider, TracerProvider | None):
+            raise SetupError(
+                "Tracing(tracer_provider=...) takes a TracerProvider of OpenTelemetry, "
+                f"not {tracer_provider!r}"
+            )
+        if not isinstance(query, bool):
+            raise SetupError(f"Tracing(query=...) takes True or False, not {query!r}")
         self._tracer: Tracer = trace.get_tracer("micropie", tracer_provider=tracer_provider)
         self._query = query
 

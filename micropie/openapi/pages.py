@@ -16,7 +16,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from micropie import App, HTTPError, Request, Response, SetupError, requires, static_file
-from micropie.extensions import Inspector, check
+from micropie.extensions import Inspector
 from micropie.openapi.docs import Docs
 from micropie.openapi.document import build_document
 
@@ -58,12 +58,11 @@ def _checked(stated: Literal[True] | str | Docs) -> Docs:
         and docs.path.strip("/")
         and "<" not in docs.path
     )
-    check(
-        "App(docs=...)",
-        bool(is_path),
-        docs.path,
-        'True, False, a path such as "/docs", or Docs(...)',
-    )
+    if not is_path:
+        raise SetupError(
+            'App(docs=...) takes True, False, a path such as "/docs", or Docs(...), '
+            f"not {docs.path!r}"
+        )
     return docs
 
 

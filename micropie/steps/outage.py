@@ -8,7 +8,7 @@ from threading import Lock
 from time import monotonic
 from traceback import format_exception
 
-from micropie.errors import logger
+from micropie.errors import HTTPError, logger
 from micropie.steps.steps import INLINE, Flow, Result, call, result_of
 
 # Seconds until the log says again that a service is still out of reach.
@@ -40,7 +40,23 @@ class Outage:
     Only an ``OSError`` begins an outage, such as ``ConnectionError`` and ``TimeoutError``, so turn
     a library's own exceptions into one of these. A ``ConnectionLost`` begins none. Thread-safe.
     ``is_on`` is whether the last call has failed.
+
+    ``raise Outage.Unavailable(message, reason, retry_after=5)`` answers 503, with the header
+    Retry-After. ``message``: the sentence for the client. ``reason``: the one for the log, which
+    ``str()`` returns. ``retry_after``: whole seconds.
     """
+
+    class Unavailable(ConnectionError, HTTPError):
+        """The service that an answer needs is out of reach."""
+
+        def __init__(self, message: str, reason: str, retry_after: int = 5) -> None:
+            HTTPError.__init__(self, 503, message, [("Retry-After", str(retry_after))])
+            self.reason = reason
+
+        def __str__(self) -> str:
+            return self.reason
+
+        __reduce__ = HTTPError.__reduce__
 
     retry_after = 5.0
     """Seconds between two calls that try the service, at most."""

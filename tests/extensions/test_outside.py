@@ -82,6 +82,17 @@ def test_a_command_that_nothing_can_fill_is_refused_when_it_is_asked_for() -> No
         entry()
 
 
+def test_a_traceback_begins_at_the_authors_first_line() -> None:
+    outside = Outside(Kitchen())
+    entry = {name: entry for name, _, entry in outside.commands()}["fail"]()
+    with outside, pytest.raises(KeyError) as caught:
+        outside.call(entry)
+    caught.value.__traceback__ = caught.value.__traceback__.tb_next  # type: ignore[union-attr]
+    head, first, *_, last, end = Inspector.traceback_of(caught.value).split("\n")
+    assert (head, last, end) == ("Traceback (most recent call last):", "KeyError: 'pie'", "")
+    assert first.endswith(", in fail")
+
+
 def test_a_start_that_fails_is_stopped() -> None:
     app = Kitchen()
     app.startup_handlers.append(lambda: 1 / 0)

@@ -13,7 +13,6 @@ import pytest
 from micropie import App, run_in
 from micropie.extensions import (
     Outage,
-    ServiceUnavailable,
     TaskWaiter,
     carry_into_process,
     report_failures,
@@ -59,7 +58,7 @@ class Failing(App):
         raise ValueError("late")
 
     def service(self) -> str:
-        raise ServiceUnavailable("Come back later.", "the oven is cold", 7)
+        raise Outage.Unavailable("Come back later.", "the oven is cold", 7)
 
     @run_in("process")
     def context(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from math import inf
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,7 +23,6 @@ from micropie import (
     requires,
     run_in,
 )
-from micropie.extensions import check, is_duration
 from micropie.middleware import CSRFMiddleware, SecurityHeaders
 
 from .listing import load_of, shown_routes
@@ -51,7 +51,8 @@ class Admin(App):
                 "the admin page is for those who are logged in: write Admin(check), where "
                 "check(request) returns True for an administrator, and a Redirect for others"
             )
-        check("Admin(every=...)", is_duration(every), every, "seconds above 0")
+        if type(every) not in (int, float) or not 0 < every < inf:
+            raise SetupError(f"Admin(every=...) takes seconds above 0, not {every!r}")
         super().__init__(templates=Path(__file__).parent)
         self._every = every
         self._subscribers = Subscribers()

@@ -12,13 +12,14 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Generator, Sequence
+from math import inf
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from joserfc.jwk import Key, OctKey
 
 from micropie import App, HTTPError, Redirect, Request, SetupError, WebSocketRequest, run_in
-from micropie.extensions import Outage, ServiceUnavailable, check, is_duration, notify_after_fork
+from micropie.extensions import Outage, notify_after_fork
 from micropie.middleware import (
     Call,
     FlowMiddleware,
@@ -94,8 +95,8 @@ class OpenIDConnect:
         _check("algorithms", fine, algorithms, f"some of {', '.join(sorted(known))}")
         times = {"patience": patience, "refresh_every": refresh_every, "keys_every": keys_every}
         for name, seconds in times.items():
-            _check(name, is_duration(seconds), seconds, "seconds above 0")
-        _check("leeway", leeway == 0 or is_duration(leeway), leeway, "seconds, 0 or more")
+            _check(name, _is_time(seconds) and seconds > 0, seconds, "seconds above 0")
+        _check("leeway", _is_time(leeway), leeway, "seconds, 0 or more")
         self._issuer, self._client_id, self._secret = issuer, client_id, client_secret
         self._redirect_uri, self._after_log_out = redirect_uri, after_log_out
         self._scope, self._keep, self._algorithms = scope, tuple(keep), tuple(algorithms)
@@ -249,7 +250,7 @@ class OpenIDConnect:
         try:
             answer: Result = yield from self._outage.watch(self._limited(question, *arguments))
         except OSError as error:
-            raise ServiceUnavailable(
+            raise Outage.Unavailable(
                 "The log-in is out of reach at the moment. Please try again.", str(error)
             ) from None
         return answer
@@ -294,7 +295,12 @@ class _Page(FlowMiddleware):
 
 
 def _check(name: str, is_fine: bool, value: object, wanted: str) -> None:
-    check(f"OpenIDConnect({name}=...)", is_fine, value, wanted)
+    if not is_fine:
+        raise SetupError(f"OpenIDConnect({name}=...) takes {wanted}, not {value!r}")
+
+
+def _is_time(seconds: float) -> bool:
+    return type(seconds) in (int, float) and 0 <= seconds < inf
 
 
 def _is_text(value: object) -> bool:
@@ -315,7 +321,7 @@ def _refusal(error: str) -> HTTPError:
     if error == "access_denied":
         return HTTPError(403, "The provider has not let you in, or you have cancelled the log-in.")
     if error in ("server_error", "temporarily_unavailable"):
-        return ServiceUnavailable("The provider can't log you in at the moment.", error)
+        return Outage.Unavailable("The provider can't log you in at the moment.", error)
     if error.endswith("_required"):
         return HTTPError(403, f"The provider wants more than this log-in has asked for: {error}.")
     return unusable(f"it refuses the log-in with {error}")

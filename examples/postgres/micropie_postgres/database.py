@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from micropie import SetupError
-from micropie.extensions import check, is_duration, notify_after_fork
+from micropie.extensions import notify_after_fork
 
 Result = TypeVar("Result")
 
@@ -94,14 +94,14 @@ class Database:
     def __init__(
         self, owner: str, url: str, table: Table, *, patience: float, connections: int
     ) -> None:
-        check(
-            f"{owner}(patience=...)",
-            is_duration(patience) and patience <= 3600,
-            patience,
-            "seconds above 0, an hour at most",
-        )
-        fine = type(connections) is int and connections >= 1
-        check(f"{owner}(connections=...)", fine, connections, "a whole number, 1 or more")
+        if type(patience) not in (int, float) or not 0 < patience <= 3600:
+            raise SetupError(
+                f"{owner}(patience=...) takes seconds above 0, an hour at most, not {patience!r}"
+            )
+        if type(connections) is not int or connections < 1:
+            raise SetupError(
+                f"{owner}(connections=...) takes a whole number, 1 or more, not {connections!r}"
+            )
         try:
             options = conninfo_to_dict(url).get("options") or ""
         except (psycopg.ProgrammingError, TypeError, AttributeError):
