@@ -71,7 +71,8 @@ _HYPERCORN = (
 _UVICORN = "uvicorn --port {port} --no-access-log --log-level critical --ws-ping-interval 600"
 
 SOAKED = {
-    "uvicorn": f"{_UVICORN} --workers 2 --timeout-graceful-shutdown 10 --factory {APPS}:make_mixed",
+    "uvicorn": f"{_UVICORN} --workers 2 --timeout-graceful-shutdown 10 "
+    f"--timeout-worker-healthcheck 60 --factory {APPS}:make_mixed",
     "gthread": f"{_GUNICORN} --threads 16 -c python:micropie.wsgi.gunicorn --graceful-timeout 10"
     f" {APPS}:make_mixed()",
 }
@@ -527,7 +528,7 @@ def soak_table(results: dict[str, Soaked]) -> str:
 def soak_counts(results: dict[str, Soaked]) -> str:
     lines = [
         (
-            "| server | requests | kinds | Redis restarts | replacements | excused | unexpected | "
+            "| server | requests | kinds | Redis restarts | SIGHUPs | excused | unexpected | "
             "changes | lost | streams begun | closed |"
         ),
         "| --- |" + " ---: |" * 10,
