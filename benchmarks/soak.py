@@ -466,7 +466,7 @@ async def visit(
                 is_answer = isinstance(error, RuntimeError)
                 is_excused = any(
                     over + AFTERWARDS >= began
-                    and (kind in NEEDS_REDIS if of_redis else not is_answer)
+                    and (kind in NEEDS_REDIS if of_redis else not is_answer or kind == "health")
                     for over, of_redis in outages
                 )
                 text = f"{kind}: {type(error).__name__} {str(error)[:100]}".strip()
