@@ -291,3 +291,20 @@ def test_what_a_stream_sets_of_micropie_is_sent(make_client: MakeClient) -> None
     assert (answer.text, "session_id" in answer.headers["Set-Cookie"]) == ("saved", True)
     answer = client.get("/response")
     assert (answer.text, answer.headers["X-Native"]) == ("set", "1")
+
+
+def test_an_environ_that_a_handler_sets_is_the_environ_even_if_it_is_empty(
+    bottle: Any, clients: Any
+) -> None:
+    app, request = bottle.Bottle(), bottle.request
+
+    @app.route("/")
+    def page() -> str:
+        kept, request.environ = request.environ, {}
+        try:
+            return str((request.environ, request.query_string))
+        finally:
+            request.environ = kept
+
+    for client in clients(app):
+        assert client.get("/?a=1").text == "({}, '')"

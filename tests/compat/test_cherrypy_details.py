@@ -1043,6 +1043,7 @@ _PAGES: dict[str, Callable[..., Any]] = {
     "lines": lambda traceback: "<br>".join(traceback.splitlines()),
     "json": lambda traceback: json.dumps({"why": traceback}),
     "escaped": lambda traceback: escape(traceback),
+    "fails": lambda traceback: 1 / 0,
     "last": lambda traceback: (
         "sorry " + escape(traceback.splitlines()[-1:][0] if traceback else "")
     ),
