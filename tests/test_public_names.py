@@ -97,30 +97,17 @@ def test_a_name_for_extensions_has_its_places(name: str) -> None:
     assert any(len(re.findall(rf"\b{name}\b", text)) > 1 for text in examples)
 
 
-def sections(*pages: str) -> dict[str, str]:
-    """Return the sections of some pages of the documentation by their headings."""
-    text = "".join((ROOT / "docs" / page).read_text() for page in pages)
-    return dict(re.findall(r"^##+ (.+?)\n(.*?)(?=^##+ |\Z)", text, re.MULTILINE | re.DOTALL))
-
-
 @pytest.mark.parametrize("name", PROMISED["micropie.middleware"].split())
 def test_every_argument_of_a_middleware_is_explained(name: str) -> None:
-    """In its section of docs/security-middleware.md or docs/operation-middleware.md, if it has
-    one.
-    """
+    """In its docstring, which the reference shows."""
     middleware = getattr(importlib.import_module("micropie.middleware"), name)
     arguments = [
         p.name
         for p in inspect.signature(middleware).parameters.values()
         if p.kind is p.KEYWORD_ONLY
     ]
-    texts = [
-        text
-        for heading, text in sections("security-middleware.md", "operation-middleware.md").items()
-        if name in heading
-    ]
-    for text in texts:
-        assert [argument for argument in arguments if not re.search(rf"\b{argument}\b", text)] == []
+    text = inspect.getdoc(middleware) or ""
+    assert [argument for argument in arguments if f"``{argument}``" not in text] == []
 
 
 # Authors get objects of these, and make none.
