@@ -31,7 +31,8 @@ def steps() -> tuple[str, str, str, str]:
     (mount,) = re.findall(r"^```text\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     (line,) = re.findall(r"^    (from .*)\n", section, re.MULTILINE)
     before, last, after = original.partition("app = pies\n")
-    assert last and not after
+    assert last
+    assert not after
     return original, before + mount, original.replace("import bottle", line, 1), native
 
 
