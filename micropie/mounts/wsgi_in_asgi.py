@@ -55,7 +55,8 @@ class _Call:
         self._failures: list[BaseException] = []  # of the application
         self._chunk_given = SingleWaiterEvent()
         self._room = Semaphore(AHEAD)  # for chunks that were not taken
-        self._receiving = anyio.CancelScope()  # of a task that receives a piece of the body
+        # of a task that receives a piece of the body
+        self._receiving: anyio.CancelScope | None = None
         self._is_stopped = self._has_ended = False
 
     # -- on the event loop -------------------------------------------------------------------------
@@ -75,8 +76,9 @@ class _Call:
     async def take(self) -> Piece:
         """Return the next chunk and whether more may follow (``PendingAnswer``)."""
         chunk, more = await self._next_chunk()
-        self._room.release()
-        if not more and self._failures:
+        if more:
+            self._room.release()
+        elif self._failures:
             raise self._failures.pop()
         return chunk, more
 
@@ -84,7 +86,8 @@ class _Call:
         """End the call, and wait for that (``PendingAnswer``)."""
         self._is_stopped = True
         self._room.release()
-        self._receiving.cancel()
+        if self._receiving is not None:
+            self._receiving.cancel()
         while not self._has_ended:
             await self._next_chunk()
         self._failures.clear()  # nobody wants them, and their tracebacks refer to this call
@@ -113,9 +116,9 @@ class _Call:
         except BaseException as error:  # no thread could be started
             self._failures.append(error)
             self._chunks.append((b"", False))
-            self._chunk_given.ring()
         finally:
             self._exchange.read_by(None)
+            self._chunk_given.ring()
 
     # -- in the thread -----------------------------------------------------------------------------
 
@@ -137,7 +140,6 @@ class _Call:
             self._waker.call(self._chunk_given.ring)
         with suppress(BaseException):  # a SystemExit must not end this thread
             end()
-        self._waker.call(self._chunk_given.ring)
 
     def pull(self) -> bytes:
         """Return the next piece of the body.
