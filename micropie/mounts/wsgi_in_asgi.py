@@ -54,7 +54,8 @@ class _Call:
         self._chunks: deque[Piece] = deque()
         self._failures: list[BaseException] = []  # of the application
         self._chunk_given = SingleWaiterEvent()
-        self._room = Semaphore(AHEAD)  # for chunks that were not taken
+        # for chunks that were not taken; most answers are given whole, and need none
+        self._room: Semaphore | None = None
         # of a task that receives a piece of the body
         self._receiving: anyio.CancelScope | None = None
         self._is_stopped = self._has_ended = False
@@ -76,16 +77,17 @@ class _Call:
     async def take(self) -> Piece:
         """Return the next chunk and whether more may follow (``PendingAnswer``)."""
         chunk, more = await self._next_chunk()
-        if more:
+        if self._room is not None:
             self._room.release()
-        elif self._failures:
+        if not more and self._failures:
             raise self._failures.pop()
         return chunk, more
 
     async def stop(self) -> None:
         """End the call, and wait for that (``PendingAnswer``)."""
         self._is_stopped = True
-        self._room.release()
+        if self._room is not None:
+            self._room.release()
         if self._receiving is not None:
             self._receiving.cancel()
         while not self._has_ended:
@@ -154,7 +156,8 @@ class _Call:
         return piece
 
     def _give(self, chunk: bytes) -> None:
-        self._check()
+        if self._room is None:
+            self._room = Semaphore(AHEAD)
         self._room.acquire()
         self._check()
         self._chunks.append((chunk, True))
