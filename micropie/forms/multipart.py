@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import os
 from collections.abc import Callable, Iterator
 from threading import RLock
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
@@ -330,14 +331,20 @@ class MultipartParser:
 
 
 def _not_stored(error: OSError) -> Exception:
-    """Return a 507 for a disk that is full (RFC 4918, section 11.5), and log it; the error itself
+    """Return a 507 for a disk that is full (RFC 4918, section 11.5), and log it; an ``OSError``
     where no descriptor is left.
     """
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return error
-    # Without a traceback. The folder is None if there is none, which the error says then.
     import tempfile
 
+    code = error.errno
+    if tempfile.tempdir is None:  # it has found no folder to write to, and does not say why
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError as reason:
+            code = reason.errno
+    if code in (errno.EMFILE, errno.ENFILE):
+        return OSError(code, os.strerror(code))
+    # Without a traceback. The folder is None if there is none, which the error says then.
     logger.error("an upload can't be stored in %s: %s", tempfile.tempdir, error)
     return HTTPError(507, "There is no room for this upload at the moment.")
 

@@ -8,6 +8,7 @@ import asyncio
 import gc
 import io
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -415,13 +416,36 @@ def test_R32_a_full_disk_is_a_507_that_leaves_nothing(
     ]
 
 
-def test_R32_without_descriptors_an_upload_is_a_503(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+def test_R32_a_full_disk_is_a_507_for_the_first_upload(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gettempdir()  # which needs one the first time
+    """No folder is found then."""
+    client = make_client(Root())
+    monkeypatch.setattr("tempfile.tempdir", None)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # no file takes a byte
+    try:
+        answer = client.post("/size", content=form(file_of(2 * MEBIBYTE)), headers=HEADERS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert answer.status_code == 507
+    (message,) = caplog.messages
+    assert message.startswith("an upload can't be stored in None: [Errno 2] No usable temporary")
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_R32_without_descriptors_an_upload_is_a_503(
+    make_client: MakeClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_first: bool,
+) -> None:
+    """The first one has to look for a folder, too."""
     client = make_client(Root())
     content = form(file_of(2 * MEBIBYTE))
     assert client.post("/size", content=content, headers=HEADERS).status_code == 200
+    if is_first:
+        monkeypatch.setattr("tempfile.tempdir", None)
     with no_descriptors():
         answer = client.post("/size", content=content, headers=HEADERS)
     assert (answer.status_code, answer.text) == (503, "Please try again later.")
