@@ -150,10 +150,11 @@ class SQLiteSessionBackend(SessionBackend):
             self._path.touch(0o600)
             file = _file_at(self._path)
             connection = sqlite3.connect(
-                self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False
+                self._path, timeout=0, isolation_level=None, check_same_thread=False
             )
             try:
-                _change_to_wal(connection)
+                _change_to_wal(connection, self._path)
+                connection.execute(f"PRAGMA busy_timeout = {1000 * _BUSY:.0f}")
                 connection.execute("PRAGMA synchronous = NORMAL")
                 connection.executescript(_SCHEMA)
             except BaseException:
@@ -180,14 +181,23 @@ def _close_all(idle: list[_Lent]) -> None:
             idle.pop()[1].close()
 
 
-def _change_to_wal(connection: sqlite3.Connection) -> None:
+def _change_to_wal(connection: sqlite3.Connection, path: Path) -> None:
     """Have SQLite use a write-ahead log. It refuses that at once, without a wait, while another
     process changes to it.
+
+    First remove the memory that workers share beside a deleted file that had this path: SQLite
+    would take it for the new file's as long as one of them has the deleted one open.
     """
+    mode = "PRAGMA journal_mode"
     deadline = time.monotonic() + _BUSY
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            if connection.execute(mode).fetchone() != ("wal",):
+                with connection:
+                    connection.execute("BEGIN EXCLUSIVE")  # nobody else changes meanwhile
+                    if connection.execute(mode).fetchone() != ("wal",):
+                        Path(f"{path}-shm").unlink(missing_ok=True)
+                connection.execute(f"{mode} = WAL")
         except sqlite3.OperationalError:
             if time.monotonic() > deadline:
                 raise

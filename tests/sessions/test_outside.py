@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -383,6 +384,66 @@ def test_a_deleted_file_of_sqlite_is_noticed_by_all_workers(
     check = sqlite3.connect(path)
     assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     check.close()
+
+
+def test_what_is_left_of_a_deleted_file_of_sqlite_is_in_nobody_s_way(tmp_path: Path) -> None:
+    """Another process has it open, and no request yet that tells it."""
+    path = tmp_path / "sessions.db"
+    code = (
+        "import sys\n"
+        "from micropie.sessions import SQLiteSessionBackend\n"
+        "backend = SQLiteSessionBackend(sys.argv[1])\n"
+        "backend.save('old', {'a': 1}, 60)\n"
+        "print()\n"
+        "for line in sys.stdin:\n"
+        "    backend.save('other', {'a': backend.load('new')['a'] + 1}, 60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-uc", code, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "\n"
+        path.unlink()
+        backend = SQLiteSessionBackend(path)
+        assert backend.load("old") == {}
+        backend.save("new", {"a": 2}, 60)
+        other.stdin.write("\n")
+        other.stdin.close()
+        assert other.wait() == 0
+    assert backend.load("other") == {"a": 3}
+    backend.close()
+    check = sqlite3.connect(path)
+    assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    check.close()
+
+
+def test_what_workers_share_beside_a_new_file_of_sqlite_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one changes to it after this one has looked."""
+    path = tmp_path / "sessions.db"
+    other = sqlite3.connect(path, check_same_thread=False)
+    shared = []
+
+    class Slow(sqlite3.Connection):
+        def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+            if sql == "BEGIN EXCLUSIVE":
+                other.execute("PRAGMA journal_mode = WAL")
+                other.execute("CREATE TABLE others (id)")
+                shared.append(Path(f"{path}-shm").stat().st_ino)
+            return super().execute(sql, *arguments)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Slow))
+    backend = SQLiteSessionBackend(path)
+    backend.save("id", {"a": 1}, 60)
+    assert [Path(f"{path}-shm").stat().st_ino] == shared
+    assert other.execute("SELECT id FROM sessions").fetchall() == [("id",)]
+    other.close()
+    backend.close()
 
 
 # -- Redis -----------------------------------------------------------------------------------------
