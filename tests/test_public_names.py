@@ -46,9 +46,9 @@ Channels ChannelsUnreachable MessagesLost RedisChannels Subscription
 """,
     # Each one more is one that can't change any more.
     "micropie.extensions": """
-Application Inspector RouteEntry Signature TypeInfo add_route Outside run_gunicorn
+Application Inspector RouteEntry TypeInfo add_route Outside run_gunicorn
 Outage RedisClient TaskWaiter is_on_loop current_shutdown notify_after_fork
-report_failures carry_into_process is_on_this_machine
+is_on_this_machine
 dumps loads Sentence
 """,
 }
@@ -152,9 +152,10 @@ render render_async render_stream request response root route run session_backen
 websocket ws_middlewares wsgi_shutdown
 """,
     micropie.Request: """
-absolute_url_for accepts after_response app body broken_off check_precondition chunks client content_length content_type
+absolute_url_for accepts after_response app body broken_off carry_into_process check_precondition chunks client
+content_length content_type
 content_type_parameters cookies environ files form headers host id is_json json last_event_id length method not_modified
-on_close parts path path_params query query_string raw_path read resource response root_path route scheme scope session
+on_close on_failure parts path path_params query query_string raw_path read resource response root_path route scheme scope session
 set_signed_cookie signed_cookie state static_url status stream url url_for
 """,
     micropie.WebSocket: """

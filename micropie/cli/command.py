@@ -24,7 +24,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from micropie import App, BindingError, BindingErrors, HTTPError, Request, SetupError
 from micropie.cli.target import CommandError
-from micropie.extensions import Inspector, Outside, RouteEntry, Signature, TypeInfo
+from micropie.extensions import Inspector, Outside, RouteEntry, TypeInfo
 
 Command = tuple[Callable[..., object], Callable[[], RouteEntry]]
 
@@ -62,7 +62,7 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
         raise CommandError(f"{type(app).__name__} has no command {name!r}; {hint}")
     entry = commands[name][1]()
     parser = parser_of(entry)
-    query, segments = _values(entry.signature, parser.parse_args(words))
+    query, segments = _values(entry.signature.parameters, parser.parse_args(words))
     try:
         with outside:
             result = outside.call(entry, query, segments)
@@ -103,7 +103,7 @@ def parser_of(entry: RouteEntry) -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     known: set[str] = set()
-    takes_rest = _rest_of(signature) is not None
+    takes_rest = _rest_of(signature.parameters) is not None
     of_providers = (one for provider in signature.needed() for one in provider.parameters)
     for one in (*signature.parameters, *of_providers):
         if one.name not in known and one.kind is not Parameter.VAR_KEYWORD:
@@ -113,9 +113,9 @@ def parser_of(entry: RouteEntry) -> ArgumentParser:
     return parser
 
 
-def _rest_of(signature: Signature) -> Parameter | None:
+def _rest_of(parameters: Sequence[Parameter]) -> Parameter | None:
     """Return the parameter ``*names`` of a command, or None."""
-    return next((one for one in signature.parameters if one.kind is Parameter.VAR_POSITIONAL), None)
+    return next((one for one in parameters if one.kind is Parameter.VAR_POSITIONAL), None)
 
 
 def _kind_of(annotation: Any) -> tuple[object, bool]:
@@ -160,16 +160,18 @@ def _add(parser: ArgumentParser, one: Parameter, is_positional: bool, takes_rest
         )
 
 
-def _values(signature: Signature, given: Namespace) -> tuple[list[tuple[str, str]], list[str]]:
+def _values(
+    parameters: Sequence[Parameter], given: Namespace
+) -> tuple[list[tuple[str, str]], list[str]]:
     """Return a command's values as pairs of a query, and as segments of a path: what ``*names``
     takes, and all before.
 
     A path has no names, so a default in between can't be left to the function.
     """
     values: dict[str, Any] = vars(given)
-    rest, segments = _rest_of(signature), []
+    rest, segments = _rest_of(parameters), []
     if rest is not None:
-        taken = [one.name for one in signature.parameters if one.kind is not Parameter.KEYWORD_ONLY]
+        taken = [one.name for one in parameters if one.kind is not Parameter.KEYWORD_ONLY]
         for name in taken:
             value = values.pop(name, [])
             segments += value if isinstance(value, list) else [value]

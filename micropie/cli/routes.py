@@ -17,7 +17,7 @@ from typing import Any, get_origin, get_type_hints
 
 from micropie import App
 from micropie.cli.target import find_target
-from micropie.extensions import Inspector, RouteEntry, Signature
+from micropie.extensions import Inspector, RouteEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,28 +108,30 @@ def open_by_name(app: App) -> str:
 
 
 def _public(methods: str, entry: RouteEntry, with_providers: bool) -> PublicRoute:
-    shown = _all_shown(entry.signature, with_providers)
+    shown = _all_shown(entry, with_providers)
     route = entry.route
     return PublicRoute(methods, route.pattern, route.name, shown, entry.runs_in, entry.place)
 
 
-def _all_shown(signature: Signature, with_providers: bool) -> str:
+def _all_shown(entry: RouteEntry, with_providers: bool) -> str:
     """Return the parameters; for one that a provider fills, also the provider with those that it
     takes itself.
     """
-    texts = []
-    for name, parameter in inspect.signature(signature.function).parameters.items():
-        provider = signature.providers.get(name) if with_providers else None
-        by = (
-            f" = {provider.name}{_all_shown(provider, with_providers)}"
-            if provider is not None
-            else ""
-        )
-        kind = _type_of(parameter, signature.function)
-        texts.append(
-            _shown(parameter.replace(default=Parameter.empty) if by else parameter, kind) + by
-        )
-    return f"({', '.join(texts)})"
+    handler = entry.signature
+    calls: dict[int, str] = {}  # by function: a provider's name and parameters
+    for one in (*(handler.needed() if with_providers else ()), handler):
+        texts = []
+        for name, parameter in inspect.signature(one.function).parameters.items():
+            provider = one.providers.get(name)
+            by = "" if provider is None else calls.get(id(provider.function), "")
+            kind = _type_of(parameter, one.function)
+            texts.append(
+                f"{_shown(parameter.replace(default=Parameter.empty), kind)} = {by}"
+                if by
+                else _shown(parameter, kind)
+            )
+        calls[id(one.function)] = f"{one.name}({', '.join(texts)})"
+    return calls[id(handler.function)].removeprefix(handler.name)
 
 
 _MODULES = r"\b(?:[a-z_]\w*\.)+(?=\w)"  # in front of a type's name

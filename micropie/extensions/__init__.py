@@ -3,8 +3,8 @@ add to it.
 
 The batteries that come with micropie import these names and no others. ``application.py`` has an
 application as an extension sees it from outside: its parts, its routes and its load.
-``type_info.py`` tells of types, ``request.py`` has what is done for one request, and ``outside.py``
-calls an application's functions without a server.
+``type_info.py`` tells of types, ``request.py`` whether the developer asks, and ``outside.py`` calls
+an application's functions without a server. What concerns one request is a method of ``Request``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from micropie.errors import Sentence
 from micropie.execution import TaskWaiter, is_on_loop, notify_after_fork
 from micropie.extensions.application import Inspector, add_route
-from micropie.extensions.request import carry_into_process, is_on_this_machine, report_failures
+from micropie.extensions.request import is_on_this_machine
 from micropie.extensions.type_info import TypeInfo
 from micropie.json import dumps, loads
 from micropie.on_demand import names_on_demand
-from micropie.routing import Application, RouteEntry, Signature
+from micropie.routing import Application, RouteEntry
 from micropie.steps import Outage
 from micropie.streams import current_shutdown
 
@@ -41,8 +41,7 @@ else:
 # fmt: off
 __all__ = [
     "Application", "Inspector", "Outage", "Outside", "RedisClient", "RouteEntry", "Sentence",
-    "Signature", "TaskWaiter", "TypeInfo", "add_route", "carry_into_process", "current_shutdown",
-    "dumps", "is_on_loop", "is_on_this_machine", "loads", "notify_after_fork", "report_failures",
-    "run_gunicorn",
+    "TaskWaiter", "TypeInfo", "add_route", "current_shutdown", "dumps", "is_on_loop",
+    "is_on_this_machine", "loads", "notify_after_fork", "run_gunicorn",
 ]
 # fmt: on

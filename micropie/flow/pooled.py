@@ -7,7 +7,7 @@ a name, by which the process finds it (``placement.py``); the application never 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from micropie.errors import HTTPError, logger
@@ -174,9 +174,14 @@ class PooledExchange(Exchange):
 class PooledRequest(Request):
     """A read-only copy of a request. Changing the request or its answer raises ``RuntimeError``."""
 
-    def after_response(self, function: Callable[..., object], /, *arguments: object) -> None:
-        """Raises ``RuntimeError``."""
-        _refuse("a handler in a process can't call after_response: do so in a handler in a thread")
+    def after_response(self, *_: object, **__: object) -> NoReturn:
+        """Raises ``RuntimeError``: the functions would be called in the server's process."""
+        _refuse(
+            "a handler in a process can't call after_response, on_close, on_failure or "
+            "carry_into_process: do so in a handler in a thread, or in middleware"
+        )
+
+    on_close = on_failure = carry_into_process = after_response
 
     def parts(self) -> NoReturn:
         """Raises ``RuntimeError``."""

@@ -501,10 +501,6 @@ class Exchange:
         """Call ``release`` when the request and its functions ``after_response`` are over."""
         self.at_end().releases.append(release)
 
-    def report_failures_to(self, report: Callable[[BaseException], object]) -> None:
-        """Call ``report`` as ``on_error`` is called."""
-        self.at_end().failure_reports.append(report)
-
     def carry_into_pool(self, enter: Callable[[], object]) -> None:
         """Call ``enter`` in the pool's process before the handler."""
         self.enter_in_pool += (enter,)

@@ -475,6 +475,29 @@ class Request(RequestSpellings):
         """
         self._exchange.on_close(close)
 
+    def on_failure(self, report: Callable[[BaseException], object]) -> None:
+        """Call ``report(failure)`` for each failure of this request: an exception that is answered
+        with 500, or that ends the answer after its head was sent.
+
+            request.on_failure(client.capture_exception)
+
+        ``report`` is called as the setting ``on_error`` is: at the end of the request, once for
+        each failure, and must not wait. What it raises is logged.
+        """
+        self._exchange.at_end().failure_reports.append(report)
+
+    def carry_into_process(self, enter: Callable[[], object]) -> None:
+        """Call ``enter()`` before the handler, in the process of the pool that runs it, if one
+        does.
+
+            request.carry_into_process(partial(set_language, request.state.language))
+
+        ``enter`` is pickled: a function at a module's top level, or a ``functools.partial`` of one.
+        It may set context variables, which the handler sees. Functions of several calls are called
+        in the order of these calls. It is not called for a handler that runs in this process.
+        """
+        self._exchange.carry_into_pool(enter)
+
     status: Final[int | None] = attribute_of("_exchange.answer.status")
     """The status of the answer, once that is settled; None if the client left before."""
 

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from micropie import HTTPError, Request, SetupError, WebSocketRequest
-from micropie.extensions import carry_into_process, report_failures
 from micropie.middleware.base import STANDARD_METHODS, FlowMiddleware
 
 try:
@@ -78,8 +77,8 @@ class Tracing(FlowMiddleware):
         if route is not None and route.is_pooled:
             carrier: dict[str, str] = {}
             propagate.inject(carrier, inner)
-            carry_into_process(request, partial(enter, carrier))
-        report_failures(request, partial(_record, span))
+            request.carry_into_process(partial(enter, carrier))
+        request.on_failure(partial(_record, span))
         request.on_close(partial(_end, request, span, previous))
 
 

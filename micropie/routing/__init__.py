@@ -42,13 +42,13 @@ from micropie.routing.site import (
 )
 
 if TYPE_CHECKING:
-    from micropie.routing.listing import Application, RouteEntry, Signature, seen
+    from micropie.routing.listing import Application, RouteEntry, seen
 
 # fmt: off
 __all__ = [
     "NO_VALUES", "AppBase", "Application", "Config", "ErrorHandler", "ErrorKey", "HandlerPool",
     "Handover", "MountRoute", "OutsideRoute", "Refusal", "Registrations", "Route", "RouteEntry",
-    "RouteMatch", "SearchResult", "Settings", "Signature", "Site", "build_site", "check_error_key",
+    "RouteMatch", "SearchResult", "Settings", "Site", "build_site", "check_error_key",
     "checked_methods", "config_of", "delegate_route", "handlers_route", "place_of", "placed",
     "route_of", "seen",
 ]
@@ -58,6 +58,6 @@ __all__ = [
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
-        "listing": "Application RouteEntry Signature seen",
+        "listing": "Application RouteEntry seen",
     },
 )

@@ -135,7 +135,10 @@ class RouteEntry(NamedTuple):
 
     @property
     def signature(self) -> Signature:
-        """The parameters of the handler and of the providers that it needs."""
+        """What the handler takes: ``parameters``, those that a client's values fill, with types as
+        annotations; ``providers``, by the name of the parameter that each fills; ``name``; and
+        ``function``, with its decorators. Each provider has the same four. ``needed()`` yields the
+        providers, each after those that it needs itself: one that several need, several times."""
         route = self.route
         return _signature(route.name, route.plan, {one.key: one for one in route.providers})
 

@@ -11,12 +11,7 @@ from typing import Any
 import pytest
 
 from micropie import App, run_in
-from micropie.extensions import (
-    Outage,
-    TaskWaiter,
-    carry_into_process,
-    report_failures,
-)
+from micropie.extensions import Outage, TaskWaiter
 from micropie.middleware import FlowMiddleware
 from tests.conftest import MakeClient
 from tests.support.waiting import until
@@ -35,7 +30,7 @@ class Reports(FlowMiddleware):
 
     def before(self, request: Any) -> None:
         for report in self._reports:
-            report_failures(request, report)
+            request.on_failure(report)
 
 
 class Carries(FlowMiddleware):
@@ -43,7 +38,7 @@ class Carries(FlowMiddleware):
         self._enter = partial(enter, variable is language, value)
 
     def before(self, request: Any) -> None:
-        carry_into_process(request, self._enter)
+        request.carry_into_process(self._enter)
 
 
 class Failing(App):

@@ -114,6 +114,9 @@ def test_it_can_only_be_read() -> None:
         lambda: request.session.update(a=1),
         lambda: request.session.clear(),
         lambda: request.after_response(plain),
+        lambda: request.on_close(plain),
+        lambda: request.on_failure(plain),
+        lambda: request.carry_into_process(plain),
         lambda: getattr(request._exchange.config, "templates"),  # noqa: B009
     ):
         with pytest.raises(RuntimeError, match="in a process"):
