@@ -74,6 +74,12 @@ def execute(app: App, name: str, words: Sequence[str]) -> int:
         raise
     except Exception as error:
         sys.stderr.write(Inspector.traceback_of(error))
+        report = entry.application.settings.on_error
+        if report is not None:
+            try:
+                report(error)
+            except Exception as failure:
+                sys.stderr.write(f"on_error failed: {Inspector.traceback_of(failure)}")
         return 1
     if result is not None:
         print(result)

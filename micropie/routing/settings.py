@@ -235,9 +235,9 @@ class Settings(MessageSettings):
     looked up there, the words of each ``Message``, and the texts of templates (``{% trans %}``).
     None, the default, for English."""
     on_error: Callable[[BaseException], object] | None = _setting(None, _FUNCTION)
-    """Called with each exception that is answered with 500 or breaks an answer off, beside the log:
-    the ``capture_exception`` of an error reporter. It must not wait long. None, the default, for
-    none."""
+    """Called with each exception that is answered with 500, breaks an answer off or ends a command,
+    beside the log: the ``capture_exception`` of an error reporter. It must not wait long. None, the
+    default, for none."""
     debug: bool | Literal["force"] = _setting(False, _DEBUG)
     """Whether clients on this machine get a page with the traceback of an unhandled exception, or
     with the routes near an unknown path, and changed templates are read again; False by default.

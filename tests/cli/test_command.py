@@ -283,6 +283,64 @@ def test_an_exception_is_shown_from_the_commands_own_lines_on(
     assert printed.err.endswith("KeyError: 'gone'\n")
 
 
+REPORTING = """
+from micropie import App, HTTPError, command
+
+def report(error):
+    print("told of", repr(error))
+    if "twice" in str(error):
+        raise ValueError("no network")
+
+class Blog(App):
+    @command
+    def breaks(self, what="gone"):
+        raise KeyError(what)
+
+    @command
+    def refuses(self):
+        raise HTTPError(404, "There is no such text.")
+
+class Shop(App):
+    blog = Blog()
+
+app = Shop(on_error=report)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told", "errors"),
+    [
+        ("blog.breaks", 1, "told of KeyError('gone')\n", "KeyError: 'gone'\n"),
+        (
+            "blog.breaks --what twice",
+            1,
+            "told of KeyError('twice')\n",
+            "ValueError: no network\n",
+        ),
+        ("blog.refuses", 2, "", "micropie: There is no such text.\n"),
+    ],
+)
+def test_on_error_is_told_of_a_command_that_fails(
+    words: str,
+    status: int,
+    told: str,
+    errors: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "reporting.py").write_text(REPORTING)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    forget_temporary_modules()
+    assert main(["-a", "reporting", *words.split()]) == status
+    printed = capsys.readouterr()
+    assert printed.out == told
+    assert printed.err.endswith(errors)
+    assert printed.err.startswith("Traceback") == (status == 1)
+    assert ("on_error failed: Traceback" in printed.err) == ("twice" in words)
+
+
 @pytest.mark.usefixtures("shop")
 def test_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-a", "shop15"]) == 0
