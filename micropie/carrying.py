@@ -5,12 +5,13 @@ exchange that they answer, what parses and sends as micropie does.
 others. Unlike the names for extensions they may change with any release (tests/compat/CARRYING.md).
 """
 
+from typing import TYPE_CHECKING
+
 from micropie.addresses import checked_base
 from micropie.csrf import deleting_cookie
 from micropie.discovery import marked_layer
 from micropie.errors import RaisedAnswer
 from micropie.execution import current, in_thread
-from micropie.files import in_ascii
 from micropie.forms import Limits, MultipartParser
 from micropie.headers import codec_of, content_type, parse_cookies, select
 from micropie.http import (
@@ -22,16 +23,23 @@ from micropie.http import (
     redirect_response,
 )
 from micropie.mounts import RawBody, WSGICall, environ_of, kind_of_target
+from micropie.on_demand import names_on_demand
 from micropie.routing import Config, MountRoute, OutsideRoute, SearchResult, Site
 from micropie.streams import FileRange, ThreadStream
 from micropie.tree import Tree
+
+if TYPE_CHECKING:
+    from micropie.cli.serving.bare import open_bare
+else:
+    # The command line is above this face. It has the server for programs that serve themselves.
+    __getattr__, __dir__ = names_on_demand(__name__, {".cli.serving.bare": "open_bare"})
 
 # fmt: off
 __all__ = [
     "Config", "EncodedAnswer", "Exchange", "FileRange", "GivenStatus", "Limits", "MountRoute",
     "MultipartParser", "OutsideRoute", "RaisedAnswer", "RawBody", "SearchResult", "Site",
     "ThreadStream", "Tree", "WSGICall", "check_size", "checked_base", "checked_headers", "codec_of",
-    "content_type", "current", "deleting_cookie", "environ_of", "in_ascii", "in_thread",
-    "kind_of_target", "marked_layer", "parse_cookies", "redirect_response", "select",
+    "content_type", "current", "deleting_cookie", "environ_of", "in_thread",
+    "kind_of_target", "marked_layer", "open_bare", "parse_cookies", "redirect_response", "select",
 ]
 # fmt: on

@@ -337,10 +337,6 @@ FACES = {
 MOVING = "micropie.compat"
 
 
-# ``cherrypy.server.start()`` serves beside the program: the command line has the servers for that.
-SERVING = "micropie.cli.serving.background"
-
-
 def not_promised(path: Path, source: str | None = None) -> list[str]:
     """Return what a file takes from other packages of micropie that is in no promised face:
     imported, also by a text, or as an attribute that is the heart's own.
@@ -383,9 +379,8 @@ def test_a_battery_imports_what_any_extension_may(path: Path) -> None:
 @pytest.mark.parametrize("path", [*(PACKAGE / "compat").rglob("*.py")], ids=name_of)
 def test_what_carries_another_framework_imports_the_face_for_that(path: Path) -> None:
     # what it carries lives on the exchange and on the tree of applications
-    known = {"_exchange", "_micropie", *([SERVING] if path.name == "_cpserver.py" else [])}
-    others = [name for name in not_promised(path) if not name.startswith("micropie.carrying.")]
-    assert {*others} <= known
+    carried = {f"micropie.carrying.{name}" for name in import_module("micropie.carrying").__all__}
+    assert {*not_promised(path)} <= {"_exchange", "_micropie", *carried}
 
 
 def test_the_page_of_the_provisional_face_has_all_its_names() -> None:

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
-    from micropie.files.content_types import in_ascii
     from micropie.files.static import directory_route, open_file, static_file
 
-__all__ = ["directory_route", "in_ascii", "open_file", "static_file"]
+__all__ = ["directory_route", "open_file", "static_file"]
 
 __getattr__, __dir__ = names_on_demand(
-    __name__, {"content_types": "in_ascii", "static": "directory_route open_file static_file"}
+    __name__, {"static": "directory_route open_file static_file"}
 )

@@ -105,20 +105,29 @@ def _refusal(version: str, lines: list[bytes], headers: Message) -> HTTPStatus |
 
 def serve_bare(target: Target, options: Options) -> None:
     """Serve until the process is interrupted."""
-    with open_bare(target.app, options) as server:
+    files = options.ssl_certfile, options.ssl_keyfile
+    with open_bare(target.app, (options.host, options.port), files, options.root_path) as server:
         server.serve_forever()
 
 
-def open_bare(app: Any, options: Options) -> WSGIServer:
-    """Return a server that listens. Raises ``OSError`` if it can't."""
-    kind = _ThreadedServer6 if ":" in options.host else _ThreadedServer
-    handler = type("Handler", (_Handler,), {"root_path": options.root_path})
+def open_bare(
+    app: Any,
+    address: tuple[str, int],
+    files: tuple[str | None, str | None] = (None, None),
+    root_path: str = "",
+) -> WSGIServer:
+    """Return a server that listens. ``files``: a certificate and its key, for https.
+
+    Raises ``OSError`` if it can't listen, and ``ssl.SSLError`` for files that can't be used.
+    """
+    kind = _ThreadedServer6 if ":" in address[0] else _ThreadedServer
+    handler = type("Handler", (_Handler,), {"root_path": root_path})
     ServerHandler.server_software = "micropie"
     context = None
-    if options.ssl_certfile is not None:
+    if files[0] is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(options.ssl_certfile, options.ssl_keyfile)
-    server = kind((options.host, options.port), handler)
+        context.load_cert_chain(files[0], files[1])
+    server = kind(address, handler)
     if context is not None:
         # The handshake is the connection's thread's: a client that is silent must not keep others
         # from connecting.

@@ -8,15 +8,16 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
+from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 
 from micropie import BadRequest, UploadFile
 from micropie import HTTPError as NativeError
-from micropie.carrying import Limits, MultipartParser, codec_of, content_type, in_ascii
+from micropie.carrying import Limits, MultipartParser, codec_of, content_type
 from micropie.compat.bottle.dicts import FormsDict, HeaderDict
 from micropie.compat.bottle.properties import HeaderProperty
 from micropie.compat.bottle.responses import HTTPError
-from micropie.compat.results import CHUNK
+from micropie.compat.results import CHUNK, LONGEST_NAME
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_.\s-]")
 
@@ -63,7 +64,8 @@ class FileUpload:
         if self._filename is None:
             raw = self.raw_filename
             text = raw.decode("utf-8", "ignore") if isinstance(raw, bytes) else raw
-            name = in_ascii(text.replace("\\", "/").rpartition("/")[2])
+            name = text.replace("\\", "/").rpartition("/")[2][:LONGEST_NAME]
+            name = normalize("NFKD", name).encode("ascii", "ignore").decode()
             name = _UNSAFE.sub("", name).strip()
             self._filename = re.sub(r"[-\s]+", "-", name).strip(".-") or "empty"
         return self._filename

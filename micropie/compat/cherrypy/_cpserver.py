@@ -123,26 +123,24 @@ class Server(ServerAdapter):
 
     def _opened(self) -> Any:
         self._check()
-        # Looked up when a program serves itself: ``cli`` is above this package, and is imported by
-        # nothing in it.
-        background = import_module("micropie.cli.serving.background")
+        # TLS and servers are not imported before a program serves itself.
+        background = import_module("micropie.compat.cherrypy.background")
         native = getattr(self.application, "native", None)
         if native is not None and self.thread_pool != Server.thread_pool:
             native._micropie.settings["threads"] = self.thread_pool
             native._micropie.changed()
-        try:
-            options = background.Options(
+        return background.BackgroundServer(
+            self.application,
+            background.Options(
                 self.socket_host,
                 self.socket_port,
                 self.instance,
-                ssl_certfile=self.ssl_certificate,
-                ssl_keyfile=self.ssl_private_key or self.ssl_certificate,
-            )
-            return background.BackgroundServer(
-                self.application, options, self.thread_pool, self.shutdown_timeout
-            )
-        except background.ServingError as error:
-            raise OSError(f"cherrypy.server: {error}") from None
+                self.ssl_certificate,
+                self.ssl_private_key or self.ssl_certificate,
+                self.thread_pool,
+                self.shutdown_timeout,
+            ),
+        )
 
     def _check(self) -> None:
         """Raise ``SetupError`` for a setting that would be ignored, and must not be."""

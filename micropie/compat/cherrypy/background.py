@@ -14,11 +14,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
 
-from micropie.cli.serving.bare import open_bare
-from micropie.cli.serving.options import Options, ServingError
+from micropie.carrying import open_bare
 
 # Seconds between two looks at whether the server has started.
 _LOOK_EVERY = 0.005
@@ -35,36 +35,53 @@ class _Parts(NamedTuple):
     port: int
 
 
+class Options(NamedTuple):
+    """How to serve."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0 for any that is free."""
+    server: str | None = None
+    """"uvicorn", "waitress" or "wsgiref"; None for the best that is installed."""
+    certificate: str | None = None
+    """PEM files, for https."""
+    key: str | None = None
+    threads: int = 10
+    """Of a WSGI server."""
+    stop_within: float = 5.0
+    """Seconds that open requests get at the end."""
+
+
 class BackgroundServer:
     """A running server: ``name``, ``port``.
 
     It is served from the moment that the object is there.
     """
 
-    def __init__(
-        self, app: object, options: Options, threads: int = 10, stop_within: float = 5.0
-    ) -> None:
-        """Start it.
-
-        ``threads``: of a WSGI server. ``stop_within``: seconds that open requests get at the end.
-
-        Raises ``ServingError`` for options that can't be met.
-        """
+    def __init__(self, app: object, options: Options) -> None:
+        """Start it. Raises ``OSError`` with a sentence for options that can't be met."""
         self.name = _choose(options)
+        if options.certificate is None and options.key is not None:
+            raise _refusal("https needs both files: ssl_certificate and ssl_private_key")
+        if not 0 <= options.port <= 65535:
+            raise _refusal(f"a port is a number from 0 to 65535, not {options.port}")
+        for file in (options.certificate, options.key):
+            if file is not None and not Path(file).is_file():
+                raise _refusal(f"there is no file {file!r}")
         try:
-            self._parts = _OPENERS[self.name](app, options, threads, stop_within)
+            self._parts = _OPENERS[self.name](app, options)
         except ssl.SSLError as error:
-            raise ServingError(f"the certificate or its key can't be used: {error}") from None
+            raise _refusal(f"the certificate or its key can't be used: {error}") from None
         except OSError as error:
             place = f"{options.host}:{options.port}"
             reason = os.strerror(error.errno) if error.errno else error
-            raise ServingError(f"can't listen on {place} ({reason}): choose another port") from None
+            raise _refusal(f"can't listen on {place} ({reason}): choose another port") from None
         self.port = self._parts.port
         self._thread = Thread(target=self._parts.run, name=f"HTTPServer {self.port}")
         self._thread.start()
         while not self._parts.has_started():
             if not self._thread.is_alive():
-                raise ServingError("the application could not be started, see the log")
+                raise _refusal("the application could not be started, see the log")
             time.sleep(_LOOK_EVERY)
 
     def stop(self, wait: bool = True) -> None:
@@ -79,25 +96,30 @@ class BackgroundServer:
 
 def _choose(options: Options) -> str:
     able = [name for name in _OPENERS if name == "wsgiref" or find_spec(name) is not None]
-    if options.ssl_certfile is not None:
+    if options.certificate is not None:
         able = [name for name in able if name != "waitress"]
     if options.server is None:
         return able[0]
     if options.server not in able:
-        raise ServingError(
+        raise _refusal(
             f"{options.server} can't be run beside a program here; there are: {', '.join(able)}"
         )
     return options.server
+
+
+def _refusal(sentence: str) -> OSError:
+    return OSError(f"cherrypy.server: {sentence}")
 
 
 def _listener(options: Options) -> socket.socket:
     """Return a socket that listens, so that clients that come before the server has started
     wait.
     """
-    return socket.create_server((options.host, options.port), family=options.family, backlog=2048)
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    return socket.create_server((options.host, options.port), family=family, backlog=2048)
 
 
-def _uvicorn(app: object, options: Options, threads: int, stop_within: float) -> _Parts:
+def _uvicorn(app: object, options: Options) -> _Parts:
     uvicorn = import_module("uvicorn")
     config = uvicorn.Config(
         app,
@@ -105,10 +127,9 @@ def _uvicorn(app: object, options: Options, threads: int, stop_within: float) ->
         access_log=False,
         lifespan="on",
         proxy_headers=False,
-        root_path=options.root_path,
-        ssl_certfile=options.ssl_certfile,
-        ssl_keyfile=options.ssl_keyfile,
-        timeout_graceful_shutdown=max(1, round(stop_within)),
+        ssl_certfile=options.certificate,
+        ssl_keyfile=options.key,
+        timeout_graceful_shutdown=max(1, round(options.stop_within)),
     )
     config.load()  # here, where a wrong certificate raises
     server, listener = uvicorn.Server(config), _listener(options)
@@ -123,13 +144,12 @@ def _uvicorn(app: object, options: Options, threads: int, stop_within: float) ->
     return _Parts(run, stop, lambda: server.started, listener.getsockname()[1])
 
 
-def _waitress(app: object, options: Options, threads: int, stop_within: float) -> _Parts:
+def _waitress(app: object, options: Options) -> _Parts:
     listener = _listener(options)
     port: int = listener.getsockname()[1]
-    prefix = {"url_prefix": options.root_path} if options.root_path else {}
     channels: dict[int, Any] = {}
     server = import_module("waitress").create_server(
-        app, map=channels, sockets=[listener], threads=threads, **prefix
+        app, map=channels, sockets=[listener], threads=options.threads
     )
     open_channels: list[Any] = []
 
@@ -139,15 +159,15 @@ def _waitress(app: object, options: Options, threads: int, stop_within: float) -
 
     def run() -> None:
         server.run()
-        server.task_dispatcher.shutdown(timeout=stop_within)
+        server.task_dispatcher.shutdown(timeout=options.stop_within)
         for channel in open_channels:
             channel.close()
 
     return _Parts(run, lambda: server.trigger.pull_trigger(end_loop), lambda: True, port)
 
 
-def _bare(app: object, options: Options, threads: int, stop_within: float) -> _Parts:
-    server = open_bare(app, options)
+def _bare(app: object, options: Options) -> _Parts:
+    server = open_bare(app, (options.host, options.port), (options.certificate, options.key))
 
     def run() -> None:
         with server:
@@ -157,7 +177,7 @@ def _bare(app: object, options: Options, threads: int, stop_within: float) -> _P
 
 
 # The best comes first.
-_OPENERS: dict[str, Callable[[object, Options, int, float], _Parts]] = {
+_OPENERS: dict[str, Callable[[object, Options], _Parts]] = {
     "uvicorn": _uvicorn,
     "waitress": _waitress,
     "wsgiref": _bare,
