@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import pickle
 from collections.abc import AsyncIterator
@@ -437,8 +438,33 @@ def test_a_status_of_an_error_and_a_class_of_exceptions_are_keys(key: Any) -> No
     app._micropie.compiled()
 
 
+def test_the_parameters_below_a_decorator_that_passes_everything_on(
+    make_client: MakeClient,
+) -> None:
+    def shouting(function: Any) -> Any:
+        @functools.wraps(function)
+        def wrapper(*arguments: Any, **values: Any) -> str:
+            return str(function(*arguments, **values)).upper()
+
+        return wrapper
+
+    app = App(text="plain")
+    app.error(404)(shouting(lambda error: f"{error.status} is missing"))
+    app.error(405)(shouting(lambda request, error: f"{request.method}: {error.status}"))
+    app.get("/page")(lambda: "page")
+    client = make_client(app)
+    assert client.get("/none").text == "404 IS MISSING"
+    assert client.post("/page").text == "POST: 405"
+
+
 @pytest.mark.parametrize(
-    "function", [lambda error, other: "", lambda error, extra=1: "", lambda *rest, request: ""]
+    "function",
+    [
+        lambda error, other: "",
+        lambda error, extra=1: "",
+        lambda *rest, request: "",
+        lambda *rest, **values: "",
+    ],
 )
 def test_a_handler_of_other_parameters_is_a_mistake(function: Any) -> None:
     app = App()

@@ -102,6 +102,7 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
     themselves.
     """
     imports = re.compile(rf"^\s*(?:import|from)\s+{framework}\b".encode(), re.MULTILINE)
+    known = {file.resolve() for file in trees}
     places = [*dict.fromkeys(str(file.parent) for file in trees), *sys.path]
     left = [*trees.values()]
     seen = {framework, "micropie", *sys.stdlib_module_names}
@@ -117,7 +118,7 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
             ):
                 if (
                     file.suffix == ".py"
-                    and file not in trees
+                    and file.resolve() not in known
                     and imports.search(source := file.read_bytes())
                 ):
                     with suppress(SyntaxError, ValueError):  # it is written for another Python

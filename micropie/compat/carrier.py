@@ -59,6 +59,12 @@ class CarryingTree(Tree):
     carry: Callable[[Site], CarryingSite]
     """Makes the site with the old handlers beside those of the given one."""
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing has been set on the application or registered with it."""
+        stated = (self.settings, self.functions, self.mounts, self.error_handlers, self.providers)
+        return not any(stated) and not self.app.middlewares
+
     def around(self, site: Site) -> Site:
         """Return the site with both kinds of handlers."""
         return self.carry(site)

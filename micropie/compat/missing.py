@@ -46,6 +46,9 @@ ADVICE: Mapping[str, str] = {
     "cherrypy._cpnative_server": _SERVER,
     "cherrypy._cpmodpy": _SERVER,
     "cherrypy.server.httpserver": _SERVER,
+    **dict.fromkeys(
+        [f"cherrypy.process.servers.Flup{kind}Server" for kind in ("CGI", "FCGI", "SCGI")], _SERVER
+    ),
     "cherrypy.Application.wsgiapp": _WRAP,
     **dict.fromkeys(
         [

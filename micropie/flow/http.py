@@ -312,7 +312,12 @@ def _call_limited(
 def _answer(request: Request, result: object) -> Flow[Answer]:
     """Return the answer to a result. Its body joins what was set on ``self.response``."""
     exchange, made, stream = request._exchange, request._exchange.answer, None
-    if type(result) is EncodedAnswer and exchange.hooks is None and made.session is None:
+    if (
+        type(result) is EncodedAnswer
+        and exchange.hooks is None
+        and made.session is None
+        and made.response is None
+    ):
         return result
     if (
         type(result) not in _NEVER_AWAITED

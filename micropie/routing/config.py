@@ -70,6 +70,10 @@ class ErrorHandler:
     def __init__(self, function: Callable[..., object], providers: Providers) -> None:
         self.function, self.kind = function, kind_of(function)
         parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
+        kinds = [one.kind for one in parameters]
+        if kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]:
+            # a decorator that passes everything on: the parameters are of the function below it
+            parameters = [*inspect.signature(function).parameters.values()]
         are_requests = tuple(
             one.name == "request" or one.annotation in (Request, "Request") for one in parameters
         )

@@ -484,6 +484,16 @@ def test_plugins_are_read_too(command: Run, tmp_path: Path) -> None:
     assert [line.split(": ")[1:2] for line in output.splitlines()] == [["bottle.depr"], []]
 
 
+def test_files_of_the_program_are_no_plugins(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").write_text("import bottle\n")
+    (tmp_path / "test_shop.py").write_text("import shop\n")
+    monkeypatch.syspath_prepend(str(tmp_path))  # where "." of the command is found again
+    assert command("check", "--from", "bottle", ".")[:2] == (0, "0 findings\n")
+
+
 def test_a_submodule_is_no_one_line(
     command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.hooks import of_all_requests
 from micropie.compat.cherrypy.lib import locking
 from micropie.compat.cherrypy.lib.sessions import FileSession
+from micropie.middleware import SecurityHeaders
 from tests.compat.conftest import Serve
 
 
@@ -849,14 +850,50 @@ def test_a_class_of_requests_outside_of_them() -> None:
     assert ours._cprequest.Request.params is not None
 
 
-def test_a_native_handler_sees_the_module_outside_of_its_requests(serve_ours: Serve) -> None:
+def test_request_and_response_are_of_old_handlers(serve_ours: Serve) -> None:
     app = ours.Application(object())
+    app.native.get("/request")(lambda: str(ours.request.method))
 
-    @app.native.get("/native")
+    @app.native.get("/response")
     def native() -> str:
-        return str(ours.request.app)
+        ours.response.status = 404
+        return "lost"
 
-    assert serve_ours(app).get("/native").text == "None"
+    app.native.error(RuntimeError)(lambda error: (500, str(error)))
+    client = serve_ours(app)
+    for name in ("request", "response"):
+        answer = client.get(f"/{name}")
+        assert answer.status_code == 500
+        assert answer.text.startswith(f"cherrypy.{name} is of CherryPy's handlers.")
+        assert "write micropie.request, with .method" in answer.text
+        assert "micropie.request.response, with .headers" in answer.text
+    assert ours.request.app is None, "outside of requests, as before"
+
+
+def test_a_tree_answers_for_its_applications(serve_ours: Serve) -> None:
+    def mounted(use: Callable[[Any], object]) -> Any:
+        tree = ours._cptree.Tree()
+        tree.native.get("/new")(lambda: "new")
+        tree.mount(object(), "/none")
+        use(tree.mount(type("Root", (), {"index": ours.expose(lambda self: "old")})(), "/shop"))
+        return tree
+
+    client = serve_ours(mounted(str))
+    assert [client.get(path).text for path in ("/new", "/shop/")] == ["new", "old"]
+    uses: list[Callable[[Any], object]] = [
+        lambda app: app.native.get("/new")(lambda: "new"),
+        lambda app: app.websocket("/chat")(lambda ws: None),
+        lambda app: app.native.configure(session_timeout=60),
+        lambda app: app.native.mount("/new", App()),
+        lambda app: app.native.error(404)(lambda: "nothing"),
+        lambda app: app.native.provides(SimpleNamespace)(SimpleNamespace),
+        lambda app: app.native.middlewares.append(SecurityHeaders()),
+    ]
+    for use in uses:
+        with pytest.raises(
+            SetupError, match=r"at /shop: write cherrypy\.tree\.native, whose paths"
+        ):
+            mounted(use).native._micropie.compiled()
 
 
 def test_json_bodies_of_any_length(cherrypy: Any, serve: Serve) -> None:

@@ -19,6 +19,7 @@ import bottle as original_bottle
 import cherrypy as original_cherrypy
 import pytest
 
+from micropie import request
 from micropie.cli import run as run_command
 from micropie.cli.main import main
 from micropie.cli.serving import made
@@ -276,3 +277,28 @@ def test_micropie_run_gives_servers_a_name_that_installs_first(
 
 def test_importing_the_program_runs_nothing() -> None:
     assert callable(importlib.import_module("micropie.compat.__main__").main)
+
+
+@pytest.mark.parametrize("framework", ["bottle", "cherrypy"])
+def test_a_function_of_both_halves_sets_headers(framework: str, make_client: MakeClient) -> None:
+    def marked(text: str) -> str:
+        response = request.response
+        response.headers["Cache-Control"] = "no-cache"
+        response.set_cookie("seen", "1")
+        return text
+
+    app: Any
+    if framework == "bottle":
+        app = bottle.Bottle()
+        app.get("/old")(lambda: marked("old"))
+    else:
+        root = type("Root", (), {"old": cherrypy.expose(lambda self: marked("old"))})()
+        app = cherrypy.Application(root)
+    app.native.get("/new")(lambda: marked("new"))
+    client = make_client(app)
+    for half in ("old", "new"):
+        answer = client.get(f"/{half}")
+        assert answer.text == half
+        assert answer.headers["cache-control"] == "no-cache"
+        assert answer.headers["content-type"].startswith("text/html")
+        assert answer.cookies["seen"] == "1"

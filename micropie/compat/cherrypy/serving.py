@@ -106,8 +106,30 @@ class _Serving:
         _outside.exchange = None
 
 
+def _target(name: str) -> Any:
+    """Return what a proxy stands for. Raises ``RuntimeError`` for the request and the response in
+    native code: what it read would be a default, and what it set would be lost.
+    """
+    native = current.get(None)
+    exchange = None if native is None else native.__dict__.get("_cherrypy")
+    if exchange is not None:
+        return getattr(exchange, name)
+    if native is not None and name in ("request", "response"):
+        raise RuntimeError(
+            f"cherrypy.{name} is of CherryPy's handlers. In a native one, in middleware before a "
+            "handler, and in what they call, write micropie.request, with .method, .headers and "
+            ".query, and micropie.request.response, with .headers[...], .status and "
+            ".set_cookie(...)"
+        )
+    return getattr(current_exchange(), name)
+
+
 class Proxy:
-    """``request``, ``response`` or ``session`` of the current exchange."""
+    """``request``, ``response`` or ``session`` of the current exchange.
+
+    Only the session is there in native handlers. ``serving`` has defaults in the place of the
+    others there, for functions of this package that both halves may call.
+    """
 
     __slots__ = ("__attrname__",)
 
@@ -115,37 +137,37 @@ class Proxy:
         object.__setattr__(self, "__attrname__", name)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(getattr(current_exchange(), self.__attrname__), name)
+        return getattr(_target(self.__attrname__), name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        setattr(getattr(current_exchange(), self.__attrname__), name, value)
+        setattr(_target(self.__attrname__), name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(getattr(current_exchange(), self.__attrname__), name)
+        delattr(_target(self.__attrname__), name)
 
     def __getitem__(self, key: object) -> Any:
-        return getattr(current_exchange(), self.__attrname__)[key]
+        return _target(self.__attrname__)[key]
 
     def __setitem__(self, key: object, value: object) -> None:
-        getattr(current_exchange(), self.__attrname__)[key] = value
+        _target(self.__attrname__)[key] = value
 
     def __delitem__(self, key: object) -> None:
-        del getattr(current_exchange(), self.__attrname__)[key]
+        del _target(self.__attrname__)[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in getattr(current_exchange(), self.__attrname__)
+        return key in _target(self.__attrname__)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(getattr(current_exchange(), self.__attrname__))
+        return iter(_target(self.__attrname__))
 
     def __len__(self) -> int:
-        return len(getattr(current_exchange(), self.__attrname__))
+        return len(_target(self.__attrname__))
 
     def __bool__(self) -> bool:
-        return bool(getattr(current_exchange(), self.__attrname__))
+        return bool(_target(self.__attrname__))
 
     def __dir__(self) -> list[str]:
-        return dir(getattr(current_exchange(), self.__attrname__))
+        return dir(_target(self.__attrname__))
 
 
 class ThreadData(threading.local):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NoReturn
 
+from micropie import SetupError
 from micropie.carrying import Config, current
 from micropie.compat.carrier import Carried
 from micropie.compat.cherrypy.config import NamespaceSet, Source, merge
@@ -241,8 +242,14 @@ class Tree(_Servable):
 
     def check(self, config: Config) -> None:
         """See ``_Servable``."""
-        for app in self.apps.values():
+        for prefix, app in self.apps.items():
             if isinstance(app, Application):
+                if not app.native._micropie.is_blank:
+                    raise SetupError(
+                        f"cherrypy.tree answers for the application at {prefix or '/'}: write "
+                        "cherrypy.tree.native, whose paths are those of the site, in the place of "
+                        "the application's own .native, or serve that application"
+                    )
                 app.check(config)
 
 
