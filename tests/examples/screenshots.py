@@ -109,9 +109,15 @@ def show_answers(browser: webdriver.Chrome) -> None:
     wait(browser, "return document.querySelectorAll('.ran:not(:empty)').length > 8")
 
 
-def save(browser: webdriver.Chrome, file: Path) -> None:
-    """Save a screenshot with 128 colours, which takes a third of the room."""
-    with Image.open(io.BytesIO(browser.get_screenshot_as_png())) as image:
+def save(browser: webdriver.Chrome, file: Path, part: str = "") -> None:
+    """Save a screenshot of the window, or of a part, with 128 colours, which takes a third of the
+    room.
+    """
+    if part:
+        picture = browser.find_element("css selector", part).screenshot_as_png
+    else:
+        picture = browser.get_screenshot_as_png()
+    with Image.open(io.BytesIO(picture)) as image:
         image.convert("RGB").quantize(128).save(file, optimize=True)
 
 
@@ -125,6 +131,13 @@ def take(browser: webdriver.Chrome, tour: Server, broken: Server, directory: Pat
             browser.get(f"http://127.0.0.1:{tour.port}/docs")
             wait(browser, "return document.querySelectorAll('.opblock').length > 8")
             save(browser, directory / f"openapi-{look}.png")
+    for look in ("light", "dark"):  # a handler and its answer, for the top of the manual
+        with seen_as(browser, look):
+            column = {"width": 640, "height": 1200, "deviceScaleFactor": 2, "mobile": False}
+            command(browser, "Emulation.setDeviceMetricsOverride", column)
+            browser.get(f"http://127.0.0.1:{tour.port}/")
+            show_answers(browser)
+            save(browser, directory / f"answer-{look}.png", ".pair")
     with seen_as(browser, "light"):
         browser.get(f"http://127.0.0.1:{tour.port}/#streams")
         wait(
