@@ -9,8 +9,10 @@ import hashlib
 import os
 import re
 import socket
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -25,6 +27,27 @@ try:
     from redis.sentinel import SentinelConnectionPool
 except ImportError:  # pragma: no cover - the tests set it to None
     redis = None  # type: ignore[assignment]
+else:
+
+    class _Connection(redis.Connection):
+        """One to a host whose name is looked up within the time to connect."""
+
+        is_looked_up = False  # since it was closed
+
+        def connect(self) -> None:
+            """Connect to the host, unless it is connected."""
+            if not self.is_looked_up:
+                _look_up(self.host, self.socket_connect_timeout)
+                self.is_looked_up = True
+            super().connect()  # type: ignore[no-untyped-call]
+
+        def disconnect(self, *arguments: object, **options: object) -> None:
+            """Close the connection."""
+            self.is_looked_up = False
+            super().disconnect(*arguments, **options)  # type: ignore[no-untyped-call]
+
+    class _TLSConnection(_Connection, redis.SSLConnection):
+        """The same with TLS."""
 
 
 # What keeps redis-py from telling its own name; it is called otherwise since version 7.
@@ -56,6 +79,28 @@ _PROBE_PATIENCE = 0.5
 _LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
 
 
+def _look_up(host: str, patience: float | None) -> None:
+    """Wait until a host's name is looked up, in a thread: the system's resolver asks silent name
+    servers for as long as its own configuration says.
+
+    A name that does not exist raises when one connects. Raises redis-py's ``TimeoutError`` after so
+    many seconds.
+    """
+    with suppress(ValueError):
+        ip_address(host)
+        return
+    is_done = threading.Event()
+
+    def ask() -> None:
+        with suppress(OSError):
+            socket.getaddrinfo(host, None)
+        is_done.set()
+
+    threading.Thread(target=ask, name=f"micropie looks up {host}", daemon=True).start()
+    if not is_done.wait(patience):
+        raise redis.TimeoutError(f"no name server has answered for {host!r}")
+
+
 class _Primary(NamedTuple):
     """What a URL with Sentinels says."""
 
@@ -73,8 +118,9 @@ def _primary(url: str) -> _Primary | None:
     if _LATE_AT.match(url):
         raise ValueError
     scheme, has_sentinels, rest = url.partition("+sentinel://")
+    parse: Any = redis.connection.parse_url
     if not has_sentinels:
-        redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
+        parse(url).get("host", "").encode("idna")  # as resolvers do
         return None
     place, _, query = rest.partition("?")
     user, at, place = place.rpartition("@")
@@ -82,7 +128,6 @@ def _primary(url: str) -> _Primary | None:
     name, _, database = path.partition("/")
     if scheme not in ("redis", "rediss") or not name or not (database or "0").isdecimal():
         raise ValueError
-    parse: Any = redis.connection.parse_url
     options = parse(f"{scheme}://{user}{at}primary/{database}?{query}")
     del options["host"]
     options["ssl"] = options.pop("connection_class", None) is not None
@@ -91,6 +136,8 @@ def _primary(url: str) -> _Primary | None:
         sentinel_options[key] = options.pop(f"sentinel_{key}", None)
     parts = [parse(f"redis://{host}") for host in hosts.split(",")]
     sentinels = [(part["host"], part.get("port", 26379)) for part in parts]
+    for host, _ in sentinels:
+        host.encode("idna")
     return _Primary(unquote(name), sentinels, sentinel_options, options)
 
 
@@ -107,6 +154,7 @@ class _Sentinels:
         timeouts = {"socket_timeout": patience, "socket_connect_timeout": patience}
         self._options = {**defaults, **primary.sentinel_options, **timeouts}
         self._addresses = primary.sentinels
+        self._patience: float = defaults["socket_timeout"]
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return the primary's host and port; redis-py calls it for each new connection.
@@ -118,6 +166,7 @@ class _Sentinels:
             host, port = address
             client: Any = redis.Redis(host, port, **self._options)
             try:
+                _look_up(host, self._options["socket_timeout"])
                 with client:
                     state = client.sentinel_masters().get(service_name)
             except redis.RedisError as error:
@@ -130,6 +179,7 @@ class _Sentinels:
             else:
                 # the next question goes to this one first
                 self._addresses = [address, *(one for one in self._addresses if one != address)]
+                _look_up(state["ip"], self._patience)
                 return state["ip"], state["port"]
         raise redis.ConnectionError(
             f"no Sentinel leads to the primary {service_name!r}: {'; '.join(reasons)}"
@@ -192,6 +242,7 @@ class RedisClient:
         timeouts = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), _PROBE_PATIENCE)
         connection = pool.connection_class(**{**pool.connection_kwargs, **timeouts})
         try:
+            connection.connect()
             connection.send_command("PING")
             return bool(connection.read_response() == "PONG")
         except redis.RedisError:
@@ -243,15 +294,12 @@ class RedisClient:
         process, client = self._own
         # never a parent's: two processes would read each other's answers
         if process != os.getpid():
-            defaults = {
+            defaults: dict[str, Any] = {
                 "socket_timeout": self._patience,
                 "socket_connect_timeout": self._patience,
                 # redis-py must not retry: if only the answer to the first try was lost, a count
                 # would be counted twice.
                 "retry": Retry(NoBackoff(), 0),
-                # a firewall forgets what is silent for some minutes
-                "socket_keepalive": True,
-                "socket_keepalive_options": _KEEPALIVE,
                 "decode_responses": True,
                 # else a new connection asks four times before its first command
                 "protocol": 2,
@@ -259,12 +307,19 @@ class RedisClient:
                 # what another program has written must not cost a connection of many channels
                 "encoding_errors": "surrogateescape",
             }
-            if self._primary is None:
+            if self.url.startswith("unix:"):
                 client = redis.Redis.from_url(self.url, **defaults)
             else:
-                make_pool: Any = SentinelConnectionPool
-                sentinels = _Sentinels(self._primary, defaults)
-                options = {**defaults, **self._primary.options}
-                client = redis.Redis.from_pool(make_pool(self._primary.name, sentinels, **options))
+                # a firewall forgets what is silent for some minutes
+                defaults |= {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
+                if self._primary is None:
+                    kind = _TLSConnection if self.url.startswith("rediss") else _Connection
+                    client = redis.Redis.from_url(self.url, connection_class=kind, **defaults)
+                else:
+                    make_pool: Any = SentinelConnectionPool
+                    sentinels = _Sentinels(self._primary, defaults)
+                    options = {**defaults, **self._primary.options}
+                    pool = make_pool(self._primary.name, sentinels, **options)
+                    client = redis.Redis.from_pool(pool)
             self._own = os.getpid(), client
         return client

@@ -296,7 +296,7 @@ def test_by_tls(tmp_path: Path) -> None:
     subprocess.run(
         shlex.split(
             f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -batch "
-            "-subj /CN=redis -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
+            "-subj /CN=redis -addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout key.pem -out cert.pem"
         ),
         cwd=tmp_path,
         check=True,
@@ -315,12 +315,16 @@ def test_by_tls(tmp_path: Path) -> None:
         redis_server(folder(tmp_path, "primary"), 0, options),
         sentinel_server(folder(tmp_path, "sentinel"), port, [*lines, f"tls-port {sentinel}"]),
     ):
-        url = f"rediss+sentinel://127.0.0.1:{sentinel}/mymaster"
-        client = RedisClient("a test", f"{url}?ssl_ca_certs={tmp_path}/cert.pem", 5)
-        client.ping()
-        client.close()
-        with pytest.raises(ConnectionError, match="certificate verify failed"):
-            RedisClient("a test", url, 5).ping()
+        for url in (
+            f"rediss+sentinel://127.0.0.1:{sentinel}/mymaster",
+            f"rediss://127.0.0.1:{port}/0",
+            f"rediss://localhost:{port}/0",
+        ):
+            client = RedisClient("a test", f"{url}?ssl_ca_certs={tmp_path}/cert.pem", 5)
+            client.ping()
+            client.close()
+            with pytest.raises(ConnectionError, match="certificate verify failed"):
+                RedisClient("a test", url, 5).ping()
 
 
 @pytest.mark.parametrize(
@@ -340,6 +344,9 @@ def test_by_tls(tmp_path: Path) -> None:
         "http+sentinel://host/mymaster",
         "unix+sentinel://host/mymaster",
         "redis+cluster://:hunter2@host/0",
+        "redis://hun..ter2:6379/0",  # no resolver takes these names
+        f"redis://{'hun' * 22}:6379/0",
+        "redis+sentinel://host,hun..ter2/mymaster",
         *(
             f"{scheme}://{user}:{password}@host:1/mymaster/0"
             for scheme in ("redis", "rediss", "redis+sentinel", "rediss+sentinel")
