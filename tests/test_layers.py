@@ -11,7 +11,8 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
@@ -57,12 +58,25 @@ ASYNC = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
 
 
 @cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """Return all nodes of a file, whose tree each test would take as long to make as to ask."""
+    return [*ast.walk(ast.parse(path.read_text()))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_tree_is_kept() -> Iterator[None]:
+    """Free the nodes, which the garbage collector would look through in all tests that follow."""
+    yield
+    nodes_of.cache_clear()
+
+
+@cache
 def imported(path: Path) -> set[str]:
     """Return the full name of everything that a file imports, anywhere in it and for type checking
     too.
     """
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -78,7 +92,7 @@ def test_there_is_no_async_below_the_drivers() -> None:
     found = [
         f"{name_of(path)}: {ast.unparse(node)}"
         for path in CORE
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes_of(path)
         if isinstance(node, ASYNC) or any(part.is_async for part in getattr(node, "generators", []))
     ]
     assert found == []
@@ -105,12 +119,12 @@ def test_nothing_below_app_needs_it_even_for_types() -> None:
 AT_ONCE = re.compile(r"(.+)_(?:now|nowait|at_once)")
 
 
-def twins(sources: Iterable[str]) -> list[str]:
+def twins(nodes: Iterable[ast.AST]) -> list[str]:
     """Return the functions beside which another of the same name does the same at once, such as
     ``open_now``.
     """
     names = set()
-    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             names.add(node.name.lstrip("_"))
         elif isinstance(node, ast.Assign):
@@ -123,7 +137,7 @@ def twins(sources: Iterable[str]) -> list[str]:
 
 
 def test_no_function_has_a_twin_that_does_the_same_at_once() -> None:
-    assert twins(path.read_text() for path in EVERY_FILE) == []
+    assert twins(node for path in EVERY_FILE for node in nodes_of(path)) == []
 
 
 def test_twins_are_found() -> None:
@@ -137,9 +151,10 @@ def start(): ...
 def start_at_once(): ...
 def know(): ...
 """
-    assert twins([source]) == ["open_now", "receive_nowait", "start_at_once"]
-    assert twins(["def finish_now(): ...", "def finish(): ..."]) == ["finish_now"]
-    assert twins(["def may_now(): ..."]) == []
+    assert twins(ast.walk(ast.parse(source))) == ["open_now", "receive_nowait", "start_at_once"]
+    source = "def finish_now(): ...\ndef finish(): ..."
+    assert twins(ast.walk(ast.parse(source))) == ["finish_now"]
+    assert twins(ast.walk(ast.parse("def may_now(): ..."))) == []
 
 
 @cache
@@ -219,11 +234,11 @@ NOT_CODE = (
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def lines_and_uses_of_any(source: str) -> tuple[int, int]:
+def lines_and_uses_of_any(path: Path) -> tuple[int, int]:
     """Count the lines with code, docstrings left out, and the uses of ``Any`` outside of
     imports.
     """
-    nodes = list(ast.walk(ast.parse(source)))
+    nodes, source = nodes_of(path), path.read_text()
     first_statements = [
         node.body[0] for node in nodes if isinstance(node, Documented) and ast.get_docstring(node)
     ]
@@ -253,9 +268,7 @@ def lines_of(node: ast.stmt) -> range:
 
 def test_any_is_for_what_may_be_anything() -> None:
     # What stands in for a module without types takes and gives what that one does.
-    counts = [
-        lines_and_uses_of_any(path.read_text()) for path in EVERY_FILE if "compat" not in path.parts
-    ]
+    counts = [lines_and_uses_of_any(path) for path in EVERY_FILE if "compat" not in path.parts]
     lines, uses = map(sum, zip(*counts, strict=True))
     assert uses / lines <= 25 / 1000
 
@@ -284,27 +297,26 @@ ROOMS = [
 
 
 @cache
-def used_of(package: str) -> set[str]:
-    """Return the names of a package that other packages import, or take by its name or by that of
+def used() -> dict[str, set[str]]:
+    """Map each package to its names that other packages import, or take by its name or by that of
     ``module("...")``.
     """
-    names = set()
+    names: dict[str, set[str]] = defaultdict(set)
     for path in EVERY_FILE:
-        if path.relative_to(PACKAGE).parts[0] == package.rpartition(".")[2]:
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        own = f"micropie.{path.relative_to(PACKAGE).parts[0]}"
+        for node in nodes_of(path):
             match node:
-                case ast.ImportFrom(module=module, names=found) if module == package:
-                    names |= {alias.name for alias in found}
-                case ast.Attribute(ast.Name(owner), name) if f"micropie.{owner}" == package:
-                    names.add(name)
+                case ast.ImportFrom(module=str(module), names=found) if module != own:
+                    names[module] |= {alias.name for alias in found}
+                case ast.Attribute(ast.Name(owner), name) if f"micropie.{owner}" != own:
+                    names[f"micropie.{owner}"].add(name)
     return names
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_face_has_what_other_packages_use_and_nothing_else(room: str) -> None:
     face = import_module(f"micropie.{room}").__all__
-    assert [name for name in face if name not in used_of(f"micropie.{room}")] == []
+    assert [name for name in face if name not in used()[f"micropie.{room}"]] == []
     assert len(face) <= MOST_NAMES.get(room, 38)
 
 
@@ -342,8 +354,8 @@ def not_promised(path: Path, source: str | None = None) -> list[str]:
     imported, also by a text, or as an attribute that is the heart's own.
     """
     own = f"micropie.{path.relative_to(PACKAGE).parts[0].removesuffix('.py')}"
-    tree = ast.parse(path.read_text() if source is None else source)
-    found = [name for node in ast.walk(tree) for name in taken_by(node)]
+    nodes = nodes_of(path) if source is None else ast.walk(ast.parse(source))
+    found = [name for node in nodes for name in taken_by(node)]
     return sorted(name for name in found if not f"{name}.".startswith(f"{own}."))
 
 
@@ -455,15 +467,14 @@ def test_the_heart_imports_no_battery_but_where_an_author_asks_for_it() -> None:
     heart.append(PACKAGE / "app.py")
     imported_now, named = [], set()
     for path in heart:
-        tree = ast.parse(path.read_text())
         for_types = [
             line
-            for node in ast.walk(tree)
+            for node in nodes_of(path)
             if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
             for one in node.body
             for line in lines_of(one)
         ]
-        for node in ast.walk(tree):
+        for node in nodes_of(path):
             match node:
                 case ast.ImportFrom(module=str(module)) if node.lineno not in for_types:
                     modules = [module, *(f"{module}.{alias.name}" for alias in node.names)]
