@@ -30,10 +30,14 @@ TIMEOUT = 5.0
 # Seconds of silence after which the server is asked whether it is still there. Where the address
 # leads to another server by then, that one ends the connection.
 SILENCE = 2.5
-# Seconds that it has to answer; with Sentinels ``SILENCE``, for there may be another primary.
+# Seconds that it has to answer.
 ANSWER_WITHIN = 10.0
-# Seconds between two attempts to connect: the shortest and the longest.
-PAUSES = (0.05, 5.0)
+# Seconds of them after which it is asked over a new connection, too: where that one is answered,
+# the name leads to another server by now.
+_BETWEEN_LOOKS = 0.5
+# Seconds between two attempts to connect: the shortest and the longest. An attempt takes two
+# seconds at most where the address leads to another server in the meantime.
+PAUSES = (0.05, 3.0)
 # Messages that may wait to be sent; further ones fail. A busy process publishes about as many in a
 # second.
 MOST_WAITING = 10_000
@@ -331,17 +335,20 @@ class _Listener(threading.Thread):
             # before it connects: else a change in between would not be noticed
             place = self._hub._client.place()
             connection.subscribe(self._control)
-            patience = ANSWER_WITHIN if place is None else SILENCE
-            is_pinged = False
+            asked_at, answers = 0.0, False  # it, and whether another connection was answered
             while not self._is_closed:
-                message = connection.get_message(timeout=patience if is_pinged else SILENCE)
+                message = connection.get_message(timeout=_BETWEEN_LOOKS if asked_at else SILENCE)
                 if message is not None:
+                    asked_at, answers = 0.0, False
                     self._receive(connection, message)
-                elif is_pinged:
-                    raise ConnectionError(f"Redis was silent for {SILENCE + patience:g} seconds")
-                else:
+                elif not asked_at:
+                    asked_at = time.monotonic()
                     connection.ping()
-                is_pinged = message is None
+                elif answers or time.monotonic() - asked_at > ANSWER_WITHIN:
+                    seconds = SILENCE + time.monotonic() - asked_at
+                    raise ConnectionError(f"Redis was silent for {seconds:.1f} seconds")
+                else:
+                    answers = self._hub._client.answers()
                 if place != self._hub._client.place():
                     raise ConnectionError("there is another primary")
 

@@ -72,7 +72,7 @@ _SENTINEL_PATIENCE = 1.0
 _BETWEEN_QUESTIONS = 1.0
 _AFTER_NO_ANSWER = 5.0
 
-# Seconds that a server has for a sign of life after a time-out.
+# Seconds that a server has for a sign of life over a new connection.
 _PROBE_PATIENCE = 0.5
 
 # What comes after the host has an @: the password has a / or # or ?, and only a part of it is read.
@@ -232,12 +232,14 @@ class RedisClient:
             yield self._client()
         except (redis.RedisError, ConnectionError) as error:
             self._client().connection_pool.disconnect(inuse_connections=False)
-            is_lost = isinstance(error, redis.TimeoutError) and self._answers()
+            is_lost = isinstance(error, redis.TimeoutError) and self.answers()
             kind = ConnectionLost if is_lost else ConnectionError
             raise kind(f"the Redis of {self._owner} is out of reach: {error}") from error
 
-    def _answers(self) -> bool:
-        """Return whether the server gives a sign of life over a new connection."""
+    def answers(self) -> bool:
+        """Return whether the server gives a sign of life over a new connection, which it has half a
+        second for.
+        """
         pool = self._client().connection_pool
         timeouts = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), _PROBE_PATIENCE)
         connection = pool.connection_class(**{**pool.connection_kwargs, **timeouts})

@@ -31,6 +31,7 @@ from micropie.steps.redis_client import RedisClient
 from tests.asgi.calls import every_loop, run
 from tests.channels.conftest import threads
 from tests.conftest import MakeClient
+from tests.support.forwarder import Forwarder
 from tests.support.ports import free_port
 from tests.support.redis_server import hanging, redis_server
 from tests.support.waiting import PATIENCE, until
@@ -414,6 +415,7 @@ def test_a_server_that_has_become_silent_is_lost(
 ) -> None:
     monkeypatch.setattr(redischannels, "SILENCE", 0.3)
     monkeypatch.setattr(redischannels, "ANSWER_WITHIN", 0.3)
+    monkeypatch.setattr(redischannels, "_BETWEEN_LOOKS", 0.1)
     channels = RedisChannels(redis_url, prefix="silent:")
     client: Any = redis.Redis.from_url(redis_url)
 
@@ -428,6 +430,26 @@ def test_a_server_that_has_become_silent_is_lost(
         until(lambda: messages.gaps)
     client.close()
     channels.close()
+
+
+def test_R57_a_connection_that_leads_nowhere_is_changed_as_soon_as_another_one_is_answered(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Long before a server that does not answer is given up."""
+    monkeypatch.setattr(redischannels, "SILENCE", 0.3)
+    monkeypatch.setattr(redischannels, "ANSWER_WITHIN", 3600.0)
+    with Forwarder(int(redis_url.rpartition(":")[2].partition("/")[0])) as forwarder:
+        channels = RedisChannels(f"redis://127.0.0.1:{forwarder.port}/0", prefix="forgotten:")
+        others = RedisChannels(redis_url, prefix="forgotten:")
+        with channels.subscribe("room") as messages:
+            forwarder.forget()
+            until(lambda: messages.gaps)
+            with channels.subscribe("room"):  # which waits until the listener is back
+                others.publish("room", "text")
+                assert messages.get(timeout=30) == "text"
+        channels.close()
+        others.close()
+    assert "RedisChannels lost its connection" in caplog.text
 
 
 def test_R57_a_message_that_can_not_be_read_is_left_out(

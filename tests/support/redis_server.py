@@ -54,11 +54,13 @@ def redis_server(
 
 
 @contextmanager
-def sentinel_server(directory: Path, primary: int, lines: Sequence[str] = ()) -> Iterator[int]:
+def sentinel_server(
+    directory: Path, primary: int, lines: Sequence[str] = (), address: str = "127.0.0.1"
+) -> Iterator[int]:
     """Run a Sentinel in ``directory`` and yield its port.
 
-    It watches the server at the port ``primary`` as "mymaster", and takes it for down after half a
-    second. ``lines`` are further ones of its configuration.
+    It watches the server at the port ``primary`` of ``address`` as "mymaster", and takes it for
+    down after half a second. ``lines`` are further ones of its configuration.
     """
     port = free_port()
     configuration = directory / "sentinel.conf"
@@ -68,7 +70,7 @@ def sentinel_server(directory: Path, primary: int, lines: Sequence[str] = ()) ->
                 f"port {port}",
                 "bind 127.0.0.1",
                 f"dir {directory}",
-                f"sentinel monitor mymaster 127.0.0.1 {primary} 1",
+                f"sentinel monitor mymaster {address} {primary} 1",
                 "sentinel down-after-milliseconds mymaster 500",
                 "sentinel failover-timeout mymaster 2000",
                 *lines,
