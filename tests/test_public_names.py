@@ -143,6 +143,28 @@ def test_a_docstring_explains_every_argument(module: str) -> None:
     assert missing == []
 
 
+def test_the_methods_for_extensions_explain_every_argument() -> None:
+    package = importlib.import_module("micropie.extensions")
+    classes = {
+        name: value for name in package.__all__ if inspect.isclass(value := getattr(package, name))
+    }
+    missing = []
+    for name, owner in classes.items():
+        for method, function in inspect.getmembers(owner, inspect.isfunction):
+            if method.startswith("_"):
+                continue
+            said = inspect.getdoc(function) or ""
+            arguments = [one.name for one in inspect.signature(function).parameters.values()]
+            missing += [
+                f"{name}.{method}({one}=)"
+                for one in arguments
+                if one != "self" and not re.search(rf"\b{one}\b", f"{said} {inspect.getdoc(owner)}")
+            ]
+            missing += [f"{name}.{method}"] * (not said)
+    assert len(classes) > 8
+    assert missing == []
+
+
 # All that an editor offers to authors on these three, and below it the second spellings of
 # ``micropie.spellings``.
 ATTRIBUTES = {

@@ -57,7 +57,6 @@ from micropie.execution.threads import (
     in_thread,
     run_in_context,
     slots_of,
-    usage_of,
     within,
 )
 from micropie.on_demand import names_on_demand
@@ -72,7 +71,7 @@ __all__ = [
     "TookTooLong", "after_fork_in_child", "available_cpus", "await_in_background", "await_in_def",
     "background_loop", "current", "entered_on_loop", "in_thread", "is_on_loop", "loop_lag",
     "notify_after_fork", "run_async", "run_in_context", "slots_of", "threadsafe_scheduler",
-    "usage_of", "watch_background_loops", "watch_loop", "where", "within",
+    "watch_background_loops", "watch_loop", "where", "within",
 ]
 # fmt: on
 

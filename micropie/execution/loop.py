@@ -272,8 +272,8 @@ class TaskWaiter:
     ``await waiter.wait()`` ends with the next ``waiter.wake()``, which any thread may call and
     which does nothing if no task waits.
 
-    Make it on the event loop, and let no more than one task wait at a time. Check what you wait for
-    before each ``wait``: a wake before it is lost.
+    Make it on the event loop, elsewhere it raises ``RuntimeError``, and let no more than one task
+    wait at a time. Check what you wait for before each ``wait``: a wake before it is lost.
     """
 
     def __init__(self) -> None:

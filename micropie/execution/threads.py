@@ -248,11 +248,6 @@ def slots_of(threads: Threads) -> Slots:
     return slots.get(threads) or slots.setdefault(threads, Slots(threads))
 
 
-def usage_of(threads: Threads) -> tuple[int, int, int]:
-    """Return the ``usage`` of the slots on this event loop."""
-    return slots_of(threads).usage()
-
-
 async def in_thread(
     threads: Threads,
     function: Callable[..., Result],

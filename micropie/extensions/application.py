@@ -11,7 +11,7 @@ from typing import NamedTuple
 from micropie.decorators import make_mark
 from micropie.discovery import marks_of
 from micropie.errors import as_authors_see
-from micropie.execution import is_on_loop, loop_lag, usage_of
+from micropie.execution import is_on_loop, loop_lag, slots_of
 from micropie.routing import AppBase, Application, Config, RouteEntry, Site, place_of, seen
 
 
@@ -85,7 +85,9 @@ class Inspector:
         Under ASGI call it on the event loop whose threads are meant, not in a ``def`` handler.
         """
         configs: Sequence[Config] = self._tree.configs()
-        threads = [usage_of(one) for one in {one.threads for one in configs} if is_on_loop()]
+        threads = [
+            slots_of(one).usage() for one in {one.threads for one in configs} if is_on_loop()
+        ]
         pools = [one.usage() for one in {one.pool for one in configs}]
         channels = [one.counts() for one in {one.channels for one in configs}]
         busy, waiting, limit = map(sum, zip(*threads, strict=True)) if threads else [None] * 3
@@ -106,8 +108,8 @@ class Inspector:
 
     @staticmethod
     def traceback_of(error: BaseException) -> str:
-        """Return an exception's traceback as text, as the log has it: from the author's first line
-        on, or all of it if there is no such line.
+        """Return the traceback of ``error`` as text, as the log has it: from the author's first
+        line on, or all of it if there is no such line.
         """
         return "".join(format_exception(*as_authors_see(error)))
 

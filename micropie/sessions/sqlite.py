@@ -35,6 +35,7 @@ _SWEEP = "DELETE FROM sessions WHERE expires <= ?"
 # The inode and the device of the file that a connection uses; None if the path has no file.
 _File: TypeAlias = tuple[int, int] | None
 _Lent: TypeAlias = tuple[_File, sqlite3.Connection]
+_NO_FILE = object()  # no connection leads there, so that all are closed
 
 # A forked child must neither use its parent's connections nor close them, which would drop the
 # parent's locks.
@@ -64,7 +65,7 @@ class SQLiteSessionBackend(SessionBackend):
         self._opening = Lock()
         # Not ``__del__``: the collector may call a connection's own before the one of a backend in
         # the same cycle.
-        self._closing = finalize(self, _close_all, self._idle)
+        self._closing = finalize(self, _taken, self._idle, _NO_FILE)
 
     def after_fork(self) -> None:
         """Put the parent's connections aside."""
@@ -107,7 +108,7 @@ class SQLiteSessionBackend(SessionBackend):
 
     def close(self) -> None:
         """Close this process's idle connections; the next request opens a new one."""
-        _close_all(self._idle)
+        _taken(self._idle, _NO_FILE)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -117,7 +118,7 @@ class SQLiteSessionBackend(SessionBackend):
         """
         idle, lent = self._idle, None
         try:
-            lent = self._take() or self._open()
+            lent = _taken(idle, _file_at(self._path)) or self._open()
             yield lent[1]
         except (sqlite3.DatabaseError, OSError) as error:
             if lent is not None:  # its state is unknown
@@ -129,19 +130,6 @@ class SQLiteSessionBackend(SessionBackend):
         finally:
             if lent is not None:
                 idle.append(lent)
-
-    def _take(self) -> _Lent | None:
-        """Return an idle connection to the file at the path, and close those to a file that was
-        deleted: its sessions would be seen by those who have a connection to it.
-        """
-        file = _file_at(self._path)
-        with suppress(IndexError):
-            while True:
-                lent = self._idle.pop()
-                if lent[0] == file:
-                    return lent
-                lent[1].close()
-        return None
 
     def _open(self) -> _Lent:
         # One at a time: touch() closes the file, which drops all locks that SQLite has on it in
@@ -174,11 +162,18 @@ def _file_at(path: Path) -> _File:
     return facts.st_ino, facts.st_dev
 
 
-def _close_all(idle: list[_Lent]) -> None:
+def _taken(idle: list[_Lent], file: object) -> _Lent | None:
+    """Return an idle connection to ``file``, and close all others before it. They may lead to a
+    file that was deleted, whose sessions would be seen by those who have a connection to it.
+    """
     # instead of a check of the length: another thread may take the last one in between
     with suppress(IndexError):
         while True:
-            idle.pop()[1].close()
+            lent = idle.pop()
+            if lent[0] == file:
+                return lent
+            lent[1].close()
+    return None
 
 
 def _change_to_wal(connection: sqlite3.Connection, path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import anyio
 
 from micropie.errors import logger
-from micropie.execution import Action, after_fork_in_child, background_loop, in_thread, usage_of
+from micropie.execution import Action, after_fork_in_child, background_loop, in_thread, slots_of
 from micropie.placement import AnyFunction, Threads
 from micropie.steps.steps import AWAIT, INLINE, kind_of
 
@@ -130,7 +130,7 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
     try:
         if kind is AWAIT or kind is INLINE:
             result = begin(task)
-        elif usage_of(_THREADS)[1] < _THREADS.queue:
+        elif slots_of(_THREADS).usage()[1] < _THREADS.queue:
             result = await in_thread(_THREADS, begin, task, abandon_after=0.0)
         else:
             logger.error(

@@ -74,7 +74,7 @@ class Outage:
         return self.is_on and (monotonic() < self._next_try or self._trial.locked())
 
     def watch(self, question: Flow[Result]) -> Flow[Result]:
-        """Ask the service by a flow, and return its answer.
+        """Ask the service by the flow ``question``, and return its answer.
 
         Raises ``OSError`` if the service is out of reach.
         """
@@ -96,7 +96,8 @@ class Outage:
         return answer
 
     def ask(self, question: Callable[[], Result]) -> Result:
-        """Ask the service by a function that may block, in a thread that belongs to the caller.
+        """Ask the service by ``question``, a function without parameters that may block, in a
+        thread that belongs to the caller.
 
         Raises ``OSError`` as ``watch`` does.
         """
@@ -104,7 +105,9 @@ class Outage:
         return answer
 
     def note(self, error: OSError, seconds: float) -> None:
-        """Note that a call has failed after so many seconds, and log it if that is news."""
+        """Note that a call has failed by ``error`` after so many ``seconds``, and log it if that
+        is news.
+        """
         with self._lock:
             now = monotonic()
             self.is_on, self._next_try = True, now + min(4 * seconds, self.retry_after)

@@ -253,7 +253,8 @@ class RedisClient:
             connection.disconnect()
 
     def run(self, script: str, keys: Sequence[str], *arguments: str | int) -> Any:
-        """Run a script in Lua on the server, and return its result. Raises ``ConnectionError``.
+        """Run ``script``, in Lua, on the server, and return its result. ``keys`` and ``arguments``
+        are its KEYS and ARGV. Raises ``ConnectionError``.
 
         It is one command with the script's digest. The text is sent only to a server that does not
         have it: one that was started anew, or was a replica.

@@ -14,7 +14,7 @@ import pytest
 from micropie import App, HTTPError, reads_body
 from micropie.compat import bottle, cherrypy
 from micropie.execution import threads as workers
-from micropie.execution.threads import in_thread, slots_of, usage_of
+from micropie.execution.threads import in_thread, slots_of
 from micropie.placement import Threads
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
@@ -234,18 +234,18 @@ def test_what_is_lent_is_taken_back(backend: str) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(in_thread, threads, blocks, "reader")
             await until_async(lambda: len(order) == 1)
-            assert usage_of(threads) == (1, 0, 1)
+            assert slots_of(threads).usage() == (1, 0, 1)
             with slots_of(threads).lend() as may_wait:
                 assert may_wait
-                assert usage_of(threads) == (0, 0, 1)
+                assert slots_of(threads).usage() == (0, 0, 1)
                 tasks.start_soon(in_thread, threads, blocks, "other")
                 await until_async(lambda: len(order) == 2)
-                assert usage_of(threads) == (1, 0, 1)
-            assert usage_of(threads) == (2, 0, 1)
+                assert slots_of(threads).usage() == (1, 0, 1)
+            assert slots_of(threads).usage() == (2, 0, 1)
             tasks.start_soon(in_thread, threads, order.append, "later")
-            await until_async(lambda: usage_of(threads) == (2, 1, 1))
+            await until_async(lambda: slots_of(threads).usage() == (2, 1, 1))
             go_on.set()
         assert order == ["reader", "other", "later"]
-        assert usage_of(threads) == (0, 0, 1)
+        assert slots_of(threads).usage() == (0, 0, 1)
 
     run(backend, main)

@@ -21,7 +21,7 @@ from anyio.lowlevel import checkpoint
 
 from micropie import App, HTTPError, UploadFile, static_file
 from micropie.execution import threads as workers
-from micropie.execution.threads import Slots, in_thread, slots_of, usage_of
+from micropie.execution.threads import Slots, in_thread, slots_of
 from micropie.middleware import Timeout
 from micropie.placement import Threads
 from micropie.sessions import SQLiteSessionBackend
@@ -202,7 +202,7 @@ def test_a_place_is_given_back_whenever_the_task_is_cancelled(backend: str) -> N
                 for _ in range(turns):
                     await checkpoint()
                 group.cancel_scope.cancel()
-            while usage_of(threads)[0]:
+            while slots_of(threads).usage()[0]:
                 await checkpoint()
         await in_thread(threads, calls.append, "last", abandon_after=0.0)
 
@@ -294,11 +294,11 @@ def test_a_call_whose_thread_fails_gives_its_place_back_once(
     async def main() -> None:
         with pytest.raises(RuntimeError, match="start new thread"):
             await in_thread(threads, calls.append, "made")
-        while usage_of(threads)[0]:
+        while slots_of(threads).usage()[0]:
             await checkpoint()
         late[0]()
         await checkpoint()
-        assert usage_of(threads) == (0, 0, 1)
+        assert slots_of(threads).usage() == (0, 0, 1)
 
     monkeypatch.setattr("anyio.to_thread.run_sync", fails)
     run(backend, main)
@@ -426,7 +426,7 @@ def test_nobody_waits_for_a_place_longer_than_its_patience(backend: str) -> None
         await slots_of(threads).take()
         with pytest.raises(TimeoutError):
             await slots_of(threads).take()
-        assert usage_of(threads) == (1, 0, 1)
+        assert slots_of(threads).usage() == (1, 0, 1)
 
     run(backend, main)
 
