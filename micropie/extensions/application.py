@@ -32,6 +32,7 @@ class Statistics(NamedTuple):
     channels: int
     """Channels with a subscriber in this process."""
     subscribers: int
+    """Subscriptions in this process; one of several channels counts once."""
     loop_lag: float
     """The longest wait for a turn of the event loop within the last minute, in seconds; 0 where
     ``loop_watchdog`` watches none."""
