@@ -426,7 +426,7 @@ def test_a_server_that_has_become_silent_is_lost(
         before = questions()
         until(lambda: questions() > before + 1)
         assert messages.gaps == 0  # it was asked twice, so it has answered
-        client.client_pause(900)
+        client.client_pause(3000)
         until(lambda: messages.gaps)
     client.close()
     channels.close()
