@@ -135,7 +135,9 @@ def _in_module(
         dotted = _dotted(node, names)
         line = getattr(node, "lineno", 1)
         for name in [dotted] if dotted else _imports(node):
-            advice: str | None = _COMPAT.advice_for(framework, name)
+            advice: str | None = _COMPAT.advice_for(framework, name) or CONFIG_KEYS.get(
+                name.removeprefix("cherrypy.")  # an attribute of cherrypy.server
+            )
             is_submodule = isinstance(node, ast.Import) and name.startswith(f"{framework}.")
             if advice is None and is_submodule and not is_installed:
                 advice = _INSTALL.format(framework)

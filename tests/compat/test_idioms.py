@@ -1,0 +1,91 @@
+"""``micropie check --from`` says of each idiom of public programs that it works, or what to write."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import bottle as original_bottle
+import cherrypy as original_cherrypy
+import pytest
+
+from micropie.cli.moving import findings
+from micropie.compat import bottle, cherrypy
+from tests.compat.idioms import NEEDS, WORKS
+from tests.conftest import MakeClient
+
+FRAMEWORKS = ["bottle", "cherrypy"]
+ORIGINALS = {"bottle": original_bottle, "cherrypy": original_cherrypy}
+OURS = {"bottle": bottle, "cherrypy": cherrypy}
+
+
+def told(framework: str, folder: Path, sources: list[str]) -> dict[str, list[str]]:
+    """Return what ``check`` says of each source, which imports the framework first."""
+    given: dict[str, list[str]] = {}
+    file = folder / "program.py"
+    for source in sources:
+        file.write_text(f"import {framework}\n{source}\n")
+        given[source] = [one.advice for one in findings(framework, file)]
+    return given
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_what_works_is_not_listed(framework: str, tmp_path: Path) -> None:
+    given = told(framework, tmp_path, WORKS[framework])
+    assert {source: advice for source, advice in given.items() if advice} == {}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_what_does_not_work_is_told(framework: str, tmp_path: Path) -> None:
+    given = told(framework, tmp_path, [*NEEDS[framework]])
+    silent = {
+        source: advice
+        for source, advice in given.items()
+        if not any(NEEDS[framework][source] in one for one in advice)
+    }
+    assert silent == {}
+
+
+def failures(framework: str, module: Any, client_of: Any) -> dict[str, str]:
+    """Run what works in a handler, each in a request of its own. Return the exceptions that are no
+    answers.
+    """
+    found: dict[str, str] = {}
+    answers = (
+        (module.HTTPResponse,)
+        if framework == "bottle"
+        else (module.HTTPRedirect, module.HTTPError, module.InternalRedirect)
+    )
+
+    def run(number: str, **_: str) -> str:
+        source = WORKS[framework][int(number)]
+        try:
+            with suppress(*answers):
+                exec(source, {framework: module})
+        except Exception as error:
+            found[source] = repr(error)
+        return "ran"
+
+    app: Any
+    if framework == "bottle":
+        app = module.Bottle()
+        app.route("/run/<number>", ["GET", "POST"], run)
+    else:
+        root = type("Root", (), {"run": module.expose(staticmethod(run))})()
+        app = module.Application(root, "", {"/": {"tools.sessions.on": True}})
+    client = client_of(app)
+    for number in range(len(WORKS[framework])):
+        client.get(f"/run/{number}?text=pie", headers={"Referer": "/page"})
+    return found
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_what_works_runs_on_the_original(framework: str, connect: MakeClient) -> None:
+    module = ORIGINALS[framework]
+    assert failures(framework, module, lambda app: connect(app, "wsgi", validate=False)) == {}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_what_works_runs_on_the_stand_in(framework: str, make_client: MakeClient) -> None:
+    assert failures(framework, OURS[framework], make_client) == {}
