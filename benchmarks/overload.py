@@ -4,14 +4,14 @@ when four times its capacity comes.
 Each request needs 5 ms of processor and waits for 20 ms. The capacity is what 8 clients get that
 send one request after the other. Then requests are sent at fixed times, whatever comes back, and
 clients give up after 10 s. *Good* answers come within a second. Each set-up is measured as it is,
-and with the `LoadShedding()` of the deploy pages; `--share` is the load, in capacities.
+and with the `LoadShedding()` of the deploy pages; `--share` is the load, in capacities, and
+`--proxy` what is before it, with their line for X-Request-Start.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 import tempfile
 import time
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.processes import free_port, running
+from benchmarks.proxies import PROXIES, command_of
 from benchmarks.soak import Client, Load, load, quantiles
 from benchmarks.websocket import resident
 
@@ -32,7 +33,7 @@ _GUNICORN = (
     "gunicorn --workers 1 --worker-class gthread --threads 16 --no-control-socket "
     "--bind 127.0.0.1:{port} --log-level critical"
 )
-# commands by name; nginx is before each
+# commands by name; a proxy is before each
 SET_UPS = {
     "uvicorn, `async def`": f"{_UVICORN} {APP}:plain_async",
     "uvicorn, `async def`, `LoadShedding`": f"{_UVICORN} {APP}:shedding_async",
@@ -41,33 +42,6 @@ SET_UPS = {
     "gthread": f"{_GUNICORN} {APP}:plain_def",
     "gthread, `LoadShedding`": f"{_GUNICORN} {APP}:shedding_def",
 }
-# As docs/deploy/nginx.md has it, with ports in the place of https and of a socket.
-_NGINX = """
-daemon off;
-pid {folder}/pid;
-error_log {folder}/log;
-{user}
-worker_rlimit_nofile 20000;
-events {{ worker_connections 9000; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder};
-    proxy_temp_path {folder};
-    fastcgi_temp_path {folder};
-    uwsgi_temp_path {folder};
-    scgi_temp_path {folder};
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://127.0.0.1:{to};
-            proxy_http_version 1.1;
-            proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $remote_addr;
-            proxy_set_header X-Request-Start "t=${{msec}}";
-        }}
-    }}
-}}
-"""
 
 
 class Found(NamedTuple):
@@ -80,8 +54,8 @@ class Found(NamedTuple):
 
 
 @contextmanager
-def serving(command: str) -> Iterator[tuple[int, int]]:
-    """Run a server behind nginx. Yields the port to ask, and the process that works."""
+def serving(command: str, proxy: str) -> Iterator[tuple[int, int]]:
+    """Run a server behind a proxy. Yields the port to ask, and the process that works."""
     port = free_port()
     with ExitStack() as stack:
         words = [sys.executable, "-m", *command.format(port=port).split()]
@@ -90,11 +64,7 @@ def serving(command: str) -> Iterator[tuple[int, int]]:
             pid = worker_of(pid)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         to, port = port, free_port()
-        user = "user root;" if os.geteuid() == 0 else ""
-        text = _NGINX.format(folder=folder, port=port, to=to, user=user)
-        (folder / "conf").write_text(text)
-        proxy = ["nginx", "-e", f"{folder}/log", "-c", f"{folder}/conf"]
-        stack.enter_context(running(proxy, port))
+        stack.enter_context(running(command_of(proxy, folder, port, to), port))
         yield port, pid
 
 
@@ -182,12 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=8, help="of the load (%(default)s)")
     parser.add_argument("--capacity-seconds", type=float, default=3, help="(%(default)s)")
     parser.add_argument("--share", type=float, default=4, help="the load (%(default)s)")
+    parser.add_argument("--proxy", choices=PROXIES, default="nginx", help="(%(default)s)")
     parser.add_argument("--only", type=int, nargs="+", help="rows of the table, from 0 on")
     options = parser.parse_args(arguments)
     print(HEAD)
     for number, (name, command) in enumerate(SET_UPS.items()):
         if options.only is None or number in options.only:
-            with serving(command) as (port, pid):
+            with serving(command, options.proxy) as (port, pid):
                 print(row(name, asyncio.run(measure(port, pid, options))), flush=True)
     return 0
 

@@ -9,14 +9,27 @@ from __future__ import annotations
 import asyncio
 import sys
 from argparse import Namespace
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import behind, features, growth, moving, overhead, publish, report, soak, startup
+from benchmarks import (
+    behind,
+    features,
+    growth,
+    moving,
+    overhead,
+    overload,
+    publish,
+    report,
+    soak,
+    startup,
+)
 from benchmarks.apps import soak_apps
 from benchmarks.overhead import Table, run_table
+from tests.servers.test_deployment import program
 
 INSTALLED = {"hand-written", "micropie", "Starlette", "Bottle", "Flask"}
 
@@ -93,6 +106,33 @@ def test_what_may_grow_is_measured(subject: growth.Subject) -> None:
     results = {size: subject.measure(size, growth.Options(rounds=1, batch=1))}
     assert all(growth.unit_of(line) in ("µs", "ms", "KiB", "MiB", "MB/s") for line in results[size])
     assert f"| {growth.size_title(subject, size)} |" in growth.table(subject, results)
+
+
+@pytest.mark.parametrize(("number", "proxy"), [(1, "haproxy"), (3, "nginx"), (5, "nginx")])
+def test_overload_is_offered_and_counted(
+    number: int, proxy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program(proxy)
+    options = f"--seconds 0.5 --capacity-seconds 0.5 --share 0.5 --only {number} --proxy {proxy}"
+    assert overload.main(options.split()) == 0
+    *head, row = capsys.readouterr().out.splitlines()
+    assert "\n".join(head) == overload.HEAD
+    name, offered, good, *_ = row.strip("| ").split(" | ")
+    assert name == list(overload.SET_UPS)[number]
+    sent, capacity = map(int, offered.split(" of "))
+    assert capacity > 0
+    assert sent == pytest.approx(capacity / 2, abs=1)
+    assert good.endswith("%")
+
+
+def test_the_row_of_an_overload_counts_each_answer_once() -> None:
+    answers = soak.Load(
+        {200: [0.1] * 8 + [1.5], 503: [0.01] * 5, 500: [0.1]}, Counter(TimeoutError=2)
+    )
+    found = overload.Found(4.0, answers, 2.0, 2.0, (1024, 2048), 0.25)
+    assert overload.row("a", found) == (
+        "| a | 8 of 4 | 100% | 1 | 5 | 3 | 1.5 s | 0.0 s | 0.2 s | 1 to 2 |"
+    )
 
 
 @pytest.mark.parametrize("server", soak.SOAKED)
