@@ -209,124 +209,60 @@ SHORT_FILE = (CHUNK * 40)[: 2 * 1024]
 LONG_FILE = (CHUNK * 5000)[: 300 * 1024]
 SESSION = ("set-cookie", "HttpOnly")
 
+
+def _page(
+    name: str, title: str, path: str, want: Any = None, *, signs_in: bool = False, **more: Any
+) -> Case:
+    """Return a GET of a page of a real site; without ``want`` only its head is looked at."""
+    more = {"method": "GET", "kind": HEAD if want is None else TEXT, "batch_divisor": 4, **more}
+    return Case(name, title, path=path, want=want, sign_in="/login" if signs_in else "", **more)
+
+
+_REDIRECTED: Any = {"status": 303, "expects": (("location", "http://127.0.0.1"),)}
+
 BOTTLE_PAGES = (
-    Case(
-        "template",
-        "a page: a signed cookie, a template of 20 rows",
-        "GET",
-        "/rows",
-        None,
-        HEAD,
-        sign_in="/login",
-        batch_divisor=4,
-    ),
-    Case(
+    _page("template", "a page: a signed cookie, a template of 20 rows", "/rows", signs_in=True),
+    _page(
         "session",
         "a signed cookie read and set",
-        "GET",
         "/session",
         b"Alice",
-        sign_in="/login",
-        batch_divisor=4,
+        signs_in=True,
         expects=(SESSION,),
     ),
-    Case(
-        "redirect",
-        "`redirect`",
-        "GET",
-        "/moved",
-        None,
-        HEAD,
-        status=303,
-        batch_divisor=4,
-        expects=(("location", "http://127.0.0.1"),),
-    ),
-    Case("url", "`request.url`", "GET", "/url", None, HEAD, batch_divisor=4),
-    Case("headers", "all headers", "GET", "/headers", None, HEAD, batch_divisor=4),
-    Case(
-        "short-file",
-        "`static_file` of 2 kB",
-        "GET",
-        "/static/short.css",
-        SHORT_FILE,
-        batch_divisor=4,
-    ),
-    Case(
-        "long-file", "`static_file` of 300 kB", "GET", "/static/long.js", LONG_FILE, batch_divisor=4
-    ),
-    Case(
-        "status",
-        "Glances' status: a plugin, the URL, all headers",
-        "GET",
-        "/status",
-        b"Active",
-        batch_divisor=4,
-    ),
-    Case(
-        "script",
-        "Glances' script: a plugin, `static_file` of 300 kB",
-        "GET",
-        "/script",
-        LONG_FILE,
-        batch_divisor=4,
-    ),
+    _page("redirect", "`redirect`", "/moved", **_REDIRECTED),
+    _page("url", "`request.url`", "/url"),
+    _page("headers", "all headers", "/headers"),
+    _page("short-file", "`static_file` of 2 kB", "/static/short.css", SHORT_FILE),
+    _page("long-file", "`static_file` of 300 kB", "/static/long.js", LONG_FILE),
+    _page("status", "Glances' status: a plugin, the URL, all headers", "/status", b"Active"),
+    _page("script", "Glances' script: a plugin, `static_file` of 300 kB", "/script", LONG_FILE),
 )
 CHERRYPY_PAGES = (
-    Case(
-        "template",
-        "a page: a session, a template of 20 rows",
-        "GET",
-        "/rows",
-        None,
-        HEAD,
-        sign_in="/login",
-        batch_divisor=4,
-    ),
-    Case(
-        "session", "a session read", "GET", "/session", b"Alice", sign_in="/login", batch_divisor=4
-    ),
-    Case("count", "a session written", "GET", "/login", b"in", sign_in="/login", batch_divisor=4),
-    Case(
-        "redirect",
-        "a session read, `HTTPRedirect`",
-        "GET",
-        "/moved",
-        None,
-        HEAD,
-        status=303,
-        sign_in="/login",
-        batch_divisor=4,
-        expects=(("location", "http://127.0.0.1"),),
-    ),
-    Case("url", "`cherrypy.url()`", "GET", "/url", None, HEAD, batch_divisor=4),
-    Case(
+    _page("template", "a page: a session, a template of 20 rows", "/rows", signs_in=True),
+    _page("session", "a session read", "/session", b"Alice", signs_in=True),
+    _page("count", "a session written", "/login", b"in", signs_in=True),
+    _page("redirect", "a session read, `HTTPRedirect`", "/moved", signs_in=True, **_REDIRECTED),
+    _page("url", "`cherrypy.url()`", "/url"),
+    _page(
         "service",
         "`MethodDispatcher`, `json_in`, `json_out`",
-        "POST",
         "/service",
         PERSON,
-        JSON,
+        method="POST",
+        kind=JSON,
         body=json.dumps(PERSON).encode(),
         content_type="application/json",
-        batch_divisor=4,
     ),
-    Case(
+    _page(
         "short-file",
         "`staticdir`, a file of 2 kB",
-        "GET",
         "/static/short.css",
         SHORT_FILE,
-        sign_in="/login",
-        batch_divisor=4,
+        signs_in=True,
     ),
-    Case(
-        "long-file",
-        "`staticdir`, a file of 300 kB",
-        "GET",
-        "/static/long.js",
-        LONG_FILE,
-        sign_in="/login",
-        batch_divisor=4,
+    _page(
+        "long-file", "`staticdir`, a file of 300 kB", "/static/long.js", LONG_FILE, signs_in=True
     ),
 )
 

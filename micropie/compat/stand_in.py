@@ -114,9 +114,11 @@ def _holders(framework: str, name: str) -> Iterator[str]:
     """
     if not _has_original(framework, name):
         return
+    # CherryPy puts a function of its own into pydoc
+    others = {name, *sys.stdlib_module_names}
     for module_name, module in [*sys.modules.items()]:
         if (
-            module_name.partition(".")[0] != name
+            module_name.partition(".")[0] not in others
             and module is not None
             and _holds(vars(module), name, framework)
         ):

@@ -159,6 +159,16 @@ def test_what_is_imported_already_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         install("flask")
 
 
+def test_python_s_own_modules_are_not_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """CherryPy puts a function of its own into pydoc."""
+    plugin_module("old_tool", monkeypatch, cherrypy=original_cherrypy)
+    warn_of_originals.__wrapped__("cherrypy")
+    assert "old_tool" in caplog.text
+    assert "pydoc" not in caplog.text
+
+
 def plugin_module(name: str, monkeypatch: pytest.MonkeyPatch, **names: object) -> ModuleType:
     """Return a module that is imported, with a plugin in it."""
     module = ModuleType(name)
