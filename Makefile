@@ -9,6 +9,7 @@
 #   make docs     build the site of the documentation into build/site, with a playground if npm is there;
 #                 make links asks every address outside of it
 #   make faults   break parts of a cluster, count what is lost, and write it into the docs (minutes)
+#   make deploy-pages  run the blocks of the pages of docs/deploy on a machine that is thrown away, as root (minutes)
 #   make screenshots  take the pictures of docs/images/ anew, with Chromium
 #   make release  build and check what is published, in dist/ (scripts/RELEASE.md); make lowest tests oldest dependencies
 #   make fuzz     parsers against what a client could send, for SECONDS in all (SECONDS=600 make fuzz)
@@ -44,7 +45,7 @@ EVERYTHING := --editable $(if $(FREE_THREADED),. --prefer-binary --requirement b
 COVERAGE := $(if $(FREE_THREADED),,--cov --cov-report=)
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: release lowest screenshots run check test test-all lint types layers core tests pyodide docs links faults fuzz mutants bench format clean system python
+.PHONY: deploy-pages release lowest screenshots run check test test-all lint types layers core tests pyodide docs links faults fuzz mutants bench format clean system python
 .DEFAULT_GOAL := test
 # Each of the hundreds of processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -117,6 +118,11 @@ faults: system $(VENV)/.installed-test
 	@echo "== faults"
 	$(BIN)/python scripts/machines --dask 2 faults --table tests/cluster/FAULTS.md
 	$(BIN)/python scripts/machines costs --table tests/cluster/FAULTS.md
+
+deploy-pages: $(VENV)/.installed-test
+	@echo "== deploy-pages"
+	scripts/install-system-packages pages
+	$(BIN)/python -m tests.deploy --write
 
 screenshots: system docs $(VENV)/.installed-test
 	@echo "== screenshots"
