@@ -70,18 +70,19 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
     is_installed = any(_installs(tree, framework) for tree in trees.values())
     for file, tree in trees.items():
         yield from sorted(_in_module(framework, file, tree, is_installed))
+    if not is_installed:
+        yield from _forgotten(framework, trees)
     if framework == "cherrypy" and path.is_dir():
-        for file in sorted(
-            found for found in path.rglob("*") if found.suffix in CONFIG_FILES and found.is_file()
-        ):
-            for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
-                yield from _in_key(file, number, re.split("[:=]", line)[0].strip())
+        yield from _in_config_files(path)
     for file, tree in _plugins(framework, trees):
         if not is_installed:
-            yield Finding(file, 1, f"imports the original {framework}", _INSTALL.format(framework))
+            line = next(iter(_lines(tree, framework)), 1)
+            advice = _INSTALL.format(framework)
+            yield Finding(file, line, f"imports the original {framework}", advice)
         yield from sorted(_in_module(framework, file, tree, is_installed=True))
 
 
+_IMPORT_LINE = "import it from micropie.compat, as other files of the program do"
 _INSTALL = (
     'write from micropie.compat import install and install("{0}") before all imports, '
     "or start by micropie run --stand-in {0}"
@@ -95,6 +96,15 @@ def _installs(tree: ast.Module, framework: str) -> bool:
         ast.unparse(call) in (f"install('{framework}')", f"compat.install('{framework}')")
         for call in calls
     )
+
+
+def _forgotten(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[Finding]:
+    """Yield the imports of the original in files without the stand-in, if other files have that."""
+    moved = {file for file, tree in trees.items() if _lines(tree, f"micropie.compat.{framework}")}
+    for file, tree in trees.items():
+        if moved and file not in moved:
+            for line in _lines(tree, framework):
+                yield Finding(file, line, f"imports the original {framework}", _IMPORT_LINE)
 
 
 def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, ast.Module]]:
@@ -161,6 +171,14 @@ def _in_key(file: Path, line: int, key: str) -> Iterator[Finding]:
             yield Finding(file, line, repr(key), advice)
 
 
+def _in_config_files(folder: Path) -> Iterator[Finding]:
+    """Yield the findings in the files of CherryPy's configuration below a folder."""
+    files = [one for one in folder.rglob("*") if one.suffix in CONFIG_FILES and one.is_file()]
+    for file in sorted(files):
+        for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
+            yield from _in_key(file, number, re.split("[:=]", line)[0].strip())
+
+
 def _imported_names(tree: ast.Module) -> dict[str, str]:
     """Return the full names behind the names of a module: ``cherrypy`` for ``cp``."""
     names: dict[str, str] = {}
@@ -177,12 +195,27 @@ def _imported_names(tree: ast.Module) -> dict[str, str]:
 
 
 def _imports(node: ast.AST) -> list[str]:
+    """Return the modules and names that a statement imports, of a stand-in its original's."""
+    return [_original(name) for name in _written(node)]
+
+
+def _written(node: ast.AST) -> list[str]:
     """Return the modules and names that a statement imports."""
     if isinstance(node, ast.Import):
-        return [_original(alias.name) for alias in node.names]
+        return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
-        return [_original(f"{node.module}.{alias.name}".removesuffix(".*")) for alias in node.names]
+        return [f"{node.module}.{alias.name}".removesuffix(".*") for alias in node.names]
     return []
+
+
+def _lines(tree: ast.Module, module: str) -> list[int]:
+    """Return the lines of the statements that import a module, or of it."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and any(f"{name}.".startswith(f"{module}.") for name in _written(node))
+    ]
 
 
 def _original(name: str) -> str:

@@ -467,7 +467,7 @@ def test_plugins_are_read_too(command: Run, tmp_path: Path) -> None:
     assert (status, [line.split(": ")[:2] for line in found]) == (
         1,
         [
-            ["bottle_counting.py:1", "imports the original bottle"],
+            ["bottle_counting.py:2", "imports the original bottle"],
             ["bottle_counting.py:2", "bottle.depr"],
             ["bottle_inner/plugin.py:1", "imports the original bottle"],
             ["3 findings"],
@@ -492,6 +492,22 @@ def test_files_of_the_program_are_no_plugins(
     (tmp_path / "test_shop.py").write_text("import shop\n")
     monkeypatch.syspath_prepend(str(tmp_path))  # where "." of the command is found again
     assert command("check", "--from", "bottle", ".")[:2] == (0, "0 findings\n")
+
+
+def test_a_file_that_was_forgotten(command: Run, tmp_path: Path) -> None:
+    for name, source in {
+        "shop.py": "from micropie.compat import bottle\nimport bottle.ext\n",
+        "pages.py": "import os\n\ndef page():\n    from bottle import template\n",
+        "tart.py": "import micropie.compat.bottle as bottle\n",
+        "none.py": "import bottlenecks\n",
+    }.items():
+        (tmp_path / name).write_text(source)
+    _, output, _ = command("check", "--from", "bottle", str(tmp_path))
+    words = "imports the original bottle: import it from micropie.compat, as other files"
+    told = [line for line in output.splitlines() if words in line]
+    assert [line.partition(": ")[0] for line in told] == [f"{tmp_path}/pages.py:4"]
+    (tmp_path / "install.py").write_text('from micropie.compat import install\ninstall("bottle")\n')
+    assert words not in command("check", "--from", "bottle", str(tmp_path))[1]
 
 
 def test_a_submodule_is_no_one_line(
