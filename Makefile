@@ -173,7 +173,7 @@ $(VENV)/.installed-run: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-docs: pyproject.toml | $(VENV)/bin/python
 	@echo "== installing what builds the site of the documentation"
 	$(BIN)/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
-	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[standard,docs]' --group docs
+	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[standard,docs,itsdangerous]' --group docs
 	@touch $@ $(VENV)/.installed-run
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python

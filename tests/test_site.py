@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import functools
 import http.server
+import importlib.metadata
 import json
 import re
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import pytest
 from mkdocs.config import load_config
 from mkdocs.structure.files import get_files
 from mkdocs.structure.pages import Page
+from packaging.requirements import Requirement
 from selenium import webdriver
 
 import micropie
@@ -611,6 +614,28 @@ def test_python_is_loaded_before_the_click_and_says_how_much_of_it_is_there(
     browser.get(f"{address}/playground.html")
     wait(browser, "return made === 1")
     browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
+def test_make_docs_installs_what_the_playground_is_packed_of() -> None:
+    """The environment of tests has all, so it does not show what that of ``make docs`` lacks."""
+    makefile, project = (ROOT / "Makefile").read_text(), (ROOT / "pyproject.toml").read_text()
+    stated = re.search(r"--editable '\.\[([a-z,]+)\]' --group docs$", makefile, re.MULTILINE)
+    assert stated is not None
+    group = tomllib.loads(project)["dependency-groups"]["docs"]
+    waiting = [Requirement(f"micropie-dual[{stated[1]}]"), *map(Requirement, group)]
+    installed = set[str]()
+    for one in waiting:  # the list grows in the loop
+        name = one.name.lower().replace("_", "-")
+        if name in installed and not one.extras:
+            continue
+        installed.add(name)
+        for text in importlib.metadata.requires(name) or ():
+            needed = Requirement(text)
+            if needed.marker is None or any(
+                needed.marker.evaluate({"extra": extra}) for extra in ("", *one.extras)
+            ):
+                waiting.append(needed)
+    assert {one.replace("_", "-") for one in playground.PACKAGES[1:]} <= installed
 
 
 def test_without_pyodide_the_site_has_no_buttons_and_says_so(
