@@ -15,6 +15,7 @@ from typing import (
     Any,
     Concatenate,
     Literal,
+    Never,
     ParamSpec,
     Protocol,
     TypeVar,
@@ -23,7 +24,7 @@ from typing import (
 )
 
 from micropie import asgi, files, mounts, wsgi
-from micropie.decorators import SocketFunction, command, make_mark
+from micropie.decorators import SocketFunction, command, make_mark, refuse_in_route
 from micropie.discovery import (
     REQUIRES,
     Function,
@@ -33,11 +34,12 @@ from micropie.discovery import (
     is_method,
     name_of,
 )
-from micropie.errors import HeadersLike, SetupError
+from micropie.errors import HeadersLike, SetupError, refuse_others
 from micropie.execution import current
 from micropie.flow import Hook, WebSocketMiddleware, lifespan_opener
 from micropie.http import Request, Response, State, current_request
 from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
+from micropie.on_demand import by_name
 from micropie.protocols import Receive, Scope, Send, Texts
 from micropie.routing import AppBase, ErrorKey, Settings, check_error_key
 from micropie.sessions import SessionBackend
@@ -383,6 +385,7 @@ class App(AppBase):
         ssl_certfile: str | None = None,
         ssl_keyfile: str | None = None,
         reload: bool = False,
+        **others: Never,
     ) -> None:
         """Serve this application on the best installed server until the process is told to end::
 
@@ -399,6 +402,16 @@ class App(AppBase):
         Does nothing where a server has imported the module. Exits with a sentence for what can't be
         done: a port in use, a server that is missing.
         """
+        refuse_others(
+            "app.run",
+            others,
+            {
+                "App(debug=True)": "debug",
+                "App(threads=...)": "threaded threads",
+                "reload=True": "use_reloader reloader",
+                "logging.basicConfig(level=...)": "log_level",
+            },
+        )
         options = {
             "host": host,
             "port": port,
@@ -474,13 +487,19 @@ class App(AppBase):
         self._micropie.stated_channels = _checked_channels(channels)
 
     def route(
-        self, path: str, methods: Texts | None = None, *, name: str | None = None
+        self,
+        path: str,
+        methods: Texts | None = None,
+        *,
+        name: str | None = None,
+        **others: Never,
     ) -> Callable[[Function], Function]:
         """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards and
         ``methods``.
 
         ``name`` is for ``url_for``, by default the function's.
         """
+        refuse_in_route(others)
         return self._micropie.registering(make_mark(path, methods, name))
 
     def websocket(
@@ -494,31 +513,31 @@ class App(AppBase):
         )
 
     @_overridable(lambda: _HasGet)
-    def get(self, path: str, *, name: str | None = None) -> Decorator:
+    def get(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Answer GET (and HEAD) of ``path`` with the function below:
         ``@app.get("/hello/<name>")``.
         """
-        return App.route(self, path, ["GET"], name=name)
+        return App.route(self, path, ["GET"], name=name, **others)
 
     @_overridable(lambda: _HasPost)
-    def post(self, path: str, *, name: str | None = None) -> Decorator:
+    def post(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Answer POST of ``path`` with the function below."""
-        return App.route(self, path, ["POST"], name=name)
+        return App.route(self, path, ["POST"], name=name, **others)
 
     @_overridable(lambda: _HasPut)
-    def put(self, path: str, *, name: str | None = None) -> Decorator:
+    def put(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Answer PUT of ``path`` with the function below."""
-        return App.route(self, path, ["PUT"], name=name)
+        return App.route(self, path, ["PUT"], name=name, **others)
 
     @_overridable(lambda: _HasPatch)
-    def patch(self, path: str, *, name: str | None = None) -> Decorator:
+    def patch(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Answer PATCH of ``path`` with the function below."""
-        return App.route(self, path, ["PATCH"], name=name)
+        return App.route(self, path, ["PATCH"], name=name, **others)
 
     @_overridable(lambda: _HasDelete)
-    def delete(self, path: str, *, name: str | None = None) -> Decorator:
+    def delete(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Answer DELETE of ``path`` with the function below."""
-        return App.route(self, path, ["DELETE"], name=name)
+        return App.route(self, path, ["DELETE"], name=name, **others)
 
     @_overridable_method
     def static(
@@ -815,19 +834,26 @@ class App(AppBase):
 
 
 # Where micropie has what applications of other frameworks have by these names.
-_ELSEWHERE = {
-    name: advice
-    for advice, names in {
-        'app.mount("/prefix", other)': "include_router register_blueprint",
-        "app.middlewares.append(hook)": "middleware add_middleware before_request after_request",
+_ELSEWHERE = by_name(
+    {
+        'app.mount("/prefix", other)': "include_router register_blueprint merge",
+        "app.middlewares.append(hook)": (
+            "middleware add_middleware before_request after_request teardown_request install"
+        ),
         "App(lifespan=...)": "on_event add_event_handler",
         "@app.error(404) above a function": "exception_handler add_exception_handler errorhandler",
         '@app.route("/path", ["GET"]) above a function': "add_url_rule add_api_route add_route",
         "settings as keywords, App(debug=True)": "config",
         "TestClient(app), of micropie.testing": "test_client",
-    }.items()
-    for name in names.split()
-}
+        "client.override(Db, fake), of TestClient": "dependency_overrides",
+        "app = dual(Middleware(app))": "wsgi_app asgi_app",
+        'self.render("page.html", name="value")': "render_template",
+        'Redirect("/pies"), to return or to raise': "redirect",
+        "raise HTTPError(404)": "abort",
+        "App(template_filters={...})": "template_filter",
+        "@app.command above a function": "cli",
+    }
+)
 
 _LINKS = (App.url_for, App.absolute_url_for, App.static_url)  # which templates see
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")

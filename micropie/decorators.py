@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Literal, Never, Protocol, TypeVar, cast, overload
 
 from micropie.discovery import (
     HOLDS,
@@ -21,7 +21,7 @@ from micropie.discovery import (
     mark_with,
     refuse_unless_check,
 )
-from micropie.errors import SetupError, is_count
+from micropie.errors import SetupError, is_count, refuse_others
 from micropie.placement import LOOP, MARK, PROCESS, THREAD
 from micropie.protocols import Texts
 from micropie.routing import checked_methods
@@ -46,8 +46,28 @@ def make_mark(
     )
 
 
+def refuse_in_route(others: Mapping[str, object]) -> None:
+    """Raise ``SetupError`` for keywords that a route lacks."""
+    refuse_others(
+        "a route",
+        others,
+        {
+            'its methods in a list, methods=["POST"]': "method",
+            "@requires(check) below it": "guards dependencies",
+            "@describe(...) below it": (
+                "status_code response_model tags summary description operation_id deprecated "
+                "responses include_in_schema"
+            ),
+        },
+    )
+
+
 def route(
-    path: str | None = None, methods: Texts | None = None, *, name: str | None = None
+    path: str | None = None,
+    methods: Texts | None = None,
+    *,
+    name: str | None = None,
+    **others: Never,
 ) -> Callable[[Function], Function]:
     """Answer ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
 
@@ -56,6 +76,7 @@ def route(
     name; without ``methods`` it answers every method. ``name`` is for ``url_for``. Raises
     ``SetupError`` for a mistake in these.
     """
+    refuse_in_route(others)
     return make_mark(path, methods, name).decorate
 
 
@@ -75,11 +96,7 @@ class _RouteDecorator:
     def __call__(
         self, path: Function | str | None = None, *, name: str | None = None, **others: object
     ) -> Function | Callable[[Function], Function]:
-        if others:
-            raise SetupError(
-                f"a route takes its path and its name, not {', '.join(others)}: write "
-                "@describe(...) below it for a document, @requires(check) for who may enter"
-            )
+        refuse_in_route(others)
         return (
             self._make(None, None).decorate(path)
             if callable(path)

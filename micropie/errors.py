@@ -32,6 +32,8 @@ from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any, Protocol, TypeAlias
 
+from micropie.on_demand import by_name
+
 HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 # Of all that is told to an operator.
@@ -266,6 +268,16 @@ def refuse_text(argument: str, value: object) -> None:
     """
     if isinstance(value, str):
         raise SetupError(f'{argument} is a list: write {argument}=["{value}"]')
+
+
+def refuse_others(called: str, others: Mapping[str, object], advice: Mapping[str, str]) -> None:
+    """Raise ``SetupError`` for keywords that ``called`` lacks.
+
+    ``advice``: what to write, with the names that other frameworks have for it.
+    """
+    for name in others:
+        told = by_name(advice).get(name)
+        raise SetupError(f"{called} takes no {name}" + (f": write {told}" if told else ""))
 
 
 def is_count(value: object, least: int) -> bool:

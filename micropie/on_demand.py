@@ -19,17 +19,29 @@ from typing import Any, AnyStr, Generic, TypeVar, cast
 Value = TypeVar("Value")
 
 
+_NOTHING: Mapping[str, str] = {}
+
+
+def by_name(listed: Mapping[str, str]) -> dict[str, str]:
+    """Return ``{"a": "x", "b": "x"}`` of ``{"x": "a b"}``."""
+    return {name: value for value, names in listed.items() for name in names.split()}
+
+
 def names_on_demand(
-    package: str, names: Mapping[str, str]
+    package: str, names: Mapping[str, str], elsewhere: Mapping[str, str] = _NOTHING
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the ``__getattr__`` of a package, and its ``__dir__``, by which shells complete names.
 
     ``names``: by the module of the package, the names that it has; a dot before the module's name
-    leads to the package around this one.
+    leads to the package around this one. ``elsewhere``: by what to write, the names that other
+    frameworks have for it. To import one is an ``ImportError`` with that.
     """
-    modules = {name: module for module, listed in names.items() for name in listed.split()}
+    modules = by_name(names)
+    others = by_name(elsewhere)
 
     def get(name: str) -> Any:
+        if name in others:  # Python would replace the sentence of an ``AttributeError``
+            raise ImportError(f"{package} has no {name}: write {others[name]}")
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(f".{modules[name]}", package), name)

@@ -5,9 +5,12 @@ comes before the first request where it can, and with its answer otherwise.
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, time
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -28,6 +31,7 @@ from micropie import (
     requires,
 )
 from micropie.middleware import RateLimit
+from micropie.testing import LifespanFailed, WebSocketClosed
 from tests.conftest import MakeClient
 
 
@@ -95,7 +99,7 @@ def health_with_argument() -> App:
     ("make", "words"),
     [
         (Asks, "write request: Request, or request: str"),
-        (Injects, "its default is Depends of fastapi, which means nothing here"),
+        (Injects, "it has Depends of fastapi, which means nothing here"),
         (Static, "leave @staticmethod out, or self"),
         (TooLarge, "TooLarge.order: a library refuses the types of its parameters: Integer bounds"),
         (one_hook, "write middlewares = [RateLimit(...)]"),
@@ -440,7 +444,7 @@ def with_attribute(name: str, value: object) -> App:
         (lambda: App(prefix="/api"), 'write app.mount("/prefix", Shop())'),  # type: ignore[call-arg]
         (lambda: App(middleware=[]), "write app.middlewares.append"),  # type: ignore[call-arg]
         (lambda: App("shop"), "not 'shop'; an App needs no name"),  # type: ignore[arg-type]
-        (lambda: get("/pies", status_code=201), "not status_code: write @describe(...)"),  # type: ignore[call-overload]
+        (lambda: get("/pies", status_code=201), "no status_code: write @describe(...)"),  # type: ignore[call-overload]
         (lambda: App().get("/pies/:name") and App(), "write <name> for :name"),
     ],
 )
@@ -540,3 +544,316 @@ def test_more_failures_say_what_to_write(
 ) -> None:
     assert make_client(MoreHabits()).get(path).status_code == 500
     assert words in "".join(logging.Formatter().format(one) for one in caplog.records)
+
+
+# Each is a module as a user of another framework writes it: where the habit is from, the code, the
+# first request, and what is told before it or with its answer.
+MODULES = [
+    ("FastAPI: APIRouter", "from micropie import APIRouter", "", "write class Pies(App)"),
+    ("FastAPI: Depends", "from micropie import App, Depends", "", "@app.provides(Db)"),
+    ("FastAPI: HTTPException", "from micropie import HTTPException", "", "raise HTTPError(404)"),
+    ("Flask: jsonify", "from micropie import jsonify", "", 'write return {"name": "apple"}'),
+    ("Flask: Blueprint", "App().register_blueprint(App())", "", 'app.mount("/prefix", other)'),
+    ("Bottle: merge", "App().merge(App())", "", 'write app.mount("/prefix", other)'),
+    ("Bottle: install", "App().install(len)", "", "write app.middlewares.append(hook)"),
+    (
+        "Starlette: add_middleware",
+        "App().add_middleware(CORSMiddleware, allow_origins=['*'])",
+        "",
+        "write app.middlewares.append(hook)",
+    ),
+    (
+        "Starlette: arguments of CORSMiddleware",
+        "CORSMiddleware(allow_origins=['*'])",
+        "",
+        "CORSMiddleware takes no allow_origins: write origins=...",
+    ),
+    (
+        "FastAPI: exception_handler",
+        "App().exception_handler(KeyError)",
+        "",
+        "write @app.error(404) above a function",
+    ),
+    ("FastAPI: overrides", "App().dependency_overrides[5] = 5", "", "client.override(Db, fake)"),
+    (
+        "Flask: wsgi_app",
+        "app = App()\napp.wsgi_app = len(app.wsgi_app)",
+        "",
+        "dual(Middleware(app))",
+    ),
+    ("Flask: run(debug=True)", "App().run(debug=True)", "", "write App(debug=True)"),
+    ("Flask: run(threaded=True)", "App().run(threaded=True)", "", "write App(threads=...)"),
+    ("Bottle: run(server=)", "App().run(server='paste')", "", "there are: uvicorn, hypercorn"),
+    ("Litestar: route_handlers", "App(route_handlers=[len])", "", "write a method for each"),
+    (
+        "Litestar: on_startup",
+        "App(on_startup=[len])",
+        "",
+        "write lifespan=..., which has both ends",
+    ),
+    ("Bottle: mount(app, prefix)", "App().mount(App(), '/x')", "", 'begins with "/", such as'),
+    (
+        "FastAPI: braces",
+        "class Root(App):\n    @get('/pies/{n}')\n    def pie(self, n: int): ...",
+        "",
+        "write <name> for {name}",
+    ),
+    (
+        "Flask: <int:n>",
+        "class Root(App):\n    @get('/pies/<int:n>')\n    def pie(self, n: int): ...",
+        "",
+        "write <n:int>",
+    ),
+    ("Flask: methods='POST'", "route('/x', methods='POST')", "", 'write methods=["POST"]'),
+    ("Bottle: method=", "route('/x', method='POST')", "", 'in a list, methods=["POST"]'),
+    ("Bottle: app.route(method=)", "App().route('/x', method='PUT')", "", "its methods in a list"),
+    ("FastAPI: tags=", "App().get('/x', tags=['pies'])", "", "write @describe(...) below it"),
+    ("Litestar: guards=", "get('/x', guards=[len])", "", "write @requires(check) below it"),
+    (
+        "FastAPI: Query(gt=0)",
+        "Annotated[int, Query(gt=0)]",
+        "",
+        "Annotated[int, Query(), Meta(ge=1)]",
+    ),
+    ("FastAPI: Query(1)", "n: int = Query(1)", "", "a default stands behind the annotation"),
+    ("FastAPI: Body(embed=True)", "Body(embed=True)", "", "a class with the fields"),
+    ("FastAPI: Header(alias=)", "Header(alias='X-A')", "", 'write Header("X-Name")'),
+    (
+        "FastAPI: BackgroundTasks",
+        "from starlette.background import BackgroundTasks\n"
+        "class Root(App):\n    def index(self, tasks: BackgroundTasks): ...",
+        "GET /",
+        "request.after_response(function)",
+    ),
+    (
+        "FastAPI: Annotated with Depends",
+        "from fastapi import Depends\n"
+        "class Root(App):\n    def index(self, db: Annotated[str, Depends(len)]): ...",
+        "GET /",
+        "it has Depends of fastapi, which means nothing here: ask for a resource by its type",
+    ),
+    (
+        "Flask: no self",
+        "class Root(App):\n    @get\n    def about(): ...",
+        "GET /about",
+        "write def about(self)",
+    ),
+    (
+        "Bottle: no self, but a wildcard",
+        "class Root(App):\n    @get('/pies/<n>')\n    def pie(n): ...",
+        "GET /pies/1",
+        "no parameter 'n': write self before it",
+    ),
+    (
+        "FastAPI: an upload by GET",
+        "class Root(App):\n    @get\n    def pie(self, file: UploadFile): ...",
+        "GET /pie",
+        "'file' takes a file, and GET brings no body: write @post above it",
+    ),
+    (
+        "Django: middleware as text",
+        "class Root(App):\n    middlewares = ['shop.Timing']",
+        "GET /",
+        "'shop.Timing' is no middleware: append an object with before_request",
+    ),
+    (
+        "Django: middleware that takes get_response",
+        "def timing(get_response):\n    return get_response\n"
+        "class Root(App):\n    middlewares = [timing]",
+        "GET /",
+        "or a generator function, def or async def, with one yield in it",
+    ),
+    (
+        "Flask: after_request(response)",
+        "class Hook(HttpMiddleware):\n    def after_request(self, response): ...\n"
+        "class Root(App):\n    middlewares = [Hook()]",
+        "GET /",
+        "write def after_request(self, request, status, response_body, extra_headers)",
+    ),
+    (
+        "Litestar: path of a controller",
+        "class Root(App):\n    path = '/pies'",
+        "GET /",
+        'Root.path means nothing here: write app.mount("/path", Users())',
+    ),
+    (
+        "Litestar: dependencies of a controller",
+        "class Root(App):\n    dependencies = {'db': len}",
+        "GET /",
+        "write @app.provides(Db)",
+    ),
+    (
+        "Django: urlpatterns",
+        "class Root(App):\n    urlpatterns = []",
+        "GET /",
+        "write public methods, whose names are URLs",
+    ),
+    (
+        "Django: ALLOWED_HOSTS",
+        "class Root(App):\n    ALLOWED_HOSTS = ['*']",
+        "GET /",
+        'write security=SecurityDefaults("example.com")',
+    ),
+    (
+        "Django: a view of a class",
+        "class Root(App):\n    def get(self):\n        return 'x'",
+        "GET /",
+        'Root.get answers /get, for its name is its URL: write @get("/") above a method',
+    ),
+    (
+        "Bottle: request.forms",
+        "class Root(App):\n    def index(self):\n        return self.request.forms.get('x')",
+        "GET /",
+        'Write request.form["name"].',
+    ),
+    (
+        "CherryPy: request.params",
+        "class Root(App):\n    def index(self):\n        return self.request.params['x']",
+        "GET /",
+        "Write request.query or request.form.",
+    ),
+    (
+        "Django: request.META",
+        "class Root(App):\n    def index(self):\n        return self.request.META",
+        "GET /",
+        'Write request.headers["Name"].',
+    ),
+    (
+        "Starlette: await request.form()",
+        "class Root(App):\n    async def index(self):\n        return await self.request.form()",
+        "GET /",
+        "leave await and () out",
+    ),
+    (
+        "Starlette: Response(content=)",
+        "class Root(App):\n    def index(self):\n        return Response(content='x')",
+        "GET /",
+        "The body comes first",
+    ),
+    (
+        "Starlette: ws.iter_text()",
+        "class Root(App):\n    async def ws_chat(self, ws):\n"
+        "        await ws.accept()\n        ws.iter_text()",
+        "WS /chat",
+        "Write async for message in ws",
+    ),
+    (
+        "Starlette: app.state.db that nothing has set",
+        "class Root(App):\n    def index(self):\n        return self.request.app.state.db",
+        "GET /",
+        "set it first, app.state.db = ...",
+    ),
+    (
+        "Flask: session.permanent",
+        "class Root(App):\n    def index(self):\n        self.request.session.permanent = True",
+        "GET /",
+        'A session is a dict: session["name"].',
+    ),
+    (
+        "Flask: render_template",
+        "class Root(App):\n    def index(self):\n        return self.render_template('a.html')",
+        "GET /",
+        'write self.render("page.html", name="value")',
+    ),
+    (
+        "Django: render(request, ...)",
+        "class Root(App):\n    def index(self):\n"
+        "        return self.render(self.request, 'a.html', {})",
+        "GET /",
+        "The request is not given: render(",
+    ),
+    (
+        "Django: {% csrf_token %}",
+        "class Root(App):\n    def index(self):\n        return template(source='{% csrf_token %}')",
+        "GET /",
+        "Write {{ csrf_input }} in the form.",
+    ),
+    (
+        "Django: {% url %}",
+        "class Root(App):\n    def index(self):\n        return template(source='{% url \"a\" %}')",
+        "GET /",
+        "Write {{ url_for('name', 5) }}.",
+    ),
+    (
+        "CherryPy: raise self.redirect",
+        "class Root(App):\n    def index(self):\n        raise self.redirect('/x')",
+        "GET /",
+        'write Redirect("/pies")',
+    ),
+    (
+        "Bottle: set_cookie(secret=)",
+        "class Root(App):\n    def index(self):\n"
+        "        self.response.set_cookie('a', 'b', secret='k')",
+        "GET /",
+        'Write request.set_signed_cookie("name", value)',
+    ),
+    (
+        "Flask: an open file",
+        "class Root(App):\n    def index(self):\n        return io.StringIO('x')",
+        "GET /",
+        "index returned StringIO, which is sent as text: write static_file(",
+    ),
+    (
+        "Flask: a path",
+        "class Root(App):\n    def index(self):\n        return Path('x.pdf')",
+        "GET /",
+        "Path, which is sent as text: write static_file(",
+    ),
+    (
+        "any: a class for the server",
+        "class Root(App): ...\nRoot({'wsgi.version': (1, 0)}, len)",
+        "",
+        "write app = Root()",
+    ),
+    (
+        "any: no await in a dict",
+        "class Root(App):\n    def index(self):\n        return {'a': later()}\n"
+        "async def later(): ...",
+        "GET /",
+        "write await in front of the call",
+    ),
+]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine 'later' was never awaited")
+@pytest.mark.parametrize(
+    ("code", "request_line", "words"), [one[1:] for one in MODULES], ids=[one[0] for one in MODULES]
+)
+def test_what_users_of_others_write_is_told(
+    connect: MakeClient,
+    world: str,
+    caplog: pytest.LogCaptureFixture,
+    code: str,
+    request_line: str,
+    words: str,
+) -> None:
+    method, _, path = request_line.partition(" ")
+    names: dict[str, Any] = {"__name__": __name__, "io": io, "Path": Path, "Annotated": Annotated}
+    told = ""
+    try:
+        exec(f"{IMPORTS}\n{code}", names)
+        app, where = names["Root"](debug=True), "asyncio" if method == "WS" else world
+        client = connect(app, where, raise_app_exceptions=False)
+        if method == "WS":
+            with suppress(WebSocketClosed), client.websocket(path) as socket:
+                socket.receive_text()
+        else:
+            assert words not in client.request(method, path).text
+    except (
+        ImportError,
+        AttributeError,
+        TypeError,
+        SetupError,
+        SystemExit,
+        LifespanFailed,
+    ) as error:
+        told = str(error)
+    logged = "".join(logging.Formatter().format(one) for one in caplog.records)
+    assert words in told + logged
+
+
+IMPORTS = """
+from micropie import *
+from micropie import static_file, template
+from micropie.middleware import CORSMiddleware
+"""

@@ -18,7 +18,7 @@ from dataclasses import replace
 from inspect import Parameter
 from itertools import zip_longest
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, NewType, get_origin
+from typing import Annotated, Any, NamedTuple, NewType, get_args, get_origin
 
 from micropie.binding.converters import NO_OWN_TYPES, OwnTypes, converter_for
 from micropie.binding.hints import hints_of
@@ -160,10 +160,13 @@ class Plan:
 
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
         """Raise ``SetupError`` if the handler has no parameter for a wildcard of ``route``."""
+        code = getattr(self.function, "__code__", None)
         for name in names:
             if not self._others and all(one.name != name for one in self._all):
+                is_self = code is not None and code.co_varnames[:1] == (name,)
                 raise SetupError(
                     f"the route {route!r} has <{name}>, but its handler has no parameter {name!r}"
+                    + (": write self before it" if is_self else "")
                 )
 
     def plain_args(self, wildcards: Sequence[bool]) -> int:
@@ -372,14 +375,16 @@ def _refuse_mistaken(parameter: Parameter) -> None:
     """Raise ``SetupError`` for a parameter that is no client's value, though nothing says so: a
     query would fill it.
     """
-    origin = type(parameter.default).__module__.partition(".")[0]
-    if origin in _OTHER_FRAMEWORKS:
-        kind = type(parameter.default).__name__
-        raise SetupError(
-            f"its default is {kind} of {origin}, which means nothing here: ask for a resource by "
-            "its type, db: Db, below @app.provides(Db); say where a value is by Query, Form, "
-            "Header, Cookie or Body of micropie"
-        )
+    kind, *metadata = get_args(parameter.annotation) or [parameter.annotation]
+    for stated in (kind, type(parameter.default), *map(type, metadata)):
+        origin = getattr(stated, "__module__", "").partition(".")[0]
+        if origin in _OTHER_FRAMEWORKS:
+            raise SetupError(
+                f"it has {stated.__name__} of {origin}, which means nothing here: ask for a "
+                "resource by its type, db: Db, below @app.provides(Db); say where a value is by "
+                "Query, Form, Header, Cookie or Body of micropie; Request and UploadFile are "
+                "micropie's as well, and request.after_response(function) is for a background task"
+            )
     if parameter.annotation is not REQUIRED or parameter.default is not REQUIRED:
         return
     if parameter.name == "request":
@@ -391,7 +396,7 @@ def _refuse_mistaken(parameter: Parameter) -> None:
         raise SetupError("it would be a value of the query: leave @staticmethod out, or self")
 
 
-_OTHER_FRAMEWORKS = frozenset({"fastapi", "litestar", "starlette"})
+_OTHER_FRAMEWORKS = frozenset({"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"})
 
 
 def _fixed_names(function: Callable[..., object]) -> set[str]:

@@ -7,10 +7,10 @@ Without one, a parameter is looked for in the path, the query and the body.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Never, get_args, get_origin
 
 from micropie.binding.hints import without_none
-from micropie.errors import SetupError
+from micropie.errors import SetupError, check, refuse_others
 from micropie.http import Request
 
 
@@ -23,7 +23,22 @@ class Source:
     place = ""
     """The name in errors."""
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, **others: Never) -> None:
+        called = type(self).__name__
+        refuse_others(
+            called,
+            others,
+            {
+                f"Annotated[int, {called}(), Meta(ge=1)], with Meta of msgspec": (
+                    "gt ge lt le min_length max_length pattern regex title description"
+                ),
+                f'{called}("X-Name")': "alias",
+                "the default behind the annotation, = 1": "default",
+                "a class with the fields that are embedded": "embed",
+            },
+        )
+        is_name = name is None or isinstance(name, str)
+        check(called, is_name, name, "a name (a default stands behind the annotation, = 1)")
         self.name = name
 
     def name_for(self, parameter: str) -> str:
@@ -98,13 +113,13 @@ class Body(Source):
 
     place = "json"
 
-    def __init__(self, name: None = None) -> None:
+    def __init__(self, name: None = None, **others: Never) -> None:
         if name is not None:
             raise SetupError(
                 f"Body({name!r}): it is the whole body: write Body(), and "
                 f"a class with a field {name!r}"
             )
-        super().__init__()
+        super().__init__(**others)
 
 
 def stated_source(annotation: object) -> tuple[Source | None, Any]:

@@ -83,6 +83,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
     yield from _unregistered(module, [*entries, *sockets])
     yield from _wrong_commands(app)
     yield from _hidden_routes(app, entries, inner)
+    yield from _second_names(inner)
     yield from _unsafe_settings(app, inner[0])
     yield from _missing_extras(inner[0], sockets)
 
@@ -185,6 +186,20 @@ def _hidden_routes(
                     f"{type(inner).__name__}.{name} is a class, so it answers "
                     f"nothing: write {value.__name__}()"
                 )
+
+
+def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
+    """Yield the further names of an inner application, which has the address of its first one."""
+    for inner in (one.app for one in all_inside):
+        first: dict[object, str] = {all_inside[0].app: ""}  # inner ones may refer to the outermost
+        for name, value in {**vars(type(inner)), **vars(inner)}.items():
+            if isinstance(value, App) and not name.startswith("_"):
+                known = first.setdefault(value, name)
+                if known not in ("", name):
+                    yield (
+                        f"{type(inner).__name__}.{name} is the application of {known}, and answers "
+                        f"below /{known} alone: write {name} = {type(value).__name__}()"
+                    )
 
 
 def _unsafe_settings(app: App, outermost: Application) -> Iterator[str]:

@@ -231,10 +231,8 @@ class Pattern:
         if kind == "re":
             return Wildcard(name, _RE_RANK, f"re:{rule}", self._match_expression(rule))
         if kind not in _KINDS or rule is not None:
-            raise SetupError(
-                f"the route {self.text!r} has no kind {kind!r}: write "
-                "int, float, path or re:expression"
-            )
+            known = f"<{kind}:{name}>" if name in _KINDS else "int, float, path or re:expression"
+            raise SetupError(f"the route {self.text!r} has no kind {kind!r}: write {known}")
         rank, match = _KINDS[kind]
         return Wildcard(name, rank, kind, match)
 

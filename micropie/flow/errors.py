@@ -30,7 +30,7 @@ from micropie.http import (
     error_response,
     redirect_response,
 )
-from micropie.on_demand import module
+from micropie.on_demand import by_name, module
 from micropie.routing import ErrorHandler, config_of, handlers_route
 from micropie.steps import Flow, Outage, call
 from micropie.streams import is_stream, stream_of
@@ -112,21 +112,15 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
     """Return the advice that the sentence of an exception lacks for frequent mistakes, "" for any
     other failure.
     """
-    kind = type(failure)
-    # of Jinja2
-    if kind.__name__ == "UndefinedError" and str(failure) == "'errors' is undefined":
-        return (
-            "A form's page takes errors: write the parameter errors: "
-            "BindingErrors, and template(..., errors=errors)."
-        )
-    if kind is not TypeError and kind is not AttributeError:
+    hints = _HINTS.get(type(failure).__name__)
+    if hints is None:
         return ""  # an author's own class may fail in str()
     text = str(failure)
-    for mistaken, expression, advice in _HINTS:
-        if kind is mistaken and re.search(expression, text):
+    for expression, advice in hints.items():
+        if re.search(expression, text):
             return advice
     route = handlers_route(exchange)
-    if kind is AttributeError and route is not None and route.is_pooled:
+    if type(failure) is AttributeError and route is not None and route.is_pooled:
         for name in vars(route.config.app):
             if f"no attribute {name!r}" in text:
                 return (
@@ -136,73 +130,81 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
     return ""
 
 
-# What is written by habit from other frameworks: the exception, its text, the advice.
-_HINTS = (
-    (
-        TypeError,
-        "can't be (awaited|used in 'await')",
-        "request.json(), form and files are there without waiting: leave await out.",
-    ),
-    (
-        TypeError,
-        "keyword argument 'status_code'",
-        'The argument is called status: HTTPError(404, "No pie."), Response(body, status=404).',
-    ),
-    (
-        TypeError,
-        "keyword argument 'detail'",
-        'The sentence is the second argument: HTTPError(404, "No such pie.").',
-    ),
-    (
-        TypeError,
-        "keyword argument 'media_type'",
-        'The argument is called content_type: Response(body, content_type="text/csv").',
-    ),
-    (
-        TypeError,
-        "keyword argument 'mimetype'",
-        'The argument is called content_type: Response(body, content_type="text/csv").',
-    ),
-    (
-        TypeError,
-        r"Redirect.* keyword argument 'code'",
-        'The argument is called status: Redirect("/pies", status=302).',
-    ),
-    (
-        AttributeError,
-        r"'(method|function)' object has no attribute '(decode|get|items|read|split|strip)'",
-        "It is a method: call it first, as in request.read() and request.json().",
-    ),
-    (
-        AttributeError,
-        "'Response' object has no attribute 'status_code'",
-        "It is called status: response.status = 201.",
-    ),
-    (
-        AttributeError,
-        "object has no attribute '(session|cookies|form|files|query|headers)'$",
-        "The request has it: self.request.session, self.request.query and others.",
-    ),
-    (
-        TypeError,
-        "'method' object is not subscriptable",
-        'A method is called first: request.json()["name"].',
-    ),
-    *(
-        (AttributeError, f"'Request' object has no attribute '{name}'", f"Write {own}.")
-        for name, own in {
-            "args": 'request.query["name"]',
-            "GET": 'request.query["name"]',
-            "POST": 'request.form["name"]',
-            "FILES": 'request.files["name"]',
-            "COOKIES": 'request.cookies["name"]',
-            "META": 'request.headers["Name"]',
-            "data": "request.read(), or await request.body()",
-            "remote_addr": "request.client.host",
-            "user": "request.state.user, if a hook has set it",
-        }.items()
-    ),
-)
+# What is written by habit from other frameworks: by the exception's class, expressions for its text
+# with the advice.
+_HINTS = {
+    "TypeError": {
+        "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
+            "request.json(), form and files are there without waiting: leave await and () out."
+        ),
+        "keyword argument 'status_code'": (
+            'The argument is called status: HTTPError(404, "No pie."), Response(body, status=404).'
+        ),
+        "keyword argument 'detail'": (
+            'The sentence is the second argument: HTTPError(404, "No such pie.").'
+        ),
+        "keyword argument '(media_type|mimetype)'": (
+            'The argument is called content_type: Response(body, content_type="text/csv").'
+        ),
+        "keyword argument 'content'": 'The body comes first: Response("text", status=201).',
+        "Redirect.* keyword argument 'code'": (
+            'The argument is called status: Redirect("/pies", status=302).'
+        ),
+        "cookie.* keyword argument 'secret'": (
+            'Write request.set_signed_cookie("name", value), with App(secret_key=...).'
+        ),
+        "(render|template)(_async|_stream)?[(][)] takes .* positional": (
+            'The request is not given: render("page.html", {"name": "value"}).'
+        ),
+        "'method' object is not subscriptable": (
+            'A method is called first: request.json()["name"].'
+        ),
+    },
+    "AttributeError": {
+        "'(method|function)' object has no attribute '(decode|get|items|read|split|strip)'": (
+            "It is a method: call it first, as in request.read() and request.json()."
+        ),
+        "'Response' object has no attribute 'status_code'": (
+            "It is called status: response.status = 201."
+        ),
+        "object has no attribute '(session|cookies|form|files|query|headers)'$": (
+            "The request has it: self.request.session, self.request.query and others."
+        ),
+        "'Session' object has no attribute": (
+            'A session is a dict: session["name"]. App(session_lifetime=...) ends it.'
+        ),
+        "'WebSocket' object has no attribute '(iter_|receive|send)": (
+            "Write async for message in ws, await ws.receive_text(), await ws.send_text(...)."
+        ),
+        **{
+            f"'Request' object has no attribute '{name}'": f"Write {own}."
+            for name, own in by_name(
+                {
+                    'request.query["name"]': "args GET",
+                    'request.form["name"]': "POST forms",
+                    "request.query or request.form": "params values",
+                    'request.files["name"]': "FILES",
+                    'request.cookies["name"]': "COOKIES",
+                    'request.headers["Name"]': "META environ",
+                    "request.read(), or await request.body()": "data",
+                    "request.client.host": "remote_addr",
+                    "request.state.user, if a hook has set it": "user",
+                }
+            ).items()
+        },
+    },
+    "TemplateSyntaxError": {  # of Jinja2
+        "unknown tag 'csrf_token'": "Write {{ csrf_input }} in the form.",
+        "unknown tag 'url'": "Write {{ url_for('name', 5) }}.",
+        "unknown tag '(static|load)'": "Write {{ static_url('site.css') }}, and no load.",
+    },
+    "UndefinedError": {
+        "^'errors' is undefined$": (
+            "A form's page takes errors: write the parameter errors: "
+            "BindingErrors, and template(..., errors=errors)."
+        ),
+    },
+}
 
 
 def _author_response(

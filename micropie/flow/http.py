@@ -32,6 +32,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from inspect import isawaitable
+from io import IOBase
+from pathlib import PurePath
 from types import AsyncGeneratorType
 from typing import Any, TypeAlias, cast
 
@@ -398,31 +400,29 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
     """Log that a handler has returned nothing without saying so, or what seems to be meant for a
     status or headers.
     """
-    route = handlers_route(exchange)
-    if (
-        route is None
-        or exchange.answer.response is not None
-        or not (result is None or type(result) is int or type(result) is tuple)
-    ):
+    route, advice = handlers_route(exchange), ""
+    if route is None or exchange.answer.response is not None:
         return
-    function = route.function
-    if result is None and "None" not in str(
-        getattr(function, "__annotations__", {}).get("return", "")
-    ):
-        advice = (
-            "returned nothing, so the answer is empty: write return, or -> None if that is meant"
-        )
+    if result is None:
+        if "None" not in str(getattr(route.function, "__annotations__", {}).get("return", "")):
+            advice = (
+                "returned nothing, so the answer is empty: write return, or -> None if that is "
+                "meant"
+            )
     elif type(result) is tuple:
-        if len(result) != _PAIR or not (advice := _advice_for(*result)):
-            return
-    elif result in _ERRORS:
+        advice = _advice_for(*result) if len(result) == _PAIR else ""
+    elif type(result) is int and result in _ERRORS:
         advice = (
             f"returned {result}, the JSON of a number, with status 200: "
             f"write raise HTTPError({result})"
         )
-    else:
-        return
-    logger.warning("%s: %s %s", place_of(function), route.name, advice)
+    elif isinstance(result, PurePath | IOBase):
+        advice = (
+            f"returned {type(result).__name__}, which is sent as text: write "
+            'static_file("pie.pdf", root="files")'
+        )
+    if advice:
+        logger.warning("%s: %s %s", place_of(route.function), route.name, advice)
 
 
 _PAIR = 2

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Never
 
 from micropie.addresses import checked_origins, normal_origin
-from micropie.errors import SetupError, check, is_count, refuse_text
+from micropie.errors import SetupError, check, is_count, refuse_others, refuse_text
 from micropie.headers import add_vary
 from micropie.http import TOKEN, Request, Response
 from micropie.middleware.base import FlowMiddleware
@@ -62,7 +62,19 @@ class CORSMiddleware(FlowMiddleware):
         expose: Texts = (),
         credentials: bool = False,
         max_age: int = 600,
+        **others: Never,
     ) -> None:
+        refuse_others(
+            "CORSMiddleware",
+            others,
+            {
+                "expose=[...]": "expose_headers",
+                **{
+                    f"{name}=...": f"allow_{name}"
+                    for name in ("origins", "origin_regex", "methods", "headers", "credentials")
+                },
+            },
+        )
         self._any_origin = not isinstance(origins, str) and "*" in (origins := tuple(origins))
         self._origins = frozenset() if self._any_origin else checked_origins(origins, "origins")
         regex = self._regex = _compiled(origin_regex)

@@ -26,7 +26,7 @@ from micropie.errors import SetupError, logger
 from micropie.mounts import APP, Mount
 from micropie.placement import Threads, layers
 from micropie.routing.config import Config, Registrations, with_marks
-from micropie.routing.lost_marks import lost_routes, lost_settings, refuse_lost_marks
+from micropie.routing.lost_marks import lost_habits, lost_routes, refuse_lost_marks
 from micropie.routing.router import Node, Router
 from micropie.routing.routes import Route
 from micropie.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
@@ -115,7 +115,10 @@ class _Compiler(NamedTuple):
         package = type(registered.app).__module__.partition(".")[0]
         handlers = find_handlers(registered.app, registered.framework, explicit)
         refuse_lost_marks(registered, handlers)
-        for sentence in (*lost_routes(registered.app).values(), *lost_settings(registered)):
+        for sentence in (
+            *lost_routes(registered.app).values(),
+            *lost_habits(registered, handlers),
+        ):
             logger.warning("%s", sentence)
         for handler in handlers:
             self._add_handler(*handler)

@@ -25,6 +25,7 @@ from micropie.discovery import (
     wrapped_by,
 )
 from micropie.errors import SetupError
+from micropie.on_demand import by_name
 from micropie.routing.config import Registrations
 
 _NO_EFFECT = "the decorator of a route or a guard has no effect"
@@ -73,17 +74,42 @@ def lost_routes(app: object) -> Mapping[str, str]:
     return lost
 
 
-def lost_settings(registered: Registrations) -> Iterator[str]:
-    """Yield sentences about attributes of an application that are settings elsewhere, and not
-    here.
+def lost_habits(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
+    """Yield sentences about attributes of an application that are settings or views elsewhere, and
+    not here.
     """
     app, name = registered.app, type(registered.app).__name__
     for setting in ("debug", "secret_key"):
         value = own_attributes(app).get(setting, getattr(type(app), setting, None))
         if isinstance(value, str | bytes | bool) and setting not in registered.settings:
             yield f"{name}.{setting} is no setting: write {name}({setting}=...)"
-    if isinstance(getattr(type(app), "_cp_config", None), dict):
-        yield f"{name}._cp_config means nothing here: write keywords of {name}(...) and middlewares"
+    for attribute, advice in _ELSEWHERE.items():
+        value = getattr(type(app), attribute, None)
+        if isinstance(value, dict | list | tuple) or (
+            attribute == "path" and isinstance(value, str) and value.startswith("/")
+        ):
+            yield f"{name}.{attribute} means nothing here: write {advice}"
+    if {handler.name for handler in handlers} <= _VERBS:
+        for handler in handlers:
+            if not any(mark.path or mark.methods for mark in handler.marks):
+                yield (
+                    f"{name}.{handler.name} answers /{handler.name}, for its name is its URL: "
+                    f'write @{handler.name}("/") above a method of another name'
+                )
+
+
+_VERBS = {"get", "post", "put", "patch", "delete"}
+_ELSEWHERE = by_name(
+    {
+        "keywords of App(...) and middlewares": "_cp_config",
+        'app.mount("/path", Users()), or users = Users() in the outer application': "path",
+        "@requires(check) above the class": "guards permission_classes",
+        "@app.provides(Db), for parameters db: Db": "dependencies",
+        "middlewares = [...], of objects": "MIDDLEWARE",
+        "public methods, whose names are URLs, or @get above them": "urlpatterns",
+        'security=SecurityDefaults("example.com")': "ALLOWED_HOSTS",
+    }
+)
 
 
 def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _IsLost) -> None:

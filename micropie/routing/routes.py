@@ -148,6 +148,15 @@ class Route(RouteInfo):
                 "@reads_body leaves the body to the handler: read it there, by "
                 "self.request.parts() for example, or leave @reads_body out"
             )
+        if (
+            parameter is not None
+            and parameter.default is inspect.Parameter.empty
+            and {*self.answers} == {"GET", "HEAD"}
+        ):
+            raise SetupError(
+                f"{name}: {parameter.name!r} takes {parameter.converter.expected}, and GET brings "
+                "no body: write @post above it"
+            )
 
     def as_fallback(self) -> Route:
         """Return this route for paths that lead to it only because nothing else takes them.
@@ -195,7 +204,7 @@ def _plan(
         raise SetupError(f"{where}: {error}{hint}") from None
     except ValueError as error:
         told = (
-            " has no parameter self"
+            f" has no parameter self: write def {name}(self)"
             if str(error) == _NO_SELF
             else f": a library refuses the types of its parameters: {error}"
         )

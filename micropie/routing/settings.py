@@ -16,6 +16,7 @@ from micropie.errors import Catalog, SetupError, check, is_count, is_duration
 from micropie.headers import PREFIXES, is_cookie_name
 from micropie.http import MessageSettings
 from micropie.json import BUILTINS
+from micropie.on_demand import by_name
 from micropie.placement import THREAD
 from micropie.protocols import Texts
 from micropie.templates import DIRECTORY
@@ -359,7 +360,7 @@ class Settings(MessageSettings):
                 listed = (
                     f"do you mean {' or '.join(near)}?" if near else f"it has: {', '.join(names)}"
                 )
-                hint = _ELSEWHERE.get(name, listed)
+                hint = f"write {_ELSEWHERE[name]}" if name in _ELSEWHERE else listed
                 raise SetupError(f"App has no setting {name!r}; {hint}")
         if not changes:
             return self
@@ -381,21 +382,23 @@ class Settings(MessageSettings):
 
 
 # Where micropie has what other frameworks' applications take by these names.
-_ELSEWHERE = {
-    **{
-        name: f"write docs=Docs({name}=...), of micropie.openapi"
-        for name in ("title", "version", "description", "servers")
-    },
-    **dict.fromkeys(("prefix", "root_path", "path"), 'write app.mount("/prefix", Shop())'),
-    **dict.fromkeys(("middleware", "middlewares"), "write app.middlewares.append(...)"),
-    **dict.fromkeys(("dependencies", "guards"), "write @requires(check) above the class"),
-    **dict.fromkeys(("route_handlers", "routes"), "write a method for each, or @app.get above it"),
-    **dict.fromkeys(("on_startup", "on_shutdown"), "write lifespan=..., which has both ends"),
-    **dict.fromkeys(("allowed_hosts", "hosts"), 'write security=SecurityDefaults("example.com")'),
-    "exception_handlers": "write @app.error(404) above a function",
-    "template_folder": "write templates=...",
-    "static_folder": 'write app.static("/static", "static")',
-}
+_ELSEWHERE = by_name(
+    {
+        "docs=Docs(title=...), of micropie.openapi": "title",
+        "docs=Docs(version=...), of micropie.openapi": "version",
+        "docs=Docs(description=...), of micropie.openapi": "description",
+        "docs=Docs(servers=...), of micropie.openapi": "servers",
+        'app.mount("/prefix", Shop())': "prefix root_path path",
+        "app.middlewares.append(...)": "middleware middlewares",
+        "@requires(check) above the class": "dependencies guards",
+        "a method for each, or @app.get above it": "route_handlers routes",
+        "lifespan=..., which has both ends": "on_startup on_shutdown",
+        'security=SecurityDefaults("example.com")': "allowed_hosts hosts",
+        "@app.error(404) above a function": "exception_handlers",
+        "templates=...": "template_folder",
+        'app.static("/static", "static")': "static_folder",
+    }
+)
 
 _SETTINGS: Mapping[str, _Setting] = {
     name: one for name, one in vars(Settings).items() if isinstance(one, _Setting)

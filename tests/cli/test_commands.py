@@ -363,6 +363,28 @@ app = Root()
     assert command("check", "class1") == (1, found, "")
 
 
+def test_check_finds_an_application_with_two_names(command: Run, tmp_path: Path) -> None:
+    source = """
+from micropie import App
+
+class Shop(App): pass
+class Root(App):
+    shop = Shop()
+    store = shop
+    _own = shop
+    other = Shop()
+
+app = Root()
+app.shop.outer = app.shop.above = app
+"""
+    (tmp_path / "names2.py").write_text(source)
+    found = (
+        "Root.store is the application of shop, and answers below /shop alone: "
+        "write store = Shop()\n1 finding\n"
+    )
+    assert command("check", "names2") == (1, found, "")
+
+
 def test_check_names_a_mistake_of_set_up(command: Run, tmp_path: Path) -> None:
     source = "from micropie import App, get\n\napp = App()\n\n@app.get('/<a>/<b>')\ndef pie(a): return a\n"
     (tmp_path / "wrong.py").write_text(source)

@@ -14,9 +14,11 @@ from micropie import (
     App,
     HTTPError,
     Page,
+    Query,
     Request,
     Response,
     WebSocket,
+    describe,
     get,
     hidden,
     post,
@@ -25,7 +27,13 @@ from micropie import (
     run_in,
     websocket,
 )
-from micropie.middleware import CORSMiddleware, CSRFMiddleware, HttpMiddleware, SecurityDefaults
+from micropie.middleware import (
+    CORSMiddleware,
+    CSRFMiddleware,
+    HttpMiddleware,
+    RateLimit,
+    SecurityDefaults,
+)
 from micropie.sessions import Session, SQLiteSessionBackend
 
 
@@ -237,3 +245,12 @@ def session() -> dict[str, Session]:
 
 App(methods="GET")  # type: ignore[arg-type]  # wrong
 App(websocket_origins="*")  # type: ignore[arg-type]  # wrong
+route("/x", method="POST")  # type: ignore[arg-type]  # wrong
+hooked.route("/x", method="POST")  # type: ignore[arg-type]  # wrong
+hooked.run(debug=True)  # type: ignore[arg-type]  # wrong
+Query(gt=0)  # type: ignore[arg-type]  # wrong
+Query(1)  # type: ignore[arg-type]  # wrong
+CORSMiddleware(allow_origins=["*"])  # type: ignore[arg-type]  # wrong
+RateLimit("5/minute")  # type: ignore[arg-type]  # wrong
+requires(5)  # type: ignore[arg-type]  # wrong
+describe(status="201")  # type: ignore[arg-type]  # wrong
