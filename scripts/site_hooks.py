@@ -56,7 +56,6 @@ WEIGHTS = {
     "explanation/tested": 0.1,
     "explanation/choose": 0.3,
     "explanation/async": 0.3,
-    "deploy/faults": 0.1,
     "glossary": 0.05,
     "performance": 0.1,
     "reference/": 0.3,
