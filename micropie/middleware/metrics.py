@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from hmac import compare_digest
 from math import inf
@@ -30,7 +31,7 @@ from micropie.middleware.base import STANDARD_METHODS, Call, Flow, FlowMiddlewar
 
 try:
     import prometheus_client
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, values
     from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 except ImportError:  # pragma: no cover - the tests set it to None
     prometheus_client = None  # type: ignore[assignment]
@@ -202,10 +203,28 @@ class MetricsEndpoint(FlowMiddleware):
         for path in Path(directory).glob("gauge_live*_*.db"):
             process = int(re.sub(r".*_|\.db", "", path.name))
             if os.name == "posix" and not _is_alive(process):
-                mark_process_dead(process)  # type: ignore[no-untyped-call]
+                with suppress(FileNotFoundError):  # another worker has just removed one
+                    mark_process_dead(process)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        registry.register(_Files(directory))
         return registry
+
+
+class _Files:
+    """The numbers in the files of all processes."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = Path(directory)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return them. A file that a process has just made is empty, and can't be read yet."""
+        files = []
+        for path in self._directory.glob("*.db"):
+            with suppress(FileNotFoundError):  # another worker has removed it
+                if path.stat().st_size:
+                    files.append(str(path))
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return merged
 
 
 def _is_alive(process: int) -> bool:

@@ -402,13 +402,32 @@ SEVERAL = """
     print(ask(3, protocol="wsgi"))
     left = [name for name in os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"]) if name.startswith("gauge")]
     assert left and not any(name.endswith(f"_{child}.db") for name in left), left
+    # as while another worker begins
+    open(os.path.join(os.environ["PROMETHEUS_MULTIPROC_DIR"], "counter_1.db"), "w").close()
     print(ask(1, backend="asyncio"))
 """
 
 
-def test_one_process_answers_for_all_and_forgets_the_gauges_of_dead_ones(tmp_path: Path) -> None:
+SCRAPES = """
+    import os
+    from concurrent.futures import ThreadPoolExecutor
+    from micropie import App
+    from micropie.testing import TestClient
+
+    app = App()
+    app.metrics("/metrics")
+    for process in range(5_000_000, 5_003_000):  # Linux has none of so high a number
+        name = f"gauge_livesum_{process}.db"
+        open(os.path.join(os.environ["PROMETHEUS_MULTIPROC_DIR"], name), "w").close()
+    with TestClient(app, protocol="wsgi") as client, ThreadPoolExecutor(4) as threads:
+        for answer in threads.map(client.get, ["/metrics"] * 8):
+            assert answer.status_code == 200, answer.text
+"""
+
+
+def run_script(tmp_path: Path, script: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(SEVERAL)],
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
         env={
             **os.environ,
             "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
@@ -420,12 +439,22 @@ def test_one_process_answers_for_all_and_forgets_the_gauges_of_dead_ones(tmp_pat
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_one_process_answers_for_all_and_forgets_the_gauges_of_dead_ones(tmp_path: Path) -> None:
+    output = run_script(tmp_path, SEVERAL)
     counts = re.findall(
-        r'http_requests_total\{method="GET",route="/",status="200"\} ([\d.]+)', done.stdout
+        r'http_requests_total\{method="GET",route="/",status="200"\} ([\d.]+)', output
     )
     assert counts == ["5.0", "6.0"]
-    limits = re.findall(r"micropie_threads_limit ([\d.]+)", done.stdout)
+    limits = re.findall(r"micropie_threads_limit ([\d.]+)", output)
     assert limits[-1] == "40.0"
+
+
+def test_answers_at_the_same_time_forget_the_same_processes(tmp_path: Path) -> None:
+    run_script(tmp_path, SCRAPES)
+    assert not list(tmp_path.glob("gauge_livesum_5*"))
 
 
 @pytest.mark.parametrize(
