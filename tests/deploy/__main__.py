@@ -1,8 +1,8 @@
 """Run the blocks of the pages of docs/deploy, and write what came out into DEPLOY.md.
 
-    sudo python -m tests.deploy --write
+    sudo python -m tests.deploy --write [nginx.md ...]
 
-needs the packages of ``scripts/install-system-packages pages``, and the network once, for the
+With pages, the rows of all others stay as they are. It needs the packages of ``scripts/install-system-packages pages``, and the network once, for the
 wheels. All else happens in a machine that is thrown away (``machine.py``).
 """
 
@@ -19,7 +19,7 @@ import traceback
 
 from tests.deploy.blocks import ROOT, TABLE, blocks
 from tests.deploy.machine import machine
-from tests.deploy.pages import BESIDE, BUILT, decided
+from tests.deploy.pages import BESIDE, BUILT, NEEDED, decided
 
 HEAD = """# The blocks of docs/deploy, run
 
@@ -42,35 +42,51 @@ def prepare() -> None:
     (wheel,) = (BUILT / "wheels").glob("*.whl")
     wanted = [f"{wheel}[standard,wsgi,trio,redis,itsdangerous]", *shlex.split(BESIDE), "mangum"]
     subprocess.run([*pip, "download", "--dest", BUILT / "house", *wanted], check=True)
+    if not (BUILT / "base" / "usr" / "bin" / "pip").exists():
+        debian = ["--variant=minbase", "--include=python3,python3-pip", "bookworm"]
+        subprocess.run(["debootstrap", *debian, BUILT / "base"], check=True)
 
 
-def run() -> None:
-    """Inside the machine: write a line of JSON for each block."""
+def run(pages: list[str]) -> None:
+    """Inside the machine: write a line of JSON for each block of the pages, or of all.
+
+    Blocks that others build on are run in any case.
+    """
     for block, done in decided():
+        if pages and block.page not in pages and done not in NEEDED:
+            continue
         try:
             result = done if isinstance(done, str) else done(block)
-        except BaseException:
+        except Exception:
             traceback.print_exc()
             result = "FAILED"
         print(json.dumps([block.row, result]), flush=True)
 
 
+def before() -> dict[str, str]:
+    """Return the results of the table as it is."""
+    rows = [line.split(" | ") for line in TABLE.read_text().splitlines() if line.startswith("| ")]
+    return {" | ".join(row[:3]) + " |": row[3].removesuffix(" |") for row in rows}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.deploy", description=__doc__)
     parser.add_argument("--write", action="store_true", help="write DEPLOY.md")
+    parser.add_argument("pages", nargs="*", metavar="PAGE", help="such as nginx.md")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
-        run()
+        run(options.pages)
         return
     if os.geteuid():
         parser.error("only root can make the machine")
     decided()
     prepare()
-    results: dict[str, str] = {}
+    results = before() if options.pages else {}
     with machine() as enter:
         command = [*enter, "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.deploy"]
-        with subprocess.Popen([*command, "--inside"], stdout=subprocess.PIPE, text=True) as process:
+        command += ["--inside", *options.pages]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout or ():
                 row, result = json.loads(line)
                 results[row] = result

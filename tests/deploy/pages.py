@@ -475,6 +475,60 @@ def pod(block: Block) -> str:
     return f"valid; its command, read only: {', '.join(probes)} 200, ends with 0"
 
 
+BASE = """
+FROM scratch
+ADD base /
+ADD house /house
+RUN ln -s python3 /usr/bin/python && rm /usr/lib/python3*/EXTERNALLY-MANAGED
+RUN printf '[global]\\nno-index = true\\nfind-links = /house\\n' > /etc/pip.conf
+"""
+BUILDAH = "buildah --storage-driver vfs"
+BUILD = f"{BUILDAH} build --isolation chroot --format docker --pull-never --quiet"
+IMAGE = Path("/srv/image")
+
+
+@functools.cache
+def built() -> str:
+    """Build the image on a stand-in for its base, Debian's Python, and return a container of it."""
+    page = [block.text for block in blocks() if block.page == "containers.md"]
+    write(IMAGE / "base.dockerfile", BASE)
+    base = f"{BUILD} --tag docker.io/library/python:3.13-slim --file base.dockerfile {BUILT}"
+    shell(base, IMAGE)
+    blog = IMAGE / "blog"
+    shutil.copytree(ROOT / "examples" / "tutorial" / "step7", blog)
+    shutil.copytree(BUILT / "wheels", blog / "wheels")
+    for name in (".git/config", ".venv/pyvenv.cfg", ".env", "blog.db"):
+        write(blog / name, "not for the image")
+    write(blog / "Dockerfile", page[0])
+    write(blog / ".dockerignore", page[1])
+    shell(f"{BUILD} --tag blog .", blog)
+    return shell(f"{BUILDAH} from --pull-never blog").strip()
+
+
+def image(block: Block) -> str:
+    """Run the image's command, as its user."""
+    inside = f"{BUILDAH} run --isolation chroot --env BLOG_HOSTS=blog.example.com {built()} -- "
+    said = json.loads(shell(f"{BUILDAH} inspect --type image blog"))["Docker"]["config"]
+    assert said["User"] == "10001"
+    check = inside + shlex.join(said["Healthcheck"]["Test"][1:])
+    with served(inside + shlex.join(said["Cmd"]), {}, Path("/")):
+        ask("http://127.0.0.1:8000/", "-H", "Host: blog.example.com")
+        shell(check)
+        users = shell("ps -eo uid,args | grep '[u]vicorn app:app --host' | grep -v buildah")
+    assert {line.split()[0] for line in users.splitlines()} == {"10001"}, users
+    failed = subprocess.run(shlex.split(check), env=ENVIRONMENT, capture_output=True, check=False)
+    assert failed.returncode, "the health check succeeds without a server"
+    return "built on Debian's Python instead of its base; its command: 200, healthy"
+
+
+def ignored(block: Block) -> str:
+    inside = f"{BUILDAH} run --isolation chroot {built()} -- ls -a /srv/blog"
+    names = shell(inside).split()
+    assert "app.py" in names
+    assert not {".git", ".venv", ".env", "blog.db"} & {*names}, names
+    return "none of them is in the image"
+
+
 # -- several machines ----------------------------------------------------------------------------
 
 
@@ -606,10 +660,11 @@ PAGES: list[tuple[str, str, Done]] = [
     ("platforms.md", '"/srv/shop"', wsgi_file),
     ("platforms.md", "WSGIDaemonProcess", apache_site),
     ("platforms.md", '"/home/you/shop"', python_anywhere),
-    ("containers.md", "FROM", "not run: needs Docker"),
-    ("containers.md", ".git", "not run: needs Docker"),
+    ("containers.md", "FROM", image),
+    ("containers.md", ".git", ignored),
     ("index.md", "browser", "not run: a picture"),
 ]
+NEEDED = [install, unit, service, nginx_site, shop]
 
 
 def decided() -> list[tuple[Block, Done]]:
