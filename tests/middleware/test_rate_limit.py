@@ -29,6 +29,7 @@ from micropie.middleware import (
     RedisRates,
     redis_rate_store,
 )
+from micropie.sessions import SessionBackend
 from micropie.steps import outage
 from micropie.steps import redis_client as redisclient
 from micropie.testing import TestClient
@@ -356,6 +357,29 @@ def test_some_may_be_exempt(make_client: MakeClient) -> None:
 
 
 # -- memory ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_function_that_reads_no_session_has_none_loaded(
+    make_client: MakeClient, reads: bool
+) -> None:
+    loaded: list[str] = []
+
+    class Backend(SessionBackend):
+        def load(self, session_id: str) -> dict[str, Any]:
+            loaded.append(session_id)
+            return {}
+
+    limit = RateLimit(9, key=lambda request: request.headers.get("x-api-key", ""))
+    if not reads:
+        limit.needs_session = False
+    app = App(Backend())
+    app.middlewares.append(limit)
+    app.static("/files", Path(__file__).parent)
+    client = make_client(app)
+    cookie = {"Cookie": f"session_id={'a' * 43}"}
+    assert client.get(f"/files/{Path(__file__).name}", headers=cookie).status_code == 200
+    assert len(loaded) == reads
 
 
 def test_memory_is_bounded(clock: Clock) -> None:
