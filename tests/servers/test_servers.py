@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -365,6 +366,21 @@ def test_R23_a_body_that_nobody_read_is_never_taken_for_a_request(
         assert posted(connection, "/greet/c", b"") == (200, b"Hello, c!")
     finally:
         connection.close()
+
+
+@every_server
+def test_a_stream_to_a_client_of_http_1_0(name: str, basics_on: BasicsOn) -> None:
+    """Only uvicorn sends it in chunks, as docs/servers.md says."""
+    address = ("127.0.0.1", basics_on(name).port)
+    with socket.create_connection(address, ANSWER_WITHIN) as client:
+        client.sendall(b"GET /lines HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split()[1] == b"200"
+    sent = b"line 0\nline 1\nline 2\n"
+    if name == "uvicorn":
+        sent = b"".join(b"7\r\n%s\r\n" % line for line in sent.splitlines(True)) + b"0\r\n\r\n"
+    assert body == sent
 
 
 def posted(connection: http.client.HTTPConnection, target: str, body: bytes) -> tuple[int, bytes]:
