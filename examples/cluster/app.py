@@ -27,7 +27,7 @@ from examples.cluster.computing import Computing
 from examples.cluster.history import History
 from micropie import App, EventStream, HTTPError, Response, UploadFile, WebSocket, event, post
 from micropie.channels import MessagesLost, RedisChannels
-from micropie.middleware import SecurityDefaults
+from micropie.middleware import RateLimit, RedisRates, SecurityDefaults
 from micropie.sessions import RedisSessionBackend
 
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -51,6 +51,11 @@ class Cluster(App):
     def who(self) -> dict[str, Any]:
         """Say which process answers, and what time it is there."""
         return {"machine": MACHINE, "process": os.getpid(), "time": time.time()}
+
+    @RateLimit(1_000_000, per=60, store=RedisRates(REDIS_URL))
+    def limited(self) -> dict[str, Any]:
+        """Say the same, below a limit that all machines count together."""
+        return self.who()
 
     # -- a session: the same on each machine -------------------------------------------------------
 

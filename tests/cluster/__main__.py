@@ -18,9 +18,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.cluster import report
-from tests.cluster.costs import FOLLOWERS, Cost, FanOut, fan_out, measure
+from tests.cluster.costs import (
+    FOLLOWERS,
+    Cost,
+    FanOut,
+    Model,
+    Store,
+    fan_out,
+    first_of,
+    look_at_redis,
+    measure,
+)
 from tests.cluster.faults import FAULTS, Fault, Result, examine, warmed_up
-from tests.cluster.machines import ROOT, SERVERS, Cluster
+from tests.cluster.machines import ROOT, SERVERS, WORKERS, Cluster
 from tests.cluster.network import Loopback, Namespaces, Network
 
 INSIDE = "MICROPIE_MACHINES_INSIDE"
@@ -38,6 +48,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--machines", type=int, default=3, metavar="N", help="how many serve the application (3)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=WORKERS, metavar="N", help="of each machine (%(default)s)"
     )
     parser.add_argument(
         "--dask", type=int, default=0, metavar="N", help="workers of a Dask cluster (0: none)"
@@ -132,7 +145,7 @@ def _running(options: argparse.Namespace, machines: int, reason: str) -> Iterato
         else Loopback(reason, lambda name: cluster.family(name))
     )
     with tempfile.TemporaryDirectory(prefix="machines-") as directory:
-        cluster = Cluster(network, Path(directory), servers, options.dask)
+        cluster = Cluster(network, Path(directory), servers, options.dask, options.workers)
         try:
             cluster.start()
             if options.delay or options.loss:
@@ -189,6 +202,7 @@ def _examine_all(cluster: Cluster, faults: list[Fault], options: argparse.Namesp
 def _measure(options: argparse.Namespace, reason: str) -> int:
     found: list[Cost] = []
     messages: list[FanOut] = []
+    store: Store | None = None
     for machines in options.counts:
         with _running(options, machines, reason) as cluster:
             messages.append(
@@ -197,12 +211,15 @@ def _measure(options: argparse.Namespace, reason: str) -> int:
                 )
             )
             found += asyncio.run(measure(cluster, options.requests))
+            store = store or look_at_redis(cluster, 100 * options.requests)
+    assert store is not None
     if options.json:
         print(
             json.dumps(
                 {
                     "costs": [one._asdict() for one in found],
                     "messages": [one._asdict() for one in messages],
+                    "store": store._asdict(),
                 }
             )
         )
@@ -211,10 +228,13 @@ def _measure(options: argparse.Namespace, reason: str) -> int:
             report.costs_table(found),
             *(f"{one.kind}: {one.commands}" for one in found),
             *messages,
+            store,
+            report.errors_table(found),
+            report.model_table(Model(first_of(found), store, options.workers)),
             sep="\n",
         )
     if options.table:
-        report.write_costs(options.table, found, messages)
+        report.write_costs(options.table, found, messages, store, options.workers)
     return 0
 
 

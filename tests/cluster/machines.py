@@ -33,15 +33,16 @@ from tests.support.guard import guard_of
 
 ROOT = Path(__file__).parent.parent.parent
 HOST = "cluster.test"
+WORKERS = 2  # of each machine
 PATIENCE = 60.0  # seconds for anything to start on a busy machine
 GRACE = 10  # seconds that a server has to end
 
 # Idle connections of the balancer are closed by the balancer, after 5 seconds: a server that closes
 # them first may do so in the moment in which the next request is sent.
 SERVERS = {
-    "uvicorn": "uvicorn --host {address} --port 8000 --workers 2 --no-proxy-headers --no-access-log "
+    "uvicorn": "uvicorn --host {address} --port 8000 --workers {workers} --no-proxy-headers --no-access-log "
     f"--timeout-keep-alive 75 --timeout-graceful-shutdown {GRACE} --log-level warning",
-    "gunicorn": "gunicorn -c python:micropie.wsgi.gunicorn --bind {address}:8000 --workers 2 -k gthread --threads 64 --keep-alive 75 --backlog 2048 "
+    "gunicorn": "gunicorn -c python:micropie.wsgi.gunicorn --bind {address}:8000 --workers {workers} -k gthread --threads 64 --keep-alive 75 --backlog 2048 "
     f"--graceful-timeout {GRACE} --no-control-socket --forwarder-headers=none --log-level warning",
 }
 IS_ASGI = {"uvicorn"}
@@ -105,12 +106,19 @@ NOTHING = Footprint(0, 0, 0)
 class Cluster:
     """All parts of it.
 
-    ``start`` starts those that ``SERVERS`` and ``dask`` ask for, ``close`` ends them.
+    ``start`` starts those that ``SERVERS`` and ``dask`` ask for, ``close`` ends them. Each machine
+    has so many ``workers``.
     """
 
     def __init__(
-        self, network: Network, directory: Path, servers: Sequence[str], dask_workers: int = 0
+        self,
+        network: Network,
+        directory: Path,
+        servers: Sequence[str],
+        dask_workers: int = 0,
+        workers: int = WORKERS,
     ) -> None:
+        self.workers = workers
         self.network = network
         self.directory = directory
         self._dask_workers = dask_workers
@@ -252,7 +260,8 @@ class Machine(Part):
 
     def start(self) -> None:
         """Start its server; ``wait_until_ready`` waits for the workers."""
-        command = [sys.executable, "-m", *SERVERS[self.server].format(address=self.address).split()]
+        words = SERVERS[self.server].format(address=self.address, workers=self.cluster.workers)
+        command = [sys.executable, "-m", *words.split()]
         environ = {
             "MACHINE": self.name,
             "REDIS_URL": self.cluster.redis.url,
@@ -265,9 +274,11 @@ class Machine(Part):
         self.run([*command, "examples.cluster.app:app"], environ)
 
     def wait_until_ready(self) -> None:
-        """Wait until each of two workers accepts connections, and one has answered."""
+        """Wait until each of the workers accepts connections, and one has answered."""
         self.await_true(
-            lambda: len(self.workers()) == 2 and all(map(accepts, self.workers())),
+            lambda: (
+                len(self.workers()) == self.cluster.workers and all(map(accepts, self.workers()))
+            ),
             "workers are missing",
         )
         self.await_true(self._answers, "it does not answer")
@@ -284,6 +295,8 @@ class Machine(Part):
 
     def workers(self) -> list[int]:
         """Return its worker processes, which serve requests."""
+        if self.server == "uvicorn" and self.cluster.workers == 1:
+            return [process.pid for process in self.processes]
         found = []
         for process in self.processes:
             for child in children_of(process.pid):

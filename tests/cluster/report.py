@@ -5,8 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.cluster.costs import CONNECTIONS, KINDS, WORKERS, Cost, FanOut, Model
+from tests.cluster.costs import (
+    CONNECTIONS,
+    KINDS,
+    LIMITED,
+    Cost,
+    FanOut,
+    Model,
+    Store,
+    errors,
+    first_of,
+)
 from tests.cluster.faults import FAULTS, Result
+from tests.cluster.machines import WORKERS
 
 
 def text(result: Result) -> str:
@@ -81,9 +92,9 @@ def costs_table(costs: list[Cost]) -> str:
         "| predicted |",
         "|---" * 10 + "|",
     ]
-    model = Model([cost for cost in costs if cost.machines == costs[0].machines])
+    ones = {cost.kind: cost for cost in first_of(costs)}
     for cost in sorted(costs, key=lambda cost: [kind.name for kind in KINDS].index(cost.kind)):
-        one = model.costs[cost.kind]
+        one = ones[cost.kind]
         cells = [cost.kind, str(cost.machines), f"{cost.number:.2f}"]
         cells.append("" if cost is one else f"{one.number:.2f}")
         for measured, predicted in zip(cost[3:6], one[3:6], strict=True):
@@ -100,7 +111,7 @@ def fan_out_table(found: list[FanOut], model: Model) -> str:
         "|---" * 7 + "|",
     ]
     for one in found:
-        workers, copies = one.machines * WORKERS, model.copies(one.machines, one.followers)
+        workers, copies = one.machines * model.workers, model.copies(one.machines, one.followers)
         lines.append(
             f"| {one.machines} | {workers} | {one.followers} | {one.copies} | {copies} | {one.reads:.2f} "
             f"| {one.followers} |"
@@ -108,40 +119,71 @@ def fan_out_table(found: list[FanOut], model: Model) -> str:
     return "\n".join(lines)
 
 
-def model_table(model: Model) -> str:
-    """Return what several machines do: for each kind of request, and for the mix."""
-    costs = [*model.costs.values(), model.mixed()]
+def errors_table(costs: list[Cost]) -> str:
+    """Return how far the measured costs are from the predicted ones."""
+    names = ("commands", "balancer", "workers", "redis")
     lines = [
-        "| | a machine answers | Redis is full at | that is | HAProxy, for each of its processors |",
+        "| machines | commands of Redis | balancer | workers | Redis |",
         "|---" * 5 + "|",
     ]
+    for machines, most in errors(costs).items():
+        cells = [str(machines), *(f"{100 * most.get(name, 0):,.0f} %" for name in names)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def model_table(model: Model) -> str:
+    """Return what several machines do: for each kind of request, and for the mix; below a rate
+    limit, and without one.
+    """
+    costs = [*(cost for kind, cost in model.costs.items() if kind != LIMITED), model.mixed()]
+    lines = [
+        "| | a machine answers, a second | with a rate limit | Redis is full at, a second | "
+        "that is | with a rate limit | HAProxy, for each of its processors |",
+        "|---" * 7 + "|",
+    ]
     for cost in costs:
-        cells = [cost.kind, f"{model.rate(cost, 1):,.0f} a second", "never", ""]
-        if cost.number:
-            cells[2:] = [
-                f"{1e6 / cost.redis:,.0f} a second",
-                f"{model.machines_until(cost):.0f} machines",
-            ]
-        lines.append(f"| {' | '.join([*cells, f'{1e6 / cost.balancer:,.0f} a second'])} |")
-    mix = costs[-1]
+        limited = model.limited(cost)
+        cells = [
+            cost.kind,
+            f"{model.rate(cost, 1):,.0f}",
+            f"{model.rate(limited, 1):,.0f}",
+            *(
+                [f"{model.redis_rate(cost):,.0f}", f"{model.machines_until(cost):.0f} machines"]
+                if cost.number
+                else ["never", ""]
+            ),
+            f"{model.machines_until(limited):.0f} machines",
+            f"{1e6 / cost.balancer:,.0f} a second",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    mix = model.limited(costs[-1])
     counts = (1, 10, 100)
     rates = [model.rate(mix, number) for number in counts]
     rows = [
-        ["the mix", *(f"{number} machine{'s' * (number > 1)}" for number in counts)],
+        ["the mix, with a rate limit", *(f"{number} machine{'s' * (number > 1)}" for number in counts)],
         ["---"] * 4,
         ["the workers can answer, a second", *(f"{rate:,.0f}" for rate in rates)],
-        ["of what Redis can do", *(f"{rate * mix.redis / 1e4:,.0f} %" for rate in rates)],
+        ["while one machine gets a new version", *(f"{model.deployed(mix, number):,.0f}" for number in counts)],
+        ["of what Redis can do", *(f"{100 * rate / model.redis_rate(mix):,.0f} %" for rate in rates)],
         ["processors of HAProxy", *(f"{rate * mix.balancer / 1e6:.1f}" for rate in rates)],
-        [f"connections to Redis, {CONNECTIONS} for each worker at most", *(f"{number * WORKERS * CONNECTIONS:,}" for number in counts)],
-        ["copies of a message to all", *(f"{number * WORKERS}" for number in counts)],
+        [
+            f"connections to Redis, {CONNECTIONS} for each worker at most; enough for {model.machines_until_connections()} machines",
+            *(f"{model.connections(number):,}" for number in counts),
+        ],
+        ["copies of a message to all", *(f"{number * model.workers}" for number in counts)],
+        ["memory of Redis for 10,000 sessions of each machine", *(f"{model.megabytes(10_000 * number):,.0f} MB" for number in counts)],
     ]  # fmt: skip
     return "\n".join([*lines, "", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def write_costs(page: Path, costs: list[Cost], found: list[FanOut]) -> None:
+def write_costs(
+    page: Path, costs: list[Cost], found: list[FanOut], store: Store, workers: int = WORKERS
+) -> None:
     """Replace the page's tables of costs, of messages, and of what follows."""
-    model = Model([cost for cost in costs if cost.machines == costs[0].machines])
+    model = Model(first_of(costs), store, workers)
     _write(page, "costs", costs_table(costs))
+    _write(page, "errors", errors_table(costs))
     _write(page, "fan-out", fan_out_table(found, model))
     _write(page, "model", model_table(model))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.cluster.conftest import RunMachines
-from tests.cluster.costs import KINDS, Cost, FanOut, Model
+from tests.cluster.costs import KINDS, LIMITED, Cost, FanOut, Model, Store, errors
 from tests.cluster.machines import ROOT
-from tests.cluster.report import costs_table, fan_out_table, model_table
+from tests.cluster.report import costs_table, errors_table, fan_out_table, model_table
 
 PAGE = (ROOT / "tests" / "cluster" / "FAULTS.md").read_text()
 
@@ -24,6 +24,7 @@ def test_requests_and_messages_take_of_redis_what_the_page_says(
         "has a session": 1,  # GET
         "changes its session": 7,  # GET twice, and a script with five
         "says a message": 5,  # a script with three, and PUBLISH; ROLE once a second
+        LIMITED: 4,  # a script with three
     }
     for kind, number in numbers.items():
         assert f"| {kind} | 1 | {number:.2f} |" in PAGE
@@ -38,21 +39,36 @@ def cost(kind: str, machines: int = 1, commands: int = 0) -> Cost:
 
 def test_the_model_predicts_many_machines_from_one() -> None:
     ones = [cost(kind.name, commands=number) for number, kind in enumerate(KINDS)]
-    model = Model(ones)
+    model = Model(ones, Store(2.5, 250.0))
     assert [model.rate(one, machines) for one, machines in zip(ones, (1, 10), strict=False)] == [
         2000,
         20_000,
     ]
     assert model.machines_until(ones[0]) == float("inf")
-    # 200,000 a second, of 2,000 for each machine
-    assert model.machines_until(ones[1]) == pytest.approx(100)
+    # 400,000 a second, as a busy Redis takes half of what an idle one does, of 2,000 for each
+    assert model.machines_until(ones[1]) == pytest.approx(200)
+    limited = model.limited(ones[1])
+    assert (limited.number, limited.redis, limited.workers) == (5, 25, 1000)
+    assert model.machines_until(limited) == pytest.approx(40)
     assert model.mixed().number == pytest.approx(0.4 + 2 * 0.08 + 3 * 0.02)
     assert [model.copies(machines, 40) for machines in (1, 4, 100)] == [2, 8, 40]
-    table = costs_table([*ones, cost("has a session", machines=4, commands=2)])
+    assert model.connections(10) == 1640
+    assert model.machines_until_connections() == 60
+    assert model.deployed(ones[0], 10) == 18_000
+    assert model.megabytes(1_000_000) == 250
+    costs = [*ones, cost("has a session", machines=4, commands=2)]
     assert (
         "| has a session | 4 | 2.00 | 1.00 | 1000 µs | 1000 µs | 100 µs | 100 µs | 10 µs | 5 µs |"
-        in table
+        in costs_table(costs)
     )
+    assert errors(costs) == {4: {"commands": 1.0, "workers": 0.0, "balancer": 0.0, "redis": 1.0}}
+    assert errors_table(costs).endswith("| 4 | 100 % | 0 % | 0 % | 100 % |")
     assert "| 4 | 8 | 40 | 7 | 8 | 40.00 | 40 |" in fan_out_table([FanOut(4, 40, 7, 40.0)], model)
-    assert "| has no session | 2,000 a second | never |" in model_table(model)
-    assert "| copies of a message to all | 2 | 20 | 200 |" in model_table(model)
+    table = model_table(model)
+    assert "| has no session | 2,000 | 2,000 | never |  | 50 machines | 10,000 a second |" in table
+    assert "| while one machine gets a new version | 0 | 18,000 | 198,000 |" in table
+    assert "| copies of a message to all | 2 | 20 | 200 |" in table
+    assert "at most; enough for 60 machines | 164 | 1,640 | 16,400 |" in table
+    assert (
+        "| memory of Redis for 10,000 sessions of each machine | 2 MB | 25 MB | 250 MB |" in table
+    )
