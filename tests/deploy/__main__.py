@@ -13,6 +13,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import traceback
@@ -80,6 +81,8 @@ def main() -> None:
         return
     if os.geteuid():
         parser.error("only root can make the machine")
+    # the machine ends with this command, however it ends
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     decided()
     prepare()
     results = before() if options.pages else {}
