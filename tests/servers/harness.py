@@ -68,7 +68,10 @@ _GUNICORN = (
 )
 
 KINDS = {
-    "uvicorn": Kind("asgi", "uvicorn --port {port} --workers {workers}"),
+    # a worker has a minute to start, as the machine may be busy
+    "uvicorn": Kind(
+        "asgi", "uvicorn --port {port} --workers {workers} --timeout-worker-healthcheck 60"
+    ),
     "hypercorn-asyncio": Kind(
         "asgi", "hypercorn --bind 127.0.0.1:{port} --workers {workers} -k asyncio"
     ),
