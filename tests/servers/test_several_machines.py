@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from micropie import Request
+from micropie.testing import TestClient
 from tests.servers.harness import ROOT
 from tests.servers.test_deployment import block, program, replaced, running, text_of
 from tests.servers.test_restart import SETTINGS
@@ -237,6 +240,43 @@ MANIFESTS = {
 }
 POD = MANIFESTS["Deployment"]["spec"]["template"]
 (CONTAINER,) = POD["spec"]["containers"]
+
+
+def keep(request: Request) -> None:
+    request.set_signed_cookie("user", "Ann")
+
+
+def look(request: Request) -> str:
+    return str(request.signed_cookie("user", "nobody"))
+
+
+def test_a_key_is_changed_in_three_steps(shop: Shop) -> None:
+    """Machine by machine, by the environment alone; in one step users would be logged out."""
+    old, new = "old" * 11, "new" * 11
+    space: dict[str, Any] = {}
+    exec(block(PAGE, "python"), space)
+
+    def machine(key: str) -> TestClient:
+        app = space["make_app"]({**shop.variables, "SECRET_KEY": key})
+        app.get("/keep")(keep)
+        app.get("/look")(look)
+        return TestClient(app, base_url="https://shop.example.com")
+
+    def users(keys: tuple[str, str]) -> set[str]:
+        """Return as whom each of two machines knows whoever has logged in at one of them."""
+        with ExitStack() as stack:
+            machines = [stack.enter_context(machine(key)) for key in keys]
+            cookies = [one.get("/keep").headers["set-cookie"] for one in machines]
+            return {
+                one.get("/look", headers={"Cookie": cookie.partition(";")[0]}).text
+                for one in machines
+                for cookie in cookies
+            }
+
+    steps = [old, f"{old},{new}", f"{new},{old}", new]
+    for before, after in pairwise(steps):
+        assert users((before, before)) == users((after, before)) == users((after, after)) == {"Ann"}
+    assert users((f"{new},{old}", old)) == {"Ann", "nobody"}
 
 
 @pytest.mark.parametrize("kind", MANIFESTS)
