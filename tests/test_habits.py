@@ -633,6 +633,13 @@ MODULES = [
         "it has Depends of fastapi, which means nothing here: ask for a resource by its type",
     ),
     (
+        "FastAPI: Depends as an annotation",
+        "from fastapi import Depends\nclass Root(App):\n    def index(self, db: Depends(len)): ...",
+        "GET /",
+        "it has Depends of fastapi, which means nothing here: ask for a resource by its type",
+    ),
+    ("any: a keyword that no framework has", "route('/x', colour=1)", "", "takes no colour"),
+    (
         "Flask: no self",
         "class Root(App):\n    @get\n    def about(): ...",
         "GET /about",
@@ -850,6 +857,35 @@ def test_what_users_of_others_write_is_told(
         told = str(error)
     logged = "".join(logging.Formatter().format(one) for one in caplog.records)
     assert words in told + logged
+
+
+class Views(App):
+    path = "pies"
+
+    @get("/")
+    def get(self) -> str:
+        return "decorated"
+
+    def upload(self, kind: Foreign) -> str:
+        return str(kind.value)
+
+
+class Foreign:
+    """Stands for a class of Django's that the application has a decoder for."""
+
+    __module__ = "django.db.models"
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+
+def test_what_an_application_means_so_is_not_told(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Views(decoders={Foreign: Foreign}))
+    assert client.get("/").text == "decorated"
+    assert client.get("/upload/plum").text == "plum"
+    assert caplog.text == ""
 
 
 IMPORTS = """

@@ -10,6 +10,7 @@ that fails.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
@@ -358,3 +359,43 @@ def test_the_change_log_begins_with_this_version() -> None:
     first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert first is not None
     assert first[1] == micropie.__version__
+
+
+def unescaped(source: str) -> list[str]:
+    """Return the names of handlers that put a client's text into an f-string, which is sent as
+    HTML.
+    """
+    tree, found = ast.parse(source), list[str]()
+    for cls in (one for one in ast.walk(tree) if isinstance(one, ast.ClassDef)):
+        functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+        for function in (one for one in cls.body if isinstance(one, functions)):
+            above = " ".join(map(ast.unparse, function.decorator_list))
+            if re.search(r"\bcommand\b|\bexpose\b", above) or "App" not in map(
+                ast.unparse, cls.bases
+            ):
+                continue
+            texts = {
+                one.arg
+                for one in [*function.args.args[1:], *function.args.kwonlyargs]
+                if f"<{one.arg}:int>" not in above.replace("'", "")
+                and (one.annotation is None or ast.unparse(one.annotation) == "str")
+            }
+            returned = (one.value for one in ast.walk(function) if isinstance(one, ast.Return))
+            for text in (one for one in returned if isinstance(one, ast.JoinedStr)):
+                shown = {one.id for one in ast.walk(text) if isinstance(one, ast.Name)}
+                calls = {
+                    ast.unparse(one.func) for one in ast.walk(text) if isinstance(one, ast.Call)
+                }
+                if shown & texts and "escape" not in calls:
+                    found.append(function.name)
+    return found
+
+
+def test_no_example_sends_a_clients_text_as_html() -> None:
+    """Also the first examples of ``help(App)``, testing.md and middleware.md."""
+    modules = [one for several in MODULES.values() for one in several]
+    plain = [one for one in modules if 'text="plain"' not in one.source]
+    assert {one.place: found for one in plain if (found := unescaped(one.source))} == {}
+    assert 'return html("Hello, {}!", name)' in str(App.__doc__)
+    example = 'class Root(App):\n    def greet(self, name):\n        return f"Hello, {name}!"'
+    assert unescaped(example) == ["greet"]

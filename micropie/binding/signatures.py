@@ -111,7 +111,7 @@ class Plan:
         bound: defaultdict[object, list[BoundParameter]] = defaultdict(list)
         for one in parameters:
             try:
-                _refuse_mistaken(one)
+                _refuse_mistaken(one, own)
                 bound[one.kind].append(
                     by_name(one.name, converter_for(one.annotation, own), REQUIRED)
                     if one.kind in _VARIABLE
@@ -371,16 +371,17 @@ def asked_behind(
     return asked
 
 
-def _refuse_mistaken(parameter: Parameter) -> None:
+def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
     """Raise ``SetupError`` for a parameter that is no client's value, though nothing says so: a
     query would fill it.
     """
     kind, *metadata = get_args(parameter.annotation) or [parameter.annotation]
     for stated in (kind, type(parameter.default), *map(type, metadata)):
-        origin = getattr(stated, "__module__", "").partition(".")[0]
-        if origin in _OTHER_FRAMEWORKS:
+        origin = str(getattr(stated, "__module__", "")).partition(".")[0]
+        if origin in _OTHER_FRAMEWORKS and stated not in own.decoders:
+            name = getattr(stated, "__name__", type(stated).__name__)
             raise SetupError(
-                f"it has {stated.__name__} of {origin}, which means nothing here: ask for a "
+                f"it has {name} of {origin}, which means nothing here: ask for a "
                 "resource by its type, db: Db, below @app.provides(Db); say where a value is by "
                 "Query, Form, Header, Cookie or Body of micropie; Request and UploadFile are "
                 "micropie's as well, and request.after_response(function) is for a background task"

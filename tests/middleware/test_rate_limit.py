@@ -19,7 +19,7 @@ import pytest
 import redis
 
 import micropie.middleware
-from micropie import App, HTTPError, HttpMiddleware, SetupError
+from micropie import App, HTTPError, HttpMiddleware, SetupError, post
 from micropie.http.exchange import Address
 from micropie.middleware import (
     MemoryRates,
@@ -718,3 +718,17 @@ def test_the_package_names_its_lazy_imports() -> None:
     assert micropie.middleware.__all__ == sorted(micropie.middleware.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         micropie.middleware.Nothing  # noqa: B018
+
+
+def test_tests_of_one_process_share_a_limit_above_a_handler_and_not_between_clients(
+    make_client: MakeClient,
+) -> None:
+    class Root(App):
+        @RateLimit(1)
+        @post
+        def login(self) -> str:
+            return "in"
+
+    assert make_client(Root()).post("/login").status_code == 200
+    assert make_client(Root()).post("/login").status_code == 429  # another object of the class
+    assert make_client(Root(), client=("192.0.2.7", 1)).post("/login").status_code == 200
