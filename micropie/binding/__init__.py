@@ -13,7 +13,7 @@ from micropie.binding.converters import Converter, OwnTypes, converter_for
 from micropie.binding.fields import is_structure
 from micropie.binding.hints import without_aliases
 from micropie.binding.parameters import BoundParameter
-from micropie.binding.results import ResultFilter, answers_of, result_filter
+from micropie.binding.results import ResultFilter, answers_of, result_filter, sends_null
 from micropie.binding.signatures import Plan, asked_behind, is_key
 from micropie.binding.sources import Body, Cookie, Form, Header, Query, stated_source
 
@@ -21,6 +21,6 @@ from micropie.binding.sources import Body, Cookie, Form, Header, Query, stated_s
 __all__ = [
     "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "OwnTypes",
     "Plan", "Query", "ResultFilter", "answers_of", "asked_behind", "converter_for", "is_key",
-    "is_structure", "result_filter", "stated_source", "without_aliases",
+    "is_structure", "result_filter", "sends_null", "stated_source", "without_aliases",
 ]
 # fmt: on

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from inspect import get_annotations
+from itertools import chain
 from types import ModuleType
 from typing import (
     Annotated,
@@ -25,7 +26,7 @@ from typing import (
     is_typeddict,
 )
 
-from micropie.binding.hints import Hint, bare, united, with_types, without_aliases, without_none
+from micropie.binding.hints import COLLECTIONS, Hint, bare, united, with_types, without_aliases
 
 
 class Field(NamedTuple):
@@ -75,13 +76,15 @@ def members_of(annotation: object) -> tuple[type, ...]:
 
 
 def structures_of(annotation: Hint) -> tuple[type, ...]:
-    """Return the structures that a whole body is made of: those of ``members_of``, of a list of
-    them, or of an object that has one under each name. Lists and objects may be nested.
+    """Return the structures that a whole body is made of: those of ``members_of``, and those inside
+    of collections, of objects with one under each name, and of unions, however nested.
     """
-    kind, _ = without_none(_unannotated(annotation))
-    kind = _unannotated(kind)
-    is_nest = get_origin(kind) in (list, Sequence, dict, Mapping)
-    return structures_of((None, *get_args(kind))[-1]) if is_nest else members_of(kind)
+    kind = _unannotated(annotation)
+    if is_structure(kind):
+        return (kind,)
+    is_nest = len(united(kind)) > 1 or get_origin(kind) in (*COLLECTIONS, dict, Mapping)
+    found = map(structures_of, get_args(kind) if is_nest else ())
+    return tuple(dict.fromkeys(chain.from_iterable(found)))
 
 
 def _unannotated(annotation: Hint) -> Any:

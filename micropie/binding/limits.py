@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any, get_args, get_origin
+from itertools import chain
+from typing import Any, get_args, get_origin, is_typeddict
 
 from micropie.binding.constraints import restricts
 from micropie.binding.converters import MAX_EXPONENT, MAX_HASHED, is_enum, is_moderate
-from micropie.binding.fields import fields_of, is_structure, kinds_in
+from micropie.binding.fields import fields_of, is_structure, kinds_in, structures_of
 from micropie.binding.hints import without_aliases
 from micropie.errors import SetupError
 from micropie.forms import UploadFile
@@ -43,7 +44,20 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
         raise SetupError(
             f'{about} with a Fraction, which takes minutes to make of "1e99999999": use a Decimal'
         )
-    for kind in () if is_pydantic else kinds:
+    sets = [kind for kind in kinds if get_origin(kind) in (set, frozenset)]
+    for one in chain.from_iterable(map(structures_of, sets)):
+        if not _can_be_hashed(one):
+            raise SetupError(
+                f"{about} with a set of {one.__name__}, which can't be hashed: make it "
+                "frozen=True, or write a list"
+            )
+    _check_init(() if is_pydantic else kinds, about)
+    _check_constraints(filter(is_structure, kinds), is_pydantic, about)
+
+
+def _check_init(kinds: Iterable[object], about: str) -> None:
+    """Raise ``SetupError`` for a dataclass's field that msgspec would set against its author."""
+    for kind in kinds:
         owner = get_origin(kind) or kind
         if isinstance(owner, type) and dataclasses.is_dataclass(owner):
             for field in dataclasses.fields(owner):
@@ -53,7 +67,14 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
                         "has init=False: have a class with the fields that a body may set, or make "
                         "it a property"
                     )
-    _check_constraints(filter(is_structure, kinds), is_pydantic, about)
+
+
+def _can_be_hashed(structure: type) -> bool:
+    config = getattr(structure, "__struct_config__", None)
+    if config is not None:
+        return bool(config.frozen or not config.eq)
+    owner = get_origin(structure) or structure
+    return not is_typeddict(owner) and owner.__hash__ is not None
 
 
 def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str) -> None:

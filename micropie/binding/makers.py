@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import get_origin
 
 from micropie.binding.converters import NO_OWN_TYPES, OwnTypes, converter_for, simple_types
@@ -18,12 +19,13 @@ from micropie.binding.fields import (
     fields_of,
     is_pydantic,
     kinds_in,
+    members_of,
     msgspec,
     name_of,
     structures_of,
 )
 from micropie.binding.forms import document_of
-from micropie.binding.hints import Hint, elements_of
+from micropie.binding.hints import Hint, bare, elements_of, united, without_none
 from micropie.binding.limits import check_fields, check_numbers, check_sizes, has_chosen_hashes
 from micropie.errors import SetupError
 from micropie.forms import nested
@@ -44,7 +46,7 @@ class Maker:
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         self.hint = hint
         self.own = own
-        self._is_list = get_origin(hint) in (list, Sequence)
+        self._is_list = get_origin(hint) in (list, tuple, Sequence)
 
     def prepare(self) -> None:
         """Read the structure's fields. Raises ``SetupError`` for one that no body may set.
@@ -82,8 +84,22 @@ class Maker:
     def dump(self, result: object) -> object:
         """Return a handler's result with the fields of the annotation.
 
+        A library chooses among the structures of a union by their tags. Of other unions the member
+        is chosen that has the result's class, or else the first that fits it.
         Raises ``ValueError`` and ``TypeError``.
         """
+        body, _ = without_none(self.hint)
+        kinds = united(body)
+        if result is None or len(kinds) == 1 or members_of(body):
+            return self._dumped(result, self.hint)
+        classes = type(result).__mro__
+        for kind in sorted(kinds, key=lambda one: _owner(one) not in classes):
+            with suppress(ValueError, TypeError):
+                return self._dumped(result, kind)
+        raise ValueError(f"Expected `{name_of(self.hint)}`, or another type of the annotation")
+
+    def _dumped(self, result: object, kind: Hint) -> object:
+        """Return what ``kind``, the annotation or a member of it, has of a result."""
         raise NotImplementedError
 
 
@@ -95,6 +111,7 @@ class ByPydantic(Maker):
     def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
         super().__init__(hint, own)
         self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
+        self._adapters = {hint: self._adapter}  # of the members of a union, too
 
     def make(self, document: object, is_json: bool, part: Hint = None) -> object:
         """See ``Maker``; there is no ``part``. A form's texts are never taken strictly.
@@ -127,10 +144,13 @@ class ByPydantic(Maker):
                 raise
             return None
 
-    def dump(self, result: object) -> object:
-        """See ``Maker``. A derived class is written by the annotation, too, at any depth."""
-        made = self._adapter.validate_python(result, from_attributes=True)
-        return self._adapter.dump_python(
+    def _dumped(self, result: object, kind: Hint) -> object:
+        """A derived class is written by the annotation, too, at any depth."""
+        adapter = self._adapters.get(kind)
+        if adapter is None:
+            adapter = self._adapters[kind] = sys.modules["pydantic"].TypeAdapter(kind)
+        made = adapter.validate_python(result, from_attributes=True)
+        return adapter.dump_python(
             made, mode="json", by_alias=True, fallback=lambda value: loads(dumps(value))
         )
 
@@ -181,6 +201,8 @@ class ByMsgspec(Maker):
                 made = convert(_with_whole_numbers(document), kind, dec_hook=self._decoded)
         except refused as error:  # not a ValueError in msgspec
             raise ValueError(str(error)) from error.__cause__  # an exception of the author's
+        except TypeError:  # a list inside an element of a set
+            raise ValueError("Expected values that can be hashed") from None
         except RecursionError:
             raise ValueError("Expected fewer levels") from None
         if self._has_numbers or not is_json:
@@ -201,15 +223,20 @@ class ByMsgspec(Maker):
             f"Expected {converter.expected if converter is not None else f'`{kind.__name__}`'}"
         )
 
-    def dump(self, result: object) -> object:
-        """See ``Maker``."""
+    def _dumped(self, result: object, kind: Hint) -> object:
         library = msgspec()
         try:  # not strictly: databases have 0 and 1 for booleans
             return library.convert(
-                result, self.hint, strict=False, from_attributes=True, dec_hook=_model_of
+                result, kind, strict=False, from_attributes=True, dec_hook=_model_of
             )
         except library.ValidationError as error:
             raise ValueError(str(error)) from None
+
+
+def _owner(kind: Hint) -> object:
+    """Return the class whose instances are values of an annotation."""
+    kind, _ = bare(kind)
+    return get_origin(kind) or kind
 
 
 def _with_whole_numbers(document: object) -> object:

@@ -25,7 +25,7 @@ from micropie.binding.converters import (
     with_metadata,
 )
 from micropie.binding.fields import members_of, name_of, structures_of
-from micropie.binding.hints import Hint, without_none
+from micropie.binding.hints import COLLECTIONS, Hint, without_none
 from micropie.binding.sources import Body, Cookie, Form, Header, Query, Source, stated_source
 from micropie.errors import HTTPError, SetupError
 from micropie.forms import UploadFile
@@ -323,11 +323,14 @@ def _of_structure(
     hint, optional = _within(annotation)
     kind = None if members_of(hint) else get_origin(hint)
     if stated is None or isinstance(stated, Body):
-        is_by_name = kind in (dict, Mapping)
-        places = [DOCUMENT] if is_by_name else [DOCUMENT, FORM]
-        expected = "a JSON array of objects" if kind else "a JSON object or a form"
-        if is_by_name:
+        places = [DOCUMENT]
+        if kind is None or kind in COLLECTIONS:
+            places = [DOCUMENT, FORM]
+            expected = "a JSON array of objects" if kind else "a JSON object or a form"
+        elif kind in (dict, Mapping):
             expected = "a JSON object whose values are objects"
+        else:
+            expected = "JSON of one of several kinds"
         if optional and default is REQUIRED:
             default = None
     elif kind or not isinstance(stated, Query | Form):

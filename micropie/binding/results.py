@@ -4,11 +4,21 @@ are sent of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from inspect import Parameter
-from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple, Union, get_args, get_origin, is_typeddict
+from itertools import chain, repeat
+from types import NoneType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    Union,
+    get_args,
+    get_origin,
+    is_typeddict,
+)
 
 from micropie.binding.fields import (
     hints_of_class,
@@ -18,7 +28,15 @@ from micropie.binding.fields import (
     members_of,
     structures_of,
 )
-from micropie.binding.hints import Hint, bare, elements_of, hints_of, united, without_none
+from micropie.binding.hints import (
+    COLLECTIONS,
+    Hint,
+    bare,
+    elements_of,
+    hints_of,
+    united,
+    without_none,
+)
 from micropie.errors import HTTPError, Redirect, ResponseError, SetupError
 from micropie.http import Response
 from micropie.placement import layers
@@ -53,27 +71,28 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
     return united(hints["return"])
 
 
-def result_filter(function: Callable[..., object], stated: object = None) -> ResultFilter | None:
+def result_filter(
+    function: Callable[..., object], answers: Sequence[object], stated: object = None
+) -> ResultFilter | None:
     """Return the filter that keeps of a handler's result the fields that its annotation names.
 
-    The annotation names a structure, or lists and dicts of structures. None is returned for any
-    other type.
+    The ``answers``, of ``answers_of``, have structures, or collections and dicts of structures.
+    None is returned for any other types.
     Raises ``SetupError`` for a ``stated`` type that names no structure.
     """
-    answers = answers_of(function, stated)
-    kinds = [
-        one for one in answers if not (isinstance(one, type) and issubclass(one, _OTHER_ANSWERS))
-    ]
-    hint: Hint = Union[tuple(kinds)] if kinds else None  # noqa: UP007 - of as many as there are
-    body, _ = without_none(hint)
-    members = structures_of(body)
-    if members:
+    kinds = [_body_of(one) for one in answers]
+    others = [one for one in kinds if not (one is NoneType or structures_of(one) or _is_nest(one))]
+    filtered = tuple(one for one in kinds if one not in others)
+    members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - of so many
+    if members and not _ANYTHING.intersection(others):
         # only applications with structures need them
         from micropie.binding.makers import ByMsgspec, ByPydantic
 
+        hint: Hint = Union[filtered]  # noqa: UP007
+        body, _ = without_none(hint)
         maker = ByPydantic(hint) if all(map(is_pydantic, members)) else ByMsgspec(hint)
         classes = {get_origin(one) or one: one for one in members}
-        is_list = bool(get_origin(body) in (list, Sequence) and members_of(get_args(body)[0]))
+        is_list = bool(get_origin(body) in (list, Sequence) and members_of(*get_args(body)))
         is_nest = not (is_list or members_of(body))
         exact = {one for one, alias in classes.items() if not (is_nest or _hints_inside(alias))}
         return ResultFilter(
@@ -82,6 +101,7 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
             set() if is_nest else {*classes},
             exact,
             is_list,
+            tuple(chain.from_iterable(map(_classes_of, others))),
         )
     if stated is not None:
         raise SetupError(
@@ -91,12 +111,59 @@ def result_filter(function: Callable[..., object], stated: object = None) -> Res
     return None
 
 
+def sends_null(answers: Sequence[object]) -> bool:
+    """Return whether None is JSON's null among these answers of a handler, as another of them is
+    JSON; else it is an empty body.
+    """
+    return NoneType in answers and any(map(_is_json, answers))
+
+
+def _is_nest(answer: object) -> bool:
+    kind, _ = bare(answer)
+    return (get_origin(kind) or kind) in (*COLLECTIONS, dict, Mapping)
+
+
+def _is_json(answer: object) -> bool:
+    kind, _ = bare(answer)
+    arguments, kind = get_args(kind), get_origin(kind) or kind
+    if kind is Literal:
+        return not any(isinstance(one, str) for one in arguments)
+    if _is_nest(kind):
+        return kind is not tuple or arguments[-1:] == (...,)  # another may begin with a status
+    if not isinstance(kind, type) or kind in (object, NoneType) or issubclass(kind, _OTHER_ANSWERS):
+        return False
+    names = {*_OTHERWISE_SENT[: 1 if is_structure(kind) else None]}
+    return names.isdisjoint(chain.from_iterable(map(vars, kind.__mro__)))
+
+
+# A result may be anything beside these.
+_ANYTHING = {Any, object, Parameter.empty}
+
+
+def _body_of(answer: object) -> Hint:
+    """Return the X of ``tuple[int, X]``, which is a status and a body, or the annotation of another
+    answer.
+    """
+    parts = get_args(answer) if get_origin(answer) is tuple else ()
+    return parts[1] if len(parts) > 1 and parts[0] is int and parts[1] is not ... else answer
+
+
+def _classes_of(annotation: Hint) -> Iterator[type]:
+    """Yield the classes of the values of an annotation without structures."""
+    kind, _ = bare(annotation)
+    if get_origin(kind) is Literal:
+        yield from map(type, get_args(kind))
+    elif isinstance(kind := get_origin(kind) or kind, type):
+        yield from (float, int) if kind is float else (kind,)
+
+
 class ResultFilter(NamedTuple):
     """Keeps only those fields of a handler's result that its annotation has.
 
     ``name``: the handler's. ``maker`` makes an object of one of the ``classes``, or if ``is_list``
     a list of them; without ``classes`` it makes nests of lists and dicts. Objects of exactly the
-    classes ``exact`` are sent as they are.
+    classes ``exact`` are sent as they are, and so are the ``others`` that the annotation names
+    beside structures.
     """
 
     name: str
@@ -104,6 +171,7 @@ class ResultFilter(NamedTuple):
     classes: set[type]
     exact: set[type]
     is_list: bool
+    others: tuple[type, ...]
 
     @property
     def bodies(self) -> Sequence[type]:

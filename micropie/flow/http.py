@@ -34,7 +34,7 @@ from contextlib import suppress
 from inspect import isawaitable
 from io import IOBase
 from pathlib import PurePath
-from types import AsyncGeneratorType
+from types import AsyncGeneratorType, NoneType
 from typing import Any, TypeAlias, cast
 
 from micropie import files, streams
@@ -48,6 +48,7 @@ from micropie.headers import make_private
 from micropie.http import (
     BODIES,
     CSRF_FIELD,
+    JSON,
     NO_OTHER_HEADERS,
     Answer,
     EncodedAnswer,
@@ -82,6 +83,7 @@ pooled: Any = module("micropie.flow.pooled")  # few sites have handlers in proce
 _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
 _ERRORS = range(400, 600)
+_SUCCESSES = range(200, 300)
 _STATUSES = range(200, 600)
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 _NEVER_AWAITED = BODIES | {FileReference, tuple, AsyncGeneratorType}
@@ -331,6 +333,8 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
     if exchange.config.settings.debug:
         _warn_of_result(exchange, result)
     response = made.pour(result)
+    if response.body is None and NoneType in exchange.config.bodies:
+        _state_null(response, result)
     if type(response.body) is FileReference:
         try:
             yield from files.open_file(request, response)
@@ -342,6 +346,12 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
         if exchange.hooks is not None:  # which may wait
             made.begin(stream)
     return (yield from _finish(request, response, stream, None))
+
+
+def _state_null(response: Response, result: object) -> None:
+    """State that None is JSON's null, where nothing else is stated."""
+    if response.status in _SUCCESSES and not isinstance(result, Response):
+        response.content_type = response.content_type or JSON
 
 
 def _finish(

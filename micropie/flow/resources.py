@@ -48,7 +48,8 @@ def filtered(route: Route, result_filter: ResultFilter, result: object) -> Flow[
     """
     result = yield from awaited(result)
     is_exact = result_filter.has_only(result_filter.exact, result)
-    if is_exact or isinstance(result, _WHOLE) or is_stream(result):
+    is_whole = isinstance(result, (*_WHOLE, *result_filter.others))
+    if is_exact or is_whole or is_stream(result):
         return result
     if isinstance(result, tuple) and states_status(result):
         status, body, *headers = result

@@ -116,11 +116,15 @@ class PartParser:
             self._failure = error.status, error.message
             raise
 
-    def finish(self) -> None:
-        """Declare the end of the body. Raises 400 if the form is incomplete."""
+    def finish(self, may_be_empty: bool = False) -> None:
+        """Declare the end of the body. Raises 400 if the form is incomplete.
+
+        ``may_be_empty``: an empty body is a form without parts, as clients send it whose libraries
+        write no boundary then.
+        """
         if self._failure is not None:
             raise HTTPError(*self._failure)
-        if not self._is_complete():
+        if not self._is_complete() and not (may_be_empty and self._opening == b""):
             raise BadRequest("The multipart form is cut off before its last boundary.")
 
     def _ready(self, chunk: bytes) -> bytes:
@@ -309,13 +313,13 @@ class MultipartParser:
             size += upload.size
         return size > self._memory_for_file
 
-    def finish(self) -> Self:
+    def finish(self, may_be_empty: bool = False) -> Self:
         """Return the whole form.
 
         Its files are open until ``close``. Raises 400 if the form is incomplete.
         """
         try:
-            self._parser.finish()
+            self._parser.finish(may_be_empty)
         except BadRequest:
             self.close()
             raise

@@ -190,6 +190,7 @@ class MessageConfig:
     signer: CookieSigner | None
     sessions: Sessions
     text_type: str
+    bodies: Mapping[type, object]
     url_for: Callable[..., str]
     static_url: Callable[..., str]
     resource: Callable[[Any, Any], ResourceContext[Any]]

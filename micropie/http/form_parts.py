@@ -66,7 +66,7 @@ class ArrivingParts:
                 return event
             piece = yield from self._body.next_piece()
             if not piece:
-                self._parser.finish()
+                self._parser.finish(may_be_empty=True)
                 return _END
             self._events = self._parser.events(piece)
 

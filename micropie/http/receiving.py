@@ -143,6 +143,6 @@ def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[No
             waiting, size = [], 0
     if waiting:
         yield IO, parser.feed, waiting
-    form = parser.finish()
+    form = parser.finish(may_be_empty=True)
     exchange.body.keep_form(form.fields)
     exchange.body.keep_parts(form.files, form.parts, form.unselected)

@@ -403,8 +403,8 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
     """Return a body as bytes, and whether it is a value that was encoded as JSON.
 
     Text is encoded in the charset that ``content_type`` states, else in UTF-8, as JSON always is
-    (RFC 8259, section 8.1). Raises ``ResponseError`` for a charset that is unknown or has not all
-    of the text's characters.
+    (RFC 8259, section 8.1). None is empty, and null if ``content_type`` is JSON's. Raises
+    ``ResponseError`` for a charset that is unknown or has not all of the text's characters.
     """
     if type(body) is bytes:
         return body, False
@@ -419,7 +419,7 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
         raise ResponseError(f"text can't be sent as {content_type!r}: {problem}")
     if isinstance(body, _BUFFERS):
         return bytes(body), False
-    if body is None:
+    if body is None and content_type != JSON:
         return b"", False
     return dumps(body), True
 

@@ -8,6 +8,7 @@ decorator states methods. The parameters that GET requires are in its path.
 
 from __future__ import annotations
 
+import dis
 import inspect
 import re
 import typing
@@ -316,7 +317,7 @@ class _Builder:
             annotation = told.annotation
             if isinstance(told.source, Form):
                 kinds = [_FORM]
-            elif _kinds_of(annotation) & _NESTS or not _is_document(annotation):
+            elif not _is_form(annotation):
                 kinds = [_JSON]
             schema = self.inputs.of(annotation)
             required = placed.document.default is Parameter.empty  # for JSON, if only {}
@@ -348,20 +349,31 @@ class _Builder:
         content = {kind: {"schema": schema if kind == _JSON else as_form} for kind in kinds}
         return {"required": bool(needed), "content": content}
 
-    def _responses(self, told: _Told, errors: Mapping[str, str]) -> dict[str, object]:
-        application, description = told.application, told.description
+    def _answers(self, told: _Told) -> tuple[dict[str, list[dict[str, Any]]], bool]:
+        """Return what the handler's results say of answers, by their statuses, and whether that is
+        all.
+        """
         answers: dict[str, list[dict[str, Any]]] = {}  # by their statuses
         is_known = True
         structures = tuple(filter(_is_structure, told.entry.results))
         others = [one for one in told.entry.results if one not in structures]
+        others.sort(key=lambda one: one is NoneType)  # last, as it is null beside JSON
         # together, as a field may tell them apart
         union = [typing.Union[structures]] if structures else []  # noqa: UP007 - of so many
         for annotation in [*union, *others]:
-            found = self._response(application, annotation, description.status)
+            found = self._response(told.application, annotation, told.description.status)
             is_known = is_known and found is not None
             if found is not None:
                 status, response = found
-                answers.setdefault(status, []).append(response)
+                same = answers.setdefault(status, [])
+                is_null = annotation is NoneType and any(map(_is_json, same))
+                null: dict[str, Any] = {"content": {_JSON: {"schema": self.answers.of(None)}}}
+                same.append({**response, **(null if is_null else {})})
+        return answers, is_known
+
+    def _responses(self, told: _Told, errors: Mapping[str, str]) -> dict[str, object]:
+        application, description = told.application, told.description
+        answers, is_known = self._answers(told)
         responses = {status: _any_of(found) for status, found in answers.items()}
         for number, given in (description.responses or {}).items():
             responses[str(number)] = self._stated(application, number, given)
@@ -397,7 +409,7 @@ class _Builder:
         status = str(stated or 200)
         answer: dict[str, object] = {"description": _phrase(stated or 200) or status}
         origin = typing.get_origin(annotation) or annotation
-        if origin in _UNKNOWN or origin is tuple:
+        if origin in _UNKNOWN or (origin is tuple and not _is_array(annotation)):
             return None
         if origin is Redirect:
             return str(stated or 303), {"description": _phrase(303)}
@@ -478,12 +490,34 @@ def _conditions_of(told: _Told) -> set[int]:
     of what it calls itself.
     """
     code = getattr(inspect.unwrap(told.signature.function), "__code__", None)
-    names, constants = getattr(code, "co_names", ()), getattr(code, "co_consts", ())
-    found = {status for name, status in _CALLED.items() if name in names}
-    # the keywords of a call are a constant
-    if 412 in found and any(isinstance(one, tuple) and "required" in one for one in constants):
+    found = {status for name, status in _CALLED.items() if name in getattr(code, "co_names", ())}
+    if 412 in found and _requires(code):
         found.add(428)
     return found | {*map(int, told.description.responses or ())} & {304, 412, 428}
+
+
+def _requires(code: Any) -> bool:
+    """Return whether one of the calls of ``check_precondition`` has ``required`` among its
+    keywords, and not False for it.
+
+    The keywords of a call are a constant after those of its arguments.
+    """
+    has_false = False
+    for one in dis.get_instructions(code):
+        # the value of KW_NAMES, until Python 3.12, is the place of the names
+        value = code.co_consts[one.arg] if one.opname == "KW_NAMES" else one.argval
+        has_false = value is False or (has_false and value != "check_precondition")
+        if isinstance(value, tuple) and "required" in value and not has_false:
+            return True
+    return False
+
+
+def _is_array(annotation: object) -> bool:
+    """Return whether this is a ``tuple[X, ...]``; another may begin with a status."""
+    first, *others = typing.get_args(annotation) or (Any,)
+    kinds = _kinds_of(first)
+    may_be_status = int in kinds and len(kinds) > 1
+    return others == [...] and not (may_be_status or kinds & {Any, object})
 
 
 def _is_text(annotation: object) -> bool:
@@ -519,6 +553,10 @@ def _may_answer(key: int | type[Exception], number: int | None) -> bool:
     if not issubclass(key, HTTPError):
         return key is Exception
     return all(number == status for kind, status in _STATUSES if issubclass(key, kind))
+
+
+def _is_json(answer: dict[str, Any]) -> bool:
+    return _JSON in answer.get("content", ())
 
 
 def _any_of(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -611,8 +649,8 @@ def _takes_document(annotation: object) -> bool:
     )
 
 
-# What a body may be that no form stands for.
-_NESTS: set[object] = {list, dict, Sequence, Mapping}
+_NESTS = (list, dict, Sequence, Mapping, set, tuple, frozenset)
+_UNIONS = (typing.Union, UnionType, NoneType)
 # Annotations of parameters that no client fills.
 _NO_INPUT: set[object] = {BindingErrors, Request, WebSocketRequest}
 
@@ -622,7 +660,7 @@ def _kinds_of(annotation: object) -> set[object]:
     if typing.get_origin(annotation) is typing.Annotated:
         return _kinds_of(typing.get_args(annotation)[0])
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, UnionType, set, tuple, frozenset, *_NESTS):
+    if origin in (*_UNIONS, *_NESTS):
         return {origin}.union(*map(_kinds_of, arguments))
     return {origin or annotation}
 
@@ -641,6 +679,11 @@ def _in_form(schema: Schema) -> Schema:
     """Return the schema of a form's field: its empty text is null."""
     members, is_nullable = _without_null(schema)
     return {"anyOf": [*members.get("anyOf", [members]), {"const": ""}]} if is_nullable else members
+
+
+def _is_form(annotation: object) -> bool:
+    """Return whether a form may stand for it as a whole: for a structure, or one of some."""
+    return all(one in _UNIONS or _is_structure(one) for one in _kinds_of(annotation))
 
 
 def _is_document(annotation: object) -> bool:

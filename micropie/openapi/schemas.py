@@ -14,7 +14,7 @@ import sys
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
-from itertools import chain, count
+from itertools import chain, count, product
 from typing import (
     Annotated,
     Any,
@@ -227,6 +227,7 @@ class Schemas:
                 "title": kind.__name__,
                 "properties": {name: {} for name in names},
             }, {}
+        _state_formats(msgspec.inspect.type_info(structure), schema, components, set())
         own = {kind.__name__: kind for kind in (*self.own.encoders, *self.own.decoders)}
         return schema, {
             name: self.of(own[name]) if name in own else found for name, found in components.items()
@@ -270,6 +271,42 @@ class Schemas:
             return schema
         unknown.add(about)
         return {}
+
+
+def _state_formats(info: Any, schema: Schema, components: dict[str, Any], done: set[str]) -> None:
+    """State the format of each datetime and time: msgspec leaves it out where they may have no time
+    zone.
+
+    ``info``: what msgspec tells of the type; ``done``: the components that have been seen.
+    """
+    own = getattr(info, "type", None) or info  # without what ``Meta`` says
+    kind = type(own).__name__
+    reference = schema.get("$ref", "").rpartition("/")[2]
+    if reference:
+        schema = components.get(reference, {})
+        owner = getattr(own, "cls", type(None)).__name__
+        # a union's other structures are not the one of this type
+        if reference in done or schema.get("title", "").partition("[")[0] != owner:
+            return
+        done.add(reference)
+    if kind in _FORMATS and schema.get("type") == "string":
+        schema.setdefault("format", _FORMATS[kind])
+    fields = getattr(own, "fields", ())
+    parts = [*getattr(own, "item_types", ()), *(one.type for one in fields)]
+    pairs = [
+        *((one.type, schema.get("properties", {}).get(one.encode_name)) for one in fields),
+        # of a tuple, or of an ``array_like`` Struct, whose tag is the first
+        *zip(reversed(parts), reversed(schema.get("prefixItems", ())), strict=False),
+        (getattr(own, "item_type", None), schema.get("items")),
+        (getattr(own, "value_type", None), schema.get("additionalProperties")),
+        *product(getattr(own, "types", (own,)), schema.get("anyOf", ())),
+    ]
+    for inside, found in pairs:
+        if inside is not None and isinstance(found, dict):
+            _state_formats(inside, found, components, done)
+
+
+_FORMATS = {"DateTimeType": "date-time", "TimeType": "time"}
 
 
 def _is_of_pydantic(structure: type) -> bool:

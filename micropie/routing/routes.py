@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterable, Sequence
 from copy import copy
 from functools import partial
+from types import NoneType
 from typing import Any, Literal, cast
 
-from micropie.binding import BoundParameter, Plan, result_filter
+from micropie.binding import BoundParameter, Plan, answers_of, result_filter, sends_null
 from micropie.discovery import AnyFunction, Provider, RouteMark, marks_above_handler, own_attributes
 from micropie.discovery import name_of as name_of_type
 from micropie.errors import SetupError
@@ -91,12 +92,14 @@ class Route(RouteInfo):
         self.body_parameter = parameter
         self.description = marks.get("__micropie_description__")
         stated_model = getattr(self.description, "response_model", None)
-        self.result_filter = (
-            None if takes_socket else result_filter(self.plan.function, stated_model)
-        )
+        answers = () if takes_socket else answers_of(self.plan.function, stated_model)
+        self.result_filter = result_filter(self.plan.function, answers, stated_model)
         self.is_special = bool(self.providers) or self.result_filter is not None
+        bodies = [NoneType] if sends_null(answers) else []
         if self.result_filter is not None:
-            rows = dict.fromkeys(self.result_filter.bodies, (config.dumps, JSON))
+            bodies += self.result_filter.bodies
+        if bodies:
+            rows = dict.fromkeys(bodies, (config.dumps, JSON))
             self.config = self.config.changed(bodies=self.config.bodies | rows)
         self.methods = mark.methods
         self.answers = (*(mark.methods or config.settings.methods),)

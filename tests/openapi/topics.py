@@ -512,3 +512,8 @@ class Topics(App):
 
 
 app = Topics(errors="json")
+
+
+def topics() -> dict[str, App]:
+    """Return each application of ``Topics`` by its name."""
+    return {name: one for name, one in vars(Topics).items() if isinstance(one, App)}

@@ -1,0 +1,430 @@
+"""The document, the validation and the filter agree, for each kind of collection of each kind of
+element: what fits a schema is taken and sent back as the schema says, what does not is refused,
+and no field of a derived class is sent.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from itertools import product
+from typing import Annotated, Any, Literal, TypedDict, TypeVar, Union, get_args
+
+import hypothesis
+import jsonschema  # type: ignore[import-untyped]
+import msgspec
+import pydantic
+import pytest
+from hypothesis import strategies
+
+from micropie import App, Body, Response, SetupError
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+JSON = "application/json"
+SECRET = "apple pie"
+
+
+@dataclass(frozen=True)
+class Plain:
+    name: str
+
+
+@dataclass(frozen=True)
+class MorePlain(Plain):
+    secret: str = SECRET
+
+
+class Packed(msgspec.Struct, frozen=True, tag="packed"):
+    name: str
+
+
+class MorePacked(Packed, frozen=True, tag="packed"):
+    secret: str = SECRET
+
+
+class Other(msgspec.Struct, frozen=True, tag="other"):
+    number: int
+
+
+class Model(pydantic.BaseModel, frozen=True):
+    name: str
+
+
+class MoreModel(Model, frozen=True):
+    secret: str = SECRET
+
+
+class Entry(TypedDict):
+    name: str
+
+
+class MoreEntry(Entry):
+    secret: str
+
+
+class Moment(msgspec.Struct, frozen=True):
+    at: datetime
+    until: datetime | None = None
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+def is_hashed(kind: object) -> bool:
+    return kind in (set, frozenset)
+
+
+def collection(kind: Any, element: Any) -> Any:
+    if kind is None:
+        return element
+    if kind in (dict, Mapping):
+        return kind[str, element]
+    return tuple[element, ...] if kind is tuple else kind[element]
+
+
+def collected(kind: Any, value: object) -> Any:
+    if kind is None:
+        return value
+    if kind in (dict, Mapping):
+        return {"a": value}
+    return [value] if kind is Sequence else kind([value])
+
+
+class Element:
+    """A type, a value of a derived class of it, and what the value is in JSON."""
+
+    def __init__(self, hint: Any, value: object, document: object) -> None:
+        self.hint, self.value, self.document = hint, value, document
+
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ELEMENTS = {
+    "int": Element(int, 5, 5),
+    "enum": Element(Colour, Colour.RED, "red"),
+    "datetime": Element(datetime, AT, "2026-03-01T12:00:00Z"),
+    "dataclass": Element(Plain, MorePlain("ann"), {"name": "ann"}),
+    "struct": Element(Packed, MorePacked("ann"), {"type": "packed", "name": "ann"}),
+    "union": Element(Packed | Other, Other(5), {"type": "other", "number": 5}),
+    "model": Element(Model, MoreModel(name="ann"), {"name": "ann"}),
+    "dict": Element(Entry, MoreEntry(name="ann", secret=SECRET), {"name": "ann"}),
+    "moment": Element(Moment, Moment(AT), {"at": "2026-03-01T12:00:00Z", "until": None}),
+}
+COLLECTIONS = (None, list, tuple, set, frozenset, Sequence, dict)
+SHAPES: dict[str, Callable[[Any], Any]] = {
+    "": lambda hint: hint,
+    "or None": lambda hint: Union[hint, None],
+}
+SEVERAL = {
+    (kind, shape): f"/{number}"
+    for number, (kind, shape) in enumerate(
+        (kind, shape) for kind in COLLECTIONS for shape in SHAPES
+    )
+}
+
+
+def resolved(schema: Any, document: dict[str, Any]) -> Any:
+    return {**schema, "components": document["components"]}
+
+
+def schemas_of(document: dict[str, Any], path: str = "/") -> tuple[Any, Any]:
+    operation = document["paths"][path]["post"]
+    content = operation["requestBody"]["content"]
+    assert [*content] == [JSON]
+    answer = operation["responses"]["200"]
+    assert answer["description"] == "OK"  # and never empty
+    return (
+        resolved(content[JSON]["schema"], document),
+        resolved(answer["content"][JSON]["schema"], document),
+    )
+
+
+def fits(value: object, schema: Any) -> bool:
+    checker = jsonschema.FormatChecker()
+    return bool(jsonschema.Draft202012Validator(schema, format_checker=checker).is_valid(value))
+
+
+def echoing(hint: Any, result: object, app: App | None = None, path: str = "/") -> App:
+    """Return an application that sends back what it takes at one path, and ``result`` below
+    that.
+    """
+    app = app or App(errors="json")
+
+    def echo(value: Any) -> Any:
+        return value
+
+    echo.__annotations__ = {"value": Annotated[hint, Body()], "return": hint}
+    app.post(path)(echo)
+
+    def sent() -> Any:
+        return result
+
+    sent.__annotations__ = {"return": hint}
+    app.get(f"{path.rstrip('/')}/sent")(sent)
+    return app
+
+
+def shapes_of(name: str) -> Iterator[tuple[Any, str, Any]]:
+    """Yield each collection that can have the element, the path for it, and its annotation."""
+    for (kind, shape), path in SEVERAL.items():
+        if not (is_hashed(kind) and name == "dict"):  # which can't be hashed
+            yield kind, path, SHAPES[shape](collection(kind, ELEMENTS[name].hint))
+
+
+@pytest.mark.parametrize("name", ELEMENTS)
+def test_document_validation_and_filter_agree(make_client: MakeClient, name: str) -> None:
+    app, element = App(errors="json"), ELEMENTS[name]
+    for kind, path, hint in shapes_of(name):
+        echoing(hint, collected(kind, element.value), app, path)
+    client, document = make_client(app), app.openapi()
+    for kind, path, _ in shapes_of(name):
+        body, answer = schemas_of(document, path)
+        given = element.document
+        if kind is not None:
+            given = {"a": given} if kind is dict else [given]
+        assert fits(given, body)
+        assert_same(client.post(path, json=given).json(), given)
+        sent = client.get(f"{path}/sent")
+        assert SECRET not in sent.text
+        assert_same(sent.json(), given)
+        assert fits(sent.json(), answer)
+        wrong: Any
+        for wrong in ({"b": "x"}, [[]], "x", True, 0.5):
+            if not fits(wrong, body):
+                assert client.post(path, json=wrong).status_code == 400, (path, wrong)
+
+
+@pytest.mark.parametrize("name", ELEMENTS)
+def test_none_is_null(make_client: MakeClient, name: str) -> None:
+    app, paths = App(errors="json"), []
+    for _, path, hint in shapes_of(name):
+        if type(None) in get_args(hint):
+            echoing(hint, None, app, path)
+            paths.append(path)
+    client, document = make_client(app), app.openapi()
+    for path in paths:
+        _, answer = schemas_of(document, path)
+        assert fits(None, answer)
+        sent = client.get(f"{path}/sent")
+        found = sent.status_code, sent.headers["content-type"], sent.content
+        assert found == (200, JSON, b"null")
+
+
+def assert_same(found: object, expected: object) -> None:
+    """An aware time may be written with "+00:00", and a default be left out."""
+    text = json.dumps(found).replace("+00:00", "Z")
+    assert json.loads(text) == expected
+
+
+OTHERS: dict[Any, Any] = {
+    str: "x",
+    int: 3,
+    float: 3,
+    list[int]: [3],
+    dict[str, int]: {"a": 3},
+    Literal["none"]: "none",
+    Colour: Colour.RED,
+}
+
+
+@pytest.mark.parametrize("name", ["dataclass", "struct", "model"])
+def test_a_structure_is_filtered_beside_any_other_type(make_client: MakeClient, name: str) -> None:
+    """Also where the library can't tell the members of the union apart."""
+    app, element = App(), ELEMENTS[name]
+    cases = [*enumerate(product(COLLECTIONS, OTHERS))]
+    for number, (kind, other) in cases:
+        add_sent(
+            app,
+            f"/{number}",
+            Union[collection(kind, element.hint), other],
+            collected(kind, element.value),
+            OTHERS[other],
+        )
+    client = make_client(app)
+    for number, (_, other) in cases:
+        filtered, unchanged = client.get(f"/{number}"), client.get(f"/{number}?other=1")
+        assert filtered.status_code == unchanged.status_code == 200
+        assert SECRET not in filtered.text
+        assert "ann" in filtered.text
+        is_text = other in (str, Literal["none"])
+        expected = "red" if other is Colour else OTHERS[other]
+        assert expected == (unchanged.text if is_text else unchanged.json())
+
+
+def add_sent(app: App, path: str, hint: Any, result: object, other_result: object) -> None:
+    def sent(other: str = "") -> Any:
+        return other_result if other else result
+
+    sent.__annotations__["return"] = hint
+    app.get(path)(sent)
+
+
+@pytest.mark.parametrize("hint", [list[Plain] | Plain, list[Plain] | int, Model | list[int]])
+def test_a_body_may_be_of_several_kinds(make_client: MakeClient, hint: Any) -> None:
+    app = echoing(hint, None)
+    client, (body, _) = make_client(app), schemas_of(app.openapi())
+    given: Any
+    for given in ([{"name": "ann"}], {"name": "ann"}, 5, [5], "x", [[]]):
+        answer = client.post("/", json=given)
+        assert (answer.status_code == 200) == fits(given, body), given
+        assert answer.status_code == 400 or answer.json() == given
+
+
+class Unhashed(msgspec.Struct):
+    name: str
+
+
+@dataclass
+class UnhashedData:
+    name: str
+
+
+class UnhashedModel(pydantic.BaseModel):
+    name: str
+
+
+@pytest.mark.parametrize("kind", [set, frozenset])
+@pytest.mark.parametrize("element", [Unhashed, UnhashedData, UnhashedModel, Entry])
+def test_a_set_of_what_can_t_be_hashed_is_refused_at_once(kind: Any, element: Any) -> None:
+    with pytest.raises(SetupError, match=r"which can't be hashed: make it frozen=True, or write"):
+        echoing(kind[element], None)._micropie.compiled()
+
+
+@dataclass(frozen=True)
+class Deep:
+    names: list[str]
+
+
+def test_an_element_of_a_set_that_has_a_list_in_it_does_not_fit(make_client: MakeClient) -> None:
+    answer = make_client(echoing(set[Deep], None)).post("/", json=[{"names": []}])
+    assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (400, "value")
+
+
+@hypothesis.given(strategies.lists(strategies.text(max_size=5), max_size=4, unique=True))
+def test_sets_have_what_was_sent(names: list[str]) -> None:
+    with TestClient(echoing(frozenset[Plain], None), protocol="wsgi") as client:
+        answer = client.post("/", json=[{"name": one} for one in names])
+        assert {one["name"] for one in answer.json()} == {*names}
+
+
+def test_a_status_beside_a_structure_does_not_send_more(make_client: MakeClient) -> None:
+    """``tuple[int, X]`` is a status and an X."""
+    app = App()
+
+    @app.get("/")
+    def page() -> Any:
+        return 201, MorePlain("ann")
+
+    page.__annotations__["return"] = tuple[int, Plain]
+    answer = make_client(app).get("/")
+    assert (answer.status_code, answer.json()) == (201, {"name": "ann"})
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "body"),
+    [
+        ((202, None), 202, b"null"),
+        ((204, None), 204, b""),
+        ((303, None, {"Location": "/"}), 303, b""),
+        ((404, None), 404, b""),
+        (Response(None, 201), 201, b""),
+        (Response(None, 201, content_type=JSON), 201, b"null"),
+    ],
+)
+def test_null_is_said_of_successes_alone(
+    make_client: MakeClient, result: object, status: int, body: bytes
+) -> None:
+    app = App()
+
+    @app.get("/")
+    def page() -> Any:
+        return result
+
+    page.__annotations__["return"] = Plain | tuple[Any, ...] | Response | None
+    answer = make_client(app).get("/", follow_redirects=False)
+    assert (answer.status_code, answer.content) == (status, body)
+
+
+T = TypeVar("T")
+
+
+@pytest.mark.parametrize(
+    ("hint", "sent"),
+    [
+        (Literal[1] | None, b"null"),
+        (Literal["a"] | None, b""),
+        (str | None, b""),
+        (Colour | None, b"null"),
+        (tuple[int, Plain] | None, b""),
+        (object, b""),
+    ],
+)
+def test_none_is_empty_where_nothing_is_json(
+    make_client: MakeClient, hint: Any, sent: bytes
+) -> None:
+    app = App()
+    add_sent(app, "/", hint, None, None)
+    assert make_client(app).get("/").content == sent
+
+
+@pytest.mark.parametrize("hint", [Union[Plain, Any], Union[Plain, object]])
+def test_anything_beside_a_structure_is_not_filtered(make_client: MakeClient, hint: Any) -> None:
+    app = App()
+    add_sent(app, "/", hint, MorePlain("ann"), None)
+    assert make_client(app).get("/").json() == {"name": "ann", "secret": SECRET}
+
+
+@pytest.mark.parametrize("hint", [list[Plain] | dict[str, Model], Union[Plain, T]])
+def test_what_fits_no_member_of_a_union_is_a_500(make_client: MakeClient, hint: Any) -> None:
+    app = App()
+    add_sent(app, "/", hint, 5, None)
+    client = make_client(app, raise_app_exceptions=False)
+    assert client.get("/").status_code == 500
+
+
+class Times(msgspec.Struct):
+    """A datetime at each place where a type may be."""
+
+    at: datetime
+    text: str
+    perhaps: datetime | None
+    listed: list[datetime]
+    by_name: dict[str, datetime | int]
+    described: Annotated[datetime, msgspec.Meta(examples=["2026-03-01T12:00:00Z"])]
+    fixed: tuple[int, datetime]
+    pet: Dated | Undated | None
+    aware: Annotated[datetime, msgspec.Meta(tz=True)]
+    inner: list[Times]
+    row: Row
+    clock: time
+
+
+class Dated(msgspec.Struct, tag="dated"):
+    at: datetime
+
+
+class Undated(msgspec.Struct, tag="undated"):
+    at: str
+
+
+class Row(msgspec.Struct, array_like=True):
+    at: datetime
+
+
+def test_each_datetime_of_a_struct_has_its_format() -> None:
+    app = echoing(Times, None)
+    schemas = app.openapi()["components"]["schemas"]
+    found = schemas["Times"]["properties"]
+    moment = {"type": "string", "format": "date-time"}
+    assert (found["at"], found["text"], found["aware"]) == (moment, {"type": "string"}, moment)
+    assert found["perhaps"]["anyOf"][0] == found["listed"]["items"] == moment
+    assert moment in found["by_name"]["additionalProperties"]["anyOf"]
+    assert found["described"]["format"] == "date-time"
+    assert found["fixed"]["prefixItems"] == [{"type": "integer"}, moment]
+    assert schemas["Dated"]["properties"]["at"] == schemas["Row"]["prefixItems"][0] == moment
+    assert schemas["Undated"]["properties"]["at"] == {"type": "string"}
+    assert found["clock"] == {"type": "string", "format": "time"}
