@@ -12,6 +12,7 @@
 #   make deploy-pages  run the blocks of the pages of docs/deploy on a machine that is thrown away, as root (minutes)
 #   make screenshots  take the pictures of docs/images/ anew, with Chromium
 #   make release  build and check what is published, in dist/ (scripts/RELEASE.md); make lowest tests oldest dependencies
+#   make clients  generate clients for the examples, call what is generated, and check types for TypeScript (npm)
 #   make fuzz     parsers against what a client could send, for SECONDS in all (SECONDS=600 make fuzz)
 #   make mutants  how many small mistakes in the code the tests notice (takes an hour)
 #   make bench    measure the framework's overhead against its peers (needs minutes and a quiet machine)
@@ -45,7 +46,7 @@ EVERYTHING := --editable $(if $(FREE_THREADED),. --prefer-binary --requirement b
 COVERAGE := $(if $(FREE_THREADED),,--cov --cov-report=)
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: deploy-pages release lowest screenshots run check test test-all lint types layers core tests pyodide docs links faults fuzz mutants bench format clean system python
+.PHONY: deploy-pages release lowest screenshots run check test test-all lint types layers core tests pyodide docs links faults clients fuzz mutants bench format clean system python
 .DEFAULT_GOAL := test
 # Each of the hundreds of processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -127,6 +128,10 @@ deploy-pages: $(VENV)/.installed-test
 screenshots: system docs $(VENV)/.installed-test
 	@echo "== screenshots"
 	$(BIN)/python -m tests.examples.screenshots
+
+clients: $(VENV)/.installed-test
+	@echo "== generated clients"
+	$(BIN)/python -m tests.openapi.generated
 
 fuzz: $(VENV)/.installed-hostile
 	@echo "== atheris, $(SECONDS) seconds"
