@@ -20,8 +20,10 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 from wsgiref.validate import validator
 
@@ -46,6 +48,7 @@ from tests.support.waiting import PATIENCE
 # A shell's background job ignores SIGINT, and so would the servers that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+ROOT = Path(__file__).parent.parent
 SERVERS_OF_SEVERAL_FILES = ("basics_on", "site_on")  # tests/servers/conftest.py
 
 MakeClient = Callable[..., TestClient]
@@ -274,12 +277,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("world", worlds, indirect=True)
 
 
+def import_share(folders: Iterable[Path]) -> None:
+    """In a worker of pytest-xdist, import its share of the test modules before all others.
+
+    pytest takes longer to rewrite the assertions of a new module than to import it, and keeps the
+    result. Workers that begin with the same module would each rewrite all of them.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+        count = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        paths = sorted(path for folder in folders for path in folder.rglob("test_*.py"))
+        for path in paths[number::count]:
+            # collection imports a module that fails once more, and tells of it
+            with suppress(Exception, pytest.skip.Exception):
+                import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Collect tests without the garbage collector, which finds nothing there and takes a quarter of
     the time.
     """
     gc.disable()
+    import_share((ROOT / name).resolve() for name in session.config.args)
     try:
         return (yield)
     finally:
