@@ -234,17 +234,18 @@ def taken_from_base(kind: type, uses: set[str]) -> set[str]:
     return (uses & foreign) - ours - MADE_BY_PYTHON
 
 
-def used_on_self(tree: ast.AST) -> set[str]:
-    return {
-        node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and is_own(node.value) and is_private(node.attr)
-    }
-
-
 @cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
+
+
+@cache
+def used_on_self(path: Path) -> set[str]:
+    return {
+        node.attr
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Attribute) and is_own(node.value) and is_private(node.attr)
+    }
 
 
 def test_no_private_name_of_another_package_is_used() -> None:
@@ -256,7 +257,7 @@ def test_no_private_name_of_another_package_is_used() -> None:
     assert {name: uses for name, uses in found.items() if uses} == KNOWN
 
 
-def every_class() -> Iterator[tuple[type, ast.Module]]:
+def every_class() -> Iterator[tuple[type, Path]]:
     for path in FILES:
         name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(
             ".__init__"
@@ -266,13 +267,13 @@ def every_class() -> Iterator[tuple[type, ast.Module]]:
         module = importlib.import_module(name)
         for _, kind in inspect.getmembers(module, inspect.isclass):
             if kind.__module__ == name:
-                yield kind, tree_of(path)
+                yield kind, path
 
 
 def test_no_private_name_of_a_base_of_another_package_is_overridden_or_used() -> None:
     found = {}
-    for kind, tree in every_class():
-        names = overridden(kind) | taken_from_base(kind, used_on_self(tree))
+    for kind, path in every_class():
+        names = overridden(kind) | taken_from_base(kind, used_on_self(path))
         if names:
             found[f"{kind.__module__}.{kind.__qualname__}"] = names
     assert found == {}
