@@ -20,7 +20,6 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from functools import partial
-from math import inf
 from threading import Lock, Thread, current_thread, main_thread
 from threading import enumerate as enumerate_threads
 from time import monotonic, sleep
@@ -68,6 +67,28 @@ class _Turn:
         self.is_queued, self.is_refused = is_queued, False
 
 
+class _Counted(anyio.CapacityLimiter):
+    """A limiter for calls that have a slot: it lets each of them begin.
+
+    anyio wants a limiter. One of its own without a limit costs each call a turn of the loop.
+    """
+
+    def __new__(cls) -> _Counted:
+        return object.__new__(cls)
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *error: object) -> None: ...
+
+    # as trio calls it
+    async def acquire_on_behalf_of(self, borrower: object) -> None: ...
+
+    def release_on_behalf_of(self, borrower: object) -> None: ...
+
+
+_COUNTED = _Counted()
+
+
 class Slots:
     """The slots of some ``Threads`` on one event loop, where all its methods are called:
     ``slots_of`` finds it.
@@ -85,7 +106,6 @@ class Slots:
         self._lent = 0
         self._waiting: deque[_Turn] = deque()
         self._waits_since = 0.0  # when the queue was last empty
-        self._unlimited = anyio.CapacityLimiter(inf)  # for anyio, which wants a limiter
         self.waker = WAKERS.get()
         self._next_report = 0.0
 
@@ -201,7 +221,7 @@ class Slots:
         try:
             if HAS_THREADS:
                 outcome = await anyio.to_thread.run_sync(
-                    work.run, abandon_on_cancel=leave_after is not None, limiter=self._unlimited
+                    work.run, abandon_on_cancel=leave_after is not None, limiter=_COUNTED
                 )
             else:
                 outcome = work.run()
