@@ -306,7 +306,7 @@ def test_screenshots_can_be_taken(
     take(chromium, tour_on("uvicorn"), broken, tmp_path)
     names = {path.stem for path in tmp_path.iterdir() if path.read_bytes().startswith(b"\x89PNG")}
     shown = {f"{page}-{look}" for page in ("tour", "openapi") for look in LOOKS}
-    assert names == shown | {"tour-streams", "debug"}
+    assert names == shown | {"tour-streams", "debug", "answer-light", "answer-dark"}
 
 
 FIGURES = """

@@ -43,7 +43,10 @@ def alone(name: str, path: str, host: str) -> tuple[int, str | None, bytes]:
     environ["SERVER_NAME"], _, environ["SERVER_PORT"] = host.partition(":")
     setup_testing_defaults(environ)
     head: list[Any] = []
-    body = b"".join(sites(environ, lambda status, headers, *_: head.extend((status, headers))))
+    chunks = sites(environ, lambda status, headers, *_: head.extend((status, headers)))
+    body = b"".join(chunks)
+    if hasattr(chunks, "close"):  # CherryPy's request is this thread's until then
+        chunks.close()
     locations = [value for key, value in head[1] if key.lower() == "location"]
     return int(head[0][:3]), locations[0] if locations else None, body
 
