@@ -23,7 +23,7 @@ from functools import partial
 from threading import Lock, Thread, current_thread, main_thread
 from threading import enumerate as enumerate_threads
 from time import monotonic, sleep
-from typing import TypeVar
+from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -67,14 +67,12 @@ class _Turn:
         self.is_queued, self.is_refused = is_queued, False
 
 
-class _Counted(anyio.CapacityLimiter):
+class _Counted:
     """A limiter for calls that have a slot: it lets each of them begin.
 
-    anyio wants a limiter. One of its own without a limit costs each call a turn of the loop.
+    anyio wants a limiter. One of its own without a limit costs each call a turn of the loop. This
+    is no subclass of it, because the first request may need nothing of anyio's.
     """
-
-    def __new__(cls) -> _Counted:
-        return object.__new__(cls)
 
     async def __aenter__(self) -> None: ...
 
@@ -86,7 +84,7 @@ class _Counted(anyio.CapacityLimiter):
     def release_on_behalf_of(self, borrower: object) -> None: ...
 
 
-_COUNTED = _Counted()
+_COUNTED = cast("anyio.CapacityLimiter", _Counted())
 
 
 class Slots:
