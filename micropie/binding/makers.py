@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import get_origin
 
 from micropie.binding.converters import NO_OWN_TYPES, OwnTypes, converter_for, simple_types
@@ -88,15 +89,24 @@ class Maker:
         is chosen that has the result's class, or else the first that fits it.
         Raises ``ValueError`` and ``TypeError``.
         """
-        body, _ = without_none(self.hint)
-        kinds = united(body)
-        if result is None or len(kinds) == 1 or members_of(body):
+        if result is None or not self._alternatives:
             return self._dumped(result, self.hint)
         classes = type(result).__mro__
-        for kind in sorted(kinds, key=lambda one: _owner(one) not in classes):
+        for kind, _ in sorted(self._alternatives, key=lambda one: one[1] not in classes):
             with suppress(ValueError, TypeError):
                 return self._dumped(result, kind)
         raise ValueError(f"Expected `{name_of(self.hint)}`, or another type of the annotation")
+
+    @cached_property
+    def _alternatives(self) -> list[tuple[Hint, object]]:
+        """The members of a union among which no library chooses, each with the class of its
+        values.
+        """
+        body, _ = without_none(self.hint)
+        kinds = united(body)
+        if len(kinds) == 1 or members_of(body):
+            return []
+        return [(kind, _owner(kind)) for kind in kinds]
 
     def _dumped(self, result: object, kind: Hint) -> object:
         """Return what ``kind``, the annotation or a member of it, has of a result."""

@@ -48,7 +48,7 @@ def filtered(route: Route, result_filter: ResultFilter, result: object) -> Flow[
     """
     result = yield from awaited(result)
     is_exact = result_filter.has_only(result_filter.exact, result)
-    is_whole = isinstance(result, (*_WHOLE, *result_filter.others))
+    is_whole = isinstance(result, (_WHOLE, result_filter.others))
     if is_exact or is_whole or is_stream(result):
         return result
     if isinstance(result, tuple) and states_status(result):
