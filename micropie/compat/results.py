@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from inspect import isawaitable
 from itertools import chain
 from typing import Any
+from unicodedata import normalize
 
 CHUNK = 65536
 """The bytes of a body or a file that are read at once."""
@@ -19,6 +20,15 @@ LONGEST_KEPT = 500
 
 # Most results, of which it takes longer to ask whether they can be awaited.
 _VALUES = frozenset({str, bytes, dict, list, type(None)})
+
+
+def in_ascii(name: str) -> str:
+    """Return a file's name without accents and whatever else ASCII lacks, of ``LONGEST_NAME``
+    characters at most.
+
+    Longer ones are cut first: characters are taken apart in quadratic time.
+    """
+    return normalize("NFKD", name[:LONGEST_NAME]).encode("ascii", "ignore").decode()
 
 
 def then(result: object, function: Callable[[Any], object]) -> object:

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
-from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 
 from micropie import BadRequest, UploadFile
@@ -17,7 +16,7 @@ from micropie.carrying import Limits, MultipartParser, codec_of, content_type
 from micropie.compat.bottle.dicts import FormsDict, HeaderDict
 from micropie.compat.bottle.properties import HeaderProperty
 from micropie.compat.bottle.responses import HTTPError
-from micropie.compat.results import CHUNK, LONGEST_NAME
+from micropie.compat.results import CHUNK, in_ascii
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_.\s-]")
 
@@ -64,8 +63,7 @@ class FileUpload:
         if self._filename is None:
             raw = self.raw_filename
             text = raw.decode("utf-8", "ignore") if isinstance(raw, bytes) else raw
-            name = text.replace("\\", "/").rpartition("/")[2][:LONGEST_NAME]
-            name = normalize("NFKD", name).encode("ascii", "ignore").decode()
+            name = in_ascii(text.replace("\\", "/").rpartition("/")[2])
             name = _UNSAFE.sub("", name).strip()
             self._filename = re.sub(r"[-\s]+", "-", name).strip(".-") or "empty"
         return self._filename

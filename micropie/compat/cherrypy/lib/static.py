@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from io import FileIO
 from typing import Any
-from unicodedata import normalize
 from urllib.parse import quote
 
 from micropie import HTTPError as NativeError
@@ -22,7 +21,7 @@ from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, NotFound
 from micropie.compat.cherrypy.lib import file_generator_limited
 from micropie.compat.cherrypy.lib.httputil import HTTPDate, get_ranges, valid_status
 from micropie.compat.cherrypy.serving import serving
-from micropie.compat.results import LONGEST_NAME
+from micropie.compat.results import LONGEST_NAME, in_ascii
 
 # Several ranges are sent if they are few and short. Otherwise the file is sent whole, as RFC 9110
 # allows.
@@ -255,8 +254,7 @@ def _set_disposition(disposition: str | None, name: str | None, own_name: str | 
     header = disposition
     if shown is not None:
         shown = _NOT_IN_A_NAME.sub("_", shown[:LONGEST_NAME]).encode("utf-8", "replace").decode()
-        plain = normalize("NFKD", shown).encode("ascii", "ignore").decode()
-        plain = _NOT_IN_A_NAME.sub("_", plain)  # in ASCII a character may become a quote
+        plain = _NOT_IN_A_NAME.sub("_", in_ascii(shown))  # in ASCII a character may become a quote
         header += f'; filename="{plain}"'
         if plain != shown:
             header += f"; filename*=UTF-8''{quote(shown, safe='')}"
