@@ -19,6 +19,7 @@ from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.servers import choose
 from micropie.middleware import RateLimit, RedisRates
 from micropie.sessions import SQLiteSessionBackend
+from tests.support.certificates import make_certificate
 from tests.support.commands import micropie, serving_command
 from tests.support.modules import forget_temporary_modules
 from tests.support.ports import free_port
@@ -130,24 +131,7 @@ def test_reload_starts_anew_when_a_file_has_changed(project: Path) -> None:
 
 def test_https(project: Path) -> None:
     (project / "app.py").write_text(APP.format(word="one {self.request.scheme}"))
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        "key.pem",
-        "-out",
-        "cert.pem",
-    ]
-    subprocess.run(
-        [*command, "-days", "1", "-subj", "/CN=localhost"],
-        cwd=project,
-        check=True,
-        capture_output=True,
-    )
+    make_certificate(project)
     options = ["--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem", "--port", str(free_port())]
     for name in ("uvicorn", "wsgiref"):
         with serving_command(

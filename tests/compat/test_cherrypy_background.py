@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 import threading
 from urllib.request import Request, urlopen
 
@@ -13,6 +12,7 @@ import pytest
 from micropie import App
 from micropie.compat.cherrypy import background
 from micropie.compat.cherrypy.background import BackgroundServer, Options
+from tests.support.certificates import make_certificate
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, until
 
@@ -116,26 +116,8 @@ def test_a_version_six_address() -> None:
 
 @pytest.fixture(scope="module")
 def certificate_and_key(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    folder = tmp_path_factory.mktemp("tls")
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        "key.pem",
-        "-out",
-        "cert.pem",
-    ]
-    subprocess.run(
-        [*command, "-days", "1", "-subj", "/CN=localhost"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    return str(folder / "cert.pem"), str(folder / "key.pem")
+    certificate, key = make_certificate(tmp_path_factory.mktemp("tls"))
+    return str(certificate), str(key)
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from tests.support.ports import free_port
 from tests.support.redis_server import (
     hanging,
     missing_program,
+    published,
     redis_server,
     sentinel_server,
 )
@@ -182,13 +183,7 @@ def test_R57_no_message_is_lost_after_a_fail_over(
         with fail_over(watched), redis.Redis.from_url(watched.replica) as client:
             until(lambda: client.pubsub_numsub("channel:room")[0][1])
             assert messages.gaps == 1
-            acknowledged: list[int] = []
-            number = 0
-            while len(acknowledged) < 20:
-                number += 1
-                with suppress(ConnectionError):
-                    publisher.publish("room", number)
-                    acknowledged.append(number)
+            acknowledged = published(publisher)
             assert [messages.get(timeout=30) for _ in acknowledged] == acknowledged
     publisher.close()
     others.close()

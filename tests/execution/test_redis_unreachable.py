@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from micropie.sessions import redis as of_sessions
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.apart import Machine, machines
-from tests.support.redis_server import redis_server, sentinel_server
+from tests.support.redis_server import published, redis_server, sentinel_server
 from tests.support.waiting import until
 
 PORT = 6379
@@ -219,13 +219,7 @@ def test_R57_a_fail_over_is_followed(
                 # a replica passes on what its primary publishes
                 reached = (old, new) if way is by_replicaof else (new,)
                 until(lambda: any(map(has_followers, reached)))
-                acknowledged: list[int] = []
-                number = 0
-                while len(acknowledged) < 20:
-                    number += 1
-                    with suppress(ConnectionError):
-                        channels.publish("room", number)
-                        acknowledged.append(number)
+                acknowledged = published(channels)
                 assert [messages.get(timeout=30) for _ in acknowledged] == acknowledged
                 counted = int(client.post("/count").text)
                 assert counted >= 3

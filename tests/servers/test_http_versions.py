@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, TextMessage
 
 from tests.servers.harness import ANSWER_WITHIN, KINDS, Server, start
+from tests.support.certificates import make_certificate
 
 Value = TypeVar("Value")
 Headers = list[tuple[str, str]]
@@ -82,11 +82,7 @@ REQUESTS = {
 def certificate() -> Iterator[Path]:
     """Make a certificate; the key is beside it."""
     with tempfile.TemporaryDirectory() as folder:
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
-        command += ["-keyout", "key.pem", "-out", "cert.pem", "-days", "1", "-subj"]
-        command += ["/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
-        yield Path(folder) / "cert.pem"
+        yield make_certificate(Path(folder))[0]
 
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])

@@ -9,10 +9,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import redis
@@ -20,6 +20,9 @@ import redis
 from tests.support.guard import guard_of
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE
+
+if TYPE_CHECKING:
+    from micropie.channels import RedisChannels
 
 
 @contextmanager
@@ -122,6 +125,18 @@ def hanging(url: str) -> Iterator[Callable[[], None]]:
         yield go_on
     finally:
         go_on()
+
+
+def published(channels: RedisChannels, count: int = 20) -> list[int]:
+    """Publish numbers to "room" until ``count`` of them are acknowledged, and return those."""
+    acknowledged: list[int] = []
+    number = 0
+    while len(acknowledged) < count:
+        number += 1
+        with suppress(ConnectionError):
+            channels.publish("room", number)
+            acknowledged.append(number)
+    return acknowledged
 
 
 def missing_program(name: str) -> NoReturn:
