@@ -17,7 +17,7 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import Context, copy_context
 from functools import partial
 from threading import Lock, Thread, current_thread, main_thread
@@ -67,18 +67,14 @@ class _Turn:
         self.is_queued, self.is_refused = is_queued, False
 
 
-class _Counted:
+class _Counted(nullcontext[None]):
     """A limiter for calls that have a slot: it lets each of them begin.
 
     anyio wants a limiter. One of its own without a limit costs each call a turn of the loop. This
     is no subclass of it, because the first request may need nothing of anyio's.
     """
 
-    async def __aenter__(self) -> None: ...
-
-    async def __aexit__(self, *error: object) -> None: ...
-
-    # as trio calls it
+    # as trio calls it; asyncio's part enters it
     async def acquire_on_behalf_of(self, borrower: object) -> None: ...
 
     def release_on_behalf_of(self, borrower: object) -> None: ...
