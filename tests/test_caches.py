@@ -99,6 +99,8 @@ CACHES = {
     "http/response.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
     "http/response.py:_charset_of": FUNCTION,
     "http/response.py:warn_once": "test_what_is_logged_once_is_logged_for_each_text",
+    "mounts/wsgi_call.py:_status_of": FUNCTION,
+    "mounts/wsgi_in_asgi.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
     "middleware/metrics.py:_instruments": "the keys are registries",
     "middleware/proxy_headers.py:_ip": FUNCTION,
     "middleware/rate_limit.py:_network": FUNCTION,
@@ -263,6 +265,9 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "http/response.py:_charset_of": st.tuples(
         texts("text/html", "text/html; charset=utf-8", "text/html; charset=latin-1")
     ),
+    "mounts/wsgi_call.py:_status_of": st.tuples(
+        texts("200 OK", "200", "200  OK", "404 OK", "099 x", "100 x", "200 a\nb", "one")
+    ),
     "middleware/proxy_headers.py:_ip": st.tuples(
         texts("192.0.2.1", "::1", "::ffff:192.0.2.1", "01.2.3.4", "fe80::1%a", alphabet="0123:.f")
     ),
@@ -275,9 +280,10 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
 
 def outcome(function: Callable[..., object], arguments: tuple[Any, ...]) -> object:
     try:
-        return function(*arguments)
+        value = function(*arguments)
     except Exception as error:
         return type(error), str(error)
+    return value, getattr(value, "__dict__", None)  # of the status, its reason
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -216,15 +216,15 @@ TASKS = LoopLocal(LoopTasks)
 
 
 class SingleWaiterEvent:
-    """A reusable event of this event loop with a single waiter.
+    """A reusable event of the event loop of ``tasks`` with a single waiter.
 
     ``ring`` does nothing if no task is waiting.
     """
 
     __slots__ = ("_new", "_rung")
 
-    def __init__(self) -> None:
-        self._new = TASKS.get().new_future
+    def __init__(self, tasks: LoopTasks) -> None:
+        self._new = tasks.new_future
         self._rung: LoopFuture | None = None  # of the last wait
 
     def wait(self) -> LoopFuture:
@@ -277,6 +277,6 @@ class TaskWaiter:
     """
 
     def __init__(self) -> None:
-        event = SingleWaiterEvent()
+        event = SingleWaiterEvent(TASKS.get())
         self.wait: Callable[[], Awaitable[None]] = event.wait
         self.wake: Action = partial(WAKERS.get().call, event.ring)

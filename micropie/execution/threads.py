@@ -31,7 +31,7 @@ import anyio
 from micropie.errors import logger, too_many_waiting
 from micropie.execution.background import Outcome, released, variables_set
 from micropie.execution.fork import after_fork_in_child
-from micropie.execution.loop import WAKERS, Action, LoopLocal
+from micropie.execution.loop import TASKS, WAKERS, Action, LoopLocal
 from micropie.placement import ALL_WAIT, AnyFunction, Threads
 
 Result = TypeVar("Result")
@@ -100,7 +100,7 @@ class Slots:
         self._lent = 0
         self._waiting: deque[_Turn] = deque()
         self._waits_since = 0.0  # when the queue was last empty
-        self.waker = WAKERS.get()
+        self.waker, self.tasks = WAKERS.get(), TASKS.get()
         self._next_report = 0.0
 
     async def take(self, is_queued: bool = False) -> None:

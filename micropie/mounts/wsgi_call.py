@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie.errors import ResponseError, logger
-from micropie.http import Exchange, GivenStatus, Response
+from micropie.headers import cached_if_short
+from micropie.http import Address, Exchange, GivenStatus, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import BoundedBody, streamed_body
 from micropie.protocols import Environ, HeaderPairs, Piece
@@ -112,12 +113,11 @@ class WSGICall(Iterable[bytes]):
                 "the WSGI application did not call start_response before its first byte"
             )
         line, headers = self._head
-        match = _STATUS_LINE.fullmatch(line) if isinstance(line, str) else None
-        if match is None:
+        status = _status_of(line) if isinstance(line, str) else None
+        if status is None:
             raise ResponseError(
                 f"a WSGI application's status is a str of a number and a reason, not {line!r}"
             )
-        status = GivenStatus(match["number"], match["reason"] or "")
         return Response(body, status, headers, content_type="")
 
     def finish(self) -> None:
@@ -174,11 +174,19 @@ class WSGICall(Iterable[bytes]):
             self._on_write(data)
 
 
+@cached_if_short(256)  # they are few and the same in every answer
+def _status_of(line: str) -> GivenStatus | None:
+    match = _STATUS_LINE.fullmatch(line)
+    return None if match is None else GivenStatus(match["number"], match["reason"] or "")
+
+
 def _too_late(data: bytes) -> None:
     raise ResponseError("the WSGI application wrote after its answer was closed")
 
 
-def move(environ: Environ, exchange: Exchange, mounted_path: MountedPath) -> Environ:
+def move(
+    environ: Environ, exchange: Exchange, mounted_path: MountedPath, client: Address | None
+) -> Environ:
     """Change ``environ`` for a mounted application: its path, and the scheme, client and host of
     middleware.
 
@@ -187,7 +195,6 @@ def move(environ: Environ, exchange: Exchange, mounted_path: MountedPath) -> Env
     environ.pop("HTTP_PROXY", None)
     environ["SCRIPT_NAME"], environ["PATH_INFO"] = mounted_path.script_name, mounted_path.path_info
     environ["wsgi.url_scheme"] = exchange.scheme
-    client = exchange.client
     if client is not None:
         environ["REMOTE_ADDR"] = client.host
     if exchange.peer.host is not None:
@@ -229,7 +236,7 @@ def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
     """Return the environ for a mounted application: the prefix has moved from ``PATH_INFO`` to
     ``SCRIPT_NAME``.
     """
-    environ = move({**(exchange.environ or {})}, exchange, mounted_path)
+    environ = move({**(exchange.environ or {})}, exchange, mounted_path, exchange.client)
     received = exchange.body.so_far
     if received is not None:  # a hook has received the body
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(received), str(len(received))

@@ -18,7 +18,8 @@ import anyio
 from anyio import from_thread
 
 from micropie.errors import ClientDisconnect
-from micropie.execution import AHEAD, TASKS, SingleWaiterEvent, slots_of
+from micropie.execution import AHEAD, SingleWaiterEvent, slots_of
+from micropie.headers import NameTable
 from micropie.http import Exchange, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
@@ -53,7 +54,7 @@ class _Call:
         # from the thread: each with whether more may follow
         self._chunks: deque[Piece] = deque()
         self._failures: list[BaseException] = []  # of the application
-        self._chunk_given = SingleWaiterEvent()
+        self._chunk_given = SingleWaiterEvent(self._slots.tasks)
         # for chunks that were not taken; most answers are given whole, and need none
         self._room: Semaphore | None = None
         # of a task that receives a piece of the body
@@ -72,7 +73,7 @@ class _Call:
                     self._body += piece
         self._exchange.read_by(self._slots)
         await self._slots.take()
-        TASKS.get().start_soon(self._call, environ)
+        self._slots.tasks.start_soon(self._call, environ)
 
     async def take(self) -> Piece:
         """Return the next chunk and whether more may follow (``PendingAnswer``)."""
@@ -206,6 +207,14 @@ def environ_of(
     if client is not None:
         environ["REMOTE_PORT"] = str(client.port)
     for header, value in exchange.headers.items():
-        key = header.upper().replace("-", "_")
-        environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
-    return move(environ, exchange, mounted_path)
+        environ[_KEYS[header]] = value
+    return move(environ, exchange, mounted_path, client)
+
+
+def _key_of(header: str) -> str:
+    """Return the key of a header in an environ (PEP 3333; RFC 3875, section 4.1.18)."""
+    key = header.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
+_KEYS = NameTable(_key_of)

@@ -71,7 +71,7 @@ class MadeAhead(LoopStream):
         self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None is the end
         self._failures: list[BaseException] = []  # what ended the stream
-        self._progress = SingleWaiterEvent()  # a chunk was made, or a turn is over
+        self._progress = SingleWaiterEvent(TASKS.get())  # a chunk was made, or a turn is over
 
     async def __anext__(self) -> bytes:
         while not self._made:

@@ -14,7 +14,7 @@ from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.streaming import DelayedCalls
-from micropie.execution.loop import LoopLocal, LoopTasks, SingleWaiterEvent
+from micropie.execution.loop import TASKS, LoopLocal, LoopTasks, SingleWaiterEvent
 from micropie.steps.steps import no_function
 from tests.asgi.calls import Call, every_loop, run
 from tests.support.waiting import PATIENCE
@@ -25,7 +25,7 @@ def test_a_ring_wakes_the_task_that_waits_and_is_not_kept_for_a_later_wait(backe
     heard: list[int] = []
 
     async def main() -> None:
-        event = SingleWaiterEvent()
+        event = SingleWaiterEvent(TASKS.get())
         event.ring()
 
         async def listen() -> None:
@@ -48,7 +48,7 @@ def test_a_ring_wakes_the_task_that_waits_and_is_not_kept_for_a_later_wait(backe
 @every_loop
 def test_it_may_be_rung_after_the_task_that_waited_was_cancelled(backend: str) -> None:
     async def main() -> None:
-        event = SingleWaiterEvent()
+        event = SingleWaiterEvent(TASKS.get())
         with anyio.move_on_after(0.01) as scope:
             await event.wait()
         assert scope.cancelled_caught
