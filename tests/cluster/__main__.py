@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -88,6 +88,9 @@ def main() -> None:
         metavar="N",
         help="how many of each kind are measured (4000)",
     )
+    costs.add_argument(
+        "--server", choices=SERVERS, default="uvicorn", help="of each machine (%(default)s)"
+    )
     costs.add_argument("--json", action="store_true", help="print the results as JSON")
     costs.add_argument("--table", type=_page, metavar="PAGE", help="write the results into a page")
     options = parser.parse_args()
@@ -126,7 +129,8 @@ def _run_apart() -> str:
 def _run(options: argparse.Namespace, reason: str) -> int:
     if options.command == "costs":
         return _measure(options, reason)
-    with _running(options, options.machines, reason) as cluster:
+    servers = [list(SERVERS)[number % len(SERVERS)] for number in range(options.machines)]
+    with _running(options, servers, reason) as cluster:
         if options.command == "up":
             return _show(cluster)
         names = options.names or [
@@ -136,8 +140,7 @@ def _run(options: argparse.Namespace, reason: str) -> int:
 
 
 @contextmanager
-def _running(options: argparse.Namespace, machines: int, reason: str) -> Iterator[Cluster]:
-    servers = [list(SERVERS)[number % len(SERVERS)] for number in range(machines)]
+def _running(options: argparse.Namespace, servers: Sequence[str], reason: str) -> Iterator[Cluster]:
     cluster: Cluster
     network: Network = (
         Namespaces()
@@ -204,7 +207,8 @@ def _measure(options: argparse.Namespace, reason: str) -> int:
     messages: list[FanOut] = []
     store: Store | None = None
     for machines in options.counts:
-        with _running(options, machines, reason) as cluster:
+        # alike, for the model knows no other machine than the first one
+        with _running(options, [options.server] * machines, reason) as cluster:
             messages.append(
                 asyncio.run(
                     fan_out(cluster, min(options.requests, FOLLOWERS), min(options.requests, 100))

@@ -210,9 +210,12 @@ def connections_to(process: int, port: int) -> int:
 
 
 def processor_seconds(process: int) -> float:
-    """Return how long a process has computed, its threads included."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return how long a process has computed, its threads included, those that ended as well.
+
+    By the process's own clock (``clock_getcpuclockid``): ``/proc`` counts in hundredths of a
+    second, which is a fifth of what the balancer takes for some hundred requests.
+    """
+    return time.clock_gettime((~process << 3) | 2)
 
 
 def _sockets(process: int) -> list[list[str]]:
