@@ -34,21 +34,42 @@ def names_on_demand(
 
     ``names``: by the module of the package, the names that it has; a dot before the module's name
     leads to the package around this one. ``elsewhere``: by what to write, the names that other
-    frameworks have for it. To import one is an ``ImportError`` with that.
+    frameworks have for it. To import one is an ``ImportError`` with that, to read one an
+    ``AttributeError``.
     """
     modules = by_name(names)
-    others = by_name(elsewhere)
+    missing = {
+        f"{package}.{name}": f"{package} has no {name}: write {advice}"
+        for name, advice in by_name(elsewhere).items()
+    }
+    if missing:
+        sys.meta_path.append(_Missing(missing))
 
     def get(name: str) -> Any:
-        if name in others:  # Python would replace the sentence of an ``AttributeError``
-            raise ImportError(f"{package} has no {name}: write {others[name]}")
         if name not in modules:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            told = f"module {package!r} has no attribute {name!r}"
+            raise AttributeError(missing.get(f"{package}.{name}", told))
         value = getattr(import_module(f".{modules[name]}", package), name)
         setattr(sys.modules[package], name, value)
         return value
 
     return get, lambda: [*vars(sys.modules[package]).keys() | modules.keys()]
+
+
+class _Missing:
+    """Says what to write in the place of names that are missing, where one is imported.
+
+    ``from package import name`` looks for a module of that name after the attribute. Python has a
+    sentence of its own for an ``AttributeError``.
+    """
+
+    def __init__(self, missing: Mapping[str, str]) -> None:
+        self._missing = missing
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Raise ``ImportError`` with the advice."""
+        if name in self._missing:
+            raise ImportError(self._missing[name])
 
 
 class _Later:
