@@ -13,14 +13,21 @@ from micropie.binding.converters import Converter, OwnTypes, converter_for
 from micropie.binding.fields import is_structure
 from micropie.binding.hints import without_aliases
 from micropie.binding.parameters import BoundParameter
-from micropie.binding.results import ResultFilter, answers_of, result_filter, sends_null
+from micropie.binding.results import (
+    ResultFilter,
+    answer_parts,
+    answers_of,
+    result_filter,
+    sends_null,
+)
 from micropie.binding.signatures import Plan, asked_behind, is_key
 from micropie.binding.sources import Body, Cookie, Form, Header, Query, stated_source
 
 # fmt: off
 __all__ = [
     "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "OwnTypes",
-    "Plan", "Query", "ResultFilter", "answers_of", "asked_behind", "converter_for", "is_key",
-    "is_structure", "result_filter", "sends_null", "stated_source", "without_aliases",
+    "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "asked_behind",
+    "converter_for", "is_key", "is_structure", "result_filter", "sends_null", "stated_source",
+    "without_aliases",
 ]
 # fmt: on

@@ -68,7 +68,58 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
         hints = hints_of({"return": annotation}, inner)
     except (NameError, AttributeError, SyntaxError, TypeError):
         return (Parameter.empty,)
-    return united(hints["return"])
+    return _told_apart(hints["return"])
+
+
+def _told_apart(annotation: Hint) -> tuple[Hint, ...]:
+    """Return the members of a union; of a ``Literal`` the texts, and the rest."""
+    members: list[Hint] = []
+    for one in united(annotation):
+        values = get_args(one) if get_origin(one) is Literal else ()
+        texts = tuple(value for value in values if isinstance(value, str | bytes))
+        rest = tuple(value for value in values if value not in texts)
+        members += [Literal[texts], Literal[rest]] if texts and rest else [one]
+    return tuple(members)
+
+
+def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]]:
+    """Return the statuses that the annotation of a result states, and those of its bodies:
+    ``tuple[Literal[201], X | None]`` states 201, and X and None are its bodies.
+
+    The statuses are () if it states none; None if it may state any, as ``tuple[int, X]``.
+    """
+    kind, _ = bare(answer)
+    parts = get_args(kind) or (Any, ...)
+    if (get_origin(kind) or kind) is not tuple:
+        return (), (answer,)
+    atoms = [_atoms(one) for one in parts if one is not ...]
+    statuses = [*filter(_may_be_status, atoms[0])]
+    numbers = chain.from_iterable((*atoms[:2], atoms[-1]))  # (201, 2) is no status and a body
+    if len(parts) not in (2, 3) or not statuses or all(map(_is_int, numbers)):
+        return (), (answer,)
+    if len(atoms) == 1 or statuses != atoms[0] or not all(map(_is_int, statuses)):
+        return None, (answer,)
+    stated = tuple(int(one) for one in statuses if isinstance(one, int))
+    return stated if len(stated) == len(statuses) else None, _told_apart(parts[1])
+
+
+def _atoms(hint: Hint) -> list[object]:
+    """Return the types of a union, and the values of a ``Literal``."""
+    return [
+        one
+        for kind in united(bare(hint)[0])
+        for one in (get_args(kind) if get_origin(kind) is Literal else (kind,))
+    ]
+
+
+def _is_int(atom: object) -> bool:
+    return issubclass(atom, int) if isinstance(atom, type) else isinstance(atom, int)
+
+
+def _may_be_status(atom: object) -> bool:
+    if isinstance(atom, int):
+        return 100 <= atom <= 999
+    return atom in (Any, object) or (_is_int(atom) and atom is not bool)
 
 
 def result_filter(
@@ -80,7 +131,7 @@ def result_filter(
     None is returned for any other types.
     Raises ``SetupError`` for a ``stated`` type that names no structure.
     """
-    kinds = [_body_of(one) for one in answers]
+    kinds = [body for one in answers for body in answer_parts(one)[1]]
     others = [one for one in kinds if not (one is NoneType or structures_of(one) or _is_nest(one))]
     filtered = tuple(one for one in kinds if one not in others)
     members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - of so many
@@ -112,10 +163,13 @@ def result_filter(
 
 
 def sends_null(answers: Sequence[object]) -> bool:
-    """Return whether None is JSON's null among these answers of a handler, as another of them is
-    JSON; else it is an empty body.
+    """Return whether None is JSON's null among these answers of a handler, as another one of the
+    same statuses is JSON; else it is an empty body.
     """
-    return NoneType in answers and any(map(_is_json, answers))
+    by_statuses: dict[object, list[Hint]] = {}
+    for statuses, bodies in map(answer_parts, answers):
+        by_statuses.setdefault(statuses, []).extend(bodies)
+    return any(NoneType in one and any(map(_is_json, one)) for one in by_statuses.values())
 
 
 def _is_nest(answer: object) -> bool:
@@ -129,7 +183,7 @@ def _is_json(answer: object) -> bool:
     if kind is Literal:
         return not any(isinstance(one, str) for one in arguments)
     if _is_nest(kind):
-        return kind is not tuple or arguments[-1:] == (...,)  # another may begin with a status
+        return True
     if not isinstance(kind, type) or kind in (object, NoneType) or issubclass(kind, _OTHER_ANSWERS):
         return False
     names = {*_OTHERWISE_SENT[: 1 if is_structure(kind) else None]}
@@ -138,14 +192,6 @@ def _is_json(answer: object) -> bool:
 
 # A result may be anything beside these.
 _ANYTHING = {Any, object, Parameter.empty}
-
-
-def _body_of(answer: object) -> Hint:
-    """Return the X of ``tuple[int, X]``, which is a status and a body, or the annotation of another
-    answer.
-    """
-    parts = get_args(answer) if get_origin(answer) is tuple else ()
-    return parts[1] if len(parts) > 1 and parts[0] is int and parts[1] is not ... else answer
 
 
 def _classes_of(annotation: Hint) -> Iterator[type]:

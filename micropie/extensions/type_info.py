@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from micropie.binding import Converter, converter_for, is_structure, stated_source, without_aliases
+from micropie.binding import (
+    Converter,
+    answer_parts,
+    converter_for,
+    is_structure,
+    stated_source,
+    without_aliases,
+)
 
 
 class TypeInfo:
@@ -23,6 +30,13 @@ class TypeInfo:
         """The annotation if a whole body can become it, else None: a dataclass, a ``TypedDict``, a
         ``msgspec.Struct`` or a pydantic model, also one such as ``Page[User]``."""
         return self.annotation if is_structure(self.annotation) else None
+
+    @property
+    def answer(self) -> tuple[tuple[int, ...] | None, tuple[object, ...]]:
+        """Of one of a handler's ``results``: the statuses that it states, and the annotations of
+        the body, such as ``(201,), (X, NoneType)`` for ``tuple[Literal[201], X | None]``. The
+        statuses are () if it states none, and None if it may state any, as ``tuple[int, X]``."""
+        return answer_parts(self.annotation)
 
     def converter(self) -> Converter:
         """Return what converts text to it, as for a parameter of a handler.

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import AsyncGeneratorType, GeneratorType
 
-from micropie.http.response import BODIES, Answer, Response, as_response
+from micropie.http.response import BODIES, WITHOUT_CONTENT, Answer, Response, as_response
 from micropie.http.session import Session, UnopenedSession
 from micropie.protocols import ChunkedBody
 
@@ -42,6 +42,11 @@ class AnswerState:
     """Whether the answer is an accepted WebSocket."""
     is_over = False
     """Whether the answer is over and functions of ``after_response`` run."""
+
+    @property
+    def has_content(self) -> bool:
+        """Whether no status is set that has none, as by ``not_modified``."""
+        return self.response is None or self.response.status not in WITHOUT_CONTENT
 
     def pour(self, result: object) -> Response:
         """Make the response that of a handler's result, with what was set before, and return it."""

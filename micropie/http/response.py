@@ -319,7 +319,7 @@ def _pour_tuple(response: Response, result: tuple[Any, ...]) -> object:
 # The types of most results. They are a body, and neither HTML by itself nor a stream.
 BODIES = frozenset({str, bytes, dict, list, type(None)})
 
-_WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
+WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
 
 # not ``HTTPError | Redirect``, which would make a union with each call
 ERRORS = (HTTPError, Redirect)
@@ -361,7 +361,7 @@ def encode(
     if type(status) is not int or not 200 <= status <= 599:
         status = _checked_status(status)
     # else nothing may describe it (RFC 9110, section 8.6)
-    has_content = status not in _WITHOUT_CONTENT
+    has_content = status not in WITHOUT_CONTENT
     # a mounted application states its own headers
     is_described = has_content and response.content_type != ""
     pairs: Sequence[tuple[str, str]] = NO_OTHER_HEADERS if is_described else ()

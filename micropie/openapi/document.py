@@ -12,7 +12,7 @@ import dis
 import inspect
 import re
 import typing
-from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from http import HTTPStatus
 from inspect import Parameter
@@ -56,7 +56,7 @@ _JSON, _PROBLEM, _FORM, _MULTIPART = (
 )
 
 # An answer whose status and type the annotation does not tell.
-_UNKNOWN = (Any, object, Response, Parameter.empty)
+_UNKNOWN = (Any, object, Parameter.empty)
 
 
 class _Sorted(NamedTuple):
@@ -237,7 +237,7 @@ class _Builder:
             "parameters": parameters,
             "requestBody": body,
             "security": security and [security],
-            "responses": self._responses(told, errors),
+            "responses": self._responses(told, errors, conditions),
         }
         return {name: value for name, value in operation.items() if value}
 
@@ -349,31 +349,47 @@ class _Builder:
         content = {kind: {"schema": schema if kind == _JSON else as_form} for kind in kinds}
         return {"required": bool(needed), "content": content}
 
-    def _answers(self, told: _Told) -> tuple[dict[str, list[dict[str, Any]]], bool]:
+    def _answers(
+        self, told: _Told, conditions: Collection[int]
+    ) -> tuple[dict[str, list[dict[str, Any]]], bool]:
         """Return what the handler's results say of answers, by their statuses, and whether that is
         all.
         """
-        answers: dict[str, list[dict[str, Any]]] = {}  # by their statuses
-        is_known = True
-        structures = tuple(filter(_is_structure, told.entry.results))
-        others = [one for one in told.entry.results if one not in structures]
-        others.sort(key=lambda one: one is NoneType)  # last, as it is null beside JSON
-        # together, as a field may tell them apart
-        union = [typing.Union[structures]] if structures else []  # noqa: UP007 - of so many
-        for annotation in [*union, *others]:
-            found = self._response(told.application, annotation, told.description.status)
-            is_known = is_known and found is not None
-            if found is not None:
-                status, response = found
-                same = answers.setdefault(status, [])
-                is_null = annotation is NoneType and any(map(_is_json, same))
-                null: dict[str, Any] = {"content": {_JSON: {"schema": self.answers.of(None)}}}
-                same.append({**response, **(null if is_null else {})})
+        stated, is_known = told.description.status, True
+        found: dict[int | None, list[object]] = {}
+        for annotation in told.entry.results:
+            statuses, bodies = TypeInfo(annotation).answer
+            if statuses is None and (stated is None or bodies == (annotation,)):
+                is_known = False
+            else:
+                for number in statuses or [stated]:
+                    found.setdefault(number, []).extend(bodies)
+        is_304 = 304 in conditions and _returns_none_once_at_most(told)
+        answers: dict[str, list[dict[str, Any]]] = {}
+        for number, kinds in found.items():
+            structures = tuple(filter(_is_structure, kinds))
+            others = [one for one in kinds if one not in structures and not _is_error(one)]
+            others.sort(key=lambda one: one is NoneType)  # last, as it is null beside JSON
+            if is_304 and len(kinds) > 1:
+                others = [one for one in others if one is not NoneType]
+            # together, as a field may tell them apart
+            union = [typing.Union[structures]] if structures else []  # noqa: UP007 - of so many
+            for annotation in [*union, *others]:
+                described = self._response(told, annotation, number)
+                is_known = is_known and described is not None
+                if described is not None:
+                    status, response = described
+                    same = answers.setdefault(status, [])
+                    is_null = annotation is NoneType and any(map(_is_json, same))
+                    null: dict[str, Any] = {"content": {_JSON: {"schema": self.answers.of(None)}}}
+                    same.append({**response, **(null if is_null else {})})
         return answers, is_known
 
-    def _responses(self, told: _Told, errors: Mapping[str, str]) -> dict[str, object]:
+    def _responses(
+        self, told: _Told, errors: Mapping[str, str], conditions: Collection[int]
+    ) -> dict[str, object]:
         application, description = told.application, told.description
-        answers, is_known = self._answers(told)
+        answers, is_known = self._answers(told, conditions)
         responses = {status: _any_of(found) for status, found in answers.items()}
         for number, given in (description.responses or {}).items():
             responses[str(number)] = self._stated(application, number, given)
@@ -401,31 +417,38 @@ class _Builder:
         return {**dict(sorted(responses.items())), "default": other}
 
     def _response(
-        self, application: Application, annotation: object, stated: int | None
+        self, told: _Told, annotation: object, stated: int | None
     ) -> tuple[str, dict[str, object]] | None:
         """Return the status and the description of an answer; None if the annotation does not tell
         the status.
         """
-        status = str(stated or 200)
-        answer: dict[str, object] = {"description": _phrase(stated or 200) or status}
-        origin = typing.get_origin(annotation) or annotation
-        if origin in _UNKNOWN or (origin is tuple and not _is_array(annotation)):
-            return None
-        if origin is Redirect:
-            return str(stated or 303), {"description": _phrase(303)}
-        if annotation in (None, NoneType) or origin is typing.NoReturn:
-            return status, answer
+        status = stated or 200
+        answer: dict[str, object] = {"description": _phrase(status) or str(status)}
+        bare = _bare(annotation)
+        origin = typing.get_origin(bare) or bare
+        kind: type = origin if isinstance(origin, type) else type(origin)
+        if issubclass(kind, Redirect):
+            status = status if status in _REDIRECTS else 303
+            return str(status), {"description": _phrase(status)}
+        if annotation in (None, NoneType):
+            return str(status), answer
         # no schema: tools differ in whether it is of an event or of the whole text
-        if origin is EventStream:
-            return status, {**answer, "content": {"text/event-stream": {}}}
-        if hasattr(origin, "__html__") or getattr(origin, "__module__", "") == "string.templatelib":
-            return status, {**answer, "content": {"text/html": {"schema": {"type": "string"}}}}
-        if _is_text(annotation) or (isinstance(origin, type) and issubclass(origin, _STREAMS)):
-            media_type = "text/html" if application.settings.text == "html" else "text/plain"
-            schema = self.answers.of(annotation) if _is_text(annotation) else {}
+        if issubclass(kind, EventStream):
+            return str(status), {**answer, "content": {"text/event-stream": {}}}
+        if hasattr(origin, "__html__") or kind.__module__ == "string.templatelib":
+            return str(status), {**answer, "content": {"text/html": {"schema": {"type": "string"}}}}
+        is_text = _is_text(bare)
+        if is_text or _is_stream(kind, told.entry.route.function):
+            media_type = "text/html" if told.application.settings.text == "html" else "text/plain"
+            schema = self.answers.of(annotation) if is_text else {}
             schema = {"type": "string", **({"enum": schema["enum"]} if "enum" in schema else {})}
-            return status, {**answer, "content": {media_type: {"schema": schema}}}
-        return status, {**answer, "content": {_JSON: {"schema": self.answers.of(annotation)}}}
+            return str(status), {**answer, "content": {media_type: {"schema": schema}}}
+        if kind in _UNKNOWN or issubclass(kind, Response) or _is_vague(kind):
+            return None
+        return str(status), {
+            **answer,
+            "content": {_JSON: {"schema": self.answers.of(annotation)}},
+        }
 
     def _stated(self, application: Application, number: int, given: object) -> dict[str, object]:
         """Return an answer that is stated: by a sentence, a type, or (type, sentence) in either
@@ -512,25 +535,59 @@ def _requires(code: Any) -> bool:
     return False
 
 
-def _is_array(annotation: object) -> bool:
-    """Return whether this is a ``tuple[X, ...]``; another may begin with a status."""
-    first, *others = typing.get_args(annotation) or (Any,)
-    kinds = _kinds_of(first)
-    may_be_status = int in kinds and len(kinds) > 1
-    return others == [...] and not (may_be_status or kinds & {Any, object})
+def _returns_none_once_at_most(told: _Told) -> bool:
+    """Return whether a handler returns None in one place or in none: after the one question whether
+    the client has this version.
+    """
+    code = getattr(inspect.unwrap(told.signature.function), "__code__", None)
+    nothing, before = 0, ""
+    for one in () if code is None else dis.get_instructions(code):
+        nothing += one.opname.startswith("RETURN") and "None" in (before, one.argrepr)
+        before = one.argrepr
+    return nothing <= 1
 
 
-def _is_text(annotation: object) -> bool:
+def _bare(annotation: object) -> object:
+    """Return the X of ``Annotated[X, ...]``, and what a ``NewType`` is one of."""
+    while isinstance(annotation, typing.NewType):
+        annotation = annotation.__supertype__
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _bare(typing.get_args(annotation)[0])
+    return annotation
+
+
+def _is_error(annotation: object) -> bool:
+    """Return whether this stands for an answer that is told elsewhere, or for none."""
+    is_raised = isinstance(annotation, type) and issubclass(annotation, HTTPError)
+    return is_raised or annotation in (typing.NoReturn, typing.Never)
+
+
+def _is_text(bare: object) -> bool:
     """Return whether each value of a type is sent as text or bytes, as those of a str's subclass
     are.
     """
-    while isinstance(annotation, typing.NewType):
-        annotation = annotation.__supertype__
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return _is_text(arguments[0])
-    kinds = [*map(type, arguments)] if origin is typing.Literal else [annotation]
-    return all(isinstance(kind, type) and issubclass(kind, str | bytes) for kind in kinds)
+    if bare is typing.LiteralString:
+        return True
+    is_literal = typing.get_origin(bare) is typing.Literal
+    kinds = [*map(type, typing.get_args(bare))] if is_literal else [bare]
+    return all(isinstance(kind, type) and issubclass(kind, _TEXTS) for kind in kinds)
+
+
+def _is_stream(kind: type, function: object) -> bool:
+    """Return whether the values of a class are sent in chunks: iterators, files, and what a
+    generator function returns, whose annotation may be ``Iterable[str]``.
+    """
+    is_made = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    return (
+        (is_made and _is_vague(kind))
+        or issubclass(kind, _STREAMS)
+        or callable(getattr(kind, "read", None))
+    )
+
+
+def _is_vague(kind: type) -> bool:
+    """Return whether a class tells nothing of how its values are sent, as ``Iterable``."""
+    return inspect.isabstract(kind) and not issubclass(kind, Mapping | Sequence | Set)
 
 
 def _phrase(status: int) -> str:
@@ -589,6 +646,8 @@ _CONDITIONAL = {"If-None-Match": {304, 412}, "If-Match": {412, 428}}
 _STATUSES = ((BadRequest, 400), (MethodNotAllowed, 405))
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _STREAMS = (Iterator, AsyncIterable)
+_TEXTS = (str, bytes, bytearray, memoryview)
+_REDIRECTS = range(300, 400)
 
 
 def _placed(entry: RouteEntry, parameters: Sequence[Parameter], method: str) -> _Sorted:
