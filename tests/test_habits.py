@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 
+import micropie
 from micropie import (
     App,
     HTTPError,
@@ -150,6 +151,9 @@ class Answers(App):
         return "text", {"X-Answer": "1"}
 
     def first(self) -> Any:
+        return 201, 1
+
+    def status(self) -> Any:
         return 201, {"id": 1}
 
     def point(self) -> Any:
@@ -161,7 +165,10 @@ class Answers(App):
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [("/text", "write the status between them"), ("/first", "write the body first")],
+    [
+        ("/text", "write the status first, return 200, body, headers"),
+        ("/first", "returned (201, 1), the JSON of a list, with status 200: write Response(1, "),
+    ],
 )
 def test_a_pair_in_another_order_is_told_in_development(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
@@ -172,6 +179,7 @@ def test_a_pair_in_another_order_is_told_in_development(
 
 def test_other_pairs_are_lists(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
     client = make_client(Answers(debug=True))
+    assert client.get("/status").status_code == 201
     assert client.get("/point").json() == [3, 4]
     assert client.get("/three").json() == [201, 202, 203]
     assert caplog.text == ""
@@ -509,6 +517,20 @@ def test_a_property_raises_its_own_failure() -> None:
         _ = Failing().config
     with pytest.raises(AttributeError, match="'Failing' object has no attribute 'other'"):
         Failing().other  # type: ignore[attr-defined] # noqa: B018
+
+
+def test_a_name_of_another_framework_is_missing_as_any_name_is() -> None:
+    """Tools ask for names by ``hasattr``, ``getattr`` with a default, and ``find_spec``."""
+    assert not hasattr(micropie, "Depends")
+    assert getattr(micropie, "Depends", None) is None
+    with pytest.raises(AttributeError, match=r"no Depends: write a parameter db: Db, and @app"):
+        _ = micropie.Depends
+    with pytest.raises(ImportError, match=r"no Depends: write a parameter db: Db, and @app"):
+        exec("from micropie import App, Depends")
+    with pytest.raises(AttributeError, match="module 'micropie' has no attribute 'pumpkin'"):
+        _ = micropie.pumpkin
+    with pytest.raises(ImportError, match="cannot import name 'pumpkin'"):
+        exec("from micropie import pumpkin")
 
 
 class MoreHabits(App):

@@ -58,6 +58,7 @@ from micropie.http import (
     Response,
     encode,
     receive_body,
+    states_status,
     with_html,
 )
 from micropie.on_demand import module
@@ -261,7 +262,7 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
         result = route.call(*arguments)
     else:
         result = yield route.step_kind, route.call, arguments
-    if route.result_filter is not None:
+    if route.result_filter is not None and (result is not None or exchange.answer.has_content):
         result = yield from filtered(route, route.result_filter, result)
     return (
         (yield from close_unless_streamed(exchange, result, route.providers))
@@ -420,7 +421,8 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
                 "meant"
             )
     elif type(result) is tuple:
-        advice = _advice_for(*result) if len(result) == _PAIR else ""
+        is_list = len(result) == _PAIR and not states_status(result)
+        advice = _advice_for(*result) if is_list else ""
     elif type(result) is int and result in _ERRORS:
         advice = (
             f"returned {result}, the JSON of a number, with status 200: "
@@ -444,13 +446,13 @@ def _advice_for(first: object, second: object) -> str:
     """
     if isinstance(first, str | bytes) and isinstance(second, dict):
         return (
-            "returned a body and headers, which is the JSON of a list: write the status between "
-            "them, return body, 200, headers"
+            "returned a body and headers, which is the JSON of a list: write the status first, "
+            "return 200, body, headers"
         )
     if type(first) is int and first in _STATUSES:
         return (
-            f"returned ({first}, ...), the JSON of a list, with status 200: write the body first, "
-            f"return body, {first}"
+            f"returned ({first}, {second}), the JSON of a list, with status 200: write "
+            f"Response({second}, status={first}) if {first} is the status"
         )
     return ""
 

@@ -39,9 +39,13 @@ class Selection(NamedTuple):
 def entity_tag(text: str) -> str:
     """Return an ETag's value.
 
-    Of ASCII it may have all but ``"`` unescaped between its quotes (section 8.8.3).
+    Of ASCII it may have all but ``"`` unescaped between its quotes (section 8.8.3). Raises
+    ``TypeError`` for anything but text.
     """
-    return f'"{quote(text, safe=_TAG_SAFE)}"'
+    try:
+        return f'"{quote(text, safe=_TAG_SAFE)}"'
+    except TypeError:
+        raise TypeError(f"an etag is text, not {text!r}: write etag=str(...)") from None
 
 
 _TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"  # and not "%", which begins an escape

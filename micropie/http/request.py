@@ -189,12 +189,18 @@ class Request(RequestSpellings):
                 return None  # a 304 without a body
 
         ``etag`` is any text that changes with the answer, ``modified`` when it last did; a naive
-        one counts as UTC. Only GET and HEAD can be answered so. RFC 9110, section 13.
+        one counts as UTC. Only GET and HEAD can be answered so. RFC 9110, section 13. Raises
+        ``TypeError`` for other types.
         """
         fields, tag, seconds = self.response.headers, "", inf
         if etag is not None:
             tag = fields["ETag"] = headers.entity_tag(etag)
         if modified is not None:
+            if not isinstance(modified, datetime):
+                raise TypeError(
+                    f"not_modified(modified=...) takes a datetime, not {modified!r}: write "
+                    "datetime.fromtimestamp(seconds, UTC)"
+                )
             seconds = int(
                 (modified if modified.tzinfo else modified.replace(tzinfo=UTC)).timestamp()
             )

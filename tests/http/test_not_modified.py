@@ -66,6 +66,33 @@ def test_only_get_and_head_are_answered_so(make_client: MakeClient) -> None:
     assert (answer.status_code, answer.text, answer.headers["ETag"]) == (200, "False", '"1"')
 
 
+class Wrong(App):
+    def date(self) -> str:
+        return str(self.request.not_modified(modified=1.5))  # type: ignore[arg-type]
+
+    def tag(self) -> str:
+        return str(self.request.not_modified(etag=7))  # type: ignore[arg-type]
+
+    def change(self) -> None:
+        self.request.check_precondition(7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/date", "modified=...) takes a datetime, not 1.5: write datetime.fromtimestamp(seconds"),
+        ("/tag", "an etag is text, not 7: write etag=str(...)"),
+        ("/change", "an etag is text, not 7: write etag=str(...)"),
+    ],
+)
+def test_another_type_is_told(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
+) -> None:
+    client = make_client(Wrong(), raise_app_exceptions=False)
+    assert client.get(path).status_code == 500
+    assert words in caplog.text
+
+
 class Stored(App):
     """A resource of one version, and a place where there is none yet."""
 
