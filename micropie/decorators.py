@@ -319,6 +319,16 @@ class describe:  # noqa: N801 - authors write it as a decorator
             include_in_schema,
         )
 
+    def response_of(self, status: int) -> tuple[str, object]:
+        """Return what ``responses`` states of a status: the sentence, or "", and the type, or
+        None.
+        """
+        given = (self.responses or {})[status]
+        parts = given if isinstance(given, tuple) else (given,)
+        sentences = [part for part in parts if isinstance(part, str)]
+        types = [part for part in parts if not isinstance(part, str)]
+        return next(iter(sentences), ""), next(iter(types), None)
+
     def __call__(self, function: Function) -> Function:
         """Leave the description on the handler, and return the handler."""
         return leave_mark(function, DESCRIPTION, self)

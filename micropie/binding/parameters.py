@@ -77,6 +77,11 @@ class BoundParameter(NamedTuple):
         return self.places[0].name if self.places else ""
 
     @property
+    def is_in_body(self) -> bool:
+        """Whether the body, or a part of it, may be the value."""
+        return any(place.name in ("form", "json", "file") for place in self.places)
+
+    @property
     def label(self) -> str:
         """Its name in sentences."""
         return f"{self.first_place.capitalize() if self.is_stated else 'Parameter'} {self.key!r}"
@@ -237,7 +242,7 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
         )
     elif isinstance(exchange.body.document, dict) and parameter.converter.expected == _AN_OBJECT:
         advice = f"; expected {_AN_OBJECT}; for the whole body write Annotated[dict, Body()]."
-    elif not parameter.is_stated and (problem := exchange.unread_body()) is not None:
+    elif parameter.is_in_body and (problem := exchange.unread_body()) is not None:
         return HTTPError(problem[0], f"{missing}: {problem[1]}")
     return _misfit(parameter, "", None, sentence=missing + advice)
 

@@ -262,7 +262,7 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
         result = route.call(*arguments)
     else:
         result = yield route.step_kind, route.call, arguments
-    if route.result_filter is not None and (result is not None or exchange.answer.has_content):
+    if route.is_filtered and (result is not None or exchange.answer.has_content):
         result = yield from filtered(route, route.result_filter, result)
     return (
         (yield from close_unless_streamed(exchange, result, route.providers))

@@ -39,25 +39,31 @@ def with_resources(
 _WHOLE = (Response, EncodedAnswer, HTTPError, Redirect, Handover)
 
 
-def filtered(route: Route, result_filter: ResultFilter, result: object) -> Flow[object]:
-    """Return a handler's result with the fields that its annotation names.
+def filtered(route: Route, result_filter: ResultFilter | None, result: object) -> Flow[object]:
+    """Return a handler's result with the fields that its annotation names, or those of the type
+    that is stated for its status.
 
     Whole answers and streams stay as they are.
 
     A ``def`` handler's result may ask a database for more, so that is done in a thread as well.
     """
     result = yield from awaited(result)
-    is_exact = result_filter.has_only(result_filter.exact, result)
-    is_whole = isinstance(result, (_WHOLE, result_filter.others))
-    if is_exact or is_whole or is_stream(result):
+    if result_filter is not None:
+        is_exact = result_filter.has_only(result_filter.exact, result)
+        if is_exact or isinstance(result, result_filter.others):
+            return result
+    if isinstance(result, _WHOLE) or is_stream(result):
         return result
     if isinstance(result, tuple) and states_status(result):
         status, body, *headers = result
+        own = route.stated_filters.get(status, result_filter)
         return (
             status,
-            None if body is None else (yield from filtered(route, result_filter, body)),
+            None if body is None else (yield from filtered(route, own, body)),
             *headers,
         )
+    if result_filter is None:
+        return result
     if isinstance(route.step_kind, Call) and not route.is_pooled:
         return (yield CALL, result_filter.make, (result,))
     return result_filter.make(result)

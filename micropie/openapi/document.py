@@ -211,11 +211,13 @@ class _Builder:
         conditions = _conditions_of(told)
         hooks = application.middlewares
         causes: dict[int, object] = {
+            303: any(map(_redirects, application.checks)),
             401: security,
             403: application.checks or any(getattr(hook, "scopes", ()) for hook in hooks),
             404: route.wildcards,
             413: body or route.reads_body,
-            415: body,
+            # JSON of another type than application/json is missing, which an optional one may be
+            415: body is not None and (body["required"] or [*body["content"]] != [_JSON]),
             **dict.fromkeys(conditions, True),
             **{status: True for hook in hooks for status in getattr(hook, "statuses", ())},
         }
@@ -306,7 +308,7 @@ class _Builder:
             )
         return schema
 
-    def _body(self, application: Application, placed: _Sorted) -> dict[str, object] | None:
+    def _body(self, application: Application, placed: _Sorted) -> dict[str, Any] | None:
         """Return the body.
 
         Of an application whose errors are JSON only JSON is told, though it takes forms as well.
@@ -391,16 +393,18 @@ class _Builder:
         application, description = told.application, told.description
         answers, is_known = self._answers(told, conditions)
         responses = {status: _any_of(found) for status, found in answers.items()}
-        for number, given in (description.responses or {}).items():
-            responses[str(number)] = self._stated(application, number, given)
+        for number in description.responses or ():
+            sentence, model = description.response_of(number)
+            responses[str(number)] = self._stated(application, number, sentence, model)
         if not is_known and description.status is not None:
             responses.setdefault(
                 str(description.status), {"description": _phrase(description.status)}
             )
         for status, about in errors.items():
-            # a 304 has no body, and guards may answer as they like
-            stated = self._stated if status in ("304", "401", "403") else self._error
-            answer: dict[str, Any] = stated(application, int(status), about)
+            # 303 and 304 have no body, and guards may answer as they like
+            is_own = status in ("303", "304", "401", "403")
+            describe_answer = self._stated if is_own else self._error
+            answer: dict[str, Any] = describe_answer(application, int(status), about)
             if status in _HEADERS:
                 answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
             known = responses.setdefault(status, answer)
@@ -450,22 +454,19 @@ class _Builder:
             "content": {_JSON: {"schema": self.answers.of(annotation)}},
         }
 
-    def _stated(self, application: Application, number: int, given: object) -> dict[str, object]:
-        """Return an answer that is stated: by a sentence, a type, or (type, sentence) in either
-        order.
+    def _stated(
+        self, application: Application, number: int, sentence: str, model: object = None
+    ) -> dict[str, object]:
+        """Return an answer that is stated by a sentence, a type or both.
 
         An error without a type is a plain one where the application's errors are JSON, and else may
         be anything.
         """
-        parts = given if isinstance(given, tuple) else (given,)
-        sentence = next(
-            (part for part in parts if isinstance(part, str)), _phrase(number) or str(number)
-        )
-        types = [part for part in parts if not isinstance(part, str)]
-        if types:
+        sentence = sentence or _phrase(number) or str(number)
+        if model is not None:
             return {
                 "description": sentence,
-                "content": {_JSON: {"schema": self.answers.of(types[0])}},
+                "content": {_JSON: {"schema": self.answers.of(model)}},
             }
         is_error = number >= 400 and application.settings.errors == "json"
         return self._error(application, number, sentence) if is_error else {"description": sentence}
@@ -506,6 +507,15 @@ class _Builder:
         name = next(name for name in names if self.security_schemes.get(name, scheme) == scheme)
         self.security_schemes[name] = scheme
         return name
+
+
+def _redirects(check: Callable[..., object]) -> bool:
+    """Return whether the annotation of a check says that it may answer with a redirect."""
+    try:
+        answer = inspect.signature(check, eval_str=True).return_annotation
+    except (NameError, ValueError):  # of a name that only type checkers see; of a builtin
+        return False
+    return Redirect in _kinds_of(answer)
 
 
 def _conditions_of(told: _Told) -> set[int]:

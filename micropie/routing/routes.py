@@ -57,7 +57,9 @@ class Route(RouteInfo):
     ``providers``: of its parameters' resources, each after those that it needs.
 
     ``result_filter`` keeps those fields of a result that the handler's annotation names; None where
-    it names none. ``is_special``: the route has providers or a filter, or runs in a process.
+    it names none. ``stated_filters`` do so for the statuses of ``@describe(responses=...)``.
+    ``is_filtered``: it has one of these. ``is_special``: the route has providers or a filter, or
+    runs in a process.
 
     ``needs_session``: whether the session is opened for the handler.
 
@@ -90,11 +92,18 @@ class Route(RouteInfo):
         self.config = with_marks(self.config, marks_above_handler(function, takes_socket))
         self.plan, self.providers, parameter = _plan(function, name, takes_socket, config)
         self.body_parameter = parameter
-        self.description = marks.get("__micropie_description__")
-        stated_model = getattr(self.description, "response_model", None)
+        description: Any = marks.get("__micropie_description__")
+        self.description = description
+        stated_model = getattr(description, "response_model", None)
         answers = () if takes_socket else answers_of(self.plan.function, stated_model)
         self.result_filter = result_filter(self.plan.function, answers, stated_model)
-        self.is_special = bool(self.providers) or self.result_filter is not None
+        self.stated_filters = {
+            status: result_filter(self.plan.function, answers_of(self.plan.function, model))
+            for status in getattr(description, "responses", None) or ()
+            if (model := description.response_of(status)[1]) is not None
+        }
+        self.is_filtered = self.result_filter is not None or bool(self.stated_filters)
+        self.is_special = bool(self.providers) or self.is_filtered
         bodies = [NoneType] if sends_null(answers) else []
         if self.result_filter is not None:
             bodies += self.result_filter.bodies

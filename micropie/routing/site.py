@@ -201,7 +201,7 @@ class OutsideRoute(Route):
         pattern: str = "",
     ) -> None:
         self.name = self.pattern = pattern
-        self.methods, self.providers, self.result_filter = (), (), None
+        self.methods, self.providers, self.is_filtered = (), (), False
         # The application limits bodies itself, or not at all.
         self.config = config.changed({"max_body_size": sys.maxsize})
         self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind

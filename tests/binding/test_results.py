@@ -431,6 +431,54 @@ def test_a_row_is_read_before_its_session_is_closed(
     assert (sessions[0].thread == threads[1]) == (threads[0] == threads[1])
 
 
+@dataclass
+class Refusal:
+    reason: str
+
+
+@dataclass
+class MoreRefusal(Refusal):
+    password: str = "apple pie"
+
+
+REFUSALS = {404: (Refusal, "There is none."), 409: "Taken.", 410: dict[str, str], 200: Refusal}
+
+
+@pytest.mark.parametrize("model", [UserOut, None])
+def test_an_answer_is_filtered_by_the_type_that_is_stated_for_its_status(
+    make_client: MakeClient, model: Any
+) -> None:
+    """Be there a type for all other answers or not."""
+
+    class Site(App):
+        @get("/<status:int>")
+        @describe(response_model=model, responses=REFUSALS)
+        def user(self, status: int) -> Any:
+            if status == 410:
+                return 410, {"a": "b"}
+            if status == 409:
+                return 409, UserOut("ann")
+            return status, (None if status == 418 else MoreRefusal("none")), {"X-A": "b"}
+
+        @get
+        @describe(response_model=model, responses=REFUSALS)
+        def plain(self) -> Any:
+            return UserOut("ann")
+
+        @get
+        @describe(responses=REFUSALS)
+        def untyped(self) -> Any:
+            return MoreRefusal("none")
+
+    client = make_client(Site())
+    found = client.get("/404")
+    assert (found.status_code, found.json(), found.headers["x-a"]) == (404, {"reason": "none"}, "b")
+    assert client.get("/410").json() == {"a": "b"}
+    assert client.get("/409").json() == client.get("/plain").json() == ANN
+    assert (client.get("/418").status_code, client.get("/418").content) == (418, b"")
+    assert client.get("/untyped").json()["password"] == "apple pie"  # without a status
+
+
 class Answering(HttpMiddleware):
     def before_request(self, request: Request) -> object:
         return {"body": {"from": "a hook"}} if "hook" in request.query else None

@@ -35,7 +35,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from micropie import App, Form, Header, Query, SetupError, UploadFile, get, post, reads_body, route
+from micropie import (
+    App,
+    Body,
+    Form,
+    Header,
+    Query,
+    SetupError,
+    UploadFile,
+    get,
+    post,
+    reads_body,
+    route,
+)
 from micropie.binding.makers import maker_for
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
@@ -1231,6 +1243,32 @@ def test_a_missing_parameter_says_what_is_wrong_with_the_body(
         response = client.request(method, path, **options)
         assert response.status_code == status, (method, options, said(response))
         assert sentence is None or said(response) == sentence, (method, options)
+
+
+class Stating(App):
+    @post
+    def of_form(self, name: Annotated[str, Form()]) -> Any:
+        return name
+
+    @post
+    def of_body(self, names: Annotated[list[str], Body()]) -> Any:
+        return names
+
+    @post
+    def of_header(self, name: Annotated[str, Header()]) -> Any:
+        return name
+
+
+@pytest.mark.parametrize(
+    ("path", "label", "status"),
+    [("/of_form", "Form 'name'", 415), ("/of_body", "Json 'names'", 415), ("/of_header", "", 400)],
+)
+def test_what_is_stated_to_be_in_the_body_is_missing_in_a_body_of_another_type(
+    make_client: MakeClient, path: str, label: str, status: int
+) -> None:
+    response = make_client(Stating()).post(path, content=b"<x/>", headers=TEXT_TYPE)
+    assert response.status_code == status
+    assert status == 400 or said(response) == f"{label} is missing: {OTHER_TYPE}"
 
 
 def test_json_that_is_no_object_has_no_parameter(make_client: MakeClient) -> None:

@@ -22,14 +22,14 @@ import subprocess
 import sys
 import tempfile
 import types
-from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
+from tests.openapi.plans import PLANS
+from tests.openapi.provoked import NOTHING_OWN, Plan, Provoker, operations_of
 from tests.servers.harness import serving
 from tests.support.environment import unmeasured
 
@@ -42,6 +42,7 @@ EXAMPLES = (
 TUTORIALS = ("tutorial/api/step7",)
 # They never end, fail on purpose, or compute for long.
 LEFT_OUT = {"clock", "countdown", "crash", "progress", "messages"}
+SERVED = "tests.openapi.served:app"
 TOOLS = ("openapi-typescript@7.13.0", "typescript@5.9.3")
 SIMPLE: dict[Any, Any] = {
     int: 1,
@@ -81,14 +82,6 @@ def functions_of(package: Any) -> dict[str, Any]:
     found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     names = [one.name for one in found if ".api." in one.name and not one.ispkg]
     return {name.rpartition(".")[2].rstrip("_"): importlib.import_module(name) for name in names}
-
-
-def operations_of(document: dict[str, Any]) -> dict[str, Any]:
-    return {
-        re.sub(r"\W+|(?<=[a-z0-9])(?=[A-Z])", "_", one["operationId"]).lower(): one
-        for path in document["paths"].values()
-        for one in path.values()
-    }
 
 
 class Arguments:
@@ -151,49 +144,42 @@ def clients_of(package: Any, url: str) -> dict[str, Any]:
     }
 
 
-def schemes_of(operation: dict[str, Any]) -> list[str]:
-    return [name for scheme in operation.get("security", ()) for name in scheme]
+def provoked(
+    package: Any, document: dict[str, Any], url: str, plan: Plan = NOTHING_OWN
+) -> Provoker:
+    """Call each function of a client without optional values and with them, and provoke what is
+    declared.
 
-
-def calls_of(
-    package: Any, document: dict[str, Any], url: str
-) -> Iterator[tuple[str, bool, str, int]]:
-    """Call each function of a client: without optional values, with them, and without a log-in.
-
-    Yield the operation, whether optional values were sent, the scheme and the status. Fails for an
-    answer that is not stated, or that the client could not read.
+    Fails for an answer that is not declared, or that the client reads otherwise.
     """
-    functions, operations = functions_of(package), operations_of(document)
-    assert {*functions} == {*operations}
+    modules = functions_of(package)
+    operations = operations_of(document, modules)
     clients = clients_of(package, url)
+    provoker = Provoker(operations, clients, plan)
     with ExitStack() as opened:
         for client in clients.values():
             opened.enter_context(client)
-        for name, function in functions.items():
+            # as a browser says of the site's own forms
+            client.get_httpx_client().headers["Origin"] = url
+        headers = plan.prepare(clients[""].get_httpx_client())
+        for client in clients.values():
+            client.get_httpx_client().headers.update(headers)
+            client.get_httpx_client().cookies.update(clients[""].get_httpx_client().cookies)
+        for name, operation in operations.items():
             if any(part in LEFT_OUT for part in name.split("_")):
                 continue
-            scheme, *others = [*schemes_of(operations[name]), ""]
-            if scheme not in clients:
-                scheme = ""
-            for is_full, own in [
-                (False, scheme),
-                (True, scheme),
-                *((False, one) for one in others),
-            ]:
-                arguments = Arguments(package, is_full=is_full).of_function(function.sync_detailed)
-                answer = function.sync_detailed(client=clients[own], **arguments)
-                status = int(answer.status_code)
-                assert status < 500, (name, status)
-                responses = operations[name]["responses"]
-                told = responses.get(str(status), responses["default"])
-                is_read = not READ.isdisjoint(told.get("content", ()))
-                may_be_none = any("null" in str(one) for one in told.get("content", {}).values())
-                assert answer.parsed is not None or not is_read or may_be_none, (name, status)
-                yield name, is_full, own, status
-
-
-# What openapi-python-client reads of an answer: it has no words for pages and events.
-READ = {"application/json", "application/problem+json", "text/html", "text/plain"}
+            minimal, full = (
+                {
+                    **Arguments(package, is_full=is_full).of_function(
+                        operation.module.sync_detailed
+                    ),
+                    **plan.values.get(name, {}),
+                }
+                for is_full in (False, True)
+            )
+            answer = provoker.call(operation, minimal, full)
+            provoker.provoke(operation, minimal, answer)
+    return provoker
 
 
 def with_one_body(document: dict[str, Any]) -> dict[str, Any]:
@@ -209,8 +195,8 @@ def with_one_body(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def run_example(name: str, folder: Path) -> tuple[dict[str, Any], list[int]]:
-    """Return the document of an example, and the statuses that its client got."""
+def run_example(name: str, folder: Path) -> tuple[dict[str, Any], Provoker]:
+    """Return the document of an example, and what its client got."""
     place = ROOT / "examples" / name
     is_tutorial = name in TUTORIALS
     target = "app:app" if is_tutorial else f"examples.{name}.app:app"
@@ -222,9 +208,9 @@ def run_example(name: str, folder: Path) -> tuple[dict[str, Any], list[int]]:
     document = json.loads(printed.splitlines()[-1])
     document = with_one_body(document)
     package = generate(document, folder, f"client_of_{re.sub('[^a-z0-9]', '_', name)}")
-    with serving(target, environ=env) as server_of:
+    with serving(SERVED, environ={**env, "SERVED": target}) as server_of:
         url = f"http://127.0.0.1:{server_of('uvicorn').port}"
-        return document, [status for *_, status in calls_of(package, document, url)]
+        return document, provoked(package, document, url, PLANS.get(name, NOTHING_OWN))
 
 
 def check_types(documents: dict[str, dict[str, Any]], folder: Path) -> None:
@@ -258,13 +244,14 @@ def main() -> None:
         sys.path.insert(0, scratch)
         for name in (*EXAMPLES, *TUTORIALS):
             try:
-                documents[name], statuses = run_example(name, Path(scratch))
+                documents[name], provoker = run_example(name, Path(scratch))
             except Exception as error:
                 failures.append(name)
                 print(f"{name}: FAILED {type(error).__name__}: {error}", flush=True)
                 continue
-            seen = ", ".join(f"{status}: {many}" for status, many in Counter(statuses).items())
-            print(f"{name}: {len(statuses)} calls, {seen}", flush=True)
+            print(f"{name}: {provoker.told()}", flush=True)
+            if provoker.missing():
+                failures.append(name)
         if shutil.which("npm"):
             (types_in := Path(scratch) / "types").mkdir()
             check_types(documents, types_in)

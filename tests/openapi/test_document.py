@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, make_dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, Literal, Never, NoReturn, TypedDict, TypeVar
 
 import pydantic
 import pytest
@@ -543,6 +543,77 @@ def test_an_error_has_no_description_where_a_handler_of_the_author_s_may_answer_
         status for status in ("400", "404", "413", "default") if "content" not in responses[status]
     }
     assert bare == {*answered, "default"}  # any other error may be one of the handler's
+
+
+def perhaps_elsewhere(request: Request) -> Redirect | bool:
+    return True
+
+
+def unreadable(request: Request) -> Undefined:  # type: ignore[name-defined]  # noqa: F821
+    return True
+
+
+def test_a_check_that_says_so_may_send_elsewhere() -> None:
+    class Root(App):
+        @requires(perhaps_elsewhere, unreadable, max)
+        def pies(self) -> list[str]:
+            return []
+
+        @requires(unreadable, max)
+        def others(self) -> list[str]:
+            return []
+
+    document = Root(errors="json").openapi()
+    assert operation(document, "/pies")["responses"]["303"] == {"description": "See Other"}
+    assert [*operation(document, "/others")["responses"]] == ["200", "403", "default"]
+
+
+def test_what_only_raises_has_no_success() -> None:
+    class Root(App):
+        def gone(self) -> NoReturn:
+            raise HTTPError(410)
+
+        def never(self) -> Never:
+            raise HTTPError(410)
+
+        @describe(responses={410: "It was here."})
+        def told(self) -> NoReturn:
+            raise HTTPError(410)
+
+    document = Root(errors="json").openapi()
+    for path in ("/gone", "/never"):
+        assert [*operation(document, path)["responses"]] == ["default"]
+    found = operation(document, "/told")["responses"]
+    assert [*found] == ["410", "default"]
+    assert found["default"]["content"] == found["410"]["content"]
+
+
+def test_an_optional_document_has_no_type_to_be_refused() -> None:
+    """A form of another charset is refused, and JSON that is not called so is missing."""
+
+    class Root(App):
+        @post
+        def needed(self, names: Annotated[list[str], Body()]) -> str:
+            return ""
+
+        @post
+        def perhaps(self, names: Annotated[list[str] | None, Body()] = None) -> str:
+            return ""
+
+        @post
+        def form(self, name: Annotated[str, Form()] = "") -> str:
+            return ""
+
+    document = Root(errors="json").openapi()
+    paths = ("/needed", "/perhaps", "/form")
+    told = [operation(document, path, "post")["responses"] for path in paths]
+    assert ["415" in one for one in told] == [True, False, True]
+    client = TestClient(Root())
+    other = {"Content-Type": "text/plain"}
+    found = [client.post(path, content=b"a", headers=other).status_code for path in paths]
+    assert found == [415, 200, 200]
+    charset = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-16"}
+    assert client.post("/form", content=b"a", headers=charset).status_code == 415
 
 
 def test_errors_that_can_be_told() -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Generic, Literal, TypedDict, TypeVar
+from typing import Annotated, Generic, Literal, NoReturn, TypedDict, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -237,7 +237,7 @@ class Statuses(App):
 
     @get
     @describe(responses={418: "It is a teapot."})
-    def teapot(self) -> str:
+    def teapot(self) -> NoReturn:
         raise HTTPError(418)
 
 
