@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, make_dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, Generic, Literal, Never, NoReturn, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar
 
 import pydantic
 import pytest
@@ -566,26 +566,6 @@ def test_a_check_that_says_so_may_send_elsewhere() -> None:
     document = Root(errors="json").openapi()
     assert operation(document, "/pies")["responses"]["303"] == {"description": "See Other"}
     assert [*operation(document, "/others")["responses"]] == ["200", "403", "default"]
-
-
-def test_what_only_raises_has_no_success() -> None:
-    class Root(App):
-        def gone(self) -> NoReturn:
-            raise HTTPError(410)
-
-        def never(self) -> Never:
-            raise HTTPError(410)
-
-        @describe(responses={410: "It was here."})
-        def told(self) -> NoReturn:
-            raise HTTPError(410)
-
-    document = Root(errors="json").openapi()
-    for path in ("/gone", "/never"):
-        assert [*operation(document, path)["responses"]] == ["default"]
-    found = operation(document, "/told")["responses"]
-    assert [*found] == ["410", "default"]
-    assert found["default"]["content"] == found["410"]["content"]
 
 
 def test_an_optional_document_has_no_type_to_be_refused() -> None:
