@@ -5,6 +5,7 @@ comes before the first request where it can, and with its answer otherwise.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import logging
 from collections.abc import Callable, Iterator
@@ -162,6 +163,9 @@ class Answers(App):
     def three(self) -> Any:
         return 201, 202, 203
 
+    def none(self) -> Any:
+        return ()
+
 
 @pytest.mark.parametrize(
     ("path", "words"),
@@ -182,6 +186,7 @@ def test_other_pairs_are_lists(make_client: MakeClient, caplog: pytest.LogCaptur
     assert client.get("/status").status_code == 201
     assert client.get("/point").json() == [3, 4]
     assert client.get("/three").json() == [201, 202, 203]
+    assert client.get("/none").json() == []
     assert caplog.text == ""
 
 
@@ -841,10 +846,205 @@ MODULES = [
         "GET /",
         "write await in front of the call",
     ),
+    (
+        "FastAPI: Query() as a default",
+        "class Root(App):\n    def index(self, n: int = Query()): ...",
+        "GET /",
+        "Query() is no default: write n: Annotated[..., Query()]",
+    ),
+    (
+        "FastAPI: Header(None) as a default",
+        "class Root(App):\n    def index(self, n: str | None = Header(None)): ...",
+        "GET /",
+        "Header() is no default",
+    ),
+    (
+        "FastAPI: response as a parameter",
+        "class Root(App):\n    def index(self, response: Response): ...",
+        "GET /",
+        "no client sends a Response: write self.response in the handler",
+    ),
+    (
+        "FastAPI: a socket in a handler",
+        "class Root(App):\n    async def chat(self, ws: WebSocket): ...",
+        "GET /chat",
+        "no client sends a WebSocket: write @websocket above the handler",
+    ),
+    (
+        "Express: req and res",
+        "class Root(App):\n    def index(self, req, res): ...",
+        "GET /",
+        "write req: Request, or req: str for such a value",
+    ),
+    (
+        "Django: response",
+        "class Root(App):\n    def index(self, response): ...",
+        "GET /",
+        "write self.response in the handler, or response: str for such a value",
+    ),
+    (
+        "any: a number's default as text",
+        "class Root(App):\n    def index(self, page: int | None = '1'): ...",
+        "GET /",
+        "its default is text: write page: int = 1",
+    ),
+    (
+        "any: an empty text for no number",
+        "class Root(App):\n    def index(self, page: int = ''): ...",
+        "GET /",
+        "its default is text: write page: int = None",
+    ),
+    (
+        "Flask: decorators of a view",
+        "class Root(App):\n    decorators = [len]",
+        "GET /",
+        "Root.decorators means nothing here: write @requires(check) above the class",
+    ),
+    (
+        "Django REST framework: authentication_classes",
+        "class Root(App):\n    authentication_classes = (len,)",
+        "GET /",
+        "write @requires(check) above the class",
+    ),
+    (
+        "Litestar: middleware of a controller",
+        "class Root(App):\n    middleware = [len]",
+        "GET /",
+        "Root.middleware means nothing here: write middlewares = [...]",
+    ),
+    (
+        "FastAPI: prefix of a router",
+        "class Root(App):\n    prefix = '/pies'",
+        "GET /",
+        'Root.prefix means nothing here: write app.mount("/path", Users())',
+    ),
+    (
+        "Starlette: state in the class",
+        "class Root(App):\n    state = {'db': 5}",
+        "GET /",
+        "Root.state means nothing here: write self.state.name = ...",
+    ),
+    (
+        "Flask: a method before_request",
+        "class Root(App):\n    def before_request(self): ...",
+        "GET /",
+        "Root.before_request is a page: write a class with this method, in middlewares",
+    ),
+    (
+        "Litestar: a method on_startup",
+        "class Root(App):\n    async def on_startup(self): ...",
+        "GET /",
+        "Root.on_startup is a page: write what is to run then in a method lifespan",
+    ),
+    (
+        "any: a generator that returns",
+        "class Root(App):\n    def lines(self, name=''):\n        if not name:\n"
+        "            return {'error': 'no name'}\n        yield name",
+        "GET /lines",
+        "Root.lines yields, so what it returns is not sent: yield it, or raise HTTPError(400)",
+    ),
+    (
+        "Flask: a cache above a page",
+        "class Root(App):\n    @functools.cache\n    def mine(self):\n"
+        "        return self.request.query.get('name')",
+        "GET /mine",
+        "Root.mine: the cache above it gives each client the answer of the first one",
+    ),
+    (
+        "any: a cache above async def",
+        "class Root(App):\n    @functools.lru_cache(5)\n    async def mine(self): ...",
+        "GET /mine",
+        "write the cache above a function that the handler calls",
+    ),
+    (
+        "any: a cache above a generator",
+        "class Root(App):\n    @functools.cache\n    def mine(self):\n        yield 'a'",
+        "GET /mine",
+        "write the cache above a function that the handler calls",
+    ),
+    (
+        "any: a property",
+        "class Root(App):\n    @property\n    def about(self):\n        raise LookupError",
+        "GET /about",
+        "Root.about is no page, as it is a property: write a method, def about(self)",
+    ),
+    (
+        "any: a property of an inner application",
+        "class Shop(App):\n    @functools.cached_property\n    def about(self): ...\n"
+        "class Root(App):\n    shop = Shop()",
+        "GET /shop/about/5",
+        "Shop.about is no page, as it is a cached_property",
+    ),
+    (
+        "any: a class in a class",
+        "class Root(App):\n    class Shop(App): ...",
+        "GET /Shop",
+        "Root.Shop is no page, as it is a class: write Shop = Shop(), an object",
+    ),
+    (
+        "any: applications in a dict",
+        "class Root(App):\n    shops = {'first': App()}",
+        "GET /shops/first",
+        "Root.shops is no page, as it is a dict",
+    ),
+    (
+        "any: no decorator where one is wanted",
+        "class Root(App):\n    def about(self): ...\n"
+        "    def __init__(self, **settings):\n        super().__init__(expose='explicit', **settings)",
+        "GET /about",
+        "Root.about is no page, as it is a function: write @get above it",
+    ),
+    ("Django: a regular expression", r"get(r'^pies/(?P<n>\d+)$')", "", "is a regular expression"),
+    ("Flask: a query in a route", "get('/pies?n=<n>')", "", "has a query: leave it out"),
+    ("Express: an asterisk", "get('/files/*')", "", "write <name:path> for all that follows"),
+    ("any: a host in a route", "get('http://x.org/pies')", "", "write its path alone, '/pies'"),
+    (
+        "Flask: a body and headers in a list",
+        "class Root(App):\n    def index(self):\n        return 'x', [('X-A', 'b')]",
+        "GET /",
+        "write the status first, return 200, body, headers",
+    ),
+    (
+        "Flask: body, headers, status",
+        "class Root(App):\n    def index(self):\n        return 'x', {'X-A': 'b'}, 201",
+        "GET /",
+        "write the status first, return 200, body, headers",
+    ),
+    (
+        "Flask: response.mimetype",
+        "class Root(App):\n    def index(self):\n        self.response.mimetype = 'text/csv'",
+        "GET /",
+        'Write response.content_type = "text/csv".',
+    ),
+    (
+        "Express: res.json",
+        "class Root(App):\n    def index(self):\n        return self.response.json({'a': 1})",
+        "GET /",
+        "Write return and the body.",
+    ),
+    (
+        "Express: res.redirect",
+        "class Root(App):\n    def index(self):\n        return self.response.redirect('/x')",
+        "GET /",
+        'Write return Redirect("/pies").',
+    ),
+    (
+        "any: asyncio.run() in async def",
+        "import asyncio\nclass Root(App):\n    async def index(self):\n"
+        "        asyncio.run(asyncio.sleep(0))",
+        "ASYNC /",
+        "Write await in front of the call.",
+    ),
+    (
+        "any: a task of a def handler",
+        "import asyncio\nclass Root(App):\n    def index(self):\n        asyncio.create_task(None)",
+        "GET /",
+        "A def handler runs in a thread: write async def",
+    ),
 ]
 
 
-@pytest.mark.filterwarnings("ignore:coroutine 'later' was never awaited")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 @pytest.mark.parametrize(
     ("code", "request_line", "words"), [one[1:] for one in MODULES], ids=[one[0] for one in MODULES]
 )
@@ -857,17 +1057,24 @@ def test_what_users_of_others_write_is_told(
     words: str,
 ) -> None:
     method, _, path = request_line.partition(" ")
-    names: dict[str, Any] = {"__name__": __name__, "io": io, "Path": Path, "Annotated": Annotated}
+    names: dict[str, Any] = {
+        "__name__": __name__,
+        "functools": functools,
+        "io": io,
+        "Path": Path,
+        "Annotated": Annotated,
+    }
     told = ""
     try:
         exec(f"{IMPORTS}\n{code}", names)
-        app, where = names["Root"](debug=True), "asyncio" if method == "WS" else world
+        is_asgi = method in ("WS", "ASYNC")
+        app, where = names["Root"](debug=True), "asyncio" if is_asgi else world
         client = connect(app, where, raise_app_exceptions=False)
         if method == "WS":
             with suppress(WebSocketClosed), client.websocket(path) as socket:
                 socket.receive_text()
         else:
-            assert words not in client.request(method, path).text
+            assert words not in client.request(method.replace("ASYNC", "GET"), path).text
     except (
         ImportError,
         AttributeError,
@@ -883,6 +1090,20 @@ def test_what_users_of_others_write_is_told(
 
 class Views(App):
     path = "pies"
+    state = None  # type: ignore[assignment]
+
+    @functools.cache  # noqa: B019 - what is tested
+    def constant(self, name: str = "plum") -> str:
+        return name
+
+    def lines(self, name: str = "") -> Iterator[str]:
+        if not name:
+            return
+        yield name
+
+    @get("/hook")
+    def before_request(self) -> str:
+        return "decorated"
 
     @get("/")
     def get(self) -> str:
@@ -905,8 +1126,11 @@ def test_what_an_application_means_so_is_not_told(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Views(decoders={Foreign: Foreign}))
-    assert client.get("/").text == "decorated"
-    assert client.get("/upload/plum").text == "plum"
+    assert client.get("/").text == client.get("/hook").text == "decorated"
+    for path in ("/upload/plum", "/constant", "/lines?name=plum"):
+        assert client.get(path).text == "plum"
+    for path in ("/nothing", "/_hidden", "/mount", "/"):
+        client.post(path)
     assert caplog.text == ""
 
 

@@ -21,7 +21,7 @@ from types import UnionType
 from typing import Annotated, Any, NamedTuple, NewType, get_args, get_origin
 
 from micropie.binding.converters import NO_OWN_TYPES, OwnTypes, converter_for
-from micropie.binding.hints import hints_of
+from micropie.binding.hints import bare, hints_of
 from micropie.binding.parameters import (
     REQUIRED,
     BoundParameter,
@@ -30,7 +30,7 @@ from micropie.binding.parameters import (
     from_path,
     unwrapped,
 )
-from micropie.binding.sources import stated_source
+from micropie.binding.sources import Source, stated_source
 from micropie.errors import HTTPError, SetupError
 from micropie.forms import nested
 from micropie.http import BindingError, BindingErrors, ParameterError, Request, translated
@@ -386,17 +386,37 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
                 "Query, Form, Header, Cookie or Body of micropie; Request and UploadFile are "
                 "micropie's as well, and request.after_response(function) is for a background task"
             )
-    if parameter.annotation is not REQUIRED or parameter.default is not REQUIRED:
+        name = getattr(stated, "__name__", "")
+        if origin == "micropie" and name in _NO_VALUES and stated not in own.decoders:
+            raise SetupError(f"no client sends a {name}: write {_NO_VALUES[name]}")
+    default, name = parameter.default, parameter.name
+    if isinstance(default, Source):
+        source = type(default).__name__
+        raise SetupError(f"{source}() is no default: write {name}: Annotated[..., {source}()]")
+    plain, _ = bare(parameter.annotation)
+    if isinstance(default, str) and plain in (int, float, bool):
+        raise SetupError(f"its default is text: write {name}: {plain.__name__} = {default or None}")
+    if parameter.annotation is not REQUIRED or default is not REQUIRED:
         return
-    if parameter.name == "request":
-        raise SetupError(
-            "it has no annotation, so it would be a value of the query: write request: Request, "
-            "or request: str for such a value"
-        )
-    if parameter.name == "self":
+    if name == "self":
         raise SetupError("it would be a value of the query: leave @staticmethod out, or self")
+    if name in _NOT_ANNOTATED:
+        raise SetupError(
+            "it has no annotation, so it would be a value of the query: write "
+            f"{_NOT_ANNOTATED[name]}, or {name}: str for such a value"
+        )
 
 
+_NO_VALUES = {
+    "Response": "self.response in the handler, without a parameter",
+    "WebSocket": "@websocket above the handler, or async def ws_name(self, ws)",
+}
+_NOT_ANNOTATED = {
+    "request": "request: Request",
+    "req": "req: Request",
+    "response": "self.response in the handler",
+    "res": "self.response in the handler",
+}
 _OTHER_FRAMEWORKS = frozenset({"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"})
 
 

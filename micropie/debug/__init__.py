@@ -7,11 +7,11 @@ from micropie.debug.access import (
     debug_key,
     may_see_debug_pages,
 )
-from micropie.debug.page import error_page, not_found_page
+from micropie.debug.page import error_page, not_found_page, warn_of_attribute
 
 # fmt: off
 __all__ = [
     "KEY_PATH", "KEY_VARIABLE", "add_key_page", "debug_key", "error_page", "may_see_debug_pages",
-    "not_found_page",
+    "not_found_page", "warn_of_attribute",
 ]
 # fmt: on

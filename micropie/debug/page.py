@@ -9,7 +9,9 @@ passes ``_hide_secrets`` before it is shown.
 
 from __future__ import annotations
 
+import inspect
 import linecache
+import logging
 import os
 import platform
 import re
@@ -25,8 +27,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from micropie import HTTPError, Request, Response
+from micropie import App, HTTPError, Request, Response
 from micropie.extensions import Inspector, RouteEntry
+
+logger = logging.getLogger("micropie")
 
 _LINES_AROUND = 5  # the failing line
 _MOST_FRAMES = 40  # of one exception, the innermost ones: a recursion has a thousand
@@ -128,6 +132,23 @@ def not_found_page(
         parts.append(f"<h2>Did you mean</h2>{_routes(near)}")
     parts += [f"<h2>Routes</h2>{_routes(table.values())}", _about_request(request)]
     return _filled(plain, title, parts, "\n".join(lines), {"near": names, "routes": routes})
+
+
+def warn_of_attribute(request: Request) -> None:
+    """Log why an attribute of the application is no page, if a path without a route names it."""
+    own, *_ = Inspector(request.app, inside=True).applications()
+    below = request.path.removeprefix(own.path.removeprefix(own.host))
+    name = below.strip("/").partition("/")[0]
+    value = inspect.getattr_static(own.app, name, None)
+    if value is None or name.startswith("_") or hasattr(App, name):
+        return
+    advice = f"a method, def {name}(self)"
+    if isinstance(value, type):
+        advice = f"{name} = {value.__name__}(), an object"
+    elif inspect.isfunction(value):
+        advice = "@get above it, and no @hidden"
+    owner, kind = type(own.app).__name__, type(value).__name__.replace("type", "class")
+    logger.warning("%s.%s is no page, as it is a %s: write %s", owner, name, kind, advice)
 
 
 def _filled(

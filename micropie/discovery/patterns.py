@@ -129,6 +129,18 @@ class Segment:
         )
 
 
+# What is meant otherwise, as other frameworks write it.
+_MISTAKEN = {
+    r"\(\?|\\[dw]|\$$": "is a regular expression: write <name:int>, or <name:re:[a-z]+>",
+    "[<>]": "has a wildcard that can't be read: write <name> or <name:int>",
+    "[{}]": "has a brace: write <name> for {name}",
+    r"/:([A-Za-z_]\w*)": r"has a colon: write <\1> for :\1",
+    r"://[^/]*(/.*)?": r"has a host: write its path alone, '\1'",
+    r"\?": "has a query: leave it out, and write a parameter for each of its values",
+    r"/\*": "has an asterisk: write <name:path> for all that follows",
+}
+
+
 class Pattern:
     """One explicit path.
 
@@ -137,21 +149,13 @@ class Pattern:
     """
 
     def __init__(self, text: str) -> None:
+        literal = WILDCARD.sub("", text)
+        for expression, problem in _MISTAKEN.items():
+            if found := re.search(expression, literal):
+                raise SetupError(f"the route {text!r} {found.expand(problem)}")
         if not text.startswith("/"):
             raise SetupError(f"the route {text!r} must begin with '/': write {'/' + text!r}")
         self.text = "/" + text.strip("/")
-        literal = WILDCARD.sub("", self.text)
-        if "<" in literal or ">" in literal:
-            raise SetupError(
-                f"the route {self.text!r} has a wildcard that can't be "
-                "read: write <name> or <name:int>"
-            )
-        if "{" in literal or "}" in literal:
-            raise SetupError(f"the route {self.text!r} has a brace: write <name> for {{name}}")
-        if colon := re.search(r"/:([A-Za-z_]\w*)", literal):
-            raise SetupError(
-                f"the route {self.text!r} has a colon: write <{colon[1]}> for :{colon[1]}"
-            )
         self.wildcards: list[Wildcard] = []
         self.segments: list[Segment] = []
         for part in _SEGMENT.finditer(self.text) if self.text != "/" else ():

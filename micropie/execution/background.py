@@ -118,9 +118,8 @@ class BackgroundLoop:
     def end(self) -> None:
         """Start no further task, and call ``lost`` for each that has not begun."""
         self.has_ended = True
-        with suppress(KeyError):  # none is left; ``spawn`` takes out its own, too
-            while True:
-                self._waiting.pop()()
+        while self._waiting:
+            self._waiting.pop()()
 
     def _start(self, lost: Action, call: AsyncAction) -> None:
         for variable, value in self._marks:
@@ -161,13 +160,10 @@ class _Loops:
 
     def __init__(self) -> None:
         self._stacks: list[ExitStack] = []
-        self.after_fork()
+        self.forget()
 
-    def after_fork(self) -> None:
+    def forget(self) -> None:
         self._lock = Lock()
-        self._begin()
-
-    def _begin(self) -> None:
         self._running: dict[str, BackgroundLoop] = {}
         # The stacks before this one are a parent's, and are kept: to free one would wait for the
         # parent's thread, for ever.
@@ -195,9 +191,8 @@ class _Loops:
 
     def close(self) -> None:
         atexit.unregister(self.close)
-        with self._lock:  # a thread may be starting one
-            stack = self._stacks.pop()
-            self._begin()
+        stack = self._stacks.pop()
+        self.forget()
         stack.close()
 
 
@@ -210,7 +205,7 @@ def _stop(portal: BlockingPortal) -> None:
 
 
 _loops = _Loops()
-after_fork_in_child(_loops.after_fork)
+after_fork_in_child(_loops.forget)
 
 background_loop = _loops.get
 close_background_loops = _loops.close

@@ -164,9 +164,6 @@ _HINTS = {
         "'(method|function)' object has no attribute '(decode|get|items|read|split|strip)'": (
             "It is a method: call it first, as in request.read() and request.json()."
         ),
-        "'Response' object has no attribute 'status_code'": (
-            "It is called status: response.status = 201."
-        ),
         "object has no attribute '(session|cookies|form|files|query|headers)'$": (
             "The request has it: self.request.session, self.request.query and others."
         ),
@@ -176,6 +173,17 @@ _HINTS = {
         "'WebSocket' object has no attribute '(iter_|receive|send)": (
             "Write async for message in ws, await ws.receive_text(), await ws.send_text(...)."
         ),
+        **{
+            f"'Response' object has no attribute '{name}'": f"Write {own}."
+            for name, own in by_name(
+                {
+                    "response.status = 201": "status_code",
+                    'response.content_type = "text/csv"': "mimetype media_type",
+                    "return and the body": "data text content json send write end",
+                    'return Redirect("/pies")': "redirect",
+                }
+            ).items()
+        },
         **{
             f"'Request' object has no attribute '{name}'": f"Write {own}."
             for name, own in by_name(
@@ -192,6 +200,12 @@ _HINTS = {
                 }
             ).items()
         },
+    },
+    "RuntimeError": {  # of asyncio
+        "no (running|current) event loop": (
+            "A def handler runs in a thread: write async def, or run_async(function)."
+        ),
+        "cannot be called from a running event loop": "Write await in front of the call.",
     },
     "TemplateSyntaxError": {  # of Jinja2
         "unknown tag 'csrf_token'": "Write {{ csrf_input }} in the form.",
@@ -258,14 +272,12 @@ def _default_response(request: Request, failure: Exception) -> Response:
     exchange = request._exchange
     is_shown = exchange.config.settings.debug
     if isinstance(failure, HTTPError):
-        if (
-            failure.status == 404
-            and exchange.list_routes is not None
-            and debug.may_see_debug_pages(request)
-        ):
-            plain = error_answer(request, failure, "auto")
-            page: Response = debug.not_found_page(request, failure, plain, exchange.list_routes())
-            return page
+        if failure.status == 404 and exchange.list_routes is not None:
+            debug.warn_of_attribute(request)
+            if debug.may_see_debug_pages(request):
+                plain, entries = error_answer(request, failure, "auto"), exchange.list_routes()
+                page: Response = debug.not_found_page(request, failure, plain, entries)
+                return page
         if is_shown and isinstance(failure, BindingError):
             logger.warning(
                 "%s: %s", exchange.label, " ".join(error.sentence for error in failure.errors)

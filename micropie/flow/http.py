@@ -421,8 +421,7 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
                 "meant"
             )
     elif type(result) is tuple:
-        is_list = len(result) == _PAIR and not states_status(result)
-        advice = _advice_for(*result) if is_list else ""
+        advice = "" if states_status(result) else _advice_for(result)
     elif type(result) is int and result in _ERRORS:
         advice = (
             f"returned {result}, the JSON of a number, with status 200: "
@@ -437,22 +436,20 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
         logger.warning("%s: %s %s", place_of(route.function), route.name, advice)
 
 
-_PAIR = 2
-
-
-def _advice_for(first: object, second: object) -> str:
-    """Return the advice for a pair that is sent as a JSON list, though its order is known from
-    other frameworks; "" for any other pair.
+def _advice_for(result: tuple[object, ...]) -> str:
+    """Return the advice for a tuple that is sent as a JSON list, though its order is known from
+    other frameworks; "" for any other one.
     """
-    if isinstance(first, str | bytes) and isinstance(second, dict):
+    first, *others = result or ("",)
+    if isinstance(first, str | bytes) and any(isinstance(one, dict | list) for one in others):
         return (
             "returned a body and headers, which is the JSON of a list: write the status first, "
             "return 200, body, headers"
         )
-    if type(first) is int and first in _STATUSES:
+    if type(first) is int and first in _STATUSES and len(others) == 1:
         return (
-            f"returned ({first}, {second}), the JSON of a list, with status 200: write "
-            f"Response({second}, status={first}) if {first} is the status"
+            f"returned ({first}, {others[0]}), the JSON of a list, with status 200: write "
+            f"Response({others[0]}, status={first}) if {first} is the status"
         )
     return ""
 

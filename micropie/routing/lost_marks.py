@@ -7,7 +7,9 @@ compiled application has is refused here, with a sentence that says what to writ
 
 from __future__ import annotations
 
+import dis
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TypeAlias
@@ -26,6 +28,7 @@ from micropie.discovery import (
 )
 from micropie.errors import SetupError
 from micropie.on_demand import by_name
+from micropie.placement import layers
 from micropie.routing.config import Registrations
 
 _NO_EFFECT = "the decorator of a route or a guard has no effect"
@@ -42,6 +45,12 @@ def refuse_lost_marks(registered: Registrations, handlers: Sequence[Handler]) ->
         if function.__code__.co_varnames[:1] == ("self",):
             raise SetupError(
                 f"{function.__qualname__} is a method: write micropie.get above it, and not app.get"
+            )
+        above = getattr(sys.modules.get(function.__module__), function.__name__, function)
+        if above is not function and any(one is function for one in wrapped_by(above)):
+            raise SetupError(
+                f"{function.__qualname__} has a decorator that does not run for its route: write "
+                "@app.get above all others"
             )
     no_routes = chain(
         registered.commands, registered.providers.values(), registered.error_handlers.values()
@@ -85,27 +94,59 @@ def lost_habits(registered: Registrations, handlers: Sequence[Handler]) -> Itera
             yield f"{name}.{setting} is no setting: write {name}({setting}=...)"
     for attribute, advice in _ELSEWHERE.items():
         value = getattr(type(app), attribute, None)
-        if isinstance(value, dict | list | tuple) or (
-            attribute == "path" and isinstance(value, str) and value.startswith("/")
-        ):
+        is_path = isinstance(value, str) and value.startswith("/")
+        if is_path or isinstance(value, dict | list | tuple):
             yield f"{name}.{attribute} means nothing here: write {advice}"
+    yield from _strange_handlers(name, handlers)
+
+
+def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Iterator[str]:
+    """Yield sentences about methods that are hooks or views elsewhere, and about lost results."""
+    named = [one for one in handlers if not any(mark.path or mark.methods for mark in one.marks)]
     if {handler.name for handler in handlers} <= _VERBS:
-        for handler in handlers:
-            if not any(mark.path or mark.methods for mark in handler.marks):
-                yield (
-                    f"{name}.{handler.name} answers /{handler.name}, for its name is its URL: "
-                    f'write @{handler.name}("/") above a method of another name'
-                )
+        for handler in named:
+            yield (
+                f"{name}.{handler.name} answers /{handler.name}, for its name is its URL: "
+                f'write @{handler.name}("/") above a method of another name'
+            )
+    for handler in named:
+        if handler.name in _HOOKS:
+            yield f"{name}.{handler.name} is a page: write {_HOOKS[handler.name]}"
+    for handler in filter(_loses_a_result, handlers):
+        yield (
+            f"{name}.{handler.name} yields, so what it returns is not sent: yield it, or raise "
+            "HTTPError(400)"
+        )
+
+
+def _loses_a_result(handler: Handler) -> bool:
+    """Return whether a generator function returns a value, which its stream does not send."""
+    *_, inner = layers(handler.function)
+    before = ""
+    for one in dis.get_instructions(inner) if inspect.isgeneratorfunction(inner) else ():
+        if one.opname in ("RETURN_VALUE", "RETURN_CONST") and "None" not in (before, one.argrepr):
+            return True
+        before = one.argrepr
+    return False
 
 
 _VERBS = {"get", "post", "put", "patch", "delete"}
+_HOOKS = by_name(
+    {
+        "a class with this method, in middlewares": "before_request after_request",
+        "what is to run then in a method lifespan": "on_startup on_shutdown",
+    }
+)
 _ELSEWHERE = by_name(
     {
         "keywords of App(...) and middlewares": "_cp_config",
-        'app.mount("/path", Users()), or users = Users() in the outer application': "path",
-        "@requires(check) above the class": "guards permission_classes",
+        'app.mount("/path", Users()), or users = Users() in the outer application': "path prefix",
+        "@requires(check) above the class": (
+            "guards permission_classes authentication_classes decorators"
+        ),
         "@app.provides(Db), for parameters db: Db": "dependencies",
-        "middlewares = [...], of objects": "MIDDLEWARE",
+        "middlewares = [...], of objects": "MIDDLEWARE middleware",
+        "self.state.name = ... in __init__, or in the lifespan": "state",
         "public methods, whose names are URLs, or @get above them": "urlpatterns",
         'security=SecurityDefaults("example.com")': "ALLOWED_HOSTS",
     }

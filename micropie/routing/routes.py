@@ -198,6 +198,7 @@ def _plan(
             raise SetupError(
                 "a WebSocket handler waits for messages: write async def, without yield"
             )
+        _refuse_shared_answers(function)
         plan = Plan(function, takes_socket, config.providers, own=config.own_types)
         providers = config.providers.needed_for(one.key for one in plan.provided)
         in_body = (one.body_parameter for one in (plan, *(one.plan for one in providers)))
@@ -222,6 +223,22 @@ def _plan(
         )
         raise SetupError(f"{where}{told}") from None
     return plan, providers, parameter
+
+
+def _refuse_shared_answers(function: AnyFunction) -> None:
+    """Raise ``SetupError`` for a handler below a cache such as ``functools.cache`` whose answers
+    are good for one request: it reads the request, or they are iterated over or awaited.
+    """
+    *_, inner = layers(function)
+    is_used_once = inspect.isgeneratorfunction(inner) or (
+        inspect.iscoroutinefunction(inner) and not inspect.iscoroutinefunction(function)
+    )
+    is_own = any(mentions(function, one) for one in ("request", "response", "session"))
+    if (is_used_once or is_own) and any(hasattr(one, "cache_clear") for one in layers(function)):
+        raise SetupError(
+            "the cache above it gives each client the answer of the first one: write the cache "
+            "above a function that the handler calls"
+        )
 
 
 _NO_SELF = "invalid method signature"  # of ``inspect``

@@ -214,7 +214,7 @@ class RedisClient:
         self._owner = owner
         self.url = url
         self._patience = patience
-        self._clients: dict[int, Any] = {}  # by process; only this one's is ever used
+        self._own: tuple[int, Any] = (0, None)
         self._next_question = 0.0
 
     @contextmanager
@@ -294,10 +294,9 @@ class RedisClient:
         self._client().close()
 
     def _client(self) -> Any:
-        process = os.getpid()
-        client = self._clients.get(process)
+        process, client = self._own
         # never a parent's: two processes would read each other's answers
-        if client is None:
+        if process != os.getpid():
             defaults: dict[str, Any] = {
                 "socket_timeout": self._patience,
                 "socket_connect_timeout": self._patience,
@@ -325,7 +324,5 @@ class RedisClient:
                     options = {**defaults, **self._primary.options}
                     pool = make_pool(self._primary.name, sentinels, **options)
                     client = redis.Redis.from_pool(pool)
-            # the same for all threads that have come here
-            client = self._clients.setdefault(process, client)
-            self._clients = {process: client}
+            self._own = os.getpid(), client
         return client

@@ -5,14 +5,17 @@ word.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from textwrap import indent
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from micropie import App, SetupError, command, get, hidden, post, requires, route
 from micropie.middleware import RateLimit  # noqa: F401 - in a text below
+from tests.conftest import MakeClient
 
 
 def members(request: Any) -> bool:
@@ -166,3 +169,52 @@ def test_what_takes_no_marks(decorate: Any, target: Any) -> None:
 def test_a_class_is_no_handler() -> None:
     with pytest.raises(SetupError, match="a route stands above a function, not <class"):
         App().get("/x")(Called)
+
+
+GUARDED = """
+import functools
+from micropie import App, HTTPError, get, requires
+
+app = App()
+
+def guarded(function):
+    @functools.wraps(function)
+    def inner(*args):
+        raise HTTPError(403)
+    return inner
+
+def members(request):
+    raise HTTPError(403)
+"""
+
+
+def module_with(monkeypatch: pytest.MonkeyPatch, code: str) -> App:
+    module = ModuleType("shop")
+    monkeypatch.setitem(sys.modules, "shop", module)
+    exec(GUARDED + code, module.__dict__)
+    app: App = module.__dict__["app"]
+    return app
+
+
+def test_a_decorator_above_the_route_of_a_function_guards_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = module_with(monkeypatch, "@guarded\n@app.get('/secret')\ndef secret(): ...")
+    with pytest.raises(SetupError, match=r"^secret has a decorator .* write @app.get above all"):
+        app._micropie.compiled()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "@app.get('/secret')\n@guarded\ndef secret(): ...",
+        "@requires(members)\n@app.get('/secret')\ndef secret(): ...",
+        "def make():\n    @guarded\n    @app.get('/secret')\n    @guarded\n    def secret(): ...\n"
+        "make()\nsecret = None",
+    ],
+)
+def test_a_decorator_below_the_route_guards_it(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    client = make_client(module_with(monkeypatch, code))
+    assert client.get("/secret").status_code == 403
