@@ -13,6 +13,7 @@
 #   make screenshots  take the pictures of docs/images/ anew, with Chromium
 #   make release  build and check what is published, in dist/ (scripts/RELEASE.md); make lowest tests oldest dependencies
 #   make clients  generate clients for the examples, call what is generated, and check types for TypeScript (npm)
+#   make schemathesis  ask for what documents describe, EXAMPLES times for each operation (minutes; EXAMPLES=50 make ...)
 #   make fuzz     parsers against what a client could send, for SECONDS in all (SECONDS=600 make fuzz)
 #   make mutants  how many small mistakes in the code the tests notice (takes an hour)
 #   make bench    measure the framework's overhead against its peers (needs minutes and a quiet machine)
@@ -34,6 +35,7 @@ PYTHON ?= python3
 PORT ?= 8000
 WORKERS ?= 4
 SECONDS ?= 600
+EXAMPLES ?= 100
 CORE := tests/flow tests/http tests/routing tests/test_same_answer.py tests/test_layers.py tests/test_public_names.py
 NAMED := $(filter-out python3,$(notdir $(PYTHON)))
 VENV := .venv$(NAMED:%=-%)
@@ -46,7 +48,7 @@ EVERYTHING := --editable $(if $(FREE_THREADED),. --prefer-binary --requirement b
 COVERAGE := $(if $(FREE_THREADED),,--cov --cov-report=)
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: deploy-pages release lowest screenshots run check test test-all lint types layers core tests pyodide docs links faults clients fuzz mutants bench format clean system python
+.PHONY: deploy-pages release lowest screenshots run check test test-all lint types layers core tests pyodide docs links faults clients schemathesis fuzz mutants bench format clean system python
 .DEFAULT_GOAL := test
 # Each of the hundreds of processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -132,6 +134,10 @@ screenshots: system docs $(VENV)/.installed-test
 clients: $(VENV)/.installed-test
 	@echo "== generated clients"
 	$(BIN)/python -m tests.openapi.generated
+
+schemathesis: $(VENV)/.installed-test
+	@echo "== schemathesis, $(EXAMPLES) examples"
+	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --quiet --numprocesses=$(WORKERS) tests/openapi/test_schemathesis.py
 
 fuzz: $(VENV)/.installed-hostile
 	@echo "== atheris, $(SECONDS) seconds"

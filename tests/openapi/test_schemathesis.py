@@ -1,9 +1,14 @@
-"""schemathesis asks the tour and the examples for what their documents describe, and finds no 500
-and no mismatch.
+"""schemathesis asks applications for what their documents describe, and finds no 500 and no
+mismatch: the examples, the topics that a client is generated for, and the tutorial of an API.
+
+``make schemathesis`` asks each operation EXAMPLES times, and this suite a few times.
 """
 
 from __future__ import annotations
 
+import base64
+import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,6 +42,7 @@ from examples.upload.app import Uploads
 from micropie import App
 from micropie.testing import TestClient
 from tests.openapi.kitchen import Kitchen
+from tests.openapi.topics import Topics
 from tests.servers.basics import Basics
 from tests.servers.harness import serving
 from tests.support.environment import unmeasured
@@ -49,7 +55,7 @@ CHECKS = [
     response_checks.response_schema_conformance,
 ]
 HERE = Path(album.__file__).parent.parent
-EXAMPLES = 8  # for each operation and protocol
+EXAMPLES = int(os.environ.get("EXAMPLES", "5"))  # for each operation
 # One fails on purpose; some never end; one takes its time; one computes for long; and one has
 # prefixItems, which schemathesis 4.32 writes as a list in "items" and then refuses.
 LEFT_OUT = {"/crash", "/clock", "/countdown", "/messages/{room}", "/nested", "/progress"}
@@ -61,6 +67,7 @@ def nothing_stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(blog, "DATABASE", tmp_path / "blog.db")
     monkeypatch.setattr(paste, "DIRECTORY", tmp_path / "paste")
     monkeypatch.setattr(shortener, "DATABASE", tmp_path / "shortener.db")
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/recipes.db")
 
 
 def live() -> App:
@@ -81,6 +88,25 @@ def streaming() -> App:
     return Streaming(pause=0)
 
 
+def topics() -> App:
+    return Topics(errors="json")
+
+
+RECIPES = HERE / "tutorial" / "api" / "step7"
+
+
+def recipes() -> App:
+    """Return the application of the tutorial's last step, whose modules stand in its folder."""
+    sys.path.insert(0, str(RECIPES))
+    try:
+        app: App = importlib.import_module("app").app
+    finally:
+        sys.path.remove(str(RECIPES))
+        for file in RECIPES.glob("*.py"):
+            sys.modules.pop(file.stem, None)
+    return app
+
+
 MAKERS = [
     *(Tour, Basics, live, pictures, Kitchen),
     *(
@@ -95,7 +121,23 @@ MAKERS = [
         Site,
     ),
     *(bakery, streaming, Chat, Primes),
+    *(topics, recipes),
 ]
+
+
+def logins(client: TestClient, schemes: dict[str, Any]) -> dict[str, str]:
+    """Return the header of who may enter, for each scheme of a document."""
+    token = "pie"
+    if client.post("/users", json=USER).status_code == 201:  # of the tutorial
+        token = client.post("/tokens", json=USER).json()["token"]
+    known = {
+        "BearerAuth": f"Bearer {token}",
+        "BasicAuth": f"Basic {base64.b64encode(b'ann:pie').decode()}",
+    }
+    return {name: known[name] for name in schemes if name in known}
+
+
+USER = {"name": "ann", "password": "a long password"}
 
 
 @pytest.mark.usefixtures("nothing_stored")
@@ -113,14 +155,20 @@ def test_answers_are_as_described(make: Callable[[], App], world: str) -> None:
     with TestClient(
         app, base_url="http://localhost", raise_app_exceptions=False, **options
     ) as client:
-        schema = schemathesis.openapi.from_dict(app.openapi())
+        document = app.openapi()
+        schema = schemathesis.openapi.from_dict(document)
+        known = logins(client, document["components"].get("securitySchemes", {}))
         for found in schema.get_all_operations():
             operation: Any = found.ok()  # type: ignore[union-attr]
             if operation.path not in LEFT_OUT:
-                check_operation(client, operation)
+                stated = operation.definition.raw.get("security", ())
+                schemes = [name for one in stated for name in one if name in known]
+                check_operation(client, operation, [known[name] for name in schemes])
 
 
-def check_operation(client: TestClient, operation: Any) -> None:
+def check_operation(client: TestClient, operation: Any, known: list[str]) -> None:
+    """Ask for it, as a stranger and with each log-in that is ``known``."""
+
     @hypothesis.settings(
         max_examples=EXAMPLES,
         derandomize=True,
@@ -134,10 +182,10 @@ def check_operation(client: TestClient, operation: Any) -> None:
         sent: Any = requests.Request(
             **case.as_transport_kwargs(base_url="http://localhost")
         ).prepare()
-        answer = client.request(
-            sent.method, sent.url, headers=dict(sent.headers), content=sent.body
-        )
-        case.validate_response(answer, checks=CHECKS)
+        for login in (None, *known):
+            headers = {**sent.headers, **({"Authorization": login} if login else {})}
+            answer = client.request(sent.method, sent.url, headers=headers, content=sent.body)
+            case.validate_response(answer, checks=CHECKS)
 
     ask()
 
