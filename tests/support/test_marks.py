@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import marshal
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +131,17 @@ def generates(number):
     if number:
         yield
 '''
+
+
+@pytest.fixture(autouse=True)
+def no_trace_function_stays() -> Iterator[None]:
+    """Take back the trace function that coverage sets when a second coverage has ended, because it
+    does not know that the first one shall not trace.
+    """
+    before = sys.gettrace(), threading.gettrace()
+    yield
+    sys.settrace(before[0])
+    threading.settrace(before[1])
 
 
 def coverage_of(path: Path) -> coverage.Coverage:
