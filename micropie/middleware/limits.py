@@ -8,6 +8,7 @@ a limit, which the flow enforces (``execution.steps.Limited``).
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from threading import Semaphore
 from time import monotonic, time
 
@@ -63,15 +64,17 @@ class ConcurrencyLimit(FlowMiddleware):
             self._free.release()
 
 
-# Seconds: a wait below the first one is none. Where longer ones have come for the second one, with
-# no pause of the third one, more requests come than are answered: those that have waited for the
-# fourth one are refused. A queue is short again soon after that. Where nobody is let in for the
-# fifth one, it is the clocks that differ.
+# In seconds: a shorter wait is none.
 _SHORT_WAIT = 0.1
+# Where longer ones have come for so long, with no such pause, more requests come than are answered:
 _STANDING = 1.0
 _PAUSE = 0.25
+# who has waited for so long is refused. The queue is short again soon after that, or gets shorter.
 _LONG_WAIT = 0.25
-_CLOCKS_DIFFER = 1.0
+# Where nobody is let in for two such periods, and the least waits of both differ by no more than
+# this, it is no queue.
+_PERIOD = 1.0
+_SAME = 0.05
 
 _START = pattern(r"(?:t=)?([0-9]{10,16}(?:\.[0-9]{1,9})?)")
 _LAST_SECOND = 10**10  # in the year 2286: what is more is no number of seconds
@@ -89,18 +92,21 @@ class LoadShedding(FlowMiddleware):
     since 1970 in seconds, milliseconds or microseconds. So the wait in the system's queues and in
     the server's counts, of which no server tells. A request without the header is let in.
 
-    If the clocks of proxy and server differ, all requests seem to have waited: after a second in
-    which none is let in, the log says so, and the smallest wait counts as none. Make it the first
-    of ``middlewares``, so that a refusal costs little.
+    If the server's clock is ahead of the proxy's, all requests seem to have waited. While all are
+    refused, a queue gets shorter or longer, and a difference of clocks stays the same: after two
+    seconds of it the log says so, and the least wait counts as none. Make it the first of
+    ``middlewares``, so that a refusal costs little.
     """
 
     guards = True
     statuses = (503,)
 
     def __init__(self) -> None:
-        # When waits became too long, when the last one was so, and when the last request was let
-        # in; all of requests with the header alone.
-        self._since = self._long_at = self._let_in_at = 0.0
+        # When waits became too long, and when the last one was so.
+        self._since = self._long_at = 0.0
+        # Of the period in which all are refused: when it began, its least wait, and that of the
+        # period before. One value, as threads change it.
+        self._refusing = (0.0, inf, inf)
         self._clocks_differ_by = 0.0
 
     def before(self, request: Request) -> None:
@@ -112,16 +118,26 @@ class LoadShedding(FlowMiddleware):
             if now - waited - self._long_at > _PAUSE:
                 self._since = now
             self._long_at = now
-            if waited >= _LONG_WAIT and now - self._since >= _STANDING:
-                if now - self._let_in_at < _CLOCKS_DIFFER:
-                    raise too_many_waiting()
-                self._clocks_differ_by += waited
-                logger.warning(
-                    "LoadShedding: all requests seem to be %.1f seconds old: do the clocks of the "
-                    "proxy and of this machine agree?",
-                    self._clocks_differ_by,
-                )
-        self._let_in_at = now
+        if waited < _LONG_WAIT:
+            self._refusing = (now, inf, inf)
+        elif now - self._since >= _STANDING:
+            self._refuse(waited, now)
+
+    def _refuse(self, waited: float, now: float) -> None:
+        """Raise 503, unless all waits are those of clocks that differ."""
+        began, least, least_before = self._refusing
+        if now - began < _PERIOD:
+            self._refusing = (began, min(least, waited), least_before)
+            raise too_many_waiting()
+        self._refusing = (now, waited, least)
+        if not abs(least - least_before) <= _SAME:  # of infinities it is no number
+            raise too_many_waiting()
+        self._clocks_differ_by += least
+        logger.warning(
+            "LoadShedding: all requests seem to be %.1f seconds old: do the clocks of the "
+            "proxy and of this machine agree?",
+            self._clocks_differ_by,
+        )
 
     def _stated_wait(self, request: Request) -> float | None:
         """Return the seconds since the time in ``X-Request-Start``; None for anything else."""

@@ -1,20 +1,25 @@
-"""The header X-Request-Start, as the proxies of docs/deploy write it, is a time of a form that LoadShedding
-reads (tests/middleware/test_load_shedding.py).
+"""The header X-Request-Start, as the proxies of docs/deploy write it, and what LoadShedding makes of
+it (tests/middleware/test_load_shedding.py).
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
 
 from benchmarks.proxies import PROXIES, command_of
+from benchmarks.soak import load
 from micropie import App
-from tests.servers.harness import serving
+from micropie.middleware import LoadShedding
+from tests.servers.harness import Server, serving
 from tests.servers.test_deployment import program, running
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, until
@@ -28,27 +33,70 @@ class Root(App):
         return self.request.headers["x-request-start"]
 
 
-app = Root()
+class Busy(Root):
+    async def work(self) -> None:
+        time.sleep(0.02)  # noqa: ASYNC251 - fifty a second, one after the other
+
+
+app, busy = Root(), Busy()
+busy.middlewares.append(LoadShedding())
+
+
+class Proxied(NamedTuple):
+    server: Server
+    port: int
+    url: str
+
+
+@contextmanager
+def behind(proxy: str, name: str, folder: Path, clock: str = "") -> Iterator[Proxied]:
+    """Run an application behind a proxy. HAProxy's ``clock`` may be so many microseconds ahead."""
+    program(proxy)
+    with ExitStack() as stack:
+        server = stack.enter_context(serving(f"tests.servers.test_request_start:{name}"))("uvicorn")
+        port = free_port()
+        command = command_of(proxy, folder, port, server.port)
+        if clock:
+            text = (folder / "conf").read_text()
+            assert "date(0," in text
+            (folder / "conf").write_text(text.replace("date(0,", f"date({clock},"))
+        log = stack.enter_context((folder / "out").open("wb"))
+        stack.enter_context(running(command, folder, {}, log))
+        url = f"http://127.0.0.1:{port}/"
+        until(lambda: answers(url))
+        yield Proxied(server, port, url)
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_it_says_when_a_request_came(proxy: str, tmp_path: Path) -> None:
-    program(proxy)
-    with ExitStack() as stack:
-        server_of = stack.enter_context(serving("tests.servers.test_request_start:app"))
-        port = free_port()
-        command = command_of(proxy, tmp_path, port, server_of("uvicorn").port)
-        log = stack.enter_context((tmp_path / "out").open("wb"))
-        stack.enter_context(running(command, tmp_path, {}, log))
+    with behind(proxy, "app", tmp_path) as proxied:
         forged = {"X-Request-Start": "t=1000000000"}
-        url = f"http://127.0.0.1:{port}/"
-        until(lambda: answers(url))
         sent_at = time.time()
-        start = httpx.get(url, headers=forged).text
+        start = httpx.get(proxied.url, headers=forged).text
     assert re.fullmatch(PATTERNS[proxy], start)
     came = float(start.removeprefix("t="))
     # a proxy reads its clock once for several events
     assert -1 < (came / 1e6 if came > 1e12 else came) - sent_at < PATIENCE
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_a_queue_is_not_taken_for_clocks_that_differ(proxy: str, tmp_path: Path) -> None:
+    with behind(proxy, "busy", tmp_path) as proxied:
+        found = asyncio.run(load(proxied.port, 250, 4))
+        until(lambda: answers(proxied.url))
+        assert found.seconds.keys() == {200, 503}
+        assert "clocks" not in proxied.server.output()
+
+
+def test_clocks_that_differ_are_not_taken_for_a_queue(tmp_path: Path) -> None:
+    with behind("haproxy", "busy", tmp_path, "-3000000") as proxied, httpx.Client() as client:
+
+        def is_noticed() -> bool:
+            client.get(proxied.url)
+            return "seem to be 3.0 seconds old" in proxied.server.output()
+
+        until(is_noticed)
+        assert [client.get(proxied.url).status_code for _ in range(200)] == [200] * 200
 
 
 def answers(url: str) -> bool:
