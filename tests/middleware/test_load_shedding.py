@@ -173,7 +173,7 @@ ANSWER = 0.1  # seconds
 @settings(max_examples=20)
 @given(
     load=st.floats(0.2, 6),
-    refusals=st.floats(1.5, 50),
+    refusals=st.floats(2.5, 50),
     stood=st.floats(0, 10),
     seed=st.integers(0, 999),
 )
@@ -182,20 +182,19 @@ def test_a_queue_is_not_taken_for_clocks_that_differ(
 ) -> None:
     """However long it has stood before. While one request comes, so many can be refused."""
     rate = load / ANSWER
-    queue = Queue(0.0, ANSWER, min(ANSWER, 1 / (refusals * rate)))
+    queue = Queue(0.0, ANSWER, min(ANSWER / 4, 1 / (refusals * rate)))
     queue.serve(arrivals(45, rate, seed), 1_800_000_000 + stood)
     assert queue.shedding._clocks_differ_by == 0
     # the last ones are answered if they have not waited
-    assert 200 in queue.statuses[-int(rate) :]
+    assert 200 in queue.statuses[-int(5 * rate) :]
 
 
 @settings(max_examples=20)
-@given(differs=st.floats(0.3, 3600), load=st.floats(0.1, 0.7), seed=st.integers(0, 999))
+@given(differs=st.floats(0.3, 3600), rate=st.floats(0.5, 20), seed=st.integers(0, 999))
 def test_clocks_that_differ_are_not_taken_for_a_queue(
-    differs: float, load: float, seed: int
+    differs: float, rate: float, seed: int
 ) -> None:
-    rate = load / ANSWER
-    queue = Queue(differs, ANSWER, ANSWER / 50)
+    queue = Queue(differs, ANSWER / 10, ANSWER / 100)
     queue.serve(arrivals(30, rate, seed), 0)
     assert queue.statuses.count(503) <= 4 * rate + 6
     if rate >= 4:  # else pauses between requests make an end to waits
