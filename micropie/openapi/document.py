@@ -147,7 +147,7 @@ class _Builder:
         if entry.is_default or is_own or not description.include_in_schema:
             return
         parameters = [one for one in told.signature.parameters if one.kind not in _VARIABLE]
-        for provider in told.signature.needed():
+        for provider in (*entry.asked_by_checks, *told.signature.needed()):
             known = {one.name for one in parameters}
             parameters += [
                 _of_provider(one, entry) for one in provider.parameters if one.name not in known
@@ -209,10 +209,11 @@ class _Builder:
         ]
         body, security = self._body(application, placed), self._security(application)
         conditions = _conditions_of(told)
-        hooks = application.middlewares
+        hooks, checks = application.middlewares, {*map(id, application.checks)}
         causes: dict[int, object] = {
             303: any(map(_redirects, application.checks)),
-            401: security,
+            # a check refuses with 403, unless it has ``statuses``
+            401: any(hasattr(one, "security_scheme") for one in hooks if id(one) not in checks),
             403: application.checks or any(getattr(hook, "scopes", ()) for hook in hooks),
             404: route.wildcards,
             413: body or route.reads_body,
@@ -409,7 +410,8 @@ class _Builder:
                 answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
             known = responses.setdefault(status, answer)
             if "content" in known and "content" in answer:  # the author's own, and the framework's
-                known["content"] = {**answer["content"], **known["content"]}
+                # the author's own first: most generated clients read the first alone
+                known["content"] = {**known["content"], **answer["content"]}
         if "304" in responses:
             for status in responses.keys() & {"200", "304"}:
                 responses[status].setdefault("headers", {})["ETag"] = {"schema": {"type": "string"}}
@@ -443,10 +445,12 @@ class _Builder:
             return str(status), {**answer, "content": {"text/html": {"schema": {"type": "string"}}}}
         is_text = _is_text(bare)
         if is_text or _is_stream(kind, told.entry.route.function):
-            media_type = "text/html" if told.application.settings.text == "html" else "text/plain"
+            kinds = ["text/html" if told.application.settings.text == "html" else "text/plain"]
+            if kinds == ["text/plain"] and told.entry.mentions("html"):
+                kinds.append("text/html")  # what ``html`` makes is a str for type checkers
             schema = self.answers.of(annotation) if is_text else {}
             schema = {"type": "string", **({"enum": schema["enum"]} if "enum" in schema else {})}
-            return str(status), {**answer, "content": {media_type: {"schema": schema}}}
+            return str(status), {**answer, "content": {one: {"schema": schema} for one in kinds}}
         if kind in _UNKNOWN or issubclass(kind, Response) or _is_vague(kind):
             return None
         return str(status), {

@@ -12,6 +12,7 @@ import inspect
 import logging
 import sys
 import types
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain, count, product
@@ -327,7 +328,8 @@ def _are_same(one: Schema, other: Schema) -> bool:
 
 def with_short_names(document: Schema) -> Schema:
     """Return a document whose models have their own names, ``Dog``, if they are only received or
-    only sent; the others have two, ``Dog-Input`` and ``Dog-Output``.
+    only sent; the others have two, ``Dog-Input`` and ``Dog-Output``. A title that several have is
+    their names, as generated clients name classes by it.
     """
     known = document.get("components", {}).get("schemas", {})
     forms = [name.rpartition("-") for name in known]
@@ -339,8 +341,14 @@ def with_short_names(document: Schema) -> Schema:
     }
     if short:
         document = _renamed(document, short)
-        named = document["components"]["schemas"].items()
-        document["components"]["schemas"] = {short.get(name, name): one for name, one in named}
+        known = {
+            short.get(name, name): one for name, one in document["components"]["schemas"].items()
+        }
+        document["components"]["schemas"] = known
+    titles = Counter(schema.get("title", name) for name, schema in known.items())
+    for name, schema in known.items():
+        if "title" in schema and titles[schema["title"]] > 1:
+            known[name] = {**schema, "title": name}
     return document
 
 

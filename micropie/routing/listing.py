@@ -143,6 +143,16 @@ class RouteEntry(NamedTuple):
         return _signature(route.name, route.plan, {one.key: one for one in route.providers})
 
     @property
+    def asked_by_checks(self) -> list[Signature]:
+        """The providers that the checks of this route ask for, each after those that it needs
+        itself."""
+        providers = self.route.config.providers
+        asked = [providers.asked_by_check(check) for check in self.application.checks]
+        needed = providers.needed_for(one.key for found in asked for one in found.values())
+        by_key: dict[object, Provider] = {one.key: one for one in needed}
+        return [_signature(one.name, one.plan, by_key) for one in needed]
+
+    @property
     def results(self) -> tuple[object, ...]:
         """The types that the handler returns, by its annotation or by ``response_model``; only
         ``inspect.Parameter.empty`` if the annotation is missing or can't be read."""

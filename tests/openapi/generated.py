@@ -29,7 +29,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from tests.openapi.plans import PLANS
-from tests.openapi.provoked import NOTHING_OWN, Plan, Provoker, operations_of
+from tests.openapi.provoked import NOBODY, NOTHING_OWN, Plan, Provoker, operations_of
 from tests.servers.harness import serving
 from tests.support.environment import unmeasured
 
@@ -134,13 +134,15 @@ class Arguments:
         )
 
 
-def clients_of(package: Any, url: str) -> dict[str, Any]:
-    """Return clients that are logged in by each scheme, and one that is not."""
+def clients_of(package: Any, url: str, plan: Plan) -> dict[str, Any]:
+    """Return clients that are logged in by each scheme, and two that are not."""
     basic = base64.b64encode(b"ann:pie").decode()
     return {
         "BearerAuth": package.AuthenticatedClient(base_url=url, token="pie"),
         "BasicAuth": package.AuthenticatedClient(base_url=url, token=basic, prefix="Basic"),
         "": package.Client(base_url=url),
+        NOBODY: package.Client(base_url=url),
+        **{name: package.Client(base_url=url, **one) for name, one in plan.log_ins.items()},
     }
 
 
@@ -154,7 +156,7 @@ def provoked(
     """
     modules = functions_of(package)
     operations = operations_of(document, modules)
-    clients = clients_of(package, url)
+    clients = clients_of(package, url, plan)
     provoker = Provoker(operations, clients, plan)
     with ExitStack() as opened:
         for client in clients.values():

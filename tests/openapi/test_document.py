@@ -28,6 +28,7 @@ from micropie import (
     describe,
     get,
     hidden,
+    html,
     patch,
     post,
     put,
@@ -38,7 +39,7 @@ from micropie.binding import OwnTypes
 from micropie.binding.constraints import _KINDS
 from micropie.errors import BadRequest, MethodNotAllowed
 from micropie.http import BindingError
-from micropie.middleware import BearerAuth, RateLimit, Timeout
+from micropie.middleware import BasicAuth, BearerAuth, RateLimit, Timeout
 from micropie.openapi.schemas import Schemas
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
@@ -338,7 +339,8 @@ def test_an_error_of_the_author_s_and_the_framework_s_has_the_contents_of_both()
             return ""
 
     document = Root(errors="json").openapi()
-    assert [*content(document, "/save", "post", "400")] == ["application/problem+json", JSON]
+    # most generated clients read the first alone
+    assert [*content(document, "/save", "post", "400")] == [JSON, "application/problem+json"]
     assert [*content(document, "/save", "post", "415")] == ["application/problem+json"]
 
 
@@ -717,6 +719,142 @@ def test_what_guards_and_checks_ask_for_is_told() -> None:
         answers = operation(document, path)["responses"]
         assert answers["401"]["headers"] == {"WWW-Authenticate": {"schema": {"type": "string"}}}
         assert answers["403"] == {"description": "Forbidden"}
+
+
+class Signed:
+    """A check that answers in its own way, and says so."""
+
+    security_scheme = MappingProxyType({"type": "apiKey", "in": "cookie", "name": "key"})
+    statuses = (401,)
+
+    def __call__(self, request: Request) -> bool:
+        raise HTTPError(401)
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_check_refuses_with_403_unless_it_has_statuses() -> None:
+    class Root(App):
+        @requires(ApiKey())
+        def keyed(self) -> list[str]:
+            return []
+
+        @requires(Signed())
+        def signed(self) -> list[str]:
+            return []
+
+        @BasicAuth({})
+        @requires(Signed())
+        def both(self) -> list[str]:
+            return []
+
+        @BasicAuth({})
+        @requires(ApiKey())
+        def guarded(self) -> list[str]:
+            return []
+
+    document = Root(errors="json").openapi()
+    found = {
+        path: {"401", "403"} & operation(document, path)["responses"].keys()
+        for path in document["paths"]
+    }
+    two = {"401", "403"}
+    assert found == {"/keyed": {"403"}, "/signed": two, "/both": two, "/guarded": two}
+
+
+@dataclass
+class Tenant:
+    name: str
+
+
+def tenant(name: Annotated[str, Header("X-Tenant")], version: int = 1) -> Tenant:
+    return Tenant(name)
+
+
+def of_tenant(request: Request, tenant: Tenant) -> bool:
+    return tenant.name == "ann"
+
+
+def test_what_checks_ask_of_a_request_is_told(make_client: MakeClient) -> None:
+    @requires(of_tenant)
+    class Inner(App):
+        @get
+        def pies(self) -> list[str]:
+            return []
+
+        @get
+        def own(self, tenant: Tenant, version: int = 2) -> list[str]:
+            return [tenant.name]
+
+    class Root(App):
+        inner = Inner()
+
+        @get
+        def free(self) -> list[str]:
+            return []
+
+    app = Root(errors="json")
+    app.provides(Tenant)(tenant)
+    document = app.openapi()
+    for path in ("/inner/pies", "/inner/own"):
+        assert parameters(document, path) == {
+            "X-Tenant": ("header", True, {"type": "string"}),
+            "version": ("query", False, {"type": "integer", "default": 2 if "own" in path else 1}),
+        }
+        assert "400" in operation(document, path)["responses"]
+    assert parameters(document, "/free") == {}
+    client = make_client(app)
+    assert client.get("/inner/pies").status_code == 400
+    assert client.get("/inner/pies", headers={"X-Tenant": "bob"}).status_code == 403
+    assert client.get("/inner/pies", headers={"X-Tenant": "ann"}).json() == []
+
+
+def test_a_title_that_several_models_have_is_their_names() -> None:
+    """By titles generated clients name classes."""
+
+    class Own(pydantic.BaseModel):
+        name: str = pydantic.Field(serialization_alias="called")
+
+    other = make_dataclass("Problem", [("name", str)])
+
+    def echo(own: Any) -> Any:
+        return own
+
+    app = App(errors="json")
+    echo.__annotations__ = {"own": Own, "return": Own}
+    app.post("/own")(echo)
+
+    def problem() -> Any:
+        return other("a")
+
+    problem.__annotations__ = {"return": other}
+    app.get("/problem")(problem)
+    schemas = app.openapi()["components"]["schemas"]
+    titles = {name: one.get("title", name) for name, one in schemas.items()}
+    assert {*titles} > {"Own-Input", "Own-Output", "Problem"}
+    assert [*titles] == [*titles.values()]
+    assert len(titles) == 4
+
+
+@pytest.mark.parametrize("text", ["plain", "html"])
+def test_text_may_be_html_that_the_handler_makes(text: Any) -> None:
+    class Root(App):
+        def page(self, name: str = "") -> str:
+            return html("<h1>{}</h1>", name) if name else "nobody"
+
+        def plain(self) -> str:
+            return "plain"
+
+    app = Root(text=text, errors="json")
+    document, client = app.openapi(), TestClient(app)
+    page, plain = content(document, "/page"), content(document, "/plain")
+    assert [*plain] == [f"text/{text}"]
+    assert [*page] == (["text/plain", "text/html"] if text == "plain" else ["text/html"])
+    for path in ("/page", "/page?name=ann"):
+        assert client.get(path).headers["content-type"].partition(";")[0] in page
 
 
 @pytest.mark.parametrize("path", ["/internal", "/helper", "/default", "/"])

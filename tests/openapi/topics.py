@@ -35,6 +35,7 @@ from micropie import (
     route,
 )
 from micropie.middleware import BasicAuth, BearerAuth
+from tests.openapi.manual import Manual
 
 T = TypeVar("T")
 
@@ -509,6 +510,7 @@ class Topics(App):
     aliases = Aliases()
     conditions = Conditions()
     nothing = Nothing()
+    manual = Manual()
 
 
 app = Topics(errors="json")
