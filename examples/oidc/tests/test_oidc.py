@@ -39,6 +39,18 @@ OUT_OF_REACH = "The log-in is out of reach at the moment. Please try again."
 
 Connect = Callable[[App], TestClient]
 
+# The provider speaks http, and to read the certificates of all authorities takes longer than a
+# log-in. No connection is kept, as each provider is soon gone.
+BROWSER = httpx.Client(
+    trust_env=False, verify=False, limits=httpx.Limits(max_keepalive_connections=0)
+)
+
+
+@pytest.fixture(autouse=True)
+def no_certificate_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nor does the extension's own client."""
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+
 
 @pytest.fixture
 def served() -> Iterator[Served]:
@@ -61,6 +73,10 @@ def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
         yield lambda app: clients.enter_context(
             TestClient(app, app_timeout=PATIENCE, follow_redirects=False, **request.param)
         )
+
+
+# What the provider answers is judged by functions that know neither protocols nor event loops.
+in_one_world = pytest.mark.parametrize("connect", [{"backend": "asyncio"}], indirect=True)
 
 
 def shop(provider: Provider, **options: Any) -> App:
@@ -108,7 +124,7 @@ def begun(client: TestClient, **query: str) -> str:
 
 def let_in(location: str) -> str:
     """Have the provider let the user in, and return the path to which the browser is sent back."""
-    answer = httpx.get(location, trust_env=False)
+    answer = BROWSER.get(location)
     assert answer.status_code == 303, answer.text
     back = answer.headers["Location"]
     assert back.startswith(f"{REDIRECT_URI}?")
@@ -146,7 +162,7 @@ def test_a_user_logs_in_and_out(connect: Connect, provider: Provider) -> None:
     answer = client.post("/login/out")
     assert answer.status_code == 303
     assert client.get("/").json() == {}
-    assert httpx.get(answer.headers["Location"], trust_env=False).text == "bye"
+    assert BROWSER.get(answer.headers["Location"]).text == "bye"
     [ended] = provider.ended
     assert ended["id_token_hint"].count(".") == 2
     assert ended["post_logout_redirect_uri"] == "https://shop.example/bye"
@@ -247,11 +263,12 @@ def test_links_and_next_know_where_the_application_is_mounted(
     answer = client.get("/inner/account?x=1")
     assert answer.headers["Location"] == "/inner/login/?next=%2Finner%2Faccount%3Fx%3D1"
     location = client.get("/inner/login").headers["Location"]
-    back = httpx.get(location, trust_env=False).headers["Location"]
+    back = BROWSER.get(location).headers["Location"]
     answer = client.get(back.removeprefix("https://shop.example"))
     assert answer.headers["Location"] == "/inner/"
 
 
+@in_one_world
 @pytest.mark.parametrize("way", ["client_secret_post", "public"])
 def test_other_ways_to_name_the_client(connect: Connect, provider: Provider, way: str) -> None:
     secret: str | None = SECRET
@@ -264,6 +281,7 @@ def test_other_ways_to_name_the_client(connect: Connect, provider: Provider, way
     assert client.get("/").json()["sub"] == "ann"
 
 
+@in_one_world
 @pytest.mark.parametrize("algorithm", ["PS256", "ES256"])
 def test_other_signatures(connect: Connect, provider: Provider, algorithm: str) -> None:
     provider.algorithm = algorithm
@@ -274,6 +292,7 @@ def test_other_signatures(connect: Connect, provider: Provider, algorithm: str) 
     assert client.get("/").json()["sub"] == "ann"
 
 
+@in_one_world
 def test_the_secret_signs_only_if_that_is_stated(connect: Connect, provider: Provider) -> None:
     provider.algorithm = "HS256"
     assert refusal(connect(shop(provider))) == (502, UNUSABLE)
@@ -282,6 +301,7 @@ def test_the_secret_signs_only_if_that_is_stated(connect: Connect, provider: Pro
     assert client.get("/").json()["sub"] == "ann"
 
 
+@in_one_world
 def test_claims_that_are_allowed(connect: Connect, provider: Provider) -> None:
     client = connect(shop(provider))
     now = int(time.time())
@@ -340,6 +360,7 @@ def test_a_code_is_redeemed_once(connect: Connect, provider: Provider) -> None:
     assert (answer.status_code, AGAIN in answer.text) == (400, True)
 
 
+@in_one_world
 def test_a_wrong_nonce_is_refused(connect: Connect, provider: Provider) -> None:
     provider.claims["nonce"] = "of another log-in"
     status, text = refusal(connect(shop(provider)))
@@ -348,6 +369,7 @@ def test_a_wrong_nonce_is_refused(connect: Connect, provider: Provider) -> None:
     assert refusal(connect(shop(provider)))[0] == 400
 
 
+@in_one_world
 def test_an_answer_of_another_issuer_is_refused(connect: Connect, provider: Provider) -> None:
     client = connect(shop(provider))
     for changed in ({"iss": "https://evil.example"}, {"iss": ""}, {}):
@@ -394,6 +416,7 @@ AWAY = [
 ]
 
 
+@in_one_world
 def test_next_leads_to_this_site_alone(connect: Connect, provider: Provider) -> None:
     client = connect(shop(provider))
     for target in AWAY:
@@ -403,6 +426,7 @@ def test_next_leads_to_this_site_alone(connect: Connect, provider: Provider) -> 
         assert "set-cookie" not in answer.headers
 
 
+@in_one_world
 def test_next_is_any_path_of_this_site(connect: Connect, provider: Provider) -> None:
     client = connect(shop(provider))
     for target in ("/", "/a?next=//evil.example", "/a//b", "/caf%C3%A9"):
@@ -419,6 +443,7 @@ def test_an_answer_without_a_log_in_is_refused(connect: Connect, provider: Provi
     assert provider.asked == []
 
 
+@in_one_world
 def test_an_answer_without_a_code_is_refused(connect: Connect, provider: Provider) -> None:
     client = connect(shop(provider))
     query = query_of(let_in(begun(client)))
@@ -459,6 +484,7 @@ WRONG_CLAIMS: list[dict[str, Any]] = [
 ]
 
 
+@in_one_world
 def test_a_token_with_wrong_claims_is_refused(connect: Connect, provider: Provider) -> None:
     client = connect(shop(provider))
     for claims in WRONG_CLAIMS:
@@ -489,6 +515,7 @@ ALTERED: dict[str, Callable[[str], Any]] = {
 }
 
 
+@in_one_world
 def test_a_token_that_is_not_genuine_is_refused(connect: Connect, provider: Provider) -> None:
     client = connect(shop(provider))
     for name, altered in ALTERED.items():
@@ -498,6 +525,7 @@ def test_a_token_that_is_not_genuine_is_refused(connect: Connect, provider: Prov
     assert logged_in(client).status_code == 303
 
 
+@in_one_world
 def test_a_public_key_is_no_secret(connect: Connect, provider: Provider) -> None:
     public = provider.keys[0]
     header = base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": public.kid}).encode())
@@ -514,6 +542,7 @@ def test_a_public_key_is_no_secret(connect: Connect, provider: Provider) -> None
     assert refusal(connect(app)) == (502, UNUSABLE)
 
 
+@in_one_world
 def test_a_published_secret_is_no_key(connect: Connect, provider: Provider) -> None:
     provider.algorithm = "HS256"
     provider.published = [{"kty": "oct", "k": "c2VzYW1l", "kid": provider.keys[0].kid}]
@@ -523,6 +552,7 @@ def test_a_published_secret_is_no_key(connect: Connect, provider: Provider) -> N
 # -- keys ----------------------------------------------------------------------------------------
 
 
+@in_one_world
 def test_new_keys_are_fetched_but_not_for_each_token(connect: Connect, provider: Provider) -> None:
     client = connect(shop(provider, keys_every=1e-9))
     logged_in(client)
@@ -561,6 +591,7 @@ def test_keys_and_addresses_are_fetched_anew_after_some_time(
     assert not begun(patient).startswith("https://new.example/")
 
 
+@in_one_world
 def test_an_unknown_key_withdraws_others(connect: Connect, provider: Provider) -> None:
     client = connect(shop(provider, keys_every=1e-9))
     logged_in(client)
@@ -574,11 +605,13 @@ def test_an_unknown_key_withdraws_others(connect: Connect, provider: Provider) -
     assert refusal(client) == (502, UNUSABLE)
 
 
+@in_one_world
 def test_an_unknown_key_is_refused(connect: Connect, provider: Provider) -> None:
     provider.header["kid"] = "unknown"
     assert refusal(connect(shop(provider))) == (502, UNUSABLE)
 
 
+@in_one_world
 def test_a_token_may_leave_out_the_only_key(connect: Connect, provider: Provider) -> None:
     provider.header["kid"] = None
     client = connect(shop(provider))
@@ -588,6 +621,7 @@ def test_a_token_may_leave_out_the_only_key(connect: Connect, provider: Provider
     assert refusal(connect(shop(provider))) == (502, UNUSABLE)
 
 
+@in_one_world
 def test_keys_of_other_kinds_do_not_matter(connect: Connect, provider: Provider) -> None:
     right = provider.keys[0].as_dict(private=False)
     provider.published = [
@@ -621,6 +655,7 @@ ERRORS = [
 ]
 
 
+@in_one_world
 def test_an_error_of_the_provider_is_one_clear_sentence(
     connect: Connect, provider: Provider
 ) -> None:
@@ -634,6 +669,7 @@ def test_an_error_of_the_provider_is_one_clear_sentence(
     assert client.get("/").json() == {}
 
 
+@in_one_world
 @pytest.mark.parametrize(
     ("path", "answered", "status"),
     [
@@ -666,6 +702,7 @@ def test_a_wrong_answer_of_the_provider_is_no_log_in(
     assert client.get("/").json() == {}
 
 
+@in_one_world
 @pytest.mark.parametrize(
     "document",
     [
