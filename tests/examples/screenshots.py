@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -121,9 +121,15 @@ def save(browser: webdriver.Chrome, file: Path, part: str = "") -> None:
         image.convert("RGB").quantize(128).save(file, optimize=True)
 
 
-def take(browser: webdriver.Chrome, tour: Server, broken: Server, directory: Path) -> None:
+def take(
+    browser: webdriver.Chrome,
+    tour: Server,
+    broken: Server,
+    directory: Path,
+    looks: Iterable[str] = LOOKS,
+) -> None:
     """Take the screenshots of the tour, the OpenAPI page and the debug page."""
-    for look in LOOKS:
+    for look in looks:
         with seen_as(browser, look):
             browser.get(f"http://127.0.0.1:{tour.port}/")
             show_answers(browser)
