@@ -3,9 +3,9 @@
     def test_greets(make_client: MakeClient) -> None:
         client = make_client(Root())   # is collected three times: wsgi, asyncio, trio
 
-The first case of a function runs in every world, each other case in one
-(tests/support/selection.py), and Hypothesis makes 30 examples. With ``--all-worlds`` every case
-runs in every world, and Hypothesis makes 100.
+The first case of a function runs in every world, each other case in one, and so do all cases where
+nothing depends on the world (tests/support/selection.py). Hypothesis makes 30 examples. With
+``--all-worlds`` every case runs in every world, and Hypothesis makes 100.
 
 ``make_client`` takes the options of ``TestClient``, and ``validate=False`` for requests that no
 server passes on (``wsgiref.validate`` refuses them before the application sees them). ``connect``

@@ -2,7 +2,8 @@
 
 A test function with ``world`` (or another of ``NAMES``) among its arguments is collected in each
 world. The first case of a function runs in all of them. Every other case runs in one, which a hash
-of its name chooses: in the same one at each run, so a failure repeats.
+of its name chooses: in the same one at each run, so a failure repeats. In ``ALIKE`` the first case
+is no exception.
 
 trio runs the same flow as asyncio does. Where nothing waits it adds nothing, so only the
 ``WAITING`` folders and files are tested on it. A case that has no other world runs on it
@@ -40,6 +41,17 @@ WAITING = (
     "tests/test_same_answer.py",
 )
 
+# What is asked of no driver: which handler a path leads to, with which arguments, and what becomes
+# of its result. That this is alike in all worlds is shown once, by tests/test_same_answer.py, and
+# that each line is reached by the measurement of coverage.
+ALIKE = (
+    "tests/binding/",
+    "tests/debug/",
+    "tests/openapi/",
+    "tests/routing/",
+    "tests/templates/",
+)
+
 
 def world_of(item: pytest.Item) -> str | None:
     """Return the world of a test, None if it does not run in each."""
@@ -65,7 +77,11 @@ def left_out(items: Iterable[pytest.Item], world: str | None) -> set[pytest.Item
         for function, cases in functions.items()
         for index, (case, in_world) in enumerate(cases.items())
         for chosen in [
-            chosen_worlds(case, worlds_of(function, list(in_world)), is_first=index == 0)
+            chosen_worlds(
+                case,
+                worlds_of(function, list(in_world)),
+                in_each=index == 0 and not function.startswith(ALIKE),
+            )
         ]
         for own, item in in_world.items()
         if own not in chosen
@@ -89,6 +105,6 @@ def worlds_of(function: str, worlds: Sequence[str]) -> Sequence[str]:
     return [world for world in worlds if world != "trio"] or worlds
 
 
-def chosen_worlds(case: str, worlds: Sequence[str], *, is_first: bool) -> Sequence[str]:
+def chosen_worlds(case: str, worlds: Sequence[str], *, in_each: bool) -> Sequence[str]:
     """Return the worlds in which a case runs, of those in which cases of its function run."""
-    return worlds if is_first else [worlds[zlib.crc32(case.encode()) % len(worlds)]]
+    return worlds if in_each else [worlds[zlib.crc32(case.encode()) % len(worlds)]]

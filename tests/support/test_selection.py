@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.measuring import OUTSIDE
-from tests.support.selection import WAITING, WORLDS, left_out
+from tests.support.selection import ALIKE, WAITING, WORLDS, left_out
 
 ROOT = Path(__file__).parent.parent.parent
 QUIET, WAITS = "tests/http/test_cookies.py::test_it", "tests/flow/test_http.py::test_it"
@@ -47,6 +47,19 @@ def test_the_first_case_runs_in_every_world_and_each_other_one_in_one(
     assert chosen(items) == found  # at each run
 
 
+@pytest.mark.parametrize("start", ALIKE)
+def test_each_case_runs_in_one_world_where_all_are_alike(start: str) -> None:
+    cases = [str(number) for number in range(20)]
+    items = [Item(f"{start}test_a.py::test_it", world, case) for case in cases for world in WORLDS]
+    found = [one.partition("-") for one in chosen(items)]
+    assert [case for _, _, case in found] == cases
+    assert {world for world, _, _ in found} == {"wsgi", "asyncio"}
+    assert chosen([Item(f"{start}test_a.py::test_it", world) for world in WORLDS]) in (
+        ["wsgi"],
+        ["asyncio"],
+    )
+
+
 @pytest.mark.parametrize("function", [WAITS, QUIET])
 def test_a_case_with_one_world_runs_in_it(function: str) -> None:
     assert chosen([Item(function, "wsgi", "first"), Item(function, "trio", "second")]) == [
@@ -76,6 +89,6 @@ def test_one_world_can_be_chosen() -> None:
     assert chosen([*items, Item(QUIET, "x", argument="name")], "trio") == ["trio-a", "trio-b", "x"]
 
 
-def test_what_waits_and_what_is_outside_exists() -> None:
-    for start in (*WAITING, *OUTSIDE):
+def test_what_waits_what_is_alike_and_what_is_outside_exists() -> None:
+    for start in (*WAITING, *ALIKE, *OUTSIDE):
         assert [*ROOT.glob(f"{start}*")], start
