@@ -1,6 +1,6 @@
 """What mkdocs does beside its settings when it builds the site: two pages from files of the
-repository, the version in the footer, a search that knows sentences and no listings, and long names
-that a telephone breaks between their words.
+repository, the version in the footer, a search that knows sentences and no listings, long names
+that a telephone breaks between their words, and addresses of pages that are part of others now.
 """
 
 from __future__ import annotations
@@ -85,6 +85,24 @@ def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
     The search has read the page before, with the whole names.
     """
     return LISTING_OR_CODE.sub(_breakable, output)
+
+
+# The old address of a page, and the page and the section that have its text now.
+MOVED = {
+    "deploy/faults.html": "several-machines.html#what-users-notice",
+    "explanation/which-route-wins.html": "../routing.html#which-route-wins",
+}
+
+
+def on_post_build(*, config: MkDocsConfig) -> None:
+    """Send who has an old address to the page that has its text."""
+    for old, new in MOVED.items():
+        page = Path(config.site_dir, old)
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>Moved</title>'
+            f'<meta http-equiv="refresh" content="0; url={new}"><a href="{new}">Moved</a></html>'
+        )
 
 
 def _breakable(found: re.Match[str]) -> str:

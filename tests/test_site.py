@@ -31,7 +31,7 @@ import micropie.middleware
 import micropie.sessions
 import micropie.testing
 from scripts import playground, site_hooks
-from tests.examples.screenshots import seen_as, wait
+from tests.examples.screenshots import seen_as, wait, wait_over_pages
 from tests.support.chromium import browsing, complaints
 from tests.support.environment import unmeasured
 from tests.test_readme import REQUEST
@@ -241,6 +241,33 @@ def test_the_site_has_all_public_names_and_loads_nothing_from_elsewhere(site: Pa
     assert "samesite:str|None=...," in shown  # of set_cookie, whose keywords are a TypedDict
 
 
+@BUILDING
+@pytest.mark.parametrize("old", site_hooks.MOVED)
+def test_an_old_address_leads_to_the_page_that_has_its_text(
+    site: Path, address: str, browser: webdriver.Chrome, old: str
+) -> None:
+    page, _, section = site_hooks.MOVED[old].partition("#")
+    place = (site / old).parent / page
+    assert f'id="{section}"' in place.read_text()
+    browser.get(f"{address}/{old}")
+    wait_over_pages(browser, "return !document.title.includes('Moved')")
+    assert browser.current_url == f"{address}/{place.resolve().relative_to(site)}#{section}"
+
+
+def test_the_pages_are_not_more_than_somebody_reads() -> None:
+    pages = (ROOT / "docs").rglob("*.md")
+    assert sum(len(page.read_text().split()) for page in pages) <= 80_000
+
+
+# A row, an empty line, and a row that does not begin another table.
+INTERRUPTED = re.compile(r"^\|.*\|\n\n(?=\|.*\|\n(?!\|\s*-))", re.MULTILINE)
+
+
+def test_no_table_is_interrupted() -> None:
+    pages = (ROOT / "docs").rglob("*.md")
+    assert [str(page) for page in pages if INTERRUPTED.search(page.read_text())] == []
+
+
 NAMED = re.compile(
     r"^::: (\S+)\n(?!    options: \{ show_root_heading: false)|^```python\n(.*?)^```$",
     re.MULTILINE | re.DOTALL,
@@ -368,7 +395,7 @@ def test_each_page_fits_on_a_telephone_and_none_is_endless(
     pages = [
         str(page.relative_to(site))
         for page in sorted(site.rglob("*.html"))
-        if page.name != "404.html"
+        if page.name != "404.html" and str(page.relative_to(site)) not in site_hooks.MOVED
     ]
     browser.get(f"{address}/index.html")
     with seen_as(browser, "telephone"):
