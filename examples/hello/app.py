@@ -10,7 +10,7 @@ class Hello(App):
     # /greet/Ann, /greet/Ann?times=3, /greet?name=Ann
     def greet(self, name: str, times: int = 1) -> str:
         # text is sent as HTML, so what clients send is escaped
-        return f"Hello, {escape(name)}! " * min(times, 100)
+        return f"Hello, {escape(name)}! " * max(0, min(times, 100))
 
 
 app = Hello()

@@ -101,8 +101,8 @@ class Blog(App):
         return {"title": self.posts[number]}
 
     @shown
-    def default(self, *segments: str) -> str:
-        return f"Nothing is at {escape('/'.join(segments))}."
+    def default(self, *segments: str) -> tuple[int, str]:
+        return 404, f"Nothing is at {escape('/'.join(segments))}."
 
 
 class Tour(App):
@@ -154,7 +154,7 @@ class Tour(App):
 
     @get("/users/<number:int>")
     @shown
-    def user(self, number: int) -> dict[str, Any]:
+    def user(self, number: Annotated[int, Meta(lt=2**63 - 1)]) -> dict[str, Any]:
         """Explicit routes
 
         For paths that names can't express. The most specific route wins, whatever the order of

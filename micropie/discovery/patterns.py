@@ -35,10 +35,16 @@ _SEGMENT = pattern(f"/((?:{_WILDCARD}|[^/])+)?")
 
 
 def _int(text: str) -> tuple[int] | None:
-    # 30 digits hold every key of every database. Python's int() would take "+1", "1_0" and other
-    # scripts' digits. An expression would take 1,000 instructions more.
+    # 64 bits hold every key of every database, and SQLite fails for more. Python's int() would take
+    # "+1", "1_0" and other scripts' digits. An expression would take 1,000 instructions more.
     digits = text[1:] if text[0] == "-" else text
-    return (int(text),) if digits.isdecimal() and digits.isascii() and len(digits) <= 30 else None
+    if not (digits.isdecimal() and digits.isascii() and len(digits) <= _DIGITS):
+        return None
+    number = int(text)
+    return (number,) if -(2**63) <= number < 2**63 else None
+
+
+_DIGITS = 19  # of 2**63
 
 
 # 300 digits stay below the largest float, so this is never infinite.

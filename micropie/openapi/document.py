@@ -47,7 +47,10 @@ from micropie.openapi.schemas import PROBLEM, Schema, Schemas, with_short_names
 # that a path item may have
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
-_KINDS: dict[str, Schema] = {"int": {"type": "integer"}, "float": {"type": "number"}}
+_KINDS: dict[str, Schema] = {
+    "int": {"type": "integer", "format": "int64"},
+    "float": {"type": "number"},
+}
 _JSON, _PROBLEM, _FORM, _MULTIPART = (
     "application/json",
     "application/problem+json",

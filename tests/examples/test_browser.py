@@ -34,7 +34,7 @@ ANSWERS = {
     "/users/x": ("404", "Not Found", None),
     "/blog": ("200", '["/blog/posts/0", "/blog/posts/1"]', "thread"),
     "/blog/posts/1": ("200", "Second thoughts", "thread"),
-    "/blog/some/where": ("200", "Nothing is at some/where", "thread"),
+    "/blog/some/where": ("404", "Nothing is at some/where", "thread"),
     "/on_loop": ("200", "on the loop", "loop"),
     "/in_thread": ("200", "in a thread", "thread"),
     "/quick": ("200", "at once", "loop"),

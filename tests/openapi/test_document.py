@@ -253,9 +253,9 @@ def test_a_wildcard_has_the_constraints_of_its_parameter() -> None:
             return ""
 
     assert parameters(Root().openapi(), "/{a}/{b}/{c}/{d}") == {
-        "a": ("path", True, {"type": "integer", "minimum": 1}),
+        "a": ("path", True, {"type": "integer", "format": "int64", "minimum": 1}),
         "b": ("path", True, {"type": "number", "maximum": 9}),
-        "c": ("path", True, {"type": "integer"}),
+        "c": ("path", True, {"type": "integer", "format": "int64"}),
         "d": ("path", True, {"type": "integer"}),
     }
 
@@ -350,9 +350,13 @@ def test_wildcards_are_in_the_path_and_paths_that_are_the_same_share_names(
     (path,) = [path for path in document["paths"] if path.startswith("/pies/")]
     assert set(document["paths"][path]) == {"get", "delete"}
     name = path.removeprefix("/pies/{").removesuffix("}")
-    assert parameters(document, path)[name] == ("path", True, {"type": "integer"})
+    assert parameters(document, path)[name] == (
+        "path",
+        True,
+        {"type": "integer", "format": "int64"},
+    )
     assert parameters(document, path, "delete") == {
-        name: ("path", True, {"type": "integer"}),
+        name: ("path", True, {"type": "integer", "format": "int64"}),
         "reason": ("query", False, {"type": "string", "default": "hunger"}),
     }
     assert parameters(document, "/ratio/{x}/{word}") == {

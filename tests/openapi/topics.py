@@ -135,11 +135,11 @@ class Files(App):
 
 
 class Circle(msgspec.Struct, tag="circle"):
-    radius: float
+    radius: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Square(msgspec.Struct, tag="square"):
-    side: float
+    side: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Unions(App):
@@ -250,7 +250,9 @@ class Page(Generic[T]):
 
 class Pagination(App):
     @get
-    def numbers(self, start: int = 0, limit: int = 2) -> Page[int]:
+    def numbers(
+        self, start: int = 0, limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 2
+    ) -> Page[int]:
         return Page([*range(start, start + limit)], start + limit)
 
     @get

@@ -9,7 +9,7 @@ from micropie import App, HTTPError, delete, describe, get, post
 from micropie.openapi import Docs
 
 from database import Base, IngredientRow, RecipeRow, UserRow, sessions
-from models import Minutes, NewRecipe, NewUser, Number, Recipe, Token, User
+from models import Minutes, NewRecipe, NewUser, Recipe, Token, User
 from passwords import hash_password, is_password
 from tokens import auth, new_token
 
@@ -81,7 +81,7 @@ class Recipes(App):
 
     @get("/recipes/<number:int>")
     @describe(responses=NO_RECIPE)
-    def show(self, db: Session, number: Number) -> Recipe:
+    def show(self, db: Session, number: int) -> Recipe:
         """Show a recipe."""
         found = db.get(RecipeRow, number)
         if found is None:
@@ -91,7 +91,7 @@ class Recipes(App):
     @auth
     @delete("/recipes/<number:int>")
     @describe(status=204, responses={403: "It is another author's.", **NO_RECIPE})
-    def remove(self, db: Session, number: Number):
+    def remove(self, db: Session, number: int):
         """Delete a recipe of one's own."""
         found = self.show(db, number)
         if found.author.id != self.request.state.user.id:

@@ -5,7 +5,6 @@ from msgspec import Meta
 
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Minutes = Annotated[int, Meta(ge=1, le=1440)]
-Number = Annotated[int, Meta(ge=1, lt=2**63)]  # no database counts further
 
 
 @dataclass
