@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from micropie import App, HTTPError, Redirect, get, post
+from micropie import App, HTTPError, Redirect, describe, get, post
 from micropie.middleware import RateLimit, TrustedHosts
 
 DATABASE = Path(
@@ -67,6 +67,7 @@ class Shortener(App):
         }
 
     @get("/<code>")
+    @describe(status=302)
     def follow(self, code: str) -> Redirect:
         found = self._run("select url from links where code = ?", code)
         if not found:

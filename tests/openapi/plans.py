@@ -84,4 +84,109 @@ TOPICS = Plan(
     prepare=entry_stored,
 )
 
-PLANS: Mapping[str, Plan] = {}
+PNG = {"picture": ("pie.png", b"\x89PNG\r\n\x1a\n", "image/png")}
+UPLOADED = [{"files": {"file": ("pie.txt", b"apple", "text/plain")}}]
+LARGE = "the limit is a gigabyte or more"
+NOT_LIMITED = "RateLimit exempts GET"
+ANN = {"name": "ann", "password": "apple pie"}
+BOB = {"name": "bob", "password": "apple pie"}
+PIE = {"name": "pie", "ingredients": [{"name": "apples", "grams": 800}]}
+# The code of the short link that is made first.
+CODE: dict[str, str] = {}
+
+
+def signed_in(client: httpx.Client) -> dict[str, str]:
+    client.post("/door", data={"name": "ann", "password": "pie"})
+    return {}
+
+
+def signed_up(client: httpx.Client) -> dict[str, str]:
+    client.post("/sign_up", data=ANN)
+    return {}
+
+
+def task_made(client: httpx.Client) -> dict[str, str]:
+    client.post("/tasks", json={"title": "a"})
+    return {}
+
+
+def post_written(client: httpx.Client) -> dict[str, str]:
+    client.post("/write", data={"title": "a", "text": "b"})
+    return {}
+
+
+def link_made(client: httpx.Client) -> dict[str, str]:
+    made = client.post("/links", data={"url": "https://pies.example"}).json()
+    CODE["code"] = made["short"].rpartition("/")[2]
+    return {}
+
+
+def recipes_added(client: httpx.Client) -> dict[str, str]:
+    """The first recipe is Ann's, the second Bob's."""
+    for number, user in enumerate((ANN, BOB)):
+        client.post("/users", json=user)
+        headers = {"Authorization": f"Bearer {client.post('/tokens', json=user).json()['token']}"}
+        client.post("/recipes", json={**PIE, "name": f"pie {number}"}, headers=headers)
+        if user is ANN:
+            of_ann = headers
+    return of_ann
+
+
+PLANS: Mapping[str, Plan] = {
+    "album": Plan(
+        further={
+            "hang": [{"files": PNG}],
+            "sign_in": [{"data": {"password": "pie"}}],
+        },
+        first=("take_down",),
+        prepare=signed_in,
+    ),
+    "api": Plan(first=("show", "change"), prepare=task_made),
+    "blog": Plan(prepare=post_written),
+    "chat": Plan(endless=("messages",)),
+    "live": Plan(endless=("clock",), never={("upload", "413"): LARGE}),
+    "login": Plan(
+        further={
+            "log_in": [{"data": ANN}],
+            "secret": [{"as": NOBODY}],
+            "sign_up": [{"data": BOB}],
+        },
+        first=("secret",),
+        never={
+            ("index", "429"): NOT_LIMITED,
+            ("secret", "429"): NOT_LIMITED,
+            ("secret", "403"): "the check redirects",
+        },
+        prepare=signed_up,
+    ),
+    "primes": Plan(endless=("progress",)),
+    "shortener": Plan(
+        values={"follow": CODE},
+        further={"create": [{"data": {"url": "https://pies.example"}}]},
+        never={("follow", "429"): NOT_LIMITED},
+        prepare=link_made,
+    ),
+    "subapps": Plan(
+        further={
+            "office_index": [{"params": {"key": "sesame"}}],
+            "shop_buy": [{"data": {"pie": "apple"}}],
+        }
+    ),
+    "tour": Plan(
+        further={"upload": UPLOADED},
+        endless=("clock", "countdown"),
+        fails=("crash",),
+        never={("crash", "200"): "it fails on purpose", ("upload", "413"): LARGE},
+    ),
+    "upload": Plan(further={"upload": UPLOADED}, never={("upload", "413"): LARGE}),
+    "tutorial/api/step7": Plan(
+        further={
+            "add": [{"json": {"name": "pie 0"}}],
+            "log_in": [{"json": ANN}, {"json": {**ANN, "password": "plum pie"}}],
+            "remove": [{"url": "/recipes/2"}],
+            "sign_up": [{"json": {"name": "eve", "password": "apple pie"}}, {"json": ANN}],
+        },
+        first=("show",),
+        prepare=recipes_added,
+    ),
+}
