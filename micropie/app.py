@@ -28,8 +28,7 @@ from micropie.decorators import SocketFunction, command, make_mark, refuse_in_ro
 from micropie.discovery import (
     REQUIRES,
     Function,
-    checked_key,
-    checked_provider,
+    check_key,
     is_function,
     is_method,
     name_of,
@@ -727,14 +726,18 @@ class App(AppBase):
         Inner applications have the providers of outer ones, too. Raises ``SetupError`` for a second
         provider of one type in one application.
         """
-        checked_key(key)
+        check_key(key)
 
         def register(function: Function) -> Function:
             if key in self._micropie.providers:
                 raise SetupError(
                     f"{name_of(key)} has a provider already: one type has one in each application"
                 )
-            self._micropie.providers[key] = checked_provider(function)
+            if not callable(function):
+                raise SetupError(
+                    f"provides stands above a function or takes a callable, not {function!r}"
+                )
+            self._micropie.providers[key] = function
             self._micropie.changed()
             return function
 
@@ -875,16 +878,7 @@ _WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend", "chann
 # What handlers, hooks and the framework itself read from an application: no method may take these
 # names.
 _RESERVED = frozenset(
-    {
-        "request",
-        "response",
-        "state",
-        "middlewares",
-        "ws_middlewares",
-        "startup_handlers",
-        "shutdown_handlers",
-    }
-    | {"session_backend", "channels", "wsgi_shutdown", "run"}
+    {*_LISTS, "request", "response", "state", "session_backend", "channels", "wsgi_shutdown", "run"}
 )
 
 

@@ -43,8 +43,7 @@ from micropie.discovery.patterns import Match, Pattern, match_text
 from micropie.discovery.providers import (
     Provider,
     Providers,
-    checked_key,
-    checked_provider,
+    check_key,
     in_place_of,
     name_of,
     open_resources,
@@ -54,7 +53,7 @@ from micropie.discovery.providers import (
 __all__ = [
     "FINGERPRINT", "HOLDS", "MARKS", "REQUIRES", "SOCKET_PREFIX", "AnyFunction", "Check",
     "Checking", "Function", "Handler", "Match", "Pattern", "Provider", "Providers", "RouteMark",
-    "attributes_of", "check_middlewares", "checked_key", "checked_provider", "find_handlers",
+    "attributes_of", "check_key", "check_middlewares", "find_handlers",
     "in_place_of", "is_bare", "is_function", "is_hidden", "is_method", "leave_mark", "mark_with",
     "marked_layer", "marks_above", "marks_above_handler", "marks_of", "match_text", "name_of",
     "open_resources", "own_attributes", "public_name", "refuse_unless_check", "wrapped_by",

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, cast, get_origin
 
 from micropie.binding import OwnTypes, Plan, asked_behind, is_key
-from micropie.discovery.marks import AnyFunction, Function
+from micropie.discovery.marks import AnyFunction
 from micropie.errors import ResponseError, SetupError, logger
 from micropie.execution import entered_on_loop
 from micropie.forms import UploadFile
@@ -218,16 +218,14 @@ def _warn_of_nothing(provider: Provider) -> None:
 
 def _open(resources: Resources, provider: Provider, arguments: Sequence[object]) -> Flow[object]:
     """Call a provider and return its resource. Put one that has to be closed on the stack."""
-    function: Callable[..., Any] = provider.plan.call
+    function: Any = provider.plan.call
     made: Any
     if provider.is_class:
         made = entered_on_loop(functools.partial(function, *arguments))
-    elif provider.call_kind is INLINE:
+    elif provider.call_kind == INLINE:
         made = function(*arguments)
-    elif provider.call_kind is AWAIT:
-        made = yield AWAIT, function, arguments
     else:
-        made = yield CALL, function, arguments
+        made = yield provider.call_kind, function, arguments
     if not hasattr(type(made), "__aenter__"):  # some can be awaited as well
         made = yield from awaited(made)
     if hasattr(type(made), "__aenter__"):
@@ -255,10 +253,9 @@ def _entered(manager: AbstractContextManager[object]) -> Iterator[object]:
         yield value
 
 
-def checked_key(key: object) -> object:
-    """Return ``key`` if a parameter can be annotated with it to ask for a resource.
-
-    Raises ``SetupError``.
+def check_key(key: object) -> None:
+    """Raise ``SetupError`` unless a parameter can be annotated with ``key`` to ask for a
+    resource.
     """
     if not is_key(key):
         raise SetupError(f"provides takes the type that parameters are annotated with, not {key!r}")
@@ -270,17 +267,9 @@ def checked_key(key: object) -> object:
             f"provides({name}) would take over every parameter that is annotated with {name}: "
             f'write Token = NewType("Token", {name}) and provides(Token)'
         )
-    return key
 
 
 _OF_REQUESTS = (Request, WebSocketRequest, UploadFile, BindingErrors)
-
-
-def checked_provider(function: Function) -> Function:
-    """Return ``function``. Raises ``SetupError`` for a value that can't be called."""
-    if not callable(function):
-        raise SetupError(f"provides stands above a function or takes a callable, not {function!r}")
-    return function
 
 
 def in_place_of(key: object, fake: object) -> AnyFunction:

@@ -22,31 +22,26 @@ its functions are called, is found out once, when it first runs (``HookPlan``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from micropie import websockets
-from micropie.discovery import Checking, check_middlewares, open_resources
+from micropie.discovery import Checking, Providers, check_middlewares, open_resources
 from micropie.errors import HTTPError, Redirect, ResponseError, logger
 from micropie.flow.errors import respond_to
 from micropie.flow.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie.http import Response, as_response
-from micropie.routing import placed
+from micropie.http import Request, Response, as_response
+from micropie.routing import Config, placed
 from micropie.spellings import status_of
-from micropie.steps import AWAIT, INLINE, Flow, Kind, RunningGenerator, awaited, call, kind_of
-
-if TYPE_CHECKING:
-    from micropie.discovery import Providers
-    from micropie.http import Request
-    from micropie.routing import Config
+from micropie.steps import INLINE, Flow, Kind, RunningGenerator, awaited, call, kind_of
 
 # Their methods do nothing.
 _BASES = FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 
-# A method of a middleware, or what is called in its place.
-_Part: TypeAlias = Callable[..., Any]
+# A method of a middleware, or what is called in its place: a function of any kind of step.
+_Part: TypeAlias = Any
 
 # Of the middlewares of a configuration, and of those for its WebSockets.
 _Ids: TypeAlias = tuple[list[int], list[int]]
@@ -163,12 +158,7 @@ def _dict_hook(middleware: object, needs_session: bool) -> _Hook:
 
     def after(request: Request, response: Response) -> Flow[None]:
         arguments = request, response.status, response.body, response.pairs
-        if kind == INLINE:
-            changes = method(*arguments)
-        elif kind == AWAIT:
-            changes = yield AWAIT, method, arguments
-        else:
-            changes = yield kind, method, arguments
+        changes = method(*arguments) if kind == INLINE else (yield kind, method, arguments)
         if changes is not None:
             yield from _changed(response, changes, class_name)
 
@@ -298,12 +288,7 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
         if hook.needs_session and exchange.answer.session is not None:
             yield from exchange.open_session()
         kind, before = hook.kind, hook.before
-        if kind == INLINE:
-            answer = before(request)
-        elif kind == AWAIT:
-            answer = yield AWAIT, before, (request,)
-        else:
-            answer = yield kind, before, (request,)
+        answer = before(request) if kind == INLINE else (yield kind, before, (request,))
         if answer is not None and hook.class_name:
             answer = yield from _changed(Response(""), answer, hook.class_name)
         elif type(answer) is GeneratorType:
