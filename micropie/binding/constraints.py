@@ -9,7 +9,6 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Container, Iterable, Iterator
-from datetime import datetime, time
 from functools import cache
 from typing import Any, NamedTuple, TypeVar, get_origin
 
@@ -55,14 +54,6 @@ class BrokenConstraint(ValueError):
     """
 
 
-def _is_aware(moment: datetime | time, wanted: bool) -> bool:
-    return (moment.tzinfo is not None) is wanted
-
-
-def _matches(text: str, expression: re.Pattern[str]) -> bool:
-    return len(text) <= MOST_MATCHED and expression.search(text) is not None
-
-
 # By the attribute that the three libraries have in common: the check of a value and a bound, its
 # words, and the sentence for a visitor. ``openapi/schemas.py`` has their keywords of JSON Schema.
 _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
@@ -77,7 +68,11 @@ _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
     ),
     "min_length": (lambda value, least: len(value) >= least, "of length {} or more", ""),
     "max_length": (lambda value, most: len(value) <= most, "of length {} or less", ""),
-    "pattern": (_matches, "matching {}", "Please match the requested format."),
+    "pattern": (
+        lambda text, expression: len(text) <= MOST_MATCHED and expression.search(text) is not None,
+        "matching {}",
+        "Please match the requested format.",
+    ),
 }
 
 # msgspec's ``Meta(tz=True)``
@@ -233,7 +228,9 @@ def _bounds_of(item: object) -> Iterator[Constraint]:
             yield Constraint(name, fits, words.format(value), bound)
         elif name == "tz" and isinstance(value, bool):
             words = "with an offset" if value else "without an offset"
-            yield Constraint(name, _is_aware, words, value)
+            yield Constraint(
+                name, lambda moment, wanted: (moment.tzinfo is not None) is wanted, words, value
+            )
         elif value is not False:
             raise SetupError(f"{type(item).__name__}({name}={value!r}) can't be enforced here")
 

@@ -51,13 +51,7 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
                 f"{about} with a set of {one.__name__}, which can't be hashed: make it "
                 "frozen=True, or write a list"
             )
-    _check_init(() if is_pydantic else kinds, about)
-    _check_constraints(filter(is_structure, kinds), is_pydantic, about)
-
-
-def _check_init(kinds: Iterable[object], about: str) -> None:
-    """Raise ``SetupError`` for a dataclass's field that msgspec would set against its author."""
-    for kind in kinds:
+    for kind in () if is_pydantic else kinds:
         owner = get_origin(kind) or kind
         if isinstance(owner, type) and dataclasses.is_dataclass(owner):
             for field in dataclasses.fields(owner):
@@ -67,6 +61,7 @@ def _check_init(kinds: Iterable[object], about: str) -> None:
                         "has init=False: have a class with the fields that a body may set, or make "
                         "it a property"
                     )
+    _check_constraints(filter(is_structure, kinds), is_pydantic, about)
 
 
 def _can_be_hashed(structure: type) -> bool:
