@@ -64,7 +64,11 @@ def parse_cookies(header: str) -> dict[str, str]:
         if equals and name and name not in cookies:
             # Blanks and the quote sort before the first character of nearly all values, which needs
             # no second look.
-            cookies[name] = value if value[:1] > '"' else _unquoted(value.lstrip(_BLANKS))
+            if value[:1] <= '"':
+                value = value.lstrip(_BLANKS)
+                is_quoted = len(value) >= 2 and value[0] == value[-1] == '"'
+                value = value[1:-1] if is_quoted else value
+            cookies[name] = value
     return cookies
 
 
@@ -80,11 +84,6 @@ def without_prefix(name: str) -> str:
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
     return name
-
-
-def _unquoted(value: str) -> str:
-    quoted = len(value) >= 2 and value[0] == value[-1] == '"'
-    return value[1:-1] if quoted else value
 
 
 def format_cookie(
@@ -143,39 +142,8 @@ def _attributes_of(
 ) -> str:
     """Return a cookie's attributes, but those of its age, as headers spell them.
 
-    Raises ``ValueError`` for one that headers can't hold, and as ``_checked_rule`` does.
-    """
-    rule = _checked_rule(name, path, domain, secure, samesite, partitioned)
-    attributes = ""
-    for attribute, text in (("Domain", domain), ("Path", path)):
-        if text is not None:
-            if not _ATTRIBUTE.fullmatch(text):
-                raise ValueError(
-                    f"an attribute of cookie {name!r} has a character "
-                    f"that headers can't hold: {text!r}"
-                )
-            attributes += f"; {attribute}={text}"
-    for attribute, is_set in (
-        ("Secure", secure),
-        ("HttpOnly", httponly),
-        ("Partitioned", partitioned),
-        (f"SameSite={rule}", rule),
-    ):
-        attributes += f"; {attribute}" if is_set else ""
-    return attributes
-
-
-def _checked_rule(
-    name: str,
-    path: str | None,
-    domain: str | None,
-    secure: bool,
-    samesite: str | None,
-    partitioned: bool,
-) -> str | None:
-    """Return ``samesite`` as headers spell it.
-
-    Raises ``ValueError`` for it, and for a name that browsers would not take with these attributes.
+    Raises ``ValueError`` for one that headers can't hold, and for a name that browsers would not
+    take with these attributes.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
@@ -200,4 +168,20 @@ def _checked_rule(
             f"cookie {name!r} has another path than '/', or a domain: "
             "browsers refuse it with __Host-"
         )
-    return rule
+    attributes = ""
+    for attribute, text in (("Domain", domain), ("Path", path)):
+        if text is not None:
+            if not _ATTRIBUTE.fullmatch(text):
+                raise ValueError(
+                    f"an attribute of cookie {name!r} has a character "
+                    f"that headers can't hold: {text!r}"
+                )
+            attributes += f"; {attribute}={text}"
+    for attribute, is_set in (
+        ("Secure", secure),
+        ("HttpOnly", httponly),
+        ("Partitioned", partitioned),
+        (f"SameSite={rule}", rule),
+    ):
+        attributes += f"; {attribute}" if is_set else ""
+    return attributes
