@@ -254,8 +254,17 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
     exchange = request._exchange
     if route.providers:
         arguments = yield from with_resources(request, route, arguments)
-    if route.is_pooled:
-        result = yield from _call_in_pool(exchange, route, arguments)
+    if route.is_pooled:  # the process keeps to the time limit
+        config, token = route.config, route.config.pool.made.token()
+        call = config.pool, config.settings.pool_timeout, exchange, route.call, arguments, token
+        threads = Call(config.pool_threads, is_queued=True, leave_after=0.0)
+        try:
+            result = yield threads, pooled.call_in_pool, call
+        except Exception:
+            raise
+        except BaseException:  # a cancellation does not wait for the handler but ends it
+            token.cancel()
+            raise
     elif exchange.time_limit is not None:
         result = yield from _call_limited(request, route, arguments, exchange.time_limit)
     elif route.step_kind is INLINE:
@@ -269,29 +278,6 @@ def call_handler(request: Request, route: Route, arguments: Sequence[object]) ->
         if exchange.resources
         else result
     )
-
-
-def _call_in_pool(exchange: Exchange, route: Route, arguments: Sequence[object]) -> Flow[object]:
-    """Call a handler in a process, which keeps to the time limit.
-
-    A cancellation does not wait for it but ends it.
-    """
-    config = route.config
-    token = config.pool.made.token()
-    call = config.pool, config.settings.pool_timeout, exchange, route.call, arguments, token
-    try:
-        return (
-            yield (
-                Call(config.pool_threads, is_queued=True, leave_after=0.0),
-                pooled.call_in_pool,
-                call,
-            )
-        )
-    except Exception:
-        raise
-    except BaseException:
-        token.cancel()
-        raise
 
 
 def _call_limited(
@@ -334,8 +320,9 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
     if exchange.config.settings.debug:
         _warn_of_result(exchange, result)
     response = made.pour(result)
-    if response.body is None and NoneType in exchange.config.bodies:
-        _state_null(response, result)
+    is_null = response.body is None and NoneType in exchange.config.bodies
+    if is_null and response.status in _SUCCESSES and not isinstance(result, Response):
+        response.content_type = response.content_type or JSON  # where nothing else is stated
     if type(response.body) is FileReference:
         try:
             yield from files.open_file(request, response)
@@ -347,12 +334,6 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
         if exchange.hooks is not None:  # which may wait
             made.begin(stream)
     return (yield from _finish(request, response, stream, None))
-
-
-def _state_null(response: Response, result: object) -> None:
-    """State that None is JSON's null, where nothing else is stated."""
-    if response.status in _SUCCESSES and not isinstance(result, Response):
-        response.content_type = response.content_type or JSON
 
 
 def _finish(

@@ -319,16 +319,14 @@ class Exchange:
         routed, and ``/secret/`` is ``/secret`` for them, too.
         """
         path = self.literal_path
-        if path is None or path[0] != "/" or "//" in path or "/." in path or "\0" in path:
-            return self._decoded_segments()
-        segments = path.split("/")
-        del segments[0]
-        if not segments[-1]:  # an end slash, or the root itself
-            del segments[-1]
-            self.path = path[:-1] or "/"
-        return segments
-
-    def _decoded_segments(self) -> list[str]:
+        is_plain = path is not None and path[0] == "/" and "//" not in path
+        if path is not None and is_plain and "/." not in path and "\0" not in path:
+            segments = path.split("/")
+            del segments[0]
+            if not segments[-1]:  # an end slash, or the root itself
+                del segments[-1]
+                self.path = path[:-1] or "/"
+            return segments
         raw = self._server_path()
         if not raw.startswith(b"/"):
             raise BadRequest("The request's target must be a path that begins with '/'.")

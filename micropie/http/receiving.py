@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from micropie import forms
-from micropie.forms import BATCH, MOST_PIECES, MULTIPART, Limits
+from micropie.forms import BATCH, MOST_PIECES, MULTIPART
 from micropie.headers import is_json
 from micropie.http.exchange import FORM, Exchange
 from micropie.http.received import LARGE
@@ -90,7 +90,16 @@ def find_field(exchange: Exchange, name: str) -> Flow[str]:
             .partition(b"&")[0]
             .decode("latin-1")
         )
-    return _field_of_part(beginning, parameters, limits, name)
+    parser = forms.PartParser(parameters.get("boundary", ""), limits, any_charset=True)
+    value = None
+    for event in parser.events(beginning):
+        if isinstance(event, forms.PartHead):
+            value = b"" if event.name == name and event.raw_filename is None else None
+        elif value is not None and event is not None:
+            value += event
+        elif value is not None:
+            return value.decode("latin-1")
+    return ""
 
 
 def _receive_beginning(exchange: Exchange, least: int) -> Flow[bytes]:
@@ -105,20 +114,6 @@ def _receive_beginning(exchange: Exchange, least: int) -> Flow[bytes]:
     else:
         exchange.body.keep(beginning)
     return beginning
-
-
-def _field_of_part(data: bytes, parameters: dict[str, str], limits: Limits, name: str) -> str:
-    value = None
-    for event in forms.PartParser(parameters.get("boundary", ""), limits, any_charset=True).events(
-        data
-    ):
-        if isinstance(event, forms.PartHead):
-            value = b"" if event.name == name and event.raw_filename is None else None
-        elif value is not None and event is not None:
-            value += event
-        elif value is not None:
-            return value.decode("latin-1")
-    return ""
 
 
 def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[None]:

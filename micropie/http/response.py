@@ -468,23 +468,17 @@ def checked_headers(
             elif key == "content-type":
                 content_type = text
             elif key == "content-length":
-                length = _length_of(text, stated_length)
+                if stated_length not in (None, text):  # a client may read either one (section 8.6)
+                    raise ResponseError(
+                        f"an answer has one Content-Length, not {stated_length!r} and {text!r}"
+                    )
                 stated_length = text
+                length = int(text) if text.isascii() and text.isdigit() else None
             else:
                 warn_once(name)
     except (TypeError, ValueError):
         raise ResponseError(f"headers are a dict or (name, value) pairs, not {pairs!r}") from None
     return headers, content_type, length
-
-
-def _length_of(text: str, before: str | None) -> int | None:
-    """Return the length that a header states, None for no number.
-
-    Raises ``ResponseError`` after another one.
-    """
-    if before not in (None, text):  # a client may read either one (RFC 9110, section 8.6)
-        raise ResponseError(f"an answer has one Content-Length, not {before!r} and {text!r}")
-    return int(text) if text.isascii() and text.isdigit() else None
 
 
 @lru_cache(maxsize=64)  # each answer of an application may have it
