@@ -132,24 +132,20 @@ def _candidates(
             explicit
             and name.startswith(SOCKET_PREFIX)
             and not (marks_of(value) or is_hidden(value))
+            and inspect.iscoroutinefunction(value)
         ):
-            _warn_of_socket(cls, name, value)
+            logger.warning(
+                '%s.%s has no URL, as App(expose="explicit") wants a decorator: write @websocket '
+                "above it, or @hidden if it is to have none",
+                cls.__name__,
+                name,
+            )
         is_authors = not explicit and not _is_others(cls, type(instance))
         if marks_of(value) or (is_authors and _is_written_in(cls, value)):
             yield name, _bound(value, instance)
     for name, value in own.items():
         if is_function(value) and marks_of(value):
             yield name, value
-
-
-def _warn_of_socket(cls: type, name: str, value: object) -> None:
-    if inspect.iscoroutinefunction(value):
-        logger.warning(
-            '%s.%s has no URL, as App(expose="explicit") wants a decorator: write @websocket above '
-            "it, or @hidden if it is to have none",
-            cls.__name__,
-            name,
-        )
 
 
 def attributes_of(classes: Iterable[type]) -> dict[str, tuple[type, object]]:

@@ -239,26 +239,24 @@ class Pattern:
         if name in self.names:
             raise SetupError(f"the route {self.text!r} names <{name}> twice")
         if kind == "re":
-            return Wildcard(name, _RE_RANK, f"re:{rule}", self._match_expression(rule))
+            if not rule:
+                raise SetupError(
+                    f"the route {self.text!r} has re without an expression: write <name:re:[a-z]+>"
+                )
+            try:
+                fullmatch = re.compile(rule, re.DOTALL).fullmatch
+            except re.error as error:
+                raise SetupError(
+                    f"the route {self.text!r} has an expression that Python can't read: {error}"
+                ) from None
+
+            def match_expression(text: str) -> tuple[str] | None:
+                is_short = len(text) <= LONGEST_FOR_RE
+                return match_text(text) if is_short and fullmatch(text) else None
+
+            return Wildcard(name, _RE_RANK, f"re:{rule}", match_expression)
         if kind not in _KINDS or rule is not None:
             known = f"<{kind}:{name}>" if name in _KINDS else "int, float, path or re:expression"
             raise SetupError(f"the route {self.text!r} has no kind {kind!r}: write {known}")
         rank, match = _KINDS[kind]
         return Wildcard(name, rank, kind, match)
-
-    def _match_expression(self, rule: str | None) -> Match:
-        if not rule:
-            raise SetupError(
-                f"the route {self.text!r} has re without an expression: write <name:re:[a-z]+>"
-            )
-        try:
-            fullmatch = re.compile(rule, re.DOTALL).fullmatch
-        except re.error as error:
-            raise SetupError(
-                f"the route {self.text!r} has an expression that Python can't read: {error}"
-            ) from None
-
-        def match(text: str) -> tuple[str] | None:
-            return match_text(text) if len(text) <= LONGEST_FOR_RE and fullmatch(text) else None
-
-        return match

@@ -138,21 +138,17 @@ class _Compiler(NamedTuple):
             self._add_mount(mount)
 
     def _add_handler(self, name: str, function: AnyFunction, marks: Sequence[RouteMark]) -> None:
-        """Add a handler's explicit routes, and the one by its name if it has a mark without a
-        path.
+        """Add a handler's explicit routes and, if it has a mark without a path, the one that is
+        found by its name: a segment, or ``index`` and ``default``.
         """
         by_name = [mark for mark in marks if mark.path is None]
         for mark in marks:
             if mark.path is not None:
                 self._add_explicit(function, mark, name)
-        if by_name:
-            methods = tuple(method for mark in by_name for method in mark.methods)
-            self._add_name(name, function, by_name[0]._replace(methods=methods))
-
-    def _add_name(self, name: str, function: AnyFunction, mark: RouteMark) -> None:
-        """Add a route that is found by its handler's name: a segment, or ``index`` and
-        ``default``.
-        """
+        if not by_name:
+            return
+        methods = tuple(method for mark in by_name for method in mark.methods)
+        mark = by_name[0]._replace(methods=methods)
         node, segment = self.nodes[mark.takes_socket], name
         if mark.takes_socket:
             name, segment = mark.name or name, name.removeprefix(SOCKET_PREFIX)
