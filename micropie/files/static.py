@@ -26,7 +26,6 @@ from micropie.files.content_types import attachment, content_type_of
 from micropie.files.fingerprints import (
     KNOWN,
     LARGEST_ASKED,
-    Fingerprint,
     fingerprint,
     fingerprint_for_url,
 )
@@ -181,7 +180,26 @@ def open_file(request: Request, response: Response) -> Flow[None]:
         opened = _looked_at_again(request, response, asked, key)
     if opened is None:
         opened = yield IO, _find_and_open, (request, response, asked, key)
-    _describe(response, _cache_control(request, reference, asked, own, opened[0]), *opened)
+    # ``no-cache`` lets clients store the file and makes them ask if it has changed. Without the
+    # header browsers use a file for a tenth of its age without asking (RFC 9111, section 4.2.2).
+    cache_control, lifetime = _NO_CACHE, ""
+    # A URL with the ``fingerprint`` of the file never has other bytes (RFC 8246). One with another
+    # fingerprint is of a page that another version of the application has made, as two run side by
+    # side during a release. If the file was changed a moment ago, ``own`` may be the fingerprint of
+    # the bytes before or after those that were found.
+    if reference.fingerprint and own == (reference.fingerprint, opened[0].version):
+        lifetime = f"max-age={_YEAR}, immutable"
+    elif reference.fingerprint is None and reference.max_age is not None:
+        lifetime = f"max-age={reference.max_age}"
+    if lifetime:
+        answer = request._exchange.answer
+        is_personal = (
+            "authorization" in asked
+            or answer.depends_on
+            or (answer.session is not None and answer.session.accessed)
+        )
+        cache_control = _lasting("private" if is_personal else "public", lifetime)
+    _describe(response, cache_control, *opened)
 
 
 def _looked_at_again(
@@ -341,37 +359,6 @@ def _validators(resolved: ResolvedFile, modified: int) -> Sequence[KnownHeader]:
         KnownHeader("last-modified", http_date(modified)),
         KnownHeader("accept-ranges", "bytes"),
     ]
-
-
-def _cache_control(
-    request: Request,
-    reference: FileReference,
-    asked: Mapping[str, str],
-    own: Fingerprint | None,
-    resolved: ResolvedFile,
-) -> KnownHeader:
-    """Return Cache-Control.
-
-    ``no-cache`` lets clients store the file and makes them ask if it has changed.
-
-    Without the header browsers use a file for a tenth of its age without asking (RFC 9111, section
-    4.2.2). A URL with the ``fingerprint`` of the file never has other bytes (RFC 8246). One with
-    another fingerprint is of a page that another version of the application has made, as two run
-    side by side during a release. If the file was changed a moment ago, ``own`` may be the
-    fingerprint of the bytes before or after those that were found.
-    """
-    lifetime = f"max-age={reference.max_age}"
-    if reference.fingerprint and own == (reference.fingerprint, resolved.version):
-        lifetime = f"max-age={_YEAR}, immutable"
-    elif reference.fingerprint is not None or reference.max_age is None:
-        return _NO_CACHE
-    answer = request._exchange.answer
-    is_personal = (
-        "authorization" in asked
-        or answer.depends_on
-        or (answer.session is not None and answer.session.accessed)
-    )
-    return _lasting("private" if is_personal else "public", lifetime)
 
 
 _NO_CACHE = KnownHeader("cache-control", "no-cache")

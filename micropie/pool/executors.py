@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from micropie.middleware import TookTooLong
-from micropie.pool.remote import CancelToken, Message, PoolError, open_message, packed_result
+from micropie.pool.remote import CancelToken, PoolError, open_message, packed_result
 
 # The largest stream: it is in memory, here and there.
 STREAM_BYTES = 64 * 1024 * 1024
@@ -57,47 +57,32 @@ class ExecutorPool:
         """Like ``Pool.call``, but a stream has been made when this returns, and to cancel only ends
         the wait.
         """
+        token, is_over = token or CancelToken(), Event()
         call = pickle.dumps((function, arguments))
-        # No variable has the future: whoever opens the message must not refer to it any more.
-        return open_message(
-            _outcome(
-                self._executor.submit(packed_result, result_of, call, seconds, **self._options),
-                seconds,
-                token or CancelToken(),
-            )
+        future: Future[bytes] = self._executor.submit(
+            packed_result, result_of, call, seconds, **self._options
         )
+        future.add_done_callback(lambda _: is_over.set())
+        token.attach(is_over.set)
+        try:
+            if not is_over.wait(seconds):
+                raise TookTooLong(f"took longer than {seconds:g} seconds and is left to itself")
+            token.check()
+            try:
+                data = future.result(0)
+            except Exception as error:
+                reason = str(error) or type(error).__name__
+                raise PoolError(f"the executor lost it: {reason}") from None
+        finally:
+            token.detach()
+            future.cancel()  # if it has not begun
+            # An error's traceback refers to this frame: if a Dask worker is lost, Dask does a job
+            # of it again while its future is referred to.
+            del future
+        return open_message(pickle.loads(data))  # noqa: S301 - from our own job
 
     def close(self) -> None:
         """Do nothing: the executor is its author's to close."""
-
-
-def _outcome(future: Future[bytes], seconds: float, token: CancelToken) -> Message:
-    """Return the message of a job of the executor. ``token`` ends the wait for it, not the job.
-
-    Raises ``TookTooLong``; ``PoolError`` if the executor has lost the job, or if ``token`` was
-    cancelled.
-
-    An error's traceback refers to this frame, which drops the future before: if a Dask worker is
-    lost, Dask does a job of it again while its future is referred to.
-    """
-    is_over = Event()
-    future.add_done_callback(lambda _: is_over.set())
-    token.attach(is_over.set)
-    try:
-        if not is_over.wait(seconds):
-            raise TookTooLong(f"took longer than {seconds:g} seconds and is left to itself")
-        token.check()
-        try:
-            data = future.result(0)
-        except Exception as error:
-            reason = str(error) or type(error).__name__
-            raise PoolError(f"the executor lost it: {reason}") from None
-    finally:
-        token.detach()
-        future.cancel()  # if it has not begun
-        del future
-    message: Message = pickle.loads(data)  # noqa: S301 - from our own job
-    return message
 
 
 # -- in the process that runs the job --------------------------------------------------------------

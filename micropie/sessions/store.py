@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from micropie.errors import HTTPError, logger
 from micropie.headers import MAX_COOKIE, format_cookie, parse_cookies, without_prefix
-from micropie.http import Changes, Exchange, MessageSettings, Session, SessionData, check_size
+from micropie.http import Exchange, MessageSettings, Session, SessionData, check_size
 from micropie.on_demand import pattern
 from micropie.placement import ServiceThreads
 from micropie.sessions.backend import SessionBackend
@@ -172,8 +172,14 @@ class SessionStore:
         changes.new_id = self.make_id() if session.regenerated else None
         if "merge" in self._methods:
             data = yield from self._ask("merge", session.id, changes, self._timeout)
-        else:
-            data = yield from self._load_and_save(session.id, changes)
+        else:  # only a change that is stored at the same moment is lost
+            is_over = changes.emptied and not changes.values
+            stored = {} if is_over else deepcopy((yield from self._ask("load", session.id)))
+            data = changes.apply(stored) if stored else {}
+            if data:
+                yield from self._ask("save", changes.new_id or session.id, data, self._timeout)
+            if changes.new_id or not data:
+                yield from self._ask("save", session.id, {}, self._timeout)
         if not session:
             return ""
         if not data:
@@ -185,20 +191,6 @@ class SessionStore:
             return None
         session.id = changes.new_id or session.id
         return session.id
-
-    def _load_and_save(self, session_id: str, changes: Changes) -> Flow[SessionData]:
-        """Merge changes in a backend without ``merge``.
-
-        Only a change that is stored at the same moment is lost.
-        """
-        is_over = changes.emptied and not changes.values
-        stored = {} if is_over else deepcopy((yield from self._ask("load", session_id)))
-        data = changes.apply(stored) if stored else {}
-        if data:
-            yield from self._ask("save", changes.new_id or session_id, data, self._timeout)
-        if changes.new_id or not data:
-            yield from self._ask("save", session_id, {}, self._timeout)
-        return data
 
     def _store(self, session_id: str, data: SessionData) -> Flow[Any]:
         """Have the backend save all data of a session, and return what it returns."""

@@ -25,12 +25,10 @@ from micropie.wsgi.streaming import StreamReader, close_stream
 _ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
 
 
-def _capitals(name: str) -> str:
-    return _ODD_NAMES.get(name) or "-".join(map(str.capitalize, name.split("-")))
-
-
 # in the usual capitals: some clients compare them as they are
-_CAPITALS = NameTable(_capitals, most=256)
+_CAPITALS = NameTable(
+    lambda name: _ODD_NAMES.get(name) or "-".join(map(str.capitalize, name.split("-"))), most=256
+)
 _NOSNIFF = (_CAPITALS[NOSNIFF[0]], NOSNIFF[1])
 
 # compared by ``is``: the 200 of a mounted application may have a reason of its own
