@@ -91,7 +91,11 @@ def error_page(request: Request, failure: Exception, plain: Response) -> Respons
         _heading(title, f"{request.method} {request.path}"),
         '<p><a href="#text">Copy the traceback</a></p>',
     ]
-    own = _authors_packages(request)
+    # The packages of the application and its handler are the author's, even if they are installed
+    # beside libraries.
+    function = None if request.route is None else request.route.function
+    owners = [type(request.app), *([] if function is None else [function])]
+    own = {str(owner.__module__).partition(".")[0] for owner in owners}
     for relation, exception in _chain(failure):
         parts.append(f"<h2>{escape(relation)}: {escape(type(exception).__name__)}</h2>")
         if exception is not failure:  # the heading has that one's text
@@ -116,7 +120,11 @@ def not_found_page(
         by_path[path] for path in get_close_matches(request.path[:200], by_path, n=3, cutoff=0.5)
     ]
     names, routes = (
-        [_route_line(entry) for entry in entries] for entries in (near, table.values())
+        [
+            f"{','.join(sorted(entry.methods)):<8} {entry.route.pattern}  {entry.route.name}"
+            for entry in entries
+        ]
+        for entries in (near, table.values())
     )
     title = str(failure.message)
     lines = [
@@ -185,10 +193,6 @@ def _heading(title: str, where: str) -> str:
     return f"<h1>{escape(title)}</h1><p><code>{escape(where)}</code></p>"
 
 
-def _route_line(entry: RouteEntry) -> str:
-    return f"{','.join(sorted(entry.methods)):<8} {entry.route.pattern}  {entry.route.name}"
-
-
 def _routes(entries: Iterable[RouteEntry]) -> str:
     return _table(
         (entry.route.pattern, f"{', '.join(sorted(entry.methods))}: {entry.route.name}")
@@ -254,16 +258,6 @@ def _chain(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
             waiting.append(("Raised while handling", exception.__context__))
         if isinstance(exception, BaseExceptionGroup):
             waiting += [("In the group", member) for member in exception.exceptions[:10]]
-
-
-def _authors_packages(request: Request) -> set[str]:
-    """Return the names of the packages that have the application and its handler.
-
-    They are the author's, even if they are installed beside libraries.
-    """
-    function = None if request.route is None else request.route.function
-    owners = [type(request.app), *([] if function is None else [function])]
-    return {str(owner.__module__).partition(".")[0] for owner in owners}
 
 
 def _library_of(frame: FrameType, own: Collection[str]) -> str:

@@ -131,14 +131,26 @@ class CORSMiddleware(FlowMiddleware):
             add_vary(response.pairs, "Origin")
         is_preflight = _is_preflight(request)
         allowed = self._allowed_origin(request._exchange.header("origin") or "")
-        if allowed is None or (is_preflight and not self._permits(request)):
+        if allowed is None:
             return
+        if is_preflight:
+            # Listing the allowed methods is not enough: browsers let GET, HEAD and POST pass even
+            # if they are not listed.
+            asked = request.headers.get("access-control-request-headers", "").lower().split(",")
+            names = [name for name in map(str.strip, asked) if name]
+            is_allowed = request.headers["access-control-request-method"] in self._methods and (
+                all(map(TOKEN.fullmatch, names))
+                if "*" in self._headers
+                else self._headers.issuperset(names)
+            )
+            if not is_allowed:
+                return
         headers["Access-Control-Allow-Origin"] = allowed
         for name, value in self._for_preflights if is_preflight else self._for_answers:
             headers[name] = value
         if is_preflight and "*" in self._headers:
             # By name: "*" does not cover Authorization, and with credentials it covers no header.
-            headers[_ALLOW_HEADERS] = ", ".join(_requested_headers(request))
+            headers[_ALLOW_HEADERS] = ", ".join(names)
 
     def _allowed_origin(self, origin: str) -> str | None:
         if self._any_origin:
@@ -150,19 +162,6 @@ class CORSMiddleware(FlowMiddleware):
             normal and self._regex is not None and self._regex.fullmatch(normal)
         )
         return origin if is_allowed else None  # unchanged: browsers compare it byte by byte
-
-    def _permits(self, request: Request) -> bool:
-        """Return whether a preflight's request is allowed.
-
-        Listing the allowed methods is not enough: browsers let GET, HEAD and POST pass even if they
-        are not listed.
-        """
-        if request.headers["access-control-request-method"] not in self._methods:
-            return False
-        names = _requested_headers(request)
-        if "*" in self._headers:
-            return all(map(TOKEN.fullmatch, names))
-        return self._headers.issuperset(names)
 
 
 def _compiled(expression: str | None) -> re.Pattern[str] | None:
@@ -204,8 +203,3 @@ def _is_preflight(request: Request) -> bool:
         and "origin" in request.headers
         and "access-control-request-method" in request.headers
     )
-
-
-def _requested_headers(request: Request) -> list[str]:
-    names = request.headers.get("access-control-request-headers", "").lower().split(",")
-    return [name for name in map(str.strip, names) if name]
