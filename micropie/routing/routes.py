@@ -10,7 +10,14 @@ from functools import partial
 from types import NoneType
 from typing import Any, Literal, cast
 
-from micropie.binding import BoundParameter, Plan, answers_of, result_filter, sends_null
+from micropie.binding import (
+    BoundParameter,
+    Plan,
+    ResultFilter,
+    answers_of,
+    result_filter,
+    sends_null,
+)
 from micropie.discovery import AnyFunction, Provider, RouteMark, marks_above_handler, own_attributes
 from micropie.discovery import name_of as name_of_type
 from micropie.errors import SetupError
@@ -19,6 +26,17 @@ from micropie.placement import LOOP, MARK, PROCESS, check_placement, layers, nam
 from micropie.routing.config import Config, with_marks
 from micropie.routing.settings import METHODS
 from micropie.steps import AWAIT, HANDLER, INLINE, Kind
+
+
+def _stated_filters(function: AnyFunction, description: Any) -> dict[int, ResultFilter | None]:
+    """Return the filters of the types that ``@describe(responses=...)`` states, by the status."""
+    stated = getattr(description, "responses", None) or ()
+    models = {status: description.response_of(status)[1] for status in stated}
+    return {
+        status: result_filter(function, answers_of(function, model))
+        for status, model in models.items()
+        if model is not None
+    }
 
 
 def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
@@ -97,11 +115,7 @@ class Route(RouteInfo):
         stated_model = getattr(description, "response_model", None)
         answers = () if takes_socket else answers_of(self.plan.function, stated_model)
         self.result_filter = result_filter(self.plan.function, answers, stated_model)
-        self.stated_filters = {
-            status: result_filter(self.plan.function, answers_of(self.plan.function, model))
-            for status in getattr(description, "responses", None) or ()
-            if (model := description.response_of(status)[1]) is not None
-        }
+        self.stated_filters = _stated_filters(self.plan.function, description)
         self.is_filtered = self.result_filter is not None or bool(self.stated_filters)
         self.is_special = bool(self.providers) or self.is_filtered
         bodies = [NoneType] if sends_null(answers) else []
