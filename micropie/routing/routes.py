@@ -168,21 +168,19 @@ class Route(RouteInfo):
             # else ``call`` is the function itself
             takes_keywords = self.plan.call is not self.plan.function
             self.call = name_of(function, name)._replace(takes_keywords=takes_keywords)
-        if self.reads_body and parameter is not None:
+        if parameter is not None:
+            self._check_body(parameter)
+
+    def _check_body(self, parameter: BoundParameter) -> None:
+        """Raise ``SetupError`` if no request brings the body that a parameter takes."""
+        takes = f"{self.name}: {parameter.name!r} takes {parameter.converter.expected}"
+        if self.reads_body:
             raise SetupError(
-                f"{name}: {parameter.name!r} takes {parameter.converter.expected}, but "
-                "@reads_body leaves the body to the handler: read it there, by "
+                f"{takes}, but @reads_body leaves the body to the handler: read it there, by "
                 "self.request.parts() for example, or leave @reads_body out"
             )
-        if (
-            parameter is not None
-            and parameter.default is inspect.Parameter.empty
-            and {*self.answers} == {"GET", "HEAD"}
-        ):
-            raise SetupError(
-                f"{name}: {parameter.name!r} takes {parameter.converter.expected}, and GET brings "
-                "no body: write @post above it"
-            )
+        if parameter.default is inspect.Parameter.empty and {*self.answers} == {"GET", "HEAD"}:
+            raise SetupError(f"{takes}, and GET brings no body: write @post above it")
 
     def as_fallback(self) -> Route:
         """Return this route for paths that lead to it only because nothing else takes them.
