@@ -667,7 +667,7 @@ def test_R77_a_template_is_that_of_its_places_and_options(tmp_path: Path) -> Non
                     )
                 )
                 del places
-                gc.collect()
+                gc.collect(1)  # what is as young as that
     assert shown == {
         ("one", False, "one x [[name]]"),
         ("one", True, "one {{name}} x"),

@@ -234,6 +234,13 @@ def taken_from_base(kind: type, uses: set[str]) -> set[str]:
     return (uses & foreign) - ours - MADE_BY_PYTHON
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_tree_is_kept() -> Iterator[None]:
+    """Free the nodes, which the garbage collector would look through in all tests that follow."""
+    yield
+    tree_of.cache_clear()
+
+
 @cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
