@@ -39,8 +39,10 @@ os.environ["MICROPIE_DEBUG_KEY"] = "of-the-tests"
 # What measures comes before what is measured.
 from micropie.routing.settings import Settings
 from micropie.testing import TestClient
+from micropie.testing.asgi import ASGITransport
 from tests.support.asgi_validator import validated
 from tests.support.left_out import IS_FREE_THREADED, lacking
+from tests.support.loops import Loops
 from tests.support.redis_server import redis_server
 from tests.support.selection import WORLDS, left_out, worlds_of
 from tests.support.waiting import PATIENCE
@@ -93,6 +95,14 @@ def with_hooks(wrapper: Any, app: Any) -> Any:
 
 
 LOOP_PATIENCE = Settings.loop_patience
+LOOPS = Loops()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loops_end() -> Iterator[None]:
+    """End the loops of clients, whose idle worker threads would keep this process from ending."""
+    yield
+    LOOPS.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -133,6 +143,8 @@ def connecting() -> Iterator[MakeClient]:
                 client = TestClient(
                     with_hooks(validated(app), app) if validate else app, backend=world, **options
                 )
+                assert isinstance(client.app_transport, ASGITransport)
+                client.app_transport.use_loop(clients.enter_context(LOOPS.borrowed(world)))
             return clients.enter_context(client)
 
         yield connect

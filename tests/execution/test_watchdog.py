@@ -21,7 +21,7 @@ from micropie.execution import loop_lag, watch_loop, watchdog
 from micropie.execution.background import close_background_loops
 from micropie.routing.settings import Settings
 from tests.asgi.calls import every_loop, run
-from tests.conftest import LOOP_PATIENCE, MakeClient
+from tests.conftest import LOOP_PATIENCE, LOOPS, MakeClient
 from tests.support.waiting import PATIENCE, until
 
 STANDS = "the event loop has stood still for "
@@ -49,6 +49,7 @@ def threads_end() -> Iterator[None]:
     close_background_loops()  # another test's is not watched
     yield
     close_background_loops()
+    LOOPS.stop()  # which clients of this test have used
     until(lambda: not watching())
 
 

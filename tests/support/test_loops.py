@@ -1,0 +1,41 @@
+"""A client's loop is its own, and is used again if nothing is left in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import anyio
+import pytest
+
+from tests.asgi.calls import every_loop
+from tests.support.loops import Loops
+
+
+@pytest.fixture
+def loops() -> Iterator[Loops]:
+    loops = Loops()
+    yield loops
+    loops.stop()
+
+
+@every_loop
+def test_a_loop_is_used_again_but_by_one_at_a_time(loops: Loops, backend: str) -> None:
+    with loops.borrowed(backend) as one, loops.borrowed(backend) as other:
+        assert one is not other
+    with loops.borrowed(backend) as again, loops.borrowed(backend) as too:
+        assert {again, too} == {one, other}
+
+
+@every_loop
+def test_a_loop_with_a_task_left_is_ended(loops: Loops, backend: str) -> None:
+    with loops.borrowed(backend) as loop:
+        loop.post(lambda: loop.tasks.start_soon(anyio.sleep_forever))
+    with loops.borrowed(backend) as another:
+        assert another is not loop
+
+
+def test_loops_of_two_backends_are_kept_apart(loops: Loops) -> None:
+    with loops.borrowed("asyncio") as one:
+        pass
+    with loops.borrowed("trio") as other:
+        assert other is not one
