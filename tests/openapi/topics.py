@@ -55,7 +55,7 @@ class QueryNumbers(App):
     def limited(
         self,
         size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10,
-        ratio: float = 0.5,
+        ratio: Annotated[float, msgspec.Meta(ge=0, le=9)] = 0.5,
         price: Decimal = Decimal(1),
         name: Annotated[str, msgspec.Meta(min_length=1, max_length=50)] | None = None,
     ) -> float:

@@ -201,7 +201,7 @@ class Stateful(App):
         self.state.answers.clear()
 
     @get
-    def predict(self, x: float) -> dict[str, float]:
+    def predict(self, x: Annotated[float, msgspec.Meta(le=1e9, ge=-1e9)]) -> dict[str, float]:
         return {"result": self.state.answers["everything"] * x}
 
 
