@@ -72,7 +72,6 @@ CACHES = {
     "compat/pixie_web.py:_read": AUTHORS,
     "compat/stand_in.py:warn_of_originals": AUTHORS,
     "debug/access.py:_tell": "test_what_is_logged_once_is_logged_for_each_text",
-    "debug/access.py:debug_key": NO_KEY,
     "execution/loop.py:_values": "the keys are event loops",
     "placement.py:handler_named": AUTHORS,
     "files/content_types.py:_types": NO_KEY,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Barrier
@@ -23,13 +23,15 @@ from prometheus_client import CollectorRegistry
 import micropie
 from micropie import App, Request, post
 from micropie.channels import Channels
-from micropie.execution import LoopLocal
+from micropie.execution import LoopLocal, await_in_background
+from micropie.execution.background import close_background_loops
+from micropie.extensions import Inspector, RedisClient
 from micropie.files.recent import Recent
 from micropie.headers.fields import NameTable, cached_if_short
 from micropie.middleware import MemoryRates
 from micropie.on_demand import computed
 from micropie.routing.config import HandlerPool
-from micropie.sessions import InMemorySessionBackend
+from micropie.sessions import InMemorySessionBackend, SQLiteSessionBackend
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import begin, get
@@ -123,8 +125,10 @@ class Counting(App):
         return str(self.request.session["n"])
 
 
-def test_no_count_of_a_session_in_memory_is_lost() -> None:
-    app = Counting(session_backend=InMemorySessionBackend())
+@pytest.mark.parametrize("is_file", [False, True])
+def test_no_count_of_a_session_is_lost(tmp_path: Path, is_file: bool) -> None:
+    backend = SQLiteSessionBackend(tmp_path / "sessions") if is_file else InMemorySessionBackend()
+    app = Counting(session_backend=backend)
     first = begin(app, "POST", "/count")
     assert first.read() == b"1"
     cookie = first.headers["Set-Cookie"].partition(";")[0]
@@ -135,6 +139,8 @@ def test_no_count_of_a_session_in_memory_is_lost() -> None:
     assert in_threads(count) == [{200}] * THREADS
     total = 1 + THREADS * (TIMES // 4)
     assert get(app, "/counted", HTTP_COOKIE=cookie) == (200, str(total).encode())
+    if isinstance(backend, SQLiteSessionBackend):
+        backend.close()
 
 
 def test_sessions_in_memory_keep_to_their_capacity() -> None:
@@ -197,6 +203,34 @@ def test_subscribers_that_come_and_go_leave_nothing_behind() -> None:
 
     in_threads(come_and_go)
     assert channels.counts() == (0, 0)
+
+
+def test_a_list_of_subscriptions_is_made_while_they_come_and_go() -> None:
+    app = Root()
+    inspector = Inspector(app)
+
+    def come_or_list(number: int) -> None:
+        for turn in range(TIMES):
+            if number % 2:
+                found = app.channels.subscriptions()
+                assert all(one.channels == (name,) for name in found for one in found[name])
+                assert inspector.statistics().subscribers <= THREADS // 2
+            else:
+                with app.channels.subscribe(f"{turn % 3}"):
+                    pass
+
+    in_threads(come_or_list)
+    assert inspector.statistics().subscribers == 0
+
+
+def test_all_threads_get_one_client_of_redis() -> None:
+    def reached() -> object:
+        with client.reached() as found:  # which connects when it is asked something
+            return found
+
+    for _ in range(20):
+        client = RedisClient("a test", "redis://127.0.0.1:1/0", 1)
+        assert is_one(reached)
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -303,6 +337,28 @@ def test_each_event_loop_has_one_value_of_its_own() -> None:
 
     found = in_threads(lambda number: Counter(asyncio.run(fill(number))))
     assert found == [Counter({number: TIMES}) for number in range(THREADS)]
+
+
+def test_a_call_that_meets_the_end_of_its_event_loop_is_told() -> None:
+    async def answer() -> str:
+        return "answer"
+
+    def call_or_close(number: int) -> Counter[str]:
+        ends = Counter[str]()
+        for _ in range(30):
+            if number == 0:
+                close_background_loops()
+                continue
+            try:
+                ends[await_in_background("asyncio", answer, ())] += 1
+            except (CancelledError, RuntimeError):
+                ends["told"] += 1
+        return ends
+
+    total = sum(in_threads(call_or_close), Counter[str]())
+    assert total["answer"] + total["told"] == 30 * (THREADS - 1)
+    assert await_in_background("asyncio", answer, ()) == "answer"
+    close_background_loops()
 
 
 # -- one application -------------------------------------------------------------------------------

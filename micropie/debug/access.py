@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from functools import cache, lru_cache
+from functools import lru_cache
 from hmac import compare_digest
 
 from micropie import App, HTTPError, Request, Response
@@ -22,12 +22,12 @@ logger = logging.getLogger("micropie")
 KEY_VARIABLE = "MICROPIE_DEBUG_KEY"
 KEY_PATH = "/_debug/<key>"
 _COOKIE = "micropie_debug_token"  # of a name that the pages mask
+_OWN_KEY = secrets.token_urlsafe(16)
 
 
-@cache
 def debug_key() -> str:
-    """Return the key of the environment, or one of this process."""
-    return os.environ.get(KEY_VARIABLE) or secrets.token_urlsafe(16)
+    """Return the key of the environment, or one of this process and its forks."""
+    return os.environ.get(KEY_VARIABLE) or _OWN_KEY
 
 
 def add_key_page(app: App) -> None:

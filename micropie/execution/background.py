@@ -118,8 +118,9 @@ class BackgroundLoop:
     def end(self) -> None:
         """Start no further task, and call ``lost`` for each that has not begun."""
         self.has_ended = True
-        while self._waiting:
-            self._waiting.pop()()
+        with suppress(KeyError):  # none is left; ``spawn`` takes out its own, too
+            while True:
+                self._waiting.pop()()
 
     def _start(self, lost: Action, call: AsyncAction) -> None:
         for variable, value in self._marks:
@@ -160,10 +161,13 @@ class _Loops:
 
     def __init__(self) -> None:
         self._stacks: list[ExitStack] = []
-        self.forget()
+        self.after_fork()
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         self._lock = Lock()
+        self._begin()
+
+    def _begin(self) -> None:
         self._running: dict[str, BackgroundLoop] = {}
         # The stacks before this one are a parent's, and are kept: to free one would wait for the
         # parent's thread, for ever.
@@ -191,8 +195,9 @@ class _Loops:
 
     def close(self) -> None:
         atexit.unregister(self.close)
-        stack = self._stacks.pop()
-        self.forget()
+        with self._lock:  # a thread may be starting one
+            stack = self._stacks.pop()
+            self._begin()
         stack.close()
 
 
@@ -205,7 +210,7 @@ def _stop(portal: BlockingPortal) -> None:
 
 
 _loops = _Loops()
-after_fork_in_child(_loops.forget)
+after_fork_in_child(_loops.after_fork)
 
 background_loop = _loops.get
 close_background_loops = _loops.close

@@ -13,13 +13,12 @@ Under WSGI both tasks are on the background loop, where the chunks are read as t
 
 from __future__ import annotations
 
-from contextlib import suppress
 from math import inf
 
 import anyio
 
 from micropie.errors import ClientDisconnect, HTTPError, ResponseError, logger, websockets_need_asgi
-from micropie.execution import LEAVE_WITHIN, TASKS
+from micropie.execution import LEAVE_WITHIN, TASKS, SingleWaiterEvent
 from micropie.http import Exchange, GivenStatus, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
@@ -58,7 +57,6 @@ async def asgi_under_wsgi(
     return await call_asgi(mount, mounted_path, exchange, seconds)
 
 
-_NO_CHUNK = (b"", True)
 _NO_END = "the mounted application ended before its answer did"
 
 
@@ -78,16 +76,17 @@ class _Call:
         self._start: Message | None = None
         self._is_complete = False  # the last chunk was sent
         self._scope = anyio.CancelScope()
-        self._begun = anyio.Event()  # it has sent its head, or has ended
-        self._first = _NO_CHUNK
-        # whether the request's task has come for the first chunk, or wants none
-        self._is_taken = False
+        self._chunk: Piece | None = None  # that is on its way
+        # Whether the request's task has come for the first chunk; whether it wants no more.
+        self._has_begun = self._is_stopped = False
+        tasks = TASKS.get()
+        self._given = SingleWaiterEvent(tasks)  # the head or a chunk, or it has ended
+        self._taken = SingleWaiterEvent(tasks)  # the chunk, or the request's task wants no more
         self._ended = anyio.Event()
         self._failures: list[BaseException] = []  # to receive the body, or of the application
         # while the application waits for a message
         self._receiving: anyio.CancelScope | None = None
         self._got_disconnect = False
-        self._sender, self._receiver = anyio.create_memory_object_stream[Piece](0)
 
     # -- in the application's task -----------------------------------------------------------------
 
@@ -108,9 +107,8 @@ class _Call:
             else:
                 self._failures.append(error)
         finally:
-            self._sender.close()
-            self._begun.set()
             self._ended.set()
+            self._given.ring()
 
     async def _receive(self) -> Message:
         if self._is_complete or self._failures:
@@ -140,20 +138,23 @@ class _Call:
         kind = message["type"]
         if kind == "http.response.start" and self._start is None:
             self._start = message
-            self._begun.set()
+            self._given.ring()
             return
         if kind != "http.response.body" or self._start is None or self._is_complete:
             raise RuntimeError(f"the mounted application sent {kind!r}, which can't come now")
         more = message.get("more_body", False)
         self._is_complete = not more
-        chunk = bytes(message.get("body", b"")), more
-        if not self._is_taken and self._first is _NO_CHUNK:
-            self._first = chunk
-            return
-        try:
-            await self._sender.send(chunk)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise OSError("the client left") from None
+        await self._until_taken()
+        self._chunk = bytes(message.get("body", b"")), more
+        self._given.ring()
+        if self._has_begun:  # the first chunk may come with the head
+            await self._until_taken()
+
+    async def _until_taken(self) -> None:
+        while self._chunk is not None and not self._is_stopped:
+            await self._taken.wait()
+        if self._chunk is not None:
+            raise OSError("the client left")
 
     # -- in the request's task ---------------------------------------------------------------------
 
@@ -164,14 +165,17 @@ class _Call:
         chunk.
         """
         with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as self._silence:
-            if not self._is_taken:
-                await self._begun.wait()
-                self._is_taken = True
-                if not self._ended.is_set() or self._first is not _NO_CHUNK:
-                    first, self._first = self._first, _NO_CHUNK
-                    return first
-            with suppress(anyio.EndOfStream):
-                return await self._receiver.receive()
+            while self._chunk is None and not self._ended.is_set():
+                if self._start is not None and not self._has_begun:
+                    break
+                await self._given.wait()
+            is_head, self._has_begun = not self._has_begun, True
+            chunk, self._chunk = self._chunk, None
+            if chunk is not None:
+                self._taken.ring()
+                return chunk
+            if is_head and not self._ended.is_set():
+                return b"", True
             if not self._failures:
                 has_left = self._disconnect()
                 self._failures.append(
@@ -196,8 +200,8 @@ class _Call:
                 with anyio.move_on_after(LEAVE_WITHIN):
                     await self._ended.wait()
         finally:
-            self._is_taken = True
-            self._receiver.close()
+            self._has_begun = self._is_stopped = True
+            self._taken.ring()
             if not self._is_complete:
                 self._scope.cancel()
         if not self._is_complete:

@@ -214,7 +214,7 @@ class RedisClient:
         self._owner = owner
         self.url = url
         self._patience = patience
-        self._own: tuple[int, Any] = (0, None)
+        self._clients: dict[int, Any] = {}  # by process; only this one's is ever used
         self._next_question = 0.0
 
     @contextmanager
@@ -294,9 +294,10 @@ class RedisClient:
         self._client().close()
 
     def _client(self) -> Any:
-        process, client = self._own
+        process = os.getpid()
+        client = self._clients.get(process)
         # never a parent's: two processes would read each other's answers
-        if process != os.getpid():
+        if client is None:
             defaults: dict[str, Any] = {
                 "socket_timeout": self._patience,
                 "socket_connect_timeout": self._patience,
@@ -324,5 +325,7 @@ class RedisClient:
                     options = {**defaults, **self._primary.options}
                     pool = make_pool(self._primary.name, sentinels, **options)
                     client = redis.Redis.from_pool(pool)
-            self._own = os.getpid(), client
+            # the same for all threads that have come here
+            client = self._clients.setdefault(process, client)
+            self._clients = {process: client}
         return client

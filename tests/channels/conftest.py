@@ -18,18 +18,19 @@ KINDS = ["memory", "redis"]
 MakeChannels = Callable[[], Channels]
 
 
-def threads() -> list[str]:
-    return sorted(
-        thread.name
-        for thread in threading.enumerate()
-        if thread.name.startswith("micropie-channels")
-    )
-
-
 @pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    yield
-    until(lambda: not threads())
+def threads() -> Iterator[Callable[[], list[str]]]:
+    """Yield a function that returns the names of the channels' threads which this test has started,
+    and wait at its end until they are gone: a thread that is left fails no other test.
+    """
+    before = set(threading.enumerate())
+
+    def started() -> list[str]:
+        new = set(threading.enumerate()) - before
+        return sorted(one.name for one in new if one.name.startswith("micropie-channels"))
+
+    yield started
+    until(lambda: not started())
 
 
 @pytest.fixture(scope="session")

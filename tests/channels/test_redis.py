@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,6 @@ from micropie.steps import outage
 from micropie.steps import redis_client as redisclient
 from micropie.steps.redis_client import RedisClient
 from tests.asgi.calls import every_loop, run
-from tests.channels.conftest import threads
 from tests.conftest import MakeClient
 from tests.support.forwarder import Forwarder
 from tests.support.ports import free_port
@@ -54,7 +53,9 @@ def nowhere() -> str:
     return f"redis://127.0.0.1:{free_port()}/0"
 
 
-def test_nothing_is_started_before_it_is_needed(redis_url: str) -> None:
+def test_nothing_is_started_before_it_is_needed(
+    redis_url: str, threads: Callable[[], list[str]]
+) -> None:
     channels = RedisChannels(redis_url)
     assert threads() == []
     channels.publish("room", 1)
@@ -66,7 +67,9 @@ def test_nothing_is_started_before_it_is_needed(redis_url: str) -> None:
     channels.close()
 
 
-def test_a_thread_that_is_begun_by_the_close_ends_with_it(redis_url: str) -> None:
+def test_a_thread_that_is_begun_by_the_close_ends_with_it(
+    redis_url: str, threads: Callable[[], list[str]]
+) -> None:
     channels = RedisChannels(redis_url)
     with channels.subscribe("room"):
         # and the publisher, if the listener was quick to connect

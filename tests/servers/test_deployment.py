@@ -128,7 +128,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 def running(
     command: list[str], folder: Path, variables: dict[str, str], log: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command.
+    """Run a command. What fails meanwhile tells what ``log`` has, too.
 
     The environment is that of the tests and ``variables``, or these alone if they have a PATH.
     """
@@ -139,6 +139,9 @@ def running(
     guard = guard_of(process)
     try:
         yield process
+    except BaseException as error:
+        error.add_note(f"{command[0]} has written:\n{Path(log.name).read_text(errors='replace')}")
+        raise
     finally:
         process.terminate()
         process.wait(PATIENCE)

@@ -34,6 +34,8 @@ def lacking(told: str, left_out: Sequence[str] = LEFT_OUT) -> str | None:
     could not be imported, or micropie's sentence says to install it.
     """
     for name in left_out:
-        if re.search(rf"No module named '?{name}\b|install {name},", told):
+        if re.search(
+            rf"No module named '?{name}\b|install {name},|\b{name} is not installed", told
+        ):
             return name
     return None
