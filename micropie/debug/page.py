@@ -150,12 +150,12 @@ def warn_of_attribute(request: Request) -> None:
     value = inspect.getattr_static(own.app, name, None)
     if value is None or name.startswith("_") or hasattr(App, name):
         return
-    advice = f"a method, def {name}(self)"
+    kind, advice = type(value).__name__, f"a method, def {name}(self)"
     if isinstance(value, type):
-        advice = f"{name} = {value.__name__}(), an object"
+        kind, advice = "class", f"{name} = {value.__name__}(), an object"
     elif inspect.isfunction(value):
         advice = "@get above it, and no @hidden"
-    owner, kind = type(own.app).__name__, type(value).__name__.replace("type", "class")
+    owner = type(own.app).__name__
     logger.warning("%s.%s is no page, as it is a %s: write %s", owner, name, kind, advice)
 
 

@@ -71,11 +71,11 @@ class Plan:
     ``values``: right ones, by the operation and the parameter, where others are refused.
     ``further``: requests of an operation, each as changes of what httpx is given: a dict replaces
     some keys; with "as" the client of a scheme, NOBODY for one without any log-in and cookie.
-    ``endless``: operations whose streams don't end, of which only the head is read; ``fails``: those
-    that fail on purpose. ``never``: declared answers that no client can provoke, (operation or "*", status) with the
-    reason. ``log_ins``: arguments of the generated ``Client`` by the security scheme.
-    ``first``: operations to begin with. ``prepare`` is called before all, with a client of httpx that shares the cookies, and returns headers
-    for all requests, such as a log-in.
+    ``endless``: operations whose streams don't end, of which only the head is read; ``fails``:
+    those that fail on purpose. ``never``: declared answers that no client can provoke, (operation
+    or "*", status) with the reason. ``log_ins``: arguments of the generated ``Client`` by the
+    security scheme. ``first``: operations to begin with. ``prepare`` is called before all, with a
+    client of httpx that shares the cookies, and returns headers for all requests, such as a log-in.
     """
 
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
