@@ -275,7 +275,7 @@ def test_any_is_for_what_may_be_anything() -> None:
 
 # -- faces -----------------------------------------------------------------------------------------
 
-MOST_NAMES = {"http": 55, "execution": 34, "routing": 28}
+MOST_NAMES = {"http": 55, "execution": 35, "routing": 28}
 # Of no extension's; ``debug``, ``openapi`` and ``pool`` are asked for by a text.
 ROOMS = [
     "asgi",

@@ -59,6 +59,7 @@ from micropie.execution.threads import (
     slots_of,
     within,
 )
+from micropie.execution.waits import StandingQueue
 from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
@@ -67,11 +68,11 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "AHEAD", "CLEAN_UP_WITHIN", "LEAVE_WITHIN", "TASKS", "WAKERS", "Action", "AsyncAction",
-    "LoopFuture", "LoopLocal", "LoopTasks", "Result", "SingleWaiterEvent", "Slots", "TaskWaiter",
-    "TookTooLong", "after_fork_in_child", "available_cpus", "await_in_background", "await_in_def",
-    "background_loop", "current", "entered_on_loop", "in_thread", "is_on_loop", "loop_lag",
-    "notify_after_fork", "run_async", "run_in_context", "slots_of", "threadsafe_scheduler",
-    "watch_background_loops", "watch_loop", "where", "within",
+    "LoopFuture", "LoopLocal", "LoopTasks", "Result", "SingleWaiterEvent", "Slots", "StandingQueue",
+    "TaskWaiter", "TookTooLong", "after_fork_in_child", "available_cpus", "await_in_background",
+    "await_in_def", "background_loop", "current", "entered_on_loop", "in_thread", "is_on_loop",
+    "loop_lag", "notify_after_fork", "run_async", "run_in_context", "slots_of",
+    "threadsafe_scheduler", "watch_background_loops", "watch_loop", "where", "within",
 ]
 # fmt: on
 

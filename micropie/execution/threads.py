@@ -32,6 +32,7 @@ from micropie.errors import logger, too_many_waiting
 from micropie.execution.background import Outcome, released, variables_set
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import TASKS, WAKERS, Action, LoopLocal
+from micropie.execution.waits import StandingQueue
 from micropie.placement import ALL_WAIT, AnyFunction, Threads
 
 Result = TypeVar("Result")
@@ -46,10 +47,6 @@ HAS_THREADS = sys.platform != "emscripten"
 _REPORT_EVERY = 60.0
 
 
-# Seconds: a queue that stands for the first one has more work than is done. In it, whoever has
-# waited for the second one is refused, so that others are answered while their clients still wait.
-_STANDING = 1.0
-_LONG_WAIT = 0.25
 # So many may always wait: a queue for few threads, or slow handlers, is no overload.
 _SHORT_QUEUE = 40
 
@@ -99,7 +96,7 @@ class Slots:
         self._free = self._size
         self._lent = 0
         self._waiting: deque[_Turn] = deque()
-        self._waits_since = 0.0  # when the queue was last empty
+        self._standing = StandingQueue()
         self.waker, self.tasks = WAKERS.get(), TASKS.get()
         self._next_report = 0.0
 
@@ -120,8 +117,6 @@ class Slots:
             )  # fmt: skip
             raise too_many_waiting()
         turn = _Turn(is_queued)
-        if not self._waiting:
-            self._waits_since = turn.since
         self._waiting.append(turn)
         try:
             with anyio.move_on_after(self._patience):
@@ -155,14 +150,14 @@ class Slots:
             turn.came.set()
 
     def _is_late(self, turn: _Turn) -> bool:
-        """Return whether a handler has waited for so long that others are to have its slot, as in
-        CoDel (RFC 8289): only where the queue has not been empty for a while, so never after a
-        burst, and where enough wait that no slot becomes idle.
+        """Return whether a handler has waited for so long that others are to have its slot: only
+        where enough wait that no slot becomes idle.
         """
-        if not turn.is_queued or len(self._waiting) < max(self._size, _SHORT_QUEUE):
+        if not turn.is_queued:
             return False
         now = monotonic()
-        return now - turn.since > _LONG_WAIT and now - self._waits_since > _STANDING
+        is_late = self._standing.makes_late(now - turn.since, now)
+        return is_late and len(self._waiting) >= max(self._size, _SHORT_QUEUE)
 
     @contextmanager
     def lend(self) -> Iterator[bool]:

@@ -13,6 +13,7 @@ from threading import Semaphore
 from time import monotonic, time
 
 from micropie.errors import HTTPError, check, is_count, is_duration, logger, too_many_waiting
+from micropie.execution import StandingQueue
 from micropie.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 from micropie.on_demand import pattern
@@ -64,15 +65,8 @@ class ConcurrencyLimit(FlowMiddleware):
             self._free.release()
 
 
-# In seconds: a shorter wait is none.
-_SHORT_WAIT = 0.1
-# Where longer ones have come for so long, with no such pause, more requests come than are answered:
-_STANDING = 1.0
-_PAUSE = 0.25
-# who has waited for so long is refused. The queue is short again soon after that, or gets shorter.
-_LONG_WAIT = 0.25
-# Where nobody is let in for two such periods, and the least waits of both differ by no more than
-# this, it is no queue.
+# Seconds. Where nobody is let in for two such periods, and the least waits of both differ by no
+# more than this, it is no queue.
 _PERIOD = 1.0
 _SAME = 0.05
 
@@ -85,8 +79,9 @@ class LoadShedding(FlowMiddleware):
     ``Retry-After``.
 
     Else a server with too much work answers everything late, and most of it to clients that have
-    given up. There is no number to choose: after a second of waits that are too long, a request
-    that has waited for a quarter of a second is refused (as in CoDel, RFC 8289).
+    given up. There is no number to choose: after a second of waits that are too long and don't get
+    shorter by themselves, a request that has waited for a quarter of a second is refused (as in
+    CoDel, RFC 8289).
 
     The proxy says when each request came, in the header ``X-Request-Start``: ``t=`` and the time
     since 1970 in seconds, milliseconds or microseconds. So the wait in the system's queues and in
@@ -102,8 +97,7 @@ class LoadShedding(FlowMiddleware):
     statuses = (503,)
 
     def __init__(self) -> None:
-        # When waits became too long, and when the last one was so.
-        self._since = self._long_at = 0.0
+        self._queue = StandingQueue()
         # Of the period in which all are refused: when it began, its least wait, and that of the
         # period before. One value, as threads change it.
         self._refusing = (0.0, inf, inf)
@@ -114,14 +108,10 @@ class LoadShedding(FlowMiddleware):
         waited, now = self._stated_wait(request), monotonic()
         if waited is None:
             return
-        if waited >= _SHORT_WAIT:
-            if now - waited - self._long_at > _PAUSE:
-                self._since = now
-            self._long_at = now
-        if waited < _LONG_WAIT:
-            self._refusing = (now, inf, inf)
-        elif now - self._since >= _STANDING:
+        if self._queue.makes_late(waited, now):
             self._refuse(waited, now)
+        else:
+            self._refusing = (now, inf, inf)
 
     def _refuse(self, waited: float, now: float) -> None:
         """Raise 503, unless all waits are those of clocks that differ."""

@@ -340,18 +340,18 @@ def test_those_that_wait_for_a_place_get_it_in_order(backend: str) -> None:
 
 @every_loop
 @pytest.mark.parametrize(
-    ("so_many", "stood_for", "waited_for", "refused"),
+    ("so_many", "before", "waited_for", "refused"),
     [
-        (50, 1.1, 0.3, 10),
-        (50, 1.1, 0.2, 0),  # they have come a moment ago
-        (50, 0.9, 0.9, 0),  # a burst
-        (40, 9.0, 9.0, 0),  # a short queue, which keeps the slot busy
+        (50, 5, 0.3, 10),
+        (50, 5, 0.2, 0),  # they have come a moment ago
+        (50, 0, 0.9, 0),  # a burst
+        (40, 5, 9.0, 0),  # a short queue, which keeps the slot busy
     ],
 )
 def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
     backend: str,
     so_many: int,
-    stood_for: float,
+    before: int,
     waited_for: float,
     refused: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -373,9 +373,13 @@ def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
         slots = slots_of(Threads(1, queue=1000))
         await slots.take()
         async with anyio.create_task_group() as tasks:
+            for number in range(before):  # one after the other has to wait
+                tasks.start_soon(wait, slots, so_many + number, True)
+                await until_async(lambda: slots.usage() == (1, 1, 1))
+                clock.now += 0.21
+                slots.give()
             tasks.start_soon(wait, slots, -1, False)  # no handler: it is never refused
             await until_async(lambda: slots.usage() == (1, 1, 1))
-            clock.now += stood_for - waited_for
             for number in range(so_many):
                 tasks.start_soon(wait, slots, number, True)
                 await until_async(lambda: slots.usage() == (1, 2 + number, 1))  # noqa: B023
@@ -387,7 +391,7 @@ def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
         assert slots.usage() == (0, 0, 1)
 
     run(backend, main)
-    assert sorted(turns) == [-1, *range(refused, so_many)]
+    assert sorted(turns) == [-1, *range(refused, so_many + before)]
     assert statuses == [503] * refused
     assert caplog.messages == [
         "all 1 threads or processes are busy, and handlers wait too long for one: "
