@@ -302,7 +302,7 @@ def test_a_kept_result_is_the_function_s(name: str) -> None:
 
 @given(names=st.lists(texts("content-type", "Content-Type", "x-y", "x_y"), max_size=20))
 def test_a_table_of_names_has_a_value_for_each_name(names: list[str]) -> None:
-    table = NameTable(lambda name: (name, len(name)), most=4)
+    table: NameTable[str, tuple[str, int]] = NameTable(lambda name: (name, len(name)), most=4)
     assert [table[name] for name in names] == [(name, len(name)) for name in names]
 
 

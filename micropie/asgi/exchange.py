@@ -136,19 +136,21 @@ class ASGIExchange(StreamedExchange):
         )
 
     def named_headers(self, names: HeaderNames) -> dict[str, str]:
-        found: dict[str, str] = {}
+        found, count = {}, 0
         for field, value in self.scope["headers"]:
             name = names.by_field.get(field)
             if name is not None:
-                text = value.decode("latin-1")
-                found[name] = f"{found[name]}, {text}" if name in found else text
+                found[name] = value.decode("latin-1")
+                count += 1
+        if count > len(found):  # a name came twice
+            found = {name: self.header(name) or "" for name in found}
         return found
 
     def body_headers(self) -> tuple[str, str | None]:
         media_type, length = b"", None
         for name, value in self.scope["headers"]:
             if name == b"content-type":
-                media_type = media_type + b"," + value if media_type else value  # two are no type
+                media_type = b"," if media_type else value  # two are no type
             elif name == b"content-length":
                 length = value if length is None or length == value else b"two that differ"
         return media_type.decode("latin-1"), None if length is None else length.decode("latin-1")

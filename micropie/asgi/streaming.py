@@ -99,7 +99,7 @@ class DelayedCalls:
 _STARTS = LoopLocal(lambda: DelayedCalls(WATCH_AFTER))
 
 
-_NAMES = NameTable(lambda name: name.encode("latin-1"))
+_NAMES: NameTable[str, bytes] = NameTable(lambda name: name.encode("latin-1"))
 _ENCODED_TYPES = {usual: (b"content-type", usual.encode()) for usual in (HTML, JSON)}
 
 

@@ -53,18 +53,18 @@ def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[
     return decorate
 
 
-class NameTable(dict[str, Value]):
+class NameTable(dict[Text, Value]):
     """What a function makes of the names of headers, made once for each.
 
     They are few and the same in every answer, unless an author sends back a client's: after
     ``most`` names no more are kept, and no long one ever.
     """
 
-    def __init__(self, make: Callable[[str], Value], most: int = 1024) -> None:
+    def __init__(self, make: Callable[[Text], Value], most: int = 1024) -> None:
         self._make = make
         self._most = most
 
-    def __missing__(self, name: str) -> Value:
+    def __missing__(self, name: Text) -> Value:
         made = self._make(name)
         if len(self) < self._most and len(name) <= LONGEST_KEPT:
             self[name] = made

@@ -180,9 +180,9 @@ def environ_of(
 
     ``mounted_path``: None for an application that is not mounted.
 
-    ``exchange.headers`` has no names with "_", as "-" becomes "_" here. Transfer-Encoding stays, as
-    under gunicorn, though the input is decoded: CherryPy reads a body only with this header or a
-    Content-Length. ``wsgi.input_terminated`` says that the input ends by itself.
+    Headers with "_" in their names are left out, as "-" becomes "_" here. Transfer-Encoding stays,
+    as under gunicorn, though the input is decoded: CherryPy reads a body only with this header or
+    a Content-Length. ``wsgi.input_terminated`` says that the input ends by itself.
     """
     scope, client, query = exchange.scope, exchange.client, exchange.query_string
     name, port = scope.get("server") or ("localhost", None)
@@ -206,14 +206,23 @@ def environ_of(
     }
     if client is not None:
         environ["REMOTE_PORT"] = str(client.port)
-    for header, value in exchange.headers.items():
-        environ[_KEYS[header]] = value
+    headers, size = exchange.limited_headers(), len(environ)
+    for field, value in headers:
+        environ[_KEYS[field]] = value.decode("latin-1")
+    if len(environ) - size < len(headers):  # a name came twice
+        for header, text in exchange.headers.items():
+            environ[_KEYS[header.encode("latin-1")]] = text
     return move(environ, exchange, mounted_path, client)
 
 
-def _key_of(header: str) -> str:
-    """Return the key of a header in an environ (PEP 3333; RFC 3875, section 4.1.18)."""
-    key = header.upper().replace("-", "_")
+def _key_of(header: bytes) -> str:
+    """Return the key of a header in an environ (PEP 3333; RFC 3875, section 4.1.18).
+
+    ``move`` drops the one with "_", as it drops Proxy.
+    """
+    if b"_" in header:
+        return "HTTP_PROXY"
+    key = header.decode("latin-1").upper().replace("-", "_")
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 

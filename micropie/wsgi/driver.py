@@ -26,7 +26,7 @@ _ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
 
 
 # in the usual capitals: some clients compare them as they are
-_CAPITALS = NameTable(
+_CAPITALS: NameTable[str, str] = NameTable(
     lambda name: _ODD_NAMES.get(name) or "-".join(map(str.capitalize, name.split("-"))), most=256
 )
 _NOSNIFF = (_CAPITALS[NOSNIFF[0]], NOSNIFF[1])

@@ -20,11 +20,14 @@ from datetime import date
 from decimal import Decimal
 from functools import cache, partial
 from io import BytesIO
+from pathlib import Path
 from tempfile import mkdtemp
 from time import thread_time
 from typing import Annotated, Any, ClassVar, TypeAlias
 from urllib.parse import quote_from_bytes
 from uuid import UUID
+
+import anyio
 
 from micropie import (
     App,
@@ -55,6 +58,7 @@ from micropie.middleware import (
     RequestId,
     TrustedHosts,
 )
+from tests.asgi.calls import get
 from tests.fuzz.moved import Documents
 from tests.support.codecs import make_codec
 from tests.wsgi.calls import environ_for
@@ -154,9 +158,16 @@ class _Site(App):
         return self.request.json()
 
 
+def _in_wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return [b"in"]
+
+
 @cache
 def _folder() -> str:
-    return mkdtemp()
+    folder = mkdtemp()
+    (Path(folder) / "there").write_text("a file")
+    return folder
 
 
 @cache
@@ -189,6 +200,14 @@ def _site() -> App:
         inner = _Inner()
         inner.middlewares.append(middleware)
         app.mount(prefix, inner)
+    return app
+
+
+@cache
+def _plain() -> App:
+    app = _Site(secret_key=_KEY)
+    app.static("/static", _folder())
+    app.mount("/in_wsgi", _in_wsgi)
     return app
 
 
@@ -375,6 +394,20 @@ def _body(
 
 
 Entry: TypeAlias = Callable[[str], Ask]
+
+
+def repeated(name: str, target: str) -> Entry:
+    """Return an entry that sends a header once for each character of a text, to a site under ASGI
+    whose middleware has not looked at the headers before.
+    """
+    method, _, path = target.partition(" ")
+
+    def make(text: str) -> Ask:
+        lines = [(name.encode(), value.encode()) for value in text]
+        return lambda: anyio.run(partial(get, headers=lines), _plain(), path, method)
+
+    return make
+
 
 _FORM = "application/x-www-form-urlencoded"
 _PARTS = "multipart/form-data; boundary=B"

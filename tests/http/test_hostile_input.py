@@ -516,6 +516,23 @@ def test_R28_the_time_for_a_text_grows_with_its_length_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("if-none-match", "GET /static/there"),
+        ("range", "GET /static/there"),
+        ("content-type", "POST /document"),
+        ("content-length", "POST /document"),
+        ("cookie", "GET /theme"),
+        ("x-token", "GET /stated"),
+        ("x-token", "GET /in_wsgi/"),
+    ],
+)
+def test_R28_a_header_may_come_many_times(name: str, target: str) -> None:
+    """Under ASGI, where each line is an item: under WSGI the server has joined them."""
+    assert not grows_too_fast(client_texts.repeated(name, target), "", "a", "", 200_000)
+
+
+@pytest.mark.parametrize(
     "charset", sorted({*aliases.values()} - {"mbcs"} | {"cp874", "koi8_t", "mac_farsi"})
 )
 def test_R28_a_charset_takes_linear_time(charset: str) -> None:
