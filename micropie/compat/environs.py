@@ -63,7 +63,7 @@ def own_environ(exchange: Exchange) -> Environ:
     received = exchange.body.so_far
     if exchange.environ is None:
         body = body_of(exchange) if received is None else BytesIO(received)
-        return environ_of(exchange, None, body)  # type: ignore[arg-type]
+        return environ_of(exchange, None, body)
     environ = {**exchange.environ}
     if exchange.peer.scheme is not None:
         environ["wsgi.url_scheme"] = exchange.peer.scheme

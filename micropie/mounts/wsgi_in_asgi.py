@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from contextlib import suppress
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from threading import Semaphore
 
 import anyio
@@ -33,14 +33,14 @@ async def wsgi_under_asgi(
 ) -> Response:
     """Return the answer of a mounted WSGI application, which is called in one of ``threads``."""
     call = _Call(mount, exchange, threads)
-    await call.start(environ_of(exchange, mounted_path, BufferedReader(RawBody(call.pull))))
+    await call.start(environ_of(exchange, mounted_path, await call.input()))
     return await wait_for_head(call, exchange.method == "HEAD")
 
 
 class _Call:
     """One call of the application.
 
-    ``pull``, ``_run`` and all below it run in the thread, others on the loop.
+    ``_pull``, ``_run`` and all below it run in the thread, others on the loop.
     """
 
     def __init__(self, mount: Mount, exchange: Exchange, threads: Threads) -> None:
@@ -63,14 +63,18 @@ class _Call:
 
     # -- on the event loop -------------------------------------------------------------------------
 
-    async def start(self, environ: Environ) -> None:
-        """Receive a short body, wait for a free thread, and let it call the application."""
+    async def input(self) -> BytesIO | BufferedReader:
+        """Return the ``wsgi.input``. A short body is received first."""
         if self._more and self._exchange.has_short_body:
             self._body = b""
             with suppress(Exception):  # raised again where the application reads on
                 while self._more:
                     piece, self._more = await self._exchange.receive_piece()
                     self._body += piece
+        return BufferedReader(RawBody(self._pull)) if self._more else BytesIO(self._body or b"")
+
+    async def start(self, environ: Environ) -> None:
+        """Wait for a free thread, and let it call the application."""
         self._exchange.read_by(self._slots)
         await self._slots.take()
         self._slots.tasks.start_soon(self._call, environ)
@@ -144,7 +148,7 @@ class _Call:
         with suppress(BaseException):  # a SystemExit must not end this thread
             end()
 
-    def pull(self) -> bytes:
+    def _pull(self) -> bytes:
         """Return the next piece of the body.
 
         Raises ``ClientLeft``, and 408 if the body stopped arriving.
@@ -174,7 +178,7 @@ class ClientLeft(ClientDisconnect, OSError):
 
 
 def environ_of(
-    exchange: Exchange, mounted_path: MountedPath | None, body: BufferedReader
+    exchange: Exchange, mounted_path: MountedPath | None, body: BytesIO | BufferedReader
 ) -> Environ:
     """Return the environ of a request, with the scheme, client and host that middleware has set.
 
