@@ -64,7 +64,9 @@ def serving(command: str, proxy: str) -> Iterator[tuple[int, int]]:
             pid = worker_of(pid)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         to, port = port, free_port()
-        stack.enter_context(running(command_of(proxy, folder, port, to), port))
+        keeps = words[2] == "gunicorn"
+        before = command_of(proxy, folder, port, to, keeps_connections=keeps)
+        stack.enter_context(running(before, port))
         yield port, pid
 
 
