@@ -246,16 +246,10 @@ class Exchange:
     @computed
     def headers(self) -> Headers:
         """The headers. Raises 431 if there are more than 1000."""
-        return Headers(self.limited_headers())
-
-    def limited_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """Return the server's headers: names in lower case, with their values. Raises 431 if there
-        are more than 1000.
-        """
         raw = self.raw_headers()
         if len(raw) > MAX_HEADERS:
             raise HTTPError(431, "The request has too many headers.")
-        return raw
+        return Headers(raw)
 
     @computed
     def cookies(self) -> dict[str, str]:

@@ -19,7 +19,7 @@ from anyio import from_thread
 
 from micropie.errors import ClientDisconnect
 from micropie.execution import AHEAD, SingleWaiterEvent, slots_of
-from micropie.headers import NameTable
+from micropie.headers import MAX_HEADERS, NameTable
 from micropie.http import Exchange, Response
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.response import wait_for_head
@@ -210,10 +210,11 @@ def environ_of(
     }
     if client is not None:
         environ["REMOTE_PORT"] = str(client.port)
-    headers, size = exchange.limited_headers(), len(environ)
+    headers, size = exchange.raw_headers(), len(environ)
     for field, value in headers:
         environ[_KEYS[field]] = value.decode("latin-1")
-    if len(environ) - size < len(headers):  # a name came twice
+    # a name came twice, or there are so many that this raises 431
+    if len(environ) - size < len(headers) or len(headers) > MAX_HEADERS:
         for header, text in exchange.headers.items():
             environ[_KEYS[header.encode("latin-1")]] = text
     return move(environ, exchange, mounted_path, client)

@@ -275,6 +275,22 @@ def test_a_wsgi_server_that_knows_no_client() -> None:
     app.wsgi_shutdown()
 
 
+@pytest.mark.parametrize(("count", "status"), [(1000, 200), (1001, 431)])
+@every_loop
+def test_a_mounted_wsgi_application_gets_at_most_1000_headers(
+    backend: str, count: int, status: int
+) -> None:
+    def counted(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"%d" % sum(key.startswith("HTTP_X_") for key in environ)]
+
+    app = App()
+    app.mount("/w", counted)
+    headers = [(b"x-%d" % number, b"1") for number in range(count)]
+    call = run(backend, partial(get, headers=headers), app, "/w")
+    assert (call.status, call.body == b"1000") == (status, status == 200)
+
+
 def test_R5_what_is_kept_of_the_names_of_headers_is_bounded(make_client: MakeClient) -> None:
     def counted(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
