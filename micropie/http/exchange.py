@@ -409,11 +409,7 @@ class Exchange:
         The client sends it anyway, unless it waits for "100 Continue". Raises 400 for a malformed
         length.
         """
-        return (
-            "content-length" in self.headers  # most requests have none, and no framing to read
-            and 0 < (self.framing[2] or 0) <= _SHORT_BODY
-            and "expect" not in self.headers
-        )
+        return 0 < (self.framing[2] or 0) <= _SHORT_BODY and self.header("expect") is None
 
     # -- the answer --------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import inspect
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
@@ -84,7 +85,12 @@ class MountedPath(NamedTuple):
     @property
     def raw_path(self) -> bytes:
         """The full path, escaped."""
-        return quote(self.root).encode() + self.rest
+        return _escaped(self.root) + self.rest
+
+
+@lru_cache(64)  # the server's prefixes and mounts' are few and the same
+def _escaped(root: str) -> bytes:
+    return quote(root).encode()
 
 
 def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath:

@@ -27,6 +27,8 @@ from micropie.mounts.wsgi_call import RawBody, WSGICall, move
 from micropie.placement import Threads
 from micropie.protocols import Environ, Piece
 
+_USUALLY_EMPTY = ("GET", "HEAD")
+
 
 async def wsgi_under_asgi(
     mount: Mount, mounted_path: MountedPath, exchange: Exchange, threads: Threads
@@ -65,13 +67,22 @@ class _Call:
 
     async def input(self) -> BytesIO | BufferedReader:
         """Return the ``wsgi.input``. A short body is received first."""
-        if self._more and self._exchange.has_short_body:
+        exchange = self._exchange
+        if self._more and exchange.has_short_body:
             self._body = b""
             with suppress(Exception):  # raised again where the application reads on
                 while self._more:
-                    piece, self._more = await self._exchange.receive_piece()
+                    piece, self._more = await exchange.receive_piece()
                     self._body += piece
-        return BufferedReader(RawBody(self._pull)) if self._more else BytesIO(self._body or b"")
+        is_empty = (  # RFC 9112, section 6.3
+            exchange.method in _USUALLY_EMPTY
+            and not exchange.framing[2]
+            and exchange.header("transfer-encoding") is None
+            and str(exchange.scope.get("http_version", "1.1")).startswith("1")
+        )
+        if self._more and not is_empty:
+            return BufferedReader(RawBody(self._pull))
+        return BytesIO(self._body or b"")
 
     async def start(self, environ: Environ) -> None:
         """Wait for a free thread, and let it call the application."""

@@ -209,7 +209,8 @@ def test_R74_who_is_left_in_mid_answer_is_closed_and_can_not_read_on(
         if message["type"] == "http.response.body":
             raise OSError("gone")
 
-    run(backend, site(app), http_scope("GET", "/m"), Call().receive, send)
+    scope = http_scope("POST", "/m", headers=[(b"transfer-encoding", b"chunked")])
+    run(backend, site(app), scope, Call().receive, send)
     answers[0].may_close.set()
     assert answers[0].closed.wait(PATIENCE)  # the client does not wait for it
     assert answers[0].raised == ["the client left"]
@@ -281,6 +282,39 @@ def test_a_stream_is_made_two_chunks_ahead_and_no_further(backend: str) -> None:
 
     assert run(backend, ask) == b"".join(b"%d " % number for number in range(20))
     assert max(ahead) <= 4  # that which is made when the next is asked for, and those that wait
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "received"),
+    [
+        ("1.1", [], "BytesIO b''"),
+        ("1.0", [(b"content-length", b"0")], "BytesIO b''"),
+        ("1.1", [(b"content-length", b"5")], "BytesIO b'hello'"),
+        (
+            "1.1",
+            [(b"content-length", b"5"), (b"expect", b"100-continue")],
+            "BufferedReader b'hello'",
+        ),
+        ("1.1", [(b"transfer-encoding", b"chunked")], "BufferedReader b'hello'"),
+        ("2", [], "BufferedReader b'hello'"),
+    ],
+)
+@every_loop
+def test_a_get_has_a_body_where_its_protocol_says_so(
+    backend: str, version: str, headers: list[tuple[bytes, bytes]], received: str
+) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", TEXT)
+        read = environ["wsgi.input"]
+        return [f"{type(read).__name__} {read.read()!r}".encode()]
+
+    async def ask() -> bytes:
+        call = Call(piece(b"hel", more=True), piece(b"lo"))
+        scope = http_scope("GET", "/m", headers=headers, http_version=version)
+        await site(app)(scope, call.receive, call.send)
+        return call.body
+
+    assert run(backend, ask) == received.encode()
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
