@@ -214,15 +214,13 @@ class _Builder:
         conditions = _conditions_of(told)
         hooks, checks = application.middlewares, {*map(id, application.checks)}
         causes: dict[int, object] = {
-            303: any(map(_redirects, application.checks)),
-            # a check refuses with 403, unless it has ``statuses``
             401: any(hasattr(one, "security_scheme") for one in hooks if id(one) not in checks),
-            403: application.checks or any(getattr(hook, "scopes", ()) for hook in hooks),
+            403: any(getattr(hook, "scopes", ()) for hook in hooks),
             404: route.wildcards,
             413: body or route.reads_body,
             # JSON of another type than application/json is missing, which an optional one may be
             415: body is not None and (body["required"] or [*body["content"]] != [_JSON]),
-            **dict.fromkeys(conditions, True),
+            **dict.fromkeys(conditions.union(*map(_refusals, application.checks)), True),
             **{status: True for hook in hooks for status in getattr(hook, "statuses", ())},
         }
         errors = {str(status): _phrase(status) for status, cause in causes.items() if cause}
@@ -516,13 +514,17 @@ class _Builder:
         return name
 
 
-def _redirects(check: Callable[..., object]) -> bool:
-    """Return whether the annotation of a check says that it may answer with a redirect."""
+def _refusals(check: Callable[..., object]) -> set[int]:
+    """Return the statuses with which a check refuses, as its annotation says: 303 where that has
+    ``Redirect``, and 403 unless it is ``Redirect | Literal[True]``.
+    """
     try:
         answer = inspect.signature(check, eval_str=True).return_annotation
     except (NameError, ValueError):  # of a name that only type checkers see; of a builtin
-        return False
-    return Redirect in _kinds_of(answer)
+        return {403}
+    if {*typing.get_args(answer)} == {Redirect, typing.Literal[True]}:
+        return {303}
+    return {303, 403} if Redirect in _kinds_of(answer) else {403}
 
 
 def _conditions_of(told: _Told) -> set[int]:

@@ -559,8 +559,16 @@ def unreadable(request: Request) -> Undefined:  # type: ignore[name-defined]  # 
     return True
 
 
+def elsewhere_or_in(request: Request) -> Redirect | Literal[True]:
+    return True
+
+
 def test_a_check_that_says_so_may_send_elsewhere() -> None:
     class Root(App):
+        @requires(elsewhere_or_in)
+        def members(self) -> list[str]:
+            return []
+
         @requires(perhaps_elsewhere, unreadable, max)
         def pies(self) -> list[str]:
             return []
@@ -571,7 +579,10 @@ def test_a_check_that_says_so_may_send_elsewhere() -> None:
 
     document = Root(errors="json").openapi()
     assert operation(document, "/pies")["responses"]["303"] == {"description": "See Other"}
+    assert [*operation(document, "/pies")["responses"]] == ["200", "303", "403", "default"]
     assert [*operation(document, "/others")["responses"]] == ["200", "403", "default"]
+    # which never refuses with 403
+    assert [*operation(document, "/members")["responses"]] == ["200", "303", "default"]
 
 
 def test_an_optional_document_has_no_type_to_be_refused() -> None:
