@@ -141,9 +141,13 @@ def is_playable(source: str) -> bool:
     """Say whether the source of a module runs in the browser, and answers there as it does
     elsewhere.
     """
+    return not lacking(source) and not UNABLE.search(source)
+
+
+def lacking(source: str) -> set[str]:
+    """Return the packages that the source of a module imports and a browser does not have."""
     known = (sys.stdlib_module_names | set(PACKAGES)) - WITHOUT
-    imported = set(re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE))
-    return imported <= known and not UNABLE.search(source)
+    return set(re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE)) - known
 
 
 def examples(markdown: str) -> Iterator[tuple[str, list[str]]]:

@@ -480,6 +480,27 @@ def documented() -> list[tuple[str, str, str]]:
     ]
 
 
+def test_the_tour_imports_what_the_browser_has() -> None:
+    assert {
+        one.title: lacking
+        for one in playground.tour()
+        if (lacking := playground.lacking(one.source))
+    } == {}
+
+
+# What the sections of the tour answer, where it is not a 200.
+OF_TOUR = {
+    "GET /greet?age=old": "400",
+    "GET /users/x": "404",
+    "GET /blog/some/where": "404",
+    "GET /teapot": "418",
+    "GET /old": "303",
+    "GET /divide/1/0": "400",
+    "GET /crash": "500",
+    "GET /closed": "503",
+}
+
+
 @needs_pyodide
 @BUILDING
 def test_what_has_a_button_answers_in_the_browser_as_the_page_says(
@@ -496,7 +517,7 @@ def test_what_has_a_button_answers_in_the_browser_as_the_page_says(
         (start.source, line)
         for start in playground.tour()
         for line in start.requests
-        if line.startswith("GET")
+        if line.startswith(("GET", "POST"))
     ]
     ends = [(source, *line.split(" ", 1), "") for source, line in starts if line != "GET /clock"]
     browser.get(f"{address}/index.html")  # the playground's page would load Python a second time
@@ -512,15 +533,10 @@ def test_what_has_a_button_answers_in_the_browser_as_the_page_says(
         ):
             wrong.append((line, status, body))
     assert wrong == []
-    assert {status for status, _ in answers[len(asked) :]} == {
-        "200",
-        "303",
-        "400",
-        "404",
-        "418",
-        "500",
-        "503",
-    }
+    of_tour = zip(ends, answers[len(asked) :], strict=True)
+    told = [(f"{method} {path}", *answer) for (_, method, path, _), answer in of_tour]
+    assert {line for line, *_ in told} >= OF_TOUR.keys()
+    assert [one for one in told if one[1] != OF_TOUR.get(one[0], "200")] == []
 
 
 def _detail(body: str) -> str:

@@ -30,7 +30,7 @@ ANSWERS = {
     "/greet?age=old": ("400", "Please enter a whole number", None),
     "/order": ("200", '"price": 6', "thread"),
     "/order with a mistake": ("400", '"status": 400', None),
-    "/users/7": ("200", '"next": "/users/8"', "thread"),
+    "/users/7": ("200", '"path": "/users/7"', "thread"),
     "/users/x": ("404", "Not Found", None),
     "/blog": ("200", '["/blog/posts/0", "/blog/posts/1"]', "thread"),
     "/blog/posts/1": ("200", "Second thoughts", "thread"),
