@@ -11,7 +11,6 @@ import httpx
 from tests.openapi.manual.security import token_of
 from tests.openapi.provoked import NOBODY, Plan
 
-ANY_KEY = "each text is the key of something"
 STAFF = {"X-Staff": "pie-token"}
 
 
@@ -32,6 +31,7 @@ TOPICS = Plan(
         "manual_problems_item": {"key": "pie"},
         "manual_shop_items_show": {"key": "plumbus"},
         "manual_shop_items_change": {"key": "plumbus"},
+        "manual_shop_users_show": {"name": "Rick"},
         "manual_yielded_item": {"key": "pie"},
     },
     further={
@@ -70,24 +70,11 @@ TOPICS = Plan(
         "Key3": {"httpx_args": {"params": {"key": "sesame"}}},
         "BearerAuth2": {"headers": {"Authorization": f"Bearer {token_of('ann', ['me', 'items'])}"}},
     },
-    never={
-        ("path_values_key", "404"): ANY_KEY,
-        ("manual_extra_models_vehicle", "404"): ANY_KEY,
-        ("manual_other_statuses_put", "404"): ANY_KEY,
-        ("manual_problems_unicorn", "404"): ANY_KEY,
-        ("manual_shop_items_change", "404"): ANY_KEY,
-        ("manual_shop_users_show", "404"): ANY_KEY,
-        ("manual_yielded_item", "404"): ANY_KEY,
-        ("manual_sessions_door", "403"): "the forms of others are POST",
-        ("manual_sessions_me", "403"): "the check redirects",
-    },
     prepare=entry_stored,
 )
 
 PNG = {"picture": ("pie.png", b"\x89PNG\r\n\x1a\n", "image/png")}
 UPLOADED = [{"files": {"file": ("pie.txt", b"apple", "text/plain")}}]
-LARGE = "the limit is a gigabyte or more"
-NOT_LIMITED = "RateLimit exempts GET"
 ANN = {"name": "ann", "password": "apple pie"}
 BOB = {"name": "bob", "password": "apple pie"}
 PIE = {"name": "pie", "ingredients": [{"name": "apples", "grams": 800}]}
@@ -144,7 +131,7 @@ PLANS: Mapping[str, Plan] = {
     "api": Plan(first=("show", "change"), prepare=task_made),
     "blog": Plan(prepare=post_written),
     "chat": Plan(endless=("messages",)),
-    "live": Plan(endless=("clock",), never={("upload", "413"): LARGE}),
+    "live": Plan(endless=("clock",)),
     "login": Plan(
         further={
             "log_in": [{"data": ANN}],
@@ -152,18 +139,12 @@ PLANS: Mapping[str, Plan] = {
             "sign_up": [{"data": BOB}],
         },
         first=("secret",),
-        never={
-            ("index", "429"): NOT_LIMITED,
-            ("secret", "429"): NOT_LIMITED,
-            ("secret", "403"): "the check redirects",
-        },
         prepare=signed_up,
     ),
     "primes": Plan(endless=("progress",)),
     "shortener": Plan(
         values={"follow": CODE},
         further={"create": [{"data": {"url": "https://pies.example"}}]},
-        never={("follow", "429"): NOT_LIMITED},
         prepare=link_made,
     ),
     "subapps": Plan(
@@ -176,9 +157,8 @@ PLANS: Mapping[str, Plan] = {
         further={"upload": UPLOADED},
         endless=("clock", "countdown"),
         fails=("crash",),
-        never={("crash", "200"): "it fails on purpose", ("upload", "413"): LARGE},
     ),
-    "upload": Plan(further={"upload": UPLOADED}, never={("upload", "413"): LARGE}),
+    "upload": Plan(further={"upload": UPLOADED}),
     "tutorial/api/step7": Plan(
         further={
             "add": [{"json": {"name": "pie 0"}}],

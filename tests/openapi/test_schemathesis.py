@@ -56,6 +56,7 @@ CHECKS = [
 ]
 HERE = Path(album.__file__).parent.parent
 EXAMPLES = int(os.environ.get("EXAMPLES", "5"))  # for each operation
+pytestmark = pytest.mark.timeout(120 + 10 * EXAMPLES)
 # One fails on purpose; some never end; one takes its time; one computes for long; and one has
 # prefixItems, which schemathesis 4.32 writes as a list in "items" and then refuses.
 LEFT_OUT = {"/crash", "/clock", "/countdown", "/messages/{room}", "/nested", "/progress"}

@@ -147,7 +147,7 @@ class Guards(App):
         return 201, {"title": title}
 
 
-def logged_in(request: Request) -> Redirect | bool:
+def logged_in(request: Request) -> Redirect | Literal[True]:
     return "name" in request.session or Redirect("/manual/sessions/door")
 
 

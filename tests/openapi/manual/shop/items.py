@@ -31,6 +31,8 @@ class Items(App):
     @put("/<key>")
     @describe(tags=["custom"], responses={403: "Only the plumbus may be changed."})
     def change(self, key: str, item: ShopItem) -> ShopItem:
+        if key not in ITEMS:
+            raise HTTPError(404, f"There is no item {key}.")
         if key != "plumbus":
             raise HTTPError(403)
         return item
