@@ -243,7 +243,7 @@ def check_types(documents: dict[str, dict[str, Any]], folder: Path) -> None:
 def main() -> None:
     from tests.openapi.topics import topics
 
-    documents = {name: topic.openapi() for name, topic in topics().items()}
+    documents = {f"topics/{name}": topic.openapi() for name, topic in topics().items()}
     failures = []
     with tempfile.TemporaryDirectory() as scratch:
         sys.path.insert(0, scratch)
