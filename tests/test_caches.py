@@ -98,6 +98,7 @@ CACHES = {
     "http/response.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
     "http/response.py:_charset_of": FUNCTION,
     "http/response.py:warn_once": "test_what_is_logged_once_is_logged_for_each_text",
+    "mounts/prefixes.py:_escaped": FUNCTION,
     "mounts/wsgi_call.py:_status_of": FUNCTION,
     "mounts/wsgi_in_asgi.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
     "middleware/metrics.py:_instruments": "the keys are registries",
@@ -264,6 +265,7 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "http/response.py:_charset_of": st.tuples(
         texts("text/html", "text/html; charset=utf-8", "text/html; charset=latin-1")
     ),
+    "mounts/prefixes.py:_escaped": st.tuples(texts("", "/", "/a b", "/a%20b", "/é", "//")),
     "mounts/wsgi_call.py:_status_of": st.tuples(
         texts("200 OK", "200", "200  OK", "404 OK", "099 x", "100 x", "200 a\nb", "one")
     ),

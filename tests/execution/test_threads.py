@@ -405,10 +405,17 @@ def test_who_is_refused_and_cancelled_gives_no_place_back(monkeypatch: pytest.Mo
     async def main() -> None:
         slots = slots_of(Threads(1, queue=1000))
         await slots.take()
+        for _ in range(6):  # a queue stands
+            turn = asyncio.create_task(slots.take(is_queued=True))
+            await anyio.wait_all_tasks_blocked()
+            clock.now += 0.21
+            slots.give()
+            await turn
         tasks = [asyncio.create_task(slots.take(is_queued=True)) for _ in range(41)]
         await anyio.wait_all_tasks_blocked()
-        clock.now += 2
+        clock.now += 0.9
         slots.give()
+        assert slots.usage() == (1, 39, 1)  # one is refused, one has the slot
         tasks[0].cancel()
         with pytest.raises(asyncio.CancelledError):
             await tasks[0]
