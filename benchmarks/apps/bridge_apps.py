@@ -8,6 +8,7 @@ whole, and nothing is streamed, cancelled or closed.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
@@ -213,7 +214,8 @@ def _by_blocking_hop(app: AsgiApp, hop: BlockingHop) -> WsgiApp:
     return call
 
 
-_running = ExitStack()  # closed when the process ends
+_running = ExitStack()
+atexit.register(_running.close)  # while its threads still run
 
 
 def _portal() -> BlockingHop:
