@@ -63,8 +63,7 @@ check: lint types layers core
 
 # mypy has one processor busy, so it runs beside the tests.
 test: system lint layers $(VENV)/.installed-test
-	@mkdir -p build
-	@$(MAKE) --no-print-directory types > build/types.txt 2>&1 & types=$$!; \
+	@mkdir -p build; $(MAKE) --no-print-directory types > build/types.txt 2>&1 & types=$$!; \
 	$(MAKE) --no-print-directory tests OPTIONS="$(OPTIONS)"; tests=$$?; \
 	wait $$types; types=$$?; [ $$types = 0 ] || cat build/types.txt; exit $$((tests || types))
 
