@@ -20,6 +20,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
@@ -41,7 +42,7 @@ from micropie.routing.settings import Settings
 from micropie.testing import TestClient
 from micropie.testing.asgi import ASGITransport
 from tests.support.asgi_validator import validated
-from tests.support.left_out import IS_FREE_THREADED, lacking
+from tests.support.left_out import IS_FREE_THREADED, LEFT_OUT, lacking
 from tests.support.loops import Loops
 from tests.support.redis_server import redis_server
 from tests.support.selection import WORLDS, left_out, worlds_of
@@ -200,12 +201,20 @@ def pytest_make_collect_report(
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Skip a test that fails because it needs such a library, itself or in a server."""
+    """Have a test that fails tell what the servers have written. Skip it if it fails because it
+    needs such a library, itself or in a server.
+    """
     report = yield
-    told = "\n".join([str(report.longrepr), report.caplog, report.capstderr])
-    if report.failed and (name := lacking(told)):
-        report.outcome = "skipped"
-        report.longrepr = str(item.path), 0, _needs(name)
+    if report.failed:
+        harness = sys.modules.get("tests.servers.harness")
+        report.sections += [
+            (f"Output of {server.kind.command}", server.output()[-5000:])
+            for server in (harness.RUNNING if harness else ())
+        ]
+        told = "\n".join([str(report.longrepr), *(text for _, text in report.sections)])
+        if name := lacking(told):
+            report.outcome = "skipped"
+            report.longrepr = str(item.path), 0, _needs(name)
     return report
 
 
@@ -294,8 +303,11 @@ def import_share(folders: Iterable[Path]) -> None:
 
     pytest takes longer to rewrite the assertions of a new module than to import it, and keeps the
     result. Workers that begin with the same module would each rewrite all of them.
+
+    Not where libraries are missing: SQLAlchemy's async module can be imported the second time
+    without greenlet, and workers would collect different tests.
     """
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if "PYTEST_XDIST_WORKER" in os.environ and not LEFT_OUT:
         number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
         count = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         paths = sorted(path for folder in folders for path in folder.rglob("test_*.py"))

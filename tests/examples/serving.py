@@ -36,7 +36,7 @@ def serving_examples(names: str, directory: Path, **own: str) -> Iterator[Server
 
         yield noted
         for server in started:
-            assert "Traceback" not in server.output()
+            assert "Traceback" not in server.output(), server.output()
 
 
 @contextmanager

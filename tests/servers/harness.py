@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -150,9 +150,12 @@ class Server:
         return parsed(received, method)
 
     def output(self) -> str:
-        """Return the server's standard output and error so far."""
-        self.log.seek(0)
-        return self.log.read().decode(errors="replace")
+        """Return the server's standard output and error so far.
+
+        The place in the file is the server's, too: what seeks has it write over its first lines.
+        """
+        number = self.log.fileno()
+        return os.pread(number, os.fstat(number).st_size, 0).decode(errors="replace")
 
     def leftovers(self) -> list[str]:
         """Return the lines of the output that report something left over."""
@@ -170,6 +173,7 @@ class Server:
         if self.ended:
             return
         self.ended = True
+        RUNNING.remove(self)
         try:
             self.tell_to_end()
             # it ignores the signal while it starts a worker; others may end hastily
@@ -192,6 +196,9 @@ class Server:
             self.process.wait()
             self.guard.kill()
             self.guard.communicate()
+
+
+RUNNING: list[Server] = []  # a test that fails tells what these have written
 
 
 def parsed(received: bytes, method: str) -> Answer:
@@ -264,7 +271,8 @@ def launch(
         stderr=log,
         start_new_session=True,
     )
-    return Server(kind, port, process, guard_of(process), log)
+    RUNNING.append(Server(kind, port, process, guard_of(process), log))
+    return RUNNING[-1]
 
 
 def end_all(servers: Sequence[Server]) -> None:
@@ -292,23 +300,21 @@ def serving(app: str, **options: Any) -> Iterator[ServerOf]:
     All are stopped together at the end. Fails if one has left a task, a coroutine or an error over.
     """
     running: dict[str, Server] = {}
+    logs = ExitStack()
 
     def server_of(name: str) -> Server:
         if name not in running:
-            log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
+            log = logs.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - it is the context
             running[name] = start(KINDS[name], app, log, **options)
         return running[name]
 
-    try:
-        yield server_of
-    finally:
+    with logs:
         try:
+            yield server_of
+        finally:
             end_all(list(running.values()))
             for name, server in running.items():
                 assert not server.leftovers(), name
-        finally:
-            for server in running.values():
-                server.log.close()
 
 
 def accepts(port: int) -> bool:

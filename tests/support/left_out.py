@@ -35,7 +35,7 @@ def lacking(told: str, left_out: Sequence[str] = LEFT_OUT) -> str | None:
     """
     for name in left_out:
         if re.search(
-            rf"No module named '?{name}\b|install {name},|\b{name} is not installed", told
+            rf"No module named \\?'?{name}\b|install {name},|\b{name} is not installed", told
         ):
             return name
     return None
