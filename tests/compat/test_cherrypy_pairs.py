@@ -121,6 +121,7 @@ def answers(client: Any, path: str) -> list[Any]:
     return given
 
 
+@pytest.mark.timeout(360)  # 7 seconds of a processor, 17 on a free-threaded Python
 def test_any_two_tools_answer_as_in_the_original(
     connect: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from importlib.util import find_spec
+from importlib.resources import as_file, files
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -190,8 +190,10 @@ def backups(
     """The site rdiffweb, whose only user has the repositories that its package brings for tests."""
     data = tmp_path_factory.mktemp("data")
     (data / "repositories").mkdir()
-    package = Path(find_spec("rdiffweb").origin).parent  # type: ignore[union-attr,arg-type]
-    with tarfile.open(package / "tests/testcases.tar.gz") as archive:
+    with (
+        as_file(files("rdiffweb") / "tests/testcases.tar.gz") as packed,
+        tarfile.open(packed) as archive,
+    ):
         archive.extractall(data / "repositories", filter="data")
     with serving("tests.compat.real_rdiffweb:app", environ={"COMPAT_DATA": str(data)}) as server_of:
         server = server_of(request.param)

@@ -1,11 +1,11 @@
-"""What people open for each request: sessions of SQLAlchemy, sync and async, connections of
-sqlite3, clients of httpx.
+"""What people open for each request: sessions of SQLAlchemy, connections of sqlite3, clients of
+httpx. SQLAlchemy's async sessions, which need greenlet, are in a module of their own.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
-from sqlalchemy.pool import NullPool
 
 from micropie import App, HTTPError
 from micropie.testing import TestClient
@@ -41,21 +39,6 @@ class Pies(App):
             yield f"{name} "
 
     def add(self, name: str, session: Session) -> str:
-        session.add(Pie(name=name))
-        if name == "mud":
-            raise HTTPError(400, "That is no pie.")
-        return "added"
-
-
-class AsyncPies(App):
-    async def index(self, session: AsyncSession) -> Any:
-        return [*await session.scalars(select(Pie.name).order_by(Pie.name))]
-
-    async def stream(self, session: AsyncSession) -> AsyncIterator[str]:
-        async for name in await session.stream_scalars(select(Pie.name).order_by(Pie.name)):
-            yield f"{name} "
-
-    async def add(self, name: str, session: AsyncSession) -> str:
         session.add(Pie(name=name))
         if name == "mud":
             raise HTTPError(400, "That is no pie.")
@@ -94,25 +77,6 @@ def test_sqlalchemy(make_client: MakeClient, tmp_path: Path) -> None:
     bake(make_client(app))
     assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     engine.dispose()
-
-
-@pytest.mark.parametrize("world", ["wsgi", "asyncio"])  # aiosqlite needs asyncio
-def test_async_sqlalchemy(connect: MakeClient, tmp_path: Path, world: str) -> None:
-    plain = create_engine(f"sqlite:///{tmp_path}/pies.db")
-    Base.metadata.create_all(plain)
-    plain.dispose()
-    app = conflicts(AsyncPies())
-    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/pies.db", poolclass=NullPool)
-    make = async_sessionmaker(engine)
-
-    @app.provides(AsyncSession)
-    async def session() -> AsyncIterator[AsyncSession]:
-        async with make.begin() as session:
-            yield session
-
-    bake(connect(app, world))
-    with connect(app, world).override(AsyncSession, make.begin):
-        pass
 
 
 def test_a_session_maker_is_a_provider(make_client: MakeClient, tmp_path: Path) -> None:

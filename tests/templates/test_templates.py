@@ -4,6 +4,7 @@ named.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -30,6 +31,7 @@ from micropie.execution import current
 from micropie.streams.threaded import CHUNKS_AHEAD
 from micropie.templates.rendering import CHUNK, FIRST_CHUNK
 from tests.conftest import MakeClient
+from tests.support.left_out import IS_FREE_THREADED
 from tests.support.pairs import paired
 
 WriteTemplates = Callable[..., Path]
@@ -711,6 +713,8 @@ def test_R59_a_stream_that_its_client_leaves_is_closed(
     with client.stream("GET", f"/{handler}") as answer:
         next(answer.iter_raw())
     assert client.get("/nowhere").status_code == 404
+    if IS_FREE_THREADED:  # nobody closes the rows, and they may be freed later
+        gc.collect()
     assert closed == [True]
     assert len(made) < 4 * CHUNKS_AHEAD
 
