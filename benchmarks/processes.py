@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.harness import Unavailable
 
 ROOT = Path(__file__).resolve().parent.parent
-START_PATIENCE = 15.0  # seconds for a server to listen
+START_PATIENCE = 60.0  # seconds for a server to listen
 STOP_PATIENCE = 5.0  # seconds for it to end before it is killed
 
 
