@@ -43,8 +43,6 @@ PAUSES = (0.05, 3.0)
 MOST_WAITING = 10_000
 # Messages that are sent at a time.
 BATCH = 500
-# Seconds for which a server that has said that it is the primary is believed.
-_BETWEEN_ROLES = 1.0
 # Seconds that ``close`` waits for the threads.
 CLOSE_WITHIN = 2.0
 
@@ -176,7 +174,6 @@ class _Publisher(threading.Thread):
         self._client = client
         self._waiting: SimpleQueue[tuple[str, bytes, Future] | None] = SimpleQueue()
         self._outage = Outage("RedisChannels: Redis", ", messages are not published")
-        self._next_role = 0.0  # when the server is asked for its role again
         self.start()
 
     def submit(self, name: str, message: bytes, most_waiting: float) -> Future:
@@ -221,16 +218,11 @@ class _Publisher(threading.Thread):
             pipeline = client.pipeline(transaction=False)
             for name, message, _ in batch:
                 pipeline.publish(name, message)
-            now = time.monotonic()
-            asks_role = now >= self._next_role
-            if asks_role:
-                self._next_role = now + _BETWEEN_ROLES
-                pipeline.role()
-            results: list[object] = pipeline.execute(raise_on_error=False)
-            role = results.pop() if asks_role else None
+            # The last command: a server that is the primary then was so for the messages.
+            pipeline.role()
+            *results, role = pipeline.execute(raise_on_error=False)
             # It takes messages for its own subscribers alone. A server may refuse to tell its role.
             if isinstance(role, list) and role[0] != "master":
-                self._next_role = now
                 raise ConnectionError("it is a replica now")
         return results
 

@@ -67,8 +67,8 @@ _KEEPALIVE = {
 
 # Seconds until a Sentinel that does not answer is passed over: the others know as much.
 _SENTINEL_PATIENCE = 1.0
-# Seconds between two questions to the Sentinels, and after one that nobody has answered. After
-# SENTINEL FAILOVER the old primary takes writes for ten seconds, and forgets them.
+# Seconds between two questions to the Sentinels, and at most after one that nobody has answered.
+# After SENTINEL FAILOVER the old primary takes writes for ten seconds, and forgets them.
 _BETWEEN_QUESTIONS = 1.0
 _AFTER_NO_ANSWER = 5.0
 
@@ -146,7 +146,8 @@ class _Sentinels:
 
     That one has the passwords in its errors in some versions of redis-py, and loses a Sentinel
     where threads ask at the same time. A question has a connection of its own: they are rare, and a
-    firewall would forget one that is kept.
+    firewall would forget one that is kept. An answer stands for a second. So does a failure, and
+    for longer if the question took long.
     """
 
     def __init__(self, primary: _Primary, defaults: dict[str, Any]) -> None:
@@ -155,12 +156,32 @@ class _Sentinels:
         self._options = {**defaults, **primary.sentinel_options, **timeouts}
         self._addresses = primary.sentinels
         self._patience: float = defaults["socket_timeout"]
+        self._lock = threading.Lock()  # held for the one thread that asks
+        self._next_question = 0.0
+        self._found: tuple[str, int] | str = ""  # the primary, or why none is known
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return the primary's host and port; redis-py calls it for each new connection.
 
         Raises redis-py's ``ConnectionError`` if no Sentinel knows one that is up.
         """
+        # where something is known already, only one thread waits for the answer
+        if monotonic() >= self._next_question and self._lock.acquire(blocking=not self._found):
+            try:
+                began = monotonic()
+                if began >= self._next_question:
+                    self._found = self._ask(service_name)
+                    now, pause = monotonic(), _BETWEEN_QUESTIONS
+                    if isinstance(self._found, str):
+                        pause = min(max(pause, 4 * (now - began)), _AFTER_NO_ANSWER)
+                    self._next_question = now + pause
+            finally:
+                self._lock.release()
+        if isinstance(self._found, str):
+            raise redis.ConnectionError(self._found)
+        return self._found
+
+    def _ask(self, service_name: str) -> tuple[str, int] | str:
         reasons = []
         for address in self._addresses:
             host, port = address
@@ -179,11 +200,12 @@ class _Sentinels:
             else:
                 # the next question goes to this one first
                 self._addresses = [address, *(one for one in self._addresses if one != address)]
-                _look_up(state["ip"], self._patience)
+                try:
+                    _look_up(state["ip"], self._patience)
+                except redis.TimeoutError as error:
+                    return str(error)
                 return state["ip"], state["port"]
-        raise redis.ConnectionError(
-            f"no Sentinel leads to the primary {service_name!r}: {'; '.join(reasons)}"
-        )
+        return f"no Sentinel leads to the primary {service_name!r}: {'; '.join(reasons)}"
 
 
 class RedisClient:
@@ -215,7 +237,6 @@ class RedisClient:
         self.url = url
         self._patience = patience
         self._clients: dict[int, Any] = {}  # by process; only this one's is ever used
-        self._next_question = 0.0
 
     @contextmanager
     def reached(self) -> Iterator[Any]:
@@ -274,13 +295,8 @@ class RedisClient:
         if self._primary is None:
             return None
         pool = self._client().connection_pool
-        now = monotonic()
-        if now >= self._next_question:
-            self._next_question = now + _BETWEEN_QUESTIONS
-            try:
-                pool.get_master_address()  # closes connections to another one
-            except redis.RedisError:
-                self._next_question = monotonic() + _AFTER_NO_ANSWER
+        with suppress(redis.RedisError):
+            pool.get_master_address()  # closes connections to another one
         address: tuple[str, int] | None = pool.master_address
         return address
 

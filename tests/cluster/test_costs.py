@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.cluster.conftest import RunMachines
@@ -17,17 +19,22 @@ def test_requests_and_messages_take_of_redis_what_the_page_says(
     run_machines: RunMachines,
 ) -> None:
     found = run_machines("costs", "--counts=1", "--requests=16")
-    commands = {cost["kind"]: {**cost["commands"], "role": 0} for cost in found["costs"]}
+    commands = {cost["kind"]: cost["commands"] for cost in found["costs"]}
+    # after the last of the messages that are sent together
+    roles = commands["says a message"].pop("role")
+    assert 0 < roles <= 1
     numbers = {kind: round(sum(one.values()), 2) for kind, one in commands.items()}
     assert numbers == {
         "has no session": 0,
         "has a session": 1,  # GET
         "changes its session": 7,  # GET twice, and a script with five
-        "says a message": 5,  # a script with three, and PUBLISH; ROLE once a second
+        "says a message": 5,  # a script with three, and PUBLISH
         LIMITED: 4,  # a script with three
     }
     for kind, number in numbers.items():
-        assert f"| {kind} | 1 | {number:.2f} |" in PAGE
+        row = re.search(rf"\| {kind} \| 1 \| (\d+\.\d\d) \|", PAGE)
+        assert row is not None
+        assert number <= float(row[1]) <= number + (kind == "says a message")
     (message,) = found["messages"]
     assert message["reads"] == message["followers"]
     assert message["copies"] in (1, 2)  # one worker may have all followers

@@ -6,11 +6,14 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.parse import quote
 
@@ -31,10 +34,11 @@ from tests.support.redis_server import (
     hanging,
     missing_program,
     published,
+    received,
     redis_server,
     sentinel_server,
 )
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 def folder(parent: Path, name: str) -> Path:
@@ -128,8 +132,13 @@ class Visits(App):
 
 @FAILURES
 def test_R57_sessions_follow_the_sentinel(
-    make_client: MakeClient, watched: Watched, fail_over: Callable[[Watched], Any]
+    make_client: MakeClient,
+    watched: Watched,
+    fail_over: Callable[[Watched], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # an old primary takes, and forgets, what is written in the second that an answer stands for
+    monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
     client = make_client(Visits(session_backend=RedisSessionBackend(watched.url)))
     assert client.post("/count").text == "1"
     with redis.Redis.from_url(watched.replica) as replica:
@@ -150,8 +159,9 @@ def test_R57_sessions_follow_the_sentinel(
 
 @FAILURES
 def test_R57_rates_follow_the_sentinel(
-    watched: Watched, fail_over: Callable[[Watched], Any]
+    watched: Watched, fail_over: Callable[[Watched], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
     rates = RedisRates(watched.url)
     assert rates.hit("somebody", 2, 3600).allowed
     with redis.Redis.from_url(watched.replica) as replica:
@@ -174,7 +184,7 @@ def test_R57_rates_follow_the_sentinel(
 def test_R57_no_message_is_lost_after_a_fail_over(
     watched: Watched, fail_over: Callable[[Watched], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(of_channels, "_BETWEEN_ROLES", 0.0)
+    monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
     monkeypatch.setattr(of_channels, "PAUSES", (0.01, 0.1))
     publisher, others = RedisChannels(watched.url), RedisChannels(watched.url)
     with others.subscribe("room") as messages:
@@ -184,7 +194,7 @@ def test_R57_no_message_is_lost_after_a_fail_over(
             until(lambda: client.pubsub_numsub("channel:room")[0][1])
             assert messages.gaps == 1
             acknowledged = published(publisher)
-            assert [messages.get(timeout=30) for _ in acknowledged] == acknowledged
+            assert received(messages, acknowledged) == acknowledged
     publisher.close()
     others.close()
 
@@ -228,8 +238,11 @@ def test_passwords_of_redis_and_of_the_sentinels_are_apart(tmp_path: Path) -> No
             bad.close()
 
 
-def test_a_sentinel_that_fails_is_passed_over(tmp_path: Path) -> None:
+def test_a_sentinel_that_fails_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And the next question goes to the one that has answered."""
+    monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
     with (
         redis_server(folder(tmp_path, "primary")) as primary,
         sentinel_server(folder(tmp_path, "sentinel"), port_of(primary)) as sentinel,
@@ -260,6 +273,67 @@ def test_redis_is_used_while_no_sentinel_answers(
     with hanging(f"redis://127.0.0.1:{watched.sentinel}"):
         client.ping()
         assert client.place() == place
+    client.close()
+
+
+def test_sentinels_with_silent_names_are_asked_once_for_all_who_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends = Event()
+    asked: list[object] = []
+
+    def looked_up(*arguments: Any) -> Any:
+        asked.append(arguments[0])
+        ends.wait(PATIENCE)
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    monkeypatch.setattr(redis_client, "_SENTINEL_PATIENCE", 0.05)
+    monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 3600.0)
+    monkeypatch.setattr(redis_client, "_AFTER_NO_ANSWER", 3600.0)
+    names = ["one.example", "two.example", "three.example"]
+    client = RedisClient("a test", f"redis+sentinel://{','.join(names)}/mymaster", 5)
+
+    def failure(_: int) -> str:
+        with pytest.raises(ConnectionError) as caught:
+            client.ping()
+        return str(caught.value)
+
+    with ThreadPoolExecutor(4) as threads:
+        said = {*threads.map(failure, range(4))}
+    reasons = [f"{name}:26379: no name server has answered for {name!r}" for name in names]
+    expected = f"no Sentinel leads to the primary 'mymaster': {'; '.join(reasons)}"
+    assert said == {f"the Redis of a test is out of reach: {expected}"}
+    assert asked == names
+    ends.set()
+
+
+def test_a_known_primary_is_used_while_one_thread_asks_the_sentinels(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, is_asking = Event(), Event()
+    look_up = socket.getaddrinfo
+
+    def looked_up(*arguments: Any) -> Any:
+        if arguments[0] == "localhost":  # where the Sentinel is
+            is_asking.set()
+            answers.wait(PATIENCE)
+        return look_up(*arguments)
+
+    monkeypatch.setattr(redis_client, "_SENTINEL_PATIENCE", PATIENCE)
+    monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
+    client = RedisClient("a test", watched.url.replace("127.0.0.1", "localhost"), PATIENCE)
+    client.ping()
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    with ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(client.place)
+        assert is_asking.wait(PATIENCE)
+        client.ping()
+        client.close()
+        client.ping()  # over a new connection
+        assert not asking.done()
+        answers.set()
+        assert asking.result(PATIENCE) == ("127.0.0.1", port_of(watched.primary))
     client.close()
 
 

@@ -25,7 +25,7 @@ from micropie.sessions import redis as of_sessions
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.apart import Machine, machines
-from tests.support.redis_server import published, redis_server, sentinel_server
+from tests.support.redis_server import published, received, redis_server, sentinel_server
 from tests.support.waiting import until
 
 PORT = 6379
@@ -224,7 +224,7 @@ def test_R57_a_fail_over_is_followed(
                 reached = (old, new) if way is by_replicaof else (new,)
                 until(lambda: any(map(has_followers, reached)))
                 acknowledged = published(channels)
-                assert [messages.get(timeout=30) for _ in acknowledged] == acknowledged
+                assert received(messages, acknowledged) == acknowledged
                 counted = int(client.post("/count").text)
                 assert counted >= 3
                 assert int(client.get("/look").text) == counted

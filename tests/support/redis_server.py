@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 import redis
@@ -137,6 +137,18 @@ def published(channels: RedisChannels, count: int = 20) -> list[int]:
             channels.publish("room", number)
             acknowledged.append(number)
     return acknowledged
+
+
+def received(messages: Any, acknowledged: list[int]) -> list[int]:
+    """Wait for what is acknowledged, and return it as it arrives. Others may arrive, too: a
+    publisher may lose its connection before it reads that a message was passed on.
+    """
+    arrived: list[int] = []
+    while len(arrived) < len(acknowledged):
+        message = messages.get(timeout=30)
+        if message in acknowledged:
+            arrived.append(message)
+    return arrived
 
 
 def missing_program(name: str) -> NoReturn:
