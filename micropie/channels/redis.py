@@ -220,7 +220,8 @@ class _Publisher(threading.Thread):
                 pipeline.publish(name, message)
             # The last command: a server that is the primary then was so for the messages.
             pipeline.role()
-            *results, role = pipeline.execute(raise_on_error=False)
+            results: list[object] = pipeline.execute(raise_on_error=False)
+            role = results.pop()
             # It takes messages for its own subscribers alone. A server may refuse to tell its role.
             if isinstance(role, list) and role[0] != "master":
                 raise ConnectionError("it is a replica now")
