@@ -289,12 +289,12 @@ class describe:  # noqa: N801 - authors write it as a decorator
 
     ``summary`` and ``description``: by default the docstring's first line and the rest. ``tags``:
     by default the class of the application. ``status``: that of the annotated answer, 200 by
-    default; the handler sends it. ``responses``: further answers by their status, each a sentence,
-    a type, or both in a tuple; the type's fields are sent with this status. ``response_model``: the
-    structure whose fields are sent, or a list of it, where the annotation of the result can't name
-    it. ``operation_id``: by default the handler's name.
-    ``deprecated``: whether clients should stop calling it. ``include_in_schema=False`` leaves the
-    handler out. Raises ``SetupError`` for a status that is none.
+    default; the handler sends it itself, as above. ``responses``: further answers by their status,
+    each a sentence, a type, or both in a tuple; the type's fields are sent with this status.
+    ``response_model``: the structure whose fields are sent, or a list of it, where the annotation
+    of the result can't name it. ``operation_id``: by default the handler's name. ``deprecated``:
+    whether clients should stop calling it. ``include_in_schema=False`` leaves the handler out.
+    Raises ``SetupError`` for a status that is none.
     """
 
     def __init__(

@@ -39,7 +39,7 @@ from typing import Any, TypeAlias, cast
 
 from micropie import files, streams
 from micropie.csrf import deleting_cookie
-from micropie.errors import ClientDisconnect, HTTPError, RaisedAnswer, logger
+from micropie.errors import ClientDisconnect, HTTPError, RaisedAnswer, Redirect, logger
 from micropie.execution import TookTooLong
 from micropie.flow.errors import plain_response, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
@@ -395,7 +395,8 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
     route, advice = handlers_route(exchange), ""
     if route is None or exchange.answer.response is not None:
         return
-    if result is None:
+    stated = getattr(route.description, "status", None)
+    if result is None and stated in (None, 200):
         if "None" not in str(getattr(route.function, "__annotations__", {}).get("return", "")):
             advice = (
                 "returned nothing, so the answer is empty: write return, or -> None if that is "
@@ -412,6 +413,11 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
         advice = (
             f"returned {type(result).__name__}, which is sent as text: write "
             'static_file("pie.pdf", root="files")'
+        )
+    elif stated not in (None, 200) and not isinstance(result, Response | HTTPError | Redirect):
+        advice = (
+            f"returned {type(result).__name__} without a status, so it is sent with 200, and "
+            f"@describe(status={stated}) states another one: write return {stated}, ..."
         )
     if advice:
         logger.warning("%s: %s %s", place_of(route.function), route.name, advice)

@@ -119,11 +119,13 @@ class Route(RouteInfo):
         self.is_filtered = self.result_filter is not None or bool(self.stated_filters)
         self.is_special = bool(self.providers) or self.is_filtered
         bodies = [NoneType] if sends_null(answers) else []
-        if self.result_filter is not None:
+        # where results are looked at, as they may lack the status that is stated
+        is_told = config.settings.debug and getattr(description, "status", None) not in (None, 200)
+        if self.result_filter is not None and not is_told:
             bodies += self.result_filter.bodies
-        if bodies:
+        if bodies or is_told:
             rows = dict.fromkeys(bodies, (config.dumps, JSON))
-            self.config = self.config.changed(bodies=self.config.bodies | rows)
+            self.config = self.config.changed(bodies=rows if is_told else self.config.bodies | rows)
         self.methods = mark.methods
         self.answers = (*(mark.methods or config.settings.methods),)
         if "GET" in self.answers and "HEAD" not in self.answers:

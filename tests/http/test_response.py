@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, Redirect, Response
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, describe
 from micropie.headers.fields import LONGEST_KEPT, PRIVATE
 from micropie.http.response import warn_once
 from micropie.middleware import Compress
@@ -293,6 +293,60 @@ def test_debug_says_which_handler_returns_nothing_or_a_status_alone(
         "write raise HTTPError(404)",
         f"tests/http/test_response.py:{line + 18}: changed returned (200, 7), the JSON of a list, with status 200: "
         "write Response(7, status=200) if 200 is the status",
+    ]
+
+
+class States(App):
+    @describe(status=202)
+    def forgets(self) -> dict[str, int]:
+        return {"a": 1}
+
+    @describe(status=201)
+    def made(self) -> Point | None:
+        return Point(1, 2)
+
+    @describe(status=204)
+    def empty(self) -> None:
+        pass
+
+    @describe(status=202)
+    def means_it(self) -> tuple[int, str]:
+        return 202, "a"
+
+    @describe(status=202)
+    def sets_it(self) -> str:
+        self.response.status = 202
+        return "a"
+
+    @describe(status=202)
+    def makes_it(self) -> Response:
+        return Response("a", status=202)
+
+    @describe(status=303)
+    def leads_on(self) -> Redirect:
+        return Redirect("/means_it")
+
+    @describe(status=200)
+    def usual(self) -> str:
+        return "a"
+
+
+def test_debug_says_which_handler_sends_another_status_than_it_states(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    for debug in (True, False):
+        client = make_client(States(debug=debug))
+        for name in (name for name in vars(States) if not name.startswith("_")):
+            client.get(f"/{name}", follow_redirects=False)
+    told = [message.partition(": ")[2] for message in caplog.messages if "returned" in message]
+    assert told == [
+        f"{name} returned {kind} without a status, so it is sent with 200, and "
+        f"@describe(status={status}) states another one: write return {status}, ..."
+        for name, kind, status in (
+            ("forgets", "dict", 202),
+            ("made", "Point", 201),
+            ("empty", "NoneType", 204),
+        )
     ]
 
 
