@@ -457,7 +457,7 @@ def with_attribute(name: str, value: object) -> App:
         (lambda: App(prefix="/api"), 'write app.mount("/prefix", Shop())'),  # type: ignore[call-arg]
         (lambda: App(middleware=[]), "write app.middlewares.append"),  # type: ignore[call-arg]
         (lambda: App("shop"), "not 'shop'; an App needs no name"),  # type: ignore[arg-type]
-        (lambda: get("/pies", status_code=201), "no status_code: write @describe(...)"),  # type: ignore[call-overload]
+        (lambda: get("/pies", status_code=201), "no status_code: write return 201, pie in the"),  # type: ignore[call-overload]
         (lambda: App().get("/pies/:name") and App(), "write <name> for :name"),
     ],
 )
@@ -555,6 +555,15 @@ class MoreHabits(App):
     def kept(self) -> Any:
         return self.session["x"]  # type: ignore[attr-defined]
 
+    def header(self) -> Any:
+        self.request.headers["X-Pie"] = "x"  # type: ignore[index]
+
+    def query(self) -> Any:
+        del self.request.query["x"]  # type: ignore[attr-defined]
+
+    def cookie(self) -> Any:
+        self.response.cookies["x"] = "x"  # type: ignore[attr-defined]
+
 
 @pytest.mark.parametrize(
     ("path", "words"),
@@ -564,6 +573,9 @@ class MoreHabits(App):
         ("/body", "It is a method: call it first"),
         ("/code", "response.status = 201"),
         ("/kept", "self.request.session"),
+        ("/header", "write response.headers[...] for the answer"),
+        ("/query", "It is what the client has sent"),
+        ("/cookie", 'response.set_cookie("name", "value")'),
     ],
 )
 def test_more_failures_say_what_to_write(

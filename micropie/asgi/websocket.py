@@ -4,7 +4,7 @@ handler is given.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -283,7 +283,7 @@ class WebSocket(SocketSpellings):
 
     headers: Final[Headers] = attribute_of("request.headers")
     """``request.headers``"""
-    cookies: Final[dict[str, str]] = attribute_of("request.cookies")
+    cookies: Final[Mapping[str, str]] = attribute_of("request.cookies")
     """``request.cookies``"""
     path_params: Final[Sequence[Any]] = attribute_of("request.path_params")
     """``request.path_params``"""

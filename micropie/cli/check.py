@@ -47,6 +47,12 @@ def _notes(app: App) -> Iterator[str]:
     """Yield what may be meant so."""
     if sentence := open_by_name(app):
         yield sentence
+    for entry in Inspector(app).routes():
+        if name := shared_attribute(entry.route.function):
+            yield (
+                f"{entry.place}: {entry.route.name} sets self.{name} to what one client sent, and "
+                f"all clients have the one self: write self.request.state.{name}"
+            )
     if Inspector(app).applications()[0].settings.debug and _is_debug_of_this_machine():
         yield "debug is on by .env: leave this file out on a server"
 
@@ -121,10 +127,7 @@ _CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regen
 
 def session_change(function: Callable[..., object]) -> str:
     """Return the change that a handler makes to the session, "" if its source shows none."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return ""
+    tree = _tree_of(function)
     names = {"session"}  # and variables that hold it: session = self.request.session
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and _is_session(node.value, names):
@@ -144,6 +147,34 @@ def session_change(function: Callable[..., object]) -> str:
         ):
             return f"calls session.{method.attr}()"
     return ""
+
+
+def shared_attribute(function: Callable[..., object]) -> str:
+    """Return the attribute of ``self`` that a handler sets to what a client has sent, "" if its
+    source shows none.
+    """
+    tree = _tree_of(function)
+    arguments = [one.arg for one in ast.walk(tree) if isinstance(one, ast.arg)]
+    names = {*arguments[1:], "request", "session"}  # and variables that hold one of them
+    if arguments[:1] != ["self"]:
+        return ""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and any(
+            getattr(one, "id", getattr(one, "attr", "")) in names for one in ast.walk(node.value)
+        ):
+            for target in node.targets:
+                if isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self":
+                    return target.attr
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return ""
+
+
+def _tree_of(function: Callable[..., object]) -> ast.Module:
+    """Return the source of a function, an empty one if there is none."""
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return ast.Module([], [])
 
 
 def _is_session(node: ast.AST, names: set[str]) -> bool:

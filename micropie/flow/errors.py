@@ -156,6 +156,10 @@ _HINTS = {
         "(render|template)(_async|_stream)?[(][)] takes .* positional": (
             'The request is not given: render("page.html", {"name": "value"}).'
         ),
+        "'(Headers|MultiDict)' object does not support item": (
+            "It is what the client has sent: write response.headers[...] for the answer, and "
+            "request.state.name = value for what other code reads."
+        ),
         "'method' object is not subscriptable": (
             'A method is called first: request.json()["name"].'
         ),
@@ -164,7 +168,7 @@ _HINTS = {
         "'(method|function)' object has no attribute '(decode|get|items|read|split|strip)'": (
             "It is a method: call it first, as in request.read() and request.json()."
         ),
-        "object has no attribute '(session|cookies|form|files|query|headers)'$": (
+        "(?<!'Response') object has no attribute '(session|cookies|form|files|query|headers)'$": (
             "The request has it: self.request.session, self.request.query and others."
         ),
         "'Session' object has no attribute": (
@@ -181,6 +185,7 @@ _HINTS = {
                     'response.content_type = "text/csv"': "mimetype media_type",
                     "return and the body": "data text content json send write end",
                     'return Redirect("/pies")': "redirect",
+                    'response.set_cookie("name", "value")': "cookies",
                 }
             ).items()
         },

@@ -11,6 +11,7 @@ from micropie.headers.cookies import (
     PREFIXES,
     CookieAttributes,
     CookieScope,
+    SentCookies,
     format_cookie,
     is_cookie_name,
     parse_cookies,
@@ -47,10 +48,10 @@ if TYPE_CHECKING:
 __all__ = [
     "CONDITIONS", "MAX_COOKIE", "MAX_HEADERS", "PREFIXES", "CookieAttributes", "CookieScope",
     "CookieSigner", "HeaderNames", "Headers", "KnownHeader", "MutableHeaders", "NameTable",
-    "Secret", "Selection", "Signer", "accepts_coding", "add_missing", "add_vary", "cached_if_short",
-    "choose_type", "codec_of", "content_type", "disposition", "entity_tag", "format_cookie",
-    "http_date", "is_cookie_name", "is_json", "is_known", "make_private", "parse_cookies", "select",
-    "without_prefix",
+    "Secret", "Selection", "SentCookies", "Signer", "accepts_coding", "add_missing", "add_vary",
+    "cached_if_short", "choose_type", "codec_of", "content_type", "disposition", "entity_tag",
+    "format_cookie", "http_date", "is_cookie_name", "is_json", "is_known", "make_private",
+    "parse_cookies", "select", "without_prefix",
 ]
 # fmt: on
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TypedDict
+from typing import NoReturn, TypedDict
 
 from micropie.on_demand import pattern
 
@@ -47,6 +47,24 @@ class CookieAttributes(CookieScope, total=False):
 
     max_age: int | timedelta | None
     expires: datetime | None
+
+
+class SentCookies(dict[str, str]):
+    """The cookies that a client has sent. A change of one would be lost, so it raises
+    ``TypeError``.
+    """
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError(
+            "request.cookies is what the client has sent: write response.set_cookie(name, value) "
+            "or response.delete_cookie(name)"
+        )
+
+    __setitem__ = __delitem__ = __ior__ = setdefault = update = _refuse
+    clear = pop = popitem = _refuse
+
+    def __reduce__(self) -> tuple[type[dict[str, str]], tuple[dict[str, str]]]:
+        return dict, (dict(self),)  # a copy, or what another process gets, may be changed
 
 
 def parse_cookies(header: str) -> dict[str, str]:

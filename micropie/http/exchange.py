@@ -57,7 +57,15 @@ from micropie.errors import (
 )
 from micropie.execution import Slots
 from micropie.forms import MULTIPART, Limits, parse_query
-from micropie.headers import MAX_HEADERS, HeaderNames, Headers, content_type, is_json, parse_cookies
+from micropie.headers import (
+    MAX_HEADERS,
+    HeaderNames,
+    Headers,
+    SentCookies,
+    content_type,
+    is_json,
+    parse_cookies,
+)
 from micropie.http.answer import AnswerState
 from micropie.http.body import Body
 from micropie.http.received import NULL, ReceivedBody
@@ -252,9 +260,9 @@ class Exchange:
         return Headers(raw)
 
     @computed
-    def cookies(self) -> dict[str, str]:
+    def cookies(self) -> SentCookies:
         """The cookies: name -> value."""
-        return parse_cookies(self.header("cookie") or "")
+        return SentCookies(parse_cookies(self.header("cookie") or ""))
 
     @property
     def scheme(self) -> str:

@@ -7,7 +7,7 @@ Nothing is parsed before it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, overload
@@ -90,9 +90,9 @@ class Request(RequestSpellings):
         return headers
 
     @property
-    def cookies(self) -> dict[str, str]:
-        """The cookies: name -> value. Of two with one name the first counts (RFC 6265, section
-        5.4).
+    def cookies(self) -> Mapping[str, str]:
+        """The cookies that the client has sent: name -> value. Of two with one name the first
+        counts (RFC 6265, section 5.4). They can only be read: ``response.set_cookie`` sets one.
 
         The answer gets ``Vary: Cookie``, and ``Cache-Control: private`` unless you set another one.
         """

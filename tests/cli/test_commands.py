@@ -304,6 +304,53 @@ def test_check_finds_nothing_in_a_good_application(command: Run, tmp_path: Path)
     assert command("check", "good") == (0, "0 findings\n", "")
 
 
+SHARED = """
+from micropie import App
+
+
+class Root(App):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.count, self.pies = 0, None
+
+    def index(self):
+        self.count += 1
+        self.pies = self.pies or []
+        self.request.state.name = self.request.query.get("a")
+        return ""
+
+    def sent(self, name):
+        self.name = one = name
+
+    def query(self):
+        self.kept = self.request.query["a"]
+
+    def log_in(self):
+        found = self.request.session.get("user")
+        user = found
+        self.user = user
+
+
+app = Root(methods=["GET", "HEAD", "POST"])
+app.get("/function")(lambda name: name)
+"""
+
+
+def test_check_notes_what_clients_share(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "shared.py").write_text(SHARED)
+    found = command("check", "shared:app")[1]
+    notes = [line for line in found.splitlines() if "all clients" in line]
+    assert notes == [
+        f"note: shared.py:{line}: {name} sets self.{attribute} to what one client sent, and all "
+        f"clients have the one self: write self.request.state.{attribute}"
+        for line, name, attribute in (
+            (22, "log_in", "user"),
+            (19, "query", "kept"),
+            (16, "sent", "name"),
+        )
+    ]
+
+
 BY_NAME = """
 from micropie import App, delete, route
 

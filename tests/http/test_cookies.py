@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
+import pickle
 import re
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -73,6 +75,42 @@ def test_they_are_read_once_for_a_request(make_client: MakeClient) -> None:
             return self.request.cookies is self.request.cookies
 
     assert make_client(Twice()).get("/", headers={"Cookie": "a=1"}).json() is True
+
+
+class Changes(App):
+    def index(self, how: str) -> Any:
+        cookies: Any = self.request.cookies
+        if how == "set":
+            cookies["a"] = "2"
+        elif how == "delete":
+            del cookies["a"]
+        else:
+            getattr(cookies, how)(*[{"a": "2"}] * (how in ("update", "__ior__")))
+
+    def read(self) -> Any:
+        cookies: Any = self.request.cookies
+        changed = pickle.loads(pickle.dumps(cookies))
+        changed["b"] = "2"
+        return cookies, {**cookies}, changed, copy.copy(cookies) == cookies
+
+
+CHANGES = ["set", "delete", "update", "__ior__", "pop", "popitem", "clear", "setdefault"]
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_what_the_client_sent_is_not_the_place_to_set_one(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    client = make_client(Changes())
+    answer = client.get("/", params={"how": how}, headers={"Cookie": "a=1"})
+    assert answer.status_code == 500
+    assert "write response.set_cookie(name, value) or response.delete_cookie(name)" in caplog.text
+
+
+def test_a_copy_of_the_cookies_is_a_dict(make_client: MakeClient) -> None:
+    sent = {"a": "1"}
+    answer = make_client(Changes()).get("/read", headers={"Cookie": "a=1"})
+    assert answer.json() == [sent, sent, {**sent, "b": "2"}, True]
 
 
 def test_no_cookie_header(make_client: MakeClient) -> None:
