@@ -325,8 +325,6 @@ class _Listener(threading.Thread):
 
     def _listen(self) -> None:
         with self._hub._client.reached() as client, closing(client.pubsub()) as connection:
-            # before it connects: else a change in between would not be noticed
-            place = self._hub._client.place()
             connection.subscribe(self._control)
             asked_at, answers = 0.0, False  # it, and whether another connection was answered
             while not self._is_closed:
@@ -342,7 +340,8 @@ class _Listener(threading.Thread):
                     raise ConnectionError(f"Redis was silent for {seconds:.1f} seconds")
                 else:
                     answers = self._hub._client.answers()
-                if place != self._hub._client.place():
+                place = self._hub._client.place()
+                if place and place != (connection.connection.host, connection.connection.port):
                     raise ConnectionError("there is another primary")
 
     def _receive(self, connection: Any, message: dict[str, Any]) -> None:

@@ -199,6 +199,28 @@ def test_R57_no_message_is_lost_after_a_fail_over(
     others.close()
 
 
+def test_a_listener_that_connects_during_a_fail_over_keeps_its_connection(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leads to the new primary already, whatever was the primary just before."""
+    monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
+    subscribe, fail_overs = redis.client.PubSub.subscribe, [told]
+
+    def connect(self: redis.client.PubSub, *names: str) -> None:
+        while fail_overs:
+            with fail_overs.pop()(watched):
+                pass
+        subscribe(self, *names)
+
+    monkeypatch.setattr(redis.client.PubSub, "subscribe", connect)
+    channels = RedisChannels(watched.url)
+    with channels.subscribe("room") as messages:
+        acknowledged = published(channels)
+        assert received(messages, acknowledged) == acknowledged
+        assert messages.gaps == 0
+    channels.close()
+
+
 def test_passwords_of_redis_and_of_the_sentinels_are_apart(tmp_path: Path) -> None:
     secret, other = "a/b#c?d@e%f:g,h i", "x/y@z"
     with (
