@@ -151,7 +151,8 @@ class _Sentinels:
     """
 
     def __init__(self, primary: _Primary, defaults: dict[str, Any]) -> None:
-        patience = min(defaults["socket_timeout"], _SENTINEL_PATIENCE)
+        # all together have the time that the server itself has
+        patience = min(defaults["socket_timeout"] / len(primary.sentinels), _SENTINEL_PATIENCE)
         timeouts = {"socket_timeout": patience, "socket_connect_timeout": patience}
         self._options = {**defaults, **primary.sentinel_options, **timeouts}
         self._addresses = primary.sentinels
@@ -177,9 +178,10 @@ class _Sentinels:
                     self._next_question = now + pause
             finally:
                 self._lock.release()
-        if isinstance(self._found, str):
-            raise redis.ConnectionError(self._found)
-        return self._found
+        found = self._found  # another thread may change it
+        if isinstance(found, str):
+            raise redis.ConnectionError(found)
+        return found
 
     def _ask(self, service_name: str) -> tuple[str, int] | str:
         reasons = []

@@ -330,6 +330,22 @@ def test_sentinels_with_silent_names_are_asked_once_for_all_who_wait(
     ends.set()
 
 
+def test_silent_sentinels_take_no_longer_together_than_the_server_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+
+    def silent(host: str, patience: float) -> None:
+        waits.append(patience)
+        raise redis.TimeoutError
+
+    monkeypatch.setattr(redis_client, "_look_up", silent)
+    client = RedisClient("a test", "redis+sentinel://one,two,three/mymaster", 1.0)
+    with pytest.raises(ConnectionError):
+        client.ping()
+    assert sum(waits) == pytest.approx(1.0)
+
+
 def test_a_known_primary_is_used_while_one_thread_asks_the_sentinels(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
