@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import partial
 from types import NoneType
@@ -37,6 +37,18 @@ def _stated_filters(function: AnyFunction, description: Any) -> dict[int, Result
         for status, model in models.items()
         if model is not None
     }
+
+
+def _bodies(
+    config: Config, description: object, answers: Sequence[object], own: ResultFilter | None
+) -> dict[type, tuple[Callable[[Any], bytes], str]]:
+    """Return how results are encoded that are sent as they are, by their types."""
+    row = config.dumps, JSON
+    null: dict[type, Any] = {NoneType: row} if sends_null(answers) else {}
+    # they are looked at, as they may lack the status that is stated
+    if config.settings.debug and getattr(description, "status", None) not in (None, 200):
+        return null
+    return config.bodies | null | dict.fromkeys(own.bodies if own is not None else (), row)
 
 
 def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
@@ -118,14 +130,9 @@ class Route(RouteInfo):
         self.stated_filters = _stated_filters(self.plan.function, description)
         self.is_filtered = self.result_filter is not None or bool(self.stated_filters)
         self.is_special = bool(self.providers) or self.is_filtered
-        bodies = [NoneType] if sends_null(answers) else []
-        # where results are looked at, as they may lack the status that is stated
-        is_told = config.settings.debug and getattr(description, "status", None) not in (None, 200)
-        if self.result_filter is not None and not is_told:
-            bodies += self.result_filter.bodies
-        if bodies or is_told:
-            rows = dict.fromkeys(bodies, (config.dumps, JSON))
-            self.config = self.config.changed(bodies=rows if is_told else self.config.bodies | rows)
+        bodies = _bodies(self.config, description, answers, self.result_filter)
+        if bodies != self.config.bodies:
+            self.config = self.config.changed(bodies=bodies)
         self.methods = mark.methods
         self.answers = (*(mark.methods or config.settings.methods),)
         if "GET" in self.answers and "HEAD" not in self.answers:
