@@ -346,6 +346,25 @@ def test_silent_sentinels_take_no_longer_together_than_the_server_may(
     assert sum(waits) == pytest.approx(1.0)
 
 
+def test_a_primary_with_a_silent_name_is_out_of_reach_with_the_reason(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = redis_client._look_up
+
+    def looked_up(host: str, patience: float | None) -> None:
+        if host == "127.0.0.1":  # as the Sentinel says where the primary is
+            raise redis.TimeoutError(f"no name server has answered for {host!r}")
+        look_up(host, patience)
+
+    monkeypatch.setattr(redis_client, "_look_up", looked_up)
+    client = RedisClient("a test", watched.url.replace("127.0.0.1", "localhost"), PATIENCE)
+    with pytest.raises(
+        ConnectionError,
+        match="out of reach: no name server has answered for ",
+    ):
+        client.ping()
+
+
 def test_a_known_primary_is_used_while_one_thread_asks_the_sentinels(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
