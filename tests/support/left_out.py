@@ -31,11 +31,13 @@ LEFT_OUT = _left_out()
 
 def lacking(told: str, left_out: Sequence[str] = LEFT_OUT) -> str | None:
     """Return which of the modules ``left_out`` is asked for by what a failed test has told: it
-    could not be imported, or micropie's sentence says to install it.
+    could not be imported, or micropie's sentence or SQLAlchemy's says to install it.
     """
     for name in left_out:
         if re.search(
-            rf"No module named \\?'?{name}\b|install {name},|\b{name} is not installed", told
+            rf"No module named \\?'?{name}\b|install {name},|\b{name} is not installed"
+            rf"|'{name}' library is installed",
+            told,
         ):
             return name
     return None
