@@ -51,11 +51,12 @@ _KINDS: dict[str, Schema] = {
     "int": {"type": "integer", "format": "int64"},
     "float": {"type": "number"},
 }
-_JSON, _PROBLEM, _FORM, _MULTIPART = (
+_JSON, _PROBLEM, _FORM, _MULTIPART, _BYTES = (
     "application/json",
     "application/problem+json",
     "application/x-www-form-urlencoded",
     "multipart/form-data",
+    "application/octet-stream",
 )
 
 # An answer whose status and type the annotation does not tell.
@@ -211,6 +212,9 @@ class _Builder:
             *map(self._query_parameter, placed.query),
         ]
         body, security = self._body(application, placed), self._security(application)
+        if route.reads_body and method not in _WITHOUT_BODY:
+            body = _read_by_the_handler(told.entry)
+        kinds = [] if body is None else [*body["content"]]
         conditions = _conditions_of(told)
         hooks, checks = application.middlewares, {*map(id, application.checks)}
         causes: dict[int, object] = {
@@ -219,12 +223,12 @@ class _Builder:
             404: route.wildcards,
             413: body or route.reads_body,
             # JSON of another type than application/json is missing, which an optional one may be
-            415: body is not None and (body["required"] or [*body["content"]] != [_JSON]),
+            415: body is not None and (body["required"] or kinds not in ([_JSON], [_BYTES])),
             **dict.fromkeys(conditions.union(*map(_refusals, application.checks)), True),
             **{status: True for hook in hooks for status in getattr(hook, "statuses", ())},
         }
         errors = {str(status): _phrase(status) for status, cause in causes.items() if cause}
-        if parameters or body:
+        if parameters or kinds not in ([], [_BYTES]):
             errors["400"] = "A parameter is missing or does not fit"
         known = {str(one["name"]).lower() for one in parameters if one["in"] == "header"}
         parameters += [
@@ -667,6 +671,16 @@ _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _STREAMS = (Iterator, AsyncIterable)
 _TEXTS = (str, bytes, bytearray, memoryview)
 _REDIRECTS = range(300, 400)
+
+
+def _read_by_the_handler(entry: RouteEntry) -> dict[str, Any]:
+    """Return the body of a handler with ``@reads_body``: a form with any fields if it reads parts,
+    else bytes of any type.
+    """
+    if entry.mentions("parts"):
+        return {"required": True, "content": {_MULTIPART: {"schema": {"type": "object"}}}}
+    schema = {"type": "string", "format": "binary"}
+    return {"required": False, "content": {_BYTES: {"schema": schema}}}
 
 
 def _placed(entry: RouteEntry, parameters: Sequence[Parameter], method: str) -> _Sorted:

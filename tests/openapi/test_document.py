@@ -34,6 +34,7 @@ from micropie import (
     put,
     reads_body,
     requires,
+    route,
 )
 from micropie.binding import OwnTypes
 from micropie.binding.constraints import _KINDS
@@ -662,6 +663,48 @@ def test_what_middleware_answers() -> None:
         ["Retry-After"],
         ["Retry-After"],
     ]
+
+
+def test_bodies_that_handlers_receive_themselves(make_client: MakeClient) -> None:
+    class Root(App):
+        @post
+        @reads_body
+        async def parts(self) -> dict[str, str]:
+            return {one.name: await one.text() async for one in self.request.parts()}
+
+        @put
+        @reads_body
+        async def raw(self) -> int:
+            return len(await self.request.body())
+
+        @route("/either", methods=["GET", "POST"])
+        @reads_body
+        def either(self) -> str:
+            return self.request.method
+
+    app = Root()
+    parts, raw, read, sent = (
+        operation(app.openapi(), path, method)
+        for path, method in (
+            ("/parts", "post"),
+            ("/raw", "put"),
+            ("/either", "get"),
+            ("/either", "post"),
+        )
+    )
+    form = {"multipart/form-data": {"schema": {"type": "object"}}}
+    assert parts["requestBody"] == {"required": True, "content": form}
+    assert [*parts["responses"]] == ["200", "400", "413", "415", "default"]
+    data = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    assert raw["requestBody"] == sent["requestBody"] == {"required": False, "content": data}
+    assert [*raw["responses"]] == ["200", "413", "default"]
+    assert "requestBody" not in read
+    client = make_client(app)
+    assert client.post("/parts", files={"a": (None, "x")}).json() == {"a": "x"}
+    assert client.post("/parts").status_code == client.post("/parts", json={}).status_code == 415
+    octets = {"Content-Type": "application/octet-stream"}
+    assert client.put("/raw", content=b"apple", headers=octets).json() == 5
+    assert client.put("/raw").json() == 0
 
 
 def test_inner_applications_have_tags_and_guards_are_security_schemes(
