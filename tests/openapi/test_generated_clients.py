@@ -21,7 +21,7 @@ from tests.support.environment import unmeasured
 # (operation, whether optional values are sent) -> the declared error; all else succeeds.
 REFUSED = {
     ("conditions_change", True): 412,
-    # the document has no body for a handler that reads its own, and no password
+    # the document has no type of a body that its handler receives itself, and no password
     **dict.fromkeys(product(["manual_raw_bodies_csv"], [True, False]), 415),
     **dict.fromkeys(product(["manual_sessions_enter"], [True, False]), 403),
     **dict.fromkeys(product(["manual_tokens_token"], [True, False]), 400),
