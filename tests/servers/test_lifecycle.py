@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,11 @@ def diary(tmp_path: Path) -> Diary:
 @pytest.fixture
 def running(diary: Diary) -> Iterator[Launch]:
     """Return ``running(name)``, which starts a server that is stopped with the test."""
-    servers = []
+    servers: list[Server] = []
+    logs = ExitStack()
 
     def run(name: str, app: str = "app", *, workers: int = 1, how: Launch = start) -> Server:
-        log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
+        log = logs.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - it is the context
         server = how(
             KINDS[name],
             f"tests.servers.diary:{app}",
@@ -73,10 +75,10 @@ def running(diary: Diary) -> Iterator[Launch]:
         servers.append(server)
         return server
 
-    yield run
-    for server in servers:
-        server.end()
-        server.log.close()
+    with logs:
+        yield run
+        for server in servers:
+            server.end()
 
 
 def wait_for(server: Server, text: str) -> None:

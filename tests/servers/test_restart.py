@@ -81,20 +81,21 @@ def serve() -> Iterator[Start]:
     """Return ``serve(name, workers=1)``, which starts a server and waits until a worker has
     answered.
     """
-    servers = []
+    servers: list[Server] = []
+    logs = ExitStack()
 
     def serve(name: str, workers: int = 1) -> Server:
-        log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
+        log = logs.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - it is the context
         command = f"{KINDS[name].command} {SETTINGS[name][1]} {SHORTER.get(name, '')}"
         kind = KINDS[name]._replace(command=command)
         servers.append(start(kind, "tests.servers.restart:app", log, workers=workers))
         assert servers[-1].request("GET", "/readyz").status == 200
         return servers[-1]
 
-    yield serve
-    for server in servers:
-        server.end()
-        server.log.close()
+    with logs:
+        yield serve
+        for server in servers:
+            server.end()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -33,25 +34,23 @@ def serve(files: Path) -> Iterator[Serve]:
     ``wrapped.py``.
     """
     running: dict[tuple[str, str], Server] = {}
+    logs = ExitStack()
 
     def get(server: str, wrapped: str) -> Server:
         if (server, wrapped) not in running:
-            log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
+            log = logs.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - it is the context
             app = f"tests.servers.wrapped:{wrapped}"
             running[server, wrapped] = start(
                 KINDS[server], app, log, environ={"WRAPPED_FILES": str(files)}
             )
         return running[server, wrapped]
 
-    yield get
-    # hypercorn may write a traceback when it stops
-    outputs = [server.output() for server in running.values()]
-    try:
+    with logs:
+        yield get
+        # hypercorn may write a traceback when it stops
+        outputs = [server.output() for server in running.values()]
         end_all(list(running.values()))
         assert [output for output in outputs if "Traceback" in output] == []
-    finally:
-        for server in running.values():
-            server.log.close()
 
 
 def url(server: Server, path: str = "/") -> str:
