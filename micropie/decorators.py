@@ -311,6 +311,10 @@ class describe:  # noqa: N801 - authors write it as a decorator
         deprecated: bool = False,
         include_in_schema: bool = True,
     ) -> None:
+        if not isinstance(responses or {}, Mapping):
+            raise SetupError('describe(responses=...) takes a dict: {409: "There is such a pie."}')
+        if isinstance(tags, str):
+            raise SetupError(f"describe takes a list of tags: tags=[{tags!r}]")
         for number in [*(responses or {}), *([] if status is None else [status])]:
             if not is_count(number, least=200) or number > 599:
                 raise SetupError(f"describe takes statuses from 200 to 599, not {number!r}")

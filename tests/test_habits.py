@@ -472,6 +472,7 @@ def test_another_frameworks_arguments_are_told_at_the_start(
     [
         (with_attribute("debug", True), "App.debug is no setting: write App(debug=...)"),
         (type("Key", (App,), {"secret_key": "k"})(), "write Key(secret_key=...)"),
+        (with_attribute("max_body_size", 5), "write App(max_body_size=...)"),
         (type("Old", (App,), {"_cp_config": {}})(), "_cp_config means nothing here"),
         (App(debug=True), ""),
         (with_attribute("debug", len), ""),
@@ -1016,6 +1017,42 @@ MODULES = [
         "GET /",
         "write the status first, return 200, body, headers",
     ),
+    (
+        "Django: process_request",
+        "class Auth(HttpMiddleware):\n    def process_request(self, request): ...",
+        "",
+        "Auth.process_request is no hook: write before_request(self, request)",
+    ),
+    (
+        "any: a decorator without functools.wraps",
+        "def logged(function):\n    def wrapper(self, *args, **kwargs):\n"
+        "        return function(self, *args, **kwargs)\n    return wrapper\n"
+        "class Root(App):\n    @logged\n    def show(self, number: int): ...",
+        "GET /",
+        "write @functools.wraps(function) above wrapper",
+    ),
+    (
+        "any: a resource without an annotation",
+        "class Db: ...\nclass Root(App):\n    def index(self, db): ...\n"
+        "    def __init__(self, **settings):\n        super().__init__(**settings)\n"
+        "        self.provides(Db)(Db)",
+        "GET /",
+        "Root.index takes db from the query, as it has no annotation: write db: Db",
+    ),
+    (
+        "any: a number without an annotation",
+        "class Root(App):\n    def index(self, name: str = '', page=1):\n        return page + 1",
+        "GET /?page=2",
+        "Without an annotation page comes as text: write page: int",
+    ),
+    (
+        "any: a method that is awaited",
+        "class Root(App):\n    async def index(self):\n        return await self.request.body",
+        "ASYNC /",
+        "A method is called first: await request.body().",
+    ),
+    ("any: a list of responses", "describe(responses=[409])", "", 'takes a dict: {409: "'),
+    ("any: a tag", "describe(tags='pies')", "", "a list of tags: tags=['pies']"),
     (
         "Flask: body, headers, status",
         "class Root(App):\n    def index(self):\n        return 'x', {'X-A': 'b'}, 201",

@@ -47,13 +47,33 @@ def _notes(app: App) -> Iterator[str]:
     """Yield what may be meant so."""
     if sentence := open_by_name(app):
         yield sentence
-    for entry in Inspector(app).routes():
-        if name := shared_attribute(entry.route.function):
+    inspector = Inspector(app)
+    entries = inspector.routes()
+    setters = [
+        (f"{entry.place}: {entry.route.name}", name)
+        for entry in entries
+        if (name := shared_attribute(entry.route.function))
+    ]
+    setters += [
+        (f"{type(hook).__name__}.before_request", name)
+        for application in inspector.applications()
+        for hook in application.middlewares
+        if (name := shared_attribute(getattr(hook, "before_request", None)))
+    ]
+    for place, name in setters:
+        yield (
+            f"{place} sets self.{name} to what one client sent, and all clients have the one "
+            f"self: write request.state.{name}"
+        )
+    called = {name for entry in entries for name in called_methods(entry.route.function)}
+    for entry in entries:
+        name = entry.route.name.rpartition(".")[2]
+        if name in called and name != "index" and not entry.route.methods:
             yield (
-                f"{entry.place}: {entry.route.name} sets self.{name} to what one client sent, and "
-                f"all clients have the one self: write self.request.state.{name}"
+                f"{entry.place}: {entry.route.name} is a page, and another one calls it: name it "
+                f"_{name} if no client may ask for it"
             )
-    if Inspector(app).applications()[0].settings.debug and _is_debug_of_this_machine():
+    if inspector.applications()[0].settings.debug and _is_debug_of_this_machine():
         yield "debug is on by .env: leave this file out on a server"
 
 
@@ -149,7 +169,7 @@ def session_change(function: Callable[..., object]) -> str:
     return ""
 
 
-def shared_attribute(function: Callable[..., object]) -> str:
+def shared_attribute(function: Callable[..., object] | None) -> str:
     """Return the attribute of ``self`` that a handler sets to what a client has sent, "" if its
     source shows none.
     """
@@ -169,8 +189,17 @@ def shared_attribute(function: Callable[..., object]) -> str:
     return ""
 
 
-def _tree_of(function: Callable[..., object]) -> ast.Module:
+def called_methods(function: Callable[..., object]) -> set[str]:
+    """Return the methods of ``self`` that a handler's source calls."""
+    calls = [one.func for one in ast.walk(_tree_of(function)) if isinstance(one, ast.Call)]
+    found = {one for one in map(ast.unparse, calls) if one.startswith("self.")}
+    return {one.removeprefix("self.") for one in found}
+
+
+def _tree_of(function: Callable[..., object] | None) -> ast.Module:
     """Return the source of a function, an empty one if there is none."""
+    if function is None:
+        return ast.Module([], [])
     try:
         return ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):

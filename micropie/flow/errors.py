@@ -120,6 +120,18 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
         if re.search(expression, text):
             return advice
     route = handlers_route(exchange)
+    function = None if route is None else route.function
+    code = getattr(function, "__code__", None)
+    if (
+        code is not None
+        and re.search(r"str.*\bint\b|\bint\b.*str", text)
+        and type(failure) is TypeError
+    ):
+        for name in code.co_varnames[1 : code.co_argcount]:
+            if name not in getattr(function, "__annotations__", ()):
+                return (
+                    f"Without an annotation {name} comes as text: write {name}: int, for example."
+                )
     if type(failure) is AttributeError and route is not None and route.is_pooled:
         for name in vars(route.config.app):
             if f"no attribute {name!r}" in text:
@@ -134,6 +146,7 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
 # with the advice.
 _HINTS = {
     "TypeError": {
+        "object method can't be": "A method is called first: await request.body().",
         "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
             "request.json(), form and files are there without waiting: leave await and () out."
         ),
@@ -172,7 +185,7 @@ _HINTS = {
             "The request has it: self.request.session, self.request.query and others."
         ),
         "'Session' object has no attribute": (
-            'A session is a dict: session["name"]. App(session_lifetime=...) ends it.'
+            'A session is a dict: session["name"]. App(session_timeout=...) ends it.'
         ),
         "'WebSocket' object has no attribute '(iter_|receive|send)": (
             "Write async for message in ws, await ws.receive_text(), await ws.send_text(...)."

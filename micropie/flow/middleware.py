@@ -13,10 +13,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from micropie.discovery import mark_with
+from micropie.errors import SetupError
 from micropie.http import Request, Response
 from micropie.steps import Flow
 
 Target = TypeVar("Target")
+
+# What hooks are called in Django, in Starlette, and in ``FlowMiddleware``.
+_ELSEWHERE = ("process_request", "process_response", "dispatch", "before", "after")
 
 
 class _Decorator:
@@ -52,6 +56,23 @@ class HttpMiddleware(_Decorator):
     """
 
     needs_session = True
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Raise ``SetupError`` for a class whose hooks have other frameworks' names only: it would
+        guard nothing.
+        """
+        super().__init_subclass__(**arguments)
+        if (
+            cls.before_request is not HttpMiddleware.before_request
+            or cls.after_request is not HttpMiddleware.after_request
+        ):
+            return
+        for name in _ELSEWHERE:
+            if name in vars(cls):
+                raise SetupError(
+                    f"{cls.__name__}.{name} is no hook: write before_request(self, request), or "
+                    "after_request"
+                )
 
     def before_request(self, request: Request) -> object:
         """Run before the handler, and also for paths without a handler.

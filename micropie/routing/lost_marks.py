@@ -30,6 +30,7 @@ from micropie.errors import SetupError
 from micropie.on_demand import by_name
 from micropie.placement import layers
 from micropie.routing.config import Registrations
+from micropie.routing.settings import SETTINGS
 
 _NO_EFFECT = "the decorator of a route or a guard has no effect"
 _IsLost: TypeAlias = Callable[[object], bool]
@@ -88,16 +89,43 @@ def lost_habits(registered: Registrations, handlers: Sequence[Handler]) -> Itera
     not here.
     """
     app, name = registered.app, type(registered.app).__name__
-    for setting in ("debug", "secret_key"):
+    for setting in ("debug", *(one for one in SETTINGS if "_" in one)):
         value = own_attributes(app).get(setting, getattr(type(app), setting, None))
-        if isinstance(value, str | bytes | bool) and setting not in registered.settings:
+        if isinstance(value, str | bytes | int | float) and setting not in registered.settings:
             yield f"{name}.{setting} is no setting: write {name}({setting}=...)"
     for attribute, advice in _ELSEWHERE.items():
         value = getattr(type(app), attribute, None)
         is_path = isinstance(value, str) and value.startswith("/")
         if is_path or isinstance(value, dict | list | tuple):
             yield f"{name}.{attribute} means nothing here: write {advice}"
+    names = [getattr(one, "__name__", "") for one in registered.providers]
+    provided = {one.lower(): one for one in names}
+    for handler in handlers:
+        yield from _strange_parameters(f"{name}.{handler.name}", handler, provided)
     yield from _strange_handlers(name, handlers)
+
+
+def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]) -> Iterator[str]:
+    """Yield sentences about parameters that come as text, though a resource has their name, and
+    about those that a decorator hides.
+    """
+    *_, inner = layers(handler.function)
+    function = getattr(inner, "__func__", inner)
+    if not inspect.isfunction(function):
+        return
+    code = function.__code__
+    own = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    for parameter in provided.keys() & own - function.__annotations__.keys():
+        yield (
+            f"{name} takes {parameter} from the query, as it has no annotation: write "
+            f"{parameter}: {provided[parameter]} for the resource"
+        )
+    both = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+    if code.co_flags & both == both and function.__name__ != handler.name:
+        yield (
+            f"{name} is below a decorator that hides its parameters, so none is converted: write "
+            f"@functools.wraps(function) above {function.__name__}"
+        )
 
 
 def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Iterator[str]:

@@ -318,7 +318,7 @@ class Settings(MessageSettings):
 
     def __init__(self, **values: object) -> None:
         for name, value in values.items():
-            rule = _SETTINGS[name].rule
+            rule = SETTINGS[name].rule
             check(f"App({name}=...)", rule.is_right(value), value, rule.expected)
         vars(self).update(_DEFAULTS, **values)
         self._check_together()
@@ -352,8 +352,8 @@ class Settings(MessageSettings):
         Raises ``SetupError`` for an unknown name or a wrong value.
         """
         for name in changes:
-            if name not in _SETTINGS:
-                names = [*_SETTINGS, "session_backend", "lifespan", "channels", "security", "docs"]
+            if name not in SETTINGS:
+                names = [*SETTINGS, "session_backend", "lifespan", "channels", "security", "docs"]
                 from difflib import get_close_matches
 
                 near = get_close_matches(name, names, n=4)
@@ -400,7 +400,7 @@ _ELSEWHERE = by_name(
     }
 )
 
-_SETTINGS: Mapping[str, _Setting] = {
+SETTINGS: Mapping[str, _Setting] = {
     name: one for name, one in vars(Settings).items() if isinstance(one, _Setting)
 }
-_DEFAULTS = {name: one.default for name, one in _SETTINGS.items()}
+_DEFAULTS = {name: one.default for name, one in SETTINGS.items()}

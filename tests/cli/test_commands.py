@@ -305,10 +305,21 @@ def test_check_finds_nothing_in_a_good_application(command: Run, tmp_path: Path)
 
 
 SHARED = """
-from micropie import App
+from micropie import App, HttpMiddleware, hidden
+
+
+class Finds(HttpMiddleware):
+    def before_request(self, request):
+        self.user = request.session.get("user")
+
+
+def passes(request):
+    yield
 
 
 class Root(App):
+    middlewares = [Finds(), passes]
+
     def __init__(self, **settings):
         super().__init__(**settings)
         self.count, self.pies = 0, None
@@ -329,6 +340,20 @@ class Root(App):
         found = self.request.session.get("user")
         user = found
         self.user = user
+        return self.index()
+
+    def send(self):
+        return ""
+
+    def sends(self):
+        self._private(self.send(), self.help(), len(""))
+
+    def _private(self, *parts):
+        return self.sends()
+
+    @hidden
+    def help(self):
+        return ""
 
 
 app = Root(methods=["GET", "HEAD", "POST"])
@@ -341,13 +366,18 @@ def test_check_notes_what_clients_share(command: Run, tmp_path: Path) -> None:
     found = command("check", "shared:app")[1]
     notes = [line for line in found.splitlines() if "all clients" in line]
     assert notes == [
-        f"note: shared.py:{line}: {name} sets self.{attribute} to what one client sent, and all "
-        f"clients have the one self: write self.request.state.{attribute}"
-        for line, name, attribute in (
-            (22, "log_in", "user"),
-            (19, "query", "kept"),
-            (16, "sent", "name"),
+        f"note: {place} sets self.{attribute} to what one client sent, and all clients have the "
+        f"one self: write request.state.{attribute}"
+        for place, attribute in (
+            ("shared.py:33: log_in", "user"),
+            ("shared.py:30: query", "kept"),
+            ("shared.py:27: sent", "name"),
+            ("Finds.before_request", "user"),
         )
+    ]
+    assert [line for line in found.splitlines() if "name it" in line] == [
+        "note: shared.py:39: send is a page, and another one calls it: name it _send if no client "
+        "may ask for it"
     ]
 
 

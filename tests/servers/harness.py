@@ -121,6 +121,7 @@ class Server:
     process: subprocess.Popen[bytes]
     guard: subprocess.Popen[bytes]
     log: IO[bytes]
+    told: bool = field(default=False, init=False)
     ended: bool = field(default=False, init=False)
 
     def request(
@@ -165,6 +166,7 @@ class Server:
 
     def tell_to_end(self) -> None:
         """Send the signal without waiting."""
+        self.told = True
         if self.process.poll() is None:
             self.process.send_signal(self.kind.stop)
 
@@ -175,7 +177,9 @@ class Server:
         self.ended = True
         RUNNING.remove(self)
         try:
-            self.tell_to_end()
+            # hypercorn's handler of signals hangs if it is interrupted by another one
+            if not self.told:
+                self.tell_to_end()
             # it ignores the signal while it starts a worker; others may end hastily
             if "granian" in self.kind.command:
                 with suppress(subprocess.TimeoutExpired):
