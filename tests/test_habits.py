@@ -33,6 +33,7 @@ from micropie import (
     requires,
 )
 from micropie.middleware import RateLimit
+from micropie.streams.events import warn_of_format
 from micropie.testing import LifespanFailed, WebSocketClosed
 from tests.conftest import MakeClient
 
@@ -383,6 +384,21 @@ def test_a_missing_document_is_told_in_the_log(
 
     assert make_client(Takes(debug=True)).post("/", json={"a": 1}).status_code == 400
     assert "for the whole body write Annotated[dict, Body()]" in caplog.text
+
+
+def test_a_file_for_another_parameter_is_told_in_the_log(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Takes(App):
+        @post
+        def index(self, picture: bytes, note: bytes) -> str:
+            return "x"
+
+    client = make_client(Takes(debug=True))
+    files = {"picture": ("me.png", b"...")}
+    assert client.post("/", data={"note": "!"}, files=files).status_code == 400
+    assert "picture came as a file: write picture: UploadFile." in caplog.text
+    assert "note came as a file" not in caplog.text
 
 
 class Part(App):
@@ -1051,6 +1067,19 @@ MODULES = [
         "ASYNC /",
         "A method is called first: await request.body().",
     ),
+    (
+        "Flask: json.dumps",
+        "import json\nclass Root(App):\n    def index(self):\n        return json.dumps({'a': 1})",
+        "GET /",
+        "returned a text in JSON, which is sent as text: return the dict or the list itself",
+    ),
+    (
+        "Flask: events written out",
+        "class Root(App):\n    def index(self):\n"
+        "        return EventStream(f'data: {n}\\n\\n' for n in (1, 2))",
+        "GET /",
+        "yield the data alone, or event(data)",
+    ),
     ("any: a list of responses", "describe(responses=[409])", "", 'takes a dict: {409: "'),
     ("any: a tag", "describe(tags='pies')", "", "a list of tags: tags=['pies']"),
     (
@@ -1114,6 +1143,7 @@ def test_what_users_of_others_write_is_told(
         "Annotated": Annotated,
     }
     told = ""
+    warn_of_format.cache_clear()
     try:
         exec(f"{IMPORTS}\n{code}", names)
         is_asgi = method in ("WS", "ASYNC")
@@ -1150,6 +1180,9 @@ class Views(App):
             return
         yield name
 
+    def braces(self) -> str:
+        return "{plum}"
+
     @get("/hook")
     def before_request(self) -> str:
         return "decorated"
@@ -1180,6 +1213,10 @@ def test_what_an_application_means_so_is_not_told(
         assert client.get(path).text == "plum"
     for path in ("/nothing", "/_hidden", "/mount", "/"):
         client.post(path)
+    assert (
+        make_client(Views(decoders={Foreign: Foreign}, debug=True)).get("/braces").text == "{plum}"
+    )
+    assert [one for one in caplog.messages if "JSON" in one] == []
     assert caplog.text == ""
 
 

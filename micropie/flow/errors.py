@@ -297,9 +297,12 @@ def _default_response(request: Request, failure: Exception) -> Response:
                 page: Response = debug.not_found_page(request, failure, plain, entries)
                 return page
         if is_shown and isinstance(failure, BindingError):
-            logger.warning(
-                "%s: %s", exchange.label, " ".join(error.sentence for error in failure.errors)
-            )
+            sentences = [error.sentence for error in failure.errors]
+            for one in failure.errors:
+                if one.source == "file" and one.given is None:
+                    name = one.parameter
+                    sentences.append(f"{name} came as a file: write {name}: UploadFile.")
+            logger.warning("%s: %s", exchange.label, " ".join(sentences))
         return error_answer(request, failure)
     if is_shown and debug.may_see_debug_pages(request):
         log_failure(request, failure)

@@ -29,6 +29,7 @@ through, and nothing yields on their way.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from inspect import isawaitable
@@ -409,6 +410,10 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
             f"returned {result}, the JSON of a number, with status 200: "
             f"write raise HTTPError({result})"
         )
+    elif type(result) is str and _is_a_document(result):
+        advice = (
+            "returned a text in JSON, which is sent as text: return the dict or the list itself"
+        )
     elif isinstance(result, PurePath | IOBase):
         advice = (
             f"returned {type(result).__name__}, which is sent as text: write "
@@ -421,6 +426,14 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
         )
     if advice:
         logger.warning("%s: %s %s", place_of(route.function), route.name, advice)
+
+
+def _is_a_document(text: str) -> bool:
+    """Return whether a text is a JSON object or array."""
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except ValueError:
+        return False
 
 
 def _advice_for(result: tuple[object, ...]) -> str:

@@ -40,13 +40,12 @@ def _stated_filters(function: AnyFunction, description: Any) -> dict[int, Result
 
 
 def _bodies(
-    config: Config, description: object, answers: Sequence[object], own: ResultFilter | None
+    config: Config, answers: Sequence[object], own: ResultFilter | None
 ) -> dict[type, tuple[Callable[[Any], bytes], str]]:
     """Return how results are encoded that are sent as they are, by their types."""
     row = config.dumps, JSON
     null: dict[type, Any] = {NoneType: row} if sends_null(answers) else {}
-    # they are looked at, as they may lack the status that is stated
-    if config.settings.debug and getattr(description, "status", None) not in (None, 200):
+    if config.settings.debug:  # they are looked at: see ``_warn_of_result``
         return null
     return config.bodies | null | dict.fromkeys(own.bodies if own is not None else (), row)
 
@@ -130,7 +129,7 @@ class Route(RouteInfo):
         self.stated_filters = _stated_filters(self.plan.function, description)
         self.is_filtered = self.result_filter is not None or bool(self.stated_filters)
         self.is_special = bool(self.providers) or self.is_filtered
-        bodies = _bodies(self.config, description, answers, self.result_filter)
+        bodies = _bodies(self.config, answers, self.result_filter)
         if bodies != self.config.bodies:
             self.config = self.config.changed(bodies=bodies)
         self.methods = mark.methods

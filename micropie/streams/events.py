@@ -9,10 +9,10 @@ into an event: data is split and sent line by line; a name or an id with a line 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import cast
 
-from micropie.errors import HeadersLike, is_duration
+from micropie.errors import HeadersLike, is_duration, logger
 from micropie.headers import add_missing
 from micropie.http import Response
 from micropie.json import dumps
@@ -89,7 +89,17 @@ def _lines(field: str, text: str) -> str:
 
 @lru_cache(maxsize=1)  # a message of a channel goes to many streams, one after the other
 def _encode_text(text: str) -> bytes:
+    if text.endswith("\n\n") and text.startswith("data:"):
+        warn_of_format()
     return f"{_lines('data', text)}\n\n".encode()
+
+
+@cache  # once is enough
+def warn_of_format() -> None:
+    logger.warning(
+        'an event source yields "data: ...\\n\\n": yield the data alone, or event(data), for each '
+        "line of it is sent as data"
+    )
 
 
 def encode_item(item: object) -> bytes:
