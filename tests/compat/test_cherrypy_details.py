@@ -1013,7 +1013,7 @@ def test_an_answer_for_one_client_is_cached_for_nobody_else(
     assert client.get("/refused").text == "x"
     assert client.get("/tagged", headers={"If-Match": '"another"'}).status_code == 412
     assert client.get("/tagged").text == "tagged"
-    assert client.get("/tagged").headers["Age"] == "0"
+    assert client.get("/tagged").headers["Age"].isdecimal()
 
 
 def test_a_malformed_host_is_the_client_s_mistake(serve_ours: Serve) -> None:

@@ -958,7 +958,7 @@ def test_responses_are_kept_by_what_they_vary_with(cherrypy: Any, serve: Serve) 
         "1 a",
         "2 b",
     ]
-    assert client.get("/", headers={"X-Choice": "a"}).headers["Age"] == "0"
+    assert client.get("/", headers={"X-Choice": "a"}).headers["Age"].isdecimal()
 
 
 @pytest.mark.parametrize(
@@ -1007,7 +1007,7 @@ def test_an_age_that_is_too_high(serve_ours: Serve) -> None:
     cache: Any = caching._Current.cache
     for key, (variant, size, until) in [*cache._entries.items()]:
         cache._entries[key] = caching._Entry((*variant[:3], variant[3] - 60), size, until)
-    assert client.get("/").headers["Age"] == "60"
+    assert int(client.get("/").headers["Age"]) >= 60
     assert client.get("/", headers={"Cache-Control": "max-age=30"}).text == "2 "
     for key, (variant, size, _) in [*cache._entries.items()]:
         cache._entries[key] = caching._Entry(variant, size, 0)

@@ -196,8 +196,10 @@ def test_clocks_that_differ_are_not_taken_for_a_queue(
 ) -> None:
     queue = Queue(differs, ANSWER / 10, ANSWER / 100)
     queue.serve(arrivals(30, rate, seed), 0)
-    assert queue.statuses.count(503) <= 4 * rate + 6
-    if rate >= 4:  # else pauses between requests make an end to waits
+    # with fewer requests pauses between them make an end to waits, and it is found later
+    is_soon = rate >= 8
+    assert queue.statuses.count(503) <= (5 if is_soon else 20) * rate + 6
+    if is_soon:
         assert queue.shedding._clocks_differ_by == pytest.approx(differs, abs=0.02)
         assert 503 not in queue.statuses[-int(15 * rate) :]
 
