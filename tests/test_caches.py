@@ -111,6 +111,7 @@ CACHES = {
     "routing/site.py:_mounts": "test_a_mount_is_found_as_by_comparing_each",
     "sessions/memory.py:_sessions": "test_two_ids_are_two_sessions",
     "streams/events.py:_encode_text": FUNCTION,
+    "streams/events.py:warn_of_format": NO_KEY,
     "templates/context.py:_without_app": AUTHORS,
     "templates/environment.py:compiled": AUTHORS,
     "templates/environment.py:known_layout": AUTHORS,

@@ -110,22 +110,20 @@ def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]
     about those that a decorator hides.
     """
     *_, inner = layers(handler.function)
-    function = getattr(inner, "__func__", inner)
-    if not inspect.isfunction(function):
-        return
-    code = function.__code__
-    own = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    for parameter in provided.keys() & own - function.__annotations__.keys():
-        yield (
-            f"{name} takes {parameter} from the query, as it has no annotation: write "
-            f"{parameter}: {provided[parameter]} for the resource"
-        )
-    both = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
-    if code.co_flags & both == both and function.__name__ != handler.name:
-        yield (
-            f"{name} is below a decorator that hides its parameters, so none is converted: write "
-            f"@functools.wraps(function) above {function.__name__}"
-        )
+    codes = [code] if (code := getattr(inner, "__code__", None)) else []
+    for code in codes:
+        own = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        for parameter in provided.keys() & own - inner.__annotations__.keys():
+            yield (
+                f"{name} takes {parameter} from the query, as it has no annotation: write "
+                f"{parameter}: {provided[parameter]} for the resource"
+            )
+        both = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+        if code.co_flags & both == both and inner.__name__ != handler.name:
+            yield (
+                f"{name} is below a decorator that hides its parameters, so none is converted: "
+                f"write @functools.wraps(function) above {inner.__name__}"
+            )
 
 
 def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Iterator[str]:
