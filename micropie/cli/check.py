@@ -58,7 +58,7 @@ def _notes(app: App) -> Iterator[str]:
         (f"{type(hook).__name__}.before_request", name)
         for application in inspector.applications()
         for hook in application.middlewares
-        if (name := shared_attribute(getattr(hook, "before_request", None)))
+        if hasattr(hook, "before_request") and (name := shared_attribute(hook.before_request))
     ]
     for place, name in setters:
         yield (
@@ -169,7 +169,7 @@ def session_change(function: Callable[..., object]) -> str:
     return ""
 
 
-def shared_attribute(function: Callable[..., object] | None) -> str:
+def shared_attribute(function: Callable[..., object]) -> str:
     """Return the attribute of ``self`` that a handler sets to what a client has sent, "" if its
     source shows none.
     """
@@ -196,10 +196,8 @@ def called_methods(function: Callable[..., object]) -> set[str]:
     return {one.removeprefix("self.") for one in found}
 
 
-def _tree_of(function: Callable[..., object] | None) -> ast.Module:
+def _tree_of(function: Callable[..., object]) -> ast.Module:
     """Return the source of a function, an empty one if there is none."""
-    if function is None:
-        return ast.Module([], [])
     try:
         return ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):

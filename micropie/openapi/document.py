@@ -211,9 +211,11 @@ class _Builder:
             *self._path_parameters(told.entry, placed, names),
             *map(self._query_parameter, placed.query),
         ]
-        body, security = self._body(application, placed), self._security(application)
+        security = self._security(application)
         if route.reads_body and method not in _WITHOUT_BODY:
-            body = _read_by_the_handler(told.entry)
+            body: dict[str, Any] | None = _read_by_the_handler(told.entry)
+        else:
+            body = self._body(application, placed)
         kinds = [] if body is None else [*body["content"]]
         conditions = _conditions_of(told)
         hooks, checks = application.middlewares, {*map(id, application.checks)}

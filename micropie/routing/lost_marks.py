@@ -89,8 +89,9 @@ def lost_habits(registered: Registrations, handlers: Sequence[Handler]) -> Itera
     not here.
     """
     app, name = registered.app, type(registered.app).__name__
+    own = own_attributes(app)
     for setting in ("debug", *(one for one in SETTINGS if "_" in one)):
-        value = own_attributes(app).get(setting, getattr(type(app), setting, None))
+        value = own.get(setting, getattr(type(app), setting, None))
         if isinstance(value, str | bytes | int | float) and setting not in registered.settings:
             yield f"{name}.{setting} is no setting: write {name}({setting}=...)"
     for attribute, advice in _ELSEWHERE.items():
