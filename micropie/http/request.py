@@ -24,7 +24,7 @@ from micropie.http.received import NULL
 from micropie.http.response import Response
 from micropie.http.session import Session
 from micropie.http.state import State
-from micropie.protocols import Environ, Json, Scope
+from micropie.protocols import Environ, Json, ReceivedJson, Scope
 from micropie.spellings import RequestSpellings, attribute_of
 from micropie.steps import ResourceContext, Task
 
@@ -326,7 +326,7 @@ class Request(RequestSpellings):
         """
         return MultiDict(self._exchange.fields)
 
-    def json(self, name: str | None = None, default: Json = None) -> Json:
+    def json(self, name: str | None = None, default: Json = None) -> ReceivedJson:
         """Return the JSON body, or the value of ``name`` in its top level, or ``default``.
 
         Raises 400 for malformed JSON; ``json()`` raises 400 for an empty body, and 415 for a body

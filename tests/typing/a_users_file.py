@@ -8,6 +8,7 @@ A line that ends with ``# wrong`` must be an error for both, and no other line m
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, NewType, assert_type
 
 from micropie import (
@@ -241,6 +242,65 @@ hooked.provides(Session | None)
 @hooked.provides(dict[str, Session] | None)
 def session() -> dict[str, Session]:
     return {}
+
+
+@dataclass
+class Pie:
+    name: str
+
+
+def uses(*values: object) -> None: ...
+
+
+async def read(request: Request) -> Any:
+    """JSON is used as ``Any`` is, as an author knows his documents; only ``await`` is wrong."""
+    sent = request.json()
+    if sent is None or not sent:
+        raise HTTPError(400, "There is nothing.")
+    named: dict[str, int] = sent
+    listed: list[Pie] = sent
+    one: Pie = sent
+    text: str | None = sent
+    uses(named, listed, one, text, Pie(**sent), Pie(*sent), [Pie(**one) for one in sent["pies"]])
+    uses({**sent, "y": 4}, [*sent], sorted(sent), max(sent), dict(sent), list(sent), {"a": sent})
+    uses(sent + 1, 1 + sent, -sent, sent / 2, sent < 3, sent | {"a": 4}, int(sent), sent[0])
+    uses("x" in sent, len(sent), sent == 1, f"{sent}", sent.x.y, sent["x"]["y"][0], sent["x"] + 1)
+    for key, value in sent.items():
+        uses(key.upper(), value["x"])
+    sent["x"] += 1
+    sent.append(4)
+    first, second = sent
+    return first or second or sent
+
+
+async def read_kinds(request: Request) -> Any:
+    sent = request.json()
+    if isinstance(sent, str):
+        return sent.upper()
+    if isinstance(sent, (int, float)):
+        return sent + 1
+    if not isinstance(sent, list):
+        return sent["x"]
+    return "a list"
+
+
+async def read_by_pattern(request: Request) -> Any:
+    sent = request.json()
+    match sent:
+        case {"x": int(number)}:
+            uses(number)
+        case str():
+            uses("text")
+        case _:
+            pass
+    return request.json("pies", [])[0]
+
+
+async def awaits(request: Request) -> None:
+    first = await request.json()  # type: ignore[operator]  # wrong
+    second: dict[str, str] = await request.json()  # type: ignore[operator]  # wrong
+    uses(await request.json("pies"))  # type: ignore[operator]  # wrong
+    del first, second
 
 
 App(methods="GET")  # type: ignore[arg-type]  # wrong
