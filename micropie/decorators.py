@@ -300,7 +300,7 @@ class describe:  # noqa: N801 - authors write it as a decorator
 
     def __init__(
         self,
-        *,
+        *given: Never,
         summary: str | None = None,
         description: str | None = None,
         tags: Sequence[str] | None = None,
@@ -310,7 +310,13 @@ class describe:  # noqa: N801 - authors write it as a decorator
         operation_id: str | None = None,
         deprecated: bool = False,
         include_in_schema: bool = True,
+        **others: Never,
     ) -> None:
+        if given:
+            raise SetupError('describe takes names: write describe(summary="Bake a pie.")')
+        refuse_others(
+            "describe", others, {"status=...": "status_code code", "response_model=...": "model"}
+        )
         if not isinstance(responses or {}, Mapping):
             raise SetupError('describe(responses=...) takes a dict: {409: "There is such a pie."}')
         if isinstance(tags, str):

@@ -276,6 +276,13 @@ class Tree(Registrations):
         """
         if not isroutine(key) and not any(key in app._micropie.providers for app in self.walk()):
             raise SetupError(f"nothing provides {name_of(key)}: there is nothing to override")
+        for kind, function in (
+            one for app in self.walk() for one in app._micropie.providers.items()
+        ):
+            if function is key:
+                raise SetupError(
+                    f"{name_of(key)} provides {name_of(kind)}: write override({name_of(kind)}, ...)"
+                )
         before = self.overrides.get(key)
         self._put_override(key, in_place_of(key, fake))
         return partial(self._put_override, key, before)

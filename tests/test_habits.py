@@ -26,6 +26,7 @@ from micropie import (
     Request,
     Response,
     SetupError,
+    describe,
     get,
     hidden,
     post,
@@ -74,6 +75,11 @@ class Socket(App):
     async def ws_chat(self, ws: Any) -> None: ...
 
 
+class SocketByName(App):
+    async def chat(self, ws):  # type: ignore[no-untyped-def]
+        await ws.accept()
+
+
 class TooLarge(App):
     @post
     def order(self, order: Order) -> str:
@@ -104,10 +110,14 @@ def health_with_argument() -> App:
         (Asks, "write request: Request, or request: str"),
         (Injects, "it has Depends of fastapi, which means nothing here"),
         (Static, "leave @staticmethod out, or self"),
+        (SocketByName, "write async def ws_name(self, ws), or @websocket above the handler"),
         (TooLarge, "TooLarge.order: a library refuses the types of its parameters: Integer bounds"),
         (one_hook, "write middlewares = [RateLimit(...)]"),
         (health_with_argument, "functions without arguments by their names"),
         (lambda: App(title="Shop"), "write docs=Docs(title=...)"),  # type: ignore[call-arg]
+        (lambda: describe("Bakes."), 'write describe(summary="Bake a pie.")'),  # type: ignore[arg-type]
+        (lambda: describe(status_code=201), "no status_code: write status=..."),  # type: ignore[arg-type]
+        (lambda: describe(model=Order), "no model: write response_model=..."),  # type: ignore[arg-type]
     ],
 )
 def test_it_is_told_at_the_start(make: Callable[[], App], words: str) -> None:
@@ -272,6 +282,19 @@ class Habits(App):
     def other(self) -> Any:
         return [].nothing  # type: ignore[attr-defined]
 
+    def asked(self) -> Any:
+        return self.request.query["pie"]
+
+    def missing(self) -> Any:
+        return dict[str, str]()["pie"]
+
+    def header(self) -> str:
+        self.response.headers["X-Count"] = 5  # type: ignore[assignment]
+        return "x"
+
+    def later(self) -> None:
+        self.request.after_response(None)  # type: ignore[arg-type]
+
 
 @pytest.mark.parametrize(
     ("method", "path", "words"),
@@ -284,6 +307,10 @@ class Habits(App):
         ("GET", "/page", "Page.of takes a list, not generator: write Page.of([*items])"),
         ("GET", "/cookie", "max_age is seconds or a timedelta, not '1h'"),
         ("GET", "/other", "AttributeError: 'list' object has no attribute 'nothing'"),
+        ("GET", "/asked", "The client has sent no 'pie': write .get('pie')"),
+        ("GET", "/missing", "KeyError: 'pie'"),
+        ("GET", "/header", "header 'x-count' is text, not int: 5; write str(...)"),
+        ("GET", "/later", "write after_response(function, argument), without calling it"),
     ],
 )
 def test_a_failure_says_what_to_write(
@@ -329,6 +356,54 @@ def test_a_check_that_returns_what_it_found_shows_nobody_that(
     assert response.status_code == status
     assert "eve" not in response.text
     assert ("members returned User, which is no answer" in caplog.text) is (status == 500)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [("eve", "str"), (5, "int"), ({"name": "eve"}, "dict"), (True, ""), ((200, "page"), "")],
+)
+def test_a_check_that_returns_a_plain_value_is_told_in_development(
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    answer: object,
+    kind: str,
+    debug: bool,
+) -> None:
+    def members(request: Request) -> object:
+        return answer
+
+    class Club(App):
+        @requires(members)
+        def index(self) -> str:
+            return "inside"
+
+    assert make_client(Club(debug=debug)).get("/").status_code == 200
+    advice = f"returned {kind}, which is sent as the answer: write return bool(...) to let the"
+    assert (advice in caplog.text) == (debug and kind != "")
+    assert ("which is sent as the answer" in caplog.text) == (debug and kind != "")
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_keys_of_a_session_that_are_no_text_are_told_in_development(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, debug: bool
+) -> None:
+    class Cart(App):
+        @post
+        def index(self) -> str:
+            self.request.session["cart"] = {1: 2, "more": [{None: 3}, "x"]}
+            return ""
+
+        @post
+        def flat(self) -> str:
+            self.request.session["cart"] = {"1": 2}
+            return ""
+
+    client = make_client(Cart(debug=debug))
+    assert client.post("/flat").text == client.post("/").text == ""
+    logged = [one.getMessage() for one in caplog.records if "the session has" in one.getMessage()]
+    told = [one.partition(",")[0] for one in logged]
+    assert told == (["the session has the key 1", "the session has the key None"] if debug else [])
 
 
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -785,7 +860,7 @@ MODULES = [
         "Starlette: await request.form()",
         "class Root(App):\n    async def index(self):\n        return await self.request.form()",
         "GET /",
-        "leave await and () out",
+        "form and files, which take no (), are there without waiting: leave await out",
     ),
     (
         "Starlette: Response(content=)",

@@ -164,8 +164,9 @@ class Plan:
         for name in names:
             if not self._others and all(one.name != name for one in self._all):
                 is_self = code is not None and code.co_varnames[:1] == (name,)
+                written = getattr(self.function, "__qualname__", "its handler")
                 raise SetupError(
-                    f"the route {route!r} has <{name}>, but its handler has no parameter {name!r}"
+                    f"the route {route!r} has <{name}>, but {written} has no parameter {name!r}"
                     + (": write self before it" if is_self else "")
                 )
 
@@ -416,6 +417,7 @@ _NOT_ANNOTATED = {
     "req": "req: Request",
     "response": "self.response in the handler",
     "res": "self.response in the handler",
+    "ws": "async def ws_name(self, ws), or @websocket above the handler",
 }
 _OTHER_FRAMEWORKS = frozenset({"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"})
 

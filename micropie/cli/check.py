@@ -5,12 +5,10 @@ Exits with 1 if there are any.
 
 from __future__ import annotations
 
-import ast
 import inspect
 import sys
-import textwrap
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from os import PathLike
@@ -19,7 +17,7 @@ from pathlib import Path
 from micropie import App, SetupError
 from micropie.cli.command import commands_of, parser_of
 from micropie.cli.moving import findings
-from micropie.cli.routes import mounts_of, open_by_name
+from micropie.cli.routes import open_by_name
 from micropie.cli.target import CommandError, find_target
 from micropie.config import read_env_file
 from micropie.extensions import Application, Inspector, Outside, RouteEntry
@@ -48,32 +46,10 @@ def _notes(app: App) -> Iterator[str]:
     if sentence := open_by_name(app):
         yield sentence
     inspector = Inspector(app)
-    entries = inspector.routes()
-    setters = [
-        (f"{entry.place}: {entry.route.name}", name)
-        for entry in entries
-        if (name := shared_attribute(entry.route.function))
-    ]
-    setters += [
-        (f"{type(hook).__name__}.before_request", name)
-        for application in inspector.applications()
-        for hook in application.middlewares
-        if hasattr(hook, "before_request") and (name := shared_attribute(hook.before_request))
-    ]
-    for place, name in setters:
-        yield (
-            f"{place} sets self.{name} to what one client sent, and all clients have the one "
-            f"self: write request.state.{name}"
-        )
-    called = {name for entry in entries for name in called_methods(entry.route.function)}
-    for entry in entries:
-        name = entry.route.name.rpartition(".")[2]
-        if name in called and name != "index" and not entry.route.methods:
-            yield (
-                f"{entry.place}: {entry.route.name} is a page, and another one calls it: name it "
-                f"_{name} if no client may ask for it"
-            )
-    if inspector.applications()[0].settings.debug and _is_debug_of_this_machine():
+    applications = inspector.applications()
+    for application in applications:
+        yield from application.notes
+    if applications[0].settings.debug and _is_debug_of_this_machine():
         yield "debug is on by .env: leave this file out on a server"
 
 
@@ -98,7 +74,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
         yield f"set-up: {error}"
         return
     for entry in entries:
-        if "GET" in entry.methods and (change := session_change(entry.route.function)):
+        if "GET" in entry.methods and (change := entry.session_change):
             also = " as well" if "POST" in entry.methods else ""
             risk = ", so a link on any page can do it" if also else ""
             yield (
@@ -108,7 +84,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
     inner = inspector.applications()
     yield from _unregistered(module, [*entries, *sockets])
     yield from _wrong_commands(app)
-    yield from _hidden_routes(app, entries, inner)
+    yield from _hidden_routes([*entries, *sockets], inner)
     yield from _second_names(inner)
     yield from _unsafe_settings(app, inner[0])
     yield from _missing_extras(inner[0], sockets)
@@ -142,85 +118,10 @@ def _wrong_commands(app: App) -> Iterator[str]:
         yield str(error)
 
 
-_CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regenerate"})
-
-
-def session_change(function: Callable[..., object]) -> str:
-    """Return the change that a handler makes to the session, "" if its source shows none."""
-    tree = _tree_of(function)
-    names = {"session"}  # and variables that hold it: session = self.request.session
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and _is_session(node.value, names):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Subscript)
-            and isinstance(node.ctx, ast.Store | ast.Del)
-            and _is_session(node.value, names)
-        ):
-            return "changes the session"
-        method = node.func if isinstance(node, ast.Call) else None
-        if (
-            isinstance(method, ast.Attribute)
-            and method.attr in _CHANGING
-            and _is_session(method.value, names)
-        ):
-            return f"calls session.{method.attr}()"
-    return ""
-
-
-def shared_attribute(function: Callable[..., object]) -> str:
-    """Return the attribute of ``self`` that a handler sets to what a client has sent, "" if its
-    source shows none.
-    """
-    tree = _tree_of(function)
-    arguments = [one.arg for one in ast.walk(tree) if isinstance(one, ast.arg)]
-    names = {*arguments[1:], "request", "session"}  # and variables that hold one of them
-    if arguments[:1] != ["self"]:
-        return ""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and any(
-            getattr(one, "id", getattr(one, "attr", "")) in names for one in ast.walk(node.value)
-        ):
-            for target in node.targets:
-                if isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self":
-                    return target.attr
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    return ""
-
-
-def called_methods(function: Callable[..., object]) -> set[str]:
-    """Return the methods of ``self`` that a handler's source calls."""
-    calls = [one.func for one in ast.walk(_tree_of(function)) if isinstance(one, ast.Call)]
-    found = {one for one in map(ast.unparse, calls) if one.startswith("self.")}
-    return {one.removeprefix("self.") for one in found}
-
-
-def _tree_of(function: Callable[..., object]) -> ast.Module:
-    """Return the source of a function, an empty one if there is none."""
-    try:
-        return ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return ast.Module([], [])
-
-
-def _is_session(node: ast.AST, names: set[str]) -> bool:
-    """Return whether an expression is ``request.session``, or a variable that holds it."""
-    return (isinstance(node, ast.Attribute) and node.attr == "session") or (
-        isinstance(node, ast.Name) and node.id in names
-    )
-
-
 def _hidden_routes(
-    app: App, entries: Sequence[RouteEntry], all_inside: Sequence[Application]
+    entries: Sequence[RouteEntry], all_inside: Sequence[Application]
 ) -> Iterator[str]:
-    for mount in mounts_of(app):
-        for entry in entries:
-            if mount.prefix and (entry.route.pattern + "/").startswith(mount.prefix + "/"):
-                yield (
-                    f"{entry.place}: {entry.route.name} is never reached: "
-                    f"{mount.prefix} is mounted above it"
-                )
+    yield from filter(None, (entry.hidden for entry in entries))
     apps = [one.app for one in all_inside]
     for application in all_inside:
         inner = application.app

@@ -110,7 +110,8 @@ def open_by_name(app: App) -> str:
 def _public(methods: str, entry: RouteEntry, with_providers: bool) -> PublicRoute:
     shown = _all_shown(entry, with_providers)
     route = entry.route
-    return PublicRoute(methods, route.pattern, route.name, shown, entry.runs_in, entry.place)
+    runs_in = "(never)" if entry.hidden else entry.runs_in
+    return PublicRoute(methods, route.pattern, route.name, shown, runs_in, entry.place)
 
 
 def _all_shown(entry: RouteEntry, with_providers: bool) -> str:

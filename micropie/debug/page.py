@@ -114,6 +114,7 @@ def not_found_page(
     """Return the 404 of a path that leads to no route: ``plain`` with the routes whose paths
     resemble it, and all others.
     """
+    entries = [entry for entry in entries if not entry.hidden]
     table = {f"{entry.route.pattern} ({entry.route.name})": entry for entry in entries}
     by_path = {entry.route.pattern: entry for entry in entries}
     near = [

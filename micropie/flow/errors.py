@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from micropie.http import (
     BindingError,
     Exchange,
     FileReference,
+    MultiDict,
     Request,
     Response,
     error_answer,
@@ -102,7 +104,8 @@ def log_failure(request: Request, failure: Exception) -> None:
     """Log an exception with its traceback, and the handler's name."""
     exchange = request._exchange
     place = f" in {request.route.name}" if request.route is not None else ""
-    hint = _hint(exchange, failure)
+    is_key = type(failure) is KeyError
+    hint = _hint_of_name(failure) if is_key else _hint(exchange, failure)
     if hint:
         failure.add_note(hint)
     exchange.log_failure(f"{exchange.label} failed{place}", failure)
@@ -142,13 +145,22 @@ def _hint(exchange: Exchange, failure: Exception) -> str:
     return ""
 
 
+def _hint_of_name(failure: Exception) -> str:
+    """Return the advice for a name that a query or a form lacks, "" for another key."""
+    *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
+    if frame.f_code is not MultiDict.__getitem__.__code__:
+        return ""
+    return f"The client has sent no {failure}: write .get({failure}), or take it as a parameter."
+
+
 # What is written by habit from other frameworks: by the exception's class, expressions for its text
 # with the advice.
 _HINTS = {
     "TypeError": {
         "object method can't be": "A method is called first: await request.body().",
         "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
-            "request.json(), form and files are there without waiting: leave await and () out."
+            "request.json(), and form and files, which take no (), are there without waiting: "
+            "leave await out."
         ),
         "keyword argument 'status_code'": (
             'The argument is called status: HTTPError(404, "No pie."), Response(body, status=404).'
@@ -173,6 +185,7 @@ _HINTS = {
             "It is what the client has sent: write response.headers[...] for the answer, and "
             "request.state.name = value for what other code reads."
         ),
+        "'WebSocket' object is not iterable": "Write async for message in ws.",
         "'method' object is not subscriptable": (
             'A method is called first: request.json()["name"].'
         ),

@@ -444,7 +444,10 @@ class Request(RequestSpellings):
         ``SetupError`` for one that takes other arguments.
         """
         if not callable(function):
-            raise TypeError(f"after_response takes a function and its arguments, not {function!r}")
+            raise TypeError(
+                f"after_response takes a function and its arguments, not {function!r}: "
+                "write after_response(function, argument), without calling it"
+            )
         if not takes(function, len(arguments)):
             name = getattr(function, "__qualname__", repr(function))
             raise SetupError(

@@ -502,7 +502,9 @@ def check_value(name: str, value: object, is_given: bool = False) -> str:
     A Location is turned from an IRI into a URI, unless given.
     """
     if not isinstance(value, str):
-        raise ResponseError(f"header {name!r} is text, not {type(value).__name__}: {value!r}")
+        raise ResponseError(
+            f"header {name!r} is text, not {type(value).__name__}: {value!r}; write str(...)"
+        )
     # which are none of it (RFC 9110, section 5.5): servers refuse the whole answer
     value = value.strip(" \t")
     if name == "location" and not is_given:

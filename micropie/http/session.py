@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
-from micropie.errors import ResponseError
+from micropie.errors import ResponseError, logger
 
 T = TypeVar("T")
 
@@ -32,13 +32,19 @@ _MISSING = object()
 _encode = json.JSONEncoder(separators=(",", ":"), default=repr, skipkeys=True).encode
 
 
-def check_size(data: Mapping[str, object], most: int, setting: str) -> None:
+def check_size(data: Mapping[str, object], most: int, setting: str, is_debug: bool = False) -> None:
     """Raise ``ResponseError`` if a session is too large: else clients could fill the store with
     their texts.
 
     ``setting`` is the author's name for ``most``, bytes of JSON. Values that JSON lacks count with
-    their ``repr``.
+    their ``repr``. ``is_debug``: log the keys that are no texts, as JSON makes texts of them.
     """
+    for key in _other_keys(data) if is_debug else ():
+        logger.warning(
+            "the session has the key %r, and the next request finds a text in its place, as JSON "
+            "has no other keys: write str(...)",
+            key,
+        )
     size = len(_encode(data))
     if size > most and data:  # an empty one ends
         sizes = {key: len(_encode({key: value})) for key, value in data.items()}
@@ -47,6 +53,16 @@ def check_size(data: Mapping[str, object], most: int, setting: str) -> None:
             f"the session has {size} bytes, {sizes[largest]} of them in {largest!r:.100}, "
             f"and {setting.format(most)} allows no more: it is not saved"
         )
+
+
+def _other_keys(value: object) -> Iterator[object]:
+    """Yield the keys that are no texts, of dicts inside of lists and dicts as well."""
+    inside: Iterable[object] = value if isinstance(value, list | tuple) else ()
+    if isinstance(value, Mapping):
+        yield from (key for key in value if not isinstance(key, str))
+        inside = value.values()
+    for one in inside:
+        yield from _other_keys(one)
 
 
 _UNCHANGEABLE = frozenset({str, int, bool, float, type(None)})

@@ -99,7 +99,8 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
     builder = _Builder(own)
     prefix = own.path.removeprefix(own.host)
     for entry in inspector.routes():
-        builder.add(entry)
+        if not entry.hidden:
+            builder.add(entry)
     info = {"title": docs.title or type(app).__name__, "version": docs.version}
     document: dict[str, Any] = {"openapi": "3.1.0", "info": info}
     servers = docs.servers or ([quote(prefix)] if prefix else ())

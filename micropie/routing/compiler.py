@@ -9,7 +9,7 @@ mistake of the author is found here and raised as a ``SetupError`` that says wha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from micropie.addresses import quoted_address, split_host
 from micropie.discovery import (
@@ -24,6 +24,7 @@ from micropie.discovery import (
 )
 from micropie.errors import SetupError, logger
 from micropie.mounts import APP, Mount
+from micropie.on_demand import module
 from micropie.placement import Threads, layers
 from micropie.routing.config import Config, Registrations, with_marks
 from micropie.routing.lost_marks import lost_habits, lost_routes, refuse_lost_marks
@@ -32,6 +33,9 @@ from micropie.routing.routes import Route
 from micropie.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
 from micropie.steps import HANDLER, Kind
 from micropie.streams import ShutdownSignal
+
+# Only development reads sources.
+sources: Any = module("micropie.routing.sources")
 
 # The worker threads of a route with hooks of its own, such as an endpoint for health: each check of
 # a backend that hangs takes one.
@@ -50,7 +54,11 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = H
     hosts: Hosts = []
     site = _compiled(root, config, hosts)
     others = Site(config, Router(config), Router(config)) if root.hosts else site
-    return HostSite(hosts, others) if hosts else site
+    whole = HostSite(hosts, others) if hosts else site
+    for entry in (*whole.entries(), *whole.entries(takes_socket=True)) if whole.has_mounts else ():
+        if entry.hidden:
+            logger.warning("%s", entry.hidden)
+    return whole
 
 
 def _config(
@@ -117,7 +125,8 @@ class _Compiler(NamedTuple):
         refuse_lost_marks(registered, handlers)
         for sentence in (
             *lost_routes(registered.app).values(),
-            *lost_habits(registered, handlers),
+            *lost_habits(registered, handlers, config.providers.functions),
+            *(sources.source_notes(registered, handlers) if config.settings.debug else ()),
         ):
             logger.warning("%s", sentence)
         for handler in handlers:

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from micropie.addresses import split_host
 from micropie.binding import OwnTypes, Plan, answers_of
-from micropie.discovery import Checking, Provider
+from micropie.discovery import Checking, Provider, find_handlers
 from micropie.mounts import Mount
 from micropie.routing.config import AppBase, Config, ErrorKey
 from micropie.routing.lost_marks import lost_routes
 from micropie.routing.routes import Route, mentions, place_of
 from micropie.routing.settings import Settings
+from micropie.routing.sources import Source, source_notes
 from micropie.sessions import SessionBackend
 from micropie.steps import Call
 
@@ -57,6 +58,15 @@ class Application(NamedTuple):
         """The methods that override one below a route's decorator and have none themselves, so that
         nothing leads to them: a sentence that says what to write, by the method's name."""
         return lost_routes(self.app)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What its author should look at in its source: a sentence for each place, which names
+        it."""
+        registered = self.app._micropie
+        explicit = self.settings.expose == "explicit"
+        handlers = find_handlers(self.app, registered.framework, explicit)
+        return [*source_notes(registered, handlers)]
 
 
 def seen(config: Config) -> Application:
@@ -112,6 +122,8 @@ class RouteEntry(NamedTuple):
     """Those that it answers."""
     is_default: bool
     """Whether it answers the paths that nothing else answers."""
+    hidden: str = ""
+    """Why no request reaches it, in a sentence that names its place; "" if one does."""
 
     @property
     def application(self) -> Application:
@@ -132,6 +144,12 @@ class RouteEntry(NamedTuple):
     def mentions(self, name: str) -> bool:
         """Return whether the author's code uses an attribute or a variable of this name."""
         return mentions(self.route.function, name)
+
+    @property
+    def session_change(self) -> str:
+        """What the handler changes in the session, in words; "" if its source shows nothing."""
+        source = Source.of(self.route.function)
+        return "" if source is None else source.session_change()
 
     @property
     def signature(self) -> Signature:

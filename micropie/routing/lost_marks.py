@@ -17,6 +17,7 @@ from typing import TypeAlias
 from micropie.discovery import (
     MARKS,
     REQUIRES,
+    AnyFunction,
     Handler,
     attributes_of,
     is_bare,
@@ -44,9 +45,12 @@ def refuse_lost_marks(registered: Registrations, handlers: Sequence[Handler]) ->
     _refuse_lost_attributes(registered.app, registered.framework, is_lost)
     for function in filter(inspect.isfunction, (function for function, _ in registered.functions)):
         if function.__code__.co_varnames[:1] == ("self",):
-            raise SetupError(
-                f"{function.__qualname__} is a method: write micropie.get above it, and not app.get"
+            advice = (
+                "is a method: write micropie.get above it, and not app.get"
+                if "." in function.__qualname__.rpartition("<locals>.")[2]
+                else "is no method: leave the parameter self out"
             )
+            raise SetupError(f"{function.__qualname__} {advice}")
         above = getattr(sys.modules.get(function.__module__), function.__name__, function)
         if above is not function and any(one is function for one in wrapped_by(above)):
             raise SetupError(
@@ -84,7 +88,11 @@ def lost_routes(app: object) -> Mapping[str, str]:
     return lost
 
 
-def lost_habits(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
+def lost_habits(
+    registered: Registrations,
+    handlers: Sequence[Handler],
+    providers: Mapping[object, AnyFunction],
+) -> Iterator[str]:
     """Yield sentences about attributes of an application that are settings or views elsewhere, and
     not here.
     """
@@ -99,8 +107,10 @@ def lost_habits(registered: Registrations, handlers: Sequence[Handler]) -> Itera
         is_path = isinstance(value, str) and value.startswith("/")
         if is_path or isinstance(value, dict | list | tuple):
             yield f"{name}.{attribute} means nothing here: write {advice}"
-    names = [getattr(one, "__name__", "") for one in registered.providers]
-    provided = {one.lower(): one for one in names}
+    provided: dict[str, str] = {}
+    for key, provider in providers.items():
+        kind = getattr(key, "__name__", "")
+        provided |= {kind.lower(): kind, getattr(provider, "__name__", kind): kind}
     for handler in handlers:
         yield from _strange_parameters(f"{name}.{handler.name}", handler, provided)
     yield from _strange_handlers(name, handlers)

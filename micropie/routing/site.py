@@ -5,7 +5,7 @@ finds routes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from posixpath import normpath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, final
@@ -30,7 +30,7 @@ from micropie.placement import Threads
 from micropie.protocols import Environ, Scope
 from micropie.routing.config import Config, config_of, with_marks
 from micropie.routing.router import NO_VALUES, Refusal, RouteMatch, Router
-from micropie.routing.routes import Route
+from micropie.routing.routes import Route, place_of
 from micropie.routing.settings import Settings
 from micropie.steps import AWAIT, HANDLER, INLINE, Kind
 
@@ -71,8 +71,18 @@ class Site:
         """Return every route of HTTP, or of WebSockets, once with its methods, also those of mounts
         and hosts that share this tree.
         """
-        routers = [site.sockets if takes_socket else site.router for site in self._sites]
-        return [entry for router in routers for entry in router.entries()]
+        return [entry for site in self._sites for entry in site._own_entries(takes_socket)]
+
+    def _own_entries(self, takes_socket: bool) -> Iterator[RouteEntry]:
+        for entry in (self.sockets if takes_socket else self.router).entries():
+            route = entry.route
+            mount = self._mounts.find(quote(split_host(route.pattern)[1]).encode())
+            if mount is not None:
+                place = f"{place_of(route.function)}: {route.name}"
+                entry = entry._replace(
+                    hidden=f"{place} is never reached: {mount.prefix} is mounted above it"
+                )
+            yield entry
 
     def find_socket(self, request: Request) -> SearchResult:
         """Return the route of a WebSocket, or the mounted application that serves it by itself, or

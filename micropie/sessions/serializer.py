@@ -20,8 +20,23 @@ def dumps(data: object) -> str:
     except (TypeError, ValueError) as error:
         problem = str(error)
     raise ResponseError(
-        f"this session backend stores JSON (text, numbers, lists, dicts): {problem}"
+        f"{_place_in(data)}this session backend stores JSON (text, numbers, lists, dicts): "
+        f"{problem}"
     )
+
+
+def _place_in(data: object) -> str:
+    """Return where a session has the first value that is no JSON, "" if it has none.
+
+    In a cookie its data are a part of what is stored.
+    """
+    *_, session = data if isinstance(data, list) else [data]
+    for key, value in session.items() if isinstance(session, dict) else ():
+        try:
+            _encode(value)
+        except (TypeError, ValueError):
+            return f"session[{key!r}]: "
+    return ""
 
 
 def loads(text: str | bytes | None) -> dict[str, object]:

@@ -49,7 +49,10 @@ class SessionStore:
         self.saves_on_error = settings.session_save_on_error
         self._settings = settings
         self._check_size = partial(
-            check_size, most=settings.max_session_size, setting="App(max_session_size={})"
+            check_size,
+            most=settings.max_session_size,
+            setting="App(max_session_size={})",
+            is_debug=bool(settings.debug),
         )
         self._cookie_names = {
             (scheme == "https", is_below): self._name_of_cookie(scheme, is_below)

@@ -137,6 +137,15 @@ def test_a_command_may_be_a_route_as_well() -> None:
     app._micropie.compiled()
 
 
+def test_a_function_that_takes_self_is_no_method() -> None:
+    app = App()
+
+    @app.get("/x")
+    def page(self: Any) -> None: ...
+
+    assert mistake(app).endswith("page is no method: leave the parameter self out")
+
+
 def test_a_route_of_an_application_above_a_method() -> None:
     app = App()
 

@@ -459,7 +459,9 @@ def test_what_is_no_json_is_refused_and_said(
 ) -> None:
     client = make_client(Picky(make_backend(name)))
     assert client.get(path).status_code == 500
-    assert re.search(f"this session backend stores JSON .*{problem}", caplog.text)
+    assert re.search(
+        rf"session\['\w+'\]: this session backend stores JSON .*{problem}", caplog.text
+    )
 
 
 def test_values_come_back_as_json_gives_them(backend: SessionBackend) -> None:

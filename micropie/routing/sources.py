@@ -1,0 +1,242 @@
+"""What the source of an application shows: mistakes that raise nothing, and what may be meant so.
+
+In development it is logged at set-up; ``micropie check`` lists it.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from micropie.discovery import REQUIRES, Handler, is_hidden, own_attributes
+from micropie.errors import HTTPError, Redirect
+from micropie.http import BindingErrors, Request, Response
+from micropie.placement import layers
+from micropie.routing.config import Registrations
+from micropie.routing.routes import place_of
+
+_Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def source_notes(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
+    """Yield a sentence for each place of an application's source that its author should look at."""
+    app = registered.app
+    classes = [cls for cls in type(app).__mro__ if cls not in registered.framework]
+    for cls in classes:
+        yield from _defined_twice(cls)
+    if not any(REQUIRES in own_attributes(cls) for cls in classes):  # which guards all of it
+        yield from _lost_guards(classes)
+    hooks = [
+        method
+        for hook in app.middlewares
+        for name in ("before_request", "after_request")
+        if inspect.ismethod(method := getattr(hook, name, None))
+    ]
+    functions = [*(one.function for one in handlers), *(one for one, _ in registered.functions)]
+    sources = [source for one in [*functions, *hooks] if (source := Source.of(one)) is not None]
+    for source in sources:
+        yield from source.lost_answers()
+        yield from source.lost_waits(app)
+        yield from source.shared_state()
+        yield from source.unread_errors()
+    for provider in registered.providers.values():
+        if (provided := Source.of(provider)) is not None:
+            yield from provided.closed_too_early()
+    called = {name for source in sources for name in source.called_methods()}
+    for handler in handlers:
+        is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
+        if is_by_name and handler.name in called and handler.name != "index":
+            yield (
+                f"{place_of(handler.function)}: {handler.name} is a page, and another one calls "
+                f"it: name it _{handler.name} if no client may ask for it"
+            )
+
+
+def _defined_twice(cls: type) -> Iterator[str]:
+    """Yield a sentence for each method that another one of its name replaces in the same class."""
+    seen: dict[str, _Function] = {}
+    for node in _tree_of(cls).body[:1]:
+        for one in getattr(node, "body", ()):
+            if not isinstance(one, _Function):
+                continue
+            before = seen.setdefault(one.name, one)
+            if before is not one and not any(map(_makes_one_of_two, one.decorator_list)):
+                first = inspect.getsourcelines(cls)[1] - 1
+                yield (
+                    f"{cls.__name__}.{one.name} is defined twice, in lines {first + before.lineno} "
+                    f"and {first + one.lineno}, and the last one replaces the first: give one of "
+                    "them another name"
+                )
+
+
+def _makes_one_of_two(decorator: ast.expr) -> bool:
+    """Return whether a decorator is one such as ``@name.setter`` or ``@overload``."""
+    return "overload" in ast.unparse(decorator) or (
+        isinstance(decorator, ast.Attribute) and decorator.attr in ("setter", "getter", "deleter")
+    )
+
+
+def _lost_guards(classes: Sequence[type]) -> Iterator[str]:
+    """Yield a sentence for each method that overrides one below ``@requires`` without a guard."""
+    guarded: dict[str, type] = {}
+    for cls in reversed(classes):
+        for name, value in vars(cls).items():
+            if REQUIRES in own_attributes(value):
+                guarded[name] = cls
+            elif name in guarded and inspect.isfunction(value) and not is_hidden(value):
+                yield (
+                    f"{cls.__name__}.{name} overrides {guarded[name].__name__}.{name} without its "
+                    "guard: write @requires above it as well, unless everybody may enter"
+                )
+
+
+class Source:
+    """The source of a function, with the names of its parameters."""
+
+    def __init__(self, function: Any, tree: _Function) -> None:
+        self._function, self._tree = function, tree
+        self._place = place_of(function)
+        self._line = function.__code__.co_firstlineno - 1
+        self._arguments = [one.arg for one in ast.walk(tree.args) if isinstance(one, ast.arg)]
+
+    @classmethod
+    def of(cls, function: Any) -> Source | None:
+        """Return the source of a function below its decorators, None if there is none."""
+        *_, inner = layers(function)
+        inner = getattr(inner, "__func__", inner)
+        body = _tree_of(inner).body if inspect.isfunction(inner) else []
+        return cls(inner, body[0]) if body and isinstance(body[0], _Function) else None
+
+    def lost_answers(self) -> Iterator[str]:
+        """Yield a sentence for each answer that is made, and neither returned nor raised."""
+        for call, made in self._statements():
+            kind = self._function.__globals__.get(made)
+            if isinstance(kind, type) and issubclass(kind, HTTPError | Redirect | Response):
+                verb = "raise" if issubclass(kind, HTTPError) else "return"
+                yield (
+                    f"{self._at(call)}: {made}(...) is made and not sent: write {verb} {made}(...)"
+                )
+
+    def lost_waits(self, app: object) -> Iterator[str]:
+        """Yield a sentence for each call in an ``async def`` that nobody waits for."""
+        if not isinstance(self._tree, ast.AsyncFunctionDef):
+            return
+        owners = {"self": type(app), "request": Request}
+        for call, called in self._statements():
+            owner, _, name = called.rpartition(".")
+            is_socket = owner == "ws" and name.startswith(("accept", "close", "receive", "send"))
+            found = getattr(owners.get(owner.rpartition(".")[2]), name, None)
+            if not owner:
+                found = self._function.__globals__.get(called)
+            stated = str(getattr(found, "__annotations__", {}).get("return", ""))
+            if is_socket or inspect.iscoroutinefunction(found) or stated.startswith("Awaitable"):
+                yield f"{self._at(call)}: {called}(...) never runs: write await in front of it"
+
+    def _statements(self) -> Iterator[tuple[ast.Call, str]]:
+        """Yield the calls whose results nothing takes, each with what it calls."""
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+                yield node.value, ast.unparse(node.value.func)
+
+    def shared_state(self) -> Iterator[str]:
+        """Yield a sentence if the first thing that ``self`` gets is what a client has sent."""
+        names = {*self._arguments[1:], "request", "session"}  # and variables that hold one of them
+        for node in ast.walk(self._tree) if self._arguments[:1] == ["self"] else ():
+            if not isinstance(node, ast.Assign) or not any(
+                getattr(one, "id", getattr(one, "attr", "")) in names
+                for one in ast.walk(node.value)
+            ):
+                continue
+            for target in node.targets:
+                if isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self":
+                    name = target.attr
+                    yield (
+                        f"{self._at(node)}: self.{name} gets what one client sent, and all clients "
+                        f"have the one self: write request.state.{name}"
+                    )
+                    return
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+
+    def unread_errors(self) -> Iterator[str]:
+        """Yield a sentence for a parameter with the errors of a form that nothing reads."""
+        read = {one.id for one in ast.walk(self._tree) if isinstance(one, ast.Name)}
+        for name, annotation in self._function.__annotations__.items():
+            if (
+                annotation in (BindingErrors, BindingErrors.__name__)
+                and name not in read
+                and name in self._arguments
+            ):
+                yield (
+                    f"{self._place}: {self._function.__qualname__} does not look at {name}, so "
+                    f"what is wrong is taken for right: write if {name}: and the form again"
+                )
+
+    def closed_too_early(self) -> Iterator[str]:
+        """Yield a sentence for each value that is returned out of the ``with`` that closes it."""
+        for block in ast.walk(self._tree):
+            opened = {
+                ast.unparse(item.optional_vars)
+                for item in getattr(block, "items", ())
+                if isinstance(item, ast.withitem) and item.optional_vars is not None
+            }
+            for node in ast.walk(block) if opened else ():
+                if isinstance(node, ast.Return) and node.value is not None:
+                    value = ast.unparse(node.value)
+                    if value in opened:
+                        yield (
+                            f"{self._at(node)}: {value} is closed before the handler gets it: "
+                            f"write yield {value}"
+                        )
+
+    def session_change(self) -> str:
+        """Return the change that the function makes to the session, "" if there is none."""
+        names = {"session"}  # and variables that hold it: session = self.request.session
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Assign) and _is_session(node.value, names):
+                names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        for node in ast.walk(self._tree):
+            if (
+                isinstance(node, ast.Subscript)
+                and isinstance(node.ctx, ast.Store | ast.Del)
+                and _is_session(node.value, names)
+            ):
+                return "changes the session"
+            method = node.func if isinstance(node, ast.Call) else None
+            if (
+                isinstance(method, ast.Attribute)
+                and method.attr in _CHANGING
+                and _is_session(method.value, names)
+            ):
+                return f"calls session.{method.attr}()"
+        return ""
+
+    def called_methods(self) -> set[str]:
+        """Return the methods of ``self`` that the function calls."""
+        calls = [one.func for one in ast.walk(self._tree) if isinstance(one, ast.Call)]
+        found = {one for one in map(ast.unparse, calls) if one.startswith("self.")}
+        return {one.removeprefix("self.") for one in found}
+
+    def _at(self, node: ast.stmt | ast.expr) -> str:
+        """Return the file and the line of a statement."""
+        return f"{self._place.rpartition(':')[0]}:{self._line + node.lineno}"
+
+
+_CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regenerate"})
+
+
+def _is_session(node: ast.AST, names: set[str]) -> bool:
+    """Return whether an expression is ``request.session``, or a variable that holds it."""
+    return (isinstance(node, ast.Attribute) and node.attr == "session") or (
+        isinstance(node, ast.Name) and node.id in names
+    )
+
+
+def _tree_of(thing: type | Callable[..., object]) -> ast.Module:
+    """Return the source of a function or a class, an empty one if there is none."""
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(thing)))
+    except (OSError, TypeError, SyntaxError):
+        return ast.Module([], [])

@@ -1,0 +1,80 @@
+"""A route below a mount is never reached: it is told at the start, and listed as what it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from micropie import App
+from micropie.extensions import Inspector
+from tests.conftest import MakeClient
+from tests.support.debugging import DEVELOPER
+
+
+class Api(App):
+    def status(self) -> str:
+        return "the mounted one"
+
+    def index(self) -> str:
+        return "index"
+
+
+def shop(**settings: Any) -> App:
+    app = App(**settings)
+
+    @app.get("/api/<name>/state")
+    def state(name: str) -> str:
+        return name
+
+    @app.get("/apis")
+    def apis() -> str:
+        return "beside it"
+
+    app.mount("/api", Api())
+    return app
+
+
+HIDDEN = "state is never reached: /api is mounted above it"
+
+
+def test_it_is_logged_once_at_the_start(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(shop())
+    assert client.get("/api/status").text == "the mounted one"
+    assert client.get("/api/x/state").status_code == 404
+    assert client.get("/apis").text == "beside it"
+    messages = [one.getMessage() for one in caplog.records if "never reached" in one.getMessage()]
+    assert len(messages) == 1
+    assert messages[0].endswith(HIDDEN)
+    assert "test_hidden_routes.py" in messages[0]
+
+
+def test_lists_of_routes_say_so() -> None:
+    entries = Inspector(shop()).routes()
+    assert {one.route.name: one.hidden.partition(": ")[2] for one in entries} == {
+        "state": HIDDEN,
+        "apis": "",
+        "api.status": "",
+        "api.index": "",
+    }
+
+
+def test_neither_the_document_nor_the_page_of_a_404_offers_it(make_client: MakeClient) -> None:
+    app = shop(debug=True)
+    assert [*app.openapi()["paths"]] == ["/api", "/api/status", "/apis"]
+    answer = make_client(app, **DEVELOPER).get("/api/x/state")
+    assert answer.status_code == 404
+    assert "api.status" in answer.text
+    assert "<name>" not in answer.text
+
+
+def test_a_host_has_mounts_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    root = App()
+    root.admin = shop(host="admin.example.com")
+    root.get("/api/open")(lambda: "")
+    assert [one.hidden for one in Inspector(root).routes() if one.route.name != "admin.state"] == (
+        [""] * 4
+    )
+    assert caplog.text.count(HIDDEN) == 1

@@ -1,0 +1,200 @@
+"""What an application's source shows is told in development, and by ``check``."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import indent
+from typing import Any
+
+import pytest
+
+from micropie import App
+from micropie.extensions import Inspector
+from micropie.routing.sources import Source
+
+HEAD = """from contextlib import contextmanager
+from typing import overload
+from micropie import *
+from micropie.middleware import HttpMiddleware
+def members(request): return True
+@contextmanager
+def opened(): yield "db"
+async def mail(): ...
+class Base(App):
+    @requires(members)
+    def guarded(self): return "base"
+    @property
+    def size(self): return 1
+class Db: ...
+"""
+LINES = HEAD.count("\n")
+Notes = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notes]:
+    """What is noted about a module, whose application is made by ``Root()``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def of(text: str) -> list[str]:
+        (tmp_path / "shop.py").write_text(f"{HEAD}{text}\n")
+        importlib.invalidate_caches()
+        shop = importlib.import_module("shop")
+        return [note for one in Inspector(shop.Root()).applications() for note in one.notes]
+
+    yield of
+    del sys.modules["shop"]
+
+
+IN_CLASS = {
+    "def a(self): ...\n\ndef a(self, name): ...": (
+        "Root.a is defined twice, in lines {2} and {4}, and the last one replaces the first: give "
+        "one of them another name"
+    ),
+    '@get("/log-in")\ndef a(self): ...\n@post("/log-in")\ndef a(self, name): ...': (
+        "Root.a is defined twice, in lines {3} and {5}, and the last one replaces the first: give "
+        "one of them another name"
+    ),
+    "def guarded(self): ...": (
+        "Root.guarded overrides Base.guarded without its guard: write @requires above it as well, "
+        "unless everybody may enter"
+    ),
+    'def a(self):\n    if self:\n        Redirect("/b")\n    return "c"': (
+        "shop.py:{4}: Redirect(...) is made and not sent: write return Redirect(...)"
+    ),
+    'def a(self):\n    HTTPError(404)\n    return "c"': (
+        "shop.py:{3}: HTTPError(...) is made and not sent: write raise HTTPError(...)"
+    ),
+    'def a(self):\n    Response("b")\n    return "c"': (
+        "shop.py:{3}: Response(...) is made and not sent: write return Response(...)"
+    ),
+    "async def _b(self): ...\nasync def a(self):\n    self._b()": (
+        "shop.py:{4}: self._b(...) never runs: write await in front of it"
+    ),
+    "async def a(self):\n    mail()": (
+        "shop.py:{3}: mail(...) never runs: write await in front of it"
+    ),
+    "async def a(self):\n    self.request.body()": (
+        "shop.py:{3}: self.request.body(...) never runs: write await in front of it"
+    ),
+    "async def ws_a(self, ws):\n    ws.send_text('b')": (
+        "shop.py:{3}: ws.send_text(...) never runs: write await in front of it"
+    ),
+    "def a(self, name):\n    self.name = name": (
+        "shop.py:{3}: self.name gets what one client sent, and all clients have the one self: "
+        "write request.state.name"
+    ),
+    "@post\ndef a(self, name: str, wrong: BindingErrors): ...": (
+        "shop.py:{2}: Root.a does not look at wrong, so what is wrong is taken for right: write "
+        "if wrong: and the form again"
+    ),
+    "def a(self):\n    return self.b()\ndef b(self): ...": (
+        "shop.py:{4}: b is a page, and another one calls it: name it _b if no client may ask for it"
+    ),
+}
+RIGHT = [
+    "@property\ndef a(self): ...\n@a.setter\ndef a(self, value): ...\nb = 1\ndef c(self): ...",
+    "@overload\ndef _a(self, one): ...\n@overload\ndef _a(self, one, two): ...\ndef _b(self): ...",
+    "@requires(members)\ndef guarded(self): ...",
+    "@hidden\ndef guarded(self): ...",
+    "guarded = None\nsize = 5",
+    'def a(self):\n    print("b")\n    self.request.cookies.get("b")\n    raise HTTPError(404)',
+    "async def _b(self): ...\nasync def a(self):\n    await self._b()\n    return self._c(mail())\n"
+    "def _c(self, one): ...",
+    "def a(self):\n    mail()",  # which Python itself tells
+    "async def ws_a(self, ws):\n    await ws.accept()\n    ws.closed\n    self.size",
+    "def a(self, name):\n    self.request.state.name = name\n    self.count = 1\n    a = b = name",
+    "@staticmethod\ndef a(name):\n    a.name = name",
+    "@post\ndef a(self, name: str, wrong: BindingErrors):\n    return wrong.given",
+    "def index(self): ...\ndef a(self):\n    return self.index()",
+    "def a(self):\n    return self.b()\n@get\ndef b(self): ...",
+    "a = staticmethod(len)",
+]
+
+
+@pytest.mark.parametrize(("body", "words"), IN_CLASS.items(), ids=[*IN_CLASS])
+def test_a_mistake_in_a_class_is_noted(notes: Notes, body: str, words: str) -> None:
+    lines = [str(LINES + number) for number in range(len(body))]
+    found = notes(f"class Root(Base):\n{indent(body, '    ')}")
+    assert found == [words.format(*lines)]
+
+
+@pytest.mark.parametrize("body", RIGHT)
+def test_what_is_meant_so_is_not_noted(notes: Notes, body: str) -> None:
+    assert notes(f"class Root(Base):\n{indent(body, '    ')}") == []
+
+
+def test_a_class_below_a_guard_guards_its_overrides(notes: Notes) -> None:
+    assert notes("@requires(members)\nclass Root(Base):\n    def guarded(self): ...") == []
+
+
+HOOK = """
+class Hook(HttpMiddleware):
+    def before_request(self, request):
+        HTTPError(401)
+        self.user = request.session["user"]
+def plain(request): yield
+class Root(App):
+    middlewares = [Hook(), plain, RateLimit(5, per=60)]
+"""
+
+
+def test_hooks_are_read_as_well(notes: Notes) -> None:
+    found = notes(
+        HOOK.replace("class Hook", "from micropie.middleware import RateLimit\nclass Hook")
+    )
+    assert found == [
+        f"shop.py:{LINES + 5}: HTTPError(...) is made and not sent: write raise HTTPError(...)",
+        f"shop.py:{LINES + 6}: self.user gets what one client sent, and all clients have the one "
+        "self: write request.state.user",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("    with opened() as db:\n        return db", 5),
+        ("    with opened() as db, opened():\n        db.begin()\n        return db", 6),
+        ("    with opened() as db:\n        yield db", None),
+        ("    with opened() as db:\n        if db: return\n        return Db(db)", None),
+        ("    with opened():\n        return Db()", None),
+    ],
+)
+def test_a_provider_that_closes_what_it_returns_is_noted(
+    notes: Notes, body: str, line: int | None
+) -> None:
+    found = notes(f"Root = App()\n@Root.provides(Db)\ndef db():\n{body}\nRoot = lambda it=Root: it")
+    advice = "db is closed before the handler gets it: write yield db"
+    assert found == ([] if line is None else [f"shop.py:{LINES + line}: {advice}"])
+
+
+def test_functions_of_an_application_are_read(notes: Notes) -> None:
+    text = 'Root = App()\n@Root.get("/a")\nasync def a():\n    mail()\nRoot = lambda it=Root: it'
+    assert notes(text) == [f"shop.py:{LINES + 4}: mail(...) never runs: write await in front of it"]
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_it_is_logged_in_development_alone(
+    notes: Notes, debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    notes(
+        "def Root():\n    return made\nclass Other(Base):\n    def guarded(self): ...\n"
+        f"made = Other(debug={debug})"
+    )
+    logged = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert [one.partition(" without")[0] for one in logged] == (
+        ["Other.guarded overrides Base.guarded"] if debug else []
+    )
+
+
+def test_what_has_no_source_is_not_read() -> None:
+    names: dict[str, Any] = {"App": App}
+    exec("class Root(App):\n    def a(self, name): self.name = name", names)
+    assert [one.notes for one in Inspector(names["Root"]()).applications()] == [[]]
+    assert Source.of(len) is None
+    assert Source.of(lambda: "") is None
