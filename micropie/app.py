@@ -843,7 +843,7 @@ _ELSEWHERE = by_name(
         "app.middlewares.append(hook)": (
             "middleware add_middleware before_request after_request teardown_request install"
         ),
-        "App(lifespan=...)": "on_event add_event_handler",
+        "App(lifespan=...)": "on_event add_event_handler on_startup on_shutdown before_serving",
         "@app.error(404) above a function": "exception_handler add_exception_handler errorhandler",
         '@app.route("/path", ["GET"]) above a function': "add_url_rule add_api_route add_route",
         "settings as keywords, App(debug=True)": "config",

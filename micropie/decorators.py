@@ -323,7 +323,8 @@ class describe:  # noqa: N801 - authors write it as a decorator
             raise SetupError(f"describe takes a list of tags: tags=[{tags!r}]")
         for number in [*(responses or {}), *([] if status is None else [status])]:
             if not is_count(number, least=200) or number > 599:
-                raise SetupError(f"describe takes statuses from 200 to 599, not {number!r}")
+                hint = ": leave the quotes out" if isinstance(number, str) else ""
+                raise SetupError(f"describe takes statuses from 200 to 599, not {number!r}{hint}")
         self.summary, self.description, self.tags = summary, description, tags
         self.status, self.responses, self.response_model = status, responses, response_model
         self.operation_id, self.deprecated, self.include_in_schema = (

@@ -26,12 +26,14 @@ from micropie import (
     Request,
     Response,
     SetupError,
+    UploadFile,
     describe,
     get,
     hidden,
     post,
     put,
     requires,
+    template,
 )
 from micropie.middleware import RateLimit
 from micropie.streams.events import warn_of_format
@@ -110,7 +112,7 @@ def health_with_argument() -> App:
         (Asks, "write request: Request, or request: str"),
         (Injects, "it has Depends of fastapi, which means nothing here"),
         (Static, "leave @staticmethod out, or self"),
-        (SocketByName, "write async def ws_name(self, ws), or @websocket above the handler"),
+        (SocketByName, "write ws as the first parameter of async def ws_name, or below @websocket"),
         (TooLarge, "TooLarge.order: a library refuses the types of its parameters: Integer bounds"),
         (one_hook, "write middlewares = [RateLimit(...)]"),
         (health_with_argument, "functions without arguments by their names"),
@@ -860,7 +862,7 @@ MODULES = [
         "Starlette: await request.form()",
         "class Root(App):\n    async def index(self):\n        return await self.request.form()",
         "GET /",
-        "form and files, which take no (), are there without waiting: leave await out",
+        "which take no (), are there without waiting: leave await out",
     ),
     (
         "Starlette: Response(content=)",
@@ -1194,6 +1196,168 @@ MODULES = [
         "GET /",
         "A def handler runs in a thread: write async def",
     ),
+    (
+        "Django: flash(level, text)",
+        "class Root(App):\n    def index(self):\n        flash('success', 'The pie is saved.')",
+        "GET /",
+        "the text comes first: write flash(text, category)",
+    ),
+    (
+        "Django: flash(request, text)",
+        "class Root(App):\n    def index(self):\n        flash(self.request, 'saved')",
+        "GET /",
+        "the text comes first: write flash(text, category)",
+    ),
+    (
+        "any: rows of a stream",
+        "class Root(App):\n    def index(self):\n        yield {'n': 1}",
+        "GET /",
+        "not dict: write yield json.dumps(...), or return a list of all",
+    ),
+    (
+        "any: self is forgotten",
+        "class Root(App):\n    def index(name):\n        return ''",
+        "GET /",
+        "Root.index has name for self: write def index(self, name)",
+    ),
+    (
+        "Starlette: on_startup",
+        "class Root(App):\n    on_startup = [print]",
+        "GET /",
+        "Root.on_startup means nothing here: write what is to run then in a method lifespan",
+    ),
+    (
+        "Starlette: app.on_startup = ...",
+        "class Root(App):\n    def __init__(self, **settings):\n        super().__init__(**settings)\n"
+        "        self.on_startup = [print]",
+        "GET /",
+        "Root.on_startup means nothing here: write what is to run then in a method lifespan",
+    ),
+    (
+        "Sanic: @app.on_startup",
+        "class Root(App): ...\nRoot().on_startup(print)",
+        "GET /",
+        "write App(lifespan=...)",
+    ),
+    (
+        "CherryPy: url_for of a method",
+        "class Root(App):\n    def index(self):\n        return self.url_for(self.index)",
+        "GET /",
+        "a route has a name: write url_for('index')",
+    ),
+    (
+        "Flask: a route that is none",
+        "class Root(App):\n    def index(self):\n        return self.url_for('other')",
+        "GET /",
+        "there is no route named 'other'; there are: index",
+    ),
+    (
+        "Flask: static files without their directory",
+        "class Root(App):\n    def index(self):\n        return self.static_url('site.css')",
+        "GET /",
+        'there are: index; write app.static("/static", "static")',
+    ),
+    (
+        "any: a function in the place of its events",
+        "class Root(App):\n    def index(self):\n        return EventStream(self._ticks)\n"
+        "    def _ticks(self): ...",
+        "GET /",
+        ": write _ticks()",
+    ),
+    (
+        "Django: Redirect(permanent=True)",
+        "class Root(App):\n    def index(self):\n        return Redirect('/', permanent=True)",
+        "GET /",
+        'Write Redirect("/pies", status=308).',
+    ),
+    (
+        "Django: response[...]",
+        "class Root(App):\n    def index(self):\n        self.response['X-A'] = '1'",
+        "GET /",
+        "Write response.headers[...].",
+    ),
+    (
+        "websockets: ws.recv()",
+        "class Root(App):\n    async def ws_chat(self, ws):\n        await ws.accept()\n"
+        "        await ws.recv()",
+        "WS /chat",
+        "Write async for message in ws, await ws.receive_text()",
+    ),
+    (
+        "websockets: for message in ws",
+        "class Root(App):\n    async def ws_chat(self, ws):\n        await ws.accept()\n"
+        "        for message in ws: ...",
+        "WS /chat",
+        "Write async for message in ws.",
+    ),
+    (
+        "Sanic: feed(request, ws)",
+        "class Root(App):\n    @websocket('/feed')\n    async def feed(self, request, ws): ...",
+        "WS /feed",
+        "write ws as the first parameter of async def ws_name, or below @websocket",
+    ),
+    (
+        "Flask: an error handler without return",
+        "class Root(App):\n    def __init__(self, **settings):\n        super().__init__(**settings)\n"
+        "        self.error(404)(lambda error: None)",
+        "GET /x",
+        "the error handler returned nothing, so the answer is empty: write return",
+    ),
+    (
+        "Flask: the whole path of a file",
+        "class Root(App):\n    def index(self):\n"
+        "        return static_file('/srv/pies.csv', root='/srv')",
+        "GET /",
+        "there is no '/srv/pies.csv' in '/srv'",
+    ),
+    (
+        "Django: request.GET in a template",
+        "class Root(App):\n    def index(self):\n"
+        "        return template(source='{{ request.GET.page }}')",
+        "GET /",
+        'Write request.query["name"].',
+    ),
+    (
+        "Django: a method in a template",
+        "class Root(App):\n    def index(self):\n"
+        "        return template(source='{% for k, v in d.items %}{% endfor %}', d={})",
+        "GET /",
+        "A method is called first, in a template as well: d.items().",
+    ),
+    (
+        "Django: a filter with a colon",
+        "class Root(App):\n    def index(self):\n"
+        """        return template(source='{{ d|date:"Y" }}', d={})""",
+        "GET /",
+        "What a filter takes is in brackets",
+    ),
+    (
+        "any: a name that a template misspells",
+        "class Root(App):\n    def index(self):\n        return template(source='{{ nmae }}')",
+        "GET /",
+        "'nmae' is undefined",
+    ),
+    (
+        "OpenAPI: a status in quotes",
+        "class Root(App):\n    @get\n    @describe(responses={'404': 'No pie.'})\n"
+        "    def index(self): ...",
+        "GET /",
+        "describe takes statuses from 200 to 599, not '404': leave the quotes out",
+    ),
+    (
+        "Django: a status in quotes",
+        "class Root(App): ...\nRoot().error('404')",
+        "GET /",
+        "not '404': leave the quotes out",
+    ),
+    (
+        "Flask: a hook that returns a redirect",
+        "from micropie.middleware import HttpMiddleware\nclass Asks(HttpMiddleware):\n"
+        "    def before_request(self, request):\n        return Redirect('/log-in')\n"
+        "class Root(App):\n    middlewares = [Asks()]\n    def index(self): ...",
+        "GET /",
+        "another answer is raised: raise Redirect(...)",
+    ),
 ]
 
 
@@ -1218,6 +1382,7 @@ def test_what_users_of_others_write_is_told(
         "Annotated": Annotated,
     }
     told = ""
+    caplog.set_level(logging.INFO)
     warn_of_format.cache_clear()
     try:
         exec(f"{IMPORTS}\n{code}", names)
@@ -1240,6 +1405,62 @@ def test_what_users_of_others_write_is_told(
         told = str(error)
     logged = "".join(logging.Formatter().format(one) for one in caplog.records)
     assert words in told + logged
+
+
+class Uploads(App):
+    @post
+    def saved(self, pie: UploadFile) -> str:
+        return str(pie.save("pie.png"))  # type: ignore[attr-defined]
+
+    @post
+    async def awaited(self, pie: UploadFile) -> bytes:
+        return await pie.read()  # type: ignore[misc, no-any-return]
+
+    @post
+    def named(self, pie: UploadFile) -> str:
+        return str(pie.save_to("no-such-directory/pie.png"))
+
+    @post
+    def perhaps(self, pie: UploadFile | None = None) -> str:
+        return str(pie)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/saved", 'Write upload.save_to("uploads"), a directory.'),
+        ("/awaited", "uploads, and form and files, which take no (), are there without waiting"),
+        ("/named", "save_to takes a directory that exists, not no-such-directory/pie.png"),
+    ],
+)
+def test_what_users_of_others_do_with_uploads_is_told(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
+) -> None:
+    assert make_client(Uploads()).post(path, files={"pie": ("pie.png", b"plum")}).status_code == 500
+    assert words in "".join(logging.Formatter().format(one) for one in caplog.records)
+
+
+def test_a_file_whose_name_alone_is_sent_is_refused(make_client: MakeClient) -> None:
+    client = make_client(Uploads())
+    refused = client.post("/perhaps", data={"pie": "pie.png"})
+    assert (refused.status_code, refused.text) == (400, "pie: Please choose a file.")
+    for data in ({}, {"pie": ""}, {"other": "pie.png"}):
+        assert client.post("/perhaps", data=data).text == "None"
+
+
+def test_templates_ask_for_a_name_in_silence(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Page(App):
+        def asks(self) -> str:
+            return str(template(source="{% if nobody %}{% endif %}"))
+
+        def shows(self) -> str:
+            return str(template(source="<{{ nobody }}>"))
+
+    assert make_client(Page(debug=True)).get("/asks").text == ""
+    assert make_client(Page()).get("/shows").text == "<>"
+    assert caplog.text == ""
 
 
 class Views(App):

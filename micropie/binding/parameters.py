@@ -105,7 +105,9 @@ class BoundParameter(NamedTuple):
         empty = self.converter.empty
         if empty is not None and FORM in self.places and FORM.values(request) is not None:
             return _from_texts(self, empty, "form")
-        if self.default is REQUIRED:
+        # The name of a file may have come alone, as text.
+        texts = request._exchange.body.form if FILES in self.places[:1] else None
+        if self.default is REQUIRED or (texts is not None and any(texts.get(key, ()))):
             raise _missing(self, request)
         return self.default
 

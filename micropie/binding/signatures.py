@@ -417,7 +417,7 @@ _NOT_ANNOTATED = {
     "req": "req: Request",
     "response": "self.response in the handler",
     "res": "self.response in the handler",
-    "ws": "async def ws_name(self, ws), or @websocket above the handler",
+    "ws": "ws as the first parameter of async def ws_name, or below @websocket",
 }
 _OTHER_FRAMEWORKS = frozenset({"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"})
 

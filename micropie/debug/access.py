@@ -25,6 +25,9 @@ _COOKIE = "micropie_debug_token"  # of a name that the pages mask
 _OWN_KEY = secrets.token_urlsafe(16)
 
 
+_NAME = "_debug"  # of the route to the page that opens the others
+
+
 def debug_key() -> str:
     """Return the key of the environment, or one of this process and its forks."""
     return os.environ.get(KEY_VARIABLE) or _OWN_KEY
@@ -32,7 +35,7 @@ def debug_key() -> str:
 
 def add_key_page(app: App) -> None:
     """Add the page of the address with the key to an application, without any hook."""
-    add_route(app, KEY_PATH, open_debug_pages, hooks=[])
+    add_route(app, KEY_PATH, open_debug_pages, hooks=[], name=_NAME)
 
 
 def _is_key(text: str) -> bool:
@@ -60,7 +63,7 @@ def may_see_debug_pages(request: Request) -> bool:
     if _is_key(request.cookies.get(_COOKIE, "")):
         return True
     values: dict[str, object] = {"key": debug_key()}
-    _tell(request.app.absolute_url_for(open_debug_pages.__name__, **values))
+    _tell(request.app.absolute_url_for(_NAME, **values))
     return False
 
 

@@ -145,11 +145,13 @@ def not_found_page(
 
 def warn_of_attribute(request: Request) -> None:
     """Log why an attribute of the application is no page, if a path without a route names it."""
-    own, *_ = Inspector(request.app, inside=True).applications()
+    inspector = Inspector(request.app, inside=True)
+    own, *_ = inspector.applications()
     below = request.path.removeprefix(own.path.removeprefix(own.host))
     name = below.strip("/").partition("/")[0]
     value = inspect.getattr_static(own.app, name, None)
-    if value is None or name.startswith("_") or hasattr(App, name):
+    answers = {entry.route.name for entry in inspector.routes()}
+    if value is None or name.startswith("_") or hasattr(App, name) or own.scope + name in answers:
         return
     kind, advice = type(value).__name__, f"a method, def {name}(self)"
     if isinstance(value, type):

@@ -33,7 +33,7 @@ from micropie.http import (
     redirect_response,
 )
 from micropie.on_demand import by_name, module
-from micropie.routing import ErrorHandler, config_of, handlers_route
+from micropie.routing import ErrorHandler, config_of, handlers_route, place_of
 from micropie.steps import Flow, Outage, call
 from micropie.streams import is_stream, stream_of
 
@@ -153,14 +153,32 @@ def _hint_of_name(failure: Exception) -> str:
     return f"The client has sent no {failure}: write .get({failure}), or take it as a parameter."
 
 
+# What the request has by other names elsewhere; templates have it as well.
+_OF_REQUESTS = {
+    f"Request(' object| object') has no attribute '{name}'": f"Write {own}."
+    for name, own in by_name(
+        {
+            'request.query["name"]': "args GET",
+            'request.form["name"]': "POST forms",
+            "request.query or request.form": "params values",
+            'request.files["name"]': "FILES",
+            'request.cookies["name"]': "COOKIES",
+            'request.headers["Name"]': "META environ",
+            "request.read(), or await request.body()": "data",
+            "request.client.host": "remote_addr",
+            "request.state.user, if a hook has set it": "user",
+        }
+    ).items()
+}
+
 # What is written by habit from other frameworks: by the exception's class, expressions for its text
 # with the advice.
 _HINTS = {
     "TypeError": {
         "object method can't be": "A method is called first: await request.body().",
         "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
-            "request.json(), and form and files, which take no (), are there without waiting: "
-            "leave await out."
+            "request.json(), uploads, and form and files, which take no (), are there without "
+            "waiting: leave await out."
         ),
         "keyword argument 'status_code'": (
             'The argument is called status: HTTPError(404, "No pie."), Response(body, status=404).'
@@ -181,6 +199,11 @@ _HINTS = {
         "(render|template)(_async|_stream)?[(][)] takes .* positional": (
             'The request is not given: render("page.html", {"name": "value"}).'
         ),
+        "'Response' object does not support item": "Write response.headers[...].",
+        "'builtin_function_or_method' object is not iterable": (
+            "A method is called first, in a template as well: d.items()."
+        ),
+        "Redirect.* keyword argument 'permanent'": 'Write Redirect("/pies", status=308).',
         "'(Headers|MultiDict)' object does not support item": (
             "It is what the client has sent: write response.headers[...] for the answer, and "
             "request.state.name = value for what other code reads."
@@ -197,10 +220,13 @@ _HINTS = {
         "(?<!'Response') object has no attribute '(session|cookies|form|files|query|headers)'$": (
             "The request has it: self.request.session, self.request.query and others."
         ),
+        "'UploadFile' object has no attribute '(save|move|write_to)": (
+            'Write upload.save_to("uploads"), a directory.'
+        ),
         "'Session' object has no attribute": (
             'A session is a dict: session["name"]. App(session_timeout=...) ends it.'
         ),
-        "'WebSocket' object has no attribute '(iter_|receive|send)": (
+        "'WebSocket' object has no attribute '(iter_|listen|read|receive|recv|send)": (
             "Write async for message in ws, await ws.receive_text(), await ws.send_text(...)."
         ),
         **{
@@ -215,22 +241,7 @@ _HINTS = {
                 }
             ).items()
         },
-        **{
-            f"'Request' object has no attribute '{name}'": f"Write {own}."
-            for name, own in by_name(
-                {
-                    'request.query["name"]': "args GET",
-                    'request.form["name"]': "POST forms",
-                    "request.query or request.form": "params values",
-                    'request.files["name"]': "FILES",
-                    'request.cookies["name"]': "COOKIES",
-                    'request.headers["Name"]': "META environ",
-                    "request.read(), or await request.body()": "data",
-                    "request.client.host": "remote_addr",
-                    "request.state.user, if a hook has set it": "user",
-                }
-            ).items()
-        },
+        **_OF_REQUESTS,
     },
     "RuntimeError": {  # of asyncio
         "no (running|current) event loop": (
@@ -241,9 +252,13 @@ _HINTS = {
     "TemplateSyntaxError": {  # of Jinja2
         "unknown tag 'csrf_token'": "Write {{ csrf_input }} in the form.",
         "unknown tag 'url'": "Write {{ url_for('name', 5) }}.",
+        "expected token 'end of print statement', got ':'": (
+            "What a filter takes is in brackets: {{ name|filter('x') }}, {{ day.strftime('%Y') }}."
+        ),
         "unknown tag '(static|load)'": "Write {{ static_url('site.css') }}, and no load.",
     },
     "UndefinedError": {
+        **_OF_REQUESTS,
         "^'errors' is undefined$": (
             "A form's page takes errors: write the parameter errors: "
             "BindingErrors, and template(..., errors=errors)."
@@ -258,7 +273,7 @@ def _author_response(
     """Return the response of the author's error handler or, if that raises an ``HTTPError`` or a
     ``Redirect``, the default response to it.
     """
-    answer = request._exchange.answer
+    exchange, answer = request._exchange, request._exchange.answer
     try:
         if not expected and not isinstance(failure, HTTPError):
             log_failure(request, failure)
@@ -269,6 +284,11 @@ def _author_response(
         answer.pour(Response(None, status, headers))
         given: list[object] = [request, failure][handler.given]
         result = yield from call(handler.kind, _call_once, handler.function, given)
+        if result is None and exchange.config.settings.debug:
+            logger.warning(
+                "%s: the error handler returned nothing, so the answer is empty: write return",
+                place_of(handler.function),
+            )
         response = answer.pour(result)
     except (HTTPError, Redirect) as error:  # raised by the error handler
         # The handler may have raised ``failure`` itself, whose traceback refers to this frame: the

@@ -193,7 +193,7 @@ def _changed(response: Response, changes: object, class_name: str) -> Flow[Respo
     if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
         raise ResponseError(
             f"{class_name} returned {changes!r}: a hook returns None or a "
-            "dict with status, body, headers"
+            "dict with status, body, headers; another answer is raised: raise Redirect(...)"
         )
     status = status_of(changes, response.status, class_name)
     if "body" in changes:

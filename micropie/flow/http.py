@@ -327,8 +327,10 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
     if type(response.body) is FileReference:
         try:
             yield from files.open_file(request, response)
-        except Exception:
+        except Exception as failure:
             made.replace(None)  # what it states is not the error's
+            if exchange.config.settings.debug and type(failure) is HTTPError:
+                logger.info("there is no %r in %r", response.body.path, response.body.root)
             raise
     if type(response.body) not in BODIES:
         stream = stream_of(response.body)

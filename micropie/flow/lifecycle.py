@@ -160,9 +160,10 @@ def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
 
     If that takes long, log its name. A thread does so, because ``flow`` may block its own.
     """
-    timer = Timer(
-        _LONG, logger.warning, ("%s: %s has been running for %g seconds", stage, name, _LONG)
-    )
+    words = "%s: %s has been running for %g seconds"
+    if stage == "start-up":
+        words += "; no request is answered before it is done: give endless work to a task"
+    timer = Timer(_LONG, logger.warning, (words, stage, name, _LONG))
     timer.daemon = True
     try:
         timer.start()

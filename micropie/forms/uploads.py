@@ -152,7 +152,11 @@ class NewFile:
             if self._is_discarded:
                 return
             if self._file is None:
-                self._file = self.path.open("xb")  # "x" does not follow a symlink either
+                try:
+                    self._file = self.path.open("xb")  # "x" does not follow a symlink either
+                except (FileNotFoundError, NotADirectoryError) as error:
+                    error.add_note(f"save_to takes a directory that exists, not {self.path.parent}")
+                    raise
             self._file.writelines(pieces)
             if is_last:
                 self._file.close()

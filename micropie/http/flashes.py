@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from micropie.http.request import current_request
+from micropie.http.request import Request, current_request
 
 _KEY = "_flashes"
 
@@ -21,8 +21,12 @@ def flash(message: object, category: str = "message") -> None:
 
     Of a longer text the first 500 characters are kept: it may be a client's. ``category`` is for
     the style sheet: "message", "error", "success". Of more than 100 messages that no page has shown
-    the oldest go. Raises ``LookupError`` outside of a request.
+    the oldest go. Raises ``LookupError`` outside of a request, and ``ValueError`` for a category in
+    the place of the text.
     """
+    is_category = message in ("success", "error", "info", "warning") and " " in category
+    if is_category or isinstance(message, Request):
+        raise ValueError("the text comes first: write flash(text, category)")
     session = current_request().session
     session[_KEY] = [*session.get(_KEY, ()), [category, str(message)[:_LONGEST]]][-_MOST:]
 

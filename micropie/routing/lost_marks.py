@@ -103,7 +103,7 @@ def lost_habits(
         if isinstance(value, str | bytes | int | float) and setting not in registered.settings:
             yield f"{name}.{setting} is no setting: write {name}({setting}=...)"
     for attribute, advice in _ELSEWHERE.items():
-        value = getattr(type(app), attribute, None)
+        value = getattr(type(app), attribute, own.get(attribute))
         is_path = isinstance(value, str) and value.startswith("/")
         if is_path or isinstance(value, dict | list | tuple):
             yield f"{name}.{attribute} means nothing here: write {advice}"
@@ -123,6 +123,9 @@ def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]
     *_, inner = layers(handler.function)
     codes = [code] if (code := getattr(inner, "__code__", None)) else []
     for code in codes:
+        first = code.co_varnames[0] if code.co_argcount else "self"
+        if inspect.ismethod(handler.function) and first not in _OF_METHODS:
+            yield f"{name} has {first} for self: write def {handler.name}(self, {first})"
         own = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         for parameter in provided.keys() & own - inner.__annotations__.keys():
             yield (
@@ -167,6 +170,7 @@ def _loses_a_result(handler: Handler) -> bool:
     return False
 
 
+_OF_METHODS = {"self", "cls", "this", "me", "app", "_"}
 _VERBS = {"get", "post", "put", "patch", "delete"}
 _HOOKS = by_name(
     {
@@ -185,6 +189,7 @@ _ELSEWHERE = by_name(
         "middlewares = [...], of objects": "MIDDLEWARE middleware",
         "self.state.name = ... in __init__, or in the lifespan": "state",
         "public methods, whose names are URLs, or @get above them": "urlpatterns",
+        "what is to run then in a method lifespan": "on_startup on_shutdown",
         'security=SecurityDefaults("example.com")': "ALLOWED_HOSTS",
     }
 )

@@ -82,6 +82,9 @@ class RouteNames:
         """Return the prefix of the first of ``scopes`` that has a route of this name, and the
         route's full name.
         """
+        if not isinstance(name, str):
+            function = getattr(name, "__name__", "name")
+            raise TypeError(f"a route has a name: write url_for({function!r})")
         if name.startswith("/"):
             name, scopes = name[1:], {"": ""}
         for prefix, names in scopes.items():
@@ -89,4 +92,6 @@ class RouteNames:
                 return prefix, names + name
         own = next(iter(scopes.values()))
         known = sorted(one.removeprefix(own) for one in self._routes if one.startswith(own))
-        raise LookupError(f"there is no route named {name!r}; there are: {', '.join(known)}")
+        listed = ", ".join(one for one in known if not one.startswith("_"))
+        hint = '; write app.static("/static", "static")' if name == "static" else ""
+        raise LookupError(f"there is no route named {name!r}; there are: {listed}{hint}")

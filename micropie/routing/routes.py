@@ -188,7 +188,10 @@ class Route(RouteInfo):
                 "self.request.parts() for example, or leave @reads_body out"
             )
         if parameter.default is inspect.Parameter.empty and {*self.answers} == {"GET", "HEAD"}:
-            raise SetupError(f"{takes}, and GET brings no body: write @post above it")
+            raise SetupError(
+                f"{takes}, and GET brings no body: write @post above it, or, for a query, "
+                "Annotated[..., Query()]"
+            )
 
     def as_fallback(self) -> Route:
         """Return this route for paths that lead to it only because nothing else takes them.

@@ -177,5 +177,8 @@ def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator
     if hasattr(source, "__aiter__"):
         return cast("AsyncIterable[object]", source).__aiter__()
     if not hasattr(source, "__iter__") or isinstance(source, str | bytes | dict):
-        raise TypeError(f"EventStream takes a generator or an iterator of events, not {source!r}")
+        call = f": write {source.__name__}()" if hasattr(source, "__name__") else ""
+        raise TypeError(
+            f"EventStream takes a generator or an iterator of events, not {source!r}{call}"
+        )
     return EventsFromThread(iter(source))

@@ -132,7 +132,10 @@ def as_bytes(chunk: object) -> bytes:
         return bytes(chunk)  # PEP 3333 wants no subclass
     if is_html(chunk):
         return html(chunk).encode()
-    raise ResponseError(f"a stream's chunks are text or bytes, not {type(chunk).__name__}")
+    raise ResponseError(
+        f"a stream's chunks are text or bytes, not {type(chunk).__name__}: write yield "
+        "json.dumps(...), or return a list of all"
+    )
 
 
 class ShutdownSignal:

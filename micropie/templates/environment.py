@@ -10,6 +10,8 @@ import jinja2
 from jinja2 import meta, nodes
 from jinja2.runtime import Context
 
+from micropie.errors import logger
+
 # How many compiled sources are cached, and what is known of templates: a program has few, and those
 # built at run time must not pile up.
 _SOURCES = 256
@@ -31,6 +33,7 @@ class Environment(jinja2.Environment):
             autoescape=True,
             auto_reload=reload,
             enable_async=is_async,
+            undefined=_Told if reload else jinja2.Undefined,
         )
         self.compiled = lru_cache(maxsize=_SOURCES)(self.from_string)
         self.known_names = self.names_in if reload else lru_cache(maxsize=_SOURCES)(self.names_in)
@@ -132,6 +135,14 @@ class Environment(jinja2.Environment):
         mappings is slower.
         """
         return super().make_globals(d) if d else self.globals
+
+
+class _Told(jinja2.make_logging_undefined(logger)):  # type: ignore[misc]
+    """What a template shows in the place of a name that nobody gave it, which is nothing: it is
+    logged, unless the template asks for it by ``if``.
+    """
+
+    __bool__ = jinja2.Undefined.__bool__
 
 
 class _Loader(jinja2.FileSystemLoader):

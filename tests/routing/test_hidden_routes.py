@@ -78,3 +78,10 @@ def test_a_host_has_mounts_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
         [""] * 4
     )
     assert caplog.text.count(HIDDEN) == 1
+
+
+def test_the_names_of_routes_are_the_authors() -> None:
+    with pytest.raises(LookupError) as caught:
+        shop(debug=True).url_for("other")
+    listed = "api.index, api.status, apis, state"
+    assert str(caught.value) == f"there is no route named 'other'; there are: {listed}"

@@ -56,7 +56,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         )
     announcement = _announcement(server, target, options)
     for entry in entries if inside[0].settings.debug else ():
-        if entry.route.name != "open_debug_pages":
+        if entry.route.name != "_debug":
             continue
         path = entry.route.pattern.replace("<key>", key)
         announcement += (
