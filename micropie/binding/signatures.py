@@ -391,6 +391,9 @@ def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
         if origin == "micropie" and name in _NO_VALUES and stated not in own.decoders:
             raise SetupError(f"no client sends a {name}: write {_NO_VALUES[name]}")
     default, name = parameter.default, parameter.name
+    if inspect.isroutine(parameter.annotation):
+        function = parameter.annotation.__name__
+        raise SetupError(f"it is annotated with a function: write Annotated[..., {function}]")
     if isinstance(default, Source):
         source = type(default).__name__
         raise SetupError(f"{source}() is no default: write {name}: Annotated[..., {source}()]")

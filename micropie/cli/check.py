@@ -6,7 +6,6 @@ Exits with 1 if there are any.
 from __future__ import annotations
 
 import inspect
-import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -82,7 +81,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
                 f"{change}{risk}: write @post above it"
             )
     inner = inspector.applications()
-    yield from _unregistered(module, [*entries, *sockets])
+    yield from _unregistered(app, module)
     yield from _wrong_commands(app)
     yield from _hidden_routes([*entries, *sockets], inner)
     yield from _second_names(inner)
@@ -90,21 +89,11 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
     yield from _missing_extras(inner[0], sockets)
 
 
-def _unregistered(module: str, entries: Sequence[RouteEntry]) -> Iterator[str]:
+def _unregistered(app: App, module: str) -> Iterator[str]:
     """Yield the functions of a module that have a route as methods have it, and no application."""
-    registered = [entry.route.function for entry in entries]
-    for function in filter(
-        inspect.isfunction, getattr(sys.modules.get(module), "__dict__", {}).values()
-    ):
-        if (
-            function.__module__ == module
-            and Inspector.has_route(function)
-            and inspect.unwrap(function) not in registered
-        ):
-            advice = (
-                "has a route, and no application: write @app.get or @app.route above a function"
-            )
-            yield f"{Inspector.place_of(function)}: {function.__name__} {advice}"
+    for function in Inspector.lost_functions(app, module):
+        advice = "has a route, and no application: write @app.get or @app.route above a function"
+        yield f"{Inspector.place_of(function)}: {function.__name__} {advice}"
 
 
 def _wrong_commands(app: App) -> Iterator[str]:

@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import reprlib
+import sys
 import traceback
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -144,12 +145,22 @@ def not_found_page(
 
 
 def warn_of_attribute(request: Request) -> None:
-    """Log why an attribute of the application is no page, if a path without a route names it."""
+    """Log why an attribute of the application is no page, or a function beside it, if a path
+    without a route names it.
+    """
     inspector = Inspector(request.app, inside=True)
     own, *_ = inspector.applications()
     below = request.path.removeprefix(own.path.removeprefix(own.host))
     name = below.strip("/").partition("/")[0]
     value = inspect.getattr_static(own.app, name, None)
+    for key, module in [*sys.modules.items()]:
+        if any(one is own.app for one in getattr(module, "__dict__", {}).values()):
+            for function in Inspector.lost_functions(own.app, key):
+                logger.warning(
+                    "%s: %s has a route, and no application: write @app.get above it",
+                    Inspector.place_of(function),
+                    function.__name__,
+                )
     answers = {entry.route.name for entry in inspector.routes()}
     if value is None or name.startswith("_") or hasattr(App, name) or own.scope + name in answers:
         return

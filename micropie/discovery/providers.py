@@ -258,7 +258,10 @@ def check_key(key: object) -> None:
     resource.
     """
     if not is_key(key):
-        raise SetupError(f"provides takes the type that parameters are annotated with, not {key!r}")
+        raise SetupError(
+            f"provides takes the type that parameters are annotated with, not {key!r}: write "
+            "@app.provides(Db)"
+        )
     if key in _OF_REQUESTS:
         raise SetupError(f"{name_of(key)} can't be provided: every request has its own")
     if getattr(get_origin(key) or key, "__module__", "") == "builtins":

@@ -4,6 +4,8 @@ its own.
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Sequence
 from traceback import format_exception
 from typing import NamedTuple
@@ -104,6 +106,21 @@ class Inspector:
         an application or not.
         """
         return bool(marks_of(function))
+
+    @classmethod
+    def lost_functions(cls, app: AppBase, module: str) -> list[Callable[..., object]]:
+        """Return the functions of a module with the route of a method, to which nothing leads."""
+        inspector = cls(app)
+        entries = [*inspector.routes(), *inspector.routes(websockets=True)]
+        registered = [one.route.function for one in entries]
+        named = getattr(sys.modules.get(module), "__dict__", {})
+        return [
+            function
+            for function in filter(inspect.isfunction, [*named.values()])
+            if function.__module__ == module
+            and cls.has_route(function)
+            and inspect.unwrap(function) not in registered
+        ]
 
     place_of = staticmethod(place_of)
 

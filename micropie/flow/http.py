@@ -86,6 +86,7 @@ _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
 _ERRORS = range(400, 600)
 _SUCCESSES = range(200, 300)
+_OFTEN_EMPTY = (201, 202, 204)
 _STATUSES = range(200, 600)
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 _NEVER_AWAITED = BODIES | {FileReference, tuple, AsyncGeneratorType}
@@ -411,6 +412,10 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
         advice = (
             f"returned {result}, the JSON of a number, with status 200: "
             f"write raise HTTPError({result})"
+        )
+    elif type(result) is int and result in _OFTEN_EMPTY:
+        advice = (
+            f"returned {result}, the JSON of a number, with status 200: write return {result}, None"
         )
     elif type(result) is str and _is_a_document(result):
         advice = (

@@ -27,7 +27,10 @@ class State:
             return None
         if self._outer is not None:
             return getattr(self._outer, name)
-        raise AttributeError(f"state has no {name!r}: set it first, app.state.{name} = ...")
+        raise AttributeError(
+            f"state has no {name!r}: set it first, app.state.{name} = ... for all requests, or "
+            f"request.state.{name} = ... for one"
+        )
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.__dict__ and self._outer is not None:

@@ -61,8 +61,7 @@ class Application(NamedTuple):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What its author should look at in its source: a sentence for each place, which names
-        it."""
+        """What its author should look at in its source: sentences that name the place."""
         registered = self.app._micropie
         explicit = self.settings.expose == "explicit"
         handlers = find_handlers(self.app, registered.framework, explicit)
@@ -123,7 +122,7 @@ class RouteEntry(NamedTuple):
     is_default: bool
     """Whether it answers the paths that nothing else answers."""
     hidden: str = ""
-    """Why no request reaches it, in a sentence that names its place; "" if one does."""
+    """A sentence that says why no request reaches it, or ""."""
 
     @property
     def application(self) -> Application:
@@ -147,7 +146,7 @@ class RouteEntry(NamedTuple):
 
     @property
     def session_change(self) -> str:
-        """What the handler changes in the session, in words; "" if its source shows nothing."""
+        """What its source shows that it changes in the session, or ""."""
         source = Source.of(self.route.function)
         return "" if source is None else source.session_change()
 

@@ -127,6 +127,11 @@ def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]
         if inspect.ismethod(handler.function) and first not in _OF_METHODS:
             yield f"{name} has {first} for self: write def {handler.name}(self, {first})"
         own = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        for parameter in _PARTS.keys() & own - inner.__annotations__.keys():
+            yield (
+                f"{name} takes {parameter} from the query, as it has no annotation: write "
+                f"{_PARTS[parameter]}"
+            )
         for parameter in provided.keys() & own - inner.__annotations__.keys():
             yield (
                 f"{name} takes {parameter} from the query, as it has no annotation: write "
@@ -170,12 +175,16 @@ def _loses_a_result(handler: Handler) -> bool:
     return False
 
 
+_PARTS = {
+    "errors": "errors: BindingErrors",
+    **{one: f"self.request.{one} in the handler" for one in ("session", "headers", "cookies")},
+}
 _OF_METHODS = {"self", "cls", "this", "me", "app", "_"}
 _VERBS = {"get", "post", "put", "patch", "delete"}
 _HOOKS = by_name(
     {
         "a class with this method, in middlewares": "before_request after_request",
-        "what is to run then in a method lifespan": "on_startup on_shutdown",
+        "what is to run then in a method lifespan": "on_startup on_shutdown startup shutdown",
     }
 )
 _ELSEWHERE = by_name(

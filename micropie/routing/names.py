@@ -50,9 +50,10 @@ class RouteNames:
         if pattern is not None:
             missing = [wildcard for wildcard in pattern.names if wildcard not in values]
             if missing or segments:
+                hint = "; write static_url(...)" if full_name in self.fingerprints else ""
                 raise ValueError(
                     f"url_for({name!r}) takes "
-                    f"{', '.join(f'{n}=...' for n in pattern.names) or 'nothing'}"
+                    f"{', '.join(f'{n}=...' for n in pattern.names) or 'nothing'}{hint}"
                 )
             path += pattern.fill(values)
         for segment in segments:

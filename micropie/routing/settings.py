@@ -105,6 +105,7 @@ def _is_new_class(kind: object) -> bool:
 
 _COUNT = _Rule(lambda value: is_count(value, least=0), "a whole number, 0 or more")
 _AT_LEAST_1 = _Rule(lambda value: is_count(value, least=1), "a whole number, 1 or more")
+_WHOLE_SECONDS = _Rule(_AT_LEAST_1.is_right, "a whole number of seconds, 1 or more")
 _SECONDS = _Rule(is_duration, "seconds above 0")
 _TIMEOUT = _or_none(_Rule(lambda value: value == inf or is_duration(value), "seconds above 0"))
 _BOOL = _Rule(lambda value: isinstance(value, bool), "True or False")
@@ -246,7 +247,7 @@ class Settings(MessageSettings):
     loop_watchdog: bool = _setting(True, _BOOL)
     """Whether a thread watches the event loop, and the log names code that blocks it for a second,
     or with ``debug`` for a tenth of one; True by default."""
-    session_timeout: int = _setting(8 * 3600, _AT_LEAST_1)
+    session_timeout: int = _setting(8 * 3600, _WHOLE_SECONDS)
     """Seconds from a session's last save until it expires, 8 hours by default."""
     max_session_size: int = _setting(64 * 1024, _COUNT)
     """The most bytes of a session, counted as JSON when it is saved, 64 KiB by default; a larger

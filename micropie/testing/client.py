@@ -66,6 +66,15 @@ def tree_of(app: object) -> Any:
     return tree
 
 
+_ELSEWHERE = {
+    "websocket_connect": 'client.websocket("/chat")',
+    "ws_connect": 'client.websocket("/chat")',
+    "force_login": "with client.session_transaction() as session",
+    "dependency_overrides": "client.override(Db, fake)",
+    "set_cookie": 'client.cookies.set("name", "value")',
+}
+
+
 class TestClient(httpx.Client):
     """Call an ASGI 3 or PEP 3333 application as a server would, without a server.
 
@@ -159,6 +168,13 @@ class TestClient(httpx.Client):
         override = self.app_transport.overrides.enter_context(ExitStack())
         override.callback(tree_of(self._app).override(key, fake))
         return override
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to write for a missing name that other frameworks' clients have."""
+            advice = f": write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+            raise AttributeError(f"TestClient has no {name}{advice}")
 
     @contextmanager
     def session_transaction(self) -> Iterator[dict[str, Any]]:

@@ -104,7 +104,7 @@ RIGHT = [
     "@hidden\ndef guarded(self): ...",
     "guarded = None\nsize = 5",
     'def a(self):\n    print("b")\n    self.request.cookies.get("b")\n    raise HTTPError(404)',
-    "async def _b(self): ...\nasync def a(self):\n    await self._b()\n    return self._c(mail())\n"
+    "async def _b(self): ...\nasync def a(self):\n    await self._b()\n    print()\n    return self._c(mail())\n"
     "def _c(self, one): ...",
     "def a(self):\n    mail()",  # which Python itself tells
     "async def ws_a(self, ws):\n    await ws.accept()\n    ws.closed\n    self.size",

@@ -163,7 +163,11 @@ def _waitress(app: object, options: Options) -> _Parts:
         for channel in open_channels:
             channel.close()
 
-    return _Parts(run, lambda: server.trigger.pull_trigger(end_loop), lambda: True, port)
+    def stop() -> None:
+        with suppress(OSError):  # the loop has ended already, as a thread woke it just then
+            server.trigger.pull_trigger(end_loop)
+
+    return _Parts(run, stop, lambda: True, port)
 
 
 def _bare(app: object, options: Options) -> _Parts:

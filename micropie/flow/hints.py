@@ -1,0 +1,217 @@
+"""The advice that the sentence of an exception lacks, for mistakes that many make: the log has it
+below the traceback.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import traceback
+from difflib import get_close_matches
+from inspect import Parameter
+from typing import Any
+
+from micropie.http import MultiDict
+from micropie.on_demand import by_name, module
+from micropie.routing import Route
+
+# What authors call; it is above this room.
+micropie: Any = module("micropie")
+
+
+def hint_of(route: Route | None, failure: Exception) -> str:
+    """Return the advice for a failure of the handler of ``route``, "" for none."""
+    kind = type(failure)
+    if kind is KeyError:
+        return _of_name(failure)
+    hints = _HINTS.get(kind.__name__)
+    if hints is None:
+        return ""  # an author's own class may fail in str()
+    text = str(failure)
+    for expression, advice in hints.items():
+        if re.search(expression, text):
+            return advice
+    if kind is TypeError:
+        return _of_text(route, text) or _of_call(failure, text)
+    return _of_process(route, text) or _of_attribute(failure)
+
+
+def _of_name(failure: Exception) -> str:
+    """Return the advice for a name that a query or a form lacks, "" for another key."""
+    *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
+    if frame.f_code is not MultiDict.__getitem__.__code__:
+        return ""
+    return f"The client has sent no {failure}: write .get({failure}), or take it as a parameter."
+
+
+def _of_text(route: Route | None, text: str) -> str:
+    """Return the advice for a parameter that has no annotation, and is used as a number."""
+    function = None if route is None else route.function
+    code = getattr(function, "__code__", None)
+    if code is None or not re.search(r"str.*\bint\b|\bint\b.*str", text):
+        return ""
+    stated = getattr(function, "__annotations__", ())
+    for name in code.co_varnames[1 : code.co_argcount]:
+        if name not in stated:
+            return f"Without an annotation {name} comes as text: write {name}: int, for example."
+    return ""
+
+
+def _of_call(failure: Exception, text: str) -> str:
+    """Return how a function of micropie is called, for a call with other arguments."""
+    found = re.match(r"(?:(\w+)\.)?(\w+)\(\) (?:got|missing|takes)", text)
+    owner, name = found.groups() if found is not None else (None, "")
+    *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
+    first = owner or name
+    called = frame.f_globals.get(first) or getattr(micropie, first, None)
+    if owner is not None and name != "__init__":
+        called = getattr(called, name, None)
+    if str(getattr(called, "__module__", "")).partition(".")[0] != "micropie":
+        return ""
+    return f"It takes {_parameters_of(called)}."
+
+
+def _parameters_of(function: Any) -> inspect.Signature:
+    """Return the signature of a function without types, and without ``self``."""
+    signature = inspect.signature(function)
+    parameters = [
+        one.replace(annotation=Parameter.empty)
+        for one in signature.parameters.values()
+        if one.name != "self"
+    ]
+    return signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
+
+
+def _of_process(route: Route | None, text: str) -> str:
+    """Return the advice for an attribute that ``__init__`` sets, and no process has."""
+    for name in vars(route.config.app) if route is not None and route.is_pooled else ():
+        if f"no attribute {name!r}" in text:
+            return (
+                "In a process, self has nothing that __init__ sets: keep "
+                f"{name} in the class or the module."
+            )
+    return ""
+
+
+def _of_attribute(failure: Exception) -> str:
+    """Return what an object of micropie has, for an attribute that it lacks."""
+    owner, name = getattr(failure, "obj", None), getattr(failure, "name", None) or ""
+    names = [one for one in dir(owner) if not one.startswith("_")]
+    if type(owner).__module__.partition(".")[0] != "micropie" or not names:
+        return ""
+    near = get_close_matches(name, names, n=3)
+    return f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(names)}."
+
+
+# What the request has by other names elsewhere; templates have it as well.
+_OF_REQUESTS = {
+    f"Request(' object| object') has no attribute '{name}'": f"Write {own}."
+    for name, own in by_name(
+        {
+            'request.query["name"]': "args GET",
+            'request.form["name"]': "POST forms",
+            "request.query or request.form": "params values",
+            'request.files["name"]': "FILES",
+            'request.cookies["name"]': "COOKIES",
+            'request.headers["Name"]': "META environ",
+            "request.read(), or await request.body()": "data",
+            "request.client.host": "remote_addr",
+            "request.state.user, if a hook has set it": "user",
+        }
+    ).items()
+}
+
+# What is written by habit from other frameworks: by the exception's class, expressions for its text
+# with the advice.
+_HINTS = {
+    "TypeError": {
+        "object method can't be": "A method is called first: await request.body().",
+        "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
+            "request.json(), uploads, and form and files, which take no (), are there without "
+            "waiting: leave await out."
+        ),
+        "keyword argument 'status_code'": (
+            'The argument is called status: HTTPError(404, "No pie."), Response(body, status=404).'
+        ),
+        "keyword argument 'detail'": (
+            'The sentence is the second argument: HTTPError(404, "No such pie.").'
+        ),
+        "keyword argument '(media_type|mimetype)'": (
+            'The argument is called content_type: Response(body, content_type="text/csv").'
+        ),
+        "keyword argument 'content'": 'The body comes first: Response("text", status=201).',
+        "Redirect.* keyword argument 'code'": (
+            'The argument is called status: Redirect("/pies", status=302).'
+        ),
+        "cookie.* keyword argument 'secret'": (
+            'Write request.set_signed_cookie("name", value), with App(secret_key=...).'
+        ),
+        "(render|template)(_async|_stream)?[(][)] takes .* positional": (
+            'The request is not given: render("page.html", {"name": "value"}).'
+        ),
+        "'Response' object does not support item": "Write response.headers[...].",
+        "'builtin_function_or_method' object is not iterable": (
+            "A method is called first, in a template as well: d.items()."
+        ),
+        "Redirect.* keyword argument 'permanent'": 'Write Redirect("/pies", status=308).',
+        "'(Headers|MultiDict)' object does not support item": (
+            "It is what the client has sent: write response.headers[...] for the answer, and "
+            "request.state.name = value for what other code reads."
+        ),
+        "'WebSocket' object is not iterable": "Write async for message in ws.",
+        "'method' object is not subscriptable": (
+            'A method is called first: request.json()["name"].'
+        ),
+    },
+    "AttributeError": {
+        "'(method|function)' object has no attribute '(decode|get|items|read|split|strip)'": (
+            "It is a method: call it first, as in request.read() and request.json()."
+        ),
+        "(?<!'Response') object has no attribute '(session|cookies|form|files|query|headers)'$": (
+            "The request has it: self.request.session, self.request.query and others."
+        ),
+        "'UploadFile' object has no attribute '(save|move|write_to)": (
+            'Write upload.save_to("uploads"), a directory.'
+        ),
+        "'Session' object has no attribute": (
+            'A session is a dict: session["name"]. App(session_timeout=...) ends it.'
+        ),
+        "'WebSocket' object has no attribute '(iter_|listen|read|receive|recv|send)": (
+            "Write async for message in ws, await ws.receive_text(), await ws.send_text(...)."
+        ),
+        **{
+            f"'Response' object has no attribute '{name}'": f"Write {own}."
+            for name, own in by_name(
+                {
+                    "response.status = 201": "status_code",
+                    'response.content_type = "text/csv"': "mimetype media_type",
+                    "return and the body": "data text content json send write end",
+                    'return Redirect("/pies")': "redirect",
+                    'response.set_cookie("name", "value")': "cookies",
+                }
+            ).items()
+        },
+        **_OF_REQUESTS,
+    },
+    "RuntimeError": {  # of asyncio
+        "no (running|current) event loop": (
+            "A def handler runs in a thread: write async def, or run_async(function)."
+        ),
+        "cannot be called from a running event loop": "Write await in front of the call.",
+    },
+    "TemplateSyntaxError": {  # of Jinja2
+        "unknown tag 'csrf_token'": "Write {{ csrf_input }} in the form.",
+        "unknown tag 'url'": "Write {{ url_for('name', 5) }}.",
+        "expected token 'end of print statement', got ':'": (
+            "What a filter takes is in brackets: {{ name|filter('x') }}, {{ day.strftime('%Y') }}."
+        ),
+        "unknown tag '(static|load)'": "Write {{ static_url('site.css') }}, and no load.",
+    },
+    "UndefinedError": {
+        **_OF_REQUESTS,
+        "^'errors' is undefined$": (
+            "A form's page takes errors: write the parameter errors: "
+            "BindingErrors, and template(..., errors=errors)."
+        ),
+    },
+}
