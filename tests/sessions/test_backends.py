@@ -444,7 +444,7 @@ class Picky(Site):
         self.request.session["n"] = float("nan")
 
     def key(self) -> None:
-        self.request.session[("a", "b")] = 1  # type: ignore[index]
+        self.request.session[("a", "b")] = 1
 
 
 @pytest.mark.parametrize("name", ["memory", "sqlite", "redis", "cookie"])
