@@ -2,7 +2,8 @@
 
 ``settings.py`` has an author's plain values, and ``config.py`` makes of them the objects that a
 request uses. ``compiler.py`` makes a ``Route`` (``routes.py``) of each handler that
-``micropie.discovery`` finds. ``lost_marks.py`` refuses decorators above anything else.
+``micropie.discovery`` finds. ``lost_marks.py`` refuses decorators above anything else, and
+``sources.py`` reads an author's source for mistakes that raise nothing.
 
 ``router.py`` searches. Names, explicit routes and inner applications are in one tree of segments,
 and there is one more for WebSockets. No path takes more than linear time, because each node is
