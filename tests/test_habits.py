@@ -14,6 +14,7 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -1466,6 +1467,36 @@ MODULES = [
         "GET /",
         "takes a whole number of seconds, 1 or more",
     ),
+    (
+        "Flask: query.get(type=int)",
+        "class Root(App):\n    def index(self):\n        return self.request.query.get('page', type=int)",
+        "GET /",
+        "A parameter converts a value: def pies(self, page: int = 1).",
+    ),
+    (
+        "CherryPy: response.body = ...",
+        "class Root(App):\n    def index(self):\n        self.response.body = 'x'",
+        "GET /",
+        "index returned nothing, so the answer is empty: write return",
+    ),
+    (
+        "any: a header that no client has sent",
+        "class Root(App):\n    def index(self):\n        return self.request.headers['X-Pie']",
+        "GET /",
+        "The client has sent no 'X-Pie': write .get('X-Pie')",
+    ),
+    (
+        "any: a WebSocket that returns",
+        "class Root(App):\n    async def ws_chat(self, ws):\n        await ws.accept()\n        return {'a': 1}",
+        "WS /chat",
+        "the handler returned dict, which nobody gets: await ws.send_json(...)",
+    ),
+    (
+        "any: an argument of an event in a stream",
+        "class Root(App):\n    def index(self):\n        return EventStream(self._ticks())\n    def _ticks(self):\n        yield 'x'\n        yield event('x', name='tick')",
+        "GET /",
+        "It takes (data, event=None, id=None, retry=None).",
+    ),
 ]
 
 
@@ -1509,6 +1540,7 @@ def test_what_users_of_others_write_is_told(
         SetupError,
         SystemExit,
         LifespanFailed,
+        httpx.RemoteProtocolError,
     ) as error:
         told = str(error)
     logged = "".join(logging.Formatter().format(one) for one in caplog.records)

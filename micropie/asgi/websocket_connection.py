@@ -130,7 +130,13 @@ class Connection(websockets.Progress):
                 self._waits_for = (
                     next(steps) if sent is raised is None else advance(steps, sent, raised)
                 )
-            except StopIteration:
+            except StopIteration as end:
+                if end.value is not None and self._exchange.config.settings.debug:
+                    logger.warning(
+                        "%s: the handler returned %s, which nobody gets: await ws.send_json(...)",
+                        self._exchange.label,
+                        type(end.value).__name__,
+                    )
                 return
             finally:
                 sent = raised = None

@@ -4,8 +4,7 @@ wait.
 ``http.py`` has the six stages of a request and ``websocket.py`` those of a WebSocket. ``hooks.py``
 runs middleware around the handler: each kind has a class, which is chosen once. ``resources.py``
 opens what a handler's parameters ask for, and closes it. ``errors.py`` turns an exception into a
-response, and ``hints.py`` says in the log what to write in place of frequent mistakes.
-``lifecycle.py`` starts and stops an application.
+response. ``lifecycle.py`` starts and stops an application.
 
 Whether a route has providers, or a filter of its result, is found out when it is compiled
 (``Route.is_special``), so other routes pay nothing.

@@ -29,14 +29,12 @@ from micropie.http import (
     redirect_response,
 )
 from micropie.on_demand import module
-from micropie.routing import ErrorHandler, config_of, handlers_route, place_of
+from micropie.routing import ErrorHandler, config_of, place_of
 from micropie.steps import Flow, Outage, call
 from micropie.streams import is_stream, stream_of
 
 # Few sites that serve strangers have ``debug=True``.
 debug: Any = module("micropie.debug")
-# Nor do handlers fail in most processes.
-hints: Any = module("micropie.flow.hints")
 
 
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
@@ -103,8 +101,6 @@ def log_failure(request: Request, failure: Exception) -> None:
     """Log an exception with its traceback, and the handler's name."""
     exchange = request._exchange
     place = f" in {request.route.name}" if request.route is not None else ""
-    if hint := hints.hint_of(handlers_route(exchange), failure):
-        failure.add_note(hint)
     exchange.log_failure(f"{exchange.label} failed{place}", failure)
 
 

@@ -397,7 +397,8 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
     status or headers.
     """
     route, advice = handlers_route(exchange), ""
-    if route is None or exchange.answer.response is not None:
+    set_up = exchange.answer.response
+    if route is None or (set_up is not None and set_up.status != 200):
         return
     stated = getattr(route.description, "status", None)
     if result is None and stated in (None, 200):

@@ -71,7 +71,7 @@ from micropie.http.body import Body
 from micropie.http.received import NULL, ReceivedBody
 from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
-from micropie.on_demand import computed
+from micropie.on_demand import computed, module
 from micropie.placement import Threads
 from micropie.protocols import Environ, Json, Message, Parameters, Scope
 from micropie.steps import (
@@ -90,6 +90,9 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+
+# Few processes log a failure.
+hints: Any = module("micropie.http.hints")
 
 _SHORT_BODY = 64 * 1024  # bytes; servers pass on so much in one piece
 
@@ -572,11 +575,14 @@ class Exchange:
     # -- failures that no client sees --------------------------------------------------------------
 
     def log_failure(self, sentence: str, failure: BaseException, /) -> None:
-        """Log an exception that the client does not see, and pass it to ``App(on_error=...)``.
+        """Log an exception that the client does not see, with a hint if it is a frequent mistake,
+        and pass it to ``App(on_error=...)``.
 
         A service that is out of reach has said all by its sentence: its traceback is logged at the
         level DEBUG only.
         """
+        if hint := hints.hint_of(self, failure):
+            failure.add_note(hint)
         is_outage = isinstance(failure, HTTPError) and failure.status == 503
         if is_outage and not logger.isEnabledFor(logging.DEBUG):
             logger.error("%s: %s", sentence, failure)

@@ -9,19 +9,22 @@ import re
 import traceback
 from difflib import get_close_matches
 from inspect import Parameter
+from pathlib import Path
 from typing import Any
 
-from micropie.http import MultiDict
+from micropie.http.exchange import Exchange, RouteInfo
 from micropie.on_demand import by_name, module
-from micropie.routing import Route
 
 # What authors call; it is above this room.
 micropie: Any = module("micropie")
 
 
-def hint_of(route: Route | None, failure: Exception) -> str:
-    """Return the advice for a failure of the handler of ``route``, "" for none."""
-    kind = type(failure)
+_PACKAGE = str(Path(__file__).parent.parent)
+
+
+def hint_of(exchange: Exchange, failure: BaseException) -> str:
+    """Return the advice for a failure of the handler of a request, "" for none."""
+    kind, route = type(failure), exchange.route
     if kind is KeyError:
         return _of_name(failure)
     hints = _HINTS.get(kind.__name__)
@@ -33,18 +36,19 @@ def hint_of(route: Route | None, failure: Exception) -> str:
             return advice
     if kind is TypeError:
         return _of_text(route, text) or _of_call(failure, text)
-    return _of_process(route, text) or _of_attribute(failure)
+    return _of_process(exchange, text) or _of_attribute(failure)
 
 
-def _of_name(failure: Exception) -> str:
-    """Return the advice for a name that a query or a form lacks, "" for another key."""
+def _of_name(failure: BaseException) -> str:
+    """Return the advice for a name that a query, a form or the headers lack, "" for another key."""
     *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
-    if frame.f_code is not MultiDict.__getitem__.__code__:
+    code = frame.f_code
+    if code.co_name != "__getitem__" or not code.co_filename.startswith(_PACKAGE):
         return ""
     return f"The client has sent no {failure}: write .get({failure}), or take it as a parameter."
 
 
-def _of_text(route: Route | None, text: str) -> str:
+def _of_text(route: RouteInfo | None, text: str) -> str:
     """Return the advice for a parameter that has no annotation, and is used as a number."""
     function = None if route is None else route.function
     code = getattr(function, "__code__", None)
@@ -57,7 +61,7 @@ def _of_text(route: Route | None, text: str) -> str:
     return ""
 
 
-def _of_call(failure: Exception, text: str) -> str:
+def _of_call(failure: BaseException, text: str) -> str:
     """Return how a function of micropie is called, for a call with other arguments."""
     found = re.match(r"(?:(\w+)\.)?(\w+)\(\) (?:got|missing|takes)", text)
     owner, name = found.groups() if found is not None else (None, "")
@@ -82,9 +86,10 @@ def _parameters_of(function: Any) -> inspect.Signature:
     return signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
 
 
-def _of_process(route: Route | None, text: str) -> str:
+def _of_process(exchange: Exchange, text: str) -> str:
     """Return the advice for an attribute that ``__init__`` sets, and no process has."""
-    for name in vars(route.config.app) if route is not None and route.is_pooled else ():
+    is_pooled = exchange.route is not None and exchange.route.is_pooled
+    for name in vars(getattr(exchange.config, "app", None)) if is_pooled else ():
         if f"no attribute {name!r}" in text:
             return (
                 "In a process, self has nothing that __init__ sets: keep "
@@ -93,7 +98,7 @@ def _of_process(route: Route | None, text: str) -> str:
     return ""
 
 
-def _of_attribute(failure: Exception) -> str:
+def _of_attribute(failure: BaseException) -> str:
     """Return what an object of micropie has, for an attribute that it lacks."""
     owner, name = getattr(failure, "obj", None), getattr(failure, "name", None) or ""
     names = [one for one in dir(owner) if not one.startswith("_")]
@@ -152,6 +157,9 @@ _HINTS = {
         "'Response' object does not support item": "Write response.headers[...].",
         "'builtin_function_or_method' object is not iterable": (
             "A method is called first, in a template as well: d.items()."
+        ),
+        "get.. got an unexpected keyword argument 'type'": (
+            "A parameter converts a value: def pies(self, page: int = 1)."
         ),
         "Redirect.* keyword argument 'permanent'": 'Write Redirect("/pies", status=308).',
         "'(Headers|MultiDict)' object does not support item": (
