@@ -5,7 +5,7 @@ are installed.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache
 from inspect import isawaitable
@@ -68,7 +68,7 @@ def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named:
     [html("<li>{}</li>", one) for one in
     names])``. A template string is such a pattern with its values, ``html(t"<p>Hello,
     {name}!</p>")``. Raises ``TypeError`` for text without values, in which they may be unescaped
-    already.
+    already, and for more or fewer values than places.
     """
     if is_html(pattern):
         return Escaped("".join(_pieces(pattern)))
@@ -81,6 +81,18 @@ def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named:
 
 
 class _Formatter(Formatter):
+    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        try:
+            return super().get_value(key, args, kwargs)
+        except (IndexError, KeyError):
+            raise TypeError(f"html() has no value for {{{key}}}") from None
+
+    def check_unused_args(
+        self, used_args: set[int | str], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        if not used_args.issuperset(range(len(args))):
+            raise TypeError("html() has more values than places for them: write {} for each")
+
     def format_field(self, value: object, format_spec: str) -> str:
         return "".join(_pieces(value, format_spec))
 

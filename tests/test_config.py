@@ -110,3 +110,22 @@ def test_the_environment_comes_before_a_file(
     (tmp_path / ".env").write_bytes(b"A=\xff")
     with pytest.raises(SetupError, match=r"^\.env can't be read: "):
         config.read(Settings, "SHOP_")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "variable", "told"),
+    [
+        ("SHOP", "SHOP_NAME", 'SHOP_NAME is not read: write prefix="SHOP_"'),
+        ("SHOP_", "SHOP__NAME", ""),
+        ("SHOP", "SHOPNAME", ""),
+        ("", "_NAME", ""),
+    ],
+)
+def test_a_prefix_that_lacks_its_line_is_told(prefix: str, variable: str, told: str) -> None:
+    environment = {variable: "plum", f"{prefix}PORTS": "1"}
+    try:
+        config.read(Struct, prefix=prefix, environment=environment)
+        found = ""
+    except SetupError as error:
+        found = str(error).partition(": write it into")[0]
+    assert found == told

@@ -48,7 +48,7 @@ from micropie import websockets
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, within
 from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.streaming import encode_headers, head_message
-from micropie.errors import logger
+from micropie.errors import ConnectionClosed, logger
 from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopFuture, LoopTasks
 from micropie.flow import CloseInfo
 from micropie.protocols import HeaderPairs, Message, Receive, Send
@@ -78,6 +78,9 @@ class Connection(websockets.Progress):
     _reading: anyio.CancelScope | None = None
     _waits_for: object = None  # what the handler's task awaits
     _is_grace_due = False  # when the handler waits again
+    # Whether a call has raised that the socket is closed. A handler that goes on regardless would
+    # hold up all others, so from then on each call lets them have their turn.
+    _is_told = False
     _arrival: LoopFuture | None = None  # while a task of the author's waits for a message
     _room: LoopFuture | None = None  # while the reader waits until one is taken
     # the right to send: first come, first served; made for the first ``send`` that waits
@@ -260,7 +263,13 @@ class Connection(websockets.Progress):
                 f"{method}() while another task receives: one task may receive, any may send"
             )
         while not self._messages:
-            self.step(websockets.RECEIVE, method)
+            try:
+                self.step(websockets.RECEIVE, method)
+            except ConnectionClosed:
+                if self._is_told:
+                    await checkpoint()
+                self._is_told = True
+                raise
             self._arrival = arrival = self._tasks.new_future()
             try:
                 await arrival
@@ -319,7 +328,13 @@ class Connection(websockets.Progress):
 
         ``method`` is the one that was called.
         """
-        self.step(websockets.SEND, method)
+        try:
+            self.step(websockets.SEND, method)
+        except ConnectionClosed:
+            if self._is_told:
+                await checkpoint()
+            self._is_told = True
+            raise
         turn, held = self._turn, None
         try:
             if turn is not None and not turn.value:

@@ -5,7 +5,6 @@ Exits with 1 if there are any.
 
 from __future__ import annotations
 
-import inspect
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -116,14 +115,7 @@ def _hidden_routes(
         inner = application.app
         for name, sentence in application.lost_routes.items():
             yield f"{Inspector.place_of(getattr(inner, name))}: {sentence}"
-        for name, value in vars(inner).items():
-            method = getattr(type(inner), name, None)
-            is_hidden = value is not None and not Inspector.has_route(value)
-            if is_hidden and inspect.isfunction(method) and not name.startswith("_"):
-                yield (
-                    f"{Inspector.place_of(method)}: {type(inner).__name__}.{name} is "
-                    f"hidden by the attribute self.{name}"
-                )
+        yield from application.mistakes
         for name, value in {**vars(type(inner)), **vars(inner)}.items():
             if (
                 isinstance(value, type)

@@ -161,7 +161,11 @@ def warn_of_attribute(request: Request) -> None:
                     Inspector.place_of(function),
                     function.__name__,
                 )
-    answers = {entry.route.name for entry in inspector.routes()}
+    entries = [entry for entry in inspector.routes() if not entry.hidden]
+    paths = [entry.route.pattern for entry in entries]
+    for near in get_close_matches(request.path[:200], paths, n=1, cutoff=0.75):
+        logger.info("no route answers %s: did you mean %s?", request.path[:200], near)
+    answers = {entry.route.name for entry in entries}
     if value is None or name.startswith("_") or hasattr(App, name) or own.scope + name in answers:
         return
     kind, advice = type(value).__name__, f"a method, def {name}(self)"

@@ -200,6 +200,9 @@ def check_middlewares(
             continue
         has_hooks = [_has_hooks(middleware, hooks, providers) for hooks in (_HOOKS, _FLOW_HOOKS)]
         if not any(has_hooks) and not _is_generator(middleware, providers):
+            if hasattr(middleware, "middlewares"):
+                name = type(middleware).__name__
+                raise SetupError(f"{name} is a setting: write App(security={name}(...))")
             raise SetupError(
                 f"{middleware!r} is no middleware: append an object with before_request or "
                 "after_request, or a generator function, def or async def, with one yield in it"

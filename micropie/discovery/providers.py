@@ -207,12 +207,16 @@ def _warn_of_nothing(provider: Provider) -> None:
     """Log that a function has provided nothing without saying so: its ``return`` may be missing."""
     *_, inner = layers(provider.plan.function)
     stated = str(getattr(inner, "__annotations__", {}).get("return", ""))
-    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner) or "None" in stated:
+    if "None" in stated:
         return
+    yields = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
     logger.warning(
-        "%s, which provides %s, returned nothing: write return, or -> None if that is meant",
+        "%s, which provides %s, %s",
         provider.name,
         name_of(provider.key),
+        "yielded nothing: write yield db, or -> Iterator[None] if that is meant"
+        if yields
+        else "returned nothing: write return, or -> None if that is meant",
     )
 
 

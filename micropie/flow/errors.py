@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, get_origin
 
 from micropie import files
 from micropie.errors import (
@@ -21,6 +21,7 @@ from micropie.errors import (
 )
 from micropie.http import (
     BindingError,
+    Exchange,
     FileReference,
     Request,
     Response,
@@ -29,7 +30,7 @@ from micropie.http import (
     redirect_response,
 )
 from micropie.on_demand import module
-from micropie.routing import ErrorHandler, config_of, place_of
+from micropie.routing import ErrorHandler, config_of, handlers_route, place_of
 from micropie.steps import Flow, Outage, call
 from micropie.streams import is_stream, stream_of
 
@@ -47,8 +48,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     exchange, answer = request._exchange, request._exchange.answer
     try:
         response, handler, expected = None, None, False
-        if type(failure) is OSError:
-            failure = _by_its_number(request, failure)
+        failure = _by_its_number(request, failure) if type(failure) is OSError else failure
         if isinstance(failure, Redirect):
             if exchange.config.settings.debug and failure.location.isidentifier():
                 logger.warning(
@@ -60,6 +60,11 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
                 response = redirect_response(failure, request)
             except HTTPError as error:  # it leads to another site, or the Host is malformed
                 failure = error.with_traceback(None)  # which refers to this frame
+        elif exchange.method == "OPTIONS" and isinstance(failure, MethodNotAllowed):
+            # the answer names the methods
+            response = Response(None, 204, failure.headers)
+        elif isinstance(failure, ClientDisconnect):
+            response = error_response(400, "The request's body ended too early.")
         if response is None and exchange.config.error_handlers:
             handler, expected, text_type = config_of(exchange).error_handler_for(failure)
         if answer.response is not None:
@@ -102,6 +107,38 @@ def log_failure(request: Request, failure: Exception) -> None:
     exchange = request._exchange
     place = f" in {request.route.name}" if request.route is not None else ""
     exchange.log_failure(f"{exchange.label} failed{place}", failure)
+
+
+def warn_of_names(exchange: Exchange) -> None:
+    """Log the names in a form or a query that differ from a parameter's by their signs only."""
+    route = handlers_route(exchange)
+    parameters = () if route is None else route.plan.parameters
+    known = {one.name for one in parameters}
+    plain = [one.name for one in parameters if get_origin(one.annotation) is not Annotated]
+    alike = {_letters(name): name for name in plain}
+    for name in {**exchange.query, **(exchange.body.form or {})}.keys() - known:
+        parameter = alike.get(_letters(name))
+        if parameter is not None:
+            logger.warning(
+                "%s has %r, and the parameter is %r: write %s: Annotated[..., Form(%r)] or Query",
+                exchange.label,
+                name,
+                parameter,
+                parameter,
+                name,
+            )
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+def _hint_of_default(exchange: Exchange, name: str, given: object) -> str:
+    """Return the advice for a missing value of a parameter that may be None, "" for others."""
+    function = None if exchange.route is None else exchange.route.function
+    annotation = str(getattr(function, "__annotations__", {}).get(name, ""))
+    is_missing = given is None and ("None" in annotation or "Optional" in annotation)
+    return f"It may be missing if you write {name}: ... = None." if is_missing else ""
 
 
 def _author_response(
@@ -159,10 +196,6 @@ def _call_once(function: Callable[..., object], arguments: list[object]) -> Any:
 def _default_response(request: Request, failure: Exception) -> Response:
     exchange = request._exchange
     is_shown = exchange.config.settings.debug
-    if isinstance(failure, ClientDisconnect):
-        return error_response(400, "The request's body ended too early.")
-    if exchange.method == "OPTIONS" and isinstance(failure, MethodNotAllowed):
-        return Response(None, 204, failure.headers)  # it names the methods
     if isinstance(failure, HTTPError):
         if failure.status == 404 and exchange.list_routes is not None:
             debug.warn_of_attribute(request)
@@ -176,7 +209,9 @@ def _default_response(request: Request, failure: Exception) -> Response:
                 if one.source == "file" and one.given is None:
                     name = one.parameter
                     sentences.append(f"{name} came as a file: write {name}: UploadFile.")
-            logger.warning("%s: %s", exchange.label, " ".join(sentences))
+                sentences.append(_hint_of_default(exchange, one.parameter, one.given))
+            logger.warning("%s: %s", exchange.label, " ".join(filter(None, sentences)))
+            warn_of_names(exchange)
         return error_answer(request, failure)
     if is_shown and debug.may_see_debug_pages(request):
         log_failure(request, failure)

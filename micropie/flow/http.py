@@ -42,7 +42,7 @@ from micropie import files, streams
 from micropie.csrf import deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, RaisedAnswer, Redirect, logger
 from micropie.execution import TookTooLong
-from micropie.flow.errors import plain_response, respond_to
+from micropie.flow.errors import plain_response, respond_to, warn_of_names
 from micropie.flow.hooks import planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, filtered, with_resources
 from micropie.headers import make_private
@@ -86,6 +86,7 @@ _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
 _ERRORS = range(400, 600)
 _SUCCESSES = range(200, 300)
+_SENDING_ON = (301, 302, 303, 307, 308)
 _OFTEN_EMPTY = (201, 202, 204)
 _STATUSES = range(200, 600)
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
@@ -322,6 +323,8 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
     if exchange.config.settings.debug:
         _warn_of_result(exchange, result)
     response = made.pour(result)
+    if exchange.config.settings.debug:
+        _warn_of_response(exchange, response)
     is_null = response.body is None and NoneType in exchange.config.bodies
     if is_null and response.status in _SUCCESSES and not isinstance(result, Response):
         response.content_type = response.content_type or JSON  # where nothing else is stated
@@ -398,6 +401,8 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
     """
     route, advice = handlers_route(exchange), ""
     set_up = exchange.answer.response
+    if route is not None:
+        warn_of_names(exchange)
     if route is None or (set_up is not None and set_up.status != 200):
         return
     stated = getattr(route.description, "status", None)
@@ -408,7 +413,21 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
                 "meant"
             )
     elif type(result) is tuple:
-        advice = "" if states_status(result) else _advice_for(result)
+        is_status = states_status(result)
+        advice = _advice_for_status(route, result[0]) if is_status else _advice_for(result)
+    elif (
+        type(result) is bytes
+        and not _is_text(result)
+        and getattr(set_up, "content_type", 0)
+        in (
+            0,
+            None,
+        )
+    ):
+        advice = (
+            "returned bytes that are no text, and are sent as text/html: write "
+            'Response(..., content_type="image/png")'
+        )
     elif type(result) is int and result in _ERRORS:
         advice = (
             f"returned {result}, the JSON of a number, with status 200: "
@@ -434,6 +453,37 @@ def _warn_of_result(exchange: Exchange, result: object) -> None:
         )
     if advice:
         logger.warning("%s: %s %s", place_of(route.function), route.name, advice)
+
+
+def _warn_of_response(exchange: Exchange, response: Response) -> None:
+    """Log a status that sends clients on without a word where to."""
+    if response.status in _SENDING_ON and "Location" not in response.headers:
+        logger.warning(
+            '%s answers %d without a Location: write Redirect("/pies", status=%d)',
+            exchange.label,
+            response.status,
+            response.status,
+        )
+
+
+def _advice_for_status(route: Route, status: int) -> str:
+    """Return the advice for a status that the document does not have, "" for any other."""
+    annotation = str(getattr(route.function, "__annotations__", {}).get("return", "Any"))
+    stated = getattr(route.description, "status", None)
+    others = getattr(route.description, "responses", None) or ()
+    if status == 200 or status not in _SUCCESSES or stated is not None or status in others:
+        return ""
+    if any(word in annotation for word in ("uple", "Any", "object", "Response")):
+        return ""
+    return f"returned {status}, and its document says 200: write @describe(status={status})"
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_a_document(text: str) -> bool:

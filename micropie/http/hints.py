@@ -36,7 +36,7 @@ def hint_of(exchange: Exchange, failure: BaseException) -> str:
             return advice
     if kind is TypeError:
         return _of_text(route, text) or _of_call(failure, text)
-    return _of_process(exchange, text) or _of_attribute(failure)
+    return _of_process(exchange, text) or _of_misfit(route, text) or _of_attribute(failure)
 
 
 def _of_name(failure: BaseException) -> str:
@@ -96,6 +96,15 @@ def _of_process(exchange: Exchange, text: str) -> str:
                 f"{name} in the class or the module."
             )
     return ""
+
+
+def _of_misfit(route: RouteInfo | None, text: str) -> str:
+    """Return the advice for a parameter that is None, as its handler takes the errors."""
+    stated = getattr(None if route is None else route.function, "__annotations__", {})
+    takes_errors = any("BindingErrors" in str(one) for one in stated.values())
+    if not takes_errors or not text.startswith("'NoneType' object has no attribute"):
+        return ""
+    return "What does not fit is None: ask for the errors first, if errors: ..."
 
 
 def _of_attribute(failure: BaseException) -> str:
@@ -180,6 +189,9 @@ _HINTS = {
         ),
         "'UploadFile' object has no attribute '(save|move|write_to)": (
             'Write upload.save_to("uploads"), a directory.'
+        ),
+        "'ResourceContext' object has no attribute": (
+            "A resource is opened by with request.resource(Db) as db, or async with."
         ),
         "'Session' object has no attribute": (
             'A session is a dict: session["name"]. App(session_timeout=...) ends it.'

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from micropie.addresses import split_host
 from micropie.binding import OwnTypes, Plan, answers_of
-from micropie.discovery import Checking, Provider, find_handlers
+from micropie.discovery import Checking, Handler, Provider, find_handlers
 from micropie.mounts import Mount
 from micropie.routing.config import AppBase, Config, ErrorKey
-from micropie.routing.lost_marks import lost_routes
+from micropie.routing.lost_marks import lost_habits, lost_routes
 from micropie.routing.routes import Route, mentions, place_of
 from micropie.routing.settings import Settings
 from micropie.routing.sources import Source, source_notes
@@ -62,10 +62,17 @@ class Application(NamedTuple):
     @property
     def notes(self) -> Sequence[str]:
         """What its author should look at in its source: sentences that name the place."""
+        return [*source_notes(self.app._micropie, self._handlers())]
+
+    @property
+    def mistakes(self) -> Sequence[str]:
+        """What has no effect here, as other frameworks have it: a sentence for each."""
         registered = self.app._micropie
+        return [*lost_habits(registered, self._handlers(), registered.providers)]
+
+    def _handlers(self) -> list[Handler]:
         explicit = self.settings.expose == "explicit"
-        handlers = find_handlers(self.app, registered.framework, explicit)
-        return [*source_notes(registered, handlers)]
+        return find_handlers(self.app, self.app._micropie.framework, explicit)
 
 
 def seen(config: Config) -> Application:

@@ -31,6 +31,7 @@ from micropie.errors import SetupError
 from micropie.on_demand import by_name
 from micropie.placement import layers
 from micropie.routing.config import Registrations
+from micropie.routing.routes import place_of
 from micropie.routing.settings import SETTINGS
 
 _NO_EFFECT = "the decorator of a route or a guard has no effect"
@@ -107,6 +108,7 @@ def lost_habits(
         is_path = isinstance(value, str) and value.startswith("/")
         if is_path or isinstance(value, dict | list | tuple):
             yield f"{name}.{attribute} means nothing here: write {advice}"
+    yield from _without_effect(registered)
     provided: dict[str, str] = {}
     for key, provider in providers.items():
         kind = getattr(key, "__name__", "")
@@ -114,6 +116,22 @@ def lost_habits(
     for handler in handlers:
         yield from _strange_parameters(f"{name}.{handler.name}", handler, provided)
     yield from _strange_handlers(name, handlers)
+
+
+def _without_effect(registered: Registrations) -> Iterator[str]:
+    """Yield sentences about error handlers that nothing calls, and methods below an attribute."""
+    name = type(registered.app).__name__
+    for key in registered.error_handlers:
+        origin = str(getattr(key, "__module__", "")).partition(".")[0].removesuffix("_core")
+        if origin in ("msgspec", "pydantic"):
+            kind = getattr(key, "__name__", "")
+            advice = "no value of a client raises it; write @app.error(BindingError)"
+            yield f"{name}: @app.error({kind}) is for what you convert yourself: {advice}"
+    for attribute, own in own_attributes(registered.app).items():
+        method = getattr(type(registered.app), attribute, None)
+        place = place_of(method) if inspect.isfunction(method) else ""
+        if place and own is not None and not marks_of(own) and not attribute.startswith("_"):
+            yield f"{place}: {name}.{attribute} is hidden by the attribute self.{attribute}"
 
 
 def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]) -> Iterator[str]:

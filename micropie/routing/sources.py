@@ -42,6 +42,8 @@ def source_notes(registered: Registrations, handlers: Sequence[Handler]) -> Iter
         yield from source.lost_waits(app)
         yield from source.shared_state()
         yield from source.unread_errors()
+        yield from source.bare_events()
+        yield from source.unreceived_forms()
     for provider in registered.providers.values():
         if (provided := Source.of(provider)) is not None:
             yield from provided.closed_too_early()
@@ -174,6 +176,32 @@ class Source:
                     f"what is wrong is taken for right: write if {name}: and the form again"
                 )
 
+    def bare_events(self) -> Iterator[str]:
+        """Yield a sentence if the function is a stream of events that does not say so."""
+        for node in ast.walk(self._tree):
+            call = node.value if isinstance(node, ast.Yield) else None
+            name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+            made = self._function.__globals__.get(name)
+            if getattr(made, "__module__", "") == "micropie.streams.events":
+                yield (
+                    f"{self._place}: {self._function.__qualname__} yields events, which no browser "
+                    "takes for events: write return EventStream(...) with a generator of its own"
+                )
+                return
+
+    def unreceived_forms(self) -> Iterator[str]:
+        """Yield a sentence if the function reads a form below ``@reads_body``."""
+        if "__micropie_reads_body__" not in own_attributes(self._function):
+            return
+        for node in ast.walk(self._tree):
+            name = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+            if name.endswith(("request.form", "request.files")):
+                yield (
+                    f"{self._at(node)}: {name} is empty, as @reads_body leaves the body to the "
+                    "handler: write self.request.parts()"
+                )
+                return
+
     def closed_too_early(self) -> Iterator[str]:
         """Yield a sentence for each value that is returned out of the ``with`` that closes it."""
         for block in ast.walk(self._tree):
@@ -219,7 +247,7 @@ class Source:
         found = {one for one in map(ast.unparse, calls) if one.startswith("self.")}
         return {one.removeprefix("self.") for one in found}
 
-    def _at(self, node: ast.stmt | ast.expr) -> str:
+    def _at(self, node: Any) -> str:
         """Return the file and the line of a statement."""
         return f"{self._place.rpartition(':')[0]}:{self._line + node.lineno}"
 

@@ -8,7 +8,7 @@ request when they are used, so macros see them, and a page that uses none pays f
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -63,6 +63,8 @@ class Templates:
 
         A source may extend and include templates of the directory.
         """
+        if self.reload:
+            _refuse_coroutines(context)
         return self._sync.find(name, block, source).render(context)
 
     def render_async(
@@ -77,6 +79,8 @@ class Templates:
         self, name: str, context: dict[str, object], block: str | None = None
     ) -> Iterator[str]:
         """Return an iterator that renders chunk by chunk, each when it is asked for."""
+        if self.reload:
+            _refuse_coroutines(context)
         # a generator, annotated as an iterator
         pieces: Any = self._sync.find(name, block).generate(context)
         return in_chunks(pieces, FIRST_CHUNK, CHUNK)
@@ -130,6 +134,14 @@ def _absolute(directory: Directory) -> str:
         return str(Path(directory).absolute())
     package = import_module(text.removeprefix(PACKAGE))
     return str(Path(next(iter(package.__path__)), DIRECTORY))
+
+
+def _refuse_coroutines(context: Mapping[str, object]) -> None:
+    """Raise ``TypeError`` for a value that nobody has awaited, which would be shown as it is."""
+    for name, value in context.items():
+        if isinstance(value, Coroutine):
+            value.close()
+            raise TypeError(f"{name} is a coroutine: write await in front of the call")
 
 
 class Rendering:

@@ -206,8 +206,10 @@ class TestClient(httpx.Client):
 
     def login(self, /, **values: object) -> None:
         """Set keys of the session, such as ``client.login(user="alice")``: those that the
-        application's log-in sets.
+        application's log-in sets. Raises ``ValueError`` for a password, which no session has.
         """
+        if "password" in values:
+            raise ValueError("login sets keys of the session: write client.login(user=...)")
         with self.session_transaction() as session:
             session.update(values)
 

@@ -93,6 +93,14 @@ IN_CLASS = {
         "shop.py:{2}: Root.a does not look at wrong, so what is wrong is taken for right: write "
         "if wrong: and the form again"
     ),
+    'async def a(self):\n    yield "b"\n    yield event("c")\n    yield event("d")': (
+        "shop.py:{2}: Root.a yields events, which no browser takes for events: write return "
+        "EventStream(...) with a generator of its own"
+    ),
+    "@reads_body\n@post\ndef a(self):\n    self.b = 1\n    return self.request.form, self.request.files": (
+        "shop.py:{6}: self.request.form is empty, as @reads_body leaves the body to the handler: "
+        "write self.request.parts()"
+    ),
     "def a(self):\n    return self.b()\ndef b(self): ...": (
         "shop.py:{4}: b is a page, and another one calls it: name it _b if no client may ask for it"
     ),
@@ -114,6 +122,9 @@ RIGHT = [
     "def index(self): ...\ndef a(self):\n    return self.index()",
     "def a(self):\n    return self.b()\n@get\ndef b(self): ...",
     "a = staticmethod(len)",
+    "@post\ndef a(self):\n    yield\n    yield 5\n    yield self.request.form",
+    "@reads_body\n@post\ndef a(self):\n    return self.request.parts()",
+    "async def a(self):\n    return EventStream(self._b())\nasync def _b(self):\n    yield event(1)",
 ]
 
 

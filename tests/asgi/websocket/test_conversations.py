@@ -518,6 +518,27 @@ def test_R54_what_is_under_way_is_finished_although_the_client_has_gone(
     assert saved == ["a", "b", "c"]  # also those that waited when it went
 
 
+@pytest.mark.parametrize("call", ["receive_text", "send_text"])
+def test_a_handler_that_goes_on_after_the_end_holds_up_nobody(
+    open_client: OpenClient, call: str
+) -> None:
+    calls: list[Exception] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        while True:
+            try:
+                await getattr(ws, call)(*["x"] * (call == "send_text"))
+            except Exception as error:
+                calls[:] = [*calls[-99:], error]
+
+    client = open_client(app_of(handler, websocket_grace=0.05))
+    with client.websocket("/"):
+        pass
+    assert len(calls) == 100
+    assert {type(one) for one in calls} == {ConnectionClosed}
+
+
 def test_without_a_grace_a_handler_may_go_on(open_client: OpenClient) -> None:
     seen: list[str] = []
 
