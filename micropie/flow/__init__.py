@@ -4,7 +4,8 @@ wait.
 ``http.py`` has the six stages of a request and ``websocket.py`` those of a WebSocket. ``hooks.py``
 runs middleware around the handler: each kind has a class, which is chosen once. ``resources.py``
 opens what a handler's parameters ask for, and closes it. ``errors.py`` turns an exception into a
-response. ``lifecycle.py`` starts and stops an application.
+response, and ``advice.py`` tells of mistakes in development. ``lifecycle.py`` starts and stops an
+application.
 
 Whether a route has providers, or a filter of its result, is found out when it is compiled
 (``Route.is_special``), so other routes pay nothing.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Annotated, Any, get_origin
+from typing import Any
 
 from micropie import files
 from micropie.errors import (
@@ -21,7 +21,6 @@ from micropie.errors import (
 )
 from micropie.http import (
     BindingError,
-    Exchange,
     FileReference,
     Request,
     Response,
@@ -30,12 +29,13 @@ from micropie.http import (
     redirect_response,
 )
 from micropie.on_demand import module
-from micropie.routing import ErrorHandler, config_of, handlers_route, place_of
+from micropie.routing import ErrorHandler, config_of, place_of
 from micropie.steps import Flow, Outage, call
 from micropie.streams import is_stream, stream_of
 
 # Few sites that serve strangers have ``debug=True``.
 debug: Any = module("micropie.debug")
+advice: Any = module("micropie.flow.advice")
 
 
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
@@ -109,38 +109,6 @@ def log_failure(request: Request, failure: Exception) -> None:
     exchange.log_failure(f"{exchange.label} failed{place}", failure)
 
 
-def warn_of_names(exchange: Exchange) -> None:
-    """Log the names in a form or a query that differ from a parameter's by their signs only."""
-    route = handlers_route(exchange)
-    parameters = () if route is None else route.plan.parameters
-    known = {one.name for one in parameters}
-    plain = [one.name for one in parameters if get_origin(one.annotation) is not Annotated]
-    alike = {_letters(name): name for name in plain}
-    for name in {**exchange.query, **(exchange.body.form or {})}.keys() - known:
-        parameter = alike.get(_letters(name))
-        if parameter is not None:
-            logger.warning(
-                "%s has %r, and the parameter is %r: write %s: Annotated[..., Form(%r)] or Query",
-                exchange.label,
-                name,
-                parameter,
-                parameter,
-                name,
-            )
-
-
-def _letters(name: str) -> str:
-    return "".join(filter(str.isalnum, name)).lower()
-
-
-def _hint_of_default(exchange: Exchange, name: str, given: object) -> str:
-    """Return the advice for a missing value of a parameter that may be None, "" for others."""
-    function = None if exchange.route is None else exchange.route.function
-    annotation = str(getattr(function, "__annotations__", {}).get(name, ""))
-    is_missing = given is None and ("None" in annotation or "Optional" in annotation)
-    return f"It may be missing if you write {name}: ... = None." if is_missing else ""
-
-
 def _author_response(
     request: Request, failure: Exception, handler: ErrorHandler, expected: bool, text_type: str
 ) -> Flow[Response]:
@@ -209,9 +177,9 @@ def _default_response(request: Request, failure: Exception) -> Response:
                 if one.source == "file" and one.given is None:
                     name = one.parameter
                     sentences.append(f"{name} came as a file: write {name}: UploadFile.")
-                sentences.append(_hint_of_default(exchange, one.parameter, one.given))
+                sentences.append(advice.hint_of_default(exchange, one.parameter, one.given))
             logger.warning("%s: %s", exchange.label, " ".join(filter(None, sentences)))
-            warn_of_names(exchange)
+            advice.warn_of_names(exchange)
         return error_answer(request, failure)
     if is_shown and debug.may_see_debug_pages(request):
         log_failure(request, failure)

@@ -29,20 +29,17 @@ through, and nothing yields on their way.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from inspect import isawaitable
-from io import IOBase
-from pathlib import PurePath
 from types import AsyncGeneratorType, NoneType
 from typing import Any, TypeAlias, cast
 
 from micropie import files, streams
 from micropie.csrf import deleting_cookie
-from micropie.errors import ClientDisconnect, HTTPError, RaisedAnswer, Redirect, logger
+from micropie.errors import ClientDisconnect, HTTPError, RaisedAnswer, logger
 from micropie.execution import TookTooLong
-from micropie.flow.errors import plain_response, respond_to, warn_of_names
+from micropie.flow.errors import plain_response, respond_to
 from micropie.flow.hooks import planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, filtered, with_resources
 from micropie.headers import make_private
@@ -53,13 +50,11 @@ from micropie.http import (
     NO_OTHER_HEADERS,
     Answer,
     EncodedAnswer,
-    Exchange,
     FileReference,
     Request,
     Response,
     encode,
     receive_body,
-    states_status,
     with_html,
 )
 from micropie.on_demand import module
@@ -73,7 +68,6 @@ from micropie.routing import (
     config_of,
     delegate_route,
     handlers_route,
-    place_of,
     route_of,
 )
 from micropie.sessions import Session
@@ -81,14 +75,11 @@ from micropie.steps import ANSWER, AWAIT, INLINE, IO, Call, Flow, call_within, i
 from micropie.streams import LoopStream, Stream, ThreadStream, stream_of
 
 pooled: Any = module("micropie.flow.pooled")  # few sites have handlers in processes
+advice: Any = module("micropie.flow.advice")  # in development alone
 
 _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
-_ERRORS = range(400, 600)
 _SUCCESSES = range(200, 300)
-_SENDING_ON = (301, 302, 303, 307, 308)
-_OFTEN_EMPTY = (201, 202, 204)
-_STATUSES = range(200, 600)
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 _NEVER_AWAITED = BODIES | {FileReference, tuple, AsyncGeneratorType}
 
@@ -321,10 +312,10 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
         # Of a decorated ``async def``.
         result = yield AWAIT, itself, (result,)
     if exchange.config.settings.debug:
-        _warn_of_result(exchange, result)
+        advice.warn_of_result(exchange, result)
     response = made.pour(result)
     if exchange.config.settings.debug:
-        _warn_of_response(exchange, response)
+        advice.warn_of_response(exchange, response)
     is_null = response.body is None and NoneType in exchange.config.bodies
     if is_null and response.status in _SUCCESSES and not isinstance(result, Response):
         response.content_type = response.content_type or JSON  # where nothing else is stated
@@ -393,123 +384,6 @@ def _finish(
         raise failure
     finally:
         del failure
-
-
-def _warn_of_result(exchange: Exchange, result: object) -> None:
-    """Log that a handler has returned nothing without saying so, or what seems to be meant for a
-    status or headers.
-    """
-    route, advice = handlers_route(exchange), ""
-    set_up = exchange.answer.response
-    if route is not None:
-        warn_of_names(exchange)
-    if route is None or (set_up is not None and set_up.status != 200):
-        return
-    stated = getattr(route.description, "status", None)
-    if result is None and stated in (None, 200):
-        if "None" not in str(getattr(route.function, "__annotations__", {}).get("return", "")):
-            advice = (
-                "returned nothing, so the answer is empty: write return, or -> None if that is "
-                "meant"
-            )
-    elif type(result) is tuple:
-        is_status = states_status(result)
-        advice = _advice_for_status(route, result[0]) if is_status else _advice_for(result)
-    elif (
-        type(result) is bytes
-        and not _is_text(result)
-        and getattr(set_up, "content_type", 0)
-        in (
-            0,
-            None,
-        )
-    ):
-        advice = (
-            "returned bytes that are no text, and are sent as text/html: write "
-            'Response(..., content_type="image/png")'
-        )
-    elif type(result) is int and result in _ERRORS:
-        advice = (
-            f"returned {result}, the JSON of a number, with status 200: "
-            f"write raise HTTPError({result})"
-        )
-    elif type(result) is int and result in _OFTEN_EMPTY:
-        advice = (
-            f"returned {result}, the JSON of a number, with status 200: write return {result}, None"
-        )
-    elif type(result) is str and _is_a_document(result):
-        advice = (
-            "returned a text in JSON, which is sent as text: return the dict or the list itself"
-        )
-    elif isinstance(result, PurePath | IOBase):
-        advice = (
-            f"returned {type(result).__name__}, which is sent as text: write "
-            'static_file("pie.pdf", root="files")'
-        )
-    elif stated not in (None, 200) and not isinstance(result, Response | HTTPError | Redirect):
-        advice = (
-            f"returned {type(result).__name__} without a status, so it is sent with 200, and "
-            f"@describe(status={stated}) states another one: write return {stated}, ..."
-        )
-    if advice:
-        logger.warning("%s: %s %s", place_of(route.function), route.name, advice)
-
-
-def _warn_of_response(exchange: Exchange, response: Response) -> None:
-    """Log a status that sends clients on without a word where to."""
-    if response.status in _SENDING_ON and "Location" not in response.headers:
-        logger.warning(
-            '%s answers %d without a Location: write Redirect("/pies", status=%d)',
-            exchange.label,
-            response.status,
-            response.status,
-        )
-
-
-def _advice_for_status(route: Route, status: int) -> str:
-    """Return the advice for a status that the document does not have, "" for any other."""
-    annotation = str(getattr(route.function, "__annotations__", {}).get("return", "Any"))
-    stated = getattr(route.description, "status", None)
-    others = getattr(route.description, "responses", None) or ()
-    if status == 200 or status not in _SUCCESSES or stated is not None or status in others:
-        return ""
-    if any(word in annotation for word in ("uple", "Any", "object", "Response")):
-        return ""
-    return f"returned {status}, and its document says 200: write @describe(status={status})"
-
-
-def _is_text(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _is_a_document(text: str) -> bool:
-    """Return whether a text is a JSON object or array."""
-    try:
-        return isinstance(json.loads(text), dict | list)
-    except ValueError:
-        return False
-
-
-def _advice_for(result: tuple[object, ...]) -> str:
-    """Return the advice for a tuple that is sent as a JSON list, though its order is known from
-    other frameworks; "" for any other one.
-    """
-    first, *others = result or ("",)
-    if isinstance(first, str | bytes) and any(isinstance(one, dict | list) for one in others):
-        return (
-            "returned a body and headers, which is the JSON of a list: write the status first, "
-            "return 200, body, headers"
-        )
-    if type(first) is int and first in _STATUSES and len(others) == 1:
-        return (
-            f"returned ({first}, {others[0]}), the JSON of a list, with status 200: write "
-            f"Response({others[0]}, status={first}) if {first} is the status"
-        )
-    return ""
 
 
 def _replaced(request: Request, response: Response, body: object) -> Flow[_Stream | None]:
