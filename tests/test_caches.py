@@ -112,6 +112,7 @@ CACHES = {
     "sessions/memory.py:_sessions": "test_two_ids_are_two_sessions",
     "streams/events.py:_encode_text": FUNCTION,
     "streams/events.py:warn_of_format": NO_KEY,
+    "streams/events.py:warn_of_dict": NO_KEY,
     "templates/context.py:_without_app": AUTHORS,
     "templates/environment.py:compiled": AUTHORS,
     "templates/environment.py:known_layout": AUTHORS,

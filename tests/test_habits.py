@@ -21,6 +21,7 @@ import pytest
 import micropie
 from micropie import (
     App,
+    EventStream,
     HTTPError,
     Page,
     Redirect,
@@ -29,6 +30,7 @@ from micropie import (
     SetupError,
     UploadFile,
     describe,
+    event,
     get,
     hidden,
     post,
@@ -37,7 +39,7 @@ from micropie import (
     template,
 )
 from micropie.middleware import RateLimit
-from micropie.streams.events import warn_of_format
+from micropie.streams.events import warn_of_dict, warn_of_format
 from micropie.testing import LifespanFailed, WebSocketClosed
 from tests.conftest import MakeClient
 
@@ -1617,6 +1619,24 @@ MODULES = [
         "GET /chery",
         "no route answers /chery: did you mean /cherry?",
     ),
+    (
+        "any: expires in seconds",
+        "class Root(App):\n    def index(self):\n        self.response.set_cookie('a', 'b', expires=3600)",
+        "GET /",
+        "expires is a datetime, not 3600: write max_age for seconds",
+    ),
+    (
+        "any: an async function in a template",
+        "class Root(App):\n    async def _count(self): ...\n    def index(self):\n        return template(source='{{ count() }}', count=self._count)",
+        "GET /",
+        "a coroutine can't be shown: write return await self.render_async(...)",
+    ),
+    (
+        "sse-starlette: events as dicts",
+        "class Root(App):\n    def index(self):\n        return EventStream([{'event': 'tick', 'data': '1'}])",
+        "GET /",
+        "an event source yields a dict of an event's fields, all of which is sent as data",
+    ),
 ]
 
 
@@ -1644,6 +1664,7 @@ def test_what_users_of_others_write_is_told(
     told = ""
     caplog.set_level(logging.INFO)
     warn_of_format.cache_clear()
+    warn_of_dict.cache_clear()
     try:
         exec(f"{IMPORTS}\n{code}", names)
         is_asgi = method in ("WS", "ASYNC")
@@ -1708,6 +1729,36 @@ def test_a_file_whose_name_alone_is_sent_is_refused(make_client: MakeClient) -> 
     assert (refused.status_code, refused.text) == (400, "pie: Please choose a file.")
     for data in ({}, {"pie": ""}, {"other": "pie.png"}):
         assert client.post("/perhaps", data=data).text == "None"
+
+
+def test_what_is_meant_so_is_told_by_nobody(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Pies(App):
+        def text(self) -> bytes:
+            return b"plum"
+
+        def typed(self) -> bytes:
+            self.response.content_type = "image/png"
+            return b"\x89PNG"
+
+        def events(self) -> Response:
+            return EventStream([{"data": 1, "left": 2}, {"event": "tick"}, event(1)])
+
+        def found(self, pie: str = "") -> str:
+            return pie
+
+        def stated(self) -> tuple[int, str]:
+            return 201, "plum"
+
+        @describe(responses={202: "It is baked."})
+        def described(self) -> str:
+            return 202, "plum"  # type: ignore[return-value]
+
+    client = make_client(Pies(debug=True))
+    for path in ("/text", "/typed", "/events", "/found?other=1&pie=x", "/stated", "/described"):
+        assert client.get(path).status_code in (200, 201, 202)
+    assert caplog.text == ""
 
 
 def test_templates_ask_for_a_name_in_silence(

@@ -402,11 +402,10 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
         kind.__name__ for kind, one in simple.items() if isinstance(kind, type) and one.schema
     )
     raise SetupError(
-        f"it is annotated with {annotation!r}, which no text converts to: use {known}, an Enum, "
-        "Literal, Optional, list[...], a dataclass, a TypedDict, a "
-        "msgspec.Struct or a pydantic model; write App(decoders={...: ...}) with a function that "
-        "makes one of a text; or have a function open it for each request: @app.provides(...) "
-        "above it"
+        f"it is annotated with {annotation!r}, which no text converts to: have a function open it "
+        "for each request, by @app.provides(...) above it; write App(decoders={...: ...}) with a "
+        f"function that makes one of a text; or use {known}, an Enum, Literal, Optional, "
+        "list[...], a dataclass, a TypedDict, a msgspec.Struct or a pydantic model"
     )
 
 

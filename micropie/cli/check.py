@@ -5,6 +5,7 @@ Exits with 1 if there are any.
 
 from __future__ import annotations
 
+import logging
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ from micropie.cli.target import CommandError, find_target
 from micropie.config import read_env_file
 from micropie.extensions import Application, Inspector, Outside, RouteEntry
 from micropie.middleware import SecurityDefaults
+
+log = logging.getLogger("micropie")
 
 
 def execute(arguments: Namespace) -> int:

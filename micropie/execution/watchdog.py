@@ -79,7 +79,9 @@ class _Watchdog:
         code, place = _described(frame)
         if now >= self._named.get(code, now):
             self._named[code] = now + _MINUTE
-            logger.warning("the event loop has stood still for %.1f seconds: %s", seconds, place)
+            advice = "write def in place of async def, or await"
+            words = f"the event loop has stood still for %.1f seconds: %s; {advice}"
+            logger.warning(words, seconds, place)
 
 
 def _described(frame: FrameType) -> tuple[str, str]:

@@ -33,11 +33,11 @@ def warn_of_result(exchange: Exchange, result: object) -> None:
         return
     stated = getattr(route.description, "status", None)
     says_none = "None" in str(getattr(route.function, "__annotations__", {}).get("return", ""))
-    if result is None:
-        advice = (
+    if result is None and stated in (None, 200):
+        words = (
             "returned nothing, so the answer is empty: write return, or -> None if that is meant"
         )
-        advice = "" if says_none or stated not in (None, 200) else advice
+        advice = "" if says_none else words
     elif type(result) is tuple:
         is_status = states_status(result)
         advice = _advice_for_status(route, result[0]) if is_status else _advice_for(result)

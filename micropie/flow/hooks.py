@@ -124,8 +124,8 @@ def _check_of(mark: Checking, providers: Providers) -> _Part:
         answer = yield from call(kind, check, request)
         if answer is None:
             raise ResponseError(
-                f"the check {mark.name} returned None, which lets nobody in: at its end, write "
-                "return True to let the request in, and return False to refuse it"
+                f"the check {mark.name} returned None, which lets nobody in: write return "
+                "bool(...), True to let the request in and False to refuse it"
             )
         if answer is False:
             raise HTTPError(403)

@@ -135,6 +135,8 @@ def format_cookie(
             raise ValueError(f"max_age is seconds or a timedelta, not {max_age!r}")
         cookie += f"; Max-Age={int(max_age)}"
     if expires is not None:
+        if not isinstance(expires, datetime):
+            raise ValueError(f"expires is a datetime, not {expires!r}: write max_age for seconds")
         # email.utils and not strftime: names of days and months must not follow the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
         from email.utils import format_datetime

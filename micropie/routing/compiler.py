@@ -126,6 +126,7 @@ class _Compiler(NamedTuple):
         for sentence in (
             *lost_routes(registered.app).values(),
             *lost_habits(registered, handlers, config.providers.functions),
+            *(sources.defined_twice(registered) if config.settings.debug else ()),
             *(sources.source_notes(registered, handlers) if config.settings.debug else ()),
         ):
             logger.warning("%s", sentence)

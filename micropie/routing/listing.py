@@ -14,7 +14,7 @@ from micropie.routing.config import AppBase, Config, ErrorKey
 from micropie.routing.lost_marks import lost_habits, lost_routes
 from micropie.routing.routes import Route, mentions, place_of
 from micropie.routing.settings import Settings
-from micropie.routing.sources import Source, source_notes
+from micropie.routing.sources import Source, defined_twice, source_notes
 from micropie.sessions import SessionBackend
 from micropie.steps import Call
 
@@ -66,9 +66,10 @@ class Application(NamedTuple):
 
     @property
     def mistakes(self) -> Sequence[str]:
-        """What has no effect here, as other frameworks have it: a sentence for each."""
+        """What has no effect: a sentence for each."""
         registered = self.app._micropie
-        return [*lost_habits(registered, self._handlers(), registered.providers)]
+        habits = lost_habits(registered, self._handlers(), registered.providers)
+        return [*defined_twice(registered), *habits]
 
     def _handlers(self) -> list[Handler]:
         explicit = self.settings.expose == "explicit"

@@ -25,8 +25,6 @@ def source_notes(registered: Registrations, handlers: Sequence[Handler]) -> Iter
     """Yield a sentence for each place of an application's source that its author should look at."""
     app = registered.app
     classes = [cls for cls in type(app).__mro__ if cls not in registered.framework]
-    for cls in classes:
-        yield from _defined_twice(cls)
     if not any(REQUIRES in own_attributes(cls) for cls in classes):  # which guards all of it
         yield from _lost_guards(classes)
     hooks = [
@@ -42,6 +40,7 @@ def source_notes(registered: Registrations, handlers: Sequence[Handler]) -> Iter
         yield from source.lost_waits(app)
         yield from source.shared_state()
         yield from source.unread_errors()
+        yield from source.bare_numbers()
         yield from source.bare_events()
         yield from source.unreceived_forms()
     for provider in registered.providers.values():
@@ -57,8 +56,14 @@ def source_notes(registered: Registrations, handlers: Sequence[Handler]) -> Iter
             )
 
 
-def _defined_twice(cls: type) -> Iterator[str]:
+def defined_twice(registered: Registrations) -> Iterator[str]:
     """Yield a sentence for each method that another one of its name replaces in the same class."""
+    for cls in type(registered.app).__mro__:
+        if cls not in registered.framework:
+            yield from _twice_in(cls)
+
+
+def _twice_in(cls: type) -> Iterator[str]:
     seen: dict[str, _Function] = {}
     for node in _tree_of(cls).body[:1]:
         for one in getattr(node, "body", ()):
@@ -174,6 +179,24 @@ class Source:
                 yield (
                     f"{self._place}: {self._function.__qualname__} does not look at {name}, so "
                     f"what is wrong is taken for right: write if {name}: and the form again"
+                )
+
+    def bare_numbers(self) -> Iterator[str]:
+        """Yield a sentence for a parameter that is a number by its default alone."""
+        code, defaults = self._function.__code__, self._function.__defaults__ or ()
+        names = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
+        calls = {ast.unparse(one) for one in ast.walk(self._tree) if isinstance(one, ast.Call)}
+        for name, default in zip(names, defaults, strict=True):
+            kind = type(default).__name__
+            is_read = any(f"{one}({name}" in call for call in calls for one in ("int", "float"))
+            if (
+                type(default) in (bool, int, float)
+                and name not in self._function.__annotations__
+                and not is_read
+            ):
+                yield (
+                    f"{self._place}: {self._function.__qualname__} takes {name} as text, as only "
+                    f"its default is a number: write {name}: {kind} = {default!r}"
                 )
 
     def bare_events(self) -> Iterator[str]:

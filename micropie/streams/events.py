@@ -106,7 +106,22 @@ def encode_item(item: object) -> bytes:
     """Return an item of an event source as bytes: an ``Event`` as it is, anything else as data."""
     if item.__class__ is str:
         return _encode_text(item)
-    return bytes(item if isinstance(item, Event) else event(item))
+    if isinstance(item, Event):
+        return bytes(item)
+    if isinstance(item, dict) and "data" in item and item.keys() <= _FIELDS:
+        warn_of_dict()
+    return bytes(event(item))
+
+
+_FIELDS = {"event", "data", "id", "retry", "comment"}
+
+
+@cache  # once is enough
+def warn_of_dict() -> None:
+    logger.warning(
+        "an event source yields a dict of an event's fields, all of which is sent as data: "
+        'write event(..., event="tick")'
+    )
 
 
 # Headers that keep servers and proxies from buffering events.

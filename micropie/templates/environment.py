@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from functools import lru_cache
 from typing import Any
 
@@ -34,6 +34,7 @@ class Environment(jinja2.Environment):
             auto_reload=reload,
             enable_async=is_async,
             undefined=_Told if reload else jinja2.Undefined,
+            finalize=_refuse_coroutine if reload and not is_async else None,
         )
         self.compiled = lru_cache(maxsize=_SOURCES)(self.from_string)
         self.known_names = self.names_in if reload else lru_cache(maxsize=_SOURCES)(self.names_in)
@@ -135,6 +136,14 @@ class Environment(jinja2.Environment):
         mappings is slower.
         """
         return super().make_globals(d) if d else self.globals
+
+
+def _refuse_coroutine(value: object) -> object:
+    """Return what a template is to show. Raises ``TypeError`` for what nobody has awaited."""
+    if isinstance(value, Coroutine):
+        value.close()
+        raise TypeError("a coroutine can't be shown: write return await self.render_async(...)")
+    return value
 
 
 class _Told(jinja2.make_logging_undefined(logger)):  # type: ignore[misc]

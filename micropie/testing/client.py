@@ -169,7 +169,7 @@ class TestClient(httpx.Client):
         override.callback(tree_of(self._app).override(key, fake))
         return override
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch - checkers know all names
 
         def __getattr__(self, name: str) -> Any:
             """Say what to write for a missing name that other frameworks' clients have."""

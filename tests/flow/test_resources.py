@@ -1559,7 +1559,7 @@ def test_a_provider_that_takes_the_body_does_not_fit_everywhere() -> None:
 def test_a_type_without_a_provider_says_how_to_provide_it() -> None:
     with pytest.raises(
         SetupError,
-        match=r"parameter 'thing': it is annotated with .*: @app.provides\(\.\.\.\) above it",
+        match=r"parameter 'thing': it is annotated with .* by @app.provides\(\.\.\.\) above it",
     ):
         shop()._micropie.compiled()
 

@@ -52,14 +52,6 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notes]:
 
 
 IN_CLASS = {
-    "def a(self): ...\n\ndef a(self, name): ...": (
-        "Root.a is defined twice, in lines {2} and {4}, and the last one replaces the first: give "
-        "one of them another name"
-    ),
-    '@get("/log-in")\ndef a(self): ...\n@post("/log-in")\ndef a(self, name): ...': (
-        "Root.a is defined twice, in lines {3} and {5}, and the last one replaces the first: give "
-        "one of them another name"
-    ),
     "def guarded(self): ...": (
         "Root.guarded overrides Base.guarded without its guard: write @requires above it as well, "
         "unless everybody may enter"
@@ -101,9 +93,21 @@ IN_CLASS = {
         "shop.py:{6}: self.request.form is empty, as @reads_body leaves the body to the handler: "
         "write self.request.parts()"
     ),
+    "def a(self, name, page=1): ...": (
+        "shop.py:{2}: Root.a takes page as text, as only its default is a number: write page: int "
+        "= 1"
+    ),
+    "def a(self, is_open=False): ...": (
+        "shop.py:{2}: Root.a takes is_open as text, as only its default is a number: write "
+        "is_open: bool = False"
+    ),
     "def a(self):\n    return self.b()\ndef b(self): ...": (
         "shop.py:{4}: b is a page, and another one calls it: name it _b if no client may ask for it"
     ),
+}
+TWICE = {
+    "def a(self): ...\n\ndef a(self, name): ...": (2, 4),
+    '@get("/log-in")\ndef a(self): ...\n@post("/log-in")\ndef a(self, name): ...': (3, 5),
 }
 RIGHT = [
     "@property\ndef a(self): ...\n@a.setter\ndef a(self, value): ...\nb = 1\ndef c(self): ...",
@@ -122,6 +126,7 @@ RIGHT = [
     "def index(self): ...\ndef a(self):\n    return self.index()",
     "def a(self):\n    return self.b()\n@get\ndef b(self): ...",
     "a = staticmethod(len)",
+    'def a(self, page=1, size: int = 5, kind="b", part=None):\n    return int(page) + float(page)',
     "@post\ndef a(self):\n    yield\n    yield 5\n    yield self.request.form",
     "@reads_body\n@post\ndef a(self):\n    return self.request.parts()",
     "async def a(self):\n    return EventStream(self._b())\nasync def _b(self):\n    yield event(1)",
@@ -135,9 +140,22 @@ def test_a_mistake_in_a_class_is_noted(notes: Notes, body: str, words: str) -> N
     assert found == [words.format(*lines)]
 
 
+@pytest.mark.parametrize(("body", "lines"), TWICE.items(), ids=[*TWICE])
+def test_a_method_that_another_one_replaces_is_a_mistake(
+    notes: Notes, body: str, lines: tuple[int, int]
+) -> None:
+    assert notes(f"class Root(Base):\n{indent(body, '    ')}") == []
+    first, last = (LINES + line for line in lines)
+    assert Inspector(sys.modules["shop"].Root()).applications()[0].mistakes == [
+        f"Root.a is defined twice, in lines {first} and {last}, and the last one replaces the "
+        "first: give one of them another name"
+    ]
+
+
 @pytest.mark.parametrize("body", RIGHT)
 def test_what_is_meant_so_is_not_noted(notes: Notes, body: str) -> None:
     assert notes(f"class Root(Base):\n{indent(body, '    ')}") == []
+    assert Inspector(sys.modules["shop"].Root()).applications()[0].mistakes == []
 
 
 def test_a_class_below_a_guard_guards_its_overrides(notes: Notes) -> None:
