@@ -1637,6 +1637,48 @@ MODULES = [
         "GET /",
         "an event source yields a dict of an event's fields, all of which is sent as data",
     ),
+    (
+        "Django: a setting in the class",
+        "class Root(App):\n    templates = 'views'",
+        "GET /",
+        "Root.templates is no setting: write Root(templates=...)",
+    ),
+    (
+        "Bottle: methods in the class",
+        "class Root(App):\n    methods = ['GET']",
+        "GET /",
+        "Root.methods is no setting: write Root(methods=...)",
+    ),
+    (
+        "CherryPy: a tree of plain objects",
+        "class Shop:\n    def index(self): ...\nclass Root(App):\n    shop = Shop()",
+        "GET /",
+        "Root.shop is a Shop and no App, so nothing answers /shop: write class Shop(App)",
+    ),
+    (
+        "Django: a middleware class without hooks",
+        "class Timing:\n    def __init__(self, get_response): ...\nclass Root(App):\n    middlewares = [Timing]",
+        "GET /",
+        "is no middleware: append an object with before_request",
+    ),
+    (
+        "Bottle: an error handler that takes the request",
+        "class Root(App):\n    def index(self): ...\n    def __init__(self, **settings):\n        super().__init__(**settings)\n        self.error(404)(lambda failed: failed.path)",
+        "GET /x",
+        "An error handler has the request by its name: def missing(request, error).",
+    ),
+    (
+        "CherryPy: an upload whose form is none",
+        "class Root(App):\n    def index(self, pie=''):\n        return pie.filename",
+        "GET /?pie=a.png",
+        'A file comes by a form with enctype="multipart/form-data": write pie: UploadFile.',
+    ),
+    (
+        "CherryPy: an object that is no page",
+        "class Clock: ...\nclass Root(App):\n    clock = Clock()",
+        "GET /clock",
+        "Root.clock is no page, as it is a Clock: write class Clock(App)",
+    ),
 ]
 
 

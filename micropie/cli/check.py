@@ -32,10 +32,14 @@ def execute(arguments: Namespace) -> int:
         found = [f"{one.file}:{one.line}: {one.name}: {one.advice}" for one in moving]
     else:
         target = find_target(arguments.target, arguments.factory)
-        found = list(mistakes(target.app, target.named("micropie check").partition(":")[0]))
-        with suppress(SetupError):  # which is a finding
-            for note in _notes(target.app):
-                print(f"note: {note}")
+        log.disabled = True  # what it would say is said here
+        try:
+            found = list(mistakes(target.app, target.named("micropie check").partition(":")[0]))
+            with suppress(SetupError):  # which is a finding
+                for note in _notes(target.app):
+                    print(f"note: {note}")
+        finally:
+            log.disabled = False
     for line in found:
         print(line)
     print(f"{len(found)} finding{'' if len(found) == 1 else 's'}")

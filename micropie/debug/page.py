@@ -169,6 +169,8 @@ def warn_of_attribute(request: Request) -> None:
     if value is None or name.startswith("_") or hasattr(App, name) or own.scope + name in answers:
         return
     kind, advice = type(value).__name__, f"a method, def {name}(self)"
+    if type(value).__module__ == type(own.app).__module__:
+        advice = f"class {kind}(App)"
     if isinstance(value, type):
         kind, advice = "class", f"{name} = {value.__name__}(), an object"
     elif inspect.isfunction(value):

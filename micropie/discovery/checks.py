@@ -181,7 +181,9 @@ def check_middlewares(
     annotation, which checks alone may do.
     """
     for middleware in [*middlewares, *of_sockets]:
-        if isinstance(middleware, type):
+        if isinstance(middleware, type) and any(
+            hasattr(middleware, one) for one in (*_HOOKS, *_FLOW_HOOKS, *_SOCKET_HOOKS)
+        ):
             raise SetupError(
                 f"middlewares holds objects, not classes: append({middleware.__name__}())"
             )

@@ -23,6 +23,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from contextlib import suppress
 from operator import attrgetter
 from typing import (
     TYPE_CHECKING,
@@ -581,8 +582,9 @@ class Exchange:
         A service that is out of reach has said all by its sentence: its traceback is logged at the
         level DEBUG only.
         """
-        if hint := hints.hint_of(self, failure):
-            failure.add_note(hint)
+        with suppress(Exception):  # without descriptors nothing can be imported
+            if hint := hints.hint_of(self, failure):
+                failure.add_note(hint)
         is_outage = isinstance(failure, HTTPError) and failure.status == 503
         if is_outage and not logger.isEnabledFor(logging.DEBUG):
             logger.error("%s: %s", sentence, failure)

@@ -187,6 +187,12 @@ _HINTS = {
         "(?<!'Response') object has no attribute '(session|cookies|form|files|query|headers)'$": (
             "The request has it: self.request.session, self.request.query and others."
         ),
+        "'HTTPError' object has no attribute": (
+            "An error handler has the request by its name: def missing(request, error)."
+        ),
+        "'str' object has no attribute '(filename|save_to|content_type)'": (
+            'A file comes by a form with enctype="multipart/form-data": write pie: UploadFile.'
+        ),
         "'UploadFile' object has no attribute '(save|move|write_to)": (
             'Write upload.save_to("uploads"), a directory.'
         ),

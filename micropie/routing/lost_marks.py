@@ -30,7 +30,7 @@ from micropie.discovery import (
 from micropie.errors import SetupError
 from micropie.on_demand import by_name
 from micropie.placement import layers
-from micropie.routing.config import Registrations
+from micropie.routing.config import AppBase, Registrations
 from micropie.routing.routes import place_of
 from micropie.routing.settings import SETTINGS
 
@@ -103,6 +103,11 @@ def lost_habits(
         value = own.get(setting, getattr(type(app), setting, None))
         if isinstance(value, str | bytes | int | float) and setting not in registered.settings:
             yield f"{name}.{setting} is no setting: write {name}({setting}=...)"
+    for setting in (one for one in SETTINGS if "_" not in one and one != "debug"):
+        value = getattr(type(app), setting, None)  # in an object they may be its author's own
+        is_set = value is not None and not isinstance(value, AppBase) and not is_method(value)
+        if is_set and SETTINGS[setting].rule.is_right(value):
+            yield f"{name}.{setting} is no setting: write {name}({setting}=...)"
     for attribute, advice in _ELSEWHERE.items():
         value = getattr(type(app), attribute, own.get(attribute))
         is_path = isinstance(value, str) and value.startswith("/")
@@ -132,6 +137,13 @@ def _without_effect(registered: Registrations) -> Iterator[str]:
         place = place_of(method) if inspect.isfunction(method) else ""
         if place and own is not None and not marks_of(own) and not attribute.startswith("_"):
             yield f"{place}: {name}.{attribute} is hidden by the attribute self.{attribute}"
+    tree = {**vars(type(registered.app)), **own_attributes(registered.app)}
+    for attribute, value in tree.items():
+        kind = type(value)
+        is_page = inspect.isfunction(getattr(kind, "index", None)) and not attribute.startswith("_")
+        if is_page and not isinstance(value, AppBase):
+            advice = f"nothing answers /{attribute}: write class {kind.__name__}(App)"
+            yield f"{name}.{attribute} is a {kind.__name__} and no App, so {advice}"
 
 
 def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]) -> Iterator[str]:

@@ -9,13 +9,20 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
-from micropie.discovery import REQUIRES, Handler, is_hidden, own_attributes
+from micropie.discovery import (
+    REQUIRES,
+    Handler,
+    is_hidden,
+    marks_above,
+    marks_above_handler,
+    own_attributes,
+)
 from micropie.errors import HTTPError, Redirect
 from micropie.http import BindingErrors, Request, Response
 from micropie.placement import layers
-from micropie.routing.config import Registrations
+from micropie.routing.config import AppBase, Registrations
 from micropie.routing.routes import place_of
 
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
@@ -27,22 +34,32 @@ def source_notes(registered: Registrations, handlers: Sequence[Handler]) -> Iter
     classes = [cls for cls in type(app).__mro__ if cls not in registered.framework]
     if not any(REQUIRES in own_attributes(cls) for cls in classes):  # which guards all of it
         yield from _lost_guards(classes)
+    guarded = [mark for one in handlers for mark in marks_above_handler(one.function, False)]
     hooks = [
         method
-        for hook in app.middlewares
-        for name in ("before_request", "after_request")
-        if inspect.ismethod(method := getattr(hook, name, None))
+        for hook in (*app.middlewares, *marks_above(app), *guarded)
+        for method in (hook, getattr(hook, "before_request", None), getattr(hook, "check", None))
+        if inspect.isroutine(method)
     ]
     functions = [*(one.function for one in handlers), *(one for one, _ in registered.functions)]
-    sources = [source for one in [*functions, *hooks] if (source := Source.of(one)) is not None]
+    all_of_them = dict.fromkeys([*functions, *hooks])
+    sources = [source for one in all_of_them if (source := Source.of(one)) is not None]
     for source in sources:
         yield from source.lost_answers()
         yield from source.lost_waits(app)
-        yield from source.shared_state()
+        yield from source.shared_state(has_parameters=True)
         yield from source.unread_errors()
         yield from source.bare_numbers()
         yield from source.bare_events()
         yield from source.unreceived_forms()
+    helpers = [
+        one
+        for cls in classes
+        for name, one in vars(cls).items()
+        if name.startswith("_") and not name.startswith("__")
+    ]
+    for helper in filter(None, map(Source.of, filter(inspect.isfunction, helpers))):
+        yield from helper.shared_state(has_parameters=False)
     for provider in registered.providers.values():
         if (provided := Source.of(provider)) is not None:
             yield from provided.closed_too_early()
@@ -148,24 +165,27 @@ class Source:
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
                 yield node.value, ast.unparse(node.value.func)
 
-    def shared_state(self) -> Iterator[str]:
-        """Yield a sentence if the first thing that ``self`` gets is what a client has sent."""
-        names = {*self._arguments[1:], "request", "session"}  # and variables that hold one of them
-        for node in ast.walk(self._tree) if self._arguments[:1] == ["self"] else ():
-            if not isinstance(node, ast.Assign) or not any(
-                getattr(one, "id", getattr(one, "attr", "")) in names
-                for one in ast.walk(node.value)
-            ):
-                continue
-            for target in node.targets:
-                if isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self":
-                    name = target.attr
+    def shared_state(self, has_parameters: bool) -> Iterator[str]:
+        """Yield a sentence if the first thing that ``self`` or an application gets is what a client
+        has sent, be it by the function's parameters.
+        """
+        is_method = self._arguments[:1] == ["self"]
+        own = self._arguments[is_method:] if has_parameters else []
+        names = {*own, "request", "session"}  # and variables that hold one of them
+        for node in ast.walk(self._tree):
+            for target, value in _assigned(node):
+                parts = [getattr(one, "id", getattr(one, "attr", "")) for one in ast.walk(value)]
+                if names.isdisjoint(parts):
+                    continue
+                owner = ast.unparse(target.value) if isinstance(target, ast.Attribute) else ""
+                is_app = isinstance(self._function.__globals__.get(owner), AppBase)
+                if isinstance(target, ast.Attribute) and (is_app or owner == "self"):
                     yield (
-                        f"{self._at(node)}: self.{name} gets what one client sent, and all clients "
-                        f"have the one self: write request.state.{name}"
+                        f"{self._at(node)}: {owner}.{target.attr} gets what one client sent, and "
+                        f"all clients have the one {owner}: write request.state.{target.attr}"
                     )
                     return
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+                names |= {target.id} if isinstance(target, ast.Name) else set()
 
     def unread_errors(self) -> Iterator[str]:
         """Yield a sentence for a parameter with the errors of a form that nothing reads."""
@@ -201,6 +221,9 @@ class Source:
 
     def bare_events(self) -> Iterator[str]:
         """Yield a sentence if the function is a stream of events that does not say so."""
+        function = self._function
+        if not (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
+            return
         for node in ast.walk(self._tree):
             call = node.value if isinstance(node, ast.Yield) else None
             name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
@@ -273,6 +296,16 @@ class Source:
     def _at(self, node: Any) -> str:
         """Return the file and the line of a statement."""
         return f"{self._place.rpartition(':')[0]}:{self._line + node.lineno}"
+
+
+def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Yield the targets of an assignment, each with its value."""
+    for target in node.targets if isinstance(node, ast.Assign) else ():
+        value = cast("ast.Assign", node).value
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            yield from zip(target.elts, value.elts, strict=False)
+        else:
+            yield target, value
 
 
 _CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regenerate"})

@@ -51,6 +51,14 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notes]:
     del sys.modules["shop"]
 
 
+HELPERS = """
+def _load(self):
+    self.pie = self.request.query["pie"]
+def __repr__(self):
+    self.pie = self.request
+    return ""
+_kind = {"request": 1}
+"""
 IN_CLASS = {
     "def guarded(self): ...": (
         "Root.guarded overrides Base.guarded without its guard: write @requires above it as well, "
@@ -92,6 +100,10 @@ IN_CLASS = {
     "@reads_body\n@post\ndef a(self):\n    self.b = 1\n    return self.request.form, self.request.files": (
         "shop.py:{6}: self.request.form is empty, as @reads_body leaves the body to the handler: "
         "write self.request.parts()"
+    ),
+    HELPERS: (
+        "shop.py:{4}: self.pie gets what one client sent, and all clients have the one self: write "
+        "request.state.pie"
     ),
     "def a(self, name, page=1): ...": (
         "shop.py:{2}: Root.a takes page as text, as only its default is a number: write page: int "
@@ -171,6 +183,26 @@ def plain(request): yield
 class Root(App):
     middlewares = [Hook(), plain, RateLimit(5, per=60)]
 """
+SHARED = """
+def remembers(request):
+    app.pie = request.query["pie"]
+    yield
+def finds(request):
+    app.who = request.session["user"]
+    return True
+@requires(finds)
+class Root(App):
+    middlewares = [remembers]
+    @requires(finds)
+    def both(self, name):
+        self.count, self.name = 1, name
+        other.name = name
+app = Root()
+@app.get("/function")
+def function(name, self=None):
+    app.name = name
+other = Db()
+"""
 
 
 def test_hooks_are_read_as_well(notes: Notes) -> None:
@@ -181,6 +213,20 @@ def test_hooks_are_read_as_well(notes: Notes) -> None:
         f"shop.py:{LINES + 5}: HTTPError(...) is made and not sent: write raise HTTPError(...)",
         f"shop.py:{LINES + 6}: self.user gets what one client sent, and all clients have the one "
         "self: write request.state.user",
+    ]
+
+
+def test_what_all_clients_share_is_noted_wherever_it_is_set(notes: Notes) -> None:
+    notes(SHARED)
+    noted = Inspector(sys.modules["shop"].app).applications()[0].notes
+    assert [one.partition(" gets")[0] for one in noted if "gets what" in one] == [
+        f"shop.py:{LINES + line}: {target}"
+        for line, target in (
+            (13, "self.name"),
+            (18, "app.name"),
+            (3, "app.pie"),
+            (6, "app.who"),
+        )
     ]
 
 
