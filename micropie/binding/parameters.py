@@ -105,9 +105,9 @@ class BoundParameter(NamedTuple):
         empty = self.converter.empty
         if empty is not None and FORM in self.places and FORM.values(request) is not None:
             return _from_texts(self, empty, "form")
-        # The name of a file may have come alone, as text.
-        texts = request._exchange.body.form if FILES in self.places[:1] else None
-        if self.default is REQUIRED or (texts is not None and any(texts.get(key, ()))):
+        form = request._exchange.body.form  # it may have the name of a file alone, as text
+        is_named = form is not None and FILES in self.places[:1] and any(form.get(key, ()))
+        if self.default is REQUIRED or is_named:
             raise _missing(self, request)
         return self.default
 
