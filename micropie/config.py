@@ -67,9 +67,10 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
             wrong += [f"{variable} is not set"] if parameter.default is parameter.empty else []
         except ValueError:
             wrong.append(f"{variable} must be {converter.expected}")
-    others = [one for one in variables if one.startswith(f"{prefix}_")] if prefix else []
-    if others and not prefix.endswith("_"):
-        wrong.append(f'{others[0]} is not read: write prefix="{prefix}_"')
+    for name in map(str.upper, () if prefix.endswith("_") or not prefix else hints):
+        if f"{prefix}_{name}" in variables and f"{prefix}{name}" not in variables:
+            wrong.append(f'{prefix}_{name} is not read: write prefix="{prefix}_"')
+            break
     if wrong:
         raise SetupError(
             f"{'; '.join(wrong)}: write it into the environment, or into a file .env in this folder"

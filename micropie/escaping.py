@@ -68,7 +68,7 @@ def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named:
     [html("<li>{}</li>", one) for one in
     names])``. A template string is such a pattern with its values, ``html(t"<p>Hello,
     {name}!</p>")``. Raises ``TypeError`` for text without values, in which they may be unescaped
-    already, and for more or fewer values than places.
+    already, and where a place has no value, or ``%s`` is in the place of ``{}``.
     """
     if is_html(pattern):
         return Escaped("".join(_pieces(pattern)))
@@ -77,7 +77,10 @@ def html(pattern: LiteralString | Template | _HasHtml, *values: object, **named:
             "html() escapes the values that it is given: write "
             'html("<p>{}</p>", name), without an f'
         )
-    return Escaped(_FORMATTER.vformat(str(pattern), values, named))
+    text = str(pattern)
+    if "%s" in text and "{" not in text:
+        raise TypeError("html() has no place for its values: write {} in the place of %s")
+    return Escaped(_FORMATTER.vformat(text, values, named))
 
 
 class _Formatter(Formatter):
@@ -86,12 +89,6 @@ class _Formatter(Formatter):
             return super().get_value(key, args, kwargs)
         except (IndexError, KeyError):
             raise TypeError(f"html() has no value for {{{key}}}") from None
-
-    def check_unused_args(
-        self, used_args: set[int | str], args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> None:
-        if not used_args.issuperset(range(len(args))):
-            raise TypeError("html() has more values than places for them: write {} for each")
 
     def format_field(self, value: object, format_spec: str) -> str:
         return "".join(_pieces(value, format_spec))

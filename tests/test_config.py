@@ -119,6 +119,7 @@ def test_the_environment_comes_before_a_file(
         ("SHOP_", "SHOP__NAME", ""),
         ("SHOP", "SHOPNAME", ""),
         ("", "_NAME", ""),
+        ("SHOP", "SHOP_ENV", ""),
     ],
 )
 def test_a_prefix_that_lacks_its_line_is_told(prefix: str, variable: str, told: str) -> None:

@@ -28,7 +28,7 @@ from micropie.binding.fields import members_of, name_of, structures_of
 from micropie.binding.hints import COLLECTIONS, Hint, without_none
 from micropie.binding.sources import Body, Cookie, Form, Header, Query, Source, stated_source
 from micropie.errors import HTTPError, SetupError
-from micropie.forms import UploadFile
+from micropie.forms import MULTIPART, UploadFile
 from micropie.http import NULL, BindingError, BindingErrors, ParameterError, Request
 from micropie.websockets import WebSocketRequest
 
@@ -105,11 +105,15 @@ class BoundParameter(NamedTuple):
         empty = self.converter.empty
         if empty is not None and FORM in self.places and FORM.values(request) is not None:
             return _from_texts(self, empty, "form")
-        form = request._exchange.body.form  # it may have the name of a file alone, as text
-        is_named = form is not None and FILES in self.places[:1] and any(form.get(key, ()))
-        if self.default is REQUIRED or is_named:
+        form = request._exchange.body.form
+        if self.default is REQUIRED or (form is not None and self._came_as_text(request, form)):
             raise _missing(self, request)
         return self.default
+
+    def _came_as_text(self, request: Request, form: Mapping[str, Sequence[str]]) -> bool:
+        """Return whether the name of a file has come alone, by a form that has no files."""
+        is_file = FILES in self.places[:1] and any(form.get(self.key, ()))
+        return is_file and request._exchange.framing[0] != MULTIPART
 
     def is_plain(self, is_number: bool) -> bool:
         """Return whether a segment's text, or the number that a wildcard has made of it, is the

@@ -20,12 +20,13 @@ import sys
 import traceback
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from hashlib import sha256
 from html import escape
 from itertools import groupby
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from micropie import App, HTTPError, Request, Response
@@ -153,18 +154,12 @@ def warn_of_attribute(request: Request) -> None:
     below = request.path.removeprefix(own.path.removeprefix(own.host))
     name = below.strip("/").partition("/")[0]
     value = inspect.getattr_static(own.app, name, None)
-    for key, module in [*sys.modules.items()]:
-        if any(one is own.app for one in getattr(module, "__dict__", {}).values()):
-            for function in Inspector.lost_functions(own.app, key):
-                logger.warning(
-                    "%s: %s has a route, and no application: write @app.get above it",
-                    Inspector.place_of(function),
-                    function.__name__,
-                )
+    with suppress(Exception):  # a module may be in the middle of its import
+        _warn_of_functions(own.app)
     entries = [entry for entry in inspector.routes() if not entry.hidden]
     paths = [entry.route.pattern for entry in entries]
     for near in get_close_matches(request.path[:200], paths, n=1, cutoff=0.75):
-        logger.info("no route answers %s: did you mean %s?", request.path[:200], near)
+        logger.info("no route answers %r: did you mean %s?", request.path[:200], near)
     answers = {entry.route.name for entry in entries}
     if value is None or name.startswith("_") or hasattr(App, name) or own.scope + name in answers:
         return
@@ -177,6 +172,19 @@ def warn_of_attribute(request: Request) -> None:
         advice = "@get above it, and no @hidden"
     owner = type(own.app).__name__
     logger.warning("%s.%s is no page, as it is a %s: write %s", owner, name, kind, advice)
+
+
+def _warn_of_functions(app: Any) -> None:
+    """Log the functions beside an application that have a route and no application."""
+    for name, module in [*sys.modules.items()]:
+        values = [*vars(module).values()] if type(module) is ModuleType else []
+        if any(one is app for one in values):
+            for function in Inspector.lost_functions(app, name):
+                logger.warning(
+                    "%s: %s has a route, and no application: write @app.get above it",
+                    Inspector.place_of(function),
+                    function.__name__,
+                )
 
 
 def _filled(

@@ -5,6 +5,7 @@ that a client sends and no parameter has. Production does not import it.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from io import IOBase
 from pathlib import PurePath
 from typing import Annotated, get_origin
@@ -18,6 +19,7 @@ _SUCCESSES = range(200, 300)
 _SENDING_ON = (301, 302, 303, 307, 308)
 _OFTEN_EMPTY = (201, 202, 204)
 _STATUSES = range(200, 600)
+_LONGEST = 100  # characters of a name
 _WITH_STATUS = (Response, HTTPError, Redirect)
 
 
@@ -42,7 +44,11 @@ def warn_of_result(exchange: Exchange, result: object) -> None:
         is_status = states_status(result)
         advice = _advice_for_status(route, result[0]) if is_status else _advice_for(result)
     else:
-        advice = _advice_for_value(result, None if set_up is None else set_up.content_type)
+        is_typed = set_up is not None and (
+            set_up.content_type is not None
+            or any(name in set_up.headers for name in ("Content-Type", "Content-Encoding"))
+        )
+        advice = "" if _is_stated(route, result) or is_typed else _advice_for_value(result)
         if not advice and stated not in (None, 200) and not isinstance(result, _WITH_STATUS):
             advice = (
                 f"returned {type(result).__name__} without a status, so it is sent with 200, and "
@@ -52,14 +58,20 @@ def warn_of_result(exchange: Exchange, result: object) -> None:
         logger.warning("%s: %s %s", place_of(route.function), route.name, advice)
 
 
-def _advice_for_value(result: object, content_type: str | None) -> str:
+def _is_stated(route: Route, result: object) -> bool:
+    """Return whether the annotation says that a handler returns a number."""
+    stated = getattr(route.function, "__annotations__", {}).get("return")
+    return type(result) is int and stated in (int, "int")
+
+
+def _advice_for_value(result: object) -> str:
     """Return the advice for a number, a text or bytes that seem to be something else, "" for any
     other value.
     """
     if type(result) is int and result in (*_ERRORS, *_OFTEN_EMPTY):
         write = f"raise HTTPError({result})" if result in _ERRORS else f"return {result}, None"
         return f"returned {result}, the JSON of a number, with status 200: write {write}"
-    if type(result) is bytes and content_type is None and not _is_text(result):
+    if type(result) is bytes and not _is_text(result):
         return (
             "returned bytes that are no text, and are sent as text/html: write "
             'Response(..., content_type="image/png")'
@@ -109,7 +121,7 @@ def _is_a_document(text: str) -> bool:
     """Return whether a text is a JSON object or array."""
     try:
         return isinstance(json.loads(text), dict | list)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -138,8 +150,11 @@ def warn_of_names(exchange: Exchange) -> None:
     known = {one.name for one in parameters}
     plain = [one.name for one in parameters if get_origin(one.annotation) is not Annotated]
     alike = {_letters(name): name for name in plain}
-    for name in {**exchange.query, **(exchange.body.form or {})}.keys() - known:
-        parameter = alike.get(_letters(name))
+    sent: dict[str, object] = {}
+    with suppress(HTTPError):  # a malformed query that nothing reads is no error
+        sent |= exchange.query
+    for name in {**sent, **(exchange.body.form or {})}.keys() - known:
+        parameter = alike.get(_letters(name)) if len(name) < _LONGEST else None
         if parameter is not None:
             logger.warning(
                 "%s has %r, and the parameter is %r: write %s: Annotated[..., Form(%r)] or Query",

@@ -126,7 +126,7 @@ def _author_response(
         answer.pour(Response(None, status, headers))
         given: list[object] = [request, failure][handler.given]
         result = yield from call(handler.kind, _call_once, handler.function, given)
-        if result is None and exchange.config.settings.debug:
+        if result is None and exchange.config.settings.debug and not _says_none(handler):
             logger.warning(
                 "%s: the error handler returned nothing, so the answer is empty: write return",
                 place_of(handler.function),
@@ -150,6 +150,10 @@ def _author_response(
     if answer.stream is None:
         answer.begin(stream_of(response.body))  # to be closed if a hook replaces it
     return response
+
+
+def _says_none(handler: ErrorHandler) -> bool:
+    return "None" in str(getattr(handler.function, "__annotations__", {}).get("return", ""))
 
 
 def _call_once(function: Callable[..., object], arguments: list[object]) -> Any:

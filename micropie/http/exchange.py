@@ -583,7 +583,8 @@ class Exchange:
         level DEBUG only.
         """
         with suppress(Exception):  # without descriptors nothing can be imported
-            if hint := hints.hint_of(self, failure):
+            hint = hints.hint_of(self, failure)
+            if hint and hint not in getattr(failure, "__notes__", ()):
                 failure.add_note(hint)
         is_outage = isinstance(failure, HTTPError) and failure.status == 503
         if is_outage and not logger.isEnabledFor(logging.DEBUG):

@@ -24,8 +24,9 @@ def flash(message: object, category: str = "message") -> None:
     the oldest go. Raises ``LookupError`` outside of a request, and ``ValueError`` for a category in
     the place of the text.
     """
-    is_category = message in ("success", "error", "info", "warning") and " " in category
-    if is_category or isinstance(message, Request):
+    is_word = isinstance(message, str) and message in ("success", "error", "info", "warning")
+    is_text = isinstance(category, str) and " " in category and category[:1].isupper()
+    if (is_word and is_text) or isinstance(message, Request):
         raise ValueError("the text comes first: write flash(text, category)")
     session = current_request().session
     session[_KEY] = [*session.get(_KEY, ()), [category, str(message)[:_LONGEST]]][-_MOST:]

@@ -19,7 +19,9 @@ from micropie.on_demand import by_name, module
 micropie: Any = module("micropie")
 
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_PACKAGE = Path(__file__).parent.parent
+_OF_CLIENTS = ("multidict.py", "fields.py")
+_OURS = ("HTTPError", "Request", "Response", "Session", "UploadFile", "WebSocket")
 
 
 def hint_of(exchange: Exchange, failure: BaseException) -> str:
@@ -30,7 +32,11 @@ def hint_of(exchange: Exchange, failure: BaseException) -> str:
     hints = _HINTS.get(kind.__name__)
     if hints is None:
         return ""  # an author's own class may fail in str()
-    text = str(failure)
+    # A client's text may be in it, and expressions take quadratic time.
+    text = str(failure)[:300]
+    owner = type(getattr(failure, "obj", None))
+    if owner.__name__ in _OURS and not _is_ours(owner):
+        return ""  # another library's
     for expression, advice in hints.items():
         if re.search(expression, text):
             return advice
@@ -39,11 +45,16 @@ def hint_of(exchange: Exchange, failure: BaseException) -> str:
     return _of_process(exchange, text) or _of_misfit(route, text) or _of_attribute(failure)
 
 
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "micropie"
+
+
 def _of_name(failure: BaseException) -> str:
     """Return the advice for a name that a query, a form or the headers lack, "" for another key."""
     *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
-    code = frame.f_code
-    if code.co_name != "__getitem__" or not code.co_filename.startswith(_PACKAGE):
+    file = Path(frame.f_code.co_filename)
+    is_ours = file.name in _OF_CLIENTS and file.is_relative_to(_PACKAGE)
+    if not is_ours or frame.f_code.co_name != "__getitem__":
         return ""
     return f"The client has sent no {failure}: write .get({failure}), or take it as a parameter."
 
@@ -110,8 +121,8 @@ def _of_misfit(route: RouteInfo | None, text: str) -> str:
 def _of_attribute(failure: BaseException) -> str:
     """Return what an object of micropie has, for an attribute that it lacks."""
     owner, name = getattr(failure, "obj", None), getattr(failure, "name", None) or ""
-    names = [one for one in dir(owner) if not one.startswith("_")]
-    if type(owner).__module__.partition(".")[0] != "micropie" or not names:
+    names = [one for one in dir(owner) if one[:1] != "_"] if _is_ours(type(owner)) else []
+    if not names:
         return ""
     near = get_close_matches(name, names, n=3)
     return f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(names)}."
@@ -167,7 +178,7 @@ _HINTS = {
         "'builtin_function_or_method' object is not iterable": (
             "A method is called first, in a template as well: d.items()."
         ),
-        "get.. got an unexpected keyword argument 'type'": (
+        "Mapping.get.. got an unexpected keyword argument 'type'": (
             "A parameter converts a value: def pies(self, page: int = 1)."
         ),
         "Redirect.* keyword argument 'permanent'": 'Write Redirect("/pies", status=308).',

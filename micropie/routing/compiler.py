@@ -27,7 +27,13 @@ from micropie.mounts import APP, Mount
 from micropie.on_demand import module
 from micropie.placement import Threads, layers
 from micropie.routing.config import Config, Registrations, with_marks
-from micropie.routing.lost_marks import lost_habits, lost_routes, refuse_lost_marks
+from micropie.routing.lost_marks import (
+    lost_habits,
+    lost_routes,
+    refuse_lost_marks,
+    told,
+    without_effect,
+)
 from micropie.routing.router import Node, Router
 from micropie.routing.routes import Route
 from micropie.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
@@ -123,12 +129,15 @@ class _Compiler(NamedTuple):
         package = type(registered.app).__module__.partition(".")[0]
         handlers = find_handlers(registered.app, registered.framework, explicit)
         refuse_lost_marks(registered, handlers)
-        for sentence in (
-            *lost_routes(registered.app).values(),
-            *lost_habits(registered, handlers, config.providers.functions),
-            *(sources.defined_twice(registered) if config.settings.debug else ()),
-            *(sources.source_notes(registered, handlers) if config.settings.debug else ()),
-        ):
+        sentences = told(lost_habits(registered, handlers, config.providers.functions))
+        if config.settings.debug:
+            for found in (
+                without_effect(registered),
+                sources.defined_twice(registered),
+                sources.source_notes(registered, handlers),
+            ):
+                sentences += told(found)
+        for sentence in (*lost_routes(registered.app).values(), *sentences):
             logger.warning("%s", sentence)
         for handler in handlers:
             self._add_handler(*handler)

@@ -11,7 +11,7 @@ from micropie.binding import OwnTypes, Plan, answers_of
 from micropie.discovery import Checking, Handler, Provider, find_handlers
 from micropie.mounts import Mount
 from micropie.routing.config import AppBase, Config, ErrorKey
-from micropie.routing.lost_marks import lost_habits, lost_routes
+from micropie.routing.lost_marks import lost_habits, lost_routes, told, without_effect
 from micropie.routing.routes import Route, mentions, place_of
 from micropie.routing.settings import Settings
 from micropie.routing.sources import Source, defined_twice, source_notes
@@ -62,14 +62,15 @@ class Application(NamedTuple):
     @property
     def notes(self) -> Sequence[str]:
         """What its author should look at in its source: sentences that name the place."""
-        return [*source_notes(self.app._micropie, self._handlers())]
+        return told(source_notes(self.app._micropie, self._handlers()))
 
     @property
     def mistakes(self) -> Sequence[str]:
         """What has no effect: a sentence for each."""
         registered = self.app._micropie
         habits = lost_habits(registered, self._handlers(), registered.providers)
-        return [*defined_twice(registered), *habits]
+        twice, unused = defined_twice(registered), without_effect(registered)
+        return [*told(twice), *told(habits), *told(unused)]
 
     def _handlers(self) -> list[Handler]:
         explicit = self.settings.expose == "explicit"

@@ -27,7 +27,7 @@ from micropie.discovery import (
     own_attributes,
     wrapped_by,
 )
-from micropie.errors import SetupError
+from micropie.errors import SetupError, logger
 from micropie.on_demand import by_name
 from micropie.placement import layers
 from micropie.routing.config import AppBase, Registrations
@@ -98,22 +98,23 @@ def lost_habits(
     not here.
     """
     app, name = registered.app, type(registered.app).__name__
-    own = own_attributes(app)
+    own, cls = own_attributes(app), type(app)
     for setting in ("debug", *(one for one in SETTINGS if "_" in one)):
-        value = own.get(setting, getattr(type(app), setting, None))
+        value = own.get(setting, inspect.getattr_static(cls, setting, None))
         if isinstance(value, str | bytes | int | float) and setting not in registered.settings:
             yield f"{name}.{setting} is no setting: write {name}({setting}=...)"
-    for setting in (one for one in SETTINGS if "_" not in one and one != "debug"):
-        value = getattr(type(app), setting, None)  # in an object they may be its author's own
-        is_set = value is not None and not isinstance(value, AppBase) and not is_method(value)
-        if is_set and SETTINGS[setting].rule.is_right(value):
+    for setting in _ONE_WORD:  # in an object they may be its author's own
+        value = inspect.getattr_static(cls, setting, None)
+        is_plain = type(value) in (str, list, tuple, dict) and setting not in registered.settings
+        if is_plain and SETTINGS[setting].rule.is_right(value):
             yield f"{name}.{setting} is no setting: write {name}({setting}=...)"
     for attribute, advice in _ELSEWHERE.items():
-        value = getattr(type(app), attribute, own.get(attribute))
+        value = inspect.getattr_static(cls, attribute, None)
+        if value is None and attribute.startswith("on_"):
+            value = own.get(attribute)
         is_path = isinstance(value, str) and value.startswith("/")
         if is_path or isinstance(value, dict | list | tuple):
             yield f"{name}.{attribute} means nothing here: write {advice}"
-    yield from _without_effect(registered)
     provided: dict[str, str] = {}
     for key, provider in providers.items():
         kind = getattr(key, "__name__", "")
@@ -123,27 +124,45 @@ def lost_habits(
     yield from _strange_handlers(name, handlers)
 
 
-def _without_effect(registered: Registrations) -> Iterator[str]:
-    """Yield sentences about error handlers that nothing calls, and methods below an attribute."""
-    name = type(registered.app).__name__
+def without_effect(registered: Registrations) -> Iterator[str]:
+    """Yield sentences about error handlers that nothing may call, methods below an attribute, and
+    objects with pages that are no applications. Some may be meant so.
+    """
+    app, name = registered.app, type(registered.app).__name__
     for key in registered.error_handlers:
         origin = str(getattr(key, "__module__", "")).partition(".")[0].removesuffix("_core")
         if origin in ("msgspec", "pydantic"):
             kind = getattr(key, "__name__", "")
             advice = "no value of a client raises it; write @app.error(BindingError)"
             yield f"{name}: @app.error({kind}) is for what you convert yourself: {advice}"
-    for attribute, own in own_attributes(registered.app).items():
-        method = getattr(type(registered.app), attribute, None)
-        place = place_of(method) if inspect.isfunction(method) else ""
-        if place and own is not None and not marks_of(own) and not attribute.startswith("_"):
+    package = type(app).__module__.partition(".")[0]
+    mounted = [mount.target for mount in registered.mounts]
+    for attribute, own in {**vars(type(app)), **own_attributes(app)}.items():
+        if attribute.startswith("_") or own is None:
+            continue
+        method = inspect.getattr_static(type(app), attribute, None)
+        place = place_of(method) if inspect.isfunction(method) and method is not own else ""
+        if place and not is_hidden(method) and not marks_of(own):
             yield f"{place}: {name}.{attribute} is hidden by the attribute self.{attribute}"
-    tree = {**vars(type(registered.app)), **own_attributes(registered.app)}
-    for attribute, value in tree.items():
-        kind = type(value)
-        is_page = inspect.isfunction(getattr(kind, "index", None)) and not attribute.startswith("_")
-        if is_page and not isinstance(value, AppBase):
-            advice = f"nothing answers /{attribute}: write class {kind.__name__}(App)"
-            yield f"{name}.{attribute} is a {kind.__name__} and no App, so {advice}"
+        if isinstance(own, AppBase) or any(own is one for one in mounted):
+            continue
+        index = inspect.getattr_static(type(own), "index", None)
+        is_ours = type(own).__module__.partition(".")[0] == package
+        if is_ours and inspect.isfunction(index) and index.__code__.co_argcount == 1:
+            advice = f"nothing answers /{attribute}: write class {type(own).__name__}(App)"
+            yield f"{name}.{attribute} is a {type(own).__name__} and no App, so {advice}"
+
+
+def told(sentences: Iterator[str]) -> list[str]:
+    """Return sentences about an author's code, which may be of any kind: what can't be looked at
+    must not be in an application's way.
+    """
+    found: list[str] = []
+    try:
+        found.extend(sentences)
+    except Exception:
+        logger.debug("what may be a mistake could not be looked for", exc_info=True)
+    return found
 
 
 def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]) -> Iterator[str]:
@@ -153,10 +172,8 @@ def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]
     *_, inner = layers(handler.function)
     codes = [code] if (code := getattr(inner, "__code__", None)) else []
     for code in codes:
-        first = code.co_varnames[0] if code.co_argcount else "self"
-        if inspect.ismethod(handler.function) and first not in _OF_METHODS:
-            yield f"{name} has {first} for self: write def {handler.name}(self, {first})"
-        own = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
+        own = {*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]} - wild
         for parameter in _PARTS.keys() & own - inner.__annotations__.keys():
             yield (
                 f"{name} takes {parameter} from the query, as it has no annotation: write "
@@ -209,12 +226,12 @@ _PARTS = {
     "errors": "errors: BindingErrors",
     **{one: f"self.request.{one} in the handler" for one in ("session", "headers", "cookies")},
 }
-_OF_METHODS = {"self", "cls", "this", "me", "app", "_"}
+_ONE_WORD = ("methods", "templates", "errors", "expose", "encoders", "decoders")
 _VERBS = {"get", "post", "put", "patch", "delete"}
 _HOOKS = by_name(
     {
         "a class with this method, in middlewares": "before_request after_request",
-        "what is to run then in a method lifespan": "on_startup on_shutdown startup shutdown",
+        "what is to run then in a method lifespan": "on_startup on_shutdown",
     }
 )
 _ELSEWHERE = by_name(

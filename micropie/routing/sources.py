@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeAlias, cast
 
 from micropie.discovery import (
@@ -42,16 +42,21 @@ def source_notes(registered: Registrations, handlers: Sequence[Handler]) -> Iter
         if inspect.isroutine(method)
     ]
     functions = [*(one.function for one in handlers), *(one for one, _ in registered.functions)]
-    all_of_them = dict.fromkeys([*functions, *hooks])
+    all_of_them = {id(one): one for one in [*functions, *hooks]}.values()
     sources = [source for one in all_of_them if (source := Source.of(one)) is not None]
+    resources = {getattr(key, "__name__", "") for key in registered.providers}
     for source in sources:
         yield from source.lost_answers()
         yield from source.lost_waits(app)
-        yield from source.shared_state(has_parameters=True)
+        yield from source.shared_state(resources)
         yield from source.unread_errors()
-        yield from source.bare_numbers()
         yield from source.bare_events()
         yield from source.unreceived_forms()
+    for handler in handlers:
+        if (handled := Source.of(handler.function)) is not None:
+            wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
+            yield from handled.bare_numbers(wild)
+            yield from handled.lost_self(handler)
     helpers = [
         one
         for cls in classes
@@ -59,7 +64,7 @@ def source_notes(registered: Registrations, handlers: Sequence[Handler]) -> Iter
         if name.startswith("_") and not name.startswith("__")
     ]
     for helper in filter(None, map(Source.of, filter(inspect.isfunction, helpers))):
-        yield from helper.shared_state(has_parameters=False)
+        yield from helper.shared_state(None)
     for provider in registered.providers.values():
         if (provided := Source.of(provider)) is not None:
             yield from provided.closed_too_early()
@@ -98,8 +103,9 @@ def _twice_in(cls: type) -> Iterator[str]:
 
 def _makes_one_of_two(decorator: ast.expr) -> bool:
     """Return whether a decorator is one such as ``@name.setter`` or ``@overload``."""
-    return "overload" in ast.unparse(decorator) or (
-        isinstance(decorator, ast.Attribute) and decorator.attr in ("setter", "getter", "deleter")
+    of = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return "overload" in ast.unparse(of) or (
+        isinstance(of, ast.Attribute) and of.attr in ("setter", "getter", "deleter", "register")
     )
 
 
@@ -152,10 +158,12 @@ class Source:
         for call, called in self._statements():
             owner, _, name = called.rpartition(".")
             is_socket = owner == "ws" and name.startswith(("accept", "close", "receive", "send"))
-            found = getattr(owners.get(owner.rpartition(".")[2]), name, None)
+            kind = owners.get(owner.rpartition(".")[2])
+            found = None if kind is None else inspect.getattr_static(kind, name, None)
             if not owner:
                 found = self._function.__globals__.get(called)
-            stated = str(getattr(found, "__annotations__", {}).get("return", ""))
+            annotations = found.__annotations__ if inspect.isfunction(found) else {}
+            stated = str(annotations.get("return", ""))
             if is_socket or inspect.iscoroutinefunction(found) or stated.startswith("Awaitable"):
                 yield f"{self._at(call)}: {called}(...) never runs: write await in front of it"
 
@@ -165,17 +173,24 @@ class Source:
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
                 yield node.value, ast.unparse(node.value.func)
 
-    def shared_state(self, has_parameters: bool) -> Iterator[str]:
+    def shared_state(self, resources: Collection[str] | None) -> Iterator[str]:
         """Yield a sentence if the first thing that ``self`` or an application gets is what a client
-        has sent, be it by the function's parameters.
+        has sent.
+
+        ``resources``: the names of what providers give. None: no client fills the parameters.
         """
-        is_method = self._arguments[:1] == ["self"]
-        own = self._arguments[is_method:] if has_parameters else []
-        names = {*own, "request", "session"}  # and variables that hold one of them
+        stated = {key: str(one) for key, one in self._function.__annotations__.items()}
+        own = self._arguments[self._arguments[:1] == ["self"] :]
+        is_filled = resources is not None
+        names = {  # of what a client has sent, and of variables that hold it
+            one
+            for one in own
+            if one == "request" or (is_filled and not _names(stated.get(one), resources or ()))
+        }
         for node in ast.walk(self._tree):
             for target, value in _assigned(node):
-                parts = [getattr(one, "id", getattr(one, "attr", "")) for one in ast.walk(value)]
-                if names.isdisjoint(parts):
+                is_sent = any(_is_sent(one, names) for one in ast.walk(value))
+                if not is_sent or ast.unparse(target) in ast.unparse(value):
                     continue
                 owner = ast.unparse(target.value) if isinstance(target, ast.Attribute) else ""
                 is_app = isinstance(self._function.__globals__.get(owner), AppBase)
@@ -190,6 +205,8 @@ class Source:
     def unread_errors(self) -> Iterator[str]:
         """Yield a sentence for a parameter with the errors of a form that nothing reads."""
         read = {one.id for one in ast.walk(self._tree) if isinstance(one, ast.Name)}
+        if "locals" in read:
+            return
         for name, annotation in self._function.__annotations__.items():
             if (
                 annotation in (BindingErrors, BindingErrors.__name__)
@@ -201,8 +218,28 @@ class Source:
                     f"what is wrong is taken for right: write if {name}: and the form again"
                 )
 
-    def bare_numbers(self) -> Iterator[str]:
-        """Yield a sentence for a parameter that is a number by its default alone."""
+    def lost_self(self, handler: Handler) -> Iterator[str]:
+        """Yield a sentence for a method whose first parameter seems to be a client's value, and is
+        the application.
+        """
+        first = self._arguments[0] if self._arguments else "self"
+        is_method = inspect.ismethod(handler.function) and isinstance(
+            handler.function.__self__, AppBase
+        )
+        is_owner = any(
+            isinstance(one, ast.Attribute) and ast.unparse(one.value) == first
+            for one in ast.walk(self._tree)
+        )
+        if is_method and not is_owner and first not in ("self", "cls", "_"):
+            name = self._function.__qualname__
+            yield f"{name} has {first} for self: write def {handler.name}(self, {first})"
+        if handler.name in ("startup", "shutdown"):
+            yield f"{self._place}: {handler.name} is a page: write a method lifespan for the start"
+
+    def bare_numbers(self, wild: Collection[str]) -> Iterator[str]:
+        """Yield a sentence for a parameter that is a number by its default alone. ``wild``: the
+        names of wildcards, which have types of their own.
+        """
         code, defaults = self._function.__code__, self._function.__defaults__ or ()
         names = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
         calls = {ast.unparse(one) for one in ast.walk(self._tree) if isinstance(one, ast.Call)}
@@ -212,6 +249,7 @@ class Source:
             if (
                 type(default) in (bool, int, float)
                 and name not in self._function.__annotations__
+                and name not in wild
                 and not is_read
             ):
                 yield (
@@ -298,6 +336,18 @@ class Source:
         return f"{self._place.rpartition(':')[0]}:{self._line + node.lineno}"
 
 
+def _names(annotation: str | None, resources: Collection[str]) -> bool:
+    """Return whether an annotation is one of the types that providers give."""
+    return any(one and one in (annotation or "") for one in resources)
+
+
+def _is_sent(node: ast.AST, names: Collection[str]) -> bool:
+    """Return whether an expression is what a client has sent."""
+    if isinstance(node, ast.Attribute) and node.attr in ("request", "session"):
+        return ast.unparse(node.value) in ("self", "request", "self.request")
+    return isinstance(node, ast.Name) and node.id in names
+
+
 def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
     """Yield the targets of an assignment, each with its value."""
     for target in node.targets if isinstance(node, ast.Assign) else ():
@@ -322,5 +372,5 @@ def _tree_of(thing: type | Callable[..., object]) -> ast.Module:
     """Return the source of a function or a class, an empty one if there is none."""
     try:
         return ast.parse(textwrap.dedent(inspect.getsource(thing)))
-    except (OSError, TypeError, SyntaxError):
+    except Exception:  # a file may have changed since it was imported
         return ast.Module([], [])

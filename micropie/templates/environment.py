@@ -151,6 +151,12 @@ class _Told(jinja2.make_logging_undefined(logger)):  # type: ignore[misc]
     logged, unless the template asks for it by ``if``.
     """
 
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
+        """Make a plain one for what an object lacks: it may well be so."""
+        if "obj" in named:
+            return jinja2.Undefined(*arguments, **named)
+        return super().__new__(cls)
+
     __bool__ = jinja2.Undefined.__bool__
 
 

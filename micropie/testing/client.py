@@ -173,8 +173,10 @@ class TestClient(httpx.Client):
 
         def __getattr__(self, name: str) -> Any:
             """Say what to write for a missing name that other frameworks' clients have."""
-            advice = f": write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
-            raise AttributeError(f"TestClient has no {name}{advice}")
+            if name in _ELSEWHERE:
+                raise AttributeError(f"TestClient has no {name}: write {_ELSEWHERE[name]}")
+            # raises that there is none, or again what a property has raised
+            return object.__getattribute__(self, name)
 
     @contextmanager
     def session_transaction(self) -> Iterator[dict[str, Any]]:

@@ -30,6 +30,10 @@ class Base(App):
     @property
     def size(self): return 1
 class Db: ...
+class Strange:
+    def __getattribute__(self, name): raise RuntimeError("not bound")
+    def __call__(self, *arguments): ...
+strange = Strange()
 """
 LINES = HEAD.count("\n")
 Notes = Callable[[str], list[str]]
@@ -101,6 +105,10 @@ IN_CLASS = {
         "shop.py:{6}: self.request.form is empty, as @reads_body leaves the body to the handler: "
         "write self.request.parts()"
     ),
+    'def a(name):\n    return name + "b"': "Root.a has name for self: write def a(self, name)",
+    "async def startup(self): ...": (
+        "shop.py:{2}: startup is a page: write a method lifespan for the start"
+    ),
     HELPERS: (
         "shop.py:{4}: self.pie gets what one client sent, and all clients have the one self: write "
         "request.state.pie"
@@ -138,6 +146,18 @@ RIGHT = [
     "def index(self): ...\ndef a(self):\n    return self.index()",
     "def a(self):\n    return self.b()\n@get\ndef b(self): ...",
     "a = staticmethod(len)",
+    "def a(shop):\n    return shop.size",
+    "@classmethod\ndef a(kind):\n    return 5",
+    '@get("/a/<page:int>")\ndef a(self, page=1):\n    return page',
+    "def a(self, name):\n    self.names = [one for one in self.names if one != name]",
+    "def __init__(self):\n    super().__init__()\n    self.provides(Db)(Db)\n"
+    "def a(self, db: Db):\n    self.first = db.first",
+    "def _a(self, name):\n    session = self.size()\n    self.name = name\n    self.open = session.open",
+    "@post\ndef a(self, name: str, wrong: BindingErrors):\n    return str(locals())",
+    "import functools\n@functools.singledispatchmethod\ndef _a(self, one): ...\n"
+    "@_a.register(int)\ndef _(self, one): ...\n@_a.register\ndef _(self, one: str): ...",
+    'async def a(self):\n    strange("a")\n    self.never()',
+    "class Search:\n    def index(self, document): ...\nsearch = Search()\nblog = App()",
     'def a(self, page=1, size: int = 5, kind="b", part=None):\n    return int(page) + float(page)',
     "@post\ndef a(self):\n    yield\n    yield 5\n    yield self.request.form",
     "@reads_body\n@post\ndef a(self):\n    return self.request.parts()",
