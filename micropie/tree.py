@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from micropie import asgi, mounts, wsgi
 from micropie.discovery import Function, RouteMark, in_place_of, name_of, public_name
-from micropie.errors import SetupError
+from micropie.errors import SetupError, logger
 from micropie.execution import current, notify_after_fork
 from micropie.flow import Lifecycle, Lifespan, lifespan_opener
 from micropie.http import State
@@ -283,9 +283,21 @@ class Tree(Registrations):
                 raise SetupError(
                     f"{name_of(key)} provides {name_of(kind)}: write override({name_of(kind)}, ...)"
                 )
+        if isroutine(key) and not self._is_asked_for(key):
+            name = name_of(key)
+            logger.warning("override(%s, ...): no handler and no check asks for %s", name, name)
         before = self.overrides.get(key)
         self._put_override(key, in_place_of(key, fake))
         return partial(self._put_override, key, before)
+
+    def _is_asked_for(self, provider: object) -> bool:
+        """Return whether a parameter of a handler, a check or a provider is annotated with it."""
+        site: Site = self.root()._micropie.site
+        for entry in (*site.entries(), *site.entries(takes_socket=True)):
+            for one in (*entry.signature.needed(), *entry.asked_by_checks):
+                if one.function is provider:
+                    return True
+        return False
 
     def _put_override(self, key: object, provider: Callable[..., object] | None) -> None:
         self.overrides.pop(key, None)

@@ -1668,6 +1668,18 @@ MODULES = [
         "GET /clock",
         "Root.clock is no page, as it is a Clock: write class Clock(App)",
     ),
+    (
+        "FastAPI: CORS behind the log-in",
+        "from micropie.middleware import BearerAuth, CSRFMiddleware\nclass Root(App):\n    middlewares = [\n        BearerAuth(lambda token: True),\n        CSRFMiddleware(),\n        CORSMiddleware(origins=['https://a.example']),\n    ]",
+        "GET /",
+        "Root: BearerAuth refuses the preflights of CORSMiddleware, which have no token: put CORSMiddleware before it",
+    ),
+    (
+        "FastAPI: an override of what nobody asks for",
+        "from micropie.testing import TestClient\ndef db(): ...\ndef old(): ...\nclass Root(App):\n    def index(self, db: Annotated[str, db]): ...\nTestClient(Root()).override(old, 5)",
+        "GET /",
+        "override(old, ...): no handler and no check asks for old",
+    ),
 ]
 
 

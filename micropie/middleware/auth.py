@@ -41,7 +41,7 @@ _USER_AND_PASSWORD = re.compile(r"([^\x00-\x1f\x7f:]*):([^\x00-\x1f\x7f]*)")
 
 
 class _AuthMiddleware(FlowMiddleware):
-    guards = True
+    guards = refuses_preflights = True  # they have no token: Fetch Standard, section 3.2.5
     needs_session = True  # ``check`` may look at it
     security_scheme: Mapping[str, object]
     """How ``App.openapi`` describes it; a middleware or a check of an author's own may have this

@@ -120,6 +120,8 @@ class CORSMiddleware(FlowMiddleware):
             ("Access-Control-Max-Age", str(max_age)),
         ]
 
+    answers_preflights = True
+
     def before(self, request: Request) -> Response | None:
         """Answer a preflight. ``after`` adds the headers with the permissions."""
         return Response(None, 204) if _is_preflight(request) else None

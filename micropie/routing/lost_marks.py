@@ -115,6 +115,7 @@ def lost_habits(
         is_path = isinstance(value, str) and value.startswith("/")
         if is_path or isinstance(value, dict | list | tuple):
             yield f"{name}.{attribute} means nothing here: write {advice}"
+    yield from _refused_preflights(registered)
     provided: dict[str, str] = {}
     for key, provider in providers.items():
         kind = getattr(key, "__name__", "")
@@ -122,6 +123,20 @@ def lost_habits(
     for handler in handlers:
         yield from _strange_parameters(f"{name}.{handler.name}", handler, provided)
     yield from _strange_handlers(name, handlers)
+
+
+def _refused_preflights(registered: Registrations) -> Iterator[str]:
+    """Yield a sentence for a log-in in front of the permissions for other sites."""
+    name = type(registered.app).__name__
+    refusing = ""
+    for hook in registered.app.middlewares:
+        if getattr(hook, "refuses_preflights", False):
+            refusing = type(hook).__name__
+        elif refusing and getattr(hook, "answers_preflights", False):
+            yield (
+                f"{name}: {refusing} refuses the preflights of {type(hook).__name__}, which have "
+                f"no token: put {type(hook).__name__} before it"
+            )
 
 
 def without_effect(registered: Registrations) -> Iterator[str]:

@@ -222,7 +222,8 @@ class Source:
         """Yield a sentence for a method whose first parameter seems to be a client's value, and is
         the application.
         """
-        first = self._arguments[0] if self._arguments else "self"
+        arguments = self._tree.args.posonlyargs + self._tree.args.args
+        first = arguments[0].arg if arguments else "self"
         is_method = inspect.ismethod(handler.function) and isinstance(
             handler.function.__self__, AppBase
         )

@@ -147,6 +147,7 @@ RIGHT = [
     "def a(self):\n    return self.b()\n@get\ndef b(self): ...",
     "a = staticmethod(len)",
     "def a(shop):\n    return shop.size",
+    "def a(*arguments):\n    return arguments",
     "@classmethod\ndef a(kind):\n    return 5",
     '@get("/a/<page:int>")\ndef a(self, page=1):\n    return page',
     "def a(self, name):\n    self.names = [one for one in self.names if one != name]",
