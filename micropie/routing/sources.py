@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, cast
 
 from micropie.discovery import (
@@ -34,16 +34,8 @@ def source_notes(registered: Registrations, handlers: Sequence[Handler]) -> Iter
     classes = [cls for cls in type(app).__mro__ if cls not in registered.framework]
     if not any(REQUIRES in own_attributes(cls) for cls in classes):  # which guards all of it
         yield from _lost_guards(classes)
-    guarded = [mark for one in handlers for mark in marks_above_handler(one.function, False)]
-    hooks = [
-        method
-        for hook in (*app.middlewares, *marks_above(app), *guarded)
-        for method in (hook, getattr(hook, "before_request", None), getattr(hook, "check", None))
-        if inspect.isroutine(method)
-    ]
     functions = [*(one.function for one in handlers), *(one for one, _ in registered.functions)]
-    all_of_them = {id(one): one for one in [*functions, *hooks]}.values()
-    sources = [source for one in all_of_them if (source := Source.of(one)) is not None]
+    sources = _sources_of([*functions, *_hooks_of(app, handlers)])
     resources = {getattr(key, "__name__", "") for key in registered.providers}
     for source in sources:
         yield from source.lost_answers()
@@ -52,30 +44,49 @@ def source_notes(registered: Registrations, handlers: Sequence[Handler]) -> Iter
         yield from source.unread_errors()
         yield from source.bare_events()
         yield from source.unreceived_forms()
-    for handler in handlers:
-        if (handled := Source.of(handler.function)) is not None:
-            wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
-            yield from handled.bare_numbers(wild)
-            yield from handled.lost_self(handler)
-    helpers = [
-        one
-        for cls in classes
-        for name, one in vars(cls).items()
-        if name.startswith("_") and not name.startswith("__")
-    ]
-    for helper in filter(None, map(Source.of, filter(inspect.isfunction, helpers))):
+    helpers = [one for cls in classes for name, one in vars(cls).items() if _is_helper(name)]
+    for helper in _sources_of(filter(inspect.isfunction, helpers)):
         yield from helper.shared_state(None)
-    for provider in registered.providers.values():
-        if (provided := Source.of(provider)) is not None:
-            yield from provided.closed_too_early()
+    for provider in _sources_of(registered.providers.values()):
+        yield from provider.closed_too_early()
     called = {name for source in sources for name in source.called_methods()}
     for handler in handlers:
-        is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
-        if is_by_name and handler.name in called and handler.name != "index":
-            yield (
-                f"{place_of(handler.function)}: {handler.name} is a page, and another one calls "
-                f"it: name it _{handler.name} if no client may ask for it"
-            )
+        yield from _notes_of_handler(handler, called)
+
+
+def _sources_of(functions: Iterable[object]) -> list[Source]:
+    """Return the sources of functions, each once."""
+    different = {id(one): one for one in functions}.values()
+    return [source for one in different if (source := Source.of(one)) is not None]
+
+
+def _is_helper(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def _hooks_of(app: AppBase, handlers: Sequence[Handler]) -> list[object]:
+    """Return the author's functions and methods that run before handlers."""
+    guarded = [mark for one in handlers for mark in marks_above_handler(one.function, False)]
+    return [
+        method
+        for hook in (*app.middlewares, *marks_above(app), *guarded)
+        for method in (hook, getattr(hook, "before_request", None), getattr(hook, "check", None))
+        if inspect.isroutine(method)
+    ]
+
+
+def _notes_of_handler(handler: Handler, called: Collection[str]) -> Iterator[str]:
+    """Yield sentences about a handler's parameters, and one that others call, see ``called``."""
+    for source in _sources_of([handler.function]):
+        wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
+        yield from source.bare_numbers(wild)
+        yield from source.lost_self(handler)
+    is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
+    if is_by_name and handler.name in called and handler.name != "index":
+        yield (
+            f"{place_of(handler.function)}: {handler.name} is a page, and another one calls "
+            f"it: name it _{handler.name} if no client may ask for it"
+        )
 
 
 def defined_twice(registered: Registrations) -> Iterator[str]:
