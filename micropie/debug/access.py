@@ -24,7 +24,6 @@ KEY_PATH = "/_debug/<key>"
 _COOKIE = "micropie_debug_token"  # of a name that the pages mask
 _OWN_KEY = secrets.token_urlsafe(16)
 
-
 _NAME = "_debug"  # of the route to the page that opens the others
 
 
