@@ -44,6 +44,12 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
         raise SetupError(
             f'{about} with a Fraction, which takes minutes to make of "1e99999999": use a Decimal'
         )
+    texts = [kind for kind in kinds if any(map(_is_json, getattr(kind, "__metadata__", ())))]
+    if any(map(has_chosen_hashes, chain.from_iterable(map(kinds_in, texts)))):
+        raise SetupError(
+            f"{about} with pydantic's Json of a set, or of a dict whose keys are not text, and "
+            "the size of that text has no limit: write Json[list[...]]"
+        )
     sets = [kind for kind in kinds if get_origin(kind) in (set, frozenset)]
     for one in chain.from_iterable(map(structures_of, sets)):
         if not _can_be_hashed(one):
@@ -62,6 +68,12 @@ def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
                         "it a property"
                     )
     _check_constraints(filter(is_structure, kinds), is_pydantic, about)
+
+
+def _is_json(metadata: object) -> bool:
+    """Return whether this is pydantic's mark of a value that comes as a text of JSON."""
+    kind = type(metadata)
+    return kind.__name__ == "Json" and kind.__module__.partition(".")[0] == "pydantic"
 
 
 def _can_be_hashed(structure: type) -> bool:
@@ -132,6 +144,19 @@ def check_sizes(document: object, is_list: bool) -> None:
             if len(value) > MAX_HASHED:
                 raise ValueError(f"Expected at most {MAX_HASHED} values in an array or object")
             waiting.extend(value.values() if isinstance(value, dict) else value)
+
+
+def count_values(document: object, most: int) -> int:
+    """Return how many values a document has, at any depth; some number above ``most`` for more."""
+    count, waiting = 1, [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list | dict):
+            count += len(value)
+            if count > most:
+                break
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+    return count
 
 
 def check_numbers(made: object) -> None:

@@ -195,8 +195,8 @@ class ByMsgspec(Maker):
         """See ``Maker``. 5.0 is no int for msgspec; in JSON, and in JSON Schema, 5 and 5.0 are the
         same.
         """
-        if self._has_hashes and part is None:
-            check_sizes(document, self._is_list)
+        if self._has_hashes:
+            check_sizes(document, self._is_list and part is None)
         kind, convert, refused = (
             part or self.hint,
             self._msgspec.convert,

@@ -17,6 +17,7 @@ from micropie.binding.converters import ANYTHING, NO_OWN_TYPES, OwnTypes, conver
 from micropie.binding.fields import fields_of, is_structure, kinds_in, members_of
 from micropie.binding.forms import described_as
 from micropie.binding.hints import Hint, bare, elements_of
+from micropie.binding.limits import count_values
 from micropie.http import ParameterError
 from micropie.on_demand import pattern
 
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 Path: TypeAlias = tuple[str | int, ...]
 
 MOST_ERRORS = 100  # in one body, to be described
-MOST_VALUES = 1000  # of one body, to be asked for again: each takes some microseconds
-DEEPEST = 10  # steps of a path: for each of them all that is inside is made again
+# Values of one body that are converted again, each as often as it is inside a value that is: so a
+# refusal costs at most a few milliseconds more than the request. A call counts as ten values.
+MOST_VALUES = 12_000
+CALL = 10
+DEEPEST = 10  # steps of a path
 
 
 def problems_of(
@@ -42,8 +46,8 @@ def problems_of(
         return [*_of_pydantic(error, hint, own)]
     if maker.is_pydantic:  # a check of what pydantic has made
         return [_described(error, hint, document, (), own)]
-    tries = [*range(MOST_VALUES)]
-    return [*islice(_mistakes(maker, is_json, tries, error, hint, document), MOST_ERRORS)]
+    found = _Search(maker, is_json).mistakes(error, hint, document)
+    return [*islice(found, MOST_ERRORS)]
 
 
 def _steps(path: Path) -> str:
@@ -98,37 +102,40 @@ _MARKUP = pattern(r'(?<![<"])[<"]++(?=[A-Za-z/!?])|"')
 _WORDLESS = "Invalid value"  # of a check that raises ``ValueError()``
 
 
-def _mistakes(
-    maker: Maker,
-    is_json: bool,
-    tries: list[int],
-    error: ValueError,
-    hint: Hint,
-    value: object,
-    path: Path = (),
-) -> Iterator[ParameterError]:
-    """Yield the mistakes inside a ``value`` that was refused by ``error``, or else its own.
-
-    ``tries``: one for each value that may still be asked for.
+class _Search:
+    """Looks for the mistakes in a document that msgspec has refused, as long as it may convert
+    values again.
     """
-    is_found = False
-    for inner, part, step, is_missing in _inside(hint, value) if len(path) < DEEPEST else ():
-        if not tries:
-            break
-        at = (*path, step)
-        if is_missing:
-            is_found = True
-            text = _at(f"Object missing required field `{step}`", path)
-            yield _problem(maker.own, inner, at, None, text, unknown=REQUIRED_FIELD)
-            continue
-        tries.pop()
-        try:
-            maker.make(part, is_json, inner)
-        except ValueError as refused:
-            is_found = True
-            yield from _mistakes(maker, is_json, tries, refused, inner, part, at)
-    if not is_found:
-        yield _described(error, hint, value, path, maker.own)
+
+    def __init__(self, maker: Maker, is_json: bool) -> None:
+        self._maker = maker
+        self._is_json = is_json
+        self._left = MOST_VALUES
+
+    def mistakes(
+        self, error: ValueError, hint: Hint, value: object, path: Path = ()
+    ) -> Iterator[ParameterError]:
+        """Yield the mistakes inside a ``value`` that was refused by ``error``, or else its own."""
+        own = self._maker.own
+        is_found = False
+        for inner, part, step, is_missing in _inside(hint, value) if len(path) < DEEPEST else ():
+            at = (*path, step)
+            if is_missing:
+                is_found = True
+                text = _at(f"Object missing required field `{step}`", path)
+                yield _problem(own, inner, at, None, text, unknown=REQUIRED_FIELD)
+                continue
+            cost = CALL + count_values(part, self._left)
+            if cost > self._left:  # what is smaller may still be converted
+                continue
+            self._left -= cost
+            try:
+                self._maker.make(part, self._is_json, inner)
+            except ValueError as refused:
+                is_found = True
+                yield from self.mistakes(refused, inner, part, at)
+        if not is_found:
+            yield _described(error, hint, value, path, own)
 
 
 def _described(

@@ -10,7 +10,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, NewType, NotRequired, Optional, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, NewType, NotRequired, Optional, TypedDict
 
 import annotated_types
 import msgspec
@@ -21,8 +21,9 @@ from msgspec import Meta
 
 from micropie import App, BindingErrors, Form, Message, Query, SetupError, UploadFile, post
 from micropie.binding import misfits
+from micropie.binding.converters import OwnTypes
 from micropie.binding.makers import maker_for
-from micropie.binding.misfits import MOST_ERRORS, MOST_VALUES
+from micropie.binding.misfits import CALL, MOST_ERRORS, MOST_VALUES
 from micropie.forms.data import DEEPEST, nested
 from micropie.http import ParameterError
 from micropie.testing import TestClient
@@ -379,7 +380,7 @@ def test_no_more_is_asked_than_is_told() -> None:
     assert [one.field for one in problems_of(Deep, document)] == [
         ".".join(["inner"] * 20 + ["number"])
     ]
-    last = MOST_VALUES - 2  # the list counts, too
+    last = MOST_VALUES // (CALL + 2) - 2  # the list counts, too
     for place, words in {
         last: "Please enter a whole number.",
         # so far back that it is not looked for: msgspec has found it
@@ -388,6 +389,36 @@ def test_no_more_is_asked_than_is_told() -> None:
     }.items():
         sentence = f"Expected `int`, got `str` - at `$.numbers[{place}]`"
         assert problems({"numbers": [*range(place), "x"]}) == [(sentence, words)]
+
+
+class Weight:
+    made: ClassVar[int] = 0
+
+    def __init__(self, grams: int) -> None:
+        Weight.made += 1
+
+
+class Box(msgspec.Struct):
+    weights: list[Weight] = []
+    inner: list["Box"] = []
+    number: int = 0
+
+
+@pytest.mark.parametrize("levels", range(10))
+def test_a_refusal_converts_few_values_again(levels: int) -> None:
+    """However deep the mistake is: each level holds all values of those below it."""
+    maker = maker_for(Box, OwnTypes({}, {Weight: Weight}))
+    many = 4 * MOST_VALUES
+    document: dict[str, Any] = {"weights": [1] * many, "number": "x"}
+    for _ in range(levels):
+        document = {"inner": [document]}
+    before = Weight.made
+    with pytest.raises(ValueError, match="Expected `int`") as refused:
+        maker.make(document, is_json=True)
+    assert Weight.made - before == many
+    found = misfits.problems_of(refused.value, maker, document, is_json=True)
+    assert [one.field for one in found] == ["inner[0]." * levels + "number"]
+    assert Weight.made - before <= many + MOST_VALUES
 
 
 # -- which words -----------------------------------------------------------------------------------

@@ -1433,9 +1433,11 @@ def test_R28_the_sets_in_a_structure_are_bounded(make_client: MakeClient, kind: 
     client = make_client(app_of(handler))
     colliding = [number * (2**61 - 1) for number in range(1001)]
     response = client.post("/page", json={"account": {"ids": colliding}})
+    place = "" if kind is OrderModel else " - at `$.account.ids`"
     assert (response.status_code, said(response)) == (
         400,
-        "Parameter 'order' does not fit: Expected at most 1000 values in an array or object.",
+        "Parameter 'order' does not fit: "
+        f"Expected at most 1000 values in an array or object{place}.",
     )
     small = [number for number in colliding if number < 2**63]
     assert client.post("/page", json={"account": {"ids": small}}).text == "made"
@@ -1453,6 +1455,46 @@ def test_R28_the_sets_in_each_structure_of_a_list_are_bounded(
     assert client.post("/page", json=[{"ids": [1, 2]}] * 1001).text == "1001"
     assert client.post("/page", json=[{"ids": []}, {"ids": [*range(1001)]}]).status_code == 400
     assert client.post("/page", json={"ids": []}).status_code == 400
+
+
+class Texts(pydantic.BaseModel):
+    numbers: Annotated[list[pydantic.Json[list[int]]], "any"] = []
+    anything: pydantic.Json[Any] = None
+
+
+class TextOfSet(pydantic.BaseModel):
+    ids: pydantic.Json[set[int]]
+
+
+class TextOfDict(pydantic.BaseModel):
+    names: list[pydantic.Json[dict[int, str]] | None] = []
+
+
+class TextOfModel(pydantic.BaseModel):
+    account: pydantic.Json[AccountModel]
+
+
+@dataclass
+class AroundText:
+    inner: TextOfSet
+
+
+@pytest.mark.parametrize("kind", [TextOfSet, TextOfDict, TextOfModel, AroundText])
+def test_R28_a_text_of_json_holds_nothing_whose_size_is_bounded(kind: Any) -> None:
+    def handler(item: Any) -> None: ...
+
+    handler.__annotations__ = {"item": kind}
+    with pytest.raises(SetupError, match=r"pydantic's Json of a set, .* write Json\[list"):
+        app_of(handler)._micropie.compiled()
+
+
+def test_a_text_of_json_is_read(make_client: MakeClient) -> None:
+    def handler(texts: Texts) -> Any:
+        return texts
+
+    client = make_client(app_of(handler))
+    sent = {"numbers": ["[1, 2]"], "anything": '{"a": 1}'}
+    assert answer(client.post("/page", json=sent)) == {"numbers": [[1, 2]], "anything": {"a": 1}}
 
 
 class Deep(msgspec.Struct):

@@ -25,6 +25,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import orjson
+import pydantic
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -53,6 +54,7 @@ from tests.support.codecs import make_codec
 from tests.support.errors import said
 from tests.support.selection import WORLDS
 from tests.support.steps import steps_of
+from tests.wsgi.calls import get
 
 LONG = 512 * 1024
 # Servers pass on no longer header.
@@ -544,6 +546,80 @@ def test_R28_a_charset_takes_linear_time(charset: str) -> None:
         assert not grows_too_fast(
             lambda text: partial(in_both_ways, text), "a", mark, "!", 128 * 1024
         )
+
+
+@dataclass(frozen=True)
+class Group:
+    ids: set[int] = field(default_factory=set)
+    keys: set[UUID] = field(default_factory=set)
+    pairs: frozenset[tuple[int, int]] = frozenset()
+    names: dict[int, str] = field(default_factory=dict)
+    prices: list[Decimal] = field(default_factory=list)
+    inner: list[Group] = field(default_factory=list)
+    name: str = ""
+
+
+class GroupModel(pydantic.BaseModel):
+    ids: set[int] = set()
+    keys: set[UUID] = set()
+    pairs: frozenset[tuple[int, int]] = frozenset()
+    names: dict[int, str] = {}
+    prices: list[Decimal] = []
+    inner: list[GroupModel] = []
+    name: str = ""
+
+
+def _colliding(count: int) -> list[int]:
+    """Return numbers that have one hash. To make a set of them takes quadratic time."""
+    return [number * (2**61 - 1) for number in range(count)]
+
+
+def _nested(document: object, levels: int) -> object:
+    for _ in range(levels):
+        document = {"inner": [document]}
+    return document
+
+
+REFUSED: dict[str, Callable[[int], object]] = {
+    "a set of numbers": lambda count: {"ids": _colliding(count)},
+    "a set of a wrong value": lambda count: {"ids": [*_colliding(count), "x"]},
+    "a set of UUIDs": lambda count: {"keys": [str(UUID(int=one)) for one in _colliding(count)]},
+    "a set of tuples": lambda count: {"pairs": [[one, one] for one in _colliding(count)]},
+    "a dict of numbers": lambda count: {"names": dict.fromkeys(map(str, _colliding(count)), "")},
+    "a set, inside": lambda count: _nested({"ids": _colliding(count)}, 9),
+    "many sets": lambda count: {"inner": [{"ids": _colliding(900)}] * (count // 900), "name": 1},
+    "many sets, inside": lambda count: _nested(
+        {"inner": [{"ids": _colliding(900)}] * (count // 900), "name": 1}, 8
+    ),
+    "long numbers": lambda count: {"prices": ["9" * count, "1e300000"]},
+    "wrong numbers": lambda count: {"prices": ["x"] * count},
+    "wrong structures": lambda count: {"inner": ["x"] * count},
+}
+
+
+@pytest.mark.parametrize("kind", [Group, GroupModel, list[Group], dict[str, GroupModel]])
+@pytest.mark.parametrize("name", REFUSED)
+def test_R28_a_refusal_costs_no_more_than_the_request(name: str, kind: Any) -> None:
+    """Not even with the debug page, which shows what was sent."""
+    site = App(debug=True, errors="json", max_data_size=2**30)
+
+    def group(group: Any) -> str:
+        return "made"
+
+    group.__annotations__["group"] = kind
+    site.post("/group")(group)
+    statuses = set[int]()
+
+    def entry(text: str) -> client_texts.Ask:
+        document = REFUSED[name](len(text))
+        around = {list[Group]: [document], dict[str, GroupModel]: {"a": document}}
+        body = json.dumps(around.get(kind, document)).encode()
+        return lambda: statuses.add(
+            get(site, "/group", "POST", body, CONTENT_TYPE="application/json")[0]
+        )
+
+    assert not grows_too_fast(entry, "", "a", "", 16_000)
+    assert statuses == {400}
 
 
 def test_growth_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
