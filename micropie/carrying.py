@@ -12,6 +12,7 @@ from micropie.csrf import deleting_cookie
 from micropie.discovery import marked_layer
 from micropie.errors import RaisedAnswer
 from micropie.execution import current, in_thread
+from micropie.files import validators_of
 from micropie.forms import Limits, MultipartParser
 from micropie.headers import codec_of, content_type, parse_cookies, select
 from micropie.http import (
@@ -41,5 +42,6 @@ __all__ = [
     "ThreadStream", "Tree", "WSGICall", "check_size", "checked_base", "checked_headers", "codec_of",
     "content_type", "current", "deleting_cookie", "environ_of", "in_thread",
     "kind_of_target", "marked_layer", "open_bare", "parse_cookies", "redirect_response", "select",
+    "validators_of",
 ]
 # fmt: on

@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING
 from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
+    from micropie.files.lookup import validators_of
     from micropie.files.static import directory_route, open_file, static_file
 
-__all__ = ["directory_route", "open_file", "static_file"]
+__all__ = ["directory_route", "open_file", "static_file", "validators_of"]
 
 __getattr__, __dir__ = names_on_demand(
-    __name__, {"static": "directory_route open_file static_file"}
+    __name__,
+    {
+        "lookup": "validators_of",
+        "static": "directory_route open_file static_file",
+    },
 )

@@ -1,6 +1,7 @@
-"""Fingerprints of files' bytes, for addresses that change with them: ``app.static_url``.
+"""Fingerprints of files' bytes: for addresses that change with them, ``app.static_url``, and for
+the entity tags of files whose time says nothing.
 
-A file is read once for each of its versions, and looked at once in ``FRESH_FOR`` seconds at most.
+A file is read once for each of its versions.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TypeAlias
 
 from micropie.errors import HTTPError
 from micropie.execution import after_fork_in_child
-from micropie.files.lookup import Facts, find, open_resolved
+from micropie.files.lookup import Facts, ResolvedFile, find, local_version, open_resolved
 from micropie.files.recent import Recent
 
 # A directory, a path below it, whether links are followed.
@@ -25,8 +26,13 @@ Fingerprint: TypeAlias = tuple[str, Facts]
 # bytes of a file that is read because a client asks for a version of it
 LARGEST_ASKED = 64 * 1024 * 1024
 
+# looked at once in ``FRESH_FOR`` seconds at most
 KNOWN: Recent[Place, Fingerprint] = Recent(4096)  # files
 after_fork_in_child(KNOWN.clear)
+
+# Files that ``identified`` has returned, by what ``find`` has.
+IDENTIFIED: dict[ResolvedFile, ResolvedFile] = {}
+_MOST_IDENTIFIED = 4096
 
 
 def fingerprint(place: Place, largest: float = inf) -> Fingerprint:
@@ -42,10 +48,35 @@ def fingerprint(place: Place, largest: float = inf) -> Fingerprint:
     if known is None or known[1] != resolved.version:
         if resolved.size > largest:
             return "", resolved.version
-        with FileIO(open_resolved(root, resolved, follow_symlinks)) as file:
-            known = hashlib.file_digest(file, "sha256").hexdigest()[:16], resolved.version
+        known = _digest(root, resolved, follow_symlinks), resolved.version
     KNOWN.put(place, known, seen_at)
     return known
+
+
+def identified(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> ResolvedFile:
+    """Return a file whose time is a whole second with the fingerprint that its entity tag needs.
+
+    A clock sets times with nanoseconds. A whole second was set by an archive, or by a build that
+    gives each file of each release the same time, so two versions may have one time and one size. A
+    file of more than 64 MiB is not read: its fingerprint is this machine's own.
+
+    Raises ``HTTPError`` 404. May block, unless ``IDENTIFIED`` has the file.
+    """
+    known = IDENTIFIED.get(resolved)
+    if known is None:
+        is_large = resolved.size > LARGEST_ASKED
+        fingerprint = (
+            local_version(resolved[3:8]) if is_large else _digest(root, resolved, follow_symlinks)
+        )
+        if len(IDENTIFIED) >= _MOST_IDENTIFIED:
+            IDENTIFIED.clear()
+        known = IDENTIFIED[resolved] = resolved.identified_by(fingerprint)
+    return known
+
+
+def _digest(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> str:
+    with FileIO(open_resolved(root, resolved, follow_symlinks)) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def fingerprint_for_url(place: Place) -> str:

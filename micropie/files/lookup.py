@@ -15,6 +15,7 @@ machine (no file handles left, a broken disk) are raised as they are. Everything
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 import stat
@@ -63,15 +64,21 @@ _DIRECTORY_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RD
 _OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
 
 
-_SECOND = 1_000_000_000  # nanoseconds
+SECOND = 1_000_000_000  # nanoseconds
+
+# Times that mean no date: up to 1980-01-02, where a ZIP archive's time begins in any time zone (Nix
+# sets 1, buildpacks 1980-01-01), and those that npm, Bazel and Hatch set in their archives.
+_FIRST_DATE = 315_705_600 * SECOND
+_NO_DATES = frozenset({499_162_500 * SECOND, 946_684_800 * SECOND, 1_580_601_600 * SECOND})
 
 # A request for a file: the directory, the path, the suffixes of accepted compressions, whether
 # links are followed.
 Key: TypeAlias = tuple[str, str, tuple[str, ...], bool]
 
 
-# The size of a file, the time of its last change in nanoseconds, its inode and device.
-Facts: TypeAlias = tuple[int, int, int, int]
+# Of a file: its size, the times of the last change of its bytes and of its inode (nanoseconds), its
+# inode and device. Only the system sets the second time.
+Facts: TypeAlias = tuple[int, int, int, int, int]
 
 
 class ResolvedFile(NamedTuple):
@@ -89,27 +96,36 @@ class ResolvedFile(NamedTuple):
     """Whether another Accept-Encoding could be answered with another file."""
     size: int
     modified_ns: int
+    changed_ns: int
     inode: int
     device: int
     version: Facts
     """Of the file that is not compressed, also where this is a compressed one."""
+    fingerprint: str = ""
+    """What identifies the bytes if their time and size don't: see ``fingerprints.identified``."""
+    has_date: bool = True
+    """Whether the time is a date, and not what a build tool sets instead of one."""
 
     @property
     def etag(self) -> str:
-        """A strong entity tag, made of the time of the last change in nanoseconds, the size and the
-        coding.
+        """A strong entity tag, which changes whenever the bytes change (RFC 9110, section 8.8.1).
 
-        Machines that keep the files' times have the same tags. A change of a file's bytes that
-        leaves its size and its time alone is not noticed.
+        Machines whose files have the same times, or the same bytes, have the same tags.
         """
-        return f'"{self.modified_ns:x}-{self.size:x}{self.coding and "-" + self.coding}"'
+        version = self.fingerprint or f"{self.modified_ns:x}-{self.size:x}"
+        return f'"{version}{self.coding and "-" + self.coding}"'
 
     @property
-    def modified(self) -> int:
-        """The time of the last change in seconds since 1970, never in the future (RFC 9110, section
-        8.8.2.1).
+    def modified(self) -> float:
+        """The time of the last change in whole seconds since 1970, never in the future (RFC 9110,
+        section 8.8.2.1); infinite if it is no date.
         """
-        return max(0, min(self.modified_ns, time.time_ns())) // _SECOND
+        return min(self.modified_ns, time.time_ns()) // SECOND if self.has_date else math.inf
+
+    def identified_by(self, fingerprint: str) -> ResolvedFile:
+        """Return this file, whose time is a whole second, with a fingerprint of its bytes."""
+        is_date = self.modified_ns >= _FIRST_DATE and self.modified_ns not in _NO_DATES
+        return self._replace(fingerprint=fingerprint, has_date=is_date)
 
 
 @cached_if_short(256)  # browsers send few different ones
@@ -150,7 +166,7 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
         # to open a device may have an effect
         if not stat.S_ISREG(facts.st_mode) or not os.access(full, os.R_OK):
             raise HTTPError(404)
-        version = _facts(facts)
+        version = facts_of(facts)
         found = ResolvedFile(full, "", False, *version, version)
         for suffix in _CODINGS:
             if os.access(full + suffix, os.F_OK):  # nearly never, and this raises no exception
@@ -220,7 +236,7 @@ def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> i
 
 def is_still(resolved: ResolvedFile, descriptor: int) -> bool:
     """Return whether the open file is the one that was resolved, unchanged since."""
-    return _facts(os.fstat(descriptor)) == resolved[3:7]
+    return facts_of(os.fstat(descriptor)) == resolved[3:8]
 
 
 def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, os.stat_result]:
@@ -256,17 +272,34 @@ def _best_coding(
         except OSError:
             continue
         # in whole seconds: archives store times with this precision
-        is_older = beside.st_mtime_ns // _SECOND < plain.modified_ns // _SECOND
+        is_older = beside.st_mtime_ns // SECOND < plain.modified_ns // SECOND
         if is_older or not stat.S_ISREG(beside.st_mode) or not os.access(path, os.R_OK):
             continue
         if suffix in suffixes and not best.coding:
-            best = ResolvedFile(path, coding, True, *_facts(beside), plain.version)
+            best = ResolvedFile(path, coding, True, *facts_of(beside), plain.version)
         best = best._replace(varies=True)
     return best
 
 
-def _facts(facts: os.stat_result) -> Facts:
-    return facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_dev
+def facts_of(found: os.stat_result) -> Facts:
+    """Return the facts of a file. Equal facts mean the same bytes."""
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+
+
+def local_version(facts: Facts) -> str:
+    """Return what identifies the bytes of a file on this machine."""
+    return "-".join(f"{fact:x}" for fact in facts)
+
+
+def validators_of(found: os.stat_result) -> tuple[str, float]:
+    """Return what identifies the bytes of a file that ``find`` has not found, and its date as
+    ``ResolvedFile.modified``.
+    """
+    facts = facts_of(found)
+    file = ResolvedFile("", "", False, *facts, facts)
+    if file.modified_ns % SECOND == 0:
+        file = file.identified_by(local_version(facts))
+    return file.etag.strip('"'), file.modified
 
 
 def _not_found(error: OSError) -> Exception:

@@ -124,7 +124,7 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
         if entry is None:
             return False
         now = time.monotonic()
-        return entry[2] >= now and self._slow.get(key[0], _NOT_SLOW)[1] < now
+        return entry[2] >= now and (not self._slow or self._slow.get(key[0], _NOT_SLOW)[1] < now)
 
     def took(self, key: Key, version: ResolvedFile | None, begun: float) -> None:
         """Note that the event loop has looked at a file since ``begun``, and which version of it
@@ -132,9 +132,11 @@ class RecentLooks(Recent["Key", "ResolvedFile | None"]):
         """
         now = time.monotonic()
         self.put(key, version, now)
-        looks = self._slow.pop(key[0], _NOT_SLOW)[0] + 1
         if now - begun > SLOW:
+            looks = self._slow.get(key[0], _NOT_SLOW)[0] + 1
             self._slow[key[0]] = looks, now + SLOW_FOR if looks >= SLOW_LOOKS else 0.0
+        elif self._slow:
+            self._slow.pop(key[0], None)
 
 
 RECENT = RecentLooks(MOST_LOOKS)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from io import FileIO
+from math import inf
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,12 +25,15 @@ from micropie.discovery import FINGERPRINT
 from micropie.errors import HeadersLike, HTTPError, ResponseError, SetupError, is_count
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.fingerprints import (
+    IDENTIFIED,
     KNOWN,
     LARGEST_ASKED,
     fingerprint,
     fingerprint_for_url,
+    identified,
 )
 from micropie.files.lookup import (
+    SECOND,
     Key,
     ResolvedFile,
     codings_for,
@@ -209,6 +213,11 @@ def _looked_at_again(
     begun, version = time.monotonic(), None
     try:
         resolved = find(*key)
+        if resolved.modified_ns % SECOND == 0:
+            known = IDENTIFIED.get(resolved)
+            if known is None:
+                return None
+            resolved = known
         if resolved.size <= LARGEST_LOOK and RECENT.latest(key) == resolved:
             version = resolved
         return _opened(request, response, asked, resolved, may_read=version is not None)
@@ -227,6 +236,8 @@ def _find_and_open(
     for _ in range(ATTEMPTS):
         checked_at = time.monotonic()
         resolved = find(*key)
+        if resolved.modified_ns % SECOND == 0:
+            resolved = identified(key[0], resolved, key[3])
         data = None
         if reference.cached and resolved.size <= LARGEST:
             kept = CONTENTS.latest(key)
@@ -352,13 +363,10 @@ def _describe(
 
 
 @lru_cache(maxsize=1024)
-def _validators(resolved: ResolvedFile, modified: int) -> Sequence[KnownHeader]:
+def _validators(resolved: ResolvedFile, modified: float) -> Sequence[KnownHeader]:
     """Return the headers of a version of a file."""
-    return [
-        KnownHeader("etag", resolved.etag),
-        KnownHeader("last-modified", http_date(modified)),
-        KnownHeader("accept-ranges", "bytes"),
-    ]
+    date = [] if modified == inf else [KnownHeader("last-modified", http_date(int(modified)))]
+    return [KnownHeader("etag", resolved.etag), *date, KnownHeader("accept-ranges", "bytes")]
 
 
 _NO_CACHE = KnownHeader("cache-control", "no-cache")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from math import inf
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -82,14 +83,14 @@ CONDITIONS: Final = frozenset(
 
 
 def select(
-    headers: Mapping[str, str], method: str, etag: str, modified: int, size: int
+    headers: Mapping[str, str], method: str, etag: str, modified: float, size: int
 ) -> Selection:
     """Select the part of a representation of ``size`` bytes with these validators that a GET or
     HEAD gets.
 
-    ``etag`` has its quotes; ``modified`` is seconds since 1970. The order of checks is that of
-    section 13.2.2. Raises ``HTTPError`` 412 for a failed precondition and 416 for a range outside
-    of the representation.
+    ``etag`` has its quotes; ``modified`` is whole seconds since 1970, infinite without a date. The
+    order of checks is that of section 13.2.2. Raises ``HTTPError`` 412 for a failed precondition
+    and 416 for a range outside of the representation.
     """
     matches = headers.get("if-match")
     if matches is not None:
@@ -97,7 +98,7 @@ def select(
     else:
         since = headers.get("if-unmodified-since")
         date = None if since is None else parse_http_date(since)
-        is_current = date is None or modified <= date
+        is_current = date is None or modified <= date or modified == inf
     if not is_current:
         raise HTTPError(412, "This is not the version that the request is for.")
     if is_known(headers, etag, modified):
@@ -130,7 +131,7 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     return date is not None and modified <= date
 
 
-def _range_applies(headers: Mapping[str, str], etag: str, modified: int) -> bool:
+def _range_applies(headers: Mapping[str, str], etag: str, modified: float) -> bool:
     """Return whether If-Range allows a range: it has the same strong tag, or exactly the same date
     (section 13.1.5).
     """

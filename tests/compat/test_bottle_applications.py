@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -435,6 +436,23 @@ def test_entity_tags(make_client: MakeClient, tmp_path: Path, header: str, statu
         == status
     )
     assert "etag" not in client.get("/none", headers={"If-None-Match": "*"}).headers
+
+
+def test_R39_each_release_of_a_file_has_its_own_tag(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    """A build may give each file of each release the same time, which is then no date."""
+    app = ours.Bottle()
+    app.route("/", callback=lambda: ours.static_file("a", str(tmp_path)))
+    client, tags = make_client(app), set()
+    for content in ("old", "new"):
+        (tmp_path / "a").write_text(content)
+        os.utime(tmp_path / "a", (1, 1))
+        answer = client.get("/", headers={"If-Modified-Since": "Thu, 01 Jan 1970 00:00:01 GMT"})
+        assert (answer.status_code, answer.text) == (200, content)
+        assert "last-modified" not in answer.headers
+        tags.add(answer.headers["etag"])
+    assert len(tags) == 2
 
 
 def test_a_file_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

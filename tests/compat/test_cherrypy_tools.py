@@ -93,6 +93,19 @@ def test_etags(cherrypy: Any, serve: Serve) -> None:
     assert client.get("/?status=404", headers={"If-Match": '"x"'}).status_code == 404
 
 
+def test_R39_each_release_of_a_file_has_its_own_tag(serve_ours: Serve, tmp_path: Path) -> None:
+    """A build may give each file of each release the same time, which is then no date."""
+    client, tags = serve_ours(None, {"/": on("staticdir", dir=str(tmp_path))}), set()
+    for content in ("old", "new"):
+        (tmp_path / "a").write_text(content)
+        os.utime(tmp_path / "a", (1, 1))
+        answer = client.get("/a", headers={"If-Modified-Since": "Thu, 01 Jan 1970 00:00:01 GMT"})
+        assert (answer.status_code, answer.text) == (200, content)
+        assert "Last-Modified" not in answer.headers
+        tags.add(answer.headers["ETag"])
+    assert len(tags) == 2
+
+
 def test_a_weakened_etag_is_known(serve_ours: Serve) -> None:
     client = serve_ours(page(ours, lambda **values: "content", **on("etags", autotags=True)))
     etag = client.get("/").headers["ETag"]

@@ -151,7 +151,7 @@ def test_a_change_is_seen_a_second_later(
     assert app.static_url("css/site.css") == old
     assert len(read) == 1  # it was looked at, and has not changed
     (assets / "css/site.css").write_bytes(b"new")
-    os.utime(assets / "css/site.css", (1, 1))
+    os.utime(assets / "css/site.css", ns=(1, 1))
     assert app.static_url("css/site.css") == old
     a_second_passes()
     assert app.static_url("css/site.css").endswith(digest(b"new"))

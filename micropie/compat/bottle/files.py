@@ -9,8 +9,10 @@ import stat
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from io import FileIO
+from math import inf
 from typing import Any
 
+from micropie.carrying import validators_of
 from micropie.compat.bottle.requests import received_header, request
 from micropie.compat.bottle.responses import HTTPError, HTTPResponse, http_date, parse_date
 from micropie.compat.results import LONGEST_NAME
@@ -60,10 +62,9 @@ def static_file(
         return HTTPError(404, "File does not exist.")
     if not os.access(path, os.R_OK):
         return HTTPError(403, "You do not have permission to access this file.")
-    last_modified, own_etag = _validators(
-        path, facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size
-    )
-    sent: dict[str, Any] = {**(headers or {}), "Last-Modified": last_modified}
+    version, modified = validators_of(facts)
+    last_modified, own_etag = _validators(path, version, modified)
+    sent: dict[str, Any] = {**(headers or {}), **last_modified}
     saved_as = download[:LONGEST_NAME] if isinstance(download, str) else os.path.basename(path)
     media_type: bool | str | None = mimetype
     if media_type is True:
@@ -80,7 +81,7 @@ def static_file(
         etag = own_etag
     if etag:
         sent["ETag"] = etag if etag.startswith(('"', 'W/"')) else f'"{etag}"'
-    if _is_known(sent.get("ETag"), int(facts.st_mtime)):
+    if _is_known(sent.get("ETag"), modified):
         return HTTPResponse(status=304, **sent)
     sent["Accept-Ranges"] = "bytes"
     start, end, status = 0, facts.st_size, None
@@ -102,14 +103,14 @@ def static_file(
 
 
 @lru_cache(256)
-def _validators(path: str, device: int, inode: int, mtime_ns: int, size: int) -> tuple[str, str]:
-    """Return the Last-Modified and the ETag of a version of a file."""
-    known = f"{device}:{inode}:{mtime_ns}:{size}:{path}".encode("utf-8", "surrogateescape")
+def _validators(path: str, version: str, modified: float) -> tuple[Mapping[str, str], str]:
+    """Return the Last-Modified, if there is a date, and the ETag of a version of a file."""
+    known = f"{version}:{path}".encode("utf-8", "surrogateescape")
     etag = hashlib.sha1(known, usedforsecurity=False).hexdigest()
-    return http_date(mtime_ns // 10**9), etag
+    return {} if modified == inf else {"Last-Modified": http_date(modified)}, etag
 
 
-def _is_known(etag: str | None, modified: int) -> bool:
+def _is_known(etag: str | None, modified: float) -> bool:
     """Return whether the client's copy is up to date: by its entity tags if it states any, else by
     its date.
     """

@@ -12,11 +12,12 @@ import stat
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from io import FileIO
+from math import inf
 from typing import Any
 from urllib.parse import quote
 
 from micropie import HTTPError as NativeError
-from micropie.carrying import FileRange, current, select
+from micropie.carrying import FileRange, current, select, validators_of
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, NotFound
 from micropie.compat.cherrypy.lib import file_generator_limited
 from micropie.compat.cherrypy.lib.httputil import HTTPDate, get_ranges, valid_status
@@ -176,9 +177,10 @@ def _set_validators(facts: os.stat_result) -> None:
     """Set ETag and Last-Modified, and compare them with what the client has. Raises 304 or 412."""
     request, response = serving.request, serving.response
     headers = response.headers
-    modified = int(facts.st_mtime)
-    headers["Last-Modified"] = HTTPDate(modified)
-    etag = headers.setdefault("ETag", f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"')
+    version, modified = validators_of(facts)
+    if modified < inf:
+        headers["Last-Modified"] = HTTPDate(modified)
+    etag = headers.setdefault("ETag", f'"{version}"')
     if valid_status(response.status)[0] != 200 or request.method not in ("GET", "HEAD"):
         return
     # Without its Range: a range outside of the file has an answer of its own below.
