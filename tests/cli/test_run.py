@@ -129,6 +129,53 @@ def test_reload_starts_anew_when_a_file_has_changed(project: Path) -> None:
     assert before == after
 
 
+TRAILERS = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"1\r\na\r\n0\r\nX-Forwarded-For: 192.0.2.1\r\nX-User: ann\r\n\r\n"
+)
+# What trusts the proxy: an application's middleware, uvicorn itself, and the handler.
+TRUSTED = """
+from micropie import App
+from micropie.middleware import ProxyHeaders
+
+class Root(App):
+    middlewares = [{trusting}]
+
+    def index(self):
+        return f"{{self.request.client.host}} {{self.request.headers.get('x-user')}}"
+
+app = Root()
+
+if __name__ == "__main__":
+    app.run(port=PORT)
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "trusting"),
+    [
+        (["-m", "micropie", "run", "--port", "PORT"], 'ProxyHeaders(trusted=["127.0.0.1"])'),
+        (["-m", "micropie", "run", "--port", "PORT", "--workers", "2"], ""),
+        (["app.py"], ""),
+    ],
+)
+def test_R15_a_trailer_is_no_header_of_the_proxy(
+    tmp_path: Path, command: list[str], trusting: str
+) -> None:
+    port = free_port()
+    script = TRUSTED.format(trusting=trusting).replace("PORT", str(port))
+    (tmp_path / "app.py").write_text(script)
+    command = [word.replace("PORT", str(port)) for word in command]
+    with serving_command(tmp_path, *command) as server:
+        assert server.get() == "127.0.0.1 None"
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+            client.sendall(TRAILERS)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert answer.endswith(b"127.0.0.1 None")
+        server.end()
+    assert "(uvicorn, ASGI" in server.output
+
+
 def test_https(project: Path) -> None:
     (project / "app.py").write_text(APP.format(word="one {self.request.scheme}"))
     make_certificate(project)
@@ -364,6 +411,17 @@ def test_only_a_wsgi_server_is_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert text.endswith(
         "No ASGI server is installed, so there are no WebSockets: pip install uvicorn"
     )
+
+
+def test_the_trio_worker_is_not_for_the_internet() -> None:
+    from micropie.cli.serving import run
+
+    warned = {}
+    for loop in ("asyncio", "trio"):
+        options = Options(server="hypercorn", loop=loop)
+        text = run._announcement(choose(options), Target(object(), "a:b"), options)
+        warned[loop] = "ends hypercorn on trio. Don't expose it to the internet" in text
+    assert warned == {"asyncio": False, "trio": True}
 
 
 class Keeps(App):

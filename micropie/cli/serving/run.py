@@ -104,6 +104,11 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
         )
     elif server.protocol != ASGI and not options.wsgi and options.server is None:
         text += "\nNo ASGI server is installed, so there are no WebSockets: pip install uvicorn"
+    elif options.loop == "trio":  # tests/servers/upstream/hypercorn-trio.md
+        text += (
+            "\nA single malformed packet ends hypercorn on trio. Don't expose it to the internet: "
+            "use asyncio there"
+        )
     return text
 
 

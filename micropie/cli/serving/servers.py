@@ -87,6 +87,12 @@ def _uvicorn(target: Target, options: Options) -> None:
         target.named("uvicorn") if options.workers > 1 else target.app,
         host=options.host,
         port=options.port,
+        # With httptools, uvicorn appends the trailers of a chunked body to the headers, which RFC
+        # 9110, section 6.5.1, forbids: behind a proxy that forwards trailers, such as HAProxy, a
+        # client could set X-Forwarded-For (tests/servers/upstream/uvicorn-trailers.md). Whether the
+        # application has ``ProxyHeaders`` does not decide it: uvicorn itself trusts proxies on this
+        # machine, and handlers and mounted applications may read what their proxy sets.
+        http="h11",
         loop=options.loop or "auto",
         workers=options.workers,
         root_path=options.root_path,
