@@ -3,7 +3,7 @@ page, a computation.
 
 Each machine runs the same file. What differs comes from the environment:
 
-    REDIS_URL=redis://10.0.0.2:6379/0 MACHINE=a uvicorn --workers 2 examples.cluster.app:app
+    REDIS_URL=redis://10.0.0.2:6379/0 MACHINE=a uvicorn --http h11 --no-proxy-headers --workers 2 examples.cluster.app:app
     REDIS_URL=redis://10.0.0.2:6379/0 MACHINE=b gunicorn -k gthread --threads 64 --workers 2 examples.cluster.app:app
 
 ``SCHEDULER=tcp://10.0.0.2:8786`` has a Dask cluster compute; without it a pool of processes on the

@@ -40,7 +40,7 @@ GRACE = 10  # seconds that a server has to end
 # Idle connections of the balancer are closed by the balancer, after 5 seconds: a server that closes
 # them first may do so in the moment in which the next request is sent.
 SERVERS = {
-    "uvicorn": "uvicorn --host {address} --port 8000 --workers {workers} --no-proxy-headers --no-access-log "
+    "uvicorn": "uvicorn --host {address} --port 8000 --workers {workers} --http h11 --no-proxy-headers --no-access-log "
     f"--timeout-keep-alive 75 --timeout-graceful-shutdown {GRACE} --log-level warning",
     "gunicorn": "gunicorn -c python:micropie.wsgi.gunicorn --bind {address}:8000 --workers {workers} -k gthread --threads 64 --keep-alive 75 --backlog 2048 "
     f"--graceful-timeout {GRACE} --no-control-socket --forwarder-headers=none --log-level warning",

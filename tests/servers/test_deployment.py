@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ import httpx
 import pytest
 from waitress.adjustments import Adjustments  # type: ignore[import-untyped]
 
+from micropie.middleware import ProxyHeaders
 from tests.support.environment import unmeasured
 from tests.support.guard import guard_of
 from tests.support.ports import free_port
@@ -174,6 +176,20 @@ def test_the_application_knows_the_client(site: Site) -> None:
     assert "client=127.0.0.1 " in line
 
 
+def test_a_trailer_does_not_change_the_client(site: Site) -> None:
+    """nginx drops trailers, also in front of uvicorn with httptools."""
+    head = "GET /read/78 HTTP/1.1", "Host: blog.example.com", "Transfer-Encoding: chunked"
+    body = b"1\r\na\r\n0\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"
+    url = httpx.URL(site.https)
+    with socket.create_connection((url.host, url.port or 80), PATIENCE) as client:
+        client.sendall("\r\n".join([*head, "Connection: close"]).encode() + b"\r\n\r\n" + body)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    until(lambda: "/read/78" in site.log.read_text())
+    (line,) = [line for line in site.log.read_text().splitlines() if "/read/78" in line]
+    assert "client=127.0.0.1 " in line
+
+
 def test_http_leads_to_https(site: Site) -> None:
     answer = httpx.get(f"{site.http}/read/1?a=b", headers=HOST)
     assert (answer.status_code, answer.headers["location"]) == (
@@ -266,6 +282,25 @@ def commands(server: str) -> list[str]:
     return re.findall(rf"(?:^ +|[`/ ])({server} (?:-|\w+:)[^`\n\]]*)", text, re.MULTILINE)
 
 
+# Pages whose proxy may be another one than nginx.
+BEHIND_ANY_PROXY = ["containers", "each-server", "kubernetes", "platforms", "several-machines"]
+
+
+@pytest.mark.parametrize("page", BEHIND_ANY_PROXY)
+def test_uvicorn_parses_with_h11_behind_a_proxy_that_may_forward_trailers(page: str) -> None:
+    text = re.sub(r'[\[\]",]', "", text_of(f"{page}.md"))  # some commands are lists
+    (command,) = re.findall(r"\buvicorn app:app -.*", text)
+    assert " --http h11 " in command
+
+
+def test_every_ProxyHeaders_of_the_docs_can_be_made() -> None:
+    texts = [page.read_text() for page in (ROOT / "docs").rglob("*.md")]
+    written = set(re.findall(r"ProxyHeaders\(trusted=.*?\)", "\n".join(texts)))
+    assert 'ProxyHeaders(trusted=["0.0.0.0/0", "::/0"], hops=1)' in written
+    for text in written:
+        eval(text, {"ProxyHeaders": ProxyHeaders})
+
+
 UNITS = dict(
     re.findall(
         r"`/etc/systemd/system/(\S+)`:\n\n```ini\n(.*?)^```$",
@@ -290,6 +325,13 @@ def test_systemd_finds_no_fault_with_the_units() -> None:
         checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert [line for line in checked.stderr.splitlines() if "blog." in line] == []
     assert (checked.returncode, [*UNITS]) == (0, ["blog.service", "blog.socket"])
+
+
+def test_systemd_restarts_a_server_that_exits_with_0_as_often_as_it_does() -> None:
+    """As hypercorn does when a packet has ended its trio worker."""
+    unit = UNITS["blog.service"].splitlines()
+    assert "Restart=always" in unit
+    assert unit.index("StartLimitIntervalSec=0") < unit.index("[Service]")
 
 
 def test_requests_wait_in_the_socket_of_systemd_until_gunicorn_has_started() -> None:

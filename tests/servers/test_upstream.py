@@ -1,0 +1,126 @@
+"""Faults of servers that docs/servers.md warns of: the reports in ``upstream/`` are true, and the
+set-ups that the pages recommend don't have them.
+
+A test of a report fails when a release has fixed the fault: ``upstream/README.md`` lists what to
+remove then.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.harness import KINDS, ROOT, ServerOf
+from tests.servers.test_deployment import replaced, running, text_of
+from tests.support.commands import environment
+from tests.support.waiting import PATIENCE, until
+
+UPSTREAM = ROOT / "tests" / "servers" / "upstream"
+
+
+def program_of(report: str) -> str:
+    (found,) = re.findall(
+        r"^```python\n(.*?)^```$", (UPSTREAM / report).read_text(), re.MULTILINE | re.DOTALL
+    )
+    return str(found)
+
+
+def reproduced(report: str, argument: str, folder: Path) -> str:
+    """Run a report's program as the report says, and return what it prints."""
+    (folder / "reproduction.py").write_text(program_of(report))
+    done = subprocess.run(
+        [sys.executable, "reproduction.py", argument],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+HYPERCORN: dict[str, Any] = {"__name__": "reproduction"}
+exec(program_of("hypercorn-trio.md"), HYPERCORN)
+PACKETS: dict[str, bytes] = HYPERCORN["PACKETS"]
+
+
+@pytest.mark.parametrize(("parser", "merges"), [("httptools", True), ("h11", False)])
+def test_the_report_about_trailers_is_true(parser: str, merges: bool, tmp_path: Path) -> None:
+    printed = reproduced("uvicorn-trailers.md", parser, tmp_path)
+    assert '"transfer-encoding"' in printed
+    assert ("x-forwarded-for" in printed) == merges
+
+
+@pytest.mark.parametrize(("worker", "outcome"), [("trio", "ends with 0"), ("asyncio", "goes on")])
+def test_the_report_about_hypercorn_is_true(worker: str, outcome: str, tmp_path: Path) -> None:
+    printed = reproduced("hypercorn-trio.md", worker, tmp_path)
+    assert printed.splitlines() == [f"{name}: {outcome}" for name in PACKETS]
+
+
+def test_the_hypercorn_of_the_page_survives_each_packet() -> None:
+    """The first command of docs/deploy/each-server.md, and the next client is answered."""
+    commands = re.findall(r"^    (hypercorn .*)$", text_of("each-server.md"), re.MULTILINE)
+    assert ["trio" in command for command in commands] == [False, True]
+    with tempfile.TemporaryDirectory() as place:  # a short name, as that of a socket has to be
+        address = f"{place}/server.sock"
+        command = replaced(
+            commands[0],
+            ("/run/blog/server.sock", address),
+            ("app:app", "tests.servers.basics:app"),
+        )
+        with (
+            Path(place, "log").open("wb") as log,
+            running([sys.executable, "-m", *shlex.split(command)], ROOT, {}, log) as server,
+        ):
+            until(lambda: is_listening(address))
+            for packet in PACKETS.values():
+                sent_by_socket(address, packet)
+                answer = sent_by_socket(address, b"GET /quick HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                assert answer.startswith(b"HTTP/1.1 200 ")
+            assert server.poll() is None
+
+
+def is_listening(address: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(address) == 0
+
+
+def sent_by_socket(address: str, data: bytes) -> bytes:
+    """Send, and return what comes until the server closes the connection."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(PATIENCE)
+        client.connect(address)
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if "hypercorn" not in name])
+def test_no_packet_ends_another_server(name: str, basics_on: ServerOf) -> None:
+    server = basics_on(name)
+    for packet in PACKETS.values():
+        HYPERCORN["exchange"](("127.0.0.1", server.port), packet)
+        assert server.request("GET", "/quick").status == 200
+    assert server.process.poll() is None
+
+
+def test_each_page_that_a_report_names_has_the_warning() -> None:
+    rows = re.findall(
+        r"^\| \[[\w-]+\.md\].*\|$", (UPSTREAM / "README.md").read_text(), re.MULTILINE
+    )
+    reports = [path.name for path in sorted(UPSTREAM.glob("*.md")) if path.name != "README.md"]
+    assert sorted(re.findall(r"\(([\w-]+\.md)\)", "".join(rows))) == reports
+    for row in rows:
+        words = ("httptools", "h11") if "uvicorn" in row else ("hypercorn", "trio")
+        for place in re.findall(r"`((?:docs|micropie)/[^`]+)`", row):
+            assert all(word in (ROOT / place).read_text() for word in words), place
