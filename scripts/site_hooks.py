@@ -15,8 +15,6 @@ from mkdocs.structure.pages import Page
 import micropie
 
 ROOT = Path(__file__).parent.parent
-# A list of the changes, and the line above it. A click unfolds it.
-GROUP = re.compile(r"^(\w[^\n]*):\n\n(- .*?)\n(?=^\w[^\n]*:\n\n|^#|\Z)", re.MULTILINE | re.DOTALL)
 # A listing, which scrolls, or inline code; text without a space, wider than the line of a
 # telephone. It may be broken after a bracket and the like, and before a point. A part that is still
 # long may be broken after an underscore.
@@ -36,9 +34,6 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Make pages of the changes and the licence, which stand at the top of the repository."""
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8").replace("](docs/", "](")
-    # what the site does not have
-    changes = re.sub(r"\[([^\]]+)\]\((?:examples|benchmarks)/[^)]*\)", r"\1", changes)
-    changes = GROUP.sub(r"<details markdown><summary>\1</summary>\n\n\2\n</details>\n\n", changes)
     files.append(File.generated(config, "changelog.md", content=changes))
     files.append(
         File.generated(

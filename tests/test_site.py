@@ -354,7 +354,7 @@ def _pages_for(browser: webdriver.Chrome, question: str) -> list[str]:
 # as the theme's script does, and return the page's width, its height, and inline code that is
 # broken within a word.
 FITTING = """
-    const [pages, open, done] = arguments, range = document.createRange(), found = {};
+    const [pages, done] = arguments, range = document.createRange(), found = {};
     const boxed = (name, inner) => { const box = document.createElement("div"); box.className = name; box.append(inner); return box; };
     const broken = (code) => {
         const walker = document.createTreeWalker(code, NodeFilter.SHOW_TEXT), cuts = [];
@@ -379,7 +379,6 @@ FITTING = """
             table.replaceWith(place);
             place.replaceWith(boxed("md-typeset__scrollwrap", boxed("md-typeset__table", table)));
         }
-        for (const details of article.querySelectorAll("details")) details.open = open;
         const codes = [...article.querySelectorAll(":not(pre) > code")].filter(code => code.getClientRects().length > 1);
         const { scrollWidth, scrollHeight } = document.documentElement;
         found[page] = [scrollWidth, scrollHeight, codes.flatMap(broken)];
@@ -399,12 +398,12 @@ def test_each_page_fits_on_a_telephone_and_none_is_endless(
     ]
     browser.get(f"{address}/index.html")
     with seen_as(browser, "telephone"):
-        found = browser.execute_async_script(FITTING, pages, True)
+        found = browser.execute_async_script(FITTING, pages)
         assert {page: one for page, one in found.items() if one[0] > 390 or one[2]} == {}
     # no page is higher on a wide screen
     high = [page for page, one in found.items() if one[1] > 9000]
     with seen_as(browser, "light"):
-        found = browser.execute_async_script(FITTING, high, False)
+        found = browser.execute_async_script(FITTING, high)
         assert {page: one[1] for page, one in found.items() if one[1] > 9000} == {}
 
 
