@@ -38,8 +38,7 @@ from tests.support.modules import forget_temporary_modules
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
-    ROOT / "README.md",
-    ROOT / "ARCHITECTURE.md",
+    *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "tests" / "risks").glob("*.md")),
     ROOT / "tests" / "cluster" / "FAULTS.md",
