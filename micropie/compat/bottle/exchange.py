@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import methodcaller
 from traceback import format_exc
@@ -26,6 +26,7 @@ from micropie.compat.bottle.routing import Arguments, Route, Router
 from micropie.compat.bottle.state import readable_environ
 from micropie.compat.carrier import status_of
 from micropie.compat.environs import Environ
+from micropie.compat.results import CHUNK, Chunks
 
 logger = logging.getLogger("micropie")
 
@@ -207,7 +208,9 @@ def to_response(exchange: Exchange, out: object) -> Answer:
                 out = out.body
         elif isinstance(out, ServedFile):
             return _native(exchange, _file_body(exchange, out))
-        elif hasattr(out, "read") or hasattr(out, "__aiter__"):
+        elif hasattr(out, "read"):
+            return _native(exchange, _file_object(exchange, out))
+        elif hasattr(out, "__aiter__"):
             return _native(exchange, out)
         else:
             out = _peeked(exchange, out)
@@ -283,6 +286,22 @@ def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
     exchange.native.on_close(file.close)
     part.read_ahead(exchange.native.sends_files)
     return part
+
+
+def _file_object(exchange: Exchange, file: Any) -> object:
+    """Return what is sent of a file-like object, whose text is encoded in the response's charset.
+
+    Bottle sends no file that was opened for text.
+    """
+    response = exchange._response
+    if response is None or response.charset == "UTF-8":
+        return file
+    return Chunks.of(file, _encoded_pieces(file.read, response.charset))
+
+
+def _encoded_pieces(read: Callable[[int], bytes | str], charset: str) -> Iterator[bytes]:
+    while piece := read(CHUNK):
+        yield piece.encode(codec_of(charset)) if isinstance(piece, str) else piece
 
 
 def _peeked(exchange: Exchange, out: Any) -> object:

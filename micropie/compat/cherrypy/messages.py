@@ -22,7 +22,7 @@ from micropie.compat.cherrypy.dispatch import Dispatcher
 from micropie.compat.cherrypy.errors import HTTPError, InternalRedirect
 from micropie.compat.cherrypy.hooks import Hook, HookMap, hookpoints, of_all_requests  # noqa: F401 - all of _cprequest
 from micropie.compat.cherrypy.lazily import lazy
-from micropie.compat.cherrypy.lib import file_generator
+from micropie.compat.cherrypy.lib import pieces_of
 from micropie.compat.cherrypy.lib.httputil import (
     HeaderMap,
     Host,
@@ -377,7 +377,7 @@ class Response:
             if value is None or (not value and isinstance(value, list | tuple)):
                 value = b""
             elif hasattr(value, "read") and type(value) is not FileRange:
-                value = file_generator(value)
+                value = pieces_of(value)
         self._body = value
 
     def collapse_body(self) -> bytes:
@@ -385,10 +385,15 @@ class Response:
         body = self._body
         if type(body) is not bytes:
             chunks = []
-            for chunk in body:
-                if not isinstance(chunk, bytes):
-                    raise TypeError(f"Chunk {chunk!r} is not bytes.")
-                chunks.append(chunk)
+            try:
+                for chunk in body:
+                    if not isinstance(chunk, bytes):
+                        raise TypeError(f"Chunk {chunk!r} is not bytes.")
+                    chunks.append(chunk)
+            finally:
+                close = getattr(body, "close", None)
+                if close is not None:
+                    close()
             self._body = body = b"".join(chunks)
         return body
 

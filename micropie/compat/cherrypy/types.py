@@ -23,3 +23,10 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return at most so many bytes, none at the end."""
+
+
+class FileLike(Protocol):
+    """A ``Readable``, or one of text."""
+
+    def read(self, size: int, /) -> bytes | str:
+        """Return at most so many bytes or characters, none at the end."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from types import GeneratorType
 from typing import Any, Protocol, TypeGuard
 
-from micropie.compat.cherrypy.types import Readable
+from micropie.carrying import current
+from micropie.compat.cherrypy.types import FileLike, Readable
 from micropie.compat.missing import tell
+from micropie.compat.results import Chunks
 
 
 class _Closable(Protocol):
@@ -27,18 +29,20 @@ def is_closable_iterator(obj: object) -> TypeGuard[_Closable]:
 
 
 class file_generator:  # noqa: N801 - CherryPy's name
-    """The content of an open file in pieces of ``chunkSize`` bytes; the file is closed at its
-    end.
+    """Iterate over an open file in pieces of ``chunkSize`` bytes or characters.
+
+    The file is closed once: after the last piece, or by ``close``.
     """
 
-    def __init__(self, input: Readable, chunkSize: int = 65536) -> None:  # noqa: A002, N803
+    def __init__(self, input: FileLike, chunkSize: int = 65536) -> None:  # noqa: A002, N803
         self.input = input
         self.chunkSize = chunkSize
+        self._close: Callable[[], object] | None = getattr(input, "close", None)
 
     def __iter__(self) -> file_generator:
         return self
 
-    def __next__(self) -> bytes:
+    def __next__(self) -> bytes | str:
         chunk = self.input.read(self.chunkSize)
         if chunk:
             return chunk
@@ -46,9 +50,22 @@ class file_generator:  # noqa: N801 - CherryPy's name
         raise StopIteration
 
     def close(self) -> None:
-        """Close the file."""
-        if hasattr(self.input, "close"):
-            self.input.close()
+        """Close the file, unless that has been done."""
+        close, self._close = self._close, None
+        if close is not None:
+            close()
+
+
+def pieces_of(file: FileLike) -> file_generator:
+    """Return the pieces of a file-like object that a handler has returned.
+
+    It is closed with the request at the latest, because an error may replace the response.
+    """
+    pieces = file_generator(file)
+    native = current.get(None)
+    if native is not None and hasattr(file, "close"):
+        native.on_close(pieces.close)
+    return pieces
 
 
 def file_generator_limited(
@@ -58,6 +75,10 @@ def file_generator_limited(
     while count > 0 and (chunk := fileobj.read(min(chunk_size, count))):
         count -= len(chunk)
         yield chunk
+
+
+class FilePart(Chunks):
+    """The bytes of a file on a disk whose Content-Length is set, so they are sent as they are."""
 
 
 def listed(value: str | Iterable[str] | None) -> list[str]:

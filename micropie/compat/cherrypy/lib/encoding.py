@@ -5,9 +5,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
+from typing import Any
 
+from micropie.carrying import FileRange
 from micropie.compat.cherrypy.errors import HTTPError
-from micropie.compat.cherrypy.lib import is_closable_iterator, is_iterator, listed, set_vary_header
+from micropie.compat.cherrypy.lib import (
+    FilePart,
+    is_closable_iterator,
+    listed,
+    pieces_of,
+    set_vary_header,
+)
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.results import Chunks, then
 
@@ -57,7 +65,8 @@ class ResponseEncoder:
         return then(body, self._encoded)
 
     def _encoded(self, body: object) -> object:
-        headers = serving.response.headers
+        response = serving.response
+        headers = response.headers
         media_type, _, parameters = str(headers.get("Content-Type") or "").partition(";")
         if not media_type or (
             self.text_only and not media_type.strip().lower().startswith("text/")
@@ -73,11 +82,16 @@ class ResponseEncoder:
             headers["Content-Type"] = ";".join(
                 [media_type.strip(), *others, f"charset={encoding.lower()}"]
             )
+        if isinstance(body, FileRange | FilePart):
+            return body
+        if not response.stream:  # the handler may have counted characters
+            headers.pop("Content-Length", None)
         if isinstance(body, str):
             return self._bytes(body, encoding)
-        if isinstance(body, list | tuple) or (is_iterator(body) and not hasattr(body, "read")):
-            return Chunks.of(body, map(self._bytes, body, repeat(encoding)))
-        return body
+        if body is None or isinstance(body, bytes | dict):
+            return body
+        pieces: Any = pieces_of(body) if hasattr(body, "read") else body
+        return Chunks.of(pieces, map(self._bytes, pieces, repeat(encoding)))
 
     def _bytes(self, piece: object, encoding: str) -> object:
         if not isinstance(piece, str):

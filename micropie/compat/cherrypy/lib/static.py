@@ -11,7 +11,7 @@ import secrets
 import stat
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from io import FileIO
+from io import BufferedRandom, BufferedReader, FileIO
 from math import inf
 from typing import Any
 from urllib.parse import quote
@@ -19,10 +19,10 @@ from urllib.parse import quote
 from micropie import HTTPError as NativeError
 from micropie.carrying import FileRange, current, select, validators_of
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, NotFound
-from micropie.compat.cherrypy.lib import file_generator_limited
+from micropie.compat.cherrypy.lib import FilePart, file_generator_limited, pieces_of
 from micropie.compat.cherrypy.lib.httputil import HTTPDate, get_ranges, valid_status
 from micropie.compat.cherrypy.serving import serving
-from micropie.compat.results import LONGEST_NAME, in_ascii
+from micropie.compat.results import LONGEST_NAME, Chunks, in_ascii
 
 # Several ranges are sent if they are few and short. Otherwise the file is sent whole, as RFC 9110
 # allows.
@@ -106,9 +106,7 @@ def serve_fileobj(
     It is closed at its end.
     """
     headers = serving.response.headers
-    native = current.get(None)
-    if native is not None and hasattr(fileobj, "close"):
-        native.on_close(fileobj.close)  # also if it is not sent, or not to its end
+    body: Any = pieces_of(fileobj)
     if content_type is not None:
         headers["Content-Type"] = content_type
     _set_disposition(disposition, name, None)
@@ -119,19 +117,21 @@ def serve_fileobj(
     if facts is None or not stat.S_ISREG(facts.st_mode):
         if hasattr(fileobj, "seek"):
             _accept_ranges()
-        serving.response.body = fileobj
-        return fileobj
+        serving.response.body = body
+        return body
     _set_validators(facts)
-    ranges = _ranges(facts.st_size)
+    size = facts.st_size
+    ranges = _ranges(size)
     _accept_ranges()
     if ranges is not None and len(ranges) == 1:
-        (start, stop), size = ranges[0], facts.st_size
+        start, stop = ranges[0]
         _set_partial(start, stop, size)
         fileobj.seek(start)
-        body: object = file_generator_limited(fileobj, stop - start)
+        body = Chunks.of(body, file_generator_limited(fileobj, stop - start))
     else:
-        headers["Content-Length"] = str(facts.st_size)
-        body = fileobj
+        headers["Content-Length"] = str(size)
+    if isinstance(fileobj, BufferedReader | BufferedRandom | FileIO):
+        body = FilePart.of(body, body)
     serving.response.body = body
     return body
 

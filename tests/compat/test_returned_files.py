@@ -1,0 +1,357 @@
+"""Handlers that return file-like objects: the original frameworks and ours, in each world."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import pytest
+
+from micropie.compat import bottle as our_bottle
+from micropie.compat import cherrypy as ours
+from tests.compat.conftest import Serve
+from tests.conftest import MakeClient
+
+TEXT = "Grüße\n" * 20_000  # longer than one piece
+DATA = TEXT.encode()
+
+Make = Callable[[str], Any]
+
+
+class Reads:
+    """An object with ``read`` and nothing else."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def read(self, size: int) -> Any:
+        return self.file.read(size)
+
+
+class Closes(Reads):
+    """Counts how often it is closed."""
+
+    closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class ClosesAndIterates(Closes):
+    """Its iterator would use it up."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self.file.read()])
+
+
+class ReadsAndIterates(Reads):
+    """Bottle iterates over it, since it has no ``close``."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.file)
+
+
+class Page:
+    """An iterable of text that is no iterator."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([TEXT, b""])
+
+
+class Lines:
+    """An iterable of the old kind."""
+
+    def __getitem__(self, index: int) -> Any:
+        return [TEXT, b""][index]
+
+
+def temporary() -> Any:
+    file = NamedTemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115 - see ``make``
+    file.write(TEXT)
+    file.seek(0)
+    return file
+
+
+TEXT_FILES: dict[str, Callable[[Path], Any]] = {
+    "open": lambda path: path.open(encoding="utf-8", newline=""),
+    "codecs": lambda path: codecs.open(str(path), encoding="utf-8"),  # noqa: SIM115 - see ``make``
+    "temporary": lambda path: temporary(),
+    "wrapper": lambda path: io.TextIOWrapper(
+        gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(DATA))), "utf-8", newline=""
+    ),
+    "memory": lambda path: io.StringIO(TEXT, newline=""),
+    "read": lambda path: Reads(io.StringIO(TEXT)),
+    "close": lambda path: Closes(io.StringIO(TEXT)),
+    "both": lambda path: ClosesAndIterates(io.StringIO(TEXT)),
+}
+ITERABLES: dict[str, Callable[[Path], Any]] = {
+    "iterable": lambda path: Page(),
+    "index": lambda path: Lines(),
+    "set": lambda path: {TEXT},
+    "generator": lambda path: (line for line in [TEXT, b""]),
+}
+BINARY_FILES: dict[str, Callable[[Path], Any]] = {
+    "open binary": lambda path: path.open("rb"),
+    "memory binary": lambda path: io.BytesIO(DATA),
+    "read binary": lambda path: Reads(io.BytesIO(DATA)),
+    "close binary": lambda path: Closes(io.BytesIO(DATA)),
+}
+OTHERS: dict[str, Callable[[Path], Any]] = {
+    "text": lambda path: TEXT,
+    "empty": lambda path: io.StringIO(),
+    "read and iterate": lambda path: ReadsAndIterates(io.StringIO(TEXT)),
+}
+
+LATIN_1: dict[str, object] = {"tools.encode.on": True, "tools.encode.encoding": "latin-1"}
+TOOLS: dict[str, tuple[dict[str, object], str]] = {
+    "default": ({}, "utf-8"),
+    "latin-1": (LATIN_1, "latin-1"),
+    "gzip": ({"tools.gzip.on": True}, "utf-8"),
+    "both": ({"tools.gzip.on": True, **LATIN_1}, "latin-1"),
+}
+
+both_ways = pytest.mark.parametrize("stream", [False, True], ids=["buffered", "streamed"])
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Return a function that makes a file or an iterable of one of the kinds above."""
+    made: list[Any] = []
+    path = tmp_path / "page.txt"
+    path.write_bytes(DATA)
+
+    def make(kind: str) -> Any:
+        made.append({**TEXT_FILES, **ITERABLES, **BINARY_FILES, **OTHERS}[kind](path))
+        return made[-1]
+
+    yield make
+    for file in made:  # the original leaves some open
+        getattr(file, "close", str)()
+
+
+def site(cherrypy: Any, page: Callable[[], Any], **config: object) -> Any:
+    """Return an application of one page."""
+
+    class Root:
+        @cherrypy.expose
+        def index(self, **headers: str) -> Any:
+            for name, value in headers.items():
+                cherrypy.response.headers[name.replace("_", "-")] = value
+            return page()
+
+    return cherrypy.Application(Root(), "", {"/": config})
+
+
+@both_ways
+@pytest.mark.parametrize("tools", TOOLS)
+@pytest.mark.parametrize("kind", [*TEXT_FILES, *ITERABLES])
+def test_cherrypy_encodes_what_has_text(
+    cherrypy: Any, serve: Serve, make: Make, kind: str, tools: str, stream: bool
+) -> None:
+    config, encoding = TOOLS[tools]
+    app = site(cherrypy, lambda: make(kind), **config, **{"response.stream": stream})
+    client = serve(app)
+    for headers in ({}, {"Range": "bytes=1-2"}):
+        answer = client.get("/", headers=headers)
+        assert (answer.status_code, answer.content) == (200, TEXT.encode(encoding))
+        assert answer.headers["Content-Type"] == f"text/html;charset={encoding}"
+        assert answer.headers.get("Content-Encoding") == (
+            "gzip" if tools in ("gzip", "both") else None
+        )
+    head = client.head("/")
+    assert (head.status_code, head.content) == (200, b"")
+    if not stream:
+        assert head.headers["Content-Length"] == answer.headers["Content-Length"]
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"tools.encode.on": False}, {"response.stream": True}], ids=["", "off", "stream"]
+)
+@pytest.mark.parametrize("kind", BINARY_FILES)
+def test_cherrypy_sends_bytes_as_they_are(
+    cherrypy: Any, serve: Serve, make: Make, kind: str, config: dict[str, object]
+) -> None:
+    client = serve(site(cherrypy, lambda: make(kind), **config))
+    for media_type in ("text/html", "application/octet-stream"):
+        assert client.get("/", params={"Content_Type": media_type}).content == DATA
+
+
+def test_cherrypy_needs_the_tool_for_text(cherrypy: Any, serve: Serve, make: Make) -> None:
+    client = serve(site(cherrypy, lambda: make("open"), **{"tools.encode.on": False}))
+    assert client.get("/").status_code == 500
+
+
+@pytest.mark.parametrize("kind", ["open", "generator", "text"])
+def test_a_length_in_characters_is_none_in_bytes(
+    cherrypy: Any, serve: Serve, make: Make, kind: str
+) -> None:
+    client = serve(site(cherrypy, lambda: make(kind)))
+    answer = client.get("/", params={"Content_Length": str(len(TEXT))})
+    assert answer.content == DATA
+    assert answer.headers["Content-Length"] == str(len(DATA))
+
+
+def test_text_that_the_charset_lacks(cherrypy: Any, serve: Serve) -> None:
+    client = serve(site(cherrypy, lambda: io.StringIO("€"), **LATIN_1))
+    assert client.get("/").status_code == 406
+
+
+@both_ways
+@pytest.mark.parametrize("text", [TEXT, "€", ""], ids=["long", "not encodable", "empty"])
+@pytest.mark.parametrize("tools", TOOLS)
+@pytest.mark.parametrize("kind", [Closes, ClosesAndIterates])
+def test_a_file_is_closed_once(
+    serve_ours: Serve, kind: type[Closes], tools: str, text: str, stream: bool
+) -> None:
+    made: list[Closes] = []
+
+    def page() -> Closes:
+        made.append(kind(io.StringIO(text)))
+        return made[-1]
+
+    client = serve_ours(site(ours, page, **TOOLS[tools][0], **{"response.stream": stream}))
+    client.get("/")
+    client.head("/")
+    assert [file.closed for file in made] == [1, 1]
+
+
+@both_ways
+def test_a_file_is_closed_if_an_error_replaces_it(serve_ours: Serve, stream: bool) -> None:
+    file = Closes(io.StringIO(TEXT))
+
+    def refuse() -> None:
+        if ours.response.status is None:
+            raise ours.HTTPError(403)
+
+    config = {"hooks.before_finalize": refuse, "response.stream": stream}
+    assert serve_ours(site(ours, lambda: file, **config)).get("/").status_code == 403
+    assert file.closed == 1
+
+
+def test_an_iterable_that_fails_is_closed(serve_ours: Serve) -> None:
+    closed: list[str] = []
+
+    class Numbers:
+        def __iter__(self) -> Iterator[int]:
+            return iter([1])
+
+        def close(self) -> None:
+            closed.append("closed")
+
+    assert serve_ours(site(ours, Numbers)).get("/").status_code == 500
+    assert closed == ["closed"]
+
+
+def test_an_async_handler_returns_a_text_file(serve_ours: Serve, make: Make) -> None:
+    class Root:
+        @ours.expose
+        async def index(self) -> Any:
+            return make("open")
+
+    assert serve_ours(ours.Application(Root())).get("/").content == DATA
+
+
+@pytest.mark.parametrize("kind", TEXT_FILES)
+def test_cherrypy_serves_open_text_files(
+    cherrypy: Any, serve: Serve, make: Make, kind: str
+) -> None:
+    serve_fileobj = cherrypy.lib.static.serve_fileobj
+    answer = serve(site(cherrypy, lambda: serve_fileobj(make(kind), "text/plain"))).get("/")
+    assert (answer.status_code, answer.content) == (200, DATA)
+    assert answer.headers["Content-Type"] == "text/plain;charset=utf-8"
+
+
+def test_a_part_of_an_open_file(cherrypy: Any, serve: Serve, make: Make) -> None:
+    def page(kind: str) -> Any:
+        return cherrypy.lib.static.serve_fileobj(make(kind), "text/plain")
+
+    for kind, part in (("open binary", DATA[:3]), ("open", TEXT[:3].encode())):
+        client = serve(site(cherrypy, partial(page, kind)))
+        answer = client.get("/", headers={"Range": "bytes=0-2"})
+        assert (answer.status_code, answer.content) == (206, part)
+
+
+def test_an_open_file_is_closed_once(serve_ours: Serve, make: Make) -> None:
+    made: list[Closes] = []
+
+    class OnDisk(Closes):
+        def fileno(self) -> int:
+            number: int = self.file.fileno()
+            return number
+
+        def seek(self, position: int) -> None:
+            self.file.seek(position)
+
+    def page(kind: str) -> Any:
+        made.append((OnDisk if kind == "open binary" else Closes)(make(kind)))
+        return ours.lib.static.serve_fileobj(made[-1], "text/plain")
+
+    for kind in ("open binary", "memory binary"):
+        client = serve_ours(site(ours, partial(page, kind)))
+        assert client.get("/").content == DATA
+        client.get("/", headers={"Range": "bytes=0-1"})
+    assert [file.closed for file in made] == [1] * 4
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("kind", TEXT_FILES)
+def test_bottle_encodes_text_files_in_the_response_s_charset(
+    make_client: MakeClient, make: Make, kind: str, encoding: str
+) -> None:
+    """The original fails for them."""
+    app, made = our_bottle.Bottle(), []
+
+    @app.get("/")
+    def page() -> Any:
+        our_bottle.response.content_type = f"text/plain; charset={encoding}"
+        made.append(make(kind))
+        return made[-1]
+
+    client = make_client(app)
+    assert client.get("/").content == TEXT.encode(encoding)
+    assert client.head("/").content == b""
+    assert {file.closed for file in made if isinstance(file, Closes)} <= {1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("open binary", DATA),
+        ("memory binary", DATA),
+        ("read binary", DATA),
+        ("close binary", DATA),
+        ("empty", b""),
+        ("read and iterate", TEXT.encode("latin-1")),
+    ],
+)
+def test_files_of_another_charset(
+    bottle: Any, connect: MakeClient, make: Make, kind: str, content: bytes
+) -> None:
+    app = bottle.Bottle()
+
+    @app.get("/")
+    def page() -> Any:
+        bottle.response.content_type = "text/plain; charset=latin-1"
+        return make(kind)
+
+    assert connect(app, "wsgi", validate=False).get("/").content == content
+
+
+def test_a_native_handler_returns_a_text_file(make_client: MakeClient, make: Make) -> None:
+    app = ours.Application(object())
+    app.native.get("/")(lambda: make("open"))
+    assert make_client(app).get("/").content == DATA
+
+
+def test_a_compressed_stream_is_whole(cherrypy: Any, serve: Serve, make: Make) -> None:
+    config = {"tools.gzip.on": True, "response.stream": True}
+    client = serve(site(cherrypy, lambda: make("open"), **config))
+    with client.stream("GET", "/", headers={"Accept-Encoding": "gzip"}) as answer:
+        assert zlib.decompress(b"".join(answer.iter_raw()), wbits=31) == DATA
