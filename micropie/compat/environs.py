@@ -71,6 +71,7 @@ def own_environ(exchange: Exchange) -> Environ:
         environ["HTTP_HOST"] = exchange.peer.host
     if exchange.peer.client is not None:
         environ["REMOTE_ADDR"] = exchange.peer.client.host
+        environ.pop("REMOTE_HOST", None)  # the name of the proxy
     if received is not None:
         environ["wsgi.input"] = BytesIO(received)
     elif exchange.method not in _USUALLY_EMPTY:

@@ -236,7 +236,10 @@ def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
     """Return the environ for a mounted application: the prefix has moved from ``PATH_INFO`` to
     ``SCRIPT_NAME``.
     """
-    environ = move({**(exchange.environ or {})}, exchange, mounted_path, exchange.client)
+    client = exchange.peer.client  # which the environ does not know
+    environ = move({**(exchange.environ or {})}, exchange, mounted_path, client)
+    if client is not None:
+        environ.pop("REMOTE_HOST", None)  # the name of the proxy
     received = exchange.body.so_far
     if received is not None:  # a hook has received the body
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(received), str(len(received))

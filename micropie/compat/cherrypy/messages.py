@@ -204,14 +204,28 @@ class ServedRequest(Request):
     def headers(self) -> HeaderMap:
         """The headers; several of one name are joined.
 
-        Encoded words, as RFC 2047 has them, are decoded.
+        Encoded words, as RFC 2047 has them, are decoded. As in CherryPy, Remote-Addr and
+        Remote-Host are the connection's. Headers of these names that a client sends are dropped.
         """
         headers = HeaderMap()
         for name, value in self.native.headers.items():
             headers[name] = decode_TEXT(value) if "=?" in value else value
         if "=?" in self.native.headers.get("Host", ""):
             headers["Host"] = _LINE_ENDS.sub("", headers["Host"])  # it goes into addresses
+        client = self.native.client
+        headers["Remote-Addr"] = "" if client is None else client.host
+        headers.pop("Remote-Host", None)
+        if self._remote_host:
+            headers["Remote-Host"] = self._remote_host
         return headers
+
+    @property
+    def _remote_host(self) -> str:
+        """The client's name, "" if the server has not looked it up."""
+        native = self.native
+        if native.environ is None or native.peer.client is not None:  # it would be a proxy's
+            return ""
+        return str(native.environ.get("REMOTE_HOST", ""))
 
     def micropie_header(self, name: str) -> str | None:
         if "headers" not in self.__dict__:
@@ -288,7 +302,14 @@ class ServedRequest(Request):
     def remote(self) -> Host:
         """The client's address."""
         client = self.native.client
-        return Host("", -1) if client is None else Host(client.host, client.port)
+        address, port = ("", -1) if client is None else (client.host, client.port)
+        return Host(address, port, self._remote_host)
+
+    @lazy
+    def login(self) -> object:
+        """The user whom the server, WSGI middleware or a tool has authenticated, None for none."""
+        environ = self.native.environ or {}
+        return environ.get("LOGON_USER") or environ.get("REMOTE_USER") or None
 
     @lazy
     def local(self) -> Host:
