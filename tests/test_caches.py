@@ -70,7 +70,7 @@ CACHES = {
     "compat/cherrypy/lib/sessions.py:cache": "test_two_ids_are_two_sessions",
     "compat/cherrypy/lib/static.py:_types": NO_KEY,
     "compat/pixie_web.py:_read": AUTHORS,
-    "compat/stand_in.py:warn_of_originals": AUTHORS,
+    "compat/originals.py:warn_of_originals": AUTHORS,
     "debug/access.py:_tell": "test_what_is_logged_once_is_logged_for_each_text",
     "execution/loop.py:_values": "the keys are event loops",
     "placement.py:handler_named": AUTHORS,

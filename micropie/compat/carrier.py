@@ -58,6 +58,8 @@ class CarryingTree(Tree):
 
     carry: Callable[[Site], CarryingSite]
     """Makes the site with the old handlers beside those of the given one."""
+    moved_from: str
+    """The framework that the application was written for."""
 
     @property
     def is_blank(self) -> bool:
@@ -121,9 +123,10 @@ class Carried:
     first.
     """
 
-    def __init__(self, carry: Callable[[Site], CarryingSite]) -> None:
+    def __init__(self, framework: str, carry: Callable[[Site], CarryingSite]) -> None:
         self.native = MovedApp()
         self.native._micropie.carry = carry
+        self.native._micropie.moved_from = framework
         vars(self)[_NATIVE] = self.native
         # by this servers know an ASGI application
         vars(self)["__call__"] = vars(self.native)["__call__"]
@@ -139,6 +142,19 @@ class Carried:
     def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
         """Answer WebSockets at ``path`` with the ``async def`` below: ``self.native.websocket``."""
         return self.native.websocket(path, name=name)
+
+
+def migrated_request(framework: str) -> Request | None:
+    """Return the current request if an application that was written for ``framework`` handles it,
+    by an old handler, a native one, or a hook.
+    """
+    request: Any = current.get(None)
+    # a handler in a process has left the application behind
+    if request is None or request._exchange.is_pooled:
+        return None
+    app = request._exchange.config.tree[0].app
+    is_of = isinstance(app, MovedApp) and app._micropie.moved_from == framework
+    return request if is_of else None
 
 
 def refuse_marks(handler: Callable[..., object]) -> None:

@@ -16,10 +16,8 @@ for a program in which no line changes.
 from __future__ import annotations
 
 import importlib
-import logging
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cache
 from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
 
@@ -43,8 +41,7 @@ class _StandIn:
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Claim the framework and its submodules; leave all other names to the other finders."""
-        is_below = f"{fullname}.".startswith(f"{self.name}.")
-        return ModuleSpec(fullname, self) if is_below else None  # type: ignore[arg-type]
+        return ModuleSpec(fullname, self) if is_below(fullname, self.name) else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return the stand-in's own module: both names are one module."""
@@ -83,16 +80,29 @@ def install(framework: str, name: str | None = None) -> None:
     if framework not in FRAMEWORKS:
         raise ValueError(f"there are stand-ins for {', '.join(FRAMEWORKS)}, not for {framework!r}")
     name = name or framework
-    if any(isinstance(finder, _StandIn) and finder.name == name for finder in sys.meta_path):
+    if is_installed(name):
         return
     if name in sys.modules:
-        holder = next(_holders(framework, name), None)
+        holder = next(holders(framework, name), None)
         raise RuntimeError(
             f"the original {name} is imported "
             f"already{f', by {holder}' if holder else ''}: "
             f"{_advice(framework)}"
         )
     sys.meta_path.insert(0, _StandIn(framework, name))
+
+
+def is_installed(name: str) -> bool:
+    """Return whether ``install`` has replaced the framework that programs import as ``name``."""
+    return any(isinstance(finder, _StandIn) and finder.name == name for finder in sys.meta_path)
+
+
+def is_below(name: str, package: str) -> bool:
+    """Return whether a dotted name is that of a package or of something inside of it."""
+    return f"{name}.".startswith(f"{package}.")
+
+
+# -- the original framework ------------------------------------------------------------------------
 
 
 def _advice(framework: str) -> str:
@@ -102,17 +112,34 @@ def _advice(framework: str) -> str:
     )
 
 
-def _has_original(framework: str, name: str) -> bool:
-    """Return whether the process has imported the original framework under this name."""
-    module = sys.modules.get(name)
+def advice_for(framework: str) -> str:
+    """Return what to write in a module that imports the original framework."""
+    return f"write from micropie.compat import {framework} there, or {_advice(framework)}"
+
+
+def import_of_original(place: str, framework: str) -> str:
+    """Return the error message for a module or a template that imports the original framework."""
+    return (
+        f"{place} imports the original {framework}, "
+        f"which handles no request of this application: {advice_for(framework)}"
+    )
+
+
+def has_original(framework: str, name: str | None = None) -> bool:
+    """Return whether the process has imported the original framework.
+
+    ``name``: what it is imported as.
+    """
+    module = sys.modules.get(name or framework)
     return module is not None and not module.__name__.startswith(f"{__package__}.{framework}")
 
 
-def _holders(framework: str, name: str) -> Iterator[str]:
+def holders(framework: str, name: str | None = None) -> Iterator[str]:
     """Yield the names of the modules, outside of the original framework, that hold it and not its
     stand-in.
     """
-    if not _has_original(framework, name):
+    name = name or framework
+    if not has_original(framework, name):
         return
     # CherryPy puts a function of its own into pydoc
     others = {name, *sys.stdlib_module_names}
@@ -130,7 +157,7 @@ def _holds(names: dict[str, object], name: str, framework: str) -> bool:
     origins = {_origin(value) for value in [*names.values()]}
     if any(origin.startswith(f"{__package__}.{framework}") for origin in origins):
         return False
-    return any(f"{origin}.".startswith(f"{name}.") for origin in origins)
+    return any(is_below(origin, name) for origin in origins)
 
 
 def _origin(value: object) -> str:
@@ -146,37 +173,22 @@ def _origin(value: object) -> str:
     return origin if isinstance(origin, str) else ""
 
 
+def imports_original(module_name: str, framework: str) -> bool:
+    """Return whether a module knows the original framework alone."""
+    module = sys.modules.get(module_name)
+    return (
+        module is not None
+        and has_original(framework)
+        and _holds(vars(module), framework, framework)
+    )
+
+
 def refuse_original(framework: str, thing: object) -> None:
     """Raise ``RuntimeError`` if a plugin, tool or handler is of a module that knows the original
     framework alone.
 
-    It would work on the original's requests, which are nobody's here, and say nothing.
+    It would work on the original's requests, of which there are none.
     """
-    module = sys.modules.get(_origin(thing))
-    if (
-        module is not None
-        and _has_original(framework, framework)
-        and _holds(vars(module), framework, framework)
-    ):
-        raise RuntimeError(
-            f"{module.__name__} imports the original {framework}, whose requests "
-            f"are none here: {_advice(framework)}"
-        )
-
-
-@cache  # all modules are looked through, and one warning does
-def warn_of_originals(framework: str) -> None:
-    """Log the modules that hold the original framework, once: what they add to it reaches no
-    request here.
-    """
-    holders = sorted(_holders(framework, framework))
-    if holders:
-        logging.getLogger("micropie").warning(
-            (
-                "%s: imports the original %s, which answers nothing here; "
-                'install("%s") of micropie.compat changes that'
-            ),
-            ", ".join(holders),
-            framework,
-            framework,
-        )
+    name = _origin(thing)
+    if imports_original(name, framework):
+        raise RuntimeError(import_of_original(name, framework))

@@ -60,7 +60,7 @@ class Bottle(Carried):
     tpl: object = None
 
     def __init__(self, catchall: bool = True, autojson: bool = True) -> None:
-        super().__init__(partial(BottleSite, self))
+        super().__init__("bottle", partial(BottleSite, self))
         self.hooks: dict[str, list[Callable[..., object]]] = {name: [] for name in _HOOKS}
         self.config = ConfigDict()
         self.resources = ResourceManager()

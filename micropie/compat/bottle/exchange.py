@@ -26,6 +26,7 @@ from micropie.compat.bottle.routing import Arguments, Route, Router
 from micropie.compat.bottle.state import readable_environ
 from micropie.compat.carrier import status_of
 from micropie.compat.environs import Environ
+from micropie.compat.originals import explain, refuse_result
 from micropie.compat.results import CHUNK, Chunks
 
 logger = logging.getLogger("micropie")
@@ -182,6 +183,7 @@ def end(
 
 
 def _failed(exchange: Exchange, text: str, error: Exception) -> HTTPError:
+    explain("bottle", error)
     logger.error("%s failed", exchange.native.label, exc_info=error)
     return HTTPError(500, text, error, format_exc())
 
@@ -309,6 +311,7 @@ def _peeked(exchange: Exchange, out: Any) -> object:
     empty.
     """
     try:
+        refuse_result("bottle", out)
         rest = iter(out)
         first = next(rest)
         while not first:

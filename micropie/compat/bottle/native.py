@@ -29,7 +29,7 @@ from micropie.compat.bottle.routing import Route
 from micropie.compat.bottle.state import decoded
 from micropie.compat.carrier import NO_VALUES, CarryingSite
 from micropie.compat.environs import path_of
-from micropie.compat.stand_in import warn_of_originals
+from micropie.compat.originals import watch
 from micropie.middleware import kind_of
 
 # Results that nothing has to be awaited for, as nearly all are.
@@ -43,7 +43,7 @@ class BottleSite(CarryingSite):
 
     def __init__(self, app: Application, inner: Site) -> None:
         super().__init__(inner)
-        warn_of_originals("bottle")
+        watch("bottle")
         self._app = app
         self._before = app.hooks["before_request"]
         self._search = app.router.find

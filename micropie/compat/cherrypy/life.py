@@ -39,6 +39,7 @@ from micropie.compat.cherrypy.messages import Request, Response
 from micropie.compat.cherrypy.plans import Plan
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import Exchange
+from micropie.compat.originals import explain
 from micropie.compat.results import then
 
 # The tool ``encode`` as it is by default.
@@ -212,7 +213,8 @@ def _respond(
             _run(request, plan, "on_end_resource")
     except (*request.throws, ClientDisconnect, NativeError):
         raise
-    except Exception:
+    except Exception as error:
+        explain("cherrypy", error)
         if request.throw_errors:
             raise
         _handle_error(request, response)

@@ -31,7 +31,7 @@ from micropie.compat.cherrypy.lib.httputil import HeaderMap
 from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.environs import path_of
-from micropie.compat.stand_in import warn_of_originals
+from micropie.compat.originals import watch
 from micropie.middleware import Threads
 
 _Answer: TypeAlias = EncodedAnswer | Response
@@ -58,7 +58,7 @@ class CherryPySite(CarryingSite):
 
     def __init__(self, owner: Applications, inner: Site) -> None:
         super().__init__(inner)
-        warn_of_originals("cherrypy")
+        watch("cherrypy")
         owner.check(inner.config)
         self._owner = owner
         # The one route of all handlers that CherryPy's dispatchers find.
@@ -75,7 +75,8 @@ class CherryPySite(CarryingSite):
         request.method = request.method.upper()  # as ``MethodDispatcher`` reads it
         root = request.root_path
         app = self._owner.find(root + path)
-        if not received.isascii() and hasattr(app, "find_config"):
+        is_own = hasattr(app, "plans")  # an application of the original CherryPy has none
+        if is_own and not received.isascii():
             path = _decoded(received, app.find_config(root + path, "request.uri_encoding", "utf-8"))
         # Hooks see the path by which a handler is found: empty segments lead nowhere.
         is_bare = path[-1] != "/" and "//" not in path
@@ -83,7 +84,7 @@ class CherryPySite(CarryingSite):
         # At the bare prefix relative links would lead elsewhere, so the tool ``trailing_slash`` has
         # to see that.
         path = root if request._exchange.is_at_prefix else root + path
-        if app is not None and not hasattr(app, "request_class"):
+        if app is not None and not is_own:
             return self._graft(request, app, path)
         return self._route, (request, app, path), NO_VALUES
 

@@ -35,7 +35,7 @@ class _Servable(Carried):
     """What servers can call. The bus starts and stops with it."""
 
     def __init__(self) -> None:
-        super().__init__(partial(CherryPySite, self))
+        super().__init__("cherrypy", partial(CherryPySite, self))
         self.native.startup_handlers.append(bus.follow_start)
         self.native.shutdown_handlers.append(bus.follow_stop)
 

@@ -1,0 +1,267 @@
+"""An original framework in a process beside its compatibility module.
+
+A module that still imports the original reads nobody's request there, or that of another client
+whom the thread has served before. While a request of a migrated application is handled, and none of
+the original's, the original's ``request`` and ``response`` therefore raise ``RuntimeError``.
+Original applications in the same process work as before.
+
+``watch`` sees to it for an original that is imported already, and for one that a function or a
+template imports later.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.machinery import ModuleSpec
+from traceback import walk_tb
+from types import FrameType, ModuleType
+from typing import Any
+from weakref import WeakSet
+
+from micropie.compat.carrier import migrated_request
+from micropie.compat.stand_in import (
+    advice_for,
+    has_original,
+    holders,
+    import_of_original,
+    imports_original,
+    is_below,
+    is_installed,
+)
+
+_guarded: WeakSet[type] = WeakSet()  # classes of the originals
+
+
+class OriginalFrameworkError(RuntimeError):
+    """A migrated application uses something of the original framework."""
+
+
+def watch(framework: str) -> None:
+    """Guard the original framework, imported or not, and log the modules that hold it."""
+    warn_of_originals(framework)
+    module = sys.modules.get(framework)
+    if module is not None and has_original(framework):
+        _guard(framework, module)
+    if not any(isinstance(one, _Watch) and one.framework == framework for one in sys.meta_path):
+        sys.meta_path.insert(0, _Watch(framework))
+
+
+@cache  # all modules are looked through, and one warning does
+def warn_of_originals(framework: str) -> None:
+    """Log the modules that hold the original framework, once: what they add to it reaches no
+    request here.
+    """
+    names = sorted(holders(framework))
+    if names:
+        logging.getLogger("micropie").warning(
+            (
+                "%s: imports the original %s, which handles no request here: its request raises an "
+                'error. Call install("%s") of micropie.compat first'
+            ),
+            ", ".join(names),
+            framework,
+            framework,
+        )
+
+
+class _Watch:
+    """Finds the original framework as the other finders do, and has it guarded once it is
+    imported.
+    """
+
+    def __init__(self, framework: str) -> None:
+        self.framework = framework
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Leave all other names, and one with a compatibility module, to the other finders."""
+        if fullname != self.framework or is_installed(fullname):
+            return None
+        found = (one.find_spec(fullname, path, target) for one in sys.meta_path if one is not self)
+        spec = next((one for one in found if one is not None), None)
+        if spec is not None and spec.loader is not None:  # as that of a bare folder is
+            spec.loader = _Loader(spec.loader, self.framework)  # type: ignore[assignment]
+        return spec
+
+
+class _Loader:
+    """Loads a module by the loader that was found for it, and guards it."""
+
+    def __init__(self, loader: Any, framework: str) -> None:
+        self._loader = loader
+        self._framework = framework
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """See ``importlib.abc.Loader``."""
+        module: ModuleType | None = self._loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """See ``importlib.abc.Loader``."""
+        self._loader.exec_module(module)
+        _guard(self._framework, module)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what else the loader offers, such as the module's source."""
+        return getattr(self._loader, name)
+
+
+# -- the guards ------------------------------------------------------------------------------------
+
+
+def _guard(framework: str, module: Any) -> None:
+    name, guard = _GUARDS[framework]
+    kind = type(vars(module).get(name))  # another module of that name has none of its own
+    if is_below(kind.__module__, framework) and kind not in _guarded:
+        _guarded.add(kind)
+        guard(module)
+
+
+def _guard_cherrypy(module: Any) -> None:
+    """Guard the defaults that ``cherrypy.serving`` has where a thread handles no request.
+
+    A request that the original handles is an attribute of the object, which hides them.
+    """
+    kind = type(module.serving)
+    for name in ("request", "response"):
+        setattr(kind, name, _Default(vars(kind)[name], module.log))
+
+
+class _Default:
+    """A class attribute that only the original's own log may read in a migrated request.
+
+    It asks for the application whose log it writes to, and has one of its own.
+    """
+
+    def __init__(self, value: object, log: object) -> None:
+        self._value = value
+        self._log = log
+
+    def __get__(self, instance: object, owner: type) -> object:
+        if migrated_request("cherrypy") is not None:
+            _refuse("cherrypy", self._log)
+        return self._value
+
+
+def _guard_bottle(module: Any) -> None:
+    """Guard the properties of ``bottle.request`` and ``bottle.response``.
+
+    The original binds both to a thread before it handles a request, and leaves them bound.
+    """
+    requests, responses = type(module.request), type(module.response)
+    environ: Any = vars(requests)["environ"]
+
+    def check() -> None:
+        request = migrated_request("bottle")
+        if request is None:
+            return
+        try:
+            is_active = vars(request).get(_BOUND) is environ.fget(module.request)
+        except RuntimeError:  # nothing is bound
+            is_active = False
+        if not is_active:
+            _refuse("bottle")
+
+    def bind(local: object, value: object) -> None:
+        request = migrated_request("bottle")
+        if request is not None:
+            vars(request)[_BOUND] = value
+        environ.fset(local, value)
+
+    for kind in (requests, responses):
+        for name, value in [*vars(kind).items()]:
+            if isinstance(value, property):
+                setattr(kind, name, _checked(value, check))
+    requests.environ = requests.environ.setter(bind)
+
+
+_BOUND = "_original_bottle"
+
+
+def _checked(value: Any, check: Callable[[], None]) -> property:
+    """Return a property that is checked before each use."""
+
+    def get(local: object) -> object:
+        check()
+        return value.fget(local)
+
+    def put(local: object, new: object) -> None:
+        check()
+        value.fset(local, new)
+
+    def delete(local: object) -> None:
+        check()
+        value.fdel(local)
+
+    return property(get, put, delete, value.__doc__)
+
+
+_GUARDS = {"bottle": ("request", _guard_bottle), "cherrypy": ("serving", _guard_cherrypy)}
+
+
+# -- error messages --------------------------------------------------------------------------------
+
+
+def _refuse(framework: str, log: object = None) -> None:
+    """Raise ``OriginalFrameworkError``, which names the code that uses the original.
+
+    Return if that is ``log``.
+    """
+    frame: FrameType | None = sys._getframe()
+    name: str | None = __name__
+    used = ""
+    while frame is not None and name is not None and _is_inside(name, framework):
+        if log is not None and frame.f_locals.get("self") is log:
+            return
+        used = frame.f_code.co_qualname
+        frame = frame.f_back
+        name = None if frame is None else frame.f_globals.get("__name__")
+    assert frame is not None  # noqa: S101 - something outside has called it
+    if name is not None and is_below(name, "micropie"):  # has called a decorator's function
+        raise OriginalFrameworkError(_of_original(used, framework))
+    # a template's code is in no module
+    raise OriginalFrameworkError(import_of_original(name or frame.f_code.co_filename, framework))
+
+
+def _is_inside(name: str, framework: str) -> bool:
+    return name == __name__ or is_below(name, framework)
+
+
+def _of_original(name: str, framework: str) -> str:
+    return (
+        f"{name} belongs to the original {framework}, "
+        f"which handles no request of this application: {advice_for(framework)}"
+    )
+
+
+def _is_of_original(kind: type, framework: str) -> bool:
+    return has_original(framework) and any(
+        is_below(str(base.__module__), framework) for base in kind.__mro__
+    )
+
+
+def refuse_result(framework: str, result: object) -> None:
+    """Raise ``OriginalFrameworkError`` for a response of the original framework, which would be
+    sent without its status.
+    """
+    if _is_of_original(type(result), framework):
+        raise OriginalFrameworkError(_of_original(type(result).__qualname__, framework))
+
+
+def explain(framework: str, error: BaseException) -> None:
+    """Add a note to an unexpected exception that the original framework may have caused: one of its
+    own, or of a module that imports it.
+    """
+    if isinstance(error, OriginalFrameworkError) or not has_original(framework):
+        return
+    if _is_of_original(type(error), framework):
+        error.add_note(_of_original(type(error).__qualname__, framework))
+        return
+    names = {frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)}
+    for name in sorted(names):
+        if not is_below(name, framework) and imports_original(name, framework):
+            error.add_note(import_of_original(name, framework))

@@ -1,0 +1,469 @@
+"""A module that still imports the original framework below a migrated application, and original
+applications in the same process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import bottle as original_bottle
+import cherrypy as original
+import pytest
+
+from micropie import App, HttpMiddleware
+from micropie.compat import bottle, cherrypy
+from micropie.compat.originals import OriginalFrameworkError, explain, watch
+from tests.compat.conftest import Serve
+from tests.compat.test_stand_in import run
+from tests.conftest import MakeClient
+
+CLIENT = ("203.0.113.9", 50_000)
+
+Forgotten = Callable[[str], Callable[..., Any]]
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> Forgotten:
+    """Return a function that makes ``helpers.use`` of these lines, in a module that imports both
+    originals.
+    """
+
+    def make(lines: str) -> Callable[..., Any]:
+        module = ModuleType("helpers")
+        body = "\n    ".join(lines.splitlines())
+        exec(f"import bottle, cherrypy\ndef use(*args):\n    {body}", vars(module))
+        monkeypatch.setitem(sys.modules, "helpers", module)
+        use: Callable[..., Any] = vars(module)["use"]
+        return use
+
+    return make
+
+
+def cherrypy_app(use: Callable[..., Any], **config: object) -> Any:
+    class Root:
+        @cherrypy.expose
+        def index(self, **values: str) -> Any:
+            return use() or "open"
+
+    return cherrypy.Application(Root(), "", {"/": config})
+
+
+def bottle_app(use: Callable[..., Any]) -> Any:
+    app = bottle.Bottle()
+    app.get("/")(lambda: use() or "open")
+    return app
+
+
+CHERRYPY_USES = [
+    "return cherrypy.request.remote.ip",
+    "return cherrypy.request.headers.get('Host')",
+    "return hasattr(cherrypy.request, 'user')",
+    "return getattr(cherrypy.request, 'user', 'nobody')",
+    "cherrypy.request.user = 'ann'",
+    "return 'Host' in cherrypy.serving.request.headers",
+    "cherrypy.response.headers['X-Frame-Options'] = 'DENY'",
+    "cherrypy.response.status = 403",
+    "return cherrypy.url('/x')",
+    "raise cherrypy.HTTPRedirect('/login')",
+    "return cherrypy.lib.httputil.valid_status(cherrypy.serving.response.status)",
+]
+BOTTLE_USES = [
+    "return bottle.request.remote_addr",
+    "return bottle.request.get('REMOTE_ADDR')",
+    "return bottle.request.forms.get('x')",
+    "return hasattr(bottle.request, 'user')",
+    "bottle.request.user = 'ann'",
+    "del bottle.request.user",
+    "del bottle.request.environ",
+    "bottle.response.set_header('X-Frame-Options', 'DENY')",
+    "bottle.response.status = 403",
+    "bottle.response.bind()",
+    "bottle.response.delete_cookie('x')",
+    "del bottle.response.body",
+    "bottle.redirect('/login')",
+    "return bottle.static_file('x', root='/')",
+]
+
+
+@pytest.mark.parametrize("lines", CHERRYPY_USES)
+def test_the_original_cherrypy_raises(
+    forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture, lines: str
+) -> None:
+    app = cherrypy_app(forgotten(lines))
+    answer = make_client(app, client=CLIENT).get("/")
+    assert (answer.status_code, "open" in answer.text) == (500, False)
+    assert "OriginalFrameworkError: helpers imports the original cherrypy, which" in caplog.text
+    assert "write from micropie.compat import cherrypy there, or" in caplog.text
+
+
+@pytest.mark.parametrize("lines", BOTTLE_USES)
+def test_the_original_bottle_raises(
+    forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture, lines: str
+) -> None:
+    answer = make_client(bottle_app(forgotten(lines)), client=CLIENT).get("/")
+    assert (answer.status_code, "open" in answer.text) == (500, False)
+    assert "OriginalFrameworkError: helpers imports the original bottle, which" in caplog.text
+    assert 'install("bottle") before all other imports' in caplog.text
+
+
+def test_hooks_tools_and_native_code_count_as_well(
+    forgotten: Forgotten, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use = forgotten("return cherrypy.request.remote.ip")
+    hooked = cherrypy_app(lambda: None, **{"hooks.before_handler": lambda: use()})
+    assert make_client(hooked).get("/").status_code == 500
+
+    app = cherrypy_app(lambda: None)
+    app.native.get("/native")(lambda: use())
+    client = make_client(app)
+    assert (client.get("/native").status_code, client.get("/").status_code) == (500, 200)
+
+    class Looks(HttpMiddleware):
+        def before_request(self, request: Any) -> None:
+            use()
+
+    app.native.middlewares.append(Looks())
+    assert client.get("/").status_code == 500
+
+    use = forgotten("return bottle.request.remote_addr")
+    hooked = bottle_app(lambda: None)
+    hooked.add_hook("before_request", lambda: use())
+    assert make_client(hooked).get("/").status_code == 500
+    wrapped = bottle_app(lambda: None)
+    wrapped.install(lambda callback: lambda *args, **values: use() and callback(*args, **values))
+    assert make_client(wrapped).get("/").status_code == 500
+
+
+def test_a_stream_counts_as_well(forgotten: Forgotten, make_client: MakeClient) -> None:
+    for make, lines in (
+        (cherrypy_app, "return cherrypy.request.remote.ip"),
+        (bottle_app, "return bottle.request.remote_addr"),
+    ):
+        use = forgotten(lines)
+        seen: list[str] = []
+
+        def page(use: Any = use, seen: list[str] = seen) -> Iterator[str]:
+            yield "first"
+            try:
+                use()
+            except OriginalFrameworkError as error:
+                seen.append(str(error))
+            yield "last"
+
+        make_client(make(page)).get("/")
+        assert ["helpers imports the original" in text for text in seen] == [True]
+
+
+def test_an_async_handler_counts_as_well(forgotten: Forgotten, make_client: MakeClient) -> None:
+    use = forgotten("return cherrypy.request.remote.ip")
+
+    class Root:
+        @cherrypy.expose
+        async def index(self) -> Any:
+            return use()
+
+    assert make_client(cherrypy.Application(Root())).get("/").status_code == 500
+
+
+def test_a_decorator_of_the_original_is_named(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = bottle.Bottle()
+    app.get("/")(original_bottle.auth_basic(lambda user, password: True)(lambda: "open"))
+    assert make_client(app).get("/").status_code == 500
+    assert "wrapper belongs to the original bottle" in caplog.text
+
+
+def test_an_error_of_the_original_is_explained(
+    forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    for make, lines, name in (
+        (cherrypy_app, "raise cherrypy.HTTPError(403)", "HTTPError"),
+        (bottle_app, "bottle.abort(403)", "HTTPError"),
+    ):
+        assert make_client(make(forgotten(lines))).get("/").status_code == 500
+        assert f"{name} belongs to the original {make.__name__[:-4]}" in caplog.text
+
+
+def test_other_failures_of_such_a_module_are_explained(
+    forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    for make in (cherrypy_app, bottle_app):
+        use = forgotten("return cherrypy.no_such_name, bottle.no_such_name")
+        assert make_client(make(use)).get("/").status_code == 500
+        assert f"helpers imports the original {make.__name__[:-4]}, which" in caplog.text
+
+
+def test_a_failure_of_another_module_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (ValueError("x"), OriginalFrameworkError("x")):
+        explain("bottle", error)
+        assert not hasattr(error, "__notes__")
+    monkeypatch.setitem(sys.modules, "bottle", bottle)
+    error = ValueError("x")
+    explain("bottle", error)
+    assert not hasattr(error, "__notes__")
+
+
+def test_a_response_of_the_original_is_no_page(
+    forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    use = forgotten("class Own(bottle.HTTPResponse): pass\nreturn Own('secret', 403)")
+    answer = make_client(bottle_app(use)).get("/")
+    assert (answer.status_code, "secret" in answer.text) == (500, False)
+    assert "Own belongs to the original bottle" in caplog.text
+
+
+def test_the_original_s_log_is_written(
+    forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = cherrypy_app(forgotten("cherrypy.log('noted')\nreturn 'logged'"))
+    assert make_client(app).get("/").text == "logged"
+    assert "noted" in caplog.text
+
+
+def test_each_framework_by_itself(forgotten: Forgotten, make_client: MakeClient) -> None:
+    """An original that nothing here was written for stays as it is."""
+    use = forgotten("return repr(cherrypy.request.remote.ip)")
+    assert make_client(bottle_app(use)).get("/").text == "'127.0.0.1'"
+    use = forgotten("bottle.request.bind({})\nreturn repr(bottle.request.remote_addr)")
+    assert make_client(cherrypy_app(use)).get("/").text == "None"
+    native = App()
+    native.get("/")(forgotten("return repr(cherrypy.request.remote.ip)"))
+    assert make_client(native).get("/").text == "'127.0.0.1'"
+
+
+# -- templates -------------------------------------------------------------------------------------
+
+
+def test_a_template_that_imports_the_original(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "page.tpl").write_text("% from bottle import request\n{{request.remote_addr}}")
+    app = bottle_app(lambda: bottle.template("page", template_lookup=[str(tmp_path)]))
+    assert make_client(app).get("/").status_code == 500
+    assert f"{tmp_path}/page.tpl imports the original bottle" in caplog.text
+
+
+def test_a_helper_that_a_template_calls(
+    forgotten: Forgotten, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    use = forgotten("return bottle.request.remote_addr")
+    for template, text in (
+        (bottle.template, "% import helpers\n{{helpers.use()}}"),
+        (bottle.template, "% from helpers import use\n{{use()}}"),
+        (bottle.jinja2_template, "{{ use() }} "),
+        (bottle.mako_template, "${use()} "),
+    ):
+        caplog.clear()
+        app = bottle_app(lambda template=template, text=text: template(text, use=use))
+        assert make_client(app).get("/").status_code == 500
+        assert "helpers imports the original bottle" in caplog.text
+
+
+LATE = """
+import sys
+import helpers
+from micropie.compat import {framework} as framework
+from micropie.testing import TestClient
+assert "{framework}" not in sys.modules
+{app}
+with TestClient(app, protocol="wsgi", raise_app_exceptions=False) as client:
+    print(client.get("/").status_code, client.get("/").status_code)
+import {framework}
+print({framework}.__file__ == {framework}.__spec__.loader.get_filename("{framework}"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("framework", "app", "line"),
+    [
+        (
+            "bottle",
+            "app = framework.Bottle()\napp.get('/')(lambda: framework.template("
+            "'% import helpers\\n{{helpers.use()}}'))",
+            "bottle.request.remote_addr",
+        ),
+        (
+            "cherrypy",
+            "class Root:\n    @framework.expose\n    def index(self): return helpers.use()\n"
+            "app = framework.Application(Root())",
+            "cherrypy.request.remote.ip",
+        ),
+    ],
+)
+def test_an_import_during_a_request(tmp_path: Path, framework: str, app: str, line: str) -> None:
+    (tmp_path / "helpers.py").write_text(f"def use():\n    import {framework}\n    return {line}\n")
+    (tmp_path / "main.py").write_text(LATE.format(framework=framework, app=app))
+    ended = run(tmp_path, "main.py")
+    assert ended.stdout.splitlines()[-2:] == ["500 500", "True"]
+    assert f"helpers imports the original {framework}" in ended.stderr
+
+
+# -- original applications in the same process -----------------------------------------------------
+
+
+def original_cherrypy_app() -> Any:
+    class Root:
+        @original.expose
+        def index(self) -> str:
+            original.response.headers["X-Seen"] = original.request.headers["Host"]
+            original.log("noted")
+            return f"{original.request.remote.ip} {original.url('/x')}"
+
+        @original.expose
+        def fail(self) -> None:
+            raise original.HTTPError(403)
+
+        @original.expose
+        def crash(self) -> None:
+            raise KeyError
+
+        @original.expose
+        @original.config(**{"response.stream": True})
+        def stream(self) -> Iterator[str]:
+            yield "a"
+            yield original.request.path_info
+
+    return original.Application(Root(), "/old")
+
+
+def original_bottle_app() -> Any:
+    app = original_bottle.Bottle()
+
+    @app.get("/")
+    def index() -> str:
+        original_bottle.response.set_header("X-Seen", original_bottle.request.get_header("Host"))
+        original_bottle.request.user = "ann"
+        del original_bottle.response.body
+        original_bottle.response.body = ""
+        return f"{original_bottle.request.remote_addr} {original_bottle.request.user}"
+
+    @app.get("/fail")
+    def fail() -> None:
+        original_bottle.abort(403)
+
+    @app.get("/crash")
+    def crash() -> None:
+        raise KeyError
+
+    @app.get("/stream")
+    def stream() -> Iterator[str]:
+        yield "a"
+        yield original_bottle.request.path
+
+    return app
+
+
+def beside(framework: str, where: str) -> Any:
+    """Return a migrated application and an original one: inside of it, or both below one root."""
+    old: Any = original_bottle_app() if framework == "bottle" else original_cherrypy_app()
+    new: Any = bottle_app(lambda: None)
+    if framework == "bottle" and where == "inside":
+        new.mount("/old", old)
+        return new
+    if framework == "cherrypy":
+        new = cherrypy.Tree()
+        new.mount(cherrypy_app(lambda: None), "")
+        if where == "inside":
+            new.graft(old, "/old")
+            return new
+    root = App()
+    root.mount("/old", old)
+    root.mount("/", new)
+    return root
+
+
+@pytest.mark.parametrize("where", ["inside", "root"])
+@pytest.mark.parametrize("framework", ["bottle", "cherrypy"])
+def test_original_applications_go_on_working(
+    make_client: MakeClient, framework: str, where: str
+) -> None:
+    client = make_client(beside(framework, where), client=CLIENT)
+    for _ in range(2):
+        answer = client.get("/old/")
+        assert answer.text.startswith(CLIENT[0]), answer.text
+        assert answer.headers["X-Seen"] == "testserver"
+        assert client.get("/").text == "open"
+        assert client.get("/old/fail").status_code == 403
+        assert client.get("/old/crash").status_code == 500
+        assert client.get("/old/stream").text.startswith("a/")
+
+
+def test_a_request_that_the_thread_has_served_before_is_not_read(
+    forgotten: Forgotten, connect: MakeClient
+) -> None:
+    """Bottle leaves it bound to the thread."""
+    use = forgotten("return bottle.request.remote_addr")
+    old, new = original_bottle_app(), bottle_app(use)
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/",
+        "REMOTE_ADDR": "192.0.2.7",
+        "HTTP_HOST": "x",
+        "SERVER_NAME": "x",
+        "SERVER_PORT": "80",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+    }
+
+    def ask(app: Any) -> tuple[str, bytes]:
+        heads: list[str] = []
+        body = b"".join(app({**environ}, lambda status, *_: heads.append(status)))
+        return heads[0], body
+
+    assert ask(old) == ("200 OK", b"192.0.2.7 ann")
+    assert ask(new)[0] == "500 Internal Server Error"
+    assert original_bottle.request.remote_addr == "192.0.2.7", "outside of a migrated request"
+    bound = forgotten(
+        "bottle.request.bind({'REMOTE_ADDR': 'bound'})\nreturn bottle.request.remote_addr"
+    )
+    assert ask(bottle_app(bound)) == ("200 OK", b"bound")
+    original_bottle.request.bind({})
+    new.native.wsgi_shutdown()
+
+
+def test_both_are_used_outside_of_requests(cherrypy: Any, serve: Serve) -> None:
+    assert cherrypy.request.remote.ip == "127.0.0.1"
+
+    class Root:
+        @cherrypy.expose
+        def index(self) -> str:
+            return str(cherrypy.request.path_info)
+
+    assert serve(cherrypy.Application(Root())).get("/").text == "/"
+    assert original.request.remote.ip == "127.0.0.1"
+
+
+# -- finding the original --------------------------------------------------------------------------
+
+
+def test_another_module_of_that_name_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    watch("bottle")
+    finders = len(sys.meta_path)
+    watch("bottle")
+    assert len(sys.meta_path) == finders, "one is enough"
+    monkeypatch.delitem(sys.modules, "bottle")
+    watch("bottle")  # there is none
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    sys.path_importer_cache.clear()
+    assert importlib.util.find_spec("bottle") is None
+    (tmp_path / "bottle").mkdir()
+    sys.path_importer_cache.clear()
+    spec = importlib.util.find_spec("bottle")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None, "a bare folder"
+    (tmp_path / "bottle" / "__init__.py").write_text("content = 'beer'")
+    sys.path_importer_cache.clear()
+    assert importlib.import_module("bottle").content == "beer"
+    monkeypatch.setitem(sys.modules, "bottle", ModuleType("bottle"))
+    watch("bottle")
