@@ -38,9 +38,9 @@ from micropie.execution import current
 from micropie.flow import Hook, WebSocketMiddleware, lifespan_opener
 from micropie.http import Request, Response, State, current_request
 from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
-from micropie.on_demand import by_name
+from micropie.on_demand import by_name, module
 from micropie.protocols import Receive, Scope, Send, Texts
-from micropie.routing import AppBase, ErrorKey, Settings, check_error_key
+from micropie.routing import AppBase, Config, ErrorKey, Settings, check_error_key
 from micropie.sessions import SessionBackend
 from micropie.spellings import ServerSpellings
 from micropie.templates import NO_VALUES, stream
@@ -194,6 +194,30 @@ def _overridable_method(method: Method) -> Method | Callable[..., object]:
     return method
 
 
+class _UpperLayers:
+    """What the core needs from the layers above it, each imported when it is first used."""
+
+    advisor: Any = module("micropie.debug.advisor")
+
+    @staticmethod
+    def make_channels() -> object:
+        return import_module("micropie.channels").Channels()
+
+    @staticmethod
+    def checked_channels(channels: object) -> object:
+        """Return ``channels``; raise ``SetupError`` if they are something else."""
+        if not isinstance(channels, import_module("micropie.channels").Channels):
+            raise SetupError(
+                f"channels takes an object such as RedisChannels(url), not {channels!r}"
+            )
+        return channels
+
+    @staticmethod
+    def warn_of_missing_security(config: Config) -> None:
+        import_module("micropie.middleware.security_defaults").warn_of_missing_security(config)
+
+
+_UPPER_LAYERS = _UpperLayers()
 _NO_CHECKS: Mapping[str, Callable[[], object]] = {}
 
 
@@ -284,12 +308,15 @@ class App(AppBase):
             _micropie=cls._micropie_tree(
                 app,
                 {link.__name__: partial(link, app) for link in _LINKS},
+                _UPPER_LAYERS,
+                asgi.ASGIState(),
+                wsgi.WSGIState(),
             ),
         )
         # An author may state them: ``channels = RedisChannels(url)`` in the class.
         channels = inspect.getattr_static(cls, "channels")
         if not isinstance(channels, property):
-            app._micropie.stated_channels = _checked_channels(channels)
+            app._micropie.stated_channels = _UPPER_LAYERS.checked_channels(channels)
         return app
 
     @_typed_as(lambda: _Keywords)
@@ -483,7 +510,7 @@ class App(AppBase):
 
     @channels.setter
     def channels(self, channels: Channels) -> None:
-        self._micropie.stated_channels = _checked_channels(channels)
+        self._micropie.stated_channels = _UPPER_LAYERS.checked_channels(channels)
 
     def route(
         self,
@@ -860,12 +887,6 @@ _ELSEWHERE = by_name(
 
 _LINKS = (App.url_for, App.absolute_url_for, App.static_url)  # which templates see
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")
-
-
-def _checked_channels(channels: object) -> object:
-    if not isinstance(channels, import_module("micropie.channels").Channels):
-        raise SetupError(f"channels takes an object such as RedisChannels(url), not {channels!r}")
-    return channels
 
 
 def _is_routed(value: object) -> bool:

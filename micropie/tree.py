@@ -9,26 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from inspect import isroutine
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-from micropie import asgi, mounts, wsgi
+from micropie import mounts
 from micropie.discovery import Function, RouteMark, in_place_of, name_of, public_name
 from micropie.errors import SetupError, logger
 from micropie.execution import current, notify_after_fork
 from micropie.flow import Lifecycle, Lifespan, lifespan_opener
 from micropie.http import State
 from micropie.mounts import APP, ASGI
-from micropie.routing import AppBase, Config, Registrations, Settings, Site, build_site, config_of
+from micropie.routing import (
+    AppBase,
+    Config,
+    Registrations,
+    Settings,
+    Site,
+    UpperLayers,
+    build_site,
+    config_of,
+)
 from micropie.spellings import attribute_of
 from micropie.steps import HANDLER, Kind
 from micropie.streams import ShutdownSignal
 from micropie.templates import names_of
-
-if TYPE_CHECKING:
-    from micropie.openapi import Docs
 
 
 class _Compiling:
@@ -49,6 +54,13 @@ class _Compiling:
 _compiling = _Compiling()
 
 
+class DriverState(Protocol):
+    """What a driver stores of an application."""
+
+    site: Site | None
+    """None until the application has started, and after a change."""
+
+
 class Tree(Registrations):
     """One application with all that is inside it."""
 
@@ -56,12 +68,20 @@ class Tree(Registrations):
     shutdown_handlers: list[Callable[[], object]] = attribute_of("app.shutdown_handlers")
     state: State = attribute_of("app.state")
 
-    def __init__(self, app: AppBase, links: Mapping[str, Callable[..., str]]) -> None:
-        super().__init__(app, names_of(links))
-        self.asgi, self.wsgi = asgi.ASGIState(), wsgi.WSGIState()
+    def __init__(
+        self,
+        app: AppBase,
+        links: Mapping[str, Callable[..., str]],
+        upper: UpperLayers,
+        asgi: Any,
+        wsgi: Any,
+    ) -> None:
+        super().__init__(app, names_of(links), upper)
+        self.asgi, self.wsgi = asgi, wsgi
+        """What each driver stores of this application, see ``DriverState``."""
         self.lifespan: Callable[[], Lifespan] | None = None
         self.security: object = None
-        self.docs: Docs | None = None
+        self.docs: object = None
         self.sites: dict[Kind, Site] = {}
         self.shutdowns: dict[Kind, ShutdownSignal] = {}
         self._inside: list[AppBase] = []  # when it was last compiled as the outermost one
@@ -95,7 +115,7 @@ class Tree(Registrations):
         """
         return site
 
-    def publish(self, site: Site, state: asgi.ASGIState | wsgi.WSGIState) -> None:
+    def publish(self, site: Site, state: DriverState) -> None:
         """Let further requests find ``site`` in ``state``, unless there was a change since it was
         compiled: by a start-up handler, or by another thread.
         """
@@ -223,7 +243,7 @@ class Tree(Registrations):
         config = self.site.config
         keeps_sessions = any(app.session_backend is not None for app in apps)
         if keeps_sessions and self.security is not False and not config.settings.debug:
-            import_module("micropie.middleware.security_defaults").warn_of_missing_security(config)
+            self.upper.warn_of_missing_security(config)
         seconds = Settings().overridden(self.settings).mount_timeout
         mounted = [one.under(protocol) for app in apps for one in app._micropie.mounts if protocol]
         lives = [

@@ -40,7 +40,7 @@ ABOVE = (
     "testing/requests.py",
 )
 # Extensions that come with micropie: they import what it promises to all.
-BATTERIES = ("channels", "config.py", "debug", "middleware", "openapi", "pool")
+BATTERIES = ("channels", "config.py", "debug", "middleware", "openapi")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}
 
 EVERY_FILE = sorted(PACKAGE.rglob("*.py"))
@@ -275,8 +275,8 @@ def test_any_is_for_what_may_be_anything() -> None:
 
 # -- faces -----------------------------------------------------------------------------------------
 
-MOST_NAMES = {"http": 55, "execution": 35, "routing": 28}
-# Of no extension's; ``debug``, ``openapi`` and ``pool`` are asked for by a text.
+MOST_NAMES = {"http": 55, "execution": 35, "routing": 30}
+# Of no extension's; ``debug`` and ``openapi`` are imported by name.
 ROOMS = [
     "asgi",
     "binding",
@@ -325,11 +325,8 @@ def test_a_face_has_what_other_packages_use_and_nothing_else(room: str) -> None:
 # Those that use promised names alone; of ``middleware`` the files of which that is asked.
 ON_PROMISED_NAMES = [
     PACKAGE / "config.py",
-    *(
-        path
-        for name in ("channels", "cli", "debug", "openapi", "pool")
-        for path in (PACKAGE / name).rglob("*.py")
-    ),
+    *(path for name in ("channels", "cli", "openapi") for path in (PACKAGE / name).rglob("*.py")),
+    *(PACKAGE / "debug" / f"{name}.py" for name in ("access", "page")),
     *(
         PACKAGE / "middleware" / f"{name}.py"
         for name in ("health", "metrics", "rate_limit", "redis_rate_store", "tracing")
@@ -448,15 +445,13 @@ def test_promised_names_are_left_alone() -> None:
 # What an author's setting asks for, and where: the battery is imported when that is read.
 ASKED_FOR = {
     ("app.py", "micropie.channels"),  # checks App(channels=...)
-    ("routing/config.py", "micropie.channels"),  # app.channels
-    ("routing/config.py", "micropie.pool"),  # @run_in("process")
     ("app.py", "micropie.debug"),  # App(debug=True)
-    ("flow/errors.py", "micropie.debug"),  # its pages
+    ("app.py", "micropie.debug.advisor"),  # hints and advice
     ("app.py", "micropie.openapi.pages"),  # App(docs=True)
     ("app.py", "micropie.openapi.document"),  # App.openapi()
     ("app.py", "micropie.middleware.health"),  # App.health()
     ("app.py", "micropie.middleware.metrics"),  # App.metrics()
-    ("tree.py", "micropie.middleware.security_defaults"),  # App(security=...), or none
+    ("app.py", "micropie.middleware.security_defaults"),  # App(security=...), or none
     ("app.py", "micropie.cli.serving.run"),  # App.run()
 }
 A_BATTERY = re.compile(r"micropie\.(?:channels|cli|compat|config|debug|middleware|openapi|pool)\b")

@@ -315,11 +315,12 @@ decimal difflib email fractions hashlib hmac html http.client http.cookies impor
 multiprocessing pickle platform random secrets shutil sqlite3 struct sysconfig tempfile unicodedata uuid xml zlib
 jinja2 msgspec orjson pydantic typing_extensions
 micropie.asgi.lifespan micropie.asgi.websocket micropie.asgi.websocket_connection micropie.channels micropie.cli
-micropie.compat micropie.config micropie.debug micropie.steps.redis_client micropie.files.static
+micropie.compat micropie.config micropie.debug.access micropie.debug.failures micropie.debug.page
+micropie.debug.requests micropie.debug.source micropie.steps.redis_client micropie.files.static
 micropie.flow.websocket micropie.headers.conditional micropie.forms.multipart micropie.http.form_parts
 micropie.extensions micropie.http.pagination micropie.headers.signing micropie.middleware micropie.mounts.asgi_call
 micropie.mounts.lifespan micropie.mounts.wsgi_in_asgi micropie.openapi
-micropie.flow.pooled micropie.pool micropie.streams.events micropie.streams.threaded micropie.testing
+micropie.flow.pooled micropie.execution.pool micropie.streams.events micropie.streams.threaded micropie.testing
 micropie.templates.environment micropie.wsgi.lifespan
 """
 OF_ONE_PROTOCOL = {

@@ -135,11 +135,7 @@ class Connection(websockets.Progress):
                 )
             except StopIteration as end:
                 if end.value is not None and self._exchange.config.settings.debug:
-                    logger.warning(
-                        "%s: the handler returned %s, which nobody gets: await ws.send_json(...)",
-                        self._exchange.label,
-                        type(end.value).__name__,
-                    )
+                    self._exchange.config.advisor.review_websocket_result(self._exchange, end.value)
                 return
             finally:
                 sent = raised = None

@@ -1,13 +1,24 @@
-"""The pages that ``debug=True`` shows to a developer, and who may see them."""
+"""Everything that helps a developer: debug pages, hints, advice and source checks.
 
-from micropie.debug.access import (
-    KEY_PATH,
-    KEY_VARIABLE,
-    add_key_page,
-    debug_key,
-    may_see_debug_pages,
-)
-from micropie.debug.page import error_page, not_found_page, warn_of_attribute
+``advisor.py`` is what the core calls, see there. ``page.py`` has the pages that ``debug=True``
+shows, and ``access.py`` decides who may see them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from micropie.on_demand import names_on_demand
+
+if TYPE_CHECKING:
+    from micropie.debug.access import (
+        KEY_PATH,
+        KEY_VARIABLE,
+        add_key_page,
+        debug_key,
+        may_see_debug_pages,
+    )
+    from micropie.debug.page import error_page, not_found_page, warn_of_attribute
 
 # fmt: off
 __all__ = [
@@ -15,3 +26,12 @@ __all__ = [
     "not_found_page", "warn_of_attribute",
 ]
 # fmt: on
+
+# The advisor is in this package, and an application without debug pages needs none of these.
+__getattr__, __dir__ = names_on_demand(
+    __name__,
+    {
+        "access": "KEY_PATH KEY_VARIABLE add_key_page debug_key may_see_debug_pages",
+        "page": "error_page not_found_page warn_of_attribute",
+    },
+)

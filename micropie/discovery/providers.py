@@ -22,7 +22,7 @@ from typing import Any, cast, get_origin
 
 from micropie.binding import OwnTypes, Plan, asked_behind, is_key
 from micropie.discovery.marks import AnyFunction
-from micropie.errors import ResponseError, SetupError, logger
+from micropie.errors import ResponseError, SetupError
 from micropie.execution import entered_on_loop
 from micropie.forms import UploadFile
 from micropie.http import BindingErrors, Request
@@ -200,24 +200,7 @@ def open_resources(
         )
         made = values[provider] = yield from _open(resources, provider, arguments)
         if made is None and exchange.config.settings.debug:
-            _warn_of_nothing(provider)
-
-
-def _warn_of_nothing(provider: Provider) -> None:
-    """Log that a function has provided nothing without saying so: its ``return`` may be missing."""
-    *_, inner = layers(provider.plan.function)
-    stated = str(getattr(inner, "__annotations__", {}).get("return", ""))
-    if "None" in stated:
-        return
-    yields = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
-    logger.warning(
-        "%s, which provides %s, %s",
-        provider.name,
-        name_of(provider.key),
-        "yielded nothing: write yield db, or -> Iterator[None] if that is meant"
-        if yields
-        else "returned nothing: write return, or -> None if that is meant",
-    )
+            exchange.config.advisor.review_provided(provider)
 
 
 def _open(resources: Resources, provider: Provider, arguments: Sequence[object]) -> Flow[object]:

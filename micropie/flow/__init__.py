@@ -4,8 +4,7 @@ wait.
 ``http.py`` has the six stages of a request and ``websocket.py`` those of a WebSocket. ``hooks.py``
 runs middleware around the handler: each kind has a class, which is chosen once. ``resources.py``
 opens what a handler's parameters ask for, and closes it. ``errors.py`` turns an exception into a
-response, and ``advice.py`` tells of mistakes in development. ``lifecycle.py`` starts and stops an
-application.
+response. ``lifecycle.py`` starts and stops an application.
 
 Whether a route has providers, or a filter of its result, is found out when it is compiled
 (``Route.is_special``), so other routes pay nothing.
@@ -15,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from micropie.flow.errors import log_failure as log_request_failure
 from micropie.flow.http import call_handler, respond
 from micropie.flow.lifecycle import (
     UNDER_ASGI,
@@ -38,7 +38,7 @@ __all__ = [
     "UNDER_ASGI", "UNDER_WSGI", "Application", "CloseInfo", "FlowMiddleware", "Hook",
     "HttpMiddleware", "Lifecycle", "Lifespan", "LifespanContext", "WebSocketMiddleware",
     "ask_guards", "call_handler", "cleanup", "close_resources", "converse", "end_resources",
-    "found_socket", "lifespan_opener", "log_failure", "respond",
+    "found_socket", "lifespan_opener", "log_failure", "log_request_failure", "respond",
 ]
 # fmt: on
 

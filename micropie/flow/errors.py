@@ -17,10 +17,8 @@ from micropie.errors import (
     MethodNotAllowed,
     RaisedAnswer,
     Redirect,
-    logger,
 )
 from micropie.http import (
-    BindingError,
     FileReference,
     Request,
     Response,
@@ -28,14 +26,9 @@ from micropie.http import (
     error_response,
     redirect_response,
 )
-from micropie.on_demand import module
-from micropie.routing import ErrorHandler, config_of, place_of
+from micropie.routing import ErrorHandler, config_of
 from micropie.steps import Flow, Outage, call
 from micropie.streams import is_stream, stream_of
-
-# Few sites that serve strangers have ``debug=True``.
-debug: Any = module("micropie.debug")
-advice: Any = module("micropie.flow.advice")
 
 
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
@@ -50,12 +43,8 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         response, handler, expected = None, None, False
         failure = _by_its_number(request, failure) if type(failure) is OSError else failure
         if isinstance(failure, Redirect):
-            if exchange.config.settings.debug and failure.location.isidentifier():
-                logger.warning(
-                    "%s redirects to %r, which is beside it: write '/%s', or url_for(...)",
-                    exchange.label,
-                    *[failure.location] * 2,
-                )
+            if exchange.config.settings.debug:
+                exchange.config.advisor.review_redirect(exchange, failure)
             try:
                 response = redirect_response(failure, request)
             except HTTPError as error:  # it leads to another site, or the Host is malformed
@@ -126,11 +115,8 @@ def _author_response(
         answer.pour(Response(None, status, headers))
         given: list[object] = [request, failure][handler.given]
         result = yield from call(handler.kind, _call_once, handler.function, given)
-        if result is None and exchange.config.settings.debug and not _says_none(handler):
-            logger.warning(
-                "%s: the error handler returned nothing, so the answer is empty: write return",
-                place_of(handler.function),
-            )
+        if result is None and exchange.config.settings.debug:
+            exchange.config.advisor.review_error_handler(handler.function)
         response = answer.pour(result)
     except (HTTPError, Redirect) as error:  # raised by the error handler
         # The handler may have raised ``failure`` itself, whose traceback refers to this frame: the
@@ -152,10 +138,6 @@ def _author_response(
     return response
 
 
-def _says_none(handler: ErrorHandler) -> bool:
-    return "None" in str(getattr(handler.function, "__annotations__", {}).get("return", ""))
-
-
 def _call_once(function: Callable[..., object], arguments: list[object]) -> Any:
     """Call an error handler. A driver's frame keeps its last step, and the error's traceback refers
     to that frame: the step must not keep the error.
@@ -166,28 +148,7 @@ def _call_once(function: Callable[..., object], arguments: list[object]) -> Any:
 
 
 def _default_response(request: Request, failure: Exception) -> Response:
-    exchange = request._exchange
-    is_shown = exchange.config.settings.debug
-    if isinstance(failure, HTTPError):
-        if failure.status == 404 and exchange.list_routes is not None:
-            debug.warn_of_attribute(request)
-            if debug.may_see_debug_pages(request):
-                plain, entries = error_answer(request, failure, "auto"), exchange.list_routes()
-                page: Response = debug.not_found_page(request, failure, plain, entries)
-                return page
-        if is_shown and isinstance(failure, BindingError):
-            sentences = [error.sentence for error in failure.errors]
-            for one in failure.errors:
-                if one.source == "file" and one.given is None:
-                    name = one.parameter
-                    sentences.append(f"{name} came as a file: write {name}: UploadFile.")
-                sentences.append(advice.hint_of_default(exchange, one.parameter, one.given))
-            logger.warning("%s: %s", exchange.label, " ".join(filter(None, sentences)))
-            advice.warn_of_names(exchange)
-        return error_answer(request, failure)
-    if is_shown and debug.may_see_debug_pages(request):
-        log_failure(request, failure)
-        plain = error_answer(request, HTTPError(500), "auto")
-        shown: Response = debug.error_page(request, failure, plain)
-        return shown
-    return plain_response(request, failure)
+    config, page = request._exchange.config, None
+    if config.settings.debug:
+        page = config.advisor.debug_page(request, failure)
+    return page or plain_response(request, failure)

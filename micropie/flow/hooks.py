@@ -134,20 +134,12 @@ def _check_of(mark: Checking, providers: Providers) -> _Part:
                 f"the check {mark.name} returned {type(answer).__name__}, which is no answer: "
                 "write return True to let the request in"
             )
-        if type(answer) in _VALUES and request._exchange.config.settings.debug:
-            logger.warning(
-                "the check %s returned %s, which is sent as the answer: write return bool(...) to "
-                "let the request in, or return 200, ... for a page",
-                mark.name,
-                type(answer).__name__,
-            )
+        if request._exchange.config.settings.debug:
+            request._exchange.config.advisor.review_check(mark, answer)
         return None if answer is True else answer
 
     return before
 
-
-# What a check may have found, and mean by it that it is true.
-_VALUES = frozenset({str, bytes, int, float, list, dict})
 
 _ANSWERS = frozenset({"builtins", "markupsafe", "micropie"})
 

@@ -45,7 +45,6 @@ from micropie.flow.resources import close_resources, close_unless_streamed, filt
 from micropie.headers import make_private
 from micropie.http import (
     BODIES,
-    CSRF_FIELD,
     JSON,
     NO_OTHER_HEADERS,
     Answer,
@@ -68,14 +67,12 @@ from micropie.routing import (
     config_of,
     delegate_route,
     handlers_route,
-    route_of,
 )
 from micropie.sessions import Session
 from micropie.steps import ANSWER, AWAIT, INLINE, IO, Call, Flow, call_within, itself, no_function
 from micropie.streams import LoopStream, Stream, ThreadStream, stream_of
 
 pooled: Any = module("micropie.flow.pooled")  # few sites have handlers in processes
-advice: Any = module("micropie.flow.advice")  # in development alone
 
 _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
@@ -312,10 +309,10 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
         # Of a decorated ``async def``.
         result = yield AWAIT, itself, (result,)
     if exchange.config.settings.debug:
-        advice.warn_of_result(exchange, result)
+        exchange.config.advisor.review_result(exchange, result)
     response = made.pour(result)
     if exchange.config.settings.debug:
-        advice.warn_of_response(exchange, response)
+        exchange.config.advisor.review_response(exchange, response)
     is_null = response.body is None and NoneType in exchange.config.bodies
     if is_null and response.status in _SUCCESSES and not isinstance(result, Response):
         response.content_type = response.content_type or JSON  # where nothing else is stated
@@ -325,7 +322,7 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
         except Exception as failure:
             made.replace(None)  # what it states is not the error's
             if exchange.config.settings.debug and type(failure) is HTTPError:
-                logger.info("there is no %r in %r", response.body.path, response.body.root)
+                exchange.config.advisor.review_missing_file(response.body)
             raise
     if type(response.body) not in BODIES:
         stream = stream_of(response.body)
@@ -454,7 +451,7 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
     """Save the session, and return the answer with its cookie."""
     exchange = request._exchange
     if exchange.config.settings.debug and request.method in ("GET", "HEAD"):
-        _warn_of_change(request, session)
+        exchange.config.advisor.review_session(request, session)
     exchange.answer.take_session()
     status, content_type, length, pairs, body, stream = answer
     saved = yield from config_of(exchange).sessions.close(session, exchange)
@@ -462,25 +459,6 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
         if cookie is not None:
             pairs = [*pairs, ("set-cookie", cookie)]
     return status, content_type, length, pairs, body, stream
-
-
-def _warn_of_change(request: Request, session: Session) -> None:
-    """Log, once for each route, that a GET or HEAD request has set a key of the session.
-
-    The CSRF token does not count, because pages with forms make it; nor do removals, as of a
-    message that was shown.
-    """
-    if request.route is None:
-        return
-    route, changes = route_of(request._exchange), session.changes()
-    if route.has_warned or not (changes.updates or changes.values.keys() - {CSRF_FIELD}):
-        return
-    route.has_warned = True
-    logger.warning(
-        "%s changed the session on %s: a link on any page can do that; write @post above it",
-        route.name,
-        request.method,
-    )
 
 
 # -- stage 6 ---------------------------------------------------------------------------------------

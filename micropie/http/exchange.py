@@ -72,7 +72,7 @@ from micropie.http.body import Body
 from micropie.http.received import NULL, ReceivedBody
 from micropie.http.response import Response
 from micropie.http.session import Session, UnopenedSession
-from micropie.on_demand import computed, module
+from micropie.on_demand import computed
 from micropie.placement import Threads
 from micropie.protocols import Environ, Json, Message, Parameters, Scope
 from micropie.steps import (
@@ -91,9 +91,6 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-
-# Few processes log a failure.
-hints: Any = module("micropie.http.hints")
 
 _SHORT_BODY = 64 * 1024  # bytes; servers pass on so much in one piece
 
@@ -206,6 +203,8 @@ class MessageConfig:
     url_for: Callable[..., str]
     static_url: Callable[..., str]
     resource: Callable[[Any, Any], ResourceContext[Any]]
+    advisor: Any
+    """``micropie.debug.advisor``, which helps authors find errors. ``App`` hands it in."""
 
 
 # -- the exchange ----------------------------------------------------------------------------------
@@ -583,7 +582,7 @@ class Exchange:
         level DEBUG only.
         """
         with suppress(Exception):  # without descriptors nothing can be imported
-            hint = hints.hint_of(self, failure)
+            hint = self.config.advisor.hint_for(self, failure)
             if hint and hint not in getattr(failure, "__notes__", ()):
                 failure.add_note(hint)
         is_outage = isinstance(failure, HTTPError) and failure.status == 503

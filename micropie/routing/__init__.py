@@ -2,8 +2,7 @@
 
 ``settings.py`` has an author's plain values, and ``config.py`` makes of them the objects that a
 request uses. ``compiler.py`` makes a ``Route`` (``routes.py``) of each handler that
-``micropie.discovery`` finds. ``lost_marks.py`` refuses decorators above anything else, and
-``sources.py`` reads an author's source for mistakes that raise nothing.
+``micropie.discovery`` finds. ``lost_marks.py`` refuses decorators above anything else.
 
 ``router.py`` searches. Names, explicit routes and inner applications are in one tree of segments,
 and there is one more for WebSockets. No path takes more than linear time, because each node is
@@ -25,13 +24,14 @@ from micropie.routing.config import (
     ErrorKey,
     HandlerPool,
     Registrations,
+    UpperLayers,
     check_error_key,
     config_of,
     placed,
 )
 from micropie.routing.router import NO_VALUES, Refusal, RouteMatch
 from micropie.routing.routes import Route, checked_methods, place_of, route_of
-from micropie.routing.settings import Settings
+from micropie.routing.settings import SETTINGS, Settings
 from micropie.routing.site import (
     Handover,
     MountRoute,
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "NO_VALUES", "AppBase", "Application", "Config", "ErrorHandler", "ErrorKey", "HandlerPool",
-    "Handover", "MountRoute", "OutsideRoute", "Refusal", "Registrations", "Route", "RouteEntry",
-    "RouteMatch", "SearchResult", "Settings", "Site", "build_site", "check_error_key",
-    "checked_methods", "config_of", "delegate_route", "handlers_route", "place_of", "placed",
-    "route_of", "seen",
+    "NO_VALUES", "SETTINGS", "AppBase", "Application", "Config", "ErrorHandler", "ErrorKey",
+    "HandlerPool", "Handover", "MountRoute", "OutsideRoute", "Refusal", "Registrations", "Route",
+    "RouteEntry", "RouteMatch", "SearchResult", "Settings", "Site", "UpperLayers", "build_site",
+    "check_error_key", "checked_methods", "config_of", "delegate_route", "handlers_route",
+    "place_of", "placed", "route_of", "seen",
 ]
 # fmt: on
 

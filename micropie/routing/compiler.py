@@ -9,7 +9,7 @@ mistake of the author is found here and raised as a ``SetupError`` that says wha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from micropie.addresses import quoted_address, split_host
 from micropie.discovery import (
@@ -24,24 +24,14 @@ from micropie.discovery import (
 )
 from micropie.errors import SetupError, logger
 from micropie.mounts import APP, Mount
-from micropie.on_demand import module
-from micropie.placement import Threads, layers
+from micropie.placement import Threads
 from micropie.routing.config import Config, Registrations, with_marks
-from micropie.routing.lost_marks import (
-    lost_habits,
-    lost_routes,
-    refuse_lost_marks,
-    told,
-    without_effect,
-)
+from micropie.routing.lost_marks import refuse_lost_marks
 from micropie.routing.router import Node, Router
 from micropie.routing.routes import Route
 from micropie.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
 from micropie.steps import HANDLER, Kind
 from micropie.streams import ShutdownSignal
-
-# Only development reads sources.
-sources: Any = module("micropie.routing.sources")
 
 # The worker threads of a route with hooks of its own, such as an endpoint for health: each check of
 # a backend that hangs takes one.
@@ -126,27 +116,11 @@ class _Compiler(NamedTuple):
         )
         config.tree.append(config)
         explicit = config.settings.expose == "explicit"
-        package = type(registered.app).__module__.partition(".")[0]
         handlers = find_handlers(registered.app, registered.framework, explicit)
         refuse_lost_marks(registered, handlers)
-        sentences = told(lost_habits(registered, handlers, config.providers.functions))
-        if config.settings.debug:
-            for found in (
-                without_effect(registered),
-                sources.defined_twice(registered),
-                sources.source_notes(registered, handlers),
-            ):
-                sentences += told(found)
-        for sentence in (*lost_routes(registered.app).values(), *sentences):
-            logger.warning("%s", sentence)
+        config.advisor.review_application(registered, handlers, config)
         for handler in handlers:
             self._add_handler(*handler)
-            *_, inner = layers(handler.function)
-            origin = getattr(inner, "__module__", package)
-            if config.settings.debug and origin.partition(".")[0] != package:
-                logger.info(
-                    "%s/%s is a URL: its function is from %s", config.prefix, handler.name, origin
-                )
         for function, mark in registered.functions:
             self._add_explicit(
                 function, mark, getattr(function, "__name__", type(function).__name__)

@@ -137,6 +137,21 @@ class AppBase(AppSpellings):
     lifespan: Any
 
 
+class UpperLayers(Protocol):
+    """What the core needs from the layers above it. ``App`` hands it in, because the core imports
+    nothing from there.
+    """
+
+    advisor: Any
+    """See ``MessageConfig``."""
+
+    def make_channels(self) -> object:
+        """Return new channels in this process's memory."""
+
+    def warn_of_missing_security(self, config: Config, /) -> None:
+        """Log which protections the outermost application of a tree lacks."""
+
+
 class Registrations:
     """One ``App`` as its author wrote it: its settings, and all that is registered with it by a
     call or a decorator.
@@ -145,8 +160,11 @@ class Registrations:
     stated_channels: object = None
     """Those that its author has set; None for the outer application's."""
 
-    def __init__(self, app: AppBase, template_names: Mapping[str, object]) -> None:
+    def __init__(
+        self, app: AppBase, template_names: Mapping[str, object], upper: UpperLayers
+    ) -> None:
         self.app = app
+        self.upper = upper
         self.template_names = template_names
         """Values by name that its templates see beside those that a handler gives them."""
         self.settings: dict[str, object] = {}
@@ -168,7 +186,7 @@ class Registrations:
     def own_channels(self) -> object:
         """This process's memory: the channels of the outermost application that states none."""
         if not self._own_channels:
-            self._own_channels.append(import_module("micropie.channels").Channels())
+            self._own_channels.append(self.upper.make_channels())
         return self._own_channels[0]  # of two threads that have made them, the first's
 
     @property
@@ -212,7 +230,7 @@ class HandlerPool:
     def made(self) -> Any:
         """The pool, from the first handler's call on."""
         if not self._made:
-            package = import_module("micropie.pool")
+            package = import_module("micropie.execution.pool")
             self._made.append(
                 package.Pool(self._size)
                 if self._executor is None
@@ -315,6 +333,7 @@ class Config(MessageConfig):
             self.ancestors = *outer.ancestors, outer.app
             self._take(outer.settings.overridden(own), own)
         self.app, self.prefix, self.fallback, self.hook_plan = app, prefix, None, None
+        self.advisor = registered.upper.advisor
         self.scope = names
         """The beginning of the names of this application's routes: "" or "blog."."""
         self.scopes = {prefix: names, **self.scopes}

@@ -11,10 +11,8 @@ from micropie.binding import OwnTypes, Plan, answers_of
 from micropie.discovery import Checking, Handler, Provider, find_handlers
 from micropie.mounts import Mount
 from micropie.routing.config import AppBase, Config, ErrorKey
-from micropie.routing.lost_marks import lost_habits, lost_routes, told, without_effect
 from micropie.routing.routes import Route, mentions, place_of
 from micropie.routing.settings import Settings
-from micropie.routing.sources import Source, defined_twice, source_notes
 from micropie.sessions import SessionBackend
 from micropie.steps import Call
 
@@ -57,20 +55,24 @@ class Application(NamedTuple):
     def lost_routes(self) -> Mapping[str, str]:
         """The methods that override one below a route's decorator and have none themselves, so that
         nothing leads to them: a sentence that says what to write, by the method's name."""
-        return lost_routes(self.app)
+        lost: Mapping[str, str] = self._advisor.lost_routes(self.app)
+        return lost
 
     @property
     def notes(self) -> Sequence[str]:
         """What its author should look at in its source: sentences that name the place."""
-        return told(source_notes(self.app._micropie, self._handlers()))
+        notes: list[str] = self._advisor.source_notes(self.app._micropie, self._handlers())
+        return notes
 
     @property
     def mistakes(self) -> Sequence[str]:
         """What has no effect: a sentence for each."""
-        registered = self.app._micropie
-        habits = lost_habits(registered, self._handlers(), registered.providers)
-        twice, unused = defined_twice(registered), without_effect(registered)
-        return [*told(twice), *told(habits), *told(unused)]
+        found: list[str] = self._advisor.mistakes(self.app._micropie, self._handlers())
+        return found
+
+    @property
+    def _advisor(self) -> Any:
+        return self.app._micropie.upper.advisor
 
     def _handlers(self) -> list[Handler]:
         explicit = self.settings.expose == "explicit"
@@ -156,8 +158,8 @@ class RouteEntry(NamedTuple):
     @property
     def session_change(self) -> str:
         """What its source shows that it changes in the session, or ""."""
-        source = Source.of(self.route.function)
-        return "" if source is None else source.session_change()
+        change: str = self.route.config.advisor.session_change(self.route.function)
+        return change
 
     @property
     def signature(self) -> Signature:

@@ -13,9 +13,9 @@ import textwrap
 import pytest
 
 from micropie.execution.fork import available_cpus, notify_after_fork
-from micropie.pool import processes
-from micropie.pool.processes import Pool
-from micropie.pool.remote import PoolError
+from micropie.execution.pool import processes
+from micropie.execution.pool.processes import Pool
+from micropie.execution.pool.remote import PoolError
 
 # Without these, as on Windows; asyncio and subprocess are imported first, as their POSIX halves
 # need some of them.

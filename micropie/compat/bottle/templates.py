@@ -112,7 +112,7 @@ class Jinja2Template(BaseTemplate):
         **options: Any,
     ) -> None:
         """Compile it."""
-        from jinja2 import Environment, FunctionLoader  # noqa: PLC0415 - may be missing
+        from jinja2 import Environment, FunctionLoader  # may be missing
 
         def load(name: str) -> tuple[str, str, Callable[[], bool]] | None:
             path = self.search(name, self.lookup)
@@ -140,8 +140,8 @@ class MakoTemplate(BaseTemplate):
 
     def prepare(self, **options: object) -> None:
         """Compile it."""
-        from mako.lookup import TemplateLookup  # noqa: PLC0415 - may be missing
-        from mako.template import Template  # noqa: PLC0415
+        from mako.lookup import TemplateLookup  # may be missing
+        from mako.template import Template
 
         options = {"format_exceptions": face().DEBUG, **options, "input_encoding": self.encoding}
         lookup = TemplateLookup(directories=self.lookup, **options)

@@ -30,9 +30,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from weakref import finalize
 
-from micropie.extensions import notify_after_fork
-from micropie.middleware import TookTooLong
-from micropie.pool.remote import (
+from micropie.execution import TookTooLong, notify_after_fork
+from micropie.execution.pool.remote import (
     FAILED,
     CancelToken,
     Message,
@@ -357,7 +356,7 @@ _is_in_pool = False
 
 # The new process finds the modules that this one finds.
 _MAIN = (
-    "import sys; sys.path[:] = {path!r}; from micropie.pool.processes "
+    "import sys; sys.path[:] = {path!r}; from micropie.execution.pool.processes "
     "import main; main(*{descriptors})"
 )
 

@@ -1,6 +1,4 @@
-"""The advice that the sentence of an exception lacks, for mistakes that many make: the log has it
-below the traceback.
-"""
+"""Hints for exceptions that common errors raise. The log shows the hint below the traceback."""
 
 from __future__ import annotations
 
@@ -12,27 +10,24 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
-from micropie.http.exchange import Exchange, RouteInfo
-from micropie.on_demand import by_name, module
-
-# What authors call; it is above this room.
-micropie: Any = module("micropie")
-
+import micropie
+from micropie.http import Exchange, RouteInfo
+from micropie.on_demand import by_name
 
 _PACKAGE = Path(__file__).parent.parent
 _OF_CLIENTS = ("multidict.py", "fields.py")
 _OURS = ("HTTPError", "Request", "Response", "Session", "UploadFile", "WebSocket")
 
 
-def hint_of(exchange: Exchange, failure: BaseException) -> str:
-    """Return the advice for a failure of the handler of a request, "" for none."""
+def hint_for(exchange: Exchange, failure: BaseException) -> str:
+    """Return the hint for an exception of a request's handler, or "" if there is none."""
     kind, route = type(failure), exchange.route
     if kind is KeyError:
         return _of_name(failure)
     hints = _HINTS.get(kind.__name__)
     if hints is None:
         return ""  # an author's own class may fail in str()
-    # A client's text may be in it, and expressions take quadratic time.
+    # The message may hold a client's text, and matching takes quadratic time.
     text = str(failure)[:300]
     owner = type(getattr(failure, "obj", None))
     if owner.__name__ in _OURS and not _is_ours(owner):
@@ -50,7 +45,9 @@ def _is_ours(kind: type) -> bool:
 
 
 def _of_name(failure: BaseException) -> str:
-    """Return the advice for a name that a query, a form or the headers lack, "" for another key."""
+    """Return the hint for a name that is missing in a query, a form or the headers, "" for any
+    other key.
+    """
     *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
     file = Path(frame.f_code.co_filename)
     is_ours = file.name in _OF_CLIENTS and file.is_relative_to(_PACKAGE)
@@ -60,7 +57,7 @@ def _of_name(failure: BaseException) -> str:
 
 
 def _of_text(route: RouteInfo | None, text: str) -> str:
-    """Return the advice for a parameter that has no annotation, and is used as a number."""
+    """Return the hint for a parameter without an annotation that is used as a number."""
     function = None if route is None else route.function
     code = getattr(function, "__code__", None)
     if code is None or not re.search(r"str.*\bint\b|\bint\b.*str", text):
@@ -73,7 +70,7 @@ def _of_text(route: RouteInfo | None, text: str) -> str:
 
 
 def _of_call(failure: BaseException, text: str) -> str:
-    """Return how a function of micropie is called, for a call with other arguments."""
+    """Return the signature of a function of micropie that was called with wrong arguments."""
     found = re.match(r"(?:(\w+)\.)?(\w+)\(\) (?:got|missing|takes)", text)
     owner, name = found.groups() if found is not None else (None, "")
     *_, (frame, _) = traceback.walk_tb(failure.__traceback__)
@@ -98,7 +95,7 @@ def _parameters_of(function: Any) -> inspect.Signature:
 
 
 def _of_process(exchange: Exchange, text: str) -> str:
-    """Return the advice for an attribute that ``__init__`` sets, and no process has."""
+    """Return the hint for an attribute that ``__init__`` sets and a process of the pool lacks."""
     is_pooled = exchange.route is not None and exchange.route.is_pooled
     for name in vars(getattr(exchange.config, "app", None)) if is_pooled else ():
         if f"no attribute {name!r}" in text:
@@ -110,7 +107,7 @@ def _of_process(exchange: Exchange, text: str) -> str:
 
 
 def _of_misfit(route: RouteInfo | None, text: str) -> str:
-    """Return the advice for a parameter that is None, as its handler takes the errors."""
+    """Return the hint for a parameter that is None because its handler takes the errors."""
     stated = getattr(None if route is None else route.function, "__annotations__", {})
     takes_errors = any("BindingErrors" in str(one) for one in stated.values())
     if not takes_errors or not text.startswith("'NoneType' object has no attribute"):
@@ -119,7 +116,7 @@ def _of_misfit(route: RouteInfo | None, text: str) -> str:
 
 
 def _of_attribute(failure: BaseException) -> str:
-    """Return what an object of micropie has, for an attribute that it lacks."""
+    """Return the public names of an object of micropie, for an attribute that it lacks."""
     owner, name = getattr(failure, "obj", None), getattr(failure, "name", None) or ""
     names = [one for one in dir(owner) if one[:1] != "_"] if _is_ours(type(owner)) else []
     if not names:
@@ -128,7 +125,7 @@ def _of_attribute(failure: BaseException) -> str:
     return f"Did you mean {' or '.join(near)}?" if near else f"It has {', '.join(names)}."
 
 
-# What the request has by other names elsewhere; templates have it as well.
+# Attributes that requests of other frameworks have, in templates as well.
 _OF_REQUESTS = {
     f"Request(' object| object') has no attribute '{name}'": f"Write {own}."
     for name, own in by_name(
@@ -146,8 +143,8 @@ _OF_REQUESTS = {
     ).items()
 }
 
-# What is written by habit from other frameworks: by the exception's class, expressions for its text
-# with the advice.
+# Idioms of other frameworks, by the class of the exception: a regular expression for its text, and
+# the hint.
 _HINTS = {
     "TypeError": {
         "object method can't be": "A method is called first: await request.body().",

@@ -1,18 +1,35 @@
-"""What development tells of a request: results that seem to be meant for something else, and names
-that a client sends and no parameter has. Production does not import it.
+"""Advice about a request in development, and its debug page.
+
+Results that seem to be meant as something else, names that a client sends and no parameter has.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from io import IOBase
 from pathlib import PurePath
 from typing import Annotated, get_origin
 
+from micropie import debug
+from micropie.discovery import Checking, Provider, name_of
 from micropie.errors import HTTPError, Redirect, logger
-from micropie.http import Exchange, Response, states_status
-from micropie.routing import Route, handlers_route, place_of
+from micropie.flow import log_request_failure
+from micropie.http import (
+    CSRF_FIELD,
+    BindingError,
+    Exchange,
+    FileReference,
+    Request,
+    Response,
+    Session,
+    error_answer,
+    states_status,
+)
+from micropie.placement import layers
+from micropie.routing import Route, handlers_route, place_of, route_of
 
 _ERRORS = range(400, 600)
 _SUCCESSES = range(200, 300)
@@ -23,9 +40,9 @@ _LONGEST = 100  # characters of a name
 _WITH_STATUS = (Response, HTTPError, Redirect)
 
 
-def warn_of_result(exchange: Exchange, result: object) -> None:
-    """Log that a handler has returned nothing without saying so, or what seems to be meant for a
-    status, headers or a file.
+def review_result(exchange: Exchange, result: object) -> None:
+    """Log that a handler has returned None without an annotation that says so, or a value that
+    seems to be meant as a status, as headers or as a file.
     """
     route, set_up = handlers_route(exchange), exchange.answer.response
     if route is None:
@@ -34,7 +51,7 @@ def warn_of_result(exchange: Exchange, result: object) -> None:
     if set_up is not None and set_up.status != 200:
         return
     stated = getattr(route.description, "status", None)
-    says_none = "None" in str(getattr(route.function, "__annotations__", {}).get("return", ""))
+    says_none = _says_none(route.function)
     if result is None and stated in (None, 200):
         words = (
             "returned nothing, so the answer is empty: write return, or -> None if that is meant"
@@ -65,8 +82,8 @@ def _is_stated(route: Route, result: object) -> bool:
 
 
 def _advice_for_value(result: object) -> str:
-    """Return the advice for a number, a text or bytes that seem to be something else, "" for any
-    other value.
+    """Return the advice for a number, a text or bytes that seem to be meant as something else, ""
+    for any other value.
     """
     if type(result) is int and result in (*_ERRORS, *_OFTEN_EMPTY):
         write = f"raise HTTPError({result})" if result in _ERRORS else f"return {result}, None"
@@ -86,8 +103,8 @@ def _advice_for_value(result: object) -> str:
     return ""
 
 
-def warn_of_response(exchange: Exchange, response: Response) -> None:
-    """Log a status that sends clients on without a word where to."""
+def review_response(exchange: Exchange, response: Response) -> None:
+    """Log a redirect status without a Location."""
     if response.status in _SENDING_ON and "Location" not in response.headers:
         logger.warning(
             '%s answers %d without a Location: write Redirect("/pies", status=%d)',
@@ -98,7 +115,7 @@ def warn_of_response(exchange: Exchange, response: Response) -> None:
 
 
 def _advice_for_status(route: Route, status: int) -> str:
-    """Return the advice for a status that the document does not have, "" for any other."""
+    """Return the advice for a status that the OpenAPI document lacks, "" for any other."""
     annotation = str(getattr(route.function, "__annotations__", {}).get("return", "Any"))
     stated = getattr(route.description, "status", None)
     others = getattr(route.description, "responses", None) or ()
@@ -126,8 +143,8 @@ def _is_a_document(text: str) -> bool:
 
 
 def _advice_for(result: tuple[object, ...]) -> str:
-    """Return the advice for a tuple that is sent as a JSON list, though its order is known from
-    other frameworks; "" for any other one.
+    """Return the advice for a tuple that is sent as a JSON list, but that another framework would
+    read as a response, "" for any other one.
     """
     first, *others = result or ("",)
     if isinstance(first, str | bytes) and any(isinstance(one, dict | list) for one in others):
@@ -144,7 +161,9 @@ def _advice_for(result: tuple[object, ...]) -> str:
 
 
 def warn_of_names(exchange: Exchange) -> None:
-    """Log the names in a form or a query that differ from a parameter's by their signs only."""
+    """Log the names in a form or a query that differ from a parameter's name only in punctuation
+    and case.
+    """
     route = handlers_route(exchange)
     parameters = () if route is None else route.plan.parameters
     known = {one.name for one in parameters}
@@ -176,3 +195,122 @@ def hint_of_default(exchange: Exchange, name: str, given: object) -> str:
     annotation = str(getattr(function, "__annotations__", {}).get(name, ""))
     is_missing = given is None and ("None" in annotation or "Optional" in annotation)
     return f"It may be missing if you write {name}: ... = None." if is_missing else ""
+
+
+def _says_none(function: object) -> bool:
+    return "None" in str(getattr(function, "__annotations__", {}).get("return", ""))
+
+
+def review_session(request: Request, session: Session) -> None:
+    """Log, once for each route, that a GET or HEAD request has set a key of the session.
+
+    The CSRF token does not count, because pages with forms make it; nor do removals, as of a
+    message that was shown.
+    """
+    if request.route is None:
+        return
+    route, changes = route_of(request._exchange), session.changes()
+    if route.has_warned or not (changes.updates or changes.values.keys() - {CSRF_FIELD}):
+        return
+    route.has_warned = True
+    logger.warning(
+        "%s changed the session on %s: a link on any page can do that; write @post above it",
+        route.name,
+        request.method,
+    )
+
+
+def review_provided(provider: Provider) -> None:
+    """Log that a provider has returned None without an annotation that says so: its ``return`` may
+    be missing.
+    """
+    *_, inner = layers(provider.plan.function)
+    if _says_none(inner):
+        return
+    yields = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
+    logger.warning(
+        "%s, which provides %s, %s",
+        provider.name,
+        name_of(provider.key),
+        "yielded nothing: write yield db, or -> Iterator[None] if that is meant"
+        if yields
+        else "returned nothing: write return, or -> None if that is meant",
+    )
+
+
+# Results that an access check may return to mean True.
+_VALUES = frozenset({str, bytes, int, float, list, dict})
+
+
+def review_check(mark: Checking, answer: object) -> None:
+    """Log that an access check has returned a value, which is sent as the response."""
+    if type(answer) in _VALUES:
+        logger.warning(
+            "the check %s returned %s, which is sent as the answer: write return bool(...) to "
+            "let the request in, or return 200, ... for a page",
+            mark.name,
+            type(answer).__name__,
+        )
+
+
+def review_redirect(exchange: Exchange, redirect: Redirect) -> None:
+    """Log that a redirect's location is a bare name, which is relative to the current page."""
+    if redirect.location.isidentifier():
+        logger.warning(
+            "%s redirects to %r, which is beside it: write '/%s', or url_for(...)",
+            exchange.label,
+            *[redirect.location] * 2,
+        )
+
+
+def review_error_handler(function: Callable[..., object]) -> None:
+    """Log that an error handler has returned None without an annotation that says so."""
+    if not _says_none(function):
+        logger.warning(
+            "%s: the error handler returned nothing, so the answer is empty: write return",
+            place_of(function),
+        )
+
+
+def review_missing_file(reference: FileReference) -> None:
+    """Log the path of a file that does not exist."""
+    logger.info("there is no %r in %r", reference.path, reference.root)
+
+
+def review_websocket_result(exchange: Exchange, result: object) -> None:
+    """Log that the handler of a WebSocket has returned a value."""
+    logger.warning(
+        "%s: the handler returned %s, which nobody gets: await ws.send_json(...)",
+        exchange.label,
+        type(result).__name__,
+    )
+
+
+def debug_page(request: Request, failure: Exception) -> Response | None:
+    """Return the debug page for an exception, None if the client gets the plain one. Log what
+    explains the exception.
+    """
+    exchange = request._exchange
+    if not isinstance(failure, HTTPError):
+        if not debug.may_see_debug_pages(request):
+            return None
+        log_request_failure(request, failure)
+        return debug.error_page(request, failure, error_answer(request, HTTPError(500), "auto"))
+    if failure.status == 404 and exchange.list_routes is not None:
+        debug.warn_of_attribute(request)
+        if debug.may_see_debug_pages(request):
+            plain, entries = error_answer(request, failure, "auto"), exchange.list_routes()
+            return debug.not_found_page(request, failure, plain, entries)
+    if isinstance(failure, BindingError):
+        _warn_of_invalid_values(exchange, failure)
+    return None
+
+
+def _warn_of_invalid_values(exchange: Exchange, failure: BindingError) -> None:
+    sentences = [error.sentence for error in failure.errors]
+    for one in failure.errors:
+        if one.source == "file" and one.given is None:
+            sentences.append(f"{one.parameter} came as a file: write {one.parameter}: UploadFile.")
+        sentences.append(hint_of_default(exchange, one.parameter, one.given))
+    logger.warning("%s: %s", exchange.label, " ".join(filter(None, sentences)))
+    warn_of_names(exchange)

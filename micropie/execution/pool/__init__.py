@@ -9,8 +9,8 @@ How a request and the name of its handler cross is in ``flow/pooled.py``. Only a
 a handler imports this package.
 """
 
-from micropie.pool.executors import ExecutorPool
-from micropie.pool.processes import Pool
-from micropie.pool.remote import CancelToken
+from micropie.execution.pool.executors import ExecutorPool
+from micropie.execution.pool.processes import Pool
+from micropie.execution.pool.remote import CancelToken
 
 __all__ = ["CancelToken", "ExecutorPool", "Pool"]

@@ -18,8 +18,8 @@ from threading import Event
 from time import monotonic
 from typing import Any
 
-from micropie.middleware import TookTooLong
-from micropie.pool.remote import CancelToken, PoolError, open_message, packed_result
+from micropie.execution import TookTooLong
+from micropie.execution.pool.remote import CancelToken, PoolError, open_message, packed_result
 
 # The largest stream: it is in memory, here and there.
 STREAM_BYTES = 64 * 1024 * 1024

@@ -1,6 +1,6 @@
-"""What the source of an application shows: mistakes that raise nothing, and what may be meant so.
+"""Checks of an application's source: errors that raise nothing, and code that may be intentional.
 
-In development it is logged at set-up; ``micropie check`` lists it.
+In development they run at startup and are logged; ``micropie check`` lists them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from micropie.discovery import (
 from micropie.errors import HTTPError, Redirect
 from micropie.http import BindingErrors, Request, Response
 from micropie.placement import layers
-from micropie.routing.config import AppBase, Registrations
-from micropie.routing.routes import place_of
+from micropie.routing import AppBase, Registrations, place_of
 
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from micropie import App
+from micropie.debug.source import Source
 from micropie.extensions import Inspector
-from micropie.routing.sources import Source
 
 HEAD = """from contextlib import contextmanager
 from typing import overload
