@@ -16,10 +16,11 @@ from typing import TypeVar
 
 from micropie import SetupError
 from micropie.extensions import TypeInfo
+from micropie.routing import Settings
 
 logger = logging.getLogger("micropie")
 
-__all__ = ["read", "read_env_file"]
+__all__ = ["Settings", "read", "read_env_file"]
 
 Made = TypeVar("Made")
 

@@ -28,7 +28,7 @@ _SALT_LENGTH: Final = 22  # characters, of 16 bytes
 
 
 def csrf_token(request: Request) -> str:
-    """Return the token of this page.
+    """Return the token of the page that ``request`` gets.
 
     Every page has another one, and all of a client's are accepted.
 
@@ -43,7 +43,7 @@ def csrf_token(request: Request) -> str:
     if answer.csrf_salt is None and exchange.is_head_sent:
         raise ResponseError(
             "a streamed page asks for the CSRF token after its first chunk: "
-            "call csrf_token(request), from micropie.csrf, in the handler"
+            "call csrf_token(request), from micropie.middleware, in the handler"
         )
     secret = _find_secret(request)
     if secret is None:

@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from micropie import App, InMemorySessionBackend, ResponseError, WebSocket
-from micropie.csrf import csrf_token, is_csrf_token
+from micropie.csrf import is_csrf_token
 from micropie.http import CSRF_FIELD
-from micropie.middleware import Compress
+from micropie.middleware import Compress, csrf_token
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 
@@ -329,7 +329,7 @@ def test_R48_a_token_that_comes_after_the_head_is_an_error(
     client = make_client(Root(), raise_app_exceptions=False)
     with pytest.raises(httpx.RemoteProtocolError):
         client.get("/later")
-    assert "call csrf_token(request), from micropie.csrf, in the handler" in caplog.text
+    assert "call csrf_token(request), from micropie.middleware, in the handler" in caplog.text
     for page in ("/token", "/log_in"):  # nor may it be kept by a cache for a client that has one
         client.get(page)
         with pytest.raises(httpx.RemoteProtocolError):

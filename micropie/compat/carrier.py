@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from micropie import App, Request, SetupError
 from micropie.carrying import GivenStatus, SearchResult, Site, Tree, current, marked_layer
 from micropie.compat.results import LONGEST_KEPT
+from micropie.config import Settings
 from micropie.extensions import is_on_this_machine
-from micropie.routing import Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

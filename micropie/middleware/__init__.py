@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from micropie.csrf import csrf_token
 from micropie.middleware.base import (
     Call,
     FlowMiddleware,
@@ -42,7 +43,8 @@ __all__ = [
     "ConcurrencyLimit", "FlowMiddleware", "HttpMiddleware", "LoadShedding", "MemoryRates",
     "ProxyHeaders", "Quota", "RateLimit", "RateStore", "RedisRates", "RequestId", "RequestIdFilter",
     "SecurityDefaults", "SecurityHeaders", "ServiceThreads", "Threads", "Timeout", "TookTooLong",
-    "Tracing", "TrustedHosts", "WebSocketMiddleware", "call", "call_within", "kind_of",
+    "Tracing", "TrustedHosts", "WebSocketMiddleware", "call", "call_within", "csrf_token",
+    "kind_of",
 ]
 # fmt: on
 

@@ -13,8 +13,7 @@ import pytest
 import micropie
 from micropie.compat import bottle as our_bottle
 from micropie.compat import cherrypy as ours
-from micropie.csrf import csrf_token
-from micropie.middleware import CSRFMiddleware
+from micropie.middleware import CSRFMiddleware, csrf_token
 from micropie.testing import TestClient
 from tests.compat.asking import digest
 from tests.compat.conftest import Serve

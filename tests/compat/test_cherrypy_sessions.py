@@ -21,8 +21,8 @@ from micropie import App, HttpMiddleware, Request
 from micropie import request as native_request
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import sessions
-from micropie.csrf import csrf_token
 from micropie.http.request import current_request
+from micropie.middleware import csrf_token
 from micropie.sessions import (
     InMemorySessionBackend,
     SignedCookieSessionBackend,

@@ -45,7 +45,6 @@ from micropie import (
 )
 from micropie.compat import bottle, cherrypy
 from micropie.compat.cherrypy.lib import auth_digest
-from micropie.csrf import csrf_token
 from micropie.files.content_types import attachment
 from micropie.middleware import (
     AccessLog,
@@ -57,6 +56,7 @@ from micropie.middleware import (
     ProxyHeaders,
     RequestId,
     TrustedHosts,
+    csrf_token,
 )
 from tests.asgi.calls import get
 from tests.fuzz.moved import Documents

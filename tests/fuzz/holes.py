@@ -20,9 +20,10 @@ from micropie.asgi.exchange import ASGIExchange
 from micropie.compat import bottle, cherrypy
 from micropie.compat.addresses import join, leads_away
 from micropie.compat.carrier import status_of
-from micropie.csrf import csrf_token, is_csrf_token
+from micropie.csrf import is_csrf_token
 from micropie.files.content_types import attachment
 from micropie.http import Request, Session, status_line
+from micropie.middleware import csrf_token
 from micropie.sessions import InMemorySessionBackend
 from tests.asgi.calls import http_scope
 from tests.fuzz.client_texts import ENTRIES, grows_too_fast

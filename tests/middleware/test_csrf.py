@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from micropie import App, SetupError, reads_body
-from micropie.csrf import csrf_token
 from micropie.http.receiving import find_field
-from micropie.middleware import CSRFMiddleware, ProxyHeaders
+from micropie.middleware import CSRFMiddleware, ProxyHeaders, csrf_token
 from micropie.sessions import SQLiteSessionBackend
 from micropie.testing import TestClient
 from tests.conftest import MakeClient

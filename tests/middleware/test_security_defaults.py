@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from micropie import App, InMemorySessionBackend, SetupError, post
-from micropie.csrf import csrf_token
 from micropie.middleware import (
     CSRFMiddleware,
     ProxyHeaders,
     SecurityDefaults,
     SecurityHeaders,
     TrustedHosts,
+    csrf_token,
 )
 from tests.conftest import MakeClient
 

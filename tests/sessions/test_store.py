@@ -28,9 +28,8 @@ from micropie import (
     SetupError,
     post,
 )
-from micropie.csrf import csrf_token
 from micropie.headers.cookies import parse_cookies
-from micropie.middleware import ProxyHeaders
+from micropie.middleware import ProxyHeaders, csrf_token
 from micropie.sessions import Session
 from micropie.testing import TestClient
 from tests.asgi.calls import every_loop, get, run

@@ -25,9 +25,10 @@ import pytest
 from markupsafe import Markup
 
 from micropie import App, Server, SetupError, template
-from micropie.csrf import csrf_token, is_csrf_token
+from micropie.csrf import is_csrf_token
 from micropie.escaping import in_chunks
 from micropie.execution import current
+from micropie.middleware import csrf_token
 from micropie.streams.threaded import CHUNKS_AHEAD
 from micropie.templates.rendering import CHUNK, FIRST_CHUNK
 from tests.conftest import MakeClient

@@ -31,8 +31,14 @@ from micropie import (
     get,
     post,
 )
-from micropie.csrf import csrf_token
-from micropie.middleware import AccessLog, Compress, CORSMiddleware, CSRFMiddleware, RequestId
+from micropie.middleware import (
+    AccessLog,
+    Compress,
+    CORSMiddleware,
+    CSRFMiddleware,
+    RequestId,
+    csrf_token,
+)
 
 LONG = FILE_CONTENT.decode()
 

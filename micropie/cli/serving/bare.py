@@ -19,8 +19,6 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
-from micropie.cli.serving.options import Options, Target
-
 # RFC 9112, section 5: none is folded
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[^\r\n\0]*\r?\n")
 _MOST_HEADERS = 100
@@ -101,13 +99,6 @@ def _refusal(version: str, lines: list[bytes], headers: Message) -> HTTPStatus |
         return HTTPStatus.BAD_REQUEST
     # RFC 9112, section 6.1. Without this the chunks would be dropped in silence.
     return HTTPStatus.NOT_IMPLEMENTED if "Transfer-Encoding" in headers else None
-
-
-def serve_bare(target: Target, options: Options) -> None:
-    """Serve until the process is interrupted."""
-    files = options.ssl_certfile, options.ssl_keyfile
-    with open_bare(target.app, (options.host, options.port), files, options.root_path) as server:
-        server.serve_forever()
 
 
 def open_bare(

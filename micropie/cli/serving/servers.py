@@ -11,7 +11,7 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
-from micropie.cli.serving.bare import serve_bare
+from micropie.cli.serving.bare import open_bare
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.extensions import run_gunicorn
 
@@ -163,6 +163,12 @@ def _waitress(target: Target, options: Options) -> None:
     )
 
 
+def _wsgiref(target: Target, options: Options) -> None:
+    files = options.ssl_certfile, options.ssl_keyfile
+    with open_bare(target.app, (options.host, options.port), files, options.root_path) as server:
+        server.serve_forever()
+
+
 # The best comes first. Those that are named twice can do different things by different protocols.
 SERVERS = (
     Server("uvicorn", "uvicorn", ASGI, ("asyncio", "uvloop"), ALL, _uvicorn),
@@ -172,5 +178,5 @@ SERVERS = (
     Server("gunicorn", "gunicorn", WSGI, (), ALL, _gunicorn),
     Server("waitress", "waitress", WSGI, (), (), _waitress),
     Server("granian", "granian", WSGI, (), ALL, partial(_granian, "wsgi")),
-    Server("wsgiref", None, WSGI, (), (SSL,), serve_bare),
+    Server("wsgiref", None, WSGI, (), (SSL,), _wsgiref),
 )

@@ -11,7 +11,7 @@ from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import listed
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.results import then
-from micropie.routing import Settings
+from micropie.config import Settings
 
 # Without what ``json.loads`` and ``json.dumps`` ask first.
 _decode, _encode = json.JSONDecoder().decode, json.JSONEncoder().encode
