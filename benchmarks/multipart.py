@@ -18,8 +18,8 @@ from unittest import mock
 
 from multipart import PushMultipartParser
 
-from micropie.forms.multipart import MultipartParser, PartParser
-from micropie.forms.uploads import UploadFile
+from micropie._core.http.forms.multipart import MultipartParser, PartParser
+from micropie._core.http.forms.uploads import UploadFile
 
 MEBIBYTE = 1024 * 1024
 SIZE = 64 * MEBIBYTE

@@ -5,9 +5,35 @@ once.
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from micropie.app import App, Server, dual
-from micropie.binding import Body, Cookie, Form, Header, Message, Query
-from micropie.decorators import (
+from micropie._core.binding import Body, Cookie, Form, Header, Message, Query
+from micropie._core.errors import (
+    BadRequest,
+    ClientDisconnect,
+    ConnectionClosed,
+    HTTPError,
+    MethodNotAllowed,
+    Redirect,
+    ResponseError,
+    SetupError,
+)
+from micropie._core.errors import refuse_namesake as _refuse_namesake
+from micropie._core.execution import run_async, where
+from micropie._core.flow import HttpMiddleware, WebSocketMiddleware
+from micropie._core.http import (
+    BindingError,
+    BindingErrors,
+    Request,
+    Response,
+    flash,
+    get_flashed_messages,
+)
+from micropie._core.http import bound_request as request
+from micropie._core.http.escaping import escape, html
+from micropie._core.http.forms import UploadFile
+from micropie._core.http.headers import Headers, MutableHeaders
+from micropie._core.http.websockets import WebSocketRequest
+from micropie._core.on_demand import names_on_demand as _names_on_demand
+from micropie._core.routing.decorators import (
     command,
     delete,
     describe,
@@ -24,45 +50,24 @@ from micropie.decorators import (
     run_in,
     websocket,
 )
-from micropie.errors import (
-    BadRequest,
-    ClientDisconnect,
-    ConnectionClosed,
-    HTTPError,
-    MethodNotAllowed,
-    Redirect,
-    ResponseError,
-    SetupError,
-)
-from micropie.errors import refuse_namesake as _refuse_namesake
-from micropie.escaping import escape, html
-from micropie.execution import run_async, where
-from micropie.flow import HttpMiddleware, WebSocketMiddleware
-from micropie.forms import UploadFile
-from micropie.headers import Headers, MutableHeaders
-from micropie.http import (
-    BindingError,
-    BindingErrors,
-    Request,
-    Response,
-    flash,
-    get_flashed_messages,
-)
-from micropie.http import bound_request as request
-from micropie.on_demand import names_on_demand as _names_on_demand
-from micropie.sessions import InMemorySessionBackend, SessionBackend
-from micropie.templates import template
-from micropie.websockets import WebSocketRequest
+from micropie._core.sessions import InMemorySessionBackend, SessionBackend
+from micropie._core.templates import template
+from micropie.app import App, Server, dual
 
 if _TYPE_CHECKING:
+    from micropie._core.files import static_file
+    from micropie._core.http import Page
+    from micropie._core.streams import EventStream, event
     from micropie.asgi import WebSocket
-    from micropie.files import static_file
-    from micropie.http import Page
-    from micropie.streams import EventStream, event
 
 __getattr__, __dir__ = _names_on_demand(
     __name__,
-    {"asgi": "WebSocket", "files": "static_file", "http": "Page", "streams": "EventStream event"},
+    {
+        "asgi": "WebSocket",
+        "_core.files": "static_file",
+        "_core.http": "Page",
+        "_core.streams": "EventStream event",
+    },
     elsewhere={
         "App": "FastAPI Flask Litestar Bottle Starlette",
         "class Pies(App), and pies = Pies() in the outer one": "APIRouter Blueprint Controller",

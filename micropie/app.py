@@ -23,9 +23,18 @@ from typing import (
     overload,
 )
 
-from micropie import asgi, files, mounts, wsgi
-from micropie.decorators import SocketFunction, command, make_mark, refuse_in_route
-from micropie.discovery import (
+from micropie import asgi, wsgi
+from micropie._core import files, mounts
+from micropie._core.errors import HeadersLike, SetupError, refuse_others
+from micropie._core.execution import current
+from micropie._core.flow import Hook, WebSocketMiddleware, lifespan_opener
+from micropie._core.http import Request, Response, State, current_request
+from micropie._core.http.protocols import Receive, Scope, Send, Texts
+from micropie._core.mounts import APP, Mount, checked_prefix, kind_of_target
+from micropie._core.on_demand import by_name, module
+from micropie._core.routing import AppBase, Config, ErrorKey, Settings, check_error_key
+from micropie._core.routing.decorators import SocketFunction, command, make_mark, refuse_in_route
+from micropie._core.routing.discovery import (
     REQUIRES,
     Function,
     check_key,
@@ -33,18 +42,10 @@ from micropie.discovery import (
     is_method,
     name_of,
 )
-from micropie.errors import HeadersLike, SetupError, refuse_others
-from micropie.execution import current
-from micropie.flow import Hook, WebSocketMiddleware, lifespan_opener
-from micropie.http import Request, Response, State, current_request
-from micropie.mounts import APP, Mount, checked_prefix, kind_of_target
-from micropie.on_demand import by_name, module
-from micropie.protocols import Receive, Scope, Send, Texts
-from micropie.routing import AppBase, Config, ErrorKey, Settings, check_error_key
-from micropie.sessions import SessionBackend
-from micropie.spellings import ServerSpellings
-from micropie.templates import NO_VALUES, stream
-from micropie.tree import Tree
+from micropie._core.sessions import SessionBackend
+from micropie._core.spellings import ServerSpellings
+from micropie._core.templates import NO_VALUES, stream
+from micropie._core.tree import Tree
 
 if TYPE_CHECKING:
     from dataclasses import dataclass
@@ -243,7 +244,7 @@ class App(AppBase):
         app = Root()
 
     ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: give it to any server.
-    ``settings`` are those of ``micropie.routing.settings.Settings``, for example
+    ``settings`` are those of ``micropie._core.routing.settings.Settings``, for example
     ``App(max_body_size=1024, debug=True)``; ``session_backend`` stores the sessions, and
     ``channels`` becomes ``self.channels`` (default of both: this process's memory). ``security`` is
     ``SecurityDefaults("example.com")``, from ``micropie.middleware``, for a site; with False the

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from micropie import SetupError
+from micropie._core.routing import Settings
 from micropie.extensions import TypeInfo
-from micropie.routing import Settings
 
 logger = logging.getLogger("micropie")
 

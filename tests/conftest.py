@@ -38,7 +38,7 @@ os.environ["MICROPIE_DEBUG_KEY"] = "of-the-tests"
 
 # isort: split
 # What measures comes before what is measured.
-from micropie.routing.settings import Settings
+from micropie._core.routing.settings import Settings
 from micropie.testing import TestClient
 from micropie.testing.asgi import ASGITransport
 from tests.support.asgi_validator import validated

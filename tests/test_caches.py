@@ -24,15 +24,15 @@ from hypothesis import strategies as st
 
 import micropie
 from micropie import App
-from micropie.addresses import HostTable
+from micropie._core.files.fingerprints import KNOWN
+from micropie._core.files.recent import CONTENTS, RECENT
+from micropie._core.http.addresses import HostTable
+from micropie._core.http.headers.fields import NameTable
+from micropie._core.mounts.prefixes import PrefixTable
 from micropie.channels import Channels
 from micropie.compat import bottle, cherrypy
 from micropie.compat.cherrypy.lib import caching, sessions
-from micropie.files.fingerprints import KNOWN
-from micropie.files.recent import CONTENTS, RECENT
-from micropie.headers.fields import NameTable
 from micropie.middleware import MemoryRates, RateLimit
-from micropie.mounts.prefixes import PrefixTable
 from micropie.sessions import InMemorySessionBackend
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
@@ -53,11 +53,11 @@ NO_KEY = "one value for the process"
 
 CACHES = {
     "asgi/streaming.py:_NAMES": "test_a_table_of_names_has_a_value_for_each_name",
-    "binding/constraints.py:_samples": NO_KEY,
-    "binding/converters.py:simple_types": NO_KEY,
-    "binding/fields.py:fields_of": AUTHORS,
-    "binding/fields.py:hints_of_class": AUTHORS,
-    "binding/results.py:_hints_inside": AUTHORS,
+    "_core/binding/values/constraints.py:_samples": NO_KEY,
+    "_core/binding/values/converters.py:simple_types": NO_KEY,
+    "_core/binding/structures/fields.py:fields_of": AUTHORS,
+    "_core/binding/structures/fields.py:hints_of_class": AUTHORS,
+    "_core/binding/signatures/results.py:_hints_inside": AUTHORS,
     "channels/redis.py:_warn_once": "test_what_is_logged_once_is_logged_for_each_text",
     "compat/bottle/dicts.py:_environ_key": FUNCTION,
     "compat/bottle/dicts.py:_header_name": FUNCTION,
@@ -72,51 +72,51 @@ CACHES = {
     "compat/pixie_web.py:_read": AUTHORS,
     "compat/originals.py:warn_of_originals": AUTHORS,
     "debug/access.py:_tell": "test_what_is_logged_once_is_logged_for_each_text",
-    "execution/loop.py:_values": "the keys are event loops",
-    "placement.py:handler_named": AUTHORS,
-    "files/content_types.py:_types": NO_KEY,
-    "files/content_types.py:content_type_of": FUNCTION,
-    "files/fingerprints.py:KNOWN": "test_R48_a_kept_file_is_the_file_of_its_request",
-    "files/lookup.py:codings_for": FUNCTION,
-    "files/lookup.py:resolved_root": AUTHORS,
-    "files/recent.py:CONTENTS": "test_R48_a_kept_file_is_the_file_of_its_request",
-    "files/recent.py:RECENT": "test_R48_a_kept_file_is_the_file_of_its_request",
-    "files/recent.py:_entries": "test_R48_a_kept_file_is_the_file_of_its_request",
-    "files/static.py:_lasting": FUNCTION,
-    "files/static.py:_validators": "test_R48_a_kept_file_is_the_file_of_its_request",
-    "headers/conditional.py:http_date": FUNCTION,
-    "headers/cookies.py:_attributes_of": FUNCTION,
-    "escaping.py:is_html_type": AUTHORS,
-    "headers/fields.py:cached": "what ``cached_if_short`` makes: its users are here",
-    "json.py:_conversion_of": AUTHORS,
-    "json.py:_conversions": NO_KEY,
-    "headers/media_types.py:codec_of": FUNCTION,
-    "headers/media_types.py:content_type": FUNCTION,
-    "headers/media_types.py:disposition": FUNCTION,
-    "http/problem.py:_page_head": FUNCTION,
-    "http/problem.py:_wanted_of": FUNCTION,
-    "http/response.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
-    "http/response.py:_charset_of": FUNCTION,
-    "http/response.py:warn_once": "test_what_is_logged_once_is_logged_for_each_text",
-    "mounts/prefixes.py:_escaped": FUNCTION,
-    "mounts/wsgi_call.py:_status_of": FUNCTION,
-    "mounts/wsgi_in_asgi.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
+    "_core/execution/loop.py:_values": "the keys are event loops",
+    "_core/execution/placement.py:handler_named": AUTHORS,
+    "_core/files/content_types.py:_types": NO_KEY,
+    "_core/files/content_types.py:content_type_of": FUNCTION,
+    "_core/files/fingerprints.py:KNOWN": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/files/lookup.py:codings_for": FUNCTION,
+    "_core/files/lookup.py:resolved_root": AUTHORS,
+    "_core/files/recent.py:CONTENTS": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/files/recent.py:RECENT": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/files/recent.py:_entries": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/files/static.py:_lasting": FUNCTION,
+    "_core/files/static.py:_validators": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/http/headers/conditional.py:http_date": FUNCTION,
+    "_core/http/headers/cookies.py:_attributes_of": FUNCTION,
+    "_core/http/escaping.py:is_html_type": AUTHORS,
+    "_core/http/headers/fields.py:cached": "what ``cached_if_short`` makes: its users are here",
+    "_core/http/json.py:_conversion_of": AUTHORS,
+    "_core/http/json.py:_conversions": NO_KEY,
+    "_core/http/headers/media_types.py:codec_of": FUNCTION,
+    "_core/http/headers/media_types.py:content_type": FUNCTION,
+    "_core/http/headers/media_types.py:disposition": FUNCTION,
+    "_core/http/problem.py:_page_head": FUNCTION,
+    "_core/http/problem.py:_wanted_of": FUNCTION,
+    "_core/http/response.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
+    "_core/http/response.py:_charset_of": FUNCTION,
+    "_core/http/response.py:warn_once": "test_what_is_logged_once_is_logged_for_each_text",
+    "_core/mounts/prefixes.py:_escaped": FUNCTION,
+    "_core/mounts/wsgi_call.py:_status_of": FUNCTION,
+    "_core/mounts/wsgi_in_asgi.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
     "middleware/metrics.py:_instruments": "the keys are registries",
     "middleware/proxy_headers.py:_ip": FUNCTION,
     "middleware/rate_limit.py:_network": FUNCTION,
     "middleware/rate_limit.py:_until": "test_two_clients_of_two_limits_are_counted_apart",
     "middleware/trusted_hosts.py:_hosts": "test_a_host_is_found_as_by_comparing_each",
-    "discovery/marks.py:_installed": NO_KEY,
-    "routing/site.py:_hosts": "test_a_host_is_found_as_by_comparing_each",
-    "routing/site.py:_mounts": "test_a_mount_is_found_as_by_comparing_each",
-    "sessions/memory.py:_sessions": "test_two_ids_are_two_sessions",
-    "streams/events.py:_encode_text": FUNCTION,
-    "streams/events.py:warn_of_format": NO_KEY,
-    "streams/events.py:warn_of_dict": NO_KEY,
-    "templates/context.py:_without_app": AUTHORS,
-    "templates/environment.py:compiled": AUTHORS,
-    "templates/environment.py:known_layout": AUTHORS,
-    "templates/environment.py:known_names": AUTHORS,
+    "_core/routing/discovery/marks.py:_installed": NO_KEY,
+    "_core/routing/site.py:_hosts": "test_a_host_is_found_as_by_comparing_each",
+    "_core/routing/site.py:_mounts": "test_a_mount_is_found_as_by_comparing_each",
+    "_core/sessions/memory.py:_sessions": "test_two_ids_are_two_sessions",
+    "_core/streams/events.py:_encode_text": FUNCTION,
+    "_core/streams/events.py:warn_of_format": NO_KEY,
+    "_core/streams/events.py:warn_of_dict": NO_KEY,
+    "_core/templates/context.py:_without_app": AUTHORS,
+    "_core/templates/environment.py:compiled": AUTHORS,
+    "_core/templates/environment.py:known_layout": AUTHORS,
+    "_core/templates/environment.py:known_names": AUTHORS,
     "wsgi/driver.py:_CAPITALS": "test_a_table_of_names_has_a_value_for_each_name",
 }
 
@@ -131,8 +131,8 @@ PLAIN = {
     "compat/cherrypy/lib/caching.py:_pending": "test_R48_a_kept_page_is_the_page_of_its_request",
     "compat/cherrypy/lib/caching.py:_varies": "test_R48_a_kept_page_is_the_page_of_its_request",
     "compat/cherrypy/lib/sessions.py:_locks": "test_two_ids_are_two_sessions",
-    "files/recent.py:_slow": "the keys are an author's directories",
-    "routing/site.py:exact": "routing/test_tree.py::test_the_tree_finds_what_a_naive_matcher_finds",
+    "_core/files/recent.py:_slow": "the keys are an author's directories",
+    "_core/routing/site.py:exact": "routing/test_tree.py::test_the_tree_finds_what_a_naive_matcher_finds",
 }
 
 
@@ -235,15 +235,19 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
         texts("200 OK", "404", "1", "True")
         | st.sampled_from([None, True, False, 0, 1, 200, 404, 599, 600, HTTPStatus.OK])
     ),
-    "files/content_types.py:content_type_of": st.tuples(texts("a.txt", "a.html", "a.gz", ".txt")),
-    "files/lookup.py:codings_for": st.tuples(texts("gzip", "br", "gzip;q=0", "*", "br, gzip")),
-    "files/static.py:_lasting": st.tuples(
+    "_core/files/content_types.py:content_type_of": st.tuples(
+        texts("a.txt", "a.html", "a.gz", ".txt")
+    ),
+    "_core/files/lookup.py:codings_for": st.tuples(
+        texts("gzip", "br", "gzip;q=0", "*", "br, gzip")
+    ),
+    "_core/files/static.py:_lasting": st.tuples(
         st.sampled_from(["public", "private"]), texts("max-age=1", "max-age=11")
     ),
-    "headers/conditional.py:http_date": st.tuples(
+    "_core/http/headers/conditional.py:http_date": st.tuples(
         st.integers(-3, 3) | st.integers(0, 2**31) | st.booleans()
     ),
-    "headers/cookies.py:_attributes_of": st.tuples(
+    "_core/http/headers/cookies.py:_attributes_of": st.tuples(
         st.sampled_from(["a", "__Host-a", "__Secure-a", "__host-a"]),
         st.sampled_from([None, "", "/", "/a", "/;"]),
         st.sampled_from([None, "", "a.example"]),
@@ -251,24 +255,24 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
         st.sampled_from([None, "Lax", "lax", "None", "strict", "x"]),
         st.sampled_from([True, False, 1, 0]),
     ),
-    "headers/media_types.py:codec_of": st.tuples(
+    "_core/http/headers/media_types.py:codec_of": st.tuples(
         texts("utf-8", "UTF8", "latin-1", "cp1252", "rot13")
     ),
-    "headers/media_types.py:content_type": st.tuples(
+    "_core/http/headers/media_types.py:content_type": st.tuples(
         texts("text/html", "text/html; charset=utf-8", 'a/b; c="d;e"', "a/b; c=d; e=f")
     ),
-    "headers/media_types.py:disposition": st.tuples(
+    "_core/http/headers/media_types.py:disposition": st.tuples(
         texts('form-data; name="a"', 'form-data; name="a"; filename="b"', "form-data; name=a;x")
     ),
-    "http/problem.py:_page_head": st.tuples(texts("404 Not Found", "<b>", "&lt;b&gt;")),
-    "http/problem.py:_wanted_of": st.tuples(
+    "_core/http/problem.py:_page_head": st.tuples(texts("404 Not Found", "<b>", "&lt;b&gt;")),
+    "_core/http/problem.py:_wanted_of": st.tuples(
         texts("text/html", "application/json", "text/plain, application/json;q=0.5", "*/*")
     ),
-    "http/response.py:_charset_of": st.tuples(
+    "_core/http/response.py:_charset_of": st.tuples(
         texts("text/html", "text/html; charset=utf-8", "text/html; charset=latin-1")
     ),
-    "mounts/prefixes.py:_escaped": st.tuples(texts("", "/", "/a b", "/a%20b", "/é", "//")),
-    "mounts/wsgi_call.py:_status_of": st.tuples(
+    "_core/mounts/prefixes.py:_escaped": st.tuples(texts("", "/", "/a b", "/a%20b", "/é", "//")),
+    "_core/mounts/wsgi_call.py:_status_of": st.tuples(
         texts("200 OK", "200", "200  OK", "404 OK", "099 x", "100 x", "200 a\nb", "one")
     ),
     "middleware/proxy_headers.py:_ip": st.tuples(
@@ -277,7 +281,7 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "middleware/rate_limit.py:_network": st.tuples(
         texts("192.0.2.1", "2001:db8::1", "2001:db8::2", "::ffff:192.0.2.1", alphabet="0123:.f/")
     ),
-    "streams/events.py:_encode_text": st.tuples(texts("a", "a\nb", "a\r\nb", "a\r\rb")),
+    "_core/streams/events.py:_encode_text": st.tuples(texts("a", "a\nb", "a\r\nb", "a\r\rb")),
 }
 
 
@@ -313,7 +317,7 @@ def test_a_table_of_names_has_a_value_for_each_name(names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("module", "function", "inputs"),
     [
-        ("http.response", "warn_once", [("Keep-Alive",), ("Connection",)]),
+        ("_core.http.response", "warn_once", [("Keep-Alive",), ("Connection",)]),
         ("channels.redis", "_warn_once", [("room", "a"), ("room", "b"), ("rooma", ""), ("", "a")]),
         ("debug.access", "_tell", [("http://localhost/a",), ("http://localhost/b",)]),
     ],

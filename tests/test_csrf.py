@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from micropie import App, InMemorySessionBackend, ResponseError, WebSocket
-from micropie.csrf import is_csrf_token
-from micropie.http import CSRF_FIELD
+from micropie._core.http import CSRF_FIELD
+from micropie._core.http.csrf import is_csrf_token
 from micropie.middleware import Compress, csrf_token
 from micropie.testing import TestClient
 from tests.conftest import MakeClient

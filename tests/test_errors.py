@@ -21,7 +21,7 @@ from micropie import (
     SetupError,
     get,
 )
-from micropie.errors import Sentence
+from micropie._core.errors import Sentence
 from micropie.middleware import CORSMiddleware
 from tests.conftest import MakeClient
 from tests.support.debugging import COOKIES, DEVELOPER

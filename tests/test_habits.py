@@ -39,8 +39,8 @@ from micropie import (
     requires,
     template,
 )
+from micropie._core.streams.events import warn_of_dict, warn_of_format
 from micropie.middleware import RateLimit
-from micropie.streams.events import warn_of_dict, warn_of_format
 from micropie.testing import LifespanFailed, WebSocketClosed
 from tests.conftest import MakeClient
 

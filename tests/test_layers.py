@@ -1,8 +1,8 @@
 """The rules of the layers that import-linter can't check; its contracts are in pyproject.toml.
 
-The core never waits: it has no ``async`` and imports no event loop. Nothing below ``App`` needs it.
-No modules import each other in a circle, also not for type checking. The package has few entries
-and few uses of ``Any``.
+The core never waits: it has no ``async``. Imports by name go down as all others do, except for those
+in ``App`` that an author calls for. No modules import each other in a circle, also not for type
+checking. The package has few entries and few uses of ``Any``.
 """
 
 from __future__ import annotations
@@ -11,49 +11,25 @@ import ast
 import io
 import re
 import tokenize
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "micropie"
+CORE = PACKAGE / "_core"
 
-# These may wait, or consist of parts that do. All else is the core.
-DRIVERS = ("asgi", "wsgi", "channels", "mounts", "testing")
-WAITING = (
-    "streams/source.py",
-    "streams/threaded.py",
-    *(f"execution/{name}.py" for name in ("loop", "threads", "background")),
-    *(f"steps/{name}.py" for name in ("after_response", "generators")),
-)
-ABOVE = (
-    "__init__.py",
-    "__main__.py",
-    "app.py",
-    "carrying.py",
-    "cli",
-    "compat",
-    "testing/requests.py",
-)
-# Extensions that come with micropie: they import what it promises to all.
-BATTERIES = ("channels", "config.py", "debug", "middleware", "openapi")
-LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}
+# These may wait, or consist of parts that do. Everything else is synchronous.
+WAITING = ("asgi", "wsgi", "channels", "testing", "cli", "compat", "app.py")
+WAITING_IN_CORE = ("execution", "mounts", "streams")
 
 EVERY_FILE = sorted(PACKAGE.rglob("*.py"))
-
-
-def _is_among(path: Path, places: Iterable[str]) -> bool:
-    relative = path.relative_to(PACKAGE)
-    return not {relative.parts[0], relative.as_posix()}.isdisjoint(places)
-
-
-BELOW_APP = [path for path in EVERY_FILE if not _is_among(path, (*ABOVE, *BATTERIES))]
-CORE = [path for path in EVERY_FILE if not _is_among(path, (*ABOVE, *DRIVERS, *WAITING))]
-
 ASYNC = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
 
 
@@ -68,50 +44,216 @@ def no_tree_is_kept() -> Iterator[None]:
     """Free the nodes, which the garbage collector would look through in all tests that follow."""
     yield
     nodes_of.cache_clear()
-
-
-@cache
-def imported(path: Path) -> set[str]:
-    """Return the full name of everything that a file imports, anywhere in it and for type checking
-    too.
-    """
-    names = set()
-    for node in nodes_of(path):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    imports_of.cache_clear()
 
 
 def name_of(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
 
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in EVERY_FILE}
+
+
+def room_of(path: Path) -> str:
+    """Return the entry at the top of the package in which a file is."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def is_synchronous(path: Path) -> bool:
+    parts = path.relative_to(PACKAGE).parts
+    return not (parts[0] in WAITING or (parts[0] == "_core" and parts[1] in WAITING_IN_CORE))
+
+
 def test_there_is_no_async_below_the_drivers() -> None:
     found = [
         f"{name_of(path)}: {ast.unparse(node)}"
-        for path in CORE
+        for path in EVERY_FILE
+        if is_synchronous(path)
         for node in nodes_of(path)
         if isinstance(node, ASYNC) or any(part.is_async for part in getattr(node, "generators", []))
     ]
     assert found == []
 
 
-def test_no_event_loop_is_imported_below_the_drivers() -> None:
-    roots = {name_of(path): {name.partition(".")[0] for name in imported(path)} for path in CORE}
-    assert {name: found & LOOPS for name, found in roots.items() if found & LOOPS} == {}
+# -- imports ---------------------------------------------------------------------------------------
 
 
-def test_nothing_below_app_needs_it_even_for_types() -> None:
-    found = [
-        (name_of(path), name)
-        for path in BELOW_APP
-        for name in imported(path)
-        if f"{name}.".startswith("micropie.app.")
-        or name in ("micropie", "micropie.App", "micropie.Server")
-    ]
-    assert found == []
+class Import(NamedTuple):
+    """An import of one module of micropie by another."""
+
+    importer: str
+    imported: str
+    kind: str
+    """ "straight" at the top of a module, "inside" a function, for "types", or "by name": with
+    ``import_module("micropie...")``, ``module("micropie...")`` or a row of ``names_on_demand``."""
+    function: str
+    """The class and the function that it is in, "" for none."""
+
+
+def resolved(name: str) -> str:
+    """Return the module that a dotted name is, or is in."""
+    while name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+@cache
+def imports_of(path: Path) -> list[Import]:
+    return [*imports_in(ast.parse(path.read_text()), module_of(path), path.name == "__init__.py")]
+
+
+def imports_in(tree: ast.Module, importer: str, is_package: bool = False) -> Iterator[Import]:
+    """Yield each import of micropie in a module."""
+    for node, kind, where in placed_nodes(tree, "straight", ()):
+        imported = ((name, kind) for name in imported_names(node, importer, is_package))
+        by_name = ((name, "by name") for name in names_in_texts(node, importer))
+        for name, how in (*imported, *by_name):
+            if f"{name}.".startswith("micropie.") and resolved(name) != importer:
+                yield Import(importer, resolved(name), how, ".".join(where))
+
+
+def placed_nodes(
+    node: ast.AST, kind: str, where: tuple[str, ...]
+) -> Iterator[tuple[ast.AST, str, tuple[str, ...]]]:
+    """Yield each node with the kind of an import there, and the classes and functions around it."""
+    yield node, kind, where
+    if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        for one in node.body:
+            yield from placed_nodes(one, "types", where)
+        for one in node.orelse:
+            yield from placed_nodes(one, kind, where)
+        return
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        where = (*where, node.name)
+        if kind == "straight" and not isinstance(node, ast.ClassDef):
+            kind = "inside"
+    for child in ast.iter_child_nodes(node):
+        yield from placed_nodes(child, kind, where)
+
+
+def imported_names(node: ast.AST, importer: str, is_package: bool) -> Iterator[str]:
+    """Yield the dotted names that a statement imports."""
+    match node:
+        case ast.Import(aliases):
+            yield from (alias.name for alias in aliases)
+        case ast.ImportFrom(module, aliases, level):
+            up = importer.split(".")
+            up = up[: len(up) - level + is_package] if level else []
+            base = ".".join([*up, *([module] if module else [])])
+            yield from (f"{base}.{alias.name}" for alias in aliases)
+
+
+def names_in_texts(node: ast.AST, importer: str) -> Iterator[str]:
+    """Yield the modules that a call imports by name."""
+    match node:
+        case ast.Call(ast.Name("import_module" | "module"), [ast.Constant(str(name)), *_]):
+            yield name
+        case ast.Call(ast.Name("names_on_demand" | "_names_on_demand"), [_, ast.Dict(keys), *_]):
+            for key in keys:
+                assert isinstance(key, ast.Constant)
+                own = str(key.value).lstrip(".")
+                dots = len(str(key.value)) - len(own)
+                yield f"{importer.rsplit('.', dots)[0] if dots else importer}.{own}"
+
+
+CONTRACTS = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["importlinter"]
+LEVELS: dict[str, int] = {
+    room.strip("() "): level
+    for level, rooms in enumerate(reversed(CONTRACTS["contracts"][0]["layers"]))
+    for room in rooms.split("|")
+}
+
+
+def level_of(module: str) -> int:
+    """Return the layer of a module. The public package itself is where ``App`` is."""
+    return LEVELS[module.partition(".")[2].partition(".")[0] or "app"]
+
+
+def goes_up(one: Import) -> bool:
+    """Return whether a module imports one that is not below its own package."""
+    own, other = ((f"{name}.app" if "." not in name else name) for name in one[:2])
+    return own.split(".")[1] != other.split(".")[1] and level_of(own) <= level_of(other)
+
+
+def allowed_to_go_up(one: Import) -> bool:
+    """Return whether an import is by name, in a method of ``App`` that an author calls, or gives the
+    core what it needs from above; or for the types of what an author gives to ``App``.
+    """
+    owner, _, method = one.function.partition(".")
+    is_called = owner == "App" and (method == "__init__" or not method.startswith("_"))
+    is_by_name = one.kind == "by name" and (is_called or owner == "_UpperLayers")
+    return one.importer == "micropie.app" and (is_by_name or one.kind == "types")
+
+
+def test_imports_by_name_go_down_as_all_others_do() -> None:
+    upward = [one for path in EVERY_FILE for one in imports_of(path) if goes_up(one)]
+    assert [one for one in upward if not allowed_to_go_up(one)] == []
+    assert len({one.imported for one in upward if one.kind == "by name"}) <= 10
+
+
+@pytest.mark.parametrize(
+    ("importer", "line", "imported"),
+    [
+        ("_core.tree", "import micropie.app", "app"),
+        ("_core.tree", "from micropie import App", ""),
+        ("_core.tree", "def f():\n    from micropie.channels import Channels", "channels"),
+        ("_core.tree", "if TYPE_CHECKING:\n    from micropie.asgi import WebSocket", "asgi"),
+        ("_core.tree", 'import_module("micropie.channels")', "channels"),
+        ("_core.http.body", "from ....asgi import driver", "asgi.driver"),
+        ("_core.tree", 'debug: Any = module("micropie.debug.page")', "debug.page"),
+        ("_core.http", 'names_on_demand(__name__, {"..asgi": "WebSocket"})', "asgi"),
+        ("extensions", "from micropie.app import App", "app"),
+        ("sessions", "from micropie.wsgi import perform", "wsgi"),
+        ("asgi", "from micropie.wsgi import perform", "wsgi"),
+        ("debug.page", "from micropie.middleware import call", "middleware"),
+        ("app", 'def _start():\n    import_module("micropie.debug")', "debug"),
+        ("app", 'class App:\n    def _run(self):\n        module("micropie.cli")', "cli"),
+        ("app", "class App:\n    def run(self):\n        import micropie.cli", "cli"),
+    ],
+)
+def test_an_import_that_goes_up_is_found(importer: str, line: str, imported: str) -> None:
+    name = f"micropie.{importer}"
+    is_package = MODULES[name].name == "__init__.py"
+    (found,) = imports_in(ast.parse(line), name, is_package)
+    assert found.imported == f"micropie.{imported}".rstrip(".")
+    assert goes_up(found)
+    assert not allowed_to_go_up(found)
+
+
+def test_imports_that_go_down_or_that_an_author_asks_for_are_left_alone() -> None:
+    down = """
+from micropie._core.http import Request
+from micropie import asgi, wsgi
+import_module("micropie._core.files.static")
+class App:
+    def run(self):
+        import_module("micropie.cli.serving.run")
+"""
+    found = [*imports_in(ast.parse(down), "micropie.app")]
+    assert [goes_up(one) for one in found] == [False, False, False, False, True]
+    assert all(allowed_to_go_up(one) for one in found if goes_up(one))
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle: list[str] = error.args[1]
+        return circle
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {
+        module: {one.imported for one in imports_of(path) if one.kind in ("straight", "types")}
+        for module, path in MODULES.items()
+    }
+    assert circle_in(graph) == []
 
 
 # -- one flow --------------------------------------------------------------------------------------
@@ -157,43 +299,6 @@ def know(): ...
     assert twins(ast.walk(ast.parse("def may_now(): ..."))) == []
 
 
-@cache
-def import_graph() -> dict[str, set[str]]:
-    """Map each module to the modules of the package that it imports; all names are relative to
-    ``micropie``.
-    """
-    names = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in EVERY_FILE}
-    modules = {
-        name.removesuffix(".__init__").replace("__init__", "") or "micropie": p
-        for p, name in names.items()
-    }
-    graph = {}
-    for module, path in modules.items():
-        inside = {
-            name.removeprefix("micropie.")
-            for name in imported(path)
-            if name.startswith("micropie.")
-        }
-        found = {
-            name if name in modules else name.rpartition(".")[0] or "micropie" for name in inside
-        }
-        graph[module] = found - {module}
-    return graph
-
-
-def circle_in(graph: dict[str, set[str]]) -> list[str]:
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        circle: list[str] = error.args[1]
-        return circle
-    return []
-
-
-def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert circle_in(import_graph()) == []
-
-
 def test_type_checkers_are_told_that_the_package_has_types() -> None:
     assert (PACKAGE / "py.typed").exists()
 
@@ -201,6 +306,7 @@ def test_type_checkers_are_told_that_the_package_has_types() -> None:
 def test_the_architecture_names_every_module() -> None:
     text = (PACKAGE.parent / "ARCHITECTURE.md").read_text()
     tops = {path.relative_to(PACKAGE).parts[0] for path in EVERY_FILE} - {"__init__.py"}
+    tops |= {path.relative_to(CORE).parts[0] for path in CORE.rglob("*.py")} - {"__init__.py"}
     assert [top for top in sorted(tops) if f"`{top}`" not in text and f"`{top}/`" not in text] == []
 
 
@@ -209,18 +315,14 @@ def test_the_files_that_the_architecture_names_exist_and_have_what_it_says() -> 
     text = (root / "ARCHITECTURE.md").read_text()
     names = {path.name for top in ("micropie", "tests") for path in (root / top).rglob("*.py")}
     for file, name in re.findall(r"`([\w./]+\.(?:py|md|toml))`(?: `(\w+)`)?", text):
-        found = [path for path in (root / file, PACKAGE / file) if path.exists()]
+        found = [path for path in (root / file, PACKAGE / file, CORE / file) if path.exists()]
         assert found or file in names, file
         assert not name or name in found[0].read_text(), (file, name)
 
 
 def test_the_package_has_few_entries() -> None:
-    # Beside what no request needs. They were 26, and the faces of three rooms had 282 names: the
-    # rooms that were taken out of them have a subject each.
-    above = {*ABOVE, *BATTERIES} - {"__init__.py", "app.py"}
-    assert (
-        len([path for path in PACKAGE.iterdir() if path.name not in {"__pycache__", *above}]) <= 33
-    )
+    # The listing is what may be imported; a new entry is a promise.
+    assert len([path for path in PACKAGE.iterdir() if path.name != "__pycache__"]) <= 17
 
 
 NOT_CODE = (
@@ -275,49 +377,50 @@ def test_any_is_for_what_may_be_anything() -> None:
 
 # -- faces -----------------------------------------------------------------------------------------
 
-MOST_NAMES = {"http": 55, "execution": 35, "routing": 30}
-# Of no extension's; ``debug`` and ``openapi`` are imported by name.
-ROOMS = [
-    "asgi",
-    "binding",
-    "discovery",
-    "execution",
-    "files",
-    "flow",
-    "forms",
-    "headers",
-    "http",
-    "mounts",
-    "routing",
-    "steps",
-    "streams",
-    "templates",
-    "wsgi",
+MOST_NAMES = {"_core.http": 55, "_core.execution": 35, "_core.routing": 30}
+FACES = [
+    module.removeprefix("micropie.")
+    for module, path in MODULES.items()
+    if path.name == "__init__.py" and room_of(path) in ("_core", "asgi", "wsgi")
+    if "__all__" in path.read_text()
+    if module != "micropie._core.execution.pool"  # imported by name
 ]
+
+
+def face_around(path: Path) -> str:
+    """Return the innermost package with a face that a file is in, "" for none."""
+    module = module_of(path).removeprefix("micropie.")
+    return max((face for face in FACES if f"{module}.".startswith(f"{face}.")), key=len, default="")
 
 
 @cache
 def used() -> dict[str, set[str]]:
-    """Map each package to its names that other packages import, or take by its name or by that of
-    ``module("...")``.
+    """Map each package to its names that files outside of it import, or take by its name or by that
+    of ``module("...")``.
     """
     names: dict[str, set[str]] = defaultdict(set)
     for path in EVERY_FILE:
-        own = f"micropie.{path.relative_to(PACKAGE).parts[0]}"
         for node in nodes_of(path):
             match node:
-                case ast.ImportFrom(module=str(module), names=found) if module != own:
-                    names[module] |= {alias.name for alias in found}
-                case ast.Attribute(ast.Name(owner), name) if f"micropie.{owner}" != own:
-                    names[f"micropie.{owner}"].add(name)
+                case ast.ImportFrom(module=str(module), names=found):
+                    taken, owners = {alias.name for alias in found}, [module]
+                case ast.Attribute(ast.Name(owner), name):
+                    taken = {name}
+                    owners = [face for face in FACES if face.rpartition(".")[2] == owner]
+                case _:
+                    continue
+            for owner in owners:
+                face = owner.removeprefix("micropie.")
+                if face != face_around(path):
+                    names[face] |= taken
     return names
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_face_has_what_other_packages_use_and_nothing_else(room: str) -> None:
-    face = import_module(f"micropie.{room}").__all__
-    assert [name for name in face if name not in used()[f"micropie.{room}"]] == []
-    assert len(face) <= MOST_NAMES.get(room, 38)
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_has_what_other_packages_use_and_nothing_else(face: str) -> None:
+    names = import_module(f"micropie.{face}").__all__
+    assert [name for name in names if name not in used()[face]] == []
+    assert len(names) <= MOST_NAMES.get(face, 38)
 
 
 # -- a battery is an extension ---------------------------------------------------------------------
@@ -332,7 +435,7 @@ ON_PROMISED_NAMES = [
         for name in ("health", "metrics", "rate_limit", "redis_rate_store", "tracing")
     ),
 ]
-FACES = {
+PUBLIC = {
     "micropie",
     *(
         f"micropie.{name}"
@@ -348,7 +451,7 @@ MOVING = "micropie.compat"
 
 def not_promised(path: Path, source: str | None = None) -> list[str]:
     """Return what a file takes from other packages of micropie that is in no promised face:
-    imported, also by a text, or as an attribute that is the heart's own.
+    imported, also by name, or as an attribute that is the core's own.
     """
     own = f"micropie.{path.relative_to(PACKAGE).parts[0].removesuffix('.py')}"
     nodes = nodes_of(path) if source is None else ast.walk(ast.parse(source))
@@ -362,15 +465,13 @@ def taken_by(node: ast.AST) -> list[str]:
         case ast.Attribute(attr="_exchange" | "_micropie" as attribute):
             return [attribute]
         case ast.Call(ast.Name("import_module" | "module"), [ast.Constant(str(module)), *_]):
-            return [] if module in FACES or module == MOVING else _of_micropie([module])
+            return [] if module in PUBLIC or module == MOVING else _of_micropie([module])
         case ast.Import(names):
             return _of_micropie([alias.name for alias in names])
         case ast.ImportFrom(module, names, level):
             found = {alias.name for alias in names}
-            if module in FACES:
+            if module in PUBLIC:
                 found -= {*import_module(module).__all__}
-            elif module == "micropie.routing":
-                found -= {"Settings"}
             whole = [f"{'.' * level}{module or ''}.{name}" for name in found]
             return whole if level else _of_micropie(whole)
     return []
@@ -380,48 +481,58 @@ def _of_micropie(names: Iterable[str]) -> list[str]:
     return [name for name in names if f"{name}.".startswith("micropie.")]
 
 
+# The names that have their public home there, and the server for an installation without another.
+HOMES = {
+    "cli/serving/servers.py": ["micropie.wsgi.open_bare"],
+    "config.py": ["micropie._core.routing.Settings"],
+}
+
+
 @pytest.mark.parametrize("path", ON_PROMISED_NAMES, ids=name_of)
 def test_a_battery_imports_what_any_extension_may(path: Path) -> None:
-    assert not_promised(path) == []
+    assert not_promised(path) == HOMES.get(name_of(path), [])
 
 
-@pytest.mark.parametrize("path", [*(PACKAGE / "compat").rglob("*.py")], ids=name_of)
-def test_what_carries_another_framework_imports_the_face_for_that(path: Path) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [path for path in (PACKAGE / "compat").rglob("*.py") if path.name != "core.py"],
+    ids=name_of,
+)
+def test_a_compatibility_module_imports_what_its_face_of_the_core_has(path: Path) -> None:
     # what it carries lives on the exchange and on the tree of applications
-    carried = {f"micropie.carrying.{name}" for name in import_module("micropie.carrying").__all__}
-    assert {*not_promised(path)} <= {"_exchange", "_micropie", *carried}
+    assert {*not_promised(path)} <= {"_exchange", "_micropie"}
 
 
 def test_the_page_of_the_provisional_face_has_all_its_names() -> None:
     page = (PACKAGE.parent / "tests" / "compat" / "CARRYING.md").read_text()
     table = page.partition("| name |")[2]
     listed = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
-    assert sorted(listed) == sorted(import_module("micropie.carrying").__all__)
+    assert sorted(listed) == sorted(import_module("micropie.compat.core").__all__)
     assert len(listed) <= 32
 
 
 def test_other_names_are_found() -> None:
-    assert "micropie.carrying.Site" in not_promised(PACKAGE / "compat" / "carrier.py")
-    assert "micropie.steps.Flow" in not_promised(PACKAGE / "middleware" / "base.py")
+    assert "micropie._core.routing.Site" in not_promised(PACKAGE / "compat" / "core.py")
+    assert "micropie._core.execution.steps.Flow" in not_promised(PACKAGE / "middleware" / "base.py")
 
 
 @pytest.mark.parametrize(
     ("line", "name"),
     [
-        ("from micropie.steps import Flow", "micropie.steps.Flow"),
+        ("from micropie._core.execution.steps import Flow", "micropie._core.execution.steps.Flow"),
         ("from micropie.extensions import seen", "micropie.extensions.seen"),
         (
             "from micropie.extensions.request import _WORKERS",
             "micropie.extensions.request._WORKERS",
         ),
-        ("from micropie import tree", "micropie.tree"),
-        ("from micropie.routing import Site, Settings", "micropie.routing.Site"),
-        ("import micropie.http", "micropie.http"),
+        ("from micropie import app", "micropie.app"),
+        ("from micropie._core.routing import Site", "micropie._core.routing.Site"),
+        ("import micropie._core.http", "micropie._core.http"),
         ("import micropie", "micropie"),
         ("from ..http import Request", "..http.Request"),
-        ("def late():\n    from micropie.http import Request", "micropie.http.Request"),
-        ("if TYPE_CHECKING:\n    from micropie.http import Body", "micropie.http.Body"),
-        ('import_module("micropie.steps")', "micropie.steps"),
+        ("def late():\n    from micropie._core.http import Request", "micropie._core.http.Request"),
+        ("if TYPE_CHECKING:\n    from micropie._core.http import Body", "micropie._core.http.Body"),
+        ('import_module("micropie._core.execution.steps")', "micropie._core.execution.steps"),
         ("request._exchange.query", "_exchange"),
         ("app._micropie.site", "_micropie"),
     ],
@@ -434,52 +545,12 @@ def test_promised_names_are_left_alone() -> None:
     for line in (
         "from micropie import App, Request",
         "from micropie.extensions import Inspector",
-        "from micropie.routing import Settings",
+        "from micropie.config import Settings",
         "from micropie.debug.access import debug_key",
         'import_module("micropie.testing")',
         'import_module("gunicorn")',
     ):
         assert not_promised(PACKAGE / "debug" / "page.py", line) == []
-
-
-# What an author's setting asks for, and where: the battery is imported when that is read.
-ASKED_FOR = {
-    ("app.py", "micropie.channels"),  # checks App(channels=...)
-    ("app.py", "micropie.debug"),  # App(debug=True)
-    ("app.py", "micropie.debug.advisor"),  # hints and advice
-    ("app.py", "micropie.openapi.pages"),  # App(docs=True)
-    ("app.py", "micropie.openapi.document"),  # App.openapi()
-    ("app.py", "micropie.middleware.health"),  # App.health()
-    ("app.py", "micropie.middleware.metrics"),  # App.metrics()
-    ("app.py", "micropie.middleware.security_defaults"),  # App(security=...), or none
-    ("app.py", "micropie.cli.serving.run"),  # App.run()
-}
-A_BATTERY = re.compile(r"micropie\.(?:channels|cli|compat|config|debug|middleware|openapi|pool)\b")
-
-
-def test_the_heart_imports_no_battery_but_where_an_author_asks_for_it() -> None:
-    heart = [path for path in EVERY_FILE if not _is_among(path, (*BATTERIES, *ABOVE))]
-    heart.append(PACKAGE / "app.py")
-    imported_now, named = [], set()
-    for path in heart:
-        for_types = [
-            line
-            for node in nodes_of(path)
-            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-            for one in node.body
-            for line in lines_of(one)
-        ]
-        for node in nodes_of(path):
-            match node:
-                case ast.ImportFrom(module=str(module)) if node.lineno not in for_types:
-                    modules = [module, *(f"{module}.{alias.name}" for alias in node.names)]
-                    imported_now += [
-                        (name_of(path), one) for one in modules if A_BATTERY.match(one)
-                    ]
-                case ast.Call(args=[ast.Constant(str(text)), *_]) if A_BATTERY.match(text):
-                    named.add((name_of(path), text))
-    assert imported_now == []
-    assert named == ASKED_FOR
 
 
 def test_the_promise_for_extensions_is_small() -> None:

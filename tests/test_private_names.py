@@ -314,7 +314,7 @@ def test_it_is_found(source: str) -> None:
 
 RIGHT = [
     "from __future__ import annotations",
-    "from micropie.http import _x",
+    "from micropie._core.http import _x",
     "self._ours = request._ours",
     "getattr(request, '_ours')",
     "pair._replace(a=1)",
@@ -351,6 +351,6 @@ def test_overriding_is_found() -> None:
         def _load(self) -> int:
             return 2
 
-    Ours.__module__ = "micropie.templates"
+    Ours.__module__ = "micropie._core.templates"
     assert overridden(Ours) == {"_load"}
     assert taken_from_base(Ours, {"_load", "_mark", "_other"}) == {"_mark"}

@@ -29,8 +29,8 @@ from urllib.parse import quote
 import pytest
 
 from micropie import App
+from micropie._core.routing.settings import Settings
 from micropie.cli.main import main
-from micropie.routing.settings import Settings
 from micropie.testing import TestClient
 from tests.support.environment import ALONE, unmeasured
 from tests.support.errors import said

@@ -22,15 +22,15 @@ from prometheus_client import CollectorRegistry
 
 import micropie
 from micropie import App, Request, post
+from micropie._core.execution import LoopLocal, await_in_background
+from micropie._core.execution.background import close_background_loops
+from micropie._core.files.recent import Recent
+from micropie._core.http.headers.fields import NameTable, cached_if_short
+from micropie._core.on_demand import computed
+from micropie._core.routing.config import HandlerPool
 from micropie.channels import Channels
-from micropie.execution import LoopLocal, await_in_background
-from micropie.execution.background import close_background_loops
 from micropie.extensions import Inspector, RedisClient
-from micropie.files.recent import Recent
-from micropie.headers.fields import NameTable, cached_if_short
 from micropie.middleware import MemoryRates
-from micropie.on_demand import computed
-from micropie.routing.config import HandlerPool
 from micropie.sessions import InMemorySessionBackend, SQLiteSessionBackend
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE

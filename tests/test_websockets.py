@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micropie import websocket as decorator
-from micropie.errors import ConnectionClosed
-from micropie.websockets import (
+from micropie._core.errors import ConnectionClosed
+from micropie._core.http.websockets import (
     ACCEPT,
     CLOSE,
     CLOSED,

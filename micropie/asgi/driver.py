@@ -9,19 +9,18 @@ from typing import Any
 
 import anyio
 
-from micropie import websockets
+from micropie._core.errors import logger
+from micropie._core.execution import LoopLocal, current
+from micropie._core.execution.steps import ANSWER, AWAIT, CHUNK, RECEIVE
+from micropie._core.flow import Application, LifespanContext, end_resources, log_failure, respond
+from micropie._core.http import Request, start_failed, websockets
+from micropie._core.http.headers import make_private
+from micropie._core.http.protocols import Message, Receive, Scope, Send
+from micropie._core.routing import Handover, Site
 from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.streaming import StreamSender, encode_headers, head_message, send_streamed
-from micropie.errors import logger
-from micropie.execution import LoopLocal, current
-from micropie.flow import Application, LifespanContext, end_resources, log_failure, respond
-from micropie.headers import make_private
-from micropie.http import Request, start_failed
-from micropie.protocols import Message, Receive, Scope, Send
-from micropie.routing import Handover, Site
-from micropie.steps import ANSWER, AWAIT, CHUNK, RECEIVE
 
 _starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports a lock when it is asked for one
 

@@ -13,7 +13,13 @@ from urllib.parse import unquote_to_bytes
 
 import anyio
 
-from micropie.addresses import PAGE_SCHEMES, escaped_path, raw_path_below
+from micropie._core.errors import ClientDisconnect, HTTPError, too_many_waiting
+from micropie._core.execution import slots_of
+from micropie._core.execution.steps import Flow, Step
+from micropie._core.http import Address, AnswerState, ReceivedBody
+from micropie._core.http.addresses import PAGE_SCHEMES, escaped_path, raw_path_below
+from micropie._core.http.headers import HeaderNames
+from micropie._core.http.protocols import Message, Piece, Receive, Scope, Send
 from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import (
     BACKGROUND,
@@ -22,12 +28,6 @@ from micropie.asgi.steps import (
     shielded_at_its_end,
 )
 from micropie.asgi.streaming import StreamedExchange
-from micropie.errors import ClientDisconnect, HTTPError, too_many_waiting
-from micropie.execution import slots_of
-from micropie.headers import HeaderNames
-from micropie.http import Address, AnswerState, ReceivedBody
-from micropie.protocols import Message, Piece, Receive, Scope, Send
-from micropie.steps import Flow, Step
 
 Value = TypeVar("Value")
 

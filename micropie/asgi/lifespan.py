@@ -17,11 +17,17 @@ from types import FrameType
 
 import anyio
 
+from micropie._core.execution import (
+    CLEAN_UP_WITHIN,
+    TASKS,
+    LoopTasks,
+    threadsafe_scheduler,
+    watch_loop,
+)
+from micropie._core.flow import UNDER_ASGI, Application, Lifecycle, LifespanContext, log_failure
+from micropie._core.http.protocols import Receive, Scope, Send
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import BACKGROUND, perform
-from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopTasks, threadsafe_scheduler, watch_loop
-from micropie.flow import UNDER_ASGI, Application, Lifecycle, LifespanContext, log_failure
-from micropie.protocols import Receive, Scope, Send
 
 
 async def serve_lifespan(

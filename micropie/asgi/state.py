@@ -5,7 +5,7 @@ A module of its own: WSGI needs nothing else of this package.
 
 from __future__ import annotations
 
-from micropie.routing import Site
+from micropie._core.routing import Site
 
 
 class ASGIState:

@@ -9,13 +9,16 @@ from typing import Any, Final, TypeVar, cast
 
 import anyio
 
-from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
-from micropie.execution import CLEAN_UP_WITHIN, LoopLocal, LoopTasks, in_thread, slots_of, within
-from micropie.flow import end_resources
-from micropie.http import Body, Exchange
-from micropie.placement import IO_THREADS
-from micropie.routing import config_of
-from micropie.steps import (
+from micropie._core.execution import (
+    CLEAN_UP_WITHIN,
+    LoopLocal,
+    LoopTasks,
+    in_thread,
+    slots_of,
+    within,
+)
+from micropie._core.execution.placement import IO_THREADS
+from micropie._core.execution.steps import (
     ANSWER,
     AWAIT,
     CALL,
@@ -28,6 +31,10 @@ from micropie.steps import (
     Step,
     run_tasks,
 )
+from micropie._core.flow import end_resources
+from micropie._core.http import Body, Exchange
+from micropie._core.routing import config_of
+from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
 
 _LEFT_AT_ONCE: Final = Call(leave_after=0.0)
 

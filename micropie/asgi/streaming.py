@@ -38,16 +38,16 @@ from typing import Any, cast
 
 import anyio
 
-from micropie import streams
+from micropie._core import streams
+from micropie._core.errors import ClientDisconnect, logger
+from micropie._core.execution import TASKS, Action, AsyncAction, LoopLocal
+from micropie._core.execution.steps import Completed
+from micropie._core.http import HTML, JSON, Answer, Exchange
+from micropie._core.http.headers import KnownHeader, NameTable
+from micropie._core.http.protocols import ChunkedBody, Message, Receive, Send
+from micropie._core.routing import Config
+from micropie._core.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
 from micropie.asgi.coroutines import Steps, resume
-from micropie.errors import ClientDisconnect, logger
-from micropie.execution import TASKS, Action, AsyncAction, LoopLocal
-from micropie.headers import KnownHeader, NameTable
-from micropie.http import HTML, JSON, Answer, Exchange
-from micropie.protocols import ChunkedBody, Message, Receive, Send
-from micropie.routing import Config
-from micropie.steps import Completed
-from micropie.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
 
 PATHSEND = "http.response.pathsend"
 

@@ -10,21 +10,20 @@ from typing import Any, Final
 
 import anyio
 
-from micropie import websockets
+from micropie._core.errors import ConnectionClosed, HeadersLike, ResponseError, pairs_of
+from micropie._core.execution import CLEAN_UP_WITHIN, current
+from micropie._core.flow import ask_guards, cleanup, converse, found_socket
+from micropie._core.http import MultiDict, State, checked_headers, websockets
+from micropie._core.http.headers import Headers
+from micropie._core.http.json import dumps, loads
+from micropie._core.http.protocols import HeaderPairs, Receive, Scope, Send
+from micropie._core.http.websockets import WebSocketRequest
+from micropie._core.routing import Handover, Site, route_of
+from micropie._core.sessions import Session
+from micropie._core.spellings import SocketSpellings, attribute_of
 from micropie.asgi.exchange import ASGIWebSocketExchange, receive_nothing
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import Connection
-from micropie.errors import ConnectionClosed, HeadersLike, ResponseError, pairs_of
-from micropie.execution import CLEAN_UP_WITHIN, current
-from micropie.flow import ask_guards, cleanup, converse, found_socket
-from micropie.headers import Headers
-from micropie.http import MultiDict, State, checked_headers
-from micropie.json import dumps, loads
-from micropie.protocols import HeaderPairs, Receive, Scope, Send
-from micropie.routing import Handover, Site, route_of
-from micropie.sessions import Session
-from micropie.spellings import SocketSpellings, attribute_of
-from micropie.websockets import WebSocketRequest
 
 
 async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send) -> None:

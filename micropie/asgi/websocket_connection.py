@@ -44,14 +44,14 @@ from typing import Any, NoReturn
 import anyio
 from anyio.lowlevel import checkpoint
 
-from micropie import websockets
+from micropie._core.errors import ConnectionClosed, logger
+from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, LoopFuture, LoopTasks
+from micropie._core.flow import CloseInfo
+from micropie._core.http import websockets
+from micropie._core.http.protocols import HeaderPairs, Message, Receive, Send
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, within
 from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.streaming import encode_headers, head_message
-from micropie.errors import ConnectionClosed, logger
-from micropie.execution import CLEAN_UP_WITHIN, TASKS, LoopFuture, LoopTasks
-from micropie.flow import CloseInfo
-from micropie.protocols import HeaderPairs, Message, Receive, Send
 
 # Messages sent until the client is looked at: where a server's ``send`` never waits and never
 # fails, nothing else on the event loop would run, and a disconnect would go unnoticed.

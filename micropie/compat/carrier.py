@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from micropie import App, Request, SetupError
-from micropie.carrying import GivenStatus, SearchResult, Site, Tree, current, marked_layer
+from micropie.compat.core import GivenStatus, SearchResult, Site, Tree, current, marked_layer
 from micropie.compat.results import LONGEST_KEPT
 from micropie.config import Settings
 from micropie.extensions import is_on_this_machine

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from micropie import BadRequest, Request
-from micropie.carrying import Exchange, RawBody, environ_of, parse_cookies
+from micropie.compat.core import Exchange, RawBody, environ_of, parse_cookies
 
 Environ: TypeAlias = dict[str, Any]
 """A WSGI environ."""

@@ -20,7 +20,7 @@ from micropie import App, SetupError, escape, run_in
 from micropie import Response as _Response
 from micropie import request as _current
 from micropie import static_file as _static_file
-from micropie.carrying import current
+from micropie.compat.core import current
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.on_demand import names_on_demand
+from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie.debug.access import (

@@ -17,17 +17,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from micropie._core.errors import logger
+from micropie._core.execution.placement import layers
+from micropie._core.on_demand import module, names_on_demand
+from micropie._core.routing import Config, Registrations
+from micropie._core.routing.discovery import Handler
 from micropie.debug.application import (
     collect_safely,
     foreign_attributes,
     lost_routes,
     without_effect,
 )
-from micropie.discovery import Handler
-from micropie.errors import logger
-from micropie.on_demand import module, names_on_demand
-from micropie.placement import layers
-from micropie.routing import Config, Registrations
 
 if TYPE_CHECKING:
     from micropie.debug.failures import hint_for

@@ -10,7 +10,11 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from micropie.discovery import (
+from micropie._core.errors import logger
+from micropie._core.execution.placement import layers
+from micropie._core.on_demand import by_name
+from micropie._core.routing import SETTINGS, AppBase, Registrations, place_of
+from micropie._core.routing.discovery import (
     AnyFunction,
     Handler,
     is_hidden,
@@ -18,10 +22,6 @@ from micropie.discovery import (
     marks_of,
     own_attributes,
 )
-from micropie.errors import logger
-from micropie.on_demand import by_name
-from micropie.placement import layers
-from micropie.routing import SETTINGS, AppBase, Registrations, place_of
 
 _IsLost: TypeAlias = Callable[[object], bool]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import micropie
-from micropie.http import Exchange, RouteInfo
-from micropie.on_demand import by_name
+from micropie._core.http import Exchange, RouteInfo
+from micropie._core.on_demand import by_name
 
 _PACKAGE = Path(__file__).parent.parent
 _OF_CLIENTS = ("multidict.py", "fields.py")

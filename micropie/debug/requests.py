@@ -14,10 +14,10 @@ from pathlib import PurePath
 from typing import Annotated, get_origin
 
 from micropie import debug
-from micropie.discovery import Checking, Provider, name_of
-from micropie.errors import HTTPError, Redirect, logger
-from micropie.flow import log_request_failure
-from micropie.http import (
+from micropie._core.errors import HTTPError, Redirect, logger
+from micropie._core.execution.placement import layers
+from micropie._core.flow import log_request_failure
+from micropie._core.http import (
     CSRF_FIELD,
     BindingError,
     Exchange,
@@ -28,8 +28,8 @@ from micropie.http import (
     error_answer,
     states_status,
 )
-from micropie.placement import layers
-from micropie.routing import Route, handlers_route, place_of, route_of
+from micropie._core.routing import Route, handlers_route, place_of, route_of
+from micropie._core.routing.discovery import Checking, Provider, name_of
 
 _ERRORS = range(400, 600)
 _SUCCESSES = range(200, 300)

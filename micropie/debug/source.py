@@ -11,7 +11,11 @@ import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, cast
 
-from micropie.discovery import (
+from micropie._core.errors import HTTPError, Redirect
+from micropie._core.execution.placement import layers
+from micropie._core.http import BindingErrors, Request, Response
+from micropie._core.routing import AppBase, Registrations, place_of
+from micropie._core.routing.discovery import (
     REQUIRES,
     Handler,
     is_hidden,
@@ -19,10 +23,6 @@ from micropie.discovery import (
     marks_above_handler,
     own_attributes,
 )
-from micropie.errors import HTTPError, Redirect
-from micropie.http import BindingErrors, Request, Response
-from micropie.placement import layers
-from micropie.routing import AppBase, Registrations, place_of
 
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -277,7 +277,7 @@ class Source:
             call = node.value if isinstance(node, ast.Yield) else None
             name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
             made = self._function.__globals__.get(name)
-            if getattr(made, "__module__", "") == "micropie.streams.events":
+            if getattr(made, "__module__", "") == "micropie._core.streams.events":
                 yield (
                     f"{self._place}: {self._function.__qualname__} yields events, which no browser "
                     "takes for events: write return EventStream(...) with a generator of its own"

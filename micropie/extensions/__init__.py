@@ -11,20 +11,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.errors import Sentence
-from micropie.execution import TaskWaiter, is_on_loop, notify_after_fork
+from micropie._core.errors import Sentence
+from micropie._core.execution import TaskWaiter, is_on_loop, notify_after_fork
+from micropie._core.execution.steps import Outage
+from micropie._core.http.json import dumps, loads
+from micropie._core.on_demand import names_on_demand
+from micropie._core.routing import Application, RouteEntry
+from micropie._core.streams import current_shutdown
 from micropie.extensions.application import Inspector, add_route
 from micropie.extensions.request import is_on_this_machine
 from micropie.extensions.type_info import TypeInfo
-from micropie.json import dumps, loads
-from micropie.on_demand import names_on_demand
-from micropie.routing import Application, RouteEntry
-from micropie.steps import Outage
-from micropie.streams import current_shutdown
 
 if TYPE_CHECKING:
+    from micropie._core.execution.steps import RedisClient
     from micropie.extensions.outside import Outside
-    from micropie.steps import RedisClient
     from micropie.wsgi import run_gunicorn
 else:
     # redis-py may be missing, and takes longer to import than all of micropie; the driver of WSGI
@@ -32,7 +32,7 @@ else:
     __getattr__, __dir__ = names_on_demand(
         __name__,
         {
-            ".steps.redis_client": "RedisClient",
+            "._core.execution.steps.redis_client": "RedisClient",
             "outside": "Outside",
             ".wsgi.gunicorn": "run_gunicorn",
         },

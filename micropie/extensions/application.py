@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from traceback import format_exception
 from typing import NamedTuple
 
-from micropie.decorators import make_mark
-from micropie.discovery import marks_of
-from micropie.errors import as_authors_see
-from micropie.execution import is_on_loop, loop_lag, slots_of
-from micropie.routing import AppBase, Application, Config, RouteEntry, Site, place_of, seen
+from micropie._core.errors import as_authors_see
+from micropie._core.execution import is_on_loop, loop_lag, slots_of
+from micropie._core.routing import AppBase, Application, Config, RouteEntry, Site, place_of, seen
+from micropie._core.routing.decorators import make_mark
+from micropie._core.routing.discovery import marks_of
 
 
 class Statistics(NamedTuple):

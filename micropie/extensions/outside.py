@@ -12,13 +12,13 @@ from io import BytesIO
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from micropie.decorators import COMMAND
-from micropie.discovery import RouteMark, attributes_of, public_name
-from micropie.execution import current
-from micropie.flow import call_handler, close_resources
-from micropie.http import Request
-from micropie.routing import AppBase, Config, Route, RouteEntry
-from micropie.steps import INLINE, Flow, no_function
+from micropie._core.execution import current
+from micropie._core.execution.steps import INLINE, Flow, no_function
+from micropie._core.flow import call_handler, close_resources
+from micropie._core.http import Request
+from micropie._core.routing import AppBase, Config, Route, RouteEntry
+from micropie._core.routing.decorators import COMMAND
+from micropie._core.routing.discovery import RouteMark, attributes_of, public_name
 from micropie.wsgi import WSGIExchange, perform
 
 

@@ -7,7 +7,7 @@ import re
 import sys
 from ipaddress import ip_address
 
-from micropie.http import Request
+from micropie._core.http import Request
 
 # Words in the names of headers that proxies add, to tell who the client is or that they stand
 # between. Browsers never send them: X-Forwarded-For, True-Client-IP, CloudFront-Viewer-Address,

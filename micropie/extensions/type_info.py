@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from micropie.binding import (
+from micropie._core.binding import (
     Converter,
     answer_parts,
     converter_for,

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.csrf import csrf_token
+from micropie._core.http.csrf import csrf_token
+from micropie._core.on_demand import names_on_demand
 from micropie.middleware.base import (
     Call,
     FlowMiddleware,
@@ -19,7 +20,6 @@ from micropie.middleware.base import (
     call_within,
     kind_of,
 )
-from micropie.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie.middleware.access_log import AccessLog

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from functools import partial
 from time import perf_counter, time
 
-from micropie.errors import check
-from micropie.http import Request, Response
+from micropie._core.errors import check
+from micropie._core.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 
 # A value that needs no quotes in a line of text: visible ASCII except the double quote, "=" and the

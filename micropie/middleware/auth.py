@@ -16,12 +16,12 @@ from copy import copy
 from types import MappingProxyType
 from typing import NoReturn
 
-from micropie.decorators import run_in
-from micropie.errors import HTTPError, ResponseError, SetupError, takes
-from micropie.errors import check as check_argument
-from micropie.http import Request
+from micropie._core.errors import HTTPError, ResponseError, SetupError, takes
+from micropie._core.errors import check as check_argument
+from micropie._core.execution.steps import Flow, call, kind_of
+from micropie._core.http import Request
+from micropie._core.routing.decorators import run_in
 from micropie.middleware.base import FlowMiddleware
-from micropie.steps import Flow, call, kind_of
 
 # Base64 with its padding and no other characters. ``b64decode`` accepts more.
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")

@@ -6,10 +6,10 @@ The classes live with the flow, which calls them.
 from http import HTTPMethod
 from typing import Final
 
-from micropie.execution import TookTooLong
-from micropie.flow import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie.placement import ServiceThreads, Threads
-from micropie.steps import Call, Flow, call, call_within, kind_of
+from micropie._core.execution import TookTooLong
+from micropie._core.execution.placement import ServiceThreads, Threads
+from micropie._core.execution.steps import Call, Flow, call, call_within, kind_of
+from micropie._core.flow import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 
 # In names and labels "OTHER" stands for any other, as no client may choose them.
 STANDARD_METHODS: Final = frozenset(HTTPMethod) | {"QUERY"}

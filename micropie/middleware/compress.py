@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from typing import Any, cast
 from weakref import ref
 
-from micropie.errors import check, is_count
-from micropie.headers import MutableHeaders, accepts_coding, add_vary
-from micropie.http import JSON, Request, Response, as_response, encode_body
+from micropie._core.errors import check, is_count
+from micropie._core.execution.steps import CALL, Flow, call
+from micropie._core.http import JSON, Request, Response, as_response, encode_body
+from micropie._core.http.headers import MutableHeaders, accepts_coding, add_vary
+from micropie._core.streams import Stream, stream_of
 from micropie.middleware.base import FlowMiddleware
-from micropie.steps import CALL, Flow, call
-from micropie.streams import Stream, stream_of
 
 _GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer
 

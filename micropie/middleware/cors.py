@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable
 from typing import Final, Never
 
-from micropie.addresses import checked_origins, normal_origin
-from micropie.errors import SetupError, check, is_count, refuse_others, refuse_text
-from micropie.headers import add_vary
-from micropie.http import TOKEN, Request, Response
+from micropie._core.errors import SetupError, check, is_count, refuse_others, refuse_text
+from micropie._core.http import TOKEN, Request, Response
+from micropie._core.http.addresses import checked_origins, normal_origin
+from micropie._core.http.headers import add_vary
+from micropie._core.http.protocols import HeaderPairs, Texts
+from micropie._core.routing import checked_methods
 from micropie.middleware.base import FlowMiddleware
-from micropie.protocols import HeaderPairs, Texts
-from micropie.routing import checked_methods
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 

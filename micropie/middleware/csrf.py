@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from micropie.addresses import checked_origins, normal_origin
-from micropie.csrf import is_csrf_token
-from micropie.errors import HTTPError, Sentence, check, refuse_text
-from micropie.http import CSRF_FIELD, Request, find_field
+from micropie._core.errors import HTTPError, Sentence, check, refuse_text
+from micropie._core.execution.steps import Flow
+from micropie._core.http import CSRF_FIELD, Request, find_field
+from micropie._core.http.addresses import checked_origins, normal_origin
+from micropie._core.http.csrf import is_csrf_token
 from micropie.middleware.base import FlowMiddleware
-from micropie.steps import Flow
 
 # Methods that change nothing (RFC 9110, section 9.2.1).
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -35,7 +35,7 @@ class CSRFMiddleware(FlowMiddleware):
     webhook with a signature; the paths below them are exempt as well.
 
     A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token of
-    ``micropie.csrf.csrf_token``, as ``X-CSRF-Token`` or as a form's field ``csrf_token``. It passes
+    ``csrf_token``, as ``X-CSRF-Token`` or as a form's field of that name. It passes
     without a token if it has no cookie and no log-in that a browser adds by itself: it acts for no
     user. Raises ``SetupError`` for a malformed origin or path.
     """

@@ -12,11 +12,11 @@ from math import inf
 from threading import Semaphore
 from time import monotonic, time
 
-from micropie.errors import HTTPError, check, is_count, is_duration, logger, too_many_waiting
-from micropie.execution import StandingQueue
-from micropie.http import Request, Response
+from micropie._core.errors import HTTPError, check, is_count, is_duration, logger, too_many_waiting
+from micropie._core.execution import StandingQueue
+from micropie._core.http import Request, Response
+from micropie._core.on_demand import pattern
 from micropie.middleware.base import FlowMiddleware
-from micropie.on_demand import pattern
 
 
 class ConcurrencyLimit(FlowMiddleware):

@@ -18,9 +18,9 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
-from micropie.addresses import checked_base
-from micropie.errors import SetupError, check, is_count, refuse_text
-from micropie.http import Address, Request
+from micropie._core.errors import SetupError, check, is_count, refuse_text
+from micropie._core.http import Address, Request
+from micropie._core.http.addresses import checked_base
 from micropie.middleware.base import FlowMiddleware
 
 IP: TypeAlias = IPv4Address | IPv6Address

@@ -6,9 +6,9 @@ import logging
 import os
 import re
 
-from micropie.errors import check
-from micropie.execution import current
-from micropie.http import Request, Response
+from micropie._core.errors import check
+from micropie._core.execution import current
+from micropie._core.http import Request, Response
 from micropie.middleware.base import FlowMiddleware
 
 # Only characters that need no escape in a log, a header or a page.

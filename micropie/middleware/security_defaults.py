@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
-from micropie.headers import PREFIXES
+from micropie._core.http.headers import PREFIXES
+from micropie._core.routing import AppBase, Config
 from micropie.middleware.csrf import CSRFMiddleware
 from micropie.middleware.proxy_headers import ProxyHeaders
 from micropie.middleware.security_headers import YEAR, SecurityHeaders
 from micropie.middleware.trusted_hosts import TrustedHosts
-from micropie.routing import AppBase, Config
 
 logger = logging.getLogger("micropie.security")
 

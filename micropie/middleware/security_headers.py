@@ -8,9 +8,9 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from micropie.errors import ResponseError, SetupError, check, is_count
-from micropie.headers import add_missing
-from micropie.http import Request, Response, check_value
+from micropie._core.errors import ResponseError, SetupError, check, is_count
+from micropie._core.http import Request, Response, check_value
+from micropie._core.http.headers import add_missing
 from micropie.middleware.base import FlowMiddleware
 
 YEAR: Final = 365 * 24 * 3600  # seconds

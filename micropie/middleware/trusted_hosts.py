@@ -4,9 +4,9 @@ application's own hosts.
 
 from __future__ import annotations
 
-from micropie.addresses import HostTable, normal_host
-from micropie.errors import BadRequest, SetupError, check
-from micropie.http import Request
+from micropie._core.errors import BadRequest, SetupError, check
+from micropie._core.http import Request
+from micropie._core.http.addresses import HostTable, normal_host
 from micropie.middleware.base import FlowMiddleware
 
 _HOSTS = (

@@ -51,7 +51,7 @@ _JSON_NAMES = {
 }
 
 # Attributes of metadata -> keywords. All but the last two are constraints, which
-# ``binding/constraints.py`` checks.
+# ``binding/values/constraints.py`` checks.
 _KEYWORDS = {
     "gt": "exclusiveMinimum",
     "ge": "minimum",

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.http import Changes, Session
-from micropie.on_demand import names_on_demand
-from micropie.sessions.backend import SessionBackend
-from micropie.sessions.memory import InMemorySessionBackend
-from micropie.sessions.store import SessionStore
+from micropie._core.on_demand import names_on_demand
+from micropie._core.sessions import (
+    Changes,
+    InMemorySessionBackend,
+    Session,
+    SessionBackend,
+    SessionStore,
+)
 
 if TYPE_CHECKING:
     from micropie.sessions.redis import RedisSessionBackend

@@ -6,10 +6,9 @@ import random
 import secrets
 import time
 
-from micropie.http import Changes, SessionData
-from micropie.sessions import serializer
-from micropie.sessions.backend import SessionBackend
-from micropie.steps import RedisClient
+from micropie._core.execution.steps import RedisClient
+from micropie._core.http import Changes, SessionData
+from micropie._core.sessions import SessionBackend, serializer
 
 # Seconds after which a server that does not answer is out of reach.
 _TIMEOUT = 5.0

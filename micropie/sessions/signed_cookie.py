@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 
-from micropie.errors import ResponseError
-from micropie.headers import MAX_COOKIE, Secret, Signer
-from micropie.http import SessionData
-from micropie.sessions import serializer
-from micropie.sessions.backend import SessionBackend
+from micropie._core.errors import ResponseError
+from micropie._core.http import SessionData
+from micropie._core.http.headers import MAX_COOKIE, Secret, Signer
+from micropie._core.sessions import SessionBackend, serializer
 
 # Bytes of a cookie's 4096 that are left for its name and its attributes, such as a mount's path.
 _FOR_ATTRIBUTES = 256

@@ -12,11 +12,10 @@ from threading import Lock
 from typing import TypeAlias
 from weakref import finalize
 
-from micropie.errors import logger
-from micropie.execution import notify_after_fork
-from micropie.http import Changes, SessionData
-from micropie.sessions import serializer
-from micropie.sessions.backend import SessionBackend
+from micropie._core.errors import logger
+from micropie._core.execution import notify_after_fork
+from micropie._core.http import Changes, SessionData
+from micropie._core.sessions import SessionBackend, serializer
 
 # Seconds that a write waits for others: SQLite lets one write at a time, and each takes well below
 # a millisecond.

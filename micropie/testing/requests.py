@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from micropie import App, Request, request, run_in
+from micropie._core.execution.steps import result_of
+from micropie._core.http import receive_body
+from micropie._core.http.protocols import Message
 from micropie.asgi import ASGIExchange
-from micropie.http import receive_body
-from micropie.protocols import Message
-from micropie.steps import result_of
 
 
 def make_request(

@@ -6,18 +6,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from micropie.on_demand import names_on_demand
+from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie.wsgi.driver import serve_http, start_and_serve
     from micropie.wsgi.exchange import WSGIExchange
     from micropie.wsgi.gunicorn import run_gunicorn
+    from micropie.wsgi.simple_server import open_bare
     from micropie.wsgi.state import WSGIState
     from micropie.wsgi.steps import perform
 
 # fmt: off
 __all__ = [
-    "WSGIExchange", "WSGIState", "perform", "run_gunicorn", "serve_http", "start_and_serve",
+    "WSGIExchange", "WSGIState", "open_bare", "perform", "run_gunicorn", "serve_http",
+    "start_and_serve",
 ]
 # fmt: on
 
@@ -27,6 +29,7 @@ __getattr__, __dir__ = names_on_demand(
         "driver": "serve_http start_and_serve",
         "exchange": "WSGIExchange",
         "gunicorn": "run_gunicorn",
+        "simple_server": "open_bare",
         "state": "WSGIState",
         "steps": "perform",
     },

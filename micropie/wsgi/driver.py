@@ -8,14 +8,14 @@ from functools import partial
 from itertools import repeat
 from typing import Any, Final
 
-from micropie.execution import Action, current
-from micropie.flow import Application, end_resources, log_failure, respond
-from micropie.headers import NameTable, make_private
-from micropie.http import NO_OTHER_HEADERS, NOSNIFF, Request, start_failed, status_line
-from micropie.protocols import Environ, HeaderPairs, StartResponse
-from micropie.routing import Handover, Site
-from micropie.steps import ANSWER, AnyStep
-from micropie.streams import END, LoopStream, ThreadStream
+from micropie._core.execution import Action, current
+from micropie._core.execution.steps import ANSWER, AnyStep
+from micropie._core.flow import Application, end_resources, log_failure, respond
+from micropie._core.http import NO_OTHER_HEADERS, NOSNIFF, Request, start_failed, status_line
+from micropie._core.http.headers import NameTable, make_private
+from micropie._core.http.protocols import Environ, HeaderPairs, StartResponse
+from micropie._core.routing import Handover, Site
+from micropie._core.streams import END, LoopStream, ThreadStream
 from micropie.wsgi.exchange import WSGIExchange
 from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.state import WSGIState

@@ -16,14 +16,14 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import anyio
 
-from micropie.addresses import escaped_path, raw_path_below
-from micropie.errors import ClientDisconnect, HTTPError
-from micropie.headers import HeaderNames
-from micropie.http import Address, AnswerState, Exchange, ReceivedBody
-from micropie.on_demand import computed, pattern
-from micropie.protocols import Environ, Message, Piece, Scope
-from micropie.routing import Config
-from micropie.steps import Flow, Step, start_tasks
+from micropie._core.errors import ClientDisconnect, HTTPError
+from micropie._core.execution.steps import Flow, Step, start_tasks
+from micropie._core.http import Address, AnswerState, Exchange, ReceivedBody
+from micropie._core.http.addresses import escaped_path, raw_path_below
+from micropie._core.http.headers import HeaderNames
+from micropie._core.http.protocols import Environ, Message, Piece, Scope
+from micropie._core.on_demand import computed, pattern
+from micropie._core.routing import Config
 from micropie.wsgi.steps import perform
 
 Value = TypeVar("Value")

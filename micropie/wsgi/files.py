@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from micropie.http import Exchange
-from micropie.streams import FILE_CHUNK, FileRange, Stream
+from micropie._core.http import Exchange
+from micropie._core.streams import FILE_CHUNK, FileRange, Stream
 from micropie.wsgi.exchange import WSGIExchange
 
 

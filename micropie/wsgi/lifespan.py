@@ -7,10 +7,10 @@ from typing import Any
 
 import anyio
 
-from micropie.execution import Action, background_loop
-from micropie.flow import Lifecycle, LifespanContext
-from micropie.routing import Config
-from micropie.steps import AnyStep, Flow
+from micropie._core.execution import Action, background_loop
+from micropie._core.execution.steps import AnyStep, Flow
+from micropie._core.flow import Lifecycle, LifespanContext
+from micropie._core.routing import Config
 from micropie.wsgi.steps import perform
 
 

@@ -9,10 +9,10 @@ from contextlib import suppress
 from threading import Lock
 from weakref import WeakSet
 
-from micropie.execution import Action, notify_after_fork, watch_background_loops
-from micropie.flow import UNDER_WSGI, Application
-from micropie.routing import Config, Site
-from micropie.steps import INLINE, wait_for_tasks
+from micropie._core.execution import Action, notify_after_fork, watch_background_loops
+from micropie._core.execution.steps import INLINE, wait_for_tasks
+from micropie._core.flow import UNDER_WSGI, Application
+from micropie._core.routing import Config, Site
 
 
 class WSGIState:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from micropie.execution import await_in_background, in_thread, within
-from micropie.http import Exchange
-from micropie.placement import Threads
-from micropie.steps import ANSWER, AWAIT, CHUNK, CLOSE, RECEIVE, AnyStep, Flow
+from micropie._core.execution import await_in_background, in_thread, within
+from micropie._core.execution.placement import Threads
+from micropie._core.execution.steps import ANSWER, AWAIT, CHUNK, CLOSE, RECEIVE, AnyStep, Flow
+from micropie._core.http import Exchange
 from micropie.wsgi.streaming import StreamReader, close_stream
 
 Value = TypeVar("Value")

@@ -14,9 +14,9 @@ from typing import Any
 
 import anyio
 
-from micropie.errors import ClientDisconnect
-from micropie.execution import AHEAD, CLEAN_UP_WITHIN, await_in_background, background_loop
-from micropie.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
+from micropie._core.errors import ClientDisconnect
+from micropie._core.execution import AHEAD, CLEAN_UP_WITHIN, await_in_background, background_loop
+from micropie._core.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
 
 
 def close_stream(stream: LoopStream | ThreadStream, backend: str) -> None:

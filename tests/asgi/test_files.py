@@ -174,7 +174,7 @@ def test_a_file_of_an_async_handler_uses_the_threads_of_io(place: Path, backend:
     async def asked() -> bytes:
         import anyio
 
-        from micropie.execution import threads
+        from micropie._core.execution import threads
 
         config = app._micropie.compiled().config
         async with anyio.create_task_group() as tasks:

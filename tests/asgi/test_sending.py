@@ -14,8 +14,8 @@ import pytest
 from anyio import to_thread
 
 from micropie import App
+from micropie._core.streams.threaded import CHUNKS_AHEAD
 from micropie.asgi.streaming import CHUNKS_PER_CHECK, WATCH_AFTER
-from micropie.streams.threaded import CHUNKS_AHEAD
 from tests.asgi.calls import (
     Call,
     Lifespan,

@@ -12,10 +12,10 @@ import anyio
 import pytest
 
 from micropie import App, HTTPError, reads_body
+from micropie._core.execution import threads as workers
+from micropie._core.execution.placement import Threads
+from micropie._core.execution.threads import in_thread, slots_of
 from micropie.compat import bottle, cherrypy
-from micropie.execution import threads as workers
-from micropie.execution.threads import in_thread, slots_of
-from micropie.placement import Threads
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
 

@@ -55,7 +55,7 @@ def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> No
 def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
     backend: str, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("micropie.streams.source.CLEAN_UP_WITHIN", 0.1)
+    monkeypatch.setattr("micropie._core.streams.source.CLEAN_UP_WITHIN", 0.1)
     app = Pooled(processes=1)
     file = tmp_path / "begun"
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from micropie.errors import BadRequest
-from micropie.http import BindingError, ParameterError
+from micropie._core.errors import BadRequest
+from micropie._core.http import BindingError, ParameterError
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import pytest
 from typing_extensions import TypeAliasType
 
 from micropie import App, Query, SetupError, post
-from micropie.binding import without_aliases
+from micropie._core.binding import without_aliases
 from tests.conftest import MakeClient
 
 T = TypeVar("T")

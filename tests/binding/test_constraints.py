@@ -14,7 +14,7 @@ import pydantic.dataclasses
 import pytest
 
 from micropie import App, Message, Query, SetupError, UploadFile
-from micropie.binding.constraints import MOST_MATCHED, constraints_of
+from micropie._core.binding.values.constraints import MOST_MATCHED, constraints_of
 from tests.conftest import MakeClient
 
 Positive = Annotated[int, msgspec.Meta(ge=1, description="how many")]

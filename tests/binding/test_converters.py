@@ -18,7 +18,7 @@ from uuid import UUID
 import pytest
 
 from micropie import App, SetupError, route
-from micropie.binding.converters import ANYTHING, converter_for, simple_types
+from micropie._core.binding.values.converters import ANYTHING, converter_for, simple_types
 from micropie.extensions import TypeInfo
 from tests.conftest import MakeClient
 from tests.support.errors import said

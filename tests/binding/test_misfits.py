@@ -20,12 +20,12 @@ from babel.support import Translations
 from msgspec import Meta
 
 from micropie import App, BindingErrors, Form, Message, Query, SetupError, UploadFile, post
-from micropie.binding import misfits
-from micropie.binding.converters import OwnTypes
-from micropie.binding.makers import maker_for
-from micropie.binding.misfits import CALL, MOST_ERRORS, MOST_VALUES
-from micropie.forms.data import DEEPEST, nested
-from micropie.http import ParameterError
+from micropie._core.binding.structures import invalid as misfits
+from micropie._core.binding.structures.invalid import CALL, MOST_ERRORS, MOST_VALUES
+from micropie._core.binding.structures.makers import maker_for
+from micropie._core.binding.values.converters import OwnTypes
+from micropie._core.http import ParameterError
+from micropie._core.http.forms.data import DEEPEST, nested
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 

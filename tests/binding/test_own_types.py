@@ -28,7 +28,7 @@ from micropie import (
     event,
     post,
 )
-from micropie.binding import OwnTypes
+from micropie._core.binding import OwnTypes
 from micropie.openapi.schemas import Schemas
 from tests.conftest import MakeClient
 

@@ -31,8 +31,8 @@ from micropie import (
     requires,
     run_in,
 )
-from micropie.binding import answers_of, result_filter
-from micropie.errors import ResponseError
+from micropie._core.binding import answers_of, result_filter
+from micropie._core.errors import ResponseError
 from tests.conftest import MakeClient
 from tests.support.decorators import foreign
 

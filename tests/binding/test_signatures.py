@@ -48,7 +48,7 @@ from micropie import (
     reads_body,
     route,
 )
-from micropie.binding.makers import maker_for
+from micropie._core.binding.structures.makers import maker_for
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.errors import said

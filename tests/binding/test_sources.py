@@ -23,7 +23,7 @@ from micropie import (
     post,
     reads_body,
 )
-from micropie.binding.sources import Source
+from micropie._core.binding.signatures.sources import Source
 from tests.conftest import MakeClient
 
 

@@ -16,10 +16,10 @@ from anyio.lowlevel import checkpoint
 
 import micropie.channels
 from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddleware, run_in
+from micropie._core.execution.loop import WAKERS, threadsafe_scheduler
+from micropie._core.http.json import CodecError
 from micropie.channels import Channels, MessagesLost, RedisChannels, Subscription
 from micropie.channels.mailbox import Mailbox, Message
-from micropie.execution.loop import WAKERS, threadsafe_scheduler
-from micropie.json import CodecError
 from micropie.testing import WebSocketClosed
 from tests.asgi.calls import ended_by_shutdown, every_loop, run
 from tests.conftest import MakeClient

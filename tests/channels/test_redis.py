@@ -22,12 +22,12 @@ import pytest
 import redis
 
 from micropie import App, SetupError
+from micropie._core.execution.steps import outage
+from micropie._core.execution.steps import redis_client as redisclient
+from micropie._core.execution.steps.redis_client import RedisClient
 from micropie.channels import ChannelsUnreachable, MessagesLost, RedisChannels, Subscription
 from micropie.channels import redis as redischannels
 from micropie.channels.mailbox import Future
-from micropie.steps import outage
-from micropie.steps import redis_client as redisclient
-from micropie.steps.redis_client import RedisClient
 from tests.asgi.calls import every_loop, run
 from tests.conftest import MakeClient
 from tests.support.forwarder import Forwarder

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from micropie import App
-from micropie.cli.serving.bare import _Handler, _ThreadedServer
+from micropie.wsgi.simple_server import _Handler, _ThreadedServer
 
 
 class Root(App):

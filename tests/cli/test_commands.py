@@ -18,10 +18,10 @@ import pytest
 
 import micropie.cli.main
 from micropie import __version__, where
+from micropie._core.routing import place_of
 from micropie.cli.shell import _Console
 from micropie.compat.bottle import templates as bottle_templates
 from micropie.compat.missing import ADVICE
-from micropie.routing import place_of
 from tests.support.commands import ROOT, environment
 from tests.support.commands import micropie as run_micropie
 from tests.support.environment import WITHOUT_PLUGINS, unmeasured

@@ -14,8 +14,8 @@ from wsgiref.util import FileWrapper, setup_testing_defaults
 
 import pytest
 
+from micropie._core.http.request import current_request
 from micropie.compat import bottle as ours
-from micropie.http.request import current_request
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 

@@ -16,8 +16,8 @@ import pytest
 
 import micropie
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, SetupError, UploadFile
+from micropie._core.http import current_request
 from micropie.compat import bottle
-from micropie.http import current_request
 from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
 from tests.conftest import MakeClient

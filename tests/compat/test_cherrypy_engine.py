@@ -16,12 +16,12 @@ from urllib.request import urlopen
 
 import pytest
 
+from micropie._core.errors import SetupError
 from micropie.compat import cherrypy
 from micropie.compat.cherrypy import program
 from micropie.compat.cherrypy._cpserver import Server
 from micropie.compat.cherrypy.process.plugins import SimplePlugin
 from micropie.compat.cherrypy.process.wspbus import Bus, states
-from micropie.errors import SetupError
 from tests.conftest import MakeClient
 from tests.servers.harness import serving
 from tests.support.commands import environment

@@ -19,9 +19,9 @@ import pytest
 
 from micropie import App, HttpMiddleware, Request
 from micropie import request as native_request
+from micropie._core.http.request import current_request
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import sessions
-from micropie.http.request import current_request
 from micropie.middleware import csrf_token
 from micropie.sessions import (
     InMemorySessionBackend,

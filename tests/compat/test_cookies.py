@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from micropie._core.http.headers.cookies import parse_cookies
 from micropie.compat import bottle, cherrypy
 from micropie.compat.environs import read_cookies
-from micropie.headers.cookies import parse_cookies
 from tests.conftest import MakeClient
 
 SANDWICH = 'a="x; session_id=SECRET; b=y"'

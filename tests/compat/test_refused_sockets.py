@@ -11,9 +11,9 @@ import pytest
 
 import micropie
 from micropie import HttpMiddleware, Request
+from micropie._core.http.websockets import FAILED, POLICY
 from micropie.compat import bottle, cherrypy
 from micropie.testing import TestClient, WebSocketClosed, WebSocketRefused
-from micropie.websockets import FAILED, POLICY
 
 
 def raising(make: Callable[[], Exception]) -> Callable[[], None]:

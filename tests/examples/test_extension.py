@@ -72,7 +72,7 @@ def test_the_extension_uses_public_names_alone(file: Path) -> None:
 def test_other_names_are_found() -> None:
     source = """
 from __future__ import annotations
-import micropie.errors
+import micropie._core.errors
 import json
 from .keys import ApiKeys
 from micropie import App, current
@@ -83,7 +83,7 @@ def before(self, request):
     return request._exchange
 """
     assert private_uses(source) == [
-        "micropie.errors",
+        "micropie._core.errors",
         "micropie.current",
         "micropie.middleware.base.FlowMiddleware",
         "micropie.middleware.interval_of",

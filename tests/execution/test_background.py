@@ -18,13 +18,13 @@ import anyio.lowlevel
 import pytest
 
 from micropie import App, HTTPError, ResponseError, UploadFile, request, run_in, where
+from micropie._core.execution.background import close_background_loops
+from micropie._core.execution.loop import LoopTasks
+from micropie._core.execution.placement import Threads
+from micropie._core.execution.steps import after_response
+from micropie._core.execution.steps.after_response import wait_for_tasks
 from micropie.asgi.steps import BACKGROUND
-from micropie.execution.background import close_background_loops
-from micropie.execution.loop import LoopTasks
-from micropie.placement import Threads
 from micropie.sessions import SQLiteSessionBackend
-from micropie.steps import after_response
-from micropie.steps.after_response import wait_for_tasks
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
 from tests.conftest import MakeClient

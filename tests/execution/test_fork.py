@@ -12,10 +12,10 @@ import textwrap
 
 import pytest
 
-from micropie.execution.fork import available_cpus, notify_after_fork
-from micropie.execution.pool import processes
-from micropie.execution.pool.processes import Pool
-from micropie.execution.pool.remote import PoolError
+from micropie._core.execution.fork import available_cpus, notify_after_fork
+from micropie._core.execution.pool import processes
+from micropie._core.execution.pool.processes import Pool
+from micropie._core.execution.pool.remote import PoolError
 
 # Without these, as on Windows; asyncio and subprocess are imported first, as their POSIX halves
 # need some of them.

@@ -17,7 +17,7 @@ import pytest
 from anyio import from_thread
 
 from micropie import App, HTTPError, HttpMiddleware, reads_body, run_async, run_in, where
-from micropie.execution import Slots, threads
+from micropie._core.execution import Slots, threads
 from micropie.middleware import Timeout
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient

@@ -14,11 +14,11 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from micropie.execution import in_thread
-from micropie.placement import ServiceThreads
-from micropie.steps import outage
-from micropie.steps.outage import Outage
-from micropie.steps.steps import CALL, Flow, call, no_function
+from micropie._core.execution import in_thread
+from micropie._core.execution.placement import ServiceThreads
+from micropie._core.execution.steps import outage
+from micropie._core.execution.steps.outage import Outage
+from micropie._core.execution.steps.steps import CALL, Flow, call, no_function
 from tests.asgi.calls import every_loop, run
 from tests.support.waiting import PATIENCE
 

@@ -15,7 +15,7 @@ import pytest
 import sniffio
 
 from micropie import App
-from micropie.execution.background import background_loop, close_background_loops
+from micropie._core.execution.background import background_loop, close_background_loops
 from tests.support.threads import started_threads
 from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import get

@@ -14,9 +14,9 @@ import pytest
 import redis
 
 from micropie import App, Request, SetupError
+from micropie._core.execution.steps.redis_client import RedisClient
 from micropie.channels import ChannelsUnreachable, RedisChannels
 from micropie.sessions import RedisSessionBackend
-from micropie.steps.redis_client import RedisClient
 from tests.conftest import MakeClient
 from tests.support.forwarder import Forwarder
 from tests.support.redis_server import redis_server

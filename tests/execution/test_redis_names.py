@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from micropie import App, Request
+from micropie._core.execution.steps.redis_client import RedisClient
 from micropie.channels import RedisChannels
 from micropie.channels import redis as of_channels
 from micropie.middleware import RateLimit, RedisRates
 from micropie.middleware import redis_rate_store as of_rates
 from micropie.sessions import RedisSessionBackend
 from micropie.sessions import redis as of_sessions
-from micropie.steps.redis_client import RedisClient
 from tests.conftest import connecting
 from tests.support.commands import ROOT, environment
 from tests.support.redis_server import redis_server

@@ -21,12 +21,12 @@ import pytest
 import redis
 
 from micropie import App, Request, SetupError
+from micropie._core.execution.steps import redis_client
+from micropie._core.execution.steps.redis_client import RedisClient
 from micropie.channels import RedisChannels
 from micropie.channels import redis as of_channels
 from micropie.middleware import RedisRates
 from micropie.sessions import RedisSessionBackend
-from micropie.steps import redis_client
-from micropie.steps.redis_client import RedisClient
 from tests.conftest import MakeClient
 from tests.support.forwarder import Forwarder
 from tests.support.ports import free_port

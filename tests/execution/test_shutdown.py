@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from micropie.streams import ShutdownSignal
+from micropie._core.streams import ShutdownSignal
 
 
 def test_what_was_added_is_called_once_at_the_end() -> None:

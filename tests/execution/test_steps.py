@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from micropie.steps.steps import CALL, Flow, result_of
+from micropie._core.execution.steps.steps import CALL, Flow, result_of
 
 
 def test_the_result_of_a_flow_that_does_not_wait() -> None:

@@ -20,10 +20,10 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, HTTPError, UploadFile, static_file
-from micropie.execution import threads as workers
-from micropie.execution.threads import Slots, in_thread, slots_of
+from micropie._core.execution import threads as workers
+from micropie._core.execution.placement import Threads
+from micropie._core.execution.threads import Slots, in_thread, slots_of
 from micropie.middleware import Timeout
-from micropie.placement import Threads
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, get, piece, run
 from tests.support.clock import Clock
@@ -212,9 +212,9 @@ def test_a_place_is_given_back_whenever_the_task_is_cancelled(backend: str) -> N
 
 HANGS = """
 import threading, anyio
-from micropie.execution import threads as workers
-from micropie.placement import Threads
-from micropie.execution.threads import in_thread
+from micropie._core.execution import threads as workers
+from micropie._core.execution.placement import Threads
+from micropie._core.execution.threads import in_thread
 
 begun = threading.Event()
 
@@ -357,7 +357,7 @@ def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    clock = Clock.instead_of(monkeypatch, "micropie.execution.threads.monotonic")
+    clock = Clock.instead_of(monkeypatch, "micropie._core.execution.threads.monotonic")
     turns: list[int] = []
     statuses: list[int] = []
 
@@ -400,7 +400,7 @@ def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
 
 
 def test_who_is_refused_and_cancelled_gives_no_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock.instead_of(monkeypatch, "micropie.execution.threads.monotonic")
+    clock = Clock.instead_of(monkeypatch, "micropie._core.execution.threads.monotonic")
 
     async def main() -> None:
         slots = slots_of(Threads(1, queue=1000))

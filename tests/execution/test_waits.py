@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from micropie.execution import StandingQueue
+from micropie._core.execution import StandingQueue
 
 ANSWER = 0.005  # seconds of each request
 

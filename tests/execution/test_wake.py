@@ -13,9 +13,9 @@ import pytest
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
+from micropie._core.execution.loop import TASKS, LoopLocal, LoopTasks, SingleWaiterEvent
+from micropie._core.execution.steps.steps import no_function
 from micropie.asgi.streaming import DelayedCalls
-from micropie.execution.loop import TASKS, LoopLocal, LoopTasks, SingleWaiterEvent
-from micropie.steps.steps import no_function
 from tests.asgi.calls import Call, every_loop, run
 from tests.support.waiting import PATIENCE
 

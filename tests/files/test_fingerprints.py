@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from micropie import App, template
-from micropie.files import fingerprints, recent, static
-from micropie.files.lookup import open_resolved
+from micropie._core.files import fingerprints, recent, static
+from micropie._core.files.lookup import open_resolved
 from tests.conftest import MakeClient
 
 STYLE = b"body {color: brown}"

@@ -31,13 +31,13 @@ from micropie import (
     SetupError,
     static_file,
 )
-from micropie.files import content_types as filetypes
-from micropie.files import fingerprints, lookup, recent, static
-from micropie.files.content_types import attachment, content_type_of
-from micropie.files.lookup import Key, ResolvedFile, find, open_resolved
-from micropie.files.recent import CAPACITY, CONTENTS, OVERHEAD, RECENT, Recent, RecentLooks
-from micropie.http.response import encode_body
-from micropie.json import CodecError
+from micropie._core.files import content_types as filetypes
+from micropie._core.files import fingerprints, lookup, recent, static
+from micropie._core.files.content_types import attachment, content_type_of
+from micropie._core.files.lookup import Key, ResolvedFile, find, open_resolved
+from micropie._core.files.recent import CAPACITY, CONTENTS, OVERHEAD, RECENT, Recent, RecentLooks
+from micropie._core.http.json import CodecError
+from micropie._core.http.response import encode_body
 from micropie.testing import TestClient
 from tests.asgi import calls as asgi
 from tests.asgi.calls import every_loop
@@ -376,7 +376,7 @@ def test_R36_links_that_lead_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if way == "by name":
-        monkeypatch.setattr("micropie.files.lookup._OPENS_BELOW", False)
+        monkeypatch.setattr("micropie._core.files.lookup._OPENS_BELOW", False)
     outside = site.parent
     links = {
         "to-file.txt": outside / "secret.txt",
@@ -1680,7 +1680,7 @@ def test_cached_files_share_a_memory_that_is_limited(
 
 @pytest.fixture
 def stays_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.files.recent.FRESH_FOR", 60.0)
+    monkeypatch.setattr("micropie._core.files.recent.FRESH_FOR", 60.0)
 
 
 def _cached(cache: Recent[Any, Any], names: str) -> str:

@@ -15,8 +15,8 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, Response, SetupError, run_in
+from micropie._core.execution.steps.steps import CALL, Flow
 from micropie.middleware.base import FlowMiddleware
-from micropie.steps.steps import CALL, Flow
 from tests.conftest import MakeClient
 
 Around = Callable[[Request], Any]

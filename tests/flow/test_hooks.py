@@ -21,8 +21,8 @@ from micropie import (
     route,
     run_in,
 )
+from micropie._core.execution.steps.steps import CALL
 from micropie.middleware.base import FlowMiddleware
-from micropie.steps.steps import CALL
 from tests.conftest import MakeClient
 
 Hook = Callable[..., Any]

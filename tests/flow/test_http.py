@@ -19,7 +19,7 @@ import anyio.lowlevel
 import pytest
 from anyio import to_thread
 
-import micropie.execution
+import micropie._core.execution
 from micropie import (
     App,
     EventStream,
@@ -321,7 +321,7 @@ class Mark(HttpMiddleware):
         request.state.mark = f"/{_id_here()}"
 
     def after_request(self, request: Any, *_: Any) -> None:
-        is_own = request is micropie.execution.current.get()
+        is_own = request is micropie._core.execution.current.get()
         self.seen.append(is_own and self.app.request.state.mark == f"/{_id_here()}")
 
 
@@ -405,7 +405,7 @@ class Ends(App):
     kept: list[weakref.ref[Any]]
 
     def _keep(self) -> None:
-        self.kept.append(weakref.ref(micropie.execution.current.get()))
+        self.kept.append(weakref.ref(micropie._core.execution.current.get()))
 
     def sync(self) -> Any:
         self._keep()
@@ -595,7 +595,7 @@ class Keeps(HttpMiddleware):
 
     def before_request(self, request: Any) -> None:
         if request.path.startswith("/mounted"):
-            self.kept.append(weakref.ref(micropie.execution.current.get()))
+            self.kept.append(weakref.ref(micropie._core.execution.current.get()))
 
 
 def broken_app() -> Broken:

@@ -356,7 +356,7 @@ def test_a_failed_shut_down_is_in_the_log_once(
 def test_a_start_and_a_stop_that_take_long_say_what_runs(
     living: Living, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("micropie.flow.lifecycle._LONG", 0.0)
+    monkeypatch.setattr("micropie._core.flow.lifecycle._LONG", 0.0)
 
     def waits_for_a_line(text: str) -> None:
         until(lambda: any(message.startswith(text) for message in caplog.messages))
@@ -392,7 +392,7 @@ def test_an_interpreter_that_starts_no_threads_any_more_still_stops(
             raise RuntimeError("can't create new thread at interpreter shutdown")
 
     with living(app):
-        monkeypatch.setattr("micropie.flow.lifecycle.Timer", NoTimer)
+        monkeypatch.setattr("micropie._core.flow.lifecycle.Timer", NoTimer)
     assert log == ["up", "async up", "down", "async down"]
 
 

@@ -12,13 +12,13 @@ from typing import Any, cast
 
 import pytest
 
-from micropie.flow.pooled import PooledExchange, PooledHandler, PooledRequest, _packed
-from micropie.forms.data import DEFAULT_LIMITS
-from micropie.headers.fields import Headers
-from micropie.http.exchange import Address, Exchange, Peer
-from micropie.http.received import NULL, ReceivedBody
-from micropie.http.request import current_request
-from micropie.placement import HandlerName, name_of
+from micropie._core.execution.placement import HandlerName, name_of
+from micropie._core.flow.pooled import PooledExchange, PooledHandler, PooledRequest, _packed
+from micropie._core.http.body.received import NULL, ReceivedBody
+from micropie._core.http.exchange import Address, Exchange, Peer
+from micropie._core.http.forms.data import DEFAULT_LIMITS
+from micropie._core.http.headers.fields import Headers
+from micropie._core.http.request import current_request
 
 NAME = HandlerName("tests.flow.test_pooled", "plain", None)
 

@@ -43,9 +43,9 @@ from micropie import (
     get_flashed_messages,
     static_file,
 )
+from micropie._core.files.content_types import attachment
 from micropie.compat import bottle, cherrypy
 from micropie.compat.cherrypy.lib import auth_digest
-from micropie.files.content_types import attachment
 from micropie.middleware import (
     AccessLog,
     BasicAuth,

@@ -50,19 +50,19 @@ from micropie import (
     static_file,
     websocket,
 )
+from micropie._core.files.lookup import find
+from micropie._core.http.body.received import ReceivedBody
+from micropie._core.http.problem import error_answer
+from micropie._core.http.request import Request
+from micropie._core.http.response import encode, redirect_response
 from micropie.asgi.exchange import ASGIExchange
-from micropie.cli.serving.bare import _Handler
 from micropie.cli.serving.options import Options, ServingError
 from micropie.compat import bottle as moved
 from micropie.debug.page import error_page
 from micropie.extensions.request import _stated_workers
-from micropie.files.lookup import find
-from micropie.http.problem import error_answer
-from micropie.http.received import ReceivedBody
-from micropie.http.request import Request
-from micropie.http.response import encode, redirect_response
 from micropie.middleware import CSRFMiddleware, ProxyHeaders, TrustedHosts
 from micropie.sessions import SignedCookieSessionBackend
+from micropie.wsgi.simple_server import _Handler
 from tests.asgi.calls import http_scope
 from tests.fuzz.parsers import attempt, fields_of, latin
 from tests.support.asgi_validator import validated

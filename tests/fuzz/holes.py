@@ -16,13 +16,13 @@ from urllib.parse import unquote, urljoin
 import bottle as original_bottle
 
 from micropie import App, ResponseError, flash, run_in
+from micropie._core.files.content_types import attachment
+from micropie._core.http import Request, Session, status_line
+from micropie._core.http.csrf import is_csrf_token
 from micropie.asgi.exchange import ASGIExchange
 from micropie.compat import bottle, cherrypy
 from micropie.compat.addresses import join, leads_away
 from micropie.compat.carrier import status_of
-from micropie.csrf import is_csrf_token
-from micropie.files.content_types import attachment
-from micropie.http import Request, Session, status_line
 from micropie.middleware import csrf_token
 from micropie.sessions import InMemorySessionBackend
 from tests.asgi.calls import http_scope

@@ -26,18 +26,18 @@ from werkzeug.http import parse_accept_header, parse_options_header, parse_range
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
 from micropie import HTTPError, SetupError, event
-from micropie.addresses import is_host, normal_origin
-from micropie.binding.converters import converter_for
-from micropie.discovery.patterns import Pattern
-from micropie.forms.data import Limits, parse_query
-from micropie.forms.multipart import MultipartParser, boundary_of
-from micropie.forms.uploads import safe_filename
-from micropie.headers.conditional import accepts_coding, parse_http_date, select
-from micropie.headers.cookies import MAX_COOKIE, format_cookie, parse_cookies
-from micropie.headers.media_types import choose_type, content_type, disposition
-from micropie.headers.signing import CookieSigner
-from micropie.json import CodecError
-from micropie.streams.events import comment
+from micropie._core.binding.values.converters import converter_for
+from micropie._core.http.addresses import is_host, normal_origin
+from micropie._core.http.forms.data import Limits, parse_query
+from micropie._core.http.forms.multipart import MultipartParser, boundary_of
+from micropie._core.http.forms.uploads import safe_filename
+from micropie._core.http.headers.conditional import accepts_coding, parse_http_date, select
+from micropie._core.http.headers.cookies import MAX_COOKIE, format_cookie, parse_cookies
+from micropie._core.http.headers.media_types import choose_type, content_type, disposition
+from micropie._core.http.headers.signing import CookieSigner
+from micropie._core.http.json import CodecError
+from micropie._core.routing.discovery.patterns import Pattern
+from micropie._core.streams.events import comment
 from tests.support.codecs import make_codec
 from tests.support.event_source import parsed
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micropie import App
-from micropie.addresses import PAGE_SCHEMES, checked_base, is_host
+from micropie._core.errors import BadRequest
+from micropie._core.http.addresses import PAGE_SCHEMES, checked_base, is_host
 from micropie.compat import bottle, cherrypy
-from micropie.errors import BadRequest
 from micropie.middleware import ProxyHeaders
 from tests.conftest import MakeClient
 from tests.support.selection import WORLDS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from micropie import App
-from micropie.headers.conditional import http_date
+from micropie._core.http.headers.conditional import http_date
 from micropie.middleware import ProxyHeaders
 from tests.conftest import MakeClient
 

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, run_in
-from micropie.http.body import Body
+from micropie._core.http.body.reader import Body
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.errors import said

@@ -9,9 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from micropie.errors import HTTPError
-from micropie.headers import conditional
-from micropie.headers.conditional import accepts_coding, http_date, parse_http_date, select
+from micropie._core.errors import HTTPError
+from micropie._core.http.headers import conditional
+from micropie._core.http.headers.conditional import (
+    accepts_coding,
+    http_date,
+    parse_http_date,
+    select,
+)
 
 ETAG = '"abc-1"'
 MODIFIED = 784111777  # the date of RFC 9110's examples

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from micropie import App
-from micropie.headers.cookies import CookieAttributes, format_cookie, parse_cookies
+from micropie._core.http.headers.cookies import CookieAttributes, format_cookie, parse_cookies
 from tests.asgi.calls import every_loop, get, run
 from tests.conftest import MakeClient
 

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from micropie.errors import BadRequest, HTTPError
-from micropie.forms.data import Limits, parse_query
-from micropie.forms.multipart import MultipartParser
-from micropie.forms.uploads import UploadFile, safe_filename
-from micropie.headers.media_types import content_type, is_json
+from micropie._core.errors import BadRequest, HTTPError
+from micropie._core.http.forms.data import Limits, parse_query
+from micropie._core.http.forms.multipart import MultipartParser
+from micropie._core.http.forms.uploads import UploadFile, safe_filename
+from micropie._core.http.headers.media_types import content_type, is_json
 from tests.support.open_files import open_files
 
 SMALL = Limits(

@@ -31,20 +31,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from micropie import App, HTTPError, Redirect, Response, ResponseError
-from micropie.binding.converters import converter_for
-from micropie.binding.makers import maker_for
+from micropie._core.binding.structures.makers import maker_for
+from micropie._core.binding.values.converters import converter_for
+from micropie._core.errors import BadRequest
+from micropie._core.http.forms.data import Limits, parse_query
+from micropie._core.http.forms.multipart import MultipartParser, boundary_of
+from micropie._core.http.headers.cookies import parse_cookies
+from micropie._core.http.headers.media_types import codec_of, content_type, disposition
+from micropie._core.http.response import encode, redirect_response
 from micropie.compat.bottle import Bottle, HTTPResponse
 from micropie.compat.bottle import request as bottle_request
 from micropie.compat.carrier import status_of
 from micropie.compat.cherrypy import Application as CherryPyApplication
 from micropie.compat.cherrypy import expose, request
 from micropie.compat.cherrypy.lib.httputil import valid_status
-from micropie.errors import BadRequest
-from micropie.forms.data import Limits, parse_query
-from micropie.forms.multipart import MultipartParser, boundary_of
-from micropie.headers.cookies import parse_cookies
-from micropie.headers.media_types import codec_of, content_type, disposition
-from micropie.http.response import encode, redirect_response
 from micropie.middleware import Compress
 from micropie.testing import TestClient
 from tests.conftest import MakeClient

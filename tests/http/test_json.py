@@ -25,8 +25,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micropie import json as codec
-from micropie.json import CodecError
+from micropie._core.http import json as codec
+from micropie._core.http.json import CodecError
 from tests.support.codecs import make_codec
 
 
@@ -538,7 +538,7 @@ def test_a_refusal_names_the_reason_or_the_place(text: str | bytes, words: str) 
 
 def test_R77_a_million_brackets_do_not_crash_the_process() -> None:
     script = (
-        "import orjson\nfrom micropie.json import Codec\n"
+        "import orjson\nfrom micropie._core.http.json import Codec\n"
         "for module in (orjson, None):\n for text in (b'['*10**6, b'{\"a\":'*10**6, b'[{\"'*10**6):\n"
         "  try: Codec(lambda: module, {}).loads(text)\n  except ValueError: print('400')\n"
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from micropie import App, post
-from micropie.http.multidict import MultiDict
+from micropie._core.http.multidict import MultiDict
 from micropie.testing import make_request
 from tests.conftest import MakeClient
 

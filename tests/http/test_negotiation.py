@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from micropie import App
-from micropie.headers.media_types import choose_type
+from micropie._core.http.headers.media_types import choose_type
 from tests.conftest import MakeClient
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"

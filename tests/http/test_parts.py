@@ -34,12 +34,12 @@ from micropie import (
     reads_body,
     run_in,
 )
-from micropie.forms.data import Limits
-from micropie.forms.multipart import PartParser
-from micropie.forms.uploads import NewFile
-from micropie.http.form_parts import AsyncPart, Part
-from micropie.http.receiving import receive_multipart
-from micropie.steps.steps import Flow
+from micropie._core.execution.steps.steps import Flow
+from micropie._core.http.body.form_parts import AsyncPart, Part
+from micropie._core.http.body.receiving import receive_multipart
+from micropie._core.http.forms.data import Limits
+from micropie._core.http.forms.multipart import PartParser
+from micropie._core.http.forms.uploads import NewFile
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.errors import said

@@ -12,11 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from micropie import App, HttpMiddleware, post
+from micropie._core.execution.steps.steps import ANSWER
+from micropie._core.flow.http import respond
+from micropie._core.http.request import Request
+from micropie._core.routing.site import Handover, MountRoute
 from micropie.asgi.exchange import ASGIExchange
-from micropie.flow.http import respond
-from micropie.http.request import Request
-from micropie.routing.site import Handover, MountRoute
-from micropie.steps.steps import ANSWER
 from micropie.wsgi.exchange import WSGIExchange
 from tests.conftest import MakeClient
 from tests.wsgi.calls import get as wsgi_get

@@ -27,7 +27,7 @@ from micropie import (
     reads_body,
     template,
 )
-from micropie.http.binding_errors import ParameterError
+from micropie._core.http.binding_errors import ParameterError
 from tests.conftest import MakeClient
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"

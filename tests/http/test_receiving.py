@@ -34,14 +34,14 @@ from micropie import (
     reads_body,
     run_in,
 )
+from micropie._core.http.body import received, receiving
+from micropie._core.http.forms.data import Limits, parse_query
+from micropie._core.http.forms.multipart import MultipartParser
+from micropie._core.http.forms.uploads import NewFile
+from micropie._core.http.json import loads
+from micropie._core.routing import config
 from micropie.asgi import steps as performing
-from micropie.forms.data import Limits, parse_query
-from micropie.forms.multipart import MultipartParser
-from micropie.forms.uploads import NewFile
-from micropie.http import received, receiving
-from micropie.json import loads
 from micropie.middleware.base import FlowMiddleware
-from micropie.routing import config
 from tests.asgi.calls import DISCONNECT, Call, Message, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.errors import said

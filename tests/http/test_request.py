@@ -9,8 +9,8 @@ import pytest
 
 import micropie
 from micropie import App, Server
-from micropie.http.exchange import Exchange
-from micropie.http.state import State
+from micropie._core.http.exchange import Exchange
+from micropie._core.http.state import State
 from micropie.testing import make_request
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient

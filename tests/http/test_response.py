@@ -19,8 +19,8 @@ import msgspec
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, describe
-from micropie.headers.fields import LONGEST_KEPT, PRIVATE
-from micropie.http.response import warn_once
+from micropie._core.http.headers.fields import LONGEST_KEPT, PRIVATE
+from micropie._core.http.response import warn_once
 from micropie.middleware import Compress
 from tests.conftest import MakeClient
 from tests.support.pairs import sampled

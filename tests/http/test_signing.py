@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from micropie import App, SetupError
-from micropie.headers.signing import CookieSigner, Signer
+from micropie._core.http.headers.signing import CookieSigner, Signer
 from tests.conftest import MakeClient
 
 KEY, OLD_KEY = "k" * 32, "o" * 32

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from micropie import App, SetupError, reads_body
-from micropie.http.receiving import find_field
+from micropie._core.http.body.receiving import find_field
 from micropie.middleware import CSRFMiddleware, ProxyHeaders, csrf_token
 from micropie.sessions import SQLiteSessionBackend
 from micropie.testing import TestClient

@@ -20,7 +20,9 @@ import redis
 
 import micropie.middleware
 from micropie import App, HTTPError, HttpMiddleware, SetupError, post
-from micropie.http.exchange import Address
+from micropie._core.execution.steps import outage
+from micropie._core.execution.steps import redis_client as redisclient
+from micropie._core.http.exchange import Address
 from micropie.middleware import (
     MemoryRates,
     Quota,
@@ -30,8 +32,6 @@ from micropie.middleware import (
     redis_rate_store,
 )
 from micropie.sessions import SessionBackend
-from micropie.steps import outage
-from micropie.steps import redis_client as redisclient
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.ports import free_port

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from micropie import App, SetupError, run_in
+from micropie._core.execution.placement import Threads
 from micropie.middleware import Timeout
-from micropie.placement import Threads
 from micropie.testing import TestClient
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient

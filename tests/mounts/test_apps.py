@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from micropie import App, Redirect, SetupError
-from micropie.routing.config import config_of
+from micropie._core.routing.config import config_of
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 

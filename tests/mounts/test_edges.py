@@ -16,10 +16,10 @@ import anyio
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware
-from micropie.errors import ClientDisconnect
-from micropie.execution.background import close_background_loops
-from micropie.mounts.prefixes import ASGI, Mount
-from micropie.mounts.wsgi_call import RawBody
+from micropie._core.errors import ClientDisconnect
+from micropie._core.execution.background import close_background_loops
+from micropie._core.mounts.prefixes import ASGI, Mount
+from micropie._core.mounts.wsgi_call import RawBody
 from micropie.testing import TestClient
 from tests.asgi.calls import every_loop, get, piece, run
 from tests.conftest import MakeClient

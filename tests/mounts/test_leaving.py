@@ -105,7 +105,7 @@ def test_R74_an_application_that_listens_is_told_that_nobody_wants_more(
 def test_R74_one_that_is_told_and_does_not_end_is_cancelled(
     make_client: MakeClient, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("micropie.mounts.asgi_call.LEAVE_WITHIN", 0.1)
+    monkeypatch.setattr("micropie._core.mounts.asgi_call.LEAVE_WITHIN", 0.1)
     talker, root = Talker(leaves=False), App()
     root.mount("/m", talker)
     assert make_client(root).head("/m").status_code == 200

@@ -13,7 +13,7 @@ import pytest
 from servestatic import ServeStaticASGI
 
 from micropie import App, HttpMiddleware
-from micropie.routing.config import config_of
+from micropie._core.routing.config import config_of
 from tests.conftest import MakeClient
 
 

@@ -14,8 +14,8 @@ import anyio
 import pytest
 
 from micropie import App
-from micropie.execution.threads import in_thread
-from micropie.placement import Threads
+from micropie._core.execution.placement import Threads
+from micropie._core.execution.threads import in_thread
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import begin

@@ -72,11 +72,11 @@ GROUPS = {
         ],
     ),
     "csrf": (
-        ["micropie/csrf.py", "micropie/middleware/csrf.py"],
+        ["micropie/_core/http/csrf.py", "micropie/middleware/csrf.py"],
         ["tests/test_csrf.py", "tests/middleware/test_csrf.py"],
     ),
     "files": (
-        [*_modules("micropie/files"), "micropie/headers/conditional.py"],
+        [*_modules("micropie/files"), "micropie/_core/http/headers/conditional.py"],
         [
             "tests/files",
             "tests/http/test_conditional.py",

@@ -36,10 +36,10 @@ from micropie import (
     requires,
     route,
 )
-from micropie.binding import OwnTypes
-from micropie.binding.constraints import _KINDS
-from micropie.errors import BadRequest, MethodNotAllowed
-from micropie.http import BindingError
+from micropie._core.binding import OwnTypes
+from micropie._core.binding.values.constraints import _KINDS
+from micropie._core.errors import BadRequest, MethodNotAllowed
+from micropie._core.http import BindingError
 from micropie.middleware import BasicAuth, BearerAuth, RateLimit, Timeout
 from micropie.openapi.schemas import Schemas
 from micropie.testing import TestClient

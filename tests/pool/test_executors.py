@@ -24,9 +24,9 @@ import pytest
 from distributed import Client, LocalCluster
 
 from micropie import App, where
-from micropie.execution.pool import executors
-from micropie.execution.pool.executors import ExecutorPool
-from micropie.execution.pool.remote import CancelToken, PoolError
+from micropie._core.execution.pool import executors
+from micropie._core.execution.pool.executors import ExecutorPool
+from micropie._core.execution.pool.remote import CancelToken, PoolError
 from tests.conftest import MakeClient
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Pooled

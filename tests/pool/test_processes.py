@@ -23,9 +23,9 @@ import anyio
 import pytest
 
 from micropie import App, SetupError, reads_body, route, run_in
-from micropie.execution import TookTooLong
-from micropie.execution.pool.processes import Pool
-from micropie.execution.pool.remote import CancelToken, PoolError
+from micropie._core.execution import TookTooLong
+from micropie._core.execution.pool.processes import Pool
+from micropie._core.execution.pool.remote import CancelToken, PoolError
 from micropie.testing import TestClient
 from tests.asgi.calls import every_loop, run
 from tests.asgi.calls import get as asgi_get
@@ -435,7 +435,7 @@ def test_a_generator_that_fails_while_it_is_closed_says_so(pool: Pool) -> None:
 def test_a_generator_that_does_not_close_in_time_is_ended(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("micropie.execution.pool.processes.GRACE", 0.1)
+    monkeypatch.setattr("micropie._core.execution.pool.processes.GRACE", 0.1)
     chunks = pool.call(PATIENCE, Pooled.stream_hangs, None)
     next(chunks)
     chunks.close()
@@ -554,7 +554,7 @@ def test_a_process_that_cant_be_started_takes_no_place(
 
 def test_a_process_that_ends_at_once_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool(1)
-    monkeypatch.setattr("micropie.execution.pool.processes._MAIN", "{path!r} {descriptors}")
+    monkeypatch.setattr("micropie._core.execution.pool.processes._MAIN", "{path!r} {descriptors}")
     monkeypatch.setattr(sys, "executable", "/bin/false")
     for size in (1, 10_000_000):  # more than a pipe takes without anybody to read it
         with pytest.raises(PoolError, match="ended in the middle of it, with status 1"):
@@ -647,7 +647,7 @@ def test_a_script_that_calls_a_handler_when_it_is_imported_starts_no_process_aft
 
 
 def test_a_process_of_a_pool_has_none_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.execution.pool.processes._is_in_pool", True)
+    monkeypatch.setattr("micropie._core.execution.pool.processes._is_in_pool", True)
     with pytest.raises(PoolError, match="can't start a pool"):
         Pool(1).call(1.0, os.getpid)
 
@@ -670,7 +670,7 @@ SLOW = """
 import os
 import time
 from pathlib import Path
-from micropie.execution.pool import processes
+from micropie._core.execution.pool import processes
 
 if processes._is_in_pool:
     Path(__file__).with_name("begun").touch()
@@ -718,7 +718,7 @@ def test_a_start_whose_caller_leaves_goes_on(slow: Any, tmp_path: Path) -> None:
 
 def test_a_start_has_a_limit_of_its_own(slow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool(1)
-    monkeypatch.setattr("micropie.execution.pool.processes.START_WITHIN", 0.1)
+    monkeypatch.setattr("micropie._core.execution.pool.processes.START_WITHIN", 0.1)
     with pytest.raises(
         TookTooLong, match=r"^took longer than 0\.1 seconds to start in its process and was ended$"
     ):
@@ -759,7 +759,7 @@ def test_signals_for_the_server_end_no_call(
 SERVER = """
 import sys
 from pathlib import Path
-from micropie.execution.pool import Pool
+from micropie._core.execution.pool import Pool
 from tests.support.pooled import computes
 
 Pool(1).call(600, computes, *sys.argv[1:])

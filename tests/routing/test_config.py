@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from micropie import App, InMemorySessionBackend, Request, SetupError, post, run_in
+from micropie._core.routing.config import config_of
 from micropie.channels import Channels
-from micropie.routing.config import config_of
 from tests.conftest import MakeClient
 
 OUTER_KEY, INNER_KEY = "o" * 32, "i" * 32

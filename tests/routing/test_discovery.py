@@ -18,8 +18,8 @@ from itsdangerous import Signer
 from itsdangerous.encoding import int_to_bytes
 
 from micropie import App, SetupError, get, hidden, post, route, websocket
+from micropie._core.routing.discovery.marks import is_hidden
 from micropie.cli.check import mistakes
-from micropie.discovery.marks import is_hidden
 from tests.conftest import MakeClient
 from tests.support.decorators import foreign, foreign_page
 

@@ -18,7 +18,7 @@ from micropie import (
     request,
     requires,
 )
-from micropie.addresses import HostTable
+from micropie._core.http.addresses import HostTable
 from micropie.cli.routes import public_routes
 from micropie.compat import bottle
 from micropie.middleware import ProxyHeaders, SecurityDefaults, TrustedHosts, proxy_headers

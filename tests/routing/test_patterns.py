@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from micropie import App, SetupError, route
-from micropie.discovery.patterns import LONGEST_FOR_RE, Pattern
-from micropie.routing import Refusal
+from micropie._core.routing import Refusal
+from micropie._core.routing.discovery.patterns import LONGEST_FOR_RE, Pattern
 from micropie.testing import TestClient
 
 ESCAPED_SLASH = "\0"  # in the paths below: "/" within a segment

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from micropie import App, InMemorySessionBackend, SessionBackend, SetupError
-from micropie.routing.settings import Settings
+from micropie._core.routing.settings import Settings
 from tests.conftest import MakeClient
 
 NAMES = list(vars(Settings()))

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micropie import App, HTTPError, get
-from micropie.http.request import Request
-from micropie.routing import Refusal
+from micropie._core.http.request import Request
+from micropie._core.routing import Refusal
 from micropie.wsgi.exchange import WSGIExchange
 from tests.conftest import MakeClient
 

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from micropie import App, HTTPError, HttpMiddleware, SetupError, get, post, route
-from micropie.discovery.patterns import Pattern, Segment
-from micropie.routing import Refusal
+from micropie._core.routing import Refusal
+from micropie._core.routing.discovery.patterns import Pattern, Segment
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 

@@ -14,11 +14,11 @@ import anyio
 import pytest
 
 from micropie import App, Request, Response, request
+from micropie._core.execution.placement import ServiceThreads
+from micropie._core.execution.steps import outage
 from micropie.middleware import CSRFMiddleware, FlowMiddleware, SecurityHeaders
-from micropie.placement import ServiceThreads
 from micropie.sessions import RedisSessionBackend, SQLiteSessionBackend, sqlite
 from micropie.sessions import redis as rediscache
-from micropie.steps import outage
 from tests.asgi.calls import Call, every_loop, get, run
 from tests.conftest import MakeClient
 from tests.support.redis_server import hanging, redis_server

@@ -23,7 +23,8 @@ import redis
 
 import micropie.sessions
 from micropie import App, SetupError
-from micropie.headers import signing
+from micropie._core.execution.steps import redis_client as redisclient
+from micropie._core.http.headers import signing
 from micropie.middleware import RedisRates
 from micropie.sessions import (
     RedisSessionBackend,
@@ -33,7 +34,6 @@ from micropie.sessions import (
     sqlite,
 )
 from micropie.sessions import redis as rediscache
-from micropie.steps import redis_client as redisclient
 from tests.conftest import MakeClient
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server

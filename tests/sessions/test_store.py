@@ -28,7 +28,7 @@ from micropie import (
     SetupError,
     post,
 )
-from micropie.headers.cookies import parse_cookies
+from micropie._core.http.headers.cookies import parse_cookies
 from micropie.middleware import ProxyHeaders, csrf_token
 from micropie.sessions import Session
 from micropie.testing import TestClient
@@ -972,8 +972,8 @@ def test_the_end_of_an_outage_is_a_line_and_so_is_the_next_outage(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("micropie.steps.outage._REPORT_AGAIN", 0.0)
-    monkeypatch.setattr("micropie.steps.Outage.retry_after", 0.0)
+    monkeypatch.setattr("micropie._core.execution.steps.outage._REPORT_AGAIN", 0.0)
+    monkeypatch.setattr("micropie._core.execution.steps.Outage.retry_after", 0.0)
     down = backend(when)
     client = make_client(Root(down))
     for method in (when, "", when):

@@ -19,13 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micropie import App, EventStream, HTTPError, HttpMiddleware, event
-from micropie.execution.background import close_background_loops
-from micropie.json import CodecError
-from micropie.placement import Threads
-from micropie.routing.config import config_of
-from micropie.streams import threaded
-from micropie.streams.events import Event, comment
-from micropie.streams.source import END
+from micropie._core.execution.background import close_background_loops
+from micropie._core.execution.placement import Threads
+from micropie._core.http.json import CodecError
+from micropie._core.routing.config import config_of
+from micropie._core.streams import threaded
+from micropie._core.streams.events import Event, comment
+from micropie._core.streams.source import END
 from tests.asgi.calls import (
     Call,
     Lifespan,
@@ -889,7 +889,7 @@ def test_R65_a_stream_whose_client_takes_nothing_ends_when_the_server_says_shutd
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some seconds after that: its source waits for nothing, so it is closed and not cancelled."""
-    monkeypatch.setattr("micropie.streams.source.CLEAN_UP_WITHIN", 0.1)
+    monkeypatch.setattr("micropie._core.streams.source.CLEAN_UP_WITHIN", 0.1)
     app = Root("a", "b")
 
     class Stuck(Call):

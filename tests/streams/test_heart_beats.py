@@ -12,7 +12,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, EventStream
-from micropie.streams.events import comment
+from micropie._core.streams.events import comment
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 
 COMMENT = bytes(comment())

@@ -14,7 +14,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, HttpMiddleware, run_in
-from micropie.execution.background import close_background_loops
+from micropie._core.execution.background import close_background_loops
 from tests.asgi.calls import (
     Call,
     every_loop,

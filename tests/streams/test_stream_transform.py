@@ -14,8 +14,8 @@ import anyio.lowlevel
 import pytest
 
 from micropie import App, HttpMiddleware
+from micropie._core.streams.source import stream_of
 from micropie.middleware.base import FlowMiddleware
-from micropie.streams.source import stream_of
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient
 

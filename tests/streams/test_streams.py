@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect
-from micropie.execution import AHEAD
-from micropie.streams.threaded import CHUNKS_AHEAD
+from micropie._core.execution import AHEAD
+from micropie._core.streams.threaded import CHUNKS_AHEAD
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
 

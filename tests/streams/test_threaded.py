@@ -15,10 +15,10 @@ import anyio.to_thread
 import pytest
 
 from micropie import App
+from micropie._core.execution.placement import Threads
+from micropie._core.streams.source import ThreadStream
+from micropie._core.streams.threaded import BYTES_AHEAD, CHUNKS_AHEAD, MadeAhead
 from micropie.asgi.streaming import WATCH_AFTER
-from micropie.placement import Threads
-from micropie.streams.source import ThreadStream
-from micropie.streams.threaded import BYTES_AHEAD, CHUNKS_AHEAD, MadeAhead
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
 
@@ -97,7 +97,7 @@ def test_R67_slow_clients_hold_no_threads(backend: str) -> None:
 
 @every_loop
 def test_R67_slow_sources_take_turns(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.streams.threaded.TURN", 0.005)
+    monkeypatch.setattr("micropie._core.streams.threaded.TURN", 0.005)
     log: list[str] = []
 
     class Root(App):
@@ -235,7 +235,7 @@ def test_what_failed_ahead_of_a_client_that_left_is_raised(
 ) -> None:
     """The chunks before it are still to be sent when the client leaves."""
     # a busy machine may end one at any chunk
-    monkeypatch.setattr("micropie.streams.threaded.TURN", PATIENCE)
+    monkeypatch.setattr("micropie._core.streams.threaded.TURN", PATIENCE)
     error = ValueError("ahead")
     fails = threading.Event()
 

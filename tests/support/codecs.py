@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from micropie.json import Codec, Dumps, Encoders
+from micropie._core.http.json import Codec, Dumps, Encoders
 
 
 def make_codec(

@@ -8,37 +8,43 @@ from typing import Any
 
 import grimp
 from importlinter import Contract, ContractCheck, fields, output
-from importlinter.application import contract_utils
 
 
 class FacesContract(Contract):
     """Each import of a module by another package.
 
-    ``package``: the root; ``ignore_imports``: the exceptions.
+    ``containers``: each module and package directly inside them is one with a face. ``parts``: those
+    further inside that have a face too.
     """
 
     type_name = "faces"
 
-    package = fields.StringField()
-    ignore_imports = fields.SetField(subfield=fields.ImportExpressionField(), required=False)
+    containers = fields.SetField(subfield=fields.StringField())
+    parts = fields.SetField(subfield=fields.StringField())
 
     def check(self, graph: grimp.ImportGraph, verbose: bool) -> ContractCheck:
         """See ``Contract``."""
-        # import-linter puts the values of an instance in the place of the class's fields.
-        package = str(self.package)
-        exceptions: Any = self.ignore_imports
-        error = contract_utils.AlertLevel.ERROR
-        warnings = contract_utils.remove_ignored_imports(graph, exceptions, error)
-        depth = package.count(".") + 2
         wrong = sorted(
             (importer, imported)
             for importer in graph.modules
             for imported in graph.find_modules_directly_imported_by(importer)
-            if imported.count(".") >= depth
-            and imported.startswith(f"{package}.")
-            and importer.split(".")[:depth] != imported.split(".")[:depth]
+            if (package := self.package_of(imported)) != imported
+            and not importer.startswith(f"{package}.")
+            and importer != package
         )
-        return ContractCheck(kept=not wrong, warnings=warnings, metadata={"wrong": wrong})
+        return ContractCheck(kept=not wrong, metadata={"wrong": wrong})
+
+    def package_of(self, module: str) -> str:
+        """Return the package with a face in which a module is, or the module itself."""
+        # import-linter puts the values of an instance in the place of the class's fields.
+        containers: Any = self.containers
+        parts: Any = self.parts
+        found = module
+        while found not in parts and (above := found.rpartition(".")[0]) not in containers:
+            if not above:
+                return module
+            found = above
+        return found
 
     def render_broken_contract(self, check: ContractCheck) -> None:
         """See ``Contract``."""

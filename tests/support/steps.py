@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from micropie.errors import HTTPError
+from micropie._core.errors import HTTPError
 
 
 def steps_of(function: Callable[..., object], *arguments: object) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from micropie._core.files import content_types
 from micropie.compat.cherrypy.lib import static
-from micropie.files import content_types
 from tests.support.measuring import cached_functions
 
 

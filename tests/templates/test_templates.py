@@ -25,12 +25,12 @@ import pytest
 from markupsafe import Markup
 
 from micropie import App, Server, SetupError, template
-from micropie.csrf import is_csrf_token
-from micropie.escaping import in_chunks
-from micropie.execution import current
+from micropie._core.execution import current
+from micropie._core.http.csrf import is_csrf_token
+from micropie._core.http.escaping import in_chunks
+from micropie._core.streams.threaded import CHUNKS_AHEAD
+from micropie._core.templates.rendering import CHUNK, FIRST_CHUNK
 from micropie.middleware import csrf_token
-from micropie.streams.threaded import CHUNKS_AHEAD
-from micropie.templates.rendering import CHUNK, FIRST_CHUNK
 from tests.conftest import MakeClient
 from tests.support.left_out import IS_FREE_THREADED
 from tests.support.pairs import paired
@@ -795,7 +795,7 @@ def test_without_jinja2_the_extra_is_named(
 ) -> None:
     directory = write({"page.html": ""})
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    monkeypatch.delitem(sys.modules, "micropie.templates.environment", raising=False)
+    monkeypatch.delitem(sys.modules, "micropie._core.templates.environment", raising=False)
     answer = make_client(Pages(directory)).get(f"/{handler}?name=page.html")
     assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
     assert (
@@ -810,7 +810,7 @@ def test_what_jinja2_itself_fails_to_import_is_not_taken_for_jinja2(
         name for name in sys.modules if name.partition(".")[0] in ("jinja2", "markupsafe")
     ]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "micropie.templates.environment", raising=False)
+    monkeypatch.delitem(sys.modules, "micropie._core.templates.environment", raising=False)
     monkeypatch.setitem(sys.modules, "markupsafe", None)
     with pytest.raises(ModuleNotFoundError, match="markupsafe"):
         Pages(write({"page.html": ""})).render("page.html")

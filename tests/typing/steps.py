@@ -6,11 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from micropie.http.request import Request
-from micropie.placement import ServiceThreads, Threads
-from micropie.routing.routes import Route
-from micropie.routing.site import Handover, Site
-from micropie.steps.steps import (
+from micropie._core.execution.placement import ServiceThreads, Threads
+from micropie._core.execution.steps.steps import (
     AWAIT,
     CALL,
     CHUNK,
@@ -24,7 +21,10 @@ from micropie.steps.steps import (
     kind_of,
     no_function,
 )
-from micropie.streams.source import Stream
+from micropie._core.http.request import Request
+from micropie._core.routing.routes import Route
+from micropie._core.routing.site import Handover, Site
+from micropie._core.streams.source import Stream
 
 
 async def asynchronous(number: int) -> int:

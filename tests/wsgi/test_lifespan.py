@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from micropie import App, EventStream
-from micropie.execution.background import close_background_loops
+from micropie._core.execution.background import close_background_loops
 from micropie.testing import TestClient
 from micropie.wsgi.gunicorn import post_worker_init
 from tests.support.waiting import PATIENCE

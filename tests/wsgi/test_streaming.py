@@ -5,8 +5,8 @@ from __future__ import annotations
 from anyio import sleep
 from anyio.lowlevel import checkpoint
 
-from micropie.execution import await_in_background
-from micropie.streams import LoopStream
+from micropie._core.execution import await_in_background
+from micropie._core.streams import LoopStream
 from micropie.wsgi.streaming import StreamReader
 from tests.support.waiting import until
 

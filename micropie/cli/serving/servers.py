@@ -11,9 +11,9 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
-from micropie.cli.serving.bare import open_bare
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.extensions import run_gunicorn
+from micropie.wsgi import open_bare
 
 ASGI, WSGI = "ASGI", "WSGI"
 ALL = WORKERS, SSL = "workers", "ssl"

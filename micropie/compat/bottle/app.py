@@ -12,7 +12,6 @@ from functools import partial, wraps
 from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 from micropie import App
-from micropie.carrying import kind_of_target
 from micropie.compat.addresses import join
 from micropie.compat.bottle.config import ConfigDict
 from micropie.compat.bottle.mounting import wsgi_mount
@@ -32,6 +31,7 @@ from micropie.compat.bottle.server import load
 from micropie.compat.bottle.state import face, is_native
 from micropie.compat.bottle.templates import template
 from micropie.compat.carrier import Carried, may_see_tracebacks
+from micropie.compat.core import kind_of_target
 from micropie.compat.environs import Environ
 from micropie.compat.stand_in import refuse_original
 

@@ -11,7 +11,13 @@ from typing import Any, Protocol, TypeAlias, cast
 
 from micropie import ClientDisconnect, Redirect, Request, Response
 from micropie import HTTPError as NativeError
-from micropie.carrying import (
+from micropie.compat.bottle.files import SMALL, ServedFile
+from micropie.compat.bottle.plugins import Encoder, as_json
+from micropie.compat.bottle.responses import HTML, BaseResponse, HTTPError, HTTPResponse
+from micropie.compat.bottle.routing import Arguments, Route, Router
+from micropie.compat.bottle.state import readable_environ
+from micropie.compat.carrier import status_of
+from micropie.compat.core import (
     Config,
     EncodedAnswer,
     FileRange,
@@ -19,12 +25,6 @@ from micropie.carrying import (
     checked_headers,
     codec_of,
 )
-from micropie.compat.bottle.files import SMALL, ServedFile
-from micropie.compat.bottle.plugins import Encoder, as_json
-from micropie.compat.bottle.responses import HTML, BaseResponse, HTTPError, HTTPResponse
-from micropie.compat.bottle.routing import Arguments, Route, Router
-from micropie.compat.bottle.state import readable_environ
-from micropie.compat.carrier import status_of
 from micropie.compat.environs import Environ
 from micropie.compat.originals import explain, refuse_result
 from micropie.compat.results import CHUNK, Chunks

@@ -12,9 +12,9 @@ from io import FileIO
 from math import inf
 from typing import Any
 
-from micropie.carrying import validators_of
 from micropie.compat.bottle.requests import received_header, request
 from micropie.compat.bottle.responses import HTTPError, HTTPResponse, http_date, parse_date
+from micropie.compat.core import validators_of
 from micropie.compat.results import LONGEST_NAME
 
 SMALL = 256 * 1024  # bytes; what is not longer is read at once

@@ -12,10 +12,10 @@ from urllib.parse import unquote_to_bytes
 
 from micropie import BadRequest, UploadFile
 from micropie import HTTPError as NativeError
-from micropie.carrying import Limits, MultipartParser, codec_of, content_type
 from micropie.compat.bottle.dicts import FormsDict, HeaderDict
 from micropie.compat.bottle.properties import HeaderProperty
 from micropie.compat.bottle.responses import HTTPError
+from micropie.compat.core import Limits, MultipartParser, codec_of, content_type
 from micropie.compat.results import CHUNK, in_ascii
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_.\s-]")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from micropie.carrying import WSGICall
 from micropie.compat.bottle.requests import request
 from micropie.compat.bottle.responses import HTTPResponse
+from micropie.compat.core import WSGICall
 
 
 def wsgi_mount(

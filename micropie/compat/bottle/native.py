@@ -12,7 +12,6 @@ from io import BytesIO
 from types import GeneratorType, NoneType
 
 from micropie import Request
-from micropie.carrying import Config, EncodedAnswer, OutsideRoute, SearchResult, Site
 from micropie.compat.bottle.exchange import (
     Answer,
     Application,
@@ -28,6 +27,7 @@ from micropie.compat.bottle.responses import HTML, HTTPError, HTTPResponse
 from micropie.compat.bottle.routing import Route
 from micropie.compat.bottle.state import decoded
 from micropie.compat.carrier import NO_VALUES, CarryingSite
+from micropie.compat.core import Config, EncodedAnswer, OutsideRoute, SearchResult, Site
 from micropie.compat.environs import path_of
 from micropie.compat.originals import watch
 from micropie.middleware import kind_of

@@ -14,8 +14,6 @@ from typing import IO, Any, ClassVar, TypeVar, cast
 from urllib.parse import SplitResult, quote
 
 from micropie import HTTPError as NativeError
-from micropie.carrying import Exchange as NativeExchange
-from micropie.carrying import checked_base, current
 from micropie.compat.addresses import plain_path
 from micropie.compat.bottle.cookies import Digest, unsign
 from micropie.compat.bottle.dicts import FormsDict, WSGIHeaderDict
@@ -29,6 +27,8 @@ from micropie.compat.bottle.forms import (
 )
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import current_exchange, outside, readable_environ
+from micropie.compat.core import Exchange as NativeExchange
+from micropie.compat.core import checked_base, current
 from micropie.compat.environs import Environ, read_cookies
 from micropie.extensions import loads
 

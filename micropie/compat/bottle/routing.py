@@ -1,6 +1,6 @@
 """Rules such as ``/hello/<name:int>``, and the router that finds the first one that matches.
 
-Not the tree of ``micropie.routing``, in which the most specific route wins. Here the order of
+Not the tree of ``micropie._core.routing``, in which the most specific route wins. Here the order of
 definition decides, a wildcard may match any text, slashes included, and filters are regular
 expressions. So every method has one table of paths without wildcards, which come first, and one
 regular expression of all its other rules. It says by one match which rule was found and with which

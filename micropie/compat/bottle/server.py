@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from micropie import dual
-from micropie.carrying import kind_of_target
 from micropie.compat.bottle.state import face
+from micropie.compat.core import kind_of_target
 from micropie.extensions import run_gunicorn
 
 Application: TypeAlias = Callable[..., Any]

@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import Any
 
-from micropie.carrying import Exchange, RaisedAnswer, current
+from micropie.compat.core import Exchange, RaisedAnswer, current
 from micropie.compat.environs import Environ, own_environ
 
 

@@ -11,9 +11,9 @@ from importlib import import_module
 from typing import Any
 
 from micropie import SetupError
-from micropie.carrying import current
 from micropie.compat.cherrypy.process.servers import ServerAdapter
 from micropie.compat.cherrypy.process.wspbus import Bus, bus
+from micropie.compat.core import current
 
 
 class Server(ServerAdapter):

@@ -7,8 +7,8 @@ from typing import Any
 from wsgiref.types import StartResponse
 
 from micropie import BadRequest
-from micropie.carrying import checked_base
 from micropie.compat.addresses import first_value
+from micropie.compat.core import checked_base
 from micropie.compat.environs import Environ
 from micropie.compat.missing import tell
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
 
-from micropie.carrying import open_bare
+from micropie.compat.core import open_bare
 
 # Seconds between two looks at whether the server has started.
 _LOOK_EVERY = 0.005

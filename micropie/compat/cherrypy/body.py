@@ -10,12 +10,12 @@ from urllib.parse import unquote_to_bytes
 from weakref import proxy
 
 from micropie import HTTPError as NativeError
-from micropie.carrying import Limits, MultipartParser, codec_of
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib.httputil import HeaderElement, HeaderMap, add_parameter
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Parameters
+from micropie.compat.core import Limits, MultipartParser, codec_of
 from micropie.compat.results import CHUNK
 
 # bytes that the fields of a form with files may have, which are kept in memory

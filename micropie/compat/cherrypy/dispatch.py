@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 from micropie import BadRequest
-from micropie.carrying import checked_base
 from micropie.compat.addresses import first_value
 from micropie.compat.carrier import refuse_marks
 from micropie.compat.cherrypy.config import config as global_config
@@ -20,6 +19,7 @@ from micropie.compat.cherrypy.errors import CherryPyException, HTTPError, NotFou
 from micropie.compat.cherrypy.exposing import PUNCTUATION_TO_UNDERSCORES
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Parameters, Section
+from micropie.compat.core import checked_base
 
 
 class PageHandler:

@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 
 from micropie import HTTPError as NativeError
 from micropie import Redirect
-from micropie.carrying import RaisedAnswer
 from micropie.compat.addresses import join
 from micropie.compat.carrier import may_see_tracebacks
 from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.urls import place, url
+from micropie.compat.core import RaisedAnswer
 
 __version__ = "18.10.0"
 

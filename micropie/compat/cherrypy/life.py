@@ -24,7 +24,6 @@ from typing import Any, TypeAlias
 from micropie import ClientDisconnect, Redirect
 from micropie import HTTPError as NativeError
 from micropie import Request as NativeRequest
-from micropie.carrying import redirect_response
 from micropie.compat.cherrypy.errors import (
     HTTPError,
     HTTPRedirect,
@@ -39,6 +38,7 @@ from micropie.compat.cherrypy.messages import Request, Response
 from micropie.compat.cherrypy.plans import Plan
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import Exchange
+from micropie.compat.core import redirect_response
 from micropie.compat.originals import explain
 from micropie.compat.results import then
 

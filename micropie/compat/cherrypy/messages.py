@@ -14,8 +14,6 @@ from io import BytesIO
 from typing import IO, Any, ClassVar
 
 from micropie import Request as NativeRequest
-from micropie.carrying import Exchange as NativeExchange
-from micropie.carrying import FileRange
 from micropie.compat.cherrypy.body import RequestBody
 from micropie.compat.cherrypy.config import config as global_config
 from micropie.compat.cherrypy.dispatch import Dispatcher
@@ -33,6 +31,8 @@ from micropie.compat.cherrypy.lib.httputil import (
 from micropie.compat.cherrypy.plans import Plan, merged_from
 from micropie.compat.cherrypy.serving import Exchange, Outside
 from micropie.compat.cherrypy.types import Namespace, Parameters, Section
+from micropie.compat.core import Exchange as NativeExchange
+from micropie.compat.core import FileRange
 from micropie.compat.environs import Environ, body_of, own_environ, read_cookies
 
 

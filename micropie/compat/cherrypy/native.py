@@ -14,7 +14,11 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from micropie import Request, Response
-from micropie.carrying import (
+from micropie.compat.carrier import NO_VALUES, CarryingSite, status_of
+from micropie.compat.cherrypy.lib.httputil import HeaderMap
+from micropie.compat.cherrypy.life import Life, answer, begin
+from micropie.compat.cherrypy.serving import Exchange
+from micropie.compat.core import (
     Config,
     EncodedAnswer,
     FileRange,
@@ -26,10 +30,6 @@ from micropie.carrying import (
     checked_headers,
     in_thread,
 )
-from micropie.compat.carrier import NO_VALUES, CarryingSite, status_of
-from micropie.compat.cherrypy.lib.httputil import HeaderMap
-from micropie.compat.cherrypy.life import Life, answer, begin
-from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.environs import path_of
 from micropie.compat.originals import watch
 from micropie.middleware import Threads

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-from micropie.carrying import current
+from micropie.compat.core import current
 
 
 class Exchange:

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, ClassVar, NoReturn
 
 from micropie import SetupError
-from micropie.carrying import Config, current
 from micropie.compat.carrier import Carried
 from micropie.compat.cherrypy.config import NamespaceSet, Source, merge
 from micropie.compat.cherrypy.config import config as global_config
@@ -25,6 +24,7 @@ from micropie.compat.cherrypy.serving import current_exchange
 from micropie.compat.cherrypy.toolbox import Toolbox
 from micropie.compat.cherrypy.tools import default_toolbox
 from micropie.compat.cherrypy.types import Section
+from micropie.compat.core import Config, current
 from micropie.compat.missing import ADVICE
 from micropie.compat.stand_in import refuse_original
 

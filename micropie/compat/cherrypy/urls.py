@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from micropie.carrying import current
 from micropie.compat.addresses import join
 from micropie.compat.cherrypy.serving import serving
+from micropie.compat.core import current
 
 bases: list[Callable[[], str]] = []
 """Returns scheme and host where no request is answered; ``cherrypy.server`` puts its own here."""

@@ -13,7 +13,7 @@ import pytest
 
 import micropie
 from micropie import App, ConnectionClosed, HTTPError, Redirect, WebSocket, websocket
-from micropie.routing.config import config_of
+from micropie._core.routing.config import config_of
 from micropie.testing import TestClient, WebSocketClosed, WebSocketRefused, WebSocketSession
 from tests.asgi.calls import http_scope, run
 from tests.asgi.websocket.conftest import OpenClient

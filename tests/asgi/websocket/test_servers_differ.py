@@ -18,8 +18,8 @@ import sniffio
 from anyio import wait_all_tasks_blocked
 
 from micropie import App, ConnectionClosed, WebSocket, WebSocketMiddleware
+from micropie._core.routing.config import config_of
 from micropie.asgi.coroutines import resume
-from micropie.routing.config import config_of
 from tests.asgi.calls import Message, every_loop, http_scope
 from tests.asgi.websocket.test_conversations import app_of
 from tests.support.virtual_time import run_in_virtual_time as run

@@ -7,8 +7,8 @@ from importlib import import_module
 from types import GeneratorType
 from typing import Any, Protocol, TypeGuard
 
-from micropie.carrying import current
 from micropie.compat.cherrypy.types import FileLike, Readable
+from micropie.compat.core import current
 from micropie.compat.missing import tell
 from micropie.compat.results import Chunks
 

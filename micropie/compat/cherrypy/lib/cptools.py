@@ -11,13 +11,13 @@ from html import escape
 from typing import Any, get_type_hints
 
 from micropie import BadRequest
-from micropie.carrying import checked_base
 from micropie.compat.addresses import first_value, leads_away
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect
 from micropie.compat.cherrypy.lib import is_iterator, listed
 from micropie.compat.cherrypy.lib.httputil import HeaderMap, HTTPDate, valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.urls import url as make_url
+from micropie.compat.core import checked_base
 
 _SUCCESS = range(200, 300)
 _LONG_AGO = 1169942400  # January 2007: the date that CherryPy gives what must not be cached

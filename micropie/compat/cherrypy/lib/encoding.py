@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
-from micropie.carrying import FileRange
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import (
     FilePart,
@@ -17,6 +16,7 @@ from micropie.compat.cherrypy.lib import (
     set_vary_header,
 )
 from micropie.compat.cherrypy.serving import serving
+from micropie.compat.core import FileRange
 from micropie.compat.results import Chunks, then
 
 UTF8 = "utf-8"

@@ -14,8 +14,8 @@ from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-from micropie.carrying import codec_of
 from micropie.compat.cherrypy.types import Parameters
+from micropie.compat.core import codec_of
 from micropie.compat.results import LONGEST_KEPT
 
 # One element of a header's list, and one parameter of an element: a separator in quotes is none.

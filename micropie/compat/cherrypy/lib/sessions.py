@@ -33,13 +33,13 @@ from threading import Lock
 from typing import IO, Any, ClassVar, Final, Protocol, TypeAlias, cast
 
 from micropie import ResponseError, SetupError
-from micropie.carrying import Config, check_size, current, deleting_cookie
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import is_iterator
 from micropie.compat.cherrypy.lib.httputil import HTTPDate
 from micropie.compat.cherrypy.process.plugins import Monitor
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import serving
+from micropie.compat.core import Config, check_size, current, deleting_cookie
 from micropie.compat.missing import tell
 from micropie.sessions import Session as NativeSession
 from micropie.sessions import SessionBackend, SessionStore

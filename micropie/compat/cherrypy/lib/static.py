@@ -17,11 +17,11 @@ from typing import Any
 from urllib.parse import quote
 
 from micropie import HTTPError as NativeError
-from micropie.carrying import FileRange, current, select, validators_of
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, NotFound
 from micropie.compat.cherrypy.lib import FilePart, file_generator_limited, pieces_of
 from micropie.compat.cherrypy.lib.httputil import HTTPDate, get_ranges, valid_status
 from micropie.compat.cherrypy.serving import serving
+from micropie.compat.core import FileRange, current, select, validators_of
 from micropie.compat.results import LONGEST_NAME, Chunks, in_ascii
 
 # Several ranges are sent if they are few and short. Otherwise the file is sent whole, as RFC 9110

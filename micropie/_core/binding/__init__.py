@@ -1,0 +1,37 @@
+"""Binding: how the values of a path, a query and a body become the arguments of a handler.
+
+``signatures`` compiles a signature once into a ``Plan`` of parameters, each of which knows where
+its value is. ``values`` converts text or JSON to a parameter's type, and ``structures`` makes one
+object of a whole body, query or form. ``annotations.py`` reads the annotations for all three.
+"""
+
+from micropie._core.binding.annotations import without_aliases
+from micropie._core.binding.signatures.parameters import BoundParameter
+from micropie._core.binding.signatures.plan import Plan, asked_behind, is_key
+from micropie._core.binding.signatures.results import (
+    ResultFilter,
+    answer_parts,
+    answers_of,
+    result_filter,
+    sends_null,
+)
+from micropie._core.binding.signatures.sources import (
+    Body,
+    Cookie,
+    Form,
+    Header,
+    Query,
+    stated_source,
+)
+from micropie._core.binding.structures.fields import is_structure
+from micropie._core.binding.values.constraints import Message
+from micropie._core.binding.values.converters import Converter, OwnTypes, converter_for
+
+# fmt: off
+__all__ = [
+    "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "OwnTypes",
+    "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "asked_behind",
+    "converter_for", "is_key", "is_structure", "result_filter", "sends_null", "stated_source",
+    "without_aliases",
+]
+# fmt: on

@@ -1,0 +1,442 @@
+"""One parameter of a handler: the places where its value may be, and its conversion.
+
+A parameter whose annotation states no source is looked for by its name in the places of
+``BY_NAME``, one after the other; its default comes last. An annotation that states a source
+(``sources.py``), a file, a structure or the request itself has places of its own. They are chosen
+once, by ``bound_parameter``; a request calls ``parameter.find``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from inspect import Parameter
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NewType, get_args, get_origin
+
+from micropie._core.binding.annotations import COLLECTIONS, Hint, without_none
+from micropie._core.binding.signatures.sources import (
+    Body,
+    Cookie,
+    Form,
+    Header,
+    Query,
+    Source,
+    stated_source,
+)
+from micropie._core.binding.structures.fields import members_of, name_of, structures_of
+from micropie._core.binding.values.converters import (
+    ANYTHING,
+    NUMBERS,
+    Converter,
+    OwnTypes,
+    as_it_is,
+    converter_for,
+    with_metadata,
+)
+from micropie._core.errors import HTTPError, SetupError
+from micropie._core.http import NULL, BindingError, BindingErrors, ParameterError, Request
+from micropie._core.http.forms import MULTIPART, UploadFile
+from micropie._core.http.websockets import WebSocketRequest
+
+if TYPE_CHECKING:
+    from micropie._core.binding.structures.makers import Maker
+
+REQUIRED = Parameter.empty
+
+
+class Place(NamedTuple):
+    """A place where the value of a parameter may be.
+
+    ``name``: the place's name in errors; "" for the request itself, which no client sends.
+    ``values(request)`` returns a dict of the place's values by name; if ``is_whole``, it returns
+    the one value, or None. ``read(parameter, value, name)`` converts a value to the argument, and
+    raises ``BindingError`` for one that does not fit. ``read`` is None if the value is the argument
+    as it is.
+    """
+
+    name: str
+    values: Callable[[Request], object]
+    read: Callable[[BoundParameter, Any, str], object] | None
+    is_whole: bool = False
+
+
+class BoundParameter(NamedTuple):
+    """A parameter that a request fills.
+
+    ``key``: the name of its value in ``places``, by default the parameter's. ``is_stated``: the
+    annotation names the source. ``lists``: the names of the form's fields that may have several
+    values. ``is_in_path``: the path may fill it, before all places.
+    """
+
+    name: str
+    key: str
+    converter: Converter = ANYTHING
+    default: object = REQUIRED
+    places: Sequence[Place] = ()
+    is_stated: bool = False
+    lists: Collection[str] = ()
+    is_in_path: bool = False
+
+    @property
+    def first_place(self) -> str:
+        """The name of its first place, "" for a parameter that no client fills."""
+        return self.places[0].name if self.places else ""
+
+    @property
+    def is_in_body(self) -> bool:
+        """Whether the body, or a part of it, may be the value."""
+        return any(place.name in ("form", "json", "file") for place in self.places)
+
+    @property
+    def label(self) -> str:
+        """Its name in sentences."""
+        return f"{self.first_place.capitalize() if self.is_stated else 'Parameter'} {self.key!r}"
+
+    def find(self, request: Request) -> object:
+        """Return the value of a request: that of the first place that has one, else the default.
+
+        Raises ``BindingError`` for a value that is missing or does not convert, and 415 for a body
+        that is not read.
+        """
+        key = self.key
+        for name, values, read, is_whole in self.places:
+            value = values(request)
+            if not is_whole:
+                if type(value) is not dict or key not in value:
+                    continue
+                value = value[key]
+            elif value is None or value is NULL:
+                continue
+            return value if read is None else read(self, value, name)
+        empty = self.converter.empty
+        if empty is not None and FORM in self.places and FORM.values(request) is not None:
+            return _from_texts(self, empty, "form")
+        form = request._exchange.body.form
+        if self.default is REQUIRED or (form is not None and self._came_as_text(request, form)):
+            raise _missing(self, request)
+        return self.default
+
+    def _came_as_text(self, request: Request, form: Mapping[str, Sequence[str]]) -> bool:
+        """Return whether the name of a file has come alone, by a form that has no files."""
+        is_file = FILES in self.places[:1] and any(form.get(self.key, ()))
+        return is_file and request._exchange.framing[0] != MULTIPART
+
+    def is_plain(self, is_number: bool) -> bool:
+        """Return whether a segment's text, or the number that a wildcard has made of it, is the
+        value as it is.
+        """
+        convert = self.converter.from_text
+        is_value = convert is str or (is_number and convert in NUMBERS)
+        return is_value and self.is_in_path and self.converter.many is None
+
+
+# -- reading what is there -------------------------------------------------------------------------
+
+
+def from_path(parameter: BoundParameter, value: object) -> object:
+    """Return the argument for a segment of the path, or for the value of a wildcard, which may be a
+    number.
+
+    Raises 400 if it does not convert, and 404 for a file or a whole body, which no path contains.
+    """
+    if not parameter.is_in_path:
+        raise HTTPError(404)
+    if not isinstance(value, str):
+        if parameter.is_plain(is_number=True):
+            return value
+        value = str(value)  # it may be constrained, or a Decimal
+    return _from_texts(parameter, [value], "path")
+
+
+def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
+    converter = parameter.converter
+    if converter.many is None:
+        text = texts[0]
+        try:
+            return converter.from_text(text)
+        except ValueError as error:
+            # A form's entry that is left empty is not a value where there is a default.
+            if not text and parameter.default is not REQUIRED:
+                return parameter.default
+            raise _misfit(parameter, place, text, error) from None
+    values = [_converted(parameter, text, place, converter.from_text) for text in texts]
+    return _converted(parameter, values, place, converter.many)
+
+
+def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: str) -> object:
+    """Return the uploaded file, or a list of all; raise 400 if the parameter is annotated as
+    something else.
+    """
+    if parameter.is_in_path and parameter.converter.expected != ANYTHING.expected:
+        raise _misfit(parameter, place, None)
+    if parameter.converter.many is None:
+        return files[0]
+    return _converted(parameter, files, place, parameter.converter.many)
+
+
+def _made(maker: Maker, parameter: BoundParameter, given: Any, place: str) -> object:
+    """Make a structure of a JSON document, or of the fields of a form or a query."""
+    is_json = place == "json"
+    document = given if is_json else maker.document_of(given, place == "form")
+    try:
+        made = maker.make(document, is_json)
+    except ValueError as error:
+        from micropie._core.binding.structures.invalid import (
+            problems_of,  # not before something is wrong
+        )
+
+        about = f"The {place}" if parameter.is_stated else f"Parameter {parameter.name!r}"
+        raise BindingError(
+            [
+                replace(
+                    one,
+                    parameter=parameter.name,
+                    source=place,
+                    sentence=f"{about} does not fit: {one.sentence}.",
+                )
+                for one in problems_of(error, maker, document, is_json)
+            ]
+        ) from None
+    converter = parameter.converter  # it may be a list of so many
+    return made if converter.from_json is as_it_is else _converted(parameter, made, place)
+
+
+def _converted(
+    parameter: BoundParameter,
+    value: object,
+    place: str,
+    convert: Callable[[Any], object] | None = None,
+) -> object:
+    """Return what ``convert`` makes of a value, by default the conversion from JSON."""
+    try:
+        return (convert or parameter.converter.from_json)(value)
+    except ValueError as error:
+        raise _misfit(parameter, place, value, error) from None
+
+
+def _misfit(
+    parameter: BoundParameter,
+    place: str,
+    value: object,
+    error: ValueError | None = None,
+    sentence: str = "",
+) -> BindingError:
+    """Return the error of a value that a parameter does not take, None if the value is missing.
+
+    ``error``: what the conversion has raised.
+    """
+    expected = parameter.converter.expected
+    words, is_own = parameter.converter.misfit(value, error)
+    if is_own:
+        sentence = f"{parameter.label}: {words}"
+    elif not sentence:
+        sentence = f"{parameter.label} must be {expected}."
+    return BindingError(
+        [ParameterError(parameter.name, place, value, expected, (), sentence, parameter.key, words)]
+    )
+
+
+_AN_OBJECT = "a JSON object"
+
+
+def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
+    """Return the error for a required parameter without a value: 415 if there is a body whose type
+    is not read.
+    """
+    exchange = request._exchange
+    missing = f"{parameter.label} is missing"
+    advice = f"; expected {parameter.converter.expected}."
+    if parameter.places is IN_URL:
+        advice = f" in the path and the query{advice}"
+    elif parameter.is_in_path and not isinstance(exchange.body.document, dict | None):
+        advice = ": the JSON body is not an object."
+    elif FILES in parameter.places and parameter.key in (exchange.body.form or ()):
+        advice = (
+            '; its name came without the file, as the form needs enctype="multipart/form-data".'
+        )
+    elif isinstance(exchange.body.document, dict) and parameter.converter.expected == _AN_OBJECT:
+        advice = f"; expected {_AN_OBJECT}; for the whole body write Annotated[dict, Body()]."
+    elif parameter.is_in_body and (problem := exchange.unread_body()) is not None:
+        return HTTPError(problem[0], f"{missing}: {problem[1]}")
+    return _misfit(parameter, "", None, sentence=missing + advice)
+
+
+# -- the places ------------------------------------------------------------------------------------
+
+QUERY = Place("query", attrgetter("_exchange.query"), _from_texts)
+FORM = Place("form", attrgetter("_exchange.body.form"), _from_texts)
+FILES = Place("file", attrgetter("_exchange.body.uploads"), _from_files)
+
+DOCUMENT = Place("json", attrgetter("_exchange.body.document"), _converted)
+
+# In order, behind the path.
+BY_NAME: Sequence[Place] = (QUERY, FORM, DOCUMENT, FILES)
+# Of a parameter of any type.
+_AS_IT_IS: Sequence[Place] = (QUERY, FORM, DOCUMENT._replace(read=None), FILES)
+# Of a provider's parameter. The body's fields are the handler's: one that gets the name one day
+# would decide what is provided.
+IN_URL: Sequence[Place] = (QUERY,)
+
+# The places of the sources that an annotation states, by the source's name. Headers and cookies
+# are read by ``_of_source``.
+_STATED = {"query": QUERY, "form": FORM, "json": DOCUMENT._replace(is_whole=True)}
+
+
+def by_name(name: str, converter: Converter, default: object) -> BoundParameter:
+    """Return the parameter that is looked for by its name."""
+    places = _AS_IT_IS if converter.from_json is as_it_is else BY_NAME
+    return BoundParameter(name, name, converter, default, places, is_in_path=True)
+
+
+# -- choosing the places, once ---------------------------------------------------------------------
+
+
+def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> BoundParameter:
+    """Return the parameter of a handler or of a provider.
+
+    Raises ``SetupError`` for an annotation of no use.
+
+    A provider's parameter without an annotation keeps its default: no client can fill it. If an
+    annotation states no source, the path or the query fills the parameter.
+    """
+    name, default = parameter.name, parameter.default
+    stated, annotation = stated_source(parameter.annotation)
+    kind, many, optional = unwrapped(annotation)
+    if is_provider and annotation is REQUIRED:
+        if default is REQUIRED:
+            raise SetupError("it has no annotation, which would tell what fills it")
+        return BoundParameter(name, name, default=default)
+    if structures_of(annotation):
+        return _of_structure(name, annotation, default, stated, own)
+    or_none = None if optional and default is REQUIRED else default
+    if stated is not None:
+        return _of_source(name, annotation, or_none, stated, own)
+    if kind is BindingErrors:
+        # the plan puts the errors in its place
+        return BoundParameter(name, name, default=BindingErrors)
+    if kind is Request or kind is WebSocketRequest:
+        places = [Place("", as_it_is, None, is_whole=True)]
+        return BoundParameter(name, name, places=places, is_stated=True)
+    if kind is UploadFile:
+        many_files, required = (list if many else None), "Please choose a file."
+        converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
+        converter = _with_metadata(converter, annotation, list if many else kind, many)
+        return BoundParameter(name, name, converter, or_none, [FILES])
+    if isinstance(kind, NewType) and not many:
+        raise SetupError(
+            f"nothing provides {kind.__name__}: write @app.provides({kind.__name__}) above a "
+            f"function, or Annotated[{kind.__name__}, Query()] for a client's value"
+        )
+    bound = by_name(name, converter_for(annotation, own), default)
+    return bound._replace(places=IN_URL) if is_provider else bound
+
+
+def _of_structure(
+    name: str, annotation: object, default: object, stated: Source | None, own: OwnTypes
+) -> BoundParameter:
+    """Return the parameter that takes a whole body, query or form as a structure, or a body as
+    lists or dicts of structures.
+    """
+    from micropie._core.binding.structures.makers import (
+        maker_for,  # only applications with structures need it
+    )
+
+    hint, optional = _within(annotation)
+    kind = None if members_of(hint) else get_origin(hint)
+    if stated is None or isinstance(stated, Body):
+        places = [DOCUMENT]
+        if kind is None or kind in COLLECTIONS:
+            places = [DOCUMENT, FORM]
+            expected = "a JSON array of objects" if kind else "a JSON object or a form"
+        elif kind in (dict, Mapping):
+            expected = "a JSON object whose values are objects"
+        else:
+            expected = "JSON of one of several kinds"
+        if optional and default is REQUIRED:
+            default = None
+    elif kind or not isinstance(stated, Query | Form):
+        raise SetupError(
+            "a structure takes a whole query, form or body: write Query(), Form() or Body()"
+        )
+    else:
+        places = [_STATED[stated.place]]
+        expected = f"the fields of a {name_of(hint)}"
+        if isinstance(stated, Query) or default is REQUIRED:
+            # A request without a form is told its required fields as well. Without a query the
+            # parameter has its default.
+            values = places[0].values
+            empty: object = {} if default is REQUIRED else None
+            places = [places[0]._replace(values=lambda request: values(request) or empty)]
+    maker = maker_for(hint, own)
+    converter = ANYTHING._replace(expected=expected)
+    return BoundParameter(
+        name,
+        name,
+        _with_metadata(converter, annotation, hint, kind is not None),
+        default,
+        [place._replace(read=partial(_made, maker), is_whole=True) for place in places],
+        is_stated=len(places) == 1,
+        lists=maker.lists,
+    )
+
+
+def _with_metadata(converter: Converter, annotation: object, kind: object, many: bool) -> Converter:
+    """Return the converter of a file, a structure or several of them with what the ``Annotated``
+    around them says.
+    """
+    metadata = getattr(without_none(annotation)[0], "__metadata__", ())
+    found = with_metadata(converter, kind, metadata)
+    if not many and found.expected != converter.expected:
+        raise SetupError(
+            f"what is not a list can't be {found.expected}: annotate its "
+            "fields, check it in the handler, or take a list"
+        )
+    return found
+
+
+def _of_source(
+    name: str, annotation: object, default: object, stated: Source, own: OwnTypes
+) -> BoundParameter:
+    """Return the parameter whose value comes from ``stated`` alone."""
+    converter, key = converter_for(annotation, own), stated.name_for(name)
+    if not isinstance(stated, Body) and not converter.takes_text:
+        raise SetupError(
+            f"the {stated.place} has texts, and none converts to {annotation!r}: write a class "
+            "with a field for each value"
+        )
+    if isinstance(stated, Header | Cookie):
+
+        def texts(request: Request) -> object:
+            found = stated.texts(request, key, converter.many is not None)
+            # as WSGI servers join headers: the first may be the client's, the last its proxy's
+            return [", ".join(found)] if found and converter.many is None else found or None
+
+        place = Place(stated.place, texts, _from_texts, is_whole=True)
+    else:
+        place = _STATED[stated.place]
+    return BoundParameter(name, key, converter, default, [place], is_stated=True)
+
+
+def unwrapped(annotation: Hint) -> tuple[Hint, bool, bool]:
+    """Return the X of ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``; whether a list;
+    whether optional.
+    """
+    annotation, optional = _within(annotation)
+    if get_origin(annotation) is not list:
+        return annotation, False, optional
+    element, *_ = get_args(annotation) or (str,)  # ``typing.List`` has no X
+    return element, True, optional
+
+
+def _within(annotation: Hint) -> tuple[Hint, bool]:
+    """Return the X of ``Annotated[X, ...]`` and ``X | None``, in either order, and whether it is
+    optional.
+
+    A union of structures stays in its ``Annotated``, which may tell pydantic how to choose.
+    """
+    if get_origin(annotation) is Annotated and len(members_of(annotation)) < 2:
+        annotation = get_args(annotation)[0]
+    inner, optional = without_none(annotation)
+    return (_within(inner)[0], True) if optional else (inner, False)

@@ -1,0 +1,487 @@
+"""Bind a request's values to a handler's parameters: its signature is compiled once into a
+``Plan``.
+
+Path segments fill positional parameters. Each remaining parameter is looked up by name: in the
+query, in the form or the top level of a JSON body, among the files; its default comes last. The
+session is never searched, so that a value which a client writes into a URL is never taken for one
+from the session, nor the other way round.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from dataclasses import replace
+from inspect import Parameter
+from itertools import zip_longest
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, NewType, get_args, get_origin
+
+from micropie._core.binding.annotations import bare, hints_of
+from micropie._core.binding.signatures.parameters import (
+    REQUIRED,
+    BoundParameter,
+    bound_parameter,
+    by_name,
+    from_path,
+    unwrapped,
+)
+from micropie._core.binding.signatures.sources import Source, stated_source
+from micropie._core.binding.values.converters import NO_OWN_TYPES, OwnTypes, converter_for
+from micropie._core.errors import HTTPError, SetupError
+from micropie._core.execution.placement import layers
+from micropie._core.http import BindingError, BindingErrors, ParameterError, Request, translated
+from micropie._core.http.forms import nested
+
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+# The places in a body. A file's name may be in a form of the other type.
+_OF_BODY = ("json", "form", "file")
+
+
+class ProvidedParameter(NamedTuple):
+    """A parameter that a provider fills.
+
+    ``position`` among the positional arguments; None if it is given by name.
+    """
+
+    name: str
+    key: object
+    position: int | None
+
+
+class Plan:
+    """The way to call a handler: ``plan.call(*plan.bind(request, segments, values))``.
+
+    ``takes_socket``: the caller puts a WebSocket before the arguments that are bound.
+
+    ``provided``: the types that providers give. A parameter that is annotated with one of them is
+    not bound; the plan's own ``provided`` lists these. ``is_provider``: the function is a provider,
+    whose parameters without an annotation keep their defaults. ``own``: the application's own
+    types.
+
+    ``parses_always``: whether a form or JSON is parsed even where the path gives all arguments,
+    because a provider asks for the form or the JSON.
+
+    ``most_segments``: how many segments of a path may become arguments. ``names_in_path``: the
+    parameters that they fill, in their order. ``reads_values``: whether a parameter is filled by a
+    client's value. ``body_parameter``: the first one whose value only a body can bring, as a file,
+    as a form or its field, or as a whole document; None if there is none.
+
+    ``function`` and ``parameters``, whose annotations are types, are for descriptions of the
+    handler.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        takes_socket: bool = False,
+        provided: Container[object] = (),
+        is_provider: bool = False,
+        own: OwnTypes = NO_OWN_TYPES,
+    ) -> None:
+        self.function = self.call = function
+        found = inspect.signature(function).parameters.values()
+        # Names whose values no client may choose: **kwargs never gets them.
+        self._taken = _fixed_names(function)
+        signature = [one for one in found if one.name not in self._taken]
+        if takes_socket:
+            if not signature or signature[0].kind not in _POSITIONAL:
+                raise SetupError(
+                    "a WebSocket handler takes the socket first: write async def ws_name(self, ws)"
+                )
+            self._taken.add(signature.pop(0).name)
+        signature = _annotated(function, signature)
+        self.provided = [*_provided_parameters(signature, provided)]
+        self._taken |= {one.name for one in self.provided}
+        self._taken |= _own_names(signature, self._taken)
+        parameters = [
+            one
+            for one in signature
+            if one.name not in self._taken and not (is_provider and one.kind in _VARIABLE)
+        ]
+        self.parameters = [
+            one for one in parameters if not is_provider or one.annotation is not REQUIRED
+        ]
+
+        bound: defaultdict[object, list[BoundParameter]] = defaultdict(list)
+        for one in parameters:
+            try:
+                _refuse_mistaken(one, own)
+                bound[one.kind].append(
+                    by_name(one.name, converter_for(one.annotation, own), REQUIRED)
+                    if one.kind in _VARIABLE
+                    else bound_parameter(one, is_provider, own)
+                )
+            except SetupError as error:
+                raise SetupError(f"parameter {one.name!r}: {error}") from None
+        self._positional = [one for kind in _POSITIONAL for one in bound[kind]]
+        self._keywords = bound[Parameter.KEYWORD_ONLY]
+        self._rest = bound[Parameter.VAR_POSITIONAL]  # *args, if it is there
+        self._others = bound[Parameter.VAR_KEYWORD]  # **kwargs, if it is there
+        self._all = self._positional + self._keywords
+        self._taken |= {one.name for one in self._all}
+        # JSON or a form has to be parsed to find these, or to tell why they are missing
+        self._in_body = {
+            one.name for one in self._all for place in one.places if place.name in _OF_BODY
+        }
+        self._is_fixed = not self._rest and not self._others
+        self._takes_errors = any(one.default is BindingErrors for one in self._all)
+        _check_order(self._positional if not is_provider else ())
+        _check_documents(self._all)
+        self.most_segments = sys.maxsize if self._rest else len(self._positional)
+        given_by_name = [one for one in self.provided if one.position is None]
+        self._takes_keywords = bool(self._keywords or self._others or given_by_name)
+        # a step has one tuple of arguments: a dict at its end has the keyword arguments
+        if self._takes_keywords:
+            self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
+        self.parses_always = False
+        self.names_in_path = [one.name for one in self._positional]
+        self.reads_values = any(one.first_place for one in self._all)
+        self.body_parameter = next((one for one in self._all if one.first_place in _OF_BODY), None)
+
+    def with_provided(
+        self, arguments: Sequence[Any], values: Mapping[object, object]
+    ) -> Sequence[Any]:
+        """Return the ``arguments`` of one call with the resources of the providers, given by
+        type.
+        """
+        complete = [*arguments]
+        for name, key, position in self.provided:
+            if position is None:
+                complete[-1][name] = values[key]
+            else:
+                complete.insert(position, values[key])
+        return complete
+
+    def check_wildcards(self, names: Sequence[str], route: str) -> None:
+        """Raise ``SetupError`` if the handler has no parameter for a wildcard of ``route``."""
+        code = getattr(self.function, "__code__", None)
+        for name in names:
+            if not self._others and all(one.name != name for one in self._all):
+                is_self = code is not None and code.co_varnames[:1] == (name,)
+                written = getattr(self.function, "__qualname__", "its handler")
+                raise SetupError(
+                    f"the route {route!r} has <{name}>, but {written} has no parameter {name!r}"
+                    + (": write self before it" if is_self else "")
+                )
+
+    def plain_args(self, wildcards: Sequence[bool]) -> int:
+        """Return how many arguments the path has to give so that they are complete as they are,
+        without ``bind``.
+
+        -1 if they never are. ``wildcards`` are those of a route that fill the first parameters,
+        each with whether its value is a number already; none for a route by name, whose segments
+        are text.
+        """
+        given = wildcards or [False] * len(self._positional)
+        if (
+            self._takes_keywords
+            or len(given) != len(self._positional)
+            or not all(map(BoundParameter.is_plain, self._positional, given))
+        ):
+            return -1
+        return len(given)
+
+    def bind(
+        self,
+        request: Request,
+        segments: Sequence[str],
+        values: Mapping[str, object],
+        is_fallback: bool = False,
+    ) -> Sequence[object]:
+        """Return the arguments of one ``call``.
+
+        ``segments`` are those of the path after the handler's name, ``values`` the wildcards of an
+        explicit route. The form or JSON that was received is parsed if a parameter may be in it:
+        400 for a malformed one. Raises ``BindingError`` with all parameters that are missing or do
+        not convert. If the handler has a parameter for the errors, nothing is raised: a parameter
+        that does not fit has its default, or None. ``is_fallback``: no other handler takes the
+        path, so a segment that does not convert means 404, not 400.
+        """
+        exchange = request._exchange
+        if self.parses_always:
+            exchange.body.parsed(exchange)
+        errors: list[ParameterError] = []
+        arguments: list[object] = []
+        parameters = self._all if self._is_fixed else self._all_for(request, segments, values)
+        for one, segment in zip_longest(parameters, segments):
+            try:
+                if segment is not None:
+                    value = from_path(one, segment)
+                elif one.is_in_path and one.name in values:
+                    value = from_path(one, values[one.name])
+                else:
+                    if exchange.body.parse is not None and one.name in self._in_body:
+                        exchange.body.parsed(exchange)
+                    value = one.find(request)
+            except BindingError as error:
+                if is_fallback and segment is not None:
+                    raise HTTPError(404) from None
+                errors += error.errors
+                value = None if one.default is REQUIRED else one.default
+            arguments.append(value)
+        if errors or self._takes_errors:
+            arguments = self._reported(request, arguments, errors)
+        if self._takes_keywords:
+            first = max(len(segments), len(self._positional))
+            names = [one.name for one in parameters[first:]]
+            arguments[first:] = [dict(zip(names, arguments[first:], strict=True))]
+        return arguments
+
+    def _all_for(
+        self, request: Request, segments: Sequence[str], values: Mapping[str, object]
+    ) -> Sequence[BoundParameter]:
+        """Return the parameters of one request, with those that *args and **kwargs stand for."""
+        rest = self._rest * (len(segments) - len(self._positional))
+        found = [*self._positional, *rest, *self._keywords]
+        for others in self._others:
+            exchange = request._exchange
+            query, body, uploads = exchange.query, exchange.fields, exchange.body.uploads
+            several = others.converter._replace(many=list)
+            for name in dict.fromkeys([*values, *query, *body, *uploads]):
+                if name in self._taken:
+                    continue
+                given = query.get(name) or body.get(name) or uploads.get(name) or ()
+                is_one = name in values or len(given) <= 1  # else a list
+                converter = others.converter if is_one else several
+                found.append(others._replace(name=name, key=name, converter=converter))
+        return found
+
+    def _reported(
+        self, request: Request, arguments: list[object], errors: Sequence[ParameterError]
+    ) -> list[object]:
+        """Return ``arguments`` with the errors in place of ``BindingErrors``; raise them if no
+        parameter takes them.
+        """
+        errors = [replace(one, words=translated(request, one.words)) for one in errors]
+        if not self._takes_errors:
+            raise BindingError(errors)
+        report = BindingErrors(
+            errors,
+            self._sent(request),
+            is_submitted=request._exchange.body.form is not None,
+        )
+        return [report if value is BindingErrors else value for value in arguments]
+
+    def _sent(self, request: Request) -> dict[str, object]:
+        """Return the values of the query and the form, to fill a form with again: a list for
+        several of a name.
+        """
+        from micropie._core.binding.structures.forms import (
+            values_of,  # not before a form is shown again
+        )
+
+        sent = {**request._exchange.query, **request._exchange.fields}
+        lists = {one.key for one in self._all if one.converter.many is not None}.union(
+            *(one.lists for one in self._all)
+        )
+        given = {
+            name: values if name in lists else values_of(values) for name, values in sent.items()
+        }
+        tree = {str(name): values_of(node, has_lists=True) for name, node in nested(sent).items()}
+        return tree | given
+
+
+# -- compiling a signature -------------------------------------------------------------------------
+
+
+def _check_order(parameters: Sequence[BoundParameter]) -> None:
+    """Raise ``SetupError`` for a parameter that a path may fill behind one that states its
+    source.
+    """
+    stated = None
+    for one in parameters:
+        if one.is_stated:
+            stated = stated or one
+        elif one.is_in_path and stated is not None:
+            raise SetupError(
+                f"the parameter {one.name!r} comes after {stated.name!r}, which states its source: "
+                "write those with a source last, or after *"
+            )
+
+
+def _check_documents(parameters: Sequence[BoundParameter]) -> None:
+    """Raise ``SetupError`` for two parameters that take the whole body."""
+    documents = [one.name for one in parameters if one.first_place == "json"]
+    if len(documents) > 1:
+        raise SetupError(
+            f"the parameters {documents[0]!r} and {documents[1]!r} would both take the whole "
+            "body: write one class with a field for each, or annotate them as dict to take the "
+            "body's fields of their names"
+        )
+
+
+def _provided_parameters(
+    parameters: Sequence[Parameter], provided: Container[object]
+) -> Iterator[ProvidedParameter]:
+    """Yield the parameters that are annotated with a provided type, also within ``Annotated`` and
+    ``X | None``, or with the function that provides them: ``Annotated[User, current_user]``.
+    """
+    for index, parameter in enumerate(parameters):
+        key, many, _ = unwrapped(parameter.annotation)
+        metadata = getattr(parameter.annotation, "__metadata__", ())
+        stated = next(
+            (item for item in metadata if inspect.isfunction(item) or inspect.ismethod(item)), None
+        )
+        # that of Repository[User], else of Repository
+        keys = () if many else filter(is_key, (key, get_origin(key)))
+        key = stated or next((one for one in keys if one in provided), None)
+        if (
+            key is not None
+            and parameter.kind not in _VARIABLE
+            and stated_source(parameter.annotation)[0] is None
+        ):
+            yield ProvidedParameter(
+                parameter.name, key, index if parameter.kind in _POSITIONAL else None
+            )
+
+
+def is_key(annotation: object) -> bool:
+    """Return whether a provider can be one of this: a class, with types for its variables or
+    without, or a NewType.
+    """
+    origin = get_origin(annotation)
+    return origin not in (Annotated, UnionType) and isinstance(origin or annotation, type | NewType)
+
+
+def asked_behind(
+    function: Callable[..., object],
+    given: int,
+    provided: Container[object],
+    refuses_others: bool = False,
+) -> Mapping[str, object]:
+    """Return the parameters of a function behind its first ``given`` ones that providers fill, by
+    name with the keys of the providers.
+
+    ``refuses_others``: ``SetupError`` is raised for a parameter that nothing fills.
+    """
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+        return {}
+    # A decorator's own parameters count.
+    parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()][given:]
+    found = _provided_parameters(_annotated(function, parameters), provided)
+    asked = {one.name: one.key for one in found}
+    for one in parameters if refuses_others else ():
+        if one.name not in asked and one.default is REQUIRED and one.kind not in _VARIABLE:
+            raise SetupError(
+                f"nothing provides its parameter {one.name!r}: write @app.provides for its type"
+            )
+    return asked
+
+
+def _refuse_mistaken(parameter: Parameter, own: OwnTypes) -> None:
+    """Raise ``SetupError`` for a parameter that is no client's value, though nothing says so: a
+    query would fill it.
+    """
+    kind, *metadata = get_args(parameter.annotation) or [parameter.annotation]
+    for stated in (kind, type(parameter.default), *map(type, metadata)):
+        origin = str(getattr(stated, "__module__", "")).partition(".")[0]
+        if origin in _OTHER_FRAMEWORKS and stated not in own.decoders:
+            name = getattr(stated, "__name__", type(stated).__name__)
+            raise SetupError(
+                f"it has {name} of {origin}, which means nothing here: ask for a "
+                "resource by its type, db: Db, below @app.provides(Db); say where a value is by "
+                "Query, Form, Header, Cookie or Body of micropie; Request and UploadFile are "
+                "micropie's as well, and request.after_response(function) is for a background task"
+            )
+        name = getattr(stated, "__name__", "")
+        if origin == "micropie" and name in _NO_VALUES and stated not in own.decoders:
+            raise SetupError(f"no client sends a {name}: write {_NO_VALUES[name]}")
+    default, name = parameter.default, parameter.name
+    if inspect.isroutine(parameter.annotation):
+        function = parameter.annotation.__name__
+        raise SetupError(f"it is annotated with a function: write Annotated[..., {function}]")
+    if isinstance(default, Source):
+        source = type(default).__name__
+        raise SetupError(f"{source}() is no default: write {name}: Annotated[..., {source}()]")
+    plain, _ = bare(parameter.annotation)
+    if isinstance(default, str) and plain in (int, float, bool):
+        raise SetupError(f"its default is text: write {name}: {plain.__name__} = {default or None}")
+    if parameter.annotation is not REQUIRED or default is not REQUIRED:
+        return
+    if name == "self":
+        raise SetupError("it would be a value of the query: leave @staticmethod out, or self")
+    if name in _NOT_ANNOTATED:
+        raise SetupError(
+            "it has no annotation, so it would be a value of the query: write "
+            f"{_NOT_ANNOTATED[name]}, or {name}: str for such a value"
+        )
+
+
+_NO_VALUES = {
+    "Response": "self.response in the handler, without a parameter",
+    "WebSocket": "@websocket above the handler, or async def ws_name(self, ws)",
+}
+_NOT_ANNOTATED = {
+    "request": "request: Request",
+    "req": "req: Request",
+    "response": "self.response in the handler",
+    "res": "self.response in the handler",
+    "ws": "ws as the first parameter of async def ws_name, or below @websocket",
+}
+_OTHER_FRAMEWORKS = frozenset({"fastapi", "litestar", "starlette", "django", "flask", "werkzeug"})
+
+
+def _fixed_names(function: Callable[..., object]) -> set[str]:
+    """Return the names of the parameters that ``functools.partial`` or a bound method has filled
+    already.
+    """
+    names: set[str] = set()
+    for layer in layers(function):
+        if isinstance(layer, functools.partial):
+            names.update(layer.keywords)
+        elif inspect.ismethod(layer):
+            first, *_ = inspect.signature(layer.__func__).parameters.values()
+            if first.kind is Parameter.POSITIONAL_OR_KEYWORD:
+                names.add(first.name)
+    return names
+
+
+def _own_names(parameters: Sequence[Parameter], taken: Collection[str]) -> set[str]:
+    """Return the names of the parameters that begin with an underscore: no request fills them, so
+    each has its default.
+
+    Raises ``SetupError`` for one without a default, and for one in a position that the path would
+    fill.
+    """
+    names: set[str] = set()
+    fills_positions = False  # whether an argument by position follows
+    for one in reversed(parameters):
+        if one.name.startswith("_") and one.name not in taken and one.kind not in _VARIABLE:
+            if one.default is REQUIRED or (
+                fills_positions and one.kind is not Parameter.KEYWORD_ONLY
+            ):
+                raise SetupError(
+                    f"no request fills its parameter {one.name!r}, whose name begins with _: "
+                    "write it last, with a default, or choose another name"
+                )
+            names.add(one.name)
+        elif one.kind < Parameter.KEYWORD_ONLY:
+            fills_positions = True
+    return names
+
+
+def _annotated(function: Callable[..., object], parameters: Sequence[Parameter]) -> list[Parameter]:
+    """Return ``parameters`` with their annotations as types.
+
+    Other annotations are not read, because they may name imports that only type checkers see.
+    """
+    names = {one.name for one in parameters}
+    *_, inner = layers(function)
+    if not hasattr(inner, "__globals__"):
+        inner = type(inner).__call__
+    try:
+        hints = hints_of(
+            {name: hint for name, hint in inner.__annotations__.items() if name in names}, inner
+        )
+    except (NameError, AttributeError, SyntaxError) as error:
+        where = inner.__qualname__
+        raise SetupError(
+            f"an annotation of {where} can't be read: {error}; import it at run time as well"
+        ) from None
+    return [one.replace(annotation=hints.get(one.name, one.annotation)) for one in parameters]

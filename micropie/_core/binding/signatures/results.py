@@ -1,0 +1,313 @@
+"""What a handler's annotation says of its results: the types of its answers, and the fields that
+are sent of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from inspect import Parameter
+from itertools import chain, repeat
+from types import NoneType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    Union,
+    get_args,
+    get_origin,
+    is_typeddict,
+)
+
+from micropie._core.binding.annotations import (
+    COLLECTIONS,
+    Hint,
+    bare,
+    elements_of,
+    hints_of,
+    united,
+    without_none,
+)
+from micropie._core.binding.structures.fields import (
+    hints_of_class,
+    is_pydantic,
+    is_structure,
+    kinds_in,
+    members_of,
+    structures_of,
+)
+from micropie._core.errors import HTTPError, Redirect, ResponseError, SetupError
+from micropie._core.execution.placement import layers
+from micropie._core.http import Response
+
+if TYPE_CHECKING:
+    from micropie._core.binding.structures.makers import Maker
+
+# An object with one of these attributes may be sent otherwise than by its fields.
+_OTHERWISE_SENT = ("__html__", "__await__", "__aiter__", "__iter__", "read")
+
+# Beside a structure in a union, these are answers of their own.
+_OTHER_ANSWERS = (Response, HTTPError, Redirect)
+
+
+def answers_of(function: Callable[..., object], stated: object = None) -> tuple[object, ...]:
+    """Return the types that a handler returns: of its annotation, or of the one that is ``stated``
+    in its place.
+
+    They are "empty" for an annotation that can't be read: it may name imports that only type
+    checkers see.
+    """
+    *_, inner = layers(function)
+    annotation = (
+        getattr(inner, "__annotations__", {}).get("return", Parameter.empty)
+        if stated is None
+        else stated
+    )
+    try:
+        hints = hints_of({"return": annotation}, inner)
+    except (NameError, AttributeError, SyntaxError, TypeError):
+        return (Parameter.empty,)
+    return _told_apart(hints["return"])
+
+
+def _told_apart(annotation: Hint) -> tuple[Hint, ...]:
+    """Return the members of a union; of a ``Literal`` the texts, and the rest."""
+    members: list[Hint] = []
+    for one in united(annotation):
+        values = get_args(one) if get_origin(one) is Literal else ()
+        texts = tuple(value for value in values if isinstance(value, str | bytes))
+        rest = tuple(value for value in values if value not in texts)
+        members += [Literal[texts], Literal[rest]] if texts and rest else [one]
+    return tuple(members)
+
+
+def answer_parts(answer: Hint) -> tuple[tuple[int, ...] | None, tuple[Hint, ...]]:
+    """Return the statuses that the annotation of a result states, and those of its bodies:
+    ``tuple[Literal[201], X | None]`` states 201, and X and None are its bodies.
+
+    The statuses are () if it states none; None if it may state any, as ``tuple[int, X]``.
+    """
+    kind, _ = bare(answer)
+    parts = get_args(kind) or (Any, ...)
+    if (get_origin(kind) or kind) is not tuple:
+        return (), (answer,)
+    atoms = [_atoms(one) for one in parts if one is not ...]
+    statuses = [*filter(_may_be_status, atoms[0])]
+    numbers = chain.from_iterable((*atoms[:2], atoms[-1]))  # (201, 2) is no status and a body
+    if len(parts) not in (2, 3) or not statuses or all(map(_is_int, numbers)):
+        return (), (answer,)
+    if len(atoms) == 1 or statuses != atoms[0] or not all(map(_is_int, statuses)):
+        return None, (answer,)
+    stated = tuple(int(one) for one in statuses if isinstance(one, int))
+    return stated if len(stated) == len(statuses) else None, _told_apart(parts[1])
+
+
+def _atoms(hint: Hint) -> list[object]:
+    """Return the types of a union, and the values of a ``Literal``."""
+    return [
+        one
+        for kind in united(bare(hint)[0])
+        for one in (get_args(kind) if get_origin(kind) is Literal else (kind,))
+    ]
+
+
+def _is_int(atom: object) -> bool:
+    return issubclass(atom, int) if isinstance(atom, type) else isinstance(atom, int)
+
+
+def _may_be_status(atom: object) -> bool:
+    if isinstance(atom, int):
+        return 100 <= atom <= 999
+    return atom in (Any, object) or (_is_int(atom) and atom is not bool)
+
+
+def result_filter(
+    function: Callable[..., object], answers: Sequence[object], stated: object = None
+) -> ResultFilter | None:
+    """Return the filter that keeps of a handler's result the fields that its annotation names.
+
+    The ``answers``, of ``answers_of``, have structures, or collections and dicts of structures.
+    None is returned for any other types.
+    Raises ``SetupError`` for a ``stated`` type that names no structure.
+    """
+    kinds = [body for one in answers for body in answer_parts(one)[1]]
+    others = [one for one in kinds if not (one is NoneType or structures_of(one) or _is_nest(one))]
+    filtered = tuple(one for one in kinds if one not in others)
+    members = structures_of(Union[filtered]) if filtered else ()  # noqa: UP007 - of so many
+    if members and not _ANYTHING.intersection(others):
+        # only applications with structures need them
+        from micropie._core.binding.structures.makers import ByMsgspec, ByPydantic
+
+        hint: Hint = Union[filtered]  # noqa: UP007
+        body, _ = without_none(hint)
+        maker = ByPydantic(hint) if all(map(is_pydantic, members)) else ByMsgspec(hint)
+        classes = {get_origin(one) or one: one for one in members}
+        is_list = bool(get_origin(body) in (list, Sequence) and members_of(*get_args(body)))
+        is_nest = not (is_list or members_of(body))
+        exact = {one for one, alias in classes.items() if not (is_nest or _hints_inside(alias))}
+        return ResultFilter(
+            getattr(function, "__qualname__", "a handler"),
+            maker,
+            set() if is_nest else {*classes},
+            exact,
+            is_list,
+            tuple(chain.from_iterable(map(_classes_of, others))),
+        )
+    if stated is not None:
+        raise SetupError(
+            f"response_model={stated!r} names no fields: write a dataclass, TypedDict, "
+            "Struct or pydantic model, or a list or dict of one"
+        )
+    return None
+
+
+def sends_null(answers: Sequence[object]) -> bool:
+    """Return whether None is JSON's null among these answers of a handler, as another one of the
+    same statuses is JSON; else it is an empty body.
+    """
+    by_statuses: dict[object, list[Hint]] = {}
+    for statuses, bodies in map(answer_parts, answers):
+        by_statuses.setdefault(statuses, []).extend(bodies)
+    return any(NoneType in one and any(map(_is_json, one)) for one in by_statuses.values())
+
+
+def _is_nest(answer: object) -> bool:
+    kind, _ = bare(answer)
+    return (get_origin(kind) or kind) in (*COLLECTIONS, dict, Mapping)
+
+
+def _is_json(answer: object) -> bool:
+    kind, _ = bare(answer)
+    arguments, kind = get_args(kind), get_origin(kind) or kind
+    if kind is Literal:
+        return not any(isinstance(one, str) for one in arguments)
+    if _is_nest(kind):
+        return True
+    if not isinstance(kind, type) or kind in (object, NoneType) or issubclass(kind, _OTHER_ANSWERS):
+        return False
+    names = {*_OTHERWISE_SENT[: 1 if is_structure(kind) else None]}
+    return names.isdisjoint(chain.from_iterable(map(vars, kind.__mro__)))
+
+
+# A result may be anything beside these.
+_ANYTHING = {Any, object, Parameter.empty}
+
+
+def _classes_of(annotation: Hint) -> Iterator[type]:
+    """Yield the classes of the values of an annotation without structures."""
+    kind, _ = bare(annotation)
+    if get_origin(kind) is Literal:
+        yield from map(type, get_args(kind))
+    elif isinstance(kind := get_origin(kind) or kind, type):
+        yield from (float, int) if kind is float else (kind,)
+
+
+class ResultFilter(NamedTuple):
+    """Keeps only those fields of a handler's result that its annotation has.
+
+    ``name``: the handler's. ``maker`` makes an object of one of the ``classes``, or if ``is_list``
+    a list of them; without ``classes`` it makes nests of lists and dicts. Objects of exactly the
+    classes ``exact`` are sent as they are, and so are the ``others`` that the annotation names
+    beside structures.
+    """
+
+    name: str
+    maker: Maker
+    classes: set[type]
+    exact: set[type]
+    is_list: bool
+    others: tuple[type, ...]
+
+    @property
+    def bodies(self) -> Sequence[type]:
+        """The classes of results that are nothing but a value for JSON: no HTML, no stream, nothing
+        to be awaited.
+        """
+        return [
+            one for one in self.exact if not any(hasattr(one, name) for name in _OTHERWISE_SENT)
+        ]
+
+    def has_only(self, classes: set[type], result: object) -> bool:
+        """Return whether a result is objects of exactly these classes, and not of derived ones."""
+        if isinstance(result, list):
+            return self.is_list and classes.issuperset(map(type, result))
+        return not self.is_list and type(result) in classes
+
+    def make(self, result: object) -> object:
+        """Return a result with the fields of the annotation.
+
+        Raises ``ResponseError``, which names the key.
+        """
+        try:
+            # msgspec leaves objects of exactly the classes as they are, and all that is inside them
+            is_of_msgspec = not self.maker.is_pydantic
+            is_made = is_of_msgspec and self.has_only(self.classes, result)
+            made = result if is_made else self.maker.dump(result)
+            if is_of_msgspec:
+                _check_exact(made, self.maker.hint)
+        except (ValueError, TypeError, ImportError) as error:
+            from micropie._core.binding.structures.invalid import described
+
+            given = type(result).__name__
+            raise ResponseError(
+                f"{self.name} returned a {given}, which does not fit its "
+                f"annotation: {described(error)}"
+            ) from None
+        return made
+
+
+# -- what is inside of a result --------------------------------------------------------------------
+
+# A structure is sent by its own class. So an object of a derived class, or a dict in the place of
+# an object, would send fields that the annotation does not have.
+
+
+def _check_exact(value: object, hint: Hint) -> None:
+    """Raise ``TypeError`` for a value, or one inside it, that may have other fields than its
+    annotation.
+    """
+    for inside, inner in _parts(value, hint):
+        _check_exact(inside, inner)
+
+
+def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
+    """Return what is inside a value of the annotation, with its own annotations."""
+    structures = [one.__name__ for one in kinds_in(hint, are_fields_in=False) if is_structure(one)]
+    if not structures or value is None or isinstance(value, str | int | float):
+        return ()
+    for kind, _ in map(bare, united(bare(hint)[0])):
+        owner = get_origin(kind) or kind
+        if is_structure(kind):
+            is_document = (
+                isinstance(value, dict)
+                and is_typeddict(owner)
+                and value.keys() <= hints_of_class(kind).keys()
+            )
+            if is_document or owner is type(value):
+                get = value.get if isinstance(value, dict) else partial(getattr, value)
+                return [(get(name, None), inner) for name, inner in _hints_inside(kind).items()]
+        elif isinstance(owner, type) and isinstance(value, owner):
+            arguments = get_args(kind)
+            if not arguments or not isinstance(value, Iterable):
+                return ()
+            if isinstance(value, Mapping):
+                return zip(value.values(), repeat(arguments[-1]), strict=False)
+            return zip(value, elements_of(kind) or repeat(arguments[0]), strict=False)
+    raise TypeError(
+        f"it has a {type(value).__name__} where the annotation names {' | '.join(structures)}"
+    )
+
+
+@lru_cache(maxsize=256)
+def _hints_inside(structure: type) -> Mapping[str, Hint]:
+    """Return the annotations, as far as they can be read, of those attributes of a structure that
+    have structures inside; none for a model of pydantic's.
+    """
+    if is_pydantic(structure):  # it is dumped by its annotations
+        return {}
+    try:
+        hints = hints_of_class(structure).items()
+        return {name: hint for name, hint in hints if any(map(is_structure, kinds_in(hint)))}
+    except (NameError, AttributeError, SyntaxError, TypeError):
+        return {}

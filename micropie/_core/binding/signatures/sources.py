@@ -1,0 +1,145 @@
+"""Sources that an annotation states: ``Annotated[str, Header("X-Token")]`` takes a header and
+nothing else.
+
+Without one, a parameter is looked for in the path, the query and the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Never, get_args, get_origin
+
+from micropie._core.binding.annotations import without_none
+from micropie._core.errors import SetupError, check, refuse_others
+from micropie._core.http import Request
+
+
+class Source:
+    """The base class of the sources.
+
+    ``name``: under which the value is there, by default the parameter's own.
+    """
+
+    place = ""
+    """The name in errors."""
+
+    def __init__(self, name: str | None = None, **others: Never) -> None:
+        called = type(self).__name__
+        refuse_others(
+            called,
+            others,
+            {
+                f"Annotated[int, {called}(), Meta(ge=1)], with Meta of msgspec": (
+                    "gt ge lt le min_length max_length pattern regex title description"
+                ),
+                f'{called}("X-Name")': "alias",
+                "the default behind the annotation, = 1": "default",
+                "a class with the fields that are embedded": "embed",
+            },
+        )
+        is_name = name is None or isinstance(name, str)
+        check(called, is_name, name, "a name (a default stands behind the annotation, = 1)")
+        self.name = name
+
+    def name_for(self, parameter: str) -> str:
+        """Return the name to look for."""
+        return self.name or parameter
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
+class Header(Source):
+    """A header: ``token: Annotated[str, Header("X-Token")]``; without a ``name`` ``x_token`` is
+    ``x-token``.
+
+    A list has the values of all headers of the name, divided at commas (RFC 9110, section 5.6.1).
+    """
+
+    place = "header"
+
+    def name_for(self, parameter: str) -> str:
+        """Return the header's name."""
+        return self.name or parameter.replace("_", "-")
+
+    def texts(self, request: Request, name: str, are_many: bool) -> Sequence[str]:
+        """Return the values of all headers of that name, ``are_many`` for a list."""
+        found = request.headers.get_all(name)
+        if not are_many:
+            return found
+        parts = (part.strip(" \t") for value in found for part in value.split(","))
+        return [part for part in parts if part]
+
+
+class Cookie(Source):
+    """A cookie: ``theme: Annotated[str, Cookie()] = "light"``.
+
+    ``name`` is by default the parameter's.
+    """
+
+    place = "cookie"
+
+    def texts(self, request: Request, name: str, are_many: bool) -> Sequence[str]:
+        """Return the cookie's value."""
+        return [request.cookies[name]] if name in request.cookies else []
+
+
+class Query(Source):
+    """The query alone: ``page: Annotated[int, Query("p")] = 1``.
+
+    A structure takes the whole query, a field each.
+
+    ``name`` is by default the parameter's.
+    """
+
+    place = "query"
+
+
+class Form(Source):
+    """A form's field, urlencoded or multipart, and no JSON: ``text: Annotated[str, Form()]``.
+
+    ``name`` is by default the parameter's.
+    """
+
+    place = "form"
+
+
+class Body(Source):
+    """The whole JSON document, or for a structure the whole form as well:
+    ``order: Annotated[dict, Body()]``.
+
+    It takes no ``name``: that is a ``SetupError``.
+    """
+
+    place = "json"
+
+    def __init__(self, name: None = None, **others: Never) -> None:
+        if name is not None:
+            raise SetupError(
+                f"Body({name!r}): it is the whole body: write Body(), and "
+                f"a class with a field {name!r}"
+            )
+        super().__init__(**others)
+
+
+def stated_source(annotation: object) -> tuple[Source | None, Any]:
+    """Return the source that an annotation states, or None, and the annotation without it:
+    ``Annotated[str, Header()]``, and ``Annotated[str, Header()] | None`` as well.
+    """
+    inner, is_optional = without_none(annotation)
+    if is_optional and get_origin(inner) is Annotated:
+        source, kind = stated_source(inner)
+        return source, kind | None
+    if get_origin(annotation) is not Annotated:
+        return None, annotation
+    kind, *metadata = get_args(annotation)
+    found = [
+        item() if isinstance(item, type) and issubclass(item, Source) else item for item in metadata
+    ]
+    stated = [item for item in found if isinstance(item, Source)]
+    others = tuple(item for item in found if not isinstance(item, Source))
+    if len(stated) > 1:
+        raise SetupError(
+            f"an annotation states two sources, {stated[0]!r} and {stated[1]!r}: leave one out"
+        )
+    return (stated[0] if stated else None), (Annotated[(kind, *others)] if others else kind)

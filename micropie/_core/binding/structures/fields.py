@@ -1,0 +1,185 @@
+"""The fields of structures: of dataclasses, TypedDicts, msgspec.Structs and pydantic models, read
+alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from inspect import get_annotations
+from itertools import chain
+from types import ModuleType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    NewType,
+    NotRequired,
+    Required,
+    TypeGuard,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+from micropie._core.binding.annotations import (
+    COLLECTIONS,
+    Hint,
+    bare,
+    united,
+    with_types,
+    without_aliases,
+)
+
+
+class Field(NamedTuple):
+    """A field of a structure: its name in a document, its annotation, whether a document must have
+    it.
+
+    ``kind`` and ``optional`` are what ``bare`` returns of the annotation.
+    """
+
+    name: str
+    hint: Hint
+    required: bool
+    kind: Hint
+    optional: bool
+
+
+def is_structure(annotation: object) -> TypeGuard[type]:
+    """Return whether this is a structure, which a whole body can become: a dataclass, TypedDict,
+    msgspec.Struct or pydantic model.
+
+    ``Page[User]`` of a generic class is one, too, with the fields that ``fields_of`` returns.
+    """
+    kind = get_origin(annotation) or annotation
+    return isinstance(kind, type) and (
+        dataclasses.is_dataclass(kind)
+        or is_typeddict(kind)
+        or hasattr(kind, "__struct_fields__")
+        or is_pydantic(kind)
+    )
+
+
+def is_pydantic(annotation: object) -> TypeGuard[Any]:
+    """Return whether this is a pydantic model or a dataclass of pydantic's; pydantic itself is not
+    imported for that.
+    """
+    is_model = hasattr(annotation, "model_validate") and hasattr(annotation, "model_fields")
+    pydantic = None if is_model else sys.modules.get("pydantic.dataclasses")
+    return is_model or (pydantic is not None and pydantic.is_pydantic_dataclass(annotation))
+
+
+def members_of(annotation: object) -> tuple[type, ...]:
+    """Return the structure that a whole body becomes, or those of a union without None; none for
+    another type.
+    """
+    members = tuple(map(_unannotated, united(_unannotated(annotation))))
+    return members if all(map(is_structure, members)) else ()
+
+
+def structures_of(annotation: Hint) -> tuple[type, ...]:
+    """Return the structures that a whole body is made of: those of ``members_of``, and those inside
+    of collections, of objects with one under each name, and of unions, however nested.
+    """
+    kind = _unannotated(annotation)
+    if is_structure(kind):
+        return (kind,)
+    is_nest = len(united(kind)) > 1 or get_origin(kind) in (*COLLECTIONS, dict, Mapping)
+    found = map(structures_of, get_args(kind) if is_nest else ())
+    return tuple(dict.fromkeys(chain.from_iterable(found)))
+
+
+def _unannotated(annotation: Hint) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def name_of(structure: object) -> str:
+    """Return the name of a structure, "Cat | Dog" of a union."""
+    return " | ".join(one.__name__ for one in structures_of(structure))
+
+
+@lru_cache(maxsize=256)
+def fields_of(structure: type) -> Sequence[Field]:
+    """Return the fields of a structure, with all that is said of them."""
+    if is_pydantic(structure) and not dataclasses.is_dataclass(structure):
+        found = [
+            (one.validation_alias, name, one.annotation, one.metadata, one.is_required())
+            for name, one in structure.model_fields.items()
+        ]
+    else:
+        hints = hints_of_class(structure)
+        found = [  # pydantic's ``Field`` may be a default: ``pieces: int = Field(gt=0)``
+            (
+                one.encode_name,
+                "",
+                hints[one.name],
+                [one.default] if type(one.default).__name__ == "FieldInfo" else [],
+                one.required,
+            )
+            for one in msgspec().inspect.type_info(structure).fields
+        ]
+    fields = []
+    for alias, name, hint, metadata, required in found:
+        hint = without_aliases(Annotated[(hint, *stated)] if (stated := [*metadata]) else hint)
+        fields.append(Field(alias if isinstance(alias, str) else name, hint, required, *bare(hint)))
+    return fields
+
+
+def msgspec() -> ModuleType:
+    """Return msgspec. Raises ``ImportError``: it may be missing."""
+    import msgspec
+
+    return msgspec
+
+
+@lru_cache(maxsize=256)
+def hints_of_class(structure: type) -> Mapping[str, Hint]:
+    """Return the annotations of a structure's attributes, with types in the place of a generic
+    class's variables.
+    """
+    owner = get_origin(structure) or structure
+    given = {owner: _types_for(structure, {})}
+    found = get_type_hints(owner, include_extras=True)
+    hints: dict[str, Hint] = {}
+    for base in owner.__mro__:  # each before those that it is derived from
+        given |= {
+            get_origin(one): _types_for(one, given.get(base, {}))
+            for one in vars(base).get("__orig_bases__", ())
+        }
+        for name in get_annotations(base):
+            hints.setdefault(name, with_types(found[name], given.get(base, {})))
+    needing = (Required, NotRequired)
+    return {
+        name: without_aliases(get_args(hint)[0] if get_origin(hint) in needing else hint)
+        for name, hint in hints.items()
+    }
+
+
+def _types_for(alias: Hint, given: Mapping[Hint, Hint]) -> Mapping[Hint, Hint]:
+    """Return the types that ``Page[User]`` has for the type variables of ``Page``."""
+    variables = getattr(get_origin(alias), "__parameters__", ())
+    return dict(zip(variables, (with_types(one, given) for one in get_args(alias)), strict=False))
+
+
+def kinds_in(annotation: object, are_fields_in: bool = True) -> list[object]:
+    """Return all types in an annotation, and in those of structures in it: ``set[int]``,
+    ``int``, ...
+    """
+    kinds: list[object] = []  # no set: the metadata of an ``Annotated`` may not be hashable
+    waiting: list[object] = [annotation]
+    while waiting:
+        kind = waiting.pop()
+        if are_fields_in and is_structure(kind) and kind not in kinds:
+            waiting.extend(without_aliases(field.hint) for field in fields_of(kind))
+        kinds.append(kind)
+        origin = get_origin(kind)
+        if origin is not Literal:
+            waiting.extend(get_args(kind)[:1] if origin is Annotated else get_args(kind))
+        if isinstance(kind, NewType):
+            waiting.append(kind.__supertype__)
+    return kinds

@@ -1,0 +1,115 @@
+"""The document that a form stands for, as msgspec and pydantic take it.
+
+A form's values are texts, and some are absent.
+
+A box that is not ticked and a list without a choice send nothing, and an entry that is left empty
+sends the text "".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, time
+from itertools import chain
+from typing import Annotated, NewType, get_args, get_origin
+
+from micropie._core.binding.annotations import Hint, bare, elements_of
+from micropie._core.binding.structures.fields import Field, fields_of, members_of
+from micropie._core.binding.values.converters import (
+    ANYTHING,
+    Converter,
+    OwnTypes,
+    converter_for,
+    with_message,
+)
+from micropie._core.errors import SetupError
+from micropie._core.http import CSRF_FIELD
+from micropie._core.http.forms import Nested, rows
+
+# Texts of these types are converted as those of parameters are. msgspec and pydantic would refuse
+# what browsers send: a time without seconds, and "on" for a box.
+_AS_PARAMETERS = (bool, datetime, time)
+
+_ABSENT = object()
+
+
+def document_of(
+    members: Sequence[type],
+    tree: Mapping[str | int, Nested] | Mapping[str, list[str]],
+    own: OwnTypes,
+    is_form: bool = True,
+) -> dict[str, object]:
+    """Return the document of a form's fields, or of a query's, for one of the structures
+    ``members``.
+
+    Names of no field are kept, but for the token's: the form has it for ``CSRFMiddleware``, and the
+    structure may forbid others than its own.
+    """
+    document = {str(name): values_of(node) for name, node in tree.items() if name != CSRF_FIELD}
+    for field in chain.from_iterable(map(fields_of, members)):
+        if field.name in tree or (is_form and len(members) == 1):
+            value = _read(field, tree.get(field.name), own)
+            if value is _ABSENT:
+                document.pop(field.name, None)
+            else:
+                document[field.name] = value
+    return document
+
+
+def _read(field: Field, node: Nested | None, own: OwnTypes) -> object:
+    """Return what a field stands for: its texts, or the fields inside it; None if it was not
+    sent.
+    """
+    kind = field.kind
+    elements = elements_of(kind)
+    if elements is not None:
+        if node is None:
+            return _ABSENT if field.optional else []
+        parts = rows(node) if isinstance(node, Mapping) else [[text] for text in node]
+        of_elements = (Field("", one, True, *bare(one)) for one in elements)
+        return [_read(one, part, own) for one, part in zip(of_elements, parts, strict=False)]
+    if node is None:
+        return False if kind is bool and not field.optional else _ABSENT
+    if isinstance(node, Mapping):
+        members = members_of(kind)
+        return document_of(members, node, own) if members else values_of(node)
+    if len(node) > 1 and kind is not bool:  # some pages have a hidden "false" before each box
+        return node
+    text = node[-1]
+    if text == "" and field.optional:
+        return None
+    is_left_empty = text == "" and not field.required
+    if kind not in _AS_PARAMETERS and not is_left_empty:
+        return text
+    try:
+        value = described_as(field.hint, own).from_text(text)
+    except ValueError:
+        return _ABSENT if is_left_empty else text
+    return value if kind in _AS_PARAMETERS else text
+
+
+def values_of(node: Nested, has_lists: bool = False) -> object:
+    """Return the texts of a field, a single one as it is, and those of the fields inside it by
+    name; if ``has_lists``, by place where all names are numbers.
+    """
+    if not isinstance(node, Mapping):
+        return node[0] if len(node) == 1 else node
+    if has_lists and all(isinstance(name, int) for name in node):
+        return [values_of(one, has_lists) for one in rows(node)]
+    return {str(name): values_of(one, has_lists) for name, one in node.items()}
+
+
+def described_as(hint: Hint, own: OwnTypes) -> Converter:
+    """Return the converter of a field, to describe it; that of any value where no parameter could
+    be of its type.
+    """
+    while isinstance(hint, NewType):
+        hint = hint.__supertype__
+    try:
+        return converter_for(hint, own)
+    except SetupError:  # a structure, or a constraint that only the library knows
+        pass
+    if get_origin(hint) is not Annotated:
+        return ANYTHING
+    kind, *metadata = get_args(hint)
+    return with_message(described_as(kind, own), metadata)

@@ -1,0 +1,189 @@
+"""Refuse structures that no body may fill, and values inside a structure that no parameter of the
+same type may have.
+
+msgspec and pydantic take more than parameters do: NaN, numbers of a million digits, sets of numbers
+whose hashes a client has chosen. And each library knows its own constraints alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import chain
+from typing import Any, get_args, get_origin, is_typeddict
+
+from micropie._core.binding.annotations import without_aliases
+from micropie._core.binding.structures.fields import (
+    fields_of,
+    is_structure,
+    kinds_in,
+    structures_of,
+)
+from micropie._core.binding.values.constraints import restricts
+from micropie._core.binding.values.converters import MAX_EXPONENT, MAX_HASHED, is_enum, is_moderate
+from micropie._core.errors import SetupError
+from micropie._core.http.forms import UploadFile
+
+_FIELD_NAMES = ("__struct_fields__", "__dataclass_fields__", "model_fields")
+
+
+# -- of a structure, once --------------------------------------------------------------------------
+
+
+def check_fields(kinds: Sequence[object], is_pydantic: bool, name: str) -> None:
+    """Raise ``SetupError`` for a field that no body may set, or whose constraint nothing would
+    check.
+
+    ``kinds``: all types in the structure ``name``.
+    """
+    from fractions import Fraction  # only applications with structures need it
+
+    about = f"it is a {name}"
+    if UploadFile in kinds:
+        raise SetupError(
+            f"{about} with an UploadFile, and only parameters are files: write "
+            "photo: UploadFile beside it"
+        )
+    if Fraction in kinds:
+        raise SetupError(
+            f'{about} with a Fraction, which takes minutes to make of "1e99999999": use a Decimal'
+        )
+    texts = [kind for kind in kinds if any(map(_is_json, getattr(kind, "__metadata__", ())))]
+    if any(map(has_chosen_hashes, chain.from_iterable(map(kinds_in, texts)))):
+        raise SetupError(
+            f"{about} with pydantic's Json of a set, or of a dict whose keys are not text, and "
+            "the size of that text has no limit: write Json[list[...]]"
+        )
+    sets = [kind for kind in kinds if get_origin(kind) in (set, frozenset)]
+    for one in chain.from_iterable(map(structures_of, sets)):
+        if not _can_be_hashed(one):
+            raise SetupError(
+                f"{about} with a set of {one.__name__}, which can't be hashed: make it "
+                "frozen=True, or write a list"
+            )
+    for kind in () if is_pydantic else kinds:
+        owner = get_origin(kind) or kind
+        if isinstance(owner, type) and dataclasses.is_dataclass(owner):
+            for field in dataclasses.fields(owner):
+                if not field.init:  # msgspec would set it all the same
+                    raise SetupError(
+                        f"{about}, and a body must not set {owner.__name__}.{field.name}, which "
+                        "has init=False: have a class with the fields that a body may set, or make "
+                        "it a property"
+                    )
+    _check_constraints(filter(is_structure, kinds), is_pydantic, about)
+
+
+def _is_json(metadata: object) -> bool:
+    """Return whether this is pydantic's mark of a value that comes as a text of JSON."""
+    kind = type(metadata)
+    return kind.__name__ == "Json" and kind.__module__.partition(".")[0] == "pydantic"
+
+
+def _can_be_hashed(structure: type) -> bool:
+    config = getattr(structure, "__struct_config__", None)
+    if config is not None:
+        return bool(config.frozen or not config.eq)
+    owner = get_origin(structure) or structure
+    return not is_typeddict(owner) and owner.__hash__ is not None
+
+
+def _check_constraints(structures: Iterable[type], is_pydantic: bool, about: str) -> None:
+    """Raise ``SetupError`` for a field's constraint that the library does not know: every value
+    would be taken.
+    """
+    known, unknown, advice = (
+        ("pydantic", ("msgspec",), "pydantic.Field(...)")
+        if is_pydantic
+        else (
+            "msgspec",
+            ("annotated_types", "pydantic"),
+            "msgspec.Meta(...) in its place, or take a pydantic model",
+        )
+    )
+    found = [
+        (item, f"{owner.__name__}.{field.name}")
+        for owner in structures
+        for field in fields_of(owner)
+        for part in kinds_in(without_aliases(field.hint), are_fields_in=False)
+        for item in getattr(part, "__metadata__", ())
+        if restricts(item, unknown)
+    ]
+    for item, name in found:
+        constraint = type(item).__name__.removesuffix("Info")  # pydantic's Field makes a FieldInfo
+        raise SetupError(
+            f"{about}, which {known} makes, and {known} does not enforce the {constraint} of "
+            f"{name}: write {advice}"
+        )
+
+
+def has_chosen_hashes(kind: object) -> bool:
+    """Return whether this is a set, or a dict, whose elements or keys a client can choose so that
+    they collide.
+    """
+    origin = get_origin(kind) or kind
+    if (
+        not isinstance(origin, type)
+        or is_structure(origin)
+        or not issubclass(origin, Set | Mapping)
+    ):
+        return False
+    default = Any if issubclass(origin, Set) else str
+    element, *_ = get_args(kind) or (default,)
+    return element is not str and not is_enum(element)
+
+
+# -- of a document and of what is made of it -------------------------------------------------------
+
+
+def check_sizes(document: object, is_list: bool) -> None:
+    """Raise ``ValueError`` for an array or object that would make too large a set or dict.
+
+    ``is_list``: the document itself is a list of structures, which may have any size.
+    """
+    waiting = document[:] if is_list and isinstance(document, list) else [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list | dict):
+            if len(value) > MAX_HASHED:
+                raise ValueError(f"Expected at most {MAX_HASHED} values in an array or object")
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+
+
+def count_values(document: object, most: int) -> int:
+    """Return how many values a document has, at any depth; some number above ``most`` for more."""
+    count, waiting = 1, [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list | dict):
+            count += len(value)
+            if count > most:
+                break
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+    return count
+
+
+def check_numbers(made: object) -> None:
+    """Raise ``ValueError`` for a float or Decimal anywhere in a structure that no parameter of its
+    type may have.
+    """
+    from decimal import Decimal
+
+    waiting = [made]
+    while waiting:
+        value = waiting.pop()
+        kind = type(value)
+        if (isinstance(value, float) and not math.isfinite(value)) or (
+            isinstance(value, Decimal) and not is_moderate(value)
+        ):
+            raise ValueError(
+                f"Expected a number with digits from 1e-{MAX_EXPONENT} to 1e{MAX_EXPONENT}"
+            )
+        if isinstance(value, Mapping):
+            waiting.extend([*value, *value.values()])
+        elif isinstance(value, list | tuple | Set):
+            waiting.extend(value)
+        elif is_structure(kind):
+            names = next(getattr(kind, name) for name in _FIELD_NAMES if hasattr(kind, name))
+            waiting.extend(getattr(value, name) for name in names)

@@ -1,0 +1,294 @@
+"""Make structures: a whole body, query or form as one dataclass, TypedDict, msgspec.Struct or
+pydantic model.
+
+There is a maker for each of the two libraries, with the same methods: ``make`` makes the object of
+a document, and ``dump`` makes of a handler's result what its annotation names. ``limits.py`` keeps
+out values that either library would take from a client and that no parameter may have.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import get_origin
+
+from micropie._core.binding.annotations import Hint, bare, elements_of, united, without_none
+from micropie._core.binding.structures.fields import (
+    fields_of,
+    is_pydantic,
+    kinds_in,
+    members_of,
+    msgspec,
+    name_of,
+    structures_of,
+)
+from micropie._core.binding.structures.forms import document_of
+from micropie._core.binding.structures.limits import (
+    check_fields,
+    check_numbers,
+    check_sizes,
+    has_chosen_hashes,
+)
+from micropie._core.binding.values.converters import (
+    NO_OWN_TYPES,
+    OwnTypes,
+    converter_for,
+    simple_types,
+)
+from micropie._core.errors import SetupError
+from micropie._core.http.forms import nested
+from micropie._core.http.json import dumps, loads
+
+
+class Maker:
+    """Makes the structures of one annotation by one library.
+
+    Call ``prepare`` before ``make``.
+
+    ``hint``: a structure, a union of some, or lists and dicts of them. ``lists``: the fields that
+    may have several values.
+    """
+
+    is_pydantic = False
+
+    def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
+        self.hint = hint
+        self.own = own
+        self._is_list = get_origin(hint) in (list, tuple, Sequence)
+
+    def prepare(self) -> None:
+        """Read the structure's fields. Raises ``SetupError`` for one that no body may set.
+
+        Raises ``TypeError``, ``NameError``, ``AttributeError`` or ``SyntaxError`` for a structure
+        that can't be made.
+        """
+        from decimal import Decimal  # only applications with structures need it
+
+        kinds = kinds_in(self.hint)
+        self._members = structures_of(self.hint)
+        self.lists = [
+            field.name
+            for one in self._members
+            for field in fields_of(one)
+            if elements_of(field.kind) is not None
+        ]
+        self._has_hashes = any(map(has_chosen_hashes, kinds))
+        # pydantic takes the text "nan" for a float.
+        self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
+        check_fields(kinds, self.is_pydantic, name_of(self.hint))
+
+    def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
+        """Return the document that the texts of a form or a query stand for."""
+        return document_of(self._members, nested(fields) if is_form else fields, self.own, is_form)
+
+    def make(self, document: object, is_json: bool, part: Hint = None) -> object:
+        """Return the structure of a JSON document, or of a form's document. Raises ``ValueError``
+        for a document that does not fit.
+
+        ``part``: an annotation inside the structure's, if the document is for that part alone.
+        """
+        raise NotImplementedError
+
+    def dump(self, result: object) -> object:
+        """Return a handler's result with the fields of the annotation.
+
+        A library chooses among the structures of a union by their tags. Of other unions the member
+        is chosen that has the result's class, or else the first that fits it.
+        Raises ``ValueError`` and ``TypeError``.
+        """
+        if result is None or not self._alternatives:
+            return self._dumped(result, self.hint)
+        classes = type(result).__mro__
+        for kind, _ in sorted(self._alternatives, key=lambda one: one[1] not in classes):
+            with suppress(ValueError, TypeError):
+                return self._dumped(result, kind)
+        raise ValueError(f"Expected `{name_of(self.hint)}`, or another type of the annotation")
+
+    @cached_property
+    def _alternatives(self) -> list[tuple[Hint, object]]:
+        """The members of a union among which no library chooses, each with the class of its
+        values.
+        """
+        body, _ = without_none(self.hint)
+        kinds = united(body)
+        if len(kinds) == 1 or members_of(body):
+            return []
+        return [(kind, _owner(kind)) for kind in kinds]
+
+    def _dumped(self, result: object, kind: Hint) -> object:
+        """Return what ``kind``, the annotation or a member of it, has of a result."""
+        raise NotImplementedError
+
+
+class ByPydantic(Maker):
+    """Makes pydantic models. pydantic has been imported, as there is one."""
+
+    is_pydantic = True
+
+    def __init__(self, hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> None:
+        super().__init__(hint, own)
+        self._adapter = sys.modules["pydantic"].TypeAdapter(self.hint)
+        self._adapters = {hint: self._adapter}  # of the members of a union, too
+
+    def make(self, document: object, is_json: bool, part: Hint = None) -> object:
+        """See ``Maker``; there is no ``part``. A form's texts are never taken strictly.
+
+        A strict model takes "2026-01-31" for a date in JSON alone, so a refused document is read as
+        JSON again.
+        """
+        if self._has_hashes:
+            check_sizes(document, self._is_list)
+        try:
+            made = self._adapter.validate_python(document, strict=is_json and None)
+        except ValueError:
+            made = self._read_again(document) if is_json else None
+            if made is None:
+                raise
+        if self._has_numbers or not is_json:
+            check_numbers(made)
+        return made
+
+    def _read_again(self, document: object) -> object:
+        """Return the structure of a document's text; None if that can't be read, as half a
+        surrogate.
+        """
+        try:
+            return self._adapter.validate_json(json.dumps(document))
+        except RecursionError:
+            return None
+        except ValueError as error:
+            if [one["type"] for one in error.errors()] != ["json_invalid"]:  # type: ignore[attr-defined]
+                raise
+            return None
+
+    def _dumped(self, result: object, kind: Hint) -> object:
+        """A derived class is written by the annotation, too, at any depth."""
+        adapter = self._adapters.get(kind)
+        if adapter is None:
+            adapter = self._adapters[kind] = sys.modules["pydantic"].TypeAdapter(kind)
+        made = adapter.validate_python(result, from_attributes=True)
+        return adapter.dump_python(
+            made, mode="json", by_alias=True, fallback=lambda value: loads(dumps(value))
+        )
+
+
+class ByMsgspec(Maker):
+    """Makes dataclasses, TypedDicts and Structs, which may have pydantic models inside."""
+
+    def prepare(self) -> None:
+        """See ``Maker``.
+
+        Also raises ``SetupError`` for a decoder of a class that msgspec makes by itself.
+        """
+        self._msgspec = library = msgspec()
+        # raises TypeError for a structure that msgspec can't make
+        library.json.Decoder(self.hint)
+        super().prepare()
+        # msgspec does not know all types that a parameter may have
+        self._converters = {**simple_types()}
+        for kind in kinds_in(self.hint):
+            if not isinstance(kind, type) or kind not in self.own.decoders:
+                continue
+            if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
+                raise SetupError(
+                    f"it is a {name_of(self.hint)} with a "
+                    f"{kind.__name__}, which msgspec makes by itself there: App(decoders=...) "
+                    "makes plain classes in a structure, and no dataclass, Struct, Enum or type of "
+                    "the standard library"
+                )
+            self._converters[kind] = converter_for(kind, self.own)
+
+    def make(self, document: object, is_json: bool, part: Hint = None) -> object:
+        """See ``Maker``. 5.0 is no int for msgspec; in JSON, and in JSON Schema, 5 and 5.0 are the
+        same.
+        """
+        if self._has_hashes:
+            check_sizes(document, self._is_list and part is None)
+        kind, convert, refused = (
+            part or self.hint,
+            self._msgspec.convert,
+            self._msgspec.ValidationError,
+        )
+        try:
+            try:
+                made = convert(document, kind, strict=is_json, dec_hook=self._decoded)
+            except refused as error:
+                if not is_json or "`int`, got `float`" not in str(error):
+                    raise
+                made = convert(_with_whole_numbers(document), kind, dec_hook=self._decoded)
+        except refused as error:  # not a ValueError in msgspec
+            raise ValueError(str(error)) from error.__cause__  # an exception of the author's
+        except TypeError:  # a list inside an element of a set
+            raise ValueError("Expected values that can be hashed") from None
+        except RecursionError:
+            raise ValueError("Expected fewer levels") from None
+        if self._has_numbers or not is_json:
+            check_numbers(made)
+        return made
+
+    def _decoded(self, kind: type, given: object) -> object:
+        """Return a value of a class that msgspec does not know."""
+        converter = self._converters.get(kind)
+        try:
+            if converter is not None:
+                return converter.from_json(given)
+            if isinstance(given, kind):
+                return given
+        except ValueError:
+            pass
+        raise ValueError(
+            f"Expected {converter.expected if converter is not None else f'`{kind.__name__}`'}"
+        )
+
+    def _dumped(self, result: object, kind: Hint) -> object:
+        library = msgspec()
+        try:  # not strictly: databases have 0 and 1 for booleans
+            return library.convert(
+                result, kind, strict=False, from_attributes=True, dec_hook=_model_of
+            )
+        except library.ValidationError as error:
+            raise ValueError(str(error)) from None
+
+
+def _owner(kind: Hint) -> object:
+    """Return the class whose instances are values of an annotation."""
+    kind, _ = bare(kind)
+    return get_origin(kind) or kind
+
+
+def _with_whole_numbers(document: object) -> object:
+    """Return a document with 5 in the place of each 5.0."""
+    if isinstance(document, float):
+        return int(document) if document.is_integer() else document
+    if isinstance(document, dict):
+        return {name: _with_whole_numbers(value) for name, value in document.items()}
+    return [*map(_with_whole_numbers, document)] if isinstance(document, list) else document
+
+
+def _model_of(kind: type, given: object) -> object:
+    """Return a pydantic model made of attributes or of a dict. msgspec checks the class of anything
+    else.
+    """
+    return kind.model_validate(given, from_attributes=True) if is_pydantic(kind) else given
+
+
+def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
+    """Return the maker of a structure, or of lists and dicts of such.
+
+    Raises ``SetupError`` if there can be none.
+    """
+    about = f"it is a {name_of(hint)}"
+    try:
+        kind = ByPydantic if all(map(is_pydantic, structures_of(hint))) else ByMsgspec
+        maker = kind(hint, own)
+        maker.prepare()
+    except ImportError:
+        raise SetupError(
+            f'{about}: install msgspec, pip install "micropie-dual[standard]"'
+        ) from None
+    except (TypeError, NameError, AttributeError, SyntaxError) as error:
+        raise SetupError(f"{about}, which can't be made: {error}") from None
+    return maker

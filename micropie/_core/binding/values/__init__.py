@@ -1,0 +1,1 @@
+"""Single values: ``converters.py`` converts text or JSON, ``constraints.py`` checks the result."""

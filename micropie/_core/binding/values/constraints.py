@@ -1,0 +1,256 @@
+"""Constraints in annotations: msgspec's ``Meta(ge=1)``, pydantic's ``Field(ge=1)``,
+annotated_types' ``Ge(1)``.
+
+``Message`` beside them has the author's words for a value that breaks one.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Container, Iterable, Iterator
+from functools import cache
+from typing import Any, NamedTuple, TypeVar, get_origin
+
+from micropie._core.errors import Sentence, SetupError
+
+# The most characters of a text that an author's own expression is tried on: it may take exponential
+# time.
+MOST_MATCHED = 1000
+
+
+_Given = TypeVar("_Given")
+
+
+class Constraint(NamedTuple):
+    """A condition that a value must fulfil, and the words for it: in a description, and for a
+    visitor.
+
+    ``fits(value, bound)`` raises ``TypeError`` for a value that has no order, or no length.
+    """
+
+    name: str
+    fits: Callable[[Any, Any], bool]
+    words: str
+    bound: Any
+
+    def sentence(self, value: object) -> str:
+        """Return the sentence for a visitor who gave ``value``."""
+        is_text = isinstance(value, str)
+        if self.name == "min_length" and is_text and self.bound == 1:
+            return REQUIRED_FIELD
+        if self.name in _COUNTED:
+            of_list, one, several = _COUNTED[self.name]
+            return Sentence(*((one, several) if is_text else (of_list, of_list)), count=self.bound)
+        if self.name == "tz":
+            return _WITH_OFFSET if self.bound else _WITHOUT_OFFSET
+        return Sentence(_KINDS[self.name][2], limit=self.bound) if self.name in _KINDS else INVALID
+
+
+class BrokenConstraint(ValueError):
+    """A value of the right type that breaks a constraint.
+
+    ``args``: its name, and the sentence for a visitor.
+    """
+
+
+# By the attribute that the three libraries have in common: the check of a value and a bound, its
+# words, and the sentence for a visitor. ``openapi/schemas.py`` has their keywords of JSON Schema.
+_KINDS: dict[str, tuple[Callable[[Any, Any], bool], str, str]] = {
+    "gt": (operator.gt, "above {}", "Please enter a value above {limit}."),
+    "ge": (operator.ge, "at least {}", "Please enter a value of {limit} or more."),
+    "lt": (operator.lt, "below {}", "Please enter a value below {limit}."),
+    "le": (operator.le, "at most {}", "Please enter a value of {limit} or less."),
+    "multiple_of": (
+        lambda value, step: value % step == 0,
+        "a multiple of {}",
+        "Please enter a multiple of {limit}.",
+    ),
+    "min_length": (lambda value, least: len(value) >= least, "of length {} or more", ""),
+    "max_length": (lambda value, most: len(value) <= most, "of length {} or less", ""),
+    "pattern": (
+        lambda text, expression: len(text) <= MOST_MATCHED and expression.search(text) is not None,
+        "matching {}",
+        "Please match the requested format.",
+    ),
+}
+
+# msgspec's ``Meta(tz=True)``
+_WITH_OFFSET = "Please add the offset from UTC, as in 2026-01-31T13:45:00Z."
+_WITHOUT_OFFSET = "Please leave out the offset from UTC, as in 2026-01-31T13:45:00."
+
+# For what is counted: the sentence of a list, and those of a text.
+_COUNTED = {
+    "min_length": (
+        "Please choose at least {count}.",
+        "Please use at least {count} character.",
+        "Please use at least {count} characters.",
+    ),
+    "max_length": (
+        "Please choose at most {count}.",
+        "Please use at most {count} character.",
+        "Please use at most {count} characters.",
+    ),
+}
+
+REQUIRED_FIELD = "Please fill in this field."
+INVALID = "Please enter another value."
+
+
+class Message:
+    """The author's words for a value that does not fit, in ``Annotated``:
+    ``Message("Please choose another name.")``.
+
+    ``text`` is for every fault that has no words of its own. Those are given by the fault:
+    ``required`` for a value that is missing, ``invalid`` for one of another type, else by the
+    constraint: ``Message(min_length="Too short.")``. They are looked up in the catalogue of
+    ``App(translations=...)``. Raises ``SetupError`` for another keyword.
+    """
+
+    def __init__(self, text: str = "", /, **words: str) -> None:
+        for fault in words:
+            if fault not in _FAULTS:
+                raise SetupError(f"Message has words for {', '.join(_FAULTS)}, not for {fault!r}")
+        self._text = text
+        self._words = words
+
+    def words_for(self, fault: str) -> str:
+        """Return the words for a fault, "" if there are none."""
+        return self._words.get(fault, self._text)
+
+    def __repr__(self) -> str:
+        return f"Message({self._text!r})"
+
+
+_FAULTS = ("required", "invalid", "predicate", "tz", *_KINDS)
+
+
+# Attributes that describe and do not restrict.
+_DESCRIBING = frozenset({"title", "description", "examples", "extra_json_schema", "extra"})
+
+# Metadata that describes, or says how a value is sent.
+_DESCRIPTIONS = frozenset({
+    "DocInfo", "Unit", "Discriminator", "Examples", "PlainSerializer", "SerializeAsAny",
+    "SkipJsonSchema", "Tag", "WithJsonSchema", "WrapSerializer",
+})  # fmt: skip
+
+_LIBRARIES = frozenset({"annotated_types", "msgspec", "pydantic"})
+
+
+@cache
+def _samples() -> dict[object, object]:
+    """Return a value of each type, to find out whether a constraint suits the type."""
+    from datetime import date
+    from decimal import Decimal  # few parameters are such numbers
+
+    kinds = (str, int, float, bool, Decimal, list, set, frozenset, tuple, dict)
+    return {**{kind: kind() for kind in kinds}, date: date.min}
+
+
+def check_type(constraints: Iterable[Constraint], annotation: object) -> None:
+    """Raise ``SetupError`` for a constraint that no value of a type can fulfil: a number's
+    length.
+    """
+    kind = get_origin(annotation) or annotation
+    for constraint in constraints if kind in _samples() else ():
+        if constraint.name == "tz":
+            raise SetupError(f"no {getattr(kind, '__name__', kind)} is {constraint.words}")
+        if constraint.name not in _KINDS:  # an author's function, which may do anything
+            continue
+        try:
+            constraint.fits(_samples()[kind], constraint.bound)
+        except (TypeError, ArithmeticError):
+            name = getattr(kind, "__name__", kind)
+            raise SetupError(f"no {name} is {constraint.words}") from None
+
+
+def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
+    """Yield the constraints among the metadata of ``Annotated``.
+
+    Raises ``SetupError`` for one of these libraries' that is not known here. Metadata of no library
+    is left alone.
+    """
+    for item in metadata:
+        library = type(item).__module__.partition(".")[0]
+        if library not in _LIBRARIES:
+            continue
+        alias = getattr(item, "validation_alias", None)  # of pydantic's Field
+        if alias is not None:
+            advice = f"can't be enforced here: write Query({alias!r}) or Form({alias!r})"
+            raise SetupError(f"Field(alias={alias!r}) {advice}")
+        # pydantic's Field; annotated_types.Interval and Len
+        several = getattr(item, "metadata", item)
+        func = getattr(item, "func", None)
+        if isinstance(several, Iterable):
+            yield from constraints_of(several)
+        elif func is None:
+            yield from _bounds_of(item)
+        elif library == "annotated_types":
+            yield Constraint(
+                "predicate",
+                lambda value, passes: passes(value),
+                f"such that {getattr(func, '__name__', func)}",
+                func,
+            )
+        else:  # pydantic's AfterValidator returns a value
+            raise SetupError(f"{type(item).__name__} can't be enforced here")
+
+
+def restricts(item: object, libraries: Container[str]) -> bool:
+    """Return whether metadata of one of ``libraries`` restricts a value, and does not only describe
+    it.
+    """
+    kind = type(item)
+    library = kind.__module__.partition(".")[0]
+    if library not in libraries or kind.__name__ in _DESCRIPTIONS:
+        return False
+    if library == "msgspec":
+        return any(_stated(item))
+    several = getattr(item, "metadata", None)  # of pydantic's Field
+    return several is None or any(restricts(one, _LIBRARIES) for one in several)
+
+
+def _stated(item: object) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes by which one object may restrict a value: ``Meta(ge=1, le=5)``."""
+    for name in dict.fromkeys([*_KINDS, *dir(item)]):
+        value = getattr(item, name, None)
+        is_private = name.startswith("_")
+        if not (is_private or name in _DESCRIBING or callable(value) or value is None):
+            yield name, value
+
+
+def _bounds_of(item: object) -> Iterator[Constraint]:
+    """Yield the constraints that one object has as attributes."""
+    for name, value in _stated(item):
+        if name in _KINDS:
+            fits, words, *_ = _KINDS[name]
+            bound = re.compile(value) if name == "pattern" else value
+            yield Constraint(name, fits, words.format(value), bound)
+        elif name == "tz" and isinstance(value, bool):
+            words = "with an offset" if value else "without an offset"
+            yield Constraint(
+                name, lambda moment, wanted: (moment.tzinfo is not None) is wanted, words, value
+            )
+        elif value is not False:
+            raise SetupError(f"{type(item).__name__}({name}={value!r}) can't be enforced here")
+
+
+def checked(
+    convert: Callable[[_Given], object], constraints: list[Constraint]
+) -> Callable[[_Given], object]:
+    """Return ``convert`` followed by the constraints. It raises ``BrokenConstraint``."""
+
+    def convert_and_check(given: _Given) -> object:
+        value = convert(given)
+        if value is None:  # of an optional parameter
+            return None
+        for constraint in constraints:
+            try:
+                holds = constraint.fits(value, constraint.bound)
+            except TypeError:  # the value is of a kind that has no order, or no length
+                holds = False
+            if not holds:
+                raise BrokenConstraint(constraint.name, constraint.sentence(value))
+        return value
+
+    return convert_and_check

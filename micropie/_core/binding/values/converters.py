@@ -1,0 +1,573 @@
+"""Convert text (a path, a query, a form) or a JSON value to the type that a parameter is annotated
+with.
+
+``converter_for`` compiles an annotation to a ``Converter`` once; a request only calls it. A
+``Converter`` has two functions because text and JSON differ: for a bool, ``1`` in a query means
+true, but ``1`` in JSON is a number and is refused. Its ``expected`` completes the sentence
+"Parameter 'x' must be ...".
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import inspect
+import math
+import re
+import types
+from binascii import a2b_base64
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from inspect import Parameter
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    NewType,
+    TypeAlias,
+    TypeGuard,
+    TypeVar,
+    get_args,
+    get_origin,
+)
+
+from micropie._core.binding.annotations import COLLECTIONS, united
+from micropie._core.binding.values.constraints import (
+    INVALID,
+    REQUIRED_FIELD,
+    BrokenConstraint,
+    Message,
+    check_type,
+    checked,
+    constraints_of,
+)
+from micropie._core.errors import Sentence, SetupError, takes
+from micropie._core.http.json import BUILTINS, encoder_of
+from micropie._core.http.protocols import Encoder
+from micropie._core.on_demand import pattern
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+T = TypeVar("T")
+
+Collect: TypeAlias = Callable[[Sequence[object]], object]
+
+
+class Converter(NamedTuple):
+    """Two functions that return the converted value and raise ``ValueError`` for anything but what
+    is ``expected``.
+
+    ``many``: if set, the parameter takes every value of its name; ``many`` makes a list, a tuple or
+    a set of the converted ones. ``schema``: in JSON Schema, for one type alone. ``invalid`` and
+    ``required``: sentences for a visitor, by default made of ``expected``, and "Please fill in this
+    field.". ``message``: the author's words in their place. ``empty``: the texts that a form
+    without the field stands for, as a box that is not ticked and a list without a choice send
+    nothing; None if it stands for nothing. ``takes_text``: whether a text may convert at all: none
+    does to a dict, nor to what is made of one.
+    """
+
+    expected: str
+    from_text: Callable[[str], object]
+    from_json: Callable[[object], object]
+    many: Collect | None = None
+    schema: Mapping[str, str] | None = None
+    invalid: str = ""
+    required: str = REQUIRED_FIELD
+    message: Message = Message()
+    empty: Sequence[str] | None = None
+    takes_text: bool = True
+
+    def misfit(self, value: object, error: ValueError | None = None) -> tuple[str, bool]:
+        """Return the sentence for the visitor whose ``value`` was refused, and whether the author
+        wrote it.
+
+        None is a missing value, and an empty entry counts as one.
+        """
+        if isinstance(error, BrokenConstraint):
+            fault, sentence = error.args
+        elif value is None or value == "":
+            fault, sentence = "required", self.required
+        else:
+            fault, sentence = "invalid", self.invalid or f"Please enter {self.expected}."
+        own = self.message.words_for(fault)
+        return own or sentence, bool(own)
+
+
+class OwnTypes(NamedTuple):
+    """An application's own types by class: ``App(encoders=..., decoders=...)``."""
+
+    encoders: Mapping[type, Encoder]
+    decoders: Mapping[type, Encoder]
+
+    def encoder_of(self, kind: type) -> Encoder | None:
+        """Return the function for a class or for the nearest of its bases, or None."""
+        return None if kind in BUILTINS else encoder_of(kind, self.encoders)
+
+    def taken_by(self, kind: type) -> object:
+        """Return the type that the decoder of ``kind`` takes: the annotation of its parameter, or
+        ``str`` without one.
+        """
+        decode = self.decoders[kind]
+        try:
+            first, *_ = inspect.signature(decode, eval_str=True).parameters.values()
+            taken = first.annotation
+        except (ValueError, NameError):  # a built-in, no parameter, or a name for type checkers
+            taken = str
+        if not takes(decode, 1) or taken is kind:
+            raise SetupError(
+                f"decoders={{{kind.__name__}: ...}} takes a function of one value, such as a str"
+            )
+        return str if taken is Parameter.empty else taken
+
+    def choices(self, kind: type[enum.Enum]) -> list[object]:
+        """Return the values of an enumeration's members, or what the encoder of their class makes
+        of these.
+        """
+        encode = self.encoder_of(kind)
+        return [member.value if encode is None else encode(member) for member in kind]
+
+
+NO_OWN_TYPES = OwnTypes({}, {})
+
+# The limits below keep a client from choosing values that take quadratic time, here or in the
+# handler.
+MAX_DIGITS = 4300  # of a number, as in JSON and in CPython's int()
+MAX_EXPONENT = 308  # of a Decimal, as of a float: int(Decimal("1e300000")) takes seconds
+# Of a set, or of a dict whose keys are not text. Anybody can choose a million ints with one hash,
+# and each that is added is compared with all before it; the hash of text is secret.
+MAX_HASHED = 1000
+
+# int() would take "1_0", " 1 " and other scripts' digits
+_WHOLE = pattern(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")
+_NUMBER = pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# UUID() would take braces, signs, hyphens anywhere and other scripts' digits.
+_UUID = pattern("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
+# fromisoformat() would take any character for the T, and digits without end for a fraction.
+_TIME = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]{1,9})?)?)?(?:Z|[+-][0-9:.]{2,15})?"
+_ISO_TIME = pattern(f"T?{_TIME}")
+_ISO_DATETIME = pattern(f"[0-9W-]{{7,10}}(?:[T ]{_TIME})?")
+_DURATION = pattern(
+    "(-)?P(?=[0-9T])(?:(?P<weeks>[0-9]{1,9})W)?(?:(?P<days>[0-9]{1,9})D)?(?:T(?=[0-9])(?:(?P<hours>[0-9]{1,9})H)?"
+    r"(?:(?P<minutes>[0-9]{1,9})M)?(?:(?P<seconds>[0-9]{1,9}(?:\.[0-9]{1,9})?)S)?)?"
+)
+_PATH = pattern("[^\0]+")
+_ADDRESS = pattern("[0-9A-Fa-f:./]+")  # no zone, which is any text: "::1%<script>"
+_FROM_URLS = str.maketrans("-_", "+/")  # base64 for URLs has other letters (RFC 4648, section 5)
+_TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
+
+
+def _if_matches(form: re.Pattern[str], make: Callable[[str], T]) -> Callable[[str], T]:
+    """Return ``make`` for text of this form alone: it takes more than that itself."""
+
+    def convert(text: str) -> T:
+        if not form.fullmatch(text):
+            raise ValueError(text)
+        return make(text)
+
+    return convert
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= MAX_DIGITS and _NUMBER.fullmatch(text) is not None
+
+
+def _to_float(text: str) -> float:
+    # NaN and infinity are refused here as they are in JSON: they can't be compared, stored or sent
+    # on.
+    number = float(text) if _is_number(text) else math.nan
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _to_whole(number: float) -> int:
+    if not number.is_integer():
+        raise ValueError(number)
+    return int(number)  # 5.0 is an integer in JSON and its schemas
+
+
+def _to_bool(text: str) -> bool:
+    word = text.lower()
+    if word not in _TRUE and word not in _FALSE:
+        raise ValueError(text)
+    return word in _TRUE
+
+
+def _to_decimal(text: str) -> Decimal:
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        number = Decimal(text) if _is_number(text) else Decimal("NaN")
+    except InvalidOperation:  # an exponent beyond the decimal module's limits
+        raise ValueError(text) from None
+    if not is_moderate(number):
+        raise ValueError(text)
+    return number
+
+
+def _to_timedelta(text: str) -> timedelta:
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    try:
+        duration = timedelta(
+            **{unit: float(number) for unit, number in found.groupdict("0").items()}
+        )
+        return -duration if found[1] else duration
+    except OverflowError:
+        raise ValueError(text) from None
+
+
+def is_moderate(number: Decimal) -> bool:
+    """Return whether a number is finite and its digits lie between 10**308 and 10**-308."""
+    # The exponent of the last digit, or a letter for NaN and infinity; ``adjusted`` is that of the
+    # first digit.
+    exponent = number.as_tuple().exponent
+    return (
+        isinstance(exponent, int)
+        and exponent >= -MAX_EXPONENT
+        and number.adjusted() <= MAX_EXPONENT
+    )
+
+
+def is_enum(kind: object) -> TypeGuard[type[enum.Enum]]:
+    return isinstance(kind, enum.EnumType)
+
+
+def as_it_is(value: T) -> T:
+    """Return a value of a document that nothing converts."""
+    return value
+
+
+def _scalar(
+    kind: type,
+    expected: str,
+    schema: Mapping[str, str],
+    from_text: Callable[[str], object],
+    from_number: Callable[[int | float], object] | None = None,
+) -> Converter:
+    """Return a converter that leaves JSON values of ``kind`` as they are, and converts text and
+    perhaps numbers.
+    """
+
+    def from_json(value: object) -> object:
+        if type(value) is kind:
+            return value
+        if (
+            from_number is not None
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
+        ):
+            try:
+                return from_number(value)
+            except OverflowError:  # a whole number beyond the largest float
+                raise ValueError(value) from None
+        if not isinstance(value, str):
+            raise ValueError(value)
+        return from_text(value)
+
+    return Converter(expected, from_text, from_json, schema=schema)
+
+
+def _string(form: str) -> Mapping[str, str]:
+    return {"type": "string", "format": form}
+
+
+ANYTHING = Converter("a value", str, as_it_is)
+
+_BUILT_IN: dict[object, Converter] = {
+    Parameter.empty: ANYTHING,  # no annotation
+    Any: ANYTHING,
+    object: ANYTHING,
+    str: _scalar(str, "text", {"type": "string"}, str),
+    int: _scalar(int, "a whole number", {"type": "integer"}, _if_matches(_WHOLE, int), _to_whole),
+    float: _scalar(float, "a number", {"type": "number"}, _to_float, float),
+    bool: _scalar(bool, "true or false", {"type": "boolean"}, _to_bool)._replace(
+        invalid="Please choose yes or no.", empty=[""]
+    ),
+}
+
+# those that take each of their numbers
+NUMBERS = (_BUILT_IN[int].from_text, _BUILT_IN[float].from_text)
+
+
+# A type that is added here needs a way out as JSON (``json.py``), and a row in
+# docs/binding.md. The fields of structures are converted by msgspec and pydantic, which know other
+# types.
+@functools.cache
+def simple_types() -> dict[object, Converter]:
+    """Return the converters of all types that have no others inside."""
+    from decimal import Decimal
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+    from uuid import UUID  # with what these import they take longer than the rest of this room
+
+    return {
+        **_BUILT_IN,
+        Decimal: _scalar(
+            Decimal,
+            "a decimal number",
+            {"type": "number"},
+            _to_decimal,
+            lambda n: _to_decimal(str(n)),
+        ),
+        UUID: _scalar(UUID, "a UUID", _string("uuid"), _if_matches(_UUID, UUID)),
+        date: _scalar(date, "a date such as 2026-01-31", _string("date"), date.fromisoformat),
+        time: _scalar(
+            time,
+            "a time such as 13:45:00",
+            _string("time"),
+            _if_matches(_ISO_TIME, time.fromisoformat),
+        ),
+        datetime: _scalar(
+            datetime,
+            "a date and time such as 2026-01-31T13:45:00",
+            _string("date-time"),
+            _if_matches(_ISO_DATETIME, datetime.fromisoformat),
+        ),
+        timedelta: _scalar(
+            timedelta, "a duration such as PT1H30M", _string("duration"), _to_timedelta
+        ),
+        bytes: _scalar(
+            bytes,
+            "base64",
+            {"type": "string", "contentEncoding": "base64"},
+            lambda text: a2b_base64(text.translate(_FROM_URLS), strict_mode=True),
+        ),
+        Path: _scalar(Path, "a path", _string("path"), _if_matches(_PATH, Path)),
+        IPv4Address: _scalar(IPv4Address, "an IPv4 address", _string("ipv4"), IPv4Address),
+        IPv6Address: _scalar(
+            IPv6Address, "an IPv6 address", _string("ipv6"), _if_matches(_ADDRESS, IPv6Address)
+        ),
+        IPv4Network: _scalar(
+            IPv4Network, "an IPv4 network such as 192.0.2.0/24", {"type": "string"}, IPv4Network
+        ),
+        IPv6Network: _scalar(
+            IPv6Network,
+            "an IPv6 network such as 2001:db8::/32",
+            {"type": "string"},
+            _if_matches(_ADDRESS, IPv6Network),
+        ),
+    }
+
+
+_TEXT = (_BUILT_IN[str], ANYTHING)
+
+
+def _parts_of(annotation: Any) -> tuple[object, Sequence[object]]:
+    """Return what a NewType or an ``Annotated`` is made of, with the metadata; else the
+    annotation.
+    """
+    if isinstance(annotation, NewType):
+        return annotation.__supertype__, ()
+    if get_origin(annotation) is Annotated:
+        return annotation.__origin__, annotation.__metadata__
+    return annotation, ()
+
+
+def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter:
+    """Return the converter for an annotation.
+
+    Raises ``SetupError`` for one without a conversion, as the other functions here do. Who asks
+    knows the name of the parameter, and puts it before the error's sentence.
+    """
+    kind, metadata = _parts_of(annotation)
+    if kind is not annotation:
+        return with_metadata(converter_for(kind, own), kind, metadata)
+    if isinstance(annotation, TypeVar) or annotation in _BUILT_IN:
+        return _BUILT_IN.get(annotation, ANYTHING)
+    if isinstance(annotation, type) and annotation in own.decoders:
+        return _decoded(annotation, own)
+    simple = simple_types()
+    if annotation in simple:
+        return simple[annotation]
+    if is_enum(annotation):
+        return _one_of(dict(zip(map(str, own.choices(annotation)), annotation, strict=True)))
+    arguments = get_args(annotation)
+    origin = get_origin(annotation) or annotation
+    if origin is Literal:
+        return _one_of({str(value): value for value in arguments})
+    if len(united(annotation)) > 1:
+        return _union(arguments, own)
+    if origin in COLLECTIONS:
+        made: Any = list if origin is Sequence else origin
+        return _collection(made, arguments, own)
+    if origin is dict:
+        key, member = (converter_for(argument, own) for argument in arguments or (str, Any))
+        return _json_object(key, member)
+    known = ", ".join(
+        kind.__name__ for kind, one in simple.items() if isinstance(kind, type) and one.schema
+    )
+    raise SetupError(
+        f"it is annotated with {annotation!r}, which no text converts to: have a function open it "
+        "for each request, by @app.provides(...) above it; write App(decoders={...: ...}) with a "
+        f"function that makes one of a text; or use {known}, an Enum, Literal, Optional, "
+        "list[...], a dataclass, a TypedDict, a msgspec.Struct or a pydantic model"
+    )
+
+
+def _decoded(kind: type, own: OwnTypes) -> Converter:
+    """Return the converter for a class that the application has a decoder for."""
+    taken = own.taken_by(kind)
+    inner = converter_for(taken, own)
+
+    def decode(given: object) -> object:
+        try:
+            return own.decoders[kind](given)
+        except (ValueError, ArithmeticError, LookupError):
+            # also those of Decimal and of an Enum's names
+            raise ValueError(given) from None
+
+    return Converter(
+        f"a {kind.__name__}",  # a name for programmers
+        _from_no_text if inner.many else lambda text: decode(inner.from_text(text)),
+        lambda value: decode(inner.from_json(value)),
+        invalid=INVALID,
+        takes_text=inner.takes_text and inner.many is None,
+    )
+
+
+def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]) -> Converter:
+    """Return a converter with the constraints and the ``Message`` of
+    ``Annotated[kind, *metadata]``. The constraints of a list are not for its values.
+    """
+    constraints = [*constraints_of(metadata)]
+    check_type(constraints, kind)
+    converter = with_message(converter, metadata)
+    if not constraints:
+        return converter
+    constrained = converter._replace(
+        expected=", ".join([converter.expected, *(one.words for one in constraints)]),
+        invalid=converter.invalid or f"Please enter {converter.expected}.",
+        from_json=checked(converter.from_json, constraints),
+    )
+    if converter.many is None:
+        return constrained._replace(from_text=checked(converter.from_text, constraints))
+    return constrained._replace(many=checked(converter.many, constraints))
+
+
+def with_message(converter: Converter, metadata: Iterable[object]) -> Converter:
+    """Return a converter with the last ``Message`` of the metadata, if there is one."""
+    for item in metadata:
+        if isinstance(item, Message):
+            converter = converter._replace(message=item)
+    return converter
+
+
+def _from_no_text(text: str) -> object:
+    raise ValueError(text)
+
+
+def _json_object(key: Converter, member: Converter) -> Converter:
+    has_text_keys = key in _TEXT
+
+    def from_json(value: object) -> object:
+        if not isinstance(value, dict) or (len(value) > MAX_HASHED and not has_text_keys):
+            raise ValueError(value)
+        return {key.from_text(name): member.from_json(element) for name, element in value.items()}
+
+    limits = (
+        "" if has_text_keys else f" with at most {MAX_HASHED} members, each name {key.expected}"
+    )
+    return Converter(f"a JSON object{limits}", _from_no_text, from_json, takes_text=False)
+
+
+def _one_of(choices: Mapping[str, object]) -> Converter:
+    def choose(value: object) -> object:
+        try:
+            return choices[str(value)]
+        except KeyError:
+            raise ValueError(value) from None
+
+    def choose_json(value: object) -> object:
+        # Only a bool chooses a bool: as text, JSON's true and "True" are the same.
+        if not isinstance(value, str | int | float) or isinstance(value, bool) != isinstance(
+            choose(value), bool
+        ):
+            raise ValueError(value)
+        return choose(value)
+
+    sentence = Sentence("Please choose one of {choices}.", choices=", ".join(choices))
+    return Converter(
+        "one of " + ", ".join(choices), choose, choose_json, invalid=sentence, required=sentence
+    )
+
+
+def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
+    inner = [converter_for(one, own) for one in members if one is not types.NoneType]
+    # int before str in any union: every text is a str.
+    inner.sort(key=lambda converter: converter.from_text is str)
+    union = Converter(
+        " or ".join(converter.expected for converter in inner),
+        lambda text: _first_that_fits((converter.from_text for converter in inner), text),
+        lambda value: _first_that_fits((converter.from_json for converter in inner), value),
+        invalid=INVALID,
+        takes_text=any(converter.takes_text for converter in inner),
+    )
+    if len(inner) == 1:
+        union = inner[0]
+    return _optional(union) if types.NoneType in members else union
+
+
+def _first_that_fits(converts: Iterable[Callable[[T], object]], value: T) -> object:
+    for convert in converts:
+        try:
+            return convert(value)
+        except ValueError:
+            continue
+    raise ValueError(value)
+
+
+def _optional(inner: Converter) -> Converter:
+    # Forms send an empty field for "nothing entered", which is None. In a list it is an element
+    # like any other.
+    return inner._replace(
+        from_text=lambda text: None if text == "" and inner.many is None else inner.from_text(text),
+        from_json=lambda value: None if value is None else inner.from_json(value),
+        empty=None,
+    )
+
+
+def _hashed(kind: Collect) -> Collect:
+    """Return a function that makes a ``set`` or a ``frozenset``, and raises ``ValueError`` for one
+    too large.
+    """
+
+    def collect(elements: Sequence[object]) -> object:
+        if len(elements) > MAX_HASHED:
+            raise ValueError(len(elements))
+        try:
+            return kind(elements)
+        except TypeError:  # a list or an object in JSON
+            raise ValueError("an element can't be hashed") from None
+
+    return collect
+
+
+def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> Converter:
+    first, *others = arguments or (Any,)
+    if others not in ([], [Ellipsis]):
+        raise SetupError("a tuple of fixed length comes from no form; write tuple[X, ...]")
+    item = converter_for(first, own)
+    is_hashed = kind in (set, frozenset)
+    make = _hashed(kind) if is_hashed else kind
+
+    def from_json(value: object) -> object:
+        if not isinstance(value, list):
+            raise ValueError(value)
+        return make([item.from_json(element) for element in value])
+
+    most = f" of at most {MAX_HASHED} values" if is_hashed else ""
+    return Converter(
+        f"a list{most}, each {item.expected}",
+        item.from_text,
+        from_json,
+        many=make,
+        invalid=item.invalid or f"Please enter {item.expected}.",
+        message=item.message,
+        empty=[],
+        takes_text=item.takes_text,
+    )

@@ -1,0 +1,85 @@
+"""Where a call runs: the current context, threads, event loops.
+
+This package knows no HTTP.
+
+Under ASGI, ``def`` handlers run in worker threads (``threads.py``) with their own limiter, so that
+they can't starve file access. A service that may hang, such as a session backend, has its own, too.
+Such a thread knows the event loop that it works for, so ``run_async`` can call it. Under WSGI,
+``async def`` runs on one event loop for each process and backend (``background.py``), in a thread
+that the first use starts. Start-up handlers and ``lifespan`` run on the same loop, in one task from
+beginning to end, so a connection pool that they open serves async handlers. Functions that follow
+the response run there, too. A thread names code that blocks such a loop, or the server's
+(``watchdog.py``).
+
+The current request is a context variable. Threads and the background loop get a copy of the
+context, and the variables that a step sets come back with its outcome (``background.py``): a
+handler sees a hook's variables wherever the two run.
+
+Nothing that owns a thread, a socket or a file is made at import or in ``__init__``, because servers
+fork after import. A forked child forgets what its parent owned and makes its own (``fork.py``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from micropie._core.execution.background import (
+    await_in_background,
+    await_in_def,
+    background_loop,
+    run_async,
+    watch_background_loops,
+)
+from micropie._core.execution.fork import after_fork_in_child, available_cpus, notify_after_fork
+from micropie._core.execution.loop import (
+    AHEAD,
+    CLEAN_UP_WITHIN,
+    LEAVE_WITHIN,
+    TASKS,
+    WAKERS,
+    Action,
+    AsyncAction,
+    LoopFuture,
+    LoopLocal,
+    LoopTasks,
+    SingleWaiterEvent,
+    TaskWaiter,
+    current,
+    entered_on_loop,
+    is_on_loop,
+    threadsafe_scheduler,
+    where,
+)
+from micropie._core.execution.threads import (
+    Result,
+    Slots,
+    TookTooLong,
+    in_thread,
+    run_in_context,
+    slots_of,
+    within,
+)
+from micropie._core.execution.waits import StandingQueue
+from micropie._core.on_demand import names_on_demand
+
+if TYPE_CHECKING:
+    from micropie._core.execution.watchdog import loop_lag, watch_loop
+
+# fmt: off
+__all__ = [
+    "AHEAD", "CLEAN_UP_WITHIN", "LEAVE_WITHIN", "TASKS", "WAKERS", "Action", "AsyncAction",
+    "LoopFuture", "LoopLocal", "LoopTasks", "Result", "SingleWaiterEvent", "Slots", "StandingQueue",
+    "TaskWaiter", "TookTooLong", "after_fork_in_child", "available_cpus", "await_in_background",
+    "await_in_def", "background_loop", "current", "entered_on_loop", "in_thread", "is_on_loop",
+    "loop_lag", "notify_after_fork", "run_async", "run_in_context", "slots_of",
+    "threadsafe_scheduler", "watch_background_loops", "watch_loop", "where", "within",
+]
+# fmt: on
+
+# What a site does not use is not imported: it would take longer than the rest.
+__getattr__, __dir__ = names_on_demand(
+    __name__,
+    {
+        "watchdog": "loop_lag watch_loop",
+    },
+)

@@ -1,0 +1,299 @@
+"""The outcomes of calls elsewhere, and the background loop: the process's own, on which async code
+runs under WSGI.
+
+Its thread is started when it is first needed, never before a fork. ``BlockingPortal`` starts the
+loop and ends it. Calls go through ``BackgroundLoop`` instead, which switches between threads less
+often.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, suppress
+from contextvars import Context, ContextVar, copy_context
+from functools import partial
+from queue import SimpleQueue
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
+
+import anyio
+
+from micropie._core.execution.fork import after_fork_in_child
+from micropie._core.execution.loop import (
+    Action,
+    AsyncAction,
+    AsyncFunction,
+    current,
+    is_on_loop,
+    threadsafe_scheduler,
+)
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup, TaskStatus
+    from anyio.from_thread import BlockingPortal
+
+# -- the outcome of a call -------------------------------------------------------------------------
+
+# A call's outcome is a value, carried from one thread or loop to another, where ``released``
+# returns or raises it.
+#
+# It is not a future's exception: a future, the frames that wait for it and the exception's
+# traceback would refer to each other, and each failed request would be a cycle. It is not a plain
+# result either: StopIteration can't cross a future, and trio's threads refuse a coroutine, which a
+# decorated ``async def`` returns.
+#
+# The outcome includes the context variables that the call set. Code in another thread runs in a
+# copy of the context, but the handler must see the values that a hook set, wherever the two run.
+
+# The value, the error, and the variables that were set with their values.
+Outcome: TypeAlias = list[Any]
+
+_UNSET: Any = object()
+
+
+def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
+    """Return the variables that differ from ``before`` in the current context, with their
+    values.
+    """
+    found = []
+    for item in copy_context().items():
+        if before.get(item[0], _UNSET) is not item[1]:
+            found.append(item)  # noqa: PERF401 - a comprehension is one more call, for each handler
+    return found
+
+
+def released(outcome: Outcome) -> Any:
+    """Return the value or raise the error.
+
+    The list is emptied: the frame that made it may still refer to it, and the error's traceback
+    refers to that frame.
+    """
+    value, error, variables = outcome
+    outcome.clear()
+    for variable, setting in variables:
+        variable.set(setting)
+    if error is None:
+        return value
+    try:
+        raise error
+    finally:
+        del error  # its traceback refers to this frame
+
+
+# -- the loop --------------------------------------------------------------------------------------
+
+
+class BackgroundLoop:
+    """Starts tasks on a running event loop, without waiting for its thread: that would take two
+    more switches.
+
+    A thread that waits for a task is also told if the loop ends before the task has begun: see
+    ``spawn``.
+    """
+
+    def __init__(self, portal: BlockingPortal, tasks: TaskGroup) -> None:
+        self.portal = portal
+        self.call_soon = threadsafe_scheduler()
+        self._marks = variables_set(Context())  # by these, libraries know which loop they are on
+        self._start_soon = tasks.start_soon
+        self._waiting: set[Action] = set()
+        self.has_ended = False
+
+    def spawn(self, lost: Action, function: AsyncAction) -> None:
+        """Start a task, soon, with this thread's context variables.
+
+        Raises ``RuntimeError`` if the loop has ended.
+
+        ``function`` must not raise, but it may be cancelled. ``lost`` is called instead of it if
+        the loop ends first.
+        """
+        self._waiting.add(lost)
+        if self.has_ended:
+            self._waiting.discard(lost)
+            raise RuntimeError("the event loop has ended")
+        self.call_soon(partial(copy_context().run, self._start, lost, function))
+
+    def end(self) -> None:
+        """Start no further task, and call ``lost`` for each that has not begun."""
+        self.has_ended = True
+        with suppress(KeyError):  # none is left; ``spawn`` takes out its own, too
+            while True:
+                self._waiting.pop()()
+
+    def _start(self, lost: Action, call: AsyncAction) -> None:
+        for variable, value in self._marks:
+            variable.set(value)
+        if not self.has_ended:
+            self._start_soon(self._begin, lost, call)
+
+    async def _begin(self, lost: Action, call: AsyncAction) -> None:
+        self._waiting.discard(lost)
+        # A handler may raise it, which would end the tasks of all requests.
+        with suppress(anyio.get_cancelled_exc_class()):
+            await call()
+
+
+async def _live(
+    portal: BlockingPortal, patience: float | None, task_status: TaskStatus[BackgroundLoop]
+) -> None:
+    """The task around those that a ``BackgroundLoop`` starts."""
+    from micropie._core.execution.watchdog import watch_loop  # only a loop needs it
+
+    watch_loop(patience)
+    async with anyio.create_task_group() as tasks:
+        loop = BackgroundLoop(portal, tasks)
+        try:
+            task_status.started(loop)
+            await anyio.sleep_forever()
+        finally:
+            loop.end()
+
+
+class _Loops:
+    """The running loops of this process by backend.
+
+    A forked child starts with none: threads don't survive.
+    """
+
+    patience: float | None = None
+
+    def __init__(self) -> None:
+        self._stacks: list[ExitStack] = []
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        self._lock = Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._running: dict[str, BackgroundLoop] = {}
+        # The stacks before this one are a parent's, and are kept: to free one would wait for the
+        # parent's thread, for ever.
+        self._stacks.append(ExitStack())
+
+    def get(self, backend: str) -> BackgroundLoop:
+        loop = self._running.get(backend)
+        if loop is not None and not loop.has_ended:
+            return loop
+        with self._lock:
+            loop = self._running.get(backend)
+            if loop is None or loop.has_ended:
+                if not self._running:
+                    atexit.register(self.close)
+                from anyio.from_thread import start_blocking_portal
+
+                portal = self._stacks[-1].enter_context(start_blocking_portal(backend))
+                # This task ends with the loop. If something ends it early, the next call starts
+                # another loop. It gets an empty context, because the current one would keep the
+                # request alive.
+                _, loop = Context().run(portal.start_task, _live, portal, self.patience)
+                self._running[backend] = loop
+                self._stacks[-1].callback(_stop, portal)
+            return loop
+
+    def close(self) -> None:
+        atexit.unregister(self.close)
+        with self._lock:  # a thread may be starting one
+            stack = self._stacks.pop()
+            self._begin()
+        stack.close()
+
+
+def _stop(portal: BlockingPortal) -> None:
+    """Cancel all tasks: a stream whose chunks are not taken would hold up the process's end for
+    ever.
+    """
+    with suppress(RuntimeError):  # its loop has ended already
+        portal.call(portal.stop, True)
+
+
+_loops = _Loops()
+after_fork_in_child(_loops.after_fork)
+
+background_loop = _loops.get
+close_background_loops = _loops.close
+
+
+def watch_background_loops(patience: float | None) -> None:
+    """Watch loops that are started from now on, as ``watch_loop`` does."""
+    _loops.patience = patience
+
+
+def await_in_background(backend: str, function: AsyncFunction, arguments: Sequence[object]) -> Any:
+    """Return the result of ``await function(*arguments)`` on the loop, with this thread's context
+    variables. Blocks.
+    """
+    outcomes: SimpleQueue[Outcome] = SimpleQueue()
+    call = partial(awaited_outcome_of, function, arguments, outcomes.put)
+    background_loop(backend).spawn(partial(outcomes.put, [None, CancelledError(), []]), call)
+    return released(outcomes.get())
+
+
+async def awaited_outcome_of(
+    function: AsyncFunction,
+    arguments: Sequence[object],
+    tell: Callable[[Outcome], object] | None = None,
+) -> Outcome:
+    """Await the function for a thread, and return the outcome, which is also told; nothing is
+    raised.
+    """
+    before = copy_context()
+    outcome: Outcome
+    try:
+        outcome = [await function(*arguments), None, variables_set(before)]
+    except anyio.get_cancelled_exc_class():
+        outcome = [None, CancelledError(), []]
+    except BaseException as error:
+        # a SystemExit of one handler would end the tasks of all requests
+        outcome = [None, error, variables_set(before)]
+    if tell is not None:
+        tell(outcome)
+    return outcome
+
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+
+def run_async(
+    function: Callable[[*Arguments], Awaitable[Result]], *arguments: *Arguments
+) -> Result:
+    """Return ``await function(*arguments)``, run on an event loop while this thread waits.
+
+    For ``def`` code only.
+
+    It is the server's loop under ASGI and the process's own under WSGI, so ``function`` must not
+    block. It sees the context variables of the request, ``self.request`` among them, and what it
+    sets is visible here afterwards.
+
+    Raises what ``function`` raises; ``RuntimeError`` on an event loop, where ``await`` does this;
+    ``LookupError`` in a thread that answers no request.
+    """
+    if is_on_loop():
+        raise RuntimeError(
+            f"this code runs on the event loop: write await instead of run_async for {function!r}"
+        )
+    request = current.get(None)
+    backend = None if request is None else request._exchange.config.settings.portal_backend
+    result: Result = await_in_def(backend, function, arguments)
+    return result
+
+
+def await_in_def(backend: str | None, function: AsyncFunction, arguments: Sequence[object]) -> Any:
+    """Return ``await function(*arguments)`` for a thread: on the server's loop, or on the
+    background loop.
+    """
+    from anyio import from_thread
+
+    try:
+        outcome = from_thread.run(awaited_outcome_of, function, arguments)
+    except RuntimeError as error:  # anyio's NoEventLoopError, which has this name from 4.12 on only
+        if "worker thread" not in str(error):
+            raise
+    else:
+        return released(outcome)
+    if backend is None:
+        raise LookupError("there is no current request: run_async can't tell its event loop")
+    return await_in_background(backend, function, arguments)

@@ -1,0 +1,199 @@
+"""Where a handler runs, ``run_in``.
+
+A value that is not possible is a ``SetupError`` that says what to write.
+
+``"loop"``: on the event loop, as every ``async def`` does and a ``def`` that never blocks may.
+``"thread"``: where it may block. ``"process"``: where it may compute for long and no other request
+waits; there it is found by its name.
+
+``@run_in`` above a handler comes first, then the application's setting, which is for ``def``
+handlers.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from importlib import import_module
+from operator import attrgetter
+from pathlib import Path
+from threading import Condition, get_ident
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from micropie._core.errors import SetupError
+
+# A function of the author's, whatever it takes and returns.
+AnyFunction: TypeAlias = Callable[..., object]
+
+LOOP: Final = "loop"
+THREAD: Final = "thread"
+PROCESS: Final = "process"
+
+ALL_WAIT: Final = "all threads that may wait for it are waiting"
+
+MARK: Final = "__micropie_run_in__"  # what ``@run_in`` leaves on a function
+
+
+def layers(function: AnyFunction) -> Iterator[AnyFunction]:
+    """Yield a function and those that its decorators and partials wrap, the innermost last."""
+    while True:
+        yield function
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        else:
+            return
+
+
+def check_placement(function: AnyFunction, placement: str, name: str, reads_body: bool) -> None:
+    """Raise ``SetupError`` if a handler can't run where its author wants it."""
+    *_, inner = layers(function)
+    is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
+    if is_async and placement != LOOP:
+        raise SetupError(
+            f"{name} is async, which runs on the event loop only: write def instead of async def "
+            f"to have it run in a {placement}"
+        )
+    if placement == PROCESS and reads_body:
+        raise SetupError(
+            f"{name}: @reads_body leaves the body to the handler, and a process has none: leave "
+            "it out"
+        )
+    if placement == LOOP and inspect.isgeneratorfunction(inner):
+        raise SetupError(
+            f"{name} is a generator, whose chunks are made in a thread: write async def to have "
+            'them made on the event loop, or leave "loop" out'
+        )
+
+
+class Threads:
+    """Worker threads, ``size`` of them at most. Those for handlers are shared by all apps of a tree
+    unless an inner app sets its own.
+
+    ``queue`` is how many handlers may wait for a thread; other calls always wait.
+    """
+
+    patience: float | None = None
+    """Seconds that a call waits for a thread; then it fails."""
+
+    def __init__(self, size: int, queue: int = 0) -> None:
+        self.size = size
+        self.queue = queue
+
+    def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
+        """Call a function in the server's thread (wsgi)."""
+        return function(*arguments)
+
+
+# For files: forty handlers that block must not keep a page's style sheet from other clients.
+IO_THREADS: Final = Threads(40)
+
+
+class ServiceThreads(Threads):
+    """The threads that may wait for one service. If it hangs, all others go on.
+
+    For the ``Call`` of a function that asks the service. Raises ``TimeoutError`` if no thread is
+    free for ``patience``. Under wsgi, where the server's threads wait, one half of those that come
+    here may: nobody knows how many the server has. The others fail if none of them ends its call
+    for ``patience``.
+    """
+
+    patience = 2.5  # in a Redis 200 ms away it takes 2 seconds to save a session that many change
+
+    def __init__(self) -> None:
+        super().__init__(40)
+        self._change = Condition()
+        self._seen: set[int] = set()
+        self._waiting = 0
+
+    def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
+        """Call a function in the server's thread."""
+        with self._change:
+            if len(self._seen) < 2 * self.size:
+                self._seen.add(get_ident())
+            # as long as some end, the service is slow and does not hang
+            while self._waiting >= max(1, len(self._seen) // 2):
+                if not self._change.wait(self.patience):
+                    raise TimeoutError(ALL_WAIT)
+            self._waiting += 1
+        try:
+            return function(*arguments)
+        finally:
+            with self._change:
+                self._waiting -= 1
+                self._change.notify_all()
+
+
+# -- found by name in another process --------------------------------------------------------------
+
+
+class HandlerName(NamedTuple):
+    """The name by which another process imports a function, or ``method`` of a class.
+
+    ``takes_keywords``: the last of its arguments is a dict of those that it takes by name.
+    """
+
+    module: str
+    qualname: str
+    method: str | None
+    takes_keywords: bool = False
+
+
+def name_of(function: AnyFunction, label: str) -> HandlerName:
+    """Return the name of a handler for the pool.
+
+    Raises ``SetupError`` if the handler can't be found by it.
+    """
+    while isinstance(function, functools.partial) and not function.args and not function.keywords:
+        function = function.func  # a staticmethod's marks are on one
+    owner = getattr(function, "__self__", None)
+    target: object = (
+        function if owner is None else owner if isinstance(owner, type) else type(owner)
+    )
+    method = None if owner is None else getattr(function, "__name__", "")
+    name = HandlerName(
+        getattr(target, "__module__", ""), getattr(target, "__qualname__", ""), method
+    )
+    try:
+        named = attrgetter(name.qualname)(sys.modules[name.module])
+        if name.method is not None:
+            named = getattr(named, name.method)
+    except (KeyError, AttributeError):
+        named = None
+    if getattr(named, "__func__", named) is not getattr(function, "__func__", function):
+        raise SetupError(
+            f"{label} can't run in a process: it would be found there by its name, and "
+            f"{name.module}.{name.qualname} is something else; define it with def at a module's "
+            "top level, or as a method of a class there"
+        )
+    if name.module != "__main__":
+        return name
+    # ``python app.py``: another process imports this module by another name
+    main = sys.modules["__main__"]
+    if main.__spec__ is not None:
+        return name._replace(module=main.__spec__.name)
+    file = getattr(main, "__file__", None)
+    if file is None:
+        raise SetupError(
+            f"{label} can't run in a process: no other process can import what was "
+            "typed in here; put it into a module"
+        )
+    return name._replace(module=Path(file).stem)
+
+
+@lru_cache(maxsize=1024)
+def handler_named(name: HandlerName) -> AnyFunction:
+    """Return the handler, in a process that may not have imported its module.
+
+    A method gets a new, bare object for ``self``. The application's own, with the connections that
+    ``__init__`` and start-up handlers opened, lives in the other process.
+    """
+    target = attrgetter(name.qualname)(import_module(name.module))
+    handler: AnyFunction = (
+        target if name.method is None else getattr(target.__new__(target), name.method)
+    )
+    return handler

@@ -1,0 +1,430 @@
+"""Processes that make calls for this one: one call at a time each, over a pipe.
+
+``concurrent.futures`` does not do: there one process that is killed breaks the whole pool, none can
+be ended for taking too long, and no chunk of a stream comes back before the last. Here a call that
+takes too long costs its process, and no other call. The processes are started when they are first
+needed, never by a fork alone: threads, locks and connections do not survive one. A forked child
+forgets its parent's processes.
+
+    parent -> process    a call, pickled; of a stream then ``MORE`` for each chunk taken, or ``STOP``
+    process -> parent    RESULT or FAILED (``remote.py``), and of a stream (STREAM, None) (CHUNK, chunk)... before that
+
+Before its first call of a function, a process is asked to find it, which starts the interpreter and
+imports the module. This has its own time: as part of the call's, a slow import would end every
+process before it has answered anything.
+
+A process ignores the signals that a service manager or a terminal sends to all processes of a
+server: it goes on until its server, which may finish requests, closes the pipe. When the server
+itself ends, in whatever way, a second pipe ends and with it the process, in the middle of what it
+computes.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+from weakref import finalize
+
+from micropie._core.execution import TookTooLong, notify_after_fork
+from micropie._core.execution.pool.remote import (
+    FAILED,
+    CancelToken,
+    Message,
+    PoolError,
+    open_message,
+    packed_result,
+)
+
+STREAM: Final = "stream"
+CHUNK: Final = "chunk"
+
+MORE: Final = b"more"
+STOP: Final = b"stop"
+
+# Seconds that a stream may take to close when its chunks are not wanted.
+GRACE = 5.0
+
+# Seconds that a process may take to start and to import the module of a function.
+START_WITHIN = 300.0
+
+CAN_PASS_PIPES = os.name == "posix"  # subprocess passes no descriptors on Windows
+
+AHEAD = 4  # chunks that a process makes before the first of them is taken
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+
+# -- in this process -------------------------------------------------------------------------------
+
+
+class Pool:
+    """At most ``size`` processes. Owns nothing before the first call."""
+
+    token = CancelToken
+
+    @property
+    def stream(self) -> type[Chunks]:
+        """The type of the streams of which chunks are still to come."""
+        return Chunks
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._forget()
+        notify_after_fork(self)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._free = threading.Semaphore(self.size)
+        self._idle: list[_Worker] = []
+        self._workers: set[_Worker] = set()
+        self._end = finalize(self, _end_all, self._workers)
+
+    def after_fork(self) -> None:
+        """Forget the processes: in a forked child they are the parent's."""
+        self._end.detach()
+        for worker in self._workers:
+            worker.abandon()
+        self._forget()
+
+    def call(
+        self,
+        seconds: float,
+        function: Callable[..., object],
+        *arguments: object,
+        token: CancelToken | None = None,
+    ) -> Any:
+        """Return ``function(*arguments)``, called in a process; for a generator an iterator over
+        its chunks. Blocks.
+
+        Raises what the function raises, ``TookTooLong`` after ``seconds`` without a result or a
+        chunk, and ``PoolError``. The time until the process has found the function does not count.
+        To cancel ``token`` ends the process, but not before it has found the function.
+        """
+        if _is_in_pool:  # or each process would start another one, without end
+            raise PoolError(
+                "a process of a pool can't start a pool; if a module calls a handler when it "
+                "is imported, "
+                'write if __name__ == "__main__": above that'
+            )
+        token = token or CancelToken()
+        search, job = pickle.dumps((callable, (function,))), pickle.dumps((function, arguments))
+        while not self._free.acquire(timeout=seconds):
+            with self._lock:
+                # A process that is still starting is no handler's fault: the wait goes on.
+                if all(worker.found for worker in self._workers):
+                    raise TookTooLong(f"waited longer than {seconds:g} seconds for a process")
+        try:
+            token.check()
+            worker = self._take()
+        except BaseException:
+            self._free.release()
+            raise
+        if search not in worker.found:
+            # A caller that leaves meanwhile does not end the process: the next one would have to
+            # start another.
+            message = self._ask(worker, search, START_WITHIN)
+            if message[0] == FAILED or token.is_cancelled:
+                self._give_back(worker)
+                token.check()
+                open_message(message)
+            worker.found.add(search)
+        token.attach(worker.process.kill)
+        message = self._ask(worker, job, seconds)
+        if message[0] == STREAM:
+            chunks = Chunks(self, worker, seconds)
+            token.attach(chunks.drop)
+            return chunks
+        self._give_back(worker, is_over=token.detach())  # it was killed after its last message
+        return open_message(message)
+
+    @property
+    def busy(self) -> int:
+        """The number of processes that make a call."""
+        with self._lock:
+            return len(self._workers) - len(self._idle)
+
+    def close(self) -> None:
+        """End all processes, and the calls in them. The next call starts others."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            busy = self._workers.difference(idle)
+        for worker in busy:
+            worker.process.kill()  # the thread that waits for it finds out, and drops it
+        for worker in idle:
+            self._drop(worker, GRACE)
+
+    def _take(self) -> _Worker:
+        """Return an idle process, or a new one.
+
+        Idle ones that have ended are dropped on the way.
+        """
+        while True:
+            with self._lock:
+                worker = self._idle.pop() if self._idle else None
+            if worker is None:
+                worker = _Worker()
+                with self._lock:
+                    self._workers.add(worker)
+                return worker
+            if worker.process.poll() is None:
+                return worker
+            self._drop(worker)
+
+    def _ask(self, worker: _Worker, job: bytes, seconds: float) -> Message:
+        with suppress(OSError):  # it has ended, which shows when its message is received
+            worker.connection.send_bytes(job)
+        return self._receive(worker, seconds)
+
+    def _receive(self, worker: _Worker, seconds: float) -> Message:
+        """Return the next message.
+
+        A process that does not send one in time, or has ended, is discarded.
+        """
+        try:
+            return worker.receive(seconds)
+        except BaseException:
+            self._give_back(worker, is_over=True)
+            raise
+
+    def _give_back(self, worker: _Worker, *, is_over: bool = False) -> None:
+        """Free the place of a process, and end it if ``is_over``."""
+        if is_over:
+            self._drop(worker)
+        else:
+            with self._lock:
+                # if it was killed meanwhile, the next call finds that out
+                self._idle.append(worker)
+        self._free.release()
+
+    def _drop(self, worker: _Worker, grace: float = 0.0) -> None:
+        with self._lock:
+            self._workers.discard(worker)
+        worker.end(grace)
+
+
+class Chunks(Iterator[object]):
+    """The chunks of a generator in a process, which is in use until the generator has ended or been
+    closed.
+
+    ``interrupt_next`` ends the wait for the next chunk, and the process. It may be called by any
+    thread, at any time.
+    """
+
+    def __init__(self, pool: Pool, worker: _Worker, seconds: float) -> None:
+        self._lock = threading.Lock()
+        self._token = CancelToken()
+        self._token.attach(worker.process.kill)
+        self.interrupt_next = self._token.cancel
+        self._pool = pool
+        self._worker: _Worker | None = worker
+        self._seconds = seconds
+
+    def __next__(self) -> object:
+        with self._lock:
+            worker = self._worker
+            if worker is None:
+                raise StopIteration
+            message = self._receive(worker, self._seconds)
+            if message[0] == CHUNK:
+                with suppress(OSError):  # it has ended, which shows at the next chunk
+                    worker.connection.send_bytes(MORE)
+                return message[1]
+            open_message(message)
+            raise StopIteration
+
+    def close(self) -> None:
+        """Close the generator where it is, when a chunk that is under way has come.
+
+        Raises what that raises, if it comes within ``GRACE`` seconds; after these the process is
+        ended.
+        """
+        with self._lock:
+            worker = self._worker
+            if worker is None:
+                return
+            with suppress(OSError):
+                worker.connection.send_bytes(STOP)
+            message: Message = CHUNK, None
+            with suppress(TookTooLong, PoolError):
+                while message[0] == CHUNK:
+                    message = self._receive(worker, GRACE)
+            open_message(message)
+
+    def drop(self) -> None:
+        """Close a stream that no thread has asked for a chunk, and log nothing."""
+        self.interrupt_next()
+        with suppress(Exception):  # an error of the generator
+            self.close()
+
+    def _receive(self, worker: _Worker, seconds: float) -> Message:
+        """Return the next message. With the last one, or none, the process is no longer in use."""
+        self._worker = None
+        message = self._pool._receive(worker, seconds)
+        if message[0] == CHUNK:
+            self._worker = worker
+        else:
+            self._pool._give_back(worker, is_over=self._token.detach())
+        return message
+
+
+class _Worker:
+    """One process and this end of its pipe."""
+
+    def __init__(self) -> None:
+        if not CAN_PASS_PIPES:
+            raise PoolError(
+                "micropie starts no processes on Windows: write "
+                "App(pool=concurrent.futures.ProcessPoolExecutor())"
+            )
+        import signal
+        import subprocess
+        from multiprocessing.connection import Pipe
+
+        self.found: set[bytes] = set()  # the functions that it has been asked to find
+        self.connection, theirs = Pipe()
+        their_life, self._life = Pipe(duplex=False)
+        passed = theirs.fileno(), their_life.fileno()
+        # A process that has only begun can't ignore signals yet. It inherits this thread's mask.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ignored())
+        try:
+            self.process = subprocess.Popen(  # noqa: S603
+                [
+                    sys.executable,
+                    "-c",
+                    _MAIN.format(path=[*map(str, sys.path)], descriptors=passed),
+                ],
+                pass_fds=passed,
+                stdin=subprocess.DEVNULL,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
+            their_life.close()
+
+    def receive(self, seconds: float) -> Message:
+        """Return its next message. Raises ``TookTooLong``; ``PoolError`` if it has ended."""
+        if not self.connection.poll(seconds):
+            where = "in its process" if self.found else "to start in its process"
+            raise TookTooLong(f"took longer than {seconds:g} seconds {where} and was ended")
+        try:
+            data = self.connection.recv_bytes()
+        except (EOFError, OSError):
+            self.process.kill()
+            code = self.process.wait()
+            from signal import Signals
+
+            how = f"killed by {Signals(-code).name}" if code < 0 else f"with status {code}"
+            raise PoolError(f"its process ended in the middle of it, {how}") from None
+        message: Message = pickle.loads(data)  # noqa: S301 - from our own process
+        return message
+
+    def end(self, grace: float = 0.0) -> None:
+        """End it. It has ``grace`` seconds to end by itself, because its pipe ends."""
+        self.connection.close()
+        import subprocess
+
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(grace)
+        self.process.kill()
+        self.process.wait()
+        self._life.close()
+
+    def abandon(self) -> None:
+        """Forget it: it is the child of another process.
+
+        ``subprocess`` then neither waits for it nor warns.
+        """
+        self.process.returncode = 0
+        self.connection.close()
+        self._life.close()
+
+
+def _end_all(workers: set[_Worker]) -> None:
+    for worker in workers:
+        worker.end()
+
+
+# -- in a process of the pool ----------------------------------------------------------------------
+
+_is_in_pool = False
+
+# The new process finds the modules that this one finds.
+_MAIN = (
+    "import sys; sys.path[:] = {path!r}; from micropie._core.execution.pool.processes "
+    "import main; main(*{descriptors})"
+)
+
+
+def _ignored() -> list[int]:
+    """Return the signals that are for the server, which then closes the pipe."""
+    import signal
+
+    return [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def main(descriptor: int, life: int) -> None:
+    """Run a process of the pool: answer calls until the parent ends.
+
+    ``descriptor`` and ``life`` are its pipes.
+    """
+    global _is_in_pool  # noqa: PLW0603 - of the process
+    _is_in_pool = True
+    import fcntl
+    import signal
+
+    for number in _ignored():
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ignored())
+    from multiprocessing.connection import Connection
+
+    # Under Linux the kernel ends this process with the pipe. The thread below would have to wait
+    # for a function that keeps the interpreter to itself.
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(life, fcntl.F_SETFL, fcntl.FASYNC)
+    threading.Thread(target=exit_at_end, args=(life,), name="micropie exit", daemon=True).start()
+    work(Connection(descriptor))
+
+
+def exit_at_end(pipe: int) -> None:
+    """Wait for the pipe's end, then end this process."""
+    os.read(pipe, 1)
+    os._exit(1)
+
+
+def work(connection: Connection) -> None:
+    """Answer calls until the pipe ends."""
+    with suppress(EOFError, OSError):
+        while True:
+            job = connection.recv_bytes()
+            if job not in (MORE, STOP):  # both may come after the end of a stream
+                connection.send_bytes(packed_result(_answer, connection, job))
+
+
+def _answer(connection: Connection, job: bytes) -> object:
+    """Return the result of a call. Of a stream send the chunks, and return None.
+
+    Send at most ``AHEAD`` chunks before they are taken. ``STOP`` closes the stream.
+    """
+    function, arguments = pickle.loads(job)  # noqa: S301 - from our own process
+    result = function(*arguments)
+    if not isinstance(result, Iterator):
+        return result
+    connection.send_bytes(pickle.dumps((STREAM, None)))
+    allowed = AHEAD
+    for chunk in result:
+        connection.send_bytes(pickle.dumps((CHUNK, chunk)))
+        allowed -= 1
+        while not allowed or connection.poll():
+            if connection.recv_bytes() == STOP:
+                getattr(result, "close", int)()
+                return None
+            allowed += 1
+    return None

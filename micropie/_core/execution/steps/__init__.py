@@ -1,0 +1,68 @@
+"""The steps that flows yield, and what is made of them.
+
+``steps.py`` has the kinds of steps. ``generators.py`` advances an author's generators by them and
+closes those of providers. ``after_response.py`` calls functions after the answer. The outage of a
+service that may hang is remembered (``outage.py``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from micropie._core.execution.steps.after_response import (
+    Ends,
+    Task,
+    run_tasks,
+    start_tasks,
+    wait_for_tasks,
+)
+from micropie._core.execution.steps.generators import ResourceContext, Resources, RunningGenerator
+from micropie._core.execution.steps.outage import Outage
+from micropie._core.execution.steps.steps import (
+    ANSWER,
+    AWAIT,
+    CALL,
+    CHUNK,
+    CLOSE,
+    HANDLER,
+    INLINE,
+    IO,
+    RECEIVE,
+    RECEIVE_STEP,
+    AnyStep,
+    Call,
+    Completed,
+    Flow,
+    Kind,
+    ReceiveStep,
+    Step,
+    awaited,
+    call,
+    call_within,
+    itself,
+    kind_of,
+    no_function,
+    result_of,
+)
+from micropie._core.on_demand import names_on_demand
+
+if TYPE_CHECKING:
+    from micropie._core.execution.steps.redis_client import RedisClient
+
+# fmt: off
+__all__ = [
+    "ANSWER", "AWAIT", "CALL", "CHUNK", "CLOSE", "HANDLER", "INLINE", "IO", "RECEIVE",
+    "RECEIVE_STEP", "AnyStep", "Call", "Completed", "Ends", "Flow", "Kind", "Outage", "ReceiveStep",
+    "RedisClient", "ResourceContext", "Resources", "RunningGenerator", "Step", "Task", "awaited",
+    "call", "call_within", "itself", "kind_of", "no_function", "result_of", "run_tasks",
+    "start_tasks", "wait_for_tasks",
+]
+# fmt: on
+
+# What a site does not use is not imported: it would take longer than the rest.
+__getattr__, __dir__ = names_on_demand(
+    __name__,
+    {
+        "redis_client": "RedisClient",
+    },
+)

@@ -1,0 +1,287 @@
+"""An author's generators, ``def`` or ``async def``, advanced by steps: middleware with ``yield``,
+and providers.
+
+What providers have opened is on one stack for a request, and on one for each ``with`` in an
+author's code. A stack is closed in reverse order. An exception is raised at each provider's
+``yield``, as in ``contextlib.contextmanager``, and goes on even if a provider catches it, unless a
+provider raises another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
+from itertools import count
+from types import AsyncGeneratorType
+from typing import Any, Generic, Protocol, TypeVar
+
+from micropie._core.errors import ResponseError, failure_in, raise_any
+from micropie._core.execution import await_in_def, is_on_loop
+from micropie._core.execution.steps.steps import AWAIT, CALL, INLINE, AnyStep, Flow, Kind, Step
+
+Value = TypeVar("Value")
+
+_NUMBERS = count()
+
+
+class RunningGenerator:
+    """One generator, for one request. ``kind`` is how a plain one runs; an async one is awaited.
+
+    ``owner``: the hook that has begun it, or its provider. ``number``: higher than that of each one
+    made before it.
+    """
+
+    def __init__(self, generator: Any, kind: Kind, owner: Any = None) -> None:
+        self.owner = owner
+        self.number = next(_NUMBERS)
+        self._generator = generator
+        self._kind = kind
+        self.is_async = isinstance(generator, AsyncGeneratorType)  # it may have a scope open
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has run to its end."""
+        frame = self._generator.ag_frame if self.is_async else self._generator.gi_frame
+        return frame is None
+
+    def go_on(self, value: object, failure: Exception | None = None) -> Flow[object]:
+        """Run to the next ``yield``, or to the end.
+
+        Return the value that is yielded or returned, or None.
+
+        The ``yield`` where it waits gives ``value``, or raises ``failure``.
+        """
+        # Empty when they run: a driver's frame keeps its last step, and the failure's traceback
+        # refers to that frame.
+        arguments = self._generator, value, [] if failure is None else [failure]
+        if self.is_async:
+            try:
+                return (yield (AWAIT, _resume_async, arguments))
+            except StopAsyncIteration:
+                return None
+        if self._kind is INLINE:
+            return _resume(*arguments)
+        return (yield (CALL, _resume, arguments))
+
+    def finish(self, value: object, failure: Exception | None) -> Flow[object]:
+        """Run from the first ``yield`` to the end.
+
+        Return the first value that is yielded or returned, or None.
+        """
+        result = yield from self.go_on(value, failure)
+        yield from self.close()
+        return result
+
+    def close(self) -> Flow[None]:
+        """Close the generator, unless it has run to its end."""
+        if self.has_ended:
+            return
+        if self.is_async:
+            yield AWAIT, self._generator.aclose, ()
+        else:
+            yield CALL, self._generator.close, ()
+
+
+def _resume(
+    generator: Generator[object, object, object], value: object, failures: list[Exception]
+) -> object:
+    try:
+        return generator.throw(failures.pop()) if failures else generator.send(value)
+    except StopIteration as end:  # it can't be raised through a thread
+        return end.value
+
+
+def _resume_async(
+    generator: AsyncGenerator[object, object], value: object, failures: list[Exception]
+) -> Awaitable[object]:
+    return generator.athrow(failures.pop()) if failures else generator.asend(value)
+
+
+# -- resources -------------------------------------------------------------------------------------
+
+
+class Resources(list[RunningGenerator]):
+    """The generators that have to be closed, the last one at the end.
+
+    ``values``: what each provider has given. ``shield``: makes the generator of an async provider
+    one whose clean-up is not cancelled from outside; None where nothing is cancelled.
+    """
+
+    def __init__(self, shield: Callable[[AsyncGenerator[Any]], AsyncGenerator[Any]] | None) -> None:
+        super().__init__()
+        self.values: dict[Any, object] = {}
+        self.shield = shield
+
+    def close(self, failure: Exception | None, kept: Iterable[Any] = ()) -> Flow[Exception | None]:
+        """Close all but those of the providers ``kept``, the last one first.
+
+        Each ``yield`` raises ``failure``.
+
+        An async generator also stays open around one that is kept: it may have a scope open, which
+        can't be left before a scope that was entered later. Return the exception that the
+        client gets an answer to: a provider's, or else ``failure``.
+        """
+        thrown = None if failure_in(failure) is None else failure
+        raised = traceback = None
+        needed, is_scope_kept = {*kept}, False
+        try:
+            for generator in self[::-1]:
+                owner = generator.owner
+                if owner in needed or (generator.is_async and is_scope_kept):
+                    needed |= {owner, *owner.needs}
+                    is_scope_kept = is_scope_kept or generator.is_async
+                    continue
+                raised, traceback = None, thrown.__traceback__ if thrown is not None else None
+                try:
+                    yield from generator.go_on(None, thrown)
+                    if not generator.has_ended:
+                        yield from generator.close()
+                        raise ResponseError(f"{owner.name} yields twice: write one yield in it")
+                except Exception as error:
+                    raised = error
+                # now: one that a cancellation has kept from beginning its end is closed later
+                self.remove(generator)
+                for one in [*self.values]:
+                    if one is owner or owner in one.needs:
+                        del self.values[one]
+                if raised is None:
+                    continue
+                if raised is thrown:
+                    # without the way through the provider, which tells nothing
+                    raised.__traceback__ = traceback
+                else:
+                    failure = thrown = raised
+            return failure
+        finally:
+            # The traceback refers to this frame: without this it would be a cycle.
+            del failure, thrown, raised, traceback
+
+    def close_steps(self) -> Iterator[Step]:
+        """Yield the steps that close all after something broke off, the last one first."""
+        for generator in self[::-1]:
+            yield from generator.close()
+
+
+class Performer(Protocol):
+    """The request that a resource is opened for."""
+
+    def shielded(self, generator: AsyncGenerator[Value], /) -> AsyncGenerator[Value]:
+        """Return a generator whose clean-up is not cancelled from outside."""
+
+    def perform_async(self, flow: Flow[Value], /) -> Awaitable[Value]:
+        """Perform a flow for ``async def`` code."""
+
+    def clean_up(self, steps: Iterable[Step], /) -> Flow[None]:
+        """Perform steps after something broke off. Failures are logged."""
+
+    def abandon(self, steps: Iterable[Step], /) -> Awaitable[None]:
+        """Perform steps after a cancellation, in spite of it. Failures are logged."""
+
+
+class ResourceContext(Generic[Value]):
+    """Opens a resource: ``with`` in ``def`` code, ``async with`` in ``async def`` code.
+
+    ``opening``: the flow that opens it on a stack, with all that it needs. ``backend``: of the
+    process's event loop.
+    """
+
+    def __init__(
+        self, request: Performer, opening: Callable[[Resources], Flow[Value]], backend: str
+    ) -> None:
+        self._request = request
+        self._opening = opening
+        self._backend = backend
+        self._resources = Resources(None)
+
+    def __enter__(self) -> Value:
+        return _perform_in_def(self._opened(), self._backend)
+
+    def __exit__(self, kind: object, failure: BaseException | None, traceback: object) -> None:
+        if failure is None or isinstance(failure, Exception):
+            flow = self._closed(failure)
+        else:
+            flow = self._request.clean_up(self._resources.close_steps())
+        _perform_in_def(flow, self._backend)
+
+    async def __aenter__(self) -> Value:
+        # in ``def`` code each step is a task of its own
+        self._resources.shield = self._request.shielded
+        try:
+            return await self._request.perform_async(self._opened())
+        except BaseException:
+            await self._close_rest()
+            raise
+
+    async def __aexit__(
+        self, kind: object, failure: BaseException | None, traceback: object
+    ) -> None:
+        try:
+            if failure is None or isinstance(failure, Exception):
+                await self._request.perform_async(self._closed(failure))
+        finally:
+            await self._close_rest()
+
+    async def _close_rest(self) -> None:
+        """Close what a cancellation has left open."""
+        if self._resources:
+            await self._request.abandon(self._resources.close_steps())
+
+    def _opened(self) -> Flow[Value]:
+        try:
+            return (yield from self._opening(self._resources))
+        except Exception as error:
+            failure = error
+        try:
+            yield from self._closed(failure)
+            raise failure
+        finally:
+            del failure
+
+    def _closed(self, failure: Exception | None) -> Flow[None]:
+        """Close all. Raises the exception of a provider."""
+        raised = yield from self._resources.close(failure)
+        try:
+            if raised is not failure:
+                raise_any(raised)
+        finally:
+            # a traceback refers to this frame: without this it would be a cycle
+            del failure, raised
+
+
+def _perform_in_def(flow: Flow[Value], backend: str) -> Value:
+    """Perform the steps of a flow in ``def`` code: async functions on the event loop, all others in
+    this thread.
+
+    Raises what the flow raises. On an event loop, where nothing may block, each step raises
+    ``RuntimeError`` in it.
+    """
+    resume: Callable[[Any], AnyStep] = flow.send
+    result = None
+    try:
+        while True:
+            kind, function, arguments = resume(result)
+            resume = flow.send
+            try:
+                if is_on_loop():
+                    raise RuntimeError(
+                        "this code runs on the event loop: write async with, in an async def"
+                    )
+                result = (
+                    await_in_def(backend, function, arguments)
+                    if kind is AWAIT
+                    else function(*arguments)
+                )
+            except BaseException as error:
+                resume, result = flow.throw, error
+    except StopIteration as end:
+        value: Value = end.value
+        return value
+    finally:
+        # an exception's traceback refers to this frame: without this it would be a cycle
+        result = None

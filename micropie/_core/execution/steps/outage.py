@@ -1,0 +1,131 @@
+"""The outage of a service: a database on a network, a file that others lock."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import Lock
+from time import monotonic
+from traceback import format_exception
+
+from micropie._core.errors import HTTPError, logger
+from micropie._core.execution.steps.steps import INLINE, Flow, Result, call, result_of
+
+# Seconds until the log says again that a service is still out of reach.
+_REPORT_EVERY = 60.0
+# Seconds until the log says it again of a service that has answered meanwhile: the connections of
+# some fail now and then.
+_REPORT_AGAIN = 5.0
+
+
+class ConnectionLost(ConnectionError):
+    """A connection leads nowhere, and the service answers over another one: no outage."""
+
+
+class Outage:
+    """Remembers that a service is out of reach.
+
+    Then one call at a time tries it, all others fail at once.
+
+    So a service that hangs keeps one thread waiting. After a failure nobody tries for four times as
+    long as that took, at most ``retry_after`` seconds: no time is lost after a connection that
+    broke. ``subject`` and ``consequence`` are for the log, which has a line for the beginning and
+    one for the end.
+
+        outage = Outage("the rates' server", ", nothing is counted")
+
+        def count(key):
+            return outage.ask(lambda: server.increment(key))  # raises OSError at once in an outage
+
+    Only an ``OSError`` begins an outage, such as ``ConnectionError`` and ``TimeoutError``, so turn
+    a library's own exceptions into one of these. A ``ConnectionLost`` begins none. Thread-safe.
+    ``is_on`` is whether the last call has failed.
+
+    ``raise Outage.Unavailable(message, reason, retry_after=5)`` answers 503, with the header
+    Retry-After. ``message``: the sentence for the client. ``reason``: the one for the log, which
+    ``str()`` returns. ``retry_after``: whole seconds.
+    """
+
+    class Unavailable(ConnectionError, HTTPError):
+        """The service that an answer needs is out of reach."""
+
+        def __init__(self, message: str, reason: str, retry_after: int = 5) -> None:
+            HTTPError.__init__(self, 503, message, [("Retry-After", str(retry_after))])
+            self.reason = reason
+
+        def __str__(self) -> str:
+            return self.reason
+
+        __reduce__ = HTTPError.__reduce__
+
+    retry_after = 5.0
+    """Seconds between two calls that try the service, at most."""
+
+    def __init__(self, subject: str, consequence: str = "") -> None:
+        self._subject = subject
+        self._consequence = consequence
+        self._lock = Lock()
+        self._trial = Lock()  # held for the one call that tries
+        self.is_on = self._is_reported = False
+        self._next_try = self._next_report = 0.0
+
+    def lasts(self) -> bool:
+        """Return whether nobody may ask the service now."""
+        return self.is_on and (monotonic() < self._next_try or self._trial.locked())
+
+    def watch(self, question: Flow[Result]) -> Flow[Result]:
+        """Ask the service by the flow ``question``, and return its answer.
+
+        Raises ``OSError`` if the service is out of reach.
+        """
+        is_trial = self.is_on
+        if self.lasts() or (is_trial and not self._trial.acquire(blocking=False)):
+            raise ConnectionError(f"{self._subject} is out of reach")
+        began = monotonic()
+        try:
+            answer = yield from question
+        except OSError as error:
+            if not isinstance(error, ConnectionLost):
+                self.note(error, monotonic() - began)
+            raise
+        finally:
+            if is_trial:
+                self._trial.release()
+        if self.is_on:
+            self.end()
+        return answer
+
+    def ask(self, question: Callable[[], Result]) -> Result:
+        """Ask the service by ``question``, a function without parameters that may block, in a
+        thread that belongs to the caller.
+
+        Raises ``OSError`` as ``watch`` does.
+        """
+        answer: Result = result_of(self.watch(call(INLINE, question)))
+        return answer
+
+    def note(self, error: OSError, seconds: float) -> None:
+        """Note that a call has failed by ``error`` after so many ``seconds``, and log it if that
+        is news.
+        """
+        with self._lock:
+            now = monotonic()
+            self.is_on, self._next_try = True, now + min(4 * seconds, self.retry_after)
+            if now < self._next_report:
+                return
+            self._is_reported, self._next_report = True, now + _REPORT_EVERY
+        # As text: a record that is kept would keep the traceback, and with it all that waits for
+        # the answer.
+        reason = f"{type(error).__name__}: {error}"
+        if logger.isEnabledFor(logging.DEBUG):
+            reason = "\n".join([reason, *format_exception(error)])
+        logger.error("%s is out of reach%s: %s", self._subject, self._consequence, reason)
+
+    def end(self) -> None:
+        """Note that the service answers."""
+        with self._lock:
+            self.is_on = False
+            if not self._is_reported:
+                return
+            self._is_reported, self._next_report = False, monotonic() + _REPORT_AGAIN
+        logger.warning("%s answers again", self._subject)

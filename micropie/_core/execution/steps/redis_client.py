@@ -1,0 +1,349 @@
+"""The client of a Redis server.
+
+This is the only module that knows redis-py, an optional dependency.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+from time import monotonic
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from micropie._core.errors import SetupError
+from micropie._core.execution.steps.outage import ConnectionLost
+
+try:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+    from redis.sentinel import SentinelConnectionPool
+except ImportError:  # pragma: no cover - the tests set it to None
+    redis = None  # type: ignore[assignment]
+else:
+
+    class _Connection(redis.Connection):
+        """One to a host whose name is looked up within the time to connect."""
+
+        is_looked_up = False  # since it was closed
+
+        def connect(self) -> None:
+            """Connect to the host, unless it is connected."""
+            if not self.is_looked_up:
+                _look_up(self.host, self.socket_connect_timeout)
+                self.is_looked_up = True
+            super().connect()  # type: ignore[no-untyped-call]
+
+        def disconnect(self, *arguments: object, **options: object) -> None:
+            """Close the connection."""
+            self.is_looked_up = False
+            super().disconnect(*arguments, **options)  # type: ignore[no-untyped-call]
+
+    class _TLSConnection(_Connection, redis.SSLConnection):
+        """The same with TLS."""
+
+
+# What keeps redis-py from telling its own name; it is called otherwise since version 7.
+_NAMELESS: dict[str, None] = (
+    {"driver_info": None}
+    if hasattr(redis, "DriverInfo")
+    else {"lib_name": None, "lib_version": None}
+)
+
+# Seconds of silence before the first sign of life and between two of them, and how many are not
+# answered by a peer that is gone; as far as the system has these options.
+_KEEPALIVE = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
+
+# Seconds until a Sentinel that does not answer is passed over: the others know as much.
+_SENTINEL_PATIENCE = 1.0
+# Seconds between two questions to the Sentinels, and at most after one that nobody has answered.
+# After SENTINEL FAILOVER the old primary takes writes for ten seconds, and forgets them.
+_BETWEEN_QUESTIONS = 1.0
+_AFTER_NO_ANSWER = 5.0
+
+# Seconds that a server has for a sign of life over a new connection.
+_PROBE_PATIENCE = 0.5
+
+# What comes after the host has an @: the password has a / or # or ?, and only a part of it is read.
+_LATE_AT = re.compile(r"rediss?(\+sentinel)?://([^/#]*[/#][^?]*@|[^?]*\?[^=]*@)")
+
+
+def _look_up(host: str, patience: float | None) -> None:
+    """Wait until a host's name is looked up, in a thread: the system's resolver asks silent name
+    servers for as long as its own configuration says.
+
+    A name that does not exist raises when one connects. Raises redis-py's ``TimeoutError`` after so
+    many seconds.
+    """
+    with suppress(ValueError):
+        ip_address(host)
+        return
+    is_done = threading.Event()
+
+    def ask() -> None:
+        with suppress(OSError):
+            socket.getaddrinfo(host, None)
+        is_done.set()
+
+    threading.Thread(target=ask, name=f"micropie looks up {host}", daemon=True).start()
+    if not is_done.wait(patience):
+        raise redis.TimeoutError(f"no name server has answered for {host!r}")
+
+
+class _Primary(NamedTuple):
+    """What a URL with Sentinels says."""
+
+    name: str
+    sentinels: list[tuple[str, int]]
+    sentinel_options: dict[str, Any]
+    options: dict[str, Any]
+
+
+def _primary(url: str) -> _Primary | None:
+    """Read a URL with Sentinels; return None for one of a server.
+
+    Raises ``ValueError``, ``AttributeError``, ``TypeError`` or ``KeyError`` for a malformed URL.
+    """
+    if _LATE_AT.match(url):
+        raise ValueError
+    scheme, has_sentinels, rest = url.partition("+sentinel://")
+    parse: Any = redis.connection.parse_url
+    if not has_sentinels:
+        parse(url).get("host", "").encode("idna")  # as resolvers do
+        return None
+    place, _, query = rest.partition("?")
+    user, at, place = place.rpartition("@")
+    hosts, _, path = place.partition("/")
+    name, _, database = path.partition("/")
+    if scheme not in ("redis", "rediss") or not name or not (database or "0").isdecimal():
+        raise ValueError
+    options = parse(f"{scheme}://{user}{at}primary/{database}?{query}")
+    del options["host"]
+    options["ssl"] = options.pop("connection_class", None) is not None
+    sentinel_options = {key: options[key] for key in options if key.startswith("ssl")}
+    for key in ("username", "password"):
+        sentinel_options[key] = options.pop(f"sentinel_{key}", None)
+    parts = [parse(f"redis://{host}") for host in hosts.split(",")]
+    sentinels = [(part["host"], part.get("port", 26379)) for part in parts]
+    for host, _ in sentinels:
+        host.encode("idna")
+    return _Primary(unquote(name), sentinels, sentinel_options, options)
+
+
+class _Sentinels:
+    """The Sentinels of a primary, in the place of redis-py's own class.
+
+    That one has the passwords in its errors in some versions of redis-py, and loses a Sentinel
+    where threads ask at the same time. A question has a connection of its own: they are rare, and a
+    firewall would forget one that is kept. An answer stands for a second. So does a failure, and
+    for longer if the question took long.
+    """
+
+    def __init__(self, primary: _Primary, defaults: dict[str, Any]) -> None:
+        # all together have the time that the server itself has
+        patience = min(defaults["socket_timeout"] / len(primary.sentinels), _SENTINEL_PATIENCE)
+        timeouts = {"socket_timeout": patience, "socket_connect_timeout": patience}
+        self._options = {**defaults, **primary.sentinel_options, **timeouts}
+        self._addresses = primary.sentinels
+        self._patience: float = defaults["socket_timeout"]
+        self._lock = threading.Lock()  # held for the one thread that asks
+        self._next_question = 0.0
+        self._found: tuple[str, int] | str = ""  # the primary, or why none is known
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Return the primary's host and port; redis-py calls it for each new connection.
+
+        Raises redis-py's ``ConnectionError`` if no Sentinel knows one that is up.
+        """
+        # where something is known already, only one thread waits for the answer
+        if monotonic() >= self._next_question and self._lock.acquire(blocking=not self._found):
+            try:
+                began = monotonic()
+                if began >= self._next_question:
+                    self._found = self._ask(service_name)
+                    now, pause = monotonic(), _BETWEEN_QUESTIONS
+                    if isinstance(self._found, str):
+                        pause = min(max(pause, 4 * (now - began)), _AFTER_NO_ANSWER)
+                    self._next_question = now + pause
+            finally:
+                self._lock.release()
+        found = self._found  # another thread may change it
+        if isinstance(found, str):
+            raise redis.ConnectionError(found)
+        return found
+
+    def _ask(self, service_name: str) -> tuple[str, int] | str:
+        reasons = []
+        for address in self._addresses:
+            host, port = address
+            client: Any = redis.Redis(host, port, **self._options)
+            try:
+                _look_up(host, self._options["socket_timeout"])
+                with client:
+                    state = client.sentinel_masters().get(service_name)
+            except redis.RedisError as error:
+                reasons.append(f"{host}:{port}: {error}")
+                continue
+            if state is None:
+                reasons.append(f"{host}:{port} does not know it")
+            elif state["is_sdown"] or state["is_odown"] or not state["is_master"]:
+                reasons.append(f"{host}:{port} says that it is down")
+            else:
+                # the next question goes to this one first
+                self._addresses = [address, *(one for one in self._addresses if one != address)]
+                try:
+                    _look_up(state["ip"], self._patience)
+                except redis.TimeoutError as error:
+                    return str(error)
+                return state["ip"], state["port"]
+        return f"no Sentinel leads to the primary {service_name!r}: {'; '.join(reasons)}"
+
+
+class RedisClient:
+    """The client of the server at ``url``, such as ``redis://localhost:6379/0``, or of the primary
+    that Sentinels know, ``redis+sentinel://one:26379,two:26379/mymaster/0``.
+
+    Errors name ``owner``. In a URL of Sentinels user and password are those of Redis, and
+    ``?sentinel_username=`` and ``sentinel_password=`` those of the Sentinels; both are asked by TLS
+    with ``rediss+sentinel``. Connections lead to the primary that it was a second ago, at most.
+
+    ``patience``: seconds until a server that does not answer is out of reach. Each process connects
+    when it first needs to. Raises ``SetupError`` for a malformed URL, and where redis-py is
+    missing.
+    """
+
+    def __init__(self, owner: str, url: str, patience: float) -> None:
+        if redis is None:
+            raise SetupError(f'{owner} needs redis: pip install "micropie-dual[redis]"')
+        try:
+            self._primary = _primary(url)
+        except (ValueError, AttributeError, TypeError, KeyError):
+            # without the reason, which may have a part of the password
+            raise SetupError(
+                f"{owner} takes a URL such as redis://localhost:6379/0 or "
+                "redis+sentinel://one:26379,two:26379/mymaster/0; "
+                "a password in it has %2F for /, %23 for # and %3F for ?"
+            ) from None
+        self._owner = owner
+        self.url = url
+        self._patience = patience
+        self._clients: dict[int, Any] = {}  # by process; only this one's is ever used
+
+    @contextmanager
+    def reached(self) -> Iterator[Any]:
+        """Enter with redis-py's client.
+
+        Its errors become ``ConnectionError``, for they are no ``OSError``. After one, the idle
+        connections are closed: a firewall may have forgotten all of them, or they lead to a server
+        that is a replica now, and new ones lead to the right one. After a time-out it is
+        ``ConnectionLost`` if the server answers over a new connection.
+        """
+        try:
+            if self._primary is not None:
+                self.place()
+            yield self._client()
+        except (redis.RedisError, ConnectionError) as error:
+            self._client().connection_pool.disconnect(inuse_connections=False)
+            is_lost = isinstance(error, redis.TimeoutError) and self.answers()
+            kind = ConnectionLost if is_lost else ConnectionError
+            raise kind(f"the Redis of {self._owner} is out of reach: {error}") from error
+
+    def answers(self) -> bool:
+        """Return whether the server gives a sign of life over a new connection, which it has half a
+        second for.
+        """
+        pool = self._client().connection_pool
+        timeouts = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), _PROBE_PATIENCE)
+        connection = pool.connection_class(**{**pool.connection_kwargs, **timeouts})
+        try:
+            connection.connect()
+            connection.send_command("PING")
+            return bool(connection.read_response() == "PONG")
+        except redis.RedisError:
+            return False
+        finally:
+            connection.disconnect()
+
+    def run(self, script: str, keys: Sequence[str], *arguments: str | int) -> Any:
+        """Run ``script``, in Lua, on the server, and return its result. ``keys`` and ``arguments``
+        are its KEYS and ARGV. Raises ``ConnectionError``.
+
+        It is one command with the script's digest. The text is sent only to a server that does not
+        have it: one that was started anew, or was a replica.
+        """
+        digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+        with self.reached() as client:
+            try:
+                return client.evalsha(digest, len(keys), *keys, *arguments)
+            except redis.exceptions.NoScriptError:
+                return client.eval(script, len(keys), *keys, *arguments)
+
+    def place(self) -> tuple[str, int] | None:
+        """Return the primary's host and port as the Sentinels know it; None for a URL without any.
+
+        They are asked once a second at most. If none answers, the last answer stands.
+        """
+        if self._primary is None:
+            return None
+        pool = self._client().connection_pool
+        with suppress(redis.RedisError):
+            pool.get_master_address()  # closes connections to another one
+        address: tuple[str, int] | None = pool.master_address
+        return address
+
+    def ping(self) -> None:
+        """Ask the server for a sign of life. Raises ``ConnectionError``."""
+        with self.reached() as client:
+            client.ping()
+
+    def close(self) -> None:
+        """Close this process's connections. The next use opens new ones."""
+        self._client().close()
+
+    def _client(self) -> Any:
+        process = os.getpid()
+        client = self._clients.get(process)
+        # never a parent's: two processes would read each other's answers
+        if client is None:
+            defaults: dict[str, Any] = {
+                "socket_timeout": self._patience,
+                "socket_connect_timeout": self._patience,
+                # redis-py must not retry: if only the answer to the first try was lost, a count
+                # would be counted twice.
+                "retry": Retry(NoBackoff(), 0),
+                "decode_responses": True,
+                # else a new connection asks four times before its first command
+                "protocol": 2,
+                **_NAMELESS,
+                # what another program has written must not cost a connection of many channels
+                "encoding_errors": "surrogateescape",
+            }
+            if self.url.startswith("unix:"):
+                client = redis.Redis.from_url(self.url, **defaults)
+            else:
+                # a firewall forgets what is silent for some minutes
+                defaults |= {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
+                if self._primary is None:
+                    kind = _TLSConnection if self.url.startswith("rediss") else _Connection
+                    client = redis.Redis.from_url(self.url, connection_class=kind, **defaults)
+                else:
+                    make_pool: Any = SentinelConnectionPool
+                    sentinels = _Sentinels(self._primary, defaults)
+                    options = {**defaults, **self._primary.options}
+                    pool = make_pool(self._primary.name, sentinels, **options)
+                    client = redis.Redis.from_pool(pool)
+            # the same for all threads that have come here
+            client = self._clients.setdefault(process, client)
+            self._clients = {process: client}
+        return client

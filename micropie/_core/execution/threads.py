@@ -1,0 +1,382 @@
+"""Worker threads for code that may block.
+
+They are anyio's own, so ``anyio.from_thread`` works in them.
+
+``Threads`` limit them: those of each application and of each service are counted apart from
+``IO_THREADS``. A call takes a slot of its ``Threads`` before it asks anyio for a thread, and gives
+it back when the thread is done (``Slots``). anyio's own limit can't do that: a task that abandons
+its thread would free the slot while the thread still runs. A thread that waits for its client's
+body lends its slot meanwhile, or clients that send slowly would have all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, nullcontext
+from contextvars import Context, copy_context
+from functools import partial
+from threading import Lock, Thread, current_thread, main_thread
+from threading import enumerate as enumerate_threads
+from time import monotonic, sleep
+from typing import TypeVar, cast
+from weakref import WeakKeyDictionary
+
+import anyio
+
+from micropie._core.errors import logger, too_many_waiting
+from micropie._core.execution.background import Outcome, released, variables_set
+from micropie._core.execution.fork import after_fork_in_child
+from micropie._core.execution.loop import TASKS, WAKERS, Action, LoopLocal
+from micropie._core.execution.placement import ALL_WAIT, AnyFunction, Threads
+from micropie._core.execution.waits import StandingQueue
+
+Result = TypeVar("Result")
+
+# Of each ``Threads``: so many may wait for their clients at once, beside those that are busy.
+MOST_READERS = 400
+
+# A browser, and what else runs Python as WebAssembly, can start no thread: calls run in line.
+HAS_THREADS = sys.platform != "emscripten"
+
+# Seconds until the log says again that handlers are refused.
+_REPORT_EVERY = 60.0
+
+
+# So many may always wait: a queue for few threads, or slow handlers, is no overload.
+_SHORT_QUEUE = 40
+
+
+class _Turn:
+    """The turn of one task that waits for a slot. It has ``came`` when the task has a slot, or is
+    refused.
+    """
+
+    __slots__ = ("came", "is_queued", "is_refused", "since")
+
+    def __init__(self, is_queued: bool) -> None:
+        self.came = anyio.Event()
+        self.since = monotonic()
+        self.is_queued, self.is_refused = is_queued, False
+
+
+class _Counted(nullcontext[None]):
+    """A limiter for calls that have a slot: it lets each of them begin.
+
+    anyio wants a limiter. One of its own without a limit costs each call a turn of the loop. This
+    is no subclass of it, because the first request may need nothing of anyio's.
+    """
+
+    # as trio calls it; asyncio's part enters it
+    async def acquire_on_behalf_of(self, borrower: object) -> None: ...
+
+    def release_on_behalf_of(self, borrower: object) -> None: ...
+
+
+_COUNTED = cast("anyio.CapacityLimiter", _Counted())
+
+
+class Slots:
+    """The slots of some ``Threads`` on one event loop, where all its methods are called:
+    ``slots_of`` finds it.
+    """
+
+    def __init__(self, threads: Threads) -> None:
+        if HAS_THREADS and not _GUARDS:
+            guard = Thread(target=_end_process, name="micropie exit", daemon=True)
+            _GUARDS.append(guard)
+            guard.start()
+        # Not ``threads`` itself, which would then live as long as the loop.
+        self._size, self._queue, self._patience = threads.size, threads.queue, threads.patience
+        # less than 0 after slots were lent, and 0 at most while somebody waits
+        self._free = self._size
+        self._lent = 0
+        self._waiting: deque[_Turn] = deque()
+        self._standing = StandingQueue()
+        self.waker, self.tasks = WAKERS.get(), TASKS.get()
+        self._next_report = 0.0
+
+    async def take(self, is_queued: bool = False) -> None:
+        """Take a slot.
+
+        Wait until one is free; raise ``TimeoutError`` after the ``patience`` of the threads. A
+        handler, which is queued, gets 503 where too many wait, or when it has waited too long.
+        """
+        if self._free > 0:
+            self._free -= 1
+            return
+        if is_queued and len(self._waiting) >= self._queue:
+            self._report(
+                "all %d threads or processes are busy, and %d handlers wait for one: "
+                "requests get 503",
+                self._size, self._queue,
+            )  # fmt: skip
+            raise too_many_waiting()
+        turn = _Turn(is_queued)
+        self._waiting.append(turn)
+        try:
+            with anyio.move_on_after(self._patience):
+                await turn.came.wait()
+            if not turn.came.is_set():
+                raise TimeoutError(ALL_WAIT)
+        except BaseException:  # that, or the task is cancelled
+            if not turn.came.is_set():
+                self._waiting.remove(turn)
+            elif not turn.is_refused:
+                self.give()
+            raise
+        if turn.is_refused:
+            self._report(
+                "all %d threads or processes are busy, and handlers wait too long for one: "
+                "the oldest get 503",
+                self._size,
+            )  # fmt: skip
+            raise too_many_waiting()
+
+    def give(self) -> None:
+        """Give a slot back, to the task that has waited longest if one does."""
+        self._free += 1
+        if self._free > 0 and self._waiting:
+            self._free -= 1
+            turn = self._waiting.popleft()
+            while self._is_late(turn):
+                turn.is_refused = True
+                turn.came.set()
+                turn = self._waiting.popleft()
+            turn.came.set()
+
+    def _is_late(self, turn: _Turn) -> bool:
+        """Return whether a handler has waited for so long that others are to have its slot: only
+        where enough wait that no slot becomes idle.
+        """
+        if not turn.is_queued:
+            return False
+        now = monotonic()
+        is_late = self._standing.makes_late(now - turn.since, now)
+        return is_late and len(self._waiting) >= max(self._size, _SHORT_QUEUE)
+
+    @contextmanager
+    def lend(self) -> Iterator[bool]:
+        """Let another call begin while a thread waits for its client, in the ``with`` block.
+
+        The block gets False if ``MOST_READERS`` threads wait already, which is logged once a
+        minute. After the block its thread goes on without waiting for a slot: it may have a lock
+        for which all others wait. If more threads run then than there are slots, no call begins
+        until some have ended.
+        """
+        if self._lent >= MOST_READERS:
+            self._report(
+                "%d threads wait for the bodies of slow clients: requests get 503", MOST_READERS
+            )
+            yield False
+        else:
+            self._lent += 1
+            self.give()
+            try:
+                yield True
+            finally:
+                self._lent -= 1
+                self._free -= 1
+
+    def usage(self) -> tuple[int, int, int]:
+        """Return how many threads are busy, how many calls wait for one, and their number.
+
+        A lent one is not busy.
+        """
+        return self._size - self._free, len(self._waiting), self._size
+
+    async def call(
+        self,
+        function: Callable[..., Result],
+        arguments: Sequence[object],
+        leave_after: float | None,
+        is_queued: bool = False,
+        has_slot: bool = False,
+    ) -> Result:
+        """Call ``function`` in a worker thread, with this task's context variables.
+
+        ``is_queued``: as ``take``. ``has_slot``: after it.
+
+        A cancelled task waits ``leave_after`` seconds for the thread, None for as long as it takes,
+        and then leaves it to itself. The thread counts as busy until it ends.
+        """
+        if not has_slot:
+            await self.take(is_queued)
+        work = _Work(function, arguments)
+        try:
+            if HAS_THREADS:
+                outcome = await anyio.to_thread.run_sync(
+                    work.run, abandon_on_cancel=leave_after is not None, limiter=_COUNTED
+                )
+            else:
+                outcome = work.run()
+        except BaseException:  # no further thread can be started, or the task is cancelled
+            if work.claim.acquire(blocking=False):
+                self.give()
+                raise
+            ended, gives = anyio.Event(), [self.give]
+
+            def end() -> None:
+                ended.set()
+                while gives:  # once, though this may be called twice
+                    gives.pop()()
+
+            work.leave(partial(self.waker.call, end))
+            if leave_after:
+                with anyio.move_on_after(leave_after, shield=True):
+                    await ended.wait()
+            raise
+        self.give()
+        try:
+            result: Result = released(outcome)
+        except CancelledError:
+            # of a ``from_thread.run`` in the thread, which is cancelled with this task
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            raise
+        return result
+
+    def _report(self, sentence: str, *values: object) -> None:
+        """Log that requests get 503, once a minute."""
+        now = monotonic()
+        if now >= self._next_report:
+            self._next_report = now + _REPORT_EVERY
+            logger.warning(sentence, *values)
+
+
+# The tasks that wait for a slot are one loop's, and an application may serve several.
+_SLOTS: LoopLocal[WeakKeyDictionary[Threads, Slots]] = LoopLocal(WeakKeyDictionary)
+
+
+def slots_of(threads: Threads) -> Slots:
+    """Return the slots of ``threads`` on the event loop that this runs on."""
+    slots = _SLOTS.get()
+    return slots.get(threads) or slots.setdefault(threads, Slots(threads))
+
+
+async def in_thread(
+    threads: Threads,
+    function: Callable[..., Result],
+    *arguments: object,
+    abandon_after: float | None = None,
+) -> Result:
+    """Call ``function`` in one of ``threads``, see ``Slots.call``."""
+    return await slots_of(threads).call(function, arguments, abandon_after)
+
+
+class TookTooLong(Exception):
+    """Raised when the time limit of ``call_within`` is over.
+
+    A ``TimeoutError`` may be the function's own.
+
+    ``sentence`` says what took too long, if anybody knows.
+    """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(sentence)
+
+
+async def within(
+    seconds: float, function: Callable[..., Awaitable[Result]], arguments: Sequence[object]
+) -> Result:
+    """Await ``function(*arguments)``, and give it up after so many seconds.
+
+    Raises ``TookTooLong`` then.
+    """
+    with anyio.move_on_after(seconds):
+        return await function(*arguments)
+    raise TookTooLong
+
+
+class _Work:
+    """A call in a thread.
+
+    Either the thread claims it, or the task that waits for the thread no longer.
+    """
+
+    def __init__(self, function: AnyFunction, arguments: Sequence[object]) -> None:
+        self._function, self._arguments = function, arguments
+        self.claim = Lock()  # of whoever acquires it
+        self._has_ended = False
+        self._tell: Action | None = None
+
+    def run(self) -> Outcome:
+        """Make the call in this thread, if nobody has claimed it. Does not raise."""
+        if not self.claim.acquire(blocking=False):
+            return []
+        _RUNNING[self] = current_thread()
+        before = copy_context()
+        try:
+            return [self._function(*self._arguments), None, variables_set(before)]
+        except BaseException as error:
+            return [None, error, variables_set(before)]
+        finally:
+            del _RUNNING[self]
+            self._has_ended = True
+            if self._tell is not None:
+                self._tell()
+
+    def leave(self, tell: Action) -> None:
+        """Have ``tell`` called when the call ends, at once if it has ended.
+
+        It is called twice if the call ends at this moment.
+        """
+        self._tell = tell
+        if self._has_ended:
+            tell()
+
+
+# -- the end of the process ------------------------------------------------------------------------
+
+# Seconds that calls may go on after the server has ended.
+EXIT_WITHIN = 1.0
+
+# The calls that run at the moment, and their threads; the thread that runs ``_end_process``. No
+# thread survives a fork.
+_RUNNING: dict[_Work, Thread] = {}
+_GUARDS: list[Thread] = []
+after_fork_in_child(_RUNNING.clear)
+after_fork_in_child(_GUARDS.clear)
+
+
+def _end_process() -> None:
+    """End the process soon after its main thread and the threads of servers, though calls still
+    run.
+
+    The interpreter waits for all threads that are no daemons. Under asyncio anyio's are none, so a
+    handler that hangs would keep its server from ending. There is no gentler way: nothing can end a
+    thread in a call that blocks, anyio makes no daemons, and in a daemon of our own a handler's
+    ``anyio.from_thread.run`` would need the loop's token.
+    """
+    main_thread().join()
+    for thread in enumerate_threads():
+        if not thread.daemon and thread not in [*_RUNNING.values()]:
+            thread.join()
+    until = monotonic() + EXIT_WITHIN
+    while _RUNNING and monotonic() < until:
+        sleep(0.01)
+    if _RUNNING:
+        logger.error("the process ends now, though %d calls in its threads don't", len(_RUNNING))
+        logging.shutdown()
+        os._exit(1)
+
+
+def run_in_context(context: Context, function: Action) -> None:
+    """Call ``function`` in ``context`` itself, and not in a copy: there it may reset a variable
+    that an earlier call has set.
+
+    Call this in a worker thread. Its own context is a copy of ``context`` in which anyio has unset
+    some variables, those by which libraries know a task's event loop. They are unset in
+    ``context``, too, because this is no task.
+    """
+    marks = variables_set(context)
+
+    def run() -> None:
+        for variable, value in marks:
+            variable.set(value)
+        function()
+
+    context.run(run)

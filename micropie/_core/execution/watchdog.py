@@ -1,0 +1,134 @@
+"""A thread that names the code which keeps an event loop from turning: all that the loop serves
+waits for it.
+
+The loop can't say so itself. So the thread asks it, again and again, to call a function, and looks
+at the stack of the loop's thread if that takes too long. A request has nothing to do with it, and
+costs nothing more.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from contextlib import suppress
+from itertools import dropwhile
+from threading import Event, Thread, get_ident
+from time import monotonic, sleep
+from traceback import walk_stack
+from types import FrameType
+
+from micropie._core.errors import logger
+from micropie._core.execution.fork import after_fork_in_child
+from micropie._core.execution.loop import LoopLocal, threadsafe_scheduler
+
+# Seconds until the log names a piece of code again, and for which ``loop_lag`` remembers.
+_MINUTE = 60.0
+
+# The packages by which requests and background functions come to an event loop.
+_ON_LOOPS = ("micropie.asgi.", "micropie._core.execution.")
+
+# The packages in which a loop is that has nothing to do: it waits for the processor then.
+_IDLE = ("selectors", "asyncio.", "trio.")
+
+
+class _Watchdog:
+    """Watches the event loop that it is made on until that is closed."""
+
+    def __init__(self) -> None:
+        self._call_soon = threadsafe_scheduler()
+        self._loop_thread = get_ident()
+        self._thread: Thread | None = None
+        # pieces of code, and until when they are not named again
+        self._named: dict[str, float] = {}
+
+    def start(self, seconds: float) -> None:
+        """Begin, unless it has begun.
+
+        A loop that stands still for ``seconds`` is found in any case.
+        """
+        if self._thread is None:
+            self._thread = Thread(
+                target=self._watch, args=(seconds / 4,), name="micropie watchdog", daemon=True
+            )
+            with suppress(RuntimeError):  # a platform without threads
+                self._thread.start()
+
+    def _watch(self, pause: float) -> None:
+        self.lags: deque[float] = deque([0.0], maxlen=round(_MINUTE / pause))
+        _WATCHING.append(self)
+        turned = Event()
+        # the loop has been closed, or its thread has ended without that
+        with suppress(RuntimeError, KeyError):
+            while True:
+                sleep(pause)
+                turned.clear()
+                began = monotonic()
+                self._call_soon(turned.set)
+                while not turned.wait(3 * pause):
+                    self._report(monotonic() - began)
+                    self._call_soon(turned.set)
+                self.lags.append(monotonic() - began)
+        _WATCHING.remove(self)
+
+    def _report(self, seconds: float) -> None:
+        """Log what the loop does, each piece of code once a minute."""
+        frame = sys._current_frames()[self._loop_thread]
+        if _module_of(frame).startswith(_IDLE):
+            return
+        now = monotonic()
+        code, place = _described(frame)
+        if now >= self._named.get(code, now):
+            self._named[code] = now + _MINUTE
+            advice = "write def in place of async def, or await"
+            words = f"the event loop has stood still for %.1f seconds: %s; {advice}"
+            logger.warning(words, seconds, place)
+
+
+def _described(frame: FrameType) -> tuple[str, str]:
+    """Return the name of the code that the framework has called on a loop, and where it is, and
+    what it calls.
+    """
+    outwards = [*walk_stack(frame)]
+    below_us = dropwhile(
+        lambda one: not _module_of(one[0]).startswith(_ON_LOOPS), reversed(outwards)
+    )
+    called = next(
+        dropwhile(lambda one: _module_of(one[0]).startswith("micropie."), below_us), outwards[0]
+    )
+    places = [
+        f"{_name_of(frame)} ({frame.f_code.co_filename}:{line})"
+        for frame, line in (called, outwards[0])
+    ]
+    return _name_of(called[0]), ", in ".join(dict.fromkeys(places))
+
+
+def _module_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "?"))
+
+
+def _name_of(frame: FrameType) -> str:
+    return f"{_module_of(frame)}.{frame.f_code.co_qualname}"
+
+
+_WATCHDOGS = LoopLocal(_Watchdog)
+_WATCHING: list[_Watchdog] = []
+after_fork_in_child(_WATCHING.clear)
+
+
+def watch_loop(patience: float | None) -> None:
+    """Have a thread watch this event loop, so that the log names code that blocks it for so many
+    seconds.
+
+    None is for no thread.
+    """
+    if patience is not None:
+        _WATCHDOGS.get().start(patience)
+
+
+def loop_lag() -> float:
+    """Return the longest time that a call had to wait for an event loop of this process within the
+    last minute.
+
+    0 where none is watched.
+    """
+    return max((max([*watchdog.lags]) for watchdog in [*_WATCHING]), default=0.0)

@@ -1,0 +1,107 @@
+"""The content type for a file's name, and the header that makes a browser save the file under a
+name.
+
+The result is the same on every machine: neither /etc/mime.types nor the Windows registry is read.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+import unicodedata
+from functools import cache, lru_cache
+from urllib.parse import quote
+
+from micropie._core.http.forms import MAX_FILENAME
+
+UNKNOWN = "application/octet-stream"  # browsers neither run nor show it (RFC 9110, section 8.3)
+
+# Types that the web needs, and that ``mimetypes`` lacks or has differently in some versions: Python
+# 3.12 gave scripts the type of RFC 9239, 3.13 knows webp. XML states its charset itself, so it must
+# not be text/*, whose charset would count for more (RFC 7303, section 3).
+_OWN_TYPES = {
+    ".br": UNKNOWN,  # no type is registered for brotli
+    ".bz2": "application/x-bzip2",
+    ".flac": "audio/flac",
+    ".gz": "application/gzip",
+    ".ics": "text/calendar",
+    ".js": "text/javascript",
+    ".log": "text/plain",
+    ".m4a": "audio/mp4",
+    ".map": "application/json",
+    ".md": "text/markdown",
+    ".mjs": "text/javascript",
+    ".ogg": "audio/ogg",
+    ".otf": "font/otf",
+    ".rtf": "application/rtf",
+    ".tgz": "application/gzip",
+    ".ttf": "font/ttf",
+    ".webp": "image/webp",
+    ".woff": "font/woff",
+    ".woff2": "font/woff2",
+    ".xml": "application/xml",
+    ".xz": "application/x-xz",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+    ".zst": "application/zstd",
+}
+
+_EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")  # not ".png", a name without extension
+
+# In a quoted string, "\" escapes and '"' ends, and browsers decode "%" there, too (RFC 6266,
+# appendix D).
+_NOT_PLAIN = re.compile(r'[^\x20-\x7e]|["\\%/]')
+_NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
+# They are not seen, and some turn the direction of what follows: "invoice-\u202Efdp.exe" is shown
+# as "invoice-exe.pdf".
+_NOT_SEEN = re.compile("[\x80-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+
+
+@lru_cache(maxsize=1024)
+def content_type_of(name: str) -> str:
+    """Return the content type for a file's name; text is UTF-8, an unknown extension
+    ``application/octet-stream``.
+    """
+    dot = name.rfind(".")
+    if dot < 1 or not _EXTENSION.fullmatch(name, dot - 1):
+        return UNKNOWN
+    return _types().get(name[dot:].lower(), UNKNOWN)
+
+
+@cache
+def _types() -> dict[str, str]:
+    table = {**mimetypes.MimeTypes().types_map[True], **_OWN_TYPES}
+    return {
+        suffix: f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+        for suffix, kind in table.items()
+    }
+
+
+def attachment(name: str) -> str:
+    """Return the Content-Disposition header that makes a browser save a file as ``name`` (RFC
+    6266).
+
+    A name that is not plain ASCII is sent twice: ``filename*`` for all current browsers,
+    ``filename`` for others. It ends after 255 characters, as no file has a longer name.
+    """
+    name = (
+        _NOT_IN_A_NAME.sub("_", _NOT_SEEN.sub("", name[:MAX_FILENAME]))
+        .encode("utf-8", "replace")
+        .decode()
+    )
+    plain = _NOT_PLAIN.sub("_", in_ascii(name)) or "download"
+    header = f'attachment; filename="{plain}"'
+    return (
+        header
+        if plain == name or not name
+        else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
+    )
+
+
+def in_ascii(name: str) -> str:
+    """Return a file's name without accents and whatever else ASCII lacks, of 255 characters at
+    most.
+
+    Longer ones are cut first: characters are taken apart in quadratic time.
+    """
+    return unicodedata.normalize("NFKD", name[:MAX_FILENAME]).encode("ascii", "ignore").decode()

@@ -1,0 +1,90 @@
+"""Fingerprints of files' bytes: for addresses that change with them, ``app.static_url``, and for
+the entity tags of files whose time says nothing.
+
+A file is read once for each of its versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from io import FileIO
+from math import inf
+from typing import TypeAlias
+
+from micropie._core.errors import HTTPError
+from micropie._core.execution import after_fork_in_child
+from micropie._core.files.lookup import Facts, ResolvedFile, find, local_version, open_resolved
+from micropie._core.files.recent import Recent
+
+# A directory, a path below it, whether links are followed.
+Place: TypeAlias = tuple[str, str, bool]
+
+# The fingerprint of a file, and the version of it that was read.
+Fingerprint: TypeAlias = tuple[str, Facts]
+
+# bytes of a file that is read because a client asks for a version of it
+LARGEST_ASKED = 64 * 1024 * 1024
+
+# looked at once in ``FRESH_FOR`` seconds at most
+KNOWN: Recent[Place, Fingerprint] = Recent(4096)  # files
+after_fork_in_child(KNOWN.clear)
+
+# Files that ``identified`` has returned, by what ``find`` has.
+IDENTIFIED: dict[ResolvedFile, ResolvedFile] = {}
+_MOST_IDENTIFIED = 4096
+
+
+def fingerprint(place: Place, largest: float = inf) -> Fingerprint:
+    """Return the fingerprint of a file, "" for one of more than ``largest`` bytes that would have
+    to be read.
+
+    Raises ``HTTPError`` 404. May block.
+    """
+    root, path, follow_symlinks = place
+    seen_at = time.monotonic()
+    resolved = find(root, path, (), follow_symlinks)
+    known = KNOWN.latest(place)
+    if known is None or known[1] != resolved.version:
+        if resolved.size > largest:
+            return "", resolved.version
+        known = _digest(root, resolved, follow_symlinks), resolved.version
+    KNOWN.put(place, known, seen_at)
+    return known
+
+
+def identified(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> ResolvedFile:
+    """Return a file whose time is a whole second with the fingerprint that its entity tag needs.
+
+    A clock sets times with nanoseconds. A whole second was set by an archive, or by a build that
+    gives each file of each release the same time, so two versions may have one time and one size. A
+    file of more than 64 MiB is not read: its fingerprint is this machine's own.
+
+    Raises ``HTTPError`` 404. May block, unless ``IDENTIFIED`` has the file.
+    """
+    known = IDENTIFIED.get(resolved)
+    if known is None:
+        is_large = resolved.size > LARGEST_ASKED
+        fingerprint = (
+            local_version(resolved[3:8]) if is_large else _digest(root, resolved, follow_symlinks)
+        )
+        if len(IDENTIFIED) >= _MOST_IDENTIFIED:
+            IDENTIFIED.clear()
+        known = IDENTIFIED[resolved] = resolved.identified_by(fingerprint)
+    return known
+
+
+def _digest(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> str:
+    with FileIO(open_resolved(root, resolved, follow_symlinks)) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def fingerprint_for_url(place: Place) -> str:
+    """Return the fingerprint of a file that an author names.
+
+    Raises ``LookupError`` if there is no such file.
+    """
+    try:
+        return (KNOWN.fresh(place) or fingerprint(place))[0]
+    except HTTPError:
+        raise LookupError(f"there is no file {place[1]!r} in {place[0]}") from None

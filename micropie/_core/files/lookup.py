@@ -1,0 +1,306 @@
+"""Find the file that a path below a directory names.
+
+Only this module decides whether a client may have a file.
+
+    a name that is not a relative path       404     "..", "/etc/passwd", "C:x", "a\\b", NUL, empty segments
+    a hidden file or directory               404     any segment that begins with "."
+    a link that leads out of the directory   404     unless ``follow_symlinks``; the directory itself may be one
+    a directory, a fifo, a device            404
+    a file that this process can't read      404
+
+It is always 404 and never 403, so that clients don't learn which files exist. Failures of the
+machine (no file handles left, a broken disk) are raised as they are. Everything here may block.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import re
+import stat
+import time
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
+
+from micropie._core.errors import HTTPError, logger
+from micropie._core.http.headers import accepts_coding, cached_if_short
+from micropie._core.on_demand import pattern
+
+# Files that were compressed in advance: the coding's names by suffix (RFC 9110, section 8.4.1). The
+# first one that a client accepts is sent: brotli's is the smaller.
+_CODINGS = {".br": ("br",), ".gz": ("gzip", "x-gzip")}
+
+# Names that mean something else on Windows: a drive or a stream of NTFS, a device, a dot or space
+# that it drops.
+_WINDOWS_OWN = pattern(
+    r":|(^|/)(con|prn|aux|nul|(com|lpt)[0-9¹²³])[ ]*([./]|$)|[. ](/|$)", re.IGNORECASE
+)
+_DRIVE = pattern(r"[A-Za-z]:")
+
+# Errors for a name that no file can have, or a file that can't be read. EINVAL and EILSEQ: some
+# systems' errors for odd characters.
+_ABSENT = frozenset(
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENXIO,
+        errno.EINVAL,
+        errno.EILSEQ,
+    }
+)
+
+# NONBLOCK: a file that was replaced by a fifo since its ``stat`` must not wait for a writer.
+# Windows has other flags. Python adds CLOEXEC to all.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+# O_PATH, on Linux: a directory that may be passed through and not listed is opened as well.
+_DIRECTORY_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RDONLY) | _NO_FOLLOW
+_OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
+
+
+SECOND = 1_000_000_000  # nanoseconds
+
+# Times that mean no date: up to 1980-01-02, where a ZIP archive's time begins in any time zone (Nix
+# sets 1, buildpacks 1980-01-01), and those that npm, Bazel and Hatch set in their archives.
+_FIRST_DATE = 315_705_600 * SECOND
+_NO_DATES = frozenset({499_162_500 * SECOND, 946_684_800 * SECOND, 1_580_601_600 * SECOND})
+
+# A request for a file: the directory, the path, the suffixes of accepted compressions, whether
+# links are followed.
+Key: TypeAlias = tuple[str, str, tuple[str, ...], bool]
+
+
+# Of a file: its size, the times of the last change of its bytes and of its inode (nanoseconds), its
+# inode and device. Only the system sets the second time.
+Facts: TypeAlias = tuple[int, int, int, int, int]
+
+
+class ResolvedFile(NamedTuple):
+    """A regular file at the time of its ``stat``.
+
+    Equal values mean the same content, as far as ``stat`` can tell.
+    """
+
+    path: str
+    """The file's path, with links resolved."""
+    coding: str
+    """The coding of a compressed file, for Content-Encoding; "" for a file that is not
+    compressed."""
+    varies: bool
+    """Whether another Accept-Encoding could be answered with another file."""
+    size: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+    device: int
+    version: Facts
+    """Of the file that is not compressed, also where this is a compressed one."""
+    fingerprint: str = ""
+    """What identifies the bytes if their time and size don't: see ``fingerprints.identified``."""
+    has_date: bool = True
+    """Whether the time is a date, and not what a build tool sets instead of one."""
+
+    @property
+    def etag(self) -> str:
+        """A strong entity tag, which changes whenever the bytes change (RFC 9110, section 8.8.1).
+
+        Machines whose files have the same times, or the same bytes, have the same tags.
+        """
+        version = self.fingerprint or f"{self.modified_ns:x}-{self.size:x}"
+        return f'"{version}{self.coding and "-" + self.coding}"'
+
+    @property
+    def modified(self) -> float:
+        """The time of the last change in whole seconds since 1970, never in the future (RFC 9110,
+        section 8.8.2.1); infinite if it is no date.
+        """
+        return min(self.modified_ns, time.time_ns()) // SECOND if self.has_date else math.inf
+
+    def identified_by(self, fingerprint: str) -> ResolvedFile:
+        """Return this file, whose time is a whole second, with a fingerprint of its bytes."""
+        is_date = self.modified_ns >= _FIRST_DATE and self.modified_ns not in _NO_DATES
+        return self._replace(fingerprint=fingerprint, has_date=is_date)
+
+
+@cached_if_short(256)  # browsers send few different ones
+def codings_for(accept_encoding: str) -> tuple[str, ...]:
+    """Return the suffixes of the compressed files that an Accept-Encoding header allows, the best
+    first.
+    """
+    return tuple(
+        suffix for suffix, names in _CODINGS.items() if accepts_coding(accept_encoding, names)
+    )
+
+
+@lru_cache(maxsize=1024)
+def resolved_root(root: str) -> str:
+    """Return a directory as an absolute path with links resolved.
+
+    It is computed once in the life of a process.
+    """
+    return os.path.realpath(root)
+
+
+def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
+    """Return the file that ``path`` names below ``root``, or a compressed one beside it.
+
+    Raises ``HTTPError`` 404.
+
+    ``suffixes`` come from ``codings_for``. A compressed file that is older than the file itself is
+    not used: the author has changed the one and not yet the other.
+    """
+    full = _full_path(root, path)
+    try:
+        if follow_symlinks:
+            facts = os.stat(full)
+        else:
+            facts = os.lstat(full)
+            if "/" in path or stat.S_ISLNK(facts.st_mode):
+                full, facts = _without_links(full, facts, len(full) - len(path))
+        # to open a device may have an effect
+        if not stat.S_ISREG(facts.st_mode) or not os.access(full, os.R_OK):
+            raise HTTPError(404)
+        version = facts_of(facts)
+        found = ResolvedFile(full, "", False, *version, version)
+        for suffix in _CODINGS:
+            if os.access(full + suffix, os.F_OK):  # nearly never, and this raises no exception
+                found = _best_coding(found, suffixes, follow_symlinks)
+                break
+    except ValueError:  # a lone surrogate, which the file system's encoding lacks
+        raise HTTPError(404) from None
+    except OSError as error:
+        if not os.path.isdir(root):
+            logger.warning("files are to be served from %r, which is not a directory", root)
+        raise _not_found(error) from None
+    return found
+
+
+def _full_path(root: str, path: str) -> str:
+    """Return the absolute path of the file ``path``.
+
+    Raises 404 for a name that no file may have.
+    """
+    if (
+        "\0" in path
+        or "\\" in path
+        or (path[1:2] == ":" and _DRIVE.match(path))
+        or (os.name == "nt" and _WINDOWS_OWN.search(path))
+        # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden
+        # names.
+        or path[:1] in ("", ".", "/")
+        or path[-1] == "/"
+        or "/." in path
+        or "//" in path
+    ):
+        raise HTTPError(404)
+    above = resolved_root(root)
+    return above + path if above.endswith(os.sep) else above + os.sep + path
+
+
+def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> int:
+    """Open a file that was found below ``root`` and return its descriptor.
+
+    Raises ``HTTPError`` 404 if it is gone.
+
+    Between the look-up and now, somebody who may write below ``root`` can have put a link in a
+    directory's place. So unless links are followed, the path is opened directory by directory, each
+    below the one before and none through a link. Only Windows lacks the system calls for that.
+    """
+    path, above = resolved.path, resolved_root(root)
+    try:
+        if follow_symlinks:
+            return os.open(path, _OPEN_FLAGS)
+        if path.rfind(os.sep) <= len(above) or not _OPENS_BELOW:
+            return os.open(path, _OPEN_FLAGS | _NO_FOLLOW)
+        *directories, name = path[len(above) :].lstrip(os.sep).split(os.sep)
+        # The first directory by its full path, as the root itself has no links: that saves opening
+        # the root.
+        opened = os.open(os.path.join(above, directories[0]), _DIRECTORY_FLAGS)
+        try:
+            for directory in directories[1:]:
+                inner = os.open(directory, _DIRECTORY_FLAGS, dir_fd=opened)
+                os.close(opened)
+                opened = inner
+            return os.open(name, _OPEN_FLAGS | _NO_FOLLOW, dir_fd=opened)
+        finally:
+            os.close(opened)
+    except OSError as error:
+        raise _not_found(error) from None
+
+
+def is_still(resolved: ResolvedFile, descriptor: int) -> bool:
+    """Return whether the open file is the one that was resolved, unchanged since."""
+    return facts_of(os.fstat(descriptor)) == resolved[3:8]
+
+
+def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, os.stat_result]:
+    """Return the path without links, and its ``stat``. Raises 404 if a link leads out of the root.
+
+    ``facts`` is the ``lstat`` of ``full``, whose first ``start`` characters are the root, which has
+    no links.
+    """
+    # ``realpath`` is slower, it also checks every part of the root.
+    has_link, end = stat.S_ISLNK(facts.st_mode), full.find("/", start)
+    while end > 0 and not has_link:
+        has_link = stat.S_ISLNK(os.lstat(full[:end]).st_mode)
+        end = full.find("/", end + 1)
+    if not has_link:
+        return full, facts
+    real = os.path.realpath(full)
+    # With the separator: "/srv/files-old" is not below "/srv/files". A link may lead to no hidden
+    # name either.
+    if not real.startswith(full[:start]) or os.sep + "." in real[start - 1 :]:
+        raise HTTPError(404)
+    return real, os.lstat(real)
+
+
+def _best_coding(
+    plain: ResolvedFile, suffixes: tuple[str, ...], follow_symlinks: bool
+) -> ResolvedFile:
+    """Return the first accepted compressed file beside a file, or the file itself."""
+    best = plain
+    for suffix, (coding, *_) in _CODINGS.items():
+        path = plain.path + suffix
+        try:
+            beside = os.stat(path, follow_symlinks=follow_symlinks)
+        except OSError:
+            continue
+        # in whole seconds: archives store times with this precision
+        is_older = beside.st_mtime_ns // SECOND < plain.modified_ns // SECOND
+        if is_older or not stat.S_ISREG(beside.st_mode) or not os.access(path, os.R_OK):
+            continue
+        if suffix in suffixes and not best.coding:
+            best = ResolvedFile(path, coding, True, *facts_of(beside), plain.version)
+        best = best._replace(varies=True)
+    return best
+
+
+def facts_of(found: os.stat_result) -> Facts:
+    """Return the facts of a file. Equal facts mean the same bytes."""
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+
+
+def local_version(facts: Facts) -> str:
+    """Return what identifies the bytes of a file on this machine."""
+    return "-".join(f"{fact:x}" for fact in facts)
+
+
+def validators_of(found: os.stat_result) -> tuple[str, float]:
+    """Return what identifies the bytes of a file that ``find`` has not found, and its date as
+    ``ResolvedFile.modified``.
+    """
+    facts = facts_of(found)
+    file = ResolvedFile("", "", False, *facts, facts)
+    if file.modified_ns % SECOND == 0:
+        file = file.identified_by(local_version(facts))
+    return file.etag.strip('"'), file.modified
+
+
+def _not_found(error: OSError) -> Exception:
+    return HTTPError(404) if error.errno in _ABSENT else error

@@ -1,0 +1,384 @@
+"""Files as answers: ``static_file`` for handlers, and ``open_file``, by which the flow opens the
+file.
+
+A handler returns a response with a ``FileReference``, which only names a file: nothing is opened,
+so nothing can leak. The flow makes an answer of it by one IO step, which finds the file, compares
+it with the client's copy, opens and reads it. A small file becomes bytes; a larger one a
+``FileRange``, which the request closes at its end in any case. For hooks and ``@app.error`` a
+missing file is a 404 like any other.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from io import FileIO
+from math import inf
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from micropie._core.errors import HeadersLike, HTTPError, ResponseError, SetupError, is_count
+from micropie._core.execution.steps import IO, Flow
+from micropie._core.files.content_types import attachment, content_type_of
+from micropie._core.files.fingerprints import (
+    IDENTIFIED,
+    KNOWN,
+    LARGEST_ASKED,
+    fingerprint,
+    fingerprint_for_url,
+    identified,
+)
+from micropie._core.files.lookup import (
+    SECOND,
+    Key,
+    ResolvedFile,
+    codings_for,
+    find,
+    is_still,
+    open_resolved,
+    resolved_root,
+)
+from micropie._core.files.recent import (
+    CONTENTS,
+    LARGEST,
+    LARGEST_LOOK,
+    LONGEST_PATH,
+    OVERHEAD,
+    RECENT,
+)
+from micropie._core.http import FileReference, Request, Response, current_request
+from micropie._core.http.addresses import DOTS_AND_EMPTY
+from micropie._core.http.headers import (
+    CONDITIONS,
+    HeaderNames,
+    KnownHeader,
+    Selection,
+    add_missing,
+    add_vary,
+    http_date,
+    select,
+)
+from micropie._core.routing.decorators import run_in
+from micropie._core.routing.discovery import FINGERPRINT
+from micropie._core.streams import PART_CHUNK, FileRange
+
+SMALL = PART_CHUNK  # bytes; a file of one read costs one round trip to a thread
+_YEAR = 365 * 24 * 3600  # seconds
+
+ATTEMPTS = 5  # how many times a file is looked up that changes before it is open
+
+# A file, which part of it to send, and its bytes or the open file; None for a 304.
+Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes | FileRange | None]
+
+
+def static_file(
+    path: str | os.PathLike[str],
+    root: str | os.PathLike[str],
+    download: bool | str | None = None,
+    content_type: str | None = None,
+    max_age: int | None = None,
+    cached: bool = False,
+    follow_symlinks: bool = False,
+    headers: HeadersLike = (),
+) -> Response:
+    """Return the file ``path`` below the directory ``root`` as an answer:
+    ``return static_file(name, root="reports")``.
+
+    ``path`` may come from a client: one that leads out of ``root``, is hidden (begins with a dot)
+    or names no readable regular file gets 404. ``root`` must not come from a client; it is resolved
+    once in the life of a process.
+
+    ``download``: True makes browsers save it under its own name, a str under that name.
+    ``content_type``: by default that of the name's extension. ``max_age``: seconds for which a
+    client may use it without asking again; by default ``no-cache``: clients ask each time, and get
+    304 if it has not changed. ``cached``: keep it in memory if it has at most 1 MiB, and look at
+    the disk once a second at most. ``follow_symlinks``: also serve files where links lead out of
+    ``root``. ``headers``: sent along, they override those of the file. Raises ``ValueError`` unless
+    ``max_age`` is a whole number of seconds, 0 or more.
+    """
+    if max_age is not None and not is_count(max_age, least=0):
+        raise ValueError(f"max_age is a whole number of seconds, not {max_age!r}")
+    saved_as = "" if download is True else download or None
+    reference = FileReference(
+        os.fspath(root), os.fspath(path), max_age, cached, follow_symlinks, saved_as
+    )
+    return Response(reference, 200, headers, content_type)
+
+
+def directory_route(
+    prefix: str, directory: str | os.PathLike[str], **options: Any
+) -> tuple[str, Callable[..., object]]:
+    """Return the path and the handler that serve a directory below ``prefix``.
+
+    ``options`` are those of ``static_file``. Raises ``SetupError`` for a wrong prefix, directory or
+    option.
+    """
+    # Not "/" itself, below which a name that is mistyped would be looked for among the files.
+    is_path = isinstance(prefix, str) and prefix.startswith("/") and "<" not in prefix
+    if not is_path or not DOTS_AND_EMPTY.isdisjoint(prefix[1:].removesuffix("/").split("/")):
+        raise SetupError(f'files are served below a path such as "/static", not {prefix!r}')
+    if not Path(directory).is_dir():
+        raise SetupError(f"there is no directory {os.fspath(directory)!r} to serve files from")
+    root = resolved_root(str(Path(directory).absolute()))
+    try:
+        usual = static_file("", root, **options)
+    except ValueError as error:
+        raise SetupError(str(error)) from None
+    reference: FileReference = usual.body
+
+    @run_in("loop")
+    def serve(path: str) -> FileReference:
+        exchange = current_request()._exchange
+        literal = exchange.literal_path  # without escapes
+        # An end slash is ignored in other paths, but here it would name a directory. An escaped
+        # slash is part of no file's name, and "/private%2Ffile" must not get past a proxy that
+        # guards "/private/".
+        raw_path = exchange.raw_path().lower() if literal is None else literal.encode()
+        if raw_path.endswith(b"/") or b"%2f" in raw_path:
+            raise HTTPError(404)
+        found = FileReference(
+            root,
+            path,
+            reference.max_age,
+            reference.cached,
+            reference.follow_symlinks,
+            reference.saved_as,
+            usual.pairs,
+            usual.content_type,
+        )
+        query = exchange.query_string
+        if query.startswith("v="):
+            found.fingerprint = query[2:]
+        return found
+
+    # so a file is sent while a session backend is out of reach
+    vars(serve)["__micropie_needs_session__"] = False
+    vars(serve)[FINGERPRINT] = lambda path: fingerprint_for_url(
+        (root, path, reference.follow_symlinks)
+    )
+    return f"{prefix.rstrip('/')}/<path:path>", serve
+
+
+_ASKED = HeaderNames("accept-encoding", "authorization", *CONDITIONS)
+
+
+def open_file(request: Request, response: Response) -> Flow[None]:
+    """Put the file of a ``FileReference`` into its response. Raises ``HTTPError`` 404, 412 and 416.
+
+    Waits for a thread unless the file is kept in memory, or was looked at a moment ago
+    (``recent.py``).
+    """
+    reference: FileReference = response.body
+    asked = request._exchange.named_headers(_ASKED)
+    key = (
+        reference.root,
+        reference.path,
+        codings_for(asked.get("accept-encoding", "")),
+        reference.follow_symlinks,
+    )
+    own = None
+    if reference.fingerprint is not None:
+        place = reference.root, reference.path, reference.follow_symlinks
+        own = KNOWN.fresh(place) or (yield IO, fingerprint, (place, LARGEST_ASKED))
+    opened: Opened | None = None
+    if reference.cached:
+        kept = CONTENTS.fresh(key)
+        if kept is not None:
+            opened = _opened(request, response, asked, *kept)
+    elif RECENT.may_look(key):
+        opened = _looked_at_again(request, response, asked, key)
+    if opened is None:
+        opened = yield IO, _find_and_open, (request, response, asked, key)
+    # ``no-cache`` lets clients store the file and makes them ask if it has changed. Without the
+    # header browsers use a file for a tenth of its age without asking (RFC 9111, section 4.2.2).
+    cache_control, lifetime = _NO_CACHE, ""
+    # A URL with the ``fingerprint`` of the file never has other bytes (RFC 8246). One with another
+    # fingerprint is of a page that another version of the application has made, as two run side by
+    # side during a release. If the file was changed a moment ago, ``own`` may be the fingerprint of
+    # the bytes before or after those that were found.
+    if reference.fingerprint and own == (reference.fingerprint, opened[0].version):
+        lifetime = f"max-age={_YEAR}, immutable"
+    elif reference.fingerprint is None and reference.max_age is not None:
+        lifetime = f"max-age={reference.max_age}"
+    if lifetime:
+        answer = request._exchange.answer
+        is_personal = (
+            "authorization" in asked
+            or answer.depends_on
+            or (answer.session is not None and answer.session.accessed)
+        )
+        cache_control = _lasting("private" if is_personal else "public", lifetime)
+    _describe(response, cache_control, *opened)
+
+
+def _looked_at_again(
+    request: Request, response: Response, asked: Mapping[str, str], key: Key
+) -> Opened | None:
+    """Find and open a file on the event loop; None if its bytes have to be read in a thread."""
+    begun, version = time.monotonic(), None
+    try:
+        resolved = find(*key)
+        if resolved.modified_ns % SECOND == 0:
+            known = IDENTIFIED.get(resolved)
+            if known is None:
+                return None
+            resolved = known
+        if resolved.size <= LARGEST_LOOK and RECENT.latest(key) == resolved:
+            version = resolved
+        return _opened(request, response, asked, resolved, may_read=version is not None)
+    finally:
+        RECENT.took(key, version, begun)
+
+
+def _find_and_open(
+    request: Request, response: Response, asked: Mapping[str, str], key: Key
+) -> Opened:
+    """Do everything that blocks, in one call."""
+    reference: FileReference = response.body
+    is_noted = not reference.cached and len(reference.path) <= LONGEST_PATH
+    if is_noted:
+        RECENT.put(key, None, time.monotonic())
+    for _ in range(ATTEMPTS):
+        checked_at = time.monotonic()
+        resolved = find(*key)
+        if resolved.modified_ns % SECOND == 0:
+            resolved = identified(key[0], resolved, key[3])
+        data = None
+        if reference.cached and resolved.size <= LARGEST:
+            kept = CONTENTS.latest(key)
+            if kept is not None and kept[0] == resolved:
+                data = kept[1]
+            else:
+                descriptor = open_resolved(reference.root, resolved, reference.follow_symlinks)
+                data = _read(descriptor, resolved, 0, resolved.size)
+            if data is None:
+                continue
+            CONTENTS.put(key, (resolved, data), checked_at, len(data) + OVERHEAD)
+        opened = _opened(request, response, asked, resolved, data)
+        if opened is not None:
+            if is_noted and isinstance(opened[2], bytes):
+                RECENT.put(key, resolved, time.monotonic())
+            return opened
+    raise ResponseError(f"{reference.path!r} is changed all the time: it can't be sent")
+
+
+def _opened(
+    request: Request,
+    response: Response,
+    asked: Mapping[str, str],
+    resolved: ResolvedFile,
+    data: bytes | None = None,
+    may_read: bool = True,
+) -> Opened | None:
+    """Return the part of a file that answers this request: of ``data``, the bytes of the file if
+    they are in memory, else of the open file, which is read if it is short.
+
+    None if the file has been changed since its look-up, or may not be read here.
+    """
+    selection = Selection(response.status, 0, resolved.size)
+    # Only a GET or HEAD answered by 200 has conditions (RFC 9110, section 13.2.1).
+    if (
+        response.status == 200
+        and request.method in ("GET", "HEAD")
+        and not CONDITIONS.isdisjoint(asked)
+    ):
+        # the author's goes first
+        etag = response.headers.get("ETag", resolved.etag) if response.pairs else resolved.etag
+        selection = select(asked, request.method, etag, resolved.modified, resolved.size)
+    if selection.status == 304:
+        return resolved, selection, None
+    if data is not None:
+        return resolved, selection, data[selection.start : selection.stop]
+    length = selection.stop - selection.start
+    if request.method == "HEAD":
+        return resolved, selection, FileRange(None, resolved.path, resolved.size, 0, length)
+    if not may_read:
+        return None
+    descriptor = open_resolved(response.body.root, resolved, response.body.follow_symlinks)
+    if length > SMALL:
+        if not is_still(resolved, descriptor):
+            os.close(descriptor)
+            return None
+        file = FileIO(descriptor)
+        request.on_close(file.close)
+        part = FileRange(file, resolved.path, resolved.size, selection.start, length)
+        part.read_ahead(request._exchange.sends_files)
+        return resolved, selection, part
+    data = _read(descriptor, resolved, selection.start, length)
+    return None if data is None else (resolved, selection, data)
+
+
+def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> bytes | None:
+    """Return this part of the open file and close it; None if the file was changed since its
+    look-up.
+
+    By system calls: a file object takes as long as two of them.
+    """
+    try:
+        if not is_still(resolved, descriptor):
+            return None
+        if start:
+            os.lseek(descriptor, start, os.SEEK_SET)
+        data = os.read(descriptor, length)
+        while len(data) < length and (more := os.read(descriptor, length - len(data))):
+            data += more
+    finally:
+        os.close(descriptor)
+    return data if len(data) == length else None
+
+
+# -- the head --------------------------------------------------------------------------------------
+
+
+def _describe(
+    response: Response,
+    cache_control: KnownHeader,
+    resolved: ResolvedFile,
+    selection: Selection,
+    body: bytes | FileRange | None,
+) -> None:
+    """Give the response this body, None for a 304, and its head.
+
+    The author's headers go first, except those that describe the bytes. A 304 has the headers of a
+    200 except those that describe a body (RFC 9110, section 15.4.5).
+    """
+    reference: FileReference = response.body
+    # No validators for an error page.
+    validators = _validators(resolved, resolved.modified) if response.status == 200 else ()
+    response.body, response.status = body, selection.status
+    if selection.status == 304:
+        response.pairs[:] = [
+            pair for pair in response.pairs if not pair[0].lower().startswith("content-")
+        ]
+        response.content_type = None
+    else:
+        response.content_type = response.content_type or content_type_of(reference.path)
+        if reference.saved_as is not None:
+            name = reference.saved_as or reference.path.rpartition("/")[2]
+            add_missing(response.pairs, [("Content-Disposition", attachment(name))])
+        if resolved.coding:
+            response.headers["Content-Encoding"] = resolved.coding
+    if selection.status == 206:
+        response.headers["Content-Range"] = (
+            f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
+        )
+    add_missing(response.pairs, [cache_control, *validators])
+    if resolved.varies:
+        add_vary(response.pairs, "Accept-Encoding")
+
+
+@lru_cache(maxsize=1024)
+def _validators(resolved: ResolvedFile, modified: float) -> Sequence[KnownHeader]:
+    """Return the headers of a version of a file."""
+    date = [] if modified == inf else [KnownHeader("last-modified", http_date(int(modified)))]
+    return [KnownHeader("etag", resolved.etag), *date, KnownHeader("accept-ranges", "bytes")]
+
+
+_NO_CACHE = KnownHeader("cache-control", "no-cache")
+
+
+@lru_cache(maxsize=256)  # an author's handler may compute the age
+def _lasting(scope: str, lifetime: str) -> KnownHeader:
+    return KnownHeader("cache-control", f"{scope}, {lifetime}")

@@ -1,0 +1,154 @@
+"""The response to an exception: the author's error handler, a plain sentence or the debug page.
+
+A client learns no more than the status, one sentence and the request's id. The traceback goes to
+the log, and to a client on this machine if ``debug`` is on.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+from micropie._core import files
+from micropie._core.errors import (
+    ClientDisconnect,
+    HTTPError,
+    MethodNotAllowed,
+    RaisedAnswer,
+    Redirect,
+)
+from micropie._core.execution.steps import Flow, Outage, call
+from micropie._core.http import (
+    FileReference,
+    Request,
+    Response,
+    error_answer,
+    error_response,
+    redirect_response,
+)
+from micropie._core.routing import ErrorHandler, config_of
+from micropie._core.streams import is_stream, stream_of
+
+
+def respond_to(request: Request, failure: Exception) -> Flow[Response]:
+    """Return the response of the author's error handler for ``failure``, or else the plain one.
+
+    The answer to an ``HTTPError`` or a ``Redirect`` has the headers that were set on
+    ``self.response``, except those that describe another body. An exception on the way there is
+    answered with a plain response; nothing is raised.
+    """
+    exchange, answer = request._exchange, request._exchange.answer
+    try:
+        response, handler, expected = None, None, False
+        failure = _by_its_number(request, failure) if type(failure) is OSError else failure
+        if isinstance(failure, Redirect):
+            if exchange.config.settings.debug:
+                exchange.config.advisor.review_redirect(exchange, failure)
+            try:
+                response = redirect_response(failure, request)
+            except HTTPError as error:  # it leads to another site, or the Host is malformed
+                failure = error.with_traceback(None)  # which refers to this frame
+        elif exchange.method == "OPTIONS" and isinstance(failure, MethodNotAllowed):
+            # the answer names the methods
+            response = Response(None, 204, failure.headers)
+        elif isinstance(failure, ClientDisconnect):
+            response = error_response(400, "The request's body ended too early.")
+        if response is None and exchange.config.error_handlers:
+            handler, expected, text_type = config_of(exchange).error_handler_for(failure)
+        if answer.response is not None:
+            answer.keep_headers(isinstance(failure, RaisedAnswer))
+        if handler is not None:
+            response = yield from _author_response(request, failure, handler, expected, text_type)
+        else:
+            response = response or _default_response(request, failure)
+            response = response if answer.response is None else answer.pour(response)
+    except Exception as error:  # an HTTPError is from opening the author's page for this error
+        response = plain_response(request, error)
+    return response
+
+
+def plain_response(request: Request, failure: Exception) -> Response:
+    """Return the response that asks nothing of the application: to an ``HTTPError`` its own, to any
+    other exception, which is logged, a 500.
+    """
+    if type(failure) is OSError:
+        failure = _by_its_number(request, failure)
+    if not isinstance(failure, HTTPError):
+        log_failure(request, failure)
+        advice = f". Request id: {request.id}" if request.id else ""
+        failure = HTTPError(500, f"500 Internal Server Error{advice}")
+    return error_answer(request, failure)
+
+
+def _by_its_number(request: Request, failure: OSError) -> OSError:
+    """Return a 503 for a failure because the process or the machine has no descriptors left, which
+    is over soon; any other as it is.
+    """
+    if failure.errno in (errno.EMFILE, errno.ENFILE):
+        failure = Outage.Unavailable("Please try again later.", str(failure))
+        request._exchange.log_failure(f"{request._exchange.label} failed", failure)
+    return failure
+
+
+def log_failure(request: Request, failure: Exception) -> None:
+    """Log an exception with its traceback, and the handler's name."""
+    exchange = request._exchange
+    place = f" in {request.route.name}" if request.route is not None else ""
+    exchange.log_failure(f"{exchange.label} failed{place}", failure)
+
+
+def _author_response(
+    request: Request, failure: Exception, handler: ErrorHandler, expected: bool, text_type: str
+) -> Flow[Response]:
+    """Return the response of the author's error handler or, if that raises an ``HTTPError`` or a
+    ``Redirect``, the default response to it.
+    """
+    exchange, answer = request._exchange, request._exchange.answer
+    try:
+        if not expected and not isinstance(failure, HTTPError):
+            log_failure(request, failure)
+        # Allow, WWW-Authenticate, Retry-After: part of what the status means.
+        status, headers = (
+            (failure.status, failure.headers) if isinstance(failure, HTTPError) else (500, ())
+        )
+        answer.pour(Response(None, status, headers))
+        given: list[object] = [request, failure][handler.given]
+        result = yield from call(handler.kind, _call_once, handler.function, given)
+        if result is None and exchange.config.settings.debug:
+            exchange.config.advisor.review_error_handler(handler.function)
+        response = answer.pour(result)
+    except (HTTPError, Redirect) as error:  # raised by the error handler
+        # The handler may have raised ``failure`` itself, whose traceback refers to this frame: the
+        # request would be a cycle.
+        del failure
+        return answer.pour(
+            redirect_response(error, request)
+            if isinstance(error, Redirect)
+            else _default_response(request, error)
+        )
+    if response.content_type is None and (
+        isinstance(response.body, str | bytes) or is_stream(response.body)
+    ):
+        response.content_type = text_type
+    if type(response.body) is FileReference:
+        yield from files.open_file(request, response)
+    if answer.stream is None:
+        answer.begin(stream_of(response.body))  # to be closed if a hook replaces it
+    return response
+
+
+def _call_once(function: Callable[..., object], arguments: list[object]) -> Any:
+    """Call an error handler. A driver's frame keeps its last step, and the error's traceback refers
+    to that frame: the step must not keep the error.
+    """
+    given = [*arguments]
+    arguments.clear()
+    return function(*given)
+
+
+def _default_response(request: Request, failure: Exception) -> Response:
+    config, page = request._exchange.config, None
+    if config.settings.debug:
+        page = config.advisor.debug_page(request, failure)
+    return page or plain_response(request, failure)

@@ -1,0 +1,411 @@
+"""How the flow runs middleware: in order before the handler, in reverse order after it.
+
+Middleware is an object with hooks (``middleware/base.py``), or a generator function, ``def`` or
+``async def``, that wraps the handler:
+
+    def timed(request):
+        begun = perf_counter()
+        response = yield                          # the handler, and the middleware inside this one
+        response.headers["Server-Timing"] = f"app;dur={(perf_counter() - begun) * 1000:.1f}"
+
+    app.middlewares.append(timed)
+
+``yield`` gives the ``Response`` of the handler, of a redirect, or of a hook that answered before
+the handler. It raises the exception of the handler or of a hook inside, as in
+``contextlib.contextmanager``, so ``with engine.begin(): yield`` does not commit after a failure. A
+yielded value is an answer: ``yield 401, "no"`` before the handler answers in its place,
+``yield "other"`` after it replaces its answer. In a ``def``, ``return`` does the same.
+
+A middleware has a part before the handler and one after it (``_Hook``). Which kind it is, and how
+its functions are called, is found out once, when it first runs (``HookPlan``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from types import GeneratorType
+from typing import Any, TypeAlias
+
+from micropie._core.errors import HTTPError, Redirect, ResponseError, logger
+from micropie._core.execution.steps import (
+    INLINE,
+    Flow,
+    Kind,
+    RunningGenerator,
+    awaited,
+    call,
+    kind_of,
+)
+from micropie._core.flow.errors import respond_to
+from micropie._core.flow.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
+from micropie._core.http import Request, Response, as_response, websockets
+from micropie._core.routing import Config, placed
+from micropie._core.routing.discovery import Checking, Providers, check_middlewares, open_resources
+from micropie._core.spellings import status_of
+
+# Their methods do nothing.
+_BASES = FlowMiddleware, HttpMiddleware, WebSocketMiddleware
+
+# A method of a middleware, or what is called in its place: a function of any kind of step.
+_Part: TypeAlias = Any
+
+# Of the middlewares of a configuration, and of those for its WebSockets.
+_Ids: TypeAlias = tuple[list[int], list[int]]
+
+# What a dict of a hook may have.
+_CHANGES = frozenset({"status", "status_code", "body", "headers"})
+
+
+def _nothing(*arguments: object) -> None:
+    """The part of a hook that its author left out."""
+
+
+class _Hook:
+    """A middleware, as it was planned.
+
+    ``before`` is called as ``kind`` says. Its result is an answer, or None to continue, or a flow
+    of these. ``after`` gets the response and, if it ``sees_failures``, the exception of the handler
+    or of a hook inside, or None. It returns another response, or None to keep that one, or a flow
+    of these. ``class_name`` is that of a middleware whose ``before`` answers by a dict.
+    """
+
+    def __init__(
+        self,
+        needs_session: bool,
+        before: _Part,
+        after: _Part = _nothing,
+        kind: Kind = INLINE,
+        class_name: str = "",
+        sees_failures: bool = False,
+    ) -> None:
+        self.needs_session = needs_session
+        self.before, self.kind = before, kind
+        self.after, self.sees_failures = after, sees_failures
+        self.class_name = class_name
+
+
+def _part(middleware: object, name: str) -> tuple[_Part, Kind]:
+    """Return a method of a middleware, ``_nothing`` if its author wrote none, and how it is
+    called.
+    """
+    method: _Part = getattr(middleware, name, None) or _nothing
+    function = getattr(method, "__func__", method)
+    is_unused = any(function is getattr(base, name, None) for base in _BASES)
+    return _nothing if is_unused else method, kind_of(method)
+
+
+def _planned(middleware: Any, providers: Providers) -> _Hook:
+    """Return how a middleware runs.
+
+    Raises ``SetupError`` for what is none: it may have been appended late.
+    """
+    check_middlewares(providers, [middleware])
+    needs_session = getattr(middleware, "needs_session", True)
+    if isinstance(middleware, Checking):
+        return _Hook(needs_session, _check_of(middleware, providers))
+    if hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
+        return _dict_hook(middleware, needs_session)
+    if hasattr(middleware, "before") or hasattr(middleware, "after"):
+        (before, _), (after, _) = _part(middleware, "before"), _part(middleware, "after")
+        return _Hook(needs_session, before, after)
+    return _generator_hook(middleware, needs_session)
+
+
+def _check_of(mark: Checking, providers: Providers) -> _Part:
+    """Return the part before the handler of a check of ``@requires``."""
+    kind, asked = kind_of(mark.check), providers.asked_by_check(mark.check)
+    needed = providers.needed_for(one.key for one in asked.values())
+
+    def before(request: Request) -> Flow[object]:
+        """Return the answer of the check, or None if it is True.
+
+        Raises 403 for a check that returns False, ``ResponseError`` for one that returns nothing:
+        its author may have forgotten to return what it found.
+        """
+        check = mark.check
+        if asked:
+            resources = request._exchange.own_resources()
+            yield from open_resources(request, resources, needed)
+            check = partial(check, **{name: resources.values[one] for name, one in asked.items()})
+        answer = yield from call(kind, check, request)
+        if answer is None:
+            raise ResponseError(
+                f"the check {mark.name} returned None, which lets nobody in: write return "
+                "bool(...), True to let the request in and False to refuse it"
+            )
+        if answer is False:
+            raise HTTPError(403)
+        if answer is not True and _is_no_answer(answer):
+            raise ResponseError(
+                f"the check {mark.name} returned {type(answer).__name__}, which is no answer: "
+                "write return True to let the request in"
+            )
+        if request._exchange.config.settings.debug:
+            request._exchange.config.advisor.review_check(mark, answer)
+        return None if answer is True else answer
+
+    return before
+
+
+_ANSWERS = frozenset({"builtins", "markupsafe", "micropie"})
+
+
+def _is_no_answer(result: object) -> bool:
+    """Return whether a check's result is an object of the author's, such as the user: sent as JSON
+    it would show strangers what the check has found.
+    """
+    is_known = type(result).__module__.partition(".")[0] in _ANSWERS
+    return not (is_known or isinstance(result, Response) or hasattr(result, "__html__"))
+
+
+def _dict_hook(middleware: object, needs_session: bool) -> _Hook:
+    """Return how a middleware with ``before_request`` and ``after_request`` runs."""
+    before, before_kind = _part(middleware, "before_request")
+    method, kind = _part(middleware, "after_request")
+    class_name = type(middleware).__name__
+
+    def after(request: Request, response: Response) -> Flow[None]:
+        arguments = request, response.status, response.body, response.pairs
+        changes = method(*arguments) if kind == INLINE else (yield kind, method, arguments)
+        if changes is not None:
+            yield from _changed(response, changes, class_name)
+
+    used = _nothing if method is _nothing else after
+    return _Hook(needs_session, before, used, before_kind, class_name)
+
+
+def _changed(response: Response, changes: object, class_name: str) -> Flow[Response | None]:
+    """Apply the dict that a method of a hook returned, and return the response; None if there is no
+    dict.
+
+    Raises ``ResponseError`` for anything else than such a dict.
+    """
+    changes = yield from awaited(changes)
+    if changes is None:
+        return None
+    if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
+        raise ResponseError(
+            f"{class_name} returned {changes!r}: a hook returns None or a "
+            "dict with status, body, headers; another answer is raised: raise Redirect(...)"
+        )
+    status = status_of(changes, response.status, class_name)
+    if "body" in changes:
+        response.body = changes["body"]
+    response.status = status
+    if "headers" in changes:
+        response.headers = changes["headers"]
+    return response
+
+
+def _generator_hook(function: Any, needs_session: bool) -> _Hook:
+    """Return how a middleware that is a generator function runs."""
+    kind, owner = kind_of(function), object()  # by which a request's generator is found again
+
+    def before(request: Request) -> Flow[object]:
+        running = RunningGenerator(function(request), kind, owner)
+        request._exchange.begin_generator(running)
+        answer = yield from running.go_on(None)
+        if answer is None and running.has_ended:  # its author may have meant to refuse the request
+            name = getattr(function, "__name__", repr(function))
+            raise ResponseError(
+                f"{name} in middlewares has ended without a yield: write yield where "
+                "the handler is to run, or "
+                "yield an answer, such as (403, 'No.'), to refuse the request"
+            )
+        return answer
+
+    def after(
+        request: Request, response: Response | None, failure: Exception | None
+    ) -> Flow[Response | None]:
+        """Run the generator to its end, and return the response. Raises ``failure`` if the
+        generator lets it pass.
+
+        A generator that has not begun, because an earlier hook answered, does not run, nor does one
+        that has ended: then return None.
+        """
+        generators = request._exchange.generators
+        running = next((one for one in generators if one.owner is owner), None)
+        if running is None or running.has_ended:
+            return None
+        answer = yield from running.finish(response, failure)
+        if answer is not None:
+            answer = yield from awaited(answer)
+            return as_response(answer)
+        if response is None:
+            assert failure is not None  # noqa: S101
+            response = yield from respond_to(request, failure)
+        return response
+
+    return _Hook(needs_session, before, after, sees_failures=True)
+
+
+class HookPlan:
+    """The hooks around the handlers of a configuration, for as long as it has these middlewares.
+
+    ``ids`` are those of the middlewares, which this plan keeps, so that no other gets such an id.
+    ``before`` and ``after`` (the last hook first) leave out the hooks without such a part.
+    ``guards``: the plan of those hooks that also guard handshakes of WebSockets and isolated
+    mounts, which have no response to change. ``of_sockets``: the hooks around WebSockets.
+    """
+
+    def __init__(
+        self,
+        ids: _Ids,
+        middlewares: Sequence[tuple[Any, Providers]],
+        ws_middlewares: Sequence[tuple[Any, Providers]] = (),
+    ) -> None:
+        self.ids, self.middlewares = ids, (middlewares, ws_middlewares)
+        self.of_sockets = [SocketHook(middleware) for middleware, _ in ws_middlewares]
+        hooks = [_planned(*one) for one in middlewares]
+        self.before = [hook for hook in hooks if hook.before is not _nothing]
+        self.after = [hook for hook in reversed(hooks) if hook.after is not _nothing]
+        self.needs_session = any(hook.needs_session for hook in hooks)
+        guards = [one for one in middlewares if getattr(one[0], "guards", False)]
+        self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(ids, guards)
+
+
+def planned_hooks(config: Config) -> HookPlan:
+    """Return how the middleware of a configuration runs.
+
+    Its list may change at any time, so each request asks.
+    """
+    plan: HookPlan | None = config.hook_plan
+    ids = [*map(id, config.middlewares)], [*map(id, config.ws_middlewares)]
+    if plan is None or plan.ids != ids:
+        outermost = config.tree[0].providers
+        config.hook_plan = plan = HookPlan(
+            ids, placed(config.middlewares, outermost), placed(config.ws_middlewares, outermost)
+        )
+    return plan
+
+
+# -- before the handler ----------------------------------------------------------------------------
+
+
+def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
+    """Run each hook's part before the handler until one answers; return that answer, or None.
+
+    A session backend that may wait is asked before the first hook that needs the session, so a hook
+    that refuses without it costs the backend nothing.
+    """
+    exchange = request._exchange
+    store = exchange.config.sessions
+    if store.opens_ahead and exchange.header("cookie"):
+        exchange.answer.leave_session_unopened()
+    for hook in hooks:
+        if hook.needs_session and exchange.answer.session is not None:
+            yield from exchange.open_session()
+        kind, before = hook.kind, hook.before
+        answer = before(request) if kind == INLINE else (yield kind, before, (request,))
+        if answer is not None and hook.class_name:
+            answer = yield from _changed(Response(""), answer, hook.class_name)
+        elif type(answer) is GeneratorType:
+            answer = yield from answer
+        if answer is not None:
+            return answer
+    return None
+
+
+# -- after the handler -----------------------------------------------------------------------------
+
+
+def run_after(
+    hooks: Iterable[_Hook], request: Request, response: Response | None, failure: Exception | None
+) -> Flow[Response]:
+    """Run each hook's part after the handler, the last hook first, and return the response as they
+    change it.
+
+    ``response`` is the handler's; None if the handler raised ``failure``. Generator functions get
+    that exception; the response to it is made when the first hook needs one. A
+    ``Redirect`` is an answer and no failure. An exception of a hook is the failure that the hooks
+    before it see: each is called once.
+    """
+    raised = traceback = None
+    answer = request._exchange.answer
+    try:
+        for hook in hooks:
+            if failure is not None:
+                traceback = failure.__traceback__
+                is_answer = isinstance(failure, Redirect)
+                if response is None and (is_answer or not hook.sees_failures):
+                    response = yield from respond_to(request, failure)
+                    answer.replace(response)
+                failure = None if is_answer else failure
+            try:
+                if hook.sees_failures:
+                    changed = yield from hook.after(request, response, failure)
+                    failure = failure if changed is None else None
+                else:
+                    changed = hook.after(request, response)
+                    if type(changed) is GeneratorType:
+                        changed = yield from changed
+                response = response if changed is None else changed
+                if response is not answer.response:
+                    answer.replace(response)
+                continue
+            except Exception as error:
+                raised = error
+            if raised is failure:
+                # without the way through the hook, which tells nothing
+                raised.__traceback__ = traceback
+            else:
+                response, failure = None, raised
+                answer.replace(None)
+        if response is None:
+            assert failure is not None  # noqa: S101
+            response = yield from respond_to(request, failure)
+        return response
+    finally:
+        # the traceback refers to this frame: without this it would be a cycle
+        del failure, raised, traceback
+
+
+# -- WebSockets ------------------------------------------------------------------------------------
+
+
+class SocketHook:
+    """Middleware with ``before_websocket`` and ``after_websocket``."""
+
+    def __init__(self, middleware: object) -> None:
+        self.class_name = type(middleware).__name__
+        self.before, self.before_kind = _part(middleware, "before_websocket")
+        self.after, self.after_kind = _part(middleware, "after_websocket")
+
+
+def run_before_websocket(config: Config, request: Request) -> Flow[tuple[int, str] | None]:
+    """Run each ``before_websocket`` until one refuses the handshake. Return its code and reason, or
+    None.
+
+    Every hook that is called is added to ``hooks_begun``.
+    """
+    request._exchange.hooks_begun = begun = []
+    for hook in planned_hooks(config).of_sockets:
+        begun.append(hook)
+        if hook.before is _nothing:
+            continue
+        refusal = yield from call(hook.before_kind, hook.before, request)
+        if refusal is None:
+            continue
+        if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
+            raise ResponseError(
+                f"{hook.class_name} returned {refusal!r}: before_websocket returns "
+                "None or a dict with code, reason"
+            )
+        code, reason = refusal.get("code", websockets.POLICY), refusal.get("reason") or ""
+        websockets.check_code(code)
+        return code, str(reason)
+    return None
+
+
+def run_after_websocket(begun: list[SocketHook], request: Request) -> Flow[None]:
+    """Run ``after_websocket`` of each hook in ``begun``, last first. An exception is logged, so
+    that the other hooks still run.
+    """
+    while begun:
+        hook = begun.pop()
+        try:
+            if hook.after is not _nothing:
+                yield from call(hook.after_kind, hook.after, request)
+        except Exception:
+            logger.exception("after_websocket of %s failed", hook.class_name)

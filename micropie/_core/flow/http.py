@@ -1,0 +1,519 @@
+"""The life of a request, written once for every protocol and every server.
+
+This is plain synchronous Python. A flow is a generator: it yields a step (``execution/steps``)
+where it may have to wait, and is sent the step's result. A driver (``asgi/``, ``wsgi/``) makes a
+``Request``, performs the steps of ``respond`` and sends the ``Answer`` that is its last step.
+``respond`` has six stages:
+
+    1. Route: the path leads to a route, or to a mounted application that answers by itself
+       (``Handover``).
+    2. Hooks and session: the session is opened and ``before_request`` hooks run. If a hook answers,
+       stages 3 and 4 are left out.
+    3. Body: it is received, if it is a form or JSON.
+    4. Bind and run: the arguments are bound, in a thread if they come from a large body, and the
+       handler runs.
+    5. Result to response: ``after_request`` hooks run, the first chunk of a stream is fetched (but
+       not the first event), the session is saved. The result becomes an ``Answer``, the tuple that
+       is sent (``http/response.py``).
+    6. Errors: an exception of a stage becomes a response, which takes the way of stage 5.
+
+A driver begins a flow by a call, so a flow that never yields costs no more than a call. There is no
+second way for a flow that happens not to wait.
+
+An exception is caught in one place and answered after the ``except`` block, so that later
+exceptions get no false ``__context__``. The variable is deleted then: the exception's traceback
+refers to the frame, and the request would be a cycle. What is answered without a step may be
+answered in the block. Only ``Exception`` is caught. Cancellation and the interpreter's end pass
+through, and nothing yields on their way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from inspect import isawaitable
+from types import AsyncGeneratorType, NoneType
+from typing import Any, TypeAlias, cast
+
+from micropie._core import files, streams
+from micropie._core.errors import ClientDisconnect, HTTPError, RaisedAnswer, logger
+from micropie._core.execution import TookTooLong
+from micropie._core.execution.steps import (
+    ANSWER,
+    AWAIT,
+    INLINE,
+    IO,
+    Call,
+    Flow,
+    call_within,
+    itself,
+    no_function,
+)
+from micropie._core.flow.errors import plain_response, respond_to
+from micropie._core.flow.hooks import planned_hooks, run_after, run_before
+from micropie._core.flow.resources import (
+    close_resources,
+    close_unless_streamed,
+    filtered,
+    with_resources,
+)
+from micropie._core.http import (
+    BODIES,
+    JSON,
+    NO_OTHER_HEADERS,
+    Answer,
+    EncodedAnswer,
+    FileReference,
+    Request,
+    Response,
+    encode,
+    receive_body,
+    with_html,
+)
+from micropie._core.http.csrf import deleting_cookie
+from micropie._core.http.headers import make_private
+from micropie._core.on_demand import module
+from micropie._core.routing import (
+    NO_VALUES,
+    Config,
+    Handover,
+    Refusal,
+    Route,
+    Site,
+    config_of,
+    delegate_route,
+    handlers_route,
+)
+from micropie._core.sessions import Session
+from micropie._core.streams import LoopStream, Stream, ThreadStream, stream_of
+
+pooled: Any = module("micropie._core.flow.pooled")  # few sites have handlers in processes
+
+_NO_ROUTES: dict[str | None, Route] = {}
+_FAILURES = range(500, 600)
+_SUCCESSES = range(200, 300)
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
+_NEVER_AWAITED = BODIES | {FileReference, tuple, AsyncGeneratorType}
+
+_Stream: TypeAlias = LoopStream | ThreadStream
+
+
+def respond(site: Site, request: Request) -> Flow[Any]:
+    """Answer a request: the last step is the answer, or the mounted application that answers by
+    itself.
+    """
+    exchange = request._exchange
+    answer: Answer | Handover
+    arguments: Sequence[Any]
+    failure: Exception | None = None
+    other: Handover | Exception | None = None
+    try:
+        # 1. Route. One look-up finds a path without arguments; the site looks for all others.
+        method = exchange.method
+        route = site.exact.get(method, _NO_ROUTES).get(exchange.literal_path)
+        arguments, values, result = (), NO_VALUES, None
+        if route is not None:
+            exchange.route = route
+            exchange.config = config = route.config
+        else:
+            config, route, arguments, values, other = _find(site, request)
+        # 2. Hooks and session.
+        if config.middlewares or config.sessions.opens_ahead or other is not None:
+            result = yield from _before_handler(request, config, other)
+        if result is None:
+            # 3. Body. That of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
+            if method not in _WITHOUT_BODY:
+                yield from receive_body(exchange, route.reads_body)
+            # 4. Bind and run.
+            if len(arguments) != route.plain_args:
+                if exchange.body.is_large:
+                    arguments = yield IO, route.bind, (request, arguments, values)
+                else:
+                    arguments = route.bind(request, arguments, values)
+            if route.is_special or exchange.resources or exchange.time_limit is not None:
+                result = yield from call_handler(request, route, arguments)
+            elif route.step_kind is INLINE:
+                result = route.call(*arguments)
+            else:
+                result = yield route.step_kind, route.call, arguments
+        # 5. Result to response. Most results are a body, with nothing else to send.
+        row, made = config.bodies.get(type(result)), exchange.answer
+        has_more = (
+            exchange.hooks is not None
+            or made.session is not None
+            or made.response is not None
+            or made.depends_on
+        )
+        if row is not None and not has_more and method != "HEAD":
+            encode_body, content_type = row
+            body = encode_body(result)
+            answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
+        elif isinstance(result, RaisedAnswer):
+            # as if it were raised, without a traceback that refers to it
+            failure = result
+        elif type(result) is Handover:
+            answer = result
+        else:
+            answer = yield from _answer(request, result)
+    except Exception as error:
+        failure = error
+    # 6. Errors.
+    if failure is not None:
+        try:
+            answer = yield from _failed(request, failure)
+        finally:
+            failure = other = None
+    yield ANSWER, no_function, answer
+
+
+# -- stage 1 ---------------------------------------------------------------------------------------
+
+
+def _find(
+    site: Site, request: Request
+) -> tuple[Config, Any, Sequence[Any], Mapping[str, object], Handover | Exception | None]:
+    """Return a request's configuration and route, with the arguments and values in its path, and
+    set both.
+
+    If there is no route, the last value takes its place: a mounted application that answers by
+    itself, or the exception to raise once hooks have seen the request. Where there are no hooks,
+    the exception is raised now.
+    """
+    exchange = request._exchange
+    exchange.config = site.config  # for an error of the search itself
+    found = site.find(request)
+    if type(found) is Refusal:
+        error, exchange.config = found
+        if found.config.settings.debug:
+            exchange.list_routes = site.entries
+        try:
+            if found.config.middlewares or found.config.sessions.opens_ahead:
+                return found.config, None, (), {}, error
+            raise error
+        finally:
+            del error, found
+    if type(found) is Handover:
+        exchange.config = found.config
+        return found.config, None, (), {}, found
+    route, arguments, values = found
+    exchange.route, exchange.config = route, route.config
+    return route.config, route, arguments, values, None
+
+
+# -- stage 2 ---------------------------------------------------------------------------------------
+
+
+def _before_handler(
+    request: Request, config: Config, other: Handover | Exception | None
+) -> Flow[object]:
+    """Run the hooks and open the session.
+
+    Return a hook's answer, or None if the handler has to run.
+
+    ``other`` is in the place of a handler: a mounted application, which is returned after the hooks
+    that guard it, or an exception, which is raised after all hooks.
+    """
+    exchange = request._exchange
+    hooks = planned_hooks(config)
+    if isinstance(other, Handover):
+        hooks = hooks.guards
+    if config.middlewares:
+        exchange.hooks = hooks
+    result = yield from run_before(hooks.before, request)
+    if result is not None and exchange.resources:
+        result = yield from close_unless_streamed(exchange, result, exchange.resources.values)
+    if result is not None:
+        return result
+    if isinstance(other, Handover):
+        exchange.answer.depend_on_session()
+        yield from close_resources(exchange, None)
+        return other
+    if config.sessions.opens_ahead:
+        needed_by_route = getattr(exchange.route, "needs_session", other is None)
+        if hooks.needs_session or needed_by_route:
+            yield from exchange.open_session()
+        else:
+            exchange.answer.need_no_session()
+    if request._subapp is not None:  # the application that a hook chose
+        route, *arguments = delegate_route(request)
+        return (
+            route.call(*arguments)
+            if route.step_kind is INLINE
+            else (yield route.step_kind, route.call, arguments)
+        )
+    try:
+        if other is not None:
+            raise other
+        return None
+    finally:
+        del other
+
+
+# -- stage 4 ---------------------------------------------------------------------------------------
+
+
+def call_handler(request: Request, route: Route, arguments: Sequence[object]) -> Flow[object]:
+    """Run the handler with its providers' resources, a time limit or both.
+
+    Return its result, filtered.
+    """
+    exchange = request._exchange
+    if route.providers:
+        arguments = yield from with_resources(request, route, arguments)
+    if route.is_pooled:  # the process keeps to the time limit
+        config, token = route.config, route.config.pool.made.token()
+        call = config.pool, config.settings.pool_timeout, exchange, route.call, arguments, token
+        threads = Call(config.pool_threads, is_queued=True, leave_after=0.0)
+        try:
+            result = yield threads, pooled.call_in_pool, call
+        except Exception:
+            raise
+        except BaseException:  # a cancellation does not wait for the handler but ends it
+            token.cancel()
+            raise
+    elif exchange.time_limit is not None:
+        result = yield from _call_limited(request, route, arguments, exchange.time_limit)
+    elif route.step_kind is INLINE:
+        result = route.call(*arguments)
+    else:
+        result = yield route.step_kind, route.call, arguments
+    if route.is_filtered and (result is not None or exchange.answer.has_content):
+        result = yield from filtered(route, route.result_filter, result)
+    return (
+        (yield from close_unless_streamed(exchange, result, route.providers))
+        if exchange.resources
+        else result
+    )
+
+
+def _call_limited(
+    request: Request, route: Route, arguments: Sequence[object], seconds: float
+) -> Flow[object]:
+    """Run the handler with a time limit, where it can be interrupted, and return its result.
+
+    Raises 503 after it.
+    """
+    try:
+        return (yield from call_within(seconds, route.limited_step_kind, route.call, *arguments))
+    except TookTooLong:
+        label = request._exchange.label
+        logger.error(
+            "%s: %s took longer than %g seconds and was given up", label, route.name, seconds
+        )
+    raise HTTPError(503, "The answer took too long. Please try again later.")
+
+
+# -- stage 5 ---------------------------------------------------------------------------------------
+
+
+def _answer(request: Request, result: object) -> Flow[Answer]:
+    """Return the answer to a result. Its body joins what was set on ``self.response``."""
+    exchange, made, stream = request._exchange, request._exchange.answer, None
+    if (
+        type(result) is EncodedAnswer
+        and exchange.hooks is None
+        and made.session is None
+        and made.response is None
+    ):
+        return result
+    if (
+        type(result) not in _NEVER_AWAITED
+        and not isinstance(result, Response)
+        and isawaitable(result)
+    ):
+        # Of a decorated ``async def``.
+        result = yield AWAIT, itself, (result,)
+    if exchange.config.settings.debug:
+        exchange.config.advisor.review_result(exchange, result)
+    response = made.pour(result)
+    if exchange.config.settings.debug:
+        exchange.config.advisor.review_response(exchange, response)
+    is_null = response.body is None and NoneType in exchange.config.bodies
+    if is_null and response.status in _SUCCESSES and not isinstance(result, Response):
+        response.content_type = response.content_type or JSON  # where nothing else is stated
+    if type(response.body) is FileReference:
+        try:
+            yield from files.open_file(request, response)
+        except Exception as failure:
+            made.replace(None)  # what it states is not the error's
+            if exchange.config.settings.debug and type(failure) is HTTPError:
+                exchange.config.advisor.review_missing_file(response.body)
+            raise
+    if type(response.body) not in BODIES:
+        stream = stream_of(response.body)
+        if exchange.hooks is not None:  # which may wait
+            made.begin(stream)
+    return (yield from _finish(request, response, stream, None))
+
+
+def _finish(
+    request: Request, response: Response | None, stream: _Stream | None, failure: Exception | None
+) -> Flow[Answer]:
+    """Return the answer for a response or, if there is ``failure``, to that.
+
+    A stream is closed if this fails.
+
+    ``after_request`` hooks change the response, a stream until its first chunk is there, and the
+    session.
+    """
+    exchange, made = request._exchange, request._exchange.answer
+    if exchange.ends is not None:
+        exchange.ends.before_head.clear()
+    try:
+        if exchange.hooks is not None:
+            body = None if response is None else response.body
+            response = yield from run_after(exchange.hooks.after, request, response, failure)
+            stream = yield from _replaced(request, response, body)
+        elif failure is not None:
+            response = yield from respond_to(request, failure)
+            stream = None if made.stream is None else cast("_Stream", made.stream)
+        assert response is not None  # noqa: S101
+        if stream is not None:
+            if isinstance(stream, ThreadStream) and exchange.config.blocking is not INLINE:
+                stream = streams.MadeAhead(stream, config_of(exchange).threads)
+            made.go_on(stream)
+            if stream.file is not None and exchange.sends_files:
+                stream.leave_to_server()
+            else:
+                yield from stream.fetch_first(response)
+        answer, session, is_changed = _encoded(request, response, stream)
+        if session is not None and is_changed:
+            answer = yield from _save_session(request, session, answer)
+        if session is not None and (
+            stream is not None or (exchange.ends is not None and exchange.ends.tasks)
+        ):
+            session.seal()
+            made.keep_session(session)
+    except Exception as error:
+        failure = error
+    else:
+        return answer
+    try:
+        if stream is not None:
+            yield from stream.close()
+        else:  # what the response states is not the error's
+            made.replace(None)
+        raise failure
+    finally:
+        del failure
+
+
+def _replaced(request: Request, response: Response, body: object) -> Flow[_Stream | None]:
+    """Return the body if it is a stream.
+
+    If hooks have put it in the place of ``body``, that is closed.
+    """
+    exchange = request._exchange
+    made = exchange.answer.stream
+    replaced = None if made is None else cast("_Stream", made)
+    if response.body is body:
+        return replaced
+    if type(response.body) is FileReference:
+        yield from files.open_file(request, response)
+    stream = stream_of(with_html(response).body)
+    exchange.answer.begin(stream or replaced)
+    if stream is not None:  # which may read from the replaced one
+        streams.follow_events(stream, replaced, response)
+    elif replaced is not None:
+        yield from replaced.close()
+    return stream
+
+
+def _encoded(
+    request: Request, response: Response, stream: Stream | None
+) -> tuple[Answer, Session | None, bool]:
+    """Return the answer for a response, the session, and whether that has to be saved. An answer
+    that can't be sent must not leave a session behind, so it is encoded before the session is
+    saved.
+    """
+    exchange, made = request._exchange, request._exchange.answer
+    if stream is not None:
+        if made.response is not None:  # what a generator has set: hooks' headers go first
+            response = made.pour(response)
+            made.replace(None)
+        for change in () if exchange.ends is None else exchange.ends.before_head:
+            change(response)
+        may_read = (
+            stream.file is None
+            and exchange.header("cookie")
+            and handlers_route(exchange) is not None
+        )
+        # A later chunk may read the session, when the headers that say so have left.
+        if may_read and exchange.config.sessions.find_id(exchange):
+            exchange.opened_session()
+    session, saves, depends_on = made.session, False, made.depends_on
+    if session is not None:
+        saves = session.changed and (
+            response.status not in _FAILURES or config_of(exchange).sessions.saves_on_error
+        )
+        if session.accessed and "cookie" not in depends_on:
+            depends_on = (*depends_on, "cookie")
+    # no cache may give the answer to another client (RFC 9111, section 4.1)
+    is_own = saves or made.csrf_salt is not None
+    if (depends_on or is_own) and make_private(response.pairs, depends_on, is_own):
+        sentence = (
+            "%s: an answer with a client's own cookie or token can't "
+            "be public: it is sent as private"
+        )
+        logger.warning(sentence, exchange.label)
+    answer = encode(response, stream, exchange.method == "HEAD", exchange.config.text_type)
+    if exchange.ends is not None:
+        made.end(answer)
+    return answer, session, saves
+
+
+def _save_session(request: Request, session: Session, answer: Answer) -> Flow[Answer]:
+    """Save the session, and return the answer with its cookie."""
+    exchange = request._exchange
+    if exchange.config.settings.debug and request.method in ("GET", "HEAD"):
+        exchange.config.advisor.review_session(request, session)
+    exchange.answer.take_session()
+    status, content_type, length, pairs, body, stream = answer
+    saved = yield from config_of(exchange).sessions.close(session, exchange)
+    for cookie in saved, deleting_cookie(request) if session.renewed else None:
+        if cookie is not None:
+            pairs = [*pairs, ("set-cookie", cookie)]
+    return status, content_type, length, pairs, body, stream
+
+
+# -- stage 6 ---------------------------------------------------------------------------------------
+
+
+def _failed(request: Request, failure: Exception) -> Flow[Answer]:
+    """Close the resources of the handler and return the answer to an exception.
+
+    Raises the exception instead if the server is to have it and no handler of the author's answers
+    it.
+    """
+    exchange, made = request._exchange, request._exchange.answer
+    is_server_s = (
+        exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
+    )
+    try:
+        if exchange.resources:
+            failure = (yield from exchange.resources.close(failure)) or failure
+        if isinstance(failure, RaisedAnswer):
+            failure = failure.as_native() if failure.is_foreign else failure
+        elif isinstance(failure, ClientDisconnect):
+            exchange.hooks = None
+            made.break_off()
+        if made.is_without_session and not made.is_broken_off:
+            # the author's error page sees an empty one while the backend is out of reach
+            with suppress(HTTPError):
+                yield from exchange.open_session()
+        if made.stream is not None:
+            made.begin(None)
+        answer = yield from _finish(request, None, None, failure)
+    except Exception as error:  # on the way of the answer: this one asks nothing of the application
+        made.take_session()
+        # An HTTPError is a session backend's 503, which is in the log, or from an error page's own
+        # stream.
+        answer = encode(plain_response(request, error), None, exchange.method == "HEAD")
+        if exchange.ends is not None:
+            made.end(answer)
+    else:
+        if is_server_s:
+            raise failure
+    finally:
+        del failure
+    return answer

@@ -1,0 +1,201 @@
+"""Start-up and shut-down of an application, written once for both protocols.
+
+Start-up: an application's ``lifespan`` context manager is entered and its start-up handlers run,
+then those of the applications inside it. If one fails, what had started is undone and the exception
+is raised. Shut-down is the reverse: inner applications first; in each the shut-down handlers, then
+its ``lifespan`` is left. An exception is logged, does not keep the others from running, and is
+raised at the end.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from threading import Timer
+from typing import Any, Final, Protocol, TypeAlias
+
+from micropie._core.errors import SetupError, as_authors_see, logger
+from micropie._core.execution import Result
+from micropie._core.execution.steps import AWAIT, INLINE, Flow, Kind, call, kind_of
+from micropie._core.http import Exchange, State
+from micropie._core.mounts import ASGI, WSGI
+from micropie._core.routing import Config, Site
+
+# Seconds after which the log names the function that a start or a stop waits for: most servers wait
+# in silence, and without a limit.
+_LONG = 10.0
+
+# The protocols of servers, for the mounts that are started with an application.
+UNDER_ASGI: Final = ASGI
+UNDER_WSGI: Final = WSGI
+
+Handler: TypeAlias = Callable[[], object]
+Lifespan: TypeAlias = AbstractAsyncContextManager[object]
+
+
+def log_failure(sentence: str, error: Exception) -> None:
+    """Log why a start or a stop has failed.
+
+    A ``SetupError`` says all in its message: its traceback would be ours.
+    """
+    if isinstance(error, SetupError):
+        logger.error("%s: %s", sentence, error)
+    else:
+        logger.error("%s", sentence, exc_info=as_authors_see(error))
+
+
+class Component(Protocol):
+    """The part of an ``App``, or of a mounted application, that is started and stopped."""
+
+    startup_handlers: list[Handler]
+    shutdown_handlers: list[Handler]
+    state: State
+    """It takes the values of the dict that ``lifespan`` yields."""
+
+    def open_lifespan(self) -> Lifespan | None:
+        """Return a new context manager, or None if the author wrote none."""
+
+
+class Lifecycle:
+    """One start and one stop of a tree of applications.
+
+    ``needs_loop``: whether anything in it is async.
+    """
+
+    def __init__(self, apps: Sequence[Component]) -> None:
+        self._lifespans = [(app, app.open_lifespan()) for app in apps]
+        has_lifespan = any(manager is not None for _, manager in self._lifespans)
+        handlers = [
+            handler for app in apps for handler in (*app.startup_handlers, *app.shutdown_handlers)
+        ]
+        self.is_empty = not (has_lifespan or handlers)
+        self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
+        # The flows that undo each part of the start, in the order of the start; none of them has
+        # begun.
+        self._undo: list[Iterable[Flow[None]]] = []
+
+    def start(self) -> Flow[None]:
+        """Start everything, or undo what had started and raise."""
+        try:
+            for app, manager in self._lifespans:
+                if manager is not None:
+                    state = yield from _named_if_long(
+                        "start-up", "lifespan", call(AWAIT, manager.__aenter__)
+                    )
+                    leave = call(AWAIT, manager.__aexit__, None, None, None)
+                    self._undo.append([_named_if_long("shut-down", "lifespan", leave)])
+                    if isinstance(state, dict):
+                        for name, value in state.items():
+                            app.state[name] = value
+                # All shut-down handlers are called if one start-up handler has run, or if there is
+                # none.
+                for handler in app.startup_handlers[:1]:
+                    yield from _call("start-up", handler)
+                self._undo.append(_call("shut-down", handler) for handler in app.shutdown_handlers)
+                for handler in app.startup_handlers[1:]:
+                    yield from _call("start-up", handler)
+        except Exception:
+            yield from self._undo_all()
+            raise
+
+    def stop(self) -> Flow[None]:
+        """Stop everything, then raise the first exception, if there was one."""
+        failures = yield from self._undo_all()
+        if failures:
+            raise failures[0]
+
+    def _undo_all(self) -> Flow[list[Exception]]:
+        failures: list[Exception] = []
+        for flows in reversed(self._undo):
+            for flow in flows:
+                try:
+                    yield from flow
+                except Exception as error:
+                    logger.exception("shut-down failed")
+                    failures.append(error)
+        self._undo = []
+        return failures
+
+
+class Application(Protocol):
+    """A whole application, as the drivers start it."""
+
+    @property
+    def waits_at_start(self) -> bool:
+        """Whether its start runs code of the author's, which may wait."""
+
+    def compiled(self, blocking: Kind = ..., /) -> Site:
+        """Return the site, compiled when it is first needed; ``def`` handlers are called by
+        ``blocking`` steps.
+        """
+
+    def publish(self, site: Site, state: Any, /) -> None:
+        """Let further requests find ``site`` in ``state``, that of a driver, unless there was a
+        change since it was compiled.
+        """
+
+    def lifecycle(self, protocol: str | None = ..., /) -> Lifecycle:
+        """Return a new life cycle of the application, and of the mounts that a server of
+        ``protocol`` starts; None for no mounts.
+        """
+
+
+class LifespanContext(Exchange):
+    """What drivers perform the steps of start-up and shut-down for, in the place of a request: it
+    has a configuration and nothing else.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+
+def _call(stage: str, handler: Handler) -> Flow[None]:
+    name = getattr(handler, "__qualname__", repr(handler))
+    return _named_if_long(stage, name, call(kind_of(handler, INLINE), handler))
+
+
+def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
+    """Perform ``flow``.
+
+    If that takes long, log its name. A thread does so, because ``flow`` may block its own.
+    """
+    words = "%s: %s has been running for %g seconds"
+    if stage == "start-up":
+        words += "; no request is answered before it is done: give endless work to a task"
+    timer = Timer(_LONG, logger.warning, (words, stage, name, _LONG))
+    timer.daemon = True
+    try:
+        timer.start()
+    except RuntimeError:  # an interpreter that ends starts no threads
+        return (yield from flow)
+    try:
+        return (yield from flow)
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callable[[], Lifespan]:
+    """Return a function that makes the context manager of ``lifespan(*arguments)``.
+
+    ``lifespan`` is an async generator function, or a function that returns an async context
+    manager. Raises ``SetupError`` for anything else; the returned function raises it if the result
+    is not such a manager.
+    """
+    if inspect.isasyncgenfunction(lifespan):
+        lifespan = asynccontextmanager(lifespan)
+    if not callable(lifespan):
+        raise SetupError(
+            "lifespan takes an async context manager: a function with @asynccontextmanager"
+        )
+
+    def open_lifespan() -> Lifespan:
+        manager: Lifespan = lifespan(*arguments)
+        if not hasattr(manager, "__aenter__"):
+            raise SetupError(
+                "lifespan must make an async context manager: write @asynccontextmanager above it"
+            )
+        return manager
+
+    return open_lifespan

@@ -1,0 +1,232 @@
+"""Handlers that run in a process of the pool, and the copy of the request that they can read there.
+
+Only arguments, results and this copy cross between processes, by ``pickle``. The handler crosses as
+a name, by which the process finds it (``placement.py``); the application never crosses.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from micropie._core.errors import HTTPError, logger
+from micropie._core.execution import TookTooLong, current
+from micropie._core.execution.placement import HandlerName, handler_named
+from micropie._core.http import Address, AnswerState, Exchange, Peer, Request, Session
+from micropie._core.http.forms import Limits
+from micropie._core.http.json import dumps_with
+from micropie._core.routing import HandlerPool
+from micropie._core.streams import ThreadStream
+
+# -- in the server's process -----------------------------------------------------------------------
+
+
+def call_in_pool(
+    pool: HandlerPool,
+    seconds: float,
+    exchange: Exchange,
+    name: HandlerName,
+    arguments: Sequence[object],
+    token: object = None,
+) -> Any:
+    """Call a handler in a process of the pool, and wait for its result; ``token`` cancels the call.
+
+    Raises what the handler raises, and 503 after ``seconds``, or after the request's own limit.
+    """
+    seconds = min(seconds, exchange.time_limit or seconds)
+    job = _packed(name, PooledExchange(exchange), [*arguments])
+    try:
+        result = pool.made.call(seconds, PooledHandler(name), job, token=token)
+        return (
+            ThreadStream(result, interrupt=result.interrupt_next)
+            if isinstance(result, pool.made.stream)
+            else result
+        )
+    except TookTooLong as error:
+        sentence = str(error)
+    logger.error("%s: %s %s", exchange.label, _full_name(name), sentence)
+    raise HTTPError(503, "The answer took too long. Please try again later.")
+
+
+def _packed(name: HandlerName, exchange: PooledExchange, arguments: Sequence[object]) -> bytes:
+    """Return the request and the arguments, pickled.
+
+    Raises ``PicklingError`` that names the one that can't be pickled.
+    """
+    try:
+        return pickle.dumps((exchange, arguments))
+    except Exception:
+        values = {f"argument {number}": value for number, value in enumerate(arguments, 1)}
+        values |= {f"the request's {key}": value for key, value in vars(exchange).items()}
+        for label, value in values.items():
+            try:
+                pickle.dumps(value)
+            except Exception as error:
+                raise pickle.PicklingError(
+                    f"{_full_name(name)} runs in a process, and {label}, of type "
+                    f"{type(value).__name__}, "
+                    f"can't be pickled: {error}"
+                ) from None
+        raise
+
+
+def _full_name(name: HandlerName) -> str:
+    return f"{name.module}.{name.qualname}" + (f".{name.method}" if name.method else "")
+
+
+# -- in a process of the pool ----------------------------------------------------------------------
+
+
+class PooledHandler:
+    """A handler, which crosses by its name.
+
+    The process finds it when it unpickles this, and imports its module.
+    """
+
+    def __init__(self, name: HandlerName) -> None:
+        self._name = name
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _found, (self._name,)
+
+    def __call__(self, job: bytes) -> Any:
+        """Call the handler in this process and return its result.
+
+        ``job`` is what ``_packed`` returned.
+        """
+        exchange, arguments = pickle.loads(job)  # noqa: S301 - from our own process
+        current.set(PooledRequest(exchange))
+        for enter in exchange.enter_in_pool:
+            enter()
+        handler = handler_named(self._name)
+        if self._name.takes_keywords:
+            *arguments, keywords = arguments
+            return handler(*arguments, **keywords)
+        return handler(*arguments)
+
+
+def _found(name: HandlerName) -> PooledHandler:
+    handler_named(name)
+    return PooledHandler(name)
+
+
+class PooledExchange(Exchange):
+    """The copy of a request for a process of the pool: made in the server's process, and
+    pickled.
+    """
+
+    is_pooled = True
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.method, self.path, self.id = exchange.method, exchange.path, exchange.id
+        self.path_params, self.root_path = [*exchange.path_params], exchange.root_path
+        self.peer = Peer(exchange.scheme, exchange.client, exchange.peer.host)
+        self.body = exchange.body.copied()
+        self.enter_in_pool = exchange.enter_in_pool
+        has_session = exchange.answer.session is not None or exchange.config.sessions.find_id(
+            exchange
+        )
+        self.values = dict(exchange.opened_session()) if has_session else {}
+        # what the handler reads is not known here, so it counts as read
+        for header in {"cookie", "authorization"} & exchange.headers.keys():
+            exchange.answer.depend_on(header)
+        self.headers, self.answer = exchange.headers, AnswerState()
+        self.query_string, self.sent_path = exchange.query_string, exchange.raw_path()
+        self.server = exchange.server_name()
+        self.config: Any = PooledConfig(exchange.config.limits)
+
+    @property
+    def incoming(self) -> NoReturn:
+        """Raises ``RuntimeError``."""
+        _refuse(_NO_BODY)
+
+    @property
+    def scope(self) -> NoReturn:  # type: ignore[override]
+        """Raises ``RuntimeError``."""
+        _refuse("a process has no ASGI scope and no WSGI environ")
+
+    def opened_session(self) -> PooledSession:
+        """Return a copy of the session, as it was when the handler was called."""
+        return PooledSession(None, self.values)
+
+    def response(self) -> NoReturn:
+        """Raise ``RuntimeError``."""
+        _refuse(
+            "a handler in a process has no self.response: return "
+            "(status, body, headers) or a Response"
+        )
+
+    @property
+    def scheme(self) -> str:
+        return self.peer.scheme or ""
+
+    def server_client(self) -> Address | None:
+        return None
+
+    def _server_path(self) -> bytes:
+        return self.sent_path
+
+    def server_name(self) -> str:
+        return self.server
+
+
+class PooledRequest(Request):
+    """A read-only copy of a request. Changing the request or its answer raises ``RuntimeError``."""
+
+    def after_response(self, *_: object, **__: object) -> NoReturn:
+        """Raises ``RuntimeError``: the functions would be called in the server's process."""
+        _refuse(
+            "a handler in a process can't call after_response, on_close, on_failure or "
+            "carry_into_process: do so in a handler in a thread, or in middleware"
+        )
+
+    on_close = on_failure = carry_into_process = after_response
+
+    def parts(self) -> NoReturn:
+        """Raises ``RuntimeError``."""
+        _refuse(_NO_BODY)
+
+
+class PooledConfig:
+    """The configuration of a ``PooledRequest``: its limits.
+
+    The application stays in the server's process.
+    """
+
+    # Encodes an event, or a message to a channel that the handler has made itself.
+    dumps = staticmethod(dumps_with({}))
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+
+    def __reduce__(self) -> tuple[type[PooledConfig], tuple[Limits]]:
+        return PooledConfig, (self.limits,)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        _refuse(
+            "a handler in a process has no self.url_for, self.render, self.channels and "
+            "request.resource: use them in "
+            "a thread"
+        )
+
+
+class PooledSession(Session):
+    """A copy of a session, to be read only. Changing it raises ``RuntimeError``."""
+
+    __slots__ = ()
+
+    def _check(self) -> NoReturn:
+        _refuse(
+            "the session can only be read in a process: change it in "
+            "middleware or in a handler in a thread"
+        )
+
+
+_NO_BODY = (
+    "a process has no body to read: take its form or JSON by parameters, or read it in a thread"
+)
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise RuntimeError(sentence)

@@ -1,0 +1,235 @@
+"""The life of a WebSocket, written once for every server; ``flow/http.py`` is its counterpart for
+requests.
+
+A driver (``asgi/websocket.py``) makes the request and asks ``found_socket``, which does the search
+of stage 1. Where a mounted application serves the path, the driver hands the WebSocket over.
+Otherwise it makes the socket, performs the steps of ``converse``, and ends the WebSocket as the
+``CloseInfo`` says that the flow returns:
+
+    1. The path leads to a route.             4. The arguments are bound and the handler runs.
+    2. Hooks of HTTP that guard run, and      5. ``after_websocket`` hooks run and the session is saved.
+       the session is opened.                 6. The driver closes the socket, or refuses a handshake
+    3. The page's origin is checked and          that was not accepted.
+       ``before_websocket`` hooks run.
+
+A handshake can be refused like a request, with a status and a sentence.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from micropie._core.errors import HTTPError, RaisedAnswer, Redirect, failure_in, logger
+from micropie._core.execution.steps import AWAIT, Flow
+from micropie._core.flow.errors import plain_response
+from micropie._core.flow.hooks import (
+    planned_hooks,
+    run_after_websocket,
+    run_before,
+    run_before_websocket,
+)
+from micropie._core.flow.resources import close_resources, end_resources, with_resources
+from micropie._core.http import (
+    Answer,
+    Response,
+    as_response,
+    encode,
+    error_response,
+    redirect_response,
+    websockets,
+)
+from micropie._core.http.websockets import WebSocketRequest
+from micropie._core.mounts import APP
+from micropie._core.routing import (
+    Config,
+    Handover,
+    Refusal,
+    RouteMatch,
+    SearchResult,
+    Site,
+    config_of,
+)
+
+
+class CloseInfo(NamedTuple):
+    """How to end a WebSocket: with a close frame or, before it was accepted, with an answer to its
+    handshake.
+    """
+
+    code: int
+    reason: str
+    answer: Answer | None  # None if the handshake was accepted
+
+
+def found_socket(site: Site, request: WebSocketRequest) -> SearchResult:
+    """Return the route of a WebSocket, or the mounted application that serves it, or the refusal,
+    for ``converse`` to answer.
+    """
+    request._exchange.config = site.config
+    return site.find_socket(request)
+
+
+def converse(
+    found: RouteMatch | Refusal,
+    request: WebSocketRequest,
+    run_handler: Callable[..., Awaitable[None]],
+) -> Flow[CloseInfo]:
+    """Lead a WebSocket through stages 1 to 5 and return how to end it, if it has not ended by
+    itself.
+
+    ``run_handler(handler, *arguments)`` of a driver runs the handler with its socket, then these
+    arguments.
+    """
+    exchange = request._exchange
+    failure: Exception | None = None
+    try:
+        # 1. Route.
+        if type(found) is Refusal:
+            raise found.error
+        route, arguments, values = found
+        exchange.route = route
+        exchange.config = route.config
+        # 2. and 3. A generator of its own, so that its frame is not kept for hours with the open
+        #    socket.
+        refusal = yield from _handshake(request, route.config)
+        if refusal is not None:
+            close_info = refusal
+        else:
+            # 4. Bind and run, perhaps for hours: what checks alone have asked for is closed before.
+            if exchange.resources:
+                yield from close_resources(exchange, None, route.providers)
+            if len(arguments) != route.plain_args:
+                arguments = route.bind(request, arguments, values)
+            if route.providers:
+                arguments = yield from with_resources(request, route, arguments)
+            yield AWAIT, run_handler, (route.call, *arguments)
+            close_info = _close_info_after_return(request)
+    except Exception as error:
+        failure = error
+    # 5. Clean up. Outside of ``except``, so that later errors get no false ``__context__``.
+    try:
+        if exchange.resources:
+            failure = yield from exchange.resources.close(failure)
+        if failure is not None:
+            close_info = _close_info_after_failure(request, failure)
+    finally:
+        del failure, found  # its traceback refers to this frame: without this it would be a cycle
+    try:
+        yield from cleanup(request)
+    except Exception as error:
+        close_info = _close_info_after_failure(request, error)
+    return close_info
+
+
+def cleanup(request: WebSocketRequest) -> Flow[None]:
+    """Perform stage 5 once. A driver performs it for a WebSocket that was cancelled, too."""
+    exchange = request._exchange
+    if exchange.hooks_begun:
+        yield from run_after_websocket(exchange.hooks_begun, request)
+    session = exchange.answer.take_session()
+    # A new session of a refused handshake has no way to the client; that of an accepted socket
+    # can't have changed.
+    if (
+        session is not None
+        and session.changed
+        and (session.id is not None or session.reserved_id is not None)
+    ):
+        yield from config_of(exchange).sessions.close(session, exchange)
+
+
+def _handshake(request: WebSocketRequest, config: Config) -> Flow[CloseInfo | None]:
+    """Perform stages 2 and 3. Return how a hook refuses the handshake, or None."""
+    # 2. Guards and session.
+    if config.middlewares or config.sessions.opens_ahead:
+        refusal = yield from _run_guards(request)
+        if refusal is not None:
+            return refusal
+        yield from request._exchange.open_session()
+    # 3. Origin and hooks. The author's hooks for WebSockets see no handshake from another site's
+    #    page.
+    _check_origin(request, config)
+    refused = (yield from run_before_websocket(config, request)) if config.ws_middlewares else None
+    if refused is None:
+        return None
+    code, reason = refused
+    return _close_info(
+        request, code, reason, error_response(403, reason or "This WebSocket was refused.")
+    )
+
+
+def _check_origin(request: WebSocketRequest, config: Config) -> None:
+    """Raise 403 for a page of another site."""
+    origin = request._exchange.header("origin")
+    if origin is not None and not websockets.is_allowed_origin(
+        origin, request.scheme, request.host, config.settings.websocket_origins
+    ):
+        logger.info("a WebSocket from a page of %r was refused; see websocket_origins", origin)
+        raise HTTPError(403, "Pages of this origin may not open WebSockets here.")
+
+
+def ask_guards(request: WebSocketRequest, handover: Handover) -> Flow[CloseInfo | None]:
+    """Run what guards a mounted application's WebSockets.
+
+    Return how the handshake is refused, or None.
+    """
+    request._exchange.config = handover.config
+    try:
+        refusal = yield from _run_guards(request)
+        # an isolated App checks the origin by its own settings
+        is_foreign = handover.mount.kind != APP
+        if refusal is None and is_foreign and handover.config.settings.websocket_origins_for_mounts:
+            _check_origin(request, handover.config)
+    except Exception as error:
+        refusal = _close_info_after_failure(request, error)
+    if request._exchange.resources:
+        yield from end_resources(request._exchange)
+    return refusal
+
+
+def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
+    """Run the hooks of HTTP that guard WebSockets. Return how one refuses, or None."""
+    guards = planned_hooks(config_of(request._exchange)).guards
+    answer = yield from run_before(guards.before, request)
+    if answer is None:
+        return None
+    response = as_response(answer)
+    if response.status < 300:  # it would say that the handshake is all right
+        response.status = 403
+    return _close_info(request, websockets.POLICY, "", response)
+
+
+def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
+    if request._exchange.answer.is_accepted:
+        return CloseInfo(websockets.NORMAL, "", None)
+    return _close_info(
+        request, websockets.NORMAL, "", error_response(403, "This WebSocket was not accepted.")
+    )
+
+
+def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> CloseInfo:
+    if isinstance(failure, RaisedAnswer) and failure.is_foreign:
+        failure = failure.as_native(in_socket=True)
+    # the failure says only that the WebSocket is closed
+    if not isinstance(failure, Redirect) and failure_in(failure) is None:
+        logger.debug("%s: %s", request._exchange.label, failure)
+        return _close_info_after_return(request)
+    try:
+        if isinstance(failure, HTTPError):
+            code = websockets.POLICY if failure.status < 500 else websockets.FAILED
+            response = error_response(failure.status, failure.message, failure.headers)
+            return _close_info(request, code, failure.message, response)
+        if isinstance(failure, Redirect) and not request._exchange.answer.is_accepted:
+            return _close_info(request, websockets.POLICY, "", redirect_response(failure, request))
+    except Exception as error:  # for a header that can't be sent, or a redirect to another site
+        failure = error
+    if isinstance(failure, HTTPError):  # of a redirect
+        return _close_info_after_failure(request, failure)
+    reason = f"Request id: {request.id}" if request.id else ""
+    return _close_info(request, websockets.FAILED, reason, plain_response(request, failure))
+
+
+def _close_info(request: WebSocketRequest, code: int, reason: str, response: Response) -> CloseInfo:
+    """Return how to end. ``response`` is the answer to a handshake that was not accepted."""
+    is_accepted = request._exchange.answer.is_accepted
+    return CloseInfo(code, reason, None if is_accepted else encode(response, None, head_only=False))

@@ -1,0 +1,85 @@
+"""HTTP's messages: requests and their bodies, responses, what belongs to both while one is
+answered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from micropie._core.http.answer import AnswerState
+from micropie._core.http.binding_errors import BindingError, BindingErrors, ParameterError
+from micropie._core.http.body.reader import Body
+from micropie._core.http.body.received import NULL, ReceivedBody
+from micropie._core.http.body.receiving import AHEAD, find_field, receive_body
+from micropie._core.http.exchange import (
+    Address,
+    Exchange,
+    MessageConfig,
+    MessageSettings,
+    Peer,
+    RouteInfo,
+)
+from micropie._core.http.flashes import flash, get_flashed_messages
+from micropie._core.http.multidict import MultiDict
+from micropie._core.http.problem import error_answer, translated
+from micropie._core.http.request import Request, bound_request, current_request
+from micropie._core.http.response import (
+    BODIES,
+    HTML,
+    JSON,
+    NO_OTHER_HEADERS,
+    NOSNIFF,
+    TEXT,
+    TOKEN,
+    Answer,
+    EncodedAnswer,
+    FileReference,
+    GivenStatus,
+    Response,
+    as_response,
+    check_value,
+    checked_headers,
+    encode,
+    encode_body,
+    error_response,
+    redirect_response,
+    start_failed,
+    states_status,
+    status_line,
+    with_html,
+)
+from micropie._core.http.session import (
+    CSRF_FIELD,
+    Changes,
+    Session,
+    SessionData,
+    check_size,
+    copied,
+)
+from micropie._core.http.state import State
+from micropie._core.on_demand import names_on_demand
+
+if TYPE_CHECKING:
+    from micropie._core.http.pagination import Page
+
+# fmt: off
+__all__ = [
+    "AHEAD", "BODIES", "CSRF_FIELD", "HTML", "JSON", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "TEXT",
+    "TOKEN", "Address", "Answer", "AnswerState", "BindingError", "BindingErrors", "Body", "Changes",
+    "EncodedAnswer", "Exchange", "FileReference", "GivenStatus", "MessageConfig", "MessageSettings",
+    "MultiDict", "Page", "ParameterError", "Peer", "ReceivedBody", "Request", "Response",
+    "RouteInfo", "Session", "SessionData", "State", "as_response", "bound_request", "check_size",
+    "check_value", "checked_headers", "copied", "current_request", "encode", "encode_body",
+    "error_answer", "error_response", "find_field", "flash", "get_flashed_messages",
+    "receive_body", "redirect_response", "start_failed", "states_status", "status_line",
+    "translated", "with_html",
+]
+# fmt: on
+
+# What a site does not use is not imported: it would take longer than the rest.
+__getattr__, __dir__ = names_on_demand(
+    __name__,
+    {
+        "pagination": "Page",
+    },
+)

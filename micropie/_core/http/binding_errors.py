@@ -1,0 +1,139 @@
+"""``BindingError``: all values of a request that did not fit a handler's parameters;
+``BindingErrors`` for forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from micropie._core.errors import BadRequest
+from micropie._core.http.json import dumps, loads
+from micropie._core.http.protocols import Json
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterError:
+    """One value that did not fit.
+
+    ``str()`` of it is a sentence for a visitor, without the client's own text.
+    """
+
+    parameter: str
+    """The handler's parameter."""
+    source: str
+    """Where the value was found: "path", "query", "form", "json", "file", "body"; "" if it is
+    missing."""
+    given: object
+    """The value: text, or a value of JSON; None if it is missing. It is the client's: escape it in
+    HTML."""
+    expected: str
+    """The kind of value that fits: "a whole number"."""
+    path: tuple[str | int, ...] = ()
+    """Where in a document the value is: ("lines", 0, "price")."""
+    sentence: str = ""
+    """The sentence for a programmer, which names the parameter."""
+    field: str = ""
+    """The name of the form's field: "name", "lines[0].price"; by default the parameter's."""
+    words: str = ""
+    """The sentence for a visitor: the author's, or a plain one such as "Please enter a whole
+    number."."""
+
+    def __post_init__(self) -> None:
+        if not self.field:
+            object.__setattr__(self, "field", self.parameter)  # it is frozen
+
+    def __str__(self) -> str:
+        return self.words or self.sentence
+
+
+class BindingError(BadRequest):
+    """Answer 400 to a request whose values do not fit.
+
+    ``errors`` has every parameter that does not.
+
+    The message has the sentences for a visitor, each behind the name of its field.
+    """
+
+    def __init__(self, errors: Sequence[ParameterError]) -> None:
+        super().__init__(" ".join(f"{error.field}: {error}" for error in errors))
+        self.errors = list(errors)
+
+
+class BindingErrors:
+    """The values that did not fit, for a handler that shows its form again: a parameter annotated
+    with this class.
+
+    The handler is called although values do not fit: their parameters have their defaults, or None.
+    The object is empty, and false, if all fit. ``for error in errors`` gives each
+    ``ParameterError``; ``errors["age"]`` is the first one of a form's field or of a parameter, or
+    None; ``errors["lines[0].price"]`` that of a field inside others. ``given`` is what the query
+    and the form had, those values that fit as well, to fill the form with: text by name, a list if
+    a name may have several values, and for ``lines[0].price`` also the list ``lines`` of dicts. It
+    is the client's: escape it in HTML. Tests make one themselves; ``is_submitted``: whether a form
+    was sent.
+    """
+
+    def __init__(
+        self,
+        errors: Iterable[ParameterError] = (),
+        given: Mapping[str, object] | None = None,
+        *,
+        is_submitted: bool = False,
+    ) -> None:
+        self._errors = list(errors)
+        self.given = dict(given or {})
+        self._is_submitted = is_submitted
+
+    def fill(self, values: object) -> None:
+        """Put ``values`` into ``given``, for a form that is shown the first time; do nothing if a
+        form was sent.
+
+        ``values``: a dict, or an object of a form class, such as the one that is to be changed.
+        """
+        if not self._is_submitted:
+            self.given |= _as_texts(loads(dumps(values)))
+
+    def add(self, field: str, sentence: str) -> None:
+        """Add the error of a check of the handler's own:
+        ``errors.add("name", "This name is taken.")``.
+        """
+        self._errors.append(ParameterError(field, "", self.given.get(field), "", sentence=sentence))
+
+    def extend(self, errors: Iterable[ParameterError]) -> None:
+        """Add errors that were made elsewhere."""
+        self._errors.extend(errors)
+
+    def __getitem__(self, field: str) -> ParameterError | None:
+        return next((error for error in self._errors if field in _names_of(error)), None)
+
+    def __contains__(self, field: str) -> bool:
+        return self[field] is not None
+
+    def __iter__(self) -> Iterator[ParameterError]:
+        return iter(self._errors)
+
+    def __len__(self) -> int:
+        return len(self._errors)
+
+
+def _names_of(error: ParameterError) -> tuple[str, ...]:
+    """Return the names of a field: an element of a list, "sizes[1]", may also have been sent as one
+    of "sizes".
+    """
+    name, _, number = error.field.rpartition("[")
+    other = name if number.removesuffix("]").isdigit() else error.field
+    return (error.field, other) if error.path else (error.field, error.parameter)
+
+
+def _as_texts(value: Json) -> Json:
+    """Return a value of JSON as a form would send it: a ticked box is "on", nothing is ""."""
+    if isinstance(value, dict):
+        return {name: _as_texts(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_as_texts(one) for one in value]
+    return (
+        {True: "on", False: "", None: ""}[value]
+        if value is None or isinstance(value, bool)
+        else str(value)
+    )

@@ -1,0 +1,281 @@
+"""A multipart form part by part, as it arrives or as it was received: ``request.parts()``.
+
+Reading is written once, as flows, as everywhere below the drivers. ``Part`` (of a ``for``) and
+``AsyncPart`` (of an ``async for``) only perform them. The rest of a part is skipped when the next
+one is asked for; the rest of the body is never received.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
+
+from micropie._core.execution.steps import IO, Flow
+from micropie._core.http.body.reader import Body
+from micropie._core.http.exchange import Exchange, FlowIterator
+from micropie._core.http.forms import (
+    BATCH,
+    CHUNK,
+    MOST_PIECES,
+    NewFile,
+    PartHead,
+    PartParser,
+    UploadFile,
+    safe_filename,
+    text_of,
+)
+
+_END: Final = object()
+
+AnyPart = TypeVar("AnyPart", bound="_Part")
+
+
+class ArrivingParts:
+    """The parts of a body that is being received. One piece of it is in memory at a time."""
+
+    def __init__(self, body: Body, parser: PartParser) -> None:
+        body.start_stream()
+        self._body = body
+        self._parser = parser
+        self._events: Iterator[PartHead | bytes | None] = iter(())
+
+    def next_part(self) -> Flow[PartHead | None]:
+        """Return the next part, None after the last; skip the rest of the one before.
+
+        Raises 400, 408, 413 and ``ClientDisconnect``.
+        """
+        while (event := (yield from self._next())) is not _END:
+            if isinstance(event, PartHead):
+                return event
+        return None
+
+    def next_chunk(self) -> Flow[bytes]:
+        """Return the next bytes of the part, b"" at its end; not to be called after that.
+
+        Raises as ``next_part``.
+        """
+        event = yield from self._next()
+        return event if isinstance(event, bytes) else b""
+
+    def _next(self) -> Flow[object]:
+        """Return the next event, ``_END`` at the body's end if the form is complete by then."""
+        while True:
+            for event in self._events:
+                return event
+            piece = yield from self._body.next_piece()
+            if not piece:
+                self._parser.finish(may_be_empty=True)
+                return _END
+            self._events = self._parser.events(piece)
+
+
+class ReceivedParts:
+    """The parts of a form that was received before the handler was called, as without
+    ``@reads_body``.
+    """
+
+    def __init__(self, parts: Sequence[tuple[str, str | UploadFile]]) -> None:
+        self._parts = iter(parts)
+        self._rest = b""
+        self._upload: UploadFile | None = None
+
+    def next_part(self) -> Flow[PartHead | None]:
+        """Return the next part, see ``ArrivingParts``."""
+        for name, value in self._parts:
+            if isinstance(value, str):
+                self._rest, self._upload = value.encode(), None
+                return PartHead(name, None, {})
+            self._rest, self._upload = b"", value
+            yield IO, value.seek, (0,)
+            return PartHead(name, value.raw_filename, value.headers)
+        return None
+
+    def next_chunk(self) -> Flow[bytes]:
+        """Return the next bytes of the part, see ``ArrivingParts``."""
+        if self._upload is not None:
+            chunk: bytes = yield IO, self._upload.read, (CHUNK,)
+            return chunk
+        chunk, self._rest = self._rest, b""
+        return chunk
+
+
+# Bodies that consist of parts.
+PartSource: TypeAlias = ArrivingParts | ReceivedParts
+
+
+class Parts:
+    """The parts of a form: for a ``for`` in a ``def`` handler, or an ``async for`` in an
+    ``async def``.
+    """
+
+    def __init__(self, source: PartSource, exchange: Exchange) -> None:
+        self._source = source
+        self._exchange = exchange
+        self._current: _Part | None = None
+
+    def __iter__(self) -> Iterator[Part]:
+        while part := self._exchange.perform(self._next(Part)):
+            yield part
+
+    def __aiter__(self) -> AsyncIterator[AsyncPart]:
+        return FlowIterator(lambda: self._next(AsyncPart), self._exchange)
+
+    def _next(self, kind: type[AnyPart]) -> Flow[AnyPart | None]:
+        if self._current is not None:
+            self._current._source = None
+            self._current = None
+        head = yield from self._source.next_part()
+        if head is None:
+            return None
+        self._current = part = kind(head, self._source, self._exchange)
+        return part
+
+
+class _Part:
+    """A part: its head, which is known before it is read, and how far it has been read."""
+
+    name: str
+    """The name of the field."""
+    raw_filename: str | None
+    """The file's name as the client sent it, which is no path to trust; None for a field that is
+    not a file."""
+    headers: dict[str, str]
+    """The part's own headers, names in lower case; empty for a field that was received before."""
+
+    def __init__(self, head: PartHead, source: PartSource, exchange: Exchange) -> None:
+        self.name, self.raw_filename, headers = head
+        self.headers = {**headers}
+        self._source: PartSource | None = source  # None once the next part has been asked for
+        self._exchange = exchange
+        self._rest = memoryview(b"")  # of the chunk that ``read(n)`` took a part of
+        self._has_ended = False
+
+    @property
+    def filename(self) -> str | None:
+        """The file's name, safe to use in a path: without directories and control characters; None
+        for a field.
+        """
+        return None if self.raw_filename is None else safe_filename(self.raw_filename)
+
+    @property
+    def content_type(self) -> str:
+        """The media type that the client states.
+
+        Without one: text for a field, bytes for a file (RFC 7578, 4.4).
+        """
+        default = "text/plain" if self.raw_filename is None else "application/octet-stream"
+        return self.headers.get("content-type", default)
+
+    def __repr__(self) -> str:
+        filename = "" if self.filename is None else f" {self.filename!r}"
+        return f"<{type(self).__name__} {self.name!r}{filename}>"
+
+    def _next_chunk(self) -> Flow[bytes]:
+        """Return the next bytes of the part, b"" at its end.
+
+        Raises ``RuntimeError`` if the part is gone.
+        """
+        if self._has_ended:
+            return b""
+        if self._source is None:
+            raise RuntimeError(
+                f"the part {self.name!r} is gone: read it before you ask for the next one"
+            )
+        if self._rest:
+            chunk, self._rest = bytes(self._rest), memoryview(b"")
+            return chunk
+        chunk = yield from self._source.next_chunk()
+        self._has_ended = not chunk
+        return chunk
+
+    def _read(self, n: int) -> Flow[bytes]:
+        """Return ``n`` bytes, fewer at the end; the rest if ``n`` is negative."""
+        data = BytesIO()  # its ``getvalue`` makes no copy
+        missing = n
+        while n < 0 or missing:
+            if not self._rest or n < 0:
+                self._rest = memoryview((yield from self._next_chunk()))
+            if not self._rest:
+                break
+            taken = data.write(self._rest if n < 0 else self._rest[:missing])
+            self._rest = self._rest[taken:]
+            missing -= taken
+        return data.getvalue()
+
+    def _text(self) -> Flow[str]:
+        """Return the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
+        return text_of((yield from self._read(-1)))
+
+    def _save(self, directory: str | Path) -> Flow[Path]:
+        """Write the rest into ``directory`` and return the path (``Part.save_to``)."""
+        if self.raw_filename is None:
+            raise RuntimeError(
+                f"the part {self.name!r} is a field and has no file name: read it by text()"
+            )
+        target = NewFile(Path(directory) / safe_filename(self.raw_filename))
+        try:
+            pieces, size = [], 0
+            while chunk := (yield from self._next_chunk()):
+                pieces.append(chunk)
+                size += len(chunk)
+                if size >= BATCH or len(pieces) >= MOST_PIECES:
+                    yield IO, target.write, (pieces,)
+                    pieces, size = [], 0
+            yield IO, target.write, (pieces, True)
+        except BaseException:
+            target.discard()
+            raise
+        return target.path
+
+
+class Part(_Part):
+    """A part of a multipart form in a ``def`` handler: ``for part in self.request.parts():``."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterate over the rest of it, piece by piece as it arrives."""
+        while chunk := self._exchange.perform(self._next_chunk()):
+            yield chunk
+
+    def read(self, n: int = -1) -> bytes:
+        """Return the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
+        return self._exchange.perform(self._read(n))
+
+    def text(self) -> str:
+        """Return the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
+        return self._exchange.perform(self._text())
+
+    def save_to(self, directory: str | Path) -> Path:
+        """Write the rest into ``directory`` as ``filename`` and return the path.
+
+        Raises ``FileExistsError`` if that name is taken; a broken file is not left behind.
+        """
+        return self._exchange.perform(self._save(directory))
+
+
+class AsyncPart(_Part):
+    """A part of a multipart form in an ``async def`` handler:
+    ``async for part in self.request.parts():``.
+    """
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Iterate over the rest of it, piece by piece as it arrives."""
+        return FlowIterator(self._next_chunk, self._exchange)
+
+    def read(self, n: int = -1) -> Awaitable[bytes]:
+        """``await part.read()``: the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
+        return self._exchange.perform_async(self._read(n))
+
+    def text(self) -> Awaitable[str]:
+        """``await part.text()``: the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
+        return self._exchange.perform_async(self._text())
+
+    def save_to(self, directory: str | Path) -> Awaitable[Path]:
+        """``await part.save_to(directory)``: write the rest there as ``filename`` and return the
+        path.
+
+        Raises ``FileExistsError`` if that name is taken; a broken file is not left behind. Never
+        blocks the loop.
+        """
+        return self._exchange.perform_async(self._save(directory))

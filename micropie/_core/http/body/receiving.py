@@ -1,0 +1,143 @@
+"""Receive the bodies that a handler gets as arguments: forms, files and JSON.
+
+Any other body is left where it is until the handler asks for it (``exchange.read()``,
+``exchange.stream()``).
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from micropie._core.execution.steps import IO, RECEIVE_STEP, Flow
+from micropie._core.http import forms
+from micropie._core.http.body.received import LARGE
+from micropie._core.http.exchange import FORM, Exchange
+from micropie._core.http.forms import BATCH, MOST_PIECES, MULTIPART
+from micropie._core.http.headers import is_json
+
+# For a handler that receives the body itself, in a thread: a short one is received ahead, so that
+# no thread waits for a slow client, and none has to ask the event loop for it.
+AHEAD: Final = "ahead"
+
+
+def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flow[None]:
+    """Receive a form, files or JSON.
+
+    JSON and urlencoded forms are parsed when they are first asked for (``ReceivedBody.parse``), a
+    multipart form as it arrives. ``reads_body``: the handler receives the body itself, or only one
+    that is long (``AHEAD``).
+
+    Raises 400 and 413 for the announced length, whatever the media type is, and 400, 413 and 415
+    for a bad body.
+    """
+    (media_type, parameters, length), body = exchange.framing, exchange.body
+    if length is not None and length > exchange.config.settings.max_body_size:
+        exchange.incoming  # noqa: B018 - raises 413
+    accept: Literal["form", "json"] | None = None
+    most = LARGE
+    if reads_body:
+        if reads_body is not AHEAD or not exchange.has_short_body:
+            return
+    elif media_type == MULTIPART:
+        yield from receive_multipart(exchange, parameters)
+        return
+    else:
+        accept = "form" if media_type == FORM else "json" if is_json(media_type) else None
+        if accept is None or body.form is not None:  # nothing is to be parsed, or a hook did it
+            return
+        most = exchange.config.limits.max_data_size
+    if body.data is None:  # the first piece nearly always is the whole body
+        piece, more = yield RECEIVE_STEP
+        if more or len(piece) > most:
+            body.return_piece(piece, more)
+        else:
+            body.keep(piece)
+    if type(body.data) is not bytes:
+        incoming = exchange.incoming
+        incoming.restrict(most)
+        yield from incoming.whole()
+    body.parse_later(accept)
+
+
+def find_field(exchange: Exchange, name: str) -> Flow[str]:
+    """Return the text of a form's first field of this name, for a hook; "" without one.
+
+    The form is received ahead of the handler. For a handler that receives the body itself the first
+    ``max_data_size`` bytes are put back. Raises as ``receive_body`` does.
+    """
+    (media_type, parameters, _), limits, body = (
+        exchange.framing,
+        exchange.config.limits,
+        exchange.body,
+    )
+    if media_type not in (FORM, MULTIPART):
+        return ""
+    if exchange.route is None or not exchange.route.reads_body:
+        yield from receive_body(exchange, False)
+        if body.is_large:
+            yield IO, body.parsed, (exchange,)
+        else:
+            body.parsed(exchange)
+        return (exchange.body.form or {}).get(name, [""])[0]
+    beginning = exchange.body.so_far
+    if beginning is None:
+        beginning = yield from _receive_beginning(exchange, limits.max_data_size)
+    beginning = beginning[: limits.max_data_size]  # however it was cut into pieces
+    if media_type == FORM:  # other fields may be in any charset: they are not parsed
+        return (
+            (b"&" + beginning)
+            .partition(f"&{name}=".encode())[2]
+            .partition(b"&")[0]
+            .decode("latin-1")
+        )
+    parser = forms.PartParser(parameters.get("boundary", ""), limits, any_charset=True)
+    value = None
+    for event in parser.events(beginning):
+        if isinstance(event, forms.PartHead):
+            value = b"" if event.name == name and event.raw_filename is None else None
+        elif value is not None and event is not None:
+            value += event
+        elif value is not None:
+            return value.decode("latin-1")
+    return ""
+
+
+def _receive_beginning(exchange: Exchange, least: int) -> Flow[bytes]:
+    pieces, size, more = [], 0, True
+    while more and size < least:
+        piece, more = yield RECEIVE_STEP
+        pieces.append(piece)
+        size += len(piece)
+    beginning = b"".join(pieces)
+    if more:
+        exchange.body.return_piece(beginning, True)
+    else:
+        exchange.body.keep(beginning)
+    return beginning
+
+
+def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[None]:
+    """Receive a multipart form, unless that has been done. Raises 400, 413 or 415 for a bad one."""
+    if exchange.body.form is not None:
+        return
+    parser = forms.MultipartParser(forms.boundary_of(parameters), exchange.config.limits)
+    exchange.release_after(parser.close)
+    incoming = exchange.incoming
+    incoming.start_stream()
+    waiting: list[bytes] = []  # to be written to the disk
+    size = 0
+    while piece := (yield from incoming.next_piece()):
+        size += len(piece)
+        if not parser.may_block(size):  # nothing waits then
+            parser.feed(piece)
+            size = 0
+            continue
+        waiting.append(piece)
+        if size >= BATCH or len(waiting) >= MOST_PIECES:
+            yield IO, parser.feed, waiting
+            waiting, size = [], 0
+    if waiting:
+        yield IO, parser.feed, waiting
+    form = parser.finish(may_be_empty=True)
+    exchange.body.keep_form(form.fields)
+    exchange.body.keep_parts(form.files, form.parts, form.unselected)

@@ -1,0 +1,728 @@
+"""``Exchange``: one request and the answer to it, as the framework keeps them while the request is
+answered.
+
+An author's ``Request`` (``request.py``) is a view of it, so that an author's attribute never meets
+one of ours. A request refers to its exchange and never the other way, or each request would be a
+cycle for the garbage collector.
+
+The class has three parts: the state that the flow, the drivers and hooks keep here; the facts of
+the request that several of them read; and at its end the methods that only a driver's subclass can
+fill in. All else is written here, once, so that every value is the same under both protocols.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import suppress
+from operator import attrgetter
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    NamedTuple,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+)
+from urllib.parse import quote, unquote_to_bytes
+
+from micropie._core.errors import (
+    BadRequest,
+    Catalog,
+    ClientDisconnect,
+    HTTPError,
+    ResponseError,
+    SetupError,
+    as_authors_see,
+    logger,
+)
+from micropie._core.execution import Slots
+from micropie._core.execution.placement import Threads
+from micropie._core.execution.steps import (
+    Ends,
+    Flow,
+    Kind,
+    ResourceContext,
+    Resources,
+    RunningGenerator,
+    Step,
+    result_of,
+)
+from micropie._core.http.addresses import (
+    DOTS_AND_EMPTY,
+    PATH_SAFE,
+    SEGMENT_SAFE,
+    decoded_segment,
+    escaped_path,
+    leads_up,
+)
+from micropie._core.http.answer import AnswerState
+from micropie._core.http.body.reader import Body
+from micropie._core.http.body.received import NULL, ReceivedBody
+from micropie._core.http.forms import MULTIPART, Limits, parse_query
+from micropie._core.http.headers import (
+    MAX_HEADERS,
+    HeaderNames,
+    Headers,
+    SentCookies,
+    content_type,
+    is_json,
+    parse_cookies,
+)
+from micropie._core.http.protocols import Environ, Json, Message, Parameters, Scope
+from micropie._core.http.response import Response
+from micropie._core.http.session import Session, UnopenedSession
+from micropie._core.on_demand import computed
+
+if TYPE_CHECKING:
+    from micropie._core.http.headers import CookieSigner
+
+Value = TypeVar("Value")
+
+
+_SHORT_BODY = 64 * 1024  # bytes; servers pass on so much in one piece
+
+FORM: Final = "application/x-www-form-urlencoded"
+
+EMPTY_JSON: Final = (400, "the JSON body is empty.")
+
+
+class Address(NamedTuple):
+    """One end of the connection: a host's name or address, and a port."""
+
+    host: str
+    port: int
+
+
+class Peer(NamedTuple):
+    """What middleware states of a request's peer, from the headers of a trusted proxy; None for
+    what it does not state.
+
+    ``by`` are the hooks that have done so before the application of a host was chosen.
+    """
+
+    scheme: str | None = None
+    client: Address | None = None
+    host: str | None = None
+    by: Sequence[object] = ()
+
+
+class Stated(TypedDict, total=False):
+    """The parts of a ``Peer``."""
+
+    scheme: str | None
+    client: Address | None
+    host: str | None
+    by: Sequence[object]
+
+
+# -- the objects of upper rooms, as far as this room uses them -------------------------------------
+
+
+class RouteInfo:
+    """The route that answers a request: its handler's name and the pattern of its paths.
+
+    Routes derive from it.
+    """
+
+    name: str
+    pattern: str
+    reads_body: object
+    function: Callable[..., object] | None = None
+    """The author's function, below its decorators; None for a mounted application."""
+    is_pooled = False
+    """Whether the handler runs in a process of the pool."""
+    path_names: Sequence[str] = ()
+    """The names of the values in a request's ``path_params``."""
+
+
+class MessageSettings:
+    """The settings of an application that messages and sessions depend on.
+
+    All are in a class derived from it.
+    """
+
+    errors: str
+    max_body_size: int
+    portal_backend: str
+    debug: object
+    on_error: Callable[[BaseException], object] | None
+    translations: Callable[[Any], Catalog] | None
+    session_timeout: int
+    max_session_size: int
+    session_id_factory: Callable[[], str] | None
+    session_id_validator: Callable[[str], bool] | None
+    session_cookie: str | None
+    session_cookie_samesite: str
+    session_cookie_secure: bool | None
+    session_save_on_error: bool
+
+
+class Sessions(Protocol):
+    """The store of an application's sessions."""
+
+    in_cookie: bool
+    opens_ahead: bool
+
+    def find_id(self, exchange: Exchange, /) -> str | None: ...
+
+    def is_secure(self, scheme: str, /) -> bool: ...
+
+    def open(self, session_id: str | None, /) -> Flow[Session]: ...
+
+
+class MessageConfig:
+    """The part of an application's configuration that messages depend on.
+
+    All is in a class derived from it.
+    """
+
+    __slots__ = ()
+
+    error_handlers: Sequence[object]
+    settings: MessageSettings
+    blocking: Kind
+    threads: Threads
+    limits: Limits
+    signer: CookieSigner | None
+    sessions: Sessions
+    text_type: str
+    bodies: Mapping[type, object]
+    url_for: Callable[..., str]
+    static_url: Callable[..., str]
+    resource: Callable[[Any, Any], ResourceContext[Any]]
+    advisor: Any
+    """``micropie.debug.advisor``, which helps authors find errors. ``App`` hands it in."""
+
+
+# -- the exchange ----------------------------------------------------------------------------------
+
+
+class Exchange:
+    """One request and its answer.
+
+    A driver makes it, with ``method`` and ``path``; the flow fills in the rest.
+    """
+
+    method: str
+    path: str
+    path_params: Sequence[object] = ()
+    config: MessageConfig
+    route: RouteInfo | None = None
+    id: str = ""
+
+    body: ReceivedBody
+    answer: AnswerState
+    ends: Ends | None = None  # what is called when the request is over
+    generators: Sequence[RunningGenerator] = ()  # generator middleware that has begun
+    resources: Resources | None = None  # opened for checks and for the handler
+    user_checked_by: object = None  # the function that has made ``request.state.user`` of a token
+
+    hooks: Any = None  # the plan of the hooks around the handler, which is the flow's alone
+
+    # Of a WebSocket.
+    hooks_begun: list[Any] | None = None  # those whose ``after_websocket`` has not been called yet
+
+    # Set by hooks and middleware.
+    time_limit: float | None = None  # seconds for the handler
+    # called in the pool's process before the handler; they are pickled
+    enter_in_pool: tuple[Callable[[], object], ...] = ()
+    list_routes: Callable[[], Sequence[Any]] | None = None  # set on a 404 with debug=True
+    # whether the server gets an exception that no handler of the author's answers
+    passes_failure_on = False
+
+    # Where the flow runs.
+    reader: Slots | None = None  # under ASGI those of the threads, one of which waits for the body
+    is_pooled = False  # whether this is the copy of a request in a process of the pool
+
+    # Parsed values, kept.
+    # the decoded path as it came, if it came without escapes: the router's short cut
+    literal_path: str | None = None
+    peer: Peer = Peer()  # what middleware has stated of it
+
+    # -- the head ----------------------------------------------------------------------------------
+
+    @computed
+    def headers(self) -> Headers:
+        """The headers. Raises 431 if there are more than 1000."""
+        raw = self.raw_headers()
+        if len(raw) > MAX_HEADERS:
+            raise HTTPError(431, "The request has too many headers.")
+        return Headers(raw)
+
+    @computed
+    def cookies(self) -> SentCookies:
+        """The cookies: name -> value."""
+        return SentCookies(parse_cookies(self.header("cookie") or ""))
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``."""
+        raise NotImplementedError
+
+    @property
+    def client(self) -> Address | None:
+        """The client's address, None if the server does not know it (a UNIX socket)."""
+        return self.peer.client or self.server_client()
+
+    def state_peer(self, **stated: Unpack[Stated]) -> None:
+        """Take what middleware states of the peer in the place of what the server knows of it."""
+        self.peer = self.peer._replace(**stated)
+
+    @computed
+    def query(self) -> Parameters:
+        """The query's parameters: name -> values, in order. Raises 400 for a malformed query."""
+        raw = self.query_string
+        return parse_query(raw, self.config.limits) if raw else {}
+
+    @property
+    def signer(self) -> CookieSigner:
+        """The signer of cookies. Raises ``SetupError`` without a key."""
+        if self.config.signer is None:
+            raise SetupError(
+                "signed cookies need a key: write App(secret_key=os.environ['SECRET_KEY'])"
+            )
+        return self.config.signer
+
+    @property
+    def label(self) -> str:
+        """The request's name in log lines: ``GET '/path'``, with its id if it has one.
+
+        The path's repr, so that a line end in it does not begin a new line in the log.
+        """
+        return f"{self.method} {self.path!r}" + (f" [{self.id}]" if self.id else "")
+
+    def raw_path(self) -> bytes:
+        """Return the path below ``root_path`` as the client sent it, still escaped; b"" if it is
+        not below.
+        """
+        literal = self.literal_path
+        return self._server_path() if literal is None else escaped_path(literal.encode())
+
+    def url_path(self) -> str:
+        """Return the path as a URL has it, with the mount's prefix.
+
+        Each segment is escaped by itself: ``/%2Fevil.com`` has the ``path`` ``//evil.com``, a link
+        to which leads away.
+        """
+        segments = map(unquote_to_bytes, self.raw_path().strip(b"/").split(b"/"))
+        below = "/".join(quote(segment, safe=SEGMENT_SAFE) for segment in segments)
+        return f"{quote(self.root_path, safe=PATH_SAFE)}/{below}"
+
+    def segments(self) -> list[str]:
+        """Return the path's decoded segments below the mount, ``[]`` for the root.
+
+        Raises 400 and 404.
+
+        ``path`` becomes these segments joined by "/". So hooks and logs see the path that was
+        routed, and ``/secret/`` is ``/secret`` for them, too.
+        """
+        path = self.literal_path
+        is_plain = path is not None and path[0] == "/" and "//" not in path
+        if path is not None and is_plain and "/." not in path and "\0" not in path:
+            segments = path.split("/")
+            del segments[0]
+            if not segments[-1]:  # an end slash, or the root itself
+                del segments[-1]
+                self.path = path[:-1] or "/"
+            return segments
+        raw = self._server_path()
+        if not raw.startswith(b"/"):
+            raise BadRequest("The request's target must be a path that begins with '/'.")
+        segments = [decoded_segment(segment) for segment in raw[1:].split(b"/")]
+        if not segments[-1]:
+            del segments[-1]
+        path = "/" + "/".join(segments)
+        if not DOTS_AND_EMPTY.isdisjoint(segments) or leads_up(path):  # "..%2Fx" is one segment
+            raise HTTPError(404)
+        self.path = path
+        return segments
+
+    # -- the body ----------------------------------------------------------------------------------
+
+    @computed
+    def framing(self) -> tuple[str, dict[str, str], int | None]:
+        """The body's media type, its parameters and its length.
+
+        Raises 400 for a malformed length.
+        """
+        named, length = self.body_headers()
+        # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
+        if length is not None and not (length.isdecimal() and len(length) <= 18):
+            raise BadRequest("The Content-Length header must be one whole number.")
+        return *content_type(named), None if length is None else int(length)
+
+    @property
+    def incoming(self) -> Body:
+        """The body that is being received.
+
+        Raises 400 for a malformed Content-Length, 413 for one that is too large.
+        """
+        received = self.body.data
+        if isinstance(received, Body):
+            return received
+        body = Body(self.config.settings.max_body_size, self.framing[2])
+        if received is not None:
+            body.keep(received)
+        self.body.keep(body)
+        return body
+
+    def json_value(self) -> Json:
+        """Return the JSON body's value; None for null, and if there was no JSON."""
+        document = self.body.parsed(self)
+        return None if document is NULL else document
+
+    @property
+    def fields(self) -> Mapping[str, list[Json]]:
+        """The form, or the JSON body's top level: name -> values.
+
+        An array in JSON gives its elements.
+        """
+        document = self.body.parsed(self)
+        if not isinstance(document, dict):
+            return self.body.form or {}
+        return {
+            name: value if isinstance(value, list) else [value] for name, value in document.items()
+        }
+
+    def unread_body(self) -> tuple[int, str] | None:
+        """Return the status and the words for a body that is neither JSON nor a form; None if there
+        is none.
+        """
+        if self.method in ("GET", "HEAD") or (self.route is not None and self.route.reads_body):
+            return None
+        media_type, _, length = self.framing
+        if is_json(media_type):
+            return EMPTY_JSON if self.body.document is None else None
+        has_body = length or (length is None and "transfer-encoding" in self.headers)
+        if not has_body or media_type in (FORM, MULTIPART):
+            return None
+        if not media_type:
+            return 415, "the body has no Content-Type, such as application/json."
+        return 415, "the body's Content-Type is neither JSON nor a form."
+
+    @property
+    def has_short_body(self) -> bool:
+        """Whether to receive the body's first piece ahead, which may save a hop between threads.
+
+        The client sends it anyway, unless it waits for "100 Continue". Raises 400 for a malformed
+        length.
+        """
+        return 0 < (self.framing[2] or 0) <= _SHORT_BODY and self.header("expect") is None
+
+    # -- the answer --------------------------------------------------------------------------------
+
+    @property
+    def is_head_sent(self) -> bool:
+        """Whether status and headers have left, or are on their way."""
+        return self.answer.is_over or (
+            self.answer.stream is not None and self.answer.stream.has_begun
+        )
+
+    def response(self) -> Response:
+        """Return the place for status, headers and cookies of the answer.
+
+        Raises ``ResponseError`` after the head.
+        """
+        if self.is_head_sent:
+            raise ResponseError(
+                "the head has been sent: set status, headers and cookies before the first chunk"
+            )
+        return self.answer.response or self.answer.pour(None)
+
+    def opened_session(self) -> Session:
+        """Return the client's session; a backend that never waits is asked for it now.
+
+        A session that can't be sent any longer refuses changes.
+        """
+        session = self.answer.session
+        if session is None:
+            sessions = self.config.sessions
+            # A backend that may wait was asked before.
+            session = result_of(
+                sessions.open(None if sessions.opens_ahead else sessions.find_id(self))
+            )
+            self.answer.session = session
+            has_begun = self.answer.is_over or self.answer.stream is not None
+            if has_begun and self.is_head_sent:
+                session.seal()
+            elif self.answer.is_accepted:  # a WebSocket, which has sent its cookie
+                session.keep_cookie(sessions.in_cookie)
+        session.accessed = True
+        return session
+
+    def open_session(self) -> Flow[None]:
+        """Ask a backend that may wait for the session, if it was left unopened until now."""
+        if isinstance(self.answer.session, UnopenedSession):
+            # The cookie's name depends on the scheme, which a hook may have set by now.
+            session_id = self.config.sessions.find_id(self)
+            self.answer.session = (
+                (yield from self.config.sessions.open(session_id)) if session_id else None
+            )
+
+    def begin_generator(self, running: RunningGenerator) -> None:
+        """Note generator middleware that has begun, and has to be finished."""
+        self.generators = [*self.generators, running]
+
+    def know_user(self, checked_by: object) -> None:
+        """Note by which function ``request.state.user`` was made of a token."""
+        self.user_checked_by = checked_by
+
+    def read_by(self, slots: Slots | None) -> None:
+        """Note of which threads one waits for the body; None for none any more."""
+        self.reader = slots
+
+    def call_before_head(self, change: Callable[[Response], object]) -> None:
+        """Call ``change(response)`` when a streamed answer has its first chunk, before anything is
+        sent.
+
+        By then a generator has set all it can on ``request.response``. ``change`` may change
+        headers only. It is not called if an error or a hook's answer takes the stream's place.
+        """
+        self.at_end().before_head.append(change)
+
+    def at_end(self) -> Ends:
+        """Return the place for what is called when the request is over.
+
+        From now on the driver calls ``close``.
+        """
+        ends = self.ends
+        if ends is None:
+            self.ends = ends = Ends()
+        return ends
+
+    def on_close(self, close: Callable[[], object]) -> None:
+        """Call ``close`` when the request is over, whatever happens."""
+        self.at_end().closers.append(close)
+
+    def release_after(self, release: Callable[[], object]) -> None:
+        """Call ``release`` when the request and its functions ``after_response`` are over."""
+        self.at_end().releases.append(release)
+
+    def carry_into_pool(self, enter: Callable[[], object]) -> None:
+        """Call ``enter`` in the pool's process before the handler."""
+        self.enter_in_pool += (enter,)
+
+    def own_resources(self) -> Resources:
+        """Return the stack for what checks and the handler ask for."""
+        if self.resources is None:
+            self.resources = Resources(self.shielded)
+            self.at_end()
+        return self.resources
+
+    def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
+        """Return a provider's generator, whose clean-up is not cancelled from outside where
+        requests can be.
+        """
+        return generator
+
+    def cleanup_steps(self) -> Iterator[Step]:
+        """Yield the steps that clean up after a request that broke off: they close its stream and
+        its generators.
+        """
+        # The last one that was opened is closed first, as those inside it may have scopes open.
+        inner_first = sorted(
+            [*(self.resources or ()), *self.generators], key=attrgetter("number"), reverse=True
+        )
+        for part in (self.answer.stream, *inner_first):
+            if part is not None:
+                yield from part.close()
+
+    def clean_up(self, steps: Iterable[Step]) -> Flow[None]:
+        """Perform steps after something broke off, such as ``cleanup_steps``.
+
+        Failures are logged.
+        """
+        for step in steps:
+            try:
+                yield step
+            except Exception as error:
+                self.log_cleanup_failure(error)
+
+    def close(self) -> None:
+        """End the request: call the functions of ``on_close``; release uploads, if no
+        ``after_response`` needs them.
+        """
+        if self.ends is None or self.answer.is_over:
+            return
+        for close in self.ends.closers:
+            close()
+        if self.ends.tasks:
+            self.answer.close()
+        else:
+            self.release()
+
+    def release(self) -> None:
+        """Let go of all that the request keeps."""
+        self.resources = None  # it may refer to the request, which would be a cycle
+        ends, self.ends = self.ends, None  # its context refers to the request
+        assert ends is not None  # noqa: S101
+        for release in ends.releases:
+            release()
+
+    # -- failures that no client sees --------------------------------------------------------------
+
+    def log_failure(self, sentence: str, failure: BaseException, /) -> None:
+        """Log an exception that the client does not see, with a hint if it is a frequent mistake,
+        and pass it to ``App(on_error=...)``.
+
+        A service that is out of reach has said all by its sentence: its traceback is logged at the
+        level DEBUG only.
+        """
+        with suppress(Exception):  # without descriptors nothing can be imported
+            hint = self.config.advisor.hint_for(self, failure)
+            if hint and hint not in getattr(failure, "__notes__", ()):
+                failure.add_note(hint)
+        is_outage = isinstance(failure, HTTPError) and failure.status == 503
+        if is_outage and not logger.isEnabledFor(logging.DEBUG):
+            logger.error("%s: %s", sentence, failure)
+        else:
+            logger.error("%s", sentence, exc_info=as_authors_see(failure))
+        reports = [] if self.ends is None else [*self.ends.failure_reports]
+        if self.config.settings.on_error is not None:
+            reports.append(self.config.settings.on_error)
+        for report in reports:
+            try:
+                report(failure)
+            except Exception:
+                logger.exception("on_error failed")
+
+    def break_off(self, failure: BaseException) -> None:
+        """Note that the answer broke off after its head, and log why.
+
+        That a client has left is no news.
+        """
+        self.answer.break_off()
+        if isinstance(failure, ClientDisconnect):
+            logger.debug("%s: the client left in mid-stream", self.label)
+        else:
+            self.log_failure(f"{self.label} failed after its head was sent: aborted", failure)
+
+    def log_cleanup_failure(self, failure: Exception) -> None:
+        """Log that something which the request has used could not be closed."""
+        self.log_failure(f"{self.label}: what it has used could not be closed", failure)
+
+    # -- what only a driver knows ------------------------------------------------------------------
+
+    environ: Environ | None = None
+    """The WSGI environ; None under ASGI."""
+    sends_files = False
+    """Whether the server sends an open file by itself."""
+    has_several_workers: bool | None = None
+    """Whether the server has other processes for this application; None if it does not say so."""
+    scope: Scope
+    """The ASGI scope; under WSGI one that is made from the environ."""
+    root_path: str
+    """The decoded path that the application is mounted at, without a slash at its end; "" for
+    none."""
+
+    query_string: str
+    """The query without the ``?``, still escaped, as latin-1 text."""
+
+    def server_client(self) -> Address | None:
+        """Return the server's peer."""
+        raise NotImplementedError
+
+    def server_state(self) -> dict[str, Any]:
+        """Return a copy of the state that the lifespan left with the server."""
+        return {}
+
+    def server_name(self) -> str:
+        """Return the host for a request without a Host header."""
+        raise NotImplementedError
+
+    def header(self, name: str) -> str | None:
+        """Return one header, its name in lower case, or None; for a few of them this is faster than
+        ``headers``.
+        """
+        return self.headers.get(name)
+
+    def named_headers(self, names: HeaderNames) -> dict[str, str]:
+        """Return those of several headers that the request has, by their names in lower case, in
+        one pass.
+        """
+        raise NotImplementedError
+
+    def body_headers(self) -> tuple[str, str | None]:
+        """Return Content-Type or "", and Content-Length or None; without parsing all headers if
+        possible.
+        """
+        return self.header("content-type") or "", self.header("content-length")
+
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Return the headers as the server gives them, with names in lower case."""
+        raise NotImplementedError
+
+    @property
+    def is_at_prefix(self) -> bool:
+        """Whether the path is the prefix that the server has stated, without a slash behind it."""
+        raise NotImplementedError
+
+    def _server_path(self) -> bytes:
+        """Return the path below the mount, still escaped.
+
+        It begins with ``/`` unless it is malformed.
+        """
+        raise NotImplementedError
+
+    def receive_piece(self) -> Any:
+        """Return the next piece of the body and whether more may follow: ``Piece``,
+        awaited under ASGI.
+
+        Raises ``ClientDisconnect`` and 408.
+        """
+        raise NotImplementedError
+
+    def receive_message(self) -> Awaitable[Message]:
+        """Return the request's next message, for a mounted ASGI application.
+
+        Raises what ``receive_piece`` does.
+        """
+        raise NotImplementedError
+
+    def perform(self, flow: Flow[Value]) -> Value:
+        """Perform a flow for a ``def`` handler, and wait for its result."""
+        raise NotImplementedError
+
+    def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
+        """Perform a flow for an ``async def`` handler, which awaits its result."""
+        raise NotImplementedError
+
+    def abandon(self, steps: Iterable[Step]) -> Awaitable[None]:
+        """Perform steps after a cancellation, in spite of it. Failures are logged."""
+        raise NotImplementedError
+
+
+class FlowIterator(Generic[Value]):
+    """An async iterator over the results of a flow until one is empty.
+
+    It is no async generator, because one that is left by a ``break`` has to be closed by hand.
+    """
+
+    def __init__(self, step: Callable[[], Flow[Value | None]], exchange: Exchange) -> None:
+        self._step = step
+        self._exchange = exchange
+
+    def __aiter__(self) -> AsyncIterator[Value]:
+        return self
+
+    def __anext__(self) -> Awaitable[Value]:
+        return self._exchange.perform_async(self._next())
+
+    def _next(self) -> Flow[Value]:
+        item = yield from self._step()
+        if not item:
+            raise StopAsyncIteration
+        return item

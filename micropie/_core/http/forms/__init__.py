@@ -1,0 +1,67 @@
+"""Query strings and forms: bytes in, fields and files out.
+
+The rules are the same for a query, an urlencoded form and a multipart form:
+- limits are checked field by field, in the order of the bytes, so that the first problem decides
+  the answer;
+- too much (fields, files, bytes of a field) is 413, malformed is 400, a charset other than UTF-8 is
+  415;
+- text is valid UTF-8 without NUL; only ``&`` separates; a name without ``=`` has the value ``""``;
+- a parser that raised has closed the files that it had opened, and can't be used again.
+
+``PartParser`` takes a multipart body's bytes as they come and gives events: a part's head, its
+bytes, its end. All limits are there, so they hold for both of its users: ``MultipartParser`` keeps
+fields and files before the handler runs, and ``body/form_parts.py`` passes the events on as they
+are asked for. Large bodies are parsed and bound in an IO step, and writing to the disk is one, in
+large pieces, because the hop to a thread costs more than a small write. Such a thread may still
+write when its request has been cancelled; so its file is closed under a lock, and refuses later
+writes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from micropie._core.http.forms.data import (
+    MULTIPART,
+    Limits,
+    Nested,
+    nested,
+    parse_query,
+    require_utf8,
+    rows,
+    text_of,
+)
+from micropie._core.http.forms.uploads import (
+    BATCH,
+    CHUNK,
+    MAX_FILENAME,
+    MOST_PIECES,
+    NewFile,
+    UploadFile,
+    safe_filename,
+)
+from micropie._core.on_demand import names_on_demand
+
+if TYPE_CHECKING:
+    from micropie._core.http.forms.multipart import (
+        MultipartParser,
+        PartHead,
+        PartParser,
+        boundary_of,
+    )
+
+# fmt: off
+__all__ = [
+    "BATCH", "CHUNK", "MAX_FILENAME", "MOST_PIECES", "MULTIPART", "Limits", "MultipartParser",
+    "Nested", "NewFile", "PartHead", "PartParser", "UploadFile", "boundary_of", "nested",
+    "parse_query", "require_utf8", "rows", "safe_filename", "text_of",
+]
+# fmt: on
+
+# What a site does not use is not imported: it would take longer than the rest.
+__getattr__, __dir__ = names_on_demand(
+    __name__,
+    {
+        "multipart": "MultipartParser PartHead PartParser boundary_of",
+    },
+)

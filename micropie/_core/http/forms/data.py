@@ -1,0 +1,176 @@
+"""Queries and urlencoded forms, and all that multipart forms share: the data, its limits, the
+messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from micropie._core.errors import BadRequest, HTTPError, too_many
+from micropie._core.http.protocols import Json
+from micropie._core.on_demand import pattern
+
+MULTIPART = "multipart/form-data"
+
+MEBIBYTE = 1024 * 1024
+
+
+class Limits(NamedTuple):
+    """The limits of one query or form; sizes in bytes."""
+
+    max_form_field_size: int = MEBIBYTE
+    max_fields: int = 1000  # as Django and PHP
+    max_files: int = 100  # as Django
+    max_data_size: int = 5 * MEBIBYTE // 2  # fields together: 413 past it, as Django
+    max_file_memory: int = 16 * MEBIBYTE  # files together: on disk past it
+    spool_size: int = MEBIBYTE  # a file is in memory up to here, then on disk
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Budget:
+    """A counter of fields and their bytes: the limits that every kind of form shares.
+
+    Raises 413.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._count = 0
+        self._memory = 0
+
+    def begin(self) -> None:
+        """Count one more field."""
+        self._count += 1
+        if self._count > self._limits.max_fields:
+            raise too_many(
+                self._limits.max_fields, "A form or query may have {most} fields at most."
+            )
+
+    def measure(self, size: int) -> None:
+        """Raise 413 if a name or value of ``size`` bytes is too long, by itself or with the fields
+        so far.
+        """
+        limits = self._limits
+        left = limits.max_data_size - self._memory
+        if size > limits.max_form_field_size <= left:  # the limit that the bytes pass first
+            raise too_many(limits.max_form_field_size, "A field may have {most} bytes at most.")
+        if size > left:
+            raise too_many(
+                limits.max_data_size, "A form's fields may have {most} bytes together at most."
+            )
+
+    def spend(self, size: int) -> None:
+        """Add a complete field of ``size`` bytes, name and value."""
+        self._memory += size
+
+
+def text_of(data: bytes) -> str:
+    """Return a name or a value as text. Raises ``BadRequest``."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise BadRequest("A field's name or value is not valid UTF-8.") from None
+    if "\0" in text:
+        raise BadRequest("A field's name or value has a NUL character.")
+    return text
+
+
+def require_utf8(charset: str) -> None:
+    """Raise 415 for another charset: text that is decoded by a guess would be stored wrongly."""
+    if charset.lower() not in ("", "utf-8", "utf8", "us-ascii", "ascii"):
+        raise HTTPError(415, "Forms are read as UTF-8 only.")
+
+
+# -- queries and urlencoded forms ------------------------------------------------------------------
+
+
+def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str, list[str]]:
+    """Return name -> values of a query or an urlencoded form. A str is WSGI's: bytes as latin-1.
+
+    Raises 400 for malformed text, 413 past a limit, which is checked before each field is decoded.
+    """
+    text = query if isinstance(query, str) else query.decode("latin-1")
+    # Nearly all queries are so short that they can't pass a limit: nothing has to be counted.
+    size = len(text)
+    is_short = (
+        size <= limits.max_fields
+        and size <= limits.max_form_field_size
+        and size <= limits.max_data_size
+    )
+    budget = None if is_short else Budget(limits)
+    text = text[:-1] if text[-1:] == "&" else text
+    text = text.replace("+", " ") if "+" in text else text
+    is_plain = budget is None and text.isascii() and text.isprintable()
+    fields: dict[str, list[str]] = {}
+    # one pair too many is seen as the last
+    for pair in text.split("&", limits.max_fields) if text else ():
+        # An empty pair (``a=1&&b=2``) is no field, but it counts: a million of them cost as much as
+        # fields.
+        if budget is not None:
+            budget.begin()
+        if pair:
+            name, _, value = pair.partition("=")
+            if "%" in pair or not is_plain:
+                name, value = _decoded(name, budget), _decoded(value, budget)
+            fields.setdefault(name, []).append(value)
+    return fields
+
+
+def _decoded(raw: str, budget: Budget | None) -> str:
+    """Return a name or a value. ``budget`` counts its bytes, None if they can't pass a limit."""
+    if budget is not None:
+        # First the least length that it can have, because decoding 6 MiB of %41 takes a second.
+        budget.measure(len(raw) - 2 * raw.count("%"))
+    elif raw.isalnum() and raw.isascii():
+        return raw
+    try:
+        data = unquote_to_bytes(raw.encode("latin-1"))
+    except UnicodeEncodeError:
+        raise BadRequest("The query is not percent-encoded UTF-8.") from None
+    if budget is not None:
+        budget.measure(len(data))
+        budget.spend(len(data))
+    return text_of(data)
+
+
+# -- fields inside others: ``lines[0].price`` is the field ``price`` of the first of ``lines`` -----
+
+_NAME = pattern(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,6}\])+")
+_STEP = pattern(r"\[([0-9]+)\]|([^.\[\]]+)")
+DEEPEST = 16  # steps of a name; one with more is a plain name
+
+
+Nested: TypeAlias = "list[Json] | dict[str | int, Nested]"
+"""The values of a field, texts in a form; or the fields that are inside it, by name or by
+number."""
+
+
+def nested(fields: Mapping[str, list[Json]]) -> dict[str | int, Nested]:
+    """Return the fields of a form with those inside others in dicts, by name or by number, at whose
+    ends are the texts.
+
+    A name that contradicts one before it, such as ``a.b`` after ``a``, is left out.
+    """
+    tree: dict[str | int, Nested] = {}
+    for name, texts in fields.items():
+        steps: list[str | int] = [name]
+        if _NAME.fullmatch(name):
+            found = [int(number) if number else step for number, step in _STEP.findall(name)]
+            steps = found if len(found) <= DEEPEST else steps
+        at: Nested = tree
+        for step in steps[:-1]:
+            at = at.setdefault(step, {}) if isinstance(at, dict) else at
+        if isinstance(at, dict):
+            at.setdefault(steps[-1], texts)
+    return tree
+
+
+def rows(node: Mapping[str | int, Nested]) -> list[Nested]:
+    """Return what is inside a list of a form, in the order of the numbers: a page may have removed
+    some.
+    """
+    return [node[number] for number in sorted(one for one in node if isinstance(one, int))]

@@ -1,0 +1,385 @@
+"""``multipart/form-data`` (RFC 7578): bytes pushed in, parts or fields and files out.
+
+The package ``multipart`` finds the parts and their headers. What a form may have is decided here:
+its limits, the headers and names of its parts, and that the result doesn't depend on how the bytes
+are cut into chunks (tests/risks, R34).
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+from collections.abc import Callable, Iterator
+from threading import RLock
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
+
+from multipart import MultipartError, MultipartSegment, PushMultipartParser
+
+from micropie._core.errors import BadRequest, HTTPError, logger, too_many
+from micropie._core.http.forms.data import DEFAULT_LIMITS, Budget, Limits, require_utf8, text_of
+from micropie._core.http.forms.uploads import UploadFile
+from micropie._core.http.headers import disposition
+from micropie._core.on_demand import pattern
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
+"""Returns the text of a field, given its headers, names in lower case, and its bytes."""
+
+
+class PartHead(NamedTuple):
+    """The head of a part.
+
+    ``raw_filename`` is None for a field; the names of the headers are lower-case.
+    """
+
+    name: str
+    raw_filename: str | None
+    headers: dict[str, str]
+
+
+Event: TypeAlias = PartHead | bytes | None
+"""A part begins with its head; its bytes follow, chunk by chunk; None is its end."""
+
+_MOST_PREAMBLE: Final = 4096  # bytes
+_MOST_HEADERS: Final = 8  # of a part; browsers send 2, RFC 7578 knows 3
+_MOST_HEADER: Final = 4096  # bytes: room for a file name of 255 characters, all escaped
+_MALFORMED: Final = (
+    "The multipart form is malformed: a boundary is wrong, or the headers of a part are wrong, too "
+    "many or too long."
+)
+
+
+class PartParser:
+    """A push parser that passes the parts on as their bytes arrive, and keeps nothing of them.
+
+    Stricter than RFC 2046: a short preamble, no folded lines and no control characters in part
+    headers. The bytes after the last boundary are ignored. A file input that was left empty is no
+    part. ``any_charset``: a field may state another charset than UTF-8; otherwise that is a 415.
+    """
+
+    def __init__(
+        self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False
+    ) -> None:
+        if not _BOUNDARY.fullmatch(boundary):
+            raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
+        self._parser = PushMultipartParser(
+            boundary,
+            # The package refuses a header whose line end is cut one byte earlier than others.
+            max_header_size=_MOST_HEADER + 1,
+            max_header_count=_MOST_HEADERS,
+            header_charset=_HEADER_LINES,
+            strict=True,
+        )
+        # What came before the first boundary; None from there on.
+        self._opening: bytes | None = b""
+        self._boundary = b"--" + boundary.encode()
+        self._limits = limits
+        self._any_charset = any_charset
+        self._budget = Budget(limits)
+        self._files = 0
+        self._head = PartHead("", None, {})  # of the part that is arriving
+        self._is_part = False  # or else a file input that was left empty, so far
+        self._start = b""  # of its bytes, no longer than a boundary
+        self._size = 0
+        self.unselected: list[str] = []
+        """The names of file inputs that were left empty."""
+        self._failure: tuple[int, str] | None = None
+
+    def events(self, chunk: bytes) -> Iterator[Event]:
+        """Yield the events of the next chunk, which is not empty.
+
+        Take all of them before the next chunk. Raises 400, 413 and 415, and the same again at each
+        later call.
+        """
+        try:
+            ready = self._ready(chunk)
+            for event in self._parser.parse(ready) if ready else ():
+                if isinstance(event, bytes):
+                    if self._count(event):
+                        yield self._head
+                    yield event
+                elif event is None:
+                    if self._end():
+                        yield None
+                elif self._begin(event):
+                    yield self._head
+        except MultipartError:
+            # The package also refuses bytes after the last boundary, if they come in a later chunk.
+            if not self._is_complete():
+                self._failure = 400, _MALFORMED
+                raise BadRequest(_MALFORMED) from None
+        except HTTPError as error:
+            # not the exception, which refers to this parser's frames
+            self._failure = error.status, error.message
+            raise
+
+    def finish(self, may_be_empty: bool = False) -> None:
+        """Declare the end of the body. Raises 400 if the form is incomplete.
+
+        ``may_be_empty``: an empty body is a form without parts, as clients send it whose libraries
+        write no boundary then.
+        """
+        if self._failure is not None:
+            raise HTTPError(*self._failure)
+        if not self._is_complete() and not (may_be_empty and self._opening == b""):
+            raise BadRequest("The multipart form is cut off before its last boundary.")
+
+    def _ready(self, chunk: bytes) -> bytes:
+        """Return the bytes that the package is to parse next.
+
+        The package takes a text before the first boundary, as RFC 2046 does, but only in one chunk
+        with the boundary. Raises 400 if that text is long, and what was raised before.
+        """
+        if self._failure is not None:
+            raise HTTPError(*self._failure)
+        if self._opening is None:
+            return b"" if self._parser.closed else chunk
+        chunk = self._opening + chunk
+        at = chunk.find(self._boundary, 0, _MOST_PREAMBLE)
+        if at < 0 and len(chunk) >= _MOST_PREAMBLE:
+            raise BadRequest("The multipart form does not begin with its boundary.")
+        self._opening = chunk if at < 0 else None
+        return b"" if at < 0 else chunk[max(at - 2, 0) :]
+
+    def _is_complete(self) -> bool:
+        """Close the package's parser, and return whether it has found the last boundary."""
+        try:
+            self._parser.close()
+        except MultipartError as error:
+            error.__traceback__ = None  # whose frames refer to it: a cycle
+            return False
+        finally:
+            self._parser.error = None  # as above
+        return True
+
+    def _begin(self, segment: MultipartSegment) -> bool:
+        """Check the head of a part, and count it. Return whether it is a part yet.
+
+        Raises 400, 413 past a limit, and 415 for the charset of a field, whose bytes are to be
+        text.
+        """
+        headers = {name.lower(): value for name, value in segment.headerlist}
+        if len(headers) < len(segment.headerlist):
+            raise BadRequest("A part of the form has a header twice.")
+        name, filename = disposition(headers["content-disposition"])
+        if headers.get("content-transfer-encoding", "binary").lower() not in (
+            "7bit",
+            "8bit",
+            "binary",
+        ):
+            raise BadRequest(
+                "A part of the form has a Content-Transfer-Encoding, which forms don't use."
+            )
+        if filename is not None:
+            self._files += 1
+            if self._files > self._limits.max_files:
+                raise too_many(self._limits.max_files, "A form may have {most} files at most.")
+        else:
+            if segment.charset and not self._any_charset:
+                require_utf8(segment.charset)
+            self._budget.begin()
+            self._budget.measure(len(name.encode()))
+            if "content-length" in headers:  # past which the package refuses a field, with 400
+                self._budget.measure(int(headers["content-length"]))
+        self._head = PartHead(name, filename, headers)
+        self._start, self._size = b"", 0
+        self._is_part = filename != ""
+        return self._is_part
+
+    def _count(self, data: bytes) -> bool:
+        """Count the next bytes of a part. Return whether they show that it is one.
+
+        Raises 413 for a field that is too long, by itself or with those before, and 400 for a part
+        that begins with the boundary: to RFC 2046, section 5.1.1, it is an empty one, and the
+        package reads it as a text that has the next part in it.
+        """
+        is_field = self._head.raw_filename is None
+        if self._size < len(self._boundary):
+            self._start += data[: len(self._boundary) - self._size]
+            if self._start == self._boundary:
+                if is_field:
+                    self._budget.measure(len(self._boundary))
+                raise BadRequest(_MALFORMED)
+        self._size += len(data)
+        if is_field:
+            self._budget.measure(self._size)
+        was_part, self._is_part = self._is_part, True
+        return not was_part
+
+    def _end(self) -> bool:
+        """Count a whole part. Return whether it is one."""
+        name, raw_filename, _ = self._head
+        if not self._is_part:
+            self.unselected.append(name)
+        elif raw_filename is None:
+            self._budget.spend(len(name.encode()) + self._size)
+        return self._is_part
+
+
+class MultipartParser:
+    """A push parser for a whole form: fields go to memory, files to temporary files.
+
+    An error closes everything.
+
+    ``fields`` and ``files`` are lists by name. ``parts`` has both in the order of the form, (name,
+    value or file).
+
+    ``feed`` may run in another thread than ``close``, which is called at any time: when a request
+    is cancelled. ``read_field`` makes text of a field in any charset; without it all are UTF-8.
+    """
+
+    def __init__(
+        self,
+        boundary: str,
+        limits: Limits = DEFAULT_LIMITS,
+        read_field: FieldReader | None = None,
+    ) -> None:
+        self._parser = PartParser(boundary, limits, read_field is not None)
+        self._limits = limits
+        self._read_field = read_field
+        self.fields: dict[str, list[str]] = {}
+        self.files: dict[str, list[UploadFile]] = {}
+        self.parts: list[tuple[str, str | UploadFile]] = []
+        self.unselected = self._parser.unselected
+        """The names of file inputs that were left empty."""
+        self._head = PartHead("", None, {})
+        self._value = bytearray()  # of the field that is being received
+        self._upload: UploadFile | None = None  # that is being received
+        self._memory_used = 0  # by the files so far
+        # How much of the next file may stay in memory: 100 files of 1 MiB each would be too much.
+        self._memory_for_file = min(limits.spool_size, limits.max_file_memory)
+        self._lock = RLock()
+        self._is_closed = False
+
+    def feed(self, *chunks: bytes) -> None:
+        """Parse the next chunks.
+
+        Raises 400, 413, 415 and 507, ``ValueError`` after ``close``, and ``OSError`` where no
+        descriptor is left.
+        """
+        with self._lock:
+            try:
+                if self._is_closed:
+                    raise ValueError("the form was closed while it was being received")
+                for chunk in filter(None, chunks):
+                    for event in self._parser.events(chunk):
+                        if event is None:
+                            self._keep_part()
+                        elif not isinstance(event, bytes):
+                            self._head = event
+                            if event.raw_filename is not None:
+                                self._upload = UploadFile(
+                                    event.raw_filename, event.headers, self._memory_for_file
+                                )
+                        elif self._upload is None:
+                            self._value += event
+                        else:
+                            self._upload.write(event)
+            except OSError as error:
+                self.close()
+                raise _not_stored(error) from None
+            except BaseException:
+                self.close()
+                raise
+
+    def _keep_part(self) -> None:
+        name, _, headers = self._head
+        if self._upload is not None:
+            upload, self._upload = self._upload, None
+            if upload.size <= self._memory_for_file:
+                self._memory_used += upload.size
+                left = self._limits.max_file_memory - self._memory_used
+                self._memory_for_file = min(self._limits.spool_size, left)
+            self.files.setdefault(name, []).append(upload)
+            self.parts.append((name, upload))
+            # last, because a full disk may show here: ``close`` then closes the file
+            upload.seek(0)
+        else:
+            data = bytes(self._value)
+            self._value.clear()
+            value = text_of(data) if self._read_field is None else self._read_field(headers, data)
+            self.fields.setdefault(name, []).append(value)
+            self.parts.append((name, value))
+
+    def may_block(self, size: int) -> bool:
+        """Return whether feeding ``size`` bytes may write to the disk: if so, use a thread
+        (tests/risks, R31).
+        """
+        upload = self._upload
+        if upload is not None:
+            size += upload.size
+        return size > self._memory_for_file
+
+    def finish(self, may_be_empty: bool = False) -> Self:
+        """Return the whole form.
+
+        Its files are open until ``close``. Raises 400 if the form is incomplete.
+        """
+        try:
+            self._parser.finish(may_be_empty)
+        except BadRequest:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """Close the files."""
+        with self._lock:
+            self._is_closed = True
+            for _, part in [*self.parts, ("", self._upload)]:
+                if isinstance(part, UploadFile):
+                    part.close()
+
+
+def _not_stored(error: OSError) -> Exception:
+    """Return a 507 for a disk that is full (RFC 4918, section 11.5), and log it; an ``OSError``
+    where no descriptor is left.
+    """
+    import tempfile
+
+    code = error.errno
+    if tempfile.tempdir is None:  # it has found no folder to write to, and does not say why
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError as reason:
+            code = reason.errno
+    if code in (errno.EMFILE, errno.ENFILE):
+        return OSError(code, os.strerror(code))
+    # Without a traceback. The folder is None if there is none, which the error says then.
+    logger.error("an upload can't be stored in %s: %s", tempfile.tempdir, error)
+    return HTTPError(507, "There is no room for this upload at the moment.")
+
+
+def boundary_of(parameters: dict[str, str]) -> str:
+    """Return the boundary in a media type's parameters.
+
+    Raises 415 for a charset other than UTF-8.
+    """
+    require_utf8(parameters.get("charset", ""))
+    return parameters.get("boundary", "")
+
+
+# RFC 2046, section 5.1.1, allows 70 characters of a smaller set; some clients send more, and
+# others.
+_BOUNDARY = pattern("[!-~](?:[ -~]{0,254}[!-~])?")
+_HEADER_LINE = pattern(r"[A-Za-z0-9_-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
+_HEADER_LINES: Final = "micropie_part_header"
+
+
+def _header_line(data: ReadableBuffer, errors: str = "strict") -> tuple[str, int]:
+    """Decode the line of a part's header: the package calls this as a codec.
+
+    The package itself takes blanks of Unicode off a header's name, and refuses a line feed without
+    a carriage return in some chunks only. Raises ``UnicodeDecodeError``, which becomes a 400.
+    """
+    text, size = codecs.utf_8_decode(data, errors, True)
+    if size > _MOST_HEADER or not _HEADER_LINE.fullmatch(text):
+        raise UnicodeDecodeError(_HEADER_LINES, b"", 0, 0, "is no header")
+    return text, size
+
+
+_CODEC: Final = codecs.CodecInfo(codecs.utf_8_encode, _header_line)
+codecs.register({_HEADER_LINES: _CODEC}.get)

@@ -1,0 +1,171 @@
+"""A file that a client uploaded: its bytes, on disk past 1 MiB, and the name that the client
+states.
+
+``raw_filename`` and ``headers`` are kept as the client sent them; only ``filename`` is safe in a
+path. Nothing here parses, and the disk is all that is waited for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import IO
+
+from micropie._core.on_demand import pattern
+from micropie._core.spellings import UploadSpellings
+
+CHUNK = 64 * 1024
+
+# Bytes that a worker thread writes at once. The hop there costs more than a write of 64 KiB, which
+# is what servers give at a time.
+BATCH = 256 * 1024
+MOST_PIECES = 64  # of one batch: 256 KiB in pieces of a byte would take 20 MiB
+
+MAX_FILENAME = 255  # bytes; NAME_MAX of ext4, XFS, APFS and NTFS (there in UTF-16 units)
+
+# Controls, marks of writing direction ("gpj.exe" is shown as "exe.jpg"), and characters that
+# Windows reserves.
+_UNSAFE = pattern(
+    '[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff<>:"|?*]'
+)
+_DEVICES = pattern(
+    "(con|prn|aux|nul|(com|lpt)[0-9¹²³]|conin[$]|conout[$])[ ]*([.]|$)", re.IGNORECASE
+)
+
+
+def safe_filename(raw: str) -> str:
+    """Return ``raw`` without directories, controls, leading dots and Windows' devices; "upload" if
+    nothing is left.
+    """
+    name = raw.replace("\\", "/").rpartition("/")[2]
+    name = _UNSAFE.sub("", name).strip(". ") or "upload"
+    if _DEVICES.match(name):
+        name = f"_{name}"
+    if len(name.encode()) <= MAX_FILENAME:
+        return name
+    stem, dot, extension = name.rpartition(".")
+    suffix = (dot + extension).encode()
+    if not stem or len(suffix) > 32:  # not a file type
+        stem, suffix = name, b""
+    return (
+        (stem.encode()[: MAX_FILENAME - len(suffix)] + suffix).decode(errors="ignore").rstrip(". ")
+    )
+
+
+class UploadFile(UploadSpellings):
+    """One uploaded file, at its start.
+
+    It is closed and deleted when its request ends, unless ``save_to`` copies it.
+    """
+
+    __slots__ = ("_filename", "content_type", "file", "headers", "raw_filename", "size")
+
+    file: IO[bytes]
+    """The open file, in memory up to ``spool_size`` bytes, on disk past that, or when its
+    descriptor is asked for."""
+
+    def __init__(self, raw_filename: str, headers: dict[str, str], spool_size: int) -> None:
+        self.raw_filename = raw_filename
+        self._filename: str | None = None
+        self.headers = {**headers}
+        self.content_type = headers.get("content-type", "application/octet-stream")
+        self.size = 0
+        from tempfile import SpooledTemporaryFile
+
+        self.file = SpooledTemporaryFile(max_size=spool_size or -1)  # noqa: SIM115 - see ``close``; 0 would be no limit
+
+    @property
+    def filename(self) -> str:
+        """The file's name, safe to use in a path; ``save_to`` takes another one that is set."""
+        return safe_filename(self.raw_filename) if self._filename is None else self._filename
+
+    @filename.setter
+    def filename(self, name: str) -> None:
+        self._filename = name
+
+    def __repr__(self) -> str:
+        return f"<UploadFile {self.filename!r} {self.size} bytes>"
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterate over the rest of the file, 64 KiB at a time."""
+        while chunk := self.read(CHUNK):
+            yield chunk
+
+    def write(self, data: bytes) -> None:
+        """Append ``data``."""
+        self.size += len(data)
+        self.file.write(data)
+
+    def read(self, n: int = -1) -> bytes:
+        """Return the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
+        return self.file.read(n)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to ``offset``, as files do, and return the new position."""
+        return self.file.seek(offset, whence)
+
+    def save_to(self, directory: str | Path) -> Path:
+        """Write the whole file into ``directory`` as ``filename`` and return the path.
+
+        Raises ``FileExistsError`` if that name is taken; a broken file is not left behind.
+        """
+        target = NewFile(Path(directory) / safe_filename(self.filename))
+        self.seek(0)
+        try:
+            target.write(self, is_last=True)
+        except BaseException as error:
+            target.discard()
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = str(target.path)  # a full disk: the log says which
+            raise
+        self.seek(0)
+        return target.path
+
+    def close(self) -> None:
+        """Close the file, which deletes it."""
+        with suppress(OSError):  # a full disk: the unwritten rest is not needed
+            self.file.close()
+
+
+class NewFile:
+    """A file that is written as its content arrives. It must not exist before.
+
+    One thread may call ``discard`` while another writes, if the request is cancelled: the file is
+    removed then.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[bytes] | None = None
+        self._lock = Lock()
+        self._is_discarded = False
+
+    def write(self, pieces: Iterable[bytes], is_last: bool = False) -> None:
+        """Write ``pieces``; close the file after the last.
+
+        Raises ``FileExistsError`` if the file existed before.
+        """
+        with self._lock:
+            if self._is_discarded:
+                return
+            if self._file is None:
+                try:
+                    self._file = self.path.open("xb")  # "x" does not follow a symlink either
+                except (FileNotFoundError, NotADirectoryError) as error:
+                    error.add_note(f"save_to takes a directory that exists, not {self.path.parent}")
+                    raise
+            self._file.writelines(pieces)
+            if is_last:
+                self._file.close()
+
+    def discard(self) -> None:
+        """Close and remove the file, and ignore later writes."""
+        with self._lock:
+            self._is_discarded = True
+            if self._file is not None:
+                with suppress(OSError):  # a full disk: the unwritten rest is not needed
+                    self._file.close()
+                self.path.unlink(missing_ok=True)

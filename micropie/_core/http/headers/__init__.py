@@ -1,0 +1,71 @@
+"""What the headers of messages mean: fields, cookies and what is signed in them, media types,
+conditions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from micropie._core.http.headers.cookies import (
+    MAX_COOKIE,
+    PREFIXES,
+    CookieAttributes,
+    CookieScope,
+    SentCookies,
+    format_cookie,
+    is_cookie_name,
+    parse_cookies,
+    without_prefix,
+)
+from micropie._core.http.headers.fields import (
+    MAX_HEADERS,
+    HeaderNames,
+    Headers,
+    KnownHeader,
+    MutableHeaders,
+    NameTable,
+    add_missing,
+    add_vary,
+    cached_if_short,
+    make_private,
+)
+from micropie._core.http.headers.media_types import (
+    choose_type,
+    codec_of,
+    content_type,
+    disposition,
+    is_json,
+)
+from micropie._core.on_demand import names_on_demand
+
+if TYPE_CHECKING:
+    from micropie._core.http.headers.conditional import (
+        CONDITIONS,
+        Selection,
+        accepts_coding,
+        entity_tag,
+        http_date,
+        is_known,
+        select,
+    )
+    from micropie._core.http.headers.signing import CookieSigner, Secret, Signer
+
+# fmt: off
+__all__ = [
+    "CONDITIONS", "MAX_COOKIE", "MAX_HEADERS", "PREFIXES", "CookieAttributes", "CookieScope",
+    "CookieSigner", "HeaderNames", "Headers", "KnownHeader", "MutableHeaders", "NameTable",
+    "Secret", "Selection", "SentCookies", "Signer", "accepts_coding", "add_missing", "add_vary",
+    "cached_if_short", "choose_type", "codec_of", "content_type", "disposition", "entity_tag",
+    "format_cookie", "http_date", "is_cookie_name", "is_json", "is_known", "make_private",
+    "parse_cookies", "select", "without_prefix",
+]
+# fmt: on
+
+# What a site does not use is not imported: it would take longer than the rest.
+__getattr__, __dir__ = names_on_demand(
+    __name__,
+    {
+        "conditional": "CONDITIONS Selection accepts_coding entity_tag http_date is_known select",
+        "signing": "CookieSigner Secret Signer",
+    },
+)

@@ -1,0 +1,181 @@
+"""Conditional requests and ranges: which part of a representation a GET or HEAD gets, if any.
+
+RFC 9110, sections 8.8 (validators), 13 (preconditions), 14 (ranges) and 12.5.3 (codings), as pure
+functions of headers. Each takes time in proportion to its input, and ignores a malformed header.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from math import inf
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from micropie._core.errors import HTTPError
+from micropie._core.http.headers.media_types import weights_of
+from micropie._core.on_demand import pattern
+
+_ENTITY_TAG = pattern(r'(W/)?("[^"]*+")')
+
+# One range; ``_range_of`` ignores several.
+_RANGE = pattern(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
+
+# The shape of HTTP's three formats (section 5.6.7). email.utils alone accepts too much, two dates
+# for example.
+_DATE = pattern(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
+
+
+class Selection(NamedTuple):
+    """A status (200, 206 or 304), and the bytes of the representation to send, ``start`` up to
+    ``stop``.
+    """
+
+    status: int
+    start: int
+    stop: int
+
+
+def entity_tag(text: str) -> str:
+    """Return an ETag's value.
+
+    Of ASCII it may have all but ``"`` unescaped between its quotes (section 8.8.3). Raises
+    ``TypeError`` for anything but text.
+    """
+    try:
+        return f'"{quote(text, safe=_TAG_SAFE)}"'
+    except TypeError:
+        raise TypeError(f"an etag is text, not {text!r}: write etag=str(...)") from None
+
+
+_TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"  # and not "%", which begins an escape
+
+
+@lru_cache(maxsize=1024)
+def http_date(seconds: int) -> str:
+    """Format seconds since 1970 as an HTTP date, in English under every locale."""
+    from email.utils import formatdate
+
+    return formatdate(seconds, usegmt=True)
+
+
+def parse_http_date(value: str) -> int | None:
+    """Parse a date in any of HTTP's three formats into seconds since 1970.
+
+    Returns None for anything else.
+    """
+    if not value or not _DATE.fullmatch(value.strip(" \t")):
+        return None
+    try:
+        from email.utils import mktime_tz, parsedate_tz
+
+        parsed = parsedate_tz(value)
+        return None if parsed is None else mktime_tz(parsed)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+# The headers that ``select`` reads; without any it selects all.
+CONDITIONS: Final = frozenset(
+    {"if-match", "if-unmodified-since", "if-none-match", "if-modified-since", "range", "if-range"}
+)
+
+
+def select(
+    headers: Mapping[str, str], method: str, etag: str, modified: float, size: int
+) -> Selection:
+    """Select the part of a representation of ``size`` bytes with these validators that a GET or
+    HEAD gets.
+
+    ``etag`` has its quotes; ``modified`` is whole seconds since 1970, infinite without a date. The
+    order of checks is that of section 13.2.2. Raises ``HTTPError`` 412 for a failed precondition
+    and 416 for a range outside of the representation.
+    """
+    matches = headers.get("if-match")
+    if matches is not None:
+        is_current = matches.strip(" \t") == "*" or ("", etag) in _ENTITY_TAG.findall(matches)
+    else:
+        since = headers.get("if-unmodified-since")
+        date = None if since is None else parse_http_date(since)
+        is_current = date is None or modified <= date or modified == inf
+    if not is_current:
+        raise HTTPError(412, "This is not the version that the request is for.")
+    if is_known(headers, etag, modified):
+        return Selection(304, 0, 0)
+    # Only GET has ranges (section 14.2).
+    wanted = headers.get("range") if method == "GET" else None
+    if wanted is not None and _range_applies(headers, etag, modified):
+        part = _range_of(wanted, size)
+        if part is not None:
+            return Selection(206, *part)
+    return Selection(200, 0, size)
+
+
+def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
+    """Return whether the client has this version.
+
+    If-None-Match overrides If-Modified-Since (section 13.1.3).
+
+    ``etag`` is "", ``modified`` infinite where there is none.
+    """
+    known = headers.get("if-none-match")
+    if known is not None:
+        opaque = etag.removeprefix("W/")
+        if known == opaque:  # as browsers send it
+            return True
+        return known.strip(" \t") == "*" or any(
+            tag == opaque for _, tag in _ENTITY_TAG.findall(known)
+        )
+    date = parse_http_date(headers.get("if-modified-since", ""))
+    return date is not None and modified <= date
+
+
+def _range_applies(headers: Mapping[str, str], etag: str, modified: float) -> bool:
+    """Return whether If-Range allows a range: it has the same strong tag, or exactly the same date
+    (section 13.1.5).
+    """
+    condition = headers.get("if-range")
+    if condition is None:
+        return True
+    if '"' in condition:
+        return condition.strip(" \t") == etag and not etag.startswith("W/")
+    return parse_http_date(condition) == modified
+
+
+def _range_of(value: str, size: int) -> tuple[int, int] | None:
+    """Return the start and stop of a Range header, None to ignore it, which section 14.2 always
+    allows.
+
+    Other units, malformed ranges and several ranges are ignored. To combine several costs a server
+    more than it saves, and has been used in attacks. Raises 416.
+    """
+    match = _RANGE.fullmatch(value.strip(" \t"))
+    # No range of an empty file can be satisfied; clients that always ask for one get all of it.
+    if match is None or match.groups() == ("", "") or size == 0:
+        return None
+    # ``int`` refuses thousands of digits; 19 of them are more bytes than any file has.
+    first, last = (
+        int(digits.lstrip("0")[:19] or 0) if digits else None for digits in match.groups()
+    )
+    if first is None:
+        start, stop = max(size - (last or 0), 0), size
+    else:
+        if last is not None and last < first:
+            return None
+        start, stop = first, size if last is None else min(last + 1, size)
+    if start >= size:
+        raise HTTPError(416, f"There are {size} bytes.", [("Content-Range", f"bytes */{size}")])
+    return start, stop
+
+
+def accepts_coding(header: str, names: tuple[str, ...]) -> bool:
+    """Return whether an Accept-Encoding header takes a coding as gladly as none.
+
+    It may have several ``names``.
+
+    A name overrides ``*``. Without the header no coding is used; section 12.5.3 leaves that open.
+    """
+    weights = weights_of(header, unclear=0.0)
+    weight = next((weights[name] for name in (*names, "*") if name in weights), 0.0)
+    return weight > 0 and weight >= weights.get("identity", 0.0)

@@ -1,0 +1,207 @@
+"""Read the Cookie header and write Set-Cookie values (RFC 6265).
+
+Reading never fails; writing is strict.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import NoReturn, TypedDict
+
+from micropie._core.on_demand import pattern
+
+# RFC 6265, section 4.1.1: a token as a name; a value without control characters, white space, `"`,
+# `,`, `;`, `\`.
+_NAME = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = pattern(r"[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]*")
+_ATTRIBUTE = pattern(r"[\x20-\x3A\x3C-\x7E]*")
+
+# Browsers keep a cookie's name, value and attributes up to 4096 bytes (RFC 6265, section 6.1) and
+# drop longer ones.
+MAX_COOKIE = 4096
+
+# The blanks around a name (RFC 6265, section 5.2). ``strip()`` would also remove a no-break space:
+# browsers take "\xa0__Host-id" from any host of the domain, and here it would be the ``__Host-id``
+# that no other host can set.
+_BLANKS = " \t"
+
+# Browsers take cookies of these names only with Secure; of the first only with Path=/ and without
+# Domain, so that no other host, a subdomain for example, can set it (RFC 6265bis, section 4.1.3).
+PREFIXES = ("__Host-", "__Secure-")
+
+
+class CookieScope(TypedDict, total=False):
+    """The attributes that a cookie is set and deleted with; see ``format_cookie``."""
+
+    path: str | None
+    domain: str | None
+    secure: bool
+    httponly: bool
+    samesite: str | None
+    partitioned: bool
+
+
+class CookieAttributes(CookieScope, total=False):
+    """All attributes of a cookie."""
+
+    max_age: int | timedelta | None
+    expires: datetime | None
+
+
+class SentCookies(dict[str, str]):
+    """The cookies that a client has sent. A change of one would be lost, so it raises
+    ``TypeError``.
+    """
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError(
+            "request.cookies is what the client has sent: write response.set_cookie(name, value) "
+            "or response.delete_cookie(name)"
+        )
+
+    __setitem__ = __delitem__ = __ior__ = setdefault = update = _refuse
+    clear = pop = popitem = _refuse
+
+    def __reduce__(self) -> tuple[type[dict[str, str]], tuple[dict[str, str]]]:
+        return dict, (dict(self),)  # a copy, or what another process gets, may be changed
+
+
+def parse_cookies(header: str) -> dict[str, str]:
+    """Parse a Cookie header: name -> value.
+
+    The first value of a name wins; a piece without a name is ignored.
+
+    Never raises: browsers also send what other sites' scripts stored, and a broken cookie must not
+    lock a user out.
+    """
+    cookies: dict[str, str] = {}
+    for piece in header.split(";"):
+        name, equals, value = piece.strip(_BLANKS).partition("=")
+        name = name.rstrip(_BLANKS)
+        if equals and name and name not in cookies:
+            # Blanks and the quote sort before the first character of nearly all values, which needs
+            # no second look.
+            if value[:1] <= '"':
+                value = value.lstrip(_BLANKS)
+                is_quoted = len(value) >= 2 and value[0] == value[-1] == '"'
+                value = value[1:-1] if is_quoted else value
+            cookies[name] = value
+    return cookies
+
+
+def is_cookie_name(name: object) -> bool:
+    """Return whether ``name`` can be the name of a cookie."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def without_prefix(name: str) -> str:
+    """Return a cookie's name without ``__Host-`` or ``__Secure-``; the same object if it has
+    neither.
+    """
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def format_cookie(
+    name: str,
+    value: str,
+    *,
+    max_age: int | timedelta | None = None,
+    expires: datetime | None = None,
+    path: str | None = "/",
+    domain: str | None = None,
+    secure: bool = False,
+    httponly: bool = False,
+    samesite: str | None = "Lax",
+    partitioned: bool = False,
+) -> str:
+    """Return the value of a Set-Cookie header; ``Response.set_cookie`` explains the attributes and
+    the errors.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"the value of cookie {name!r} is text, not {value!r}: write str(...)")
+    if not _VALUE.fullmatch(value):
+        raise ValueError(
+            f"the value of cookie {name!r} has a character that cookies "
+            "can't hold; percent-encode it"
+        )
+    cookie = f"{name}={value}"
+    if max_age is not None:
+        if isinstance(max_age, timedelta):
+            max_age = int(max_age.total_seconds())
+        elif type(max_age) is not int and type(max_age) is not float:
+            raise ValueError(f"max_age is seconds or a timedelta, not {max_age!r}")
+        cookie += f"; Max-Age={int(max_age)}"
+    if expires is not None:
+        if not isinstance(expires, datetime):
+            raise ValueError(f"expires is a datetime, not {expires!r}: write max_age for seconds")
+        # email.utils and not strftime: names of days and months must not follow the locale.
+        aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+        from email.utils import format_datetime
+
+        cookie += f"; Expires={format_datetime(aware.astimezone(UTC), usegmt=True)}"
+    cookie += _attributes_of(name, path, domain, secure, httponly, samesite, partitioned)
+    if len(cookie) > MAX_COOKIE:
+        raise ValueError(
+            f"cookie {name!r} has {len(cookie)} bytes; browsers drop cookies over {MAX_COOKIE}"
+        )
+    return cookie
+
+
+@lru_cache(maxsize=16)  # an application sets few kinds, each with many values
+def _attributes_of(
+    name: str,
+    path: str | None,
+    domain: str | None,
+    secure: bool,
+    httponly: bool,
+    samesite: str | None,
+    partitioned: bool,
+) -> str:
+    """Return a cookie's attributes, but those of its age, as headers spell them.
+
+    Raises ``ValueError`` for one that headers can't hold, and for a name that browsers would not
+    take with these attributes.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"a cookie can't be named {name!r}: use letters, digits and !#$%&'*+-.^_`|~"
+        )
+    rule = None if samesite is None else samesite.capitalize()
+    if rule not in ("Lax", "Strict", "None", None):
+        raise ValueError(
+            f"samesite of cookie {name!r} is 'Lax', 'Strict', 'None' or None, not {samesite!r}"
+        )
+    for reason, needs_secure in (
+        ("this name", name.startswith(PREFIXES)),
+        ("partitioned=True", partitioned),
+        ("SameSite=None", rule == "None"),
+    ):
+        if needs_secure and not secure:
+            raise ValueError(
+                f"cookie {name!r} has {reason} without secure=True: browsers refuse it"
+            )
+    if name.startswith("__Host-") and (path != "/" or domain is not None):
+        raise ValueError(
+            f"cookie {name!r} has another path than '/', or a domain: "
+            "browsers refuse it with __Host-"
+        )
+    attributes = ""
+    for attribute, text in (("Domain", domain), ("Path", path)):
+        if text is not None:
+            if not _ATTRIBUTE.fullmatch(text):
+                raise ValueError(
+                    f"an attribute of cookie {name!r} has a character "
+                    f"that headers can't hold: {text!r}"
+                )
+            attributes += f"; {attribute}={text}"
+    for attribute, is_set in (
+        ("Secure", secure),
+        ("HttpOnly", httponly),
+        ("Partitioned", partitioned),
+        (f"SameSite={rule}", rule),
+    ):
+        attributes += f"; {attribute}" if is_set else ""
+    return attributes

@@ -1,0 +1,297 @@
+"""Multi-valued, case-insensitive headers: of the request (``Headers``) and of the response
+(``MutableHeaders``).
+
+Text is latin-1, one character a byte (RFC 9110, section 5.5), so every byte gets from the server to
+the author unchanged under both protocols. Only ``response.py`` decides whether a value may be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
+from functools import lru_cache, wraps
+from typing import Final, Self, TypeVar, overload
+
+from micropie._core.errors import HeadersLike, pairs_of
+from micropie._core.http.protocols import HeaderPairs
+
+Text = TypeVar("Text", bound=str | bytes)
+Value = TypeVar("Value")
+
+# Characters of a client's text that a cache keeps. uvicorn with httptools passes on headers of any
+# length.
+LONGEST_KEPT = 500
+
+# Lines in the head of one request. gunicorn allows 100, daphne 500; uvicorn with httptools has no
+# limit.
+MAX_HEADERS = 1000
+
+
+def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[Text], Value]]:
+    """Decorate a function of a client's text: its results for the last ``most`` texts are kept, but
+    for no long text.
+
+    256 headers of 10 MB would be 2.5 GB.
+    """
+
+    def decorate(function: Callable[[Text], Value]) -> Callable[[Text], Value]:
+        cached = lru_cache(maxsize=most)(function)
+
+        @wraps(function)
+        def look_up(text: Text) -> Value:
+            return cached(text) if len(text) <= LONGEST_KEPT else function(text)
+
+        return look_up
+
+    return decorate
+
+
+class NameTable(dict[Text, Value]):
+    """What a function makes of the names of headers, made once for each.
+
+    They are few and the same in every answer, unless an author sends back a client's: after
+    ``most`` names no more are kept, and no long one ever.
+    """
+
+    def __init__(self, make: Callable[[Text], Value], most: int = 1024) -> None:
+        self._make = make
+        self._most = most
+
+    def __missing__(self, name: Text) -> Value:
+        made = self._make(name)
+        if len(self) < self._most and len(name) <= LONGEST_KEPT:
+            self[name] = made
+        return made
+
+
+_UNDERSCORE = ord("_")
+
+
+class Headers(Mapping[str, str]):
+    """The request's headers: a mapping of lower-case names to values.
+
+    ``raw``: the pairs, with names in lower case.
+
+    The values of a repeated name are joined by ``", "`` (by ``"; "`` for Cookie: RFC 9113, section
+    8.2.3). ``get_all`` gives them one by one, unless the server has joined them, as WSGI servers
+    do.
+
+    WSGI servers drop names with "_", which an environ can't tell from those with "-": a client must
+    not pass for a proxy by sending "X_Forwarded_For". So they are dropped here as well.
+    """
+
+    __slots__ = ("_joined", "raw")
+
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        self.raw: list[tuple[bytes, bytes]] = []
+        for pair in raw:
+            if _UNDERSCORE not in pair[0]:
+                self.raw.append(pair)
+        self._joined = dict(self.raw)  # of bytes: few values are read, and each is decoded then
+        if len(self._joined) < len(self.raw):
+            values: dict[bytes, list[bytes]] = {}
+            for name, value in self.raw:
+                values.setdefault(name, []).append(value)
+            self._joined = {
+                name: (b"; " if name == b"cookie" else b", ").join(values[name]) for name in values
+            }
+
+    @overload
+    def get(self, name: str, default: None = None, /) -> str | None: ...
+
+    @overload
+    def get(self, name: str, default: str | Value, /) -> str | Value: ...
+
+    def get(self, name: str, default: object = None, /) -> object:
+        """Return a value, or ``default``: in a third of the mixin's time."""
+        value = self._joined.get(name.encode("latin-1", "replace").lower())  # ``_key_of``
+        return default if value is None else value.decode("latin-1")
+
+    def __getitem__(self, name: str) -> str:
+        value = self._joined.get(_key_of(name))
+        if value is None:
+            raise KeyError(name)
+        return value.decode("latin-1")
+
+    def items(self) -> ItemsView[str, str]:
+        """Return the names with their values: in a tenth of the mixin's time."""
+        return {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in self._joined.items()
+        }.items()
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and _key_of(name) in self._joined
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self._joined)
+
+    def __len__(self) -> int:
+        return len(self._joined)
+
+    def get_all(self, name: str) -> list[str]:
+        """Return every value of ``name``, in order; ``[]`` if there is none."""
+        wanted = _key_of(name)
+        return [value.decode("latin-1") for key, value in self.raw if key == wanted]
+
+    def __repr__(self) -> str:
+        return f"Headers({self.raw!r})"
+
+
+def _key_of(name: str) -> bytes:
+    # not before: the Kelvin sign in lower case is a "k"
+    return name.encode("latin-1", "replace").lower()
+
+
+class KnownHeader(tuple[str, str]):
+    """A header that the framework itself sends: its name is in lower case, and it is checked and
+    encoded once.
+    """
+
+    encoded: tuple[bytes, bytes]
+
+    def __new__(cls, name: str, value: str) -> Self:
+        header = super().__new__(cls, (name, value))
+        header.encoded = name.encode("latin-1"), value.encode("latin-1")
+        return header
+
+    def __getnewargs__(self) -> tuple[str, str]:
+        return self[0], self[1]
+
+
+_VARY = {
+    "cookie": KnownHeader("vary", "Cookie"),
+    "authorization": KnownHeader("vary", "Authorization"),
+}
+PRIVATE: Final = KnownHeader("cache-control", "private")
+
+
+def add_missing(pairs: HeaderPairs, others: Iterable[tuple[str, str]]) -> None:
+    """Add to the headers of a response those whose names are not there yet."""
+    stated = set()
+    for name, _ in pairs:
+        stated.add(name.lower())
+    for pair in others:
+        if pair[0].lower() not in stated:
+            pairs.append(pair)
+
+
+def add_vary(pairs: HeaderPairs, name: str) -> None:
+    """Add the name of a request header to Vary, unless Vary has it."""
+    for key, value in pairs:
+        if key.lower() == "vary":
+            for field in value.split(","):
+                if field.strip().lower() in (name.lower(), "*"):
+                    return
+    pairs.append(("Vary", name))
+
+
+def make_private(pairs: HeaderPairs, depends_on: Sequence[str], has_own_cookie: bool) -> bool:
+    """Keep caches from giving a client's own answer to others (RFC 9111, section 4.1).
+
+    ``depends_on``: the headers by which the client was known, "cookie" and "authorization". The
+    answer varies by them, and is private unless the author has said otherwise. ``has_own_cookie``:
+    a client's own cookie or token is in the answer, so ``private`` takes the place of ``public``
+    and ``s-maxage``. Return whether these were there.
+    """
+    kept, is_stated, is_private, was_public, varies = ["private"], False, False, False, ""
+    for name, value in pairs:
+        key = name.lower()
+        if key == "vary":
+            varies += f",{value.lower()}"
+        elif key == "cache-control":
+            is_stated = True
+            for part in value.split(","):
+                directive = part.partition("=")[0].strip().lower()
+                is_private = is_private or directive in ("private", "no-store")
+                if directive in ("public", "s-maxage"):
+                    was_public = True
+                else:
+                    kept.append(part.strip())
+    stated = varies.replace(" ", "").split(",") if varies else ()
+    for header in depends_on:
+        if header not in stated and "*" not in stated:
+            pairs.append(_VARY[header])
+    has_to_be = has_own_cookie and not is_private
+    if is_stated and not has_to_be:
+        return False
+    if is_stated:
+        pairs[:] = [pair for pair in pairs if pair[0].lower() != "cache-control"]
+    pairs.append(("Cache-Control", ", ".join(filter(None, kept))) if is_stated else PRIVATE)
+    return was_public
+
+
+class HeaderNames:
+    """Names of request headers that are looked up together, in lower case, as both protocols spell
+    them.
+
+    ``by_field``: the names by those of ASGI. ``by_key``: the names by the keys of a WSGI environ.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.by_field = {name.encode(): name for name in names}
+        self.by_key = {f"HTTP_{name.upper().replace('-', '_')}": name for name in names}
+
+
+class MutableHeaders(MutableMapping[str, str]):
+    """The response's headers: ``headers["X"] = "y"`` replaces, ``add`` repeats.
+
+    Names keep the author's spelling.
+
+    ``pairs`` is the list of a response, which is changed in place.
+    """
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, headers: HeadersLike = ()) -> None:
+        self.pairs: HeaderPairs = pairs_of(headers) if headers else []
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._remove(name)
+        self.pairs.append((name, value))
+
+    def __getitem__(self, name: str) -> str:
+        values = self.get_all(name)
+        if not values:
+            raise KeyError(name)
+        return values[0]
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self:
+            raise KeyError(name)
+        self._remove(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self.get_all(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for name, _ in self.pairs))
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def items(self) -> HeaderPairs:  # type: ignore[override]
+        """Return every (name, value) pair, repeated names included."""
+        return list(self.pairs)
+
+    def get_all(self, name: str) -> list[str]:
+        """Return every value of ``name``."""
+        wanted = name.lower()
+        return [value for key, value in self.pairs if key.lower() == wanted]
+
+    def add(self, name: str, value: str) -> None:
+        """Add a value for ``name`` beside those it has (Set-Cookie, Link, Vary)."""
+        self.pairs.append((name, value))
+
+    def _remove(self, name: str) -> None:
+        unwanted = name.lower()
+        self.pairs[:] = [pair for pair in self.pairs if pair[0].lower() != unwanted]
+
+    def __repr__(self) -> str:
+        return f"MutableHeaders({self.pairs!r})"

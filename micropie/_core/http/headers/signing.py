@@ -1,0 +1,104 @@
+"""Values signed by itsdangerous, an optional dependency that only this module imports.
+
+Their reader sees them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from micropie._core.errors import SetupError
+
+try:
+    import itsdangerous
+except ImportError:  # pragma: no cover - the tests set it to None
+    itsdangerous = None  # type: ignore[assignment]
+
+Secret: TypeAlias = str | bytes | Sequence[str | bytes]
+"""One key of 32 bytes or more, or several: the first one signs, all of them are accepted."""
+
+SHORTEST_SECRET = 32  # bytes: as many as HMAC-SHA256 gives, RFC 2104, section 3
+
+
+class Signer:
+    """Makes text of values, for cookies and URLs, that nobody without the secret can make.
+
+    ``salt`` keeps text that was signed for one purpose from being taken for another; ``user``
+    begins the sentences of errors. ``serializer`` has ``dumps`` and ``loads``; the default is JSON.
+    Raises ``SetupError`` without itsdangerous, and for a secret that can be guessed.
+    """
+
+    def __init__(self, secret: Secret, salt: str, user: str, serializer: Any = None) -> None:
+        if itsdangerous is None:
+            raise SetupError(
+                f'{user} needs itsdangerous: pip install "micropie-dual[itsdangerous]"'
+            )
+        keys: Any = [secret] if isinstance(secret, str | bytes) else secret
+        if (
+            not isinstance(keys, list | tuple)
+            or not keys
+            or not all(isinstance(key, str | bytes) for key in keys)
+        ):
+            raise SetupError(f"{user} takes a secret (text or bytes) or a list of them")
+        if any(len(itsdangerous.want_bytes(key)) < SHORTEST_SECRET for key in keys):
+            raise SetupError(
+                f"{user}: a secret has {SHORTEST_SECRET} bytes or more, which nobody can "
+                "guess: make one with "
+                "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            )
+        self._serializer: Any = itsdangerous.URLSafeSerializer(
+            keys[::-1],  # itsdangerous signs with the last one
+            salt=salt,
+            serializer=serializer,
+            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+        )
+
+    def dump(self, value: object) -> str:
+        """Return ``value`` as signed text."""
+        return str(self._serializer.dumps(value))
+
+    def load(self, text: str) -> Any:
+        """Return the value that was signed.
+
+        Raises ``ValueError`` if the text is forged or broken.
+        """
+        try:
+            value = self._serializer.loads(text)
+            # base64 has several spellings of the same bytes, and Python's decoder skips unknown
+            # characters.
+            tail = text.rpartition(".")[2]
+            coding = itsdangerous.encoding
+            is_ours = coding.base64_encode(coding.base64_decode(tail)) == tail.encode()
+        except itsdangerous.BadData as error:
+            raise ValueError(str(error)) from None
+        if not is_ours:
+            raise ValueError("the signature is spelt otherwise than it was made")
+        return value
+
+
+class CookieSigner:
+    """The values of an application's signed cookies: ``App(secret_key=...)``."""
+
+    def __init__(self, secret: Secret) -> None:
+        self._signer = Signer(secret, "micropie.cookie", "App(secret_key=...)")
+
+    def dump(self, name: str, value: object) -> str:
+        """Return the text for the cookie ``name``.
+
+        Raises ``TypeError`` for a value that JSON can't hold.
+        """
+        return self._signer.dump([name, int(time.time()), value])
+
+    def load(self, name: str, text: str, default: Any, max_age: float | None) -> Any:
+        """Return the value, or ``default`` if it is forged, of another cookie, or older than
+        ``max_age`` seconds.
+        """
+        try:
+            signed_for, made, value = self._signer.load(text)
+        except ValueError:
+            return default
+        is_late = max_age is not None and time.time() - made > max_age
+        return default if is_late or signed_for != name else value

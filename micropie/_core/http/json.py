@@ -1,0 +1,377 @@
+"""JSON, in and out: one contract, and the only place that knows orjson.
+
+A ``Codec`` has ``dumps`` and ``loads``. With orjson, without it and with one that is too old the
+same values are written and read, and values of the same types are refused. The words of an error
+are the parser's own, and so are the limits of a text that is read. The bytes differ in the
+exponents of floats alone: 1e-7 is written 1e-07 without orjson.
+
+Written: str, int, float, bool, None, dict, list, tuple, sets and other mappings and sequences,
+datetime, date and time (``isoformat()``; a naive one stays naive), timedelta (ISO 8601,
+``P1DT7200S``), UUID, paths, IP addresses and Decimal (strings: a float would lose digits), bytes
+(base64), Enum (its value), dataclasses, msgspec structs and pydantic models by the aliases of their
+fields; before all these, the types that an application has encoders for. A subclass counts as its
+base, a mapping by its ``items()``. A dict's keys may be anything that becomes a string, number,
+bool or None by these rules. Compact UTF-8. Anything else, NaN, Infinity, lone surrogates and more
+than 254 levels raise ``CodecError``, which names the key.
+
+Read: RFC 8259. The last of equal keys wins; integers are exact at any size that the parser takes.
+Refused with ``ValueError``: malformed text, a byte order mark, NaN and Infinity, a float too large
+for a double, an escaped lone surrogate (it can be neither stored nor sent as UTF-8), more levels
+than the parser goes down.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from binascii import b2a_base64
+from collections.abc import Callable, Mapping, Sequence, Set, ValuesView
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time, timedelta
+from enum import Enum
+from functools import cache, cached_property, lru_cache
+from inspect import isawaitable
+from json import JSONDecoder, JSONEncoder
+from math import isfinite
+from pathlib import PurePath
+from types import ModuleType
+from typing import Any, NoReturn, TypeAlias
+
+from micropie._core.execution import current
+from micropie._core.http.protocols import Encoder, Json
+from micropie._core.on_demand import pattern
+
+Dumps: TypeAlias = Callable[[object], bytes]
+_Conversions: TypeAlias = Sequence[tuple[type | tuple[type, ...], Encoder]]
+Encoders: TypeAlias = Mapping[type, Encoder]
+
+OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: before it, dumps() of deep values overran the stack
+
+
+class CodecError(ValueError):
+    """A value that can't be written as JSON. The message says why."""
+
+
+def _installed() -> ModuleType | None:
+    """Return orjson if it is installed.
+
+    Imported with the first JSON: with uuid it takes a tenth of a small start.
+    """
+    try:
+        import orjson
+    except ImportError:
+        return None
+    return orjson
+
+
+def encoder_of(kind: type, own: Encoders) -> Encoder | None:
+    """Return the application's function for a class or for the nearest of its bases, or None."""
+    return next((own[base] for base in kind.__mro__ if base in own), None)
+
+
+# -- values become JSON ----------------------------------------------------------------------------
+
+_MAX_DEPTH_OUT = 254  # orjson's own limit, counted in the same way
+_ATOMS = frozenset([str, int, float, bool, type(None)])
+BUILTINS = _ATOMS | {dict, list, tuple}
+
+
+class Codec:
+    """``dumps`` with an application's ``own`` encoders, and ``loads``, on the orjson that ``find``
+    returns.
+
+    ``own``: functions by class, for the values of that class and of those derived from it. ``find``
+    returns None to do without orjson, which is not used either if it is too old.
+    """
+
+    def __init__(self, find: Callable[[], ModuleType | None], own: Encoders) -> None:
+        self._find = find
+        self._own = own
+
+    @cached_property
+    def _module(self) -> ModuleType | None:
+        """orjson; None to do without it, as it is missing or too old."""
+        module = self._find()
+        version = "" if module is None else module.__version__
+        return module if tuple(map(int, re.findall(r"\d+", version)[:3])) >= OLDEST_ORJSON else None
+
+    def loads(self, data: bytes | bytearray | memoryview | str) -> Json:
+        """Return the value of ``data``, a JSON text. Raises ``ValueError``."""
+        try:
+            data = data.encode() if isinstance(data, str) else bytes(data)
+            # orjson makes a float of a number beyond 64 bits. Of 19 digits in a row, at least 4 are
+            # at every 4th byte: searching these alone is a quarter of the work.
+            has_digits = data[3::4].translate(_DIGITS).find(b"0000") >= 0
+            if self._module is None or (has_digits and _LONG_NUMBER.search(data)):
+                return _decode_plain(data)
+            return self._module.loads(data)
+        except RecursionError:
+            raise ValueError("The JSON is not valid: it is nested too deeply.") from None
+        except ValueError as error:
+            reason = str(error).partition(";")[0]  # behind it int() names Python's setting
+            raise ValueError(f"The JSON is not valid: {reason}.") from None
+
+    @cached_property
+    def _encode(self) -> Callable[[object], bytes] | None:
+        from uuid import UUID  # with what it imports it takes longer than the rest of this room
+
+        module = self._module
+        # orjson writes an Enum and a UUID without asking ``default``, so it can't be told of an
+        # application's own encoders for them.
+        if module is None or any(
+            kind is object or issubclass(kind, Enum | UUID) for kind in self._own
+        ):
+            return None
+        # Without these options orjson drops a dataclass's _names, and ignores a mapping's own
+        # items().
+        options = (
+            module.OPT_PASSTHROUGH_DATETIME
+            | module.OPT_PASSTHROUGH_DATACLASS
+            | module.OPT_PASSTHROUGH_SUBCLASS
+        )
+        step = self._step
+        return lambda value: module.dumps(value, step, options)
+
+    def dumps(self, value: object) -> bytes:
+        """Return a value as JSON."""
+        try:
+            if self._encode is not None:
+                data = self._encode(value)
+                # None, or a NaN, which the standard library's encoder refuses
+                if data.find(b"null") >= 0:
+                    JSONEncoder(allow_nan=False, default=self._step).encode(value)
+                return data
+        except (TypeError, ValueError):
+            # large integers, keys that are not str, mistakes: ``_dumps_plain`` decides
+            pass
+        return self._dumps_plain(value)
+
+    def _dumps_plain(self, value: object) -> bytes:
+        path: list[object] = []
+        try:
+            tree = self._tree_of(value, path)
+        except RecursionError:
+            too_deep = (
+                f"More than {_MAX_DEPTH_OUT} levels, or a value that contains "
+                "itself, can't be written as JSON"
+            )
+            raise CodecError(too_deep) from None
+        except CodecError as error:
+            place = "".join(
+                f".{one}" if str(one).isidentifier() else f"[{one!r:.80}]" for one in path
+            )
+            raise CodecError(f"${place}: {error}" if path else str(error)) from None
+        return _encode_plain(tree)
+
+    def _tree_of(self, value: Any, path: list[object]) -> Any:
+        """Return ``value`` made of dicts with str keys, lists and atoms alone.
+
+        ``path`` leads to it, or to a mistake.
+
+        The standard library's encoder can't do that by itself: it limits no depth, calls
+        ``default`` for no key, and takes an Enum that is a str for that str. It has one frame per
+        level: 254 levels fit into Python's recursion limit.
+        """
+        steps = 0
+        while type(value) not in BUILTINS:
+            value = self._step(value)
+            steps += 1
+            if steps > _MAX_DEPTH_OUT:  # an author's encoders go round in circles
+                raise RecursionError
+        kind = type(value)
+        if kind in _ATOMS:
+            if kind is float and not isfinite(value):
+                raise CodecError(
+                    "NaN and Infinity can't be written as JSON; return None or a str instead"
+                )
+            return value
+        if len(path) == _MAX_DEPTH_OUT:
+            raise RecursionError
+        tree: Any = {} if kind is dict else []
+        for key, item in value.items() if kind is dict else enumerate(value):
+            path.append(key)
+            if kind is dict:
+                tree[self._name_of(key)] = self._tree_of(item, path)
+            else:
+                tree.append(self._tree_of(item, path))
+            path.pop()
+        return tree
+
+    def _name_of(self, key: object) -> str:
+        name = key if type(key) in _ATOMS else self._step(key)
+        if type(name) not in _ATOMS:
+            raise CodecError(
+                f"A dict key of type {type(key).__name__} can't be written as JSON; make it a str"
+            )
+        return name if isinstance(name, str) else _encode_plain(name).decode()
+
+    def _step(self, value: Any) -> object:
+        """Return ``value`` one step nearer to the types that JSON has. Raises ``CodecError``."""
+        kind: type = type(value)
+        if self._own and (encode := encoder_of(kind, self._own)) is not None:
+            return encode(value)
+        convert = _conversion_of(kind)
+        if convert is not None:
+            return convert(value)
+        if hasattr(kind, "__struct_fields__"):
+            return _struct(value)
+        if hasattr(kind, "model_dump"):
+            own = {"fallback": self._step} if self._own else {}
+            # as a body has them
+            dumped: object = value.model_dump(mode="json", by_alias=True, **own)
+            return _refuse(value) if type(dumped) is kind else dumped
+        # a proxy names the class that it stands for
+        return (_conversion_of(value.__class__) or _refuse)(value)
+
+
+def _struct(value: Any) -> object:
+    """Return a msgspec.Struct as a dict or list of its values, by msgspec, which knows its names,
+    its tag and its unset values. The values are as they are.
+    """
+    # msgspec has been imported, as there is a struct.
+    tree: Any = sys.modules["msgspec"].to_builtins(value, enc_hook=lambda _: None)
+    values = [getattr(value, name) for name in value.__struct_fields__]
+    if type(tree) is list:
+        return [*tree[: len(tree) - len(values)], *values]
+    named = zip(value.__struct_encode_fields__, values, strict=True)
+    return {**tree, **{name: one for name, one in named if name in tree}}
+
+
+def _encode_plain(tree: object) -> bytes:
+    try:
+        return _ENCODER.encode(tree).encode()
+    except ValueError as error:  # a lone surrogate, or an int of too many digits
+        raise CodecError(f"The value can't be written as JSON: {error}") from None
+
+
+_ENCODER = JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
+)
+
+
+def _duration(value: timedelta) -> str:
+    """Return a duration as ISO 8601 has it, in days and seconds as msgspec writes it."""
+    size = abs(value)
+    seconds = f"{size.seconds}.{size.microseconds:06}".rstrip("0").rstrip(".")
+    days = f"{size.days}D" if size.days or not size else ""
+    return f"{'-' if value.days < 0 else ''}P{days}{f'T{seconds}S' if seconds != '0' else ''}"
+
+
+def _refuse(value: object) -> NoReturn:
+    name = type(value).__name__
+    if isawaitable(value):
+        raise CodecError(
+            f"A value of type {name} can't be written as JSON: write await in front of the call"
+        )
+    raise CodecError(
+        f"A value of type {name} can't be written as JSON; return a str, number, dict, list "
+        "or dataclass instead, or "
+        f"write App(encoders={{{name}: ...}}) with a function that makes one of it"
+    )
+
+
+@cache
+def _conversions() -> _Conversions:
+    import ipaddress as ip
+    from decimal import Decimal
+    from uuid import UUID
+
+    # also of interfaces
+    addresses = (ip.IPv4Address, ip.IPv6Address, ip.IPv4Network, ip.IPv6Network)
+    return (
+        (datetime, datetime.isoformat),
+        (date, date.isoformat),
+        (time, time.isoformat),
+        (UUID, str),
+        (Decimal, lambda value: str(value) if value.is_finite() else _refuse(value)),
+        (type, _refuse),
+        (Enum, lambda value: value.value),  # before str and int: it may be one
+        (str, str.__str__),
+        (int, int.__int__),
+        (float, float.__float__),
+        (dict, lambda value: dict(value.items())),
+        (list, list),
+        (timedelta, _duration),
+        ((PurePath, *addresses), str),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _conversion_of(kind: type) -> Encoder | None:
+    """Return the function that brings values of a class nearer to JSON.
+
+    None for structs, models, all that has none.
+    """
+    for kinds, convert in _conversions():
+        if issubclass(kind, kinds):
+            return convert
+    if is_dataclass(kind):
+        names = [field.name for field in fields(kind)]
+        return lambda value: {name: getattr(value, name) for name in names}
+    if hasattr(kind, "__struct_fields__") or hasattr(kind, "model_dump"):
+        return None
+    return next((convert for kinds, convert in _COLLECTIONS if issubclass(kind, kinds)), None)
+
+
+_COLLECTIONS: _Conversions = (
+    # after dataclasses, structs and models: each of those may be a collection as well
+    (tuple, list),
+    ((bytes, bytearray, memoryview), lambda value: b2a_base64(value, newline=False).decode()),
+    (Mapping, lambda value: dict(value.items())),
+    ((Set, Sequence, ValuesView), list),
+)
+
+
+# -- JSON becomes values ---------------------------------------------------------------------------
+
+
+def _decode_plain(data: bytes) -> Json:
+    text = data.decode()
+    value = _DECODER.decode(text)
+    if "\\u" in text:
+        # raises ``UnicodeEncodeError`` for a lone surrogate
+        _ENCODER.encode(value).encode()
+    return value
+
+
+_DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
+_LONG_NUMBER = pattern(rb"-[0-9]{19}|[0-9]{20}")
+
+
+def _read_float(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError("a number is too large for a float")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+_DECODER = JSONDecoder(parse_float=_read_float, parse_constant=_refuse_constant)
+
+_CODEC = Codec(_installed, {})
+_dumps = _CODEC.dumps
+loads = _CODEC.loads
+"""Return the value of a JSON text, ``bytes`` in UTF-8 or ``str``.
+
+Raises ``ValueError`` for any other text, as ``json.loads`` and ``orjson.loads`` do, and for NaN and
+Infinity: it is strict, as it reads what clients have sent. Its sentence may be answered to them.
+"""
+
+
+def dumps_with(own: Encoders) -> Dumps:
+    """Return the ``dumps`` of an application that has ``own`` encoders, or none."""
+    return Codec(_installed, own).dumps if own else _dumps
+
+
+def dumps(value: object) -> bytes:
+    """Return a value as JSON, in UTF-8, with the encoders of the application that answers the
+    current request, if any does.
+
+    Raises ``ValueError`` for a value that no encoder takes.
+    """
+    request = current.get(None)
+    config = None if request is None else getattr(request._exchange, "config", None)
+    return getattr(config, "dumps", _dumps)(value)

@@ -1,0 +1,123 @@
+"""The default answers to errors: a sentence, a page for browsers, or a problem document for API
+clients (RFC 9457).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import lru_cache
+
+from micropie._core.errors import PHRASES, HTTPError, in_words_of
+from micropie._core.http.binding_errors import BindingError
+from micropie._core.http.escaping import escape
+from micropie._core.http.headers import cached_if_short, choose_type
+from micropie._core.http.request import Request
+from micropie._core.http.response import HTML, Response, error_response
+
+PROBLEM = "application/problem+json"
+
+# The attributes of a ``ParameterError`` that the document has of each value that does not fit;
+# ``openapi/schemas.py`` has its schema.
+_OF_ERROR = ("parameter", "source", "expected", "path", "field")
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 15vh auto; padding: 0 1rem }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #111; color: #ddd }} }}
+</style>
+<h1>{title}</h1>
+<p>"""  # noqa: E501
+
+
+@lru_cache(maxsize=256)  # a few statuses, each in a few languages
+def _page_head(title: str) -> str:
+    return _PAGE.format(title=escape(title))
+
+
+def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response:
+    """Return the answer to an error that no handler of the author's is for, in the form that the
+    client can use.
+
+    ``App(errors="json")`` makes it a problem document always, ``"text"`` a sentence. Otherwise a
+    client that asks for JSON, or sent it, gets the document, a browser a page, and any other client
+    the sentence. ``kind`` stands in the place of that setting.
+    """
+    if not isinstance(error.message, str):  # a dict or a list is the author's own document
+        return error_response(error.status, error.message, error.headers)
+    kind = kind or request._exchange.config.settings.errors
+    headers = error.headers
+    if kind == "auto":
+        kind = _wanted_form(request)
+        if kind != "text":
+            headers = [*headers, ("Vary", "Accept")]
+    phrase = PHRASES.get(error.status, "Error")
+    is_default = error.message == f"{error.status} {phrase}"
+    title, message = phrase, error.message
+    if request._exchange.config.settings.translations is not None:
+        title = translated(request, phrase)
+        message = f"{error.status} {title}" if is_default else translated(request, message)
+    if kind == "html":
+        return Response(_page(error, title, message), error.status, headers, HTML)
+    if kind == "json":
+        return Response(_problem(error, title, message), error.status, headers, PROBLEM)
+    return error_response(error.status, message, headers)
+
+
+def translated(request: Request, sentence: str) -> str:
+    """Return a sentence in the words of ``App(translations=...)`` for this request; as it is if
+    that fails.
+    """
+    catalog_of = request._exchange.config.settings.translations
+    if catalog_of is None:
+        return sentence
+    try:
+        return in_words_of(catalog_of(request), sentence)
+    except Exception as failure:  # this may be the answer to an error
+        request._exchange.log_failure("App(translations=...) failed", failure)
+        return sentence
+
+
+def _wanted_form(request: Request) -> str:
+    """Return the form of an error that the client can use: "html", "json" or "text"."""
+    accept = request._exchange.header("accept") or "*/*"
+    if accept != "*/*":
+        return _wanted_of(accept)
+    with suppress(HTTPError):  # a malformed Content-Length
+        if request.method not in ("GET", "HEAD") and request.is_json:
+            return "json"
+    return "text"
+
+
+# browsers send few different ones, and to read one takes longer than the whole answer
+@cached_if_short(128)
+def _wanted_of(accept: str) -> str:
+    best = choose_type(accept, ("text", "html", "problem", "json"))
+    return {"html": "html", "problem": "json", "json": "json"}.get(best or "", "text")
+
+
+def _page(error: HTTPError, title: str, message: str) -> str:
+    title = f"{error.status} {title}"
+    message = "" if message == title else escape(message)
+    if isinstance(error, BindingError):  # a visitor may have filled in a form
+        message = "<br>\n".join(escape(f"{one.field}: {one}") for one in error.errors)
+    return f"{_page_head(title)}{message}</p>\n</html>\n"
+
+
+def _problem(error: HTTPError, title: str, message: str) -> dict[str, object]:
+    document: dict[str, object] = {  # RFC 9457, section 3.1
+        "type": "about:blank",
+        "title": title,
+        "status": error.status,
+        # a default sentence, as the status has a member
+        "detail": message.removeprefix(f"{error.status} "),
+    }
+    if isinstance(error, BindingError):
+        document["errors"] = [
+            {name: getattr(one, name) for name in _OF_ERROR} | {"detail": str(one)}
+            for one in error.errors
+        ]
+    return document

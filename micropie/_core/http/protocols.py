@@ -1,0 +1,78 @@
+"""Type aliases that several modules share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Set
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from micropie._core.execution.steps import Flow
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsKeysAndGetItem
+
+Message: TypeAlias = MutableMapping[str, Any]
+Scope: TypeAlias = Message
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+Piece: TypeAlias = tuple[bytes, bool]
+"""A piece of a body, and whether more may follow."""
+Environ: TypeAlias = dict[str, Any]
+Json: TypeAlias = Any
+"""A value of a JSON text. Authors index it without a question about its type, as they know their
+documents."""
+
+if TYPE_CHECKING:
+
+    class JsonDocument(SupportsKeysAndGetItem[str, Any], Iterable[Any], Any):  # type: ignore[misc]
+        """Anything but a coroutine: checkers accept what they accept of ``Any``, and refuse
+        ``await request.json()``, which other frameworks want. The operators are here as pyright
+        asks for their types.
+        """
+
+        __await__: LeaveAwaitOut
+
+        def __neg__(self) -> Any: ...
+        def __add__(self, other: Any) -> Any: ...
+
+        __radd__ = __sub__ = __mul__ = __truediv__ = __or__ = __add__
+        __lt__ = __le__ = __gt__ = __ge__ = __add__
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, key: Any) -> Any: ...
+        def __iter__(self) -> Iterator[Any]: ...
+        def keys(self) -> Any: ...
+
+    class LeaveAwaitOut:
+        """What mypy names in its message."""
+
+
+ReceivedJson: TypeAlias = "JsonDocument | Any"
+Encoder: TypeAlias = Callable[[Any], object]
+"""A function for the values of one class."""
+StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
+
+Texts: TypeAlias = list[str] | tuple[str, ...] | Set[str]
+"""Several texts. ``Iterable[str]`` would be one text as well, which is an iterable of letters."""
+
+HeaderPairs: TypeAlias = list[tuple[str, str]]
+Parameters: TypeAlias = dict[str, list[str]]
+
+
+class ChunkedBody(Protocol):
+    """The part of a ``Stream`` that requests and responses use."""
+
+    @property
+    def length(self) -> int | None:
+        """The length of the body, if it is known."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the head is complete."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the stream has ended before its first chunk."""
+
+    def close(self) -> Flow[None]:
+        """Close the stream, unless that has been done."""

@@ -1,0 +1,561 @@
+"""``Request``: the client's request, as authors see it.
+
+It is a view of an ``Exchange``, whatever the protocol is.
+
+Nothing is parsed before it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, overload
+
+from micropie._core.errors import BadRequest, HTTPError, SetupError, takes
+from micropie._core.execution import current
+from micropie._core.execution.steps import ResourceContext, Task
+from micropie._core.http import headers
+from micropie._core.http.addresses import is_host
+from micropie._core.http.body.received import NULL
+from micropie._core.http.exchange import EMPTY_JSON, Address, Exchange, FlowIterator, RouteInfo
+from micropie._core.http.forms import MULTIPART, UploadFile
+from micropie._core.http.headers import CookieAttributes, Headers, add_vary, choose_type, is_json
+from micropie._core.http.multidict import MultiDict
+from micropie._core.http.protocols import Environ, Json, ReceivedJson, Scope
+from micropie._core.http.response import Response
+from micropie._core.http.session import Session
+from micropie._core.http.state import State
+from micropie._core.spellings import RequestSpellings, attribute_of
+
+if TYPE_CHECKING:
+    from micropie._core.http.body.form_parts import Parts
+
+Value = TypeVar("Value")
+
+
+class Request(RequestSpellings):
+    """The client's request, which handlers see as ``self.request``.
+
+    Authors may set attributes of their own on it.
+    """
+
+    _exchange: Exchange
+    _state: State | None = None
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    # -- the head ----------------------------------------------------------------------------------
+
+    method: str = attribute_of("_exchange.method", sets="_exchange.method")
+    """The method as the client wrote it; the standard ones are upper-case."""
+
+    path: str = attribute_of("_exchange.path", sets="_exchange.path")
+    """The decoded path, without the mount's prefix, and without a slash at its end.
+
+    It is the path that was routed, so ``/a/`` is ``/a``; ``raw_path`` has the slash. A mounted
+    application gets the slash as well.
+    """
+
+    path_params: Final[Sequence[Any]] = attribute_of("_exchange.path_params")
+    """The values of the parameters in the path, in order."""
+
+    app: Final[Any] = attribute_of("_exchange.config.app")
+    """The ``App`` whose handler answers; of a path without a handler, the outermost one."""
+
+    route: Final[RouteInfo | None] = attribute_of("_exchange.route")
+    """The route, with its ``name`` and its ``pattern``; None if no handler answers the path."""
+
+    id: str = attribute_of("_exchange.id", sets="_exchange.id")
+    """The request's name in logs and on error pages; "" without the middleware ``RequestId``."""
+
+    scope: Final[Scope] = attribute_of("_exchange.scope")
+    """The ASGI scope; under WSGI one that is made from the environ."""
+
+    environ: Final[Environ | None] = attribute_of("_exchange.environ")
+    """The WSGI environ; None under ASGI."""
+
+    @property
+    def headers(self) -> Headers:
+        """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1
+        text.
+
+        If ``Authorization`` is among them, the answer varies by it and is private, as after
+        ``cookies``. Raises 431 if there are more than 1000.
+        """
+        headers = self._exchange.headers
+        if "authorization" in headers:
+            self._exchange.answer.depend_on("authorization")
+        return headers
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """The cookies that the client has sent: name -> value. Of two with one name the first
+        counts (RFC 6265, section 5.4). They can only be read: ``response.set_cookie`` sets one.
+
+        The answer gets ``Vary: Cookie``, and ``Cache-Control: private`` unless you set another one.
+        """
+        self._exchange.answer.depend_on("cookie")
+        return self._exchange.cookies
+
+    def signed_cookie(self, name: str, default: Any = None, max_age: float | None = None) -> Any:
+        """Return the value that ``set_signed_cookie`` gave to the cookie ``name``, or ``default``.
+
+        ``default`` also if it is forged, broken, or was set more than ``max_age`` seconds ago. The
+        client can read the value, and may send an older one. Raises ``SetupError`` without
+        ``App(secret_key=...)``.
+        """
+        signer = self._exchange.signer
+        value = self.cookies.get(name)
+        return default if value is None else signer.load(name, value, default, max_age)
+
+    def set_signed_cookie(
+        self, name: str, value: object, **attributes: Unpack[CookieAttributes]
+    ) -> None:
+        """Set a cookie that only this application can make: any value that JSON holds, read by
+        ``signed_cookie``.
+
+        The client can read it. ``attributes`` are those of ``response.set_cookie``; HttpOnly is set
+        unless stated. Raises ``SetupError`` without ``App(secret_key=...)``, ``ValueError`` for a
+        cookie of more than 4096 bytes.
+        """
+        attributes.setdefault("httponly", True)
+        self.response.set_cookie(name, self._exchange.signer.dump(name, value), **attributes)
+
+    @property
+    def last_event_id(self) -> str | None:
+        """The id of the last event that an ``EventStream``'s client received before it reconnected,
+        or None.
+        """
+        value = self.headers.get("Last-Event-ID")
+        # The one header that is UTF-8: HTML, section 9.2.3.
+        return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
+
+    @property
+    def content_type(self) -> str:
+        """The body's media type in lower case, without parameters; "" if there is none."""
+        return self._exchange.framing[0]
+
+    @property
+    def content_type_parameters(self) -> dict[str, str]:
+        """The parameters of the body's media type, such as ``charset`` and ``boundary``."""
+        return dict(self._exchange.framing[1])
+
+    @property
+    def content_length(self) -> int | None:
+        """The announced length of the body in bytes, or None. Raises 400 if it is not a number."""
+        return self._exchange.framing[2]
+
+    @property
+    def raw_path(self) -> bytes:
+        """The path below ``root_path`` as the client sent it, still escaped; b"" if it is not
+        below.
+        """
+        return self._exchange.raw_path()
+
+    root_path: Final[str] = attribute_of("_exchange.root_path")
+    """The decoded path that the application is mounted at, without a slash at its end; "" for
+    none."""
+
+    query_string: Final[str] = attribute_of("_exchange.query_string")
+    """The query without the ``?``, still escaped, as latin-1 text."""
+
+    @property
+    def query(self) -> MultiDict[str]:
+        """The query's parameters: ``query.get("q", "")``, ``query.getlist("tag")``.
+
+        Raises 400 if it is malformed.
+        """
+        return MultiDict(self._exchange.query)
+
+    def accepts(self, *types: str) -> str | None:
+        """Return the one of ``types`` that the client prefers, by its Accept header; None if it
+        takes none of them.
+
+        A type is ``"text/calendar"`` or a short name such as ``"html"`` or ``"json"``. The first
+        one counts where the client has no preference. The answer gets ``Vary: Accept``, so that no
+        cache mixes them up.
+        """
+        if not self._exchange.is_head_sent:
+            add_vary(self.response.pairs, "Accept")
+        return choose_type(self.headers.get("accept"), types)
+
+    def not_modified(self, etag: str | None = None, modified: datetime | None = None) -> bool:
+        """Return whether the client has this version, and give the answer its validators; then
+        return nothing::
+
+            if self.request.not_modified(etag=str(pie.version)):
+                return None  # a 304 without a body
+
+        ``etag`` is any text that changes with the answer, ``modified`` when it last did; a naive
+        one counts as UTC. Only GET and HEAD can be answered so. RFC 9110, section 13. Raises
+        ``TypeError`` for other types.
+        """
+        fields, tag, seconds = self.response.headers, "", inf
+        if etag is not None:
+            tag = fields["ETag"] = headers.entity_tag(etag)
+        if modified is not None:
+            if not isinstance(modified, datetime):
+                raise TypeError(
+                    f"not_modified(modified=...) takes a datetime, not {modified!r}: write "
+                    "datetime.fromtimestamp(seconds, UTC)"
+                )
+            seconds = int(
+                (modified if modified.tzinfo else modified.replace(tzinfo=UTC)).timestamp()
+            )
+            fields["Last-Modified"] = headers.http_date(seconds)
+        is_hit = self.method in ("GET", "HEAD") and headers.is_known(self.headers, tag, seconds)
+        if is_hit:
+            self.response.status = 304
+        return is_hit
+
+    def check_precondition(self, etag: str | None, *, required: bool = False) -> None:
+        """Raise 412 unless the client would change the version that it knows (RFC 9110, section
+        13.1)::
+
+            self.request.check_precondition(etag=str(pie.version), required=True)
+
+        ``etag`` is the text that ``not_modified`` gets for this version; None if there is nothing
+        yet. If-Match has to name it, and If-None-Match must not. ``required``: a request without
+        If-Match gets 428 (RFC 6585), unless there is nothing yet. Tags are compared weakly, against
+        section 13.1.1: what compresses an answer on its way to the client makes its tag weak, which
+        says nothing of the version.
+        """
+        tag, wanted = (
+            "" if etag is None else headers.entity_tag(etag),
+            self.headers.get("if-match"),
+        )
+        if wanted is None and required and tag:
+            raise HTTPError(
+                428, "A change needs If-Match, with the ETag of the version that it is for."
+            )
+        is_other = wanted is not None and not (
+            tag and headers.is_known({"if-none-match": wanted}, tag, inf)
+        )
+        if is_other or (tag and headers.is_known(self.headers, tag, inf)):
+            raise HTTPError(412, "This is not the version that the request is for.")
+
+    # -- where it came from ------------------------------------------------------------------------
+
+    # The server knows its peer only. Middleware sets these from the headers of a proxy that it
+    # trusts.
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``."""
+        return self._exchange.scheme
+
+    @scheme.setter
+    def scheme(self, scheme: str) -> None:
+        self._exchange.state_peer(scheme=scheme)
+
+    @property
+    def client(self) -> Address | None:
+        """The client's address, None if the server does not know it (a UNIX socket)."""
+        return self._exchange.client
+
+    @client.setter
+    def client(self, client: Address | None) -> None:
+        self._exchange.state_peer(client=client)
+
+    @property
+    def host(self) -> str:
+        """``name`` or ``name:port`` from the Host header, in lower case.
+
+        Raises 400 if the header is malformed.
+        """
+        known = self._exchange.peer.host
+        if known is not None:
+            return known
+        hosts = set(self.headers.get_all("host"))
+        if not hosts:
+            return self._exchange.server_name()
+        host = hosts.pop()
+        if hosts or not is_host(host):
+            raise BadRequest("The Host header must be one name or address, with or without a port.")
+        return host.lower()
+
+    @host.setter
+    def host(self, host: str) -> None:
+        if not is_host(host):
+            raise ValueError(f"{host!r} is not a host")
+        self._exchange.state_peer(host=host.lower())
+
+    @property
+    def url(self) -> str:
+        """The absolute URL, built from checked parts, with the query."""
+        query = self.query_string
+        return f"{self.scheme}://{self.host}{self._exchange.url_path()}" + (
+            f"?{query}" if query else ""
+        )
+
+    def url_for(self, name: str, /, *segments: object, **values: object) -> str:
+        """Return the path of the handler ``name``, as the application that answers sees it:
+        ``App.url_for``.
+        """
+        return self._exchange.config.url_for(self, name, segments, values)
+
+    def absolute_url_for(self, name: str, /, *segments: object, **values: object) -> str:
+        """Return the absolute URL of the handler ``name``: ``App.absolute_url_for``."""
+        return self._exchange.config.url_for(self, name, segments, values, is_absolute=True)
+
+    def static_url(self, path: str, *, name: str = "static") -> str:
+        """Return the path of a file, with a fingerprint of its bytes: ``App.static_url``."""
+        return self._exchange.config.static_url(self, path, name)
+
+    @property
+    def state(self) -> State:
+        """Attributes of this request, beginning with those of the server's lifespan state."""
+        state = self._state
+        if state is None:
+            self._state = state = State()
+            values = self._exchange.server_state()
+            if values:
+                state.__dict__ = values
+        return state
+
+    # -- the body ----------------------------------------------------------------------------------
+
+    @property
+    def form(self) -> MultiDict[Json]:
+        """The fields of the form: ``form.get("name", "")``, ``form.getlist("tag")``; text, of a
+        form.
+
+        Of a JSON body these are the values of its top level; an array there gives its elements.
+        """
+        return MultiDict(self._exchange.fields)
+
+    def json(self, name: str | None = None, default: Json = None) -> ReceivedJson:
+        """Return the JSON body, or the value of ``name`` in its top level, or ``default``.
+
+        Raises 400 for malformed JSON; ``json()`` raises 400 for an empty body, and 415 for a body
+        of another type. It raises ``RuntimeError`` where no JSON is received: with ``@reads_body``,
+        and in hooks before the handler.
+        """
+        exchange = self._exchange
+        document = exchange.body.parsed(exchange)
+        if name is not None:
+            return document.get(name, default) if isinstance(document, dict) else default
+        if document is None:
+            if exchange.route is not None and exchange.route.reads_body:
+                raise RuntimeError(
+                    "@reads_body leaves the body to the handler: no JSON was received for it"
+                )
+            if exchange.unread_body() == EMPTY_JSON:
+                if exchange.body.data is None and not exchange.is_pooled:
+                    raise RuntimeError(
+                        "no JSON is received before the hooks: write "
+                        "json.loads(await request.body())"
+                    )
+                raise BadRequest("The JSON body is empty.")
+            raise HTTPError(415, "This resource wants a JSON body: Content-Type: application/json.")
+        return None if document is NULL else document
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the content type is JSON: ``application/json`` or ``application/*+json``."""
+        return is_json(self.content_type)
+
+    @property
+    def files(self) -> MultiDict[UploadFile]:
+        """The uploaded files: ``files["photo"]``, or all of one name:
+        ``files.getlist("photos")``.
+        """
+        return MultiDict(self._exchange.body.uploads)
+
+    def body(self) -> Awaitable[bytes]:
+        """``await request.body()``: the whole body, received now unless it was before.
+
+        Raises 413 past the limit.
+        """
+        return self._exchange.perform_async(self._exchange.incoming.whole())
+
+    def stream(self) -> AsyncIterator[bytes]:
+        """``async for chunk in request.stream()``: the body as it arrives, once."""
+        self._exchange.incoming.start_stream()
+        return FlowIterator(self._exchange.incoming.next_piece, self._exchange)
+
+    def read(self) -> bytes:
+        """``body()`` for a ``def`` handler."""
+        return self._exchange.perform(self._exchange.incoming.whole())
+
+    def chunks(self) -> Iterator[bytes]:
+        """``stream()`` for a ``def`` handler."""
+        self._exchange.incoming.start_stream()
+        while piece := self._exchange.perform(self._exchange.incoming.next_piece()):
+            yield piece
+
+    def parts(self) -> Parts:
+        """A multipart form part by part: ``async for part in request.parts()``, in a ``def``
+        handler a plain ``for``.
+
+        With ``@reads_body`` above the handler, the parts come as they arrive, once; otherwise the
+        form was received before. Raises 415 if the body is not a multipart form, and 400, 408 and
+        413 while it is read.
+        """
+        from micropie._core.http.body.form_parts import (
+            ArrivingParts,
+            Parts,
+            PartSource,
+            ReceivedParts,
+        )
+        from micropie._core.http.forms import PartParser, boundary_of
+
+        exchange = self._exchange
+        media_type, parameters, _ = exchange.framing
+        if media_type != MULTIPART:
+            raise HTTPError(
+                415, "This resource wants a multipart form: Content-Type: multipart/form-data."
+            )
+        source: PartSource = ReceivedParts(exchange.body.parts)
+        if exchange.body.form is None:
+            source = ArrivingParts(
+                exchange.incoming, PartParser(boundary_of(parameters), exchange.config.limits)
+            )
+        return Parts(source, exchange)
+
+    # -- the answer --------------------------------------------------------------------------------
+
+    @property
+    def response(self) -> Response:
+        """Status, headers and cookies to send with whatever the handler returns.
+
+        Raises ``ResponseError`` once a stream has given its first chunk, because the head has been
+        sent then.
+        """
+        return self._exchange.response()
+
+    @property
+    def session(self) -> Session:
+        """The client's session, a dict that knows whether it changed."""
+        return self._exchange.opened_session()
+
+    @session.setter
+    def session(self, values: dict[str, Any]) -> None:
+        session, values = self.session, dict(values)
+        for key in session.keys() - values.keys():
+            del session[key]
+        session.update(values)
+
+    def after_response(self, function: Callable[..., object], /, *arguments: object) -> None:
+        """Call ``function(*arguments)`` when the answer has been sent, or when the client has left
+        before that.
+
+        An ``async def`` runs on the event loop, a ``def`` in a thread; several run in order,
+        whatever the answer is. They can read the request, its session and its uploads, but not
+        change them. A failure is logged, and a function still running ``background_timeout``
+        seconds after the answer is cancelled. Raises ``TypeError`` for what is no function, and
+        ``SetupError`` for one that takes other arguments.
+        """
+        if not callable(function):
+            raise TypeError(
+                f"after_response takes a function and its arguments, not {function!r}: "
+                "write after_response(function, argument), without calling it"
+            )
+        if not takes(function, len(arguments)):
+            name = getattr(function, "__qualname__", repr(function))
+            raise SetupError(
+                f"after_response({name}, ...) gives {len(arguments)} arguments to a function "
+                "that takes others; open "
+                "a resource inside of it: with request.resource(Database) as database"
+            )
+        exchange = self._exchange
+        exchange.at_end().add_task(Task(function, arguments))
+
+    @overload
+    def resource(self, key: type[Value], /) -> ResourceContext[Value]: ...
+
+    @overload
+    def resource(self, key: Callable[..., object], /) -> ResourceContext[Any]: ...
+
+    def resource(self, key: object, /) -> ResourceContext[Any]:
+        """Return a context manager that opens a resource, with all that it needs, and closes it at
+        the end.
+
+        ``key``: a type of ``app.provides``, or a function that provides. Write ``with`` in a
+        ``def``, ``async with`` in an ``async def``. The resource belongs to this block alone. The
+        providers are those of the application whose handler answers. Raises ``LookupError`` if
+        nothing provides it, and ``SetupError`` if that takes a body.
+        """
+        return self._exchange.config.resource(self, key)
+
+    # -- for middleware ----------------------------------------------------------------------------
+
+    def on_close(self, close: Callable[[], object]) -> None:
+        """Call ``close`` when the request is over, whatever happens.
+
+        ``status`` and ``broken_off`` are settled then.
+        """
+        self._exchange.on_close(close)
+
+    def on_failure(self, report: Callable[[BaseException], object]) -> None:
+        """Call ``report(failure)`` for each failure of this request: an exception that is answered
+        with 500, or that ends the answer after its head was sent.
+
+            request.on_failure(client.capture_exception)
+
+        ``report`` is called as the setting ``on_error`` is: at the end of the request, once for
+        each failure, and must not wait. What it raises is logged.
+        """
+        self._exchange.at_end().failure_reports.append(report)
+
+    def carry_into_process(self, enter: Callable[[], object]) -> None:
+        """Call ``enter()`` before the handler, in the process of the pool that runs it, if one
+        does.
+
+            request.carry_into_process(partial(set_language, request.state.language))
+
+        ``enter`` is pickled: a function at a module's top level, or a ``functools.partial`` of one.
+        It may set context variables, which the handler sees. Functions of several calls are called
+        in the order of these calls. It is not called for a handler that runs in this process.
+        """
+        self._exchange.carry_into_pool(enter)
+
+    status: Final[int | None] = attribute_of("_exchange.answer.status")
+    """The status of the answer, once that is settled; None if the client left before."""
+
+    length: Final[int | None] = attribute_of("_exchange.answer.length")
+    """The length of the answer's body in bytes; None for a stream that states none."""
+
+    broken_off: Final[bool] = attribute_of("_exchange.answer.is_broken_off")
+    """Whether the answer did not reach its end as far as the server tells.
+
+    The client left, a stream failed, or the server timed out. Settled when ``on_close`` functions
+    run.
+    """
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path!r}>"
+
+
+def current_request() -> Request:
+    """Return the request that this code answers.
+
+    Raises ``LookupError`` where no request is being answered.
+    """
+    try:
+        answered: Request = current.get()
+    except LookupError:
+        raise LookupError(
+            "there is no current request: this code does not run inside a handler or a hook"
+        ) from None
+    return answered
+
+
+class _CurrentRequest:
+    """A proxy of the current request."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(current_request(), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(current_request(), name, value)
+
+    def __repr__(self) -> str:
+        return f"<current {current.get(None)!r}>"
+
+
+bound_request = cast("Request", _CurrentRequest())

@@ -1,0 +1,200 @@
+"""The rules of a WebSocket: its handshake, its states as a table, its close codes, the allowed
+origins (RFC 6455).
+
+There is no I/O here. ``TRANSITIONS`` lists every legal transition; anything else raises an error
+that names the action and the state.
+
+    connecting --accept--> open --close--> closing --finish--> closed
+        |  \\                  \\
+        |   --leave--> gone <--leave
+        --close--> refusing --finish--> refused
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final, NoReturn
+
+from micropie._core.errors import ConnectionClosed, ResponseError
+from micropie._core.http import Request
+from micropie._core.http.addresses import normal_origin
+from micropie._core.http.protocols import Message
+
+CONNECTING: Final = "connecting"
+OPEN: Final = "open"
+REFUSING: Final = "refusing"  # by the application, before it was accepted
+REFUSED: Final = "refused"
+CLOSING: Final = "closing"  # by the application
+CLOSED: Final = "closed"
+GONE: Final = "gone"  # closed by the client, or lost
+
+ACCEPT: Final = "accept"
+RECEIVE: Final = "receive"
+SEND: Final = "send"
+CLOSE: Final = "close"
+# the server has been given the close frame, or the answer to the handshake
+FINISH: Final = "finish"
+LEAVE: Final = "leave"  # by the client, or by a network that fails
+
+TRANSITIONS: Final[dict[tuple[str, str], str]] = {
+    (CONNECTING, ACCEPT): OPEN,
+    (CONNECTING, CLOSE): REFUSING,
+    (CONNECTING, LEAVE): GONE,
+    (OPEN, RECEIVE): OPEN,
+    (OPEN, SEND): OPEN,
+    (OPEN, CLOSE): CLOSING,
+    (OPEN, LEAVE): GONE,
+    (REFUSING, FINISH): REFUSED,
+    (CLOSING, FINISH): CLOSED,
+}
+
+# RFC 6455, section 7.4.1, and IANA's registry of close codes.
+NORMAL: Final = 1000
+GOING_AWAY: Final = 1001
+WRONG_KIND: Final = 1003
+NO_CODE: Final = 1005
+LOST: Final = 1006
+INVALID_DATA: Final = 1007
+POLICY: Final = 1008
+TOO_BIG: Final = 1009
+FAILED: Final = 1011
+
+# 1004 is reserved. 1005, 1006 and 1015 say that there was no code or no close frame, so no frame
+# may carry them. 1010 is for clients.
+_SENDABLE: Final = frozenset(range(1000, 1015)) - {1004, 1005, 1006, 1010}
+
+# RFC 6455, section 5.5: a control frame has 125 bytes, two of them are the code.
+_LONGEST_REASON: Final = 123
+
+
+class WebSocketRequest(Request):
+    """The handshake of a WebSocket: a ``GET`` without a body.
+
+    ``scheme`` is http or https, as that of the page.
+    """
+
+    __slots__ = ()
+
+    @property
+    def response(self) -> NoReturn:
+        """Raises ``ResponseError``."""
+        raise ResponseError("a WebSocket has no response: give headers to ws.accept(headers=...)")
+
+    def origin(self) -> str | None:
+        """Return the Origin header, or None."""
+        return self._exchange.header("origin")
+
+    def __repr__(self) -> str:
+        return f"<WebSocketRequest {self.path!r}>"
+
+
+class MessageError(ConnectionClosed, ValueError):
+    """The client sent a message of another kind than was asked for, and the WebSocket was closed
+    because of it.
+    """
+
+
+class Progress:
+    """A WebSocket's state. ``code`` and ``reason`` say how it ended; ``code`` is None before."""
+
+    state: str = CONNECTING
+    code: int | None = None
+    reason = ""
+
+    def may(self, action: str) -> bool:
+        """Return whether ``action`` is possible now."""
+        return (self.state, action) in TRANSITIONS
+
+    def step(self, action: str, method: str) -> None:
+        """Change to the state after ``action``.
+
+        Raises an error that names ``method`` if it is not possible now.
+        """
+        state = TRANSITIONS.get((self.state, action))
+        if state is None:
+            raise self.refusal(method)
+        self.state = state
+
+    def end(self, action: str, code: int, reason: str) -> bool:
+        """End by ``action``, CLOSE or LEAVE.
+
+        Return False if it has ended already: only the first end counts.
+        """
+        state = TRANSITIONS.get((self.state, action))
+        if state is not None:
+            self.state, self.code, self.reason = state, code, reason
+        return state is not None
+
+    def refusal(self, method: str) -> Exception:
+        """Return ``RuntimeError`` for the author's mistake, or ``ConnectionClosed`` if the
+        WebSocket has ended.
+        """
+        socket = f"{method}() on a WebSocket that"
+        if self.state is CONNECTING:
+            return RuntimeError(f"{socket} is not accepted: await ws.accept() before")
+        if self.state is OPEN:
+            return RuntimeError(f"{socket} is accepted already")
+        if self.state is GONE:
+            end = f"left by its client: {self.code}"
+        else:
+            end = "refused" if self.state in (REFUSING, REFUSED) else f"closed with {self.code}"
+        message = f"{socket} was {end} {self.reason}".rstrip()
+        if method == "accept" and self.state is not GONE:
+            return RuntimeError(message)
+        return ConnectionClosed(self.code or LOST, self.reason, message)
+
+    def closed(self) -> ConnectionClosed:
+        """Return the exception that says how it ended."""
+        return ConnectionClosed(self.code or LOST, self.reason)
+
+
+def check_code(code: object) -> None:
+    """Raise ``ValueError`` for a close code that no application may send."""
+    # No bool is a code: True is 1.
+    if not isinstance(code, int) or not (code in _SENDABLE or 3000 <= code <= 4999):
+        raise ValueError(
+            f"a WebSocket can't be closed with {code!r}: "
+            "use 1000, 1001, 1008, 1011, or 3000 to 4999"
+        )
+
+
+def truncate_reason(reason: str) -> str:
+    """Cut a reason to the 123 bytes that a close frame holds, between two characters."""
+    return reason.encode("utf-8", "replace")[:_LONGEST_REASON].decode("utf-8", "ignore")
+
+
+def is_too_big(content: str | bytes, limit: int) -> bool:
+    """Return whether a message has more than ``limit`` bytes."""
+    encoded = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
+    return len(encoded) > limit
+
+
+def disconnect_info(message: Message) -> tuple[int, str]:
+    """Return code and reason of a ``websocket.disconnect``.
+
+    Servers leave either out, or send None.
+    """
+    return message.get("code") or NO_CODE, message.get("reason") or ""
+
+
+# -- origins ---------------------------------------------------------------------------------------
+
+
+def is_allowed_origin(origin: str | None, scheme: str, host: str, others: Collection[str]) -> bool:
+    """Return whether a page of ``origin`` may open a WebSocket of ``scheme://host`` (http or
+    https).
+
+    Browsers send cookies with a handshake from any site's page, and always an Origin header; a
+    client that sends none is no browser. ``others`` are further origins that may; "*" is any.
+    """
+    if origin is None or "*" in others:
+        return True
+    wanted = normal_origin(origin)
+    if not wanted:  # also "null": a sandboxed frame of any site
+        return False
+    return wanted == normal_origin(f"{scheme}://{host}") or wanted in map(normal_origin, others)
+
+
+def is_origin(value: object) -> bool:
+    """Return whether the setting ``websocket_origins`` may contain ``value``."""
+    return isinstance(value, str) and (value == "*" or bool(normal_origin(value)))

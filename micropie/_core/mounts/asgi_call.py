@@ -1,0 +1,237 @@
+"""One call of a mounted ASGI application, under any server: it runs in a task, and the request's
+task takes its chunks.
+
+One chunk is on its way at a time: an application waits in ``send`` until the chunk before it was
+taken. When the client has left, an application that waits in ``receive`` gets ``http.disconnect``,
+as from a server: it may have tasks to end, which a cancellation would lose. An application that
+does not wait there, or does not end, is cancelled. After its last chunk it may continue to run, as
+under a server.
+
+Under WSGI both tasks are on the background loop, where the chunks are read as those of an
+``async def`` handler are.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+import anyio
+
+from micropie._core.errors import (
+    ClientDisconnect,
+    HTTPError,
+    ResponseError,
+    logger,
+    websockets_need_asgi,
+)
+from micropie._core.execution import LEAVE_WITHIN, TASKS, SingleWaiterEvent
+from micropie._core.http import Exchange, GivenStatus, Response
+from micropie._core.http.protocols import Message, Piece, Scope
+from micropie._core.mounts.prefixes import Mount, MountedPath
+from micropie._core.mounts.response import wait_for_head
+
+
+async def call_asgi(
+    mount: Mount, mounted_path: MountedPath, exchange: Exchange, seconds: float | None = None
+) -> Response:
+    """Return the answer of a mounted ASGI application.
+
+    Raises 504 if it is silent for ``seconds``; None: no limit.
+    """
+    scope = moved_scope(exchange.scope, mount, mounted_path)
+    extensions = exchange.scope.get("extensions") or {}
+    # Those of other names describe the connection. These announce messages that hooks would not
+    # see.
+    scope["extensions"] = {
+        name: extensions[name] for name in extensions if not name.startswith("http.response.")
+    }
+    scope["scheme"], scope["client"] = exchange.scheme, exchange.client
+    call = _Call(mount, exchange, inf if seconds is None else seconds)
+    TASKS.get().start_soon(call.run, scope)
+    return await wait_for_head(call, exchange.method == "HEAD")
+
+
+async def asgi_under_wsgi(
+    mount: Mount, mounted_path: MountedPath, exchange: Exchange, seconds: float | None
+) -> Response:
+    """Return the answer of a mounted ASGI application, which runs on the background loop.
+
+    A handshake of a WebSocket is refused: it would be taken for a plain GET.
+    """
+    if exchange.method == "GET" and "websocket" in (exchange.header("upgrade") or "").lower():
+        raise websockets_need_asgi()
+    return await call_asgi(mount, mounted_path, exchange, seconds)
+
+
+_NO_END = "the mounted application ended before its answer did"
+
+
+class _Call:
+    """One call of an application, with its ``receive`` and ``send``.
+
+    The request's task calls ``take`` and ``stop``.
+    """
+
+    def __init__(self, mount: Mount, exchange: Exchange, seconds: float) -> None:
+        self._mount = mount
+        self._exchange = exchange
+        self._seconds = seconds
+        # around a ``take``, which gives up when the application is silent for ``seconds``
+        self._silence = anyio.CancelScope()
+        self._body = exchange.body.so_far
+        self._start: Message | None = None
+        self._is_complete = False  # the last chunk was sent
+        self._scope = anyio.CancelScope()
+        self._chunk: Piece | None = None  # that is on its way
+        # Whether the request's task has come for the first chunk; whether it wants no more.
+        self._has_begun = self._is_stopped = False
+        tasks = TASKS.get()
+        self._given = SingleWaiterEvent(tasks)  # the head or a chunk, or it has ended
+        self._taken = SingleWaiterEvent(tasks)  # the chunk, or the request's task wants no more
+        self._ended = anyio.Event()
+        self._failures: list[BaseException] = []  # to receive the body, or of the application
+        # while the application waits for a message
+        self._receiving: anyio.CancelScope | None = None
+        self._got_disconnect = False
+
+    # -- in the application's task -----------------------------------------------------------------
+
+    async def run(self, scope: Scope) -> None:
+        """Call the application. ``take`` raises its exception."""
+        try:
+            with self._scope:
+                await self._mount.target(scope, self._receive, self._send)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # nobody waits for this task
+            if self._is_complete:
+                logger.error(
+                    "%s: the mounted application failed after its answer",
+                    self._mount,
+                    exc_info=error,
+                )
+            else:
+                self._failures.append(error)
+        finally:
+            self._ended.set()
+            self._given.ring()
+
+    async def _receive(self) -> Message:
+        if self._is_complete or self._failures:
+            return {"type": "http.disconnect"}
+        body, self._body = self._body, None
+        if body is not None:  # a hook has received it
+            return {"type": "http.request", "body": body, "more_body": False}
+        message: Message = {"type": "http.disconnect"}
+        with anyio.CancelScope() as self._receiving:
+            try:
+                message = await self._exchange.receive_message()
+            except (ClientDisconnect, HTTPError) as error:  # of a body that is read in a thread
+                # the traceback refers to this call
+                self._failures.append(error.with_traceback(None))
+            finally:
+                self._receiving = None
+        # to wait for a client is no silence
+        self._silence.deadline = anyio.current_time() + self._seconds
+        self._got_disconnect = message["type"] == "http.disconnect"
+        return message
+
+    async def _send(self, message: Message) -> None:
+        """Hand over a chunk. Raises ``OSError`` if the client has left, as servers do (ASGI 2.4).
+
+        Raises ``RuntimeError`` for a message out of order.
+        """
+        kind = message["type"]
+        if kind == "http.response.start" and self._start is None:
+            self._start = message
+            self._given.ring()
+            return
+        if kind != "http.response.body" or self._start is None or self._is_complete:
+            raise RuntimeError(f"the mounted application sent {kind!r}, which can't come now")
+        more = message.get("more_body", False)
+        self._is_complete = not more
+        await self._until_taken()
+        self._chunk = bytes(message.get("body", b"")), more
+        self._given.ring()
+        if self._has_begun:  # the first chunk may come with the head
+            await self._until_taken()
+
+    async def _until_taken(self) -> None:
+        while self._chunk is not None and not self._is_stopped:
+            await self._taken.wait()
+        if self._chunk is not None:
+            raise OSError("the client left")
+
+    # -- in the request's task ---------------------------------------------------------------------
+
+    async def take(self) -> Piece:
+        """Return the next chunk and whether more may follow (``PendingAnswer``).
+
+        The first is empty if the application waits for something between its head and its first
+        chunk.
+        """
+        with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as self._silence:
+            while self._chunk is None and not self._ended.is_set():
+                if self._start is not None and not self._has_begun:
+                    break
+                await self._given.wait()
+            is_head, self._has_begun = not self._has_begun, True
+            chunk, self._chunk = self._chunk, None
+            if chunk is not None:
+                self._taken.ring()
+                return chunk
+            if is_head and not self._ended.is_set():
+                return b"", True
+            if not self._failures:
+                has_left = self._disconnect()
+                self._failures.append(
+                    ClientDisconnect("the client left") if has_left else ResponseError(_NO_END)
+                )
+            raise self._failures.pop()
+        raise HTTPError(504, "The answer took too long. Please try again later.")
+
+    def response(self, body: object) -> Response:
+        """Return the response with ``body`` (``PendingAnswer``)."""
+        start = self._start or {}
+        pairs = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in start.get("headers", ())
+        ]
+        return Response(body, GivenStatus(start.get("status", 0)), pairs, content_type="")
+
+    async def stop(self) -> None:
+        """End the application's task, unless its answer is complete (``PendingAnswer``)."""
+        try:
+            if self._disconnect() and not self._is_complete:
+                with anyio.move_on_after(LEAVE_WITHIN):
+                    await self._ended.wait()
+        finally:
+            self._has_begun = self._is_stopped = True
+            self._taken.ring()
+            if not self._is_complete:
+                self._scope.cancel()
+        if not self._is_complete:
+            await self._ended.wait()
+
+    def _disconnect(self) -> bool:
+        """Make a waiting ``receive`` return ``http.disconnect``.
+
+        Return whether it does so, or has done so before.
+        """
+        if self._receiving is None:
+            return self._got_disconnect
+        self._receiving.cancel()
+        return True
+
+
+def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:
+    """Return the scope for a mounted application: with the prefix in ``root_path``, and the
+    application's own state.
+    """
+    return {
+        **scope,
+        "root_path": mounted_path.root,
+        "path": mounted_path.path,
+        "raw_path": mounted_path.raw_path,
+        "state": dict(mount.state),
+    }

@@ -1,0 +1,94 @@
+"""Somebody else's bridge between the protocols: ``mount(..., bridge=a2wsgi.WSGIMiddleware)``.
+
+The bridge makes another application of the mounted one. A bridge may start threads or an event
+loop, which a fork would lose: so it makes its application when that is first called, in the process
+that serves.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from threading import Lock
+from typing import Any
+
+from micropie._core.errors import SetupError, websockets_need_asgi
+from micropie._core.execution import notify_after_fork
+from micropie._core.http.protocols import Environ, Receive, Scope, Send
+from micropie._core.mounts.prefixes import ASGI, WSGI, Mount, kind_of_target
+
+_EXAMPLES = {WSGI: "a2wsgi.WSGIMiddleware", ASGI: "a2wsgi.ASGIMiddleware"}
+
+
+def bridged_mount(mount: Mount, bridge: Callable[..., object]) -> Mount:
+    """Return the mount of the application that ``bridge`` makes of that of ``mount``, which is of
+    the other protocol.
+
+    Raises ``SetupError`` if ``bridge`` is not called with one application.
+    """
+    takes_one = callable(bridge) and not inspect.iscoroutinefunction(bridge)
+    if takes_one:
+        # one that is written in C has no signature
+        with suppress(ValueError):
+            try:
+                inspect.signature(bridge).bind(mount.target)
+            except TypeError:
+                takes_one = False
+    if not takes_one:
+        raise SetupError(
+            "bridge takes a function of the application, or a class: write "
+            f"bridge={_EXAMPLES[mount.kind]} without brackets, not {bridge!r}"
+        )
+    bridged = _Bridged(mount, bridge)
+    target, kind = (bridged.asgi, ASGI) if mount.kind == WSGI else (bridged.wsgi, WSGI)
+    return Mount(mount.prefix, target, kind, isolated=False, strip=mount.strip)
+
+
+class _Bridged:
+    """The application that a bridge makes, which is made once in each process."""
+
+    def __init__(self, mount: Mount, bridge: Callable[..., object]) -> None:
+        self._make: Callable[[], Any] = partial(bridge, mount.target)
+        self._mount, self._bridge = mount, bridge
+        self.after_fork()
+        notify_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Begin anew: the threads of the bridge are not in a forked child."""
+        self._application: Callable[..., Any] | None = None
+        self._lock = Lock()
+
+    def asgi(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Call the application, which is ASGI."""
+        called: Awaitable[None] = self._made(ASGI)(scope, receive, send)
+        return called
+
+    def wsgi(self, environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
+        """Call the application, which is WSGI.
+
+        Raises 426 for a handshake of a WebSocket: it would be taken for a plain GET.
+        """
+        if "websocket" in environ.get("HTTP_UPGRADE", "").lower():
+            raise websockets_need_asgi()
+        chunks: Iterable[bytes] = self._made(WSGI)(environ, start_response)
+        return chunks
+
+    def _made(self, kind: str) -> Callable[..., Any]:
+        """Return the application. Raises ``SetupError`` if it is none of the protocol ``kind``."""
+        with self._lock:  # under WSGI first requests come in several threads
+            if self._application is None:
+                application = self._make()
+                # one that can't be told apart is taken for what is needed
+                found = kind if callable(application) and not isinstance(application, type) else ""
+                with suppress(SetupError):
+                    found = kind_of_target(application, None)
+                if found != kind:
+                    raise SetupError(
+                        f"bridge={self._bridge!r} made {application!r} of an "
+                        f"application of {self._mount.kind.upper()}, but no application of "
+                        f"{kind.upper()}: write bridge={_EXAMPLES[self._mount.kind]}, for example"
+                    )
+                self._application = application
+            return self._application

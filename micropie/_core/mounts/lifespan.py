@@ -1,0 +1,112 @@
+"""The lifespan of mounted ASGI applications, as a server runs it.
+
+https://asgi.readthedocs.io/en/latest/specs/lifespan.html: an application that raises before it has
+answered does not support the lifespan, and is served without it. One that sends
+``lifespan.startup.failed`` stops the whole start-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from anyio import Event, create_task_group, move_on_after
+
+from micropie._core.errors import SetupError, logger
+from micropie._core.execution import Action
+from micropie._core.http import State
+from micropie._core.http.protocols import Message
+from micropie._core.mounts.prefixes import Mount
+
+_ANSWERS = frozenset(
+    f"lifespan.{phase}.{end}" for phase in ("startup", "shutdown") for end in ("complete", "failed")
+)
+
+
+class MountedLife:
+    """The start and stop of a mounted application (``lifecycle.Component``), which is one call of
+    it.
+
+    ``seconds`` is the time for each of its two answers, that it has started and that it has
+    stopped; None: no limit.
+    """
+
+    def __init__(self, mount: Mount, seconds: float | None) -> None:
+        self.startup_handlers: list[Action] = []
+        self.shutdown_handlers: list[Action] = []
+        self.state = State()
+        self._mount = mount
+        self._seconds = seconds
+        self._failure = ""
+        self._is_refused = False
+        self._messages: list[Message] = [{"type": "lifespan.startup"}]
+
+    @asynccontextmanager
+    async def open_lifespan(self) -> AsyncIterator[None]:
+        """Start the application, and stop it at the end.
+
+        Raises ``RuntimeError`` if it fails or does not answer.
+        """
+        self._started, self._stop, self._stopped = Event(), Event(), Event()
+        async with create_task_group() as group:
+            group.start_soon(self._run)
+            if await self._says("started", self._started) and not self._is_refused:
+                yield
+                self._stop.set()
+                await self._says("stopped", self._stopped)
+            group.cancel_scope.cancel()
+        self._mount.state = {}
+        if self._failure:
+            raise RuntimeError(f"{self._mount}: {self._failure}")
+
+    async def _run(self) -> None:
+        """Call the application."""
+        state: dict[str, Any] = {}
+        self._mount.state = state
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": state,
+        }
+        try:
+            await self._mount.target(scope, self._receive, self._send)
+        except SetupError as error:  # of a bridge, for example: it would fail in each request
+            self._failure, self._is_refused = str(error), True
+        except Exception as error:
+            if self._started.is_set() and not self._failure:
+                self._failure = f"its lifespan ended with {error!r}"
+            logger.debug("%s: lifespan: %r", self._mount, error)
+        finally:
+            self._started.set()
+            self._stopped.set()
+
+    async def _says(self, what: str, event: Event) -> bool:
+        """Wait until the application says that it has started or stopped.
+
+        Return False if it does not in time.
+        """
+        with move_on_after(self._seconds):
+            await event.wait()
+        if not event.is_set():
+            self._failure = (
+                f"its lifespan did not say within {self._seconds:g} seconds "
+                f"that it has {what} (mount_timeout)"
+            )
+        return event.is_set()
+
+    async def _receive(self) -> Message:
+        if not self._messages:
+            await self._stop.wait()
+            self._messages.append({"type": "lifespan.shutdown"})
+        return self._messages.pop()
+
+    async def _send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind not in _ANSWERS:
+            raise RuntimeError(f"{kind!r} is not a message of a lifespan")
+        event = self._started if kind.startswith("lifespan.startup.") else self._stopped
+        if kind.endswith(".failed"):
+            self._failure = message.get("message") or f"{kind} without a message"
+            self._is_refused = event is self._started
+        event.set()

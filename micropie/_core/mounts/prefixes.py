@@ -1,0 +1,196 @@
+"""Mounts: their prefixes, the kinds of their applications, the look-up by a path, the path that the
+application sees.
+
+The longest prefix that matches wins, before every route. A prefix ends where a segment ends:
+``/shop`` matches ``/shop`` and ``/shop/cart``, never ``/shopping``. Segments are compared as
+decoded bytes, so the path below a mount need not be UTF-8 and may have empty segments: the mounted
+application decides about them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Generic, NamedTuple, TypeVar
+from urllib.parse import quote, unquote_to_bytes
+
+from micropie._core.errors import SetupError
+
+APP = "app"
+ASGI = "asgi"
+WSGI = "wsgi"
+
+Entry = TypeVar("Entry")
+
+
+@dataclass(eq=False, repr=False)
+class Mount:
+    """One call of ``App.mount``. ``prefix`` is "" for the root.
+
+    ``state`` is the lifespan state of an ASGI application, which its requests get. ``strip``: it
+    sees no prefix. ``bridged`` is the mount of the same application inside somebody else's bridge.
+    """
+
+    prefix: str
+    target: Any
+    kind: str
+    isolated: bool
+    strip: bool = False
+    state: dict[str, Any] = field(default_factory=dict)
+    bridged: Mount | None = None
+
+    def under(self, protocol: str) -> Mount:
+        """Return the mount that is called under a server of ``protocol``: ``bridged``, if there is
+        one and the application is of the other protocol.
+        """
+        return self if self.bridged is None or protocol == self.kind else self.bridged
+
+    def __repr__(self) -> str:
+        return f"<Mount {self} {self.kind}>"
+
+    def __str__(self) -> str:
+        return self.prefix or "/"
+
+
+class MountedPath(NamedTuple):
+    """The path of a request to a mounted application: ``root`` is the decoded path of the mount,
+    ``rest`` follows it.
+
+    ``rest`` is still escaped. It is empty for the bare mount point, else it begins with a slash.
+    """
+
+    root: str
+    rest: bytes
+
+    @property
+    def script_name(self) -> str:
+        """``root`` for WSGI: its bytes as latin-1."""
+        return self.root.encode().decode("latin-1")
+
+    @property
+    def path_info(self) -> str:
+        """``rest`` for WSGI: unescaped, its bytes as latin-1."""
+        return unquote_to_bytes(self.rest).decode("latin-1")
+
+    @property
+    def path(self) -> str:
+        """The full decoded path, for ASGI; bytes that are not UTF-8 become U+FFFD, as in
+        servers.
+        """
+        return self.root + unquote_to_bytes(self.rest).decode("utf-8", "replace")
+
+    @property
+    def raw_path(self) -> bytes:
+        """The full path, escaped."""
+        return _escaped(self.root) + self.rest
+
+
+@lru_cache(64)  # the server's prefixes and mounts' are few and the same
+def _escaped(root: str) -> bytes:
+    return quote(root).encode()
+
+
+def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath:
+    """Split ``raw_path``, which lies below ``prefix`` in an application that is itself at
+    ``root_path``.
+    """
+    below = raw_path.split(b"/")[prefix.count("/") + 1 :]
+    return MountedPath(root_path + prefix, b"/" + b"/".join(below) if below else b"")
+
+
+class PrefixTable(Generic[Entry]):
+    """Entries by the segments of their prefixes.
+
+    Raises ``SetupError`` if two of them have the same prefix.
+    """
+
+    def __init__(self, entries: Iterable[tuple[str, Entry]]) -> None:
+        self._entries: dict[tuple[bytes, ...], Entry] = {}
+        for prefix, entry in entries:
+            segments = tuple(prefix.encode().split(b"/")[1:])
+            if segments in self._entries:
+                raise SetupError(
+                    f"two applications are mounted at {prefix}: give one of them another prefix"
+                )
+            self._entries[segments] = entry
+        self._depth = max(map(len, self._entries), default=0)
+
+    def find(self, raw_path: bytes) -> Entry | None:
+        """Return the entry with the longest prefix of an escaped path, or None.
+
+        "x/shop" is no path.
+        """
+        parts = (
+            raw_path[1:].split(b"/", self._depth)[: self._depth]
+            if raw_path.startswith(b"/")
+            else ()
+        )
+        segments = tuple(map(unquote_to_bytes, parts))
+        for depth in range(len(segments), 0, -1):
+            entry = self._entries.get(segments[:depth])
+            if entry is not None:
+                return entry
+        return None
+
+
+_RESERVED = "<>{}%?#\\\0"
+
+
+def checked_prefix(prefix: str) -> str:
+    """Return ``prefix`` without a slash at its end, "" for the root.
+
+    Raises ``SetupError`` for what is no prefix.
+    """
+    if not isinstance(prefix, str) or not prefix.startswith("/"):
+        raise SetupError(
+            f'a mount\'s prefix is text that begins with "/", such as "/shop", not {prefix!r}'
+        )
+    text = prefix.removesuffix("/")
+    if not {"", ".", ".."}.isdisjoint(text.split("/")[1:]):
+        raise SetupError(f"the prefix {prefix!r} has a segment that is empty or consists of dots")
+    if any(character in text for character in _RESERVED):
+        raise SetupError(
+            f"the prefix {prefix!r} must be decoded text without any of {_RESERVED[:-1]}"
+        )
+    return text
+
+
+def kind_of_target(target: object, kind: str | None) -> str:
+    """Return ``"asgi"`` or ``"wsgi"``; ``kind`` if that is given.
+
+    Raises ``SetupError`` if ``target`` is not an application, or its kind is not clear.
+    """
+    if kind not in (None, ASGI, WSGI):
+        hint = (
+            "is for applications of this framework"
+            if kind == APP
+            else 'must be "wsgi", "asgi" or "app"'
+        )
+        raise SetupError(f"mount(kind={kind!r}) {hint}; {target!r} was given")
+    if isinstance(target, type):
+        raise SetupError(
+            f"mount takes an application, not a class: write mount(..., {target.__name__}())"
+        )
+    if not callable(target):
+        raise SetupError(f"mount takes an application, which is callable, not {target!r}")
+    if kind is not None:
+        return kind
+    # A coroutine function, or an object whose ``__call__`` is one: servers take it for ASGI, too.
+    if inspect.iscoroutinefunction(inspect.unwrap(target)) or inspect.iscoroutinefunction(
+        target.__call__
+    ):
+        return ASGI
+    possible = []
+    for protocol, count in ((WSGI, 2), (ASGI, 3)):
+        # it has other parameters, or is written in C and has no signature
+        with suppress(TypeError, ValueError):
+            inspect.signature(target).bind(*range(count))
+            possible.append(protocol)
+    if len(possible) == 1:
+        return possible[0]
+    raise SetupError(
+        f'{target!r} may be WSGI or ASGI by its parameters: write kind="wsgi" or kind="asgi"'
+    )

@@ -1,0 +1,117 @@
+"""Answers of mounted applications. The request's task takes them chunk by chunk.
+
+They become a ``Response``, so hooks see them like any other answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from anyio import move_on_after
+
+from micropie._core.errors import ResponseError, logger
+from micropie._core.execution import CLEAN_UP_WITHIN
+from micropie._core.http import Response
+from micropie._core.http.protocols import Piece
+from micropie._core.streams import LoopStream
+
+
+class PendingAnswer(Protocol):
+    """An answer that an application is making, and that a task takes."""
+
+    async def take(self) -> Piece:
+        """Return the next chunk and whether more may follow. Raises what the application raised."""
+
+    async def stop(self) -> None:
+        """End the application's call, unless the answer is complete, and wait for that."""
+
+    def response(self, body: object) -> Response:
+        """Return the response with ``body``. A chunk must have been taken."""
+
+
+async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
+    """Return the response when its first chunk has arrived.
+
+    The body is bytes if that is all of it, else a stream.
+
+    ``is_head``: the request's method is HEAD. The body is a stream then, which leaves the
+    Content-Length as it is.
+    """
+    try:
+        chunk, more = await answer.take()
+        response = answer.response(chunk)
+    except BaseException:
+        with move_on_after(CLEAN_UP_WITHIN, shield=True):
+            await answer.stop()
+        raise
+    body = streamed_body(response, chunk, more, is_head)
+    if body is None:
+        await answer.stop()
+    else:
+        response.body = LoopStream(_Chunks(answer, chunk, more, body), may_begin_empty=True)
+    return response
+
+
+def streamed_body(
+    response: Response, chunk: bytes, more: bool, is_head: bool
+) -> BoundedBody | None:
+    """Return the body that begins with ``chunk``; None if that is all of it.
+
+    Its length is the Content-Length; there is none where nothing follows the head.
+    """
+    length = None
+    if not is_head and response.status not in (204, 304):
+        for name, value in response.pairs:
+            if (
+                len(name) == 14
+                and name.lower() == "content-length"
+                and value.isascii()
+                and value.isdigit()
+            ):
+                length = int(value)
+    return BoundedBody(length) if more or is_head or length not in (None, len(chunk)) else None
+
+
+class BoundedBody:
+    """The body of an answer in chunks, cut where it is longer than its Content-Length, as PEP 3333
+    wants it.
+    """
+
+    def __init__(self, length: int | None) -> None:
+        self._left = length
+
+    def bounded(self, chunk: bytes) -> bytes:
+        """Return the part of ``chunk`` to send; b"" is the end.
+
+        Raises ``ResponseError`` if the end comes early.
+        """
+        if self._left is None:
+            return chunk
+        if self._left and not chunk:
+            raise ResponseError(
+                f"the mounted application's body is {self._left} bytes less than its Content-Length"
+            )
+        if len(chunk) > self._left:
+            logger.warning("the mounted application's body is longer than its Content-Length: cut")
+            chunk = chunk[: self._left]
+        self._left -= len(chunk)
+        return chunk
+
+
+class _Chunks(AsyncIterator[bytes]):
+    def __init__(self, answer: PendingAnswer, first: bytes, more: bool, body: BoundedBody) -> None:
+        self._bounded = body.bounded
+        self._first: bytes | None = first
+        self._more = more
+        self._take, self.aclose = answer.take, answer.stop
+
+    async def __anext__(self) -> bytes:
+        chunk, self._first = self._first, None
+        if chunk == b"" and self._more:
+            return chunk
+        while self._more and not chunk:
+            chunk, self._more = await self._take()
+        if bounded := self._bounded(chunk or b""):
+            return bounded
+        raise StopAsyncIteration

@@ -1,0 +1,282 @@
+"""One call of a WSGI application, under any server, and the whole of it under WSGI:
+https://peps.python.org/pep-3333/
+
+The last call of ``start_response`` before the first byte counts: a generator calls it late, while
+it runs to its first chunk, and an application may call it once more with ``exc_info``. The
+application is called, iterated and closed in one thread, the caller's: its locks and thread-locals
+depend on that. A call that was begun must be closed.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from micropie._core.errors import ResponseError, logger
+from micropie._core.http import Address, Exchange, GivenStatus, Response
+from micropie._core.http.headers import cached_if_short
+from micropie._core.http.protocols import Environ, HeaderPairs, Piece
+from micropie._core.mounts.prefixes import Mount, MountedPath
+from micropie._core.mounts.response import BoundedBody, streamed_body
+from micropie._core.streams import ThreadStream
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+_STATUS_LINE = re.compile(r"(?P<number>[1-9][0-9]{2})(?: (?P<reason>.*))?", re.DOTALL)
+
+_ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+class WSGICall(Iterable[bytes]):
+    """One call of a WSGI application: ``begin``, then ``take`` until nothing may follow and
+    ``finish``, or an iteration and ``close``.
+
+    ``label`` names the application in the log. ``write`` is called with the data that the
+    application passes to PEP 3333's ``write``. Without it, ``written`` has the data that was not
+    taken yet.
+    """
+
+    def __init__(
+        self, target: Any, label: object, write: Callable[[bytes], object] | None = None
+    ) -> None:
+        self._target, self._label = target, label
+        self.written: list[bytes] = []
+        self._on_write = write or self.written.append
+        self._head: tuple[str, HeaderPairs] | None = None
+        self._is_sent = False
+        self._taken = 0  # bytes
+        self._iterable: Iterable[bytes] = ()
+        self._chunks: Iterator[bytes] = iter(())
+
+    def begin(self, environ: Environ) -> None:
+        """Call the application. Raises what it raises."""
+        self._iterable = self._target(environ, self._start_response)
+        self._chunks = iter(self._iterable)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all chunks of the answer are there already, and no code of the application runs
+        after the last one.
+        """
+        return type(self._iterable) is list or type(self._iterable) is tuple
+
+    def take(self) -> Piece:
+        """Return the next chunk and whether more may follow: not if it is the only one, or ends the
+        Content-Length.
+        """
+        iterable = self._iterable
+        is_last = isinstance(iterable, list | tuple) and len(iterable) <= 1 and not self.written
+        chunk = self.next()
+        self._taken += len(chunk)
+        if chunk and not is_last and self._head is not None:
+            for name, value in self._head[1]:
+                if len(name) == 14 and name.lower() == "content-length":
+                    is_last = value == str(self._taken)
+        return chunk, not is_last and chunk != b""
+
+    def next(self) -> bytes:
+        """Return the next chunk that is not empty: what was written comes before what is returned.
+        b"" is the end.
+        """
+        if not self.written:
+            for chunk in self._chunks:
+                if not isinstance(chunk, bytes):
+                    raise ResponseError(
+                        f"a WSGI application's chunks are bytes, not {type(chunk).__name__}"
+                    )
+                if chunk:
+                    self._is_sent = True
+                    self.written.append(chunk)
+                    break
+            else:
+                self._chunks = iter(())  # nobody asks an iterator that has ended
+        return self.written.pop(0) if self.written else b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.next, b"")
+
+    def response(self, body: object) -> Response:
+        """Return the response with ``body``.
+
+        Raises ``ResponseError`` without a valid ``start_response``.
+
+        The reason after the status code is optional here: PEP 3333 requires it, and applications
+        forget it.
+        """
+        if self._head is None:
+            raise ResponseError(
+                "the WSGI application did not call start_response before its first byte"
+            )
+        line, headers = self._head
+        status = _status_of(line) if isinstance(line, str) else None
+        if status is None:
+            raise ResponseError(
+                f"a WSGI application's status is a str of a number and a reason, not {line!r}"
+            )
+        return Response(body, status, headers, content_type="")
+
+    def finish(self) -> None:
+        """Let the application do what it does after its last chunk, and close it.
+
+        An exception is logged.
+
+        A generator that is only closed would not come to what follows its last ``yield``.
+        """
+        try:
+            if self.next():
+                logger.warning(
+                    "the mounted application's body is longer than its Content-Length: cut"
+                )
+        except Exception:
+            logger.exception("%s: the mounted application failed after its answer", self._label)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Call the iterable's ``close``, if it has one. A later ``write`` raises ``ResponseError``.
+
+        An exception is logged: the answer is complete, or has failed already.
+        """
+        closer = getattr(self._iterable, "close", None)
+        self._iterable, self._chunks = (), iter(())
+        # the function before may refer to this call, which would be a cycle
+        self._on_write = _too_late
+        if closer is not None:
+            try:
+                closer()
+            except Exception:
+                logger.exception(
+                    "%s: close() of the mounted application's answer failed", self._label
+                )
+
+    def _start_response(
+        self, status: str, headers: HeaderPairs, exc_info: _ExcInfo | None = None
+    ) -> Callable[[bytes], object]:
+        if exc_info is not None:
+            try:
+                if self._is_sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # its traceback refers to this frame
+        elif self._head is not None:
+            raise ResponseError("start_response was called twice, the second time without exc_info")
+        self._head = status, list(headers)
+        return self._write
+
+    def _write(self, data: bytes) -> None:
+        if data:
+            self._is_sent = True
+            self._on_write(data)
+
+
+@cached_if_short(256)  # they are few and the same in every answer
+def _status_of(line: str) -> GivenStatus | None:
+    match = _STATUS_LINE.fullmatch(line)
+    return None if match is None else GivenStatus(match["number"], match["reason"] or "")
+
+
+def _too_late(data: bytes) -> None:
+    raise ResponseError("the WSGI application wrote after its answer was closed")
+
+
+def move(
+    environ: Environ, exchange: Exchange, mounted_path: MountedPath, client: Address | None
+) -> Environ:
+    """Change ``environ`` for a mounted application: its path, and the scheme, client and host of
+    middleware.
+
+    A client's header Proxy is dropped, because libraries read ``HTTP_PROXY`` as the proxy to use.
+    """
+    environ.pop("HTTP_PROXY", None)
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = mounted_path.script_name, mounted_path.path_info
+    environ["wsgi.url_scheme"] = exchange.scheme
+    if client is not None:
+        environ["REMOTE_ADDR"] = client.host
+    if exchange.peer.host is not None:
+        environ["HTTP_HOST"] = exchange.peer.host
+    return environ
+
+
+# -- under WSGI, in the server's thread ------------------------------------------------------------
+
+
+def wsgi_under_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
+    """Return the answer of a mounted WSGI application: its body is bytes if it has one chunk, else
+    a stream.
+    """
+    call = WSGICall(mount.target, mount)
+    try:
+        call.begin(environ_below(exchange, mounted_path))
+        chunk, more = call.take()
+        response = call.response(chunk)
+    except BaseException:
+        call.close()
+        raise
+    is_head = exchange.method == "HEAD"  # a stream leaves the Content-Length as it is
+    body = streamed_body(response, chunk, more, is_head)
+    if body is None:
+        exchange.on_close(call.finish)  # the client gets its answer first
+    else:
+        response.body = ThreadStream(_chunks(call, chunk, body), may_begin_empty=True, owner=call)
+    return response
+
+
+def _chunks(call: WSGICall, chunk: bytes, body: BoundedBody) -> Iterator[bytes]:
+    while bounded := body.bounded(chunk):
+        yield bounded
+        chunk = call.next()
+
+
+def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
+    """Return the environ for a mounted application: the prefix has moved from ``PATH_INFO`` to
+    ``SCRIPT_NAME``.
+    """
+    client = exchange.peer.client  # which the environ does not know
+    environ = move({**(exchange.environ or {})}, exchange, mounted_path, client)
+    if client is not None:
+        environ.pop("REMOTE_HOST", None)  # the name of the proxy
+    received = exchange.body.so_far
+    if received is not None:  # a hook has received the body
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(received), str(len(received))
+    elif exchange.body.put_back is not None:  # a hook has looked at its beginning
+        environ["wsgi.input"] = io.BufferedReader(RawBody(lambda: exchange.receive_piece()[0]))
+    return environ
+
+
+class RawBody(io.RawIOBase):
+    """A body that arrives piece by piece, as a raw stream.
+
+    ``pull()`` returns the next piece, and b"" from its end on.
+
+    An ``io.BufferedReader`` around it is a ``wsgi.input``.
+    """
+
+    def __init__(self, pull: Callable[[], bytes]) -> None:
+        self._pull = pull
+        self._piece = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill ``buffer`` from one piece; return the number of bytes, 0 at the end.
+
+        Raises what ``pull`` raises.
+        """
+        piece = self._piece or memoryview(self._pull())
+        target = memoryview(buffer)
+        size = min(len(target), len(piece))
+        target[:size] = piece[:size]
+        self._piece = piece[size:]
+        return size
+
+    def readall(self) -> bytes:
+        """Return all that is left."""
+        piece, self._piece = self._piece, memoryview(b"")
+        return b"".join([piece, *iter(self._pull, b"")])

@@ -1,0 +1,245 @@
+"""Mounted WSGI applications under ASGI.
+
+One request has one worker thread: the call, the iteration and ``close()`` happen there, ``close()``
+always. The thread sends its chunks to the request's task, the last one with the end: a round trip
+to a thread costs more than most answers take. A body that is not short is received by tasks of the
+loop, for which the thread waits.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from contextlib import suppress
+from io import BufferedReader, BytesIO
+from threading import Semaphore
+
+import anyio
+from anyio import from_thread
+
+from micropie._core.errors import ClientDisconnect
+from micropie._core.execution import AHEAD, SingleWaiterEvent, slots_of
+from micropie._core.execution.placement import Threads
+from micropie._core.http import Exchange, Response
+from micropie._core.http.headers import MAX_HEADERS, NameTable
+from micropie._core.http.protocols import Environ, Piece
+from micropie._core.mounts.prefixes import Mount, MountedPath
+from micropie._core.mounts.response import wait_for_head
+from micropie._core.mounts.wsgi_call import RawBody, WSGICall, move
+
+_USUALLY_EMPTY = ("GET", "HEAD")
+
+
+async def wsgi_under_asgi(
+    mount: Mount, mounted_path: MountedPath, exchange: Exchange, threads: Threads
+) -> Response:
+    """Return the answer of a mounted WSGI application, which is called in one of ``threads``."""
+    call = _Call(mount, exchange, threads)
+    await call.start(environ_of(exchange, mounted_path, await call.input()))
+    return await wait_for_head(call, exchange.method == "HEAD")
+
+
+class _Call:
+    """One call of the application.
+
+    ``_pull``, ``_run`` and all below it run in the thread, others on the loop.
+    """
+
+    def __init__(self, mount: Mount, exchange: Exchange, threads: Threads) -> None:
+        self._wsgi = WSGICall(mount.target, mount, self._give)
+        self.response = self._wsgi.response
+        self._exchange = exchange
+        self._slots = slots_of(threads)
+        self._body = exchange.body.so_far
+        self._more = self._body is None
+        self._waker = self._slots.waker
+        # from the thread: each with whether more may follow
+        self._chunks: deque[Piece] = deque()
+        self._failures: list[BaseException] = []  # of the application
+        self._chunk_given = SingleWaiterEvent(self._slots.tasks)
+        # for chunks that were not taken; most answers are given whole, and need none
+        self._room: Semaphore | None = None
+        # of a task that receives a piece of the body
+        self._receiving: anyio.CancelScope | None = None
+        self._is_stopped = self._has_ended = False
+
+    # -- on the event loop -------------------------------------------------------------------------
+
+    async def input(self) -> BytesIO | BufferedReader:
+        """Return the ``wsgi.input``. A short body is received first."""
+        exchange = self._exchange
+        if self._more and exchange.has_short_body:
+            self._body = b""
+            with suppress(Exception):  # raised again where the application reads on
+                while self._more:
+                    piece, self._more = await exchange.receive_piece()
+                    self._body += piece
+        is_empty = (  # RFC 9112, section 6.3
+            exchange.method in _USUALLY_EMPTY
+            and not exchange.framing[2]
+            and exchange.header("transfer-encoding") is None
+            and str(exchange.scope.get("http_version", "1.1")).startswith("1")
+        )
+        if self._more and not is_empty:
+            return BufferedReader(RawBody(self._pull))
+        return BytesIO(self._body or b"")
+
+    async def start(self, environ: Environ) -> None:
+        """Wait for a free thread, and let it call the application."""
+        self._exchange.read_by(self._slots)
+        await self._slots.take()
+        self._slots.tasks.start_soon(self._call, environ)
+
+    async def take(self) -> Piece:
+        """Return the next chunk and whether more may follow (``PendingAnswer``)."""
+        chunk, more = await self._next_chunk()
+        if self._room is not None:
+            self._room.release()
+        if not more and self._failures:
+            raise self._failures.pop()
+        return chunk, more
+
+    async def stop(self) -> None:
+        """End the call, and wait for that (``PendingAnswer``)."""
+        self._is_stopped = True
+        if self._room is not None:
+            self._room.release()
+        if self._receiving is not None:
+            self._receiving.cancel()
+        while not self._has_ended:
+            await self._next_chunk()
+        self._failures.clear()  # nobody wants them, and their tracebacks refer to this call
+
+    async def _next_chunk(self) -> Piece:
+        while not self._chunks:
+            await self._chunk_given.wait()
+        chunk, more = self._chunks.popleft()
+        self._has_ended = not more
+        return chunk, more
+
+    async def _receive(self) -> Piece:
+        """Return the next piece of the body for the thread, and whether more may follow."""
+        self._check()
+        with anyio.CancelScope() as self._receiving:
+            try:
+                piece: Piece = await self._exchange.receive_piece()
+            except ClientDisconnect as error:
+                raise ClientLeft(str(error)) from None
+            return piece
+        raise ClientLeft("the client left")
+
+    async def _call(self, environ: Environ) -> None:
+        try:
+            await self._slots.call(self._run, (environ,), 0.0, has_slot=True)
+        except BaseException as error:  # no thread could be started
+            self._failures.append(error)
+            self._chunks.append((b"", False))
+        finally:
+            self._exchange.read_by(None)
+            self._chunk_given.ring()
+
+    # -- in the thread -----------------------------------------------------------------------------
+
+    def _run(self, environ: Environ) -> None:
+        """Answer, and tell the loop."""
+        call, last, end = self._wsgi, b"", self._wsgi.close
+        try:
+            call.begin(environ)
+            last, more = call.take()
+            while more:
+                self._give(last)
+                last, more = call.take()
+            end = call.finish
+        except BaseException as error:
+            last = b""
+            self._failures.append(error)
+        self._chunks.append((last, False))
+        if not call.is_complete:  # the client does not wait for it
+            self._waker.call(self._chunk_given.ring)
+        with suppress(BaseException):  # a SystemExit must not end this thread
+            end()
+
+    def _pull(self) -> bytes:
+        """Return the next piece of the body.
+
+        Raises ``ClientLeft``, and 408 if the body stopped arriving.
+        """
+        body, self._body = self._body, None
+        piece = body or b""
+        while self._more and not piece:
+            self._check()  # the loop may be over, too
+            piece, self._more = from_thread.run(self._receive)
+        return piece
+
+    def _give(self, chunk: bytes) -> None:
+        if self._room is None:
+            self._room = Semaphore(AHEAD)
+        self._room.acquire()
+        self._check()
+        self._chunks.append((chunk, True))
+        self._waker.call(self._chunk_given.ring)
+
+    def _check(self) -> None:
+        if self._is_stopped:
+            raise ClientLeft("the client left")
+
+
+class ClientLeft(ClientDisconnect, OSError):
+    """Raised by ``wsgi.input`` and ``write``. An OSError, as WSGI applications expect one."""
+
+
+def environ_of(
+    exchange: Exchange, mounted_path: MountedPath | None, body: BytesIO | BufferedReader
+) -> Environ:
+    """Return the environ of a request, with the scheme, client and host that middleware has set.
+
+    ``mounted_path``: None for an application that is not mounted.
+
+    Headers with "_" in their names are left out, as "-" becomes "_" here. Transfer-Encoding stays,
+    as under gunicorn, though the input is decoded: CherryPy reads a body only with this header or
+    a Content-Length. ``wsgi.input_terminated`` says that the input ends by itself.
+    """
+    scope, client, query = exchange.scope, exchange.client, exchange.query_string
+    name, port = scope.get("server") or ("localhost", None)
+    if mounted_path is None:
+        mounted_path = MountedPath(exchange.root_path, exchange.raw_path())
+    path = mounted_path.raw_path.decode("latin-1")
+    environ: Environ = {
+        "REQUEST_METHOD": exchange.method,
+        "QUERY_STRING": query,
+        "REQUEST_URI": f"{path}?{query}" if query else path,
+        "SERVER_NAME": str(name),
+        "SERVER_PORT": str(port or (443 if exchange.scheme == "https" else 80)),
+        "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
+        "wsgi.version": (1, 0),
+        "wsgi.input": body,
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    if client is not None:
+        environ["REMOTE_PORT"] = str(client.port)
+    headers, size = exchange.raw_headers(), len(environ)
+    for field, value in headers:
+        environ[_KEYS[field]] = value.decode("latin-1")
+    # a name came twice, or there are so many that this raises 431
+    if len(environ) - size < len(headers) or len(headers) > MAX_HEADERS:
+        for header, text in exchange.headers.items():
+            environ[_KEYS[header.encode("latin-1")]] = text
+    return move(environ, exchange, mounted_path, client)
+
+
+def _key_of(header: bytes) -> str:
+    """Return the key of a header in an environ (PEP 3333; RFC 3875, section 4.1.18).
+
+    ``move`` drops the one with "_", as it drops Proxy.
+    """
+    if b"_" in header:
+        return "HTTP_PROXY"
+    key = header.decode("latin-1").upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
+_KEYS = NameTable(_key_of)

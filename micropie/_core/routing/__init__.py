@@ -1,0 +1,64 @@
+"""Compile a tree of applications to a ``Site``, and find the route of each request in it.
+
+``settings.py`` has an author's plain values, and ``config.py`` makes of them the objects that a
+request uses. ``compiler.py`` makes a ``Route`` (``routes.py``) of each handler that
+``discovery`` finds. ``misplaced_decorators.py`` rejects decorators above anything else.
+
+``router.py`` searches. Names, explicit routes and inner applications are in one tree of segments,
+and there is one more for WebSockets. No path takes more than linear time, because each node is
+reached in one way only. Two tables are short cuts through the tree: whole paths, and paths with one
+more segment as the argument. ``site.py`` looks for mounts first, then asks the router. ``names.py``
+makes paths of the names of a whole site's routes, and ``listing.py`` tells what both have.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from micropie._core.on_demand import names_on_demand
+from micropie._core.routing.compiler import build_site
+from micropie._core.routing.config import (
+    AppBase,
+    Config,
+    ErrorHandler,
+    ErrorKey,
+    HandlerPool,
+    Registrations,
+    UpperLayers,
+    check_error_key,
+    config_of,
+    placed,
+)
+from micropie._core.routing.router import NO_VALUES, Refusal, RouteMatch
+from micropie._core.routing.routes import Route, checked_methods, place_of, route_of
+from micropie._core.routing.settings import SETTINGS, Settings
+from micropie._core.routing.site import (
+    Handover,
+    MountRoute,
+    OutsideRoute,
+    SearchResult,
+    Site,
+    delegate_route,
+    handlers_route,
+)
+
+if TYPE_CHECKING:
+    from micropie._core.routing.listing import Application, RouteEntry, seen
+
+# fmt: off
+__all__ = [
+    "NO_VALUES", "SETTINGS", "AppBase", "Application", "Config", "ErrorHandler", "ErrorKey",
+    "HandlerPool", "Handover", "MountRoute", "OutsideRoute", "Refusal", "Registrations", "Route",
+    "RouteEntry", "RouteMatch", "SearchResult", "Settings", "Site", "UpperLayers", "build_site",
+    "check_error_key", "checked_methods", "config_of", "delegate_route", "handlers_route",
+    "place_of", "placed", "route_of", "seen",
+]
+# fmt: on
+
+# What a site does not use is not imported: it would take longer than the rest.
+__getattr__, __dir__ = names_on_demand(
+    __name__,
+    {
+        "listing": "Application RouteEntry seen",
+    },
+)

@@ -1,0 +1,215 @@
+"""Compile a tree of applications into its ``Site``: at the first request, and again when the author
+changes the tree.
+
+There are two routers, one for HTTP and one for WebSockets; an application that is mounted gets two
+of its own. Each application adds its handlers and explicit routes at its own node of each. Every
+mistake of the author is found here and raised as a ``SetupError`` that says what to write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from micropie._core.errors import SetupError, logger
+from micropie._core.execution.placement import Threads
+from micropie._core.execution.steps import HANDLER, Kind
+from micropie._core.http.addresses import quoted_address, split_host
+from micropie._core.mounts import APP, Mount
+from micropie._core.routing.config import Config, Registrations, with_marks
+from micropie._core.routing.discovery import (
+    FINGERPRINT,
+    SOCKET_PREFIX,
+    AnyFunction,
+    Pattern,
+    RouteMark,
+    check_middlewares,
+    find_handlers,
+    marks_above,
+)
+from micropie._core.routing.misplaced_decorators import refuse_lost_marks
+from micropie._core.routing.router import Node, Router
+from micropie._core.routing.routes import Route
+from micropie._core.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
+from micropie._core.streams import ShutdownSignal
+
+# The worker threads of a route with hooks of its own, such as an endpoint for health: each check of
+# a backend that hangs takes one.
+_THREADS = 4
+
+
+def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = HANDLER) -> Site:
+    """Return the ``Site`` of a tree of applications.
+
+    Raises ``SetupError`` for one that can't be served.
+
+    ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def``
+    handlers: HANDLER, or INLINE where the flow's thread may block.
+    """
+    config = _config(root, None, "", "", shutdown, blocking)
+    hosts: Hosts = []
+    site = _compiled(root, config, hosts)
+    others = Site(config, Router(config), Router(config)) if root.hosts else site
+    whole = HostSite(hosts, others) if hosts else site
+    for entry in (*whole.entries(), *whole.entries(takes_socket=True)) if whole.has_mounts else ():
+        if entry.hidden:
+            logger.warning("%s", entry.hidden)
+    return whole
+
+
+def _config(
+    registered: Registrations,
+    outer: Config | None,
+    prefix: str,
+    names: str,
+    shutdown: ShutdownSignal,
+    blocking: Kind,
+) -> Config:
+    """Return the config of an application below ``prefix``, or on its host if it has one of its
+    own.
+    """
+    address = f"//{registered.hosts[0]}" if registered.hosts else prefix
+    return with_marks(
+        Config(registered, outer, address, names, shutdown, blocking), marks_above(registered.app)
+    )
+
+
+def _compiled(registered: Registrations, config: Config, hosts: Hosts) -> Site:
+    """Return the site of the tree of applications that begins with ``registered``, which has two
+    routers of its own. Add it to ``hosts`` for each host of ``registered``.
+    """
+    routers = Router(config), Router(config)
+    mounted: list[Mounted] = []
+    nodes = routers[0].root, routers[1].root
+    _Compiler(config, nodes, hosts, mounted, {}).compile(registered)
+    has_short_cuts = not split_host(config.prefix)[1]
+    router, sockets = (router.freeze(has_short_cuts) for router in routers)
+    site = Site(config, router, sockets, mounted)
+    hosts += [(host, site) for host in registered.hosts]
+    return site
+
+
+class _Compiler(NamedTuple):
+    """Compiles one application into the two routers of its tree."""
+
+    config: Config
+    nodes: tuple[Node, Node]
+    """The application's nodes in the routers for HTTP and for WebSockets:
+    ``nodes[mark.takes_socket]``."""
+    hosts: Hosts
+    """The applications with a host of their own, in the whole tree."""
+    mounted: list[Mounted]
+    """The mounts in the tree, or below the host, that the routers are for."""
+    stated_names: dict[str, str]
+    """The paths of the tree's routes by the names that authors gave them."""
+
+    def compile(self, registered: Registrations) -> None:
+        """Add the routes of an application and of those inside it.
+
+        Raises ``SetupError`` for the author's mistakes.
+        """
+        config = self.config
+        # also those that nothing uses are checked
+        config.providers.needed_for(config.providers.functions)
+        check_middlewares(
+            config.providers, registered.app.middlewares, registered.app.ws_middlewares
+        )
+        config.tree.append(config)
+        explicit = config.settings.expose == "explicit"
+        handlers = find_handlers(registered.app, registered.framework, explicit)
+        refuse_lost_marks(registered, handlers)
+        config.advisor.review_application(registered, handlers, config)
+        for handler in handlers:
+            self._add_handler(*handler)
+        for function, mark in registered.functions:
+            self._add_explicit(
+                function, mark, getattr(function, "__name__", type(function).__name__)
+            )
+        for name, child in registered.inside(config.ancestors).items():
+            self._add_child(name, child)
+        for mount in registered.mounts:
+            self._add_mount(mount)
+
+    def _add_handler(self, name: str, function: AnyFunction, marks: Sequence[RouteMark]) -> None:
+        """Add a handler's explicit routes and, if it has a mark without a path, the one that is
+        found by its name: a segment, or ``index`` and ``default``.
+        """
+        by_name = [mark for mark in marks if mark.path is None]
+        for mark in marks:
+            if mark.path is not None:
+                self._add_explicit(function, mark, name)
+        if not by_name:
+            return
+        methods = tuple(method for mark in by_name for method in mark.methods)
+        mark = by_name[0]._replace(methods=methods)
+        node, segment = self.nodes[mark.takes_socket], name
+        if mark.takes_socket:
+            name, segment = mark.name or name, name.removeprefix(SOCKET_PREFIX)
+        prefix = self.config.prefix
+        path = f"{prefix}/{segment}" if segment not in ("index", "default") else prefix or "/"
+        name = self.config.scope + name
+        route = Route(function, name, self.config, mark, path)
+        if segment == "default":
+            node.default = route.as_fallback()
+            return
+        if segment == "index":
+            node.add(route)
+            if route.most_segments:
+                node.index = route.as_fallback()
+        named = node.child(segment)
+        named.add(route)
+        named.arguments = route
+        self.config.names.add(
+            name, quoted_address(path.rstrip("/")), takes_socket=mark.takes_socket
+        )
+
+    def _add_explicit(self, function: AnyFunction, mark: RouteMark, name: str) -> None:
+        pattern = mark.path or Pattern(f"/{name}")
+        mark = mark._replace(path=pattern)
+        config = self.config
+        route_name, path = config.scope + (mark.name or name), config.prefix + pattern.text
+        if mark.name is not None and self.stated_names.setdefault(route_name, path) != path:
+            paths = f"{self.stated_names[route_name]} and {path}"
+            raise SetupError(
+                f"two routes state the name {mark.name!r}: {paths}; give "
+                "one of them another name=..."
+            )
+        config.names.add(
+            route_name, quoted_address(config.prefix), pattern, takes_socket=mark.takes_socket
+        )
+        if hasattr(function, FINGERPRINT):
+            config.names.fingerprints[route_name] = getattr(function, FINGERPRINT)
+        # with threads of its own: it must answer while all others are busy
+        if mark.hooks is not None:
+            config = config.changed(middlewares=[*mark.hooks], threads=Threads(_THREADS))
+        route = Route(function, route_name, config, mark, path)
+        self.nodes[mark.takes_socket].descend(pattern).add(route)
+
+    def _add_child(self, name: str, registered: Registrations) -> None:
+        outer = self.config
+        names = f"{outer.scope}{name}."
+        config = _config(
+            registered, outer, f"{outer.prefix}/{name}", names, outer.shutdown, outer.blocking
+        )
+        if registered.hosts:
+            _compiled(registered, config, self.hosts)
+            return
+        nodes = self.nodes[0].child(name), self.nodes[1].child(name)
+        for node in nodes:
+            node.config = config
+        self._replace(config=config, nodes=nodes).compile(registered)
+
+    def _add_mount(self, mount: Mount) -> None:
+        outer, prefix = self.config, self.config.prefix + mount.prefix
+        if mount.kind == APP and not mount.isolated:  # it shares sessions and hooks with this one
+            shared: Registrations = mount.target._micropie
+            # of routes: "api.v1." below "/api/v1"
+            names = f"{outer.scope}{mount.prefix[1:].replace('/', '.')}."
+            config = _config(shared, outer, prefix, names, outer.shutdown, outer.blocking)
+            inner = _compiled(shared, config, self.hosts)
+            # in one table, which refuses two of one prefix
+            self.mounted.extend([inner, *inner.mounted])
+        elif mount.prefix:
+            self.mounted.append(MountRoute(mount, prefix, outer))
+        else:
+            outer.fallback = MountRoute(mount, prefix, outer)

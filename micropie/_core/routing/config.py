@@ -1,0 +1,607 @@
+"""``Config``: the settings and objects of one ``App`` in a tree, made once and read by every
+request.
+
+Settings are plain values that an author writes (``settings.py``). A config is made of them and has
+the objects that they describe as well, such as thread limits, the session store and the templates.
+A part that the application does not set itself is the same object as in the config of the
+application around it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from copy import copy
+from importlib import import_module
+from itertools import chain
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from urllib.parse import quote
+
+from micropie._core.binding import OwnTypes
+from micropie._core.errors import HTTPError, SetupError
+from micropie._core.execution import available_cpus
+from micropie._core.execution.placement import Threads
+from micropie._core.execution.steps import Kind, kind_of
+from micropie._core.http import HTML, JSON, TEXT, MessageConfig, Request, State, current_request
+from micropie._core.http.addresses import normal_hosts, split_host, with_host
+from micropie._core.http.forms import Limits
+from micropie._core.http.json import dumps_with
+from micropie._core.mounts import Mount
+from micropie._core.routing.discovery import Providers, RouteMark, check_middlewares
+from micropie._core.routing.names import RouteNames
+from micropie._core.routing.settings import Settings
+from micropie._core.sessions import InMemorySessionBackend, SessionBackend, SessionStore
+from micropie._core.spellings import AppSpellings
+from micropie._core.streams import ShutdownSignal
+from micropie._core.templates import Directory, Templates
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from micropie._core.http.headers import CookieSigner
+
+
+_NO_SETTINGS: Mapping[str, object] = {}
+
+ErrorKey: TypeAlias = int | type
+Middlewares: TypeAlias = "list[object] | Chain"
+
+
+# What an error handler is given of a request and its error, by which of its parameters are the
+# request.
+_GIVEN: dict[tuple[bool, ...], slice] = {
+    (): slice(0),
+    (True,): slice(1),
+    (False,): slice(1, 2),
+    (True, False): slice(2),
+    (False, True): slice(None, None, -1),
+}
+
+
+class ErrorHandler:
+    """An author's function for errors, ``def`` or ``async def``: of the error and the request, or
+    of less.
+
+    ``given``: its part of the tuple ``(request, error)``. Raises ``SetupError`` for a function of
+    anything else.
+    """
+
+    def __init__(self, function: Callable[..., object], providers: Providers) -> None:
+        self.function, self.kind = function, kind_of(function)
+        parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
+        kinds = [one.kind for one in parameters]
+        if kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]:
+            # a decorator that passes everything on: the parameters are of the function below it
+            parameters = [*inspect.signature(function).parameters.values()]
+        are_requests = tuple(
+            one.name == "request" or one.annotation in (Request, "Request") for one in parameters
+        )
+        providers.refuse_to_ask(function, 0)
+        if are_requests not in _GIVEN or any(
+            one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in parameters
+        ):
+            name = getattr(function, "__qualname__", function)
+            raise SetupError(
+                f"the error handler {name}: write def page(request, error), "
+                "with both parameters, one or none"
+            )
+        self.given = _GIVEN[are_requests]
+
+
+# By status or exception class, with the content type of their text: that of their own application.
+ErrorHandlers: TypeAlias = tuple[Mapping[ErrorKey, ErrorHandler], str]
+
+
+def handlers_of_classes(levels: Sequence[ErrorHandlers]) -> Sequence[ErrorHandlers]:
+    """Return the handlers for classes of exceptions, without those for a status or for any
+    error.
+    """
+    return [
+        (
+            {
+                key: one
+                for key, one in handlers.items()
+                if isinstance(key, type) and key not in _CATCH_ALL
+            },
+            text_type,
+        )
+        for handlers, text_type in levels
+    ]
+
+
+def check_error_key(key: object) -> ErrorKey:
+    """Return ``key`` if it is a status from 400 to 599 or an exception class; raise ``SetupError``
+    otherwise.
+    """
+    if isinstance(key, int) and 400 <= key <= 599:
+        return key
+    if isinstance(key, type) and issubclass(key, Exception):
+        return key
+    hint = ": leave the quotes out" if isinstance(key, str) else ""
+    raise SetupError(
+        f"@app.error takes a status from 400 to 599 or an exception class, not {key!r}{hint}"
+    )
+
+
+class AppBase(AppSpellings):
+    """The part of an ``App`` that its tree reads."""
+
+    # looked up in each class by itself: methods of such a class are no handlers
+    _micropie_is_framework = True
+
+    middlewares: list[Any]
+    ws_middlewares: list[Any]
+    state: State
+    session_backend: SessionBackend | None
+    lifespan: Any
+
+
+class UpperLayers(Protocol):
+    """What the core needs from the layers above it. ``App`` hands it in, because the core imports
+    nothing from there.
+    """
+
+    advisor: Any
+    """See ``MessageConfig``."""
+
+    def make_channels(self) -> object:
+        """Return new channels in this process's memory."""
+
+    def warn_of_missing_security(self, config: Config, /) -> None:
+        """Log which protections the outermost application of a tree lacks."""
+
+
+class Registrations:
+    """One ``App`` as its author wrote it: its settings, and all that is registered with it by a
+    call or a decorator.
+    """
+
+    stated_channels: object = None
+    """Those that its author has set; None for the outer application's."""
+
+    def __init__(
+        self, app: AppBase, template_names: Mapping[str, object], upper: UpperLayers
+    ) -> None:
+        self.app = app
+        self.upper = upper
+        self.template_names = template_names
+        """Values by name that its templates see beside those that a handler gives them."""
+        self.settings: dict[str, object] = {}
+        """Only those that the author has set."""
+        self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
+        self.providers: dict[object, Callable[..., object]] = {}
+        """By the type that they provide."""
+        self.overrides: dict[object, Callable[..., object]] = {}
+        """A test's, in the place of providers in the whole tree."""
+        self.functions: list[tuple[Callable[..., object], RouteMark]] = []
+        """Plain functions with an explicit route."""
+        self.mounts: list[Mount] = []
+        self.commands: list[Callable[..., object]] = []
+        """Those of the command line."""
+        self._own_sessions = InMemorySessionBackend()
+        self._own_channels: list[object] = []
+
+    @property
+    def own_channels(self) -> object:
+        """This process's memory: the channels of the outermost application that states none."""
+        if not self._own_channels:
+            self._own_channels.append(self.upper.make_channels())
+        return self._own_channels[0]  # of two threads that have made them, the first's
+
+    @property
+    def framework(self) -> tuple[type, ...]:
+        """The classes whose methods are no handlers."""
+        return tuple(
+            base for base in type(self.app).__mro__ if "_micropie_is_framework" in vars(base)
+        )
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """The hosts of its own, without those of the application around it."""
+        return normal_hosts(self.settings.get("host"))
+
+    def session_backend(self) -> SessionBackend:
+        """Return the backend of this application's sessions where no other application is around
+        it.
+        """
+        backend = self.app.session_backend
+        # "is None": one with a length may be empty
+        return self._own_sessions if backend is None else backend
+
+    def inside(self, ancestors: tuple[AppBase, ...]) -> Mapping[str, Registrations]:
+        """Return the applications inside this one by name, without mounts.
+
+        ``ancestors`` are those around it.
+        """
+        raise NotImplementedError
+
+
+class HandlerPool:
+    """The processes of an application, or its ``executor``, for handlers with
+    ``@run_in("process")``.
+    """
+
+    def __init__(self, size: int, executor: Executor | None) -> None:
+        self._size, self._executor = size, executor
+        self._made: list[Any] = []
+
+    @property
+    def made(self) -> Any:
+        """The pool, from the first handler's call on."""
+        if not self._made:
+            package = import_module("micropie._core.execution.pool")
+            self._made.append(
+                package.Pool(self._size)
+                if self._executor is None
+                else package.ExecutorPool(self._executor)
+            )
+        return self._made[0]  # of two threads that have made one, the first's
+
+    def usage(self) -> tuple[int, int]:
+        """Return how many processes run a handler, and how many may; an executor does not tell."""
+        if self._executor is not None:
+            return 0, 0
+        return sum(pool.busy for pool in self._made[:1]), self._size
+
+    def close(self) -> None:
+        """End the processes."""
+        for pool in self._made[:1]:
+            pool.close()
+
+
+class Config(MessageConfig):
+    """The config of one ``App`` in a tree; every route of it refers to this.
+
+    Only the flow's plan of hooks changes.
+
+    It begins as that of the application around it: a part of ``_PARTS`` is made anew where one of
+    the settings that it depends on is stated. Below ``prefix`` in the tree the application is
+    called ``names``, "/blog" and "blog." for example. On a host of its own the prefix is
+    "//blog.example.com". Raises ``SetupError``.
+    """
+
+    app: AppBase
+    settings: Settings
+    threads: Threads
+    """The worker threads for its ``def`` handlers."""
+    pool: HandlerPool
+    """The processes for its handlers that run in one."""
+    pool_threads: Threads
+    """The threads that wait for the pool."""
+    signer: CookieSigner | None
+    """Signs cookies; None without a ``secret_key``."""
+    own_types: OwnTypes
+    text_type: str
+    """The content type of text, bytes and streams that state none."""
+    dumps: Callable[[Any], bytes]
+    """Writes JSON, with its own encoders."""
+    bodies: dict[type, tuple[Callable[[Any], bytes], str]]
+    """How the most frequent bodies become bytes. They are neither streams nor files."""
+    limits: Limits
+    """The limits of a query and a form."""
+
+    ancestors: tuple[AppBase, ...] = ()
+    """The applications around it, the outermost first."""
+    scopes: Mapping[str, str] = {}
+    """The beginnings of routes' names by ``prefix``: of this application's, {"/blog": "blog.", "":
+    ""} for example, and of those of the applications around it."""
+    sessions: SessionStore
+    templates: Templates
+    providers: Providers
+    channels_of: Registrations
+    """The application whose channels it has."""
+    middlewares: Middlewares
+    """All from the outermost application to this one, in a live view: one that is appended later
+    counts.
+
+    For the outermost application this is its own list, because every request checks whether it is
+    empty.
+    """
+    ws_middlewares: Middlewares
+    """The same for WebSockets."""
+    error_handlers: Sequence[ErrorHandlers] = ()
+    """This application's own, then those of the applications around it that answer for it, too."""
+    fallback: Any
+    """The route of the application that is mounted at ``app``'s own root, for what no route of
+    ``app`` answers."""
+    hook_plan: Any
+    """How ``middlewares`` and ``ws_middlewares`` run, once ``flow/hooks.py`` has found it out."""
+
+    overrides: Mapping[object, Callable[..., object]]
+    names: RouteNames
+    """The routes of the whole tree by name."""
+    tree: list[Config]
+    """The configs of the whole tree, the outermost application's first; two of an application that
+    is in it twice."""
+
+    def __init__(
+        self,
+        registered: Registrations,
+        outer: Config | None,
+        prefix: str,
+        names: str,
+        shutdown: ShutdownSignal,
+        blocking: Kind,
+    ) -> None:
+        app, own = registered.app, registered.settings
+        if outer is None:
+            self.overrides, self.names, self.tree = registered.overrides, RouteNames(), []
+            self._take(Settings().overridden(own), None)
+        else:
+            vars(self).update(vars(outer))
+            self.ancestors = *outer.ancestors, outer.app
+            self._take(outer.settings.overridden(own), own)
+        self.app, self.prefix, self.fallback, self.hook_plan = app, prefix, None, None
+        self.advisor = registered.upper.advisor
+        self.scope = names
+        """The beginning of the names of this application's routes: "" or "blog."."""
+        self.scopes = {prefix: names, **self.scopes}
+        self.shutdown = shutdown
+        """Set when the server is told to stop; one for the whole tree."""
+        self.blocking = blocking
+        """The kind of step for the tree's ``def`` handlers: HANDLER, or INLINE where the server's
+        thread runs all."""
+        self.sessions = _sessions(registered, self.settings, outer, split_host(prefix)[1])
+        if outer is None or registered.stated_channels is not None:
+            self.channels_of = registered
+        self.templates = _templates(
+            registered, self.settings, outer.templates.directories if outer else ()
+        )
+        functions = {
+            **(outer.providers.functions if outer else {}),
+            **registered.providers,
+            **self.overrides,
+        }
+        self.providers = Providers(functions, self.own_types)
+        self.resource = self.providers.resource
+        self.middlewares, self.ws_middlewares = app.middlewares, app.ws_middlewares
+        if outer is not None:
+            self.middlewares = Chain(outer.middlewares, app.middlewares, self.providers)
+            self.ws_middlewares = Chain(outer.ws_middlewares, app.ws_middlewares, self.providers)
+        if "errors" in own:  # it has decided how its errors look
+            self.error_handlers = handlers_of_classes(self.error_handlers)
+        handlers = {
+            key: ErrorHandler(one, self.providers) for key, one in registered.error_handlers.items()
+        }
+        if handlers:
+            self.error_handlers = [(handlers, self.text_type), *self.error_handlers]
+
+    @property
+    def channels(self) -> Any:
+        """The channels in which it publishes and subscribes."""
+        stated = self.channels_of.stated_channels
+        return self.channels_of.own_channels if stated is None else stated
+
+    def _take(self, settings: Settings, stated: Collection[str] | None) -> None:
+        """Take settings, and make the parts that depend on those of them that are ``stated``; None
+        for all.
+        """
+        self.settings = settings
+        for names, make in _PARTS:
+            if stated is None or not names.isdisjoint(stated):
+                vars(self).update(make(settings))
+
+    def is_inside(self, outer: Config) -> bool:
+        """Return whether this application is ``outer``'s, or is inside it on the same host."""
+        return (
+            outer.prefix in self.scopes
+            and split_host(self.prefix)[0] == split_host(outer.prefix)[0]
+        )
+
+    def changed(self, settings: Mapping[str, object] = _NO_SETTINGS, **parts: object) -> Config:
+        """Return this config with other ``settings`` or parts, for some of the application's
+        routes.
+        """
+        config = copy(self)
+        vars(config).update(parts, hook_plan=None)
+        config._take(self.settings.overridden(settings), settings)
+        return config
+
+    def url_for(
+        self,
+        request: Request | None,
+        name: str,
+        segments: Sequence[object],
+        values: dict[str, object],
+        *,
+        is_absolute: bool = False,
+    ) -> str:
+        """Return the path of a route, see ``RouteNames``, below the mount of ``request``, or its
+        absolute URL.
+
+        That begins with the setting ``base_url``, without one with the request's own scheme and
+        host. A route on another host than the request's has an absolute URL in any case, with that
+        host. Raises ``LookupError`` where the host is not known.
+        """
+        there, path = split_host(self.names.url_for(name, self.scopes, segments, values))
+        here, _ = split_host((self if request is None else config_of(request._exchange)).prefix)
+        root = "" if request is None else quote(request.root_path)
+        if there == here and not is_absolute:
+            return root + path
+        base = None if "*" in there else self.settings.base_url  # which is on one host
+        states_host = there != "" and "*" not in there
+        if base is None and request is not None and (states_host or there == here):
+            base = f"{request.scheme}://{request.host}{root}"
+        if base is None:
+            advice = "a host without *" if "*" in there else "App(base_url=...)"
+            raise LookupError(f"the host of {name!r} is not known here: write {advice}")
+        return (with_host(base, there[2:]) if states_host else base).rstrip("/") + path
+
+    def static_url(self, request: Request | None, path: str, name: str) -> str:
+        """Return the path of a file with its fingerprint, see ``App.static_url``."""
+        fingerprint = self.names.fingerprint(name, self.scopes, path)
+        return f"{self.url_for(request, name, (), {'path': path})}?v={fingerprint}"
+
+    def error_handler_for(self, error: Exception) -> tuple[ErrorHandler | None, bool, str]:
+        """Return the author's handler for an error, or None, whether the author expected this
+        error, and the type of the handler's text.
+
+        The nearest application that has a handler for the error answers it: by the error's class,
+        then its base classes, then its status, then ``HTTPError`` and ``Exception``, which mean any
+        error. An error is expected if the handler names its class or a base class of it other than
+        these two.
+        """
+        kinds = type(error).__mro__
+        status = error.status if isinstance(error, HTTPError) else 500
+        for handlers, text_type in self.error_handlers:
+            for kind in kinds:
+                if kind in handlers and kind not in _CATCH_ALL:
+                    return handlers[kind], True, text_type
+            for key in (status, *_CATCH_ALL):
+                if key in handlers and (key is status or key in kinds):
+                    return handlers[key], False, text_type
+        return None, False, self.text_type
+
+
+def _pools(settings: Settings) -> Mapping[str, object]:
+    queue, size = settings.thread_queue, settings.processes or available_cpus()
+    waiting = size if settings.pool is None else settings.threads
+    return {
+        "pool": HandlerPool(size, settings.pool),
+        "pool_threads": Threads(waiting, queue),
+    }
+
+
+def _signing(settings: Settings) -> Mapping[str, object]:
+    if settings.secret_key is None:  # itsdangerous may be missing
+        return {"signer": None}
+    return {
+        "signer": import_module("micropie._core.http.headers.signing").CookieSigner(
+            settings.secret_key
+        )
+    }
+
+
+def _encoding(settings: Settings) -> Mapping[str, object]:
+    dumps, text_type = dumps_with(settings.encoders), HTML if settings.text == "html" else TEXT
+    as_text: Sequence[tuple[type, Callable[[Any], bytes]]] = ((str, str.encode), (bytes, bytes))
+    bodies = {kind: (encode, text_type) for kind, encode in as_text}
+    return {
+        "dumps": dumps,
+        "text_type": text_type,
+        "bodies": {**bodies, dict: (dumps, JSON), list: (dumps, JSON)},
+    }
+
+
+def _limits(settings: Settings) -> Mapping[str, object]:
+    limits = Limits(
+        max_form_field_size=settings.max_form_field_size,
+        max_fields=settings.max_form_fields,
+        max_files=settings.max_form_files,
+        max_data_size=min(settings.max_data_size, settings.max_body_size),
+    )
+    return {"limits": limits}
+
+
+# The settings that parts of a config depend on, and how the parts are made of them, by name.
+_PARTS: Sequence[tuple[frozenset[str], Callable[[Settings], Mapping[str, object]]]] = [
+    (frozenset(names.split()), make)
+    for names, make in (
+        ("threads thread_queue", lambda one: {"threads": Threads(one.threads, one.thread_queue)}),
+        ("processes pool", _pools),
+        ("secret_key", _signing),
+        ("encoders text", _encoding),
+        ("encoders decoders", lambda one: {"own_types": OwnTypes(one.encoders, one.decoders)}),
+        ("max_body_size max_data_size max_form_field_size max_form_fields max_form_files", _limits),
+    )
+]
+
+
+def _sessions(
+    registered: Registrations, settings: Settings, outer: Config | None, prefix: str
+) -> SessionStore:
+    backend = registered.session_backend() if outer is None else registered.app.session_backend
+    if outer is not None and backend is None:
+        if not any("session_" in name for name in registered.settings):
+            return outer.sessions
+        backend, prefix = outer.sessions.backend, outer.sessions.prefix
+    elif (
+        outer is not None
+        and not registered.hosts
+        and settings.session_cookie == outer.settings.session_cookie
+        and (settings.session_cookie or "").startswith("__Host-")
+    ):
+        raise SetupError(
+            f"{type(registered.app).__name__} has a session backend of its own, whose cookie "
+            "would replace that of "
+            'the application around it: give it another name, such as session_cookie="__Host-inner"'
+        )
+    assert backend is not None  # noqa: S101
+    return SessionStore(backend, settings, prefix)
+
+
+def _templates(
+    registered: Registrations, settings: Settings, outer: Sequence[Directory]
+) -> Templates:
+    names = {**registered.template_names, **settings.template_globals}
+    own = (
+        [settings.templates]
+        if isinstance(settings.templates, str | PathLike)
+        else list(settings.templates)
+    )
+    directories = [*own, *(directory for directory in outer if directory not in own)]
+    filters, setup, translations = (
+        settings.template_filters,
+        settings.template_setup,
+        settings.translations,
+    )
+    catalog = None if translations is None else lambda: translations(current_request())
+    return Templates(
+        directories, filters, names, reload=bool(settings.debug), setup=setup, catalog=catalog
+    )
+
+
+def with_marks(config: Config, marks: Sequence[object]) -> Config:
+    """Return ``config`` with ``marks`` as its last hooks; ``config`` itself if there are none."""
+    if not marks:
+        return config
+    check_middlewares(config.providers, marks)
+    return config.changed(middlewares=Chain(config.middlewares, marks, config.providers))
+
+
+def config_of(answering: HasConfig) -> Config:
+    """Return the configuration of the application that answers.
+
+    The rooms below this one know only the part of it that messages depend on
+    (``http/exchange.py``).
+    """
+    config: Config = answering.config
+    return config
+
+
+class HasConfig(Protocol):
+    """An exchange or the context of a lifespan."""
+
+    @property
+    def config(self) -> Any: ...
+
+
+_CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)
+
+
+class Chain:
+    """A live view of two lists of middleware as one.
+
+    ``providers``: of the application of ``inner``.
+    """
+
+    def __init__(self, outer: Middlewares, inner: Sequence[object], providers: Providers) -> None:
+        self.parts = (outer, inner)
+        self.providers = providers
+
+    def __iter__(self) -> Iterator[object]:
+        return chain(*self.parts)
+
+    def __bool__(self) -> bool:
+        return any(self.parts)
+
+
+def placed(middlewares: Middlewares, outermost: Providers) -> list[tuple[object, Providers]]:
+    """Return each middleware with the providers of its application; ``outermost`` are those of the
+    outermost one.
+    """
+    if isinstance(middlewares, Chain):
+        outer, inner = middlewares.parts
+        return [*placed(outer, outermost), *((one, middlewares.providers) for one in inner)]
+    return [(one, outermost) for one in middlewares]

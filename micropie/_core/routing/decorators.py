@@ -1,0 +1,348 @@
+"""The decorators for handlers: routes, where a handler runs, how it receives its body, which
+methods are no handlers.
+
+A decorator only leaves a mark on the function and returns it; ``routing.compiler`` reads the marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Literal, Never, Protocol, TypeVar, cast, overload
+
+from micropie._core.errors import SetupError, is_count, refuse_others
+from micropie._core.execution.placement import LOOP, MARK, PROCESS, THREAD
+from micropie._core.http.protocols import Texts
+from micropie._core.routing import checked_methods
+from micropie._core.routing.discovery import (
+    HOLDS,
+    Check,
+    Checking,
+    Function,
+    Pattern,
+    RouteMark,
+    leave_mark,
+    mark_with,
+    refuse_unless_check,
+)
+
+Target = TypeVar("Target")
+SocketFunction = TypeVar("SocketFunction", bound=Callable[..., Awaitable[object]])
+
+
+def make_mark(
+    path: str | None,
+    methods: Iterable[str] | None,
+    name: str | None,
+    decorator: str = "route",
+    takes_socket: bool = False,
+) -> RouteMark:
+    """Return a checked ``RouteMark``. Raises ``SetupError`` for a wrong path, an unknown method."""
+    if path is not None and not isinstance(path, str):
+        raise SetupError(f'a route begins with its path: write @{decorator}("/path"), not {path!r}')
+    pattern = None if path is None else Pattern(path)
+    return RouteMark(
+        pattern, () if methods is None else checked_methods(methods), name, takes_socket
+    )
+
+
+def refuse_in_route(others: Mapping[str, object]) -> None:
+    """Raise ``SetupError`` for keywords that a route lacks."""
+    refuse_others(
+        "a route",
+        others,
+        {
+            'its methods in a list, methods=["POST"]': "method",
+            "@requires(check) below it": "guards dependencies",
+            "return 201, pie in the handler, and @describe(status=201)": "status_code",
+            "@describe(...) below it": (
+                "response_model tags summary description operation_id deprecated "
+                "responses include_in_schema"
+            ),
+        },
+    )
+
+
+def route(
+    path: str | None = None,
+    methods: Texts | None = None,
+    *,
+    name: str | None = None,
+    **others: Never,
+) -> Callable[[Function], Function]:
+    """Answer ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
+
+    Wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``;
+    they fill the parameters of their names. Without ``path`` the handler keeps the path of its own
+    name; without ``methods`` it answers every method. ``name`` is for ``url_for``. Raises
+    ``SetupError`` for a mistake in these.
+    """
+    refuse_in_route(others)
+    return make_mark(path, methods, name).decorate
+
+
+class _RouteDecorator:
+    """``@get``, ``@get()`` and ``@get("/path", name=...)``."""
+
+    def __init__(self, make: Callable[[str | None, str | None], RouteMark]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    @overload
+    def __call__(self, path: Function) -> Function: ...
+    @overload
+    def __call__(
+        self, path: str | None = None, *, name: str | None = None
+    ) -> Callable[[Function], Function]: ...
+    def __call__(
+        self, path: Function | str | None = None, *, name: str | None = None, **others: object
+    ) -> Function | Callable[[Function], Function]:
+        refuse_in_route(others)
+        return (
+            self._make(None, None).decorate(path)
+            if callable(path)
+            else self._make(path, name).decorate
+        )
+
+
+def _for_method(method: str) -> _RouteDecorator:
+    def make(path: str | None, name: str | None) -> RouteMark:
+        return make_mark(path, [method], name)
+
+    make.__doc__ = f"""Answer {method} only: as a bare decorator by the function's name, or with an explicit ``path``.
+
+    ``name`` is for ``url_for``. Raises ``SetupError`` as ``route`` does.
+    """  # noqa: E501
+    return _RouteDecorator(make)
+
+
+get = _for_method("GET")
+post = _for_method("POST")
+put = _for_method("PUT")
+patch = _for_method("PATCH")
+delete = _for_method("DELETE")
+
+
+if TYPE_CHECKING:
+
+    class _SocketDecorator(Protocol):
+        """``@websocket``, ``@websocket()`` and ``@websocket("/path", name=...)``."""
+
+        @overload
+        def __call__(self, path: SocketFunction) -> SocketFunction: ...
+        @overload
+        def __call__(
+            self, path: str | None = None, *, name: str | None = None
+        ) -> Callable[[SocketFunction], SocketFunction]: ...
+
+
+def _for_sockets(make: Callable[[str | None, str | None], RouteMark]) -> _SocketDecorator:
+    return cast("_SocketDecorator", _RouteDecorator(make))
+
+
+@_for_sockets
+def websocket(path: str | None, name: str | None) -> RouteMark:
+    """Answer WebSockets at ``path`` with the method below: ``@websocket("/rooms/<room>")``.
+
+    The method is an ``async def`` that takes the socket first, then parameters as any handler does.
+    Without ``path`` it answers the path of its name. A method whose name begins with ``ws_`` needs
+    no decorator: ``ws_chat`` answers ``/chat``. ``name`` is for ``url_for``. Raises ``SetupError``.
+    """
+    return make_mark(path, ["GET"], name, "websocket", takes_socket=True)
+
+
+def run_in(
+    placement: Literal["loop", "thread", "process"],
+) -> Callable[[Function], Function]:
+    """Run the handler below at ``placement``, whatever the application's ``run_in`` says:
+    ``@run_in("thread")``.
+
+    ``"loop"``: on the event loop, or in the server's own thread under WSGI, for a ``def`` that
+    never blocks. ``"thread"``: in a worker thread, where it may block, the default for ``def``.
+    ``"process"``: in a process of a pool, for a long computation that must not delay others; its
+    arguments and the values that it returns or yields are pickled, it is found there by its name,
+    ``self`` is a bare object of its class, and ``self.request`` a copy that can only be read.
+    Checks, providers and middleware can be on the loop, too. Raises ``SetupError`` for another
+    word; an ``async def`` that is to run elsewhere than on the event loop raises it when the
+    application is first used.
+    """
+    if placement not in (LOOP, THREAD, PROCESS):
+        raise SetupError(f'run_in takes "loop", "thread" or "process", not {placement!r}')
+    return lambda function: leave_mark(function, MARK, placement)
+
+
+def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Let ``@hidden()`` raise a ``SetupError`` that says what to write."""
+
+    @wraps(decorator)
+    def checked(*functions: Function) -> Function:
+        # not "callable": a classmethod is not
+        if len(functions) != 1 or isinstance(functions[0], str):
+            raise SetupError(f"write @{decorator.__name__} above a function, without parentheses")
+        return decorator(*functions)
+
+    return checked
+
+
+@_without_arguments
+def hidden(function: Function) -> Function:
+    """Mark the public method below as no handler, so that its name is no URL.
+
+    ``@hidden`` takes no arguments.
+    """
+    return leave_mark(function, "__micropie_hidden__", True)
+
+
+COMMAND = "__micropie_command__"
+
+
+@_without_arguments
+def command(function: Function) -> Function:
+    """Make a command of the method below, and no URL: ``micropie -a shop:app init-db`` calls
+    ``def init_db``.
+
+    A parameter without a default is an argument of the command line, another one an option, of the
+    annotated type; a resource is opened as for a handler. ``app.command`` stands above a function.
+    A text that is returned is printed.
+    """
+    return leave_mark(leave_mark(function, COMMAND, True), "__micropie_hidden__", True)
+
+
+@_without_arguments
+def reads_body(function: Function) -> Function:
+    """Let the handler receive the body itself, as it arrives: ``request.parts()``, ``stream()`` or
+    ``body()``.
+
+    No form or JSON is received for it, so its parameters come from the path and the query alone. A
+    parameter that is annotated as a file or a whole document raises ``SetupError`` when the
+    application is first used.
+    """
+    return leave_mark(function, "__micropie_reads_body__", True)
+
+
+def max_body_size(size: int) -> Callable[[Function], Function]:
+    """Limit the body for the handler below to ``size`` bytes, whatever the application's
+    ``max_body_size`` is.
+
+    ``@max_body_size(2 * 1024**3)``; a longer body gets 413. For JSON and form fields
+    ``max_data_size`` holds as well. Raises ``SetupError`` unless ``size`` is an int of 0 or more.
+    """
+    return _size_marker("max_body_size", size)
+
+
+def max_data_size(size: int) -> Callable[[Function], Function]:
+    """Limit JSON and form fields for the handler below to ``size`` bytes, whatever the
+    application's setting is.
+
+    ``@max_data_size(10 * 1024**2)``; more get 413. ``max_body_size`` holds as well. Raises
+    ``SetupError`` unless ``size`` is an int of 0 or more.
+    """
+    return _size_marker("max_data_size", size)
+
+
+def _size_marker(name: str, size: int) -> Callable[[Function], Function]:
+    if not is_count(size, least=0):
+        raise SetupError(f"{name} takes a whole number of bytes, 0 or more: not {size!r}")
+    return lambda function: leave_mark(function, f"__micropie_{name}__", size)
+
+
+def requires(*checks: Check) -> Callable[[Target], Target]:
+    """Let only those requests in that pass each of ``checks``: above a handler, an ``App`` class or
+    an ``App``.
+
+        @requires(members)
+        def account(self): ...
+
+    A check is a function of the request, ``def`` (in a worker thread under ASGI, unless it has
+    ``@run_in("loop")``) or ``async def``. It returns True to let the request in. It raises
+    ``HTTPError`` or ``Redirect``, or returns an answer, to refuse it; False is a 403. None, of a
+    forgotten ``return``, is a 500, and the log says what to write. Further parameters take
+    resources, which the handler shares. Checks run after the middleware, so that
+    ``request.session`` and ``request.state`` are there, and before the body is received. Above a
+    class they hold for every path below the application, also for those without a handler, for
+    WebSockets and for what is mounted there. Raises ``SetupError`` for what is no function of one
+    argument.
+    """
+    if not checks:
+        raise SetupError(
+            "requires takes one function of the request or more: write @requires(check)"
+        )
+    for check in checks:
+        refuse_unless_check(check)
+
+    def decorate(target: Target) -> Target:
+        mark_with(target, [*map(Checking, checks)])
+        return target
+
+    return leave_mark(decorate, HOLDS, checks[0])
+
+
+DESCRIPTION = "__micropie_description__"
+
+
+class describe:  # noqa: N801 - authors write it as a decorator
+    """Describe the handler below in ``app.openapi()``, where its docstring and annotations do not:
+
+        @post
+        @describe(status=201, responses={409: "There is such a pie already."})
+        def bake(self, pie: Pie) -> tuple[int, Pie]:
+            return 201, pie
+
+    ``summary`` and ``description``: by default the docstring's first line and the rest. ``tags``:
+    by default the class of the application. ``status``: that of the annotated answer, 200 by
+    default; the handler sends it itself, as above. ``responses``: further answers by their status,
+    each a sentence, a type, or both in a tuple; the type's fields are sent with this status.
+    ``response_model``: the structure whose fields are sent, or a list of it, where the annotation
+    of the result can't name it. ``operation_id``: by default the handler's name. ``deprecated``:
+    whether clients should stop calling it. ``include_in_schema=False`` leaves the handler out.
+    Raises ``SetupError`` for a status that is none.
+    """
+
+    def __init__(
+        self,
+        *given: Never,
+        summary: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        status: int | None = None,
+        responses: Mapping[int, object] | None = None,
+        response_model: object = None,
+        operation_id: str | None = None,
+        deprecated: bool = False,
+        include_in_schema: bool = True,
+        **others: Never,
+    ) -> None:
+        if given:
+            raise SetupError('describe takes names: write describe(summary="Bake a pie.")')
+        refuse_others(
+            "describe", others, {"status=...": "status_code code", "response_model=...": "model"}
+        )
+        if not isinstance(responses or {}, Mapping):
+            raise SetupError('describe(responses=...) takes a dict: {409: "There is such a pie."}')
+        if isinstance(tags, str):
+            raise SetupError(f"describe takes a list of tags: tags=[{tags!r}]")
+        for number in [*(responses or {}), *([] if status is None else [status])]:
+            if not is_count(number, least=200) or number > 599:
+                hint = ": leave the quotes out" if isinstance(number, str) else ""
+                raise SetupError(f"describe takes statuses from 200 to 599, not {number!r}{hint}")
+        self.summary, self.description, self.tags = summary, description, tags
+        self.status, self.responses, self.response_model = status, responses, response_model
+        self.operation_id, self.deprecated, self.include_in_schema = (
+            operation_id,
+            deprecated,
+            include_in_schema,
+        )
+
+    def response_of(self, status: int) -> tuple[str, object]:
+        """Return what ``responses`` states of a status: the sentence, or "", and the type, or
+        None.
+        """
+        given = (self.responses or {})[status]
+        parts = given if isinstance(given, tuple) else (given,)
+        sentences = [part for part in parts if isinstance(part, str)]
+        types = [part for part in parts if not isinstance(part, str)]
+        return next(iter(sentences), ""), next(iter(types), None)
+
+    def __call__(self, function: Function) -> Function:
+        """Leave the description on the handler, and return the handler."""
+        return leave_mark(function, DESCRIPTION, self)

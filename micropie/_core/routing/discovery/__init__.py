@@ -1,0 +1,61 @@
+"""What an author has written, as it is found on classes and functions.
+
+``marks.py`` finds the handlers among an application's attributes, and what decorators have left on
+them. ``patterns.py`` reads explicit paths. ``providers.py`` has the providers of resources, and
+``checks.py`` the checks of ``@requires``.
+"""
+
+from __future__ import annotations
+
+from micropie._core.routing.discovery.checks import (
+    HOLDS,
+    Check,
+    Checking,
+    check_middlewares,
+    mark_with,
+    marked_layer,
+    marks_above,
+    marks_above_handler,
+    refuse_unless_check,
+)
+from micropie._core.routing.discovery.marks import (
+    FINGERPRINT,
+    MARKS,
+    REQUIRES,
+    SOCKET_PREFIX,
+    AnyFunction,
+    Function,
+    Handler,
+    RouteMark,
+    attributes_of,
+    find_handlers,
+    is_bare,
+    is_function,
+    is_hidden,
+    is_method,
+    leave_mark,
+    marks_of,
+    own_attributes,
+    public_name,
+    wrapped_by,
+)
+from micropie._core.routing.discovery.patterns import Match, Pattern, match_text
+from micropie._core.routing.discovery.providers import (
+    Provider,
+    Providers,
+    check_key,
+    in_place_of,
+    name_of,
+    open_resources,
+)
+
+# fmt: off
+__all__ = [
+    "FINGERPRINT", "HOLDS", "MARKS", "REQUIRES", "SOCKET_PREFIX", "AnyFunction", "Check",
+    "Checking", "Function", "Handler", "Match", "Pattern", "Provider", "Providers", "RouteMark",
+    "attributes_of", "check_key", "check_middlewares", "find_handlers",
+    "in_place_of", "is_bare", "is_function", "is_hidden", "is_method", "leave_mark", "mark_with",
+    "marked_layer", "marks_above", "marks_above_handler", "marks_of", "match_text", "name_of",
+    "open_resources", "own_attributes", "public_name", "refuse_unless_check", "wrapped_by",
+]
+# fmt: on

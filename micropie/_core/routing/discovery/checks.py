@@ -1,0 +1,263 @@
+"""``@requires`` and middleware above handlers and applications, which run as hooks of theirs,
+inside ``middlewares``.
+
+A handler or an application has one list of marks: hooks that ask who may enter, and middleware, the
+uppermost first.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from inspect import Parameter
+from typing import Any, Protocol, TypeAlias
+
+from micropie._core.errors import SetupError, takes
+from micropie._core.execution.placement import layers
+from micropie._core.routing.discovery.marks import (
+    REQUIRES,
+    AnyFunction,
+    is_bare,
+    leave_mark,
+    own_attributes,
+    wrapped_by,
+)
+from micropie._core.routing.discovery.providers import Providers
+
+Check: TypeAlias = AnyFunction  # of the request, and of resources
+
+# An application that has moved in has here the ``App`` that carries it, and its marks.
+_NATIVE = "__micropie_native__"
+HOLDS = "__micropie_holds__"  # on what ``requires`` returns: its first check
+
+
+class Mark(Protocol):
+    """A check or a middleware above a handler or an application.
+
+    ``guards``: whether it decides who may enter.
+    """
+
+    guards: bool
+
+
+class Checking:
+    """The mark of a check, which is a hook, see ``flow/hooks.py``."""
+
+    guards = needs_session = True
+
+    def __init__(self, check: Check) -> None:
+        self.check = check
+        self.name = _name_of(check)
+
+
+def refuse_unless_check(check: Check) -> None:
+    """Raise ``SetupError`` for what is no check, such as a handler below ``@requires`` without
+    brackets.
+    """
+    if not isinstance(check, type) and any(
+        hasattr(check, name) for name in (*_HOOKS, *_FLOW_HOOKS)
+    ):
+        name = type(check).__name__
+        raise SetupError(
+            f"{name} is middleware, and no check: write @{name}(...) in "
+            f"place of @requires({name}(...))"
+        )
+    is_generator = inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check)
+    is_method = inspect.isfunction(check) and [*inspect.signature(check).parameters][:1] == ["self"]
+    if isinstance(check, type) or is_generator or is_method or not _takes_request(check):
+        raise SetupError(
+            f"{_name_of(check)} is no check: write @requires(members), with a function of the "
+            "request without yield, def members(request)"
+        )
+
+
+def _takes_request(check: Check) -> bool:
+    """Return whether a check can be called with the request, and with resources for its other
+    parameters, which have annotations.
+    """
+    if takes(check, 1) or not (inspect.isfunction(check) or inspect.ismethod(check)):
+        return takes(check, 1)
+    parameters = [*inspect.signature(check, follow_wrapped=False).parameters.values()]
+    required = [one for one in parameters[1:] if one.default is one.empty]
+    return (
+        bool(required)
+        and parameters[0].kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+        and all(one.annotation is not one.empty for one in required)
+    )
+
+
+def mark_with(target: object, marks: Sequence[object]) -> None:
+    """Leave marks on a handler, a class or an application, above those that it has. Raises
+    ``SetupError`` for a target that takes none.
+    """
+    target = own_attributes(target).get(_NATIVE, target)
+    leave_mark(target, REQUIRES, [*marks, *_own_marks(target)])
+
+
+def marks_above(app: object) -> list[Mark]:
+    """Return the marks above an object, such as an application: those above the bases of its class
+    come first, then those above its class, then those above the object itself.
+    """
+    return [mark for owner in (*reversed(type(app).__mro__), app) for mark in _own_marks(owner)]
+
+
+def marked_layer(function: AnyFunction) -> AnyFunction | None:
+    """Return the layer of a function, see ``layers``, that has marks above it or above the class of
+    its object; None if none has.
+    """
+    for layer in layers(function):
+        if marks_above(layer) or marks_above(getattr(layer, "__self__", None)):
+            return layer
+    return None
+
+
+def marks_above_handler(function: AnyFunction, takes_socket: bool) -> list[Mark]:
+    """Return the marks of a handler. Raises ``SetupError`` if a decorator hides them, and for
+    middleware that does not guard above a handler of WebSockets, which no other middleware sees.
+
+    ``functools.wraps`` copies the mark to the function that it makes. A decorator without it makes
+    one that has the handler in a variable, where a mark would be overlooked.
+    """
+    if is_bare(getattr(function, "__func__", function)):
+        return []
+    for layer in layers(function):
+        if hasattr(layer, HOLDS):
+            name = _name_of(getattr(layer, HOLDS))
+            raise SetupError(
+                f"@requires takes {name} for a check: write "
+                "@requires(members) above it, with your check"
+            )
+    # An object that is called has those above its class and above the method, too.
+    marks = [
+        mark
+        for layer in layers(function)
+        for mark in (*marks_above(layer), *_own_marks(type(layer).__call__))
+    ]
+    if not marks:
+        for inner in wrapped_by(function):
+            for mark in _own_marks(inner)[:1]:
+                name = "requires" if isinstance(mark, Checking) else type(mark).__name__
+                raise SetupError(
+                    f"a decorator above @{name} hides it from {_name_of(inner)}: "
+                    f"write @{name} above all others"
+                )
+    for mark in marks if takes_socket else ():
+        if not mark.guards:
+            raise SetupError(
+                f"@{type(mark).__name__} does nothing above "
+                f"{_name_of(function)}, which answers WebSockets"
+            )
+    # Each once, and not by ``==``, which is an author's.
+    return [
+        *{id(mark.check if isinstance(mark, Checking) else mark): mark for mark in marks}.values()
+    ]
+
+
+def _own_marks(target: object) -> Sequence[Mark]:
+    marks: Sequence[Mark] = own_attributes(target).get(REQUIRES, ())
+    return marks
+
+
+def _name_of(function: Any) -> str:
+    *_, inner = layers(function)
+    return getattr(inner, "__qualname__", None) or repr(inner)
+
+
+# -- middleware ------------------------------------------------------------------------------------
+
+# The methods of middleware, with their parameters.
+_SOCKET_HOOKS = {"before_websocket": "request", "after_websocket": "request"}
+_HOOKS = {
+    "before_request": "request",
+    "after_request": "request, status, response_body, extra_headers",
+}
+_FLOW_HOOKS = {"before": "request", "after": "request, response"}
+
+
+def check_middlewares(
+    providers: Providers, middlewares: Sequence[object], of_sockets: Sequence[object] = ()
+) -> None:
+    """Raise ``SetupError`` for what is no middleware, and for one that asks for a resource by an
+    annotation, which checks alone may do.
+    """
+    for middleware in [*middlewares, *of_sockets]:
+        if isinstance(middleware, type) and any(
+            hasattr(middleware, one) for one in (*_HOOKS, *_FLOW_HOOKS, *_SOCKET_HOOKS)
+        ):
+            raise SetupError(
+                f"middlewares holds objects, not classes: append({middleware.__name__}())"
+            )
+    for middleware in of_sockets:
+        if not _has_hooks(middleware, _SOCKET_HOOKS, providers):
+            raise SetupError(
+                f"{middleware!r} is no WebSocket middleware: append an object with "
+                "before_websocket or after_websocket"
+            )
+    for middleware in middlewares:
+        if isinstance(middleware, Checking):
+            try:
+                providers.asked_by_check(middleware.check)
+            except SetupError as error:
+                raise SetupError(f"the check {middleware.name}: {error}") from None
+            continue
+        has_hooks = [_has_hooks(middleware, hooks, providers) for hooks in (_HOOKS, _FLOW_HOOKS)]
+        if not any(has_hooks) and not _is_generator(middleware, providers):
+            if hasattr(middleware, "middlewares"):
+                name = type(middleware).__name__
+                raise SetupError(f"{name} is a setting: write App(security={name}(...))")
+            raise SetupError(
+                f"{middleware!r} is no middleware: append an object with before_request or "
+                "after_request, or a generator function, def or async def, with one yield in it"
+            )
+
+
+def _is_generator(middleware: Any, providers: Providers) -> bool:
+    """Return whether a middleware is a generator function.
+
+    Raises ``SetupError`` for one with other parameters.
+    """
+    functions = (
+        [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")]
+        if callable(middleware)
+        else []
+    )
+    if not any(
+        inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions
+    ):
+        return False
+    # A method has a signature, and an object that is called has none.
+    function = middleware if inspect.isroutine(middleware) else middleware.__call__
+    providers.refuse_to_ask(function, 1)
+    if not takes(function, 1):
+        name = getattr(middleware, "__name__", repr(middleware))
+        raise SetupError(f"{name} in middlewares takes one argument, the request")
+    return True
+
+
+def _has_hooks(middleware: object, hooks: Mapping[str, str], providers: Providers) -> bool:
+    """Return whether a middleware has one of these hooks.
+
+    Raises ``SetupError`` for one with other parameters, and for an ``async def`` that nobody would
+    await.
+    """
+    methods = {
+        name: method for name in hooks if callable(method := getattr(middleware, name, None))
+    }
+    owner = type(middleware).__name__
+    for name, method in methods.items():
+        count = hooks[name].count(",") + 1
+        providers.refuse_to_ask(method, count)
+        if not takes(method, count):
+            raise SetupError(
+                f"{owner}.{name} takes other arguments than it gets: write "
+                f"def {name}(self, {hooks[name]})"
+            )
+        if hooks is _FLOW_HOOKS and (
+            inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
+        ):
+            raise SetupError(
+                f"{owner}.{name} is async: write def {name}, which waits by yield from "
+                f"call(kind_of(function), function, ...), or async def {name}_request in an "
+                "HttpMiddleware"
+            )
+    return bool(methods)

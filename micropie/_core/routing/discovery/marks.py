@@ -1,0 +1,281 @@
+"""Find the handlers among an application's attributes, with the marks that decorators have left on
+them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import site
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from micropie._core.errors import SetupError, logger
+from micropie._core.routing.discovery.patterns import Pattern
+
+MARKS = "__micropie_routes__"
+REQUIRES = "__micropie_requires__"  # the checks and middleware above a handler or an application
+# On a function that serves files: returns the fingerprint of one by its path.
+FINGERPRINT = "__micropie_fingerprint__"
+
+AnyFunction: TypeAlias = Callable[..., object]  # an author's, of any parameters
+Function = TypeVar("Function", bound=AnyFunction)
+Marked = TypeVar("Marked")
+
+SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
+
+
+def marks_of(function: object) -> list[RouteMark]:
+    """Return the marks of a function, also below ``@staticmethod``.
+
+    ``functools.wraps`` copies them to a wrapper.
+    """
+    marks: list[RouteMark] = getattr(function, MARKS, None) or getattr(
+        getattr(function, "__func__", None), MARKS, []
+    )
+    return marks
+
+
+def leave_mark(target: Marked, attribute: str, mark: object) -> Marked:
+    """Leave a decorator's mark on its target, and return the target.
+
+    Raises ``SetupError`` for what takes none.
+    """
+    try:
+        setattr(target, attribute, mark)
+    except AttributeError:
+        raise SetupError(
+            f"{target!r} takes no marks: decorators stand above a function, and middleware "
+            "and @requires above an "
+            "application or its class as well"
+        ) from None
+    return target
+
+
+class RouteMark(NamedTuple):
+    """The mark that ``@route``, ``@get``, ``@websocket`` and the other decorators leave on a
+    function.
+
+    ``path``: None for the path of the function's name. ``methods``: () for those of the setting.
+    ``name``: for ``url_for``, None for the function's own. ``takes_socket``: it answers WebSockets,
+    whose handshake is a GET. ``hooks``: the route's only hooks, None for the application's.
+    """
+
+    path: Pattern | None = None
+    methods: tuple[str, ...] = ()
+    name: str | None = None
+    takes_socket: bool = False
+    hooks: Sequence[object] | None = None
+
+    def decorate(self, function: Function) -> Function:
+        """Leave this mark on a function beside those that it has, and return the function."""
+        # A new list: a subclass's override must not change the marks of its parent's method.
+        return leave_mark(function, MARKS, [*marks_of(function), self])
+
+
+class Handler(NamedTuple):
+    """A bound function, its public name, and its marks: one without decorators has the mark of its
+    name.
+    """
+
+    name: str
+    function: AnyFunction
+    marks: list[RouteMark]
+
+
+def find_handlers(
+    instance: object, framework: tuple[type, ...], explicit: bool = False
+) -> list[Handler]:
+    """Return the handlers of an application, for HTTP and for WebSockets.
+
+    Handlers are the public methods that the author wrote in the bodies of classes, and the
+    functions below a route's decorator, also where they are attributes of the instance; with
+    ``explicit`` only those below a decorator. Without one, a method of ``framework`` classes, of
+    the standard library or of other people's packages is no handler. No function answers both
+    protocols. Raises ``SetupError`` if two have the same public name, or one has marks of both.
+    """
+    found: list[Handler] = []
+    attributes: dict[tuple[str, bool], str] = {}
+    for attribute, function in _candidates(instance, framework, explicit):
+        if attribute.startswith("_") or attribute == "lifespan" or is_hidden(function):
+            continue
+        name, marks = public_name(attribute), marks_of(function)
+        takes_socket = name.startswith(SOCKET_PREFIX) or any(mark.takes_socket for mark in marks)
+        if takes_socket and not all(mark.takes_socket for mark in marks):
+            raise SetupError(
+                f"{name} answers WebSockets: write @websocket above it, and not @route, @get, @post"
+            )
+        if attributes.setdefault((name, takes_socket), attribute) != attribute:
+            raise SetupError(f"{name}_ and {name} have the same public name: rename one of them")
+        of_name = RouteMark(methods=("GET",), takes_socket=True) if takes_socket else RouteMark()
+        found.append(Handler(name, function, marks or [of_name]))
+    return found
+
+
+def _candidates(
+    instance: object, framework: tuple[type, ...], explicit: bool
+) -> Iterator[tuple[str, AnyFunction]]:
+    """Yield the functions that may be handlers, with their names.
+
+    Classes' attributes are read from their dictionaries, so no property's getter runs. A class
+    replaces what the classes behind it have under a name, whether it has a handler there or not: a
+    handler is the function that Python's look-up of its name gives.
+    """
+    own = vars(instance)
+    for name, (cls, value) in attributes_of(reversed(type(instance).__mro__)).items():
+        if name in own or cls in framework or not is_method(value):
+            continue
+        if (
+            explicit
+            and name.startswith(SOCKET_PREFIX)
+            and not (marks_of(value) or is_hidden(value))
+            and inspect.iscoroutinefunction(value)
+        ):
+            logger.warning(
+                '%s.%s has no URL, as App(expose="explicit") wants a decorator: write @websocket '
+                "above it, or @hidden if it is to have none",
+                cls.__name__,
+                name,
+            )
+        is_authors = not explicit and not _is_others(cls, type(instance))
+        if marks_of(value) or (is_authors and _is_written_in(cls, value)):
+            yield name, _bound(value, instance)
+    for name, value in own.items():
+        if is_function(value) and marks_of(value):
+            yield name, value
+
+
+def attributes_of(classes: Iterable[type]) -> dict[str, tuple[type, object]]:
+    """Return the attributes of classes by name, each with its class: that of the last one which
+    has the name.
+    """
+    return {name: (cls, value) for cls in classes for name, value in vars(cls).items()}
+
+
+def public_name(name: str) -> str:
+    """Return an attribute's name in URLs: ``import_`` is ``import``.
+
+    An underscore at the end keeps a name from being a keyword, or from hiding another one such as
+    ``get`` (PEP 8).
+    """
+    return name.removesuffix("_")
+
+
+@functools.cache
+def _installed() -> tuple[str, tuple[str, ...]]:
+    """Return where the standard library is, and where other people's packages are."""
+    from sysconfig import get_path
+
+    return get_path("stdlib"), tuple(
+        {get_path("purelib"), get_path("platlib"), *site.getsitepackages()}
+    )
+
+
+def _is_others(cls: type, application: type) -> bool:
+    """Return whether a class is part of the standard library, or of an installed package that the
+    application itself is not part of.
+
+    ``class Root(App, Thread)`` must not answer /start and /join: its author did not define them.
+    """
+    package = cls.__module__.partition(".")[0]
+    file: str | None = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    is_stdlib = package in sys.stdlib_module_names
+    # an author's module may be named "turtle"
+    if is_stdlib and (file is None or file.startswith(_installed()[0])):
+        return True
+    return package != application.__module__.partition(".")[0] and (file or "").startswith(
+        _installed()[1]
+    )
+
+
+def _is_written_in(cls: type, value: object) -> bool:
+    """Return whether a function, or one that it wraps, is from the module of the class.
+
+    A decorator of another module may return a function of its own, without ``functools.wraps``.
+    ``os.path.exists`` that is assigned in a class's body is no method.
+    """
+    return any(
+        getattr(function, "__module__", None) == cls.__module__ for function in wrapped_by(value)
+    )
+
+
+def is_bare(value: object) -> bool:
+    """Return whether a value is a function without marks that wraps no other one, as most are."""
+    return type(value) is FunctionType and value.__closure__ is None and not value.__dict__
+
+
+def is_hidden(value: object) -> bool:
+    """Return whether ``@hidden`` is among the decorators, also below one that does not copy its
+    mark.
+    """
+    return any(getattr(function, "__micropie_hidden__", False) for function in wrapped_by(value))
+
+
+def wrapped_by(value: object) -> Iterator[object]:
+    """Yield a function and those that it wraps: by ``__wrapped__``, as a partial's, or as a
+    variable of a closure.
+    """
+    layers = [value]
+    for layer in layers:  # the list grows in the loop
+        yield layer
+        inner = [getattr(layer, name, None) for name in ("__wrapped__", "__func__", "func", "fget")]
+        for cell in getattr(layer, "__closure__", None) or ():
+            with suppress(ValueError):  # a variable that has no value yet
+                inner.append(cell.cell_contents)
+        layers += [
+            one for one in inner if is_method(one) and not any(one is known for known in layers)
+        ]
+
+
+def own_attributes(value: object) -> dict[str, Any]:
+    """Return what an object itself keeps, such as the marks that decorators have left on it; {} for
+    one that keeps nothing.
+    """
+    attributes: dict[str, Any] = getattr(value, "__dict__", {})
+    return attributes
+
+
+def is_function(value: object) -> bool:
+    """Return whether an attribute that is set on an application becomes a handler."""
+    if isinstance(value, _FUNCTIONS):
+        return True
+    # functools.cache and cachetools.cached make objects that wrap one. Other objects may answer for
+    # any name.
+    wrapped = own_attributes(value).get("__wrapped__")
+    return isinstance(wrapped, FunctionType) and not isinstance(value, _DESCRIPTORS)
+
+
+def is_method(value: object) -> bool:
+    """Return whether an attribute of a class becomes a handler: no class, no property, no callable
+    object.
+    """
+    return is_function(value) or isinstance(value, _DESCRIPTORS)
+
+
+_FUNCTIONS = (FunctionType, MethodType, functools.partial)
+_DESCRIPTORS = (staticmethod, classmethod, functools.partialmethod, functools.singledispatchmethod)
+
+
+def _bound(value: Any, instance: object) -> Any:
+    """Bind a function of a class as ``instance.name`` does, and keep the marks that decorators left
+    on it.
+
+    A decorator above ``@staticmethod`` and such marks the descriptor. Python binds the function
+    inside, without marks.
+    """
+    if isinstance(value, functools.partial) and sys.version_info < (3, 14):
+        bound: Any = value  # which 3.13 does not bind either, but warns of
+    else:
+        bound = value.__get__(instance, type(instance))
+    if isinstance(value, functools.singledispatchmethod):
+        bound = functools.partial(bound)
+        # the signature without ``self``
+        bound.__wrapped__ = value.func.__get__(instance, type(instance))
+    marks = {name: mark for name, mark in vars(value).items() if name.startswith("__micropie_")}
+    if marks and not is_function(value):
+        bound = functools.partial(bound)
+        vars(bound).update(marks)
+    return bound

@@ -1,0 +1,262 @@
+"""Explicit paths such as ``/users/<id:int>``: their segments, and URLs that are made by filling in
+values.
+
+The syntax is Bottle's: ``<name>`` (text without "/"), ``<name:int>``, ``<name:float>``,
+``<name:path>`` (one segment or more) and ``<name:re:[a-z]+>``. A path is matched segment by segment
+(``router.py``), each one decoded, so an escaped "/" is part of its segment's text. Several
+wildcards in one segment, as in ``<year>-<month>``, need text between them: each ends where that
+text occurs first, the last one takes the rest, and none is empty. Nothing is tried twice, so a
+match takes time in proportion to the path's length. Only an author's own expression is a regular
+expression, and it sees one segment of at most ``LONGEST_FOR_RE`` characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+from urllib.parse import quote
+
+from micropie._core.errors import SetupError
+from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up
+from micropie._core.on_demand import pattern
+
+LONGEST_FOR_RE = 255  # characters: as long as a file's name may be
+
+# The values of a text that fits, else None.
+Match: TypeAlias = Callable[[str], "tuple[object, ...] | None"]
+
+_WILDCARD = (
+    r"<(?P<name>[A-Za-z_][A-Za-z0-9_]*)?(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>"
+)
+WILDCARD = pattern(_WILDCARD)
+# a "/" inside a wildcard is part of its expression
+_SEGMENT = pattern(f"/((?:{_WILDCARD}|[^/])+)?")
+
+
+def _int(text: str) -> tuple[int] | None:
+    # 64 bits hold every key of every database, and SQLite fails for more. Python's int() would take
+    # "+1", "1_0" and other scripts' digits. An expression would take 1,000 instructions more.
+    digits = text[1:] if text[0] == "-" else text
+    if not (digits.isdecimal() and digits.isascii() and len(digits) <= _DIGITS):
+        return None
+    number = int(text)
+    return (number,) if -(2**63) <= number < 2**63 else None
+
+
+_DIGITS = 19  # of 2**63
+
+
+# 300 digits stay below the largest float, so this is never infinite.
+_FLOAT = pattern(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
+
+
+def match_text(text: str) -> tuple[str] | None:
+    # Where text stands before a wildcard, its value may lead up although the segment does not:
+    # ``/v<name>``, "v../x".
+    return None if ".." in text and leads_up(text) else (text,)
+
+
+class Wildcard(NamedTuple):
+    """``rank``: the less, the more specific.
+
+    ``rule``: equal for wildcards that match the same texts.
+    """
+
+    name: str
+    rank: int
+    rule: str
+    match: Match
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether the value is a number, and no longer text."""
+        return self.rule in ("int", "float")
+
+
+_KINDS: dict[str, tuple[int, Match]] = {
+    "int": (1, _int),
+    "float": (2, lambda text: (float(text),) if _FLOAT.fullmatch(text) else None),
+    "": (4, match_text),
+    "path": (5, match_text),
+}
+_RE_RANK = 3
+
+
+class Segment:
+    """One segment of a pattern: literal text, or wildcards with literal text around them.
+
+    ``text``: the literal text, None if there are wildcards. ``is_path``: it has a ``path``
+    wildcard, and matches one segment or more, joined by "/".
+
+    If there are wildcards: ``key`` is equal for segments that match the same texts. ``rank`` sorts
+    them, the most specific first: by the length of their literal text, then by kind. ``match``
+    returns the wildcards' values of a text that is not empty, or None.
+    """
+
+    def __init__(self, literals: list[str], wildcards: list[Wildcard]) -> None:
+        self._literals = literals  # before, between and after the wildcards
+        self.wildcards = wildcards
+        self.text = None if wildcards else literals[0]
+        self.is_path = any(wildcard.rule == "path" for wildcard in wildcards)
+        if not wildcards:
+            return
+        self.key = (*literals, *(wildcard.rule for wildcard in wildcards))
+        self.rank = (-sum(map(len, literals)), max(wildcard.rank for wildcard in wildcards))
+        self.match: Match = wildcards[0].match
+        self._parts: re.Pattern[str] | None = None
+        if any(literals):
+            first, *between, last = map(re.escape, literals)
+            self._parts = pattern(
+                f"(?s:{first}{''.join(f'(?>(.+?){one})' for one in between)}(.+){last})"
+            )
+            self.match = self._match_parts
+
+    def _match_parts(self, text: str) -> tuple[object, ...] | None:
+        values: tuple[object, ...] = ()
+        for wildcard, part in zip(self.wildcards, self.split(text), strict=False):
+            found = wildcard.match(part)
+            if found is None:
+                return None
+            values += found
+        return values or None
+
+    def split(self, text: str) -> Sequence[str]:
+        """Return the texts of the wildcards, none if the literal text is not there."""
+        if self._parts is None:  # one wildcard with nothing around it
+            return (text,) if text else ()
+        found = self._parts.fullmatch(text)
+        return found.groups() if found is not None else ()
+
+    def join(self, texts: Sequence[str]) -> str:
+        """Return the segment with ``texts`` in place of its wildcards."""
+        return "".join(
+            literal + text for literal, text in zip(self._literals, [*texts, ""], strict=True)
+        )
+
+
+# What is meant otherwise, as other frameworks write it.
+_MISTAKEN = {
+    r"\(\?|\\[dw]|\$$": "is a regular expression: write <name:int>, or <name:re:[a-z]+>",
+    "[<>]": "has a wildcard that can't be read: write <name> or <name:int>",
+    "[{}]": "has a brace: write <name> for {name}",
+    r"/:([A-Za-z_]\w*)": r"has a colon: write <\1> for :\1",
+    r"://[^/]*(/.*)?": r"has a host: write its path alone, '\1'",
+    r"\?": "has a query: leave it out, and write a parameter for each of its values",
+    r"/\*": "has an asterisk: write <name:path> for all that follows",
+}
+
+
+class Pattern:
+    """One explicit path.
+
+    ``text`` is the path as the author wrote it. Raises ``SetupError`` for a path
+    that can't be read.
+    """
+
+    def __init__(self, text: str) -> None:
+        literal = WILDCARD.sub("", text)
+        for expression, problem in _MISTAKEN.items():
+            if found := re.search(expression, literal):
+                raise SetupError(f"the route {text!r} {found.expand(problem)}")
+        if not text.startswith("/"):
+            raise SetupError(f"the route {text!r} must begin with '/': write {'/' + text!r}")
+        self.text = "/" + text.strip("/")
+        self.wildcards: list[Wildcard] = []
+        self.segments: list[Segment] = []
+        for part in _SEGMENT.finditer(self.text) if self.text != "/" else ():
+            self._add_segment(part[1] or "")
+        if sum(segment.is_path for segment in self.segments) > 1:
+            raise SetupError(
+                f"the route {text!r} has two path wildcards: where one ends would not be clear"
+            )
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the wildcards."""
+        return [wildcard.name for wildcard in self.wildcards]
+
+    def fill(self, values: dict[str, object]) -> str:
+        """Return the path with ``values`` in place of the wildcards, "" for "/".
+
+        Remove these values from ``values``.
+
+        Raises ``KeyError`` for a missing value and ``ValueError`` for one that the pattern would
+        not match.
+        """
+        path = ""
+        for segment in self.segments:
+            texts = [str(values.pop(wildcard.name)) for wildcard in segment.wildcards]
+            text = segment.join(texts)
+            # The texts are compared, because the pattern may split "a-b" elsewhere than it was
+            # joined.
+            fits = not segment.wildcards or (
+                [*segment.split(text)] == texts and segment.match(text)
+            )
+            if (
+                not fits
+                or "\0" in text
+                or not DOTS_AND_EMPTY.isdisjoint(text.split("/") if segment.is_path else [text])
+            ):
+                given = ", ".join(
+                    f"{text!r} does not fit <{w.name}>"
+                    for w, text in zip(segment.wildcards, texts, strict=True)
+                )
+                raise ValueError(f"{given} of the route {self.text!r}")
+            path += "/" + quote(text, safe="/" if segment.is_path else "")
+        return path
+
+    def _add_segment(self, text: str) -> None:
+        literals, wildcards, end = list[str](), list[Wildcard](), 0
+        for found in WILDCARD.finditer(text):
+            literals.append(text[end : found.start()])
+            if wildcards and not literals[-1]:
+                raise SetupError(
+                    f"the route {self.text!r} needs text between "
+                    f"<{wildcards[-1].name}> and {found[0]}"
+                )
+            wildcards.append(self._wildcard(found))
+            self.wildcards.append(wildcards[-1])
+            end = found.end()
+        segment = Segment([*literals, text[end:]], wildcards)
+        if segment.text == "":
+            raise SetupError(
+                f"the route {self.text!r} has an empty segment, which no path may have"
+            )
+        if segment.is_path and len(wildcards) > 1:
+            raise SetupError(
+                f"the route {self.text!r} has a path wildcard beside another one in one segment"
+            )
+        self.segments.append(segment)
+
+    def _wildcard(self, found: re.Match[str]) -> Wildcard:
+        name, kind, rule = found["name"], found["kind"] or "", found["rule"]
+        if name is None:
+            raise SetupError(
+                f"the route {self.text!r} has a wildcard without a name: "
+                f"write <name:{kind or 'int'}>"
+            )
+        if name in self.names:
+            raise SetupError(f"the route {self.text!r} names <{name}> twice")
+        if kind == "re":
+            if not rule:
+                raise SetupError(
+                    f"the route {self.text!r} has re without an expression: write <name:re:[a-z]+>"
+                )
+            try:
+                fullmatch = re.compile(rule, re.DOTALL).fullmatch
+            except re.error as error:
+                raise SetupError(
+                    f"the route {self.text!r} has an expression that Python can't read: {error}"
+                ) from None
+
+            def match_expression(text: str) -> tuple[str] | None:
+                is_short = len(text) <= LONGEST_FOR_RE
+                return match_text(text) if is_short and fullmatch(text) else None
+
+            return Wildcard(name, _RE_RANK, f"re:{rule}", match_expression)
+        if kind not in _KINDS or rule is not None:
+            known = f"<{kind}:{name}>" if name in _KINDS else "int, float, path or re:expression"
+            raise SetupError(f"the route {self.text!r} has no kind {kind!r}: write {known}")
+        rank, match = _KINDS[kind]
+        return Wildcard(name, rank, kind, match)

@@ -1,0 +1,281 @@
+"""``@app.provides(Session)``: functions that open the resources of checks and handlers, once for
+each request, and those of ``request.resource``.
+
+A provider is a generator function, ``def`` or ``async def``, that yields once, or any callable that
+returns a context manager or the value itself. A plain function may have parameters: resources of
+other providers, the request, and values of the client's, which are bound by name as a handler's
+are. Another callable, such as a class, is called without arguments, because its parameters are not
+meant for clients.
+
+Resources are opened one after the other, each after those that it needs.
+``execution/steps/generators.py`` closes them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any, cast, get_origin
+
+from micropie._core.binding import OwnTypes, Plan, asked_behind, is_key
+from micropie._core.errors import ResponseError, SetupError
+from micropie._core.execution import entered_on_loop
+from micropie._core.execution.placement import LOOP, MARK, layers
+from micropie._core.execution.steps import (
+    AWAIT,
+    CALL,
+    INLINE,
+    Flow,
+    Kind,
+    ResourceContext,
+    Resources,
+    RunningGenerator,
+    awaited,
+)
+from micropie._core.http import BindingErrors, Request
+from micropie._core.http.forms import UploadFile
+from micropie._core.http.websockets import WebSocketRequest
+from micropie._core.routing.discovery.marks import AnyFunction
+
+
+class Provider:
+    """The provider of ``key``. ``plan`` binds its arguments.
+
+    ``needs``: the providers of its own parameters' resources, each after those that it needs
+    itself. Two providers are equal if they give the same resource: an inner application shares a
+    resource of an outer one, unless it has a provider of its own for it.
+
+    ``call_kind`` is how it is called, and ``run_kind`` how a plain generator of it runs.
+    ``is_class``: it makes async context managers, on the event loop.
+    """
+
+    def __init__(
+        self, key: object, function: AnyFunction, keys: Container[object], own: OwnTypes
+    ) -> None:
+        *_, inner = layers(function)
+        self.key = key
+        self.name = getattr(inner, "__qualname__", type(inner).__qualname__)
+        self.run_kind: Kind = INLINE if getattr(function, MARK, None) == LOOP else CALL
+        self.call_kind: Kind = self.run_kind
+        if inspect.iscoroutinefunction(inner):
+            self.call_kind = AWAIT
+        elif inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+            self.call_kind = INLINE  # none of its code runs then
+        self.is_class = isinstance(inner, type) and hasattr(inner, "__aenter__")
+        has_parameters = inspect.isfunction(function) or inspect.ismethod(function)
+        call = function if has_parameters else lambda: function()  # noqa: PLW0108 - its signature is what matters
+        try:
+            self.plan = Plan(call, provided=keys, is_provider=True, own=own)
+        except SetupError as error:
+            raise SetupError(f"{self.name}, which provides {name_of(key)}: {error}") from None
+        self.needs: Sequence[Provider] = ()
+        self._parts = key, function, own if self.plan.reads_values else None
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Provider)
+            and self._parts == other._parts
+            and self.needs == other.needs
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+class Providers:
+    """The providers that an application has: its own, and those of the applications around it.
+
+    ``functions``: the author's functions by the type that each provides. A function that an
+    annotation names is its own key, and need not be among them.
+    """
+
+    def __init__(self, functions: Mapping[object, AnyFunction], own: OwnTypes) -> None:
+        self.functions = functions
+        self._own = own
+        self._found: dict[object, Provider] = {}
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.functions
+
+    def needed_for(
+        self, keys: Iterable[object], path: tuple[object, ...] = ()
+    ) -> Sequence[Provider]:
+        """Return the providers for some parameters' resources, each after those that it needs
+        itself.
+
+        ``path``: the keys whose providers have these parameters, each needed by the one before it.
+        Raises ``SetupError`` for a circle, and for a provider's parameter that nothing can fill.
+        """
+        found = [self._find(key, path) for key in keys]
+        return [*dict.fromkeys(needed for one in found for needed in (*one.needs, one))]
+
+    def _find(self, key: object, path: tuple[object, ...] = ()) -> Provider:
+        if key in path:
+            circle = " needs ".join(map(name_of, [*path[path.index(key) :], key]))
+            raise SetupError(f"{circle}: providers can't need each other")
+        found = self._found.get(key)
+        if found is None:
+            # A function that an annotation names is the key itself, unless a test puts another in
+            # its place.
+            function = cast("AnyFunction", self.functions.get(key, key))
+            found = Provider(key, function, self, self._own)
+            keys = (needed.key for needed in found.plan.provided)
+            found.needs = self.needed_for(keys, (*path, key))
+            self._found[key] = found
+        return found
+
+    def asked_by_check(self, check: AnyFunction) -> Mapping[str, Provider]:
+        """Return the providers for the parameters of a check behind the request, by their names.
+
+        Raises ``SetupError`` for a parameter that nothing fills, and for a provider that takes a
+        body.
+        """
+        asked = asked_behind(check, 1, self, refuses_others=True)
+        self._without_body(asked.values())
+        return {name: self._find(key) for name, key in asked.items()}
+
+    def refuse_to_ask(self, function: AnyFunction, given: int) -> None:
+        """Raise ``SetupError`` for a parameter behind the first ``given`` ones that is annotated
+        with a resource.
+        """
+        for name, key in asked_behind(function, given, self).items():
+            is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+            with_ = "async with" if is_async else "with"
+            raise SetupError(
+                f"{getattr(function, '__qualname__', repr(function))}: only handlers, checks and "
+                f"commands ask for resources by parameters; write {with_} "
+                f"request.resource({name_of(key)}) as {name}: inside of it"
+            )
+
+    def resource(self, request: Request, key: object) -> ResourceContext[Any]:
+        """Return what ``request.resource(key)`` returns. Raises ``LookupError`` if nothing provides
+        ``key``, and ``SetupError`` if a provider takes a body.
+        """
+        found = next((one for one in (key, get_origin(key)) if one in self), None)
+        if found is None:
+            if not inspect.isroutine(key):
+                raise LookupError(
+                    f"nothing provides {name_of(key)}: write @app.provides for its type"
+                )
+            found = key
+        needed = self._without_body([found])
+        provider = needed[-1]
+
+        def opening(resources: Resources) -> Flow[object]:
+            yield from open_resources(request, resources, needed)
+            return resources.values[provider]
+
+        exchange = request._exchange
+        return ResourceContext(exchange, opening, exchange.config.settings.portal_backend)
+
+    def _without_body(self, keys: Iterable[object]) -> Sequence[Provider]:
+        needed = self.needed_for(keys)
+        for one in needed:
+            if one.plan.body_parameter is not None:
+                raise SetupError(
+                    f"{one.name} takes a body, which is received after the checks, "
+                    "for a handler alone"
+                )
+        return needed
+
+
+def open_resources(
+    request: Request, resources: Resources, providers: Sequence[Provider]
+) -> Flow[None]:
+    """Open what these providers give, unless it is open: each is after those that it needs itself.
+
+    All are bound before the first is opened: a wrong value in a query costs no connection.
+    """
+    exchange, values = request._exchange, resources.values
+    in_path = dict(
+        zip(exchange.route.path_names if exchange.route else (), request.path_params, strict=False)
+    )
+    bound = [(one, one.plan.bind(request, (), in_path)) for one in providers if one not in values]
+    for provider, own in bound:
+        arguments = provider.plan.with_provided(
+            own, {one.key: values[one] for one in provider.needs}
+        )
+        made = values[provider] = yield from _open(resources, provider, arguments)
+        if made is None and exchange.config.settings.debug:
+            exchange.config.advisor.review_provided(provider)
+
+
+def _open(resources: Resources, provider: Provider, arguments: Sequence[object]) -> Flow[object]:
+    """Call a provider and return its resource. Put one that has to be closed on the stack."""
+    function: Any = provider.plan.call
+    made: Any
+    if provider.is_class:
+        made = entered_on_loop(functools.partial(function, *arguments))
+    elif provider.call_kind == INLINE:
+        made = function(*arguments)
+    else:
+        made = yield provider.call_kind, function, arguments
+    if not hasattr(type(made), "__aenter__"):  # some can be awaited as well
+        made = yield from awaited(made)
+    if hasattr(type(made), "__aenter__"):
+        manager = made
+        made = entered_on_loop(lambda: manager)
+    elif hasattr(type(made), "__enter__"):
+        made = _entered(made)
+    if isinstance(made, AsyncGeneratorType):
+        made = made if resources.shield is None else resources.shield(made)
+    elif not isinstance(made, GeneratorType):
+        return made
+    generator = RunningGenerator(made, provider.run_kind, provider)
+    resources.append(generator)
+    value = yield from generator.go_on(None)
+    if generator.has_ended:
+        raise ResponseError(
+            f"{provider.name}, which provides {name_of(provider.key)}, has ended without a yield"
+        )
+    return value
+
+
+def _entered(manager: AbstractContextManager[object]) -> Iterator[object]:
+    """Yield the value of a context manager, and leave it after that."""
+    with manager as value:
+        yield value
+
+
+def check_key(key: object) -> None:
+    """Raise ``SetupError`` unless a parameter can be annotated with ``key`` to ask for a
+    resource.
+    """
+    if not is_key(key):
+        raise SetupError(
+            f"provides takes the type that parameters are annotated with, not {key!r}: write "
+            "@app.provides(Db)"
+        )
+    if key in _OF_REQUESTS:
+        raise SetupError(f"{name_of(key)} can't be provided: every request has its own")
+    if getattr(get_origin(key) or key, "__module__", "") == "builtins":
+        name = name_of(key)
+        raise SetupError(
+            f"provides({name}) would take over every parameter that is annotated with {name}: "
+            f'write Token = NewType("Token", {name}) and provides(Token)'
+        )
+
+
+_OF_REQUESTS = (Request, WebSocketRequest, UploadFile, BindingErrors)
+
+
+def in_place_of(key: object, fake: object) -> AnyFunction:
+    """Return the provider that a test puts in the place of another: ``fake``, or one that gives
+    ``fake`` as it is.
+    """
+    if inspect.isroutine(fake) or isinstance(fake, type | functools.partial):
+        return fake
+
+    def give() -> Iterator[object]:
+        yield fake
+
+    setattr(give, MARK, LOOP)  # nothing in it can block
+    return give
+
+
+def name_of(key: object) -> str:
+    """Return a type's name for messages."""
+    return getattr(key, "__name__", repr(key)) if get_origin(key) is None else repr(key)

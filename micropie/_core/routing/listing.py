@@ -1,0 +1,195 @@
+"""Applications and routes as they are seen from outside: what a list of them can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import Parameter
+from typing import Any, NamedTuple
+
+from micropie._core.binding import OwnTypes, Plan, answers_of
+from micropie._core.execution.steps import Call
+from micropie._core.http.addresses import split_host
+from micropie._core.mounts import Mount
+from micropie._core.routing.config import AppBase, Config, ErrorKey
+from micropie._core.routing.discovery import Checking, Handler, Provider, find_handlers
+from micropie._core.routing.routes import Route, mentions, place_of
+from micropie._core.routing.settings import Settings
+from micropie._core.sessions import SessionBackend
+
+
+class Application(NamedTuple):
+    """One application of a tree: the outermost one, one that is an attribute, or a mounted one."""
+
+    app: AppBase
+    """The ``App`` itself."""
+    path: str
+    """Its path in the tree, such as ``/blog``; "" for the outermost one. One with a host of its own
+    begins with it: ``//blog.example.com/archive``."""
+    middlewares: Sequence[object]
+    """The hooks around its handlers, those of the applications around it first. A check of
+    ``@requires`` is the author's function."""
+    session_backend: SessionBackend
+    channels: Any
+    """Its ``micropie.channels.Channels``."""
+    checks: Sequence[Callable[..., object]]
+    """The functions of ``@requires`` among ``middlewares``."""
+    mounts: Sequence[Mount]
+    """Its own calls of ``App.mount``, each with ``prefix``, ``target``, ``kind`` ("app", "asgi" or
+    "wsgi") and ``isolated``."""
+    settings: Settings
+    """Its settings, with those of the applications around it."""
+    host: str
+    """The beginning of ``path`` if it has a host of its own, such as ``//blog.example.com``, else
+    ""."""
+    scope: str
+    """The beginning of its routes' names: "" or ``blog.``."""
+    error_keys: Sequence[ErrorKey]
+    """The statuses and the classes of exceptions that authors' error handlers answer here."""
+    types: OwnTypes
+    """Its own types, of the settings ``encoders`` and ``decoders``, which are functions by
+    class. ``encoder_of(kind)`` returns the function that writes values of a class, or None;
+    ``taken_by(kind)`` the type that the decoder of a class takes; ``choices(kind)`` the values of
+    an enumeration's members, as they are written."""
+
+    @property
+    def lost_routes(self) -> Mapping[str, str]:
+        """The methods that override one below a route's decorator and have none themselves, so that
+        nothing leads to them: a sentence that says what to write, by the method's name."""
+        lost: Mapping[str, str] = self._advisor.lost_routes(self.app)
+        return lost
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What its author should look at in its source: sentences that name the place."""
+        notes: list[str] = self._advisor.source_notes(self.app._micropie, self._handlers())
+        return notes
+
+    @property
+    def mistakes(self) -> Sequence[str]:
+        """What has no effect: a sentence for each."""
+        found: list[str] = self._advisor.mistakes(self.app._micropie, self._handlers())
+        return found
+
+    @property
+    def _advisor(self) -> Any:
+        return self.app._micropie.upper.advisor
+
+    def _handlers(self) -> list[Handler]:
+        explicit = self.settings.expose == "explicit"
+        return find_handlers(self.app, self.app._micropie.framework, explicit)
+
+
+def seen(config: Config) -> Application:
+    """Return what is told of the application with this configuration."""
+    checks = [hook.check for hook in config.middlewares if isinstance(hook, Checking)]
+    return Application(
+        config.app,
+        config.prefix,
+        [hook.check if isinstance(hook, Checking) else hook for hook in config.middlewares],
+        config.sessions.backend,
+        config.channels,
+        checks,
+        config.app._micropie.mounts,
+        config.settings,
+        split_host(config.prefix)[0],
+        config.scope,
+        [key for handlers, _ in config.error_handlers for key in handlers],
+        config.own_types,
+    )
+
+
+class Signature(NamedTuple):
+    """The parameters of a handler, or of a provider that opens a resource for it."""
+
+    name: str
+    """The name of the route, or of the provider's function."""
+    function: Callable[..., object]
+    """The function with its decorators, as it is called."""
+    parameters: Sequence[Parameter]
+    """The parameters that a client's values fill, with types as annotations."""
+    providers: Mapping[str, Signature]
+    """The providers that fill the other parameters, by their names."""
+
+    def needed(self) -> Iterator[Signature]:
+        """Yield the providers, each after those that it needs itself: one that several need,
+        several times.
+        """
+        for one in self.providers.values():
+            yield from (*one.needed(), one)
+
+
+class RouteEntry(NamedTuple):
+    """A route as lists of routes name it."""
+
+    route: Route
+    """It has these attributes: ``name``, ``pattern``, the author's ``function``, ``is_pooled``;
+    ``methods``, those that its decorator states, or (); ``wildcards`` of the pattern, each with its
+    rule such as "int", or ""; ``most_segments``, how many segments may follow the pattern as
+    arguments; ``reads_body``, true if the handler receives the body by itself; ``description``, the
+    ``describe`` above it, or None; ``body_parameter``, None or the first parameter that only a body
+    can fill, with ``name`` and ``converter``, see ``TypeInfo``."""
+    methods: list[str]
+    """Those that it answers."""
+    is_default: bool
+    """Whether it answers the paths that nothing else answers."""
+    hidden: str = ""
+    """A sentence that says why no request reaches it, or ""."""
+
+    @property
+    def application(self) -> Application:
+        """The application of the handler, with the hooks and checks of this route."""
+        return seen(self.route.config)
+
+    @property
+    def place(self) -> str:
+        """The file and the line of the author's function, see ``Inspector.place_of``."""
+        return place_of(self.route.function)
+
+    @property
+    def runs_in(self) -> str:
+        """Where the handler runs: "loop", "thread" or "process"."""
+        in_thread = isinstance(self.route.step_kind, Call)
+        return "process" if self.route.is_pooled else "thread" if in_thread else "loop"
+
+    def mentions(self, name: str) -> bool:
+        """Return whether the author's code uses an attribute or a variable of this name."""
+        return mentions(self.route.function, name)
+
+    @property
+    def session_change(self) -> str:
+        """What its source shows that it changes in the session, or ""."""
+        change: str = self.route.config.advisor.session_change(self.route.function)
+        return change
+
+    @property
+    def signature(self) -> Signature:
+        """What the handler takes: ``parameters``, those that a client's values fill, with types as
+        annotations; ``providers``, by the name of the parameter that each fills; ``name``; and
+        ``function``, with its decorators. Each provider has the same four. ``needed()`` yields the
+        providers, each after those that it needs itself: one that several need, several times."""
+        route = self.route
+        return _signature(route.name, route.plan, {one.key: one for one in route.providers})
+
+    @property
+    def asked_by_checks(self) -> list[Signature]:
+        """The providers that the checks of this route ask for, each after those that it needs
+        itself."""
+        providers = self.route.config.providers
+        asked = [providers.asked_by_check(check) for check in self.application.checks]
+        needed = providers.needed_for(one.key for found in asked for one in found.values())
+        by_key: dict[object, Provider] = {one.key: one for one in needed}
+        return [_signature(one.name, one.plan, by_key) for one in needed]
+
+    @property
+    def results(self) -> tuple[object, ...]:
+        """The types that the handler returns, by its annotation or by ``response_model``; only
+        ``inspect.Parameter.empty`` if the annotation is missing or can't be read."""
+        return answers_of(
+            self.route.plan.function, getattr(self.route.description, "response_model", None)
+        )
+
+
+def _signature(name: str, plan: Plan, providers: Mapping[object, Provider]) -> Signature:
+    opened = {one.name: providers[one.key] for one in plan.provided}
+    inner = {name: _signature(one.name, one.plan, providers) for name, one in opened.items()}
+    return Signature(name, plan.function, plan.parameters, inner)

@@ -1,0 +1,153 @@
+"""Decorators that make no handler: mistakes of the author that would be a 404, or a guard of
+nothing, without a word.
+
+A decorator of a route or a guard leaves a mark on its function. A mark that no handler of the
+compiled application has is refused here, with a sentence that says what to write.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import TypeAlias
+
+from micropie._core.errors import SetupError
+from micropie._core.routing.config import Registrations
+from micropie._core.routing.discovery import (
+    MARKS,
+    REQUIRES,
+    Handler,
+    attributes_of,
+    is_bare,
+    is_hidden,
+    is_method,
+    marks_of,
+    own_attributes,
+    wrapped_by,
+)
+
+_NO_EFFECT = "the decorator of a route or a guard has no effect"
+_IsLost: TypeAlias = Callable[[object], bool]
+
+
+def refuse_lost_marks(registered: Registrations, handlers: Sequence[Handler]) -> None:
+    """Raise ``SetupError`` for a decorator of a route or a guard that is above no handler of this
+    application, and for a method that is registered as a function.
+    """
+    is_lost = _lost_marks(handlers, registered)
+    _refuse_lost_attributes(registered.app, registered.framework, is_lost)
+    for function in filter(inspect.isfunction, (function for function, _ in registered.functions)):
+        if function.__code__.co_varnames[:1] == ("self",):
+            advice = (
+                "is a method: write micropie.get above it, and not app.get"
+                if "." in function.__qualname__.rpartition("<locals>.")[2]
+                else "is no method: leave the parameter self out"
+            )
+            raise SetupError(f"{function.__qualname__} {advice}")
+        above = getattr(sys.modules.get(function.__module__), function.__name__, function)
+        if above is not function and any(one is function for one in wrapped_by(above)):
+            raise SetupError(
+                f"{function.__qualname__} has a decorator that does not run for its route: write "
+                "@app.get above all others"
+            )
+    no_routes = chain(
+        registered.commands, registered.providers.values(), registered.error_handlers.values()
+    )
+    for function in filter(inspect.isfunction, no_routes):
+        if is_lost(function):
+            raise SetupError(
+                f"{function.__qualname__}: {_NO_EFFECT}; write @app.get "
+                "or @app.route above a function"
+            )
+
+
+def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _IsLost) -> None:
+    """Raise ``SetupError`` for a route or a guard that is lost in the body of a class or in an
+    object.
+
+    A method that a subclass replaces, or that is None in the object, is taken away on purpose.
+    """
+    own = vars(app)
+    classes = [cls for cls in reversed(type(app).__mro__) if cls not in framework]
+    attributes = attributes_of(classes)
+    for name, (cls, value) in attributes.items():
+        if is_bare(value):
+            continue
+        instead = own.get(name, value)
+        if instead is not value and (instead is None or marks_of(instead)):
+            continue  # replaced on purpose
+        # what a decorator may be above: also functions that a property or another object keeps
+        inside = *wrapped_by(value), *filter(inspect.isfunction, own_attributes(value).values())
+        if any(is_lost(one) and _is_written_in(cls, one) for one in inside):
+            advice = (
+                _advice(name, value)
+                if instead is value
+                else f"give the attribute self.{name} another name"
+            )
+            raise SetupError(f"{cls.__name__}.{name}: {_NO_EFFECT}; {advice}")
+    for name, value in own.items():
+        if is_lost(value) and not inspect.ismethod(value):
+            raise SetupError(
+                f"self.{name} of {type(app).__name__}: {_NO_EFFECT}; {_advice(name, value)}"
+            )
+    everything = {name: value for name, (_, value) in attributes.items()} | own
+    kinds = {type(value): name for name, value in everything.items() if not name.startswith("_")}
+    for kind, name in kinds.items():
+        has_routes = any(
+            not is_bare(one) and MARKS in own_attributes(one) and is_method(one)
+            for one in vars(kind).values()
+        )
+        if has_routes and not issubclass(kind, framework):
+            raise SetupError(
+                f"{name} is no App, and its routes answer nothing: write class {kind.__name__}(App)"
+            )
+
+
+def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:
+    """Return a function that tells whether a route or a guard above an object is above no handler.
+
+    Without a word a path would be 404, and a guard would guard nothing.
+    """
+    handlers = [
+        *(handler.function for handler in found),
+        *(function for function, _ in registered.functions),
+    ]
+    routes = {id(mark) for handler in found for mark in handler.marks}
+    guards = {
+        id(own_attributes(layer).get(REQUIRES))
+        for handler in handlers
+        for layer in wrapped_by(handler)
+    }
+
+    def is_lost(value: object) -> bool:
+        marks = own_attributes(value)
+        is_idle = REQUIRES in marks and id(marks[REQUIRES]) not in guards
+        # and no application, which may be mounted
+        if is_idle and (is_method(value) or not callable(value)):
+            return True
+        return any(id(mark) not in routes for mark in marks.get(MARKS, ()))
+
+    return is_lost
+
+
+def _is_written_in(cls: type, value: object) -> bool:
+    """Return whether a function is from the body of a class; True for an object that has no
+    name.
+    """
+    name = getattr(value, "__qualname__", None)
+    return name is None or (value.__module__, name.rpartition(".")[0]) == (
+        cls.__module__,
+        cls.__qualname__,
+    )
+
+
+def _advice(name: str, value: object) -> str:
+    if name.startswith("_"):
+        return "give it a name without _ at the beginning"
+    if is_hidden(value):
+        return "leave @hidden or @command out"
+    if not is_method(value):
+        return f"a {type(value).__name__} is no function"
+    return "write @get, @post or @route above all its other decorators"

@@ -1,0 +1,98 @@
+"""The names of a whole tree's routes, of which ``url_for`` makes paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import quote, urlencode
+
+from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up, quoted_address, split_host
+from micropie._core.routing.discovery import Pattern
+
+
+class RouteNames:
+    """The routes of a tree of applications by name.
+
+    Each has its escaped path from the tree's root, "" for the root itself, or its host's
+    ("//example.com/path"), and the pattern that follows the path in an explicit route.
+    ``fingerprints``: functions of those that serve files, which return the fingerprint of one by
+    its path.
+    """
+
+    def __init__(self) -> None:
+        self._routes: dict[str, tuple[tuple[bool, bool], str, Pattern | None]] = {}
+        self.fingerprints: dict[str, Callable[[str], str]] = {}
+
+    def add(
+        self, name: str, path: str, pattern: Pattern | None = None, *, takes_socket: bool
+    ) -> None:
+        """Add a route. Of two with one name that of HTTP counts, then the one whose handler has the
+        name, then the first.
+        """
+        rank = (takes_socket, pattern is not None)
+        if name not in self._routes or rank < self._routes[name][0]:
+            self._routes[name] = rank, path, pattern
+
+    def url_for(
+        self,
+        name: str,
+        scopes: Mapping[str, str],
+        segments: Sequence[object],
+        values: dict[str, object],
+    ) -> str:
+        """Return the path of a route by its name in the first of ``scopes`` that has it, see
+        ``Config``. A name with a slash is one of the whole tree.
+
+        Raises ``LookupError`` for an unknown name, ``ValueError`` for values that the route would
+        not match. Values that fill no wildcard become the query.
+        """
+        prefix, full_name = self._found(name, scopes)
+        _, path, pattern = self._routes[full_name]
+        if pattern is not None:
+            missing = [wildcard for wildcard in pattern.names if wildcard not in values]
+            if missing or segments:
+                hint = "; write static_url(...)" if full_name in self.fingerprints else ""
+                raise ValueError(
+                    f"url_for({name!r}) takes "
+                    f"{', '.join(f'{n}=...' for n in pattern.names) or 'nothing'}{hint}"
+                )
+            path += pattern.fill(values)
+        for segment in segments:
+            text = str(segment)
+            if text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
+                raise ValueError(f"url_for({name!r}): {text!r} is no segment of a path")
+            path += "/" + quote(text, safe="")
+        # the root of an application
+        if not segments and (path == quoted_address(prefix) or not split_host(path)[1]):
+            path += "/"
+        return path + (f"?{urlencode(values, doseq=True)}" if values else "")
+
+    def fingerprint(self, name: str, scopes: Mapping[str, str], path: str) -> str:
+        """Return the fingerprint of a file by the name of the route that serves it.
+
+        Raises ``LookupError``.
+        """
+        found = self.fingerprints.get(self._found(name, scopes)[1])
+        if found is None:
+            raise LookupError(
+                f"static_url(..., name={name!r}) names no "
+                f"app.static(prefix, directory, name={name!r})"
+            )
+        return found(path)
+
+    def _found(self, name: str, scopes: Mapping[str, str]) -> tuple[str, str]:
+        """Return the prefix of the first of ``scopes`` that has a route of this name, and the
+        route's full name.
+        """
+        if not isinstance(name, str):
+            function = getattr(name, "__name__", "name")
+            raise TypeError(f"a route has a name: write url_for({function!r})")
+        if name.startswith("/"):
+            name, scopes = name[1:], {"": ""}
+        for prefix, names in scopes.items():
+            if names + name in self._routes:
+                return prefix, names + name
+        own = next(iter(scopes.values()))
+        known = sorted(one.removeprefix(own) for one in self._routes if one.startswith(own))
+        listed = ", ".join(one for one in known if not one.startswith("_"))
+        hint = '; write app.static("/static", "static")' if name == "static" else ""
+        raise LookupError(f"there is no route named {name!r}; there are: {listed}{hint}")

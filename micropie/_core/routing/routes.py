@@ -1,0 +1,330 @@
+"""One route: a handler with its decorators' marks, the plan of its arguments, and how it runs."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from functools import partial
+from types import NoneType
+from typing import Any, Literal, cast
+
+from micropie._core.binding import (
+    BoundParameter,
+    Plan,
+    ResultFilter,
+    answers_of,
+    result_filter,
+    sends_null,
+)
+from micropie._core.errors import SetupError
+from micropie._core.execution.placement import LOOP, MARK, PROCESS, check_placement, layers, name_of
+from micropie._core.execution.steps import AWAIT, HANDLER, INLINE, Kind
+from micropie._core.http import JSON, Exchange, RouteInfo
+from micropie._core.routing.config import Config, with_marks
+from micropie._core.routing.discovery import (
+    AnyFunction,
+    Provider,
+    RouteMark,
+    marks_above_handler,
+    own_attributes,
+)
+from micropie._core.routing.discovery import name_of as name_of_type
+from micropie._core.routing.settings import METHODS
+
+
+def _stated_filters(function: AnyFunction, description: Any) -> dict[int, ResultFilter | None]:
+    """Return the filters of the types that ``@describe(responses=...)`` states, by the status."""
+    stated = getattr(description, "responses", None) or ()
+    models = {status: description.response_of(status)[1] for status in stated}
+    return {
+        status: result_filter(function, answers_of(function, model))
+        for status, model in models.items()
+        if model is not None
+    }
+
+
+def _bodies(
+    config: Config, answers: Sequence[object], own: ResultFilter | None
+) -> dict[type, tuple[Callable[[Any], bytes], str]]:
+    """Return how results are encoded that are sent as they are, by their types."""
+    row = config.dumps, JSON
+    null: dict[type, Any] = {NoneType: row} if sends_null(answers) else {}
+    if config.settings.debug:  # they are looked at: see ``_warn_of_result``
+        return null
+    return config.bodies | null | dict.fromkeys(own.bodies if own is not None else (), row)
+
+
+def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
+    """Return HTTP methods in upper case.
+
+    Raises ``SetupError`` for a str, an empty list and unknown methods.
+    """
+    if isinstance(methods, str):
+        raise SetupError(f'methods is a list: write methods=["{methods.upper()}"]')
+    if not isinstance(methods, Iterable):
+        raise SetupError(f'methods is a list of HTTP methods such as ["GET"], not {methods!r}')
+    upper = tuple(method.upper() if isinstance(method, str) else method for method in methods)
+    for method in upper:
+        if method not in METHODS:
+            raise SetupError(
+                f"{method!r} is no HTTP method; there are: {', '.join(sorted(METHODS))}"
+            )
+    if not upper:
+        raise SetupError("methods is empty; leave it out to answer those of App(methods=...)")
+    return upper
+
+
+class Route(RouteInfo):
+    """A handler as the flow needs it: ``call(*bind(...))``, run by a step of the kind
+    ``step_kind``.
+
+    ``step_kind`` is AWAIT, a ``Call`` or INLINE. ``limited_step_kind`` is the kind when a time
+    limit is set, which needs a step. ``is_pooled``: it runs in a process, and ``call`` is its
+    ``HandlerName``.
+
+    ``pattern`` is the path as its author wrote it; for a handler that is found by its name it is
+    the path of that name. Hooks read ``pattern`` and ``name``. ``wildcards`` are those of an
+    explicit route: name -> rule, such as "int". ``by_position``: their values are the handler's
+    first arguments in this order, so they need no names.
+
+    ``providers``: of its parameters' resources, each after those that it needs.
+
+    ``result_filter`` keeps those fields of a result that the handler's annotation names; None where
+    it names none. ``stated_filters`` do so for the statuses of ``@describe(responses=...)``.
+    ``is_filtered``: it has one of these. ``is_special``: the route has providers or a filter, or
+    runs in a process.
+
+    ``needs_session``: whether the session is opened for the handler.
+
+    ``reads_body``: the handler receives the body by itself, so no form and no JSON is received for
+    it. ``plain_args``: how many arguments of the path are complete as they are, without ``bind``;
+    -1 if none ever are.
+    ``most_segments``: see ``Plan``. ``methods``: those that it states, ``answers``: those that it
+    answers where no other route states them. ``mentions_session``: the code of a handler of
+    WebSockets names ``session``. ``has_warned``: the log says already that GET changed the session
+    here.
+    """
+
+    function: AnyFunction
+    has_warned = is_special = False
+
+    def __init__(
+        self,
+        function: AnyFunction,
+        name: str,
+        config: Config,
+        mark: RouteMark,
+        pattern: str,
+    ) -> None:
+        self.name = name
+        takes_socket, marks = mark.takes_socket, _marks_on(function)
+        self.mentions_session = takes_socket and mentions(function, "session")
+        stated = {name: marks[one] for name, one in _SIZES.items() if one in marks}
+        # A config for this route: a request then has one limit to look at.
+        self.config = config.changed(stated) if stated else config
+        self.config = with_marks(self.config, marks_above_handler(function, takes_socket))
+        self.plan, self.providers, parameter = _plan(function, name, takes_socket, config)
+        self.body_parameter = parameter
+        description: Any = marks.get("__micropie_description__")
+        self.description = description
+        stated_model = getattr(description, "response_model", None)
+        answers = () if takes_socket else answers_of(self.plan.function, stated_model)
+        self.result_filter = result_filter(self.plan.function, answers, stated_model)
+        self.stated_filters = _stated_filters(self.plan.function, description)
+        self.is_filtered = self.result_filter is not None or bool(self.stated_filters)
+        self.is_special = bool(self.providers) or self.is_filtered
+        bodies = _bodies(self.config, answers, self.result_filter)
+        if bodies != self.config.bodies:
+            self.config = self.config.changed(bodies=bodies)
+        self.methods = mark.methods
+        self.answers = (*(mark.methods or config.settings.methods),)
+        if "GET" in self.answers and "HEAD" not in self.answers:
+            self.answers += ("HEAD",)
+        self.pattern = pattern
+        *_, self.function = layers(self.plan.function)
+        self.call: Any = self.plan.call
+        self.bind = self.plan.bind
+        self.plan.parses_always = any(one.plan.body_parameter is not None for one in self.providers)
+        self.most_segments = self.plan.most_segments
+        wildcards = mark.path.wildcards if mark.path is not None else ()
+        self.wildcards = {wildcard.name: wildcard.rule for wildcard in wildcards}
+        self.path_names = [*self.wildcards] or self.plan.names_in_path
+        in_path = self.plan.names_in_path[: len(self.wildcards)]
+        self.by_position = mark.path is not None and in_path == [*self.wildcards]
+        if mark.path is not None:
+            of_providers = {
+                parameter.name for one in self.providers for parameter in one.plan.parameters
+            }
+            self.plan.check_wildcards(
+                [name for name in self.wildcards if name not in of_providers], pattern
+            )
+            self.most_segments = 0  # the wildcards' values are all that the path gives
+        converted = [wildcard.is_converted for wildcard in wildcards] if self.by_position else []
+        self.plain_args = -1 if self.plan.parses_always else self.plan.plain_args(converted)
+        self.reads_body: bool | Literal["ahead"] = marks.get("__micropie_reads_body__", False)
+        self.needs_session: bool = marks.get("__micropie_needs_session__", True)
+        placement = marks.get(MARK, config.settings.run_in)
+        kind, is_async = _step_kind(function, placement)
+        self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind
+        self.is_pooled = placement == PROCESS and not is_async
+        if MARK in marks or self.is_pooled:
+            check_placement(function, placement, name, self.reads_body)
+        if self.is_pooled:
+            self.is_special = True
+            if self.providers:
+                needed = name_of_type(self.providers[-1].key)
+                raise SetupError(
+                    f"{name} runs in a process, and what provides {needed} is opened in the "
+                    "server's: open it in the handler, or have it run in a thread"
+                )
+            # else ``call`` is the function itself
+            takes_keywords = self.plan.call is not self.plan.function
+            self.call = name_of(function, name)._replace(takes_keywords=takes_keywords)
+        if parameter is not None:
+            self._check_body(parameter)
+
+    def _check_body(self, parameter: BoundParameter) -> None:
+        """Raise ``SetupError`` if no request brings the body that a parameter takes."""
+        takes = f"{self.name}: {parameter.name!r} takes {parameter.converter.expected}"
+        if self.reads_body:
+            raise SetupError(
+                f"{takes}, but @reads_body leaves the body to the handler: read it there, by "
+                "self.request.parts() for example, or leave @reads_body out"
+            )
+        if parameter.default is inspect.Parameter.empty and {*self.answers} == {"GET", "HEAD"}:
+            raise SetupError(
+                f"{takes}, and GET brings no body: write @post above it, or, for a query, "
+                "Annotated[..., Query()]"
+            )
+
+    def as_fallback(self) -> Route:
+        """Return this route for paths that lead to it only because nothing else takes them.
+
+        A segment that does not convert then means that there is no such path: 404 and not 400.
+        """
+        route = copy(self)
+        route.bind = partial(self.plan.bind, is_fallback=True)
+        return route
+
+    def __repr__(self) -> str:
+        return f"<Route {self.name}, {place_of(self.function) or 'micropie'}>"
+
+
+def _plan(
+    function: AnyFunction, name: str, takes_socket: bool, config: Config
+) -> tuple[Plan, Sequence[Provider], BoundParameter | None]:
+    """Return the plan of a handler, its providers, and its first parameter that only a body can
+    fill, or None.
+
+    A ``SetupError`` names the handler and how to hide it.
+    """
+    written = inspect.unwrap(function)
+    where = getattr(written, "__qualname__", name)
+    try:
+        if takes_socket and not any(map(inspect.iscoroutinefunction, (function, written))):
+            raise SetupError(
+                "a WebSocket handler waits for messages: write async def, without yield"
+            )
+        _refuse_shared_answers(function)
+        plan = Plan(function, takes_socket, config.providers, own=config.own_types)
+        providers = config.providers.needed_for(one.key for one in plan.provided)
+        in_body = (one.body_parameter for one in (plan, *(one.plan for one in providers)))
+        parameter = next(filter(None, in_body), None)
+        if takes_socket and parameter is not None:
+            raise SetupError(
+                f"its parameter {parameter.name!r} is filled from a body, and a WebSocket has none"
+            )
+    except SetupError as error:
+        is_hidden = hasattr(function, "__micropie_hidden__")  # a command
+        hint = (
+            ""
+            if is_hidden
+            else "; if it is to be no handler, begin its name with _ or write @hidden above it"
+        )
+        raise SetupError(f"{where}: {error}{hint}") from None
+    except ValueError as error:
+        told = (
+            f" has no parameter self: write def {name}(self)"
+            if str(error) == _NO_SELF
+            else f": a library refuses the types of its parameters: {error}"
+        )
+        raise SetupError(f"{where}{told}") from None
+    return plan, providers, parameter
+
+
+def _refuse_shared_answers(function: AnyFunction) -> None:
+    """Raise ``SetupError`` for a handler below a cache such as ``functools.cache`` whose answers
+    are good for one request: it reads the request, or they are iterated over or awaited.
+    """
+    *_, inner = layers(function)
+    is_used_once = inspect.isgeneratorfunction(inner) or (
+        inspect.iscoroutinefunction(inner) and not inspect.iscoroutinefunction(function)
+    )
+    is_own = any(mentions(function, one) for one in ("request", "response", "session"))
+    if (is_used_once or is_own) and any(hasattr(one, "cache_clear") for one in layers(function)):
+        raise SetupError(
+            "the cache above it gives each client the answer of the first one: write the cache "
+            "above a function that the handler calls"
+        )
+
+
+_NO_SELF = "invalid method signature"  # of ``inspect``
+
+
+def _step_kind(function: AnyFunction, placement: str) -> tuple[Kind, bool]:
+    """Return how a handler runs in this process: AWAIT, INLINE, or HANDLER if it may block; and
+    whether it is async.
+    """
+    *_, inner = layers(function)
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
+        return AWAIT, True
+    # Calling a generator function runs none of its code, so it needs no thread; its chunks get one.
+    is_async = inspect.isasyncgenfunction(inner)
+    return (
+        INLINE if is_async or inspect.isgeneratorfunction(inner) or placement == LOOP else HANDLER
+    ), is_async
+
+
+def mentions(function: AnyFunction, name: str) -> bool:
+    """Return whether a handler's code, or a function inside of it, uses an attribute or a variable
+    of this name.
+    """
+    *_, inner = layers(function)
+    codes = [code] if (code := getattr(inner, "__code__", None)) else []
+    for code in codes:  # the list grows in the loop
+        codes += [const for const in code.co_consts if hasattr(const, "co_names")]
+    return any(name in (*code.co_names, *code.co_varnames) for code in codes)
+
+
+_SIZES = {name: f"__micropie_{name}__" for name in ("max_body_size", "max_data_size")}
+
+
+def _marks_on(function: AnyFunction) -> dict[str, Any]:
+    """Return the marks that decorators have left on a function and on those that it wraps; the
+    uppermost counts.
+    """
+    marks: dict[str, Any] = {}
+    for layer in layers(function):
+        marks = own_attributes(layer) | marks
+    return marks
+
+
+def route_of(exchange: Exchange) -> Route:
+    """Return the route of an exchange that has one.
+
+    The rooms below this one know only its name and its pattern.
+    """
+    return cast("Route", exchange.route)
+
+
+def place_of(function: AnyFunction) -> str:
+    """Return the file, relative to this folder if it is below, and the line of a function; "" for
+    one of micropie.
+    """
+    code = getattr(function, "__code__", None)
+    if code is None or function.__module__.partition(".")[0] == "micropie":
+        return ""
+    file = os.path.relpath(code.co_filename)
+    return f"{code.co_filename if file.startswith('..') else file}:{code.co_firstlineno}"

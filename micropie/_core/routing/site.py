@@ -1,0 +1,349 @@
+"""The compiled form of a tree of applications, for flows and drivers: one frozen ``Site``, which
+finds routes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from posixpath import normpath
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, final
+from urllib.parse import quote, unquote
+
+from micropie._core import mounts
+from micropie._core.errors import HTTPError, ResponseError, websockets_need_asgi
+from micropie._core.execution.placement import Threads
+from micropie._core.execution.steps import AWAIT, HANDLER, INLINE, Kind
+from micropie._core.http import AHEAD, Exchange, Request
+from micropie._core.http.addresses import DOTS_AND_EMPTY, HostTable, split_host
+from micropie._core.http.protocols import Environ, Scope
+from micropie._core.mounts import (
+    APP,
+    ASGI,
+    WSGI,
+    Mount,
+    MountedPath,
+    PrefixTable,
+    kind_of_target,
+    mounted_path_of,
+)
+from micropie._core.routing.config import Config, config_of, with_marks
+from micropie._core.routing.discovery import AnyFunction, marks_above
+from micropie._core.routing.router import NO_VALUES, Refusal, RouteMatch, Router
+from micropie._core.routing.routes import Route, place_of
+from micropie._core.routing.settings import Settings
+
+if TYPE_CHECKING:
+    from micropie._core.routing.listing import RouteEntry
+
+_NO_ROUTES: dict[str, Route] = {}
+
+
+class Site:
+    """A tree of applications, frozen: the whole one, or the one that is mounted in another below
+    ``prefix``.
+
+    ``config`` is the outermost application's. ``exact[method][path]`` is the short cut for paths
+    without arguments; ``find`` finds all other paths, too. ``sockets`` is the separate router of
+    WebSockets: no handler is reached by the other protocol. Mounts come before routes, those at an
+    application's own root after them: ``Config.fallback``.
+    """
+
+    def __init__(
+        self, config: Config, router: Router, sockets: Router, mounted: Sequence[Mounted] = ()
+    ) -> None:
+        self.config, self.router, self.sockets, self.mounted = config, router, sockets, mounted
+        self.prefix = split_host(config.prefix)[1]
+        self.has_mounts = bool(mounted)
+        self._depth = self.prefix.count("/")  # segments that lead here
+        self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
+        # those whose routes are listed
+        self._sites = [self, *(entry for entry in mounted if isinstance(entry, Site))]
+        paths = {path for routes in router.exact.values() for path in routes} if mounted else ()
+        hidden = {path for path in paths if self._mounts.find(quote(path).encode()) is not None}
+        self.exact: dict[str, dict[str | None, Route]] = {  # the short cuts that no mount hides
+            method: {path: one for path, one in routes.items() if path not in hidden}
+            for method, routes in router.exact.items()
+        }
+
+    def entries(self, takes_socket: bool = False) -> list[RouteEntry]:
+        """Return every route of HTTP, or of WebSockets, once with its methods, also those of mounts
+        and hosts that share this tree.
+        """
+        return [entry for site in self._sites for entry in site._own_entries(takes_socket)]
+
+    def _own_entries(self, takes_socket: bool) -> Iterator[RouteEntry]:
+        for entry in (self.sockets if takes_socket else self.router).entries():
+            route = entry.route
+            mount = self._mounts.find(quote(split_host(route.pattern)[1]).encode())
+            if mount is not None:
+                place = f"{place_of(route.function)}: {route.name}"
+                entry = entry._replace(
+                    hidden=f"{place} is never reached: {mount.prefix} is mounted above it"
+                )
+            yield entry
+
+    def find_socket(self, request: Request) -> SearchResult:
+        """Return the route of a WebSocket, or the mounted application that serves it by itself, or
+        a refusal.
+        """
+        return self.find(request, takes_socket=True)
+
+    def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
+        """Return the route of a request, or the mounted application that answers by itself, or a
+        400, 404 or 405.
+
+        ``takes_socket``: the request is for a WebSocket. WebSockets have a router of their own.
+        """
+        exchange, segments = request._exchange, None
+        router = self.sockets if takes_socket else self.router
+        found: RouteMatch | Refusal
+        try:
+            inside = self._inside(request) if self.has_mounts else None
+            if inside is not None:
+                return inside.find(request, takes_socket)
+            path = exchange.literal_path
+            if path is not None and not self.prefix:
+                head, _, last = path.rpartition("/")
+                route = router.below.get(exchange.method, _NO_ROUTES).get(head)
+                if route is not None and last not in DOTS_AND_EMPTY and "\0" not in last:
+                    exchange.path_params = arguments = [last]
+                    return route, arguments, NO_VALUES
+            segments = exchange.segments()[self._depth :]
+            found = router.find(exchange.method, segments)
+        except HTTPError as error:  # the path or the host is malformed
+            found = Refusal(error, self.config)
+        if type(found) is not Refusal:
+            exchange.path_params = [*found[2].values()] if found[2] else found[1]
+            return found
+        fallback = (
+            self._fallback(request, router, segments, found) if router.has_fallbacks else None
+        )
+        if fallback is not None:
+            return fallback.find(request, takes_socket)
+        is_plain = (
+            takes_socket
+            or not self.sockets.has_routes
+            or "websocket" not in (exchange.header("upgrade") or "").lower()
+        )
+        if is_plain or type(self.find_socket(request)) is not tuple:
+            return found
+        return Refusal(websockets_need_asgi(), found.config)
+
+    def find_own(self, request: Request) -> SearchResult | None:
+        """Return what ``find`` does, None in the place of this application's own refusal: for what
+        looks elsewhere then.
+        """
+        found = self.find(request)
+        is_own_refusal = type(found) is Refusal and found.config is self.config
+        return None if is_own_refusal else found
+
+    def close(self) -> None:
+        """End the processes of the pools, after the shut-down of the application."""
+        for config in self.config.tree:
+            config.pool.close()
+
+    def _inside(self, request: Request) -> Mounted | None:
+        """Return the site inside this one that a request is for, or the route of a mount, or
+        None.
+        """
+        return self._mounts.find(request._exchange.raw_path())
+
+    def _fallback(
+        self, request: Request, router: Router, searched: Sequence[str] | None, refusal: Refusal
+    ) -> MountRoute | None:
+        """Return the route of the application that is mounted at the root, for a path that has no
+        route.
+
+        None for a path that the mounted application may take for the path of a route, which may be
+        guarded: the application sees ``/admin%2Fusers`` as ``/admin/users``, and may ignore dots
+        and doubled slashes.
+        ``searched``: the segments that ``refusal`` is for, None if the path is malformed.
+        """
+        path = normpath(unquote(request.raw_path.decode("latin-1")))
+        segments = [*filter(None, path.split("/"))][self._depth :]
+        found = refusal if segments == searched else router.find(request.method, segments)
+        return found.config.fallback if type(found) is Refusal else None
+
+
+Hosts: TypeAlias = list[tuple[str, Site]]
+
+
+class HostSite(Site):
+    """The sites of applications with a host of their own, and ``others`` for all other hosts."""
+
+    def __init__(self, hosts: Hosts, others: Site) -> None:
+        super().__init__(others.config, others.router, others.sockets)
+        self.exact, self.has_mounts = {}, True
+        self._hosts, self._others = HostTable(hosts), others
+        hooks: Iterable[Any] = others.config.middlewares
+        self._host_setters = [hook for hook in hooks if getattr(hook, "sets_host", False)]
+        compiled = (others, *(site for _, site in hosts))
+        self._sites = [*dict.fromkeys(one for site in compiled for one in site._sites)]
+
+    def _inside(self, request: Request) -> Site:
+        """Return the site of a request's host, which a trusted proxy may state.
+
+        Raises 400 if it is malformed.
+        """
+        exchange = request._exchange
+        for hook in () if exchange.peer.by else self._host_setters:
+            hook.before(request)
+        exchange.state_peer(by=self._host_setters)
+        return self._hosts.find(request.host) or self._others
+
+
+class OutsideRoute(Route):
+    """The route of an application that is not part of the tree: a mounted one, or one that was
+    written for another framework. ``call`` has ``plain_args`` arguments, which the search gives:
+    none is bound. ``kind`` is that of a step, see ``Route``; ``reads_body`` says when the body is
+    received.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        call: AnyFunction,
+        plain_args: int,
+        kind: Kind = HANDLER,
+        reads_body: bool | Literal["ahead"] = AHEAD,
+        pattern: str = "",
+    ) -> None:
+        self.name = self.pattern = pattern
+        self.methods, self.providers, self.is_filtered = (), (), False
+        # The application limits bodies itself, or not at all.
+        self.config = config.changed({"max_body_size": sys.maxsize})
+        self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind
+        self.call, self.plain_args, self.reads_body = call, plain_args, reads_body
+
+
+class MountRoute(OutsideRoute):
+    """The route of a mounted application that is not part of the tree.
+
+    Hooks and error pages are around the mounted application. To one that is isolated the server's
+    call is handed over instead.
+    """
+
+    def __init__(self, mount: Mount, prefix: str, config: Config) -> None:
+        on_loop = config.blocking is not INLINE
+        called = mount.under(ASGI if on_loop else WSGI)
+        kind, call = _answering(called, config.settings, on_loop)
+        is_read_ahead = not on_loop and called.kind == ASGI  # here that needs no other thread
+        super().__init__(config, call, 2, kind, AHEAD if is_read_ahead else True, prefix or "/")
+        self.mount = mount
+        self.prefix = split_host(prefix)[1]
+        # where a hook changes the session, there is no handler to write @post above
+        self.has_warned = True
+        if mount.kind != APP:  # an isolated App asks its own checks
+            self.config = with_marks(self.config, marks_above(mount.target))
+
+    @classmethod
+    def to(cls, target: Any, prefix: str, config: Config) -> MountRoute:
+        """Return a route to an application that is chosen while requests are answered."""
+        return cls(Mount(prefix, target, kind_of_target(target, None), False), prefix, config)
+
+    def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
+        """Return this route for a request below its prefix, or the mounted application that answers
+        by itself.
+
+        An ASGI application serves its WebSockets itself. A 404 for one below a WSGI application,
+        which has none.
+        """
+        if takes_socket and self.mount.kind == WSGI:
+            return Refusal(HTTPError(404), self.config)
+        exchange = request._exchange
+        # checks see the method as most mounted frameworks read it
+        if not exchange.method.isupper():
+            request.method = exchange.method.upper()
+        # "/shop" and "/shop/" are two for an application at the root below a server's own prefix
+        raw_path = b"" if not self.prefix and exchange.is_at_prefix else exchange.raw_path()
+        path = mounted_path_of(exchange.root_path, self.prefix, raw_path)
+        if self.mount.strip:
+            path = MountedPath("", path.rest or b"/")
+        is_whole = takes_socket or self.mount.isolated
+        return (
+            Handover(self.mount, path, self.config)
+            if is_whole
+            else (self, (path, exchange), NO_VALUES)
+        )
+
+
+@final
+class Handover(NamedTuple):
+    """The result of a search that finds a mounted application which answers the server's call by
+    itself.
+
+    ``config`` has the hooks that run for it, the checks of who may enter. The driver calls
+    ``mount.target`` as the server has called: with ``scope_in`` or with ``environ_of``.
+    """
+
+    mount: Mount
+    path: MountedPath
+    config: Config
+
+    def scope_in(self, scope: Scope) -> Scope:
+        """Return the scope of this request for the mounted application."""
+        return mounts.moved_scope(scope, self.mount, self.path)
+
+    def environ_of(self, exchange: Exchange) -> Environ:
+        """Return the environ of this request for the mounted application."""
+        return mounts.environ_below(exchange, self.path)
+
+
+def _answering(mount: Mount, settings: Settings, on_loop: bool) -> tuple[Kind, AnyFunction]:
+    """Return how to call a mounted application, by a function of the ``MountedPath`` and the
+    exchange.
+
+    One that is isolated is handed over instead, and never called.
+    """
+    if on_loop and mount.kind == WSGI:
+        return AWAIT, partial(mounts.wsgi_under_asgi, mount, threads=Threads(settings.threads))
+    if on_loop:
+        return AWAIT, partial(mounts.call_asgi, mount)
+    if mount.kind == WSGI:
+        return INLINE, partial(mounts.wsgi_under_wsgi, mount)
+    return AWAIT, partial(mounts.asgi_under_wsgi, mount, seconds=settings.mount_timeout)
+
+
+# The value that belongs to the prefix of a mount.
+Mounted: TypeAlias = Site | MountRoute
+
+SearchResult: TypeAlias = RouteMatch | Handover | Refusal
+"""What a ``Site`` finds for a request: a route with its arguments, a mounted application that
+answers the server's call by itself, or a 400, 404 or 405."""
+
+
+def delegate_route(request: Request) -> tuple[MountRoute, MountedPath, Exchange]:
+    """Return the route of the application in ``request._subapp``, and its arguments.
+
+    A hook sets ``_subapp``, and may set ``request._subapp_path``: the end of the request's path
+    that the application gets. The text before that end becomes the prefix. A slash at the beginning
+    of ``_subapp_path`` may be left out, and "/" may stand for the bare prefix. Without
+    ``_subapp_path`` the application gets the whole path.
+    """
+    target, path = request._subapp, request.path
+    below = path if request._subapp_path is None else request._subapp_path
+    if below and below[0] != "/":
+        below = "/" + below
+    # ``request.path`` has left it out
+    if not path.endswith("/") and (below == "/" or request.raw_path.endswith(b"/")):
+        path += "/"
+        below += "" if below.endswith("/") else "/"
+    above = path.removesuffix(below) if path.endswith(below) else ""
+    if marks_above(target) and not hasattr(target, "_micropie_is_framework"):  # an App asks its own
+        raise ResponseError(
+            f"{target!r} has middleware or @requires above it, and a hook that chooses it runs "
+            "neither: mount it, or refuse the request in the hook"
+        )
+    mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
+    exchange = request._exchange
+    return MountRoute.to(target, above, config_of(exchange)), mounted_path, exchange
+
+
+def handlers_route(exchange: Exchange) -> Route | None:
+    """Return the route of the handler that answers; None if there is none, or another application
+    answers.
+    """
+    route = exchange.route
+    return route if isinstance(route, Route) and not isinstance(route, OutsideRoute) else None

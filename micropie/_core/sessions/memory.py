@@ -1,0 +1,91 @@
+"""Sessions in this process's memory: the default."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from threading import Lock
+from typing import Any
+
+from micropie._core.http import Changes, SessionData, copied
+from micropie._core.sessions import serializer
+from micropie._core.sessions.backend import SAVED, Loaded, SessionBackend
+
+_NONE: tuple[float, SessionData] = (0.0, {})
+
+
+class InMemorySessionBackend(SessionBackend):
+    """Sessions in this process's memory: lost when it ends, and not seen by other workers.
+
+    JSON only.
+
+    Stores at most ``capacity`` sessions; beyond that the least recently used one is deleted.
+    """
+
+    blocking = False
+
+    def __init__(self, capacity: int = 100_000) -> None:
+        self._capacity = capacity
+        # The least recently used one comes first.
+        self._sessions: OrderedDict[str, tuple[float, SessionData]] = OrderedDict()
+        self._lock = Lock()
+
+    def load(self, session_id: str) -> Any:
+        """Return a copy of the session's data, or ``{}`` if it is unknown or expired.
+
+        It may be awaited.
+        """
+        return Loaded(copied(self.load_shared(session_id)))
+
+    def load_shared(self, session_id: str) -> SessionData:
+        """Return the data as it is stored, to be read only: it is never changed, each save stores a
+        new dict.
+        """
+        with self._lock:
+            expires, data = self._sessions.get(session_id, _NONE)
+            if expires > time.monotonic():
+                self._sessions.move_to_end(session_id)
+                return data
+            self._sessions.pop(session_id, None)
+            return {}
+
+    def save(self, session_id: str, data: SessionData, timeout: int) -> Any:
+        """Store a copy of ``data`` for ``timeout`` seconds; delete the session if it is empty.
+
+        It may be awaited.
+
+        Raises ``ResponseError`` for values that JSON can't express.
+        """
+        with self._lock:
+            self._replace(session_id, session_id, data, timeout)
+        return SAVED
+
+    def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
+        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has
+        been ended.
+        """
+        with self._lock:
+            expires, stored = self._sessions.get(session_id, _NONE)
+            if expires <= time.monotonic():
+                return {}
+            # Functions given to ``update_atomic`` may change the values.
+            data = changes.apply(copied(stored) if changes.updates else stored)
+            return copied(self._replace(session_id, changes.new_id or session_id, data, timeout))
+
+    def _replace(self, old_id: str, new_id: str, data: SessionData, timeout: int) -> SessionData:
+        """Store a copy of ``data`` and return it."""
+        # As JSON gives it back, so that a value that works here works in SQLite and Redis.
+        stored = serializer.loads(serializer.dumps(data))
+        now = time.monotonic()
+        self._sessions.pop(old_id, None)
+        if stored:
+            self._sessions[new_id] = now + timeout, stored
+        # Delete the least recently used sessions first, up to one that has not expired and that the
+        # capacity allows. That one delays the deletion of the expired ones behind it, but each of
+        # them is deleted within one time-out after it expired.
+        while self._sessions:
+            oldest = next(iter(self._sessions))
+            if self._sessions[oldest][0] > now and len(self._sessions) <= self._capacity:
+                break
+            del self._sessions[oldest]
+        return stored

@@ -1,0 +1,45 @@
+"""A session's data as JSON, for backends outside of this process.
+
+Not pickle, because loading it can run any code.
+"""
+
+from __future__ import annotations
+
+import json
+
+from micropie._core.errors import ResponseError
+
+# ``json.dumps`` makes one for each call
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def dumps(data: object) -> str:
+    """Return ``data`` as JSON. Raises ``ResponseError`` for a value that JSON can't express."""
+    try:
+        return _encode(data)
+    except (TypeError, ValueError) as error:
+        problem = str(error)
+    raise ResponseError(
+        f"{_place_in(data)}this session backend stores JSON (text, numbers, lists, dicts): "
+        f"{problem}"
+    )
+
+
+def _place_in(data: object) -> str:
+    """Return where a session has the first value that is no JSON, "" if it has none.
+
+    In a cookie its data are a part of what is stored.
+    """
+    *_, session = data if isinstance(data, list) else [data]
+    for key, value in session.items() if isinstance(session, dict) else ():
+        try:
+            _encode(value)
+        except (TypeError, ValueError):
+            return f"session[{key!r}]: "
+    return ""
+
+
+def loads(text: str | bytes | None) -> dict[str, object]:
+    """Return the data of which ``dumps`` made ``text``; ``{}`` if there is no text."""
+    data: dict[str, object] = json.loads(text) if text else {}
+    return data

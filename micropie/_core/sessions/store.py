@@ -1,0 +1,236 @@
+"""Open and save a request's session: the flow's side of a session backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from micropie._core.errors import HTTPError, logger
+from micropie._core.execution.placement import ServiceThreads
+from micropie._core.execution.steps import INLINE, Call, Flow, Kind, Outage, call, kind_of
+from micropie._core.http import Exchange, MessageSettings, Session, SessionData, check_size
+from micropie._core.http.headers import MAX_COOKIE, format_cookie, parse_cookies, without_prefix
+from micropie._core.on_demand import pattern
+from micropie._core.sessions.backend import SessionBackend
+
+_RETRY_AFTER = [("Retry-After", f"{Outage.retry_after:.0f}")]
+
+# The ids that are made here: 256 bits. Those of an author's factory are at most 256 printable ASCII
+# characters.
+_OWN_ID = pattern("[A-Za-z0-9_-]{43}")
+_ANY_ID = pattern("[ -~]{1,256}")
+_IN_COOKIE = pattern(f"[ -~]{{1,{MAX_COOKIE}}}")
+
+
+def _new_id() -> str:
+    # only sites with sessions need it, and it takes a tenth of the start of a small one
+    import secrets
+
+    return secrets.token_urlsafe(32)
+
+
+class SessionStore:
+    """A backend with its settings.
+
+    ``prefix`` is the path of the application that has this backend: browsers send the cookie only
+    below it. ``opens_ahead``: the backend may wait, so the flow opens the session before the
+    handler. ``saves_on_error``: whether a session is also saved with an answer of status 500
+    to 599. ``make_id`` returns an id for a new session, ``is_id`` whether a text may be one.
+    """
+
+    def __init__(
+        self, backend: SessionBackend, settings: MessageSettings, prefix: str = ""
+    ) -> None:
+        self.backend = backend
+        self.prefix = prefix
+        self.saves_on_error = settings.session_save_on_error
+        self._settings = settings
+        self._check_size = partial(
+            check_size,
+            most=settings.max_session_size,
+            setting="App(max_session_size={})",
+            is_debug=bool(settings.debug),
+        )
+        self._cookie_names = {
+            (scheme == "https", is_below): self._name_of_cookie(scheme, is_below)
+            for scheme in ("https", "http")
+            for is_below in (True, False)
+        }
+        self._timeout = settings.session_timeout
+        self.make_id = settings.session_id_factory or _new_id
+        self.in_cookie = getattr(backend, "in_cookie", False)
+        shared = _own(backend, "load_shared")
+        # Else it is copied: an author's backend may return a dict that it changes later, at another
+        # request's save.
+        self._shares_data = shared is not None
+        methods = {
+            "load": shared or backend.load,
+            "save": backend.save,
+            "merge": _own(backend, "merge"),
+        }
+        blocking = Call(ServiceThreads(), leave_after=None)
+        otherwise: Kind = blocking if getattr(backend, "blocking", True) else INLINE
+        subject = f"the session backend {type(backend).__name__}"
+        # An outage for each method: a backend that is full or locked can be read all the time.
+        self._methods: dict[str, tuple[Callable[..., Any], Kind, Outage]] = {
+            name: (method, kind_of(method, otherwise), Outage(subject, f", {name} fails"))
+            for name, method in methods.items()
+            if method is not None
+        }
+        # No backend is asked for an id that can't be one, as that of a file or of another program's
+        # key.
+        made_here = _OWN_ID if settings.session_id_factory is None else _ANY_ID
+        self.is_id = (
+            settings.session_id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
+        )
+        self.opens_ahead = self._methods["load"][1] != INLINE
+
+    def find_id(self, exchange: Exchange) -> str | None:
+        """Return the session id in a request's cookie, or None."""
+        cookies = parse_cookies(exchange.header("cookie") or "")
+        return cookies.get(self._cookie_names[exchange.scheme == "https", exchange.root_path != ""])
+
+    def is_secure(self, scheme: str) -> bool:
+        """Return whether cookies are Secure in answers to requests of ``scheme``."""
+        stated = self._settings.session_cookie_secure
+        return scheme == "https" if stated is None else stated
+
+    def reserve(self, session: Session, exchange: Exchange) -> str:
+        """Choose the id of a session that may be stored later, and return the cookie that gives it
+        to the client.
+        """
+        session.reserved_id = self.make_id()
+        return self.cookie(session.reserved_id, exchange.scheme, exchange.root_path)
+
+    def open(self, session_id: str | None) -> Flow[Session]:
+        """Return the session of an id; a new one if there is no id or it is unknown.
+
+        Yields only if ``opens_ahead``.
+        """
+        data = (
+            (yield from self._ask("load", session_id))
+            if session_id and self.is_id(session_id)
+            else None
+        )
+        # An id that was not issued here is never adopted: an attacker who planted it would know the
+        # session's id.
+        if not data:
+            return Session()
+        return Session(session_id, data if self._shares_data else deepcopy(dict(data)))
+
+    def close(self, session: Session, exchange: Exchange) -> Flow[str | None]:
+        """Save a session that has changed. Return the Set-Cookie value to send, or None."""
+        value: str | None = ""
+        if not self.in_cookie:
+            value = yield from self._save(session)
+        elif session:
+            value = yield from self._store("", dict(session))
+        return None if value is None else self.cookie(value, exchange.scheme, exchange.root_path)
+
+    def cookie(self, value: str, scheme: str, root_path: str) -> str:
+        """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes
+        its cookie.
+        """
+        name = self.cookie_name(scheme, root_path)
+        return format_cookie(
+            name,
+            value,
+            max_age=self._timeout if value else 0,
+            path="/" if name.startswith("__Host-") else quote(root_path + self.prefix) or "/",
+            secure=self.is_secure(scheme),
+            httponly=True,
+            samesite=self._settings.session_cookie_samesite,
+        )
+
+    def cookie_name(self, scheme: str, root_path: str) -> str:
+        """Return the cookie's name, in answers to requests of ``scheme`` below ``root_path``."""
+        return self._cookie_names[scheme == "https", root_path != ""]
+
+    def _name_of_cookie(self, scheme: str, is_below: bool) -> str:
+        """Return the cookie's name: ``is_below`` says whether the server has put the application
+        below a path.
+
+        Browsers take a name with a prefix only from Secure cookies, so over plain http it has none;
+        and one with ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
+        """
+        stated = self._settings.session_cookie
+        if not self.is_secure(scheme):
+            return without_prefix(stated or "session_id")
+        return stated or ("__Secure-session_id" if is_below or self.prefix else "__Host-session_id")
+
+    def _save(self, session: Session) -> Flow[str | None]:
+        """Return the id for the cookie, "" if the session was deleted, None if the browser's cookie
+        must stay.
+        """
+        if session.id is None:
+            new_id = session.reserved_id or self.make_id()
+            yield from self._store(new_id, dict(session))
+            session.id = new_id
+            return new_id
+        changes = session.changes()
+        changes.check = self._check_size
+        changes.new_id = self.make_id() if session.regenerated else None
+        if "merge" in self._methods:
+            data = yield from self._ask("merge", session.id, changes, self._timeout)
+        else:  # only a change that is stored at the same moment is lost
+            is_over = changes.emptied and not changes.values
+            stored = {} if is_over else deepcopy((yield from self._ask("load", session.id)))
+            data = changes.apply(stored) if stored else {}
+            if data:
+                yield from self._ask("save", changes.new_id or session.id, data, self._timeout)
+            if changes.new_id or not data:
+                yield from self._ask("save", session.id, {}, self._timeout)
+        if not session:
+            return ""
+        if not data:
+            # Another request ended the session meanwhile, by a log-out or with a new id. It stays
+            # ended, and the browser has the other request's cookie.
+            logger.info(
+                "a session was ended during a request: the request's changes to it are discarded"
+            )
+            return None
+        session.id = changes.new_id or session.id
+        return session.id
+
+    def _store(self, session_id: str, data: SessionData) -> Flow[Any]:
+        """Have the backend save all data of a session, and return what it returns."""
+        self._check_size(data)
+        return self._ask("save", session_id, data, self._timeout)
+
+    def _ask(self, name: str, *arguments: object) -> Flow[Any]:
+        """Call a backend's method of that name. Raises 503 if the backend can't reach its data."""
+        method, kind, outage = self._methods[name]
+        try:
+            if kind != INLINE:
+                return (yield from outage.watch(call(kind, method, *arguments)))
+            # it never waits, though its result may be awaitable (``Loaded``)
+            answer = method(*arguments)
+        except OSError as error:
+            if kind == INLINE:
+                outage.note(error, 0.0)
+            raise HTTPError(
+                503, "Sessions are out of reach at the moment. Please try again.", _RETRY_AFTER
+            ) from None
+        if outage.is_on:
+            outage.end()
+        return answer
+
+
+_METHODS = frozenset({"load", "save", "merge", "load_shared"})
+
+
+def _own(backend: object, name: str) -> Callable[..., object] | None:
+    """Return a backend's ``merge`` or ``load_shared`` if it belongs to its ``load`` and ``save``,
+    else None.
+
+    A class that overrides one of the four and inherits the others expects that its own methods are
+    called.
+    """
+    nearest = next(
+        (vars(cls).keys() for cls in type(backend).__mro__ if not _METHODS.isdisjoint(vars(cls))),
+        (),
+    )
+    return getattr(backend, name) if name in nearest else None

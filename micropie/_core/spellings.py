@@ -1,0 +1,167 @@
+"""Second spellings: names of MicroPie, which applications that were written for it have.
+
+Each is another spelling of a name that the documentation shows, and docs/reference/compatibility.md
+lists them all. ``App``, ``Request``, ``UploadFile`` and the hooks' plan take them from here, so
+this module imports none of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+from micropie._core.errors import HeadersLike, Redirect, ResponseError
+from micropie._core.execution.steps import Completed
+
+
+def attribute_of(path: str, sets: str = "") -> Any:
+    """Return a property that is the attribute at ``path``, ``"request.session"``; set, it becomes
+    that at ``sets``.
+    """
+    holder, _, name = sets.rpartition(".")
+
+    def change(owner: object, value: object) -> None:
+        setattr(attrgetter(holder)(owner), name, value)
+
+    return property(attrgetter(path), change if sets else None)
+
+
+class RequestSpellings:
+    """MicroPie's names of a ``Request``."""
+
+    __slots__ = ()
+
+    _exchange: Any
+    _subapp: object = None  # a hook sets it: the application that gets the request instead
+    _subapp_path: str | None = None
+
+    query_params: dict[str, list[str]] = attribute_of("_exchange.query")
+    """The query's parameters: name -> values. ``query`` is a multi-dict of the same."""
+    body_params: dict[str, list[Any]] = attribute_of("_exchange.fields")
+    """The fields of the form or of the JSON body's top level: name -> values. ``form`` is a
+    multi-dict of them."""
+
+    @property
+    def get_json(self) -> Any:
+        """The JSON body, or None where ``json()`` raises 400 or 415."""
+        return self._exchange.json_value()
+
+
+class SocketSpellings:
+    """MicroPie's name of a ``WebSocket``."""
+
+    __slots__ = ()
+
+    query_params: dict[str, list[str]] = attribute_of("request.query_params")
+    """``request.query_params``"""
+
+
+class UploadSpellings:
+    """MicroPie's names of an ``UploadFile``: ``upload["filename"]``, ``["content_type"]`` and
+    ``["content"]``.
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "content":
+            return UploadContent(self)
+        if name not in ("filename", "content_type"):
+            raise KeyError(name)
+        return getattr(self, name)
+
+
+class UploadContent:
+    """``upload["content"]``: a file read like a queue: ``while chunk := await content.get():``."""
+
+    __slots__ = ("_upload",)
+
+    def __init__(self, upload: Any) -> None:
+        self._upload = upload
+
+    def get(self) -> Completed[bytes | None]:
+        """Return up to 64 KiB, None at the end."""
+        return Completed(self._upload.read(64 * 1024) or None)
+
+
+class AppSpellings:
+    """MicroPie's names of an ``App``."""
+
+    _micropie_is_framework = True
+    _micropie: Any
+
+    startup_handlers: list[Callable[[], object]]
+    """Called one after the other before the first request; ``def`` or ``async def``. ``lifespan``
+    has both ends."""
+    shutdown_handlers: list[Callable[[], object]]
+    """Called one after the other after the last request; ``def`` or ``async def``."""
+
+    def _render_template(self, name: str, /, **context: object) -> Awaitable[str]:
+        """``render_async``"""
+        rendered: Awaitable[str] = self._micropie.config().templates.render_async(name, context)
+        return rendered
+
+    def _redirect(
+        self,
+        location: str,
+        status: int | HeadersLike = 303,
+        *,
+        headers: HeadersLike = (),
+        extra_headers: HeadersLike | None = None,
+        allow_external: bool = False,
+        allow_http: bool = False,
+    ) -> Redirect:
+        """``Redirect``, whose second argument may also be headers:
+        ``self._redirect("/there", [("X-Pie", "apple")])``.
+
+        ``extra_headers`` is another name of ``headers``.
+        """
+        code, sent = (
+            (status, headers or extra_headers) if isinstance(status, int) else (303, status)
+        )
+        return Redirect(
+            location, code, headers=sent or (), allow_external=allow_external, allow_http=allow_http
+        )
+
+
+class ServerSpellings:
+    """The shortcuts of ``Server``: ``self.session`` for ``self.request.session``, and so on."""
+
+    _micropie_is_framework = True
+
+    _render_template: Callable[..., Awaitable[str]]
+    _redirect: Callable[..., Redirect]
+
+    session: dict[str, Any] = attribute_of("request.session", sets="request.session")
+    """``self.request.session``"""
+    query_params: dict[str, list[str]] = attribute_of("request.query_params")
+    """``self.request.query_params``"""
+    body_params: dict[str, list[Any]] = attribute_of("request.body_params")
+    """``self.request.body_params``"""
+    path_params: Sequence[Any] = attribute_of("request.path_params")
+    """``self.request.path_params``"""
+    files: Mapping[str, Any] = attribute_of("request.files")
+    """``self.request.files``"""
+
+    def render_template(self, name: str, /, **context: object) -> Awaitable[str]:
+        """``await self.render_template("index.html", ...)``"""
+        return self._render_template(name, **context)
+
+    def redirect(self, location: str) -> Redirect:
+        """``return self.redirect("/there")``"""
+        return self._redirect(location)
+
+
+def status_of(changes: Mapping[str, Any], status: int, hook: str) -> Any:
+    """Return the status in the dict that a hook returned, or ``status``.
+
+    ``status_code`` is MicroPie's name for it.
+    """
+    found = changes.get("status", changes.get("status_code", status))
+    if changes.get("status_code", found) != found:
+        raise ResponseError(
+            f"{hook} returned {changes!r}: status and status_code are two "
+            "names of one value; write status"
+        )
+    return found

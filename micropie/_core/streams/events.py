@@ -1,0 +1,199 @@
+"""Server-sent events: their text, and ``EventStream``, the response that goes on for as long as its
+source.
+
+The text is that of https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5. A
+line ends with CR, LF or both, and an empty line ends the event. So no value may bring a line end
+into an event: data is split and sent line by line; a name or an id with a line end is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from functools import cache, lru_cache
+from typing import cast
+
+from micropie._core.errors import HeadersLike, is_duration, logger
+from micropie._core.http import Response
+from micropie._core.http.headers import add_missing
+from micropie._core.http.json import dumps
+from micropie._core.http.protocols import ChunkedBody
+from micropie._core.on_demand import pattern
+from micropie._core.streams.source import (
+    MEDIA_TYPE,
+    EventRules,
+    LoopStream,
+    ShutdownSignal,
+    Stream,
+    current_shutdown,
+    entered,
+    has_events,
+)
+from micropie._core.streams.threaded import EventsFromThread
+
+HEARTBEAT = 15.0  # seconds; many proxies close a connection that was silent for 30 or 60
+
+CONTENT_TYPE = f"{MEDIA_TYPE}; charset=utf-8"
+
+_LINE_END = pattern("\r\n|\r|\n")
+_FORBIDDEN = pattern("[\r\n\0]")
+
+
+class Event(bytes):
+    """An encoded event; ``event`` and ``comment`` return it."""
+
+    __slots__ = ()
+
+
+def event(
+    data: object,
+    event: str | None = None,
+    id: str | int | None = None,  # noqa: A002
+    retry: int | None = None,
+) -> Event:
+    """Return an event. ``data`` is text or a value for JSON; None for no data.
+
+    ``event`` is its name; browsers call it "message" if there is none. ``id``: a client that
+    reconnects sends it as ``Last-Event-ID``. ``retry``: milliseconds that the client waits before
+    it reconnects. Raises ``ValueError`` for a name or an id with a line end or NUL and for a
+    ``retry`` that is not a whole number, ``TypeError`` for bytes and for a name or an id that is
+    not text, and ``CodecError`` for data that JSON can't express.
+    """
+    lines = []
+    if event is not None:
+        lines.append(f"event: {_checked('event', event)}")
+    if id is not None:
+        lines.append(f"id: {_checked('id', str(id) if type(id) is int else id)}")
+    if retry is not None:
+        if type(retry) is not int or retry < 0:
+            raise ValueError(f"retry is a whole number of milliseconds, 0 or more, not {retry!r}")
+        lines.append(f"retry: {retry}")
+    if data is not None:
+        if isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(
+                "an event's data is text or JSON, not bytes: decode them, or send base64"
+            )
+        text = data if isinstance(data, str) else dumps(data).decode()
+        lines.append(_lines("data", text))
+    return Event("\n".join([*lines, "", ""]).encode()) if lines else Event()
+
+
+def comment(text: str = "") -> Event:
+    """Return a comment, which clients ignore; each line of ``text`` becomes a comment line."""
+    return Event(f"{_lines('', text)}\n\n".encode())
+
+
+def _lines(field: str, text: str) -> str:
+    """Return each line of ``text`` as a line of ``field``, whose name is "" for a comment."""
+    return f"{field}: " + _LINE_END.sub(f"\n{field}: ", text)
+
+
+@lru_cache(maxsize=1)  # a message of a channel goes to many streams, one after the other
+def _encode_text(text: str) -> bytes:
+    if text.endswith("\n\n") and text.startswith("data:"):
+        warn_of_format()
+    return f"{_lines('data', text)}\n\n".encode()
+
+
+@cache  # once is enough
+def warn_of_format() -> None:
+    logger.warning(
+        'an event source yields "data: ...\\n\\n": yield the data alone, or event(data), for each '
+        "line of it is sent as data"
+    )
+
+
+def encode_item(item: object) -> bytes:
+    """Return an item of an event source as bytes: an ``Event`` as it is, anything else as data."""
+    if item.__class__ is str:
+        return _encode_text(item)
+    if isinstance(item, Event):
+        return bytes(item)
+    if isinstance(item, dict) and "data" in item and item.keys() <= _FIELDS:
+        warn_of_dict()
+    return bytes(event(item))
+
+
+_FIELDS = {"event", "data", "id", "retry", "comment"}
+
+
+@cache  # once is enough
+def warn_of_dict() -> None:
+    logger.warning(
+        "an event source yields a dict of an event's fields, all of which is sent as data: "
+        'write event(..., event="tick")'
+    )
+
+
+# Headers that keep servers and proxies from buffering events.
+_UNBUFFERED = (
+    # no-transform: a proxy that compresses would collect a block before it sends one (RFC 9111,
+    # section 5.2.2.6).
+    ("Cache-Control", "no-cache, no-transform"),
+    # nginx's proxy module buffers otherwise.
+    ("X-Accel-Buffering", "no"),
+)
+
+
+def _checked(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"an event's {field} is text, not {type(value).__name__}")
+    if _FORBIDDEN.search(value):
+        raise ValueError(f"an event's {field} has a line end or NUL in it: {value!r}")
+    return value
+
+
+class EventStream(Response):
+    """Server-sent events, to be returned from a handler: ``EventStream(self.ticks())``.
+
+    ``source``: a generator or iterator, ``async`` or not, or a subscription to channels. Each event
+    is text, a value that becomes JSON, or a result of ``event(data, event=, id=, retry=)``.
+    ``heartbeat``: after so many seconds of silence a comment is sent, which keeps proxies from
+    closing the connection and shows whether the client is still there; None for never. ``headers``
+    are sent beside those that keep proxies from holding events back.
+
+    The stream ends with its source, when the client leaves, and when the server is told to end.
+    Raises ``TypeError`` for a source that can't be iterated, ``ValueError`` for a ``heartbeat``
+    that is not above 0.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: AsyncIterable[object] | Iterable[object],
+        heartbeat: float | None = HEARTBEAT,
+        headers: HeadersLike = (),
+    ) -> None:
+        if heartbeat is not None and heartbeat != HEARTBEAT and not is_duration(heartbeat):
+            raise ValueError(
+                f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}"
+            )
+        rules = EventRules(encode_item, heartbeat, current_shutdown() or ShutdownSignal())
+        # The head waits for a subscription to be entered, so that its reader misses no message.
+        body = LoopStream(_items_of(source), hasattr(source, "__aenter__"), rules)
+        super().__init__(body, 200, headers, CONTENT_TYPE)
+        add_missing(self.pairs, _UNBUFFERED)
+
+
+def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:
+    """Let a stream that a hook has made of an ``EventStream`` end and beat as that would have
+    done.
+    """
+    events = replaced.events if isinstance(replaced, Stream) else None
+    is_other = isinstance(stream, LoopStream) and stream.events is None
+    if events is not None and is_other and has_events(response):
+        stream.follow(events, "Content-Encoding" in response.headers)
+
+
+def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator[object]:
+    """Return the events of a source, of any kind, as an async iterator."""
+    if hasattr(source, "__aenter__"):  # a subscription
+        return entered(source, comment())
+    if hasattr(source, "__aiter__"):
+        return cast("AsyncIterable[object]", source).__aiter__()
+    if not hasattr(source, "__iter__") or isinstance(source, str | bytes | dict):
+        call = f": write {source.__name__}()" if hasattr(source, "__name__") else ""
+        raise TypeError(
+            f"EventStream takes a generator or an iterator of events, not {source!r}{call}"
+        )
+    return EventsFromThread(iter(source))

@@ -1,0 +1,87 @@
+"""``FileRange``: a file on disk, or a range of it, as a body that servers can send by
+themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from io import FileIO
+
+from micropie._core.errors import ResponseError
+
+FILE_CHUNK = 64 * 1024  # bytes; the buffer that most servers write at once
+PART_CHUNK = 256 * 1024  # bytes; a hop to a worker thread and back costs as much as reading them
+
+
+class FileRange:
+    """The chunks of an open file on disk, or of a range of it: exactly ``length`` bytes from
+    ``start``.
+
+    If the file became shorter meanwhile, reading raises ``ResponseError`` and the answer breaks
+    off, because a clean end would look complete. ``file`` is None for HEAD, which gets no body. The
+    code that opened the file closes it.
+    """
+
+    def __init__(self, file: FileIO | None, path: str, size: int, start: int, length: int) -> None:
+        self.file = file
+        self.path = path
+        self.size = size
+        self.start = start
+        self.length = length
+        self._ahead = b""
+        self._left = 0 if file is None else length
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the range is the whole file."""
+        return self.length == self.size
+
+    @property
+    def position(self) -> int:
+        """The bytes of the range that have been read."""
+        return self.length - self._left
+
+    def seek(self, position: int) -> None:
+        """Continue reading ``position`` bytes after ``start``."""
+        assert self.file is not None  # noqa: S101
+        self.file.seek(self.start + position)
+        self._left = self.length - position
+
+    def read_ahead(self, is_sent: bool) -> None:
+        """Read the first chunk, in the thread that has just opened the file.
+
+        ``is_sent``: the server sends the file by itself, so nothing is read.
+        """
+        if not is_sent:
+            self.seek(0)
+            self._ahead = self.read(PART_CHUNK)
+
+    def read(self, size: int) -> bytes:
+        """Return at most ``size`` bytes, ``b""`` at the end.
+
+        Raises ``ResponseError`` if the file became too short.
+        """
+        if not self._left or self.file is None:
+            return b""
+        chunk = self.file.read(min(size, self._left))
+        if not chunk:
+            raise ResponseError(f"{self.path} became shorter while it was sent")
+        self._left -= len(chunk)
+        return chunk
+
+    def check_length(self) -> None:
+        """Raise ``ResponseError`` if the file became too short; for a server that reads the file
+        itself.
+        """
+        assert self.file is not None  # noqa: S101
+        if os.fstat(self.file.fileno()).st_size < self.start + self.length:
+            raise ResponseError(f"{self.path} became shorter while it was sent")
+
+    def __iter__(self) -> FileRange:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk, self._ahead = self._ahead or self.read(PART_CHUNK), b""
+        if not chunk:
+            raise StopIteration
+        return chunk

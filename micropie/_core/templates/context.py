@@ -1,0 +1,149 @@
+"""The names that every template sees, and ``template``, which renders without an ``App`` at hand.
+
+The names are the same objects for all requests and look up the current request when they are used.
+So a page that does not mention its session opens none, and macros, which have no context, see them
+too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from micropie._core.errors import SetupError
+from micropie._core.execution import current
+from micropie._core.http import (
+    CSRF_FIELD,
+    Request,
+    bound_request,
+    csrf,
+    current_request,
+    get_flashed_messages,
+)
+from micropie._core.http.escaping import html
+from micropie._core.templates.rendering import DIRECTORY, Templates
+
+NO_VALUES: Mapping[str, object] = {}
+
+
+def template(
+    name: str = "",
+    values: Mapping[str, object] = NO_VALUES,
+    /,
+    *,
+    source: str | None = None,
+    block: str | None = None,
+    **context: object,
+) -> str:
+    """Render a template with ``values`` and ``context``, all escaped:
+    ``template("page.html", title=title)``.
+
+    ``name`` is looked for in the ``templates`` directory of the ``App`` that answers the current
+    request, or, outside of a request, in ``templates`` below the working directory.
+    ``template(source=PAGE, title=title)`` takes the text of one. Both are compiled once. Neither
+    may be, or contain, what a client has sent: a source is code, and a client that chooses the name
+    sees any template. Give that to ``context``. ``block="rows"`` renders the block of that name
+    alone, see ``App.render``.
+
+    Raises ``LookupError`` if there is no such template or block, and ``SetupError`` for a source in
+    the place of a name.
+    """
+    is_source = isinstance(name, str) and any(mark in name for mark in ("{{", "{%", "\n"))
+    if is_source or (name and source is not None):
+        raise SetupError(
+            "template takes the name of a file, or a source by its "
+            "keyword: write template(source=...)"
+        )
+    active_request = current.get(None)
+    if active_request is None:
+        templates = _without_app(Path(DIRECTORY).absolute())
+    else:
+        templates = active_request._exchange.config.templates
+    return templates.render(name, {**values, **context}, block, source)
+
+
+@lru_cache(maxsize=4)
+def _without_app(directory: Path) -> Templates:
+    def link(*_: object, **__: object) -> str:
+        raise LookupError(
+            "links are those of an App, and no request is being answered: use app.render(...) here"
+        )
+
+    return Templates(
+        [directory],
+        names=names_of(dict.fromkeys(("url_for", "absolute_url_for", "static_url"), link)),
+    )
+
+
+def stream(
+    templates: Templates, name: str, context: dict[str, object], block: str | None = None
+) -> Iterator[str]:
+    """Render a template in chunks.
+
+    After the first chunk the session can't be changed. So before that, the CSRF token is made and
+    the flashed messages are taken out of the session, if the template mentions them.
+    """
+    chunks = templates.stream(name, context, block)
+    active_request = current.get(None)
+    if active_request is not None:
+        names = templates.names_in(name) - context.keys()
+        if not names.isdisjoint({"csrf_token", "csrf_input"}):
+            csrf.csrf_token(active_request)
+        if "get_flashed_messages" in names:
+            get_flashed_messages()
+    return chunks
+
+
+def names_of(links: Mapping[str, Callable[..., str]]) -> dict[str, object]:
+    """Return the names that the templates of an application see; ``links``: its ``url_for`` and
+    others, by name.
+    """
+    return {
+        "request": bound_request,
+        "session": _CurrentSession(),
+        "csrf_token": _ForRequest(csrf.csrf_token),
+        "csrf_input": _ForRequest(_csrf_input),
+        **links,
+        "get_flashed_messages": get_flashed_messages,
+    }
+
+
+class _CurrentSession(Mapping[str, object]):
+    """Stands for the current request's session, which is opened when this is used."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> object:
+        return current_request().session[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(current_request().session)
+
+    def __len__(self) -> int:
+        return len(current_request().session)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(current_request().session, name)
+
+    def __repr__(self) -> str:
+        return repr(current_request().session)
+
+
+class _ForRequest:
+    """HTML that is made for the current request when it is used, as ``{{ csrf_token }}`` or
+    ``{{ csrf_token() }}``.
+    """
+
+    def __init__(self, make: Callable[[Request], str]) -> None:
+        self._make = make
+
+    def __call__(self) -> str:
+        return self._make(current_request())
+
+    __str__ = __html__ = __call__
+
+
+def _csrf_input(request: Request) -> str:
+    """Return a form's hidden field with the token."""
+    return html('<input type="hidden" name="{}" value="{}">', CSRF_FIELD, csrf.csrf_token(request))

@@ -1,0 +1,187 @@
+"""Jinja2's environment as micropie configures it. No other module imports Jinja2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping
+from functools import lru_cache
+from typing import Any
+
+import jinja2
+from jinja2 import meta, nodes
+from jinja2.runtime import Context
+
+from micropie._core.errors import logger
+
+# How many compiled sources are cached, and what is known of templates: a program has few, and those
+# built at run time must not pile up.
+_SOURCES = 256
+
+# ``row.items`` is the method of a dict, in Jinja2 as well.
+_DICT_ATTRIBUTES = frozenset(dir(dict))
+
+
+class Environment(jinja2.Environment):
+    """The environment for the templates in ``directories``, absolute paths that are searched in
+    this order.
+    """
+
+    def __init__(self, directories: list[str], *, reload: bool, is_async: bool) -> None:
+        super().__init__(
+            loader=_Loader(directories),
+            # Always: by file name, as in other frameworks, "a.txt", "a.html.j2" and sources would
+            # not be escaped.
+            autoescape=True,
+            auto_reload=reload,
+            enable_async=is_async,
+            undefined=_Told if reload else jinja2.Undefined,
+            finalize=_refuse_coroutine if reload and not is_async else None,
+        )
+        self.compiled = lru_cache(maxsize=_SOURCES)(self.from_string)
+        self.known_names = self.names_in if reload else lru_cache(maxsize=_SOURCES)(self.names_in)
+        self.known_layout = lru_cache(maxsize=_SOURCES)(self.layout_of)
+
+    def find(self, name: str, block: str | None, source: str | None = None) -> jinja2.Template:
+        """Return the template ``name``, or the one whose text is ``source``.
+
+        ``block``: return a template that renders this block of it alone. Raises ``LookupError`` if
+        there is no such template or block.
+        """
+        template = self.get_template(name) if source is None else self.compiled(source)
+        if block is None:
+            return template
+        if block not in template.blocks:
+            known = ", ".join(template.blocks)
+            raise LookupError(
+                f"{template.name or 'the source'} has no block "
+                f"{block!r} of its own; it has: {known}"
+            )
+        own = template.blocks[block]
+
+        def root(context: Context) -> Any:
+            # as a page does before it is rendered: for super()
+            for parent in self._parents(template, source, context):
+                for name, inherited in parent.blocks.items():
+                    context.blocks.setdefault(name, []).append(inherited)
+            return own(context)
+
+        parts = {
+            "name": template.name,
+            "__file__": template.filename,
+            "blocks": template.blocks,
+            "root": root,
+            "debug_info": "",
+        }
+        return template.from_module_dict(self, parts, template.globals)
+
+    def _parents(
+        self, template: jinja2.Template, source: str | None, context: Context
+    ) -> Iterator[jinja2.Template]:
+        """Yield the templates that ``template`` extends: its layout, the layout of that, and so on.
+
+        A layout that is neither a name nor a given variable ends this, as in
+        ``{% extends a if b else c %}``: which one it is, is known only when the page is rendered.
+        """
+        seen = [template]
+        for child in seen:  # the list grows in the loop
+            layout: Any = self.known_layout(child, source if child is template else None)
+            if isinstance(layout, nodes.Name):
+                layout = context.get(layout.name)
+            if layout is not None:
+                parent = self.get_or_select_template(layout)
+                if parent not in seen:
+                    seen.append(parent)
+                    yield parent
+
+    def names_in(self, name: str) -> frozenset[str]:
+        """Return the variables that the text of a template mentions, and the texts of the templates
+        that it extends, includes and imports by name.
+
+        ``{% include page %}`` is left out: it may be any template.
+        """
+        assert self.loader is not None  # noqa: S101
+        names: set[str] = set()
+        templates: list[str | None] = [name]
+        for template in templates:  # the list grows in the loop
+            try:
+                tree = self.parse(self.loader.get_source(self, template or "")[0], template)
+            except jinja2.TemplateError:
+                # missing, not named, or broken: rendering it raises the error
+                continue
+            names.update(node.name for node in tree.find_all(nodes.Name))
+            templates += set(meta.find_referenced_templates(tree)).difference(templates)
+        return frozenset(names)
+
+    def layout_of(self, template: jinja2.Template, source: str | None) -> object:
+        """Return what a template's ``{% extends ... %}`` names: another template by its name, or a
+        variable (``nodes.Name``); None for anything else.
+        """
+        if source is None and template.name is not None and self.loader is not None:
+            source, _, _ = self.loader.get_source(self, template.name)
+        stated = [*self.parse(source or "").find_all(nodes.Extends)]
+        layout: object = stated[0].template if len(stated) == 1 else None
+        if isinstance(layout, nodes.Const):
+            layout = layout.value
+        return layout if isinstance(layout, str | nodes.Name) else None
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return ``row.name`` of a dict without the ``AttributeError`` that Jinja2 would raise and
+        catch first.
+        """
+        if type(obj) is dict and attribute in obj and attribute not in _DICT_ATTRIBUTES:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+    def make_globals(self, d: MutableMapping[str, object] | None) -> MutableMapping[str, Any]:
+        """Return a plain dict: each rendering copies it, and copying Jinja2's own chain of two
+        mappings is slower.
+        """
+        return super().make_globals(d) if d else self.globals
+
+
+def _refuse_coroutine(value: object) -> object:
+    """Return what a template is to show. Raises ``TypeError`` for what nobody has awaited."""
+    if isinstance(value, Coroutine):
+        value.close()
+        raise TypeError("a coroutine can't be shown: write return await self.render_async(...)")
+    return value
+
+
+class _Told(jinja2.make_logging_undefined(logger)):  # type: ignore[misc]
+    """What a template shows in the place of a name that nobody gave it, which is nothing: it is
+    logged, unless the template asks for it by ``if``.
+    """
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
+        """Make a plain one for what an object lacks: it may well be so."""
+        if "obj" in named:
+            return jinja2.Undefined(*arguments, **named)
+        return super().__new__(cls)
+
+    __bool__ = jinja2.Undefined.__bool__
+
+
+class _Loader(jinja2.FileSystemLoader):
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str, Callable[[], bool]]:
+        """Return a template's text and file.
+
+        Errors name the template and the directory, for the log.
+        """
+        places = " and ".join(self.searchpath)
+        if not isinstance(template, str) or not template or ".." in template.split("/"):
+            raise jinja2.TemplateNotFound(
+                template,
+                f"{template!r} can't name a template: a name is a path below {places} "
+                "without '..', "
+                "which the author writes, and never what a client has sent",
+            )
+        try:
+            return super().get_source(environment, template)
+        except jinja2.TemplateNotFound:
+            raise jinja2.TemplateNotFound(
+                template, f"there is no template {template!r} in {places}"
+            ) from None
+        except UnicodeDecodeError as error:
+            error.add_note(f"The template {template!r} in {places} must be UTF-8.")
+            raise

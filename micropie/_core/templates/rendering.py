@@ -1,0 +1,174 @@
+"""Templates by Jinja2, an optional dependency that is imported when the first template is needed.
+
+Each ``App`` of a tree has its own environment, because ``url_for`` differs; the first rendering
+opens it. An environment reads and compiles a template once. Only with ``debug`` are the files
+looked at again. The request, the session and the CSRF token are globals that look at the current
+request when they are used, so macros see them, and a page that uses none pays for none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from micropie._core.errors import Catalog
+from micropie._core.http.escaping import in_chunks
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from micropie._core.templates.environment import Environment
+
+DIRECTORY = "templates"  # relative to the working directory
+
+Directory: TypeAlias = str | PathLike[str]
+
+
+@dataclass(eq=False)
+class Templates:
+    """The templates of one ``App``, for any number of threads.
+
+    ``directories`` are searched one after the other. They are relative to the working directory at
+    the time when the first template is needed. ``names`` are values that every template and macro
+    sees; a rendering's ``context`` overrides them. ``reload``: notice changes. ``setup`` is called
+    with each Jinja2 environment that is made. ``catalog`` returns the catalogue of the current
+    request.
+
+    Every method raises ``RuntimeError`` if Jinja2 is not installed and ``LookupError`` if there is
+    no such template. Errors of Jinja2 and of the template itself are raised unchanged, with the
+    template's line in the traceback.
+    """
+
+    directories: Sequence[Directory]
+    filters: Mapping[str, Callable[..., object]] | None = None
+    names: Mapping[str, object] | None = None
+    reload: bool = False
+    setup: Callable[[Any], object] | None = None
+    catalog: Callable[[], Catalog] | None = None
+
+    def render(
+        self,
+        name: str,
+        context: dict[str, object],
+        block: str | None = None,
+        source: str | None = None,
+    ) -> str:
+        """Render the template ``name``, or the one whose text is ``source``, or of either the block
+        of the name ``block`` alone. Every value is escaped.
+
+        A source may extend and include templates of the directory.
+        """
+        if self.reload:
+            _refuse_coroutines(context)
+        return self._sync.find(name, block, source).render(context)
+
+    def render_async(
+        self, name: str, context: dict[str, object], block: str | None = None
+    ) -> Awaitable[str]:
+        """Return an awaitable of the text, for any event loop: values, calls and iterators may be
+        async.
+        """
+        return Rendering(self._async.find(name, block), context)
+
+    def stream(
+        self, name: str, context: dict[str, object], block: str | None = None
+    ) -> Iterator[str]:
+        """Return an iterator that renders chunk by chunk, each when it is asked for."""
+        if self.reload:
+            _refuse_coroutines(context)
+        # a generator, annotated as an iterator
+        pieces: Any = self._sync.find(name, block).generate(context)
+        return in_chunks(pieces, FIRST_CHUNK, CHUNK)
+
+    def names_in(self, name: str) -> frozenset[str]:
+        """Return the variables that the template ``name`` mentions, and the templates that it
+        extends, includes and imports by name.
+        """
+        return self._sync.known_names(name)
+
+    # If two threads come first at the same time, each may open an environment, which costs only
+    # time.
+
+    @cached_property
+    def _sync(self) -> Environment:
+        return self._open(is_async=False)
+
+    @cached_property
+    def _async(self) -> Environment:
+        return self._open(is_async=True)
+
+    def _open(self, *, is_async: bool) -> Environment:
+        directories = [_absolute(directory) for directory in self.directories]
+        try:
+            module: Any = import_module("micropie._core.templates.environment")
+        except ModuleNotFoundError as error:
+            if error.name != "jinja2":
+                raise
+            raise RuntimeError(
+                'templates need Jinja2: pip install "micropie-dual[standard]"'
+            ) from None
+        environment = module.Environment(directories, reload=self.reload, is_async=is_async)
+        environment.filters.update(self.filters or {})
+        environment.globals.update(self.names or {})
+        catalog = self.catalog
+        if catalog is not None:
+            environment.add_extension("jinja2.ext.i18n")
+            texts = lambda text: catalog().gettext(text), lambda *given: catalog().ngettext(*given)
+            environment.install_gettext_callables(*texts, newstyle=True)
+        if self.setup is not None:
+            self.setup(environment)
+        return environment  # type: ignore[no-any-return]
+
+
+PACKAGE = "package:"  # begins the name of a package with a directory of templates
+
+
+def _absolute(directory: Directory) -> str:
+    text = str(directory)
+    if not text.startswith(PACKAGE):
+        return str(Path(directory).absolute())
+    package = import_module(text.removeprefix(PACKAGE))
+    return str(Path(next(iter(package.__path__)), DIRECTORY))
+
+
+def _refuse_coroutines(context: Mapping[str, object]) -> None:
+    """Raise ``TypeError`` for a value that nobody has awaited, which would be shown as it is."""
+    for name, value in context.items():
+        if isinstance(value, Coroutine):
+            value.close()
+            raise TypeError(f"{name} is a coroutine: write await in front of the call")
+
+
+class Rendering:
+    """``await Rendering(template, context)`` returns the text.
+
+    The template is one of an async environment.
+
+    Jinja2 awaits the results of calls in a template; awaitable values of ``context`` are awaited
+    here before that.
+    """
+
+    __slots__ = ("_context", "_template")
+
+    def __init__(self, template: Template, context: dict[str, object]) -> None:
+        self._template = template
+        self._context = context
+
+    def __await__(self) -> Generator[object, object, str]:
+        context = self._context
+        for name, value in context.items():
+            if hasattr(value, "__await__"):
+                context[name] = yield from value.__await__()
+        return (yield from self._template.render_async(context).__await__())
+
+
+# Characters. The first chunk is sent early, because a browser waits for a page's head (style
+# sheets, scripts): with the answer's headers it fills one packet. Each further chunk costs a worker
+# thread's turn under ASGI.
+FIRST_CHUNK = 1024
+CHUNK = 8 * 1024

@@ -1,0 +1,334 @@
+"""``Tree``: the part of an ``App`` that is not for authors: its registrations, the applications
+around it, its sites.
+
+``app._micropie`` is the tree below ``app``. Drivers take it for the application: it compiles the
+site, and starts and stops what is in it. ``app.py`` has the methods that authors call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from inspect import isroutine
+from threading import RLock
+from typing import Any, Protocol
+
+from micropie._core import mounts
+from micropie._core.errors import SetupError, logger
+from micropie._core.execution import current, notify_after_fork
+from micropie._core.execution.steps import HANDLER, Kind
+from micropie._core.flow import Lifecycle, Lifespan, lifespan_opener
+from micropie._core.http import State
+from micropie._core.mounts import APP, ASGI
+from micropie._core.routing import (
+    AppBase,
+    Config,
+    Registrations,
+    Settings,
+    Site,
+    UpperLayers,
+    build_site,
+    config_of,
+)
+from micropie._core.routing.discovery import Function, RouteMark, in_place_of, name_of, public_name
+from micropie._core.spellings import attribute_of
+from micropie._core.streams import ShutdownSignal
+from micropie._core.templates import names_of
+
+
+class _Compiling:
+    """The lock of all trees while one of them is compiled or dropped, as each may be inside others.
+
+    Reentrant: code of an author that is called meanwhile may register something.
+    """
+
+    def __init__(self) -> None:
+        self.after_fork()
+        notify_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Make a new lock: another thread of the parent may have held the old one."""
+        self.lock = RLock()
+
+
+_compiling = _Compiling()
+
+
+class DriverState(Protocol):
+    """What a driver stores of an application."""
+
+    site: Site | None
+    """None until the application has started, and after a change."""
+
+
+class Tree(Registrations):
+    """One application with all that is inside it."""
+
+    startup_handlers: list[Callable[[], object]] = attribute_of("app.startup_handlers")
+    shutdown_handlers: list[Callable[[], object]] = attribute_of("app.shutdown_handlers")
+    state: State = attribute_of("app.state")
+
+    def __init__(
+        self,
+        app: AppBase,
+        links: Mapping[str, Callable[..., str]],
+        upper: UpperLayers,
+        asgi: Any,
+        wsgi: Any,
+    ) -> None:
+        super().__init__(app, names_of(links), upper)
+        self.asgi, self.wsgi = asgi, wsgi
+        """What each driver stores of this application, see ``DriverState``."""
+        self.lifespan: Callable[[], Lifespan] | None = None
+        self.security: object = None
+        self.docs: object = None
+        self.sites: dict[Kind, Site] = {}
+        self.shutdowns: dict[Kind, ShutdownSignal] = {}
+        self._inside: list[AppBase] = []  # when it was last compiled as the outermost one
+        # the outermost applications that were compiled with this one inside
+        self._roots: dict[int, AppBase] = {}
+
+    # -- the site, for drivers ---------------------------------------------------------------------
+
+    def compiled(self, blocking: Kind = HANDLER) -> Site:
+        """Return the compiled site, built when it is first needed. Raises ``SetupError``.
+
+        ``blocking`` is how it runs ``def`` handlers, see ``build_site``.
+        """
+        with _compiling.lock:
+            site = self.sites.get(blocking)
+            if site is None:
+                # Not made anew with the site: streams that were opened before a change end with
+                # the others.
+                shutdown = self.shutdowns.setdefault(blocking, ShutdownSignal())
+                site = self.sites[blocking] = self.around(build_site(self, shutdown, blocking))
+                for app in self._inside:
+                    app._micropie._roots.pop(id(self.app), None)
+                self._inside = [app for app in self.walk() if app is not self.app]
+                for app in self._inside:
+                    app._micropie._roots[id(self.app)] = self.app
+            return site
+
+    def around(self, site: Site) -> Site:
+        """Return the site that answers for a compiled one: itself, unless the application carries
+        another framework's handlers.
+        """
+        return site
+
+    def publish(self, site: Site, state: DriverState) -> None:
+        """Let further requests find ``site`` in ``state``, unless there was a change since it was
+        compiled: by a start-up handler, or by another thread.
+        """
+        with _compiling.lock:
+            if site in self.sites.values():
+                state.site = site
+
+    @property
+    def site(self) -> Site:
+        """The site that is compiled already: under WSGI not that of ``compiled()``."""
+        return next(iter([*self.sites.values()]), None) or self.compiled()
+
+    def inside(self, ancestors: tuple[AppBase, ...]) -> Mapping[str, Tree]:
+        """Return the applications inside this one, see ``Registrations``.
+
+        Raises ``SetupError`` for an application that is mounted inside itself.
+        """
+        path = (*ancestors, self.app)
+        for mount in self.mounts:
+            if any(mount.target is around for around in path):
+                raise SetupError(
+                    f"{type(mount.target).__name__} is mounted at {mount} inside of itself"
+                )
+        for parent in ancestors[-1:]:
+            self.app.state._outer = parent.state
+        return {
+            public_name(name): child._micropie for name, child in self._children(ancestors).items()
+        }
+
+    def changed(self) -> None:
+        """Drop the compiled sites of this application and of those around it."""
+        with _compiling.lock:
+            for app in (self.app, *self._roots.values()):
+                tree = app._micropie
+                tree.sites.clear()
+                tree.asgi.site = tree.wsgi.site = None
+
+    def config(self) -> Config:
+        """Return this application's configuration in the tree that it is in.
+
+        While a request is answered that is the request's tree, and in it the place that is nearest
+        to the application which answers. Raises ``LookupError`` if the application is in several
+        places.
+        """
+        places = self._places()
+        if len(places) > 1:
+            known = [f"{one.prefix} of {type(one.tree[0].app).__name__}" for one in places]
+            raise LookupError(
+                f"{type(self.app).__name__} is in several places, {' and '.join(known)}, and "
+                "no request tells which: "
+                f'ask the outermost application, as in url_for("{places[0].scope}NAME")'
+            )
+        return places[0]
+
+    def configs(self) -> Sequence[Config]:
+        """Return the configurations of the whole tree that this application is in, or is in first,
+        the outermost one's first.
+        """
+        return self._places()[0].tree
+
+    def _places(self) -> list[Config]:
+        request = current.get(None)
+        if request is not None:
+            config = config_of(request._exchange)
+            if config.app is self.app:
+                return [config]
+            for prefix in config.scopes:
+                near = [one for one in config.tree if one.app is self.app and prefix in one.scopes]
+                if near:
+                    return near
+        trees = [root._micropie for root in [*self._roots.values()] if not root._micropie._roots]
+        if not trees:
+            return [self.site.config]
+        places = [one for tree in trees for one in tree.site.config.tree if one.app is self.app]
+        # none: it was taken out of a tree, which has forgotten it by now
+        return places or self._places()
+
+    def root(self) -> AppBase:
+        """Return the outermost application of the tree that this one is in."""
+        return self.config().tree[0].app if self._roots else self.app
+
+    def current_channels(self) -> object:
+        """Return the channels of the current request, or else those of this application or of one
+        around it.
+        """
+        if self.stated_channels is None and (self._roots or current.get(None) is not None):
+            return self.config().channels
+        return self.own_channels if self.stated_channels is None else self.stated_channels
+
+    # -- those inside it ---------------------------------------------------------------------------
+
+    def walk(self, ancestors: tuple[AppBase, ...] = ()) -> Iterator[AppBase]:
+        """Yield this application, then those inside it, without isolated mounts."""
+        yield self.app
+        inner = [mount.target for mount in self.mounts if mount.kind == APP and not mount.isolated]
+        for child in (*self._children(ancestors).values(), *inner):
+            yield from child._micropie.walk((*ancestors, self.app))
+
+    def _children(self, ancestors: tuple[AppBase, ...]) -> dict[str, AppBase]:
+        """Return the applications that are public attributes, each by the first name that refers to
+        it.
+
+        Those around this one (``self.parent = root``) and their attributes are left out: an
+        application has one place.
+        """
+        known = {id(app) for app in (self.app, *ancestors)}
+        known |= {id(value) for ancestor in ancestors for value in _attributes(ancestor).values()}
+        children = {}
+        for name, value in _attributes(self.app).items():
+            if isinstance(value, AppBase) and not name.startswith("_") and id(value) not in known:
+                known.add(id(value))
+                children[name] = value
+        return children
+
+    # -- start and stop ----------------------------------------------------------------------------
+
+    def lifecycle(self, protocol: str | None = None) -> Lifecycle:
+        """Return the life cycle of this application, of those inside it and of the mounts that a
+        server of ``protocol`` starts: those that are ASGI there, and under ASGI isolated ones.
+
+        Under WSGI an isolated ``App`` starts itself. None: no mounts are started. Called once at
+        each start: logs what is missing for the security of a site.
+        """
+        apps = list({id(app): app for app in self.walk()}.values())
+        config = self.site.config
+        keeps_sessions = any(app.session_backend is not None for app in apps)
+        if keeps_sessions and self.security is not False and not config.settings.debug:
+            self.upper.warn_of_missing_security(config)
+        seconds = Settings().overridden(self.settings).mount_timeout
+        mounted = [one.under(protocol) for app in apps for one in app._micropie.mounts if protocol]
+        lives = [
+            mounts.MountedLife(mount, seconds)
+            for mount in mounted
+            if mount.kind == ASGI or (mount.isolated and protocol == ASGI)
+        ]
+        return Lifecycle([*(app._micropie for app in apps), *lives])
+
+    @property
+    def waits_at_start(self) -> bool:
+        """Whether the start of this application or of those inside it runs code of the author's."""
+        return any(
+            app._micropie.lifespan or app.lifespan or app.startup_handlers for app in self.walk()
+        )
+
+    def open_lifespan(self) -> Lifespan | None:
+        """Return a new context manager of this application's lifespan, or None."""
+        if self.lifespan is not None:
+            return self.lifespan()
+        return lifespan_opener(self.app.lifespan)() if self.app.lifespan is not None else None
+
+    def shut_down_wsgi(self) -> None:
+        """Shut down now under WSGI, isolated mounts first."""
+        for app in self.walk():
+            for mount in app._micropie.mounts:
+                if mount.isolated:
+                    mount.target.wsgi_shutdown()
+        self.wsgi.stop()
+
+    # -- registrations -----------------------------------------------------------------------------
+
+    def registering(self, mark: RouteMark) -> Callable[[Function], Function]:
+        """Return a decorator that registers a function with ``mark``."""
+
+        def register(function: Function) -> Function:
+            # A middleware without its brackets has ``guards``.
+            if not callable(function) or isinstance(function, type) or hasattr(function, "guards"):
+                raise SetupError(f"a route stands above a function, not {function!r}")
+            self.functions.append((function, mark))
+            self.changed()
+            return function
+
+        return register
+
+    def override(self, key: object, fake: object) -> Callable[[], None]:
+        """Put ``fake`` in the place of what provides ``key``, in the whole tree.
+
+        Return the function that undoes it.
+        """
+        if not isroutine(key) and not any(key in app._micropie.providers for app in self.walk()):
+            raise SetupError(f"nothing provides {name_of(key)}: there is nothing to override")
+        for kind, function in (
+            one for app in self.walk() for one in app._micropie.providers.items()
+        ):
+            if function is key:
+                raise SetupError(
+                    f"{name_of(key)} provides {name_of(kind)}: write override({name_of(kind)}, ...)"
+                )
+        if isroutine(key) and not self._is_asked_for(key):
+            name = name_of(key)
+            logger.warning("override(%s, ...): no handler and no check asks for %s", name, name)
+        before = self.overrides.get(key)
+        self._put_override(key, in_place_of(key, fake))
+        return partial(self._put_override, key, before)
+
+    def _is_asked_for(self, provider: object) -> bool:
+        """Return whether a parameter of a handler, a check or a provider is annotated with it."""
+        site: Site = self.root()._micropie.site
+        for entry in (*site.entries(), *site.entries(takes_socket=True)):
+            for one in (*entry.signature.needed(), *entry.asked_by_checks):
+                if one.function is provider:
+                    return True
+        return False
+
+    def _put_override(self, key: object, provider: Callable[..., object] | None) -> None:
+        self.overrides.pop(key, None)
+        if provider is not None:
+            self.overrides[key] = provider
+        self.changed()
+
+
+def _attributes(app: AppBase) -> dict[str, object]:
+    """Return the attributes of an object and of its classes; those that come later hide names of
+    those before.
+    """
+    owners = (*reversed(type(app).__mro__), app)
+    return {name: value for owner in owners for name, value in vars(owner).items()}

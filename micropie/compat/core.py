@@ -1,0 +1,47 @@
+"""The provisional face for what carries another framework's handlers: the site that finds them, the
+exchange that they answer, what parses and sends as micropie does.
+
+``compat.bottle`` and ``compat.cherrypy`` import these names, those that extensions have, and no
+others. Unlike the names for extensions they may change with any release (tests/compat/CARRYING.md).
+"""
+
+from typing import TYPE_CHECKING
+
+from micropie._core.errors import RaisedAnswer
+from micropie._core.execution import current, in_thread
+from micropie._core.files import validators_of
+from micropie._core.http import (
+    EncodedAnswer,
+    Exchange,
+    GivenStatus,
+    check_size,
+    checked_headers,
+    redirect_response,
+)
+from micropie._core.http.addresses import checked_base
+from micropie._core.http.csrf import deleting_cookie
+from micropie._core.http.forms import Limits, MultipartParser
+from micropie._core.http.headers import codec_of, content_type, parse_cookies, select
+from micropie._core.mounts import RawBody, WSGICall, environ_of, kind_of_target
+from micropie._core.on_demand import names_on_demand
+from micropie._core.routing import Config, MountRoute, OutsideRoute, SearchResult, Site
+from micropie._core.routing.discovery import marked_layer
+from micropie._core.streams import FileRange, ThreadStream
+from micropie._core.tree import Tree
+
+if TYPE_CHECKING:
+    from micropie.wsgi.simple_server import open_bare
+else:
+    # The command line is above this face. It has the server for programs that serve themselves.
+    __getattr__, __dir__ = names_on_demand(__name__, {"..wsgi.simple_server": "open_bare"})
+
+# fmt: off
+__all__ = [
+    "Config", "EncodedAnswer", "Exchange", "FileRange", "GivenStatus", "Limits", "MountRoute",
+    "MultipartParser", "OutsideRoute", "RaisedAnswer", "RawBody", "SearchResult", "Site",
+    "ThreadStream", "Tree", "WSGICall", "check_size", "checked_base", "checked_headers", "codec_of",
+    "content_type", "current", "deleting_cookie", "environ_of", "in_thread",
+    "kind_of_target", "marked_layer", "open_bare", "parse_cookies", "redirect_response", "select",
+    "validators_of",
+]
+# fmt: on
