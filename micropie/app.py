@@ -40,7 +40,7 @@ from micropie._core.routing.discovery import (
     check_key,
     is_function,
     is_method,
-    name_of,
+    type_name,
 )
 from micropie._core.sessions import SessionBackend
 from micropie._core.spellings import ServerSpellings
@@ -367,8 +367,8 @@ class App(AppBase):
         for name in _RESERVED if "_micropie_is_framework" not in vars(cls) else ():
             value = inspect.getattr_static(cls, name, None)
             # below ``@hidden``, ``run`` is no handler: it serves in another way
-            is_own = name == "run" and getattr(value, "__micropie_hidden__", False)
-            if callable(value) and value is not vars(App).get(name) and not is_own:
+            is_override = name == "run" and getattr(value, "__micropie_hidden__", False)
+            if callable(value) and value is not vars(App).get(name) and not is_override:
                 if name.endswith("s") and not is_function(value):  # one hook instead of a list
                     raise SetupError(
                         f"{cls.__name__}.{name} is a list: write "
@@ -759,7 +759,7 @@ class App(AppBase):
         def register(function: Function) -> Function:
             if key in self._micropie.providers:
                 raise SetupError(
-                    f"{name_of(key)} has a provider already: one type has one in each application"
+                    f"{type_name(key)} has a provider already: one type has one in each application"
                 )
             if not callable(function):
                 raise SetupError(

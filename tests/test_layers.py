@@ -483,7 +483,7 @@ def _of_micropie(names: Iterable[str]) -> list[str]:
 
 # The names that have their public home there, and the server for an installation without another.
 HOMES = {
-    "cli/serving/servers.py": ["micropie.wsgi.open_bare"],
+    "cli/serving/servers.py": ["micropie.wsgi.open_server"],
     "config.py": ["micropie._core.routing.Settings"],
 }
 

@@ -276,8 +276,8 @@ def refuse_others(called: str, others: Mapping[str, object], advice: Mapping[str
     ``advice``: what to write, with the names that other frameworks have for it.
     """
     for name in others:
-        told = by_name(advice).get(name)
-        raise SetupError(f"{called} takes no {name}" + (f": write {told}" if told else ""))
+        instead = by_name(advice).get(name)
+        raise SetupError(f"{called} takes no {name}" + (f": write {instead}" if instead else ""))
 
 
 def is_count(value: object, least: int) -> bool:

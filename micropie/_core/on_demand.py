@@ -47,8 +47,8 @@ def names_on_demand(
 
     def get(name: str) -> Any:
         if name not in modules:
-            told = f"module {package!r} has no attribute {name!r}"
-            raise AttributeError(missing.get(f"{package}.{name}", told))
+            message = f"module {package!r} has no attribute {name!r}"
+            raise AttributeError(missing.get(f"{package}.{name}", message))
         value = getattr(import_module(f".{modules[name]}", package), name)
         setattr(sys.modules[package], name, value)
         return value

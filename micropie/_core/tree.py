@@ -30,7 +30,13 @@ from micropie._core.routing import (
     build_site,
     config_of,
 )
-from micropie._core.routing.discovery import Function, RouteMark, in_place_of, name_of, public_name
+from micropie._core.routing.discovery import (
+    Function,
+    RouteMark,
+    in_place_of,
+    public_name,
+    type_name,
+)
 from micropie._core.spellings import attribute_of
 from micropie._core.streams import ShutdownSignal
 from micropie._core.templates import names_of
@@ -295,16 +301,17 @@ class Tree(Registrations):
         Return the function that undoes it.
         """
         if not isroutine(key) and not any(key in app._micropie.providers for app in self.walk()):
-            raise SetupError(f"nothing provides {name_of(key)}: there is nothing to override")
+            raise SetupError(f"nothing provides {type_name(key)}: there is nothing to override")
         for kind, function in (
             one for app in self.walk() for one in app._micropie.providers.items()
         ):
             if function is key:
                 raise SetupError(
-                    f"{name_of(key)} provides {name_of(kind)}: write override({name_of(kind)}, ...)"
+                    f"{type_name(key)} provides {type_name(kind)}: write "
+                    f"override({type_name(kind)}, ...)"
                 )
         if isroutine(key) and not self._is_asked_for(key):
-            name = name_of(key)
+            name = type_name(key)
             logger.warning("override(%s, ...): no handler and no check asks for %s", name, name)
         before = self.overrides.get(key)
         self._put_override(key, in_place_of(key, fake))

@@ -57,7 +57,7 @@ Steps: TypeAlias = Generator[object, object, Value]
 
 
 @types.coroutine
-def within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Value]:
+def await_within(awaitable: Awaitable[Value], seconds: float | None) -> Steps[Value]:
     """Await ``awaitable``.
 
     Raises ``TimeoutError`` as ``resume`` does; a wait that never happens needs no timer.

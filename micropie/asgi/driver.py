@@ -12,10 +12,16 @@ import anyio
 from micropie._core.errors import logger
 from micropie._core.execution import LoopLocal, current
 from micropie._core.execution.steps import ANSWER, AWAIT, CHUNK, RECEIVE
-from micropie._core.flow import Application, LifespanContext, end_resources, log_failure, respond
+from micropie._core.flow import (
+    LifespanContext,
+    Startable,
+    end_resources,
+    log_lifecycle_failure,
+    respond,
+)
 from micropie._core.http import Request, start_failed, websockets
 from micropie._core.http.headers import make_private
-from micropie._core.http.protocols import Message, Receive, Scope, Send
+from micropie._core.http.protocols import Receive, Scope, Send, ServerMessage
 from micropie._core.routing import Handover, Site
 from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.state import ASGIState
@@ -26,7 +32,7 @@ _starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports a l
 
 
 async def serve(
-    app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send
+    app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Serve one scope; start the application first if no lifespan has, and after a change.
 
@@ -45,7 +51,7 @@ async def serve(
     try:
         site = state.site or await _start(app, state)
     except Exception as error:
-        log_failure("start-up failed; the next request tries it again", error)
+        log_lifecycle_failure("start-up failed; the next request tries it again", error)
         await _refuse(scope, receive, send)
         return
     if kind == "websocket":
@@ -56,7 +62,7 @@ async def serve(
         await serve_http(site, scope, receive, send)
 
 
-async def _start(app: Application, state: ASGIState) -> Site:
+async def _start(app: Startable, state: ASGIState) -> Site:
     """Compile the application, start it if it has not started, and return its site."""
     # The lock is anyio's, which imports more than a request needs.
     lock: AbstractAsyncContextManager[None] = (
@@ -155,7 +161,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             current.reset(token)
 
 
-async def _send_private(send: Send, depends_on: Sequence[str], message: Message) -> None:
+async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMessage) -> None:
     """Send a message of a mounted application. Its answer depends on these headers as well."""
     if message["type"] == "http.response.start":
         named = message.get("headers", ())

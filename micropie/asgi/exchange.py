@@ -19,7 +19,7 @@ from micropie._core.execution.steps import Flow, Step
 from micropie._core.http import Address, AnswerState, ReceivedBody
 from micropie._core.http.addresses import PAGE_SCHEMES, escaped_path, raw_path_below
 from micropie._core.http.headers import HeaderNames
-from micropie._core.http.protocols import Message, Piece, Receive, Scope, Send
+from micropie._core.http.protocols import Piece, Receive, Scope, Send, ServerMessage
 from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import (
     BACKGROUND,
@@ -205,13 +205,13 @@ class ASGIExchange(StreamedExchange):
         self._time_left = min(most, left - (anyio.current_time() - began) + seconds_given)
         return self._piece_of(message)
 
-    def _piece_of(self, message: Message) -> Piece:
+    def _piece_of(self, message: ServerMessage) -> Piece:
         if message["type"] != "http.request":
             self._body_error = _left
             raise self._body_error()
         return message.get("body") or b"", message.get("more_body", False)
 
-    async def receive_message(self) -> Message:
+    async def receive_message(self) -> ServerMessage:
         """Return the next message, for a mounted application."""
         if self.body.put_back is not None:
             piece, more = self.body.take_piece()

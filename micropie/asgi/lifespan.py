@@ -24,14 +24,20 @@ from micropie._core.execution import (
     threadsafe_scheduler,
     watch_loop,
 )
-from micropie._core.flow import UNDER_ASGI, Application, Lifecycle, LifespanContext, log_failure
+from micropie._core.flow import (
+    UNDER_ASGI,
+    Lifecycle,
+    LifespanContext,
+    Startable,
+    log_lifecycle_failure,
+)
 from micropie._core.http.protocols import Receive, Scope, Send
 from micropie.asgi.state import ASGIState
 from micropie.asgi.steps import BACKGROUND, perform
 
 
 async def serve_lifespan(
-    app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send
+    app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Start, tell the server, wait for its shutdown message and stop, all in this task: cancel
     scopes need that.
@@ -50,7 +56,7 @@ async def serve_lifespan(
                 await _stop_cancelled(lifecycle, context)
             raise
     except Exception as error:
-        log_failure("start-up failed", error)
+        log_lifecycle_failure("start-up failed", error)
         await _send_failed("startup", error, send)
         raise
     watch_loop(site.config.settings.loop_patience)

@@ -32,7 +32,7 @@ from micropie._core.execution.steps import (
     run_tasks,
 )
 from micropie._core.flow import end_resources
-from micropie._core.http import Body, Exchange
+from micropie._core.http import BodyReader, Exchange
 from micropie._core.routing import config_of
 from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
 
@@ -173,7 +173,7 @@ async def close_request(exchange: Exchange) -> None:
     if exchange.resources:
         await perform(end_resources(exchange), exchange)
     body = exchange.body.data
-    if isinstance(body, Body) and body.size >= LARGE:
+    if isinstance(body, BodyReader) and body.size >= LARGE:
         with anyio.CancelScope(shield=True):
             await in_thread(IO_THREADS, exchange.close)
     else:

@@ -44,7 +44,7 @@ from micropie._core.execution import TASKS, Action, AsyncAction, LoopLocal
 from micropie._core.execution.steps import Completed
 from micropie._core.http import HTML, JSON, Answer, Exchange
 from micropie._core.http.headers import KnownHeader, NameTable
-from micropie._core.http.protocols import ChunkedBody, Message, Receive, Send
+from micropie._core.http.protocols import ChunkedBody, Receive, Send, ServerMessage
 from micropie._core.routing import Config
 from micropie._core.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
 from micropie.asgi.coroutines import Steps, resume
@@ -122,7 +122,7 @@ def encode_headers(
     return headers
 
 
-def head_message(answer: Answer, kind: str = "http.response.start") -> Message:
+def head_message(answer: Answer, kind: str = "http.response.start") -> ServerMessage:
     """Return the message that begins an answer."""
     status, content_type, length, pairs, _, _ = answer
     return {"type": kind, "status": status, "headers": encode_headers(content_type, length, pairs)}
@@ -144,11 +144,11 @@ class StreamedExchange(Exchange):
         for the reader of the body. This is at most one piece ahead of that, so the client still has
         to wait.
         """
-        receive, messages = self._receive, list[Message]()
+        receive, messages = self._receive, list[ServerMessage]()
         # the second counts messages that the reader has taken
         lock, taken = anyio.Lock(), anyio.Semaphore(0)
 
-        async def next_message() -> Message:
+        async def next_message() -> ServerMessage:
             if not messages:
                 async with lock:
                     if not messages:
@@ -173,7 +173,7 @@ class StreamedExchange(Exchange):
 
 
 async def send_streamed(
-    head: Message, body: ChunkedBody, exchange: StreamedExchange, send: Send
+    head: ServerMessage, body: ChunkedBody, exchange: StreamedExchange, send: Send
 ) -> None:
     """Send head and chunks, and close the stream.
 
@@ -215,7 +215,7 @@ async def send_streamed(
             await close_stream(stream, exchange)
 
 
-async def _send_or_leave(send: Send, message: Message) -> None:
+async def _send_or_leave(send: Send, message: ServerMessage) -> None:
     """Send a message.
 
     Raises ``ClientDisconnect`` if the server says by an ``OSError`` that the client has left.
@@ -238,7 +238,7 @@ class HeartBeats:
         self._beat: anyio.Event | None = None  # while a heart-beat is being sent
         self._last = monotonic()  # inf while a message is being sent, and after the last one
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: ServerMessage) -> None:
         """Send a message."""
         if self._beat is not None:
             await self._beat.wait()

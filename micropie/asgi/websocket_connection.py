@@ -48,8 +48,8 @@ from micropie._core.errors import ConnectionClosed, logger
 from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, LoopFuture, LoopTasks
 from micropie._core.flow import CloseInfo
 from micropie._core.http import websockets
-from micropie._core.http.protocols import HeaderPairs, Message, Receive, Send
-from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, within
+from micropie._core.http.protocols import HeaderPairs, Receive, Send, ServerMessage
+from micropie.asgi.coroutines import Steps, advance, await_within, brings_cancellation, resume
 from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.streaming import encode_headers, head_message
 
@@ -94,7 +94,7 @@ class Connection(websockets.Progress):
         self._receive = receive
         self._send = send
         # the messages that wait for the handler, with their sizes
-        self._messages: deque[tuple[Message, int]] = deque()
+        self._messages: deque[tuple[ServerMessage, int]] = deque()
 
     # -- the handler -------------------------------------------------------------------------------
 
@@ -226,7 +226,9 @@ class Connection(websockets.Progress):
         with reading:
             try:
                 while True:
-                    message = await (receive() if timeout is None else within(receive(), timeout))
+                    message = await (
+                        receive() if timeout is None else await_within(receive(), timeout)
+                    )
                     if message["type"] != "websocket.receive":
                         if not self.end(websockets.LEAVE, *websockets.disconnect_info(message)):
                             # the handler may not know that this side has closed
@@ -282,7 +284,7 @@ class Connection(websockets.Progress):
             content = await self._examine(message, method)
         return content
 
-    async def _examine(self, message: Message, method: str) -> str | bytes:
+    async def _examine(self, message: ServerMessage, method: str) -> str | bytes:
         """Return the content of a message that is of another kind, or perhaps too big."""
         content: str | bytes | None = message.get("text")
         if content is None:
@@ -319,7 +321,7 @@ class Connection(websockets.Progress):
                 self._reading = type(self._leave_scope)()
                 self._tasks.start_soon(self._read, self._reading)
 
-    async def send(self, method: str, message: Message) -> None:
+    async def send(self, method: str, message: ServerMessage) -> None:
         """Send a message, after those that other tasks are sending.
 
         ``method`` is the one that was called.
@@ -432,11 +434,11 @@ class Connection(websockets.Progress):
             seconds, {"type": "websocket.close", "code": self.code, "reason": self.reason}
         )
 
-    async def _send_last(self, seconds: float | None, *messages: Message) -> None:
+    async def _send_last(self, seconds: float | None, *messages: ServerMessage) -> None:
         """Send the messages that end the WebSocket. It is over whether that succeeds or not."""
         try:
             for message in messages:
-                await within(self._send(message), seconds)
+                await await_within(self._send(message), seconds)
         except Exception as error:
             logger.debug("%s: the server raised %r", self._exchange.label, error)
         self.step(websockets.FINISH, "close")

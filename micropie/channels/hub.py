@@ -21,7 +21,7 @@ from micropie.channels.mailbox import (
     END,
     Future,
     Mailbox,
-    Message,
+    Published,
     WhenFull,
     refuse_on_loop,
 )
@@ -144,7 +144,7 @@ class Channels:
 
     def deliver(self, name: str, document: bytes | str) -> None:
         """Put a message into the mailboxes of a channel."""
-        message = Message(name, document)
+        message = Published(name, document)
         with self._lock:
             for mailbox in list(self._mailboxes.get(name, ())):
                 mailbox.put(message)
@@ -280,7 +280,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             raise StopAsyncIteration
         return self._value_of(message)
 
-    def _take(self, call: Callable[[], object]) -> Message | None:
+    def _take(self, call: Callable[[], object]) -> Published | None:
         if not self._is_open:
             raise RuntimeError(
                 'a subscription begins with "with": write with (or async '
@@ -288,6 +288,6 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             )
         return self._mailbox.take(call)
 
-    def _value_of(self, message: Message) -> Any:
+    def _value_of(self, message: Published) -> Any:
         self.channel = message.channel
         return message.value()

@@ -87,7 +87,7 @@ class Future(futures.Future[str]):
 WhenFull: TypeAlias = Literal["drop_oldest", "close"]
 
 
-class Message:
+class Published:
     """A message of ``channel``, as JSON.
 
     Each subscriber gets a value of its own, unless nobody can change it.
@@ -110,7 +110,7 @@ class Message:
         return value
 
 
-END: Final = Message("", "")  # what ``Mailbox.take`` returns when there is no further message
+END: Final = Published("", "")  # what ``Mailbox.take`` returns when there is no further message
 
 
 class MessagesLost(Exception):
@@ -127,11 +127,11 @@ class Mailbox:
         self.dropped = 0
         self.gaps = 0
         self._closes = when_full == "close"
-        self._messages: deque[Message] = deque(maxlen=size)
+        self._messages: deque[Published] = deque(maxlen=size)
         self._lost = ""  # why messages were lost, until ``take`` raises it
         self.has_ended = False
 
-    def put(self, message: Message) -> None:
+    def put(self, message: Published) -> None:
         """Add a message.
 
         If the queue is full, drop the oldest message or end, as ``when_full`` says.
@@ -170,7 +170,7 @@ class Mailbox:
             while self._waiting:
                 self._waiting.pop()()
 
-    def take(self, call: Callable[[], object]) -> Message | None:
+    def take(self, call: Callable[[], object]) -> Published | None:
         """Return the oldest message, ``END`` if no further one comes, or None if there is none yet.
 
         Raises ``MessagesLost`` after the last message before a loss.

@@ -113,8 +113,8 @@ def parser_of(entry: RouteEntry) -> ArgumentParser:
     of_providers = (one for provider in signature.needed() for one in provider.parameters)
     for one in (*signature.parameters, *of_providers):
         if one.name not in known and one.kind is not Parameter.VAR_KEYWORD:
-            is_own = one in signature.parameters
-            _add(parser, one, is_own and one.kind is not Parameter.KEYWORD_ONLY, takes_rest)
+            is_declared = one in signature.parameters
+            _add(parser, one, is_declared and one.kind is not Parameter.KEYWORD_ONLY, takes_rest)
         known.add(one.name)
     return parser
 

@@ -30,18 +30,18 @@ from micropie._core.streams import FileRange, ThreadStream
 from micropie._core.tree import Tree
 
 if TYPE_CHECKING:
-    from micropie.wsgi.simple_server import open_bare
+    from micropie.wsgi.simple_server import open_server
 else:
     # The command line is above this face. It has the server for programs that serve themselves.
-    __getattr__, __dir__ = names_on_demand(__name__, {"..wsgi.simple_server": "open_bare"})
+    __getattr__, __dir__ = names_on_demand(__name__, {"..wsgi.simple_server": "open_server"})
 
 # fmt: off
 __all__ = [
     "Config", "EncodedAnswer", "Exchange", "FileRange", "GivenStatus", "Limits", "MountRoute",
     "MultipartParser", "OutsideRoute", "RaisedAnswer", "RawBody", "SearchResult", "Site",
     "ThreadStream", "Tree", "WSGICall", "check_size", "checked_base", "checked_headers", "codec_of",
-    "content_type", "current", "deleting_cookie", "environ_of", "in_thread",
-    "kind_of_target", "marked_layer", "open_bare", "parse_cookies", "redirect_response", "select",
+    "content_type", "current", "deleting_cookie", "environ_of", "in_thread", "kind_of_target",
+    "marked_layer", "open_server", "parse_cookies", "redirect_response", "select",
     "validators_of",
 ]
 # fmt: on

@@ -48,10 +48,10 @@ source: Any = module("micropie.debug.source")
 
 # fmt: off
 __all__ = [
-    "debug_page", "hint_for", "lost_routes", "mistakes", "review_application", "review_check",
-    "review_error_handler", "review_missing_file", "review_provided", "review_redirect",
-    "review_response", "review_result", "review_session", "review_websocket_result",
-    "session_change", "source_notes",
+    "debug_page", "hint_for", "lost_routes", "mistakes_in", "notes_on", "review_application",
+    "review_check", "review_error_handler", "review_missing_file", "review_provided",
+    "review_redirect", "review_response", "review_result", "review_session",
+    "review_websocket_result", "session_change",
 ]
 # fmt: on
 
@@ -79,7 +79,7 @@ def review_application(
     if config.settings.debug:
         sentences += collect_safely(without_effect(registered))
         sentences += collect_safely(source.defined_twice(registered))
-        sentences += source_notes(registered, handlers)
+        sentences += notes_on(registered, handlers)
         package = type(registered.app).__module__.partition(".")[0]
         for handler in handlers:
             *_, inner = layers(handler.function)
@@ -92,12 +92,12 @@ def review_application(
         logger.warning("%s", sentence)
 
 
-def source_notes(registered: Registrations, handlers: Sequence[Handler]) -> list[str]:
+def notes_on(registered: Registrations, handlers: Sequence[Handler]) -> list[str]:
     """Return what an author should check in the source of an application."""
     return collect_safely(source.source_notes(registered, handlers))
 
 
-def mistakes(registered: Registrations, handlers: Sequence[Handler]) -> list[str]:
+def mistakes_in(registered: Registrations, handlers: Sequence[Handler]) -> list[str]:
     """Return a sentence for each attribute, method and hook that has no effect."""
     foreign = foreign_attributes(registered, handlers, registered.providers)
     return [
@@ -109,6 +109,6 @@ def mistakes(registered: Registrations, handlers: Sequence[Handler]) -> list[str
 
 def session_change(function: Callable[..., object] | None) -> str:
     """Return how the source of a function changes the session, or "" if it does not."""
-    found = source.Source.of(function)
+    found = source.FunctionSource.of(function)
     change: str = "" if found is None else found.session_change()
     return change

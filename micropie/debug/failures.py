@@ -37,7 +37,7 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
             return advice
     if kind is TypeError:
         return _of_text(route, text) or _of_call(failure, text)
-    return _of_process(exchange, text) or _of_misfit(route, text) or _of_attribute(failure)
+    return _of_process(exchange, text) or _of_invalid_value(route, text) or _of_attribute(failure)
 
 
 def _is_ours(kind: type) -> bool:
@@ -106,7 +106,7 @@ def _of_process(exchange: Exchange, text: str) -> str:
     return ""
 
 
-def _of_misfit(route: RouteInfo | None, text: str) -> str:
+def _of_invalid_value(route: RouteInfo | None, text: str) -> str:
     """Return the hint for a parameter that is None because its handler takes the errors."""
     stated = getattr(None if route is None else route.function, "__annotations__", {})
     takes_errors = any("BindingErrors" in str(one) for one in stated.values())

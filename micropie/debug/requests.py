@@ -29,7 +29,7 @@ from micropie._core.http import (
     states_status,
 )
 from micropie._core.routing import Route, handlers_route, place_of, route_of
-from micropie._core.routing.discovery import Checking, Provider, name_of
+from micropie._core.routing.discovery import Checking, Provider, type_name
 
 _ERRORS = range(400, 600)
 _SUCCESSES = range(200, 300)
@@ -231,7 +231,7 @@ def review_provided(provider: Provider) -> None:
     logger.warning(
         "%s, which provides %s, %s",
         provider.name,
-        name_of(provider.key),
+        type_name(provider.key),
         "yielded nothing: write yield db, or -> Iterator[None] if that is meant"
         if yields
         else "returned nothing: write return, or -> None if that is meant",

@@ -53,10 +53,10 @@ def source_notes(registered: Registrations, handlers: Sequence[Handler]) -> Iter
         yield from _notes_of_handler(handler, called)
 
 
-def _sources_of(functions: Iterable[object]) -> list[Source]:
+def _sources_of(functions: Iterable[object]) -> list[FunctionSource]:
     """Return the sources of functions, each once."""
     different = {id(one): one for one in functions}.values()
-    return [source for one in different if (source := Source.of(one)) is not None]
+    return [source for one in different if (source := FunctionSource.of(one)) is not None]
 
 
 def _is_helper(name: str) -> bool:
@@ -133,7 +133,7 @@ def _lost_guards(classes: Sequence[type]) -> Iterator[str]:
                 )
 
 
-class Source:
+class FunctionSource:
     """The source of a function, with the names of its parameters."""
 
     def __init__(self, function: Any, tree: _Function) -> None:
@@ -143,7 +143,7 @@ class Source:
         self._arguments = [one.arg for one in ast.walk(tree.args) if isinstance(one, ast.arg)]
 
     @classmethod
-    def of(cls, function: Any) -> Source | None:
+    def of(cls, function: Any) -> FunctionSource | None:
         """Return the source of a function below its decorators, None if there is none."""
         *_, inner = layers(function)
         inner = getattr(inner, "__func__", inner)

@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from micropie._core.errors import as_authors_see
 from micropie._core.execution import is_on_loop, loop_lag, slots_of
-from micropie._core.routing import AppBase, Application, Config, RouteEntry, Site, place_of, seen
+from micropie._core.routing import (
+    AppBase,
+    Application,
+    Config,
+    RouteEntry,
+    Site,
+    describe_application,
+    place_of,
+)
 from micropie._core.routing.decorators import make_mark
 from micropie._core.routing.discovery import marks_of
 
@@ -66,7 +74,7 @@ class Inspector:
         if self._inside:
             own: Config = self._tree.config()
             configs = [own, *(one for one in configs if one is not own and one.is_inside(own))]
-        return [seen(one) for one in configs]
+        return [describe_application(one) for one in configs]
 
     def routes(self, *, websockets: bool = False) -> list[RouteEntry]:
         """Return the routes, or with ``websockets`` those of WebSockets, each once with its

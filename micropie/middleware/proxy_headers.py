@@ -24,7 +24,7 @@ from micropie._core.http.addresses import checked_base
 from micropie.middleware.base import FlowMiddleware
 
 IP: TypeAlias = IPv4Address | IPv6Address
-Node: TypeAlias = tuple[IP, int]
+ForwardedNode: TypeAlias = tuple[IP, int]
 Element: TypeAlias = dict[str, str]  # "for", "proto", "host" as one proxy states them
 
 UNIX: Final = "unix"
@@ -108,7 +108,7 @@ class ProxyHeaders(FlowMiddleware):
         if host:
             request.host = host
 
-    def _read(self, request: Request) -> tuple[str, str, Node | None]:
+    def _read(self, request: Request) -> tuple[str, str, ForwardedNode | None]:
         """Return the scheme and the host that the proxies state, "" for none, and the client, or
         None.
 
@@ -166,7 +166,7 @@ def _entries(header: str) -> Iterator[str]:
     return (entry.strip(" \t") for entry in reversed(header.rsplit(",", _MAX_ENTRIES)))
 
 
-def _node(element: Element) -> Node | None:
+def _node(element: Element) -> ForwardedNode | None:
     """Return the address and port (0 if absent) that connected to a proxy, or None if they are
     malformed.
     """

@@ -72,7 +72,7 @@ class _Sorted(NamedTuple):
     document: Parameter | None
 
 
-class _Told:
+class _DocumentedRoute:
     """What a route's entry tells, asked once."""
 
     def __init__(self, entry: RouteEntry) -> None:
@@ -143,16 +143,16 @@ class _Builder:
 
     def add(self, entry: RouteEntry) -> None:
         """Add the operations of a route."""
-        told = _Told(entry)
-        route, description = entry.route, told.description
-        self.inputs.own = self.answers.own = told.application.types
+        documented = _DocumentedRoute(entry)
+        route, description = entry.route, documented.description
+        self.inputs.own = self.answers.own = documented.application.types
         # static files
-        function = inspect.unwrap(told.signature.function)
-        is_own = getattr(function, "__module__", "").partition(".")[0] == "micropie"
-        if entry.is_default or is_own or not description.include_in_schema:
+        function = inspect.unwrap(documented.signature.function)
+        is_builtin = getattr(function, "__module__", "").partition(".")[0] == "micropie"
+        if entry.is_default or is_builtin or not description.include_in_schema:
             return
-        parameters = [one for one in told.signature.parameters if one.kind not in _VARIABLE]
-        for provider in (*entry.asked_by_checks, *told.signature.needed()):
+        parameters = [one for one in documented.signature.parameters if one.kind not in _VARIABLE]
+        for provider in (*entry.asked_by_checks, *documented.signature.needed()):
             known = {one.name for one in parameters}
             parameters += [
                 _of_provider(one, entry) for one in provider.parameters if one.name not in known
@@ -166,14 +166,14 @@ class _Builder:
         for method in methods:
             if method not in _METHODS:
                 continue
-            placed = _placed(entry, parameters, method)
-            path, names = self._path(entry, placed)
+            sorted_inputs = _sort_inputs(entry, parameters, method)
+            path, names = self._path(entry, sorted_inputs)
             operations = self.paths.setdefault(path, {})
             operations[method.lower()] = self._operation(
-                told, method, placed, names, len(methods) > 1
+                documented, method, sorted_inputs, names, len(methods) > 1
             )
 
-    def _path(self, entry: RouteEntry, placed: _Sorted) -> tuple[str, dict[str, str]]:
+    def _path(self, entry: RouteEntry, sorted_inputs: _Sorted) -> tuple[str, dict[str, str]]:
         """Return the path, and the names of its parameters here.
 
         OpenAPI takes ``/{a}`` and ``/{b}`` for the same path, so the first route decides about the
@@ -184,7 +184,8 @@ class _Builder:
             pattern = pattern.replace(f"<{name}:{rule}>" if rule else f"<{name}>", f"{{{name}}}", 1)
         if not entry.route.wildcards:
             pattern = (
-                pattern.rstrip("/") + "".join(f"/{{{one.name}}}" for one in placed.path) or "/"
+                pattern.rstrip("/") + "".join(f"/{{{one.name}}}" for one in sorted_inputs.path)
+                or "/"
             )
         own = re.findall(r"\{(\w+)\}", pattern)
         shape = re.sub(r"\{\w+\}", "{}", pattern)
@@ -193,14 +194,18 @@ class _Builder:
 
     def _operation(
         self,
-        told: _Told,
+        documented: _DocumentedRoute,
         method: str,
-        placed: _Sorted,
+        sorted_inputs: _Sorted,
         names: Mapping[str, str],
         is_one_of_several: bool,
     ) -> dict[str, object]:
-        route, description, application = told.entry.route, told.description, told.application
-        summary, _, rest = _doc_of(told.signature.function).partition("\n")
+        route, description, application = (
+            documented.entry.route,
+            documented.description,
+            documented.application,
+        )
+        summary, _, rest = _doc_of(documented.signature.function).partition("\n")
         name = route.name.removeprefix(self.own.scope)
         identifier = description.operation_id or name + (
             f"_{method.lower()}" if is_one_of_several else ""
@@ -209,16 +214,16 @@ class _Builder:
             identifier += f"_{method.lower()}"
         self._ids.add(identifier)
         parameters = [
-            *self._path_parameters(told.entry, placed, names),
-            *map(self._query_parameter, placed.query),
+            *self._path_parameters(documented.entry, sorted_inputs, names),
+            *map(self._query_parameter, sorted_inputs.query),
         ]
         security = self._security(application)
         if route.reads_body and method not in _WITHOUT_BODY:
-            body: dict[str, Any] | None = _read_by_the_handler(told.entry)
+            body: dict[str, Any] | None = _read_by_the_handler(documented.entry)
         else:
-            body = self._body(application, placed)
+            body = self._body(application, sorted_inputs)
         kinds = [] if body is None else [*body["content"]]
-        conditions = _conditions_of(told)
+        conditions = _conditions_of(documented)
         hooks, checks = application.middlewares, {*map(id, application.checks)}
         causes: dict[int, object] = {
             401: any(hasattr(one, "security_scheme") for one in hooks if id(one) not in checks),
@@ -248,7 +253,7 @@ class _Builder:
             "parameters": parameters,
             "requestBody": body,
             "security": security and [security],
-            "responses": self._responses(told, errors, conditions),
+            "responses": self._responses(documented, errors, conditions),
         }
         return {name: value for name, value in operation.items() if value}
 
@@ -262,9 +267,9 @@ class _Builder:
         return [application.__name__]
 
     def _path_parameters(
-        self, entry: RouteEntry, placed: _Sorted, names: Mapping[str, str]
+        self, entry: RouteEntry, sorted_inputs: _Sorted, names: Mapping[str, str]
     ) -> Iterator[dict[str, object]]:
-        known = {one.name: one for one in placed.path}
+        known = {one.name: one for one in sorted_inputs.path}
         for own, name in names.items():
             rule = entry.route.wildcards.get(own, "")
             schema, _ = _without_null(self.inputs.of(known[own].annotation) if own in known else {})
@@ -285,10 +290,10 @@ class _Builder:
             }
 
     def _query_parameter(self, parameter: Parameter) -> dict[str, object]:
-        told = TypeInfo(parameter.annotation)
-        stated = told.source or Query()
+        info = TypeInfo(parameter.annotation)
+        stated = info.source or Query()
         name, place = stated.name_for(parameter.name), stated.place
-        schema = self._with_default(parameter.replace(annotation=told.annotation))
+        schema = self._with_default(parameter.replace(annotation=info.annotation))
         required = self._is_required(parameter, schema)
         members, is_nullable = _without_null(schema)
         described = {"name": name, "in": place, "required": required, "schema": members}
@@ -317,33 +322,33 @@ class _Builder:
             )
         return schema
 
-    def _body(self, application: Application, placed: _Sorted) -> dict[str, Any] | None:
+    def _body(self, application: Application, sorted_inputs: _Sorted) -> dict[str, Any] | None:
         """Return the body.
 
-        Of an application whose errors are JSON only JSON is told, though it takes forms as well.
+        Of an application whose errors are JSON only JSON is listed, though it takes forms as well.
         """
         kinds = [_JSON] if application.settings.errors == "json" else [_JSON, _FORM]
-        if placed.document is not None:
-            told = TypeInfo(placed.document.annotation)
-            annotation = told.annotation
-            if isinstance(told.source, Form):
+        if sorted_inputs.document is not None:
+            info = TypeInfo(sorted_inputs.document.annotation)
+            annotation = info.annotation
+            if isinstance(info.source, Form):
                 kinds = [_FORM]
             elif not _is_form(annotation):
                 kinds = [_JSON]
             schema = self.inputs.of(annotation)
-            required = placed.document.default is Parameter.empty  # for JSON, if only {}
+            required = sorted_inputs.document.default is Parameter.empty  # for JSON, if only {}
             if kinds == [_FORM]:
-                required = self._is_required(placed.document, schema)
+                required = self._is_required(sorted_inputs.document, schema)
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
-        if not placed.fields:
+        if not sorted_inputs.fields:
             return None
-        sources = {one.name: TypeInfo(one.annotation).source for one in placed.fields}
+        sources = {one.name: TypeInfo(one.annotation).source for one in sorted_inputs.fields}
         names = {
             name: name if stated is None else stated.name_for(name)
             for name, stated in sources.items()
         }
-        properties = {names[one.name]: self._with_default(one) for one in placed.fields}
-        needed = [names[one.name] for one in placed.fields if one.default is Parameter.empty]
+        properties = {names[one.name]: self._with_default(one) for one in sorted_inputs.fields}
+        needed = [names[one.name] for one in sorted_inputs.fields if one.default is Parameter.empty]
         schema = {
             "type": "object",
             "properties": properties,
@@ -353,7 +358,7 @@ class _Builder:
             **schema,
             "properties": {name: _in_form(found) for name, found in properties.items()},
         }
-        if any(UploadFile in _kinds_of(one.annotation) for one in placed.fields):
+        if any(UploadFile in _kinds_of(one.annotation) for one in sorted_inputs.fields):
             kinds = [_MULTIPART]
         elif any(sources.values()):
             kinds = [_FORM]
@@ -361,21 +366,21 @@ class _Builder:
         return {"required": bool(needed), "content": content}
 
     def _answers(
-        self, told: _Told, conditions: Collection[int]
+        self, documented: _DocumentedRoute, conditions: Collection[int]
     ) -> tuple[dict[str, list[dict[str, Any]]], bool]:
         """Return what the handler's results say of answers, by their statuses, and whether that is
         all.
         """
-        stated, is_known = told.description.status, True
+        stated, is_known = documented.description.status, True
         found: dict[int | None, list[object]] = {}
-        for annotation in told.entry.results:
+        for annotation in documented.entry.results:
             statuses, bodies = TypeInfo(annotation).answer
             if statuses is None and (stated is None or bodies == (annotation,)):
                 is_known = False
             else:
                 for number in statuses or [stated]:
                     found.setdefault(number, []).extend(bodies)
-        is_304 = 304 in conditions and _returns_none_once_at_most(told)
+        is_304 = 304 in conditions and _returns_none_once_at_most(documented)
         answers: dict[str, list[dict[str, Any]]] = {}
         for number, kinds in found.items():
             structures = tuple(filter(_is_structure, kinds))
@@ -386,7 +391,7 @@ class _Builder:
             # together, as a field may tell them apart
             union = [typing.Union[structures]] if structures else []  # noqa: UP007 - of so many
             for annotation in [*union, *others]:
-                described = self._response(told, annotation, number)
+                described = self._response(documented, annotation, number)
                 is_known = is_known and described is not None
                 if described is not None:
                     status, response = described
@@ -397,10 +402,10 @@ class _Builder:
         return answers, is_known
 
     def _responses(
-        self, told: _Told, errors: Mapping[str, str], conditions: Collection[int]
+        self, documented: _DocumentedRoute, errors: Mapping[str, str], conditions: Collection[int]
     ) -> dict[str, object]:
-        application, description = told.application, told.description
-        answers, is_known = self._answers(told, conditions)
+        application, description = documented.application, documented.description
+        answers, is_known = self._answers(documented, conditions)
         responses = {status: _any_of(found) for status, found in answers.items()}
         for number in description.responses or ():
             sentence, model = description.response_of(number)
@@ -411,8 +416,8 @@ class _Builder:
             )
         for status, about in errors.items():
             # 303 and 304 have no body, and guards may answer as they like
-            is_own = status in ("303", "304", "401", "403")
-            describe_answer = self._stated if is_own else self._error
+            is_standard = status in ("303", "304", "401", "403")
+            describe_answer = self._stated if is_standard else self._error
             answer: dict[str, Any] = describe_answer(application, int(status), about)
             if status in _HEADERS:
                 answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
@@ -431,7 +436,7 @@ class _Builder:
         return {**dict(sorted(responses.items())), "default": other}
 
     def _response(
-        self, told: _Told, annotation: object, stated: int | None
+        self, documented: _DocumentedRoute, annotation: object, stated: int | None
     ) -> tuple[str, dict[str, object]] | None:
         """Return the status and the description of an answer; None if the annotation does not tell
         the status.
@@ -452,9 +457,11 @@ class _Builder:
         if hasattr(origin, "__html__") or kind.__module__ == "string.templatelib":
             return str(status), {**answer, "content": {"text/html": {"schema": {"type": "string"}}}}
         is_text = _is_text(bare)
-        if is_text or _is_stream(kind, told.entry.route.function):
-            kinds = ["text/html" if told.application.settings.text == "html" else "text/plain"]
-            if kinds == ["text/plain"] and told.entry.mentions("html"):
+        if is_text or _is_stream(kind, documented.entry.route.function):
+            kinds = [
+                "text/html" if documented.application.settings.text == "html" else "text/plain"
+            ]
+            if kinds == ["text/plain"] and documented.entry.mentions("html"):
                 kinds.append("text/html")  # what ``html`` makes is a str for type checkers
             schema = self.answers.of(annotation) if is_text else {}
             schema = {"type": "string", **({"enum": schema["enum"]} if "enum" in schema else {})}
@@ -534,15 +541,15 @@ def _refusals(check: Callable[..., object]) -> set[int]:
     return {303, 403} if Redirect in _kinds_of(answer) else {403}
 
 
-def _conditions_of(told: _Told) -> set[int]:
+def _conditions_of(documented: _DocumentedRoute) -> set[int]:
     """Return the statuses of conditional requests that a handler answers: those stated, and those
     of what it calls itself.
     """
-    code = getattr(inspect.unwrap(told.signature.function), "__code__", None)
+    code = getattr(inspect.unwrap(documented.signature.function), "__code__", None)
     found = {status for name, status in _CALLED.items() if name in getattr(code, "co_names", ())}
     if 412 in found and _requires(code):
         found.add(428)
-    return found | {*map(int, told.description.responses or ())} & {304, 412, 428}
+    return found | {*map(int, documented.description.responses or ())} & {304, 412, 428}
 
 
 def _requires(code: Any) -> bool:
@@ -561,11 +568,11 @@ def _requires(code: Any) -> bool:
     return False
 
 
-def _returns_none_once_at_most(told: _Told) -> bool:
+def _returns_none_once_at_most(documented: _DocumentedRoute) -> bool:
     """Return whether a handler returns None in one place or in none: after the one question whether
     the client has this version.
     """
-    code = getattr(inspect.unwrap(told.signature.function), "__code__", None)
+    code = getattr(inspect.unwrap(documented.signature.function), "__code__", None)
     nothing, before = 0, ""
     for one in () if code is None else dis.get_instructions(code):
         nothing += one.opname.startswith("RETURN") and "None" in (before, one.argrepr)
@@ -686,21 +693,21 @@ def _read_by_the_handler(entry: RouteEntry) -> dict[str, Any]:
     return {"required": False, "content": {_BYTES: {"schema": schema}}}
 
 
-def _placed(entry: RouteEntry, parameters: Sequence[Parameter], method: str) -> _Sorted:
+def _sort_inputs(entry: RouteEntry, parameters: Sequence[Parameter], method: str) -> _Sorted:
     route = entry.route
     has_body = method not in _WITHOUT_BODY
     document = next((one for one in parameters if _takes_document(one.annotation)), None)
-    placed = _Sorted([], [], [], document if has_body else None)
+    sorted_inputs = _Sorted([], [], [], document if has_body else None)
     in_query = not has_body or route.reads_body or document is not None
     for one in parameters:
         kinds = _kinds_of(one.annotation)
         is_optional = one.default is not Parameter.empty or one.kind is Parameter.KEYWORD_ONLY
         stated = TypeInfo(one.annotation).source
         if one.name in route.wildcards:
-            placed.path.append(one)
+            sorted_inputs.path.append(one)
         elif isinstance(stated, Header | Cookie | Query):
             # a structure's fields are parameters each: "form" and "explode" by default
-            placed.query.append(one)
+            sorted_inputs.query.append(one)
         elif (
             one is document
             or kinds & _NO_INPUT
@@ -708,18 +715,18 @@ def _placed(entry: RouteEntry, parameters: Sequence[Parameter], method: str) -> 
         ):
             continue
         elif not in_query or UploadFile in kinds or isinstance(stated, Form):
-            placed.fields.append(one)
+            sorted_inputs.fields.append(one)
         elif (
             is_optional
             or route.wildcards
             or list in kinds
-            or placed.query
+            or sorted_inputs.query
             or not route.most_segments
         ):
-            placed.query.append(one)
+            sorted_inputs.query.append(one)
         else:
-            placed.path.append(one)
-    return placed
+            sorted_inputs.path.append(one)
+    return sorted_inputs
 
 
 def _of_provider(parameter: Parameter, entry: RouteEntry) -> Parameter:
@@ -738,9 +745,9 @@ def _of_provider(parameter: Parameter, entry: RouteEntry) -> Parameter:
 
 def _takes_document(annotation: object) -> bool:
     """Return whether a parameter takes the whole body."""
-    told = TypeInfo(annotation)
-    return isinstance(told.source, Body) or (
-        _is_document(told.annotation) and isinstance(told.source, Form | None)
+    info = TypeInfo(annotation)
+    return isinstance(info.source, Body) or (
+        _is_document(info.annotation) and isinstance(info.source, Form | None)
     )
 
 

@@ -83,7 +83,7 @@ PROBLEM = _object(
 )
 
 
-class OwnTypes(Protocol):
+class ApplicationTypes(Protocol):
     """The types of an application, as ``Application.types`` has them."""
 
     @property
@@ -104,7 +104,7 @@ class Schemas:
     "validation" for parameters and bodies, "serialization" for answers.
     """
 
-    def __init__(self, own: OwnTypes, components: dict[str, Schema], mode: Mode) -> None:
+    def __init__(self, own: ApplicationTypes, components: dict[str, Schema], mode: Mode) -> None:
         self.own = own
         self.components = components
         self._mode = mode

@@ -22,7 +22,7 @@ import anyio.abc
 import httpx
 from anyio.lowlevel import current_token
 
-from micropie.testing.call import Call, Message, Runner, Settings
+from micropie.testing.call import ClientCall, ClientSettings, Message, Runner
 from micropie.testing.errors import AppTimeout, LifespanFailed, ProtocolViolation
 from micropie.testing.http import AppTransport, request_target, server_address
 
@@ -122,7 +122,7 @@ class AppTask(Runner):
         self._app = app
         self._scope = scope
 
-    def start(self, call: Call) -> None:
+    def start(self, call: ClientCall) -> None:
         self._call = call
         self._loop.post(partial(self._loop.tasks.start_soon, self._run, name=call.label))
 
@@ -174,7 +174,7 @@ class AppTask(Runner):
             return found
 
 
-class Lifespan(Call):
+class LifespanCall(ClientCall):
     """Start-up and shut-down of the application, around everything else.
 
     An application that raises before it receives ``lifespan.startup`` has no lifespan. One that
@@ -218,7 +218,9 @@ class ASGITransport(AppTransport):
     client.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, make_loop: Callable[[], AppLoop]) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ClientSettings, make_loop: Callable[[], AppLoop]
+    ) -> None:
         super().__init__(app, settings)
         self._make_loop = make_loop
         self._state: dict[str, object] = {}
@@ -272,7 +274,7 @@ class ASGITransport(AppTransport):
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self._state,
         }
-        lifespan = Lifespan(AppTask(self.loop, self.app, scope), "lifespan", self.settings)
+        lifespan = LifespanCall(AppTask(self.loop, self.app, scope), "lifespan", self.settings)
         lifespan.start()
         if lifespan.ask("startup"):
             self.ends.callback(lifespan.shutdown)

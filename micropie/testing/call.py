@@ -36,7 +36,7 @@ CANCEL_GRACE = 1.0
 MESSAGES_AHEAD = 64
 
 
-class Settings(NamedTuple):
+class ClientSettings(NamedTuple):
     """The settings of the client that every call needs."""
 
     root_path: str
@@ -70,7 +70,7 @@ class Runner(ABC):
     """
 
     @abstractmethod
-    def start(self, call: Call) -> None:
+    def start(self, call: ClientCall) -> None:
         """Start the application.
 
         It sets the call's ``error``, and puts None into its ``outbox`` at the end.
@@ -84,13 +84,13 @@ class Runner(ABC):
         """Stop the application."""
 
 
-class Call:
+class ClientCall:
     """A call of the application. The test's thread changes the call, then wakes the application."""
 
     disconnect: Message  # the message that tells the application that the client has left
     body: Iterator[Message]  # of an HTTP request
 
-    def __init__(self, runner: Runner, label: str, settings: Settings) -> None:
+    def __init__(self, runner: Runner, label: str, settings: ClientSettings) -> None:
         self.label = label
         self.settings = settings
         self.inbox: deque[Message] = deque()  # for the application

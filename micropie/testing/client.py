@@ -17,7 +17,7 @@ import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
 from micropie.testing.asgi import AppTask, ASGITransport, start_loop
-from micropie.testing.call import Settings
+from micropie.testing.call import ClientSettings
 from micropie.testing.errors import ClientError
 from micropie.testing.forms import PostForms
 from micropie.testing.http import APP, AppTransport
@@ -128,7 +128,7 @@ class TestClient(httpx.Client):
         follow_redirects: bool = False,
     ) -> None:
         self._app = app
-        settings = Settings(
+        settings = ClientSettings(
             root_path, client, raise_app_exceptions, app_timeout, lifespan, denial_response, raw_uri
         )
         self.app_transport: AppTransport

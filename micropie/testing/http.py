@@ -14,7 +14,7 @@ from typing import Any, Self, cast
 
 import httpx
 
-from micropie.testing.call import Call, Message, Runner, Settings, checked_headers
+from micropie.testing.call import ClientCall, ClientSettings, Message, Runner, checked_headers
 from micropie.testing.errors import ProtocolViolation
 
 # httpx's extension that names the application of one request, where it is another one
@@ -64,7 +64,7 @@ def body_messages(request: httpx.Request) -> Iterator[Message]:
         yield DISCONNECT if rest else {"type": "http.request", "body": b"", "more_body": False}
 
 
-class HttpCall(Call, httpx.SyncByteStream):
+class HttpCall(ClientCall, httpx.SyncByteStream):
     """A call that answers an HTTP request. It is also the answer's body, read on demand."""
 
     disconnect = DISCONNECT
@@ -73,7 +73,11 @@ class HttpCall(Call, httpx.SyncByteStream):
     _length: int | None = None  # how many bytes the head has announced
 
     def __init__(
-        self, runner: Runner, request: httpx.Request, settings: Settings, open_calls: set[HttpCall]
+        self,
+        runner: Runner,
+        request: httpx.Request,
+        settings: ClientSettings,
+        open_calls: set[HttpCall],
     ) -> None:
         super().__init__(runner, f"{request.method} {request.url.path}", settings)
         self._is_head = request.method == "HEAD"
@@ -194,7 +198,7 @@ class HttpCall(Call, httpx.SyncByteStream):
 class AppTransport(httpx.BaseTransport, ABC):
     """Answer httpx's requests from an application, and keep track of open answers."""
 
-    def __init__(self, app: Callable[..., Any], settings: Settings) -> None:
+    def __init__(self, app: Callable[..., Any], settings: ClientSettings) -> None:
         self.app = app
         self.settings = settings
         self.overrides = ExitStack()  # undone when the client is closed

@@ -10,7 +10,7 @@ from typing import Any
 from micropie import App, Request, request, run_in
 from micropie._core.execution.steps import result_of
 from micropie._core.http import receive_body
-from micropie._core.http.protocols import Message
+from micropie._core.http.protocols import ServerMessage
 from micropie.asgi import ASGIExchange
 
 
@@ -31,7 +31,7 @@ def make_request(
     Content-Type.
     """
 
-    async def receive() -> Message:
+    async def receive() -> ServerMessage:
         return {"type": "http.request", "body": body, "more_body": False}
 
     pairs = headers.items() if isinstance(headers, Mapping) else headers

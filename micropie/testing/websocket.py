@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 
 import httpx
 
-from micropie.testing.call import Call, Message, checked_headers
+from micropie.testing.call import ClientCall, Message, checked_headers
 from micropie.testing.errors import ProtocolViolation, WebSocketClosed, WebSocketRefused
 
 DENIAL = "websocket.http.response"
@@ -51,7 +51,7 @@ def disconnect(code: int = 1006, reason: str = "") -> Message:
     return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
 
-class WebSocketCall(Call):
+class WebSocketCall(ClientCall):
     """The application's end.
 
     By default the client leaves with code 1006, as a lost connection does.

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 import httpx
 
-from micropie.testing.call import Call, Message, Runner, Settings
+from micropie.testing.call import ClientCall, ClientSettings, Message, Runner
 from micropie.testing.errors import ProtocolViolation
 from micropie.testing.http import BODY, START, AppTransport, request_target, server_address
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 WSGIApp = Callable[[Environ, Callable[..., Callable[[bytes], object]]], Iterable[bytes]]
 
 
-def request_environ(request: httpx.Request, settings: Settings) -> Environ:
+def request_environ(request: httpx.Request, settings: ClientSettings) -> Environ:
     """Return the environ without its input.
 
     Its text is bytes as latin-1 (PEP 3333): ``/%C3%A9`` is ``'/Ã©'``.
@@ -115,7 +115,7 @@ class AppThread(Runner):
         self._head_sent = False
         self._changed = threading.Condition()
 
-    def start(self, call: Call) -> None:
+    def start(self, call: ClientCall) -> None:
         self._call = call
         threading.Thread(target=self._run, name=f"test client's {call.label}", daemon=True).start()
 
@@ -217,7 +217,7 @@ class WSGITransport(AppTransport):
     worker's exit.
     """
 
-    def __init__(self, app: WSGIApp, settings: Settings) -> None:
+    def __init__(self, app: WSGIApp, settings: ClientSettings) -> None:
         super().__init__(app, settings)
         if end := getattr(app, "wsgi_shutdown", None):
             self.ends.callback(end)

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from micropie.wsgi.driver import serve_http, start_and_serve
     from micropie.wsgi.exchange import WSGIExchange
     from micropie.wsgi.gunicorn import run_gunicorn
-    from micropie.wsgi.simple_server import open_bare
+    from micropie.wsgi.simple_server import open_server
     from micropie.wsgi.state import WSGIState
     from micropie.wsgi.steps import perform
 
 # fmt: off
 __all__ = [
-    "WSGIExchange", "WSGIState", "open_bare", "perform", "run_gunicorn", "serve_http",
+    "WSGIExchange", "WSGIState", "open_server", "perform", "run_gunicorn", "serve_http",
     "start_and_serve",
 ]
 # fmt: on
@@ -29,7 +29,7 @@ __getattr__, __dir__ = names_on_demand(
         "driver": "serve_http start_and_serve",
         "exchange": "WSGIExchange",
         "gunicorn": "run_gunicorn",
-        "simple_server": "open_bare",
+        "simple_server": "open_server",
         "state": "WSGIState",
         "steps": "perform",
     },

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from micropie._core.execution import Action, current
 from micropie._core.execution.steps import ANSWER, AnyStep
-from micropie._core.flow import Application, end_resources, log_failure, respond
+from micropie._core.flow import Startable, end_resources, log_lifecycle_failure, respond
 from micropie._core.http import NO_OTHER_HEADERS, NOSNIFF, Request, start_failed, status_line
 from micropie._core.http.headers import NameTable, make_private
 from micropie._core.http.protocols import Environ, HeaderPairs, StartResponse
@@ -97,7 +97,7 @@ def serve_http(
 
 
 def start_and_serve(
-    app: Application, state: WSGIState, environ: Environ, start_response: StartResponse
+    app: Startable, state: WSGIState, environ: Environ, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Start the application in this process if it has not started, then answer; 500 if the start
     fails.
@@ -105,7 +105,7 @@ def start_and_serve(
     try:
         site = state.site or state.start(app)
     except Exception as error:
-        log_failure("start-up failed; the next request tries it again", error)
+        log_lifecycle_failure("start-up failed; the next request tries it again", error)
         status, content_type, length, pairs, body, _ = start_failed(
             environ["REQUEST_METHOD"] == "HEAD"
         )

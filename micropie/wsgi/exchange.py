@@ -21,7 +21,7 @@ from micropie._core.execution.steps import Flow, Step, start_tasks
 from micropie._core.http import Address, AnswerState, Exchange, ReceivedBody
 from micropie._core.http.addresses import escaped_path, raw_path_below
 from micropie._core.http.headers import HeaderNames
-from micropie._core.http.protocols import Environ, Message, Piece, Scope
+from micropie._core.http.protocols import Environ, Piece, Scope, ServerMessage
 from micropie._core.on_demand import computed, pattern
 from micropie._core.routing import Config
 from micropie.wsgi.steps import perform
@@ -214,7 +214,7 @@ class WSGIExchange(Exchange):
             raise ClientDisconnect("the body could not be read") from error
         return piece
 
-    async def receive_message(self) -> Message:
+    async def receive_message(self) -> ServerMessage:
         """Return the next message of the body, for a mounted ASGI application; after its end, wait
         to be cancelled.
 

@@ -101,7 +101,7 @@ def _refusal(version: str, lines: list[bytes], headers: Message) -> HTTPStatus |
     return HTTPStatus.NOT_IMPLEMENTED if "Transfer-Encoding" in headers else None
 
 
-def open_bare(
+def open_server(
     app: Any,
     address: tuple[str, int],
     files: tuple[str | None, str | None] = (None, None),

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from micropie._core.execution import Action, notify_after_fork, watch_background_loops
 from micropie._core.execution.steps import INLINE, wait_for_tasks
-from micropie._core.flow import UNDER_WSGI, Application
+from micropie._core.flow import UNDER_WSGI, Startable
 from micropie._core.routing import Config, Site
 
 
@@ -37,7 +37,7 @@ class WSGIState:
         self._sites: WeakSet[Site] = WeakSet()  # their pools end with this application
         self._config: Config | None = None  # from the start to the stop
 
-    def start(self, app: Application) -> Site:
+    def start(self, app: Startable) -> Site:
         """Start the application if it has not started.
 
         Raises ``SetupError`` and what a start-up handler raises.

@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from micropie.asgi.coroutines import resume, within
+from micropie.asgi.coroutines import await_within, resume
 from tests.asgi.calls import every_loop
 from tests.support.virtual_time import run_in_virtual_time as run
 
@@ -27,7 +27,7 @@ async def waits_a_little() -> str:
 @every_loop
 @pytest.mark.parametrize("make", [at_once, waits_a_little])
 def test_what_it_returns_is_returned(backend: str, make: Any) -> None:
-    assert run(backend, lambda: within(make(), None)) == "value"
+    assert run(backend, lambda: await_within(make(), None)) == "value"
 
 
 @every_loop
@@ -41,7 +41,7 @@ def test_what_it_raises_passes_through(backend: str, wait: bool) -> None:
         raise error
 
     with pytest.raises(ValueError, match="x") as caught:
-        run(backend, lambda: within(fails(), None))
+        run(backend, lambda: await_within(fails(), None))
     assert caught.value is error
 
 
@@ -57,7 +57,7 @@ def test_a_cancellation_reaches_what_waits(backend: str) -> None:
 
     async def main() -> bool:
         with anyio.move_on_after(0.01) as scope:
-            await within(waits(), None)
+            await await_within(waits(), None)
         return scope.cancelled_caught
 
     assert run(backend, main) is True

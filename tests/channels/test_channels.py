@@ -19,7 +19,7 @@ from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddlewar
 from micropie._core.execution.loop import WAKERS, threadsafe_scheduler
 from micropie._core.http.json import CodecError
 from micropie.channels import Channels, MessagesLost, RedisChannels, Subscription
-from micropie.channels.mailbox import Mailbox, Message
+from micropie.channels.mailbox import Mailbox, Published
 from micropie.testing import WebSocketClosed
 from tests.asgi.calls import ended_by_shutdown, every_loop, run
 from tests.conftest import MakeClient
@@ -762,7 +762,7 @@ def test_the_package_names_what_it_imports_later() -> None:
 def test_who_takes_nothing_is_told_once_of_the_next_message() -> None:
     called: list[int] = []
     mailbox = Mailbox(2, "drop_oldest")
-    message = Message("room", b"1")
+    message = Published("room", b"1")
     call = partial(called.append, 1)
     assert [mailbox.take(call), mailbox.take(call)] == [None, None]
     mailbox.put(message)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from micropie import App
-from micropie.debug.source import Source
+from micropie.debug.source import FunctionSource
 from micropie.extensions import Inspector
 
 HEAD = """from contextlib import contextmanager
@@ -292,5 +292,5 @@ def test_what_has_no_source_is_not_read() -> None:
     names: dict[str, Any] = {"App": App}
     exec("class Root(App):\n    def a(self, name): self.name = name", names)
     assert [one.notes for one in Inspector(names["Root"]()).applications()] == [[]]
-    assert Source.of(len) is None
-    assert Source.of(lambda: "") is None
+    assert FunctionSource.of(len) is None
+    assert FunctionSource.of(lambda: "") is None

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from micropie._core.execution.placement import HandlerName, name_of
+from micropie._core.execution.placement import HandlerName, pooled_name
 from micropie._core.flow.pooled import PooledExchange, PooledHandler, PooledRequest, _packed
 from micropie._core.http.body.received import NULL, ReceivedBody
 from micropie._core.http.exchange import Address, Exchange, Peer
@@ -156,4 +156,4 @@ def test_what_fails_only_together_is_raised_as_it_is() -> None:
 
 
 def test_a_partial_without_arguments_is_named_as_its_function() -> None:
-    assert name_of(functools.partial(plain), "plain") == NAME
+    assert pooled_name(functools.partial(plain), "plain") == NAME

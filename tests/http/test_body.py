@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, run_in
-from micropie._core.http.body.reader import Body
+from micropie._core.http.body.reader import BodyReader
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.errors import said
@@ -998,7 +998,7 @@ def test_a_begun_wsgi_answer_reads_its_body_later() -> None:
 
 
 def test_a_413_is_said_again_to_who_asks_for_pieces() -> None:
-    body = Body(1, None)
+    body = BodyReader(1, None)
     body.start_stream()
     for _ in range(2):
         flow = body.next_piece()

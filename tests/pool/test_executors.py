@@ -258,12 +258,12 @@ def test_a_stream_has_limits(
 
 
 def test_a_stream_ends_with_its_time(threads: Executor) -> None:
-    made = executors.result_of(pickle.dumps((Pooled.chunks, (None, 3))), PATIENCE)
+    made = executors.run_pickled(pickle.dumps((Pooled.chunks, (None, 3))), PATIENCE)
     assert list(made) == ["0 ", "1 ", "2 "]  # type: ignore[call-overload]
     with pytest.raises(
         PoolError, match="comes whole from an executor, within 64 MiB and -1 seconds"
     ):
-        executors.result_of(pickle.dumps((Pooled.chunks, (None, 3))), -1.0)
+        executors.run_pickled(pickle.dumps((Pooled.chunks, (None, 3))), -1.0)
 
 
 # -- given up --------------------------------------------------------------------------------------

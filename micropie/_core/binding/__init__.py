@@ -30,8 +30,7 @@ from micropie._core.binding.values.converters import Converter, OwnTypes, conver
 # fmt: off
 __all__ = [
     "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "OwnTypes",
-    "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "asked_behind",
-    "converter_for", "is_key", "is_structure", "result_filter", "sends_null", "stated_source",
-    "without_aliases",
+    "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "asked_behind", "converter_for",
+    "is_key", "is_structure", "result_filter", "sends_null", "stated_source", "without_aliases",
 ]
 # fmt: on

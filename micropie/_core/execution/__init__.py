@@ -50,6 +50,7 @@ from micropie._core.execution.loop import (
     threadsafe_scheduler,
     where,
 )
+from micropie._core.execution.standing_queue import StandingQueue
 from micropie._core.execution.threads import (
     Result,
     Slots,
@@ -59,7 +60,6 @@ from micropie._core.execution.threads import (
     slots_of,
     within,
 )
-from micropie._core.execution.waits import StandingQueue
 from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:

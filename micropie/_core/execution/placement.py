@@ -143,7 +143,7 @@ class HandlerName(NamedTuple):
     takes_keywords: bool = False
 
 
-def name_of(function: AnyFunction, label: str) -> HandlerName:
+def pooled_name(function: AnyFunction, label: str) -> HandlerName:
     """Return the name of a handler for the pool.
 
     Raises ``SetupError`` if the handler can't be found by it.

@@ -33,7 +33,7 @@ from micropie._core.execution.background import Outcome, released, variables_set
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.loop import TASKS, WAKERS, Action, LoopLocal
 from micropie._core.execution.placement import ALL_WAIT, AnyFunction, Threads
-from micropie._core.execution.waits import StandingQueue
+from micropie._core.execution.standing_queue import StandingQueue
 
 Result = TypeVar("Result")
 

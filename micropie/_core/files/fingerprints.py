@@ -18,7 +18,7 @@ from micropie._core.files.lookup import Facts, ResolvedFile, find, local_version
 from micropie._core.files.recent import Recent
 
 # A directory, a path below it, whether links are followed.
-Place: TypeAlias = tuple[str, str, bool]
+FileLocation: TypeAlias = tuple[str, str, bool]
 
 # The fingerprint of a file, and the version of it that was read.
 Fingerprint: TypeAlias = tuple[str, Facts]
@@ -27,7 +27,7 @@ Fingerprint: TypeAlias = tuple[str, Facts]
 LARGEST_ASKED = 64 * 1024 * 1024
 
 # looked at once in ``FRESH_FOR`` seconds at most
-KNOWN: Recent[Place, Fingerprint] = Recent(4096)  # files
+KNOWN: Recent[FileLocation, Fingerprint] = Recent(4096)  # files
 after_fork_in_child(KNOWN.clear)
 
 # Files that ``identified`` has returned, by what ``find`` has.
@@ -35,7 +35,7 @@ IDENTIFIED: dict[ResolvedFile, ResolvedFile] = {}
 _MOST_IDENTIFIED = 4096
 
 
-def fingerprint(place: Place, largest: float = inf) -> Fingerprint:
+def fingerprint(place: FileLocation, largest: float = inf) -> Fingerprint:
     """Return the fingerprint of a file, "" for one of more than ``largest`` bytes that would have
     to be read.
 
@@ -79,7 +79,7 @@ def _digest(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def fingerprint_for_url(place: Place) -> str:
+def fingerprint_for_url(place: FileLocation) -> str:
     """Return the fingerprint of a file that an author names.
 
     Raises ``LookupError`` if there is no such file.

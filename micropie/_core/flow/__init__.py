@@ -19,12 +19,12 @@ from micropie._core.flow.http import call_handler, respond
 from micropie._core.flow.lifecycle import (
     UNDER_ASGI,
     UNDER_WSGI,
-    Application,
     Lifecycle,
     Lifespan,
     LifespanContext,
+    Startable,
     lifespan_opener,
-    log_failure,
+    log_lifecycle_failure,
 )
 from micropie._core.flow.middleware import FlowMiddleware, Hook, HttpMiddleware, WebSocketMiddleware
 from micropie._core.flow.resources import close_resources, end_resources
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "UNDER_ASGI", "UNDER_WSGI", "Application", "CloseInfo", "FlowMiddleware", "Hook",
-    "HttpMiddleware", "Lifecycle", "Lifespan", "LifespanContext", "WebSocketMiddleware",
-    "ask_guards", "call_handler", "cleanup", "close_resources", "converse", "end_resources",
-    "found_socket", "lifespan_opener", "log_failure", "log_request_failure", "respond",
+    "UNDER_ASGI", "UNDER_WSGI", "CloseInfo", "FlowMiddleware", "Hook", "HttpMiddleware",
+    "Lifecycle", "Lifespan", "LifespanContext", "Startable", "WebSocketMiddleware", "ask_guards",
+    "call_handler", "cleanup", "close_resources", "converse", "end_resources", "found_socket",
+    "lifespan_opener", "log_lifecycle_failure", "log_request_failure", "respond",
 ]
 # fmt: on
 

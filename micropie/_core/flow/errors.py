@@ -62,7 +62,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
             response = yield from _author_response(request, failure, handler, expected, text_type)
         else:
             response = response or _default_response(request, failure)
-            response = response if answer.response is None else answer.pour(response)
+            response = response if answer.response is None else answer.set_result(response)
     except Exception as error:  # an HTTPError is from opening the author's page for this error
         response = plain_response(request, error)
     return response
@@ -112,17 +112,17 @@ def _author_response(
         status, headers = (
             (failure.status, failure.headers) if isinstance(failure, HTTPError) else (500, ())
         )
-        answer.pour(Response(None, status, headers))
+        answer.set_result(Response(None, status, headers))
         given: list[object] = [request, failure][handler.given]
         result = yield from call(handler.kind, _call_once, handler.function, given)
         if result is None and exchange.config.settings.debug:
             exchange.config.advisor.review_error_handler(handler.function)
-        response = answer.pour(result)
+        response = answer.set_result(result)
     except (HTTPError, Redirect) as error:  # raised by the error handler
         # The handler may have raised ``failure`` itself, whose traceback refers to this frame: the
         # request would be a cycle.
         del failure
-        return answer.pour(
+        return answer.set_result(
             redirect_response(error, request)
             if isinstance(error, Redirect)
             else _default_response(request, error)

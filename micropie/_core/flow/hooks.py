@@ -40,7 +40,7 @@ from micropie._core.execution.steps import (
 from micropie._core.flow.errors import respond_to
 from micropie._core.flow.middleware import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie._core.http import Request, Response, as_response, websockets
-from micropie._core.routing import Config, placed
+from micropie._core.routing import Config, with_providers
 from micropie._core.routing.discovery import Checking, Providers, check_middlewares, open_resources
 from micropie._core.spellings import status_of
 
@@ -205,7 +205,7 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
     def before(request: Request) -> Flow[object]:
         running = RunningGenerator(function(request), kind, owner)
         request._exchange.begin_generator(running)
-        answer = yield from running.go_on(None)
+        answer = yield from running.resume(None)
         if answer is None and running.has_ended:  # its author may have meant to refuse the request
             name = getattr(function, "__name__", repr(function))
             raise ResponseError(
@@ -275,7 +275,9 @@ def planned_hooks(config: Config) -> HookPlan:
     if plan is None or plan.ids != ids:
         outermost = config.tree[0].providers
         config.hook_plan = plan = HookPlan(
-            ids, placed(config.middlewares, outermost), placed(config.ws_middlewares, outermost)
+            ids,
+            with_providers(config.middlewares, outermost),
+            with_providers(config.ws_middlewares, outermost),
         )
     return plan
 

@@ -325,7 +325,7 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
         result = yield AWAIT, itself, (result,)
     if exchange.config.settings.debug:
         exchange.config.advisor.review_result(exchange, result)
-    response = made.pour(result)
+    response = made.set_result(result)
     if exchange.config.settings.debug:
         exchange.config.advisor.review_response(exchange, response)
     is_null = response.body is None and NoneType in exchange.config.bodies
@@ -371,7 +371,7 @@ def _finish(
         if stream is not None:
             if isinstance(stream, ThreadStream) and exchange.config.blocking is not INLINE:
                 stream = streams.MadeAhead(stream, config_of(exchange).threads)
-            made.go_on(stream)
+            made.continue_stream(stream)
             if stream.file is not None and exchange.sends_files:
                 stream.leave_to_server()
             else:
@@ -429,7 +429,7 @@ def _encoded(
     exchange, made = request._exchange, request._exchange.answer
     if stream is not None:
         if made.response is not None:  # what a generator has set: hooks' headers go first
-            response = made.pour(response)
+            response = made.set_result(response)
             made.replace(None)
         for change in () if exchange.ends is None else exchange.ends.before_head:
             change(response)
@@ -449,8 +449,8 @@ def _encoded(
         if session.accessed and "cookie" not in depends_on:
             depends_on = (*depends_on, "cookie")
     # no cache may give the answer to another client (RFC 9111, section 4.1)
-    is_own = saves or made.csrf_salt is not None
-    if (depends_on or is_own) and make_private(response.pairs, depends_on, is_own):
+    is_personal = saves or made.csrf_salt is not None
+    if (depends_on or is_personal) and make_private(response.pairs, depends_on, is_personal):
         sentence = (
             "%s: an answer with a client's own cookie or token can't "
             "be public: it is sent as private"

@@ -30,11 +30,11 @@ _LONG = 10.0
 UNDER_ASGI: Final = ASGI
 UNDER_WSGI: Final = WSGI
 
-Handler: TypeAlias = Callable[[], object]
+LifecycleFunction: TypeAlias = Callable[[], object]
 Lifespan: TypeAlias = AbstractAsyncContextManager[object]
 
 
-def log_failure(sentence: str, error: Exception) -> None:
+def log_lifecycle_failure(sentence: str, error: Exception) -> None:
     """Log why a start or a stop has failed.
 
     A ``SetupError`` says all in its message: its traceback would be ours.
@@ -48,8 +48,8 @@ def log_failure(sentence: str, error: Exception) -> None:
 class Component(Protocol):
     """The part of an ``App``, or of a mounted application, that is started and stopped."""
 
-    startup_handlers: list[Handler]
-    shutdown_handlers: list[Handler]
+    startup_handlers: list[LifecycleFunction]
+    shutdown_handlers: list[LifecycleFunction]
     state: State
     """It takes the values of the dict that ``lifespan`` yields."""
 
@@ -118,7 +118,7 @@ class Lifecycle:
         return failures
 
 
-class Application(Protocol):
+class Startable(Protocol):
     """A whole application, as the drivers start it."""
 
     @property
@@ -150,7 +150,7 @@ class LifespanContext(Exchange):
         self.config = config
 
 
-def _call(stage: str, handler: Handler) -> Flow[None]:
+def _call(stage: str, handler: LifecycleFunction) -> Flow[None]:
     name = getattr(handler, "__qualname__", repr(handler))
     return _named_if_long(stage, name, call(kind_of(handler, INLINE), handler))
 

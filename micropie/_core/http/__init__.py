@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from micropie._core.http.answer import AnswerState
 from micropie._core.http.binding_errors import BindingError, BindingErrors, ParameterError
-from micropie._core.http.body.reader import Body
+from micropie._core.http.body.reader import BodyReader
 from micropie._core.http.body.received import NULL, ReceivedBody
 from micropie._core.http.body.receiving import AHEAD, find_field, receive_body
 from micropie._core.http.exchange import (
@@ -65,12 +65,12 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "AHEAD", "BODIES", "CSRF_FIELD", "HTML", "JSON", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "TEXT",
-    "TOKEN", "Address", "Answer", "AnswerState", "BindingError", "BindingErrors", "Body", "Changes",
-    "EncodedAnswer", "Exchange", "FileReference", "GivenStatus", "MessageConfig", "MessageSettings",
-    "MultiDict", "Page", "ParameterError", "Peer", "ReceivedBody", "Request", "Response",
-    "RouteInfo", "Session", "SessionData", "State", "as_response", "bound_request", "check_size",
-    "check_value", "checked_headers", "copied", "current_request", "encode", "encode_body",
-    "error_answer", "error_response", "find_field", "flash", "get_flashed_messages",
+    "TOKEN", "Address", "Answer", "AnswerState", "BindingError", "BindingErrors", "BodyReader",
+    "Changes", "EncodedAnswer", "Exchange", "FileReference", "GivenStatus", "MessageConfig",
+    "MessageSettings", "MultiDict", "Page", "ParameterError", "Peer", "ReceivedBody", "Request",
+    "Response", "RouteInfo", "Session", "SessionData", "State", "as_response", "bound_request",
+    "check_size", "check_value", "checked_headers", "copied", "current_request", "encode",
+    "encode_body", "error_answer", "error_response", "find_field", "flash", "get_flashed_messages",
     "receive_body", "redirect_response", "start_failed", "states_status", "status_line",
     "translated", "with_html",
 ]

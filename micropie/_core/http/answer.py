@@ -48,7 +48,7 @@ class AnswerState:
         """Whether no status is set that has none, as by ``not_modified``."""
         return self.response is None or self.response.status not in WITHOUT_CONTENT
 
-    def pour(self, result: object) -> Response:
+    def set_result(self, result: object) -> Response:
         """Make the response that of a handler's result, with what was set before, and return it."""
         response = self.response
         if response is None:
@@ -87,7 +87,7 @@ class AnswerState:
         """Send the body in these chunks, or in one piece."""
         self.stream = stream
 
-    def go_on(self, stream: ChunkedBody) -> None:
+    def continue_stream(self, stream: ChunkedBody) -> None:
         """Send the body in these chunks. What is set from now on is set by their generator."""
         self.stream, self.response = stream, None
 

@@ -69,7 +69,7 @@ from micropie._core.http.addresses import (
     leads_up,
 )
 from micropie._core.http.answer import AnswerState
-from micropie._core.http.body.reader import Body
+from micropie._core.http.body.reader import BodyReader
 from micropie._core.http.body.received import NULL, ReceivedBody
 from micropie._core.http.forms import MULTIPART, Limits, parse_query
 from micropie._core.http.headers import (
@@ -81,7 +81,7 @@ from micropie._core.http.headers import (
     is_json,
     parse_cookies,
 )
-from micropie._core.http.protocols import Environ, Json, Message, Parameters, Scope
+from micropie._core.http.protocols import Environ, Json, Parameters, Scope, ServerMessage
 from micropie._core.http.response import Response
 from micropie._core.http.session import Session, UnopenedSession
 from micropie._core.on_demand import computed
@@ -365,15 +365,15 @@ class Exchange:
         return *content_type(named), None if length is None else int(length)
 
     @property
-    def incoming(self) -> Body:
+    def incoming(self) -> BodyReader:
         """The body that is being received.
 
         Raises 400 for a malformed Content-Length, 413 for one that is too large.
         """
         received = self.body.data
-        if isinstance(received, Body):
+        if isinstance(received, BodyReader):
             return received
-        body = Body(self.config.settings.max_body_size, self.framing[2])
+        body = BodyReader(self.config.settings.max_body_size, self.framing[2])
         if received is not None:
             body.keep(received)
         self.body.keep(body)
@@ -440,7 +440,7 @@ class Exchange:
             raise ResponseError(
                 "the head has been sent: set status, headers and cookies before the first chunk"
             )
-        return self.answer.response or self.answer.pour(None)
+        return self.answer.response or self.answer.set_result(None)
 
     def opened_session(self) -> Session:
         """Return the client's session; a backend that never waits is asked for it now.
@@ -685,7 +685,7 @@ class Exchange:
         """
         raise NotImplementedError
 
-    def receive_message(self) -> Awaitable[Message]:
+    def receive_message(self) -> Awaitable[ServerMessage]:
         """Return the request's next message, for a mounted ASGI application.
 
         Raises what ``receive_piece`` does.

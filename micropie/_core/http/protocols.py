@@ -10,10 +10,10 @@ from micropie._core.execution.steps import Flow
 if TYPE_CHECKING:
     from _typeshed import SupportsKeysAndGetItem
 
-Message: TypeAlias = MutableMapping[str, Any]
-Scope: TypeAlias = Message
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ServerMessage: TypeAlias = MutableMapping[str, Any]
+Scope: TypeAlias = ServerMessage
+Receive: TypeAlias = Callable[[], Awaitable[ServerMessage]]
+Send: TypeAlias = Callable[[ServerMessage], Awaitable[None]]
 
 Piece: TypeAlias = tuple[bytes, bool]
 """A piece of a body, and whether more may follow."""

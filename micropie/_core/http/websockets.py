@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 from micropie._core.errors import ConnectionClosed, ResponseError
 from micropie._core.http import Request
 from micropie._core.http.addresses import normal_origin
-from micropie._core.http.protocols import Message
+from micropie._core.http.protocols import ServerMessage
 
 CONNECTING: Final = "connecting"
 OPEN: Final = "open"
@@ -169,7 +169,7 @@ def is_too_big(content: str | bytes, limit: int) -> bool:
     return len(encoded) > limit
 
 
-def disconnect_info(message: Message) -> tuple[int, str]:
+def disconnect_info(message: ServerMessage) -> tuple[int, str]:
     """Return code and reason of a ``websocket.disconnect``.
 
     Servers leave either out, or send None.

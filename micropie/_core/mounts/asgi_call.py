@@ -26,7 +26,7 @@ from micropie._core.errors import (
 )
 from micropie._core.execution import LEAVE_WITHIN, TASKS, SingleWaiterEvent
 from micropie._core.http import Exchange, GivenStatus, Response
-from micropie._core.http.protocols import Message, Piece, Scope
+from micropie._core.http.protocols import Piece, Scope, ServerMessage
 from micropie._core.mounts.prefixes import Mount, MountedPath
 from micropie._core.mounts.response import wait_for_head
 
@@ -79,7 +79,7 @@ class _Call:
         # around a ``take``, which gives up when the application is silent for ``seconds``
         self._silence = anyio.CancelScope()
         self._body = exchange.body.so_far
-        self._start: Message | None = None
+        self._start: ServerMessage | None = None
         self._is_complete = False  # the last chunk was sent
         self._scope = anyio.CancelScope()
         self._chunk: Piece | None = None  # that is on its way
@@ -116,13 +116,13 @@ class _Call:
             self._ended.set()
             self._given.ring()
 
-    async def _receive(self) -> Message:
+    async def _receive(self) -> ServerMessage:
         if self._is_complete or self._failures:
             return {"type": "http.disconnect"}
         body, self._body = self._body, None
         if body is not None:  # a hook has received it
             return {"type": "http.request", "body": body, "more_body": False}
-        message: Message = {"type": "http.disconnect"}
+        message: ServerMessage = {"type": "http.disconnect"}
         with anyio.CancelScope() as self._receiving:
             try:
                 message = await self._exchange.receive_message()
@@ -136,7 +136,7 @@ class _Call:
         self._got_disconnect = message["type"] == "http.disconnect"
         return message
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, message: ServerMessage) -> None:
         """Hand over a chunk. Raises ``OSError`` if the client has left, as servers do (ASGI 2.4).
 
         Raises ``RuntimeError`` for a message out of order.

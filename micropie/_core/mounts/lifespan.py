@@ -16,7 +16,7 @@ from anyio import Event, create_task_group, move_on_after
 from micropie._core.errors import SetupError, logger
 from micropie._core.execution import Action
 from micropie._core.http import State
-from micropie._core.http.protocols import Message
+from micropie._core.http.protocols import ServerMessage
 from micropie._core.mounts.prefixes import Mount
 
 _ANSWERS = frozenset(
@@ -40,7 +40,7 @@ class MountedLife:
         self._seconds = seconds
         self._failure = ""
         self._is_refused = False
-        self._messages: list[Message] = [{"type": "lifespan.startup"}]
+        self._messages: list[ServerMessage] = [{"type": "lifespan.startup"}]
 
     @asynccontextmanager
     async def open_lifespan(self) -> AsyncIterator[None]:
@@ -95,13 +95,13 @@ class MountedLife:
             )
         return event.is_set()
 
-    async def _receive(self) -> Message:
+    async def _receive(self) -> ServerMessage:
         if not self._messages:
             await self._stop.wait()
             self._messages.append({"type": "lifespan.shutdown"})
         return self._messages.pop()
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, message: ServerMessage) -> None:
         kind = message["type"]
         if kind not in _ANSWERS:
             raise RuntimeError(f"{kind!r} is not a message of a lifespan")

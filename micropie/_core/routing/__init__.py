@@ -27,7 +27,7 @@ from micropie._core.routing.config import (
     UpperLayers,
     check_error_key,
     config_of,
-    placed,
+    with_providers,
 )
 from micropie._core.routing.router import NO_VALUES, Refusal, RouteMatch
 from micropie._core.routing.routes import Route, checked_methods, place_of, route_of
@@ -43,15 +43,15 @@ from micropie._core.routing.site import (
 )
 
 if TYPE_CHECKING:
-    from micropie._core.routing.listing import Application, RouteEntry, seen
+    from micropie._core.routing.listing import Application, RouteEntry, describe_application
 
 # fmt: off
 __all__ = [
     "NO_VALUES", "SETTINGS", "AppBase", "Application", "Config", "ErrorHandler", "ErrorKey",
     "HandlerPool", "Handover", "MountRoute", "OutsideRoute", "Refusal", "Registrations", "Route",
     "RouteEntry", "RouteMatch", "SearchResult", "Settings", "Site", "UpperLayers", "build_site",
-    "check_error_key", "checked_methods", "config_of", "delegate_route", "handlers_route",
-    "place_of", "placed", "route_of", "seen",
+    "check_error_key", "checked_methods", "config_of", "delegate_route", "describe_application",
+    "handlers_route", "place_of", "route_of", "with_providers",
 ]
 # fmt: on
 
@@ -59,6 +59,6 @@ __all__ = [
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
-        "listing": "Application RouteEntry seen",
+        "listing": "Application RouteEntry describe_application",
     },
 )

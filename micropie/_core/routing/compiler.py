@@ -27,7 +27,7 @@ from micropie._core.routing.discovery import (
     find_handlers,
     marks_above,
 )
-from micropie._core.routing.misplaced_decorators import refuse_lost_marks
+from micropie._core.routing.misplaced_decorators import reject_misplaced_decorators
 from micropie._core.routing.router import Node, Router
 from micropie._core.routing.routes import Route
 from micropie._core.routing.site import Hosts, HostSite, Mounted, MountRoute, Site
@@ -117,7 +117,7 @@ class _Compiler(NamedTuple):
         config.tree.append(config)
         explicit = config.settings.expose == "explicit"
         handlers = find_handlers(registered.app, registered.framework, explicit)
-        refuse_lost_marks(registered, handlers)
+        reject_misplaced_decorators(registered, handlers)
         config.advisor.review_application(registered, handlers, config)
         for handler in handlers:
             self._add_handler(*handler)

@@ -597,11 +597,13 @@ class Chain:
         return any(self.parts)
 
 
-def placed(middlewares: Middlewares, outermost: Providers) -> list[tuple[object, Providers]]:
+def with_providers(
+    middlewares: Middlewares, outermost: Providers
+) -> list[tuple[object, Providers]]:
     """Return each middleware with the providers of its application; ``outermost`` are those of the
     outermost one.
     """
     if isinstance(middlewares, Chain):
         outer, inner = middlewares.parts
-        return [*placed(outer, outermost), *((one, middlewares.providers) for one in inner)]
+        return [*with_providers(outer, outermost), *((one, middlewares.providers) for one in inner)]
     return [(one, outermost) for one in middlewares]

@@ -61,13 +61,13 @@ class Application(NamedTuple):
     @property
     def notes(self) -> Sequence[str]:
         """What its author should look at in its source: sentences that name the place."""
-        notes: list[str] = self._advisor.source_notes(self.app._micropie, self._handlers())
+        notes: list[str] = self._advisor.notes_on(self.app._micropie, self._handlers())
         return notes
 
     @property
     def mistakes(self) -> Sequence[str]:
         """What has no effect: a sentence for each."""
-        found: list[str] = self._advisor.mistakes(self.app._micropie, self._handlers())
+        found: list[str] = self._advisor.mistakes_in(self.app._micropie, self._handlers())
         return found
 
     @property
@@ -79,7 +79,7 @@ class Application(NamedTuple):
         return find_handlers(self.app, self.app._micropie.framework, explicit)
 
 
-def seen(config: Config) -> Application:
+def describe_application(config: Config) -> Application:
     """Return what is told of the application with this configuration."""
     checks = [hook.check for hook in config.middlewares if isinstance(hook, Checking)]
     return Application(
@@ -138,7 +138,7 @@ class RouteEntry(NamedTuple):
     @property
     def application(self) -> Application:
         """The application of the handler, with the hooks and checks of this route."""
-        return seen(self.route.config)
+        return describe_application(self.route.config)
 
     @property
     def place(self) -> str:

@@ -29,15 +29,15 @@ from micropie._core.routing.discovery import (
 )
 
 _NO_EFFECT = "the decorator of a route or a guard has no effect"
-_IsLost: TypeAlias = Callable[[object], bool]
+_IsMisplaced: TypeAlias = Callable[[object], bool]
 
 
-def refuse_lost_marks(registered: Registrations, handlers: Sequence[Handler]) -> None:
+def reject_misplaced_decorators(registered: Registrations, handlers: Sequence[Handler]) -> None:
     """Raise ``SetupError`` for a decorator of a route or a guard that is above no handler of this
     application, and for a method that is registered as a function.
     """
-    is_lost = _lost_marks(handlers, registered)
-    _refuse_lost_attributes(registered.app, registered.framework, is_lost)
+    is_misplaced = _misplaced(handlers, registered)
+    _reject_misplaced_attributes(registered.app, registered.framework, is_misplaced)
     for function in filter(inspect.isfunction, (function for function, _ in registered.functions)):
         if function.__code__.co_varnames[:1] == ("self",):
             advice = (
@@ -56,14 +56,16 @@ def refuse_lost_marks(registered: Registrations, handlers: Sequence[Handler]) ->
         registered.commands, registered.providers.values(), registered.error_handlers.values()
     )
     for function in filter(inspect.isfunction, no_routes):
-        if is_lost(function):
+        if is_misplaced(function):
             raise SetupError(
                 f"{function.__qualname__}: {_NO_EFFECT}; write @app.get "
                 "or @app.route above a function"
             )
 
 
-def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _IsLost) -> None:
+def _reject_misplaced_attributes(
+    app: object, framework: tuple[type, ...], is_misplaced: _IsMisplaced
+) -> None:
     """Raise ``SetupError`` for a route or a guard that is lost in the body of a class or in an
     object.
 
@@ -80,7 +82,7 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
             continue  # replaced on purpose
         # what a decorator may be above: also functions that a property or another object keeps
         inside = *wrapped_by(value), *filter(inspect.isfunction, own_attributes(value).values())
-        if any(is_lost(one) and _is_written_in(cls, one) for one in inside):
+        if any(is_misplaced(one) and _is_written_in(cls, one) for one in inside):
             advice = (
                 _advice(name, value)
                 if instead is value
@@ -88,7 +90,7 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
             )
             raise SetupError(f"{cls.__name__}.{name}: {_NO_EFFECT}; {advice}")
     for name, value in own.items():
-        if is_lost(value) and not inspect.ismethod(value):
+        if is_misplaced(value) and not inspect.ismethod(value):
             raise SetupError(
                 f"self.{name} of {type(app).__name__}: {_NO_EFFECT}; {_advice(name, value)}"
             )
@@ -105,7 +107,7 @@ def _refuse_lost_attributes(app: object, framework: tuple[type, ...], is_lost: _
             )
 
 
-def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:
+def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMisplaced:
     """Return a function that tells whether a route or a guard above an object is above no handler.
 
     Without a word a path would be 404, and a guard would guard nothing.
@@ -121,7 +123,7 @@ def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:
         for layer in wrapped_by(handler)
     }
 
-    def is_lost(value: object) -> bool:
+    def is_misplaced(value: object) -> bool:
         marks = own_attributes(value)
         is_idle = REQUIRES in marks and id(marks[REQUIRES]) not in guards
         # and no application, which may be mounted
@@ -129,7 +131,7 @@ def _lost_marks(found: Sequence[Handler], registered: Registrations) -> _IsLost:
             return True
         return any(id(mark) not in routes for mark in marks.get(MARKS, ()))
 
-    return is_lost
+    return is_misplaced
 
 
 def _is_written_in(cls: type, value: object) -> bool:

@@ -19,7 +19,14 @@ from micropie._core.binding import (
     sends_null,
 )
 from micropie._core.errors import SetupError
-from micropie._core.execution.placement import LOOP, MARK, PROCESS, check_placement, layers, name_of
+from micropie._core.execution.placement import (
+    LOOP,
+    MARK,
+    PROCESS,
+    check_placement,
+    layers,
+    pooled_name,
+)
 from micropie._core.execution.steps import AWAIT, HANDLER, INLINE, Kind
 from micropie._core.http import JSON, Exchange, RouteInfo
 from micropie._core.routing.config import Config, with_marks
@@ -29,8 +36,8 @@ from micropie._core.routing.discovery import (
     RouteMark,
     marks_above_handler,
     own_attributes,
+    type_name,
 )
-from micropie._core.routing.discovery import name_of as name_of_type
 from micropie._core.routing.settings import METHODS
 
 
@@ -174,14 +181,14 @@ class Route(RouteInfo):
         if self.is_pooled:
             self.is_special = True
             if self.providers:
-                needed = name_of_type(self.providers[-1].key)
+                needed = type_name(self.providers[-1].key)
                 raise SetupError(
                     f"{name} runs in a process, and what provides {needed} is opened in the "
                     "server's: open it in the handler, or have it run in a thread"
                 )
             # else ``call`` is the function itself
             takes_keywords = self.plan.call is not self.plan.function
-            self.call = name_of(function, name)._replace(takes_keywords=takes_keywords)
+            self.call = pooled_name(function, name)._replace(takes_keywords=takes_keywords)
         if parameter is not None:
             self._check_body(parameter)
 
@@ -245,12 +252,12 @@ def _plan(
         )
         raise SetupError(f"{where}: {error}{hint}") from None
     except ValueError as error:
-        told = (
+        reason = (
             f" has no parameter self: write def {name}(self)"
             if str(error) == _NO_SELF
             else f": a library refuses the types of its parameters: {error}"
         )
-        raise SetupError(f"{where}{told}") from None
+        raise SetupError(f"{where}{reason}") from None
     return plan, providers, parameter
 
 
@@ -262,8 +269,10 @@ def _refuse_shared_answers(function: AnyFunction) -> None:
     is_used_once = inspect.isgeneratorfunction(inner) or (
         inspect.iscoroutinefunction(inner) and not inspect.iscoroutinefunction(function)
     )
-    is_own = any(mentions(function, one) for one in ("request", "response", "session"))
-    if (is_used_once or is_own) and any(hasattr(one, "cache_clear") for one in layers(function)):
+    reads_request = any(mentions(function, one) for one in ("request", "response", "session"))
+    if (is_used_once or reads_request) and any(
+        hasattr(one, "cache_clear") for one in layers(function)
+    ):
         raise SetupError(
             "the cache above it gives each client the answer of the first one: write the cache "
             "above a function that the handler calls"

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.extensions import run_gunicorn
-from micropie.wsgi import open_bare
+from micropie.wsgi import open_server
 
 ASGI, WSGI = "ASGI", "WSGI"
 ALL = WORKERS, SSL = "workers", "ssl"
@@ -165,7 +165,7 @@ def _waitress(target: Target, options: Options) -> None:
 
 def _wsgiref(target: Target, options: Options) -> None:
     files = options.ssl_certfile, options.ssl_keyfile
-    with open_bare(target.app, (options.host, options.port), files, options.root_path) as server:
+    with open_server(target.app, (options.host, options.port), files, options.root_path) as server:
         server.serve_forever()
 
 

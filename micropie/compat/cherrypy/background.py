@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
 
-from micropie.compat.core import open_bare
+from micropie.compat.core import open_server
 
 # Seconds between two looks at whether the server has started.
 _LOOK_EVERY = 0.005
@@ -171,7 +171,7 @@ def _waitress(app: object, options: Options) -> _Parts:
 
 
 def _bare(app: object, options: Options) -> _Parts:
-    server = open_bare(app, (options.host, options.port), (options.certificate, options.key))
+    server = open_server(app, (options.host, options.port), (options.certificate, options.key))
 
     def run() -> None:
         with server:

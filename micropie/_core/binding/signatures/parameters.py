@@ -25,7 +25,7 @@ from micropie._core.binding.signatures.sources import (
     Source,
     stated_source,
 )
-from micropie._core.binding.structures.fields import members_of, name_of, structures_of
+from micropie._core.binding.structures.fields import members_of, structure_name, structures_of
 from micropie._core.binding.values.converters import (
     ANYTHING,
     NUMBERS,
@@ -160,7 +160,7 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
             # A form's entry that is left empty is not a value where there is a default.
             if not text and parameter.default is not REQUIRED:
                 return parameter.default
-            raise _misfit(parameter, place, text, error) from None
+            raise _binding_error(parameter, place, text, error) from None
     values = [_converted(parameter, text, place, converter.from_text) for text in texts]
     return _converted(parameter, values, place, converter.many)
 
@@ -170,7 +170,7 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
     something else.
     """
     if parameter.is_in_path and parameter.converter.expected != ANYTHING.expected:
-        raise _misfit(parameter, place, None)
+        raise _binding_error(parameter, place, None)
     if parameter.converter.many is None:
         return files[0]
     return _converted(parameter, files, place, parameter.converter.many)
@@ -213,10 +213,10 @@ def _converted(
     try:
         return (convert or parameter.converter.from_json)(value)
     except ValueError as error:
-        raise _misfit(parameter, place, value, error) from None
+        raise _binding_error(parameter, place, value, error) from None
 
 
-def _misfit(
+def _binding_error(
     parameter: BoundParameter,
     place: str,
     value: object,
@@ -228,8 +228,8 @@ def _misfit(
     ``error``: what the conversion has raised.
     """
     expected = parameter.converter.expected
-    words, is_own = parameter.converter.misfit(value, error)
-    if is_own:
+    words, is_custom = parameter.converter.error_message(value, error)
+    if is_custom:
         sentence = f"{parameter.label}: {words}"
     elif not sentence:
         sentence = f"{parameter.label} must be {expected}."
@@ -260,7 +260,7 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
         advice = f"; expected {_AN_OBJECT}; for the whole body write Annotated[dict, Body()]."
     elif parameter.is_in_body and (problem := exchange.unread_body()) is not None:
         return HTTPError(problem[0], f"{missing}: {problem[1]}")
-    return _misfit(parameter, "", None, sentence=missing + advice)
+    return _binding_error(parameter, "", None, sentence=missing + advice)
 
 
 # -- the places ------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ IN_URL: Sequence[Place] = (QUERY,)
 _STATED = {"query": QUERY, "form": FORM, "json": DOCUMENT._replace(is_whole=True)}
 
 
-def by_name(name: str, converter: Converter, default: object) -> BoundParameter:
+def parameter_by_name(name: str, converter: Converter, default: object) -> BoundParameter:
     """Return the parameter that is looked for by its name."""
     places = _AS_IT_IS if converter.from_json is as_it_is else BY_NAME
     return BoundParameter(name, name, converter, default, places, is_in_path=True)
@@ -329,7 +329,7 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
             f"nothing provides {kind.__name__}: write @app.provides({kind.__name__}) above a "
             f"function, or Annotated[{kind.__name__}, Query()] for a client's value"
         )
-    bound = by_name(name, converter_for(annotation, own), default)
+    bound = parameter_by_name(name, converter_for(annotation, own), default)
     return bound._replace(places=IN_URL) if is_provider else bound
 
 
@@ -362,7 +362,7 @@ def _of_structure(
         )
     else:
         places = [_STATED[stated.place]]
-        expected = f"the fields of a {name_of(hint)}"
+        expected = f"the fields of a {structure_name(hint)}"
         if isinstance(stated, Query) or default is REQUIRED:
             # A request without a form is told its required fields as well. Without a query the
             # parameter has its default.

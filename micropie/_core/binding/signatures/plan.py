@@ -25,8 +25,8 @@ from micropie._core.binding.signatures.parameters import (
     REQUIRED,
     BoundParameter,
     bound_parameter,
-    by_name,
     from_path,
+    parameter_by_name,
     unwrapped,
 )
 from micropie._core.binding.signatures.sources import Source, stated_source
@@ -113,7 +113,7 @@ class Plan:
             try:
                 _refuse_mistaken(one, own)
                 bound[one.kind].append(
-                    by_name(one.name, converter_for(one.annotation, own), REQUIRED)
+                    parameter_by_name(one.name, converter_for(one.annotation, own), REQUIRED)
                     if one.kind in _VARIABLE
                     else bound_parameter(one, is_provider, own)
                 )

@@ -98,7 +98,7 @@ def _unannotated(annotation: Hint) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
-def name_of(structure: object) -> str:
+def structure_name(structure: object) -> str:
     """Return the name of a structure, "Cat | Dog" of a union."""
     return " | ".join(one.__name__ for one in structures_of(structure))
 

@@ -82,13 +82,13 @@ def _problem(
     converter = described_as(hint, own)
     try:
         converter.from_text(value) if isinstance(value, str) else converter.from_json(value)
-        words, is_own = converter.misfit(value)
+        words, is_custom = converter.error_message(value)
     except ValueError as error:
-        words, is_own = converter.misfit(value, error)
+        words, is_custom = converter.error_message(value, error)
     is_known = converter.expected != ANYTHING.expected
-    if not is_own and (written or not is_known):
+    if not is_custom and (written or not is_known):
         words = written or unknown
-    if is_own or written:
+    if is_custom or written:
         text = _MARKUP.sub("", _worded(path, words.removesuffix(".")))
     field = _steps(path).removeprefix(".")  # "lines[0].price"
     return ParameterError(
@@ -156,8 +156,8 @@ def _described(
         return _problem(own, hint, path, value, _at(_WORDLESS, path), written=text)
     if text.startswith("Invalid enum value"):  # msgspec quotes it
         choices = [one for one in kinds_in(hint) if get_origin(one) is Literal or is_enum(one)]
-        told = [converter_for(one, own).expected for one in choices]
-        text = f"Expected {told[0]}" if len(told) == 1 else "Invalid enum value"
+        expected = [converter_for(one, own).expected for one in choices]
+        text = f"Expected {expected[0]}" if len(expected) == 1 else "Invalid enum value"
     elif text.startswith("Invalid value"):  # a tag
         text = _WORDLESS
     inner = tuple(

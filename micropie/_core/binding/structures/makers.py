@@ -22,7 +22,7 @@ from micropie._core.binding.structures.fields import (
     kinds_in,
     members_of,
     msgspec,
-    name_of,
+    structure_name,
     structures_of,
 )
 from micropie._core.binding.structures.forms import document_of
@@ -78,7 +78,7 @@ class Maker:
         self._has_hashes = any(map(has_chosen_hashes, kinds))
         # pydantic takes the text "nan" for a float.
         self._has_numbers = Decimal in kinds or (float in kinds and self.is_pydantic)
-        check_fields(kinds, self.is_pydantic, name_of(self.hint))
+        check_fields(kinds, self.is_pydantic, structure_name(self.hint))
 
     def document_of(self, fields: Mapping[str, list[str]], is_form: bool) -> object:
         """Return the document that the texts of a form or a query stand for."""
@@ -105,7 +105,9 @@ class Maker:
         for kind, _ in sorted(self._alternatives, key=lambda one: one[1] not in classes):
             with suppress(ValueError, TypeError):
                 return self._dumped(result, kind)
-        raise ValueError(f"Expected `{name_of(self.hint)}`, or another type of the annotation")
+        raise ValueError(
+            f"Expected `{structure_name(self.hint)}`, or another type of the annotation"
+        )
 
     @cached_property
     def _alternatives(self) -> list[tuple[Hint, object]]:
@@ -194,7 +196,7 @@ class ByMsgspec(Maker):
                 continue
             if not isinstance(library.inspect.type_info(kind), library.inspect.CustomType):
                 raise SetupError(
-                    f"it is a {name_of(self.hint)} with a "
+                    f"it is a {structure_name(self.hint)} with a "
                     f"{kind.__name__}, which msgspec makes by itself there: App(decoders=...) "
                     "makes plain classes in a structure, and no dataclass, Struct, Enum or type of "
                     "the standard library"
@@ -280,7 +282,7 @@ def maker_for(hint: Hint, own: OwnTypes = NO_OWN_TYPES) -> Maker:
 
     Raises ``SetupError`` if there can be none.
     """
-    about = f"it is a {name_of(hint)}"
+    about = f"it is a {structure_name(hint)}"
     try:
         kind = ByPydantic if all(map(is_pydantic, structures_of(hint))) else ByMsgspec
         maker = kind(hint, own)

@@ -81,7 +81,7 @@ class Converter(NamedTuple):
     empty: Sequence[str] | None = None
     takes_text: bool = True
 
-    def misfit(self, value: object, error: ValueError | None = None) -> tuple[str, bool]:
+    def error_message(self, value: object, error: ValueError | None = None) -> tuple[str, bool]:
         """Return the sentence for the visitor whose ``value`` was refused, and whether the author
         wrote it.
 

@@ -60,7 +60,7 @@ class ExecutorPool:
         token, is_over = token or CancelToken(), Event()
         call = pickle.dumps((function, arguments))
         future: Future[bytes] = self._executor.submit(
-            packed_result, result_of, call, seconds, **self._options
+            packed_result, run_pickled, call, seconds, **self._options
         )
         future.add_done_callback(lambda _: is_over.set())
         token.attach(is_over.set)
@@ -88,7 +88,7 @@ class ExecutorPool:
 # -- in the process that runs the job --------------------------------------------------------------
 
 
-def result_of(call: bytes, seconds: float) -> object:
+def run_pickled(call: bytes, seconds: float) -> object:
     """Call a function that is pickled with its arguments.
 
     Return its result; of a stream all chunks, as an iterator that can be pickled.

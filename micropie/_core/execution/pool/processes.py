@@ -34,8 +34,8 @@ from micropie._core.execution import TookTooLong, notify_after_fork
 from micropie._core.execution.pool.remote import (
     FAILED,
     CancelToken,
-    Message,
     PoolError,
+    PoolMessage,
     open_message,
     packed_result,
 )
@@ -176,12 +176,12 @@ class Pool:
                 return worker
             self._drop(worker)
 
-    def _ask(self, worker: _Worker, job: bytes, seconds: float) -> Message:
+    def _ask(self, worker: _Worker, job: bytes, seconds: float) -> PoolMessage:
         with suppress(OSError):  # it has ended, which shows when its message is received
             worker.connection.send_bytes(job)
         return self._receive(worker, seconds)
 
-    def _receive(self, worker: _Worker, seconds: float) -> Message:
+    def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
         """Return the next message.
 
         A process that does not send one in time, or has ended, is discarded.
@@ -250,7 +250,7 @@ class Chunks(Iterator[object]):
                 return
             with suppress(OSError):
                 worker.connection.send_bytes(STOP)
-            message: Message = CHUNK, None
+            message: PoolMessage = CHUNK, None
             with suppress(TookTooLong, PoolError):
                 while message[0] == CHUNK:
                     message = self._receive(worker, GRACE)
@@ -262,7 +262,7 @@ class Chunks(Iterator[object]):
         with suppress(Exception):  # an error of the generator
             self.close()
 
-    def _receive(self, worker: _Worker, seconds: float) -> Message:
+    def _receive(self, worker: _Worker, seconds: float) -> PoolMessage:
         """Return the next message. With the last one, or none, the process is no longer in use."""
         self._worker = None
         message = self._pool._receive(worker, seconds)
@@ -307,7 +307,7 @@ class _Worker:
             theirs.close()
             their_life.close()
 
-    def receive(self, seconds: float) -> Message:
+    def receive(self, seconds: float) -> PoolMessage:
         """Return its next message. Raises ``TookTooLong``; ``PoolError`` if it has ended."""
         if not self.connection.poll(seconds):
             where = "in its process" if self.found else "to start in its process"
@@ -321,7 +321,7 @@ class _Worker:
 
             how = f"killed by {Signals(-code).name}" if code < 0 else f"with status {code}"
             raise PoolError(f"its process ended in the middle of it, {how}") from None
-        message: Message = pickle.loads(data)  # noqa: S301 - from our own process
+        message: PoolMessage = pickle.loads(data)  # noqa: S301 - from our own process
         return message
 
     def end(self, grace: float = 0.0) -> None:
@@ -357,7 +357,7 @@ _is_in_pool = False
 # The new process finds the modules that this one finds.
 _MAIN = (
     "import sys; sys.path[:] = {path!r}; from micropie._core.execution.pool.processes "
-    "import main; main(*{descriptors})"
+    "import run_process; run_process(*{descriptors})"
 )
 
 
@@ -368,7 +368,7 @@ def _ignored() -> list[int]:
     return [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
-def main(descriptor: int, life: int) -> None:
+def run_process(descriptor: int, life: int) -> None:
     """Run a process of the pool: answer calls until the parent ends.
 
     ``descriptor`` and ``life`` are its pipes.

@@ -68,7 +68,7 @@ RESULT: Final = "result"
 FAILED: Final = "failed"
 
 # Its kind and its value. The value of FAILED is the error, and its traceback as text, pickled.
-Message: TypeAlias = tuple[str, Any]
+PoolMessage: TypeAlias = tuple[str, Any]
 
 
 class RemoteTraceback(Exception):
@@ -107,7 +107,7 @@ def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
         return pickle.dumps((FAILED, packed))
 
 
-def open_message(message: Message) -> Any:
+def open_message(message: PoolMessage) -> Any:
     """Raise the error of a message FAILED.
 
     Return the value of any other message, such as a result.

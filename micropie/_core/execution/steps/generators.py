@@ -50,7 +50,7 @@ class RunningGenerator:
         frame = self._generator.ag_frame if self.is_async else self._generator.gi_frame
         return frame is None
 
-    def go_on(self, value: object, failure: Exception | None = None) -> Flow[object]:
+    def resume(self, value: object, failure: Exception | None = None) -> Flow[object]:
         """Run to the next ``yield``, or to the end.
 
         Return the value that is yielded or returned, or None.
@@ -74,7 +74,7 @@ class RunningGenerator:
 
         Return the first value that is yielded or returned, or None.
         """
-        result = yield from self.go_on(value, failure)
+        result = yield from self.resume(value, failure)
         yield from self.close()
         return result
 
@@ -139,7 +139,7 @@ class Resources(list[RunningGenerator]):
                     continue
                 raised, traceback = None, thrown.__traceback__ if thrown is not None else None
                 try:
-                    yield from generator.go_on(None, thrown)
+                    yield from generator.resume(None, thrown)
                     if not generator.has_ended:
                         yield from generator.close()
                         raise ResponseError(f"{owner.name} yields twice: write one yield in it")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from micropie._core.execution.steps import IO, Flow
-from micropie._core.http.body.reader import Body
+from micropie._core.http.body.reader import BodyReader
 from micropie._core.http.exchange import Exchange, FlowIterator
 from micropie._core.http.forms import (
     BATCH,
@@ -35,7 +35,7 @@ AnyPart = TypeVar("AnyPart", bound="_Part")
 class ArrivingParts:
     """The parts of a body that is being received. One piece of it is in memory at a time."""
 
-    def __init__(self, body: Body, parser: PartParser) -> None:
+    def __init__(self, body: BodyReader, parser: PartParser) -> None:
         body.start_stream()
         self._body = body
         self._parser = parser

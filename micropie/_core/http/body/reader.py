@@ -1,9 +1,9 @@
 """The request's body while it is received: counted, limited, received once, whole or piece by
 piece.
 
-Each request has one ``Body``. Its methods are flows: they ask for pieces, a driver gets them. A
-second read returns the bytes that were received, or raises an error; it never waits for bytes that
-won't come.
+Each request has one ``BodyReader``. Its methods are flows: they ask for pieces, a driver gets them.
+A second read returns the bytes that were received, or raises an error; it never waits for bytes
+that won't come.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STREAMED: Final = "streamed"
 KEPT: Final = "kept"  # received whole: ``data``
 
 
-class Body:
+class BodyReader:
     """A request's body: ``limit`` bytes at most, ``announced`` bytes long if the head says so, else
     None.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal, Protocol
 
 from micropie._core.errors import BadRequest
-from micropie._core.http.body.reader import UNREAD, Body
+from micropie._core.http.body.reader import UNREAD, BodyReader
 from micropie._core.http.forms import UploadFile, parse_query, require_utf8
 from micropie._core.http.json import loads
 from micropie._core.http.protocols import Json, Parameters, Piece
@@ -45,7 +45,7 @@ class Parsing(Protocol):
 class ReceivedBody:
     """The body of a request, as far as it was received. Its methods alone change it."""
 
-    data: Body | bytes | None = None
+    data: BodyReader | bytes | None = None
     """None until it is asked for, bytes if the flow found it in one piece."""
     put_back: Piece | None = None
     """A piece that is received again, and whether more may follow."""
@@ -70,7 +70,7 @@ class ReceivedBody:
         if unread.
         """
         data = self.data
-        if isinstance(data, Body):
+        if isinstance(data, BodyReader):
             return None if data.state is UNREAD else data.data
         return data
 
@@ -81,7 +81,7 @@ class ReceivedBody:
         copy.data = self.so_far if self.parse is not None else None
         return copy
 
-    def keep(self, data: Body | bytes) -> None:
+    def keep(self, data: BodyReader | bytes) -> None:
         """Keep the body, which is whole if it is bytes."""
         self.data = data
 
@@ -97,7 +97,7 @@ class ReceivedBody:
     def parse_later(self, how: Literal["form", "json"] | None) -> None:
         """Have the body parsed when it is first asked for."""
         data = self.data
-        size = len(data.data if isinstance(data, Body) else data or b"")
+        size = len(data.data if isinstance(data, BodyReader) else data or b"")
         self.parse, self.is_large = how, how is not None and size > LARGE
 
     def parsed(self, exchange: Parsing) -> Json:
@@ -108,7 +108,7 @@ class ReceivedBody:
         Raises 400, 413 and 415 for a bad body.
         """
         if self.parse is not None:
-            data = self.data.data if isinstance(self.data, Body) else self.data or b""
+            data = self.data.data if isinstance(self.data, BodyReader) else self.data or b""
             if self.parse == "form":
                 require_utf8(exchange.framing[1].get("charset", ""))
                 self.form = parse_query(data, exchange.config.limits)

@@ -40,7 +40,7 @@ class PartHead(NamedTuple):
     headers: dict[str, str]
 
 
-Event: TypeAlias = PartHead | bytes | None
+PartEvent: TypeAlias = PartHead | bytes | None
 """A part begins with its head; its bytes follow, chunk by chunk; None is its end."""
 
 _MOST_PREAMBLE: Final = 4096  # bytes
@@ -88,7 +88,7 @@ class PartParser:
         """The names of file inputs that were left empty."""
         self._failure: tuple[int, str] | None = None
 
-    def events(self, chunk: bytes) -> Iterator[Event]:
+    def events(self, chunk: bytes) -> Iterator[PartEvent]:
         """Yield the events of the next chunk, which is not empty.
 
         Take all of them before the next chunk. Raises 400, 413 and 415, and the same again at each

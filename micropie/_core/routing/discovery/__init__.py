@@ -7,6 +7,7 @@ them. ``patterns.py`` reads explicit paths. ``providers.py`` has the providers o
 
 from __future__ import annotations
 
+from micropie._core.execution.placement import AnyFunction
 from micropie._core.routing.discovery.checks import (
     HOLDS,
     Check,
@@ -23,7 +24,6 @@ from micropie._core.routing.discovery.marks import (
     MARKS,
     REQUIRES,
     SOCKET_PREFIX,
-    AnyFunction,
     Function,
     Handler,
     RouteMark,
@@ -45,17 +45,17 @@ from micropie._core.routing.discovery.providers import (
     Providers,
     check_key,
     in_place_of,
-    name_of,
     open_resources,
+    type_name,
 )
 
 # fmt: off
 __all__ = [
     "FINGERPRINT", "HOLDS", "MARKS", "REQUIRES", "SOCKET_PREFIX", "AnyFunction", "Check",
     "Checking", "Function", "Handler", "Match", "Pattern", "Provider", "Providers", "RouteMark",
-    "attributes_of", "check_key", "check_middlewares", "find_handlers",
-    "in_place_of", "is_bare", "is_function", "is_hidden", "is_method", "leave_mark", "mark_with",
-    "marked_layer", "marks_above", "marks_above_handler", "marks_of", "match_text", "name_of",
-    "open_resources", "own_attributes", "public_name", "refuse_unless_check", "wrapped_by",
+    "attributes_of", "check_key", "check_middlewares", "find_handlers", "in_place_of", "is_bare",
+    "is_function", "is_hidden", "is_method", "leave_mark", "mark_with", "marked_layer",
+    "marks_above", "marks_above_handler", "marks_of", "match_text", "open_resources",
+    "own_attributes", "public_name", "refuse_unless_check", "type_name", "wrapped_by",
 ]
 # fmt: on

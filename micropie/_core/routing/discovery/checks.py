@@ -13,10 +13,9 @@ from inspect import Parameter
 from typing import Any, Protocol, TypeAlias
 
 from micropie._core.errors import SetupError, takes
-from micropie._core.execution.placement import layers
+from micropie._core.execution.placement import AnyFunction, layers
 from micropie._core.routing.discovery.marks import (
     REQUIRES,
-    AnyFunction,
     is_bare,
     leave_mark,
     own_attributes,

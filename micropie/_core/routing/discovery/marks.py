@@ -8,12 +8,13 @@ import functools
 import inspect
 import site
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import FunctionType, MethodType
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from micropie._core.errors import SetupError, logger
+from micropie._core.execution.placement import AnyFunction
 from micropie._core.routing.discovery.patterns import Pattern
 
 MARKS = "__micropie_routes__"
@@ -21,7 +22,6 @@ REQUIRES = "__micropie_requires__"  # the checks and middleware above a handler 
 # On a function that serves files: returns the fingerprint of one by its path.
 FINGERPRINT = "__micropie_fingerprint__"
 
-AnyFunction: TypeAlias = Callable[..., object]  # an author's, of any parameters
 Function = TypeVar("Function", bound=AnyFunction)
 Marked = TypeVar("Marked")
 

@@ -23,7 +23,7 @@ from typing import Any, cast, get_origin
 from micropie._core.binding import OwnTypes, Plan, asked_behind, is_key
 from micropie._core.errors import ResponseError, SetupError
 from micropie._core.execution import entered_on_loop
-from micropie._core.execution.placement import LOOP, MARK, layers
+from micropie._core.execution.placement import LOOP, MARK, AnyFunction, layers
 from micropie._core.execution.steps import (
     AWAIT,
     CALL,
@@ -38,7 +38,6 @@ from micropie._core.execution.steps import (
 from micropie._core.http import BindingErrors, Request
 from micropie._core.http.forms import UploadFile
 from micropie._core.http.websockets import WebSocketRequest
-from micropie._core.routing.discovery.marks import AnyFunction
 
 
 class Provider:
@@ -70,7 +69,7 @@ class Provider:
         try:
             self.plan = Plan(call, provided=keys, is_provider=True, own=own)
         except SetupError as error:
-            raise SetupError(f"{self.name}, which provides {name_of(key)}: {error}") from None
+            raise SetupError(f"{self.name}, which provides {type_name(key)}: {error}") from None
         self.needs: Sequence[Provider] = ()
         self._parts = key, function, own if self.plan.reads_values else None
 
@@ -114,7 +113,7 @@ class Providers:
 
     def _find(self, key: object, path: tuple[object, ...] = ()) -> Provider:
         if key in path:
-            circle = " needs ".join(map(name_of, [*path[path.index(key) :], key]))
+            circle = " needs ".join(map(type_name, [*path[path.index(key) :], key]))
             raise SetupError(f"{circle}: providers can't need each other")
         found = self._found.get(key)
         if found is None:
@@ -147,7 +146,7 @@ class Providers:
             raise SetupError(
                 f"{getattr(function, '__qualname__', repr(function))}: only handlers, checks and "
                 f"commands ask for resources by parameters; write {with_} "
-                f"request.resource({name_of(key)}) as {name}: inside of it"
+                f"request.resource({type_name(key)}) as {name}: inside of it"
             )
 
     def resource(self, request: Request, key: object) -> ResourceContext[Any]:
@@ -158,7 +157,7 @@ class Providers:
         if found is None:
             if not inspect.isroutine(key):
                 raise LookupError(
-                    f"nothing provides {name_of(key)}: write @app.provides for its type"
+                    f"nothing provides {type_name(key)}: write @app.provides for its type"
                 )
             found = key
         needed = self._without_body([found])
@@ -226,10 +225,10 @@ def _open(resources: Resources, provider: Provider, arguments: Sequence[object])
         return made
     generator = RunningGenerator(made, provider.run_kind, provider)
     resources.append(generator)
-    value = yield from generator.go_on(None)
+    value = yield from generator.resume(None)
     if generator.has_ended:
         raise ResponseError(
-            f"{provider.name}, which provides {name_of(provider.key)}, has ended without a yield"
+            f"{provider.name}, which provides {type_name(provider.key)}, has ended without a yield"
         )
     return value
 
@@ -250,9 +249,9 @@ def check_key(key: object) -> None:
             "@app.provides(Db)"
         )
     if key in _OF_REQUESTS:
-        raise SetupError(f"{name_of(key)} can't be provided: every request has its own")
+        raise SetupError(f"{type_name(key)} can't be provided: every request has its own")
     if getattr(get_origin(key) or key, "__module__", "") == "builtins":
-        name = name_of(key)
+        name = type_name(key)
         raise SetupError(
             f"provides({name}) would take over every parameter that is annotated with {name}: "
             f'write Token = NewType("Token", {name}) and provides(Token)'
@@ -276,6 +275,6 @@ def in_place_of(key: object, fake: object) -> AnyFunction:
     return give
 
 
-def name_of(key: object) -> str:
+def type_name(key: object) -> str:
     """Return a type's name for messages."""
     return getattr(key, "__name__", repr(key)) if get_origin(key) is None else repr(key)
