@@ -60,6 +60,14 @@ if _TYPE_CHECKING:
     from micropie._core.streams import EventStream, event
     from micropie.asgi import WebSocket
 
+
+def _explain(name: str) -> str:
+    """Return what to write for a name that other frameworks have, "" for any other."""
+    from importlib import import_module
+
+    return str(import_module("micropie.debug.missing_names").explain(name))
+
+
 __getattr__, __dir__ = _names_on_demand(
     __name__,
     {
@@ -68,26 +76,7 @@ __getattr__, __dir__ = _names_on_demand(
         "_core.http": "Page",
         "_core.streams": "EventStream event",
     },
-    elsewhere={
-        "App": "FastAPI Flask Litestar Bottle Starlette",
-        "class Pies(App), and pies = Pies() in the outer one": "APIRouter Blueprint Controller",
-        "raise HTTPError(404)": "HTTPException HTTPResponse abort Http404",
-        'Redirect("/pies"), to return or to raise': "redirect RedirectResponse HTTPRedirect",
-        'return {"name": "apple"}, which is sent as JSON': "jsonify JSONResponse",
-        "Response(body, status=201)": "HttpResponse make_response",
-        'template("pie.html", pie=pie)': "render_template render Jinja2Templates view",
-        'static_file("pie.pdf", root="files")': "send_file send_from_directory FileResponse",
-        "a parameter db: Db, and @app.provides(Db) above what opens it": "Depends Provide",
-        'a parameter pie: UploadFile, or number: int for "/pies/<number:int>"': "File Path",
-        "request.after_response(function)": "BackgroundTasks BackgroundTask",
-        "self.request.session, and self.response": "session response",
-        'self.url_for("show", 5)': "url_for",
-        "app.run(), with app = Root()": "run quickstart",
-        "nothing above public methods, which are URLs": "expose",
-        "except ConnectionClosed": "WebSocketDisconnect",
-        "from micropie.middleware import ...": "CORSMiddleware CSRFMiddleware RateLimit",
-        "from micropie.testing import TestClient": "TestClient",
-    },
+    explain=_explain,
 )
 
 _refuse_namesake(_Path(__file__).parent.parent)

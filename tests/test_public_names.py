@@ -319,7 +319,7 @@ multiprocessing pickle platform random secrets shutil sqlite3 struct sysconfig t
 jinja2 msgspec orjson pydantic typing_extensions
 micropie.asgi.lifespan micropie.asgi.websocket micropie.asgi.websocket_connection micropie.channels micropie.cli
 micropie.compat micropie.config micropie.debug.access micropie.debug.failures micropie.debug.page
-micropie.debug.requests micropie.debug.source micropie._core.execution.steps.redis_client micropie._core.files.static
+micropie.debug.missing_names micropie.debug.requests micropie.debug.source micropie._core.execution.steps.redis_client micropie._core.files.static
 micropie._core.flow.websocket micropie._core.http.headers.conditional micropie._core.http.forms.multipart micropie._core.http.body.form_parts
 micropie.extensions micropie._core.http.pagination micropie._core.http.headers.signing micropie.middleware micropie._core.mounts.asgi_call
 micropie._core.mounts.lifespan micropie._core.mounts.wsgi_in_asgi micropie.openapi
@@ -420,3 +420,29 @@ def test_two_projects_in_one_place_are_no_import(tmp_path: Path) -> None:
     assert ended.stderr.splitlines()[-1].startswith(
         "ImportError: micropie-dual and another project"
     )
+
+
+LOOKED_UP = """
+import inspect, sys
+import micropie
+
+def loaded():
+    return [name for name in sys.modules if name.startswith("micropie.debug")]
+
+inspect.getmembers(micropie)
+hasattr(micropie, "__wrapped__")
+try:
+    import micropie.__nothing__
+except ModuleNotFoundError:
+    pass
+assert not loaded(), loaded()
+hasattr(micropie, "Depends")
+assert "micropie.debug.missing_names" in loaded()
+"""
+
+
+def test_only_a_missing_public_name_imports_the_names_of_other_frameworks() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKED_UP], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

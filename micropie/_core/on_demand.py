@@ -19,36 +19,31 @@ from typing import Any, AnyStr, Generic, TypeVar, cast
 Value = TypeVar("Value")
 
 
-_NOTHING: Mapping[str, str] = {}
-
-
 def by_name(listed: Mapping[str, str]) -> dict[str, str]:
     """Return ``{"a": "x", "b": "x"}`` of ``{"x": "a b"}``."""
     return {name: value for value, names in listed.items() for name in names.split()}
 
 
 def names_on_demand(
-    package: str, names: Mapping[str, str], elsewhere: Mapping[str, str] = _NOTHING
+    package: str, names: Mapping[str, str], explain: Callable[[str], str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the ``__getattr__`` of a package, and its ``__dir__``, by which shells complete names.
 
     ``names``: by the module of the package, the names that it has; a dot before the module's name
-    leads to the package around this one. ``elsewhere``: by what to write, the names that other
-    frameworks have for it. To import one is an ``ImportError`` with that, to read one an
-    ``AttributeError``.
+    leads to the package around this one. ``explain``: returns the message for another name, or "".
+    To import such a name is an ``ImportError`` with that, to read one an ``AttributeError``. It is
+    not called for names with two underscores, which Python and its tools look up.
     """
     modules = by_name(names)
-    missing = {
-        f"{package}.{name}": f"{package} has no {name}: write {advice}"
-        for name, advice in by_name(elsewhere).items()
-    }
-    if missing:
-        sys.meta_path.append(_Missing(missing))
+    if explain is not None:
+        sys.meta_path.append(_Missing(package, explain))
 
     def get(name: str) -> Any:
         if name not in modules:
-            message = f"module {package!r} has no attribute {name!r}"
-            raise AttributeError(missing.get(f"{package}.{name}", message))
+            message = ""
+            if explain is not None and not name.startswith("__"):
+                message = explain(name)
+            raise AttributeError(message or f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(f".{modules[name]}", package), name)
         setattr(sys.modules[package], name, value)
         return value
@@ -57,19 +52,23 @@ def names_on_demand(
 
 
 class _Missing:
-    """Says what to write in the place of names that are missing, where one is imported.
+    """Explains a name that is missing where it is imported.
 
     ``from package import name`` looks for a module of that name after the attribute. Python has a
     sentence of its own for an ``AttributeError``.
     """
 
-    def __init__(self, missing: Mapping[str, str]) -> None:
-        self._missing = missing
+    def __init__(self, package: str, explain: Callable[[str], str]) -> None:
+        self._package, self._explain = package, explain
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Raise ``ImportError`` with the advice."""
-        if name in self._missing:
-            raise ImportError(self._missing[name])
+        """Raise ``ImportError`` with the message for a module that was found nowhere else."""
+        package, _, own = name.rpartition(".")
+        message = ""
+        if package == self._package and not own.startswith("__"):
+            message = self._explain(own)
+        if message:
+            raise ImportError(message)
 
 
 class _Later:

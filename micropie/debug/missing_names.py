@@ -1,0 +1,39 @@
+"""Names of other frameworks that an author may look for in ``micropie``.
+
+It is imported when such a name is missing: ``from micropie import Depends``.
+"""
+
+from __future__ import annotations
+
+from micropie._core.on_demand import by_name
+
+
+def explain(name: str) -> str:
+    """Return the message for a name that ``micropie`` lacks and another framework has, or ""."""
+    advice = _ADVICE.get(name)
+    return f"micropie has no {name}: write {advice}" if advice else ""
+
+
+# What to write, and the names that other frameworks have for it.
+_ADVICE = by_name(
+    {
+        "App": "FastAPI Flask Litestar Bottle Starlette",
+        "class Pies(App), and pies = Pies() in the outer one": "APIRouter Blueprint Controller",
+        "raise HTTPError(404)": "HTTPException HTTPResponse abort Http404",
+        'Redirect("/pies"), to return or to raise': "redirect RedirectResponse HTTPRedirect",
+        'return {"name": "apple"}, which is sent as JSON': "jsonify JSONResponse",
+        "Response(body, status=201)": "HttpResponse make_response",
+        'template("pie.html", pie=pie)': "render_template render Jinja2Templates view",
+        'static_file("pie.pdf", root="files")': "send_file send_from_directory FileResponse",
+        "a parameter db: Db, and @app.provides(Db) above what opens it": "Depends Provide",
+        'a parameter pie: UploadFile, or number: int for "/pies/<number:int>"': "File Path",
+        "request.after_response(function)": "BackgroundTasks BackgroundTask",
+        "self.request.session, and self.response": "session response",
+        'self.url_for("show", 5)': "url_for",
+        "app.run(), with app = Root()": "run quickstart",
+        "nothing above public methods, which are URLs": "expose",
+        "except ConnectionClosed": "WebSocketDisconnect",
+        "from micropie.middleware import ...": "CORSMiddleware CSRFMiddleware RateLimit",
+        "from micropie.testing import TestClient": "TestClient",
+    }
+)
