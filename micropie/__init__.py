@@ -79,6 +79,21 @@ __getattr__, __dir__ = _names_on_demand(
     explain=_explain,
 )
 
+# Tracebacks and logs show the name that authors import. ``typing`` resolves the annotations of a
+# class in its module, so only a class without annotations can have another module.
+for _error in (
+    BadRequest,
+    BindingError,
+    ClientDisconnect,
+    ConnectionClosed,
+    HTTPError,
+    MethodNotAllowed,
+    Redirect,
+    ResponseError,
+    SetupError,
+):
+    _error.__module__ = __name__
+
 _refuse_namesake(_Path(__file__).parent.parent)
 
 __version__ = "1.0.0rc1"

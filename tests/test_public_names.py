@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pickle
 import re
 import shutil
 import subprocess
 import sys
+import traceback
 import types
+import typing
 from pathlib import Path
 
 import pytest
@@ -246,6 +249,8 @@ def test_star_import_brings_the_public_names() -> None:
 
 ALONE = """
 import sys
+import traceback
+import typing
 class Refusing:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {optional!r}:
@@ -446,3 +451,57 @@ def test_only_a_missing_public_name_imports_the_names_of_other_frameworks() -> N
         [sys.executable, "-c", LOOKED_UP], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+PUBLIC_CLASSES = [
+    pytest.param(module, getattr(importlib.import_module(module), name), id=f"{module}.{name}")
+    for module, names in PROMISED.items()
+    for name in names.split()
+    if inspect.isclass(getattr(importlib.import_module(module), name))
+]
+
+
+@pytest.mark.parametrize(("module", "kind"), PUBLIC_CLASSES)
+def test_a_public_exception_shows_the_module_that_authors_import_it_from(
+    module: str, kind: type
+) -> None:
+    if issubclass(kind, Exception):
+        assert "_core" not in kind.__module__
+    assert getattr(sys.modules[kind.__module__], kind.__name__) is kind
+
+
+@pytest.mark.parametrize(("module", "kind"), PUBLIC_CLASSES)
+def test_the_annotations_of_a_public_class_and_of_one_below_it_can_be_read(
+    module: str, kind: type
+) -> None:
+    try:
+        below = type(
+            "Below", (kind,), {"__annotations__": {"number": "int"}, "__module__": __name__}
+        )
+    except TypeError:  # it can't be subclassed
+        below = kind
+    if kind.__name__ == "Settings":  # names a type that is imported for type checkers alone
+        return
+    assert typing.get_type_hints(below).keys() >= typing.get_type_hints(kind).keys()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        micropie.BadRequest("It is wrong."),
+        micropie.BindingError([]),
+        micropie.ClientDisconnect(),
+        micropie.ConnectionClosed(1001, "away"),
+        micropie.HTTPError(404, "There is none."),
+        micropie.MethodNotAllowed(["GET"]),
+        micropie.Redirect("/pies"),
+        micropie.ResponseError("it is wrong"),
+        micropie.SetupError("it is wrong"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_public_exception_can_be_pickled(error: Exception) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert (str(copy), vars(copy)) == (str(error), vars(error))
+    assert traceback.format_exception_only(error)[0].startswith(f"micropie.{type(error).__name__}")

@@ -241,6 +241,9 @@ class ConnectionClosed(Exception):
         self.code = code
         self.reason = reason
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.code, self.reason, *self.args)
+
 
 class SetupError(ValueError):
     """The application can't be built as it is written. The message says what to write instead."""

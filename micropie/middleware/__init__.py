@@ -48,6 +48,8 @@ __all__ = [
 ]
 # fmt: on
 
+TookTooLong.__module__ = __name__  # as in ``micropie``
+
 # A site imports only the middleware that it uses: all of it would take longer than the rest.
 __getattr__, __dir__ = names_on_demand(
     __name__,
