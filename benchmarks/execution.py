@@ -75,7 +75,7 @@ def _work(steps: int) -> str:
 
 
 class Site(App):
-    async def health(self) -> str:
+    async def health(self) -> str:  # type: ignore[override]
         return "well"
 
     @run_in("thread")

@@ -53,6 +53,12 @@ if TYPE_CHECKING:
     from micropie.channels import Channels
     from micropie.openapi import Docs
 
+    class Decorator(Protocol):
+        """The decorator that ``app.get("/pies")`` returns."""
+
+        def __call__(self, function: Function, /) -> Function:
+            """Register ``function``, and return it as it is."""
+
     class SetOfHooks(Protocol):
         """``micropie.middleware.SecurityDefaults``: settings, and hooks that go before others."""
 
@@ -74,11 +80,6 @@ if TYPE_CHECKING:
 
 Self = TypeVar("Self", bound="App")
 Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
-Unchanged = TypeVar("Unchanged")
-Unchanged_contra = TypeVar("Unchanged_contra", contravariant=True)
-Decorator_co = TypeVar("Decorator_co", covariant=True)
-Method = TypeVar("Method", bound=Callable[..., object])
 
 
 def _typed_as(
@@ -86,113 +87,6 @@ def _typed_as(
 ) -> Callable[[Callable[..., None]], Callable[Concatenate[App, Arguments], None]]:
     """Tell type checkers that a method takes the arguments of ``model``, which only they see."""
     return lambda method: method
-
-
-# Authors' handlers may have the names of App's decorators: ``def get(self, number: int)``. A type
-# checker takes such a handler for a wrong override: it isn't called as the decorator is. So the
-# decorator is declared as a descriptor, ``_Overridable``, which functions are, too; ``__get__`` has
-# the decorator's own type. mypy compares the value of ``__get__`` instead. For it the type depends
-# on the class: in one that has a handler of that name it is that of any function. pyright reads a
-# protocol's member without ``__get__``, so it can't be given the same. Nothing of this exists while
-# an application runs.
-MYPY = False  # mypy takes a name like this for true
-
-
-if TYPE_CHECKING:
-
-    class _Overridable(Protocol[Unchanged_contra, Decorator_co]):
-        """A method whose name an author's handler may have; ``Unchanged_contra`` is a class without
-        such a handler.
-        """
-
-        if MYPY:
-
-            @overload
-            def __get__(
-                self, app: Unchanged_contra, cls: type | None = None, /
-            ) -> Decorator_co: ...
-            @overload
-            def __get__(self, app: object, cls: type | None = None, /) -> Callable[..., Any]: ...
-            def __get__(self, app: Any, cls: type | None = None, /) -> Any: ...
-
-        else:
-
-            def __get__(self, app: object, cls: type | None = None, /) -> Decorator_co: ...
-
-    class Decorator(Protocol):
-        """The decorator that ``app.get("/pies")`` returns."""
-
-        def __call__(self, function: Function, /) -> Function:
-            """Register ``function``, and return it as it is."""
-
-    class _Verb(Protocol):
-        def __call__(self, path: str, *, name: str | None = None) -> Decorator: ...
-
-    class _Error(Protocol):
-        def __call__(self, key: ErrorKey) -> Decorator: ...
-
-    class _HasCommand(Protocol):
-        """An ``App`` whose ``command`` is the decorator."""
-
-        @property
-        def command(self) -> Decorator: ...
-
-    class _HasGet(Protocol):
-        """An ``App`` whose ``get`` is the decorator."""
-
-        @property
-        def get(self) -> _Verb: ...
-
-    class _HasPost(Protocol):
-        """An ``App`` whose ``post`` is the decorator."""
-
-        @property
-        def post(self) -> _Verb: ...
-
-    class _HasPut(Protocol):
-        """An ``App`` whose ``put`` is the decorator."""
-
-        @property
-        def put(self) -> _Verb: ...
-
-    class _HasPatch(Protocol):
-        """An ``App`` whose ``patch`` is the decorator."""
-
-        @property
-        def patch(self) -> _Verb: ...
-
-    class _HasDelete(Protocol):
-        """An ``App`` whose ``delete`` is the decorator."""
-
-        @property
-        def delete(self) -> _Verb: ...
-
-    class _HasError(Protocol):
-        """An ``App`` whose ``error`` is the decorator."""
-
-        @property
-        def error(self) -> _Error: ...
-
-
-def _overridable(
-    unchanged: Callable[[], Callable[..., Unchanged]],
-) -> Callable[
-    [Callable[Concatenate[Any, Arguments], Result]],
-    _Overridable[Unchanged, Callable[Arguments, Result]],
-]:
-    """Tell type checkers that a handler may have this method's name.
-
-    ``unchanged``: of the protocols above.
-    """
-    return lambda method: method
-
-
-def _overridable_method(method: Method) -> Method | Callable[..., object]:
-    """Tell type checkers that an author's class may have a handler of this name.
-
-    Not for decorators: the union would make a function below one untyped to mypy.
-    """
-    return method
 
 
 class _UpperLayers:
@@ -539,34 +433,28 @@ class App(AppBase):
             make_mark(path, ["GET"], name, "app.websocket", takes_socket=True)
         )
 
-    @_overridable(lambda: _HasGet)
     def get(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Answer GET (and HEAD) of ``path`` with the function below:
         ``@app.get("/hello/<name>")``.
         """
         return App.route(self, path, ["GET"], name=name, **others)
 
-    @_overridable(lambda: _HasPost)
     def post(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Answer POST of ``path`` with the function below."""
         return App.route(self, path, ["POST"], name=name, **others)
 
-    @_overridable(lambda: _HasPut)
     def put(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Answer PUT of ``path`` with the function below."""
         return App.route(self, path, ["PUT"], name=name, **others)
 
-    @_overridable(lambda: _HasPatch)
     def patch(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Answer PATCH of ``path`` with the function below."""
         return App.route(self, path, ["PATCH"], name=name, **others)
 
-    @_overridable(lambda: _HasDelete)
     def delete(self, /, path: str, *, name: str | None = None, **others: Never) -> Decorator:
         """Answer DELETE of ``path`` with the function below."""
         return App.route(self, path, ["DELETE"], name=name, **others)
 
-    @_overridable_method
     def static(
         self,
         prefix: str,
@@ -600,7 +488,6 @@ class App(AppBase):
         )
         App.route(self, path, ["GET"], name=name)(serve)
 
-    @_overridable_method
     def health(
         self,
         path: str = "/healthz",
@@ -622,7 +509,6 @@ class App(AppBase):
         health = import_module("micropie.middleware.health")
         health.add_health(self, path, checks, timeout=timeout, live=live)
 
-    @_overridable_method
     def metrics(
         self,
         path: str = "/metrics",
@@ -644,7 +530,6 @@ class App(AppBase):
         metrics = import_module("micropie.middleware.metrics")
         metrics.add_metrics(self, path, token=token, registry=registry, buckets=buckets)
 
-    @_overridable_method
     def mount(
         self,
         prefix: str,
@@ -706,7 +591,6 @@ class App(AppBase):
         self._micropie.mounts.append(mount)
         self._micropie.changed()
 
-    @_overridable(lambda: _HasError)
     def error(self, key: ErrorKey) -> Decorator:
         """Answer a status (``@app.error(404)``) or an exception class with the function below.
 
@@ -723,7 +607,6 @@ class App(AppBase):
 
         return register
 
-    @_overridable(lambda: _HasCommand)
     def command(self, function: Function, /) -> Function:
         """Make a command of the function below: ``micropie -a shop:app init-db`` calls
         ``def init_db``.

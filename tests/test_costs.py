@@ -142,7 +142,7 @@ class Site(App):
         return f"hello {name}"
 
     @get("/users/<id:int>/posts/<slug>")
-    async def post(self, id: int, slug: str) -> str:
+    async def post(self, id: int, slug: str) -> str:  # type: ignore[override]
         return f"{id}{slug}"
 
     async def submit(self, username: str) -> str:

@@ -2008,7 +2008,7 @@ class Views(App):
         return "decorated"
 
     @get("/")
-    def get(self) -> str:
+    def get(self) -> str:  # type: ignore[override]
         return "decorated"
 
     def upload(self, kind: Foreign) -> str:

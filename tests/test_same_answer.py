@@ -39,7 +39,7 @@ class Blog(App):
     def index(self) -> Any:
         return ["blog"]
 
-    def post(self, slug: str) -> Any:
+    def post(self, slug: str) -> Any:  # type: ignore[override]
         return ["post", slug]
 
 

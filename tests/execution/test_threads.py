@@ -47,7 +47,7 @@ class Site(App):
         self.go_on.wait(30)
         return "blocked"
 
-    async def health(self) -> str:
+    async def health(self) -> str:  # type: ignore[override]
         return "well"
 
     async def visit(self) -> str:

@@ -189,7 +189,7 @@ def test_routes_of_files_have_urls(make_client: MakeClient, site: Path, root_pat
 
 def test_the_handler_of_a_subclass_may_be_named_static(make_client: MakeClient, site: Path) -> None:
     class Root(App):
-        def static(self) -> str:
+        def static(self) -> str:  # type: ignore[override]
             return "mine"
 
     app = Root()

@@ -133,7 +133,7 @@ def test_R67_busy_handlers_do_not_hold_up_async_ones_or_anybody_elses_threads(ba
             entered.release()
             leave.wait(2 * PATIENCE)
 
-        async def health(self) -> Any:
+        async def health(self) -> Any:  # type: ignore[override]
             return await to_thread.run_sync(lambda: "fine")
 
     async def main() -> bytes:  # type: ignore[return]
@@ -207,7 +207,7 @@ def test_decorated_handlers_are_awaited(make_client: MakeClient) -> None:
 def test_handlers_of_every_kind(make_client: MakeClient) -> None:
     class Handlers(App):
         @staticmethod
-        async def static() -> str:
+        async def static() -> str:  # type: ignore[override]
             return "static"
 
         @classmethod

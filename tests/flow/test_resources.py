@@ -1641,7 +1641,7 @@ async def owns(
 class Guarded(App):
     @requires(owns)
     @get("/posts/<number:int>")
-    def post(
+    def post(  # type: ignore[override]
         self, sessions: Sessions, user: Annotated[Thing, user_of], post: Annotated[str, wanted_post]
     ) -> Any:
         return [sessions.number, user.name, post]

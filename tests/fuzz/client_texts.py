@@ -131,7 +131,7 @@ class _Site(App):
         self.request.session["text"] = text
         return "kept"
 
-    def error(self, text: str) -> Any:
+    def error(self, text: str) -> Any:  # type: ignore[override]
         raise HTTPError(400, text)
 
     def typed(self, kind: str) -> Any:

@@ -251,7 +251,7 @@ def test_a_cookie_that_browsers_would_drop_is_refused() -> None:
 
 def test_cookies_go_round(make_client: MakeClient) -> None:
     class Root(Echo):
-        def put(self) -> None:
+        def put(self) -> None:  # type: ignore[override]
             self.response.set_cookie("a", "1", max_age=60, httponly=True)
             self.response.set_cookie("b", "2", path="/elsewhere")
 

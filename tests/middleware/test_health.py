@@ -293,7 +293,7 @@ def test_no_hook_is_in_its_way(make_client: MakeClient, caplog: pytest.LogCaptur
 
 def test_a_handler_may_have_its_name(make_client: MakeClient) -> None:
     class Older(Root):
-        async def health(self) -> str:
+        async def health(self) -> str:  # type: ignore[override]
             return "my own"
 
     app = Older()

@@ -2,7 +2,7 @@
 
 ``make types`` has mypy read it, ``test_checkers.py`` pyright, and nothing runs it.
 
-A line that ends with ``# wrong`` must be an error for both, and no other line may be one.
+A line that ends with ``# wrong`` must be an error for both, and no other line may be shop.
 """
 
 from __future__ import annotations
@@ -91,54 +91,18 @@ class Shop(App):
         return [*shown]
 
 
-class Handlers(App):
-    def static(self, number: int) -> str:
-        return "static"
-
-    async def mount(self) -> str:
-        return "mount"
-
-    def post_(self) -> str:
-        return "post"
-
-    def get(self, number: int) -> dict[str, int]:
-        return {"number": number}
-
-    async def post(self) -> str:
-        return "post"
-
-    async def put(self, number: int, filling: str = "apple") -> Response:
-        return Response(filling)
-
-    def patch(self, **fields: str) -> Iterator[str]:
-        yield from fields
-
-    @hidden
-    def delete(self) -> None:
-        assert_type(self.get(5), dict[str, int])
-        self.get("5")  # type: ignore[arg-type]  # wrong
-
-    def error(self) -> tuple[int, str]:
-        return 418, "teapot"
+shop = Shop()
 
 
-class OneHandler(App):
-    def post(self) -> str:
-        return "post"
-
-
-one = OneHandler()
-
-
-@one.get("/below")
+@shop.get("/below")
 def below(number: int) -> str:
     return str(number)
 
 
 assert_type(below(5), str)
 below("5")  # type: ignore[arg-type]  # wrong
-one.get(5)  # type: ignore[arg-type]  # wrong
-one.error("404")  # type: ignore[arg-type]  # wrong
+shop.get(5)  # type: ignore[arg-type]  # wrong
+shop.error("404")  # type: ignore[arg-type]  # wrong
 
 
 app = Root(
@@ -156,8 +120,8 @@ App(expose="explicit", text="plain", errors="json", session_cookie_samesite="Str
 app.run(loop="curio")  # type: ignore[arg-type]  # wrong
 
 
-app.mount("/handlers", Handlers())
-app.mount(5, Handlers())  # type: ignore[arg-type]  # wrong
+app.mount("/handlers", shop)
+app.mount(5, shop)  # type: ignore[arg-type]  # wrong
 app.static("/files", 5)  # type: ignore[arg-type]  # wrong
 
 

@@ -92,7 +92,7 @@ class OtherStatuses(App):
         self._entries: dict[str, Entry] = {}
 
     @put("/entries/<key>")
-    def put(self, key: str, entry: Entry) -> tuple[Literal[200, 201], Entry]:
+    def put(self, key: str, entry: Entry) -> tuple[Literal[200, 201], Entry]:  # type: ignore[override]
         is_new = key not in self._entries
         self._entries[key] = entry
         return (201 if is_new else 200), entry
