@@ -70,10 +70,10 @@ class Root(App):
         yield "a"
 
     @hidden
-    def helper(self) -> str | None:
+    def helper(self, number: int) -> str | None:
         assert_type(self.request.query("a"), str | None)
         assert_type(self.request.query("a", "b"), str)
-        assert_type(self.request.query("a", 1), str | int)
+        assert_type(self.request.query("a", number), str | int)
         text: str = self.request.query("a")  # type: ignore[assignment]  # wrong
         self.response.set_cookie("a", 5)  # type: ignore[arg-type]  # wrong
         self.request.quary("a")  # type: ignore[attr-defined]  # wrong

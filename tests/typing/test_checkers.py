@@ -12,6 +12,7 @@ import json
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,16 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [file for file in files if not (LEFT_OUT and lacks.search(file.read_text()))]
 
 
+@pytest.fixture
+def in_test_all(request: pytest.FixtureRequest) -> None:
+    """mypy checks the same file in each run. The other checkers run in ``make test-all``."""
+    if not request.config.getoption("--all-worlds"):
+        pytest.skip("it runs in make test-all")
+
+
 @pytest.mark.timeout(240)  # 8 seconds of a processor, most of them for what both parts import
 def test_pyright_finds_the_wrong_lines_and_nothing_in_the_examples_of_the_pages(
-    tmp_path: Path, examples: list[Path]
+    in_test_all: None, tmp_path: Path, examples: list[Path]
 ) -> None:
     lines = FILE.read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
@@ -54,6 +62,44 @@ def test_mypy_is_told_to_find_the_same_lines() -> None:
     """``make types`` reads the file, and complains of an error that it does not find there."""
     lines = FILE.read_text().splitlines()
     assert [line for line in lines if line.endswith("# wrong") != ("# type: ignore[" in line)] == []
+
+
+# Each prints a line "file:line: ..." for an error.
+OTHER_CHECKERS = {
+    "pyright": ["pyright", "--pythonpath", sys.executable],
+    "ty": ["ty", "check", "--output-format=concise", "--python", sys.prefix],
+    "pyrefly": [
+        *("pyrefly", "check", "--output-format=min-text", "--config=pyrefly.toml"),
+        *("--site-package-path", sysconfig.get_path("purelib")),
+    ],
+}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", OTHER_CHECKERS)
+def test_another_checker_finds_only_wrong_lines(
+    in_test_all: None, tmp_path: Path, name: str
+) -> None:
+    text = re.sub(r"  # type: ignore\[[a-z, -]+\]", "", FILE.read_text())
+    (tmp_path / FILE.name).write_text(text)
+    (tmp_path / "pyrefly.toml").write_text('preset = "strict"')
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    executable, *options = OTHER_CHECKERS[name]
+    files = [] if name == "pyright" else [FILE.name]
+    done = subprocess.run(
+        [Path(sys.executable).with_name(executable), *options, *files],
+        cwd=tmp_path,
+        env=unmeasured(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = {int(line) for line in re.findall(rf"{FILE.name}:(\d+)", done.stdout)}
+    lines = enumerate(text.splitlines(), 1)
+    wrong = {number for number, line in lines if line.endswith("# wrong")}
+    assert done.returncode == 1, done.stdout + done.stderr  # of errors, and not of a crash
+    assert found - wrong == set()
+    assert len(found) >= len(wrong) - 4  # pyrefly takes ``await`` of a JsonDocument
 
 
 def typed_examples(folder: Path) -> list[Path]:
