@@ -5,6 +5,7 @@ protocol.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
@@ -31,7 +32,7 @@ from micropie._core.flow import Hook, WebSocketMiddleware, lifespan_opener
 from micropie._core.http import Request, Response, State, current_request
 from micropie._core.http.protocols import Receive, Scope, Send, Texts
 from micropie._core.mounts import APP, Mount, checked_prefix, kind_of_target
-from micropie._core.on_demand import by_name, module
+from micropie._core.on_demand import by_name
 from micropie._core.routing import AppBase, Config, ErrorKey, Settings, check_error_key
 from micropie._core.routing.decorators import SocketFunction, command, make_mark, refuse_in_route
 from micropie._core.routing.discovery import (
@@ -92,7 +93,12 @@ def _typed_as(
 class _UpperLayers:
     """What the core needs from the layers above it, each imported when it is first used."""
 
-    advisor: Any = module("micropie.debug.advisor")
+    @staticmethod
+    def advisor_for(settings: Settings) -> Any:
+        """Return what helps authors find errors, None in production."""
+        if settings.debug or _CHILD_PORT in os.environ:
+            return import_module("micropie.debug.advisor")
+        return None
 
     @staticmethod
     def make_channels() -> object:
@@ -111,6 +117,9 @@ class _UpperLayers:
     def warn_of_missing_security(config: Config) -> None:
         import_module("micropie.middleware.security_defaults").warn_of_missing_security(config)
 
+
+# ``micropie run --reload`` sets it in the processes that it starts.
+_CHILD_PORT = "MICROPIE_CHILD_PORT"
 
 _UPPER_LAYERS = _UpperLayers()
 _NO_CHECKS: Mapping[str, Callable[[], object]] = {}

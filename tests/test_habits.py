@@ -40,6 +40,7 @@ from micropie import (
     template,
 )
 from micropie._core.streams.events import warn_of_dict, warn_of_format
+from micropie.cli.serving.reloading import CHILD_PORT
 from micropie.middleware import RateLimit
 from micropie.testing import LifespanFailed, WebSocketClosed
 from tests.conftest import MakeClient
@@ -131,7 +132,7 @@ def test_it_is_told_at_the_start(make: Callable[[], App], words: str) -> None:
 
 
 def test_a_socket_without_url_is_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
-    Socket(expose="explicit")._micropie.compiled()
+    Socket(expose="explicit", debug=True)._micropie.compiled()
     assert "Socket.ws_chat has no URL" in caplog.text
 
 
@@ -326,11 +327,8 @@ def test_a_failure_says_what_to_write(
     path: str,
     words: str,
 ) -> None:
-    response = make_client(Habits()).request(method, path)
-    assert response.status_code == 500
-    logged = "".join(logging.Formatter().format(one) for one in caplog.records)
-    assert words in logged
-    assert words not in response.text
+    assert make_client(Habits(debug=True)).request(method, path).status_code == 500
+    assert words in "".join(logging.Formatter().format(one) for one in caplog.records)
 
 
 @dataclasses.dataclass
@@ -576,8 +574,9 @@ def test_another_frameworks_arguments_are_told_at_the_start(
     ],
 )
 def test_attributes_that_are_no_settings_are_told_at_the_start(
-    caplog: pytest.LogCaptureFixture, app: App, words: str
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, app: App, words: str
 ) -> None:
+    monkeypatch.setenv(CHILD_PORT, "8000")  # as ``micropie run --reload`` does
     app._micropie.compiled()
     assert words in caplog.text
     assert ("no setting" in caplog.text or "means nothing" in caplog.text) is (words != "")
@@ -679,7 +678,7 @@ class MoreHabits(App):
 def test_more_failures_say_what_to_write(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
 ) -> None:
-    assert make_client(MoreHabits()).get(path).status_code == 500
+    assert make_client(MoreHabits(debug=True)).get(path).status_code == 500
     assert words in "".join(logging.Formatter().format(one) for one in caplog.records)
 
 
@@ -1850,6 +1849,9 @@ class Response2(App):
     def again(self) -> Any:
         raise KNOWN
 
+    def number(self, page: str = "1") -> Any:
+        return page + 1  # type: ignore[operator]
+
 
 KNOWN = AttributeError("'Session' object has no attribute 'user'")
 
@@ -1857,13 +1859,14 @@ KNOWN = AttributeError("'Session' object has no attribute 'user'")
 def test_a_hint_is_for_micropie_alone_and_stands_once(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = make_client(Response2())
-    for path in ("/other", "/kept", "/box", "/long", "/again", "/again", "/again"):
+    client = make_client(Response2(debug=True))
+    for path in ("/other", "/kept", "/box", "/long", "/number", *["/again"] * 3):
         assert client.get(path).status_code == 500
     logged = "".join(logging.Formatter().format(one) for one in caplog.records)
     assert "Write return" not in logged
     assert "The client has sent" not in logged
     assert "The argument is called status" not in logged
+    assert "Without an annotation" not in logged
     assert KNOWN.__notes__ == [
         'A session is a dict: session["name"]. App(session_timeout=...) ends it.'
     ]
@@ -1898,7 +1901,10 @@ class Uploads(App):
 def test_what_users_of_others_do_with_uploads_is_told(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
 ) -> None:
-    assert make_client(Uploads()).post(path, files={"pie": ("pie.png", b"plum")}).status_code == 500
+    assert (
+        make_client(Uploads(debug=True)).post(path, files={"pie": ("pie.png", b"plum")}).status_code
+        == 500
+    )
     assert words in "".join(logging.Formatter().format(one) for one in caplog.records)
 
 

@@ -134,7 +134,7 @@ class Connection(websockets.Progress):
                     next(steps) if sent is raised is None else advance(steps, sent, raised)
                 )
             except StopIteration as end:
-                if end.value is not None and self._exchange.config.settings.debug:
+                if end.value is not None and self._exchange.config.advisor is not None:
                     self._exchange.config.advisor.review_websocket_result(self._exchange, end.value)
                 return
             finally:

@@ -19,6 +19,7 @@ from micropie.cli.moving import findings
 from micropie.cli.routes import open_by_name
 from micropie.cli.target import CommandError, find_target
 from micropie.config import read_env_file
+from micropie.debug import application_errors, session_change, source_notes
 from micropie.extensions import Application, Inspector, Outside, RouteEntry
 from micropie.middleware import SecurityDefaults
 
@@ -53,7 +54,7 @@ def _notes(app: App) -> Iterator[str]:
     inspector = Inspector(app)
     applications = inspector.applications()
     for application in applications:
-        yield from application.notes
+        yield from source_notes(application)
     if applications[0].settings.debug and _is_debug_of_this_machine():
         yield "debug is on by .env: leave this file out on a server"
 
@@ -79,7 +80,7 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
         yield f"set-up: {error}"
         return
     for entry in entries:
-        if "GET" in entry.methods and (change := entry.session_change):
+        if "GET" in entry.methods and (change := session_change(entry.route.function)):
             also = " as well" if "POST" in entry.methods else ""
             risk = ", so a link on any page can do it" if also else ""
             yield (
@@ -122,7 +123,7 @@ def _hidden_routes(
         inner = application.app
         for name, sentence in application.lost_routes.items():
             yield f"{Inspector.place_of(getattr(inner, name))}: {sentence}"
-        yield from application.mistakes
+        yield from application_errors(application)
         for name, value in {**vars(type(inner)), **vars(inner)}.items():
             if (
                 isinstance(value, type)

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
         debug_key,
         may_see_debug_pages,
     )
+    from micropie.debug.advisor import application_errors, session_change, source_notes
     from micropie.debug.page import error_page, not_found_page, warn_of_attribute
 
 # fmt: off
 __all__ = [
-    "KEY_PATH", "KEY_VARIABLE", "add_key_page", "debug_key", "error_page", "may_see_debug_pages",
-    "not_found_page", "warn_of_attribute",
+    "KEY_PATH", "KEY_VARIABLE", "add_key_page", "application_errors", "debug_key", "error_page",
+    "may_see_debug_pages", "not_found_page", "session_change", "source_notes", "warn_of_attribute",
 ]
 # fmt: on
 
@@ -31,6 +32,7 @@ __all__ = [
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
+        "advisor": "application_errors session_change source_notes",
         "access": "KEY_PATH KEY_VARIABLE add_key_page debug_key may_see_debug_pages",
         "page": "error_page not_found_page warn_of_attribute",
     },

@@ -1,36 +1,40 @@
-"""The advisor: what the core calls to help authors find errors.
+"""The advisor: what the core calls in development to help authors find errors.
 
-The core knows only this module, through ``config.advisor``. It calls a function of it where an
-author may have made an error: at startup, for a request in development, for an exception. The
-function returns or logs the advice, which comes from these modules:
+``App`` hands it to the core with ``debug=True`` and under ``micropie run --reload``; in production
+``config.advisor`` is None, and nothing of this package is imported. The core calls a function of
+this module where an author may have made an error: at startup, for a request, for an exception. The
+function logs the advice, which comes from these modules:
 
 - ``application.py`` inspects the attributes of an application at startup,
 - ``source.py`` inspects the source of its methods,
 - ``requests.py`` inspects a request and its result,
 - ``failures.py`` finds the hint for an exception.
 
-An error that is certain raises ``SetupError`` in the core, where it is made.
+``micropie check`` prints what the first two find.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from micropie._core.errors import logger
 from micropie._core.execution.placement import layers
-from micropie._core.on_demand import module, names_on_demand
-from micropie._core.routing import Config, Registrations
+from micropie._core.http import Exchange
+from micropie._core.on_demand import names_on_demand
+from micropie._core.routing import Config, Registrations, Site, describe_application
 from micropie._core.routing.discovery import Handler
 from micropie.debug.application import (
     collect_safely,
     foreign_attributes,
-    lost_routes,
+    unexposed_websockets,
     without_effect,
 )
+from micropie.debug.source import FunctionSource, defined_twice, notes_of
+from micropie.extensions import Application
 
 if TYPE_CHECKING:
-    from micropie.debug.failures import hint_for
     from micropie.debug.requests import (
         debug_page,
         review_check,
@@ -44,14 +48,12 @@ if TYPE_CHECKING:
         review_websocket_result,
     )
 
-source: Any = module("micropie.debug.source")
-
 # fmt: off
 __all__ = [
-    "debug_page", "hint_for", "lost_routes", "mistakes_in", "notes_on", "review_application",
-    "review_check", "review_error_handler", "review_missing_file", "review_provided",
-    "review_redirect", "review_response", "review_result", "review_session",
-    "review_websocket_result", "session_change",
+    "add_hint", "application_errors", "debug_page", "review_application", "review_check",
+    "review_error_handler", "review_missing_file", "review_provided", "review_redirect",
+    "review_response", "review_result", "review_session", "review_site", "review_websocket_result",
+    "session_change", "source_notes",
 ]
 # fmt: on
 
@@ -59,7 +61,6 @@ __all__ = [
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
-        ".failures": "hint_for",
         ".requests": (
             "debug_page review_check review_error_handler review_missing_file review_provided "
             "review_redirect review_response review_result review_session review_websocket_result"
@@ -72,36 +73,59 @@ def review_application(
     registered: Registrations, handlers: Sequence[Handler], config: Config
 ) -> None:
     """Log at startup what the author of an application should check."""
-    sentences = [*lost_routes(registered.app).values()]
-    sentences += collect_safely(
-        foreign_attributes(registered, handlers, config.providers.functions)
-    )
-    if config.settings.debug:
-        sentences += collect_safely(without_effect(registered))
-        sentences += collect_safely(source.defined_twice(registered))
-        sentences += notes_on(registered, handlers)
-        package = type(registered.app).__module__.partition(".")[0]
-        for handler in handlers:
-            *_, inner = layers(handler.function)
-            origin = getattr(inner, "__module__", package)
-            if origin.partition(".")[0] != package:
-                logger.info(
-                    "%s/%s is a URL: its function is from %s", config.prefix, handler.name, origin
-                )
-    for sentence in sentences:
+    providers = config.providers.functions
+    for sentence in (
+        *describe_application(config).lost_routes.values(),
+        *collect_safely(foreign_attributes(registered, handlers, providers)),
+        *collect_safely(unexposed_websockets(registered, config.settings.expose)),
+        *collect_safely(without_effect(registered)),
+        *collect_safely(defined_twice(registered)),
+        *collect_safely(notes_of(registered, handlers)),
+    ):
         logger.warning("%s", sentence)
+    package = type(registered.app).__module__.partition(".")[0]
+    for handler in handlers:
+        *_, inner = layers(handler.function)
+        origin = getattr(inner, "__module__", package)
+        if origin.partition(".")[0] != package:
+            logger.info(
+                "%s/%s is a URL: its function is from %s", config.prefix, handler.name, origin
+            )
 
 
-def notes_on(registered: Registrations, handlers: Sequence[Handler]) -> list[str]:
+def review_site(site: Site) -> None:
+    """Log at startup the routes that a mount hides."""
+    for entry in (*site.entries(), *site.entries(takes_socket=True)) if site.has_mounts else ():
+        if entry.hidden:
+            logger.warning("%s", entry.hidden)
+
+
+def add_hint(exchange: Exchange, failure: BaseException) -> None:
+    """Add a hint to an exception that is about to be logged, if its error is a frequent one."""
+    with suppress(Exception):  # without descriptors nothing can be imported
+        from micropie.debug.failures import hint_for
+
+        hint = hint_for(exchange, failure)
+        if hint and hint not in getattr(failure, "__notes__", ()):
+            failure.add_note(hint)
+
+
+# -- for ``micropie check`` ------------------------------------------------------------------------
+
+
+def source_notes(application: Application) -> list[str]:
     """Return what an author should check in the source of an application."""
-    return collect_safely(source.source_notes(registered, handlers))
+    registered = application.app._micropie
+    return collect_safely(notes_of(registered, application.handlers))
 
 
-def mistakes_in(registered: Registrations, handlers: Sequence[Handler]) -> list[str]:
+def application_errors(application: Application) -> list[str]:
     """Return a sentence for each attribute, method and hook that has no effect."""
-    foreign = foreign_attributes(registered, handlers, registered.providers)
+    registered = application.app._micropie
+    foreign = foreign_attributes(registered, application.handlers, registered.providers)
     return [
-        *collect_safely(source.defined_twice(registered)),
+        *collect_safely(defined_twice(registered)),
+        *collect_safely(unexposed_websockets(registered, application.settings.expose)),
         *collect_safely(foreign),
         *collect_safely(without_effect(registered)),
     ]
@@ -109,6 +133,5 @@ def mistakes_in(registered: Registrations, handlers: Sequence[Handler]) -> list[
 
 def session_change(function: Callable[..., object] | None) -> str:
     """Return how the source of a function changes the session, or "" if it does not."""
-    found = source.FunctionSource.of(function)
-    change: str = "" if found is None else found.session_change()
-    return change
+    found = FunctionSource.of(function)
+    return "" if found is None else found.session_change()

@@ -7,43 +7,21 @@ from __future__ import annotations
 
 import dis
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
 
 from micropie._core.errors import logger
 from micropie._core.execution.placement import layers
 from micropie._core.on_demand import by_name
 from micropie._core.routing import SETTINGS, AppBase, Registrations, place_of
 from micropie._core.routing.discovery import (
+    SOCKET_PREFIX,
     AnyFunction,
     Handler,
+    attributes_of,
     is_hidden,
-    is_method,
     marks_of,
     own_attributes,
 )
-
-_IsLost: TypeAlias = Callable[[object], bool]
-
-
-def lost_routes(app: object) -> Mapping[str, str]:
-    """Return the methods of an application that override a method with a route's decorator and have
-    no decorator themselves, so they have no route. Map the name of each to a sentence that says
-    what to write.
-    """
-    routed: dict[str, type] = {}  # the class whose method of this name has a route
-    lost: dict[str, str] = {}
-    for cls in reversed(type(app).__mro__):
-        for name, value in vars(cls).items():
-            if marks_of(value) and "_micropie_is_framework" not in vars(cls):
-                routed[name] = cls
-                lost.pop(name, None)
-            elif name in routed and is_method(value) and not is_hidden(value):
-                lost[name] = (
-                    f"{cls.__name__}.{name} overrides {routed[name].__name__}.{name} without its "
-                    "route: write the decorator above it as well, or @hidden if it is to have none"
-                )
-    return lost
 
 
 def foreign_attributes(
@@ -80,6 +58,22 @@ def foreign_attributes(
     for handler in handlers:
         yield from _strange_parameters(f"{name}.{handler.name}", handler, provided)
     yield from _strange_handlers(name, handlers)
+
+
+def unexposed_websockets(registered: Registrations, expose: str) -> Iterator[str]:
+    """Yield a sentence for each method that looks like a WebSocket's handler and has no URL,
+    because ``App(expose="explicit")`` wants a decorator.
+    """
+    if expose != "explicit":
+        return
+    classes = [cls for cls in type(registered.app).__mro__ if cls not in registered.framework]
+    for name, (cls, value) in attributes_of(reversed(classes)).items():
+        is_socket = name.startswith(SOCKET_PREFIX) and inspect.iscoroutinefunction(value)
+        if is_socket and not (marks_of(value) or is_hidden(value)):
+            yield (
+                f'{cls.__name__}.{name} has no URL, as App(expose="explicit") wants a decorator: '
+                "write @websocket above it, or @hidden if it is to have none"
+            )
 
 
 def _refused_preflights(registered: Registrations) -> Iterator[str]:

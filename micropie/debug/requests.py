@@ -13,7 +13,6 @@ from io import IOBase
 from pathlib import PurePath
 from typing import Annotated, get_origin
 
-from micropie import debug
 from micropie._core.errors import HTTPError, Redirect, logger
 from micropie._core.execution.placement import layers
 from micropie._core.flow import log_request_failure
@@ -30,6 +29,8 @@ from micropie._core.http import (
 )
 from micropie._core.routing import Route, handlers_route, place_of, route_of
 from micropie._core.routing.discovery import Checking, Provider, type_name
+from micropie.debug.access import may_see_debug_pages
+from micropie.debug.page import error_page, not_found_page, warn_of_attribute
 
 _ERRORS = range(400, 600)
 _SUCCESSES = range(200, 300)
@@ -292,15 +293,15 @@ def debug_page(request: Request, failure: Exception) -> Response | None:
     """
     exchange = request._exchange
     if not isinstance(failure, HTTPError):
-        if not debug.may_see_debug_pages(request):
+        if not may_see_debug_pages(request):
             return None
         log_request_failure(request, failure)
-        return debug.error_page(request, failure, error_answer(request, HTTPError(500), "auto"))
+        return error_page(request, failure, error_answer(request, HTTPError(500), "auto"))
     if failure.status == 404 and exchange.list_routes is not None:
-        debug.warn_of_attribute(request)
-        if debug.may_see_debug_pages(request):
+        warn_of_attribute(request)
+        if may_see_debug_pages(request):
             plain, entries = error_answer(request, failure, "auto"), exchange.list_routes()
-            return debug.not_found_page(request, failure, plain, entries)
+            return not_found_page(request, failure, plain, entries)
     if isinstance(failure, BindingError):
         _warn_of_invalid_values(exchange, failure)
     return None

@@ -27,7 +27,7 @@ from micropie._core.routing.discovery import (
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def source_notes(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
+def notes_of(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
     """Yield a sentence for each place of an application's source that its author should look at."""
     app = registered.app
     classes = [cls for cls in type(app).__mro__ if cls not in registered.framework]

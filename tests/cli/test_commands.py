@@ -1082,7 +1082,7 @@ def test_a_variable_that_is_neither_yes_nor_no(
 def test_a_variable_that_is_almost_an_option(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MICROPIE_WORKER", "4")
     monkeypatch.setenv("MICROPIE_SALT", "of the application")
-    monkeypatch.setenv("MICROPIE_CHILDS_PORT", "8000")
+    monkeypatch.setenv("MICROPIE_CHILD_PORT", "8000")
     assert command("run", "nowhere")[2].splitlines() == [
         "micropie: MICROPIE_WORKER is not read; do you mean MICROPIE_WORKERS?",
         f"micropie: there is no module 'nowhere' in {Path.cwd()}",

@@ -176,6 +176,20 @@ def test_R15_a_trailer_is_no_header_of_the_proxy(
     assert "(uvicorn, ASGI" in server.output
 
 
+def test_reload_gives_the_advice_of_development(project: Path) -> None:
+    text = APP.format(word="one").replace(
+        "class Root(App):", "class Root(App):\n    guards = ['a']"
+    )
+    (project / "app.py").write_text(text)
+    advice = "Root.guards means nothing here"
+    for options, count in (["--reload"], 1), ([], 0):
+        command = ["-m", "micropie", "run", "--port", "0", *options]
+        with serving_command(project, *command) as server:
+            assert server.get().endswith(" one")
+            server.end()
+        assert server.output.count(advice) == count
+
+
 def test_https(project: Path) -> None:
     (project / "app.py").write_text(APP.format(word="one {self.request.scheme}"))
     make_certificate(project)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from micropie import App
+from micropie.debug import application_errors, source_notes
 from micropie.debug.source import FunctionSource
 from micropie.extensions import Inspector
 
@@ -49,7 +50,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notes]:
         (tmp_path / "shop.py").write_text(f"{HEAD}{text}\n")
         importlib.invalidate_caches()
         shop = importlib.import_module("shop")
-        return [note for one in Inspector(shop.Root()).applications() for note in one.notes]
+        return [note for one in Inspector(shop.Root()).applications() for note in source_notes(one)]
 
     yield of
     del sys.modules["shop"]
@@ -179,7 +180,8 @@ def test_a_method_that_another_one_replaces_is_a_mistake(
 ) -> None:
     assert notes(f"class Root(Base):\n{indent(body, '    ')}") == []
     first, last = (LINES + line for line in lines)
-    assert Inspector(sys.modules["shop"].Root()).applications()[0].mistakes == [
+    (root,) = Inspector(sys.modules["shop"].Root()).applications()
+    assert application_errors(root) == [
         f"Root.a is defined twice, in lines {first} and {last}, and the last one replaces the "
         "first: give one of them another name"
     ]
@@ -188,7 +190,7 @@ def test_a_method_that_another_one_replaces_is_a_mistake(
 @pytest.mark.parametrize("body", RIGHT)
 def test_what_is_meant_so_is_not_noted(notes: Notes, body: str) -> None:
     assert notes(f"class Root(Base):\n{indent(body, '    ')}") == []
-    assert Inspector(sys.modules["shop"].Root()).applications()[0].mistakes == []
+    assert application_errors(Inspector(sys.modules["shop"].Root()).applications()[0]) == []
 
 
 def test_a_class_below_a_guard_guards_its_overrides(notes: Notes) -> None:
@@ -239,7 +241,7 @@ def test_hooks_are_read_as_well(notes: Notes) -> None:
 
 def test_what_all_clients_share_is_noted_wherever_it_is_set(notes: Notes) -> None:
     notes(SHARED)
-    noted = Inspector(sys.modules["shop"].app).applications()[0].notes
+    noted = source_notes(Inspector(sys.modules["shop"].app).applications()[0])
     assert [one.partition(" gets")[0] for one in noted if "gets what" in one] == [
         f"shop.py:{LINES + line}: {target}"
         for line, target in (
@@ -291,6 +293,6 @@ def test_it_is_logged_in_development_alone(
 def test_what_has_no_source_is_not_read() -> None:
     names: dict[str, Any] = {"App": App}
     exec("class Root(App):\n    def a(self, name): self.name = name", names)
-    assert [one.notes for one in Inspector(names["Root"]()).applications()] == [[]]
+    assert [source_notes(one) for one in Inspector(names["Root"]()).applications()] == [[]]
     assert FunctionSource.of(len) is None
     assert FunctionSource.of(lambda: "") is None

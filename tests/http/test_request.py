@@ -725,7 +725,7 @@ def test_the_log_says_that_json_is_not_awaited(
         async def index(self) -> Any:
             return await self.request.json()  # type: ignore[operator]
 
-    assert make_client(Root()).post("/", json={}).status_code == 500
+    assert make_client(Root(debug=True)).post("/", json={}).status_code == 500
     assert (
         "request.json(), uploads, and form and files, which take no (), are there without "
         "waiting: leave await out." in caplog.text

@@ -190,8 +190,9 @@ def test_other_exceptions_are_logged_with_their_traceback_there(
 
 
 def test_the_log_says_why_self_has_no_attribute_of_init(
-    client: Any, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
+    client = make_client(Pooled(processes=1, debug=True))
     advice = (
         "In a process, self has nothing that __init__ sets: keep lock in the class or the module."
     )

@@ -297,7 +297,7 @@ def test_R79_an_override_is_not_bypassed(
     version: str,
     answer: str,
 ) -> None:
-    app: Any = App(expose=expose)
+    app: Any = App(expose=expose, debug=True)
     app.inside = getattr(Versions, version)()
     client = make_client(app)
     given = client.get("/inside/items/3")

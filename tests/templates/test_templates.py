@@ -222,7 +222,7 @@ def test_R77_a_source_is_escaped(make_client: MakeClient) -> None:
 def test_a_page_of_a_form_without_errors_says_where_they_come_from(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = App()
+    app = App(debug=True)
     app.get("/")(lambda: template(source="{{ errors.title or '' }}"))
     assert make_client(app).get("/").status_code == 500
     assert (

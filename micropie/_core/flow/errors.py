@@ -43,7 +43,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         response, handler, expected = None, None, False
         failure = _by_its_number(request, failure) if type(failure) is OSError else failure
         if isinstance(failure, Redirect):
-            if exchange.config.settings.debug:
+            if exchange.config.advisor is not None:
                 exchange.config.advisor.review_redirect(exchange, failure)
             try:
                 response = redirect_response(failure, request)
@@ -115,7 +115,7 @@ def _author_response(
         answer.set_result(Response(None, status, headers))
         given: list[object] = [request, failure][handler.given]
         result = yield from call(handler.kind, _call_once, handler.function, given)
-        if result is None and exchange.config.settings.debug:
+        if result is None and exchange.config.advisor is not None:
             exchange.config.advisor.review_error_handler(handler.function)
         response = answer.set_result(result)
     except (HTTPError, Redirect) as error:  # raised by the error handler
@@ -149,6 +149,6 @@ def _call_once(function: Callable[..., object], arguments: list[object]) -> Any:
 
 def _default_response(request: Request, failure: Exception) -> Response:
     config, page = request._exchange.config, None
-    if config.settings.debug:
+    if config.advisor is not None:
         page = config.advisor.debug_page(request, failure)
     return page or plain_response(request, failure)

@@ -141,7 +141,7 @@ def _check_of(mark: Checking, providers: Providers) -> _Part:
                 f"the check {mark.name} returned {type(answer).__name__}, which is no answer: "
                 "write return True to let the request in"
             )
-        if request._exchange.config.settings.debug:
+        if request._exchange.config.advisor is not None:
             request._exchange.config.advisor.review_check(mark, answer)
         return None if answer is True else answer
 

@@ -184,7 +184,7 @@ def _find(
     found = site.find(request)
     if type(found) is Refusal:
         error, exchange.config = found
-        if found.config.settings.debug:
+        if found.config.advisor is not None:
             exchange.list_routes = site.entries
         try:
             if found.config.middlewares or found.config.sessions.opens_ahead:
@@ -323,10 +323,10 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
     ):
         # Of a decorated ``async def``.
         result = yield AWAIT, itself, (result,)
-    if exchange.config.settings.debug:
+    if exchange.config.advisor is not None:
         exchange.config.advisor.review_result(exchange, result)
     response = made.set_result(result)
-    if exchange.config.settings.debug:
+    if exchange.config.advisor is not None:
         exchange.config.advisor.review_response(exchange, response)
     is_null = response.body is None and NoneType in exchange.config.bodies
     if is_null and response.status in _SUCCESSES and not isinstance(result, Response):
@@ -336,7 +336,7 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
             yield from files.open_file(request, response)
         except Exception as failure:
             made.replace(None)  # what it states is not the error's
-            if exchange.config.settings.debug and type(failure) is HTTPError:
+            if exchange.config.advisor is not None and type(failure) is HTTPError:
                 exchange.config.advisor.review_missing_file(response.body)
             raise
     if type(response.body) not in BODIES:
@@ -465,7 +465,7 @@ def _encoded(
 def _save_session(request: Request, session: Session, answer: Answer) -> Flow[Answer]:
     """Save the session, and return the answer with its cookie."""
     exchange = request._exchange
-    if exchange.config.settings.debug and request.method in ("GET", "HEAD"):
+    if exchange.config.advisor is not None and request.method in ("GET", "HEAD"):
         exchange.config.advisor.review_session(request, session)
     exchange.answer.take_session()
     status, content_type, length, pairs, body, stream = answer

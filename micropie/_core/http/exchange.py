@@ -23,7 +23,6 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import suppress
 from operator import attrgetter
 from typing import (
     TYPE_CHECKING,
@@ -204,7 +203,7 @@ class MessageConfig:
     static_url: Callable[..., str]
     resource: Callable[[Any, Any], ResourceContext[Any]]
     advisor: Any
-    """``micropie.debug.advisor``, which helps authors find errors. ``App`` hands it in."""
+    """``micropie.debug.advisor`` in development, which helps authors find errors, else None."""
 
 
 # -- the exchange ----------------------------------------------------------------------------------
@@ -575,16 +574,14 @@ class Exchange:
     # -- failures that no client sees --------------------------------------------------------------
 
     def log_failure(self, sentence: str, failure: BaseException, /) -> None:
-        """Log an exception that the client does not see, with a hint if it is a frequent mistake,
-        and pass it to ``App(on_error=...)``.
+        """Log an exception that the client does not see, in development with a hint if the error
+        is a frequent one, and pass it to ``App(on_error=...)``.
 
         A service that is out of reach has said all by its sentence: its traceback is logged at the
         level DEBUG only.
         """
-        with suppress(Exception):  # without descriptors nothing can be imported
-            hint = self.config.advisor.hint_for(self, failure)
-            if hint and hint not in getattr(failure, "__notes__", ()):
-                failure.add_note(hint)
+        if self.config.advisor is not None:
+            self.config.advisor.add_hint(self, failure)
         is_outage = isinstance(failure, HTTPError) and failure.status == 503
         if is_outage and not logger.isEnabledFor(logging.DEBUG):
             logger.error("%s: %s", sentence, failure)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from micropie._core.errors import SetupError, logger
+from micropie._core.errors import SetupError
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import HANDLER, Kind
 from micropie._core.http.addresses import quoted_address, split_host
@@ -51,9 +51,8 @@ def build_site(root: Registrations, shutdown: ShutdownSignal, blocking: Kind = H
     site = _compiled(root, config, hosts)
     others = Site(config, Router(config), Router(config)) if root.hosts else site
     whole = HostSite(hosts, others) if hosts else site
-    for entry in (*whole.entries(), *whole.entries(takes_socket=True)) if whole.has_mounts else ():
-        if entry.hidden:
-            logger.warning("%s", entry.hidden)
+    if config.advisor is not None:
+        config.advisor.review_site(whole)
     return whole
 
 
@@ -118,7 +117,8 @@ class _Compiler(NamedTuple):
         explicit = config.settings.expose == "explicit"
         handlers = find_handlers(registered.app, registered.framework, explicit)
         reject_misplaced_decorators(registered, handlers)
-        config.advisor.review_application(registered, handlers, config)
+        if config.advisor is not None:
+            config.advisor.review_application(registered, handlers, config)
         for handler in handlers:
             self._add_handler(*handler)
         for function, mark in registered.functions:

@@ -142,8 +142,8 @@ class UpperLayers(Protocol):
     nothing from there.
     """
 
-    advisor: Any
-    """See ``MessageConfig``."""
+    def advisor_for(self, settings: Settings) -> Any:
+        """Return ``micropie.debug.advisor`` for an application in development, else None."""
 
     def make_channels(self) -> object:
         """Return new channels in this process's memory."""
@@ -333,7 +333,7 @@ class Config(MessageConfig):
             self.ancestors = *outer.ancestors, outer.app
             self._take(outer.settings.overridden(own), own)
         self.app, self.prefix, self.fallback, self.hook_plan = app, prefix, None, None
-        self.advisor = registered.upper.advisor
+        self.advisor = registered.upper.advisor_for(self.settings)
         self.scope = names
         """The beginning of the names of this application's routes: "" or "blog."."""
         self.scopes = {prefix: names, **self.scopes}

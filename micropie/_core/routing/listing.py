@@ -11,7 +11,15 @@ from micropie._core.execution.steps import Call
 from micropie._core.http.addresses import split_host
 from micropie._core.mounts import Mount
 from micropie._core.routing.config import AppBase, Config, ErrorKey
-from micropie._core.routing.discovery import Checking, Handler, Provider, find_handlers
+from micropie._core.routing.discovery import (
+    Checking,
+    Handler,
+    Provider,
+    find_handlers,
+    is_hidden,
+    is_method,
+    marks_of,
+)
 from micropie._core.routing.routes import Route, mentions, place_of
 from micropie._core.routing.settings import Settings
 from micropie._core.sessions import SessionBackend
@@ -53,30 +61,29 @@ class Application(NamedTuple):
 
     @property
     def lost_routes(self) -> Mapping[str, str]:
-        """The methods that override one below a route's decorator and have none themselves, so that
-        nothing leads to them: a sentence that says what to write, by the method's name."""
-        lost: Mapping[str, str] = self._advisor.lost_routes(self.app)
+        """The methods that override a method with a route's decorator and have no decorator
+        themselves, so they have no route: a sentence that says what to write, by the method's
+        name."""
+        routed: dict[str, type] = {}  # the class whose method of this name has a route
+        lost: dict[str, str] = {}
+        for cls in reversed(type(self.app).__mro__):
+            for name, value in vars(cls).items():
+                if marks_of(value) and "_micropie_is_framework" not in vars(cls):
+                    routed[name] = cls
+                    lost.pop(name, None)
+                elif name in routed and is_method(value) and not is_hidden(value):
+                    lost[name] = (
+                        f"{cls.__name__}.{name} overrides {routed[name].__name__}.{name} without "
+                        "its route: write the decorator above it as well, or @hidden if it is to "
+                        "have none"
+                    )
         return lost
 
     @property
-    def notes(self) -> Sequence[str]:
-        """What its author should look at in its source: sentences that name the place."""
-        notes: list[str] = self._advisor.notes_on(self.app._micropie, self._handlers())
-        return notes
-
-    @property
-    def mistakes(self) -> Sequence[str]:
-        """What has no effect: a sentence for each."""
-        found: list[str] = self._advisor.mistakes_in(self.app._micropie, self._handlers())
-        return found
-
-    @property
-    def _advisor(self) -> Any:
-        return self.app._micropie.upper.advisor
-
-    def _handlers(self) -> list[Handler]:
-        explicit = self.settings.expose == "explicit"
-        return find_handlers(self.app, self.app._micropie.framework, explicit)
+    def handlers(self) -> Sequence[Handler]:
+        """Its handlers with their names and decorators, without those of inner applications."""
+        tree, explicit = self.app._micropie, self.settings.expose == "explicit"
+        return find_handlers(self.app, tree.framework, explicit)
 
 
 def describe_application(config: Config) -> Application:
@@ -154,12 +161,6 @@ class RouteEntry(NamedTuple):
     def mentions(self, name: str) -> bool:
         """Return whether the author's code uses an attribute or a variable of this name."""
         return mentions(self.route.function, name)
-
-    @property
-    def session_change(self) -> str:
-        """What its source shows that it changes in the session, or ""."""
-        change: str = self.route.config.advisor.session_change(self.route.function)
-        return change
 
     @property
     def signature(self) -> Signature:

@@ -58,7 +58,7 @@ def _bodies(
     """Return how results are encoded that are sent as they are, by their types."""
     row = config.dumps, JSON
     null: dict[type, Any] = {NoneType: row} if sends_null(answers) else {}
-    if config.settings.debug:  # they are looked at: see ``_warn_of_result``
+    if config.advisor is not None:  # which reviews each result
         return null
     return config.bodies | null | dict.fromkeys(own.bodies if own is not None else (), row)
 

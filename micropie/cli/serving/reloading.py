@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-# Set in the child: the port on which it listens, which stays the same.
-CHILDS_PORT = "MICROPIE_CHILDS_PORT"
+# Set in the child: the port on which it listens, which stays the same. ``App`` knows by it that the
+# application is in development.
+CHILD_PORT = "MICROPIE_CHILD_PORT"
 
 # Seconds between two looks at the files; a look at a thousand takes 5 ms.
 LOOK_EVERY = 0.3
@@ -27,7 +28,7 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 
 def run_and_reload(port: int) -> None:
     """Run ``sys.orig_argv`` in child processes until this one is interrupted or told to end."""
-    environ = {**os.environ, CHILDS_PORT: str(port)}
+    environ = {**os.environ, CHILD_PORT: str(port)}
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # which raises KeyboardInterrupt
     folder = Path.cwd()
     known = _times(folder)

@@ -16,7 +16,7 @@ from micropie import SetupError
 from micropie.channels import Channels
 from micropie.cli.serving.made import IS_SERVING
 from micropie.cli.serving.options import Options, ServingError, Target
-from micropie.cli.serving.reloading import CHILDS_PORT, run_and_reload
+from micropie.cli.serving.reloading import CHILD_PORT, run_and_reload
 from micropie.cli.serving.servers import ASGI, WSGI, Server, choose
 from micropie.extensions import Application, Inspector, Outside, RouteEntry
 from micropie.middleware import MemoryRates, RateLimit
@@ -41,7 +41,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     key = os.environ[DEBUG_KEY] = os.environ.get(DEBUG_KEY) or secrets.token_urlsafe(16)
     if reload and options.workers > 1:
         raise ServingError("reload is for development: use one worker")
-    if reload and CHILDS_PORT not in os.environ:
+    if reload and CHILD_PORT not in os.environ:
         run_and_reload(options.port)
         return
     if server.protocol == WSGI:
@@ -114,7 +114,7 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
 
 def _checked_port(options: Options) -> int:
     """Return the port to listen on. Raises ``ServingError`` if another program has it."""
-    port = int(os.environ.get(CHILDS_PORT, options.port))
+    port = int(os.environ.get(CHILD_PORT, options.port))
     try:
         # As servers open it.
         with socket.socket(options.family) as probe:

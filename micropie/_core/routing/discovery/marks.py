@@ -5,7 +5,6 @@ them.
 from __future__ import annotations
 
 import functools
-import inspect
 import site
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from contextlib import suppress
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple, TypeVar
 
-from micropie._core.errors import SetupError, logger
+from micropie._core.errors import SetupError
 from micropie._core.execution.placement import AnyFunction
 from micropie._core.routing.discovery.patterns import Pattern
 
@@ -128,18 +127,6 @@ def _candidates(
     for name, (cls, value) in attributes_of(reversed(type(instance).__mro__)).items():
         if name in own or cls in framework or not is_method(value):
             continue
-        if (
-            explicit
-            and name.startswith(SOCKET_PREFIX)
-            and not (marks_of(value) or is_hidden(value))
-            and inspect.iscoroutinefunction(value)
-        ):
-            logger.warning(
-                '%s.%s has no URL, as App(expose="explicit") wants a decorator: write @websocket '
-                "above it, or @hidden if it is to have none",
-                cls.__name__,
-                name,
-            )
         is_authors = not explicit and not _is_others(cls, type(instance))
         if marks_of(value) or (is_authors and _is_written_in(cls, value)):
             yield name, _bound(value, instance)

@@ -198,7 +198,7 @@ def open_resources(
             own, {one.key: values[one] for one in provider.needs}
         )
         made = values[provider] = yield from _open(resources, provider, arguments)
-        if made is None and exchange.config.settings.debug:
+        if made is None and exchange.config.advisor is not None:
             exchange.config.advisor.review_provided(provider)
 
 
