@@ -8,7 +8,6 @@ decorator states methods. The parameters that GET requires are in its path.
 
 from __future__ import annotations
 
-import dis
 import inspect
 import re
 import typing
@@ -380,7 +379,8 @@ class _Builder:
             else:
                 for number in statuses or [stated]:
                     found.setdefault(number, []).extend(bodies)
-        is_304 = 304 in conditions and _returns_none_once_at_most(documented)
+        # an annotation's None is the 304 then; the model that an author states is taken as it is
+        is_304 = 304 in conditions and documented.description.response_model is None
         answers: dict[str, list[dict[str, Any]]] = {}
         for number, kinds in found.items():
             structures = tuple(filter(_is_structure, kinds))
@@ -553,31 +553,11 @@ def _conditions_of(documented: _DocumentedRoute) -> set[int]:
 
 
 def _requires(code: Any) -> bool:
-    """Return whether one of the calls of ``check_precondition`` has ``required`` among its
-    keywords, and not False for it.
+    """Return whether a call in this code has a keyword ``required``.
 
-    The keywords of a call are a constant after those of its arguments.
+    The keywords of a call are a constant.
     """
-    has_false = False
-    for one in dis.get_instructions(code):
-        # the value of KW_NAMES, until Python 3.12, is the place of the names
-        value = code.co_consts[one.arg] if one.opname == "KW_NAMES" else one.argval
-        has_false = value is False or (has_false and value != "check_precondition")
-        if isinstance(value, tuple) and "required" in value and not has_false:
-            return True
-    return False
-
-
-def _returns_none_once_at_most(documented: _DocumentedRoute) -> bool:
-    """Return whether a handler returns None in one place or in none: after the one question whether
-    the client has this version.
-    """
-    code = getattr(inspect.unwrap(documented.signature.function), "__code__", None)
-    nothing, before = 0, ""
-    for one in () if code is None else dis.get_instructions(code):
-        nothing += one.opname.startswith("RETURN") and "None" in (before, one.argrepr)
-        before = one.argrepr
-    return nothing <= 1
+    return any(isinstance(one, tuple) and "required" in one for one in code.co_consts)
 
 
 def _bare(annotation: object) -> object:

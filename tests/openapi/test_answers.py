@@ -334,6 +334,7 @@ class Versions(App):
             return None
         return "a"
 
+    @describe(response_model=Pie | None)
     def perhaps(self, which: int = 0) -> Pie | None:
         if which:
             return None

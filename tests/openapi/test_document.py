@@ -1195,7 +1195,7 @@ class Versions(App):
     def mend(
         self, n: int, match: Annotated[str | None, Header("if-match")] = None
     ) -> dict[str, int]:
-        self.request.check_precondition(etag="1", required=False)
+        self.request.check_precondition(etag="1")
         return {"n": n}
 
     @delete("/pies/<n:int>")
