@@ -16,27 +16,18 @@ from dataclasses import replace
 from http import HTTPStatus
 from inspect import Parameter
 from itertools import count
-from types import NoneType, UnionType
-from typing import Any, NamedTuple
+from types import NoneType
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from micropie import (
     App,
     BadRequest,
-    BindingErrors,
-    Body,
-    Cookie,
     EventStream,
-    Form,
-    Header,
     HTTPError,
     MethodNotAllowed,
-    Query,
     Redirect,
-    Request,
     Response,
-    UploadFile,
-    WebSocketRequest,
     describe,
 )
 from micropie.extensions import Application, Inspector, RouteEntry, TypeInfo
@@ -62,13 +53,17 @@ _JSON, _PROBLEM, _FORM, _MULTIPART, _BYTES = (
 _UNKNOWN = (Any, object, Parameter.empty)
 
 
+# A parameter, and where a request has its value.
+_Value: TypeAlias = tuple[Parameter, Any]
+
+
 class _Sorted(NamedTuple):
     """The parameters of a handler by where a request has them."""
 
-    path: list[Parameter]
-    query: list[Parameter]
-    fields: list[Parameter]
-    document: Parameter | None
+    path: list[_Value]
+    query: list[_Value]
+    fields: list[_Value]
+    document: _Value | None
 
 
 class _DocumentedRoute:
@@ -150,11 +145,14 @@ class _Builder:
         is_builtin = getattr(function, "__module__", "").partition(".")[0] == "micropie"
         if entry.is_default or is_builtin or not description.include_in_schema:
             return
-        parameters = [one for one in documented.signature.parameters if one.kind not in _VARIABLE]
+        own = [one for one in documented.signature.parameters if one.kind not in _VARIABLE]
+        parameters = [(one, documented.signature.values[one.name]) for one in own]
         for provider in (*entry.asked_by_checks, *documented.signature.needed()):
-            known = {one.name for one in parameters}
+            known = {one.name for one, _ in parameters}
             parameters += [
-                _of_provider(one, entry) for one in provider.parameters if one.name not in known
+                (one.replace(kind=Parameter.KEYWORD_ONLY), provider.values[one.name])
+                for one in provider.parameters
+                if one.name not in known
             ]
         takes_body = route.body_parameter is not None or route.reads_body
         methods = [
@@ -183,7 +181,7 @@ class _Builder:
             pattern = pattern.replace(f"<{name}:{rule}>" if rule else f"<{name}>", f"{{{name}}}", 1)
         if not entry.route.wildcards:
             pattern = (
-                pattern.rstrip("/") + "".join(f"/{{{one.name}}}" for one in sorted_inputs.path)
+                pattern.rstrip("/") + "".join(f"/{{{one.name}}}" for one, _ in sorted_inputs.path)
                 or "/"
             )
         own = re.findall(r"\{(\w+)\}", pattern)
@@ -268,7 +266,7 @@ class _Builder:
     def _path_parameters(
         self, entry: RouteEntry, sorted_inputs: _Sorted, names: Mapping[str, str]
     ) -> Iterator[dict[str, object]]:
-        known = {one.name: one for one in sorted_inputs.path}
+        known = {one.name: one for one, _ in sorted_inputs.path}
         for own, name in names.items():
             rule = entry.route.wildcards.get(own, "")
             schema, _ = _without_null(self.inputs.of(known[own].annotation) if own in known else {})
@@ -288,10 +286,11 @@ class _Builder:
                 "schema": schema or {"type": "string"},
             }
 
-    def _query_parameter(self, parameter: Parameter) -> dict[str, object]:
+    def _query_parameter(self, value: _Value) -> dict[str, object]:
+        parameter, where = value
         info = TypeInfo(parameter.annotation)
-        stated = info.source or Query()
-        name, place = stated.name_for(parameter.name), stated.place
+        # a query without a default is asked for, though other places are looked at before
+        name, place = where.key, where.first_place if where.is_stated else "query"
         schema = self._with_default(parameter.replace(annotation=info.annotation))
         required = self._is_required(parameter, schema)
         members, is_nullable = _without_null(schema)
@@ -328,26 +327,22 @@ class _Builder:
         """
         kinds = [_JSON] if application.settings.errors == "json" else [_JSON, _FORM]
         if sorted_inputs.document is not None:
-            info = TypeInfo(sorted_inputs.document.annotation)
-            annotation = info.annotation
-            if isinstance(info.source, Form):
+            parameter, where = sorted_inputs.document
+            if where.first_place == "form":
                 kinds = [_FORM]
-            elif not _is_form(annotation):
+            elif not where.may_be_in("form") or where.converter.expected.startswith("a JSON array"):
                 kinds = [_JSON]
-            schema = self.inputs.of(annotation)
-            required = sorted_inputs.document.default is Parameter.empty  # for JSON, if only {}
+            schema = self.inputs.of(TypeInfo(parameter.annotation).annotation)
+            required = parameter.default is Parameter.empty  # for JSON, if only {}
             if kinds == [_FORM]:
-                required = self._is_required(sorted_inputs.document, schema)
+                required = self._is_required(parameter, schema)
             return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
         if not sorted_inputs.fields:
             return None
-        sources = {one.name: TypeInfo(one.annotation).source for one in sorted_inputs.fields}
-        names = {
-            name: name if stated is None else stated.name_for(name)
-            for name, stated in sources.items()
-        }
-        properties = {names[one.name]: self._with_default(one) for one in sorted_inputs.fields}
-        needed = [names[one.name] for one in sorted_inputs.fields if one.default is Parameter.empty]
+        properties = {where.key: self._with_default(one) for one, where in sorted_inputs.fields}
+        needed = [
+            where.key for one, where in sorted_inputs.fields if one.default is Parameter.empty
+        ]
         schema = {
             "type": "object",
             "properties": properties,
@@ -357,9 +352,9 @@ class _Builder:
             **schema,
             "properties": {name: _in_form(found) for name, found in properties.items()},
         }
-        if any(UploadFile in _kinds_of(one.annotation) for one in sorted_inputs.fields):
+        if any(where.first_place == "file" for _, where in sorted_inputs.fields):
             kinds = [_MULTIPART]
-        elif any(sources.values()):
+        elif any(where.is_stated for _, where in sorted_inputs.fields):
             kinds = [_FORM]
         content = {kind: {"schema": schema if kind == _JSON else as_form} for kind in kinds}
         return {"required": bool(needed), "content": content}
@@ -536,9 +531,10 @@ def _refusals(check: Callable[..., object]) -> set[int]:
         answer = inspect.signature(check, eval_str=True).return_annotation
     except (NameError, ValueError):  # of a name that only type checkers see; of a builtin
         return {403}
-    if {*typing.get_args(answer)} == {Redirect, typing.Literal[True]}:
+    kinds = {answer, *typing.get_args(answer)}
+    if kinds - {answer} == {Redirect, typing.Literal[True]}:
         return {303}
-    return {303, 403} if Redirect in _kinds_of(answer) else {403}
+    return {303, 403} if Redirect in kinds else {403}
 
 
 def _conditions_of(documented: _DocumentedRoute) -> set[int]:
@@ -673,33 +669,33 @@ def _read_by_the_handler(entry: RouteEntry) -> dict[str, Any]:
     return {"required": False, "content": {_BYTES: {"schema": schema}}}
 
 
-def _sort_inputs(entry: RouteEntry, parameters: Sequence[Parameter], method: str) -> _Sorted:
+def _sort_inputs(entry: RouteEntry, parameters: Sequence[_Value], method: str) -> _Sorted:
     route = entry.route
     has_body = method not in _WITHOUT_BODY
-    document = next((one for one in parameters if _takes_document(one.annotation)), None)
+    document = next((one for one in parameters if one[1].is_document), None)
     sorted_inputs = _Sorted([], [], [], document if has_body else None)
     in_query = not has_body or route.reads_body or document is not None
     for one in parameters:
-        kinds = _kinds_of(one.annotation)
-        is_optional = one.default is not Parameter.empty or one.kind is Parameter.KEYWORD_ONLY
-        stated = TypeInfo(one.annotation).source
-        if one.name in route.wildcards:
+        parameter, where = one
+        is_optional = (
+            parameter.default is not Parameter.empty or parameter.kind is Parameter.KEYWORD_ONLY
+        )
+        is_of_body = where.first_place in ("file", "form")
+        if parameter.name in route.wildcards:
             sorted_inputs.path.append(one)
-        elif isinstance(stated, Header | Cookie | Query):
+        elif where.first_place in ("header", "cookie") or (
+            where.first_place == "query" and (where.is_stated or not where.is_in_body)
+        ):
             # a structure's fields are parameters each: "form" and "explode" by default
             sorted_inputs.query.append(one)
-        elif (
-            one is document
-            or kinds & _NO_INPUT
-            or (not has_body and (UploadFile in kinds or isinstance(stated, Form)))
-        ):
+        elif where.is_document or not where.first_place or (is_of_body and not has_body):
             continue
-        elif not in_query or UploadFile in kinds or isinstance(stated, Form):
+        elif is_of_body or not in_query:
             sorted_inputs.fields.append(one)
         elif (
             is_optional
             or route.wildcards
-            or list in kinds
+            or where.converter.many is not None
             or sorted_inputs.query
             or not route.most_segments
         ):
@@ -707,44 +703,6 @@ def _sort_inputs(entry: RouteEntry, parameters: Sequence[Parameter], method: str
         else:
             sorted_inputs.path.append(one)
     return sorted_inputs
-
-
-def _of_provider(parameter: Parameter, entry: RouteEntry) -> Parameter:
-    """Return a provider's parameter, which is in the path or in the query if its annotation does
-    not state where.
-    """
-    annotation = parameter.annotation
-    is_free = TypeInfo(annotation).source is None and not _kinds_of(annotation) & {
-        UploadFile,
-        *_NO_INPUT,
-    }
-    if is_free and not _is_document(annotation) and parameter.name not in entry.route.wildcards:
-        annotation = typing.Annotated[annotation, Query()]
-    return parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=annotation)
-
-
-def _takes_document(annotation: object) -> bool:
-    """Return whether a parameter takes the whole body."""
-    info = TypeInfo(annotation)
-    return isinstance(info.source, Body) or (
-        _is_document(info.annotation) and isinstance(info.source, Form | None)
-    )
-
-
-_NESTS = (list, dict, Sequence, Mapping, set, tuple, frozenset)
-_UNIONS = (typing.Union, UnionType, NoneType)
-# Annotations of parameters that no client fills.
-_NO_INPUT: set[object] = {BindingErrors, Request, WebSocketRequest}
-
-
-def _kinds_of(annotation: object) -> set[object]:
-    """Return the parts of an annotation: ``list[X] | None`` is list, X and None."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _kinds_of(typing.get_args(annotation)[0])
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (*_UNIONS, *_NESTS):
-        return {origin}.union(*map(_kinds_of, arguments))
-    return {origin or annotation}
 
 
 def _without_null(schema: Schema) -> tuple[Schema, bool]:
@@ -761,15 +719,6 @@ def _in_form(schema: Schema) -> Schema:
     """Return the schema of a form's field: its empty text is null."""
     members, is_nullable = _without_null(schema)
     return {"anyOf": [*members.get("anyOf", [members]), {"const": ""}]} if is_nullable else members
-
-
-def _is_form(annotation: object) -> bool:
-    """Return whether a form may stand for it as a whole: for a structure, or one of some."""
-    return all(one in _UNIONS or _is_structure(one) for one in _kinds_of(annotation))
-
-
-def _is_document(annotation: object) -> bool:
-    return any(map(_is_structure, _kinds_of(annotation)))
 
 
 def _is_structure(annotation: object) -> bool:

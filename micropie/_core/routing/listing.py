@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import Parameter
 from typing import Any, NamedTuple
 
-from micropie._core.binding import OwnTypes, Plan, answers_of
+from micropie._core.binding import BoundParameter, OwnTypes, Plan, answers_of
 from micropie._core.execution.steps import Call
 from micropie._core.http.addresses import split_host
 from micropie._core.mounts import Mount
@@ -116,6 +116,11 @@ class Signature(NamedTuple):
     """The parameters that a client's values fill, with types as annotations."""
     providers: Mapping[str, Signature]
     """The providers that fill the other parameters, by their names."""
+    values: Mapping[str, BoundParameter]
+    """Where a request has the value of each of ``parameters``, by name. ``first_place`` is a word
+    such as "query", "form", "json", "file" or "header", and "" for what no client sends; ``key`` is
+    the name there; ``is_whole`` tells whether the value is all that is there, ``is_stated`` whether
+    the annotation says where it is."""
 
     def needed(self) -> Iterator[Signature]:
         """Yield the providers, each after those that it needs itself: one that several need,
@@ -193,4 +198,4 @@ class RouteEntry(NamedTuple):
 def _signature(name: str, plan: Plan, providers: Mapping[object, Provider]) -> Signature:
     opened = {one.name: providers[one.key] for one in plan.provided}
     inner = {name: _signature(one.name, one.plan, providers) for name, one in opened.items()}
-    return Signature(name, plan.function, plan.parameters, inner)
+    return Signature(name, plan.function, plan.parameters, inner, plan.bound)

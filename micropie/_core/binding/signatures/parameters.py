@@ -85,6 +85,20 @@ class BoundParameter(NamedTuple):
         return self.places[0].name if self.places else ""
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it is all that is in its first place, as a whole query, form or document."""
+        return bool(self.places) and self.places[0].is_whole
+
+    @property
+    def is_document(self) -> bool:
+        """Whether the whole body is its value."""
+        return self.is_whole and self.first_place in ("form", "json")
+
+    def may_be_in(self, name: str) -> bool:
+        """Return whether its value may be in a place of this name."""
+        return any(place.name == name for place in self.places)
+
+    @property
     def is_in_body(self) -> bool:
         """Whether the body, or a part of it, may be the value."""
         return any(place.name in ("form", "json", "file") for place in self.places)

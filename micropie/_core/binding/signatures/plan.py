@@ -141,6 +141,7 @@ class Plan:
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
         self.parses_always = False
         self.names_in_path = [one.name for one in self._positional]
+        self.bound: Mapping[str, BoundParameter] = {one.name: one for one in self._all}
         self.reads_values = any(one.first_place for one in self._all)
         self.body_parameter = next((one for one in self._all if one.first_place in _OF_BODY), None)
 
