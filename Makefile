@@ -21,8 +21,8 @@
 #   make clean    remove what these targets made
 #
 # Another interpreter is named by PYTHON (make test PYTHON=python3.13), and gets environments of its own, .venv-python3.13.
-# A free-threaded one, whose name ends with "t", is tested without the libraries that it has no build of: pyproject.toml
-# names them.
+# A free-threaded one, whose name ends with "t", is tested without the libraries that it has no build of:
+# tests/free-threaded.toml names them.
 #
 # Tests run in WORKERS processes (WORKERS=2 make test). Four on two processors, as many tests wait for servers and other
 # processes; each takes eight seconds of a processor to import all tests. Each gets a run of neighbouring tests, which share

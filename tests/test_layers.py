@@ -1,4 +1,4 @@
-"""The rules of the layers that import-linter can't check; its contracts are in pyproject.toml.
+"""The rules of the layers that import-linter can't check; its contracts are in .importlinter.
 
 The core never waits: it has no ``async``. Imports by name go down as all others do, except for those
 in ``App`` that an author calls for. No modules import each other in a circle, also not for type
@@ -11,9 +11,9 @@ import ast
 import io
 import re
 import tokenize
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from configparser import ConfigParser
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
@@ -161,11 +161,14 @@ def names_in_texts(node: ast.AST, importer: str) -> Iterator[str]:
                 yield f"{importer.rsplit('.', dots)[0] if dots else importer}.{own}"
 
 
-CONTRACTS = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["importlinter"]
+CONTRACTS = ConfigParser()
+CONTRACTS.read(PACKAGE.parent / ".importlinter")
 LEVELS: dict[str, int] = {
-    room.strip("() "): level
-    for level, rooms in enumerate(reversed(CONTRACTS["contracts"][0]["layers"]))
-    for room in rooms.split("|")
+    package.strip("() "): level
+    for level, packages in enumerate(
+        reversed(CONTRACTS["importlinter:contract:layers"]["layers"].split("\n"))
+    )
+    for package in packages.split("|")
 }
 
 

@@ -1,6 +1,6 @@
 """Libraries that have no build for a free-threaded Python: a test that lacks one is skipped there.
 
-The table is ``[tool.free-threaded]`` in pyproject.toml, by which ``make`` installs. On any other
+The table is in tests/free-threaded.toml, by which ``make`` installs. On any other
 Python it counts for nothing: a library that is missing there fails the tests that need it.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-_PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+_TABLE = Path(__file__).parents[1] / "free-threaded.toml"
 
 
 IS_FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
@@ -22,7 +22,7 @@ IS_FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 def _left_out() -> Sequence[str]:
     if not IS_FREE_THREADED:
         return ()
-    modules = tomllib.loads(_PROJECT.read_text())["tool"]["free-threaded"]["left-out"].values()
+    modules = tomllib.loads(_TABLE.read_text())["left-out"].values()
     return [name for names in modules for name in names if find_spec(name) is None]
 
 
