@@ -5,20 +5,14 @@
 #   make check    the inner loop, in a few minutes: lint, types, layers, and the tests of the core
 #   make test     everything that has to pass: lint, layers, all tests, their coverage, and beside them types
 #   make test-all the same before a release, with every case of a test in every world, and more examples (tests/conftest.py)
-#                 and the framework in Pyodide: on Python 3.14, without threads
-#   make docs     build the site of the documentation into build/site, with a playground if npm is there;
-#                 make links asks every address outside of it
-#   make faults   break parts of a cluster, count what is lost, and write it into the docs (minutes)
-#   make deploy-pages  run the blocks of the pages of docs/deploy on a machine that is thrown away, as root (minutes)
-#   make screenshots  take the pictures of docs/images/ anew, with Chromium
-#   make release  build and check what is published, in dist/ (scripts/RELEASE.md); make lowest tests oldest dependencies
-#   make clients  generate clients for the examples, call what is generated, and check types for TypeScript (npm)
-#   make schemathesis  ask for what documents describe, EXAMPLES times for each operation (minutes; EXAMPLES=50 make ...)
-#   make fuzz     parsers against what a client could send, for SECONDS in all (SECONDS=600 make fuzz)
-#   make mutants  how many small mistakes in the code the tests notice (takes an hour)
-#   make bench    measure the framework's overhead against its peers (needs minutes and a quiet machine)
+#                 and the framework in Pyodide
+#   make docs     build the site of the documentation into build/site, with a playground if npm is there
+#   make release  build and check what is published, in dist/ (scripts/RELEASE.md)
 #   make format   format and fix what can be fixed
 #   make clean    remove what these targets made
+#
+# What is needed less often is a script with --help: scripts/benchmarks, check-links, clients, deploy-pages, faults, fuzz,
+# mutants, pyodide, schemathesis, screenshots.
 #
 # Another interpreter is named by PYTHON (make test PYTHON=python3.13), and gets environments of its own, .venv-python3.13.
 # A free-threaded one, whose name ends with "t", is tested without the libraries that it has no build of:
@@ -34,8 +28,6 @@
 PYTHON ?= python3
 PORT ?= 8000
 WORKERS ?= 4
-SECONDS ?= 600
-EXAMPLES ?= 100
 CORE := tests/flow tests/http tests/routing tests/test_same_answer.py tests/test_layers.py tests/test_public_names.py
 NAMED := $(filter-out python3,$(notdir $(PYTHON)))
 VENV := .venv$(NAMED:%=-%)
@@ -44,11 +36,12 @@ RELEASE := .venv-release$(NAMED:%=-%)
 BIN := $(VENV)/bin
 FREE_THREADED := $(filter python%t,$(NAMED))
 EVERYTHING := --editable $(if $(FREE_THREADED),. --prefer-binary --requirement build/free-threaded.txt,'.[all]' --group dev)
+LINT = $(BIN)/ruff check && $(BIN)/ruff format --check$(if $(FREE_THREADED),, && $(BIN)/lint-imports)
 # Tests that are skipped there leave lines behind that nothing runs.
 COVERAGE := $(if $(FREE_THREADED),,--cov --cov-report=)
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: deploy-pages release lowest screenshots run check test test-all lint types layers core tests pyodide docs links faults clients schemathesis fuzz mutants bench format clean system python
+.PHONY: run check types test test-all docs format release clean tests
 .DEFAULT_GOAL := test
 # Each of the hundreds of processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -59,41 +52,29 @@ run: $(VENV)/.installed-run
 	@echo "== the tour: http://127.0.0.1:$(PORT)/ (Ctrl-C ends it)"
 	$(BIN)/python -m uvicorn examples.tour.app:app --host 127.0.0.1 --port $(PORT)
 
-check: lint types layers core
+check: $(VENV)/.installed-test types
+	@echo "== ruff, import-linter"
+	$(LINT)
+	@echo "== pytest, the core"
+	$(BIN)/python -m pytest --quiet --numprocesses=$(WORKERS) --dist=worksteal --world=asyncio $(CORE)
 
 # mypy has one processor busy, so it runs beside the tests.
-test: system lint layers $(VENV)/.installed-test
+test: $(VENV)/.installed-test
+	@echo "== system packages"
+	scripts/install-system-packages
+	@echo "== ruff, import-linter"
+	$(LINT)
 	@mkdir -p build; $(MAKE) --no-print-directory types > build/types.txt 2>&1 & types=$$!; \
 	$(MAKE) --no-print-directory tests OPTIONS="$(OPTIONS)"; tests=$$?; \
 	wait $$types; types=$$?; [ $$types = 0 ] || cat build/types.txt; exit $$((tests || types))
 
 test-all: OPTIONS = --all-worlds
-test-all: test pyodide
-
-# CPython as WebAssembly, without threads: needs node and npm. `make pyodide PYODIDE=315.0.0-alpha.2` takes another
-# version than scripts/get-pyodide: that one is CPython 3.15.
-PYODIDE =
-pyodide: $(VENV)/.installed-test
-	scripts/get-pyodide $(PYODIDE)
-	@echo "== Pyodide"
-	node tests/pyodide/run.mjs build/pyodide$(PYODIDE:%=-%)/node_modules/pyodide $$($(BIN)/python -c 'import anyio; print(anyio.__path__[0])')/..
-
-lint: $(VENV)/.installed-test
-	@echo "== ruff"
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
+test-all: test
+	scripts/pyodide
 
 types: $(VENV)/.installed-test
 	@echo "== mypy$(FREE_THREADED:%= has no build for %)"
 	$(if $(FREE_THREADED),,$(BIN)/mypy)
-
-layers: $(VENV)/.installed-test
-	@echo "== import-linter$(FREE_THREADED:%= has no build for %)"
-	$(if $(FREE_THREADED),,$(BIN)/lint-imports)
-
-core: $(VENV)/.installed-test
-	@echo "== pytest, the core"
-	$(BIN)/python -m pytest --quiet --numprocesses=$(WORKERS) --dist=worksteal --world=asyncio $(CORE)
 
 # pytest-cov would ask coverage twice: for the total, and for what is missing. The latter is of interest after a failure.
 tests: $(VENV)/.installed-test
@@ -102,62 +83,16 @@ tests: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(COVERAGE) $(OPTIONS) || \
 		{ $(if $(COVERAGE),$(BIN)/coverage report;) false; }
 
-system:
-	@echo "== system packages"
-	scripts/install-system-packages
-
 docs: $(VENV)/.installed-docs
 	scripts/get-pyodide
 	@echo "== mkdocs"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "== build/site/index.html; its search needs a server: $(BIN)/python -m http.server --directory build/site"
 
-links: $(VENV)/bin/python
-	@echo "== links to elsewhere"
-	$(BIN)/python scripts/check-links
-
-faults: system $(VENV)/.installed-test
-	@echo "== faults"
-	$(BIN)/python scripts/machines --dask 2 faults --table tests/cluster/FAULTS.md
-	$(BIN)/python scripts/machines costs --table tests/cluster/FAULTS.md
-
-deploy-pages: $(VENV)/.installed-test
-	@echo "== deploy-pages"
-	scripts/install-system-packages pages
-	$(BIN)/python -m tests.deploy --write
-
-screenshots: system docs $(VENV)/.installed-test
-	@echo "== screenshots"
-	$(BIN)/python -m tests.examples.screenshots
-
-clients: $(VENV)/.installed-test
-	@echo "== generated clients"
-	$(BIN)/python -m tests.openapi.generated
-
-schemathesis: $(VENV)/.installed-test
-	@echo "== schemathesis, $(EXAMPLES) examples"
-	EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --quiet --numprocesses=$(WORKERS) tests/openapi/test_schemathesis.py
-
-fuzz: $(VENV)/.installed-hostile
-	@echo "== atheris, $(SECONDS) seconds"
-	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
-
-mutants: $(VENV)/.installed-hostile
-	@echo "== mutants"
-	$(BIN)/python -m tests.mutation
-
-release: system $(RELEASE)/.installed
+release: $(RELEASE)/.installed
+	scripts/install-system-packages
 	scripts/get-pyodide
-	$(RELEASE)/bin/python scripts/release
-
-lowest: system $(RELEASE)/.installed
-	$(RELEASE)/bin/python scripts/release --lowest
-
-bench: $(BENCH)/.installed
-	@echo "== overhead"
-	$(BENCH)/bin/python -m benchmarks.overhead
-	@echo "== behind a server"
-	$(BENCH)/bin/python -m benchmarks.behind
+	$(RELEASE)/bin/python scripts/release $(OPTIONS)
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix

@@ -1,4 +1,4 @@
-"""The faults that each run has, in one cluster; ``make faults`` runs all."""
+"""The faults that each run has, in one cluster; ``scripts/faults`` runs all."""
 
 from __future__ import annotations
 

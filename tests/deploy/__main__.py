@@ -24,7 +24,7 @@ from tests.deploy.pages import BESIDE, BUILT, NEEDED, decided
 
 HEAD = """# The blocks of docs/deploy, run
 
-`make deploy-pages` runs each block of the pages of [docs/deploy](../../docs/deploy/index.md) as it
+`scripts/deploy-pages` runs each block of the pages of [docs/deploy](../../docs/deploy/index.md) as it
 stands there, on a machine that it throws away: a copy of this one in memory, with systemd, no
 network, and Debian's own nginx, HAProxy, Redis and Apache. The third column changes with the block,
 and a test compares it with the page.

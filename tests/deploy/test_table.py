@@ -12,7 +12,7 @@ def test_each_block_is_run_or_has_a_reason() -> None:
 
 
 def test_the_table_is_of_the_pages_as_they_are() -> None:
-    """``make deploy-pages`` runs them and writes the table."""
+    """``scripts/deploy-pages`` runs them and writes the table."""
     rows = [line for line in TABLE.read_text().splitlines() if line.startswith("| ")][1:]
     beginnings = [block.row for block in blocks()]
     assert [row[: len(one)] for row, one in zip(rows, beginnings, strict=True)] == beginnings

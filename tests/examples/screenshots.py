@@ -1,4 +1,4 @@
-"""Screenshots of the pages, for the documentation: ``make screenshots`` writes them to
+"""Screenshots of the pages, for the documentation: ``scripts/screenshots`` writes them to
 docs/images/.
 
 Those of the manual's site need the site, which ``make docs`` builds; the tour serves it.

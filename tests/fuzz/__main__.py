@@ -1,4 +1,4 @@
-"""``make fuzz SECONDS=600``: each target in turn, for its share of the time, by Atheris (libFuzzer
+"""``scripts/fuzz 600``: each target in turn, for its share of the time, by Atheris (libFuzzer
 for Python).
 
     python -m tests.fuzz --seconds 600 [--keep] [TARGET ...]

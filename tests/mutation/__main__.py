@@ -1,4 +1,4 @@
-"""``make mutants``: how many small mistakes in the code the tests notice.
+"""``scripts/mutants``: how many small mistakes in the code the tests notice.
 
     python -m tests.mutation [--budget SECONDS] [--share 0.2] [--world wsgi] [--survivors] [GROUP ...]
 

@@ -1,7 +1,7 @@
 """schemathesis asks applications for what their documents describe, and finds no 500 and no
 mismatch: the examples, the topics that a client is generated for, and the tutorial of an API.
 
-``make schemathesis`` asks each operation EXAMPLES times, and this suite a few times.
+``scripts/schemathesis`` asks each operation EXAMPLES times, and this suite a few times.
 """
 
 from __future__ import annotations
