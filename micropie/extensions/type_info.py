@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from inspect import Parameter
+from typing import Any, get_origin
+
 from micropie._core.binding import (
     Converter,
     answer_parts,
@@ -10,6 +13,7 @@ from micropie._core.binding import (
     stated_source,
     without_aliases,
 )
+from micropie._core.http import sent_as
 
 
 class TypeInfo:
@@ -37,6 +41,14 @@ class TypeInfo:
         the body, such as ``(201,), (X, NoneType)`` for ``tuple[Literal[201], X | None]``. The
         statuses are () if it states none, and None if it may state any, as ``tuple[int, X]``."""
         return answer_parts(self.annotation)
+
+    @property
+    def sent_as(self) -> str:
+        """How results of this type are sent: as "json", "text", "html", a "stream", or a
+        "response", which states itself how. "" for a type that doesn't say it, such as ``Any``."""
+        kind = get_origin(self.annotation) or self.annotation
+        is_known = isinstance(kind, type) and kind not in (Any, Parameter.empty)
+        return sent_as(kind) if is_known else ""
 
     def converter(self) -> Converter:
         """Return what converts text to it, as for a parameter of a handler.

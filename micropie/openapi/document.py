@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import AsyncIterable, Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from inspect import Parameter
@@ -27,7 +27,6 @@ from micropie import (
     HTTPError,
     MethodNotAllowed,
     Redirect,
-    Response,
     describe,
 )
 from micropie.extensions import Application, Inspector, RouteEntry, TypeInfo
@@ -50,7 +49,6 @@ _JSON, _PROBLEM, _FORM, _MULTIPART, _BYTES = (
 )
 
 # An answer whose status and type the annotation does not tell.
-_UNKNOWN = (Any, object, Parameter.empty)
 
 
 # A parameter, and where a request has its value.
@@ -449,10 +447,12 @@ class _Builder:
         # no schema: tools differ in whether it is of an event or of the whole text
         if issubclass(kind, EventStream):
             return str(status), {**answer, "content": {"text/event-stream": {}}}
-        if hasattr(origin, "__html__") or kind.__module__ == "string.templatelib":
+        how = TypeInfo(bare).sent_as
+        if how == "html":
             return str(status), {**answer, "content": {"text/html": {"schema": {"type": "string"}}}}
         is_text = _is_text(bare)
-        if is_text or _is_stream(kind, documented.entry.route.function):
+        is_vague = how == "" and isinstance(origin, type)
+        if is_text or how == "stream" or (is_vague and _is_generator(documented)):
             kinds = [
                 "text/html" if documented.application.settings.text == "html" else "text/plain"
             ]
@@ -461,7 +461,7 @@ class _Builder:
             schema = self.answers.of(annotation) if is_text else {}
             schema = {"type": "string", **({"enum": schema["enum"]} if "enum" in schema else {})}
             return str(status), {**answer, "content": {one: {"schema": schema} for one in kinds}}
-        if kind in _UNKNOWN or issubclass(kind, Response) or _is_vague(kind):
+        if is_vague or how in ("response", "awaited"):
             return None
         return str(status), {
             **answer,
@@ -575,28 +575,15 @@ def _is_text(bare: object) -> bool:
     """Return whether each value of a type is sent as text or bytes, as those of a str's subclass
     are.
     """
-    if bare is typing.LiteralString:
-        return True
-    is_literal = typing.get_origin(bare) is typing.Literal
-    kinds = [*map(type, typing.get_args(bare))] if is_literal else [bare]
-    return all(isinstance(kind, type) and issubclass(kind, _TEXTS) for kind in kinds)
+    if typing.get_origin(bare) is typing.Literal:
+        return all(TypeInfo(type(value)).sent_as == "text" for value in typing.get_args(bare))
+    return bare is typing.LiteralString or TypeInfo(bare).sent_as == "text"
 
 
-def _is_stream(kind: type, function: object) -> bool:
-    """Return whether the values of a class are sent in chunks: iterators, files, and what a
-    generator function returns, whose annotation may be ``Iterable[str]``.
-    """
-    is_made = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-    return (
-        (is_made and _is_vague(kind))
-        or issubclass(kind, _STREAMS)
-        or callable(getattr(kind, "read", None))
-    )
-
-
-def _is_vague(kind: type) -> bool:
-    """Return whether a class tells nothing of how its values are sent, as ``Iterable``."""
-    return inspect.isabstract(kind) and not issubclass(kind, Mapping | Sequence | Set)
+def _is_generator(documented: _DocumentedRoute) -> bool:
+    """Return whether a handler is a generator function: its annotation may be ``Iterable``."""
+    function = documented.entry.route.function
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _phrase(status: int) -> str:
@@ -654,8 +641,6 @@ _CONDITIONAL = {"If-None-Match": {304, 412}, "If-Match": {412, 428}}
 # Of the exceptions that have one status only.
 _STATUSES = ((BadRequest, 400), (MethodNotAllowed, 405))
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-_STREAMS = (Iterator, AsyncIterable)
-_TEXTS = (str, bytes, bytearray, memoryview)
 _REDIRECTS = range(300, 400)
 
 

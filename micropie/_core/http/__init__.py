@@ -43,6 +43,7 @@ from micropie._core.http.response import (
     encode_body,
     error_response,
     redirect_response,
+    sent_as,
     start_failed,
     states_status,
     status_line,
@@ -71,7 +72,7 @@ __all__ = [
     "Response", "RouteInfo", "Session", "SessionData", "State", "as_response", "bound_request",
     "check_size", "check_value", "checked_headers", "copied", "current_request", "encode",
     "encode_body", "error_answer", "error_response", "find_field", "flash", "get_flashed_messages",
-    "receive_body", "redirect_response", "start_failed", "states_status", "status_line",
+    "receive_body", "redirect_response", "sent_as", "start_failed", "states_status", "status_line",
     "translated", "with_html",
 ]
 # fmt: on

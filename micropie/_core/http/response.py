@@ -11,7 +11,16 @@ dropped nor sent.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
 from datetime import datetime
 from functools import lru_cache
 from numbers import Number
@@ -325,6 +334,26 @@ WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
 ERRORS = (HTTPError, Redirect)
 _WITH_STATUS = (Response, *ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
+
+# How results of a class are sent: the first row that matches. "response" is one by itself, and
+# nothing is known of the class in the last row.
+_SENT_AS: Sequence[tuple[str, Callable[[type], bool]]] = (
+    ("response", lambda kind: issubclass(kind, (Response, FileReference, EncodedAnswer, *ERRORS))),
+    ("html", is_html_type),
+    ("text", lambda kind: issubclass(kind, (str, *_BUFFERS))),
+    ("awaited", lambda kind: issubclass(kind, Awaitable)),
+    ("stream", lambda kind: issubclass(kind, (Iterator, AsyncIterable))),
+    ("stream", lambda kind: callable(getattr(kind, "read", None))),
+    ("json", lambda kind: issubclass(kind, (Mapping, Sequence, Set))),
+    ("", lambda kind: kind is object or bool(getattr(kind, "__abstractmethods__", None))),
+)
+
+
+def sent_as(kind: type) -> str:
+    """Return how results of a class are sent: as "json", "text", "html", a "stream" or a
+    "response"; "awaited" for one whose result is, and "" for a class that doesn't say it.
+    """
+    return next((how for how, matches in _SENT_AS if matches(kind)), "json")
 
 
 def states_status(result: tuple[object, ...]) -> bool:

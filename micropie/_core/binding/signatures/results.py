@@ -37,18 +37,12 @@ from micropie._core.binding.structures.fields import (
     members_of,
     structures_of,
 )
-from micropie._core.errors import HTTPError, Redirect, ResponseError, SetupError
+from micropie._core.errors import ResponseError, SetupError
 from micropie._core.execution.placement import layers
-from micropie._core.http import Response
+from micropie._core.http import sent_as
 
 if TYPE_CHECKING:
     from micropie._core.binding.structures.makers import Maker
-
-# An object with one of these attributes may be sent otherwise than by its fields.
-_OTHERWISE_SENT = ("__html__", "__await__", "__aiter__", "__iter__", "read")
-
-# Beside a structure in a union, these are answers of their own.
-_OTHER_ANSWERS = (Response, HTTPError, Redirect)
 
 
 def answers_of(function: Callable[..., object], stated: object = None) -> tuple[object, ...]:
@@ -184,10 +178,7 @@ def _is_json(answer: object) -> bool:
         return not any(isinstance(one, str) for one in arguments)
     if _is_nest(kind):
         return True
-    if not isinstance(kind, type) or kind in (object, NoneType) or issubclass(kind, _OTHER_ANSWERS):
-        return False
-    names = {*_OTHERWISE_SENT[: 1 if is_structure(kind) else None]}
-    return names.isdisjoint(chain.from_iterable(map(vars, kind.__mro__)))
+    return isinstance(kind, type) and kind is not NoneType and sent_as(kind) == "json"
 
 
 # A result may be anything beside these.
@@ -225,7 +216,7 @@ class ResultFilter(NamedTuple):
         to be awaited.
         """
         return [
-            one for one in self.exact if not any(hasattr(one, name) for name in _OTHERWISE_SENT)
+            one for one in self.exact if sent_as(one) == "json" and not hasattr(one, "__iter__")
         ]
 
     def has_only(self, classes: set[type], result: object) -> bool:
