@@ -1,10 +1,12 @@
 """What mkdocs does beside its settings when it builds the site: two pages from files of the
-repository, the version in the footer, a search that knows sentences and no listings, long names
-that a telephone breaks between their words, and addresses of pages that are part of others now.
+repository, links to its other files, the version in the footer, a search that knows sentences and
+no listings, long names that a telephone breaks between their words, and addresses of pages that are
+part of others now.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 
@@ -51,6 +53,7 @@ WEIGHTS = {
     "explanation/tested": 0.1,
     "explanation/choose": 0.3,
     "explanation/async": 0.3,
+    "explanation/inside": 0.05,
     "glossary": 0.05,
     "performance": 0.1,
     "reference/": 0.3,
@@ -59,12 +62,27 @@ WEIGHTS = {
 }
 
 
+# A link that may leave the folder of the pages.
+UPWARD = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
+
+
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let the pages that list things come later in the search."""
+    """Let the pages that list things come later in the search, and link to files of the repository
+    at its address. Without an address such a link is plain text.
+    """
     for beginning, weight in WEIGHTS.items():
         if page.url.startswith(beginning):
             page.meta["search"] = {"boost": weight}
-    return markdown
+    folder = posixpath.join("docs", posixpath.dirname(page.file.src_uri))
+    repository = (config.repo_url or "").rstrip("/")
+
+    def linked(link: re.Match[str]) -> str:
+        path = posixpath.normpath(posixpath.join(folder, link[2]))
+        if path.startswith("docs/"):
+            return link[0]
+        return f"[{link[1]}]({repository}/blob/HEAD/{path})" if repository else link[1]
+
+    return UPWARD.sub(linked, markdown)
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:

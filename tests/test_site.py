@@ -431,6 +431,33 @@ def test_inline_code_may_be_broken_at_its_signs(code: str, shown: str | None) ->
     assert found == f"{listing}<code>{shown or code}</code>"
 
 
+@pytest.mark.parametrize(
+    ("name", "link", "shown"),
+    [
+        (
+            "explanation/async.md",
+            "[`app.py`](../../micropie/app.py)",
+            "[`app.py`]({}micropie/app.py)",
+        ),
+        ("explanation/async.md", "[a](../../README.md#b)", "[a]({}README.md)"),
+        ("explanation/async.md", "[a](../errors.md#b)", None),
+        ("errors.md", "[a](../examples/)", "[a]({}examples)"),
+    ],
+)
+@pytest.mark.parametrize("repository", ["", "https://code.example/micropie/"])
+def test_a_link_to_a_file_of_the_repository_needs_its_address(
+    name: str, link: str, shown: str | None, repository: str
+) -> None:
+    config = load_config(str(ROOT / "mkdocs.yml"), repo_url=repository)
+    files = get_files(config)
+    page = Page(None, files.get_file_from_path(name), config)  # type: ignore[arg-type]
+    found = site_hooks.on_page_markdown(f"See {link}.", page=page, config=config, files=files)
+    linked = (shown or link).format(f"{repository}blob/HEAD/")
+    if shown and not repository:
+        linked = linked.partition("]")[0][1:]
+    assert found == f"See {linked}."
+
+
 # -- the playground --------------------------------------------------------------------------------
 
 needs_pyodide = pytest.mark.skipif(
