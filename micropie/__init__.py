@@ -1,5 +1,8 @@
-"""micropie: URLs are the names of methods; one ``App`` is a WSGI and an ASGI application at
-once.
+"""micropie: URLs are the names of methods; one ``App`` is a WSGI and an ASGI application at once.
+
+Open ``app.py`` to change what authors can call on an application, and ``_core/routing/settings.py``
+to add a setting. A new public name goes into ``__all__`` here or of the package that is its home,
+into ``PROMISED`` in ``tests/test_public_names.py``, and onto a page of docs/reference.
 """
 
 from pathlib import Path as _Path

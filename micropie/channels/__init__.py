@@ -1,9 +1,12 @@
 """Channels: one message to many, across threads, event loops, workers and machines.
 
+Open ``hub.py`` to change publishing and subscribing in one process, ``mailbox.py`` for how messages
+wait for their subscriber, and ``redis.py`` for channels across processes.
+
 A subscriber has a mailbox of bounded size. A publisher fills it under a lock without waiting; the
 subscriber waits. A mailbox wakes a thread by ``threading.Event`` and a task by its loop's
-``ThreadsafeWaker``, which tells the loop once for however many tasks it wakes. With Redis, two
-threads own a connection each. When the connection is lost, every mailbox learns of it.
+``ThreadsafeWaker``, which notifies the loop once for however many tasks it wakes. With Redis, two
+threads own a connection each. When the connection is lost, every mailbox is notified.
 """
 
 from __future__ import annotations

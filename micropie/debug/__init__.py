@@ -1,7 +1,20 @@
 """Everything that helps a developer: debug pages, hints, advice and source checks.
 
-``advisor.py`` is what the core calls, see there. ``page.py`` has the pages that ``debug=True``
-shows, and ``access.py`` decides who may see them.
+A new hint is one function and one test case. The function returns or yields the sentence for the
+log: the place, what is wrong, what to write. The module depends on what it inspects:
+
+- ``application.py``: attributes and hooks, at startup. Yield from ``foreign_attributes``.
+- ``source.py``: the source of a method, at startup. Yield from ``notes_of``.
+- ``requests.py``: a request and its result. Call it in ``review_result`` or another ``review_...``.
+- ``failures.py``: an exception. Call it in ``hint_for``, or add a row to ``_HINTS``.
+- ``missing_names.py``: a name that ``micropie`` lacks. A row of ``_ADVICE`` is enough.
+
+The test case is a row of ``MODULES`` in ``tests/test_habits.py``: where the idiom is from, the
+code, the first request, words of the hint. An error that is certain is no hint: raise
+``SetupError``.
+
+Open ``advisor.py`` to add a place where the core asks for advice, ``page.py`` to change the pages
+of ``debug=True``, and ``access.py`` to change who may see them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What extensions need beside the classes that authors have: the face of the heart for those who
-add to it.
+"""The interface for extensions, beside the classes for authors.
 
-The batteries that come with micropie import these names and no others. ``application.py`` has an
-application as an extension sees it from outside: its parts, its routes and its load.
-``type_info.py`` tells of types, ``request.py`` whether the developer asks, and ``outside.py`` calls
-an application's functions without a server. What concerns one request is a method of ``Request``.
+The batteries that come with micropie import these names and no others; docs/extensions.md promises
+them. Open ``application.py`` to change what an extension can do with an application: its parts, its
+routes and its load. Open ``request.py`` for who sent a request, ``type_info.py`` for what is read
+from annotations, and ``outside.py`` for calling an application's functions without a server. What
+concerns one request is a method of ``Request``.
 """
 
 from __future__ import annotations

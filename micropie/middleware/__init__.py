@@ -1,5 +1,10 @@
 """Middleware: the base classes that authors derive from, and the middleware that comes with
 micropie.
+
+Open ``base.py`` to change the names that authors build on, or the module with the name of a
+middleware to change that. A new middleware is a module here with a class derived from
+``FlowMiddleware``, a row of ``names_on_demand`` below, and a section of
+``docs/security-middleware.md`` or ``docs/operation-middleware.md``.
 """
 
 from __future__ import annotations

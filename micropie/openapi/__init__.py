@@ -1,6 +1,8 @@
 """OpenAPI: the routes of an application as a document that programs read.
 
-``App.openapi`` and ``App(docs=...)`` import what makes it when they are asked.
+Open ``document.py`` to change what the document contains of a handler, ``schemas.py`` for the
+schema of a type, ``pages.py`` for the routes of ``App(docs=True)``, and ``docs.py`` for ``Docs``.
+``App.openapi`` and ``App(docs=...)`` import these on first use.
 """
 
 from micropie.openapi.docs import Docs

@@ -1,10 +1,15 @@
 """Sessions: a client's data across requests, found by a cookie and stored in a backend.
 
-``store.py`` opens and saves, by steps if the backend may wait. A ``Session`` compares itself with
-what was loaded, so a save is a set of ``Changes``, which the backend merges into what is stored, in
-one transaction: the memory under its lock, SQLite by ``BEGIN IMMEDIATE``, Redis by
-compare-and-swap. An id is made once and never again, and a change is applied only to a session that
-still exists, so a missing session means a log-out.
+Open ``redis.py``, ``sqlite.py`` or ``signed_cookie.py`` to change one of the backends;
+``_core/sessions/store.py`` decides when a session is loaded and saved. A new backend is a module
+here, a row of ``names_on_demand`` below, a row of ``docs/sessions.md``, and a name in
+``tests/sessions/conftest.py``, with which all tests of backends run on it.
+
+The store opens and saves by steps if the backend may wait. A ``Session`` compares itself with what
+was loaded, so a save is a set of ``Changes``, which the backend merges into the stored data in one
+transaction: the memory under its lock, SQLite by ``BEGIN IMMEDIATE``, Redis by compare-and-swap. An
+id is made once and never again, and a change is applied only to a session that still exists, so a
+missing session means a logout.
 """
 
 from __future__ import annotations

@@ -1,8 +1,14 @@
 """Binding: how the values of a path, a query and a body become the arguments of a handler.
 
+Open ``values/converters.py`` to add the type of a parameter, and ``signatures/parameters.py`` to
+change where a parameter's value comes from; ``docs/binding.md`` has a row for each. Open
+``signatures/results.py`` to change which fields of a result are sent, and ``annotations.py`` for
+how an annotation is read.
+
 ``signatures`` compiles a signature once into a ``Plan`` of parameters, each of which knows where
 its value is. ``values`` converts text or JSON to a parameter's type, and ``structures`` makes one
-object of a whole body, query or form. ``annotations.py`` reads the annotations for all three.
+object of a whole body, query or form. The fields of a structure are converted by msgspec or
+pydantic.
 """
 
 from micropie._core.binding.annotations import without_aliases

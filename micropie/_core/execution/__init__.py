@@ -1,22 +1,24 @@
-"""Where a call runs: the current context, threads, event loops.
+"""Where a call runs: the current context, threads, event loops. This package knows no HTTP.
 
-This package knows no HTTP.
+Open ``threads.py`` to change how worker threads are limited, ``placement.py`` for which functions
+run on the loop, in a thread or in a process, ``loop.py`` for tasks and waking, ``background.py``
+for the event loop under WSGI, ``fork.py`` for forked children. Open ``watchdog.py`` for the warning
+about a blocked event loop, ``standing_queue.py`` for when requests are refused. ``steps`` has the
+steps of flows, ``pool`` the processes.
 
-Under ASGI, ``def`` handlers run in worker threads (``threads.py``) with their own limiter, so that
-they can't starve file access. A service that may hang, such as a session backend, has its own, too.
-Such a thread knows the event loop that it works for, so ``run_async`` can call it. Under WSGI,
-``async def`` runs on one event loop for each process and backend (``background.py``), in a thread
-that the first use starts. Start-up handlers and ``lifespan`` run on the same loop, in one task from
-beginning to end, so a connection pool that they open serves async handlers. Functions that follow
-the response run there, too. A thread names code that blocks such a loop, or the server's
-(``watchdog.py``).
+Under ASGI, ``def`` handlers run in worker threads with their own limiter, so they can't starve file
+access. A service that may hang, such as a session backend, has its own limiter, too. Such a thread
+knows the event loop that it works for, so ``run_async`` can call it. Under WSGI, ``async def`` runs
+on one event loop for each process and backend, in a thread that the first use starts. Startup
+handlers and ``lifespan`` run on the same loop, in one task from beginning to end, so a connection
+pool that they open serves async handlers. Functions that follow the response run there, too.
 
 The current request is a context variable. Threads and the background loop get a copy of the
-context, and the variables that a step sets come back with its outcome (``background.py``): a
-handler sees a hook's variables wherever the two run.
+context, and the variables that a step sets come back with its outcome, so a handler sees a hook's
+variables wherever the two run.
 
 Nothing that owns a thread, a socket or a file is made at import or in ``__init__``, because servers
-fork after import. A forked child forgets what its parent owned and makes its own (``fork.py``).
+fork after import. A forked child forgets what its parent owned and makes its own.
 """
 
 from __future__ import annotations

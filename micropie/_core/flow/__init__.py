@@ -1,12 +1,13 @@
 """The life of a request and of a WebSocket: synchronous generators that yield what may have to
 wait.
 
-``http.py`` has the six stages of a request and ``websocket.py`` those of a WebSocket. ``hooks.py``
-runs middleware around the handler: each kind has a class, which is chosen once. ``resources.py``
-opens what a handler's parameters ask for, and closes it. ``errors.py`` turns an exception into a
-response. ``lifecycle.py`` starts and stops an application.
+Open ``http.py`` to change the six stages of a request, ``websocket.py`` for those of a WebSocket.
+Open ``hooks.py`` to change how middleware runs around the handler (docs/reference/hooks.md has the
+order), ``middleware.py`` for its base classes. Open ``errors.py`` to change which response an
+exception gets, ``resources.py`` for how a handler's resources are opened and closed, ``pooled.py``
+for handlers in processes, and ``lifecycle.py`` for startup and shutdown.
 
-Whether a route has providers, or a filter of its result, is found out when it is compiled
+Whether a route has providers, or a filter of its result, is decided when it is compiled
 (``Route.is_special``), so other routes pay nothing.
 """
 

@@ -1,5 +1,12 @@
-"""HTTP's messages: requests and their bodies, responses, what belongs to both while one is
-answered.
+"""HTTP's messages: requests and their bodies, responses, and what belongs to both.
+
+Open ``response.py`` to change what a handler's result becomes: status, headers, body. Open
+``request.py`` for what authors read of a request, ``exchange.py`` for what the framework knows
+about it, ``answer.py`` for the response in the making. Open ``problem.py`` to change what an error
+sends, ``binding_errors.py`` and ``multidict.py`` for values of forms and queries, ``json.py`` for
+JSON, ``session.py`` and ``flashes.py`` for a session's values, ``pagination.py`` for ``Page``. The
+rules of WebSockets are in ``websockets.py``, the CSRF token in ``csrf.py``, paths, hosts and
+origins in ``addresses.py``, escaped HTML in ``escaping.py``.
 """
 
 from __future__ import annotations

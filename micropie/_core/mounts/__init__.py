@@ -1,19 +1,21 @@
 """Mounted applications: an ASGI or WSGI application below a prefix, under either kind of server.
 
-``prefixes.py`` finds the mount of a path, as raw segments, since a mounted application's path need
-not be UTF-8. An ``App`` that shares sessions and hooks is a ``Site`` below its prefix. An isolated
-``App`` gets the server's own call, after the hooks that guard. Any other application is the handler
-of a route (``MountRoute``), which gives a ``Response`` whose body is a stream: hooks, sessions and
-errors surround it as they surround a handler.
+Open ``prefixes.py`` to change which mount a path belongs to and which path the application sees.
+Open ``asgi_call.py``, ``wsgi_call.py`` or ``wsgi_in_asgi.py`` to change how one is called,
+``response.py`` for what becomes of its response, ``lifespan.py`` for its startup and shutdown, and
+``bridge.py`` for ``mount(bridge=...)``.
 
-``asgi_call.py`` calls an ASGI application, under WSGI on the background loop; ``wsgi_call.py``
-calls one of WSGI, and ``wsgi_in_asgi.py`` has it do so under ASGI. A way to another thread and back
-costs more than most answers, so an answer in one piece takes one: nothing waits for a task or a
-thread to start, the last chunk comes with the end, and a short body is read ahead. When the client
-has left, an ASGI application that waits in ``receive`` is told so before it is cancelled: one that
-has made tasks, as Django's handler does, would leave them behind otherwise. ``lifespan.py`` runs
-the lifespans. ``bridge.py`` has the bridge of somebody else that ``mount(bridge=...)`` names: the
-application inside it is mounted as one of the server's protocol.
+Prefixes are matched by raw segments, because a mounted application's path need not be UTF-8. An
+``App`` that shares sessions and hooks is a ``Site`` below its prefix. An isolated ``App`` gets the
+server's own call, after the access checks. Any other application is the handler of a route
+(``MountRoute``) that returns a ``Response`` whose body is a stream, so hooks, sessions and error
+pages surround it as they surround a handler.
+
+An ASGI application under WSGI runs on the background loop. A way to another thread and back costs
+more than most responses, so a response in one piece takes one: nothing waits for a task or a thread
+to start, the last chunk comes with the end, and a short body is read ahead. When the client has
+left, an ASGI application that waits in ``receive`` gets the disconnect before it is cancelled.
+Otherwise one that has made tasks, as Django's handler does, would leave them behind.
 """
 
 from __future__ import annotations

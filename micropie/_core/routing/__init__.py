@@ -1,14 +1,21 @@
 """Compile a tree of applications to a ``Site``, and find the route of each request in it.
 
-``settings.py`` has an author's plain values, and ``config.py`` makes of them the objects that a
-request uses. ``compiler.py`` makes a ``Route`` (``routes.py``) of each handler that
-``discovery`` finds. ``misplaced_decorators.py`` rejects decorators above anything else.
+Open ``router.py`` to change which route wins, ``site.py`` for mounts and hosts, ``names.py`` for
+the paths that ``url_for`` makes. Open ``decorators.py`` to add a decorator: it leaves a mark on the
+function, which ``routes.py`` reads. Open ``misplaced_decorators.py`` to reject one in a wrong
+place, and ``listing.py`` to change the list of routes. A new HTTP method goes into ``METHODS`` of
+``settings.py`` and ``middleware/cors.py``, and into ``decorators.py``, ``app.py`` and
+``openapi/document.py``.
 
-``router.py`` searches. Names, explicit routes and inner applications are in one tree of segments,
-and there is one more for WebSockets. No path takes more than linear time, because each node is
-reached in one way only. Two tables are short cuts through the tree: whole paths, and paths with one
-more segment as the argument. ``site.py`` looks for mounts first, then asks the router. ``names.py``
-makes paths of the names of a whole site's routes, and ``listing.py`` tells what both have.
+A new setting is a field of ``Settings`` in ``settings.py``, with its rule and docstring, and a row
+of ``docs/settings.md``. If an object is made of it, it is also an attribute of ``Config`` and a row
+of ``_PARTS`` in ``config.py``.
+
+``compiler.py`` makes a ``Route`` of each handler that ``discovery`` finds. Names, explicit routes
+and inner applications are in one tree of segments, WebSockets in another. No path takes more than
+linear time, because each node is reached in one way only. Two tables are short cuts through the
+tree: whole paths, and paths with one more segment as the argument. ``site.py`` checks mounts first,
+then asks the router.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The session store, which loads and saves, and the base class of the backends.
 
-``micropie.sessions`` has their public names.
+Open ``store.py`` to change the session's cookie and when a session is saved, ``backend.py`` for the
+interface of backends, ``memory.py`` for the default one, and ``serializer.py`` for how data becomes
+JSON. ``micropie.sessions`` has their public names.
 """
 
 from micropie._core.http import Changes, Session

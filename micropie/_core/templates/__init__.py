@@ -1,7 +1,8 @@
 """Templates by Jinja2, an optional dependency that is imported when the first template is needed.
 
-Each application reads and compiles a template once (``rendering.py``, ``environment.py``). Only
-with ``debug`` are the files looked at again. ``context.py`` has the names that every template sees.
+Open ``context.py`` to add a name that every template sees, ``environment.py`` to change Jinja2's
+settings, and ``rendering.py`` for how a template is found and rendered. Each application reads and
+compiles a template once. Only with ``debug`` are the files checked again.
 """
 
 from micropie._core.templates.context import NO_VALUES, names_of, stream, template

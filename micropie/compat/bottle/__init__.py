@@ -1,7 +1,11 @@
-"""Stands in for the module ``bottle``: ``from micropie.compat import bottle``.
+"""A drop-in replacement for the module ``bottle``: ``from micropie.compat import bottle``.
 
 An application written for Bottle 0.13 runs on it as it is, under any WSGI or ASGI server.
-docs/moving/bottle.md has the differences that are meant, and how to go on from here.
+docs/moving/bottle.md has the intentional differences, and the way on from here.
+
+Open ``exchange.py`` to change one request's life, errors and ``abort`` included, ``routing.py`` for
+rules, ``requests.py`` and ``responses.py`` for the two objects, ``app.py`` for ``Bottle``.
+``tests/compat/bottle_requests.py`` has the requests that Bottle itself is compared by.
 """
 
 from __future__ import annotations

@@ -1,8 +1,13 @@
-"""Stands in for the package ``cherrypy``: ``from micropie.compat import cherrypy``.
+"""A drop-in replacement for the package ``cherrypy``: ``from micropie.compat import cherrypy``.
 
 An application written for CherryPy 18 runs on it as it is, under any WSGI or ASGI server.
-docs/moving/cherrypy-differences.md has the differences that are meant, docs/moving/cherrypy.md how
-to go on from here.
+docs/moving/cherrypy-differences.md has the intentional differences, docs/moving/cherrypy.md the way
+on from here.
+
+Open ``life.py`` to change the order of a request's life, ``dispatch.py`` for how a handler is
+found, ``messages.py`` and ``body.py`` for what handlers read and set, ``config.py`` for
+configuration, ``tools.py`` for the built-in tools. ``tests/compat/cherrypy_requests.py`` has the
+requests that CherryPy itself is compared by.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""A handler's signature: ``plan.py`` compiles it, ``parameters.py`` finds the value of a parameter.
+"""A handler's signature, compiled to a plan.
 
-``sources.py`` has the sources that an annotation may state, and ``results.py`` reads the annotation
-of the result.
+Open ``plan.py`` to change how a signature is compiled and called, ``parameters.py`` for the places
+of a parameter's value and their order (``BY_NAME``), ``sources.py`` for the sources that an
+annotation declares, and ``results.py`` for the annotation of the result.
 """

@@ -1,6 +1,7 @@
 """Structures: a whole body, query or form as one dataclass, TypedDict, msgspec.Struct or model.
 
-``fields.py`` reads their fields, ``forms.py`` turns forms into documents and ``makers.py`` creates
-the objects. ``limits.py`` rejects structures and values that no parameter may have, and
-``invalid.py`` lists everything that is wrong in a document.
+Open ``fields.py`` to change how their fields are read, ``forms.py`` for the document that a form
+stands for, ``makers.py`` for how the object is made and dumped. Open ``limits.py`` to reject a
+structure or a value inside of one, and ``invalid.py`` to change what a visitor reads about an
+invalid document.
 """

@@ -1,8 +1,8 @@
 """The steps that flows yield, and what is made of them.
 
-``steps.py`` has the kinds of steps. ``generators.py`` advances an author's generators by them and
-closes those of providers. ``after_response.py`` calls functions after the answer. The outage of a
-service that may hang is remembered (``outage.py``).
+Open ``steps.py`` to change the kinds of steps, ``generators.py`` for how an author's generators are
+advanced and closed, ``after_response.py`` for functions after the response, ``outage.py`` for
+services that may hang, and ``redis_client.py`` for the connection to Redis.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
-"""What the headers of messages mean: fields, cookies and what is signed in them, media types,
-conditions.
+"""The meaning of headers.
+
+Open ``fields.py`` to change how headers are stored and checked, ``cookies.py`` for cookies,
+``signing.py`` for signed ones, ``media_types.py`` for content types and ``Accept``, and
+``conditional.py`` for conditional requests and ranges.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What an author has written, as it is found on classes and functions.
+"""What authors write on classes and functions, and how it is found.
 
-``marks.py`` finds the handlers among an application's attributes, and what decorators have left on
-them. ``patterns.py`` reads explicit paths. ``providers.py`` has the providers of resources, and
-``checks.py`` the checks of ``@requires``.
+Open ``marks.py`` to change which attributes of an application are handlers, and which marks of
+decorators they have. Open ``patterns.py`` to add a wildcard of explicit paths (``_KINDS``, also in
+``openapi/document.py``), ``providers.py`` to change how resources are opened (``open_resources``),
+and ``checks.py`` for ``@requires`` and middleware above handlers.
 """
 
 from __future__ import annotations

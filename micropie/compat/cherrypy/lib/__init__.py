@@ -1,4 +1,8 @@
-"""CherryPy's library: what its tools are made of, for applications that call it themselves."""
+"""CherryPy's library: what its tools are made of, for applications that call it themselves.
+
+Open ``cptools.py`` to change one of the small tools, ``encoding.py`` for ``encode``, ``decode`` and
+``gzip``, ``static.py`` for files, and the module with the tool's name for any other.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The process around an application: the bus, its plugins and its servers."""
+"""The process around an application: the bus, its plugins and its servers.
+
+Open ``wspbus.py`` to change the bus and its states, ``plugins.py`` for what runs beside requests,
+and ``servers.py`` for servers that a program starts itself.
+"""
 
 from micropie.compat.cherrypy.process.wspbus import Bus as Bus
 from micropie.compat.cherrypy.process.wspbus import bus as bus
