@@ -8,7 +8,7 @@
 #                 and the framework in Pyodide
 #   make docs     build the site of the documentation into build/site, with a playground if npm is there
 #   make release  build and check what is published, in dist/ (scripts/RELEASE.md)
-#   make format   format and fix what can be fixed
+#   make format   format and fix what can be fixed, and draw the picture of ARCHITECTURE.md
 #   make clean    remove what these targets made
 #
 # What is needed less often is a script with --help: scripts/benchmarks, check-links, clients, deploy-pages, faults, fuzz,
@@ -97,6 +97,7 @@ release: $(RELEASE)/.installed
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	$(BIN)/python scripts/picture.py
 
 clean:
 	rm -rf .venv .venv-* build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \

@@ -18,18 +18,18 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "micropie"
+from scripts import picture
+from scripts.picture import EVERY_FILE, MODULES, PACKAGE, Import, imports_in, imports_of, module_of
+
 CORE = PACKAGE / "_core"
 
 # These may wait, or consist of parts that do. Everything else is synchronous.
 WAITING = ("asgi", "wsgi", "channels", "testing", "cli", "compat", "app.py")
 WAITING_IN_CORE = ("execution", "mounts", "streams")
 
-EVERY_FILE = sorted(PACKAGE.rglob("*.py"))
 ASYNC = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
 
 
@@ -49,14 +49,6 @@ def no_tree_is_kept() -> Iterator[None]:
 
 def name_of(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
-
-
-def module_of(path: Path) -> str:
-    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(parts).removesuffix(".__init__")
-
-
-MODULES = {module_of(path): path for path in EVERY_FILE}
 
 
 def room_of(path: Path) -> str:
@@ -81,84 +73,6 @@ def test_there_is_no_async_below_the_drivers() -> None:
 
 
 # -- imports ---------------------------------------------------------------------------------------
-
-
-class Import(NamedTuple):
-    """An import of one module of micropie by another."""
-
-    importer: str
-    imported: str
-    kind: str
-    """ "straight" at the top of a module, "inside" a function, for "types", or "by name": with
-    ``import_module("micropie...")``, ``module("micropie...")`` or a row of ``names_on_demand``."""
-    function: str
-    """The class and the function that it is in, "" for none."""
-
-
-def resolved(name: str) -> str:
-    """Return the module that a dotted name is, or is in."""
-    while name not in MODULES:
-        name = name.rpartition(".")[0]
-    return name
-
-
-@cache
-def imports_of(path: Path) -> list[Import]:
-    return [*imports_in(ast.parse(path.read_text()), module_of(path), path.name == "__init__.py")]
-
-
-def imports_in(tree: ast.Module, importer: str, is_package: bool = False) -> Iterator[Import]:
-    """Yield each import of micropie in a module."""
-    for node, kind, where in placed_nodes(tree, "straight", ()):
-        imported = ((name, kind) for name in imported_names(node, importer, is_package))
-        by_name = ((name, "by name") for name in names_in_texts(node, importer))
-        for name, how in (*imported, *by_name):
-            if f"{name}.".startswith("micropie.") and resolved(name) != importer:
-                yield Import(importer, resolved(name), how, ".".join(where))
-
-
-def placed_nodes(
-    node: ast.AST, kind: str, where: tuple[str, ...]
-) -> Iterator[tuple[ast.AST, str, tuple[str, ...]]]:
-    """Yield each node with the kind of an import there, and the classes and functions around it."""
-    yield node, kind, where
-    if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-        for one in node.body:
-            yield from placed_nodes(one, "types", where)
-        for one in node.orelse:
-            yield from placed_nodes(one, kind, where)
-        return
-    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        where = (*where, node.name)
-        if kind == "straight" and not isinstance(node, ast.ClassDef):
-            kind = "inside"
-    for child in ast.iter_child_nodes(node):
-        yield from placed_nodes(child, kind, where)
-
-
-def imported_names(node: ast.AST, importer: str, is_package: bool) -> Iterator[str]:
-    """Yield the dotted names that a statement imports."""
-    match node:
-        case ast.Import(aliases):
-            yield from (alias.name for alias in aliases)
-        case ast.ImportFrom(module, aliases, level):
-            up = importer.split(".")
-            up = up[: len(up) - level + is_package] if level else []
-            base = ".".join([*up, *([module] if module else [])])
-            yield from (f"{base}.{alias.name}" for alias in aliases)
-
-
-def names_in_texts(node: ast.AST, importer: str) -> Iterator[str]:
-    """Yield the modules that a call imports by name."""
-    match node:
-        case ast.Call(ast.Name("import_module" | "module"), [ast.Constant(str(name)), *_]):
-            yield name
-        case ast.Call(ast.Name("names_on_demand" | "_names_on_demand"), [_, ast.Dict(keys), *_]):
-            for key in keys:
-                assert isinstance(key, ast.Constant)
-                own = str(key.value).lstrip(".")
-                dots = len(str(key.value)) - len(own)
-                yield f"{importer.rsplit('.', dots)[0] if dots else importer}.{own}"
 
 
 CONTRACTS = ConfigParser()
@@ -311,11 +225,77 @@ def test_type_checkers_are_told_that_the_package_has_types() -> None:
     assert (PACKAGE / "py.typed").exists()
 
 
-def test_the_architecture_names_every_module() -> None:
-    text = (PACKAGE.parent / "ARCHITECTURE.md").read_text()
-    tops = {path.relative_to(PACKAGE).parts[0] for path in EVERY_FILE} - {"__init__.py"}
-    tops |= {path.relative_to(CORE).parts[0] for path in CORE.rglob("*.py")} - {"__init__.py"}
-    assert [top for top in sorted(tops) if f"`{top}`" not in text and f"`{top}/`" not in text] == []
+# -- what the packages say of themselves -------------------------------------------------------------
+
+PACKAGES = [path for path in EVERY_FILE if path.name == "__init__.py"]
+
+
+def test_the_picture_of_the_packages_is_current() -> None:
+    assert picture.main(["--check"]) is None, "run scripts/picture.py"
+
+
+DRAWN = """```text
+level  micropie/_core/  imports
+    3  flow          -> http, streams
+    2  http          -> errors
+       streams       -> errors
+    1  errors
+
+by name, on first use
+       http          -> flow
+```
+"""
+
+
+def test_a_picture_has_levels_and_arrows() -> None:
+    core = "micropie._core"
+    imports = [
+        Import(f"{core}.flow.http", f"{core}.http", "straight", ""),
+        Import(f"{core}.flow.http", f"{core}.streams.source", "inside", "respond"),
+        Import(f"{core}.http.request", f"{core}.errors", "straight", ""),
+        Import(f"{core}.http.request", f"{core}.http.body", "straight", ""),
+        Import(f"{core}.http.request", f"{core}.flow", "by name", ""),
+        Import(f"{core}.http.request", f"{core}.errors", "by name", ""),
+        Import(f"{core}.streams", f"{core}.errors", "straight", ""),
+        Import(f"{core}.streams", f"{core}.flow", "types", ""),
+        Import("micropie.asgi.driver", f"{core}.http", "straight", ""),
+    ]
+    assert picture.picture(imports, "micropie/_core") == DRAWN
+
+
+def test_the_public_package_is_an_entry_of_the_picture() -> None:
+    imports = [Import("micropie", "micropie.app", "straight", "")]
+    assert "    2  micropie      -> app\n" in picture.picture(imports, "micropie")
+
+
+def test_the_command_draws_the_picture_of_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "PAGE.md"
+    page.write_text("# A\n<!-- picture of micropie -->\nold\n<!-- end of the picture -->\nB\n")
+    assert picture.main(["--check"], page) == "PAGE.md has an old picture: run scripts/picture.py"
+    assert picture.main([], page) is None
+    assert "old" not in page.read_text()
+    assert "       app           -> channels, cli" in page.read_text()
+    assert page.read_text().endswith("<!-- end of the picture -->\nB\n")
+    assert picture.main(["--check"], page) is None
+    circle = [
+        Import("micropie.asgi", "micropie.wsgi", "straight", ""),
+        Import("micropie.wsgi", "micropie.asgi", "inside", ""),
+    ]
+    monkeypatch.setattr(picture, "imports_of", lambda path: circle)
+    assert str(picture.main([], page)).startswith("imports go down only, and not ")
+
+
+@pytest.mark.parametrize("path", PACKAGES, ids=name_of)
+def test_a_package_says_which_file_to_open(path: Path) -> None:
+    """The files that its docstring names are in it, in the core, or in the repository."""
+    text = ast.get_docstring(nodes_of(path)[0]) or ""  # type: ignore[arg-type]
+    assert "Open ``" in text
+    places = (path.parent, PACKAGE, CORE, PACKAGE.parent)
+    named = re.findall(r"``([\w./]+\.(?:py|md|toml))``", text)
+    lost = [file for file in named if not any((place / file).exists() for place in places)]
+    assert lost == []
 
 
 def test_the_files_that_the_architecture_names_exist_and_have_what_it_says() -> None:
@@ -326,6 +306,10 @@ def test_the_files_that_the_architecture_names_exist_and_have_what_it_says() -> 
         found = [path for path in (root / file, PACKAGE / file, CORE / file) if path.exists()]
         assert found or file in names, file
         assert not name or name in found[0].read_text(), (file, name)
+
+
+def test_the_architecture_is_read_in_minutes() -> None:
+    assert (PACKAGE.parent / "ARCHITECTURE.md").stat().st_size <= 9 * 1024
 
 
 def test_the_package_has_few_entries() -> None:
