@@ -12,14 +12,14 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, unquote_to_bytes, urlencode
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from micropie._core.errors import BadRequest, HTTPError
-from micropie._core.http.forms.data import Limits, parse_query
+from micropie._core.http.forms.data import Limits, parse_query, unescaped
 from micropie._core.http.forms.multipart import MultipartParser
 from micropie._core.http.forms.uploads import UploadFile, safe_filename
 from micropie._core.http.headers.media_types import content_type, is_json
@@ -199,6 +199,58 @@ def test_R26_the_default_limits_hold_for_one_huge_chunk() -> None:
     assert outcome("urlencoded", [b"x" * 10_000_000], Limits()) == 413
     assert outcome("urlencoded", [b"%"] * 200, SMALL) == 413
     assert parse_query(b"a=" + b"%41" * 1024 * 1024) == {"a": ["A" * 1024 * 1024]}
+
+
+ESCAPES = st.sampled_from(
+    [
+        b"%41",
+        b"%e4%BD%a0",
+        b"%\n",
+        b"%\r\n",
+        b"%00",
+        b"%0a",
+        b"%3d",
+        b"%",
+        b"%4",
+        b"%zz",
+        b"=",
+        b"=0A",
+        b"=\n",
+        b" ",
+        b"_",
+    ]
+)
+
+
+@given(st.lists(ESCAPES | st.binary(max_size=4), max_size=12).map(b"".join))
+def test_R29_escapes_are_decoded_as_the_standard_library_does(data: bytes) -> None:
+    assert unescaped(data) == unquote_to_bytes(data)
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=4), st.text(max_size=4)), max_size=6),
+    st.integers(1, 8),
+    st.integers(1, 60),
+)
+def test_R25_R26_a_form_is_read_alike_whether_or_not_it_is_counted(
+    pairs: list[tuple[str, str]], most: int, size: int
+) -> None:
+    """A limit is passed by what is sent, and not by how close to it a text comes."""
+    pairs = [(name.replace("\0", ""), value.replace("\0", "")) for name, value in pairs]
+    text = urlencode(pairs)
+    limits = Limits(max_fields=most, max_form_field_size=size, max_data_size=2 * size)
+    sizes = [[len(one.encode()) for one in pair] for pair in pairs]
+    fits = (
+        len(pairs) <= most
+        and all(max(pair) <= size for pair in sizes)
+        and sum(map(sum, sizes)) <= 2 * size
+    )
+    if fits:
+        assert parse_query(text, limits) == parse_qs(text, keep_blank_values=True)
+    else:
+        with pytest.raises(HTTPError) as refused:
+            parse_query(text, limits)
+        assert refused.value.status == 413
 
 
 @pytest.mark.parametrize("count", [1000, 1001])
