@@ -756,3 +756,54 @@ def test_no_character_of_a_download_s_name_becomes_a_quote(
     client = make_client(ours.Application(Files(), "").native)
     header = client.get("/?name=%EF%BC%82").headers["Content-Disposition"]  # to NFKD
     assert header == "attachment; filename=\"_\"; filename*=UTF-8''%EF%BC%82"
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda request: request.headers["Cookie"],
+        lambda request: request.headers.get(b"cookie"),
+        lambda request: "cookie" in request.headers and "with a cookie",
+        lambda request: request.headers.elements("Cookie"),
+        lambda request: request.headers.pop("Cookie"),
+        lambda request: dict(request.headers),
+        lambda request: request.headers.copy(),
+        lambda request: {**request.headers},
+        lambda request: [*request.headers.items()],
+        lambda request: [*request.headers.values()],
+        lambda request: request.header_list,
+        lambda request: request.wsgi_environ["HTTP_COOKIE"],
+        lambda request: request.cookie,
+    ],
+)
+def test_R48_the_cache_keeps_no_page_that_was_made_of_the_cookie(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, look: Callable[[Any], object]
+) -> None:
+    class Page:
+        made = 0
+
+        @ours.expose
+        def index(self, looks: str = "") -> str:
+            self.made += 1
+            return f"{self.made} {look(ours.request) if looks else ''}"
+
+    monkeypatch.setattr(caching._Current, "cache", None)
+    client = make_client(ours.Application(Page(), "", {"/": {"tools.caching.on": True}}))
+    own = {"Cookie": "name=ann"}
+    pages = [client.get(path, headers=own).text[0] for path in ("/?looks=1", "/?looks=1", "/", "/")]
+    assert pages == ["1", "2", "3", "3"]
+
+
+def test_R48_the_cache_keeps_no_answer_to_HEAD(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Page:
+        @ours.expose
+        def index(self) -> str:
+            return f"for {ours.request.method}"
+
+    monkeypatch.setattr(caching._Current, "cache", None)
+    client = make_client(ours.Application(Page(), "", {"/": {"tools.caching.on": True}}))
+    client.head("/")
+    assert client.get("/").text == "for GET"
+    assert client.head("/").headers["age"] == "0"

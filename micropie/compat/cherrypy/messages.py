@@ -247,7 +247,7 @@ class ServedRequest(Request):
         cookies, header = SimpleCookie(), self.native.header("cookie") or ""
         # a tool may have changed it, or it has encoded words
         if "headers" in self.__dict__ or "=?" in header:
-            header = self.headers.get("Cookie", "")
+            header = dict.get(self.headers, "Cookie", "")
         try:
             cookies.load(
                 {
