@@ -23,7 +23,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
@@ -40,6 +40,9 @@ _TOO_MANY = (
     "Too many requests. Please try again in {count} second.",
     "Too many requests. Please try again in {count} seconds.",
 )
+
+# the well-known prefix, below which all IPv4 addresses are (RFC 6052, section 2.1)
+_NAT64 = IPv6Network("64:ff9b::/96")
 
 _LONGEST = 366 * 24 * 3600  # seconds
 
@@ -58,7 +61,8 @@ class RateLimit(FlowMiddleware):
 
     ``key``: a function of the request that returns the key to count, as text or a number; it runs
     inline and must not block. None for the client's address. An IPv6 client counts as its /64
-    network, as it can use all addresses there. Behind a proxy the address is the proxy's, unless
+    network, as it can use all addresses there, and as its IPv4 address if the IPv6 address embeds
+    one (IPv4-mapped, 6to4, Teredo, NAT64). Behind a proxy the address is the proxy's, unless
     ``ProxyHeaders`` comes before this middleware. ``exempt``: a function of the request; a request
     for which it returns True is not counted.
 
@@ -199,9 +203,14 @@ def _network(host: str) -> str:
         address = ip_address(host)
     except ValueError:
         return host
-    if isinstance(address, IPv6Address):
-        return str(address.ipv4_mapped or f"{IPv6Address(int(address) >> 64 << 64)}/64")
-    return host
+    if isinstance(address, IPv4Address):
+        return host
+    embedded = address.ipv4_mapped or address.sixtofour
+    if embedded is None and address.teredo is not None:
+        embedded = address.teredo[1]
+    if embedded is None and address in _NAT64:
+        embedded = IPv4Address(int(address) & 0xFFFFFFFF)
+    return str(embedded or f"{IPv6Address(int(address) >> 64 << 64)}/64")
 
 
 def _text(key: object) -> str:

@@ -237,6 +237,18 @@ class Named(HttpMiddleware):
         ("fe80::1%eth0", "fe80::2%eth1", True),
         ("::ffff:192.0.2.1", "192.0.2.1", True),
         ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        # of 6to4 (RFC 3056): one IPv4 address holds 65,536 networks
+        ("2002:c000:0201::1", "2002:c000:0201:ffff::1", True),
+        ("2002:c000:0201::1", "192.0.2.1", True),
+        ("2002:c000:0201::1", "2002:c000:0202::1", False),
+        # of NAT64 (RFC 6052): one network holds all IPv4 addresses
+        ("64:ff9b::192.0.2.1", "192.0.2.1", True),
+        ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", False),
+        ("64:ff9b:0:0:1::1", "64:ff9b:0:0:1::2", True),
+        # of Teredo (RFC 4380), inverted: one network holds all clients of a server
+        ("2001:0:4136:e378::3fff:fdfe", "192.0.2.1", True),
+        ("2001:0:4136:e378::3fff:fdfe", "2001:0:c000:201::3fff:fdfe", True),
+        ("2001:0:4136:e378::3fff:fdfe", "2001:0:4136:e378::3fff:fdfd", False),
         ("testclient", "testclient", True),
         ("testclient", "other", False),
     ],
