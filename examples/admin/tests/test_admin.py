@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import anyio
 import pytest
 
+from examples.admin.app import News
 from examples.admin.micropie_admin import Admin
 from examples.admin.micropie_admin.subscribers import MOST_SHOWN
 from micropie import (
@@ -548,3 +549,22 @@ def test_the_page_can_be_used_with_a_screen_reader(connect: Connect) -> None:
     assert len(page.buttons) == len({*page.buttons}) == 3  # no two do different things by one name
     ids = {found["id"] for _, found in page.tags if "id" in found}
     assert {found["aria-labelledby"] for _, found in page.tags if "aria-labelledby" in found} <= ids
+
+
+@pytest.mark.parametrize(
+    "world", [{"protocol": "wsgi"}, {"backend": "asyncio"}, {"backend": "trio"}], ids=str
+)
+def test_guesses_of_the_password_are_limited(world: dict[str, Any]) -> None:
+    """Also those in the path, which fills the parameter."""
+    host = f"192.0.2.{len(str(world))}"  # all objects of a class count together
+    with TestClient(
+        News(),
+        base_url="http://localhost",
+        client=(host, 1),
+        headers={"Sec-Fetch-Site": "same-origin"},
+        **world,
+    ) as client:
+        statuses = [client.post(f"/log_in/{number}").status_code for number in range(11)]
+        assert statuses == [403] * 10 + [429]
+        assert client.post("/log_in", data={"password": "guess"}).status_code == 429
+        assert client.get("/").status_code == 200
