@@ -308,6 +308,18 @@ def test_manifests_are_as_the_schemas_of_kubernetes_say(kind: str) -> None:
     kubernetes_validate.validate(MANIFESTS[kind], kubernetes_validate.latest_version(), strict=True)
 
 
+def test_the_pod_satisfies_the_restricted_level() -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/, "Restricted"."""
+    assert POD["spec"]["automountServiceAccountToken"] is False
+    pod, container = POD["spec"]["securityContext"], CONTAINER["securityContext"]
+    assert pod["runAsNonRoot"] is True
+    assert pod["runAsUser"] > 0
+    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["allowPrivilegeEscalation"] is False
+    assert container["capabilities"] == {"drop": ["ALL"]}
+    assert all({*volume} == {"name", "emptyDir"} for volume in POD["spec"]["volumes"])
+
+
 def test_manifests_mean_each_other() -> None:
     labels = POD["metadata"]["labels"]
     assert MANIFESTS["Deployment"]["spec"]["selector"]["matchLabels"] == labels
