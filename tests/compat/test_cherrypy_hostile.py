@@ -776,8 +776,12 @@ def test_no_character_of_a_download_s_name_becomes_a_quote(
         lambda request: request.cookie,
     ],
 )
+@pytest.mark.parametrize("varies", [False, True])
 def test_R48_the_cache_keeps_no_page_that_was_made_of_the_cookie(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, look: Callable[[Any], object]
+    make_client: MakeClient,
+    monkeypatch: pytest.MonkeyPatch,
+    look: Callable[[Any], object],
+    varies: bool,
 ) -> None:
     class Page:
         made = 0
@@ -788,7 +792,8 @@ def test_R48_the_cache_keeps_no_page_that_was_made_of_the_cookie(
             return f"{self.made} {look(ours.request) if looks else ''}"
 
     monkeypatch.setattr(caching._Current, "cache", None)
-    client = make_client(ours.Application(Page(), "", {"/": {"tools.caching.on": True}}))
+    config = {"tools.caching.on": True, "tools.autovary.on": varies}
+    client = make_client(ours.Application(Page(), "", {"/": config}))
     own = {"Cookie": "name=ann"}
     pages = [client.get(path, headers=own).text[0] for path in ("/?looks=1", "/?looks=1", "/", "/")]
     assert pages == ["1", "2", "3", "3"]

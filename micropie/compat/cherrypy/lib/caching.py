@@ -9,7 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import cptools, is_closable_iterator
@@ -227,7 +227,7 @@ def get(
     found = cache.get()
     request.hooks.attach("on_end_request", cache.release, failsafe=True)
     if found is None:
-        request.headers = _WatchedHeaders(request.headers)
+        cptools.watched_headers()
         return False
     status, headers, body, created = found
     age = max(0, int(response.time - created))
@@ -286,44 +286,16 @@ def _teed(body: Iterable[bytes], cache: Cache) -> Iterator[bytes]:
         cache.put((response.status, headers, whole, response.time), size)
 
 
-class _WatchedHeaders(HeaderMap):
-    """The headers of a request, which note whether the cookies among them were read."""
-
-    __slots__ = ("cookie_was_read",)
-
-    def __init__(self, headers: HeaderMap) -> None:
-        super().__init__(headers)
-        self.cookie_was_read = False
-
-    def transform_key(self, key: object) -> str:  # type: ignore[override]
-        name = super().transform_key(key)
-        self.cookie_was_read = name == "Cookie" or getattr(self, "cookie_was_read", False)
-        return name
-
-    def copy(self) -> Any:
-        self.cookie_was_read = True
-        return HeaderMap(self)
-
-    def __iter__(self) -> Iterator[str]:  # also makes ``dict(headers)`` read each value by its key
-        return super().__iter__()
-
-    def items(self) -> Any:
-        self.cookie_was_read = True
-        return super().items()
-
-    def values(self, key: str | None = None) -> Any:
-        self.cookie_was_read |= key is None
-        return super().values(key)
-
-
 def _is_for_one_visitor() -> bool:
     """Return whether the response says so, or was made with a session or a cookie."""
     headers, session = serving.response.headers, getattr(serving, "session", None)
     request = serving.request
+    seen = cptools.watched_headers().seen
     return (
         "no-cache" in headers.values("Pragma")
         or not {"no-store", "private"}.isdisjoint(headers.values("Cache-Control"))
         or (session is not None and session.loaded)
         or not {"cookie", "wsgi_environ"}.isdisjoint(vars(request))
-        or getattr(request.headers, "cookie_was_read", False)
+        or "Cookie" in seen
+        or cptools.ALL in seen
     )

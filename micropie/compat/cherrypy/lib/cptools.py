@@ -251,13 +251,44 @@ class _WatchedHeaders(HeaderMap):
         self.seen.add(name)
         return name
 
+    def __iter__(self) -> Iterator[str]:  # also makes ``dict(headers)`` read each value by its key
+        return super().__iter__()
+
+    def copy(self) -> Any:
+        """Return a copy, whose use is not noted."""
+        self.seen.add(ALL)
+        return HeaderMap(self)
+
+    def items(self) -> Any:
+        """Return the names with their values."""
+        self.seen.add(ALL)
+        return super().items()
+
+    def values(self, key: str | None = None) -> Any:
+        """Return the values of one header, or of all."""
+        if key is None:
+            self.seen.add(ALL)
+        return super().values(key)
+
+
+ALL = "*"
+
+
+def watched_headers() -> _WatchedHeaders:
+    """Return the request's headers, which note from now on which of them are looked at."""
+    request = serving.request
+    if not isinstance(request.headers, _WatchedHeaders):
+        request.headers = _WatchedHeaders(request.headers)
+        request.headers.seen.clear()
+    headers: _WatchedHeaders = request.headers
+    return headers
+
 
 def autovary(ignore: Iterable[str] | None = None, debug: bool = False) -> None:
     """Name the request's headers that were looked at in the response's Vary."""
     request = serving.request
-    ignored = {"Content-Disposition", "Content-Length", "Content-Type", *(ignore or ())}
-    request.headers = watched = _WatchedHeaders(request.headers)
-    watched.seen.clear()
+    ignored = {"Content-Disposition", "Content-Length", "Content-Type", ALL, *(ignore or ())}
+    watched = watched_headers()
 
     def set_vary() -> None:
         headers = serving.response.headers
