@@ -74,7 +74,9 @@ class CSRFMiddleware(FlowMiddleware):
             return None
         # Without a cookie and without a log-in that browsers send by themselves, a request acts for
         # no user.
-        scheme = headers.get("authorization", "").partition(" ")[0].lower()
+        # not by ``headers``, on which the response would depend then
+        authorization = request._exchange.header("authorization") or ""
+        scheme = authorization.partition(" ")[0].lower()
         if headers.get("cookie") or scheme in _ADDED_BY_BROWSERS:
             return _check_token(request)
         return None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,6 +52,25 @@ class Root(App):
     def looked_up(self) -> str:
         return self.request.headers.get("authorization", "")
 
+    def looked(self, way: str) -> str:
+        headers = self.request.headers
+        ways: dict[str, Any] = {
+            "contains": lambda: "AUTHORIZATION" in headers,
+            "all": lambda: headers.get_all("authorization"),
+            "other": lambda: (headers.get("user-agent"), "host" in headers, headers["host"]),
+            "iterated": lambda: [*headers],
+            "items": lambda: [*headers.items()],
+            "values": lambda: [*headers.values()],
+            "dict": lambda: dict(headers),
+            "nothing": lambda: len(headers),
+        }
+        return str(ways[way]())
+
+    def missing(self) -> str:
+        with suppress(KeyError):
+            return self.request.headers["Authorization"]
+        return ""
+
     def fails(self) -> str:
         raise HTTPError(410, self.request.cookies["u"])
 
@@ -95,10 +115,27 @@ CASES = [
     ("/parameter", COOKIE, BY_COOKIE),
     ("/parameter", {}, BY_COOKIE),
     ("/header", BEARER, BY_HEADER),
-    ("/header", {}, NOTHING),
+    ("/header", {}, BY_HEADER),
     ("/looked_up", BEARER, BY_HEADER),
-    ("/fails", COOKIE, BY_COOKIE),
-    ("/crashes", COOKIE, BY_COOKIE),
+    ("/looked_up", {}, BY_HEADER),
+    ("/missing", BEARER, BY_HEADER),
+    ("/missing", {}, BY_HEADER),
+    ("/looked/contains", {}, BY_HEADER),
+    ("/looked/contains", BEARER, BY_HEADER),
+    ("/looked/all", {}, BY_HEADER),
+    ("/looked/all", BEARER, BY_HEADER),
+    ("/looked/iterated", BEARER, BY_HEADER),
+    ("/looked/iterated", {}, NOTHING),
+    ("/looked/items", BEARER, BY_HEADER),
+    ("/looked/items", {}, NOTHING),
+    ("/looked/values", BEARER, BY_HEADER),
+    ("/looked/values", {}, NOTHING),
+    ("/looked/dict", BEARER, BY_HEADER),
+    ("/looked/dict", {}, NOTHING),
+    ("/looked/other", BEARER, NOTHING),
+    ("/looked/nothing", BEARER, NOTHING),
+    ("/fails", COOKIE, ("private", "Accept, Cookie")),
+    ("/crashes", COOKIE, ("private", "Accept, Cookie")),
     ("/moves", COOKIE, BY_COOKIE),
     ("/sets", COOKIE, ("max-age=5", "Accept, Cookie")),
     ("/is_public", COOKIE, ("public, max-age=5", "Cookie")),

@@ -129,7 +129,7 @@ class PooledExchange(Exchange):
         )
         self.values = dict(exchange.opened_session()) if has_session else {}
         # what the handler reads is not known here, so it counts as read
-        for header in {"cookie", "authorization"} & exchange.headers.keys():
+        for header in {"cookie", "authorization"}.intersection(exchange.headers):
             exchange.answer.depend_on(header)
         self.headers, self.answer = exchange.headers, AnswerState()
         self.query_string, self.sent_path = exchange.query_string, exchange.raw_path()

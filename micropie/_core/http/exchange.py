@@ -259,7 +259,7 @@ class Exchange:
         raw = self.raw_headers()
         if len(raw) > MAX_HEADERS:
             raise HTTPError(431, "The request has too many headers.")
-        return Headers(raw)
+        return Headers(raw, self.answer.depend_on)
 
     @computed
     def cookies(self) -> SentCookies:

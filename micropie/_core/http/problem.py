@@ -10,11 +10,13 @@ from functools import lru_cache
 from micropie._core.errors import PHRASES, HTTPError, in_words_of
 from micropie._core.http.binding_errors import BindingError
 from micropie._core.http.escaping import escape
-from micropie._core.http.headers import cached_if_short, choose_type
+from micropie._core.http.headers import KnownHeader, cached_if_short, choose_type
 from micropie._core.http.request import Request
 from micropie._core.http.response import HTML, Response, error_response
 
 PROBLEM = "application/problem+json"
+
+_VARY = KnownHeader("vary", "Accept")
 
 # The attributes of a ``ParameterError`` that the document has of each value that does not fit;
 # ``openapi/schemas.py`` has its schema.
@@ -52,8 +54,7 @@ def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response
     headers = error.headers
     if kind == "auto":
         kind = _wanted_form(request)
-        if kind != "text":
-            headers = [*headers, ("Vary", "Accept")]
+        headers = [*headers, _VARY]  # the sentence as well was chosen by it
     phrase = PHRASES.get(error.status, "Error")
     is_default = error.message == f"{error.status} {phrase}"
     title, message = phrase, error.message

@@ -76,18 +76,13 @@ class Request(RequestSpellings):
     environ: Final[Environ | None] = attribute_of("_exchange.environ")
     """The WSGI environ; None under ASGI."""
 
-    @property
-    def headers(self) -> Headers:
-        """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1
-        text.
+    headers: Final[Headers] = attribute_of("_exchange.headers")
+    """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1
+    text.
 
-        If ``Authorization`` is among them, the answer varies by it and is private, as after
-        ``cookies``. Raises 431 if there are more than 1000.
-        """
-        headers = self._exchange.headers
-        if "authorization" in headers:
-            self._exchange.answer.depend_on("authorization")
-        return headers
+    A response for which ``Authorization`` was looked up varies by it and is private, as after
+    ``cookies``, whether or not the client has sent it. Raises 431 if there are more than 1000.
+    """
 
     @property
     def cookies(self) -> Mapping[str, str]:

@@ -72,6 +72,7 @@ class NameTable(dict[Text, Value]):
 
 
 _UNDERSCORE = ord("_")
+_AUTHORIZATION = b"authorization"
 
 
 class Headers(Mapping[str, str]):
@@ -85,11 +86,17 @@ class Headers(Mapping[str, str]):
 
     WSGI servers drop names with "_", which an environ can't tell from those with "-": a client must
     not pass for a proxy by sending "X_Forwarded_For". So they are dropped here as well.
+
+    ``note`` is called with "authorization" when that header is looked up, whether or not it is
+    there, and when all headers are and it is there: the response depends on it then.
     """
 
-    __slots__ = ("_joined", "raw")
+    __slots__ = ("_joined", "_note", "raw")
 
-    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self, raw: Sequence[tuple[bytes, bytes]], note: Callable[[str], object] = str
+    ) -> None:
+        self._note = note
         self.raw: list[tuple[bytes, bytes]] = []
         for pair in raw:
             if _UNDERSCORE not in pair[0]:
@@ -111,25 +118,30 @@ class Headers(Mapping[str, str]):
 
     def get(self, name: str, default: object = None, /) -> object:
         """Return a value, or ``default``: in a third of the mixin's time."""
-        value = self._joined.get(name.encode("latin-1", "replace").lower())  # ``_key_of``
+        key = name.encode("latin-1", "replace").lower()  # ``_key_of``
+        if key == _AUTHORIZATION:
+            self._note("authorization")
+        value = self._joined.get(key)
         return default if value is None else value.decode("latin-1")
 
     def __getitem__(self, name: str) -> str:
-        value = self._joined.get(_key_of(name))
+        value = self.get(name)
         if value is None:
             raise KeyError(name)
-        return value.decode("latin-1")
+        return value
 
     def items(self) -> ItemsView[str, str]:
         """Return the names with their values: in a tenth of the mixin's time."""
+        self._note_all()
         return {
             name.decode("latin-1"): value.decode("latin-1") for name, value in self._joined.items()
         }.items()
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and _key_of(name) in self._joined
+        return isinstance(name, str) and self.get(name) is not None
 
     def __iter__(self) -> Iterator[str]:
+        self._note_all()
         return (name.decode("latin-1") for name in self._joined)
 
     def __len__(self) -> int:
@@ -138,10 +150,19 @@ class Headers(Mapping[str, str]):
     def get_all(self, name: str) -> list[str]:
         """Return every value of ``name``, in order; ``[]`` if there is none."""
         wanted = _key_of(name)
+        if wanted == _AUTHORIZATION:
+            self._note("authorization")
         return [value.decode("latin-1") for key, value in self.raw if key == wanted]
 
     def __repr__(self) -> str:
         return f"Headers({self.raw!r})"
+
+    def __reduce__(self) -> tuple[type[Headers], tuple[list[tuple[bytes, bytes]]]]:
+        return Headers, (self.raw,)
+
+    def _note_all(self) -> None:
+        if _AUTHORIZATION in self._joined:
+            self._note("authorization")
 
 
 def _key_of(name: str) -> bytes:
