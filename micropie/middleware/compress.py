@@ -49,7 +49,7 @@ class Compress(FlowMiddleware):
     are. ``level``: 1 (fast) to 9 (small). ``types``: media types; ``"text/*"`` means all of a kind,
     ``"*+json"`` all with a suffix. Never compressed: ``text/event-stream``, answers with a
     Content-Encoding or ``Cache-Control: no-transform``, and a part of a file (206). Answers that
-    could be compressed get ``Vary: Accept-Encoding``; their ETag becomes weak.
+    could be compressed, and parts of them, get ``Vary: Accept-Encoding``; their ETag becomes weak.
 
     A stream is compressed chunk by chunk, each chunk in full; an async stream on the event loop. A
     page that shows both a secret and text that its visitor sent can reveal the secret by its length
@@ -87,13 +87,15 @@ class Compress(FlowMiddleware):
     def after(self, request: Request, response: Response) -> Response | Flow[Response]:
         """Compress the answer if its headers, its type and its length allow it."""
         exchange = request._exchange
-        if not self.may_compress(response, None):
+        if response.status in (206, 304):
+            # They have the headers of the 200 (RFC 9110, sections 15.3.7 and 15.4.5), or caches
+            # can't match them.
+            if self._suits(response, None):
+                add_vary(response.pairs, "Accept-Encoding")
+                if response.status == 304 and _accepts_gzip(request):
+                    _weaken_etag(response.headers)
             return response
-        if response.status == 304:
-            # It has the headers of the 200 (RFC 9110, section 15.4.5), or caches can't match them.
-            add_vary(response.pairs, "Accept-Encoding")
-            if _accepts_gzip(request):
-                _weaken_etag(response.headers)
+        if not self.may_compress(response, None):
             return response
         stream = stream_of(response.body)
         if stream is not None:
@@ -121,13 +123,16 @@ class Compress(FlowMiddleware):
 
         ``suggested``: the default type, or None for any type.
         """
+        return response.status not in (204, 206) and self._suits(response, suggested)
+
+    def _suits(self, response: Response, suggested: str | None) -> bool:
         headers = response.headers
-        if response.status in (204, 206) or "Content-Encoding" in headers:
+        if "Content-Encoding" in headers:
             return False
         if any("no-transform" in value.lower() for value in headers.get_all("Cache-Control")):
             return False
         content_type = headers.get("Content-Type") or response.content_type or suggested
-        if content_type is None:
+        if content_type is None or content_type.startswith("multipart/byteranges"):
             return True
         media_type = content_type.partition(";")[0].strip().lower()
         kind, _, name = media_type.partition("/")

@@ -194,6 +194,9 @@ def test_a_file_on_disk(make_client: MakeClient, tmp_path: Path, size: int, cach
         assert again.headers["vary"] == "Accept-Encoding"
     part = client.get("/static/a.css", headers={"Accept-Encoding": "gzip", "Range": "bytes=0-599"})
     assert (part.status_code, part.content, is_gzip(part)) == (206, b"x" * 600, False)
+    assert part.headers["vary"] == "Accept-Encoding"
+    part = client.get("/static/a.css", headers={"Accept-Encoding": "br", "Range": "bytes=0-599"})
+    assert (part.status_code, part.headers["vary"]) == (206, "Accept-Encoding")
 
 
 def test_a_short_file_on_disk_is_left_alone(make_client: MakeClient, tmp_path: Path) -> None:
@@ -273,7 +276,8 @@ def test_R65_types_that_are_not(make_client: MakeClient, content_type: str, body
         (200, {"Content-Encoding": "br"}),
         (200, {"Content-Encoding": "identity"}),
         (200, {"Cache-Control": "public, No-Transform"}),
-        (206, {"Content-Range": "bytes 0-2199/5000"}),
+        (206, {"Content-Range": "bytes 0-2199/5000", "Content-Type": "image/png"}),
+        (206, {"Content-Range": "bytes 0-2199/5000", "Cache-Control": "no-transform"}),
     ],
 )
 def test_answers_that_are_not(
@@ -282,6 +286,18 @@ def test_answers_that_are_not(
     answer, sent = raw(make_client(compressing((status, TEXT, headers))))
     assert (sent.decode(), "vary" in answer.headers) == (TEXT, False)
     assert answer.headers.get("content-encoding") == headers.get("Content-Encoding")
+
+
+@pytest.mark.parametrize("content_type", ["text/css", "multipart/byteranges; boundary=x"])
+def test_a_part_varies_as_the_whole(make_client: MakeClient, content_type: str) -> None:
+    headers = {"Content-Range": "bytes 0-2199/5000", "Content-Type": content_type}
+    client = make_client(compressing((206, TEXT, headers)))
+    answer, sent = raw(client)
+    assert (sent.decode(), is_gzip(answer), answer.headers["vary"]) == (
+        TEXT,
+        False,
+        "Accept-Encoding",
+    )
 
 
 def test_R9_nothing_is_not_compressed(make_client: MakeClient) -> None:
