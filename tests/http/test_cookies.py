@@ -41,6 +41,11 @@ COOKIES = {
     "a\t=\t1": {"a": "1"},
     "\xa0a=1; \x85a=2; a=3": {"\xa0a": "1", "\x85a": "2", "a": "3"},
     "a=\xa01": {"a": "\xa01"},
+    "town=K\xc3\xb6ln; a=1": {"town": "Köln", "a": "1"},  # as document.cookie="town=Köln" is sent
+    "K\xc3\xb6ln=\xf0\x9f\xa5\xa7": {"Köln": "🥧"},
+    'a="\xc3\xb6"; b=\xc3': {"a": "ö", "b": "\xc3"},
+    "\xe9=1; \xc3\xa9=2": {"\xe9": "1"},
+    "a=\xed\xa0\x80": {"a": "\xed\xa0\x80"},  # half a surrogate is no UTF-8
 }
 
 

@@ -68,9 +68,10 @@ class SentCookies(dict[str, str]):
 
 
 def parse_cookies(header: str) -> dict[str, str]:
-    """Parse a Cookie header: name -> value.
+    """Parse a Cookie header, given as latin-1: name -> value.
 
-    The first value of a name wins; a piece without a name is ignored.
+    The first value of a name wins; a piece without a name is ignored. Scripts store text in UTF-8
+    (``document.cookie``); a name or a value in another charset stays latin-1.
 
     Never raises: browsers also send what other sites' scripts stored, and a broken cookie must not
     lock a user out.
@@ -78,7 +79,8 @@ def parse_cookies(header: str) -> dict[str, str]:
     cookies: dict[str, str] = {}
     for piece in header.split(";"):
         name, equals, value = piece.strip(_BLANKS).partition("=")
-        name = name.rstrip(_BLANKS)
+        if name[-1:] <= " ":
+            name = name.rstrip(_BLANKS)
         if equals and name and name not in cookies:
             # Blanks and the quote sort before the first character of nearly all values, which needs
             # no second look.
@@ -87,7 +89,19 @@ def parse_cookies(header: str) -> dict[str, str]:
                 is_quoted = len(value) >= 2 and value[0] == value[-1] == '"'
                 value = value[1:-1] if is_quoted else value
             cookies[name] = value
+    if not header.isascii():
+        decoded: dict[str, str] = {}
+        for name, value in cookies.items():
+            decoded.setdefault(_from_utf8(name), _from_utf8(value))
+        return decoded
     return cookies
+
+
+def _from_utf8(text: str) -> str:
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
 
 
 def is_cookie_name(name: object) -> bool:
