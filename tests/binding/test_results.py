@@ -229,10 +229,6 @@ class Users(App):
     def streamed_with_status(self) -> Any:
         return 202, iter(["a", "b"])
 
-    @get("/unread")
-    def unread(self) -> Sized:
-        return {"password": "own"}
-
     def other(self) -> dict[str, UserOut]:
         return {"ann": User("ann")}
 
@@ -282,7 +278,6 @@ ANSWERS: dict[str, Any] = {
     "/or_redirect": ANN,
     "/stated": ANN,
     "/whole": {"password": "own"},
-    "/unread": {"password": "own"},
     "/bare": [{**ANN, "password": "secret"}],
     "/other": {"ann": ANN},
     "/grouped": [[ANN], []],
@@ -758,14 +753,50 @@ def test_R78_an_object_inside_of_a_derived_class_is_a_500_and_is_not_sent(
     assert words in caplog.text
 
 
-def test_annotations_that_can_t_be_read_are_taken_as_plain() -> None:
-    @dataclass
-    class Odd:
-        size: Sized
+@dataclass
+class Odd:
+    size: Sized
 
-    def odd() -> Any: ...
 
-    odd.__annotations__["return"] = Odd
-    convert = result_filter(odd, answers_of(odd))
-    assert convert is not None
-    assert convert.has_only(convert.exact, Odd("x"))
+class OddModel(pydantic.BaseModel):
+    size: Sized
+
+
+class AroundOdd(TypedDict):
+    odds: dict[str, list[Odd | None]]
+
+
+class AroundModel(msgspec.Struct):
+    model: OddModel | None = None
+    again: AroundModel | None = None
+
+
+@pytest.mark.parametrize(
+    ("annotation", "where"),
+    [
+        ("Sized", "the result annotation of shown.<locals>.show"),
+        ("list[Sized] | None", "the result annotation of shown.<locals>.show"),
+        ("no type", "the result annotation of shown.<locals>.show"),
+        ("pydantic.Missing", "the result annotation of shown.<locals>.show"),
+        (Odd, "an annotation of Odd"),
+        (list[AroundOdd], "an annotation of Odd"),
+        (UserOut | AroundOdd, "an annotation of Odd"),
+        (OddModel, "an annotation of OddModel"),
+        (AroundModel, "an annotation of OddModel"),
+    ],
+)
+def test_a_result_annotation_that_can_t_be_read_filters_nothing(
+    annotation: Any, where: str
+) -> None:
+    with pytest.raises(SetupError, match=re.escape(where) + " can't be read: .*; import it at run"):
+        shown(annotation, None).openapi()
+
+
+@pytest.mark.parametrize("stated", [{"response_model": "Sized"}, {"responses": {201: Odd}}])
+def test_a_stated_result_that_can_t_be_read_filters_nothing(stated: Any) -> None:
+    class Page(App):
+        @describe(**stated)
+        def index(self) -> Any: ...
+
+    with pytest.raises(SetupError, match="can't be read: name 'Sized' is not defined"):
+        Page().openapi()

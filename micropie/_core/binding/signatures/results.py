@@ -49,8 +49,8 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
     """Return the types that a handler returns: of its annotation, or of the one that is ``stated``
     in its place.
 
-    They are "empty" for an annotation that can't be read: it may name imports that only type
-    checkers see.
+    Raises ``SetupError`` for an annotation that can't be read, as it may name imports that only
+    type checkers see: its fields would not be known, and all would be sent.
     """
     *_, inner = layers(function)
     annotation = (
@@ -60,9 +60,16 @@ def answers_of(function: Callable[..., object], stated: object = None) -> tuple[
     )
     try:
         hints = hints_of({"return": annotation}, inner)
-    except (NameError, AttributeError, SyntaxError, TypeError):
-        return (Parameter.empty,)
+    except _UNREADABLE as error:
+        where = getattr(inner, "__qualname__", "a handler")
+        raise SetupError(
+            f"the result annotation of {where} can't be read: {error}; {_AT_RUN_TIME}"
+        ) from None
     return _told_apart(hints["return"])
+
+
+_UNREADABLE = (NameError, AttributeError, SyntaxError, TypeError)
+_AT_RUN_TIME = "import it at run time as well, at the top of its module"
 
 
 def _told_apart(annotation: Hint) -> tuple[Hint, ...]:
@@ -123,7 +130,8 @@ def result_filter(
 
     The ``answers``, of ``answers_of``, have structures, or collections and dicts of structures.
     None is returned for any other types.
-    Raises ``SetupError`` for a ``stated`` type that names no structure.
+    Raises ``SetupError`` for a ``stated`` type that names no structure, and for a structure whose
+    annotations can't be read.
     """
     kinds = [body for one in answers for body in answer_parts(one)[1]]
     others = [one for one in kinds if not (one is NoneType or structures_of(one) or _is_nest(one))]
@@ -134,6 +142,7 @@ def result_filter(
         from micropie._core.binding.structures.makers import ByMsgspec, ByPydantic
 
         hint: Hint = Union[filtered]  # noqa: UP007
+        _check_readable(members)
         body, _ = without_none(hint)
         maker = ByPydantic(hint) if all(map(is_pydantic, members)) else ByMsgspec(hint)
         classes = {get_origin(one) or one: one for one in members}
@@ -290,15 +299,38 @@ def _parts(value: object, hint: Hint) -> Iterable[tuple[object, Hint]]:
     )
 
 
+def _check_readable(structures: Iterable[type]) -> None:
+    """Raise ``SetupError`` for a structure whose annotations can't be read, or one inside it: they
+    would not be filtered.
+    """
+    waiting, seen = [*structures], set[type]()
+    while waiting:
+        structure = waiting.pop()
+        if structure in seen:
+            continue
+        seen.add(structure)
+        try:
+            if is_pydantic(structure) and hasattr(structure, "model_rebuild"):
+                structure.model_rebuild()  # raises a NameError of its own
+            hints = _hints_inside(structure).values()
+        except _UNREADABLE as error:
+            raise SetupError(
+                f"an annotation of {structure.__name__} can't be read: "
+                f"{str(error).partition(chr(10))[0]}; {_AT_RUN_TIME}"
+            ) from None
+        for kind in chain.from_iterable(kinds_in(hint, are_fields_in=False) for hint in hints):
+            waiting += [kind] if is_structure(kind) else []
+
+
 @lru_cache(maxsize=256)
 def _hints_inside(structure: type) -> Mapping[str, Hint]:
-    """Return the annotations, as far as they can be read, of those attributes of a structure that
-    have structures inside; none for a model of pydantic's.
+    """Return the annotations of those attributes of a structure that have structures inside; none
+    for a model of pydantic's.
     """
     if is_pydantic(structure):  # it is dumped by its annotations
         return {}
-    try:
-        hints = hints_of_class(structure).items()
-        return {name: hint for name, hint in hints if any(map(is_structure, kinds_in(hint)))}
-    except (NameError, AttributeError, SyntaxError, TypeError):
-        return {}
+    return {
+        name: hint
+        for name, hint in hints_of_class(structure).items()
+        if any(map(is_structure, kinds_in(hint, are_fields_in=False)))
+    }
