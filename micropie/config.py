@@ -59,11 +59,10 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
         variable = f"{prefix}{name.upper()}"
         try:
             text = variables[variable]
-            if converter.many is None:
-                values[name] = converter.from_text(text)
-            else:
+            texts = [text]
+            if converter.many is not None:
                 texts = [one.strip() for one in text.split(",") if one.strip()]
-                values[name] = converter.many([converter.from_text(one) for one in texts])
+            values[name] = converter.from_texts(texts)
         except KeyError:
             wrong += [f"{variable} is not set"] if parameter.default is parameter.empty else []
         except ValueError:

@@ -90,6 +90,7 @@ CACHES = {
     "_core/http/headers/fields.py:cached": "what ``cached_if_short`` makes: its users are here",
     "_core/http/json.py:_conversion_of": AUTHORS,
     "_core/http/json.py:_conversions": NO_KEY,
+    "_core/http/json.py:_exact_decoder": NO_KEY,
     "_core/http/headers/media_types.py:codec_of": FUNCTION,
     "_core/http/headers/media_types.py:content_type": FUNCTION,
     "_core/http/headers/media_types.py:disposition": FUNCTION,

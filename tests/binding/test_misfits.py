@@ -591,7 +591,8 @@ def test_parameters_are_filled_by_forms_alike(make_client: MakeClient) -> None:
     answer = client.post("/stated", data={"n": "1", "yes": "off"}).json()
     assert answer == [False, [1], True, "When?", {"n": ["1"], "yes": "off"}]
     assert client.post("/stated", data={"x": "1"}).json()[:2] == [False, []]
-    assert client.post("/files", data={"x": "1"}).json() == ["Please choose a file."] * 2
+    assert client.post("/files", data={"x": "1"}).json() == ["Please choose a file."]
+    assert client.post("/files", json={"x": "1"}).json() == ["Please choose a file."] * 2
 
 
 def test_a_query_with_empty_fields_has_their_defaults(make_client: MakeClient) -> None:

@@ -15,7 +15,8 @@ bool or None by these rules. Compact UTF-8. Anything else, NaN, Infinity, lone s
 than 254 levels raise ``CodecError``, which names the key.
 
 Read: RFC 8259. The last of equal keys wins; integers are exact at any size that the parser takes.
-Refused with ``ValueError``: malformed text, a byte order mark, NaN and Infinity, a float too large
+A byte order mark before the text is skipped (section 8.1).
+Refused with ``ValueError``: malformed text, NaN and Infinity, a float too large
 for a double, an escaped lone surrogate (it can be neither stored nor sent as UTF-8), more levels
 than the parser goes down.
 """
@@ -106,8 +107,10 @@ class Codec:
                 return _decode_plain(data)
             return self._module.loads(data)
         except RecursionError:
-            raise ValueError("The JSON is not valid: it is nested too deeply.") from None
+            raise ValueError(_TOO_DEEP) from None
         except ValueError as error:
+            if isinstance(data, bytes) and data.startswith(_BOM) and data[3:6] != _BOM:
+                return self.loads(data[3:])
             reason = str(error).partition(";")[0]  # behind it int() names Python's setting
             raise ValueError(f"The JSON is not valid: {reason}.") from None
 
@@ -334,6 +337,8 @@ def _decode_plain(data: bytes) -> Json:
     return value
 
 
+_TOO_DEEP = "The JSON is not valid: it is nested too deeply."
+_BOM = b"\xef\xbb\xbf"
 _DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 _LONG_NUMBER = pattern(rb"-[0-9]{19}|[0-9]{20}")
 
@@ -350,6 +355,36 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _DECODER = JSONDecoder(parse_float=_read_float, parse_constant=_refuse_constant)
+
+# A number of up to 15 digits, and not near zero, is the same as a float.
+_INEXACT = pattern(rb"[0-9.]{16}|[eE]-[0-9]{3}")
+
+
+def exact(data: bytes) -> Json:
+    """Return a JSON text that ``loads`` has taken, with a Decimal for each number that no float
+    has all digits of; None if there is none for certain. Raises ``ValueError`` for one nested too
+    deeply, and for a number too close to zero.
+    """
+    try:
+        return _exact_decoder().decode(data.decode("utf-8-sig")) if _INEXACT.search(data) else None
+    except RecursionError:  # orjson goes deeper
+        raise ValueError(_TOO_DEEP) from None
+
+
+@cache
+def _exact_decoder() -> JSONDecoder:
+    from decimal import Decimal, InvalidOperation
+
+    def read(text: str) -> float | Decimal:
+        value = float(text)
+        try:
+            number = Decimal(text)
+        except InvalidOperation:  # an exponent beyond the decimal module's limits
+            raise ValueError("The JSON is not valid: a number is too close to zero.") from None
+        return value if number == Decimal(repr(value)) else number
+
+    return JSONDecoder(parse_float=read)
+
 
 _CODEC = Codec(_installed, {})
 _dumps = _CODEC.dumps

@@ -8,7 +8,9 @@ once, by ``bound_parameter``; a request calls ``parameter.find``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from inspect import Parameter
@@ -25,7 +27,12 @@ from micropie._core.binding.signatures.sources import (
     Source,
     stated_source,
 )
-from micropie._core.binding.structures.fields import members_of, structure_name, structures_of
+from micropie._core.binding.structures.fields import (
+    kinds_in,
+    members_of,
+    structure_name,
+    structures_of,
+)
 from micropie._core.binding.values.converters import (
     ANYTHING,
     NUMBERS,
@@ -124,18 +131,28 @@ class BoundParameter(NamedTuple):
             elif value is None or value is NULL:
                 continue
             return value if read is None else read(self, value, name)
-        empty = self.converter.empty
-        if empty is not None and FORM in self.places and FORM.values(request) is not None:
-            return _from_texts(self, empty, "form")
         form = request._exchange.body.form
-        if self.default is REQUIRED or (form is not None and self._came_as_text(request, form)):
+        if form is not None:
+            return self._left_out(request, form)
+        if self.default is REQUIRED:
             raise _missing(self, request)
         return self.default
 
-    def _came_as_text(self, request: Request, form: Mapping[str, Sequence[str]]) -> bool:
-        """Return whether the name of a file has come alone, by a form that has no files."""
-        is_file = FILES in self.places[:1] and any(form.get(self.key, ()))
-        return is_file and request._exchange.framing[0] != MULTIPART
+    def _left_out(self, request: Request, form: Mapping[str, Sequence[str]]) -> object:
+        """Return what a form stands for that has no field of this name."""
+        empty, has_files = self.converter.empty, FILES in self.places[:1]
+        if empty is not None and FORM in self.places:
+            return _from_texts(self, empty, "form")
+        # the name of a file has come alone, by a form that has no files
+        came_as_text = has_files and any(form.get(self.key, ()))
+        is_missing = came_as_text and request._exchange.framing[0] != MULTIPART
+        if empty is not None and has_files and not is_missing:
+            with suppress(BindingError):  # fewer files than there must be
+                return _from_files(self, [], "file")
+            is_missing = True
+        if is_missing or self.default is REQUIRED:
+            raise _missing(self, request)
+        return self.default
 
     def is_plain(self, is_number: bool) -> bool:
         """Return whether a segment's text, or the number that a wildcard has made of it, is the
@@ -166,7 +183,7 @@ def from_path(parameter: BoundParameter, value: object) -> object:
 
 def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
     converter = parameter.converter
-    if converter.many is None:
+    if converter.many is None or (converter.is_either and len(texts) == 1):
         text = texts[0]
         try:
             return converter.from_text(text)
@@ -175,7 +192,9 @@ def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> 
             if not text and parameter.default is not REQUIRED:
                 return parameter.default
             raise _binding_error(parameter, place, text, error) from None
-    values = [_converted(parameter, text, place, converter.from_text) for text in texts]
+    values: Sequence[object] = texts
+    if not converter.is_either:
+        values = [_converted(parameter, text, place, converter.from_text) for text in texts]
     return _converted(parameter, values, place, converter.many)
 
 
@@ -285,6 +304,9 @@ FILES = Place("file", attrgetter("_exchange.body.uploads"), _from_files)
 
 DOCUMENT = Place("json", attrgetter("_exchange.body.document"), _converted)
 
+# For types with a Decimal inside: a float would lose digits.
+_EXACT = attrgetter("_exchange.body.exact_document")
+
 # In order, behind the path.
 BY_NAME: Sequence[Place] = (QUERY, FORM, DOCUMENT, FILES)
 # Of a parameter of any type.
@@ -323,10 +345,10 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
             raise SetupError("it has no annotation, which would tell what fills it")
         return BoundParameter(name, name, default=default)
     if structures_of(annotation):
-        return _of_structure(name, annotation, default, stated, own)
+        return _exact(_of_structure(name, annotation, default, stated, own), annotation, own)
     or_none = None if optional and default is REQUIRED else default
     if stated is not None:
-        return _of_source(name, annotation, or_none, stated, own)
+        return _exact(_of_source(name, annotation, or_none, stated, own), annotation, own)
     if kind is BindingErrors:
         # the plan puts the errors in its place
         return BoundParameter(name, name, default=BindingErrors)
@@ -336,6 +358,8 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
     if kind is UploadFile:
         many_files, required = (list if many else None), "Please choose a file."
         converter = ANYTHING._replace(expected="a file", many=many_files, required=required)
+        if many and not optional:
+            converter = converter._replace(empty=())
         converter = _with_metadata(converter, annotation, list if many else kind, many)
         return BoundParameter(name, name, converter, or_none, [FILES])
     if isinstance(kind, NewType) and not many:
@@ -344,7 +368,26 @@ def bound_parameter(parameter: Parameter, is_provider: bool, own: OwnTypes) -> B
             f"function, or Annotated[{kind.__name__}, Query()] for a client's value"
         )
     bound = parameter_by_name(name, converter_for(annotation, own), default)
-    return bound._replace(places=IN_URL) if is_provider else bound
+    return bound._replace(places=IN_URL) if is_provider else _exact(bound, annotation, own)
+
+
+def _exact(bound: BoundParameter, annotation: Hint, own: OwnTypes) -> BoundParameter:
+    """Return the parameter so that JSON's numbers lose no digit, if there is a Decimal in its
+    type.
+    """
+    kinds = kinds_in(annotation)
+    for kind in kinds:
+        if isinstance(kind, type) and kind in own.decoders:
+            kinds += kinds_in(own.taken_by(kind))
+    module = sys.modules.get("decimal")  # it has been imported if an annotation names it
+    if module is None or module.Decimal not in kinds:
+        return bound
+    return bound._replace(
+        places=[
+            place._replace(values=_EXACT) if place.name == "json" else place
+            for place in bound.places
+        ]
+    )
 
 
 def _of_structure(

@@ -243,7 +243,9 @@ class Plan:
         for others in self._others:
             exchange = request._exchange
             query, body, uploads = exchange.query, exchange.fields, exchange.body.uploads
-            several = others.converter._replace(many=list)
+            several = others.converter
+            if several.many is None:
+                several = several._replace(many=list)
             for name in dict.fromkeys([*values, *query, *body, *uploads]):
                 if name in self._taken:
                     continue
@@ -278,9 +280,11 @@ class Plan:
         )
 
         sent = {**request._exchange.query, **request._exchange.fields}
-        lists = {one.key for one in self._all if one.converter.many is not None}.union(
-            *(one.lists for one in self._all)
-        )
+        lists = {
+            one.key
+            for one in self._all
+            if one.converter.many is not None and not one.converter.is_either
+        }.union(*(one.lists for one in self._all))
         given = {
             name: values if name in lists else values_of(values) for name, values in sent.items()
         }

@@ -157,14 +157,19 @@ class ByPydantic(Maker):
         """Return the structure of a document's text; None if that can't be read, as half a
         surrogate.
         """
-        try:
-            return self._adapter.validate_json(json.dumps(document))
-        except RecursionError:
-            return None
-        except ValueError as error:
-            if [one["type"] for one in error.errors()] != ["json_invalid"]:  # type: ignore[attr-defined]
-                raise
-            return None
+        write: type = str  # of a Decimal, as pydantic reads JSON's numbers as floats
+        while True:
+            try:
+                return self._adapter.validate_json(json.dumps(document, default=write))
+            except RecursionError:
+                return None
+            except ValueError as error:
+                kinds = [one["type"] for one in error.errors()]  # type: ignore[attr-defined]
+                if kinds == ["json_invalid"]:
+                    return None
+                if write is float or "float_type" not in kinds:
+                    raise
+                write = float
 
     def _dumped(self, result: object, kind: Hint) -> object:
         """A derived class is written by the annotation, too, at any depth."""

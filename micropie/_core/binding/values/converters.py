@@ -62,24 +62,32 @@ class Converter(NamedTuple):
     is ``expected``.
 
     ``many``: if set, the parameter takes every value of its name; ``many`` makes a list, a tuple or
-    a set of the converted ones. ``schema``: in JSON Schema, for one type alone. ``invalid`` and
-    ``required``: sentences for a visitor, by default made of ``expected``, and "Please fill in this
-    field.". ``message``: the author's words in their place. ``empty``: the texts that a form
-    without the field stands for, as a box that is not ticked and a list without a choice send
-    nothing; None if it stands for nothing. ``takes_text``: whether a text may convert at all: none
-    does to a dict, nor to what is made of one.
+    a set of the converted ones. ``is_either``: ``from_text`` converts a single text, and ``many``
+    takes several texts as they are, as for ``int | list[int]``. ``schema``: in JSON Schema, for one
+    type alone. ``invalid`` and ``required``: sentences for a visitor, by default made of
+    ``expected``, and "Please fill in this field.". ``message``: the author's words in their place.
+    ``empty``: the texts that a form without the field stands for, as a box that is not ticked and a
+    list without a choice send nothing; None if it stands for nothing. ``takes_text``: whether a
+    text may convert at all: none does to a dict, nor to what is made of one.
     """
 
     expected: str
     from_text: Callable[[str], object]
     from_json: Callable[[object], object]
     many: Collect | None = None
+    is_either: bool = False
     schema: Mapping[str, str] | None = None
     invalid: str = ""
     required: str = REQUIRED_FIELD
     message: Message = Message()
     empty: Sequence[str] | None = None
     takes_text: bool = True
+
+    def from_texts(self, texts: Sequence[str]) -> object:
+        """Return what the texts of one name convert to: the first, if there can't be several."""
+        if self.many is None or (self.is_either and len(texts) == 1):
+            return self.from_text(texts[0])
+        return self.many(texts if self.is_either else [*map(self.from_text, texts)])
 
     def error_message(self, value: object, error: ValueError | None = None) -> tuple[str, bool]:
         """Return the sentence for the visitor whose ``value`` was refused, and whether the author
@@ -209,6 +217,14 @@ def _to_decimal(text: str) -> Decimal:
     return number
 
 
+def _decimal_from_json(value: object) -> Decimal:
+    from decimal import Decimal
+
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise ValueError(value)
+    return _to_decimal(str(value))
+
+
 def _to_timedelta(text: str) -> timedelta:
     found = _DURATION.fullmatch(text)
     if found is None:
@@ -307,12 +323,11 @@ def simple_types() -> dict[object, Converter]:
 
     return {
         **_BUILT_IN,
-        Decimal: _scalar(
-            Decimal,
+        Decimal: Converter(
             "a decimal number",
-            {"type": "number"},
             _to_decimal,
-            lambda n: _to_decimal(str(n)),
+            _decimal_from_json,
+            schema={"type": "number"},
         ),
         UUID: _scalar(UUID, "a UUID", _string("uuid"), _if_matches(_UUID, UUID)),
         date: _scalar(date, "a date such as 2026-01-31", _string("date"), date.fromisoformat),
@@ -421,12 +436,13 @@ def _decoded(kind: type, own: OwnTypes) -> Converter:
             # also those of Decimal and of an Enum's names
             raise ValueError(given) from None
 
+    from_text = _from_one_text(inner)
     return Converter(
         f"a {kind.__name__}",  # a name for programmers
-        _from_no_text if inner.many else lambda text: decode(inner.from_text(text)),
+        lambda text: decode(from_text(text)),
         lambda value: decode(inner.from_json(value)),
         invalid=INVALID,
-        takes_text=inner.takes_text and inner.many is None,
+        takes_text=_takes_one_text(inner),
     )
 
 
@@ -444,9 +460,11 @@ def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]
         invalid=converter.invalid or f"Please enter {converter.expected}.",
         from_json=checked(converter.from_json, constraints),
     )
-    if converter.many is None:
-        return constrained._replace(from_text=checked(converter.from_text, constraints))
-    return constrained._replace(many=checked(converter.many, constraints))
+    if converter.many is not None:
+        constrained = constrained._replace(many=checked(converter.many, constraints))
+    if converter.many is None or converter.is_either:
+        constrained = constrained._replace(from_text=checked(converter.from_text, constraints))
+    return constrained
 
 
 def with_message(converter: Converter, metadata: Iterable[object]) -> Converter:
@@ -461,13 +479,23 @@ def _from_no_text(text: str) -> object:
     raise ValueError(text)
 
 
+def _takes_one_text(converter: Converter) -> bool:
+    """Return whether one text may be a value, where there can't be several."""
+    return converter.takes_text and (converter.many is None or converter.is_either)
+
+
+def _from_one_text(converter: Converter) -> Callable[[str], object]:
+    """Return the conversion of one text where there can't be several: none makes a list."""
+    return converter.from_text if _takes_one_text(converter) else _from_no_text
+
+
 def _json_object(key: Converter, member: Converter) -> Converter:
-    has_text_keys = key in _TEXT
+    has_text_keys, name_of = key in _TEXT, _from_one_text(key)
 
     def from_json(value: object) -> object:
         if not isinstance(value, dict) or (len(value) > MAX_HASHED and not has_text_keys):
             raise ValueError(value)
-        return {key.from_text(name): member.from_json(element) for name, element in value.items()}
+        return {name_of(name): member.from_json(element) for name, element in value.items()}
 
     limits = (
         "" if has_text_keys else f" with at most {MAX_HASHED} members, each name {key.expected}"
@@ -500,6 +528,7 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
     inner = [converter_for(one, own) for one in members if one is not types.NoneType]
     # int before str in any union: every text is a str.
     inner.sort(key=lambda converter: converter.from_text is str)
+    is_optional = types.NoneType in members
     union = Converter(
         " or ".join(converter.expected for converter in inner),
         lambda text: _first_that_fits((converter.from_text for converter in inner), text),
@@ -509,7 +538,35 @@ def _union(members: tuple[object, ...], own: OwnTypes) -> Converter:
     )
     if len(inner) == 1:
         union = inner[0]
-    return _optional(union) if types.NoneType in members else union
+    elif any(converter.many is not None for converter in inner):
+        union = _with_collections(union, inner, is_optional)
+    return _optional(union) if is_optional else union
+
+
+def _with_collections(union: Converter, inner: Sequence[Converter], is_optional: bool) -> Converter:
+    """Return a union with collections among its members, which take every text of a name; another
+    member takes a single one.
+    """
+    collections = [one.from_texts for one in inner if one.many is not None]
+    singles = [one.from_text for one in inner if _takes_one_text(one)]
+
+    def from_text(text: str) -> object:
+        if is_optional and text == "":
+            return None
+        try:
+            return _first_that_fits(singles, text)
+        except ValueError:
+            return collect([text])
+
+    def collect(texts: Sequence[Any]) -> object:
+        return _first_that_fits(collections, texts)
+
+    return union._replace(
+        from_text=from_text if singles else str,
+        many=collect,
+        is_either=bool(singles),
+        empty=None if singles else [],
+    )
 
 
 def _first_that_fits(converts: Iterable[Callable[[T], object]], value: T) -> object:
@@ -552,6 +609,7 @@ def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> 
     if others not in ([], [Ellipsis]):
         raise SetupError("a tuple of fixed length comes from no form; write tuple[X, ...]")
     item = converter_for(first, own)
+    from_text = _from_one_text(item)
     is_hashed = kind in (set, frozenset)
     make = _hashed(kind) if is_hashed else kind
 
@@ -563,11 +621,11 @@ def _collection(kind: Collect, arguments: tuple[object, ...], own: OwnTypes) -> 
     most = f" of at most {MAX_HASHED} values" if is_hashed else ""
     return Converter(
         f"a list{most}, each {item.expected}",
-        item.from_text,
+        from_text,
         from_json,
         many=make,
         invalid=item.invalid or f"Please enter {item.expected}.",
         message=item.message,
         empty=[],
-        takes_text=item.takes_text,
+        takes_text=_takes_one_text(item),
     )

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Protocol
 from micropie._core.errors import BadRequest
 from micropie._core.http.body.reader import UNREAD, BodyReader
 from micropie._core.http.forms import UploadFile, parse_query, require_utf8
-from micropie._core.http.json import loads
+from micropie._core.http.json import exact, loads
 from micropie._core.http.protocols import Json, Parameters, Piece
 
 
@@ -63,6 +63,7 @@ class ReceivedBody:
     """The names of its file inputs that were left empty."""
     document: Json = None
     """The JSON body, ``NULL`` for null."""
+    _exact: Json = None
 
     @property
     def so_far(self) -> bytes | None:
@@ -73,6 +74,23 @@ class ReceivedBody:
         if isinstance(data, BodyReader):
             return None if data.state is UNREAD else data.data
         return data
+
+    @property
+    def exact_document(self) -> Json:
+        """The JSON body with a Decimal for each number that no float has all digits of.
+
+        Raises 400 for one nested too deeply, and for a number too close to zero.
+        """
+        document = self.document
+        if document is None or document is NULL:
+            return document
+        if self._exact is None:
+            try:
+                found = exact(self.so_far or b"")
+            except ValueError as error:
+                raise BadRequest(str(error)) from None
+            self._exact = document if found is None else found
+        return self._exact
 
     def copied(self) -> ReceivedBody:
         """Return a copy for another process: without files, and without bytes that are parsed."""
