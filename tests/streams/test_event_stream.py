@@ -530,6 +530,55 @@ def test_a_subscription_that_ends_ends_the_stream(make_client: MakeClient) -> No
     assert make_client(Subscribing()).get("/").content == COMMENT + b"data: a\n\ndata: b\n\n"
 
 
+def even(number: int) -> Any:
+    return event(number, id=number) if number % 2 == 0 else None
+
+
+@pytest.mark.parametrize("kind", ["iterator", "async", "subscription"])
+def test_items_are_mapped_and_filtered(make_client: MakeClient, kind: str) -> None:
+    async def numbers() -> AsyncIterator[object]:
+        for one in (1, 2, event("as it is"), 3, 4):
+            yield one
+
+    class Numbers:
+        async def __aenter__(self) -> Any:
+            return numbers()
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+    class Mapped(App):
+        def index(self) -> Any:
+            source: Any = {
+                "iterator": iter([1, 2, event("as it is"), 3, 4]),
+                "async": numbers(),
+                "subscription": Numbers(),
+            }[kind]
+            return EventStream(source, map=even)
+
+    content = make_client(Mapped()).get("/").content
+    expected = b"id: 2\ndata: 2\n\ndata: as it is\n\nid: 4\ndata: 4\n\n"
+    assert content.removeprefix(COMMENT) == expected
+
+
+def test_a_map_that_fails_ends_the_stream(make_client: MakeClient) -> None:
+    class Mapped(App):
+        def index(self) -> Any:
+            return EventStream(iter([0]), map=lambda number: 1 / number)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        make_client(Mapped(), raise_app_exceptions=False).get("/")
+
+
+async def waits(item: object) -> None: ...
+
+
+@pytest.mark.parametrize("wrong", [5, "text", waits])
+def test_a_map_is_a_plain_function(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="map takes a plain function"):
+        EventStream(iter([]), map=wrong)
+
+
 def test_R59_a_thread_that_the_source_waits_for_ends_when_the_client_leaves(
     make_client: MakeClient,
 ) -> None:

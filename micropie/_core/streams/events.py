@@ -8,9 +8,10 @@ into an event: data is split and sent line by line; a name or an id with a line 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from functools import cache, lru_cache
-from typing import cast
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from functools import cache, lru_cache, partial
+from inspect import iscoroutinefunction
+from typing import Any, cast
 
 from micropie._core.errors import HeadersLike, is_duration, logger
 from micropie._core.http import Response
@@ -113,6 +114,14 @@ def encode_item(item: object) -> bytes:
     return bytes(event(item))
 
 
+def encode_mapped(function: Callable[[Any], object], item: object) -> bytes:
+    """Return what ``function`` makes of an item as bytes, b"" for None. An ``Event`` is sent as it
+    is.
+    """
+    mapped = item if isinstance(item, Event) else function(item)
+    return b"" if mapped is None else encode_item(mapped)
+
+
 _FIELDS = {"event", "data", "id", "retry", "comment"}
 
 
@@ -149,11 +158,12 @@ class EventStream(Response):
     is text, a value that becomes JSON, or a result of ``event(data, event=, id=, retry=)``.
     ``heartbeat``: after so many seconds of silence a comment is sent, which keeps proxies from
     closing the connection and shows whether the client is still there; None for never. ``headers``
-    are sent beside those that keep proxies from holding events back.
+    are sent beside those that keep proxies from holding events back. ``map``: a plain function that
+    gets each item but an ``event(...)`` and returns what is sent in its place, None for nothing.
 
     The stream ends with its source, when the client leaves, and when the server is told to end.
-    Raises ``TypeError`` for a source that can't be iterated, ``ValueError`` for a ``heartbeat``
-    that is not above 0.
+    Raises ``TypeError`` for a source that can't be iterated and a ``map`` that is no plain
+    function, ``ValueError`` for a ``heartbeat`` that is not above 0.
     """
 
     __slots__ = ()
@@ -163,12 +173,16 @@ class EventStream(Response):
         source: AsyncIterable[object] | Iterable[object],
         heartbeat: float | None = HEARTBEAT,
         headers: HeadersLike = (),
+        map: Callable[[Any], object] | None = None,  # noqa: A002 - the word for it
     ) -> None:
+        if map is not None and (not callable(map) or iscoroutinefunction(map)):
+            raise TypeError(f"map takes a plain function (def), not {map!r}")
         if heartbeat is not None and heartbeat != HEARTBEAT and not is_duration(heartbeat):
             raise ValueError(
                 f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}"
             )
-        rules = EventRules(encode_item, heartbeat, current_shutdown() or ShutdownSignal())
+        encode = encode_item if map is None else partial(encode_mapped, map)
+        rules = EventRules(encode, heartbeat, current_shutdown() or ShutdownSignal())
         # The head waits for a subscription to be entered, so that its reader misses no message.
         body = LoopStream(_items_of(source), hasattr(source, "__aenter__"), rules)
         super().__init__(body, 200, headers, CONTENT_TYPE)
