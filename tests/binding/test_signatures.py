@@ -16,7 +16,6 @@ from fractions import Fraction
 from numbers import Number
 from pathlib import Path
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     Any,
     ClassVar,
@@ -52,9 +51,6 @@ from micropie._core.binding.structures.makers import maker_for
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.errors import said
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping as OnlyForTheChecker
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -991,13 +987,6 @@ def test_an_annotation_that_cannot_be_read_fails_at_set_up(annotation: str) -> N
         SetupError, match=r"an annotation of annotated\.<locals>\.handler can't be read"
     ):
         annotated(annotation)._micropie.compiled()
-
-
-def test_a_return_annotation_does_not_matter(make_client: MakeClient) -> None:
-    def handler(x: int) -> OnlyForTheChecker[str, int]:
-        return {"x": x}
-
-    assert make_client(app_of(handler)).get("/page/5").json() == {"x": 5}
 
 
 def test_annotations_of_a_decorated_handler_are_those_of_the_inner_one(

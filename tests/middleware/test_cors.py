@@ -53,12 +53,14 @@ def sharing(**options: Any) -> Root:
 
 
 def shown(answer: httpx.Response) -> dict[str, str]:
-    """Return the CORS headers of an answer."""
-    return {
-        name: value
-        for name, value in answer.headers.items()
-        if name.startswith("access-control") or name == "vary"
+    """Return the CORS headers of an answer, without the Vary of an error page, which depends on
+    Accept.
+    """
+    found = {
+        name: value for name, value in answer.headers.items() if name.startswith("access-control")
     }
+    vary = [one for one in answer.headers.get_list("vary", split_commas=True) if one != "Accept"]
+    return found | ({"vary": ", ".join(vary)} if vary else {})
 
 
 def preflight(
@@ -186,7 +188,7 @@ def test_every_answer_has_them_once(make_client: MakeClient, path: str, status: 
         )
         assert answer.status_code == status
         assert answer.headers.get_list("access-control-allow-origin") == [FRIEND]
-        assert answer.headers.get_list("vary") == ["Origin"]
+        assert answer.headers.get_list("vary", split_commas=True).count("Origin") == 1
 
 
 class Unreachable(InMemorySessionBackend):

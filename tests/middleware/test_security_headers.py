@@ -19,7 +19,7 @@ DEFAULTS = {
 }
 # Of any answer. Every other header is one of the middleware's: a new one has to be named in the
 # tests below.
-USUAL = {"content-type", "content-length"}
+USUAL = {"vary", "content-type", "content-length"}
 HTTPS = "https://testserver"
 
 
