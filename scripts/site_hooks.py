@@ -104,6 +104,7 @@ def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
 MOVED = {
     "deploy/faults.html": "several-machines.html#what-users-notice",
     "explanation/which-route-wins.html": "../routing.html#which-route-wins",
+    "moving/old-templates.html": "half-moved.html#templates",
 }
 
 
