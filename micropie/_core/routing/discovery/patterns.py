@@ -137,7 +137,7 @@ class Segment:
 
 # What is meant otherwise, as other frameworks write it.
 _MISTAKEN = {
-    r"\(\?|\\[dw]|\$$": "is a regular expression: write <name:int>, or <name:re:[a-z]+>",
+    r"\(\?|\\[dw]|[^\0]\$$": "is a regular expression: write <name:int>, or <name:re:[a-z]+>",
     "[<>]": "has a wildcard that can't be read: write <name> or <name:int>",
     "[{}]": "has a brace: write <name> for {name}",
     r"/:([A-Za-z_]\w*)": r"has a colon: write <\1> for :\1",
@@ -155,7 +155,7 @@ class Pattern:
     """
 
     def __init__(self, text: str) -> None:
-        literal = WILDCARD.sub("", text)
+        literal = WILDCARD.sub("\0", text)  # so that nothing stands beside the text behind it
         for expression, problem in _MISTAKEN.items():
             if found := re.search(expression, literal):
                 raise SetupError(f"the route {text!r} {found.expand(problem)}")
