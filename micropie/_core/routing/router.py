@@ -33,7 +33,7 @@ No attribute of an object is ever looked up by a name that a client sent.
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, final
 
 from micropie._core.errors import HTTPError, MethodNotAllowed, SetupError
@@ -234,6 +234,13 @@ class Router:
             for text, child in node.literals.items():
                 if "/" not in text and "\0" not in text and text not in DOTS_AND_EMPTY:
                     places.append((f"{path}/{text}", child))
+
+    def drop_short_cuts(self, patterns: Iterable[str]) -> None:
+        """Drop those of ``below`` that may take a segment of the ``patterns`` of WebSockets."""
+        for routes in self.below.values() if (found := [*patterns]) else ():
+            for path in [*routes]:
+                if any(pattern.startswith(f"{path}/") for pattern in found):
+                    del routes[path]
 
     def find(self, method: str, segments: Sequence[str]) -> RouteMatch | Refusal:
         """Return the route for decoded segments, or the refusal by a 404 or a 405."""

@@ -66,6 +66,7 @@ class Site:
             method: {path: one for path, one in routes.items() if path not in hidden}
             for method, routes in router.exact.items()
         }
+        router.drop_short_cuts(split_host(one.route.pattern)[1] for one in sockets.entries())
 
     def entries(self, takes_socket: bool = False) -> list[RouteEntry]:
         """Return every route of HTTP, or of WebSockets, once with its methods, also those of mounts
@@ -115,6 +116,14 @@ class Site:
         except HTTPError as error:  # the path or the host is malformed
             found = Refusal(error, self.config)
         if type(found) is not Refusal:
+            # the arguments of a handler by its name may be the path of a WebSocket
+            if (
+                found[1]
+                and not takes_socket
+                and not found[0].wildcards
+                and self._takes_handshake(request)
+            ):
+                return Refusal(websockets_need_asgi(), found[0].config)
             exchange.path_params = [*found[2].values()] if found[2] else found[1]
             return found
         fallback = (
@@ -130,6 +139,14 @@ class Site:
         if is_plain or type(self.find_socket(request)) is not tuple:
             return found
         return Refusal(websockets_need_asgi(), found.config)
+
+    def _takes_handshake(self, request: Request) -> bool:
+        """Return whether a request is the handshake of one of this site's WebSockets."""
+        return (
+            self.sockets.has_routes
+            and "websocket" in (request._exchange.header("upgrade") or "").lower()
+            and type(self.find_socket(request)) is tuple
+        )
 
     def find_own(self, request: Request) -> SearchResult | None:
         """Return what ``find`` does, None in the place of this application's own refusal: for what

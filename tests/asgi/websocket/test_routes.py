@@ -280,6 +280,35 @@ def test_a_handshake_that_arrives_as_a_request_gets_426(make_client: MakeClient)
     )
 
 
+class Tickets(App):
+    def index(self, q: str = "", page: int = 1) -> str:
+        return f"{q} {page}"
+
+    @websocket("/<number:int>/chat")
+    async def chat(self, ws: WebSocket, number: int) -> None: ...
+
+    @websocket("/<number:int>")
+    async def one(self, ws: WebSocket, number: int) -> None: ...
+
+    @get("/wild/<name>")
+    def wild(self, name: str) -> str:
+        return name
+
+    @websocket("/wild/<name>")
+    async def wild_socket(self, ws: WebSocket, name: str) -> None: ...
+
+
+def test_a_page_that_takes_segments_takes_no_handshake(make_client: MakeClient) -> None:
+    client = make_client(Tickets(), validate=False)
+    for path in ("/5/chat", "/5"):
+        assert client.get(path, headers=HANDSHAKE).status_code == 426
+    assert client.get("/5/6").text == "5 6"
+    assert client.get("/5").text == "5 1"
+    assert client.get("/x", headers=HANDSHAKE).text == "x 1"  # of no WebSocket
+    assert client.get("/", headers=HANDSHAKE).text == " 1"
+    assert client.get("/wild/x", headers=HANDSHAKE).text == "x"  # a page of the same path
+
+
 # -- mistakes of the author ------------------------------------------------------------------------
 
 
