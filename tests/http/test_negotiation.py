@@ -28,6 +28,10 @@ CHOICES: list[tuple[str | None, tuple[str, ...], str | None]] = [
     ("text/html;q=0, */*", ("html", "text"), "text"),
     ("TEXT/HTML;Q=0.5, application/json ; q = 0.6", ("html", "json"), "json"),
     ("text/html;level=1;q=0.2, application/json;q=0.1", ("json", "html"), "html"),
+    ("text/html, image/gif, *; q=.2, */*; q=.2", ("json", "html"), "html"),  # old JDKs
+    ("text/html;q=.5, application/json;q=0.25555", ("json", "html"), "html"),
+    ("text/html;q=0., application/json;q=.0000", ("json", "html"), None),
+    ("text/html;q=., application/json;q=0.9", ("json", "html"), "html"),
     ("text/html;q=2, application/json;q=0.1", ("json", "html"), "html"),
     ("nonsense, ;;, q=1, application/json", ("html", "json"), "json"),
     ("text/calendar", ("html", "text/calendar"), "text/calendar"),

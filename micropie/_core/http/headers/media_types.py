@@ -148,7 +148,8 @@ SHORT_NAMES = {
     "xml": "application/xml",
 }
 
-_QUALITY = pattern(r"q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
+# As RFC 9110 has it, also without the 0 and with more digits, as some clients write it.
+_QUALITY = pattern(r"q[ \t]*=[ \t]*(0?\.[0-9]++|0\.?|1(?:\.0*+)?)", re.IGNORECASE)
 
 
 def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
