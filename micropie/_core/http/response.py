@@ -559,17 +559,23 @@ class Origin(Protocol):
 def redirect_response(redirect: Redirect, site: Origin) -> Response:
     """Return the response for a ``Redirect`` in the answer to a request for ``site``.
 
-    Raises 400 for another host, and for plain http from https, unless the redirect allows it: a
-    client may have chosen the location. The log says what to write if it is the author's.
+    Raises 400 for a control character, and unless the redirect allows it for another host and for
+    plain http from https: a client may have chosen the location. The log says what to write if it
+    is the author's.
     """
     location, problem = redirect.location, ""
     # Most lead to a path, in which browsers drop nothing.
-    if not redirect.allow_external and not _PATH.fullmatch(location):
+    if not _PATH.fullmatch(location):
         seen = as_browsers_read(location)
-        if _leads_away(location, seen, site):
+        if redirect.allow_external:
+            pass
+        elif _leads_away(location, seen, site):
             problem, option = "leaves this site", "allow_external"
         elif site.scheme == "https" and not redirect.allow_http and seen.startswith("http:"):
             problem, option = "leads from https to plain http", "allow_http"
+        if not problem and _CONTROL.search(location):
+            logger.warning("a redirect to %.500r has a control character and is refused", location)
+            raise HTTPError(400, "The address to go to has a control character.")
     if problem:
         advice = f"if that is meant, write Redirect(location, {option}=True)"
         logger.warning("a redirect to %.500r %s and is refused; %s", location, problem, advice)
@@ -588,6 +594,7 @@ def as_browsers_read(location: str) -> str:
 
 
 _PATH = pattern(r"/(?![/\\])[!-~]*+")
+_CONTROL = pattern("[\0-\x1f\x7f]")
 _SCHEME = pattern("[a-z][a-z0-9+.-]*+:")  # of any length
 _LONGEST_SPLIT = 2000  # characters; a host has 253 at most
 
