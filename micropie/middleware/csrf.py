@@ -23,6 +23,8 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 # The schemes that a browser sends by itself once the user has logged in. Scripts add all others.
 _ADDED_BY_BROWSERS: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
+# Those of tokens, which no form can send, and scripts of other sites only with CORS' permission.
+_TOKENS: Final = frozenset({"bearer", "dpop", "token"})
 
 
 class CSRFMiddleware(FlowMiddleware):
@@ -37,7 +39,8 @@ class CSRFMiddleware(FlowMiddleware):
     A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token of
     ``csrf_token``, as ``X-CSRF-Token`` or as a form's field of that name. It passes
     without a token if it has no cookie and no log-in that a browser adds by itself: it acts for no
-    user. Raises ``SetupError`` for a malformed origin or path.
+    user. It also passes with a token in ``Authorization`` (``Bearer``, ``DPoP``, ``Token``), which
+    no browser adds. Raises ``SetupError`` for a malformed origin or path.
     """
 
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:
@@ -77,7 +80,7 @@ class CSRFMiddleware(FlowMiddleware):
         # not by ``headers``, on which the response would depend then
         authorization = request._exchange.header("authorization") or ""
         scheme = authorization.partition(" ")[0].lower()
-        if headers.get("cookie") or scheme in _ADDED_BY_BROWSERS:
+        if scheme not in _TOKENS and (headers.get("cookie") or scheme in _ADDED_BY_BROWSERS):
             return _check_token(request)
         return None
 
