@@ -151,7 +151,10 @@ class WSGIExchange(Exchange):
             for key, value in environ.items()
             if key.startswith("HTTP_") and key not in _BODY_KEYS
         ]
-        pairs += [(name, environ[key]) for name, key in _UNPREFIXED.items() if environ.get(key)]
+        # the length may be a number
+        pairs += [
+            (name, f"{environ[key]}") for name, key in _UNPREFIXED.items() if environ.get(key)
+        ]
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
 
     def header(self, name: str) -> str | None:
@@ -168,6 +171,8 @@ class WSGIExchange(Exchange):
         length = self.environ.get("CONTENT_LENGTH")
         if "HTTP_TRANSFER_ENCODING" in self.environ and self.environ.get("wsgi.input_terminated"):
             length = None  # the chunks end the body: RFC 9112, section 6.3
+        if type(length) is int:  # PEP 3333 has text
+            length = str(length)
         return self.environ.get("CONTENT_TYPE", ""), length or None
 
     @property

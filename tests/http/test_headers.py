@@ -200,6 +200,11 @@ def test_the_body_s_headers_come_once_from_an_environ() -> None:
     )
 
 
+def test_the_length_in_an_environ_may_be_a_number() -> None:
+    status, body = wsgi_get(Echo(), "/everything", "POST", b"abc", CONTENT_LENGTH=3)
+    assert (status, body) == (200, b'{"host":"testserver","content-length":"3"}')
+
+
 # -- MutableHeaders --------------------------------------------------------------------------------
 
 
