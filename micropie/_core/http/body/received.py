@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Literal, Protocol
 
-from micropie._core.errors import BadRequest
+from micropie._core.errors import BadRequest, HTTPError
 from micropie._core.http.body.reader import UNREAD, BodyReader
 from micropie._core.http.forms import UploadFile, parse_query, require_utf8
 from micropie._core.http.json import exact, loads
@@ -40,6 +40,18 @@ class Parsing(Protocol):
 
     @property
     def config(self) -> Any: ...
+
+    def header(self, name: str) -> str | None: ...
+
+
+def unreadable(exchange: Parsing, error: HTTPError) -> HTTPError:
+    """Return the error for a body that can't be parsed: 415 if it has a Content-Encoding, which is
+    not decoded (RFC 9110, section 15.5.16), else ``error``.
+    """
+    if (exchange.header("content-encoding") or "identity").lower() == "identity":
+        return error
+    sentence = "The body has a Content-Encoding, and none is decoded here."
+    return HTTPError(415, sentence, [("Accept-Encoding", "identity")])
 
 
 class ReceivedBody:
@@ -129,12 +141,15 @@ class ReceivedBody:
             data = self.data.data if isinstance(self.data, BodyReader) else self.data or b""
             if self.parse == "form":
                 require_utf8(exchange.framing[1].get("charset", ""))
-                self.form = parse_query(data, exchange.config.limits)
+                try:
+                    self.form = parse_query(data, exchange.config.limits)
+                except BadRequest as error:
+                    raise unreadable(exchange, error) from None
             elif data:  # scripts name the media type on a DELETE without a body, too
                 try:
                     document = loads(data)
                 except ValueError as error:
-                    raise BadRequest(str(error)) from None
+                    raise unreadable(exchange, BadRequest(str(error))) from None
                 self.document = NULL if document is None else document
             self.parse, self.is_large = None, False
         return self.document

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from micropie._core.errors import BadRequest
 from micropie._core.execution.steps import IO, RECEIVE_STEP, Flow
 from micropie._core.http import forms
-from micropie._core.http.body.received import LARGE
+from micropie._core.http.body.received import LARGE, unreadable
 from micropie._core.http.exchange import FORM, Exchange
 from micropie._core.http.forms import BATCH, MOST_PIECES, MULTIPART
 from micropie._core.http.headers import is_json
@@ -39,7 +40,10 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
         if reads_body is not AHEAD or not exchange.has_short_body:
             return
     elif media_type == MULTIPART:
-        yield from receive_multipart(exchange, parameters)
+        try:
+            yield from receive_multipart(exchange, parameters)
+        except BadRequest as error:
+            raise unreadable(exchange, error) from None
         return
     else:
         accept = "form" if media_type == FORM else "json" if is_json(media_type) else None
