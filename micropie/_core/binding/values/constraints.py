@@ -196,6 +196,23 @@ def constraints_of(metadata: Iterable[object]) -> Iterator[Constraint]:
             raise SetupError(f"{type(item).__name__} can't be enforced here")
 
 
+def limits_length(metadata: Iterable[object]) -> bool:
+    """Return whether metadata of ``Annotated`` limits the length of a text."""
+    return any(
+        getattr(item, "min_length", None) is not None
+        or getattr(item, "max_length", None) is not None
+        or limits_length(getattr(item, "metadata", ()))  # of pydantic's Field
+        for item in metadata
+    )
+
+
+def with_short_line_ends(text: str) -> str:
+    """Return a form's text with the line ends that browsers count for ``maxlength``: a text area
+    sends two characters for each (HTML, "form control API value").
+    """
+    return text.replace("\r\n", "\n")
+
+
 def restricts(item: object, libraries: Container[str]) -> bool:
     """Return whether metadata of one of ``libraries`` restricts a value, and does not only describe
     it.

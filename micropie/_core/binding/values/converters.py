@@ -43,6 +43,7 @@ from micropie._core.binding.values.constraints import (
     check_type,
     checked,
     constraints_of,
+    with_short_line_ends,
 )
 from micropie._core.errors import Sentence, SetupError, takes
 from micropie._core.http.json import BUILTINS, encoder_of
@@ -455,6 +456,7 @@ def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]
     converter = with_message(converter, metadata)
     if not constraints:
         return converter
+    from_text = checked(converter.from_text, constraints)
     constrained = converter._replace(
         expected=", ".join([converter.expected, *(one.words for one in constraints)]),
         invalid=converter.invalid or f"Please enter {converter.expected}.",
@@ -463,7 +465,12 @@ def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]
     if converter.many is not None:
         constrained = constrained._replace(many=checked(converter.many, constraints))
     if converter.many is None or converter.is_either:
-        constrained = constrained._replace(from_text=checked(converter.from_text, constraints))
+        if any(one.name in ("min_length", "max_length") for one in constraints):
+            constrained = constrained._replace(
+                from_text=lambda text: from_text(with_short_line_ends(text))
+            )
+        else:
+            constrained = constrained._replace(from_text=from_text)
     return constrained
 
 
