@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import functools
 import logging
 import pickle
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
+import httpx
 import pytest
 
 from micropie import (
     App,
     BadRequest,
+    ClientDisconnect,
     HTTPError,
     MethodNotAllowed,
     Redirect,
@@ -23,6 +27,7 @@ from micropie import (
 )
 from micropie._core.errors import Sentence
 from micropie.middleware import CORSMiddleware
+from micropie.testing import ClientError
 from tests.conftest import MakeClient
 from tests.support.debugging import COOKIES, DEVELOPER
 
@@ -71,9 +76,15 @@ ERRORS: dict[str, Any] = {
     "os": lambda: OSError(SECRET),
     "group": lambda: ExceptionGroup(SECRET, [Oops("a"), ValueError("b")]),
     "group of one": lambda: ExceptionGroup(SECRET, [Oops("a")]),
+    "groups of one": lambda: ExceptionGroup(SECRET, [ExceptionGroup(SECRET, [Oops("a")])]),
+    "group and a cancellation": lambda: BaseExceptionGroup(
+        SECRET, [Oops("a"), asyncio.CancelledError()]
+    ),
+    "group of a 404": lambda: ExceptionGroup(SECRET, [HTTPError(404, "no such thing")]),
+    "group of a redirect": lambda: ExceptionGroup(SECRET, [Redirect("/ok")]),
     "timeout": lambda: TimeoutError(SECRET),
 }
-CRASHES = [name for name in ERRORS if not name.isdigit()]
+CRASHES = [name for name in ERRORS if not name.isdigit() and "group of a " not in name]
 both_kinds = pytest.mark.parametrize("kind", ["sync", "asynchronous"])
 
 
@@ -197,7 +208,100 @@ def test_R76_a_class_has_a_handler_and_gets_the_error_as_it_is(
 
 
 @both_kinds
-@pytest.mark.parametrize("name", ["group", "group of one"])
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("group of one", (400, "opened")),
+        ("groups of one", (400, "opened")),
+        ("group and a cancellation", (400, "opened")),
+        ("group of a 404", (404, "no such thing")),
+        ("group of a redirect", (303, "")),
+    ],
+)
+def test_R76_an_exception_alone_in_a_group_is_that_exception(
+    make_client: MakeClient, kind: str, name: str, answer: tuple[int, str]
+) -> None:
+    app, seen = Failing(), []
+
+    @app.error(Oops)
+    def oops(error: Any) -> Any:
+        seen.append(type(error))
+        return 400, "opened"
+
+    got = make_client(app).get(f"/{kind}/{name}", follow_redirects=False)
+    assert (got.status_code, got.text) == answer
+    assert seen == [Oops] * (answer[0] == 400)
+
+
+class Thing:
+    pass
+
+
+@pytest.mark.parametrize("where", ["provider", "after"])
+def test_R76_so_is_one_of_a_group_that_a_hook_or_a_provider_raises(
+    make_client: MakeClient, where: str
+) -> None:
+    app, seen = App(), list[Exception]()
+    missing = HTTPError(404, "no such thing")
+
+    async def around(request: Any) -> AsyncIterator[Any]:
+        try:
+            yield
+        except Exception as error:
+            seen.append(error)
+            raise
+
+    async def grouped(request: Any) -> AsyncIterator[Any]:
+        yield
+        raise ExceptionGroup("", [missing])
+
+    @app.provides(Thing)
+    async def thing() -> AsyncIterator[Thing]:
+        try:
+            yield Thing()
+        except Exception as error:
+            seen.append(error)
+            raise ExceptionGroup("", [error]) from None
+
+    @app.get("/things")
+    async def things(thing: Thing) -> str:
+        if where != "after":
+            raise ExceptionGroup("", [missing])
+        return "things"
+
+    app.middlewares.extend([around, grouped] if where == "after" else [around])
+    got = make_client(app).get("/things")
+    assert (got.status_code, got.text) == (404, "no such thing")
+    assert seen == [missing] * (1 if where == "after" else 2)
+
+
+def test_R76_a_client_that_leaves_in_a_group_is_no_failure(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App()
+
+    @app.get("/")
+    async def index() -> None:
+        raise ExceptionGroup("", [ClientDisconnect("gone")])
+
+    with suppress(httpx.HTTPError, ClientError):
+        make_client(app, raise_app_exceptions=False).get("/")
+    assert not caplog.records
+
+
+@both_kinds
+def test_R76_a_group_of_several_is_a_500_that_logs_all(
+    make_client: MakeClient, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Failing()
+    app.error(Oops)(lambda error: (400, "opened"))
+    assert make_client(app).get(f"/{kind}/group").text == "500 Internal Server Error"
+    assert "Oops: a" in caplog.text
+    assert "ValueError: b" in caplog.text
+
+
+@both_kinds
+@pytest.mark.parametrize("name", ["group"])
 def test_R76_groups_reach_their_handler_unopened(
     make_client: MakeClient, kind: str, name: str
 ) -> None:

@@ -30,9 +30,11 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from types import CodeType, TracebackType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from micropie._core.on_demand import by_name
+
+Raised = TypeVar("Raised", bound=BaseException)
 
 HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -334,8 +336,26 @@ def failure_in(error: Exception | None) -> Exception | None:
     """Return what has failed: None for ``Redirect``, which is an answer, and for the client's end
     of a WebSocket.
     """
-    other = error.split(ConnectionClosed)[1] if isinstance(error, ExceptionGroup) else error
+    other = alone_in(error) if isinstance(error, ExceptionGroup) else error
     return None if isinstance(other, Redirect | ConnectionClosed) else other
+
+
+def alone_in(error: Raised) -> Raised:
+    """Return the exception that a group holds alone, also if that is in further groups; anything
+    else as it is.
+
+    The client's end of a WebSocket, which each of a handler's tasks sees, counts only if nothing
+    else is in the group.
+    """
+    alone: Any = error
+    if isinstance(error, BaseExceptionGroup):
+        closed, rest = error.split(ConnectionClosed)
+        alone = closed if rest is None else rest
+        while isinstance(alone, BaseExceptionGroup) and (
+            rest is None or len(alone.exceptions) == 1
+        ):
+            alone = alone.exceptions[0]
+    return alone  # type: ignore[no-any-return]
 
 
 def raise_any(failure: BaseException | None) -> None:

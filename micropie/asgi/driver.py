@@ -25,7 +25,7 @@ from micropie._core.http.protocols import Receive, Scope, Send, ServerMessage
 from micropie._core.routing import Handover, Site
 from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.state import ASGIState
-from micropie.asgi.steps import close_request, perform, perform_cleanup
+from micropie.asgi.steps import close_request, failure_of_step, perform, perform_cleanup
 from micropie.asgi.streaming import StreamSender, encode_headers, head_message, send_streamed
 
 _starting = LoopLocal(lambda: anyio.Lock())  # noqa: PLW0108 - anyio imports a lock when it is asked for one
@@ -112,8 +112,10 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                     result = await (
                         function(*arguments) if kind is AWAIT else exchange.receive_piece()
                     )
-            except BaseException as error:
+            except Exception as error:
                 failure = error
+            except BaseException as error:
+                failure = await failure_of_step(exchange, error)
             kind, function, arguments = (
                 flow.send(result) if failure is None else flow.throw(failure)
             )
@@ -149,7 +151,9 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             logger.debug("%s: the client left before its answer", exchange.label)
     except BaseException as error:
         flow.close()
-        await _clean_up(exchange, error)
+        failure = await _clean_up(exchange, error)
+        if failure is not error:
+            raise failure from failure.__cause__
         raise
     finally:
         # an exception's traceback refers to this frame: without this it would be a cycle
@@ -171,9 +175,16 @@ async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMe
     await send(message)
 
 
-async def _clean_up(exchange: ASGIExchange, error: BaseException) -> None:
-    """Close what a request has open that is broken off by ``error``."""
+async def _clean_up(exchange: ASGIExchange, error: BaseException) -> BaseException:
+    """Close what a request has open that is broken off by ``error``. Return the exception for the
+    server: ``error``, or the failure of a stream that it is.
+    """
     exchange.answer.break_off()
+    if exchange.answer.stream is not None and not isinstance(error, Exception):
+        error = await failure_of_step(exchange, error)
+        if isinstance(error, Exception):
+            exchange.break_off(error)
     if exchange.resources and isinstance(error, Exception):  # of a stream
         await perform(end_resources(exchange, error), exchange)
     await perform_cleanup(exchange, exchange.cleanup_steps())
+    return error

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar, cast
 
 import anyio
 
+from micropie._core import execution
 from micropie._core.execution import (
     CLEAN_UP_WITHIN,
     LoopLocal,
@@ -31,7 +32,7 @@ from micropie._core.execution.steps import (
     Step,
     run_tasks,
 )
-from micropie._core.flow import end_resources
+from micropie._core.flow import LifespanContext, end_resources
 from micropie._core.http import BodyReader, Exchange
 from micropie._core.routing import config_of
 from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
@@ -66,8 +67,12 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                     result = await sender.advance(arguments[0].first_chunk())
                 else:
                     result = await perform_step(kind, function, arguments, exchange)
-            except BaseException as error:  # a StopIteration of the step, too
+            except Exception as error:  # a StopIteration of the step, too
                 resume, result = flow.throw, error
+            except BaseException as error:
+                failure = await failure_of_step(exchange, error, step is not None)
+                resume, result = flow.throw, failure
+                del failure  # its cause's traceback refers to this frame
             kind, function, arguments = resume(result)
         return cast("Value", arguments)
     except StopIteration as end:
@@ -76,6 +81,49 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
     finally:
         # an exception's traceback refers to this frame: without this it would be a cycle
         result = None
+
+
+async def failure_of_step(
+    exchange: Exchange, error: BaseException, is_outermost: bool = True
+) -> BaseException:
+    """Return the exception with which a request goes on after a step has raised ``error``, which is
+    no ``Exception``: a failure, or ``error`` itself.
+
+    ``is_outermost``: whether no code of the author's is around the step but open generators.
+    """
+    if isinstance(exchange, LifespanContext) and isinstance(error, SystemExit):
+        return error
+    failure = execution.failure_of(error)
+    if failure is None and is_outermost:
+        failure = await _unwound(exchange, error)
+    return failure or error
+
+
+async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
+    """Raise a cancellation at the ``yield`` of the open generators, the innermost first, until one
+    has ended it, because it was that of a scope around its ``yield``.
+
+    Return the failure that it is then; None for the cancellation of the whole request, which no
+    generator may end. Where none is async, none has a scope open.
+    """
+    inner_first = exchange.open_generators()
+    if not any(one.is_async for one in inner_first) or not execution.is_being_cancelled():
+        return None
+    for running in inner_first:
+        raised: BaseException | None = cancellation
+        if running.is_async:
+            raised = await running.cancel(cancellation)
+        else:
+            with suppress(anyio.get_cancelled_exc_class()):
+                await perform_cleanup(exchange, running.close())
+        if exchange.resources:
+            exchange.resources.forget(running)
+        failure = raised if isinstance(raised, Exception) else None
+        if not execution.is_being_cancelled():
+            return failure or TimeoutError("a time limit around a yield has ended this request")
+        if failure is not None:
+            exchange.log_cleanup_failure(failure)
+    return None
 
 
 async def perform_step(
@@ -147,7 +195,12 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
         except Exception as error:
             exchange.log_cleanup_failure(error)
         except BaseException as error:
-            cancellations = [error]
+            failure = execution.failure_of(error)
+            if failure is None:
+                cancellations = [error]
+            else:
+                exchange.log_cleanup_failure(failure)
+            del failure  # its cause's traceback refers to this frame
     if cancellations:
         raise cancellations.pop()
 

@@ -51,6 +51,7 @@ from micropie._core.http import websockets
 from micropie._core.http.protocols import HeaderPairs, Receive, Send, ServerMessage
 from micropie.asgi.coroutines import Steps, advance, await_within, brings_cancellation, resume
 from micropie.asgi.exchange import ASGIWebSocketExchange
+from micropie.asgi.steps import failure_of_step
 from micropie.asgi.streaming import encode_headers, head_message
 
 # Messages sent until the client is looked at: where a server's ``send`` never waits and never
@@ -110,6 +111,14 @@ class Connection(websockets.Progress):
         try:
             with self._leave_scope, self._cleanup_scope:
                 await self._run_handler(handler(websocket, *arguments).__await__())
+        except Exception:
+            raise
+        except BaseException as error:  # a scope of a provider's may have ended it
+            failure = await failure_of_step(self._exchange, error)
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback refers to this frame
         finally:
             shutdown.leave(self._close_beside)
             if self._reading is not None:

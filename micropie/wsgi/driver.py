@@ -8,6 +8,7 @@ from functools import partial
 from itertools import repeat
 from typing import Any, Final
 
+from micropie._core import execution
 from micropie._core.execution import Action, current
 from micropie._core.execution.steps import ANSWER, AnyStep
 from micropie._core.flow import Startable, end_resources, log_lifecycle_failure, respond
@@ -179,10 +180,20 @@ class _Chunks:
             else:
                 yield from filter(None, stream)
         except Exception as error:
-            self._exchange.break_off(error)
-            self._failure = error
+            self._fail(error)
             raise
+        except BaseException as error:
+            failure = execution.contained(error)
+            self._fail(failure)
+            try:
+                raise failure
+            finally:
+                del failure  # its cause's traceback refers to this frame
         self._is_over = True
+
+    def _fail(self, failure: Exception) -> None:
+        self._exchange.break_off(failure)
+        self._failure = failure
 
     def close(self) -> None:
         """Close the stream's source, once; then the request is over, also if that failed."""

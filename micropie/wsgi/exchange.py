@@ -8,7 +8,7 @@ path, so an escaped slash can be told apart only if the server also gives the ra
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from functools import partial
 from threading import Lock
 from typing import TypeVar
@@ -17,7 +17,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import anyio
 
 from micropie._core.errors import ClientDisconnect, HTTPError
-from micropie._core.execution.steps import Flow, Step, start_tasks
+from micropie._core.execution import steps
+from micropie._core.execution.steps import Flow, RunningGenerator, Step, start_tasks
 from micropie._core.http import Address, AnswerState, Exchange, ReceivedBody
 from micropie._core.http.addresses import escaped_path, raw_path_below
 from micropie._core.http.headers import HeaderNames
@@ -58,6 +59,14 @@ class WSGIExchange(Exchange):
                 self.literal_path = path
         else:
             self.path = path.encode("latin-1").decode("utf-8", "replace")
+
+    def shielded(self, generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
+        """See ``Exchange``; nothing is cancelled, but the steps of a generator need one task."""
+        return steps.in_one_task(generator)
+
+    def begin_generator(self, running: RunningGenerator) -> None:
+        running.stay_in_one_task()
+        super().begin_generator(running)
 
     def close(self) -> None:
         """See ``Request``; also start the functions given to ``after_response``."""

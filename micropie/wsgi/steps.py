@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from micropie._core import execution
 from micropie._core.execution import await_in_background, in_thread, within
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import ANSWER, AWAIT, CHUNK, CLOSE, RECEIVE, AnyStep, Flow
@@ -45,8 +46,13 @@ def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) 
                     result = exchange.receive_piece(*arguments)
                 else:
                     result = perform_step(kind, function, arguments, exchange)
-            except BaseException as error:  # a StopIteration of the step, too
+            except Exception as error:  # a StopIteration of the step, too
                 resume, result = flow.throw, error
+            except BaseException as error:
+                # ``step`` is of a request; elsewhere, as in commands, an exit ends the process
+                failure = None if step is None else execution.failure_of(error)
+                resume, result = flow.throw, failure or error
+                del failure  # its cause's traceback refers to this frame
             kind, function, arguments = resume(result)
         return cast("Value", arguments)
     except StopIteration as end:

@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 
+from micropie._core import execution
 from micropie._core.errors import ClientDisconnect
 from micropie._core.execution import AHEAD, CLEAN_UP_WITHIN, await_in_background, background_loop
 from micropie._core.streams import END, HEART_BEAT, LEFT, LoopStream, ThreadStream, as_bytes
@@ -113,7 +114,8 @@ class StreamReader:
         except BaseException as error:
             failure = error
         failure = await stream.leave(failure)
-        if isinstance(failure, anyio.get_cancelled_exc_class()):
+        cancellation = anyio.get_cancelled_exc_class()
+        if isinstance(failure, cancellation) and execution.failure_of(failure) is None:
             self._lose()
         else:
             self._end(failure)

@@ -29,6 +29,9 @@ from micropie._core.execution.loop import (
     is_on_loop,
     threadsafe_scheduler,
 )
+from micropie._core.on_demand import module
+
+containment: Any = module("micropie._core.execution.containment")  # for failures only
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -243,8 +246,9 @@ async def awaited_outcome_of(
     outcome: Outcome
     try:
         outcome = [await function(*arguments), None, variables_set(before)]
-    except anyio.get_cancelled_exc_class():
-        outcome = [None, CancelledError(), []]
+    except anyio.get_cancelled_exc_class() as error:
+        is_real = containment.is_being_cancelled()
+        outcome = [None, CancelledError() if is_real else containment.unrequested(error), []]
     except BaseException as error:
         # a SystemExit of one handler would end the tasks of all requests
         outcome = [None, error, variables_set(before)]

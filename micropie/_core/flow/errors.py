@@ -10,7 +10,7 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
-from micropie._core import files
+from micropie._core import execution, files
 from micropie._core.errors import (
     ClientDisconnect,
     HTTPError,
@@ -63,8 +63,8 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         else:
             response = response or _default_response(request, failure)
             response = response if answer.response is None else answer.set_result(response)
-    except Exception as error:  # an HTTPError is from opening the author's page for this error
-        response = plain_response(request, error)
+    except BaseException as error:  # an HTTPError is from opening the author's page for this error
+        response = plain_response(request, execution.contained(error))
     return response
 
 

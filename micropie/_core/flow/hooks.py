@@ -27,7 +27,8 @@ from functools import partial
 from types import GeneratorType
 from typing import Any, TypeAlias
 
-from micropie._core.errors import HTTPError, Redirect, ResponseError, logger
+from micropie._core import execution
+from micropie._core.errors import HTTPError, Redirect, ResponseError, alone_in, logger
 from micropie._core.execution.steps import (
     INLINE,
     Flow,
@@ -222,13 +223,16 @@ def _generator_hook(function: Any, needs_session: bool) -> _Hook:
         generator lets it pass.
 
         A generator that has not begun, because an earlier hook answered, does not run, nor does one
-        that has ended: then return None.
+        that has ended: then return None, or its answer to a cancellation.
         """
         generators = request._exchange.generators
         running = next((one for one in generators if one.owner is owner), None)
         if running is None or running.has_ended:
-            return None
-        answer = yield from running.finish(response, failure)
+            answer = None if running is None else running.answer
+            if answer is None:
+                return None
+        else:
+            answer = yield from running.finish(response, failure)
         if answer is not None:
             answer = yield from awaited(answer)
             return as_response(answer)
@@ -348,11 +352,13 @@ def run_after(
                 continue
             except Exception as error:
                 raised = error
+            except BaseException as error:
+                raised = execution.contained(error)
             if raised is failure:
                 # without the way through the hook, which tells nothing
                 raised.__traceback__ = traceback
             else:
-                response, failure = None, raised
+                response, failure = None, alone_in(raised)
                 answer.replace(None)
         if response is None:
             assert failure is not None  # noqa: S101

@@ -23,8 +23,8 @@ second way for a flow that happens not to wait.
 An exception is caught in one place and answered after the ``except`` block, so that later
 exceptions get no false ``__context__``. The variable is deleted then: the exception's traceback
 refers to the frame, and the request would be a cycle. What is answered without a step may be
-answered in the block. Only ``Exception`` is caught. Cancellation and the interpreter's end pass
-through, and nothing yields on their way.
+answered in the block. Only ``Exception`` is caught, and what ``execution.contained`` makes one of.
+Cancellation and the interpreter's end pass through, and nothing yields on their way.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from inspect import isawaitable
 from types import AsyncGeneratorType, NoneType
 from typing import Any, TypeAlias, cast
 
-from micropie._core import files, streams
-from micropie._core.errors import ClientDisconnect, HTTPError, RaisedAnswer, logger
+from micropie._core import execution, files, streams
+from micropie._core.errors import ClientDisconnect, HTTPError, RaisedAnswer, alone_in, logger
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.steps import (
     ANSWER,
@@ -92,6 +92,7 @@ pooled: Any = module("micropie._core.flow.pooled")  # few sites have handlers in
 _NO_ROUTES: dict[str | None, Route] = {}
 _FAILURES = range(500, 600)
 _SUCCESSES = range(200, 300)
+_GROUP_OR_DISCONNECT = (ExceptionGroup, ClientDisconnect)
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 _NEVER_AWAITED = BODIES | {FileReference, tuple, AsyncGeneratorType}
 
@@ -157,6 +158,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             answer = yield from _answer(request, result)
     except Exception as error:
         failure = error
+    except BaseException as error:
+        failure = execution.contained(error)
     # 6. Errors.
     if failure is not None:
         try:
@@ -386,6 +389,8 @@ def _finish(
             made.keep_session(session)
     except Exception as error:
         failure = error
+    except BaseException as error:
+        failure = execution.contained(error)
     else:
         return answer
     try:
@@ -494,9 +499,14 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
             failure = (yield from exchange.resources.close(failure)) or failure
         if isinstance(failure, RaisedAnswer):
             failure = failure.as_native() if failure.is_foreign else failure
-        elif isinstance(failure, ClientDisconnect):
-            exchange.hooks = None
-            made.break_off()
+        elif isinstance(failure, _GROUP_OR_DISCONNECT):
+            failure = alone_in(failure)
+            if isinstance(failure, RaisedAnswer) and failure.is_foreign:
+                failure = failure.as_native()
+            elif isinstance(failure, ClientDisconnect):
+                exchange.hooks = None
+                made.break_off()
+            is_server_s = is_server_s and config_of(exchange).error_handler_for(failure)[0] is None
         if made.is_without_session and not made.is_broken_off:
             # the author's error page sees an empty one while the backend is out of reach
             with suppress(HTTPError):

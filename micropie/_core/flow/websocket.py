@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from micropie._core.errors import HTTPError, RaisedAnswer, Redirect, failure_in, logger
+from micropie._core.errors import HTTPError, RaisedAnswer, Redirect, alone_in, failure_in, logger
 from micropie._core.execution.steps import AWAIT, Flow
 from micropie._core.flow.errors import plain_response
 from micropie._core.flow.hooks import (
@@ -208,6 +208,7 @@ def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
 
 
 def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> CloseInfo:
+    failure = alone_in(failure)
     if isinstance(failure, RaisedAnswer) and failure.is_foreign:
         failure = failure.as_native(in_socket=True)
     # the failure says only that the WebSocket is closed

@@ -527,15 +527,18 @@ class Exchange:
         """
         return generator
 
+    def open_generators(self) -> list[RunningGenerator]:
+        """Return the generators that have not ended, the one that began last first: those inside
+        another one may have scopes open.
+        """
+        begun = [one for one in (*(self.resources or ()), *self.generators) if not one.has_ended]
+        return sorted(begun, key=attrgetter("number"), reverse=True)
+
     def cleanup_steps(self) -> Iterator[Step]:
         """Yield the steps that clean up after a request that broke off: they close its stream and
         its generators.
         """
-        # The last one that was opened is closed first, as those inside it may have scopes open.
-        inner_first = sorted(
-            [*(self.resources or ()), *self.generators], key=attrgetter("number"), reverse=True
-        )
-        for part in (self.answer.stream, *inner_first):
+        for part in (self.answer.stream, *self.open_generators()):
             if part is not None:
                 yield from part.close()
 

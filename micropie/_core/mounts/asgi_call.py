@@ -17,6 +17,7 @@ from math import inf
 
 import anyio
 
+from micropie._core import execution
 from micropie._core.errors import (
     ClientDisconnect,
     HTTPError,
@@ -101,9 +102,10 @@ class _Call:
         try:
             with self._scope:
                 await self._mount.target(scope, self._receive, self._send)
-        except anyio.get_cancelled_exc_class():
-            raise
         except BaseException as error:  # nobody waits for this task
+            is_cancellation = isinstance(error, anyio.get_cancelled_exc_class())
+            if is_cancellation and execution.failure_of(error) is None:
+                raise
             if self._is_complete:
                 logger.error(
                     "%s: the mounted application failed after its answer",

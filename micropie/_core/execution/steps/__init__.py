@@ -47,6 +47,7 @@ from micropie._core.execution.steps.steps import (
 from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:
+    from micropie._core.execution.steps.one_task import in_one_task
     from micropie._core.execution.steps.redis_client import RedisClient
 
 # fmt: off
@@ -54,8 +55,8 @@ __all__ = [
     "ANSWER", "AWAIT", "CALL", "CHUNK", "CLOSE", "HANDLER", "INLINE", "IO", "RECEIVE",
     "RECEIVE_STEP", "AnyStep", "Call", "Completed", "Ends", "Flow", "Kind", "Outage", "ReceiveStep",
     "RedisClient", "ResourceContext", "Resources", "RunningGenerator", "Step", "Task", "awaited",
-    "call", "call_within", "itself", "kind_of", "no_function", "result_of", "run_tasks",
-    "start_tasks", "wait_for_tasks",
+    "call", "call_within", "in_one_task", "itself", "kind_of", "no_function", "result_of",
+    "run_tasks", "start_tasks", "wait_for_tasks",
 ]
 # fmt: on
 
@@ -63,6 +64,7 @@ __all__ = [
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
+        "one_task": "in_one_task",
         "redis_client": "RedisClient",
     },
 )

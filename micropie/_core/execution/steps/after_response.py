@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import anyio
 
+from micropie._core import execution
 from micropie._core.errors import logger
 from micropie._core.execution import (
     Action,
@@ -147,11 +148,12 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
             return
         if isawaitable(result):
             await result
-    except anyio.get_cancelled_exc_class():
-        raise
     except BaseException as error:
+        is_cancellation = isinstance(error, anyio.get_cancelled_exc_class())
+        failure = execution.contained(error) if is_cancellation else error
         # a SystemExit would end the loop, and with it the tasks of other requests
-        exchange.log_failure(f"{_label(exchange, task)} failed", error)
+        exchange.log_failure(f"{_label(exchange, task)} failed", failure)
+        del failure  # its cause's traceback refers to this frame
 
 
 def _label(exchange: Answered, task: Task) -> str:

@@ -21,9 +21,12 @@ from itertools import count
 from types import AsyncGeneratorType
 from typing import Any, Generic, Protocol, TypeVar
 
-from micropie._core.errors import ResponseError, failure_in, raise_any
+from micropie._core.errors import ResponseError, alone_in, failure_in, raise_any
 from micropie._core.execution import await_in_def, is_on_loop
 from micropie._core.execution.steps.steps import AWAIT, CALL, INLINE, AnyStep, Flow, Kind, Step
+from micropie._core.on_demand import module
+
+one_task: Any = module("micropie._core.execution.steps.one_task")  # for WSGI
 
 Value = TypeVar("Value")
 
@@ -34,8 +37,10 @@ class RunningGenerator:
     """One generator, for one request. ``kind`` is how a plain one runs; an async one is awaited.
 
     ``owner``: the hook that has begun it, or its provider. ``number``: higher than that of each one
-    made before it.
+    made before it. ``answer``: of one that a cancellation has ended, or None.
     """
+
+    answer: object = None
 
     def __init__(self, generator: Any, kind: Kind, owner: Any = None) -> None:
         self.owner = owner
@@ -77,6 +82,27 @@ class RunningGenerator:
         result = yield from self.resume(value, failure)
         yield from self.close()
         return result
+
+    def stay_in_one_task(self) -> None:
+        """Have one task advance an async generator that has not begun."""
+        if self.is_async:
+            self._generator = _in_one_task(self._generator)
+
+    async def cancel(self, cancellation: BaseException) -> BaseException | None:
+        """Raise a cancellation at the ``yield`` of an async generator, and end it.
+
+        Return the exception that this raises, or None. The value that it yields is its ``answer``.
+        """
+        try:
+            self.answer = await self._generator.athrow(cancellation)
+            await self._generator.aclose()
+        except StopAsyncIteration:
+            return None
+        except BaseException as error:
+            return error
+        finally:
+            del cancellation  # its traceback refers to this frame
+        return None
 
     def close(self) -> Flow[None]:
         """Close the generator, unless it has run to its end."""
@@ -127,7 +153,7 @@ class Resources(list[RunningGenerator]):
         can't be left before a scope that was entered later. Return the exception that the
         client gets an answer to: a provider's, or else ``failure``.
         """
-        thrown = None if failure_in(failure) is None else failure
+        thrown = failure_in(failure)
         raised = traceback = None
         needed, is_scope_kept = {*kept}, False
         try:
@@ -146,21 +172,26 @@ class Resources(list[RunningGenerator]):
                 except Exception as error:
                     raised = error
                 # now: one that a cancellation has kept from beginning its end is closed later
-                self.remove(generator)
-                for one in [*self.values]:
-                    if one is owner or owner in one.needs:
-                        del self.values[one]
+                self.forget(generator)
                 if raised is None:
                     continue
                 if raised is thrown:
                     # without the way through the provider, which tells nothing
                     raised.__traceback__ = traceback
                 else:
-                    failure = thrown = raised
+                    failure = thrown = alone_in(raised)
             return failure
         finally:
             # The traceback refers to this frame: without this it would be a cycle.
             del failure, thrown, raised, traceback
+
+    def forget(self, generator: RunningGenerator) -> None:
+        """Drop a generator that has ended, with the value of its provider."""
+        if generator in self:
+            self.remove(generator)
+        for one in [*self.values]:
+            if one is generator.owner or generator.owner in one.needs:
+                del self.values[one]
 
     def close_steps(self) -> Iterator[Step]:
         """Yield the steps that close all after something broke off, the last one first."""
@@ -197,7 +228,8 @@ class ResourceContext(Generic[Value]):
         self._request = request
         self._opening = opening
         self._backend = backend
-        self._resources = Resources(None)
+        # in ``def`` code each step is a task of its own
+        self._resources = Resources(_in_one_task)
 
     def __enter__(self) -> Value:
         return _perform_in_def(self._opened(), self._backend)
@@ -210,7 +242,6 @@ class ResourceContext(Generic[Value]):
         _perform_in_def(flow, self._backend)
 
     async def __aenter__(self) -> Value:
-        # in ``def`` code each step is a task of its own
         self._resources.shield = self._request.shielded
         try:
             return await self._request.perform_async(self._opened())
@@ -252,6 +283,11 @@ class ResourceContext(Generic[Value]):
         finally:
             # a traceback refers to this frame: without this it would be a cycle
             del failure, raised
+
+
+def _in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
+    lasting: AsyncGenerator[Value] = one_task.in_one_task(generator)
+    return lasting
 
 
 def _perform_in_def(flow: Flow[Value], backend: str) -> Value:

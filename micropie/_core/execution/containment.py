@@ -1,0 +1,129 @@
+"""Exceptions that would end more than the request whose code raises them.
+
+``SystemExit`` ends an event loop, and with it the requests of all other clients. A cancellation
+that nobody requested, such as that of a client library's task which a handler awaits, looks to the
+server as if it had cancelled the request itself. Both are failures of one request. ``failure_of``
+tells them from the exceptions that belong to somebody else:
+
+- ``KeyboardInterrupt``, and an exit that a signal handler raises, as gunicorn's do in the thread
+  that it interrupts, are the server's.
+- A cancellation is real while the task is being cancelled: by a scope around it, or by
+  ``Task.cancel``. Then it passes through everything.
+- ``GeneratorExit`` is raised where a generator or a coroutine is suspended when it is closed. Code
+  that raises it itself does so in a function.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE
+from math import inf
+from traceback import walk_tb
+from types import CodeType
+
+import anyio
+
+from micropie._core.errors import alone_in
+from micropie._core.execution.loop import is_on_loop
+
+_CAN_BE_SUSPENDED = CO_ASYNC_GENERATOR | CO_COROUTINE | CO_GENERATOR | CO_ITERABLE_COROUTINE
+
+
+def failure_of(error: BaseException) -> Exception | None:
+    """Return the exception that takes the place of ``error`` if that is a failure of the request
+    whose code raised it; None if it must go on to the server.
+
+    An ``Exception`` stays as it is. A group of exceptions and cancellations is the group of the
+    exceptions.
+    """
+    if isinstance(error, Exception):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return _rest_of(error)
+    if isinstance(error, _cancellations()):
+        return None if is_being_cancelled() else unrequested(error)
+    is_exit = isinstance(error, SystemExit) and not _is_of_signal(error)
+    if is_exit or (isinstance(error, GeneratorExit) and not _is_closed(error)):
+        return _caused_by(error, RuntimeError(f"this code raised {error!r}"))
+    return None
+
+
+def contained(error: BaseException) -> Exception:
+    """Return ``failure_of(error)``. Raises ``error`` if it must go on to the server."""
+    failure = failure_of(error)
+    try:
+        if failure is None:
+            raise error
+        return failure
+    finally:
+        del error  # its traceback refers to this frame
+
+
+def unrequested(error: BaseException) -> Exception:
+    """Return the exception for a cancellation that nobody requested."""
+    sentence = "a task that this code awaited was cancelled, but the request was not"
+    return _caused_by(error, CancelledError(sentence))
+
+
+def is_being_cancelled() -> bool:
+    """Return whether this task is being cancelled; False outside of event loops."""
+    if not is_on_loop():
+        return False
+    if anyio.current_effective_deadline() == -inf:
+        return True
+    task = None
+    with suppress(KeyError, RuntimeError):  # trio's loop
+        task = sys.modules["asyncio"].current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _cancellations() -> tuple[type[BaseException], ...]:
+    """Return the classes of cancellations of the event loops that are imported."""
+    names = {"asyncio": "CancelledError", "trio": "Cancelled"}
+    return tuple(getattr(sys.modules[one], names[one]) for one in names if one in sys.modules)
+
+
+def _rest_of(group: BaseExceptionGroup[BaseException]) -> Exception | None:
+    """Return what a group has beside cancellations, if all of that is a failure of the request."""
+    cancellations, rest = group.split(_cancellations())
+    if cancellations is not None and is_being_cancelled():
+        return None
+    if rest is None:
+        return unrequested(group)
+    rest = alone_in(rest)
+    if isinstance(rest, Exception):
+        return rest
+    if not isinstance(rest, BaseExceptionGroup):
+        return failure_of(rest)
+    if rest.subgroup(_is_others) is not None:
+        return None
+    return _caused_by(rest, RuntimeError(f"this code raised {rest!r}"))
+
+
+def _is_others(error: BaseException) -> bool:
+    """Return whether ``error``, an exception in a group, must go on to the server."""
+    is_leaf = not isinstance(error, Exception | BaseExceptionGroup)
+    return is_leaf and failure_of(error) is None
+
+
+def _caused_by(error: BaseException, failure: Exception) -> Exception:
+    failure.__cause__ = error
+    return failure
+
+
+def _is_of_signal(error: BaseException) -> bool:
+    """Return whether the handler of a signal raised ``error``."""
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = {getattr(handler, "__code__", None) for handler in handlers}
+    return any(frame.f_code in codes for frame, _ in walk_tb(error.__traceback__))
+
+
+def _is_closed(error: BaseException) -> bool:
+    """Return whether a generator or a coroutine is being closed."""
+    code: CodeType | None = None
+    for frame, _ in walk_tb(error.__traceback__):
+        code = frame.f_code
+    return code is None or bool(code.co_flags & _CAN_BE_SUSPENDED)

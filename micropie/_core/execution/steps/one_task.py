@@ -1,0 +1,114 @@
+"""An author's async generator that one task advances, whichever tasks ask for its values.
+
+Under WSGI each step that is awaited is a task of its own. A cancel scope belongs to the task that
+enters it, so a generator with a time limit or a task group around its ``yield`` needs a task that
+lasts as long as the generator does. Nothing can interrupt a handler under WSGI: if a scope is
+cancelled meanwhile, the generator sees that at once, and the request when its handler has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextvars import Context, copy_context
+from functools import cache
+from typing import Any, TypeVar
+
+import anyio
+
+from micropie._core.errors import logger
+from micropie._core.execution import TASKS
+from micropie._core.execution.background import Outcome, released, variables_set
+
+Value = TypeVar("Value")
+
+
+async def in_one_task(generator: AsyncGenerator[Value]) -> AsyncGenerator[Value]:
+    """Yield what ``generator`` yields. What is sent or raised here is sent or raised there."""
+    task = _GeneratorTask(generator)
+    value = failure = None
+    while True:
+        try:
+            result = await task.resume(value, failure)
+        except StopAsyncIteration:
+            return
+        finally:
+            value = failure = None  # its traceback refers to this frame
+        try:
+            value = yield result
+        except BaseException as error:
+            failure = error
+
+
+class _GeneratorTask:
+    """The task of one generator, on the event loop of the first ``resume``."""
+
+    _given: tuple[Any, BaseException | None, Context] | None = None
+    _outcome: Outcome | None = None
+    _asked: anyio.Event | None = None
+    _done: anyio.Event
+
+    def __init__(self, generator: Any) -> None:
+        self._generator = generator
+
+    async def resume(self, value: object, failure: BaseException | None) -> Any:
+        """Return or raise the next outcome of the generator; context variables that it has set are
+        set here, too.
+        """
+        if self._outcome is None:
+            self._given = value, failure, copy_context()
+            self._done = anyio.Event()
+            if self._asked is None:
+                TASKS.get().start_soon(self._run)
+            else:
+                self._asked.set()
+            del failure  # the exception's traceback refers to this frame
+            await self._done.wait()
+        outcome, self._outcome = self._outcome, None
+        return released(outcome or [])
+
+    async def _run(self) -> None:
+        is_interrupted = False
+        while True:
+            self._outcome = await self._advanced()
+            cancellation = anyio.get_cancelled_exc_class()  # of the loop that ends
+            if is_interrupted and not isinstance(self._outcome[1], cancellation):
+                _warn(self._generator.__qualname__)
+            self._done.set()
+            self._asked = anyio.Event()
+            if self._generator.ag_frame is None:
+                return
+            try:
+                await self._asked.wait()
+            except BaseException as error:
+                self._given, is_interrupted = (None, error, copy_context()), True
+
+    async def _advanced(self) -> Outcome:
+        assert self._given is not None  # noqa: S101
+        (value, failure, theirs), self._given = self._given, None
+        for variable, setting in theirs.items():
+            if variable.get(_UNSET) is not setting:
+                variable.set(setting)
+        before = copy_context()
+        generator = self._generator
+        try:
+            result = await (
+                generator.asend(value) if failure is None else generator.athrow(failure)
+            )
+        except BaseException as error:
+            return [None, error, variables_set(before)]
+        finally:
+            del failure
+        return [result, None, variables_set(before)]
+
+
+_UNSET: Any = object()
+
+
+@cache
+def _warn(name: str) -> None:
+    """Log once that a limit has no effect on a handler."""
+    logger.warning(
+        "%s: a time limit or a task group around its yield can't interrupt a handler under WSGI, "
+        "so the client waits for that: limit its time with Timeout(seconds), or use an ASGI server",
+        name,
+    )

@@ -1,0 +1,458 @@
+"""Time limits and task groups that are open around the ``yield`` of middleware or a provider."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from math import inf
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from micropie import App, HttpMiddleware, Request, run_async
+from micropie._core.execution import current
+from micropie._core.execution.steps import one_task
+from micropie.testing import WebSocketClosed
+from tests.asgi.calls import every_loop, get, run
+from tests.conftest import MakeClient
+from tests.support.waiting import until_async
+
+EXPIRED = 1e-9  # seconds of a limit that is over when the handler first waits
+
+
+class Thing:
+    pass
+
+
+class Session:
+    pass
+
+
+def native_limit(backend: str) -> Any:
+    """The limit of the event loop's own library."""
+    if backend == "trio":
+        import trio
+
+        return trio.fail_after(EXPIRED)
+    return asyncio.timeout(0)
+
+
+@asynccontextmanager
+async def limit(kind: str, backend: str) -> AsyncIterator[None]:
+    if kind == "native":
+        manager = native_limit(backend)
+        if backend == "trio":
+            with manager:
+                yield
+        else:
+            async with manager:
+                yield
+    else:
+        with anyio.fail_after(EXPIRED):
+            yield
+
+
+class Limited(App):
+    """``seen`` is set when the limit is over: under WSGI that interrupts no handler."""
+
+    def __init__(self, backend: str) -> None:
+        super().__init__(portal_backend=backend)
+        self.seen: list[str] = []
+        self.backend = backend
+        self.limits: list[anyio.CancelScope] = []  # which are over when the handler runs
+
+    async def slow(self) -> str:
+        for scope in self.limits:
+            scope.deadline = -inf
+        while not self.seen:  # noqa: ASYNC110 - interrupted, but under WSGI
+            await anyio.sleep(0.001)
+        return "slow"
+
+    async def fast(self) -> str:
+        return "fast"
+
+
+def backend_of(world: str) -> str:
+    return "asyncio" if world == "wsgi" else world
+
+
+@pytest.mark.parametrize("kind", ["anyio", "native"])
+def test_a_limit_of_middleware_is_a_timeout_at_its_yield(
+    make_client: MakeClient, world: str, kind: str
+) -> None:
+    app = Limited(backend_of(world))
+
+    async def limited(request: Request) -> AsyncIterator[Any]:
+        try:
+            async with limit(kind, app.backend):
+                yield
+        except Exception as error:
+            app.seen.append(type(error).__name__)
+            yield 503, "too slow"
+
+    app.middlewares.append(limited)
+    answer = make_client(app).get("/slow")
+    assert (answer.status_code, answer.text) == (503, "too slow")
+    assert app.seen == ["TooSlowError" if (kind, world) == ("native", "trio") else "TimeoutError"]
+
+
+def test_it_passes_to_the_error_handler_and_the_middleware_outside(
+    make_client: MakeClient, world: str
+) -> None:
+    app = Limited(backend_of(world))
+
+    async def outer(request: Request) -> AsyncIterator[Any]:
+        try:
+            yield
+        except TimeoutError as error:
+            app.seen.append(f"outer {error!r}")
+            raise
+
+    async def limited(request: Request) -> AsyncIterator[Any]:
+        try:
+            with anyio.fail_after(1000) as scope:
+                app.limits.append(scope)
+                yield
+        except TimeoutError:
+            app.seen.append("limited")
+            raise
+
+    def inner(request: Request) -> Iterator[Any]:
+        try:
+            yield
+        finally:
+            app.seen.append("inner")
+
+    app.middlewares.extend([outer, limited, inner])
+
+    @app.error(TimeoutError)
+    async def late(error: TimeoutError) -> Any:
+        await anyio.lowlevel.checkpoint()  # nothing is cancelled any more
+        return 504, "late"
+
+    answer = make_client(app).get("/slow")
+    assert (answer.status_code, answer.text) == (504, "late")
+    assert app.seen[-1] == "outer TimeoutError()"
+    assert sorted(app.seen[:-1]) == ["inner", "limited"]
+
+
+def test_a_request_in_time_is_answered(make_client: MakeClient, world: str) -> None:
+    app = Limited(backend_of(world))
+
+    async def limited(request: Request) -> AsyncIterator[Any]:
+        with anyio.fail_after(1000):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(anyio.lowlevel.checkpoint)
+                yield
+
+    @app.provides(Thing)
+    async def thing() -> AsyncIterator[Thing]:
+        with anyio.fail_after(1000):
+            yield Thing()
+
+    @app.get("/thing")
+    def things(thing: Thing) -> str:
+        return "thing"
+
+    app.middlewares.append(limited)
+    client = make_client(app)
+    assert [client.get("/fast").text, client.get("/thing").text] == ["fast", "thing"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_under_wsgi_a_scope_ends_no_loop(connect: MakeClient, backend: str) -> None:
+    app = Limited(backend)
+
+    async def limited(request: Request) -> AsyncIterator[Any]:
+        async with limit("native", backend):
+            yield
+
+    async def ends(request: Request) -> AsyncIterator[Any]:
+        with anyio.CancelScope():
+            yield
+
+    app.middlewares.extend([ends, ends])
+    client = connect(app, "wsgi")
+    assert [client.get("/fast").text for _ in range(3)] == ["fast"] * 3
+
+
+def test_a_limit_of_a_provider_is_a_timeout_at_its_yield(
+    make_client: MakeClient, world: str
+) -> None:
+    app = Limited(backend_of(world))
+
+    @app.provides(Thing)
+    async def thing() -> AsyncIterator[Thing]:
+        try:
+            with anyio.fail_after(1000) as scope:
+                app.limits.append(scope)
+                yield Thing()
+        except TimeoutError:
+            app.seen.append("limited")
+            raise
+
+    @app.provides(Session)
+    def session(thing: Thing) -> Iterator[Session]:
+        try:
+            yield Session()
+        finally:
+            app.seen.append("session")
+
+    @app.error(TimeoutError)
+    def late(error: TimeoutError) -> Any:
+        return 504, "late"
+
+    @app.get("/session")
+    async def sessions(session: Session) -> str:
+        return await app.slow()
+
+    answer = make_client(app).get("/session")
+    assert (answer.status_code, answer.text) == (504, "late")
+    assert sorted(app.seen) == ["limited", "session"]
+
+
+@every_loop
+@pytest.mark.parametrize("where", ["middleware", "provider"])
+def test_a_scope_that_ends_silently_is_a_failure(
+    connect: MakeClient, backend: str, where: str
+) -> None:
+    app = Limited(backend)
+
+    async def limited(request: Request) -> AsyncIterator[Any]:
+        with anyio.move_on_after(EXPIRED):
+            yield Thing()
+
+    if where == "middleware":
+
+        async def around(request: Request) -> AsyncIterator[Any]:
+            with anyio.move_on_after(EXPIRED):
+                yield
+
+        app.middlewares.append(around)
+    app.provides(Thing)(limited)
+
+    @app.error(TimeoutError)
+    def late(error: TimeoutError) -> Any:
+        return 504, str(error)
+
+    @app.get("/thing")
+    async def things(thing: Thing) -> str:
+        return await app.slow()
+
+    path = "/slow" if where == "middleware" else "/thing"
+    answer = connect(app, backend).get(path)
+    sentence = "a time limit around a yield has ended this request"
+    assert (answer.status_code, answer.text) == (504, sentence)
+
+
+def test_the_failure_of_a_task_in_a_group_is_that_of_the_request(
+    make_client: MakeClient, world: str
+) -> None:
+    app = Limited(backend_of(world))
+
+    async def fails() -> None:
+        app.seen.append("fails")
+        raise KeyError("task")
+
+    async def grouped(request: Request) -> AsyncIterator[Any]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fails)
+            yield
+
+    app.middlewares.append(grouped)
+
+    @app.error(KeyError)
+    def key(error: KeyError) -> Any:
+        return 502, str(error)
+
+    answer = make_client(app).get("/slow")
+    assert (answer.status_code, answer.text) == (502, "'task'")
+
+
+@every_loop
+def test_hooks_inside_see_the_failure_too(connect: MakeClient, backend: str) -> None:
+    app = Limited(backend)
+
+    class Inside(HttpMiddleware):
+        def after_request(self, request: Request, status: int, body: Any, headers: Any) -> None:
+            app.seen.append(f"inside {status}")
+
+    async def limited(request: Request) -> AsyncIterator[Any]:
+        try:
+            with anyio.fail_after(EXPIRED):
+                yield
+        except TimeoutError:
+            yield 503, "too slow"
+
+    app.middlewares.extend([limited, Inside()])
+    answer = connect(app, backend).get("/slow")
+    assert (answer.status_code, answer.text, app.seen) == (503, "too slow", ["inside 500"])
+
+
+@every_loop
+def test_a_scope_inside_of_the_one_that_was_cancelled_is_left_first(
+    connect: MakeClient, backend: str
+) -> None:
+    app = Limited(backend)
+
+    async def limited(request: Request) -> AsyncIterator[Any]:
+        try:
+            with anyio.fail_after(EXPIRED):
+                yield
+        except TimeoutError:
+            app.seen.append("limited")
+            raise
+
+    async def grouped(request: Request) -> AsyncIterator[Any]:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(anyio.sleep_forever)
+                yield
+        finally:
+            app.seen.append("grouped")
+
+    app.middlewares.extend([limited, grouped])
+    assert connect(app, backend, raise_app_exceptions=False).get("/slow").status_code == 500
+    assert app.seen == ["grouped", "limited"]
+
+
+@every_loop
+def test_a_limit_of_a_websockets_provider_closes_it(connect: MakeClient, backend: str) -> None:
+    app = Limited(backend)
+
+    @app.provides(Thing)
+    async def thing() -> AsyncIterator[Thing]:
+        with anyio.fail_after(EXPIRED):
+            yield Thing()
+
+    class Talks(Limited):
+        async def ws_talk(self, ws: Any, thing: Thing) -> None:
+            await ws.accept()
+            await ws.receive_text()
+
+    app = Talks(backend)
+    app.provides(Thing)(thing)
+    with connect(app, backend).websocket("/talk") as ws, pytest.raises(WebSocketClosed) as closed:
+        ws.receive_text()
+    assert closed.value.code == 1011
+
+
+@every_loop
+def test_a_limit_of_a_provider_breaks_off_its_stream(
+    connect: MakeClient, backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Limited(backend)
+
+    @app.provides(Thing)
+    async def thing() -> AsyncIterator[Any]:
+        with anyio.CancelScope() as scope:
+            yield scope
+        raise TimeoutError("of the scope")
+
+    @app.get("/stream")
+    async def stream(thing: Thing) -> AsyncIterator[str]:
+        yield "part"
+        thing.cancel()  # type: ignore[attr-defined]
+        await anyio.sleep_forever()
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        connect(app, backend, raise_app_exceptions=False).get("/stream")
+    assert "failed after its head was sent: aborted" in caplog.text
+    assert "of the scope" in caplog.text
+
+
+# -- one task under WSGI ---------------------------------------------------------------------------
+
+
+def test_that_nothing_is_interrupted_is_logged_once(
+    connect: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    one_task._warn.cache_clear()
+    app = Limited("asyncio")
+
+    async def limited(request: Request) -> AsyncIterator[Any]:
+        try:
+            with anyio.fail_after(EXPIRED):
+                yield
+        except TimeoutError:
+            app.seen.append("limited")
+            raise
+
+    app.middlewares.append(limited)
+    client = connect(app, "wsgi")
+    for _ in range(2):
+        app.seen.clear()
+        assert client.get("/slow").status_code == 500
+    (warning,) = [one for one in caplog.messages if "can't interrupt a handler" in one]
+    assert "limited: a time limit or a task group around its yield" in warning
+
+
+number: ContextVar[int] = ContextVar("number", default=0)
+
+
+def test_context_variables_go_both_ways(make_client: MakeClient) -> None:
+    app, seen = App(), list[Any]()
+
+    async def counted(request: Request) -> AsyncIterator[Any]:
+        token = number.set(1)
+        yield
+        seen.append(number.get())
+        number.reset(token)
+        seen.append(number.get())
+
+    app.middlewares.append(counted)
+
+    @app.get("/")
+    def index() -> str:
+        was = number.get()
+        number.set(2)
+        return str(was)
+
+    assert make_client(app).get("/").text == "1"
+    assert seen == [2, 0]
+
+
+def test_a_with_in_a_def_has_one_task(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.provides(Thing)
+    async def thing() -> AsyncIterator[Thing]:
+        async with anyio.create_task_group():
+            yield Thing()
+
+    @app.get("/")
+    def index(request: Request) -> str:
+        with request.resource(Thing):
+            return run_async(answered)
+
+    async def answered() -> str:
+        return "answered"
+
+    assert make_client(app).get("/").text == "answered"
+
+
+@pytest.mark.usefixtures("no_collector")
+@every_loop
+def test_is_freed_without_the_cycle_collector(backend: str) -> None:
+    import weakref
+
+    app, kept = Limited(backend), list[Any]()
+
+    async def limited(request: Request) -> AsyncIterator[Any]:
+        kept.append(weakref.ref(current.get()))
+        with anyio.fail_after(EXPIRED):
+            yield
+
+    app.middlewares.append(limited)
+
+    async def main() -> None:
+        call = await get(app, "/slow")
+        assert call.status == 500
+        del call
+        await until_async(lambda: [one() for one in kept] == [None])
+
+    run(backend, main)
