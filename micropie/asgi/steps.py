@@ -14,18 +14,19 @@ from micropie._core.execution import (
     CLEAN_UP_WITHIN,
     LoopLocal,
     LoopTasks,
+    Slots,
     in_thread,
     slots_of,
     within,
 )
-from micropie._core.execution.placement import IO_THREADS
+from micropie._core.execution.placement import IO_THREADS, QUEUED, RELEASING, WAITING
 from micropie._core.execution.steps import (
     ANSWER,
     AWAIT,
-    CALL,
     CHUNK,
     CLOSE,
     RECEIVE,
+    RELEASE,
     AnyStep,
     Call,
     Flow,
@@ -37,7 +38,7 @@ from micropie._core.http import BodyReader, Exchange
 from micropie._core.routing import config_of
 from micropie.asgi.streaming import DelayedCalls, StreamedExchange, StreamSender, close_stream
 
-_LEFT_AT_ONCE: Final = Call(leave_after=0.0)
+_LEFT_AT_ONCE: Final = Call(leave_after=0.0, releases=True)
 
 Value = TypeVar("Value")
 
@@ -45,13 +46,15 @@ Value = TypeVar("Value")
 async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = None) -> Value:
     """Perform a flow's steps until it returns, or yields its answer.
 
-    ``step`` is the first one, if it has begun.
+    ``step`` is the first one, if it has begun. Calls that follow each other keep one slot of the
+    application's threads.
 
     An exception of a step is thrown into the flow outside of ``except``: inside, it would become
     the ``__context__`` of whatever the flow raises later.
     """
     send: Callable[[Any], AnyStep] = flow.send
     result = None
+    held: list[Slots] = []
     try:
         kind, function, arguments = step or send(None)
         while kind is not ANSWER:
@@ -66,7 +69,7 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                     sender = StreamSender(arguments[0], cast("StreamedExchange", exchange))
                     result = await sender.advance(arguments[0].first_chunk())
                 else:
-                    result = await perform_step(kind, function, arguments, exchange)
+                    result = await perform_step(kind, function, arguments, exchange, held)
             except Exception as error:  # a StopIteration of the step, too
                 resume, result = flow.throw, error
             except BaseException as error:
@@ -74,11 +77,15 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
                 resume, result = flow.throw, failure
                 del failure  # its cause's traceback refers to this frame
             kind, function, arguments = resume(result)
+            if held and kind.__class__ is not Call:
+                held.pop().give()
         return cast("Value", arguments)
     except StopIteration as end:
         value: Value = end.value
         return value
     finally:
+        if held:
+            held.pop().give()
         # an exception's traceback refers to this frame: without this it would be a cycle
         result = None
 
@@ -127,18 +134,36 @@ async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception
 
 
 async def perform_step(
-    kind: Any, function: Callable[..., Any], arguments: Sequence[Any], exchange: Exchange
+    kind: Any,
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    exchange: Exchange,
+    held: list[Slots] | None = None,
 ) -> Any:
-    """Perform one step of any kind but RECEIVE and CHUNK, and return its result."""
+    """Perform one step of any kind but RECEIVE and CHUNK, and return its result. ``held``: where a
+    slot of the application's threads is kept for the next step.
+    """
     if kind is AWAIT:
         return await function(*arguments)
     if kind is CLOSE:
         return await close_stream(arguments[0], cast("StreamedExchange", exchange))
-    threads, is_queued, leave_after, seconds = kind
+    threads, is_queued, leave_after, seconds, releases = kind
     slots = slots_of(threads or exchange.config.threads)
+    if held and held[0] is not slots:
+        held.pop().give()
+    if threads is not None:
+        held, rank = None, QUEUED if is_queued else WAITING
+    elif releases:
+        rank = RELEASING
+    else:
+        rank = WAITING if held else exchange.rank(is_queued)
     if seconds is None:
-        return await slots.call(function, arguments, leave_after, is_queued)
-    return await within(seconds, slots.call, (function, arguments, 0.0, is_queued))
+        result = await slots.call(function, arguments, leave_after, rank, held)
+    else:
+        result = await within(seconds, slots.call, (function, arguments, 0.0, rank, held))
+    if held:
+        exchange.has_begun = True
+    return result
 
 
 _NOTHING: Final = object()
@@ -187,7 +212,7 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
     cancellations: list[BaseException] = []
     for kind, function, arguments in steps:
         try:
-            if kind is CALL:
+            if kind is RELEASE:
                 with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
                     await perform_step(_LEFT_AT_ONCE, function, arguments, exchange)
             else:  # without a scope around it: a generator may have one open

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from micropie._core.errors import HTTPError, ResponseError, SetupError, takes
 from micropie._core.errors import check as check_argument
-from micropie._core.execution.steps import Flow, call, kind_of
+from micropie._core.execution.steps import HANDLER, Flow, call, kind_of
 from micropie._core.http import Request
 from micropie._core.routing.decorators import run_in
 from micropie.middleware.base import FlowMiddleware
@@ -64,7 +64,7 @@ class _AuthMiddleware(FlowMiddleware):
         fine = isinstance(realm, str) and _REALM.fullmatch(realm) is not None
         check_argument(f"{owner}(realm=...)", fine, realm, 'ASCII text without " and \\')
         self._check = check
-        self._kind = kind_of(check)
+        self._kind = kind_of(check, HANDLER)
         self._challenge = challenge
 
     def _refuse(self, message: str, status: int = 401, error: str = "") -> NoReturn:

@@ -72,7 +72,7 @@ def perform_step(
         return StreamReader(arguments[0], backend).take()
     if kind is CLOSE:
         return close_stream(arguments[0], backend)
-    threads, _, _, seconds = kind
+    threads, seconds = kind.threads, kind.seconds
     if seconds is not None:
         in_a_thread = partial(in_thread, _LIMITED_THREADS, function, abandon_after=0.0)
         return await_in_background(backend, within, (seconds, in_a_thread, arguments))

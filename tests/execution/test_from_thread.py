@@ -220,13 +220,9 @@ def leave_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     call = Slots.call
 
     async def call_for_a_moment(
-        slots: Slots,
-        function: Any,
-        arguments: Any,
-        leave_after: float | None,
-        is_queued: bool = False,
+        slots: Slots, function: Any, arguments: Any, leave_after: float | None, *rest: Any
     ) -> Any:
-        return await call(slots, function, arguments, leave_after and 0.01, is_queued)
+        return await call(slots, function, arguments, leave_after and 0.01, *rest)
 
     monkeypatch.setattr(Slots, "call", call_for_a_moment)
 

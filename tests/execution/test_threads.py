@@ -21,7 +21,7 @@ from anyio.lowlevel import checkpoint
 
 from micropie import App, HTTPError, UploadFile, static_file
 from micropie._core.execution import threads as workers
-from micropie._core.execution.placement import Threads
+from micropie._core.execution.placement import QUEUED, WAITING, Threads
 from micropie._core.execution.threads import Slots, in_thread, slots_of
 from micropie.middleware import Timeout
 from micropie.sessions import SQLiteSessionBackend
@@ -361,9 +361,9 @@ def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
     turns: list[int] = []
     statuses: list[int] = []
 
-    async def wait(slots: Slots, number: int, is_queued: bool) -> None:
+    async def wait(slots: Slots, number: int, rank: int) -> None:
         try:
-            await slots.take(is_queued)
+            await slots.take(rank)
         except HTTPError as error:
             statuses.append(error.status)
         else:
@@ -374,14 +374,14 @@ def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
         await slots.take()
         async with anyio.create_task_group() as tasks:
             for number in range(before):  # one after the other has to wait
-                tasks.start_soon(wait, slots, so_many + number, True)
+                tasks.start_soon(wait, slots, so_many + number, QUEUED)
                 await until_async(lambda: slots.usage() == (1, 1, 1))
                 clock.now += 0.21
                 slots.give()
-            tasks.start_soon(wait, slots, -1, False)  # no handler: it is never refused
+            tasks.start_soon(wait, slots, -1, WAITING)  # no handler: it is never refused
             await until_async(lambda: slots.usage() == (1, 1, 1))
             for number in range(so_many):
-                tasks.start_soon(wait, slots, number, True)
+                tasks.start_soon(wait, slots, number, QUEUED)
                 await until_async(lambda: slots.usage() == (1, 2 + number, 1))  # noqa: B023
             clock.now += waited_for
             for _ in range(so_many + 1 - refused):
@@ -406,12 +406,12 @@ def test_who_is_refused_and_cancelled_gives_no_place_back(monkeypatch: pytest.Mo
         slots = slots_of(Threads(1, queue=1000))
         await slots.take()
         for _ in range(6):  # a queue stands
-            turn = asyncio.create_task(slots.take(is_queued=True))
+            turn = asyncio.create_task(slots.take(QUEUED))
             await anyio.wait_all_tasks_blocked()
             clock.now += 0.21
             slots.give()
             await turn
-        tasks = [asyncio.create_task(slots.take(is_queued=True)) for _ in range(41)]
+        tasks = [asyncio.create_task(slots.take(QUEUED)) for _ in range(41)]
         await anyio.wait_all_tasks_blocked()
         clock.now += 0.9
         slots.give()

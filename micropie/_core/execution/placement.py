@@ -70,19 +70,36 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
         )
 
 
+# Who waits for a thread, from the last to the first that gets one.
+QUEUED: Final = 0  # a new request, which is refused where too many wait
+WAITING: Final = 1  # any other call, in the same queue
+BEGUN: Final = 2  # a request that has had a thread before
+HOLDING: Final = 3  # the same, if it may hold what others wait for in their threads
+RELEASING: Final = 4  # what gives such a thing back
+
+
 class Threads:
     """Worker threads, ``size`` of them at most. Those for handlers are shared by all apps of a tree
     unless an inner app sets its own.
 
-    ``queue`` is how many handlers may wait for a thread; other calls always wait.
+    ``queue`` is how many new requests may wait for a thread; other calls always wait. ``reserve``
+    is the number of further threads for requests that may hold what others wait for.
     """
 
     patience: float | None = None
     """Seconds that a call waits for a thread; then it fails."""
 
-    def __init__(self, size: int, queue: int = 0) -> None:
+    def __init__(self, size: int, queue: int = 0, reserve: int = 0) -> None:
         self.size = size
         self.queue = queue
+        self.reserve = reserve
+
+    @functools.cached_property
+    def turns(self) -> Threads:
+        """As many threads, for all but the first chunks of streams: new requests that wait in
+        theirs for a connection must not keep a stream from ending, which may hold one.
+        """
+        return Threads(self.size)
 
     def call(self, function: AnyFunction, arguments: Sequence[object]) -> Any:
         """Call a function in the server's thread (wsgi)."""

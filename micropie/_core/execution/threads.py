@@ -7,6 +7,15 @@ They are anyio's own, so ``anyio.from_thread`` works in them.
 it back when the thread is done (``Slots``). anyio's own limit can't do that: a task that abandons
 its thread would free the slot while the thread still runs. A thread that waits for its client's
 body lends its slot meanwhile, or clients that send slowly would have all of them.
+
+A thread may wait for what another request holds, such as a connection of a pool. If that request
+waited for a thread, both would wait. So it never waits for such a thread:
+
+- It keeps its slot from one call to the next, ``held``, unless it has to await something between.
+  Then it takes a new one before all new requests do.
+- If no slot is free by then, calls that release something go beyond the limit. So do other calls of
+  a request that may hold something, ``reserve`` of them, and further ones when no slot has come
+  back for ``STALLED`` seconds. No new request begins before as many calls have ended.
 """
 
 from __future__ import annotations
@@ -23,7 +32,7 @@ from functools import partial
 from threading import Lock, Thread, current_thread, main_thread
 from threading import enumerate as enumerate_threads
 from time import monotonic, sleep
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -32,7 +41,14 @@ from micropie._core.errors import logger, too_many_waiting
 from micropie._core.execution.background import Outcome, released, variables_set
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.loop import TASKS, WAKERS, Action, LoopLocal
-from micropie._core.execution.placement import ALL_WAIT, AnyFunction, Threads
+from micropie._core.execution.placement import (
+    ALL_WAIT,
+    HOLDING,
+    QUEUED,
+    WAITING,
+    AnyFunction,
+    Threads,
+)
 from micropie._core.execution.standing_queue import StandingQueue
 
 Result = TypeVar("Result")
@@ -50,6 +66,13 @@ _REPORT_EVERY = 60.0
 # So many may always wait: a queue for few threads, or slow handlers, is no overload.
 _SHORT_QUEUE = 40
 
+# So many calls that release something may go beyond the limit at a time: thousands that end at once
+# must not start as many threads.
+MOST_RELEASING = 400
+
+# Seconds without a slot that came back: the threads may wait for the one who waits for a slot.
+STALLED = 0.25
+
 
 class _Turn:
     """The turn of one task that waits for a slot. It has ``came`` when the task has a slot, or is
@@ -62,6 +85,10 @@ class _Turn:
         self.came = anyio.Event()
         self.since = monotonic()
         self.is_queued, self.is_refused = is_queued, False
+
+
+# The turns that wait, in the order in which they get a slot, with what ``Slots`` has to have left.
+_Queue: TypeAlias = tuple[deque[_Turn], int]
 
 
 class _Counted(nullcontext[None]):
@@ -92,40 +119,54 @@ class Slots:
             guard.start()
         # Not ``threads`` itself, which would then live as long as the loop.
         self._size, self._queue, self._patience = threads.size, threads.queue, threads.patience
-        # less than 0 after slots were lent, and 0 at most while somebody waits
+        # less than 0 after slots were lent or calls went beyond the limit, and 0 at most while
+        # somebody waits
         self._free = self._size
         self._lent = 0
-        self._waiting: deque[_Turn] = deque()
+        new: _Queue = deque(), 0
+        self._queues: Sequence[_Queue] = (
+            new,
+            new,
+            (deque(), 0),
+            (deque(), -threads.reserve),
+            (deque(), -MOST_RELEASING),
+        )
+        self._new, self._number_waiting = new[0], 0
+        self._moved_at = 0.0  # when a slot last came back while somebody waited
         self._standing = StandingQueue()
         self.waker, self.tasks = WAKERS.get(), TASKS.get()
         self._next_report = 0.0
 
-    async def take(self, is_queued: bool = False) -> None:
+    async def take(self, rank: int = WAITING) -> None:
         """Take a slot.
 
         Wait until one is free; raise ``TimeoutError`` after the ``patience`` of the threads. A
-        handler, which is queued, gets 503 where too many wait, or when it has waited too long.
+        new request, which is ``QUEUED``, gets 503 where too many wait, or when it has waited too
+        long.
         """
-        if self._free > 0:
+        waiting, least = self._queues[rank]
+        if self._free > least:
             self._free -= 1
             return
-        if is_queued and len(self._waiting) >= self._queue:
+        if rank == QUEUED and len(waiting) >= self._queue:
             self._report(
                 "all %d threads or processes are busy, and %d handlers wait for one: "
                 "requests get 503",
                 self._size, self._queue,
             )  # fmt: skip
             raise too_many_waiting()
-        turn = _Turn(is_queued)
-        self._waiting.append(turn)
+        turn = _Turn(rank == QUEUED)
+        waiting.append(turn)
+        self._number_waiting += 1
         try:
             with anyio.move_on_after(self._patience):
-                await turn.came.wait()
+                await (turn.came.wait() if rank < HOLDING else self._wait_as_holder(turn, waiting))
             if not turn.came.is_set():
                 raise TimeoutError(ALL_WAIT)
         except BaseException:  # that, or the task is cancelled
             if not turn.came.is_set():
-                self._waiting.remove(turn)
+                waiting.remove(turn)
+                self._number_waiting -= 1
             elif not turn.is_refused:
                 self.give()
             raise
@@ -137,17 +178,36 @@ class Slots:
             )  # fmt: skip
             raise too_many_waiting()
 
+    async def _wait_as_holder(self, turn: _Turn, waiting: deque[_Turn]) -> None:
+        """Wait for a slot, or go beyond the limit when none has come back for a while: the threads
+        may wait for what this request holds.
+        """
+        while not turn.came.is_set():
+            with anyio.move_on_after(STALLED):
+                await turn.came.wait()
+            now = monotonic()
+            if not turn.came.is_set() and now - self._moved_at >= STALLED:
+                self._moved_at = now
+                self._admit(waiting, turn)
+
     def give(self) -> None:
-        """Give a slot back, to the task that has waited longest if one does."""
+        """Give a slot back. The task that has waited longest of those with the highest rank gets
+        it.
+        """
         self._free += 1
-        if self._free > 0 and self._waiting:
-            self._free -= 1
-            turn = self._waiting.popleft()
-            while self._is_late(turn):
-                turn.is_refused = True
-                turn.came.set()
-                turn = self._waiting.popleft()
-            turn.came.set()
+        if self._number_waiting:
+            self._moved_at = monotonic()
+            for waiting, least in reversed(self._queues):
+                while waiting and self._free > least:
+                    self._admit(waiting, waiting[0])
+
+    def _admit(self, waiting: deque[_Turn], turn: _Turn) -> None:
+        """End the wait of a task: it gets a slot, or is refused."""
+        waiting.remove(turn)
+        self._number_waiting -= 1
+        turn.is_refused = self._is_late(turn)
+        self._free -= not turn.is_refused
+        turn.came.set()
 
     def _is_late(self, turn: _Turn) -> bool:
         """Return whether a handler has waited for so long that others are to have its slot: only
@@ -157,7 +217,7 @@ class Slots:
             return False
         now = monotonic()
         is_late = self._standing.makes_late(now - turn.since, now)
-        return is_late and len(self._waiting) >= max(self._size, _SHORT_QUEUE)
+        return is_late and len(self._new) >= max(self._size, _SHORT_QUEUE)
 
     @contextmanager
     def lend(self) -> Iterator[bool]:
@@ -187,25 +247,28 @@ class Slots:
 
         A lent one is not busy.
         """
-        return self._size - self._free, len(self._waiting), self._size
+        return self._size - self._free, self._number_waiting, self._size
 
     async def call(
         self,
         function: Callable[..., Result],
         arguments: Sequence[object],
         leave_after: float | None,
-        is_queued: bool = False,
-        has_slot: bool = False,
+        rank: int = WAITING,
+        held: list[Slots] | None = None,
     ) -> Result:
         """Call ``function`` in a worker thread, with this task's context variables.
 
-        ``is_queued``: as ``take``. ``has_slot``: after it.
+        ``rank``: as ``take``. ``held``: this object if the task has a slot. It is put there again,
+        with the slot, in place of giving that back.
 
         A cancelled task waits ``leave_after`` seconds for the thread, None for as long as it takes,
         and then leaves it to itself. The thread counts as busy until it ends.
         """
-        if not has_slot:
-            await self.take(is_queued)
+        if held:
+            held.clear()
+        else:
+            await self.take(rank)
         work = _Work(function, arguments)
         try:
             if HAS_THREADS:
@@ -230,7 +293,10 @@ class Slots:
                 with anyio.move_on_after(leave_after, shield=True):
                     await ended.wait()
             raise
-        self.give()
+        if held is None:
+            self.give()
+        else:
+            held.append(self)
         try:
             result: Result = released(outcome)
         except CancelledError:
@@ -262,9 +328,10 @@ async def in_thread(
     function: Callable[..., Result],
     *arguments: object,
     abandon_after: float | None = None,
+    rank: int = WAITING,
 ) -> Result:
     """Call ``function`` in one of ``threads``, see ``Slots.call``."""
-    return await slots_of(threads).call(function, arguments, abandon_after)
+    return await slots_of(threads).call(function, arguments, abandon_after, rank)
 
 
 class TookTooLong(Exception):

@@ -30,7 +30,9 @@ from typing import Any, TypeAlias
 from micropie._core import execution
 from micropie._core.errors import HTTPError, Redirect, ResponseError, alone_in, logger
 from micropie._core.execution.steps import (
+    HANDLER,
     INLINE,
+    RELEASE,
     Flow,
     Kind,
     RunningGenerator,
@@ -69,6 +71,7 @@ class _Hook:
     of these. ``after`` gets the response and, if it ``sees_failures``, the exception of the handler
     or of a hook inside, or None. It returns another response, or None to keep that one, or a flow
     of these. ``class_name`` is that of a middleware whose ``before`` answers by a dict.
+    ``may_hold``: whether ``before`` may open what ``after`` closes, in threads.
     """
 
     def __init__(
@@ -79,21 +82,22 @@ class _Hook:
         kind: Kind = INLINE,
         class_name: str = "",
         sees_failures: bool = False,
+        may_hold: bool = False,
     ) -> None:
-        self.needs_session = needs_session
+        self.needs_session, self.may_hold = needs_session, may_hold
         self.before, self.kind = before, kind
         self.after, self.sees_failures = after, sees_failures
         self.class_name = class_name
 
 
-def _part(middleware: object, name: str) -> tuple[_Part, Kind]:
+def _part(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
     """Return a method of a middleware, ``_nothing`` if its author wrote none, and how it is
-    called.
+    called: ``otherwise`` if it may block.
     """
     method: _Part = getattr(middleware, name, None) or _nothing
     function = getattr(method, "__func__", method)
     is_unused = any(function is getattr(base, name, None) for base in _BASES)
-    return _nothing if is_unused else method, kind_of(method)
+    return _nothing if is_unused else method, kind_of(method, otherwise)
 
 
 def _planned(middleware: Any, providers: Providers) -> _Hook:
@@ -108,14 +112,15 @@ def _planned(middleware: Any, providers: Providers) -> _Hook:
     if hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
         return _dict_hook(middleware, needs_session)
     if hasattr(middleware, "before") or hasattr(middleware, "after"):
-        (before, _), (after, _) = _part(middleware, "before"), _part(middleware, "after")
+        before, _ = _part(middleware, "before", INLINE)
+        after, _ = _part(middleware, "after", INLINE)
         return _Hook(needs_session, before, after)
     return _generator_hook(middleware, needs_session)
 
 
 def _check_of(mark: Checking, providers: Providers) -> _Part:
     """Return the part before the handler of a check of ``@requires``."""
-    kind, asked = kind_of(mark.check), providers.asked_by_check(mark.check)
+    kind, asked = kind_of(mark.check, HANDLER), providers.asked_by_check(mark.check)
     needed = providers.needed_for(one.key for one in asked.values())
 
     def before(request: Request) -> Flow[object]:
@@ -162,8 +167,8 @@ def _is_no_answer(result: object) -> bool:
 
 def _dict_hook(middleware: object, needs_session: bool) -> _Hook:
     """Return how a middleware with ``before_request`` and ``after_request`` runs."""
-    before, before_kind = _part(middleware, "before_request")
-    method, kind = _part(middleware, "after_request")
+    before, before_kind = _part(middleware, "before_request", HANDLER)
+    method, kind = _part(middleware, "after_request", RELEASE)
     class_name = type(middleware).__name__
 
     def after(request: Request, response: Response) -> Flow[None]:
@@ -173,7 +178,8 @@ def _dict_hook(middleware: object, needs_session: bool) -> _Hook:
             yield from _changed(response, changes, class_name)
 
     used = _nothing if method is _nothing else after
-    return _Hook(needs_session, before, used, before_kind, class_name)
+    may_hold = before is not _nothing and used is not _nothing and kind is RELEASE
+    return _Hook(needs_session, before, used, before_kind, class_name, may_hold=may_hold)
 
 
 def _changed(response: Response, changes: object, class_name: str) -> Flow[Response | None]:
@@ -265,6 +271,7 @@ class HookPlan:
         self.before = [hook for hook in hooks if hook.before is not _nothing]
         self.after = [hook for hook in reversed(hooks) if hook.after is not _nothing]
         self.needs_session = any(hook.needs_session for hook in hooks)
+        self.may_hold = any(hook.may_hold for hook in hooks)
         guards = [one for one in middlewares if getattr(one[0], "guards", False)]
         self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(ids, guards)
 
@@ -377,8 +384,8 @@ class SocketHook:
 
     def __init__(self, middleware: object) -> None:
         self.class_name = type(middleware).__name__
-        self.before, self.before_kind = _part(middleware, "before_websocket")
-        self.after, self.after_kind = _part(middleware, "after_websocket")
+        self.before, self.before_kind = _part(middleware, "before_websocket", HANDLER)
+        self.after, self.after_kind = _part(middleware, "after_websocket", RELEASE)
 
 
 def run_before_websocket(config: Config, request: Request) -> Flow[tuple[int, str] | None]:

@@ -48,7 +48,7 @@ from micropie._core.errors import (
     logger,
 )
 from micropie._core.execution import Slots
-from micropie._core.execution.placement import Threads
+from micropie._core.execution.placement import BEGUN, HOLDING, QUEUED, WAITING, Threads
 from micropie._core.execution.steps import (
     Ends,
     Flow,
@@ -243,6 +243,8 @@ class Exchange:
     passes_failure_on = False
 
     # Where the flow runs.
+    has_begun = False  # whether one of its calls has had a thread of the application
+    opens_more = False  # whether it opens resources that are not among ``resources``
     reader: Slots | None = None  # under ASGI those of the threads, one of which waits for the body
     is_pooled = False  # whether this is the copy of a request in a process of the pool
 
@@ -470,6 +472,19 @@ class Exchange:
             self.answer.session = (
                 (yield from self.config.sessions.open(session_id)) if session_id else None
             )
+
+    def rank(self, is_queued: bool) -> int:
+        """Return the rank of this request's next call among those that wait for a thread."""
+        if not self.has_begun:
+            return QUEUED if is_queued else WAITING
+        may_hold = (
+            self.resources
+            or self.generators
+            or self.opens_more
+            or self.hooks_begun
+            or (self.hooks is not None and self.hooks.may_hold)
+        )
+        return HOLDING if may_hold else BEGUN
 
     def begin_generator(self, running: RunningGenerator) -> None:
         """Note generator middleware that has begun, and has to be finished."""

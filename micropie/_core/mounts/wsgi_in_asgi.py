@@ -129,12 +129,15 @@ class _Call:
         raise ClientLeft("the client left")
 
     async def _call(self, environ: Environ) -> None:
+        held = [self._slots]
         try:
-            await self._slots.call(self._run, (environ,), 0.0, has_slot=True)
+            await self._slots.call(self._run, (environ,), 0.0, held=held)
         except BaseException as error:  # no thread could be started
             self._failures.append(error)
             self._chunks.append((b"", False))
         finally:
+            if held:
+                self._slots.give()
             self._exchange.read_by(None)
             self._chunk_given.ring()
 

@@ -498,7 +498,10 @@ def _limits(settings: Settings) -> Mapping[str, object]:
 _PARTS: Sequence[tuple[frozenset[str], Callable[[Settings], Mapping[str, object]]]] = [
     (frozenset(names.split()), make)
     for names, make in (
-        ("threads thread_queue", lambda one: {"threads": Threads(one.threads, one.thread_queue)}),
+        (
+            "threads thread_queue",
+            lambda one: {"threads": Threads(one.threads, one.thread_queue, one.threads)},
+        ),
         ("processes pool", _pools),
         ("secret_key", _signing),
         ("encoders text", _encoding),

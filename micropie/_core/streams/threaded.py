@@ -36,7 +36,7 @@ from micropie._core.execution import (
     in_thread,
     run_in_context,
 )
-from micropie._core.execution.placement import IO_THREADS, Threads
+from micropie._core.execution.placement import HOLDING, IO_THREADS, RELEASING, Threads
 from micropie._core.execution.steps import no_function
 from micropie._core.streams.source import END, PENDING, LoopStream, ThreadStream
 
@@ -52,7 +52,8 @@ SYNC_SOURCES = Threads(500)
 
 
 class MadeAhead(LoopStream):
-    """The chunks of ``stream``, made in one of ``threads``, all in one context.
+    """The chunks of ``stream``, made in one of ``threads``, all in one context. ``rank`` is that of
+    the first one.
 
     One task advances and closes it. A thread can't be interrupted, so a cancellation waits for the
     chunk that is being made unless the stream has an ``interrupt``; but
@@ -66,7 +67,7 @@ class MadeAhead(LoopStream):
     _has_told_end = False
     _is_over = False  # no further chunk is wanted
 
-    def __init__(self, stream: ThreadStream, threads: Threads) -> None:
+    def __init__(self, stream: ThreadStream, threads: Threads, rank: int = HOLDING) -> None:
         super().__init__(None, stream.may_begin_empty, interrupt=stream.interrupt)
         self.file, self.length = stream.file, stream.length
         self.first = stream.first
@@ -74,6 +75,8 @@ class MadeAhead(LoopStream):
             self.first = next(stream, END)  # it was read with the opening of the file
         self._stream = stream
         self._threads = IO_THREADS if stream.file is not None else threads
+        self._turns = self._threads if stream.file is not None else threads.turns
+        self._rank = rank
         self._context = copy_context()
         self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None is the end
@@ -123,7 +126,9 @@ class MadeAhead(LoopStream):
         await self._wait_for_thread()
         cancellations = (anyio.get_cancelled_exc_class(), CancelledError)
         try:
-            await in_thread(self._threads, self._context.run, self._stream.close_items)
+            await in_thread(
+                self._threads, self._context.run, self._stream.close_items, rank=RELEASING
+            )
             if self._failures and not isinstance(self._failures[0], cancellations):
                 raise self._failures.pop()
         finally:
@@ -140,9 +145,12 @@ class MadeAhead(LoopStream):
         """Make one chunk, before the head. It is waited for, so it needs no task of its own."""
         self._is_waiting = True
         try:
-            await in_thread(self._threads, run_in_context, self._context, self._take_turn)
+            await in_thread(
+                self._threads, run_in_context, self._context, self._take_turn, rank=self._rank
+            )
         finally:
             self._is_waiting = False
+        self._rank = HOLDING
         await anyio.lowlevel.checkpoint_if_cancelled()  # before other code is reached
 
     async def _wait_for_progress(self) -> None:
@@ -176,7 +184,9 @@ class MadeAhead(LoopStream):
     async def _run_turn(self) -> None:
         try:
             with self._turn:
-                await in_thread(self._threads, run_in_context, self._context, self._take_turn)
+                await in_thread(
+                    self._turns, run_in_context, self._context, self._take_turn, rank=HOLDING
+                )
         except BaseException as error:  # no thread could be started
             self._failures.append(error)
             self._made.append(None)
@@ -233,7 +243,7 @@ class EventsFromThread(AsyncIterator[object]):
             self._is_closed = True
             is_busy = self._is_busy
         if not is_busy:
-            await in_thread(SYNC_SOURCES, self._close)
+            await in_thread(SYNC_SOURCES, self._close, rank=RELEASING)
         self._raise_failure()
 
     def _raise_failure(self) -> None:

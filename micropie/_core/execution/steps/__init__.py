@@ -29,6 +29,7 @@ from micropie._core.execution.steps.steps import (
     IO,
     RECEIVE,
     RECEIVE_STEP,
+    RELEASE,
     AnyStep,
     Call,
     Completed,
@@ -53,7 +54,8 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "ANSWER", "AWAIT", "CALL", "CHUNK", "CLOSE", "HANDLER", "INLINE", "IO", "RECEIVE",
-    "RECEIVE_STEP", "AnyStep", "Call", "Completed", "Ends", "Flow", "Kind", "Outage", "ReceiveStep",
+    "RECEIVE_STEP", "RELEASE", "AnyStep", "Call", "Completed", "Ends", "Flow", "Kind", "Outage",
+    "ReceiveStep",
     "RedisClient", "ResourceContext", "Resources", "RunningGenerator", "Step", "Task", "awaited",
     "call", "call_within", "in_one_task", "itself", "kind_of", "no_function", "result_of",
     "run_tasks", "start_tasks", "wait_for_tasks",

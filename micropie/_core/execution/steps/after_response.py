@@ -27,7 +27,7 @@ from micropie._core.execution import (
     in_thread,
     slots_of,
 )
-from micropie._core.execution.placement import AnyFunction, Threads
+from micropie._core.execution.placement import HOLDING, AnyFunction, Threads
 from micropie._core.execution.steps.steps import AWAIT, INLINE, kind_of
 
 _running: set[Future[None]] = set()
@@ -138,7 +138,8 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
         if kind is AWAIT or kind is INLINE:
             result = begin(task)
         elif slots_of(_THREADS).usage()[1] < _THREADS.queue:
-            result = await in_thread(_THREADS, begin, task, abandon_after=0.0)
+            # it may close what the handler has left open, and what others wait for
+            result = await in_thread(_THREADS, begin, task, abandon_after=0.0, rank=HOLDING)
         else:
             logger.error(
                 "%s did not begin: already %d wait for a thread",

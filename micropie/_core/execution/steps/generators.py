@@ -17,13 +17,23 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
+from inspect import GEN_CREATED, getgeneratorstate
 from itertools import count
 from types import AsyncGeneratorType
 from typing import Any, Generic, Protocol, TypeVar
 
 from micropie._core.errors import ResponseError, alone_in, failure_in, raise_any
 from micropie._core.execution import await_in_def, is_on_loop
-from micropie._core.execution.steps.steps import AWAIT, CALL, INLINE, AnyStep, Flow, Kind, Step
+from micropie._core.execution.steps.steps import (
+    AWAIT,
+    HANDLER,
+    INLINE,
+    RELEASE,
+    AnyStep,
+    Flow,
+    Kind,
+    Step,
+)
 from micropie._core.on_demand import module
 
 one_task: Any = module("micropie._core.execution.steps.one_task")  # for WSGI
@@ -47,6 +57,7 @@ class RunningGenerator:
         self.number = next(_NUMBERS)
         self._generator = generator
         self._kind = kind
+        self._part = HANDLER  # the kind of the next part of a plain one that may block
         self.is_async = isinstance(generator, AsyncGeneratorType)  # it may have a scope open
 
     @property
@@ -72,7 +83,13 @@ class RunningGenerator:
                 return None
         if self._kind is INLINE:
             return _resume(*arguments)
-        return (yield (CALL, _resume, arguments))
+        kind, self._part = self._part, RELEASE
+        try:
+            return (yield (kind, _resume, arguments))
+        except BaseException:
+            if getgeneratorstate(self._generator) == GEN_CREATED:  # there was no thread for it
+                self._generator.close()
+            raise
 
     def finish(self, value: object, failure: Exception | None) -> Flow[object]:
         """Run from the first ``yield`` to the end.
@@ -111,7 +128,7 @@ class RunningGenerator:
         if self.is_async:
             yield AWAIT, self._generator.aclose, ()
         else:
-            yield CALL, self._generator.close, ()
+            yield RELEASE, self._generator.close, ()
 
 
 def _resume(
@@ -165,7 +182,8 @@ class Resources(list[RunningGenerator]):
                     continue
                 raised, traceback = None, thrown.__traceback__ if thrown is not None else None
                 try:
-                    yield from generator.resume(None, thrown)
+                    if not generator.has_ended:  # by an exception of its own
+                        yield from generator.resume(None, thrown)
                     if not generator.has_ended:
                         yield from generator.close()
                         raise ResponseError(f"{owner.name} yields twice: write one yield in it")

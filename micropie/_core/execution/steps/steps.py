@@ -19,9 +19,10 @@ ANSWER         nothing; the answer to the request, in the place of the   ends th
 =============  ========================================================  ===========================================
 
 ``call_within`` gives the first two a time limit. These are the usual kinds of a ``Call``: CALL in
-the application's threads, HANDLER in the same with a place in their queue, IO in the threads for
-files, which handlers can't occupy. INLINE is none: the flow calls the function itself, which does
-not block.
+the application's threads, HANDLER in the same for what a new request may begin with, which has a
+place in their queue, RELEASE in the same for what ends something, IO in the threads for files,
+which handlers can't occupy. INLINE is none: the flow calls the function itself, which does not
+block.
 
 The value that a flow returns is its result. A request's flow yields it instead, because a value
 that a generator returns arrives as an exception, which costs as much as the rest of the generator.
@@ -36,7 +37,13 @@ from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from micropie._core.execution import Action, within
-from micropie._core.execution.placement import IO_THREADS, LOOP, MARK, AnyFunction, Threads
+from micropie._core.execution.placement import (
+    IO_THREADS,
+    LOOP,
+    MARK,
+    AnyFunction,
+    Threads,
+)
 
 AWAIT: Final = "await"
 CHUNK: Final = "chunk"
@@ -59,18 +66,21 @@ class Call(NamedTuple):
     threads: Threads | None = None
     """The threads in which it is called; None for those of the application that answers."""
     is_queued: bool = False
-    """Whether it is refused with 503 if ``threads.queue`` calls wait already. Others always
-    wait."""
+    """Whether it is refused with 503 if ``threads.queue`` calls wait already, unless its request
+    has had one of the application's threads before. Others always wait."""
     leave_after: float | None = LEAVE_AFTER
     """Seconds that a request which is cancelled waits for the call; None for as long as it
     takes."""
     seconds: float | None = None
     """The time limit; ``TookTooLong`` is raised after it. Threads can't be ended: the function goes
     on there."""
+    releases: bool = False
+    """Whether it gives back what other threads may wait for, so that it waits for none of them."""
 
 
 CALL: Final = Call()
 HANDLER: Final = Call(is_queued=True)
+RELEASE: Final = Call(releases=True)
 IO: Final = Call(IO_THREADS, leave_after=None)
 
 Kind: TypeAlias = Literal["await", "inline"] | Call  # of a function of the author's

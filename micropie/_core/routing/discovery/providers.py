@@ -26,7 +26,7 @@ from micropie._core.execution import entered_on_loop
 from micropie._core.execution.placement import LOOP, MARK, AnyFunction, layers
 from micropie._core.execution.steps import (
     AWAIT,
-    CALL,
+    HANDLER,
     INLINE,
     Flow,
     Kind,
@@ -57,7 +57,7 @@ class Provider:
         *_, inner = layers(function)
         self.key = key
         self.name = getattr(inner, "__qualname__", type(inner).__qualname__)
-        self.run_kind: Kind = INLINE if getattr(function, MARK, None) == LOOP else CALL
+        self.run_kind: Kind = INLINE if getattr(function, MARK, None) == LOOP else HANDLER
         self.call_kind: Kind = self.run_kind
         if inspect.iscoroutinefunction(inner):
             self.call_kind = AWAIT

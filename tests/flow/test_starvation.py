@@ -1,0 +1,327 @@
+"""Threads and a pool of connections: a request that holds a connection never waits for a thread
+behind those that wait for the connection.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from micropie import App, HttpMiddleware, Request, requires
+from micropie._core.execution import threads as workers
+from micropie._core.execution.placement import Threads
+from micropie._core.execution.steps import after_response
+from micropie._core.execution.threads import slots_of
+from micropie.middleware import Timeout
+from tests.asgi.calls import Call, every_loop, get, run
+from tests.support.waiting import PATIENCE
+
+MANY = 70  # chunks: more than one turn makes
+
+
+class Pool:
+    """Connections. ``asked`` and ``taken`` are released by each thread that asks for one, or has
+    got one.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._free = threading.Semaphore(size)
+        self.asked, self.taken = threading.Semaphore(0), threading.Semaphore(0)
+
+    def take(self) -> None:
+        self.asked.release()
+        if not self._free.acquire(timeout=PATIENCE / 2):
+            raise TimeoutError("no connection came back")
+        self.taken.release()
+
+    def give(self) -> None:
+        self._free.release()
+
+
+class Eager:
+    """A connection that its provider takes."""
+
+
+class Lazy:
+    """A connection that the handler takes."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool, self._is_held = pool, False
+
+    def query(self) -> None:
+        self._pool.take()
+        self._is_held = True
+
+    def close(self) -> None:
+        if self._is_held:
+            self._pool.give()
+
+
+class Gate:
+    """What an async provider gives when it has waited."""
+
+
+class Plain:
+    """What a provider gives that takes no connection."""
+
+
+class Objects(HttpMiddleware):
+    """Holds a connection around a handler."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def before_request(self, request: Request) -> None:
+        if request.path.startswith("/objects"):
+            self._pool.take()
+
+    def after_request(self, request: Request, *_: object) -> None:
+        if request.path.startswith("/objects"):
+            self._pool.give()
+
+
+def checks(request: Request, connection: Eager) -> bool:
+    return True
+
+
+class Shop(App):
+    """Each path holds a connection in its own way; whoever holds one waits for ``go_on``."""
+
+    def __init__(self, threads: int, connections: int, hooks: int = 0, **given: Any) -> None:
+        super().__init__(threads=threads, **given)
+        self.pool, self.go_on = Pool(connections), threading.Event()
+        self.middlewares += [self.around, Objects(self.pool)]
+        for place in range(hooks):  # whose awaiting separates the threads' parts
+            self.middlewares.insert(2 * place, self.awaits)
+        self.provides(Eager)(self.eager_connection)
+        self.provides(Lazy)(self.lazy_connection)
+        self.provides(Gate)(self.gate)
+        self.provides(Plain)(self.plain)
+
+    async def awaits(self, request: Request) -> AsyncIterator[None]:
+        await checkpoint()
+        yield
+
+    def around(self, request: Request) -> Iterator[None]:
+        if not request.path.startswith("/hooked"):
+            yield
+            return
+        self.pool.take()
+        try:
+            yield
+        finally:
+            self.pool.give()
+
+    def eager_connection(self) -> Iterator[Eager]:
+        self.pool.take()
+        try:
+            yield Eager()
+        finally:
+            self.pool.give()
+
+    def lazy_connection(self) -> Iterator[Lazy]:
+        connection = Lazy(self.pool)
+        yield connection
+        connection.close()
+
+    async def gate(self) -> AsyncIterator[Gate]:
+        await self._waits()
+        yield Gate()
+
+    def plain(self) -> Iterator[Plain]:
+        yield Plain()
+
+    async def _waits(self) -> None:
+        while not self.go_on.is_set():  # noqa: ASYNC110 - it is a thread's event
+            await anyio.sleep(0.005)
+
+    def eager(self, connection: Eager) -> str:
+        self.go_on.wait(PATIENCE)
+        return "done"
+
+    def lazy(self, connection: Lazy) -> str:
+        connection.query()
+        self.go_on.wait(PATIENCE)
+        return "done"
+
+    async def eager_async(self, connection: Eager) -> str:
+        await self._waits()
+        return "done"
+
+    async def opened(self) -> str:
+        async with self.request.resource(Eager):
+            await self._waits()
+            async with self.request.resource(Plain):
+                return "done"
+
+    def gated(self, connection: Eager, gate: Gate, plain: Plain) -> str:
+        return "done"
+
+    @requires(checks)
+    def checked(self) -> str:
+        self.go_on.wait(PATIENCE)
+        return "done"
+
+    def hooked(self) -> str:
+        self.go_on.wait(PATIENCE)
+        return "done"
+
+    async def hooked_async(self) -> str:
+        await self._waits()
+        return "done"
+
+    objects, objects_async = hooked, hooked_async
+
+    @Timeout(PATIENCE)
+    def limited(self, connection: Lazy) -> str:
+        return self.lazy(connection)
+
+    def stream(self) -> Iterator[str]:
+        self.pool.take()
+        try:
+            yield "do"
+            self.go_on.wait(PATIENCE)
+            for _ in range(MANY):
+                yield "n"
+            yield "e"
+        finally:
+            self.pool.give()
+
+    def provided_stream(self, connection: Eager) -> Iterator[str]:
+        yield "do"
+        self.go_on.wait(PATIENCE)
+        for _ in range(MANY):
+            yield "n"
+        yield "e"
+
+    def after(self) -> str:
+        self.pool.take()
+        self.go_on.wait(PATIENCE)
+        self.request.after_response(self.pool.give)
+        return "done"
+
+    def audit(self) -> str:
+        self.request.after_response(self._audits)
+        return "done"
+
+    def _audits(self) -> None:
+        self.pool.take()
+        self.pool.give()
+
+
+async def serve(app: Shop, path: str, calls: list[Call]) -> None:
+    calls.append(await get(app, path))
+
+
+@every_loop
+@pytest.mark.parametrize(
+    ("holder", "others", "blocked"),
+    [
+        ("/eager", "/eager", 1),
+        ("/lazy", "/lazy", 1),
+        ("/limited", "/lazy", 1),
+        ("/eager_async", "/eager", 2),
+        ("/opened", "/eager", 2),
+        ("/gated", "/eager", 2),
+        ("/checked", "/checked", 1),
+        ("/hooked", "/hooked", 1),
+        ("/hooked_async", "/hooked", 2),
+        ("/objects", "/objects", 1),
+        ("/objects_async", "/objects", 2),
+        ("/stream", "/lazy", 1),
+        ("/provided_stream", "/stream", 1),
+        ("/after", "/audit", 1),
+    ],
+)
+def test_a_holder_ends_though_all_threads_wait_for_what_it_holds(
+    backend: str, holder: str, others: str, blocked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(after_response, "_THREADS", Threads(1, 1000))
+    app = Shop(threads=2, connections=1)
+    calls: list[Call] = []
+
+    async def main() -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(serve, app, holder, calls)
+                await anyio.to_thread.run_sync(app.pool.taken.acquire)
+                for _ in range(6):
+                    tasks.start_soon(serve, app, others, calls)
+                for _ in range(1 + blocked):
+                    await anyio.to_thread.run_sync(app.pool.asked.acquire)
+                await anyio.wait_all_tasks_blocked()
+                app.go_on.set()
+        finally:
+            app.go_on.set()
+        assert slots_of(app._micropie.config().threads).usage() == (0, 0, 2)
+
+    run(backend, main)
+    assert [call.status for call in calls] == [200] * 7
+    assert all(call.body.startswith(b"do") and call.body.endswith(b"ne") for call in calls)
+
+
+WAYS = [name for name in vars(Shop) if callable(vars(Shop)[name]) and name[0] != "_"]
+PATHS = sorted(
+    {*WAYS} - {"awaits", "around", "gate", "plain"} - {"eager_connection", "lazy_connection"}
+)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=25)
+@given(
+    threads=st.integers(1, 4),
+    connections=st.integers(1, 3),
+    hooks=st.integers(0, 2),
+    paths=st.lists(st.sampled_from(PATHS), min_size=5, max_size=30),
+)
+def test_no_mix_of_requests_waits_for_connections_and_threads_in_a_circle(
+    backend: str, threads: int, connections: int, hooks: int, paths: list[str]
+) -> None:
+    app = Shop(threads, connections, hooks)
+    app.go_on.set()
+    calls: list[Call] = []
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            for path in paths:
+                tasks.start_soon(serve, app, f"/{path}", calls)
+        assert slots_of(app._micropie.config().threads).usage() == (0, 0, threads)
+
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(after_response, "_THREADS", Threads(1, 1000))
+        patches.setattr(workers, "STALLED", 0.02)
+        run(backend, main)
+    assert [call.status for call in calls] == [200] * len(paths)
+    for _ in range(connections):  # all are back
+        app.pool.take()
+
+
+@every_loop
+def test_a_new_request_is_refused_before_its_first_part_runs(backend: str) -> None:
+    """A generator that has not begun is neither begun nor closed for its end."""
+    app = Shop(threads=1, connections=1, thread_queue=0)
+    calls: list[Call] = []
+
+    async def main() -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(serve, app, "/lazy", calls)
+                await anyio.to_thread.run_sync(app.pool.taken.acquire)
+                for path in ("/eager", "/hooked", "/stream", "/checked"):
+                    refused = await get(app, path)
+                    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+                app.go_on.set()
+        finally:
+            app.go_on.set()
+        for path in ("/eager", "/hooked", "/stream", "/checked"):
+            assert (await get(app, path)).status == 200
+
+    run(backend, main)
+    assert [call.status for call in calls] == [200]
