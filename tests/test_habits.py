@@ -1169,6 +1169,12 @@ MODULES = [
         "write the status first, return 200, body, headers",
     ),
     (
+        "Flask: request.remote_addr",
+        "class Root(App):\n    def index(self):\n        return self.request.remote_addr",
+        "GET /",
+        "Write request.client.host, if request.client is not None (a UNIX socket).",
+    ),
+    (
         "Flask: response.mimetype",
         "class Root(App):\n    def index(self):\n        self.response.mimetype = 'text/csv'",
         "GET /",

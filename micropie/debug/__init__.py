@@ -6,7 +6,8 @@ log: the place, what is wrong, what to write. The module depends on what it insp
 - ``application.py``: attributes and hooks, at startup. Yield from ``foreign_attributes``.
 - ``source.py``: the source of a method, at startup. Yield from ``notes_of``.
 - ``requests.py``: a request and its result. Call it in ``review_result`` or another ``review_...``.
-- ``failures.py``: an exception. Call it in ``hint_for``, or add a row to ``_HINTS``.
+- ``failures.py``: an exception. Call it in ``hint_for``, or add a row to ``_HINTS``, for an
+  attribute of requests to ``_OF_REQUESTS``.
 - ``missing_names.py``: a name that ``micropie`` lacks. A row of ``_ADVICE`` is enough.
 
 The test case is a row of ``MODULES`` in ``tests/test_habits.py``: where the idiom is from, the

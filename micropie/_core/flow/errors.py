@@ -34,9 +34,9 @@ from micropie._core.streams import is_stream, stream_of
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     """Return the response of the author's error handler for ``failure``, or else the plain one.
 
-    The answer to an ``HTTPError`` or a ``Redirect`` has the headers that were set on
-    ``self.response``, except those that describe another body. An exception on the way there is
-    answered with a plain response; nothing is raised.
+    For an ``HTTPError`` or a ``Redirect``, keep the headers that were set on ``self.response``,
+    except those that describe the discarded body. The headers of the exception replace them. An
+    exception on the way gets the plain response; nothing is raised.
     """
     exchange, answer = request._exchange, request._exchange.answer
     try:
@@ -69,8 +69,8 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
 
 
 def plain_response(request: Request, failure: Exception) -> Response:
-    """Return the response that asks nothing of the application: to an ``HTTPError`` its own, to any
-    other exception, which is logged, a 500.
+    """Return the framework's own response: that of an ``HTTPError``, or a 500 for any other
+    exception, which is logged. No code of the application runs.
     """
     if type(failure) is OSError:
         failure = _by_its_number(request, failure)

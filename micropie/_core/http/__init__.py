@@ -2,11 +2,12 @@
 
 Open ``response.py`` to change what a handler's result becomes: status, headers, body. Open
 ``request.py`` for what authors read of a request, ``exchange.py`` for what the framework knows
-about it, ``answer.py`` for the response in the making. Open ``problem.py`` to change what an error
-sends, ``binding_errors.py`` and ``multidict.py`` for values of forms and queries, ``json.py`` for
-JSON, ``session.py`` and ``flashes.py`` for a session's values, ``pagination.py`` for ``Page``. The
-rules of WebSockets are in ``websockets.py``, the CSRF token in ``csrf.py``, paths, hosts and
-origins in ``addresses.py``, escaped HTML in ``escaping.py``.
+about it, ``answer.py`` for the response in the making. Open ``problem.py`` for the words and the
+form of an error (``flow/errors.py`` merges its headers), ``binding_errors.py`` and ``multidict.py``
+for values of forms and queries, ``json.py`` for JSON, ``session.py`` and ``flashes.py`` for a
+session's values, ``pagination.py`` for ``Page``. The rules of WebSockets are in ``websockets.py``,
+the CSRF token in ``csrf.py``, paths, hosts and origins in ``addresses.py``, escaped HTML in
+``escaping.py``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Responses: the results of handlers, and the one place that decides which status, headers and
-bytes are sent.
+"""Responses: the results of handlers, and the one place that decides whether a status, a header and
+a body may be sent.
 
     the handler's result -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
 
-Every header of every answer passes ``checked_headers``; nothing else may put a header on the wire.
-A value that can't be sent raises ``ResponseError`` before the first byte leaves; it is neither
+Every header of an author's passes ``checked_headers``. A result of a usual type, with nothing set on
+the response, needs no check: ``respond`` makes its answer with ``NO_OTHER_HEADERS``, so a header for
+all answers belongs there as well. A value that can't be sent raises ``ResponseError`` before the first byte leaves; it is neither
 dropped nor sent.
 """  # noqa: E501
 

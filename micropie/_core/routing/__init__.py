@@ -9,7 +9,8 @@ place, and ``listing.py`` to change the list of routes. A new HTTP method goes i
 
 A new setting is a field of ``Settings`` in ``settings.py``, with its rule and docstring, and a row
 of ``docs/settings.md``. If an object is made of it, it is also an attribute of ``Config`` and a row
-of ``_PARTS`` in ``config.py``.
+of ``_PARTS`` in ``config.py``; ``_encoding`` there is a small example. If the flow or a driver
+reads it, declare it in ``MessageConfig`` of ``http/exchange.py``, too.
 
 ``compiler.py`` makes a ``Route`` of each handler that ``discovery`` finds. Names, explicit routes
 and inner applications are in one tree of segments, WebSockets in another. No path takes more than

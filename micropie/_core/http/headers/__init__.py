@@ -1,6 +1,6 @@
 """The meaning of headers.
 
-Open ``fields.py`` to change how headers are stored and checked, ``cookies.py`` for cookies,
+Open ``fields.py`` to change how headers are stored, ``cookies.py`` for cookies,
 ``signing.py`` for signed ones, ``media_types.py`` for content types and ``Accept``, and
 ``conditional.py`` for conditional requests and ranges.
 """
