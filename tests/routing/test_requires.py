@@ -417,6 +417,32 @@ def test_what_can_be_called_with_the_request_is_a_check(check: Any) -> None:
     requires(check)(App())._micropie.compiled()
 
 
+class User:
+    name = "Ann"
+
+
+class Asking:
+    def __call__(self, request: Any, user: User) -> bool:
+        return user.name == "Ann"
+
+
+class AskingSlowly:
+    async def __call__(self, request: Any, user: User) -> bool:
+        return user.name == "Ann"
+
+
+@pytest.mark.parametrize("check", [Asking(), AskingSlowly()])
+def test_an_object_that_is_called_is_a_check_with_resources(
+    make_client: MakeClient, check: Any
+) -> None:
+    app = App()
+    app.inner = requires(check)(Inner())
+    app.provides(User)(User)
+    assert make_client(app).get("/inner").text == "in"
+    with pytest.raises(SetupError, match="nothing provides its parameter 'user'"):
+        requires(check)(App())._micropie.compiled()
+
+
 def test_a_check_with_more_parameters_below_a_decorator(make_client: MakeClient) -> None:
     assert make_client(requires(with_connection)(Inner())).get("/").text == "in"
 

@@ -13,7 +13,7 @@ pydantic.
 
 from micropie._core.binding.annotations import without_aliases
 from micropie._core.binding.signatures.parameters import BoundParameter
-from micropie._core.binding.signatures.plan import Plan, asked_behind, is_key
+from micropie._core.binding.signatures.plan import Plan, asked_behind, is_key, python_call_of
 from micropie._core.binding.signatures.results import (
     ResultFilter,
     answer_parts,
@@ -37,6 +37,7 @@ from micropie._core.binding.values.converters import Converter, OwnTypes, conver
 __all__ = [
     "Body", "BoundParameter", "Converter", "Cookie", "Form", "Header", "Message", "OwnTypes",
     "Plan", "Query", "ResultFilter", "answer_parts", "answers_of", "asked_behind", "converter_for",
-    "is_key", "is_structure", "result_filter", "sends_null", "stated_source", "without_aliases",
+    "is_key", "is_structure", "python_call_of", "result_filter", "sends_null", "stated_source",
+    "without_aliases",
 ]
 # fmt: on

@@ -354,6 +354,13 @@ def is_key(annotation: object) -> bool:
     return origin not in (Annotated, UnionType) and isinstance(origin or annotation, type | NewType)
 
 
+def python_call_of(function: Callable[..., object]) -> Callable[..., object]:
+    """Return what has the signature of a function: of an object that is called its ``__call__``."""
+    if inspect.isroutine(function) or isinstance(function, type):
+        return function
+    return getattr(function, "__call__", function)  # noqa: B004 - the bound method
+
+
 def asked_behind(
     function: Callable[..., object],
     given: int,
@@ -365,6 +372,7 @@ def asked_behind(
 
     ``refuses_others``: ``SetupError`` is raised for a parameter that nothing fills.
     """
+    function = python_call_of(function)
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         return {}
     # A decorator's own parameters count.

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from inspect import Parameter
 from typing import Any, Protocol, TypeAlias
 
+from micropie._core.binding import python_call_of
 from micropie._core.errors import SetupError, takes
 from micropie._core.execution.placement import AnyFunction, layers
 from micropie._core.routing.discovery.marks import (
@@ -74,6 +75,7 @@ def _takes_request(check: Check) -> bool:
     """Return whether a check can be called with the request, and with resources for its other
     parameters, which have annotations.
     """
+    check = python_call_of(check)
     if takes(check, 1) or not (inspect.isfunction(check) or inspect.ismethod(check)):
         return takes(check, 1)
     parameters = [*inspect.signature(check, follow_wrapped=False).parameters.values()]
