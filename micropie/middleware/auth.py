@@ -33,6 +33,9 @@ _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 # are ambiguous.
 _REALM = re.compile(r"[ !#-\[\]-~]+")
 
+# A token, as RFC 9110 has it (section 11.1).
+_SCHEME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
 # RFC 6749, section 3.3.
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
 
@@ -158,6 +161,8 @@ class BearerAuth(_AuthMiddleware):
     describes OAuth2's password flow (RFC 6749, section 4.3), and Swagger UI asks for both. A URL
     without a scheme is relative to that of the document's server. ``scopes``: what tokens may
     allow, each with a sentence for the document.
+
+    ``scheme``: another word in the place of Bearer, as in ``Authorization: Token ...``.
     """
 
     security_scheme: Mapping[str, object] = MappingProxyType({"type": "http", "scheme": "bearer"})
@@ -169,8 +174,25 @@ class BearerAuth(_AuthMiddleware):
         realm: str = "Please log in",
         token_url: str | None = None,
         scopes: Mapping[str, str] = MappingProxyType({}),
+        scheme: str = "Bearer",
     ) -> None:
-        super().__init__(check, 1, "a function check(token)", realm, f'Bearer realm="{realm}"')
+        super().__init__(check, 1, "a function check(token)", realm, f'{scheme} realm="{realm}"')
+        fine = isinstance(scheme, str) and _SCHEME.fullmatch(scheme) is not None
+        check_argument("BearerAuth(scheme=...)", fine, scheme, 'a word such as "Token"')
+        self._scheme, self._missing = scheme.lower(), "A bearer token is required."
+        if self._scheme != "bearer":
+            self._missing = "A token is required."
+            if token_url is not None:
+                raise SetupError("BearerAuth(token_url=...) is OAuth2, whose scheme is Bearer")
+            # the document's type "http" is for registered schemes, which tools know
+            self.security_scheme = MappingProxyType(
+                {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": f'"{scheme}", a blank and the token',
+                }
+            )
         are_fine = isinstance(scopes, Mapping) and all(
             isinstance(one, str) and _SCOPE.fullmatch(one) for one in scopes
         )
@@ -213,8 +235,8 @@ class BearerAuth(_AuthMiddleware):
         """
         if request._exchange.user_checked_by is not self._check:
             scheme, token = _parts(request)
-            if scheme != "bearer":  # without an error code: RFC 6750, section 3.1
-                self._refuse("A bearer token is required.")
+            if scheme != self._scheme:  # without an error code: RFC 6750, section 3.1
+                self._refuse(self._missing)
             if not _TOKEN.fullmatch(token):
                 self._refuse("The Authorization header is malformed.", 400, "invalid_request")
             user = yield from call(self._kind, self._check, token)

@@ -54,8 +54,8 @@ class CORSMiddleware(FlowMiddleware):
 
     def __init__(
         self,
-        *,
         origins: Texts = (),
+        *,
         origin_regex: str | None = None,
         methods: Texts = METHODS,
         headers: Texts = ("Authorization",),

@@ -484,6 +484,31 @@ def test_only_scopes_that_there_are_can_be_asked_for(names: tuple[str, ...]) -> 
         BearerAuth(tokens).with_scopes("r")
 
 
+def test_a_token_may_have_another_scheme(make_client: MakeClient) -> None:
+    app = guarded(BearerAuth(lambda token: token == "right", scheme="Token"))
+    client = make_client(app)
+    statuses = [
+        client.get("/", headers={"Authorization": sent}).status_code
+        for sent in ("Token right", "token right", "Token wrong", "Bearer right", "Token")
+    ]
+    assert statuses == [200, 200, 401, 401, 400]
+    refused = client.get("/")
+    assert (refused.text, refused.headers["www-authenticate"]) == (
+        "A token is required.",
+        'Token realm="Please log in"',
+    )
+    (scheme,) = app.openapi()["components"]["securitySchemes"].values()
+    assert (scheme["type"], scheme["name"]) == ("apiKey", "Authorization")
+
+
+@pytest.mark.parametrize("scheme", ["", "To ken", "é", 5])
+def test_a_scheme_is_a_word(scheme: Any) -> None:
+    with pytest.raises(SetupError, match='a word such as "Token"'):
+        BearerAuth(print, scheme=scheme)
+    with pytest.raises(SetupError, match="is OAuth2, whose scheme is Bearer"):
+        BearerAuth(print, scheme="Token", token_url="/token")
+
+
 def test_a_class_of_guards_is_no_check() -> None:
     with pytest.raises(SetupError, match="is no check"):
         requires(BearerAuth)
