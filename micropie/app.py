@@ -669,6 +669,7 @@ class App(AppBase):
         ``App(docs=Docs(...))``, or the class's name and "1.0.0". Raises ``SetupError`` as the first
         request does.
         """
+        self._micropie.find_roots()
         build = import_module("micropie.openapi.document").build_titled
         document: dict[str, Any] = build(self, self._micropie.docs, title, version)
         return document

@@ -85,7 +85,7 @@ class Tasks(App):
 
     @delete("/tasks/<number:int>")
     @describe(status=204, responses={404: "There is no such task."})
-    def remove(self, number: int) -> tuple[int, None]:
+    def remove(self, number: int) -> tuple[Literal[204], None]:
         """Remove a task."""
         self.show(number)
         with self._lock:

@@ -12,6 +12,7 @@ from functools import partial
 from inspect import isroutine
 from threading import RLock
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from micropie._core import mounts
 from micropie._core.errors import SetupError, logger
@@ -60,6 +61,9 @@ class _Compiling:
 _compiling = _Compiling()
 
 
+_trees: WeakSet[Tree] = WeakSet()
+
+
 class DriverState(Protocol):
     """What a driver stores of an application."""
 
@@ -93,6 +97,7 @@ class Tree(Registrations):
         self._inside: list[AppBase] = []  # when it was last compiled as the outermost one
         # the outermost applications that were compiled with this one inside
         self._roots: dict[int, AppBase] = {}
+        _trees.add(self)
 
     # -- the site, for drivers ---------------------------------------------------------------------
 
@@ -202,6 +207,15 @@ class Tree(Registrations):
     def root(self) -> AppBase:
         """Return the outermost application of the tree that this one is in."""
         return self.config().tree[0].app if self._roots else self.app
+
+    def find_roots(self) -> None:
+        """Compile the applications that this one is inside of, so that it has their resources and
+        settings, whether or not there was a request. Raises ``SetupError``.
+        """
+        if not self._roots:
+            for tree in [*_trees]:
+                if tree is not self and any(app is self.app for app in tree.walk()):
+                    tree.compiled()
 
     def current_channels(self) -> object:
         """Return the channels of the current request, or else those of this application or of one

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from micropie import describe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +16,12 @@ class Docs:
     ``path``: that of its page. ``title``: by default the class's name; ``description``: its
     docstring. ``servers``: the addresses of the application, by default the one below which it is
     asked. ``requires``: checks as those of ``@requires``, for the page and the document alone.
+
+    ``contact`` has "name", "url" and "email"; ``license`` "name", and "identifier" or "url".
+    ``terms_of_service`` is a URL. ``tags``: a sentence for each tag, in the order in which tools
+    show them. ``responses``: answers of each handler, by their status, as those of
+    ``@describe(responses=...)``: ``{422: Errors}``. Raises ``SetupError`` for a status that is
+    none.
     """
 
     path: str = "/docs"
@@ -22,3 +30,11 @@ class Docs:
     description: str | None = None
     servers: Sequence[str] = ()
     requires: Sequence[Callable[..., object]] = ()
+    contact: Mapping[str, str] | None = None
+    license: Mapping[str, str] | None = None
+    terms_of_service: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    responses: Mapping[int, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        describe(responses=self.responses)

@@ -23,6 +23,7 @@ from urllib.parse import quote
 from micropie import (
     App,
     BadRequest,
+    BindingError,
     EventStream,
     HTTPError,
     MethodNotAllowed,
@@ -48,7 +49,7 @@ _JSON, _PROBLEM, _FORM, _MULTIPART, _BYTES = (
     "application/octet-stream",
 )
 
-# An answer whose status and type the annotation does not tell.
+_MALFORMED = "The request is malformed"
 
 
 # A parameter, and where a request has its value.
@@ -88,27 +89,36 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
     """
     inspector = Inspector(app, inside=True)
     own = inspector.applications()[0]
-    builder = _Builder(own)
+    builder = _Builder(own, docs)
     prefix = own.path.removeprefix(own.host)
     for entry in inspector.routes():
         if not entry.hidden:
             builder.add(entry)
-    info = {"title": docs.title or type(app).__name__, "version": docs.version}
+    info: dict[str, object] = {"title": docs.title or type(app).__name__, "version": docs.version}
+    about = {
+        "termsOfService": docs.terms_of_service,
+        "contact": docs.contact and dict(docs.contact),
+        "license": docs.license and dict(docs.license),
+        "description": docs.description or _doc_of(type(app)),
+    }
+    info |= {name: value for name, value in about.items() if value}
     document: dict[str, Any] = {"openapi": "3.1.0", "info": info}
     servers = docs.servers or ([quote(prefix)] if prefix else ())
     if servers:
         document["servers"] = [{"url": url} for url in servers]
-    about = docs.description or _doc_of(type(app))
-    if about:
-        document["info"]["description"] = about
     document["paths"] = dict(sorted(builder.paths.items()))
+    tags = {name: {"description": sentence} for name, sentence in docs.tags.items()}
+    every = [one for path in document["paths"].values() for one in path.values()]
     if builder.tags:  # the operations of the outermost application stand first, below its own name
         name = type(app).__name__
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                operation.setdefault("tags", [name])
-        tags = {name: {}, **dict(sorted(builder.tags.items()))}
-        document["tags"] = [{"name": name, **about} for name, about in tags.items()]
+        for operation in every:
+            operation.setdefault("tags", [name])
+        tags = tags | {name: tags.get(name, {})}
+        tags |= {one: about for one, about in sorted(builder.tags.items()) if one not in tags}
+    used = sorted({name for operation in every for name in operation.get("tags", ())})
+    tags |= {name: {} for name in used if name not in tags}
+    if tags:
+        document["tags"] = [{"name": name, **sentence} for name, sentence in tags.items()]
     components: dict[str, Mapping[str, object]] = {
         "schemas": builder.components,
         "securitySchemes": builder.security_schemes,
@@ -121,8 +131,9 @@ def build_document(app: App, docs: Docs) -> dict[str, Any]:
 
 
 class _Builder:
-    def __init__(self, own: Application) -> None:
+    def __init__(self, own: Application, docs: Docs) -> None:
         self.own = own
+        self.common = describe(responses=docs.responses)
         self.paths: dict[str, dict[str, object]] = {}
         self.tags: dict[str, dict[str, str]] = {}
         # before an author's own, which then has its module's name
@@ -212,6 +223,7 @@ class _Builder:
             *self._path_parameters(documented.entry, sorted_inputs, names),
             *map(self._query_parameter, sorted_inputs.query),
         ]
+        parameters = [one for one in parameters if not _is_ignored(one)]
         security = self._security(application)
         if route.reads_body and method not in _WITHOUT_BODY:
             body: dict[str, Any] | None = _read_by_the_handler(documented.entry)
@@ -358,22 +370,29 @@ class _Builder:
         return {"required": bool(needed), "content": content}
 
     def _answers(
-        self, documented: _DocumentedRoute, conditions: Collection[int]
+        self,
+        documented: _DocumentedRoute,
+        results: Sequence[object],
+        stated: int | None,
+        *,
+        is_304: bool,
     ) -> tuple[dict[str, list[dict[str, Any]]], bool]:
-        """Return what the handler's results say of answers, by their statuses, and whether that is
+        """Return what these types of results say of answers, by their statuses, and whether that is
         all.
+
+        ``stated``: the status of those that state none. ``is_304``: whether None is the 304.
         """
-        stated, is_known = documented.description.status, True
+        is_known = True
         found: dict[int | None, list[object]] = {}
-        for annotation in documented.entry.results:
+        for annotation in results:
             statuses, bodies = TypeInfo(annotation).answer
             if statuses is None and (stated is None or bodies == (annotation,)):
                 is_known = False
+                if all(one in (None, NoneType) for one in bodies):  # 204 is the usual status
+                    found.setdefault(204, []).extend(bodies)
             else:
                 for number in statuses or [stated]:
                     found.setdefault(number, []).extend(bodies)
-        # an annotation's None is the 304 then; the model that an author states is taken as it is
-        is_304 = 304 in conditions and documented.description.response_model is None
         answers: dict[str, list[dict[str, Any]]] = {}
         for number, kinds in found.items():
             structures = tuple(filter(_is_structure, kinds))
@@ -398,26 +417,22 @@ class _Builder:
         self, documented: _DocumentedRoute, errors: Mapping[str, str], conditions: Collection[int]
     ) -> dict[str, object]:
         application, description = documented.application, documented.description
-        answers, is_known = self._answers(documented, conditions)
+        # an annotation's None is the 304 then; the model that an author states is taken as it is
+        is_304 = 304 in conditions and description.response_model is None
+        answers, is_known = self._answers(
+            documented, documented.entry.results, description.status, is_304=is_304
+        )
         responses = {status: _any_of(found) for status, found in answers.items()}
-        for number in description.responses or ():
-            sentence, model = description.response_of(number)
-            responses[str(number)] = self._stated(application, number, sentence, model)
+        for source in (self.common, description):
+            for number in source.responses or ():
+                answer = self._stated(application, number, *source.response_of(number))
+                if source is description or str(number) not in responses:
+                    responses[str(number)] = answer
         if not is_known and description.status is not None:
             responses.setdefault(
                 str(description.status), {"description": _phrase(description.status)}
             )
-        for status, about in errors.items():
-            # 303 and 304 have no body, and guards may answer as they like
-            is_standard = status in ("303", "304", "401", "403")
-            describe_answer = self._stated if is_standard else self._error
-            answer: dict[str, Any] = describe_answer(application, int(status), about)
-            if status in _HEADERS:
-                answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
-            known = responses.setdefault(status, answer)
-            if "content" in known and "content" in answer:  # the author's own, and the framework's
-                # the author's own first: most generated clients read the first alone
-                known["content"] = {**known["content"], **answer["content"]}
+        self._add_errors(documented, responses, errors)
         if "304" in responses:
             for status in responses.keys() & {"200", "304"}:
                 responses[status].setdefault("headers", {})["ETag"] = {"schema": {"type": "string"}}
@@ -427,6 +442,49 @@ class _Builder:
             else {"description": "Any other answer"}
         )
         return {**dict(sorted(responses.items())), "default": other}
+
+    def _add_errors(
+        self,
+        documented: _DocumentedRoute,
+        responses: dict[str, dict[str, Any]],
+        errors: Mapping[str, str],
+    ) -> None:
+        application = documented.application
+        for status, sentence in errors.items():
+            handled, about = self._handled(documented, int(status), sentence)
+            for code, answer in handled.items():
+                _add_content(responses.setdefault(code, answer), answer)
+            if about is None:
+                continue
+            # 303 and 304 have no body, and guards may answer as they like
+            is_standard = status in ("303", "304", "401", "403")
+            describe_answer = self._stated if is_standard else self._error
+            answer = describe_answer(application, int(status), about)
+            if status in _HEADERS:
+                answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
+            known = responses.setdefault(status, answer)
+            if "content" in known:
+                _add_content(known, answer)
+
+    def _handled(
+        self, documented: _DocumentedRoute, number: int, sentence: str
+    ) -> tuple[dict[str, dict[str, Any]], str | None]:
+        """Return what the authors' error handlers answer to errors of a status, by the statuses of
+        these answers, and a sentence for what is left to the framework, None if nothing is.
+
+        An answer whose type its handler does not tell is left to the framework's description.
+        """
+        responses: dict[str, dict[str, Any]] = {}
+        for key, results in documented.application.error_results(number):
+            answers, is_known = self._answers(documented, results, number, is_304=False)
+            if not is_known or any(TypeInfo(one).answer[0] is None for one in results):
+                break
+            for status, found in answers.items():
+                responses[status] = {**_any_of(found), "description": sentence}
+            if key is not BindingError:
+                return responses, None
+            sentence = _MALFORMED
+        return responses, sentence
 
     def _response(
         self, documented: _DocumentedRoute, annotation: object, stated: int | None
@@ -492,7 +550,9 @@ class _Builder:
 
         An author's own error handlers may answer anything.
         """
-        if any(_may_answer(key, number) for key in application.error_keys):
+        is_others = sentence == _MALFORMED  # than those of a ``BindingError``
+        keys = [key for handlers in application.error_handlers for key in handlers]
+        if any(_may_answer(key, number) for key in keys if not is_others or key != BindingError):
             return {"description": sentence}
         text, problem = (
             {"schema": {"type": "string"}},
@@ -525,16 +585,24 @@ class _Builder:
 
 def _refusals(check: Callable[..., object]) -> set[int]:
     """Return the statuses with which a check refuses, as its annotation says: 303 where that has
-    ``Redirect``, and 403 unless it is ``Redirect | Literal[True]``.
+    ``Redirect``, and 403 unless it is ``Redirect | Literal[True]`` or ``Literal[True]``.
     """
     try:
         answer = inspect.signature(check, eval_str=True).return_annotation
     except (NameError, ValueError):  # of a name that only type checkers see; of a builtin
         return {403}
+    if answer == typing.Literal[True]:  # it refuses by raising
+        return set()
     kinds = {answer, *typing.get_args(answer)}
     if kinds - {answer} == {Redirect, typing.Literal[True]}:
         return {303}
     return {303, 403} if Redirect in kinds else {403}
+
+
+def _is_ignored(parameter: Mapping[str, object]) -> bool:
+    """Return whether OpenAPI describes this header elsewhere (section "Parameter Object")."""
+    names = ("accept", "content-type", "authorization")
+    return parameter["in"] == "header" and str(parameter["name"]).lower() in names
 
 
 def _conditions_of(documented: _DocumentedRoute) -> set[int]:
@@ -606,6 +674,15 @@ def _may_answer(key: int | type[Exception], number: int | None) -> bool:
     if not issubclass(key, HTTPError):
         return key is Exception
     return all(number == status for kind, status in _STATUSES if issubclass(key, kind))
+
+
+def _add_content(known: dict[str, Any], answer: Mapping[str, Any]) -> None:
+    """Add to an answer the bodies of another one of the same status.
+
+    The author's own stand first, as most generated clients read the first alone.
+    """
+    if "content" in answer:
+        known["content"] = {**known.get("content", {}), **answer["content"]}
 
 
 def _is_json(answer: dict[str, Any]) -> bool:

@@ -80,7 +80,7 @@ def test_an_application_tells_its_names_errors_checks_and_settings() -> None:
     outermost, found, hosted = Inspector(root).applications()
     assert (outermost.scope, outermost.host, outermost.path) == ("", "", "")
     assert (found.scope, found.settings.text) == ("blog.", "plain")
-    assert {*found.error_keys} == {404, KeyError}
+    assert [{*one} for one in found.error_handlers] == [{404}, {KeyError}]
     assert ([*found.middlewares], [*found.checks]) == ([outer, members], [members])
     assert found.types.encoder_of(complex) is str
     assert (hosted.host, hosted.path) == ("//blog.example.com", "//blog.example.com")

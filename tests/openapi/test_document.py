@@ -23,6 +23,7 @@ from micropie import (
     Query,
     Redirect,
     Request,
+    Response,
     SetupError,
     delete,
     describe,
@@ -41,6 +42,7 @@ from micropie._core.binding.values.constraints import _KINDS
 from micropie._core.errors import BadRequest, MethodNotAllowed
 from micropie._core.http import BindingError
 from micropie.middleware import BasicAuth, BearerAuth, RateLimit, Timeout
+from micropie.openapi import Docs
 from micropie.openapi.schemas import Schemas
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
@@ -713,7 +715,7 @@ def test_inner_applications_have_tags_and_guards_are_security_schemes(
     found = operation(document, "/inner/secrets")
     assert found["tags"] == ["Inner"]
     inner = [{"name": "Inner", "description": "Behind a log-in."}, {"name": "Plain"}]
-    assert document["tags"] == [{"name": "Kitchen"}, *inner]
+    assert document["tags"] == [{"name": "Kitchen"}, *inner, {"name": "people"}]
     assert operation(document, "/text")["tags"] == ["Kitchen"]
     assert found["security"] == [{"BasicAuth": [], "BearerAuth": []}]
     assert "401" in found["responses"]
@@ -1237,3 +1239,160 @@ def test_conditional_requests_are_described(make_client: MakeClient) -> None:
     assert client.put("/pies/1").status_code == 428
     assert client.put("/pies/1", headers={"If-Match": '"2"'}).status_code == 412
     assert client.put("/pies/1", headers={"If-Match": '"1"'}).json() == {"n": 1}
+
+
+# -- an API's own errors ---------------------------------------------------------------------------
+
+
+@dataclass
+class Errors:
+    errors: dict[str, list[str]]
+
+
+def api_with_its_own_errors(**settings: Any) -> App:
+    class Api(App):
+        @post("/pies/<number:int>")
+        def bake(self, number: int, name: str) -> int:
+            if number == 5:
+                raise HTTPError(404, {"errors": {"number": ["unknown"]}})
+            return number
+
+    return Api(errors="json", **settings)
+
+
+def test_an_error_handlers_annotation_describes_its_answers(make_client: MakeClient) -> None:
+    app = api_with_its_own_errors()
+
+    @app.error(BindingError)
+    def bad(error: BindingError) -> tuple[Literal[422], Errors]:
+        return 422, Errors({one.parameter: [str(one)] for one in error.errors})
+
+    @app.error(404)
+    def missing() -> Errors:
+        return Errors({})
+
+    responses = operation(app.openapi(), "/pies/{number}", "post")["responses"]
+    own = {"application/json": {"schema": {"$ref": "#/components/schemas/Errors"}}}
+    assert responses["422"] == {
+        "description": "A parameter is missing or does not fit",
+        "content": own,
+    }
+    assert responses["404"]["content"] == own
+    assert responses["400"]["description"] == "The request is malformed"
+    assert [*responses["400"]["content"]] == ["application/problem+json"]
+    client = make_client(app)
+    assert client.post("/pies/1").status_code == 422
+    assert client.post("/pies/x", json={"name": "x"}).json() == {"errors": {}}
+    assert (
+        client.post(
+            "/pies/1", content=b"{", headers={"Content-Type": "application/json"}
+        ).status_code
+        == 400
+    )
+
+
+@pytest.mark.parametrize("key", [400, BadRequest, HTTPError, Exception])
+def test_a_handler_of_all_errors_of_a_status_leaves_nothing_to_the_framework(
+    key: int | type[Exception],
+) -> None:
+    app = api_with_its_own_errors()
+
+    @app.error(key)
+    def bad() -> Errors:
+        return Errors({})
+
+    responses = operation(app.openapi(), "/pies/{number}", "post")["responses"]
+    assert [*responses["400"]["content"]] == ["application/json"]
+
+
+@pytest.mark.parametrize("annotation", [Any, tuple[int, Errors], Response])
+def test_an_error_handler_that_tells_nothing(annotation: Any) -> None:
+    app = api_with_its_own_errors()
+
+    def bad() -> Any: ...
+
+    bad.__annotations__["return"] = annotation
+    app.error(BindingError)(bad)
+    responses = operation(app.openapi(), "/pies/{number}", "post")["responses"]
+    assert responses["400"] == {"description": "A parameter is missing or does not fit"}
+
+
+def test_answers_of_every_handler_are_stated_once() -> None:
+    docs = Docs(responses={404: Errors, 422: ("Not valid", Errors), 200: "Baked"})
+    app = api_with_its_own_errors(docs=docs)
+    responses = operation(app.openapi(), "/pies/{number}", "post")["responses"]
+    own = {"schema": {"$ref": "#/components/schemas/Errors"}}
+    assert [*responses["404"]["content"]] == ["application/json", "application/problem+json"]
+    assert responses["422"] == {"description": "Not valid", "content": {"application/json": own}}
+    assert responses["200"]["content"] == {"application/json": {"schema": {"type": "integer"}}}
+    with pytest.raises(SetupError, match="statuses from 200 to 599, not '404'"):
+        Docs(responses={"404": Errors})  # type: ignore[dict-item]
+
+
+def test_the_document_names_who_answers_for_it() -> None:
+    class Pies(App):
+        @describe(tags=["cold", "hot"])
+        def pie(self) -> int:
+            return 1
+
+    contact, licence = {"name": "Ann", "email": "ann@example.org"}, {"name": "BSD-3-Clause"}
+    docs = Docs(
+        contact=contact,
+        license=licence,
+        terms_of_service="https://example.org/terms",
+        tags={"hot": "From the oven", "raw": "None yet"},
+    )
+    document = Pies(docs=docs).openapi()
+    assert document["info"] == {
+        "title": "Pies",
+        "version": "1.0.0",
+        "termsOfService": "https://example.org/terms",
+        "contact": contact,
+        "license": licence,
+    }
+    assert document["tags"] == [
+        {"name": "hot", "description": "From the oven"},
+        {"name": "raw", "description": "None yet"},
+        {"name": "cold"},
+    ]
+
+
+def test_nothing_with_any_status_is_a_success() -> None:
+    class Pies(App):
+        @delete("/pie")
+        def remove(self) -> tuple[int, None]:
+            return 204, None
+
+    responses = operation(Pies().openapi(), "/pie", "delete")["responses"]
+    assert responses == {
+        "204": {"description": "No Content"},
+        "default": {"description": "Any other answer"},
+    }
+
+
+def test_a_check_that_only_raises_refuses_by_no_403() -> None:
+    def raises(request: Any) -> Literal[True]:
+        raise HTTPError(401)
+
+    class Pies(App):
+        @requires(raises)
+        def pie(self, x: str = "", authorization: Annotated[str, Header()] = "") -> int:
+            return 1
+
+    found = operation(Pies().openapi(), "/pie")
+    assert "403" not in found["responses"]
+    assert [one["name"] for one in found["parameters"]] == ["x"]
+
+
+def test_an_inner_application_is_described_at_any_time() -> None:
+    class Inner(App):
+        def pie(self, db: Paged) -> int:
+            return 1
+
+    class Outer(App):
+        api = Inner()
+
+    app = Outer()
+    app.provides(Paged)(Paged)
+    assert [*app.api.openapi()["paths"]] == ["/pie"]
+    assert app.api.openapi() == Outer.api.openapi()

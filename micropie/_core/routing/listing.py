@@ -7,7 +7,9 @@ from inspect import Parameter
 from typing import Any, NamedTuple
 
 from micropie._core.binding import BoundParameter, OwnTypes, Plan, answers_of
+from micropie._core.errors import BadRequest, HTTPError
 from micropie._core.execution.steps import Call
+from micropie._core.http import BindingError
 from micropie._core.http.addresses import split_host
 from micropie._core.mounts import Mount
 from micropie._core.routing.config import AppBase, Config, ErrorKey
@@ -51,8 +53,9 @@ class Application(NamedTuple):
     ""."""
     scope: str
     """The beginning of its routes' names: "" or ``blog.``."""
-    error_keys: Sequence[ErrorKey]
-    """The statuses and the classes of exceptions that authors' error handlers answer here."""
+    error_handlers: Sequence[Mapping[ErrorKey, Callable[..., object]]]
+    """The authors' error handlers by their statuses and classes of exceptions: those of the
+    application, then those of the applications around it."""
     types: OwnTypes
     """Its own types, of the settings ``encoders`` and ``decoders``, which are functions by
     class. ``encoder_of(kind)`` returns the function that writes values of a class, or None;
@@ -79,6 +82,20 @@ class Application(NamedTuple):
                     )
         return lost
 
+    def error_results(self, status: int) -> Iterator[tuple[ErrorKey, tuple[object, ...]]]:
+        """Yield the types that the error handlers for errors of a status return, as
+        ``RouteEntry.results`` has them, each with its key, in the order in which they are asked.
+
+        After one for the status, or for any error, no other is asked.
+        """
+        for handlers in self.error_handlers:
+            kinds = [one for one in (BindingError, BadRequest) if status == 400]
+            for key in (*kinds, status, HTTPError, Exception):
+                if key in handlers:
+                    yield key, answers_of(handlers[key])
+                    if key not in kinds:
+                        return
+
     @property
     def handlers(self) -> Sequence[Handler]:
         """Its handlers with their names and decorators, without those of inner applications."""
@@ -100,7 +117,10 @@ def describe_application(config: Config) -> Application:
         config.settings,
         split_host(config.prefix)[0],
         config.scope,
-        [key for handlers, _ in config.error_handlers for key in handlers],
+        [
+            {key: one.function for key, one in handlers.items()}
+            for handlers, _ in config.error_handlers
+        ],
         config.own_types,
     )
 
