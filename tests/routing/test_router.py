@@ -248,7 +248,7 @@ def test_an_index_with_keyword_parameters_only_takes_no_path(make_client: MakeCl
 
 
 @pytest.mark.parametrize("decorate", [get, route(methods=["GET", "POST"])])
-def test_an_index_that_states_its_methods_takes_path_parameters_too(
+def test_an_index_that_states_its_methods_takes_its_parameters_from_the_query(
     make_client: MakeClient, decorate: Any
 ) -> None:
     class Root(App):
@@ -257,8 +257,9 @@ def test_an_index_that_states_its_methods_takes_path_parameters_too(
             return slug
 
     app = Root()
-    assert text(app, make_client, "/hello") == "hello"
-    assert text(app, make_client, "/hello", "DELETE") == 405
+    assert text(app, make_client, "/?slug=hello") == "hello"
+    assert text(app, make_client, "/hello") == 404
+    assert text(app, make_client, "/", "DELETE") == 405
 
 
 def test_default_takes_what_nothing_else_took(make_client: MakeClient) -> None:

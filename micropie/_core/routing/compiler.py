@@ -26,6 +26,7 @@ from micropie._core.routing.discovery import (
     check_middlewares,
     find_handlers,
     marks_above,
+    marks_of,
 )
 from micropie._core.routing.misplaced_decorators import reject_misplaced_decorators
 from micropie._core.routing.router import Node, Router
@@ -149,6 +150,8 @@ class _Compiler(NamedTuple):
         path = f"{prefix}/{segment}" if segment not in ("index", "default") else prefix or "/"
         name = self.config.scope + name
         route = Route(function, name, self.config, mark, path)
+        if segment == "index" and marks_of(function) and not route.plan.takes_rest:
+            route.most_segments = 0  # its decorator states its path, and no other
         if segment == "default":
             node.default = route.as_fallback()
             return

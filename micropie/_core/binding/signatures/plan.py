@@ -67,10 +67,11 @@ class Plan:
     ``parses_always``: whether a form or JSON is parsed even where the path gives all arguments,
     because a provider asks for the form or the JSON.
 
-    ``most_segments``: how many segments of a path may become arguments. ``names_in_path``: the
-    parameters that they fill, in their order. ``reads_values``: whether a parameter is filled by a
-    client's value. ``body_parameter``: the first one whose value only a body can bring, as a file,
-    as a form or its field, or as a whole document; None if there is none.
+    ``takes_rest``: it has ``*args``. ``most_segments``: how many segments of a path may become
+    arguments. ``names_in_path``: the parameters that they fill, in their order. ``reads_values``:
+    whether a parameter is filled by a client's value. ``body_parameter``: the first one whose value
+    only a body can bring, as a file, as a form or its field, or as a whole document; None if there
+    is none.
 
     ``function`` and ``parameters``, whose annotations are types, are for descriptions of the
     handler.
@@ -133,7 +134,8 @@ class Plan:
         self._takes_errors = any(one.default is BindingErrors for one in self._all)
         _check_order(self._positional if not is_provider else ())
         _check_documents(self._all)
-        self.most_segments = sys.maxsize if self._rest else len(self._positional)
+        self.takes_rest = bool(self._rest)
+        self.most_segments = sys.maxsize if self.takes_rest else len(self._positional)
         given_by_name = [one for one in self.provided if one.position is None]
         self._takes_keywords = bool(self._keywords or self._others or given_by_name)
         # a step has one tuple of arguments: a dict at its end has the keyword arguments
