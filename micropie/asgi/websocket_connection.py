@@ -103,13 +103,13 @@ class Connection(websockets.Progress):
         self, websocket: object, handler: Callable[..., Awaitable[object]], /, *arguments: object
     ) -> None:
         """Run ``handler(websocket, *arguments)``."""
-        self._leave_scope = anyio.CancelScope()
+        self._leave_scope = leave_scope = anyio.CancelScope()
         # of the same class: anyio looks that up for each scope, which takes longer than to make one
-        self._cleanup_scope = type(self._leave_scope)()
+        self._cleanup_scope = type(leave_scope)()
         shutdown = self._exchange.config.shutdown
         shutdown.add(self._close_beside)
         try:
-            with self._leave_scope, self._cleanup_scope:
+            with leave_scope, self._cleanup_scope:
                 await self._run_handler(handler(websocket, *arguments).__await__())
         except Exception:
             raise
@@ -123,7 +123,7 @@ class Connection(websockets.Progress):
             shutdown.leave(self._close_beside)
             if self._reading is not None:
                 self._reading.cancel()
-        if self._leave_scope.cancelled_caught:
+        if leave_scope.cancelled_caught:
             logger.debug(
                 "%s: the handler was cancelled, as its client had left", self._exchange.label
             )

@@ -40,6 +40,7 @@ class StreamReader:
     """
 
     def __init__(self, stream: LoopStream, backend: str) -> None:
+        self._loop = background_loop(backend)  # first: it may be refused
         stream.driver = self
         self._stream = stream
         self._made: SimpleQueue[Any] = SimpleQueue()  # chunks; the last one is END
@@ -50,7 +51,6 @@ class StreamReader:
         self._wanted = 1
         self._parked: anyio.Event | None = None  # what the task waits for while it has made those
         self._is_closing = False
-        self._loop = background_loop(backend)
         self._loop.spawn(self._lose, self._run)
 
     # -- in the server's thread --------------------------------------------------------------------

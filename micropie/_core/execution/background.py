@@ -9,6 +9,7 @@ often.
 from __future__ import annotations
 
 import atexit
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple
 
 import anyio
 
+from micropie._core.errors import SetupError
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.loop import (
     Action,
@@ -154,6 +156,21 @@ async def _live(
             loop.end()
 
 
+def refuse_greenlets() -> None:
+    """Raise ``SetupError`` where gevent has put its greenlets in the place of threads.
+
+    All of them would share one thread with the event loop, and each would take itself for a task of
+    it. Locks that were made before gevent came block all of them.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("threading"):
+        raise SetupError(
+            "async code, events and time limits need threads, which gevent has replaced: start "
+            "gunicorn with -k gthread instead of -k gevent, and uWSGI with --threads instead of "
+            "--gevent"
+        )
+
+
 class _Loops:
     """The running loops of this process by backend.
 
@@ -183,6 +200,7 @@ class _Loops:
         with self._lock:
             loop = self._running.get(backend)
             if loop is None or loop.has_ended:
+                refuse_greenlets()
                 if not self._running:
                     atexit.register(self.close)
                 from anyio.from_thread import start_blocking_portal

@@ -14,12 +14,13 @@ from concurrent.futures import Future, wait
 from contextvars import Context, copy_context
 from functools import partial
 from inspect import isawaitable
+from threading import Thread
 from typing import Any, NamedTuple, Protocol
 
 import anyio
 
 from micropie._core import execution
-from micropie._core.errors import logger
+from micropie._core.errors import SetupError, logger
 from micropie._core.execution import (
     Action,
     after_fork_in_child,
@@ -88,6 +89,12 @@ class Answered(Protocol):
 
 def start_tasks(exchange: Answered, ends: Ends, seconds: float, backend: str) -> None:
     """Run the functions of a request on the process's event loop of this backend. Does not wait."""
+    try:
+        loop = background_loop(backend)
+    except SetupError as error:  # gevent's greenlets are no threads
+        call = partial(ends.context.run, _run_without_loop, exchange, ends, str(error))
+        Thread(target=call).start()
+        return
     ended: Future[None] = Future()
     _running.add(ended)
     ended.add_done_callback(_running.discard)
@@ -99,7 +106,22 @@ def start_tasks(exchange: Answered, ends: Ends, seconds: float, backend: str) ->
         finally:
             end()
 
-    ends.context.run(background_loop(backend).spawn, end, run)
+    ends.context.run(loop.spawn, end, run)
+
+
+def _run_without_loop(exchange: Answered, ends: Ends, why: str) -> None:
+    """Run the ``def`` functions of a request in this greenlet, without a time limit."""
+    try:
+        for task in ends.tasks:
+            try:
+                if kind_of(task.function) is AWAIT:
+                    raise SetupError(why)
+                task.function(*task.arguments)
+            except BaseException as error:
+                exchange.log_failure(f"{_label(exchange, task)} failed", error)
+        ends.tasks.clear()
+    finally:
+        exchange.release()
 
 
 def wait_for_tasks(seconds: float) -> None:

@@ -1,0 +1,81 @@
+"""gevent, whose greenlets take the place of threads: `def` code works, async code is refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from micropie import App
+from micropie._core.execution import background
+from tests.conftest import MakeClient
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def gevent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after ``gevent.monkey.patch_all()``, in a process without a loop."""
+    patched = SimpleNamespace(is_module_patched=lambda name: name == "threading")
+    monkeypatch.setitem(sys.modules, "gevent.monkey", patched)
+    monkeypatch.setattr(background._loops, "_running", {})
+
+
+class Root(App):
+    seen: list[Any]
+
+    def index(self) -> str:
+        return "index"
+
+    def chunks(self) -> Any:
+        yield "chunk"
+
+    async def waits(self) -> str:
+        raise AssertionError("it does not begin")
+
+    async def achunks(self) -> AsyncIterator[str]:
+        yield "chunk"
+
+    def later(self) -> str:
+        for function in (self._fails, self._waits, self._ends):
+            self.request.after_response(function)
+        return "later"
+
+    def _fails(self) -> None:
+        raise KeyError("first")
+
+    async def _waits(self) -> None:
+        raise AssertionError("it does not begin")
+
+    def _ends(self) -> None:
+        self.seen.append(self.request.path)
+
+
+@pytest.mark.usefixtures("gevent")
+def test_a_def_works(connect: MakeClient) -> None:
+    client = connect(Root(), "wsgi")
+    assert [client.get("/").text, client.get("/chunks").text] == ["index", "chunk"]
+
+
+@pytest.mark.usefixtures("gevent")
+@pytest.mark.parametrize("path", ["waits", "achunks"])
+def test_async_code_is_refused_by_a_sentence(
+    connect: MakeClient, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert connect(Root(), "wsgi").get(f"/{path}").status_code == 500
+    assert "start gunicorn with -k gthread" in caplog.text
+
+
+@pytest.mark.usefixtures("gevent")
+def test_functions_after_the_response_need_no_loop(
+    connect: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Root()
+    app.seen = []
+    assert connect(app, "wsgi").get("/later").text == "later"
+    until(lambda: app.seen == ["/later"])
+    assert "_fails, after the response, failed" in caplog.text
+    assert "_waits, after the response, failed" in caplog.text
+    assert "-k gthread" in caplog.text
