@@ -1294,6 +1294,13 @@ MODULES = [
         "Write async for message in ws.",
     ),
     (
+        "async for chunk in request.chunks()",
+        "class Root(App):\n    async def index(self):\n"
+        "        async for chunk in self.request.chunks(): ...",
+        "GET /",
+        "For chunks() in an async def write async for chunk in request.stream().",
+    ),
+    (
         "Sanic: feed(request, ws)",
         "class Root(App):\n    @websocket('/feed')\n    async def feed(self, request, ws): ...",
         "WS /feed",

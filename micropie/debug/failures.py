@@ -184,6 +184,10 @@ _HINTS = {
             "request.state.name = value for what other code reads."
         ),
         "'WebSocket' object is not iterable": "Write async for message in ws.",
+        "object with __aiter__ method, got generator": (
+            "A generator takes a plain for. For chunks() in an async def write async for chunk in "
+            "request.stream()."
+        ),
         "'method' object is not subscriptable": (
             'A method is called first: request.json()["name"].'
         ),
