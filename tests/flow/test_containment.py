@@ -45,8 +45,7 @@ EXPECTED = {
 
 
 def fail(name: str) -> None:
-    error: BaseException = ERRORS[name]()
-    raise error
+    raise ERRORS[name]()
 
 
 class Failing(App):
