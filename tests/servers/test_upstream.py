@@ -67,6 +67,28 @@ def test_the_report_about_hypercorn_is_true(worker: str, outcome: str, tmp_path:
     assert printed.splitlines() == [f"{name}: {outcome}" for name in PACKETS]
 
 
+@pytest.mark.parametrize(("server", "stays"), [("daphne", True), ("uvicorn", False)])
+def test_the_report_about_daphne_is_true(server: str, stays: bool, tmp_path: Path) -> None:
+    printed = reproduced("daphne-streams.md", server, tmp_path)
+    broken = "stays open" if stays else "is closed"
+    outcomes = [line for line in printed.splitlines() if line.startswith("/")]
+    assert outcomes == [
+        "/whole: is closed",
+        "/raises: is closed",
+        f"/fails: {broken}",
+        f"/raises: {broken}",
+    ]
+
+
+@pytest.mark.parametrize(("protocol", "logs"), [("websockets-sansio", True), ("wsproto", False)])
+def test_the_report_about_refused_handshakes_is_true(
+    protocol: str, logs: bool, tmp_path: Path
+) -> None:
+    printed = reproduced("uvicorn-refused-handshakes.md", protocol, tmp_path)
+    assert "answer: HTTP/1.1 401" in printed
+    assert ("without completing handshake" in printed) == logs
+
+
 def test_the_hypercorn_of_the_page_survives_each_packet() -> None:
     """The first command of docs/deploy/each-server.md, and the next client is answered."""
     commands = re.findall(r"^    (hypercorn .*)$", text_of("each-server.md"), re.MULTILINE)
@@ -114,6 +136,14 @@ def test_no_packet_ends_another_server(name: str, basics_on: ServerOf) -> None:
     assert server.process.poll() is None
 
 
+WARNINGS = {
+    "uvicorn-trailers.md": ("httptools", "h11"),
+    "hypercorn-trio.md": ("hypercorn", "trio"),
+    "uvicorn-refused-handshakes.md": ("uvicorn", "wsproto"),
+    "daphne-streams.md": ("daphne", "stream that fails"),
+}
+
+
 def test_each_page_that_a_report_names_has_the_warning() -> None:
     rows = re.findall(
         r"^\| \[[\w-]+\.md\].*\|$", (UPSTREAM / "README.md").read_text(), re.MULTILINE
@@ -121,6 +151,6 @@ def test_each_page_that_a_report_names_has_the_warning() -> None:
     reports = [path.name for path in sorted(UPSTREAM.glob("*.md")) if path.name != "README.md"]
     assert sorted(re.findall(r"\(([\w-]+\.md)\)", "".join(rows))) == reports
     for row in rows:
-        words = ("httptools", "h11") if "uvicorn" in row else ("hypercorn", "trio")
+        words = WARNINGS[row[3:].partition("]")[0]]
         for place in re.findall(r"`((?:docs|micropie)/[^`]+)`", row):
             assert all(word in (ROOT / place).read_text() for word in words), place
