@@ -39,6 +39,7 @@ from micropie._core.routing.discovery import (
     REQUIRES,
     Function,
     check_key,
+    check_provider,
     is_function,
     is_method,
     type_name,
@@ -649,6 +650,7 @@ class App(AppBase):
         check_key(key)
 
         def register(function: Function) -> Function:
+            check_provider(function)
             if key in self._micropie.providers:
                 raise SetupError(
                     f"{type_name(key)} has a provider already: one type has one in each application"

@@ -30,6 +30,7 @@ class PublicRoute:
     parameters: str
     runs_in: str
     place: str
+    checks: str = ""
 
 
 def execute(arguments: Namespace) -> int:
@@ -43,11 +44,13 @@ def execute(arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps([asdict(route) for route in listed], indent=2))
         return 0
-    rows = [("METHODS", "PATH", "HANDLER", "RUNS IN", "FILE")]
+    rows: list[tuple[str, ...]] = [("METHODS", "PATH", "HANDLER", "RUNS IN", "FILE", "CHECKS")]
     rows += [
-        (one.methods, one.path, f"{one.name}{one.parameters}", one.runs_in, one.place)
+        (one.methods, one.path, f"{one.name}{one.parameters}", one.runs_in, one.place, one.checks)
         for one in listed
     ]
+    if not any(one.checks for one in listed):
+        rows = [row[:5] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     others = sum(widths) - widths[2] + 2 * len(widths[1:])
     # the handlers fit beside the rest, so that a row is a line; --json has all of them
@@ -111,7 +114,19 @@ def _public(methods: str, entry: RouteEntry, with_providers: bool) -> PublicRout
     shown = _all_shown(entry, with_providers)
     route = entry.route
     runs_in = "(never)" if entry.hidden else entry.runs_in
-    return PublicRoute(methods, route.pattern, route.name, shown, runs_in, entry.place)
+    guards = [one for one in entry.application.middlewares if _asks_who(entry, one)]
+    checks = ", ".join(dict.fromkeys(map(_name_of, guards)))
+    return PublicRoute(methods, route.pattern, route.name, shown, runs_in, entry.place, checks)
+
+
+def _asks_who(entry: RouteEntry, hook: object) -> bool:
+    """Return whether a hook is an access check of ``@requires``, or middleware with a log-in."""
+    is_check = any(hook is one for one in entry.application.checks)
+    return is_check or hasattr(hook, "security_scheme")
+
+
+def _name_of(hook: object) -> str:
+    return str(getattr(hook, "__qualname__", type(hook).__name__)).rpartition("<locals>.")[2]
 
 
 def _all_shown(entry: RouteEntry, with_providers: bool) -> str:

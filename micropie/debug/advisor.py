@@ -31,7 +31,7 @@ from micropie.debug.application import (
     unexposed_websockets,
     without_effect,
 )
-from micropie.debug.source import FunctionSource, defined_twice, notes_of
+from micropie.debug.source import FunctionSource, defined_twice, notes_of, source_errors
 from micropie.extensions import Application
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def review_application(
         *collect_safely(unexposed_websockets(registered, config.settings.expose)),
         *collect_safely(without_effect(registered)),
         *collect_safely(defined_twice(registered)),
+        *collect_safely(source_errors(registered, handlers)),
         *collect_safely(notes_of(registered, handlers)),
     ):
         logger.warning("%s", sentence)
@@ -125,6 +126,7 @@ def application_errors(application: Application) -> list[str]:
     foreign = foreign_attributes(registered, application.handlers, registered.providers)
     return [
         *collect_safely(defined_twice(registered)),
+        *collect_safely(source_errors(registered, application.handlers)),
         *collect_safely(unexposed_websockets(registered, application.settings.expose)),
         *collect_safely(foreign),
         *collect_safely(without_effect(registered)),

@@ -37,7 +37,9 @@ def hint_for(exchange: Exchange, failure: BaseException) -> str:
             return advice
     if kind is TypeError:
         return _of_text(route, text) or _of_call(failure, text)
-    return _of_process(exchange, text) or _of_invalid_value(route, text) or _of_attribute(failure)
+    return (
+        _of_process(exchange, text) or _of_invalid_value(route, failure) or _of_attribute(failure)
+    )
 
 
 def _is_ours(kind: type) -> bool:
@@ -106,11 +108,14 @@ def _of_process(exchange: Exchange, text: str) -> str:
     return ""
 
 
-def _of_invalid_value(route: RouteInfo | None, text: str) -> str:
+def _of_invalid_value(route: RouteInfo | None, failure: BaseException) -> str:
     """Return the hint for a parameter that is None because its handler takes the errors."""
     stated = getattr(None if route is None else route.function, "__annotations__", {})
     takes_errors = any("BindingErrors" in str(one) for one in stated.values())
-    if not takes_errors or not text.startswith("'NoneType' object has no attribute"):
+    used = [f"{one}.{getattr(failure, 'name', '')}" for one in stated]
+    line = traceback.extract_tb(failure.__traceback__)[-1].line  # "" if there is no file
+    is_none = takes_errors and getattr(failure, "obj", 0) is None
+    if not is_none or (line and not any(one in line for one in used)):
         return ""
     return "What does not fit is None: ask for the errors first, if errors: ..."
 
@@ -150,7 +155,7 @@ _HINTS = {
         "object method can't be": "A method is called first: await request.body().",
         "can't be (awaited|used in 'await')|MultiDict.__call__.. missing": (
             "request.json(), uploads, and form and files, which take no (), are there without "
-            "waiting: leave await out."
+            "waiting: leave await out. It waits for an async def alone, of your own as well."
         ),
         "keyword argument 'status_code'": (
             'The argument is called status: HTTPError(404, "No pie."), Response(body, status=404).'
@@ -233,7 +238,8 @@ _HINTS = {
     },
     "RuntimeError": {  # of asyncio
         "no (running|current) event loop": (
-            "A def handler runs in a thread: write async def, or run_async(function)."
+            "asyncio does not run here. A def handler runs in a thread: write async def, or "
+            "run_async(function). On trio write anyio in the place of asyncio."
         ),
         "cannot be called from a running event loop": "Write await in front of the call.",
     },

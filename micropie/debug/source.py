@@ -30,15 +30,13 @@ _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 def notes_of(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
     """Yield a sentence for each place of an application's source that its author should look at."""
     app = registered.app
-    classes = [cls for cls in type(app).__mro__ if cls not in registered.framework]
-    if not any(REQUIRES in own_attributes(cls) for cls in classes):  # which guards all of it
-        yield from _lost_guards(classes)
-    functions = [*(one.function for one in handlers), *(one for one, _ in registered.functions)]
-    sources = _sources_of([*functions, *_hooks_of(app, handlers)])
+    classes = _own_classes(registered)
+    sources = _sources_of(_functions_of(registered, handlers))
     resources = {getattr(key, "__name__", "") for key in registered.providers}
     for source in sources:
-        yield from source.lost_answers()
         yield from source.lost_waits(app)
+        if registered.settings.get("text", "html") == "html":
+            yield from source.unsafe_html()
         yield from source.shared_state(resources)
         yield from source.unread_errors()
         yield from source.bare_events()
@@ -51,6 +49,24 @@ def notes_of(registered: Registrations, handlers: Sequence[Handler]) -> Iterator
     called = {name for source in sources for name in source.called_methods()}
     for handler in handlers:
         yield from _notes_of_handler(handler, called)
+
+
+def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
+    """Yield a sentence for each answer that is not sent, and each method that lost its guard."""
+    classes = _own_classes(registered)
+    if not any(REQUIRES in own_attributes(cls) for cls in classes):  # which guards all of it
+        yield from _lost_guards(classes)
+    for source in _sources_of(_functions_of(registered, handlers)):
+        yield from source.lost_answers()
+
+
+def _own_classes(registered: Registrations) -> list[type]:
+    return [cls for cls in type(registered.app).__mro__ if cls not in registered.framework]
+
+
+def _functions_of(registered: Registrations, handlers: Sequence[Handler]) -> list[object]:
+    functions = [*(one.function for one in handlers), *(one for one, _ in registered.functions)]
+    return [*functions, *_hooks_of(registered.app, handlers)]
 
 
 def _sources_of(functions: Iterable[object]) -> list[FunctionSource]:
@@ -83,8 +99,8 @@ def _notes_of_handler(handler: Handler, called: Collection[str]) -> Iterator[str
     is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
     if is_by_name and handler.name in called and handler.name != "index":
         yield (
-            f"{place_of(handler.function)}: {handler.name} is a page, and another one calls "
-            f"it: name it _{handler.name} if no client may ask for it"
+            f"{place_of(handler.function)}: {handler.name} is a page, and another one calls it or "
+            f"passes it on: name it _{handler.name} if no client may ask for it"
         )
 
 
@@ -212,6 +228,33 @@ class FunctionSource:
                     return
                 names |= {target.id} if isinstance(target, ast.Name) else set()
 
+    def unsafe_html(self) -> Iterator[str]:
+        """Yield a sentence for each template that is made of values, and for each page that is an
+        f-string with a client's text.
+        """
+        stated = self._function.__annotations__
+        texts = {one for one in self._arguments if str(stated.get(one, "str")) in _OF_TEXT}
+        texts -= {"self"}.union(
+            one.id
+            for one in ast.walk(self._tree)
+            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+        )
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Call):
+                for keyword in node.keywords:
+                    if keyword.arg == "source" and _values_in(keyword.value):
+                        yield (
+                            f"{self._at(node)}: a value in the source of a template runs as code: "
+                            'write template(source="... {{ name }}", name=name)'
+                        )
+            elif isinstance(node, ast.Return | ast.Yield) and "<" in "".join(_texts_in(node.value)):
+                for value in _values_in(node.value):
+                    if value in texts or value.startswith(_SENT):
+                        yield (
+                            f"{self._at(node)}: {value} is sent as HTML, with tags and scripts in "
+                            f'it: write html("...{{}}", {value}) or escape({value})'
+                        )
+
     def unread_errors(self) -> Iterator[str]:
         """Yield a sentence for a parameter with the errors of a form that nothing reads."""
         read = {one.id for one in ast.walk(self._tree) if isinstance(one, ast.Name)}
@@ -337,14 +380,30 @@ class FunctionSource:
         return ""
 
     def called_methods(self) -> set[str]:
-        """Return the methods of ``self`` that the function calls."""
-        calls = [one.func for one in ast.walk(self._tree) if isinstance(one, ast.Call)]
-        found = {one for one in map(ast.unparse, calls) if one.startswith("self.")}
+        """Return the methods of ``self`` that the function calls or passes on."""
+        calls = [one for one in ast.walk(self._tree) if isinstance(one, ast.Call)]
+        used = [part for one in calls for part in (one.func, *one.args)]
+        found = {one for one in map(ast.unparse, used) if one.startswith("self.")}
         return {one.removeprefix("self.") for one in found}
 
     def _at(self, node: Any) -> str:
         """Return the file and the line of a statement."""
         return f"{self._place.rpartition(':')[0]}:{self._line + node.lineno}"
+
+
+def _values_in(node: ast.AST | None) -> list[str]:
+    """Return the expressions in an f-string, none for anything else."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else []
+    return [ast.unparse(one.value) for one in parts if isinstance(one, ast.FormattedValue)]
+
+
+def _texts_in(node: ast.AST | None) -> list[str]:
+    parts = node.values if isinstance(node, ast.JoinedStr) else []
+    return [str(one.value) for one in parts if isinstance(one, ast.Constant)]
+
+
+_OF_TEXT = ("str", "<class 'str'>", "str | None")
+_SENT = ("request.", "self.request.")
 
 
 def _names(annotation: str | None, resources: Collection[str]) -> bool:

@@ -214,6 +214,7 @@ def test_routes_as_json(command: Run, tmp_path: Path) -> None:
         "parameters": "(number: int)",
         "runs_in": "loop",
         "place": "site2.py:29",
+        "checks": "",
     }
 
 
@@ -371,7 +372,7 @@ def test_check_notes_what_clients_share(command: Run, tmp_path: Path) -> None:
         for line, attribute in ((28, "name"), (31, "kept"), (36, "user"), (7, "user"))
     ]
     assert [line for line in found.splitlines() if "name it" in line] == [
-        "note: shared.py:39: send is a page, and another one calls it: name it _send if no client "
+        "note: shared.py:39: send is a page, and another one calls it or passes it on: name it _send if no client "
         "may ask for it"
     ]
 
@@ -1149,3 +1150,26 @@ def test_what_the_stand_ins_have_needs_no_hand(name: str) -> None:
     except (AttributeError, ImportError):  # the latter says what to write
         return
     assert name in STATED_BUT_MISSING
+
+
+def test_routes_show_the_access_checks(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "site3.py").write_text(
+        """from micropie import App, requires
+from micropie.middleware import BasicAuth, Compress
+def members(request): return True
+class Root(App):
+    @requires(members)
+    def one(self): ...
+    @BasicAuth({"ann": "secret"})
+    def two(self): ...
+    def three(self): ...
+app = Root()
+app.middlewares.append(Compress())
+"""
+    )
+    _, output, _ = command("routes", "site3:app", "--json")
+    checks = {one["name"]: one["checks"] for one in json.loads(output)}
+    assert checks == {"one": "members", "two": "BasicAuth", "three": ""}
+    _, table, _ = command("routes", "site3:app")
+    assert table.splitlines()[0].split()[-2:] == ["FILE", "CHECKS"]
+    assert [line.split()[-1] for line in table.splitlines() if " one(" in line] == ["members"]

@@ -50,7 +50,12 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notes]:
         (tmp_path / "shop.py").write_text(f"{HEAD}{text}\n")
         importlib.invalidate_caches()
         shop = importlib.import_module("shop")
-        return [note for one in Inspector(shop.Root()).applications() for note in source_notes(one)]
+        return [
+            note
+            for one in Inspector(shop.Root()).applications()
+            for note in (*application_errors(one), *source_notes(one))
+            if "is defined twice" not in note
+        ]
 
     yield of
     del sys.modules["shop"]
@@ -110,6 +115,22 @@ IN_CLASS = {
     "async def startup(self): ...": (
         "shop.py:{2}: startup is a page: write a method lifespan for the start"
     ),
+    'def a(self, name):\n    return template(source=f"<b>{name}</b>")': (
+        "shop.py:{3}: a value in the source of a template runs as code: write "
+        'template(source="... {{{{ name }}}}", name=name)'
+    ),
+    'def a(self, name: str):\n    return f"<b>{name}</b>"': (
+        "shop.py:{3}: name is sent as HTML, with tags and scripts in it: write "
+        'html("...{{}}", name) or escape(name)'
+    ),
+    'def a(self):\n    yield f"<b>{self.request.path}</b>"': (
+        "shop.py:{3}: self.request.path is sent as HTML, with tags and scripts in it: write "
+        'html("...{{}}", self.request.path) or escape(self.request.path)'
+    ),
+    "@post\ndef a(self):\n    self.request.after_response(self.b, 3)\ndef b(self, number: int): ...": (
+        "shop.py:{5}: b is a page, and another one calls it or passes it on: name it _b if no "
+        "client may ask for it"
+    ),
     HELPERS: (
         "shop.py:{4}: self.pie gets what one client sent, and all clients have the one self: write "
         "request.state.pie"
@@ -123,7 +144,7 @@ IN_CLASS = {
         "is_open: bool = False"
     ),
     "def a(self):\n    return self.b()\ndef b(self): ...": (
-        "shop.py:{4}: b is a page, and another one calls it: name it _b if no client may ask for it"
+        "shop.py:{4}: b is a page, and another one calls it or passes it on: name it _b if no client may ask for it"
     ),
 }
 TWICE = {
@@ -163,6 +184,10 @@ RIGHT = [
     'def a(self, page=1, size: int = 5, kind="b", part=None):\n    return int(page) + float(page)',
     "@post\ndef a(self):\n    yield\n    yield 5\n    yield self.request.form",
     "@reads_body\n@post\ndef a(self):\n    return self.request.parts()",
+    'def a(self, number: int, name):\n    return f"<b>{number} {len(name)} {escape(name)}</b>"',
+    'def a(self, name):\n    name = escape(name)\n    return f"<b>{name}</b>"',
+    'def a(self, name):\n    return f"hello {name}", f"<{name}>"',
+    'def a(self, name):\n    return template(source="<b>{{ name }}</b>", name=name)',
     "async def a(self):\n    return EventStream(self._b())\nasync def _b(self):\n    yield event(1)",
 ]
 
@@ -296,3 +321,9 @@ def test_what_has_no_source_is_not_read() -> None:
     assert [source_notes(one) for one in Inspector(names["Root"]()).applications()] == [[]]
     assert FunctionSource.of(len) is None
     assert FunctionSource.of(lambda: "") is None
+
+
+def test_a_page_of_plain_text_may_have_any_text(notes: Notes) -> None:
+    body = 'def a(self, name):\n    return f"<{name}>"'
+    body += "\ndef __init__(self): super().__init__(text='plain')"
+    assert notes(f"class Root(Base):\n{indent(body, '    ')}") == []

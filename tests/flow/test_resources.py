@@ -1767,3 +1767,13 @@ def test_a_check_that_nothing_can_fill_is_a_setup_error() -> None:
 
 def reads_file(form: UploadFile) -> Thing:
     return Thing(form.filename)
+
+
+@pytest.mark.parametrize("manager", [contextmanager, asynccontextmanager])
+def test_an_opened_context_manager_provides_nothing(manager: Any) -> None:
+    def opened() -> Any:
+        yield "db"
+
+    with pytest.raises(SetupError, match=r"leave the \(\) behind it out"):
+        App().provides(ContextVar)(manager(opened)())
+    assert [*opened()] == ["db"]

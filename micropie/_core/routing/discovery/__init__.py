@@ -45,6 +45,7 @@ from micropie._core.routing.discovery.providers import (
     Provider,
     Providers,
     check_key,
+    check_provider,
     in_place_of,
     open_resources,
     type_name,
@@ -54,7 +55,8 @@ from micropie._core.routing.discovery.providers import (
 __all__ = [
     "FINGERPRINT", "HOLDS", "MARKS", "REQUIRES", "SOCKET_PREFIX", "AnyFunction", "Check",
     "Checking", "Function", "Handler", "Match", "Pattern", "Provider", "Providers", "RouteMark",
-    "attributes_of", "check_key", "check_middlewares", "find_handlers", "in_place_of", "is_bare",
+    "attributes_of", "check_key", "check_middlewares", "check_provider", "find_handlers",
+    "in_place_of", "is_bare",
     "is_function", "is_hidden", "is_method", "leave_mark", "mark_with", "marked_layer",
     "marks_above", "marks_above_handler", "marks_of", "match_text", "open_resources",
     "own_attributes", "public_name", "refuse_unless_check", "type_name", "wrapped_by",

@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, AsyncContextDecorator, ContextDecorator
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, cast, get_origin
 
@@ -237,6 +237,17 @@ def _entered(manager: AbstractContextManager[object]) -> Iterator[object]:
     """Yield the value of a context manager, and leave it after that."""
     with manager as value:
         yield value
+
+
+def check_provider(function: object) -> None:
+    """Raise ``SetupError`` for a context manager, which opens its resource once: it is called like
+    a decorator.
+    """
+    if isinstance(function, ContextDecorator | AsyncContextDecorator):
+        raise SetupError(
+            "provides takes a function that opens the resource for each request: leave the () "
+            "behind it out, as in app.provides(Session)(sessionmaker(engine).begin)"
+        )
 
 
 def check_key(key: object) -> None:
