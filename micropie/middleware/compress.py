@@ -100,17 +100,17 @@ class Compress(FlowMiddleware):
         stream = stream_of(response.body)
         if stream is not None:
             return self._stream(request, response, stream)
-        body, is_json = encode_body(
-            response.body, response.headers.get("Content-Type") or response.content_type
-        )
+        in_headers = response.headers.get("Content-Type")
+        body, is_json, stated = encode_body(response.body, in_headers or response.content_type)
         suggested = JSON if is_json else exchange.config.text_type
         if len(body) < self._minimum or not self.may_compress(response, suggested):
             return response
         # The body is encoded only once. Bytes would suggest another type than the value that they
         # encode.
         response.body = body
-        if response.content_type is None:
-            response.content_type = suggested
+        response.content_type = suggested if stated is None else stated
+        if in_headers:
+            response.headers["Content-Type"] = response.content_type
         add_vary(response.pairs, "Accept-Encoding")
         if not _accepts_gzip(request):
             return response

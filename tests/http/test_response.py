@@ -88,7 +88,7 @@ ANSWERS: dict[str, tuple[Callable[[], Any], int, str, bytes]] = {
     "content type named": (
         lambda: (200, "a,b", {"Content-Type": "text/csv"}),
         200,
-        "text/csv",
+        "text/csv; charset=utf-8",
         b"a,b",
     ),
     "content type as pair": (
@@ -104,7 +104,7 @@ ANSWERS: dict[str, tuple[Callable[[], Any], int, str, bytes]] = {
     "status, number, headers": (lambda: (201, 7, {"X-Own": "1"}), 201, JSON, b"7"),
     "text, small number": (lambda: ("Ann", 42), 200, JSON, b'["Ann",42]'),
     "pair of texts": (lambda: ("a", "b"), 200, JSON, b'["a","b"]'),
-    "Response": (lambda: Response("x", 418, content_type="text/plain"), 418, "text/plain", b"x"),
+    "Response": (lambda: Response("x", 418, content_type="text/plain"), 418, TEXT, b"x"),
     "Response, HTTPStatus": (lambda: Response("x", HTTPStatus.CREATED), 201, HTML, b"x"),
     "Response of JSON": (lambda: Response({"a": 1}), 200, JSON, b'{"a":1}'),
     "Response of None": (Response, 200, HTML, b""),
@@ -410,7 +410,7 @@ def test_what_is_set_on_the_response_is_sent(make_client: MakeClient) -> None:
     answer = make_client(Drafts()).get("/")
     assert (answer.status_code, answer.headers["content-type"], answer.text) == (
         202,
-        "text/x-own",
+        "text/x-own; charset=utf-8",
         "x",
     )
     assert answer.headers.get_list("x-own") == ["2"]
@@ -630,7 +630,7 @@ def test_spaces_around_a_value_are_not_sent(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> Any:
             self.response.headers["Set-Cookie"] = " a=1"
-            return 200, "x", {"X-Value": " \tx y\t ", "Content-Type": " text/x "}
+            return 200, b"x", {"X-Value": " \tx y\t ", "Content-Type": " text/x "}
 
     root = Root()
     root.mount("/old", wsgi)
@@ -1238,8 +1238,8 @@ def test_an_inner_application_may_have_another_type_of_text(make_client: MakeCli
         ("text/plain; charset=cp874", "ก", b"\xa1"),
         ("text/plain; charset=UTF-8", "é", b"\xc3\xa9"),
         ("text/plain; charset=utf8", "é", b"\xc3\xa9"),
-        ("text/plain", "é", b"\xc3\xa9"),
-        ("text/x-charset=latin-1", "é", b"\xc3\xa9"),
+        ("application/xml", "é", b"\xc3\xa9"),
+        ("text/plain", b"\xc3\xa9", b"\xc3\xa9"),
         ("text/plain; charset=", "é", b"\xc3\xa9"),
         ("text/plain; charset=iso-8859-1", b"\xc3\xa9", b"\xc3\xa9"),
         ("text/plain; charset=nonsense", b"\xc3\xa9", b"\xc3\xa9"),
@@ -1268,6 +1268,46 @@ def test_text_is_encoded_in_the_charset_that_its_type_states(
     for path in ("/", "/header", "/pending"):
         answer = client.get(path)
         assert (answer.content, answer.headers["content-type"]) == (body, content_type)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "sent"),
+    [
+        ("text/plain", "text/plain; charset=utf-8"),
+        ("text/csv; header=present", "text/csv; header=present; charset=utf-8"),
+        ("Text/HTML", "Text/HTML; charset=utf-8"),
+        ("text/x-charset=latin-1", "text/x-charset=latin-1; charset=utf-8"),
+        ("text/html;CHARSET=UTF-8", "text/html;CHARSET=UTF-8"),
+        ("image/svg+xml", "image/svg+xml"),
+    ],
+)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_text_of_a_text_type_has_a_charset(
+    make_client: MakeClient, content_type: str, sent: str, compressed: bool
+) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return Response("é", content_type=content_type)
+
+        def header(self) -> Any:
+            return 200, "é", {"content-TYPE": content_type}
+
+        def pending(self) -> Any:
+            self.response.headers["Content-Type"] = content_type
+            return "é"
+
+        def of_bytes(self) -> Any:
+            return Response("é".encode(), content_type=content_type)
+
+    app = Root()
+    if compressed:
+        app.middlewares.append(Compress(minimum=0))
+    client = make_client(app)
+    for path in ("/", "/header", "/pending"):
+        for answer in (client.get(path), client.head(path)):
+            assert answer.headers["content-type"] == sent
+        assert client.get(path).content == "é".encode()
+    assert client.get("/of_bytes").headers["content-type"] == content_type
 
 
 @pytest.mark.parametrize(

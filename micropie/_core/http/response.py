@@ -98,7 +98,8 @@ class Response:
 
     ``status``: 200 to 599. ``headers``: a dict or (name, value) pairs. ``content_type``: by default
     ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for JSON; ``""`` sends no
-    such header. A charset in it is the one that text is encoded in.
+    such header. A charset in it is the one that text is encoded in; a ``text/`` type without one
+    gets that of UTF-8 for text.
     """
 
     __slots__ = ("body", "content_type", "pairs", "status")
@@ -407,7 +408,7 @@ def encode(
     if type(response.body) is str and (content_type is None or content_type in _USUAL_TYPES):
         body = response.body.encode()
     elif stream is None:
-        body, is_json = encode_body(response.body, content_type)
+        body, is_json, content_type = encode_body(response.body, content_type)
     if not has_content:
         return status, None, None, pairs, b"", stream
     if is_described and not content_type:
@@ -429,31 +430,33 @@ def _checked_status(status: object) -> int:
     return int(status)
 
 
-def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
-    """Return a body as bytes, and whether it is a value that was encoded as JSON.
+def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool, str | None]:
+    """Return a body as bytes, whether it is a value that was encoded as JSON, and the content type,
+    with a charset for text.
 
     Text is encoded in the charset that ``content_type`` states, else in UTF-8, as JSON always is
     (RFC 8259, section 8.1). None is empty, and null if ``content_type`` is JSON's. Raises
     ``ResponseError`` for a charset that is unknown or has not all of the text's characters.
     """
     if type(body) is bytes:
-        return body, False
+        return body, False, content_type
     if isinstance(body, str):
         charset = None if content_type is None else _charset_of(content_type)
         if charset is None:
-            return body.encode(), False
+            return body.encode(), False, content_type and _with_charset(content_type)
         try:
-            return body.encode(codec_of(charset)), False
+            return body.encode(codec_of(charset)), False, content_type
         except (LookupError, UnicodeEncodeError) as error:
             problem = str(error)
         raise ResponseError(f"text can't be sent as {content_type!r}: {problem}")
     if isinstance(body, _BUFFERS):
-        return bytes(body), False
+        return bytes(body), False, content_type
     if body is None and content_type != JSON:
-        return b"", False
-    return dumps(body), True
+        return b"", False, content_type
+    return dumps(body), True, content_type
 
 
+_HAS_CHARSET = pattern(r";[ \t]*charset[ \t]*=", re.IGNORECASE)
 _CHARSET = pattern(r';[ \t]*charset="?([^\s";]+)', re.IGNORECASE)
 
 
@@ -462,6 +465,15 @@ def _charset_of(content_type: str) -> str | None:
     """Return the charset that a content type states; None for none, and for UTF-8."""
     charset = _CHARSET.search(content_type)
     return None if charset is None or charset[1].lower() in ("utf-8", "utf8") else charset[1]
+
+
+@cached_if_short(256)
+def _with_charset(content_type: str) -> str:
+    """Return the content type of text, with the charset if it is a ``text/`` type without one:
+    browsers would take it for windows-1252.
+    """
+    is_text = content_type[:5].lower() == "text/" and _HAS_CHARSET.search(content_type) is None
+    return f"{content_type}; charset=utf-8" if is_text else content_type
 
 
 def checked_headers(
