@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from functools import lru_cache
 from math import inf
 from typing import Final, NamedTuple
@@ -71,7 +72,11 @@ def parse_http_date(value: str) -> int | None:
         from email.utils import mktime_tz, parsedate_tz
 
         parsed = parsedate_tz(value)
-        return None if parsed is None else mktime_tz(parsed)
+        if parsed is None:
+            return None
+        year, month, day, hour, minute, second, *_ = parsed
+        datetime(year, month, day, hour, minute, min(second, 59))  # raises; 60 is a leap second
+        return None if second > 60 else mktime_tz(parsed)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
