@@ -260,6 +260,22 @@ def _duration(value: timedelta) -> str:
     return f"{'-' if value.days < 0 else ''}P{days}{f'T{seconds}S' if seconds != '0' else ''}"
 
 
+def url_text(value: object) -> str:
+    """Return a value as a URL has it, from which binding makes the same value: an Enum's value, ISO
+    8601 for a duration, base64 for bytes.
+    """
+    if isinstance(value, Enum):
+        return url_text(value.value)
+    if isinstance(value, timedelta):
+        return _duration(value)
+    if isinstance(value, bytes):
+        return b2a_base64(value, newline=False).decode().translate(_FOR_URLS)
+    return str(value)
+
+
+_FOR_URLS = str.maketrans("+/", "-_")  # RFC 4648, section 5
+
+
 def _refuse(value: object) -> NoReturn:
     name = type(value).__name__
     if isawaitable(value):

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from enum import Enum
 from urllib.parse import quote, urlencode
 
 from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up, quoted_address, split_host
+from micropie._core.http.json import url_text
 from micropie._core.routing.discovery import Pattern
+
+
+def _query_of(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield the pairs of a query: several for a collection, none for None."""
+    for name, value in values.items():
+        several: Collection[object] = (value,)
+        if isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping | Enum):
+            several = value
+        for one in several:
+            if one is not None:
+                yield name, url_text(one)
 
 
 class RouteNames:
@@ -43,7 +56,7 @@ class RouteNames:
         ``Config``. A name with a slash is one of the whole tree.
 
         Raises ``LookupError`` for an unknown name, ``ValueError`` for values that the route would
-        not match. Values that fill no wildcard become the query.
+        not match. Values that fill no wildcard become the query, without those that are None.
         """
         prefix, full_name = self._found(name, scopes)
         _, path, pattern = self._routes[full_name]
@@ -57,14 +70,15 @@ class RouteNames:
                 )
             path += pattern.fill(values)
         for segment in segments:
-            text = str(segment)
-            if text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
+            text = url_text(segment)
+            if segment is None or text in DOTS_AND_EMPTY or "\0" in text or leads_up(text):
                 raise ValueError(f"url_for({name!r}): {text!r} is no segment of a path")
             path += "/" + quote(text, safe="")
         # the root of an application
         if not segments and (path == quoted_address(prefix) or not split_host(path)[1]):
             path += "/"
-        return path + (f"?{urlencode(values, doseq=True)}" if values else "")
+        query = urlencode([*_query_of(values)]) if values else ""
+        return f"{path}?{query}" if query else path
 
     def fingerprint(self, name: str, scopes: Mapping[str, str], path: str) -> str:
         """Return the fingerprint of a file by the name of the route that serves it.

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from micropie._core.errors import SetupError
 from micropie._core.http.addresses import DOTS_AND_EMPTY, leads_up
+from micropie._core.http.json import url_text
 from micropie._core.on_demand import pattern
 
 LONGEST_FOR_RE = 255  # characters: as long as a file's name may be
@@ -186,7 +187,8 @@ class Pattern:
         """
         path = ""
         for segment in self.segments:
-            texts = [str(values.pop(wildcard.name)) for wildcard in segment.wildcards]
+            given_values = [values.pop(wildcard.name) for wildcard in segment.wildcards]
+            texts = [*map(url_text, given_values)]
             text = segment.join(texts)
             # The texts are compared, because the pattern may split "a-b" elsewhere than it was
             # joined.
@@ -195,6 +197,7 @@ class Pattern:
             )
             if (
                 not fits
+                or None in given_values
                 or "\0" in text
                 or not DOTS_AND_EMPTY.isdisjoint(text.split("/") if segment.is_path else [text])
             ):

@@ -1,0 +1,114 @@
+"""What ``url_for`` writes is what binding reads: in segments, wildcards and queries."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum, IntEnum
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from micropie import App, get
+from tests.conftest import MakeClient
+
+
+class Status(Enum):
+    OPEN = "open"
+    DONE = 2
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Word(str, Enum):
+    YES = "y es"
+
+
+VALUES: list[Any] = [
+    Status.OPEN,
+    Status.DONE,
+    Level.LOW,
+    Word.YES,
+    timedelta(seconds=90),
+    timedelta(days=-2, microseconds=1),
+    b"\xff\xfe?/+",
+    date(2026, 1, 31),
+    time(13, 45),
+    datetime(2026, 1, 31, 13, 45, tzinfo=UTC),
+    Decimal("1.50"),
+    True,
+    1.5,
+    UUID(int=5),
+]
+
+
+def site(kind: Any) -> App:
+    def page(value: Any) -> Any:
+        return {"value": value}
+
+    page.__annotations__["value"] = kind
+
+    def several(values: Any = None) -> Any:
+        return {"values": values}
+
+    several.__annotations__["values"] = list[kind] | None
+    app = App()
+    app.get("/wild/<value>", name="wild")(page)
+    app.get("/page", name="page")(page)
+    app.get("/several", name="several")(several)
+    return app
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_a_link_leads_to_the_same_value(make_client: MakeClient, value: Any) -> None:
+    app = site(type(value))
+    client = make_client(app)
+    written = client.get("/several").json() and client.get(app.url_for("page", value=value)).json()
+    assert client.get(app.url_for("wild", value=value)).json() == written
+    found = client.get(app.url_for("several", values=[value, None, value])).json()
+    assert found == {"values": [written["value"]] * 2}
+
+
+class Segments(App):
+    def orders(self, status: Status | None = None, page: int | None = None) -> Any:
+        return [status, page]
+
+    @get("/files/<place:path>")
+    def files(self, place: Path) -> str:
+        return str(place)
+
+
+def test_none_is_left_out(make_client: MakeClient) -> None:
+    app = Segments()
+    assert app.url_for("orders", page=None) == "/orders"
+    assert app.url_for("orders", status=Status.OPEN, page=None) == "/orders?status=open"
+    assert app.url_for("orders", status=()) == "/orders"
+    assert app.url_for("orders", Status.OPEN, 5) == "/orders/open/5"
+    assert make_client(app).get("/orders/open/5").json() == ["open", 5]
+    with pytest.raises(ValueError, match="None"):
+        app.url_for("orders", None)
+    with pytest.raises(ValueError, match="None"):
+        app.url_for("files", place=None)
+    assert app.url_for("files", place=Path("a/b")) == "/files/a/b"
+
+
+@given(st.timedeltas(timedelta(days=-999), timedelta(days=999)))
+def test_any_duration_comes_back(duration: timedelta) -> None:
+    from micropie._core.binding import converter_for
+    from micropie._core.http.json import url_text
+
+    assert converter_for(timedelta).from_text(url_text(duration)) == duration
+
+
+@given(st.binary())
+def test_any_bytes_come_back(data: bytes) -> None:
+    from micropie._core.binding import converter_for
+    from micropie._core.http.json import url_text
+
+    assert converter_for(bytes).from_text(url_text(data)) == data
