@@ -30,7 +30,7 @@ from micropie import (
     Redirect,
     describe,
 )
-from micropie.extensions import Application, Inspector, RouteEntry, TypeInfo
+from micropie.extensions import Application, Inspector, RouteEntry, TypeInfo, dumps, loads
 from micropie.openapi.docs import Docs
 from micropie.openapi.schemas import PROBLEM, Schema, Schemas, with_short_names
 
@@ -321,14 +321,15 @@ class _Builder:
 
     def _with_default(self, parameter: Parameter) -> Schema:
         schema = self.inputs.of(parameter.annotation)
-        # a bool is an int
-        if isinstance(parameter.default, str | int | float) and "$ref" not in schema:
-            schema["default"] = (
-                parameter.default.value
-                if hasattr(parameter.default, "value")
-                else parameter.default
-            )
-        return schema
+        if parameter.default is Parameter.empty or parameter.default is None:
+            return schema
+        try:
+            # a Decimal is a text in JSON, and a number in its schema
+            number = parameter.default if schema.get("type") == "number" else None
+            value = loads(dumps(parameter.default if number is None else float(number)))
+        except ValueError:  # infinity, NaN, an object that only the handler knows
+            return schema
+        return {**schema, "default": value}
 
     def _body(self, application: Application, sorted_inputs: _Sorted) -> dict[str, Any] | None:
         """Return the body.

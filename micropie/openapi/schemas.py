@@ -29,7 +29,7 @@ from typing import (
 )
 
 from micropie import SetupError, UploadFile
-from micropie.extensions import TypeInfo
+from micropie.extensions import TypeInfo, dumps
 
 logger = logging.getLogger("micropie")
 
@@ -427,4 +427,18 @@ def _for_generators(found: Any) -> Any:
     items: Schema = (
         {"items": {}} if found.get("type") == "array" and "prefixItems" not in found else {}
     )
-    return {**items, **{name: _for_generators(one) for name, one in found.items()}}
+    return {
+        **items,
+        **{name: _for_generators(one) for name, one in found.items() if _is_writable(name, one)},
+    }
+
+
+def _is_writable(name: str, value: object) -> bool:
+    """Return whether JSON has this member's value: it has no infinity and no NaN."""
+    if name != "default" and not isinstance(value, float):
+        return True
+    try:
+        dumps(value)
+    except ValueError:
+        return False
+    return True

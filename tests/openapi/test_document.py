@@ -176,7 +176,7 @@ def test_what_is_required_of_get_is_in_the_path(document: dict[str, Any]) -> Non
 def test_schemas_of_query_parameters(document: dict[str, Any]) -> None:
     assert {name: schema for name, (_, _, schema) in parameters(document, "/search").items()} == {
         "tags": {"type": "array", "items": {"type": "string"}},
-        "colour": {"type": "string", "enum": ["red", "green"]},
+        "colour": {"type": "string", "enum": ["red", "green"], "default": "red"},
         "size": {
             "anyOf": [
                 {"type": "string", "enum": ["small", "large"]},
@@ -185,9 +185,14 @@ def test_schemas_of_query_parameters(document: dict[str, Any]) -> None:
             "default": "small",
         },
         "weight": {"type": "integer", "default": 1},
-        "price": {"type": "number"},
+        "price": {"type": "number", "default": 1},
         "at": {"type": "integer", "minimum": 0, "description": "how far", "default": 0},
-        "ids": {"type": "array", "items": {"type": "integer"}, "uniqueItems": True},
+        "ids": {
+            "type": "array",
+            "items": {"type": "integer"},
+            "uniqueItems": True,
+            "default": [],
+        },
         "other": {},
     }
 

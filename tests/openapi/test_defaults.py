@@ -1,0 +1,71 @@
+"""Defaults in the document: all that JSON has, and nothing that it has not."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import pydantic
+
+from micropie import App, post
+
+
+class Size(Enum):
+    S = "s"
+
+
+@dataclass
+class Range:
+    least: float = -math.inf
+    sizes: tuple[float, ...] = (math.nan,)
+    most: float = 2.5
+
+
+class Limits(pydantic.BaseModel):
+    limit: float = math.inf
+    day: date = date(2026, 1, 31)
+
+
+class Root(App):
+    def search(
+        self,
+        size: Size = Size.S,
+        day: date = date(2026, 1, 31),
+        price: Decimal = Decimal("1.5"),
+        wait: timedelta = timedelta(seconds=90),
+        most: float = math.inf,
+        odd: Any = object(),  # noqa: B008
+        flag: bool = True,
+    ) -> None: ...
+
+    @post
+    def ranges(self, body: Range) -> None: ...
+
+    @post
+    def limits(self, body: Limits) -> None: ...
+
+
+def test_every_default_that_json_has_is_in_the_document() -> None:
+    document = Root().openapi()
+    json.dumps(document, allow_nan=False)
+    parameters = document["paths"]["/search"]["get"]["parameters"]
+    assert {one["name"]: one["schema"].get("default") for one in parameters} == {
+        "size": "s",
+        "day": "2026-01-31",
+        "price": 1.5,
+        "wait": "PT90S",
+        "most": None,
+        "odd": None,
+        "flag": True,
+    }
+    fields = document["components"]["schemas"]
+    assert "default" not in fields["Range"]["properties"]["least"]
+    assert "default" not in fields["Range"]["properties"]["sizes"]
+    assert fields["Range"]["properties"]["most"]["default"] == 2.5
+    assert "default" not in fields["Limits"]["properties"]["limit"]
+    assert fields["Limits"]["properties"]["day"]["default"] == "2026-01-31"
