@@ -48,6 +48,7 @@ def open_debug_pages(key: str, request: Request) -> Response:
     response = Response(
         "This browser sees the debug pages now.\n", content_type="text/plain; charset=utf-8"
     )
+    response.headers["Cache-Control"] = "no-store"
     response.set_cookie(_COOKIE, debug_key(), httponly=True, samesite="Strict")
     return response
 

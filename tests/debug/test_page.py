@@ -704,7 +704,8 @@ def test_R76_guards_and_inner_applications_are_not_in_the_key_s_way(
     assert "secret" not in client.get("/inner/oops").text
     address = caplog.text.partition("has opened ")[2].split()[0]
     assert address.startswith(f"{base}/shop/inner/_debug/")
-    assert client.get(address.removeprefix(f"{base}/shop")).status_code == 200
+    opened = client.get(address.removeprefix(f"{base}/shop"))
+    assert (opened.status_code, opened.headers["cache-control"]) == (200, "no-store")
     assert "secret" in client.get("/inner/oops").text
     guarded = Broken(debug=True)
     guarded.middlewares.append(Guard())
