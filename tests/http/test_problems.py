@@ -415,3 +415,11 @@ def test_inner_applications_have_the_same_catalogue(make_client: MakeClient) -> 
     assert client.get("/inner/pies/1", headers={"Accept-Language": "de"}).text == "Hallo: 1 Kuchen"
     with pytest.raises(SetupError, match="a function"):
         App(translations="de")  # type: ignore[arg-type]
+
+
+def test_the_page_needs_no_inline_style(make_client: MakeClient) -> None:
+    answer = make_client(App()).get("/nowhere", headers={"Accept": "text/html"})
+    assert answer.status_code == 404
+    assert '<meta name="color-scheme" content="light dark">' in answer.text
+    assert "<style" not in answer.text
+    assert "style=" not in answer.text

@@ -22,17 +22,15 @@ _VARY = KnownHeader("vary", "Accept")
 # ``openapi/schemas.py`` has its schema.
 _OF_ERROR = ("parameter", "source", "expected", "path", "field")
 
+# It has no style: a strict Content-Security-Policy allows none in a page.
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
-<style>
-body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 15vh auto; padding: 0 1rem }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #111; color: #ddd }} }}
-</style>
+<meta name="color-scheme" content="light dark">
 <h1>{title}</h1>
-<p>"""  # noqa: E501
+<p>"""
 
 
 @lru_cache(maxsize=256)  # a few statuses, each in a few languages
