@@ -1996,3 +1996,31 @@ def test_a_file_whose_bytes_come_in_small_pieces(
     assert client.get("/static/pieces.txt").content == bytes(range(64))
     part = client.get("/static/pieces.txt", headers={"Range": "bytes=0-9"})
     assert (part.status_code, part.content) == (206, bytes(range(10)))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.apk", "application/vnd.android.package-archive"),
+        ("a.xhtml", "application/xhtml+xml"),
+        ("a.rss", "application/rss+xml"),
+        ("a.epub", "application/epub+zip"),
+        ("a.own", "application/x-own"),
+        ("a.OWN", "application/x-own"),
+        ("a.inner", "text/x-inner; charset=utf-8"),
+        ("a.png", "image/png"),
+        ("a.unknown", "application/octet-stream"),
+    ],
+)
+def test_types_can_be_added(make_client: MakeClient, tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).write_text("x")
+    app: Any = App(file_types={".own": "application/x-own", ".png": "image/x-never"})
+    app.inner = App(file_types={".inner": "text/x-inner; charset=utf-8"})
+    app.inner.static("/s", tmp_path)
+    assert make_client(app).get(f"/inner/s/{name}").headers["content-type"] == kind
+
+
+@pytest.mark.parametrize("types", [{"own": "a/b"}, {".Own": "a/b"}, {".own": "ab"}, {".own": 1}])
+def test_types_that_no_file_can_have_are_refused(types: Any) -> None:
+    with pytest.raises(SetupError, match="file_types"):
+        App(file_types=types)

@@ -560,6 +560,22 @@ def test_R45_samesite_is_a_setting(make_client: MakeClient, samesite: Any) -> No
     assert set_cookie.endswith(f"SameSite={samesite}")
 
 
+def test_a_partitioned_cookie_is_for_frames_of_other_sites(make_client: MakeClient) -> None:
+    class Framed(Root):
+        def token(self) -> str:
+            return csrf_token(self.request)
+
+    app = Framed(
+        session_cookie_samesite="None", session_cookie_secure=True, session_cookie_partitioned=True
+    )
+    client = make_client(app, base_url="https://testserver")
+    for path, name in (("/keep/a", "session_id"), ("/token", "csrf_token")):
+        client.cookies.clear()
+        set_cookie = client.get(path).headers["set-cookie"]
+        assert set_cookie.startswith(f"__Host-{name}=")
+        assert set_cookie.endswith("; Secure; HttpOnly; Partitioned; SameSite=None")
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
@@ -569,6 +585,7 @@ def test_R45_samesite_is_a_setting(make_client: MakeClient, samesite: Any) -> No
         ({"session_cookie": "__Host-id", "session_cookie_secure": False}, "is for https"),
         ({"session_cookie_samesite": "lax"}, '"Lax", "Strict" or "None"'),
         ({"session_cookie_samesite": "None"}, "needs session_cookie_secure=True"),
+        ({"session_cookie_partitioned": True}, 'needs session_cookie_samesite="None"'),
         ({"session_save_on_error": 1}, "True or False"),
     ],
 )

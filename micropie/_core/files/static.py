@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 from micropie._core.errors import HeadersLike, HTTPError, ResponseError, SetupError, is_count
 from micropie._core.execution.steps import IO, Flow
-from micropie._core.files.content_types import attachment, content_type_of
+from micropie._core.files.content_types import UNKNOWN, attachment, content_type_of
 from micropie._core.files.fingerprints import (
     IDENTIFIED,
     KNOWN,
@@ -210,7 +210,8 @@ def open_file(request: Request, response: Response) -> Flow[None]:
             or (answer.session is not None and answer.session.accessed)
         )
         cache_control = _lasting("private" if is_personal else "public", lifetime)
-    _describe(response, cache_control, *opened)
+    file_types = request._exchange.config.settings.file_types
+    _describe(response, cache_control, file_types, *opened)
 
 
 def _looked_at_again(
@@ -335,6 +336,7 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
 def _describe(
     response: Response,
     cache_control: KnownHeader,
+    file_types: Mapping[str, str],
     resolved: ResolvedFile,
     selection: Selection,
     body: bytes | FileRange | None,
@@ -354,7 +356,10 @@ def _describe(
         ]
         response.content_type = None
     else:
-        response.content_type = response.content_type or content_type_of(reference.path)
+        kind = response.content_type or content_type_of(reference.path)
+        if kind is UNKNOWN and file_types:
+            kind = file_types.get(Path(reference.path).suffix.lower(), kind)
+        response.content_type = kind
         if reference.saved_as is not None:
             name = reference.saved_as or reference.path.rpartition("/")[2]
             add_missing(response.pairs, [("Content-Disposition", attachment(name))])

@@ -115,6 +115,7 @@ def _cookie_name(request: Request) -> str:
 
 def _cookie(request: Request, secret: str) -> str:
     name = _cookie_name(request)
+    partitioned = request._exchange.config.settings.session_cookie_partitioned
     return format_cookie(
         name,
         secret,
@@ -122,4 +123,6 @@ def _cookie(request: Request, secret: str) -> str:
         path="/",
         secure=name.startswith("__Host-"),
         httponly=True,
+        samesite="None" if partitioned else "Lax",
+        partitioned=partitioned,
     )

@@ -165,7 +165,9 @@ class MessageSettings:
     session_id_validator: Callable[[str], bool] | None
     session_cookie: str | None
     session_cookie_samesite: str
+    file_types: Mapping[str, str]
     session_cookie_secure: bool | None
+    session_cookie_partitioned: bool
     session_save_on_error: bool
 
 

@@ -138,6 +138,11 @@ _BY_CLASS = _dict_of(
     callable,
     "a dict of functions by class, {Money: str}, for classes that JSON has no values of",
 )
+_FILE_TYPES = _dict_of(
+    lambda suffix: isinstance(suffix, str) and suffix[:1] == "." and suffix == suffix.lower(),
+    lambda kind: isinstance(kind, str) and "/" in kind and kind.isascii() and kind.isprintable(),
+    'a dict of types by extension, {".parquet": "application/vnd.apache.parquet"}',
+)
 _NAMES = _dict_of(
     _is_identifier, lambda value: True, 'a dict of values by name, {"site_name": "Pies"}'
 )
@@ -246,6 +251,9 @@ class Settings(MessageSettings):
     loop_watchdog: bool = _setting(True, _BOOL)
     """Whether a thread watches the event loop, and the log names code that blocks it for a second,
     or with ``debug`` for a tenth of one; True by default."""
+    file_types: Mapping[str, str] = _setting(_EMPTY, _FILE_TYPES)
+    """Content types of files by extension, beside those that micropie knows: {".x": "text/x-own"}.
+    Merged with those of outer applications."""
     session_timeout: int = _setting(8 * 3600, _WHOLE_SECONDS)
     """Seconds from a session's last save until it expires, 8 hours by default."""
     max_session_size: int = _setting(64 * 1024, _COUNT)
@@ -268,6 +276,9 @@ class Settings(MessageSettings):
     session_cookie_secure: bool | None = _setting(None, _MAYBE_BOOL)
     """Whether the session's cookie is sent over https only; None, the default, if it is set over
     https."""
+    session_cookie_partitioned: bool = _setting(False, _BOOL)
+    """Whether the cookies of the session and of the CSRF token have ``Partitioned``, for a page in
+    a frame of other sites; False by default. It needs ``session_cookie_samesite="None"``."""
     session_save_on_error: bool = _setting(False, _BOOL)
     """Whether a session is saved with an answer of status 500 to 599, too; False by default."""
     websocket_max_size: int = _setting(MEBIBYTE, _COUNT)
@@ -346,6 +357,12 @@ class Settings(MessageSettings):
                 "session_cookie_secure=True: browsers refuse it"
             )
 
+        if self.session_cookie_partitioned and self.session_cookie_samesite != "None":
+            raise SetupError(
+                "App(session_cookie_partitioned=True) needs "
+                'session_cookie_samesite="None": frames of other sites get no other cookie'
+            )
+
     def overridden(self, changes: Mapping[str, object]) -> Settings:
         """Return these settings with ``changes``.
 
@@ -367,7 +384,7 @@ class Settings(MessageSettings):
         # An outer application's filters and globals stay: a template may include one that needs
         # them.
         merged = {}
-        for name in ("template_filters", "template_globals", "encoders", "decoders"):
+        for name in ("template_filters", "template_globals", "encoders", "decoders", "file_types"):
             change = changes.get(name)
             if isinstance(change, Mapping):
                 merged[name] = {**getattr(self, name), **change}

@@ -143,6 +143,7 @@ class SessionStore:
             secure=self.is_secure(scheme),
             httponly=True,
             samesite=self._settings.session_cookie_samesite,
+            partitioned=self._settings.session_cookie_partitioned,
         )
 
     def cookie_name(self, scheme: str, root_path: str) -> str:
