@@ -53,7 +53,6 @@ async def perform(flow: Flow[Value], exchange: Exchange, step: AnyStep | None = 
     the ``__context__`` of whatever the flow raises later.
     """
     send: Callable[[Any], AnyStep] = flow.send
-    result = None
     held: list[Slots] = []
     try:
         kind, function, arguments = step or send(None)
@@ -155,14 +154,16 @@ async def perform_step(
         held, rank = None, QUEUED if is_queued else WAITING
     elif releases:
         rank = RELEASING
+    elif exchange.has_begun:
+        rank = exchange.rank
     else:
-        rank = WAITING if held else exchange.rank(is_queued)
+        rank = QUEUED if is_queued else WAITING
     if seconds is None:
         result = await slots.call(function, arguments, leave_after, rank, held)
     else:
         result = await within(seconds, slots.call, (function, arguments, 0.0, rank, held))
-    if held:
-        exchange.has_begun = True
+    if held and not exchange.has_begun:
+        exchange.note_begin()
     return result
 
 

@@ -21,7 +21,14 @@ from anyio.lowlevel import checkpoint
 
 from micropie import App, HTTPError, UploadFile, static_file
 from micropie._core.execution import threads as workers
-from micropie._core.execution.placement import QUEUED, WAITING, Threads
+from micropie._core.execution.placement import (
+    BEGUN,
+    HOLDING,
+    QUEUED,
+    RELEASING,
+    WAITING,
+    Threads,
+)
 from micropie._core.execution.threads import Slots, in_thread, slots_of
 from micropie.middleware import Timeout
 from micropie.sessions import SQLiteSessionBackend
@@ -253,6 +260,7 @@ def test_the_process_ends_after_its_servers(
 
     monkeypatch.setattr(workers, "EXIT_WITHIN", 0.02)
     monkeypatch.setattr(workers, "_RUNNING", {})
+    monkeypatch.setattr(workers, "_GUARDS", [threading.current_thread()])  # no further one
     monkeypatch.setattr(logging, "shutdown", lambda: None)
     monkeypatch.setattr(os, "_exit", ended.append)
     main, server = threading.Thread(), threading.Thread(target=begun.wait)
@@ -455,3 +463,80 @@ def test_a_place_that_comes_with_a_cancellation_is_given_back() -> None:
         assert slots.usage() == (0, 0, 1)
 
     run("asyncio", main)
+
+
+@every_loop
+def test_who_holds_something_goes_before_others_and_beyond_the_limit(backend: str) -> None:
+    order: list[str] = []
+
+    async def main() -> None:
+        slots = slots_of(Threads(1, queue=9, reserve=1))
+        await slots.take()
+
+        async def wait(name: str, rank: int) -> None:
+            await slots.take(rank)
+            order.append(name)
+
+        await slots.take(HOLDING)  # the reserve
+        async with anyio.create_task_group() as tasks:
+            for number, (name, rank) in enumerate(
+                [("new", QUEUED), ("begun", BEGUN), ("other new", QUEUED), ("holds", HOLDING)], 1
+            ):
+                tasks.start_soon(wait, name, rank)
+                await until_async(lambda: slots.usage() == (2, number, 1))  # noqa: B023
+            await slots.take(RELEASING)
+            assert slots.usage() == (3, 4, 1)
+            slots.give()
+            assert slots.usage() == (2, 4, 1)
+            slots.give()
+            await until_async(lambda: order == ["holds"])
+            slots.give()  # of a call beyond the limit, so nobody else begins
+            assert slots.usage() == (1, 3, 1)
+            for name in ("begun", "new", "other new"):
+                slots.give()
+                await until_async(lambda: order[-1] == name)  # noqa: B023
+        assert order == ["holds", "begun", "new", "other new"]
+
+    run(backend, main)
+
+
+@every_loop
+def test_who_holds_something_waits_no_longer_when_no_slot_comes_back(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "STALLED", 0.0)
+
+    async def main() -> None:
+        slots = slots_of(Threads(1))
+        await slots.take()
+        await slots.take(HOLDING)
+        assert slots.usage() == (2, 0, 1)
+
+    run(backend, main)
+
+
+@every_loop
+def test_a_slot_that_comes_back_prolongs_the_wait_of_those_who_hold_something(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, reads = [1.0], []
+    monkeypatch.setattr(workers, "STALLED", 0.005)
+
+    def read() -> float:
+        reads.append(now[0])
+        return now[0]
+
+    monkeypatch.setattr(workers, "monotonic", read)
+
+    async def main() -> None:
+        slots = slots_of(Threads(1))
+        await slots.take()
+        slots._moved_at = now[0]  # as if a slot had come back for somebody else
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(slots.take, HOLDING)
+            await until_async(lambda: len(reads) > 3)
+            assert slots.usage() == (1, 1, 1)
+            now[0] += 1
+        assert slots.usage() == (2, 0, 1)
+
+    run(backend, main)

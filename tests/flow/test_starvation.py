@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,7 +15,7 @@ from anyio.lowlevel import checkpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from micropie import App, HttpMiddleware, Request, requires
+from micropie import App, HttpMiddleware, Request, Response, requires, static_file
 from micropie._core.execution import threads as workers
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import after_response
@@ -178,6 +179,9 @@ class Shop(App):
         return "done"
 
     objects, objects_async = hooked, hooked_async
+
+    def file(self, connection: Eager) -> Response:  # which other threads open
+        return static_file(Path(__file__).name, root=Path(__file__).parent)
 
     @Timeout(PATIENCE)
     def limited(self, connection: Lazy) -> str:

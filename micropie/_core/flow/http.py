@@ -373,8 +373,8 @@ def _finish(
         assert response is not None  # noqa: S101
         if stream is not None:
             if isinstance(stream, ThreadStream) and exchange.config.blocking is not INLINE:
-                rank = exchange.rank(is_queued=True)
-                stream = streams.MadeAhead(stream, config_of(exchange).threads, rank)
+                threads = config_of(exchange).threads
+                stream = streams.MadeAhead(stream, threads, exchange.rank)
             made.continue_stream(stream)
             if stream.file is not None and exchange.sends_files:
                 stream.leave_to_server()

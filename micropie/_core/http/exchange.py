@@ -48,7 +48,7 @@ from micropie._core.errors import (
     logger,
 )
 from micropie._core.execution import Slots
-from micropie._core.execution.placement import BEGUN, HOLDING, QUEUED, WAITING, Threads
+from micropie._core.execution.placement import BEGUN, HOLDING, QUEUED, Threads
 from micropie._core.execution.steps import (
     Ends,
     Flow,
@@ -475,10 +475,17 @@ class Exchange:
                 (yield from self.config.sessions.open(session_id)) if session_id else None
             )
 
-    def rank(self, is_queued: bool) -> int:
-        """Return the rank of this request's next call among those that wait for a thread."""
+    def note_begin(self) -> None:
+        """Note that a call has had a thread of the application."""
+        self.has_begun = True
+
+    @property
+    def rank(self) -> int:
+        """The rank of this request's next call among those that wait for a thread of the
+        application.
+        """
         if not self.has_begun:
-            return QUEUED if is_queued else WAITING
+            return QUEUED
         may_hold = (
             self.resources
             or self.generators
