@@ -235,14 +235,17 @@ class TestClient(httpx.Client):
             client.post_form("/login", {"name": "alice", "password": "sesame"})
 
         It is the first form with ``method="post"`` that has the fields of ``data``, and is sent to
-        its ``action``. The values that the page shows in inputs are sent, too. ``options`` are
-        those of ``client.post``; the names in ``files`` count as fields. Raises ``ClientError`` if
+        its ``action``, encoded as its ``enctype`` says. The values that the page shows in inputs
+        are sent, too, but for disabled ones. ``options`` are those of ``client.post``; the names in
+        ``files`` count as fields. Raises ``ClientError`` if
         no form has these fields, and ``httpx.HTTPStatusError`` for a page that is an error.
         """
         shown = self.get(page, follow_redirects=True).raise_for_status()
-        entered, files = data or {}, dict(options.get("files") or {})
-        action, values = PostForms(shown.text).with_fields([*entered, *files])
-        return self.post(shown.url.join(action), data={**values, **entered}, **options)
+        entered, given = data or {}, options.pop("files", ())
+        files = [*(given.items() if isinstance(given, Mapping) else given)]
+        form = PostForms(shown.text).with_fields([*entered, *(name for name, _ in files)])
+        sent = form.sent_with(entered, files)
+        return self.post(shown.url.join(form.action), **sent, **options)
 
     @contextmanager
     def sse(

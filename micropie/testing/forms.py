@@ -2,55 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from html.parser import HTMLParser
+from typing import Any
 
 from micropie.testing.errors import ClientError
 
 # Inputs that send no value of their own unless they are ticked or clicked.
 _WITHOUT_VALUE = ("submit", "button", "image", "reset", "file", "checkbox", "radio")
 
+_CONTROLS = ("input", "textarea", "select", "button")
+
+
+class PostForm:
+    """A form that is sent by POST: where to, its fields with the values that it sends, and its
+    inputs for files.
+    """
+
+    def __init__(self, action: str, enctype: str) -> None:
+        self.action = action
+        self.is_multipart = enctype.strip().lower() == "multipart/form-data"
+        self.fields: dict[str, list[str]] = {}
+        self.file_inputs: list[str] = []
+
+    def sent_with(
+        self, data: Mapping[str, Any], files: Sequence[tuple[str, Any]]
+    ) -> dict[str, Any]:
+        """Return what a browser sends if a visitor enters ``data`` and chooses ``files``, as
+        httpx's options.
+
+        A form without ``enctype="multipart/form-data"`` sends the names of files alone. With it an
+        input without a choice sends a file without a name.
+        """
+        fields = {name: values for name, values in self.fields.items() if values} | dict(data)
+        if not self.is_multipart:
+            names = {
+                name: [_filename(one) for key, one in files if key == name] for name, _ in files
+            }
+            return {"data": fields | names}
+        chosen = {name for name, _ in files}
+        parts = [*files, *((name, ("", b"")) for name in self.file_inputs if name not in chosen)]
+        if parts:
+            return {"data": fields, "files": parts}
+        texts = [
+            (name, text)
+            for name, value in fields.items()
+            for text in (value if isinstance(value, list | tuple) else [value])
+        ]
+        return {"files": [(name, (None, _text(text))) for name, text in texts]}
+
+
+def _filename(file: Any) -> str:
+    given = file[0] if isinstance(file, Sequence) and not isinstance(file, str | bytes) else None
+    return str(given or getattr(file, "name", "upload"))
+
+
+def _text(value: object) -> str | bytes:
+    """Return a value as httpx writes it in a form."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, bytes) else "" if value is None else str(value)
+
 
 class PostForms(HTMLParser):
-    """The forms of a page that are sent by POST: the action of each, and its fields with the values
-    that it sends.
+    """The forms of a page that are sent by POST.
 
     A field sends no value by itself if the visitor enters it: a text area, a file, a box that is
-    not ticked. It sends several values if several inputs have its name.
+    not ticked. It sends several values if several inputs have its name. A control that is disabled
+    is no field, nor are those in a disabled ``fieldset``, except in its first ``legend``.
     """
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self._forms: list[tuple[str, dict[str, list[str]]]] = []
-        self._fields: dict[str, list[str]] = {}
+        self._forms: list[PostForm] = []
+        self._form = PostForm("", "")  # of a page's controls without a form
+        # Of each fieldset around: whether it is disabled, and whether its first legend has come.
+        self._fieldsets: list[list[bool]] = []
+        self._legends: list[list[bool]] = []  # the fieldsets whose first legend is open
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note a form or a field."""
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._fields = {}
+            self._form = PostForm(given.get("action", ""), given.get("enctype", ""))
             if given.get("method", "").lower() == "post":
-                self._forms.append((given.get("action", ""), self._fields))
-        elif tag in ("input", "textarea", "select", "button") and given.get("name"):
-            sends = tag == "input" and (
-                given.get("type", "").lower() not in _WITHOUT_VALUE or "checked" in given
-            )
-            values = self._fields.setdefault(given["name"], [])
-            if sends:
-                values.append(given.get("value", "on" if "checked" in given else ""))
+                self._forms.append(self._form)
+        elif tag == "fieldset":
+            self._fieldsets.append(["disabled" in given, False])
+        elif tag == "legend" and self._fieldsets and not self._fieldsets[-1][1]:
+            self._fieldsets[-1][1] = True
+            self._legends.append(self._fieldsets[-1])
+        elif tag in _CONTROLS and given.get("name") and not self._is_disabled(given):
+            self._add(tag, given)
 
-    def with_fields(self, names: Iterable[str]) -> tuple[str, dict[str, list[str]]]:
-        """Return the action of the first form that has these fields, and the values that it sends
-        by itself.
+    def handle_endtag(self, tag: str) -> None:
+        """Note the end of a fieldset or of a legend."""
+        if tag == "fieldset" and self._fieldsets:
+            self._fieldsets.pop()
+        elif tag == "legend" and self._legends:
+            self._legends.pop()
+
+    def _is_disabled(self, given: Mapping[str, str]) -> bool:
+        return "disabled" in given or any(
+            fieldset[0] and all(fieldset is not legend for legend in self._legends)
+            for fieldset in self._fieldsets
+        )
+
+    def _add(self, tag: str, given: Mapping[str, str]) -> None:
+        name, kind = given["name"], given.get("type", "").lower() if tag == "input" else tag
+        values = self._form.fields.setdefault(name, [])
+        if kind == "file":
+            self._form.file_inputs.append(name)
+            values += [] if self._form.is_multipart else [""]
+        if tag == "input" and (kind not in _WITHOUT_VALUE or "checked" in given):
+            values.append(given.get("value", "on" if "checked" in given else ""))
+
+    def with_fields(self, names: Iterable[str]) -> PostForm:
+        """Return the first form that has these fields.
 
         Raises ``ClientError`` if there is none.
         """
         wanted = set(names)
-        for action, fields in self._forms:
-            if wanted <= fields.keys():
-                return action, {name: values for name, values in fields.items() if values}
-        known = "; ".join(", ".join(fields) for _, fields in self._forms)
+        for form in self._forms:
+            if wanted <= form.fields.keys():
+                return form
+        known = "; ".join(", ".join(form.fields) for form in self._forms)
         raise ClientError(
             f"no form of the page that is sent by POST has {', '.join(wanted)}; there are: {known}"
         )

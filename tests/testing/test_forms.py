@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from micropie import App, UploadFile, post, reads_body
 from micropie.testing import AsyncTestClient, ClientError, TestClient
 
 FORMS = """
@@ -38,12 +39,12 @@ SENT = [
     (
         "/a/page",
         {"name": "Bob", "note": "x"},
-        "/a/page token=2&name=Bob&empty=&news=on&size=m&note=x",
+        "/a/page token=2&name=Bob&empty=&news=on&size=m&photo=&note=x",
     ),
     (
         "/a/page",
         {"spam": "on", "kind": "a"},
-        "/a/page token=2&name=Ann&empty=&news=on&size=m&spam=on&kind=a",
+        "/a/page token=2&name=Ann&empty=&news=on&size=m&photo=&spam=on&kind=a",
     ),
     ("/a/page", {"go": ""}, "/a/out token=1&go="),
     ("/a/page", {"id": "7"}, "/a/tags tag=a&tag=c&id=7"),
@@ -60,9 +61,9 @@ def test_a_form_of_a_page_is_sent(page: str, data: dict[str, Any] | None, sent: 
 
 def test_a_form_with_a_file_and_one_that_is_missing() -> None:
     with TestClient(forms) as client:
-        sent = client.post_form("/", files={"photo": ("a.png", b"PNG")}).text
-        assert 'name="photo"; filename="a.png"' in sent
-        assert 'name="token"\r\n\r\n2' in sent
+        # a form without enctype sends the name alone
+        sent = client.post_form("/", {"empty": None}, files={"photo": ("a.png", b"PNG")}).text
+        assert sent == "/ token=2&name=Ann&empty=&news=on&size=m&photo=a.png"
         with pytest.raises(
             ClientError,
             match="by POST has nam; there are: token, go; token, name, empty, news, spam, size",
@@ -76,3 +77,64 @@ def test_a_form_with_a_file_and_one_that_is_missing() -> None:
 async def test_the_async_client_sends_a_form() -> None:
     async with AsyncTestClient(forms) as client:
         assert (await client.post_form("/a/page", {"go": ""})).text == "/a/out token=1&go="
+
+
+MULTIPART = """<form method=post enctype=Multipart/Form-Data action=/parts><input name=n value=1>
+<input type=checkbox name=yes checked></form>
+<form method=post enctype="multipart/form-data" action=/files><input name=title value=t>
+<input type=file name=photo><input type=file name=other disabled></form>"""
+DISABLED = """<form method=post action=/got><input name=role value=admin disabled><input name=n>
+<fieldset disabled><legend>a<input name=first value=1></legend><input name=second value=2>
+<legend><input name=third value=3></legend><fieldset><legend><input name=fourth value=4></legend>
+</fieldset></fieldset><fieldset><input name=fifth value=5></fieldset><input name=sixth value=6>
+</form></fieldset></legend>"""
+
+
+class Pages(App):
+    async def multipart(self) -> str:
+        return MULTIPART
+
+    async def disabled(self) -> str:
+        return DISABLED
+
+    @post
+    @reads_body
+    async def parts(self) -> Any:
+        return [[one.name, one.filename, await one.text()] async for one in self.request.parts()]
+
+    @post
+    async def files(self, title: str, photo: list[UploadFile]) -> Any:
+        return [title, [one.filename for one in photo], list(self.request.files)]
+
+    @post
+    async def got(self, **values: str) -> Any:
+        return values
+
+
+@pytest.mark.parametrize("protocol", ["asgi", "wsgi"])
+def test_a_form_is_encoded_as_it_says(protocol: Any) -> None:
+    with TestClient(Pages(), protocol=protocol) as client:
+        sent = {"n": True}
+        assert client.post_form("/multipart", sent).json() == [
+            ["n", None, "true"],
+            ["yes", None, "on"],
+        ]
+        assert client.post_form("/multipart", {"n": ["1", None, b"2"]}).json() == [
+            ["n", None, "1"],
+            ["n", None, ""],
+            ["n", None, "2"],
+            ["yes", None, "on"],
+        ]
+        assert client.post_form("/multipart", {"title": "x"}).json() == ["x", [], []]
+        two = [("photo", ("a", b"1")), ("photo", ("b", b"2"))]
+        assert client.post_form("/multipart", files=two).json() == ["t", ["a", "b"], ["photo"]]
+
+
+@pytest.mark.parametrize("protocol", ["asgi", "wsgi"])
+def test_disabled_controls_are_not_sent(protocol: Any) -> None:
+    with TestClient(Pages(), protocol=protocol) as client:
+        expected = {"n": "v", "first": "1", "fifth": "5", "sixth": "6"}
+        assert client.post_form("/disabled", {"n": "v"}).json() == expected
+        for name in ("role", "second", "third", "fourth"):
+            with pytest.raises(ClientError, match=f"has {name}"):
+                client.post_form("/disabled", {name: "x"})
