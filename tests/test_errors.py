@@ -25,7 +25,7 @@ from micropie import (
     SetupError,
     get,
 )
-from micropie._core.errors import Sentence
+from micropie._core.errors import RaisedAnswer, Sentence
 from micropie.middleware import CORSMiddleware
 from micropie.testing import ClientError
 from tests.conftest import MakeClient
@@ -273,6 +273,23 @@ def test_R76_so_is_one_of_a_group_that_a_hook_or_a_provider_raises(
     got = make_client(app).get("/things")
     assert (got.status_code, got.text) == (404, "no such thing")
     assert seen == [missing] * (1 if where == "after" else 2)
+
+
+def test_R76_so_is_another_frameworks_answer(make_client: MakeClient) -> None:
+    class Foreign(RaisedAnswer):
+        is_foreign = True
+
+        def as_native(self, in_socket: bool = False) -> Exception:
+            return HTTPError(410, "gone")
+
+    app = App()
+
+    @app.get("/")
+    async def index() -> None:
+        raise ExceptionGroup("", [Foreign()])
+
+    got = make_client(app).get("/")
+    assert (got.status_code, got.text) == (410, "gone")
 
 
 def test_R76_a_client_that_leaves_in_a_group_is_no_failure(

@@ -122,7 +122,7 @@ async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception
         else:
             with suppress(anyio.get_cancelled_exc_class()):
                 await perform_cleanup(exchange, running.close())
-        if exchange.resources:
+        if exchange.resources and running in exchange.resources:
             exchange.resources.forget(running)
         failure = raised if isinstance(raised, Exception) else None
         if not execution.is_being_cancelled():

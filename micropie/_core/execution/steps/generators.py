@@ -205,8 +205,7 @@ class Resources(list[RunningGenerator]):
 
     def forget(self, generator: RunningGenerator) -> None:
         """Drop a generator that has ended, with the value of its provider."""
-        if generator in self:
-            self.remove(generator)
+        self.remove(generator)
         for one in [*self.values]:
             if one is generator.owner or generator.owner in one.needs:
                 del self.values[one]
