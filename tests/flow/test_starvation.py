@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from micropie import App, HttpMiddleware, Request, Response, requires, static_file
 from micropie._core.execution import threads as workers
-from micropie._core.execution.placement import Threads
+from micropie._core.execution.placement import WAITING, Threads
 from micropie._core.execution.steps import after_response
-from micropie._core.execution.threads import slots_of
+from micropie._core.execution.threads import Slots, slots_of
 from micropie.middleware import Timeout
 from tests.asgi.calls import Call, every_loop, get, run
 from tests.support.waiting import PATIENCE
@@ -178,7 +178,10 @@ class Shop(App):
         await self._waits()
         return "done"
 
-    objects, objects_async = hooked, hooked_async
+    def hooked_gated(self, gate: Gate) -> str:
+        return "done"
+
+    objects, objects_async, objects_gated = hooked, hooked_async, hooked_gated
 
     def file(self, connection: Eager) -> Response:  # which other threads open
         return static_file(Path(__file__).name, root=Path(__file__).parent)
@@ -197,6 +200,15 @@ class Shop(App):
             yield "e"
         finally:
             self.pool.give()
+
+    def stream_of_transactions(self) -> Iterator[str]:
+        for _ in range(3):
+            self.pool.take()
+            try:
+                for _ in range(MANY):
+                    yield "n"
+            finally:
+                self.pool.give()
 
     def provided_stream(self, connection: Eager) -> Iterator[str]:
         yield "do"
@@ -237,8 +249,10 @@ async def serve(app: Shop, path: str, calls: list[Call]) -> None:
         ("/checked", "/checked", 1),
         ("/hooked", "/hooked", 1),
         ("/hooked_async", "/hooked", 2),
+        ("/hooked_gated", "/hooked", 2),
         ("/objects", "/objects", 1),
         ("/objects_async", "/objects", 2),
+        ("/objects_gated", "/objects", 2),
         ("/stream", "/lazy", 1),
         ("/provided_stream", "/stream", 1),
         ("/after", "/audit", 1),
@@ -248,6 +262,8 @@ def test_a_holder_ends_though_all_threads_wait_for_what_it_holds(
     backend: str, holder: str, others: str, blocked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(after_response, "_THREADS", Threads(1, 1000))
+    # what runs after the response may do either, so it goes on when no thread comes back
+    monkeypatch.setattr(workers, "STALLED", 0.02 if holder == "/after" else 10 * PATIENCE)
     app = Shop(threads=2, connections=1)
     calls: list[Call] = []
 
@@ -308,19 +324,32 @@ def test_no_mix_of_requests_waits_for_connections_and_threads_in_a_circle(
 
 
 @every_loop
-def test_a_new_request_is_refused_before_its_first_part_runs(backend: str) -> None:
-    """A generator that has not begun is neither begun nor closed for its end."""
+@pytest.mark.parametrize("has_hook", [True, False])
+def test_a_new_request_is_refused_before_its_first_part_runs(
+    backend: str, has_hook: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A generator that has not begun needs no thread for its end either."""
     app = Shop(threads=1, connections=1, thread_queue=0)
+    app.middlewares[:] = [app.around] if has_hook else []
     calls: list[Call] = []
+    taken: list[int] = []
+    take = Slots.take
+
+    async def noted(slots: Slots, rank: int = WAITING) -> None:
+        await take(slots, rank)
+        taken.append(rank)
 
     async def main() -> None:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(serve, app, "/lazy", calls)
                 await anyio.to_thread.run_sync(app.pool.taken.acquire)
-                for path in ("/eager", "/hooked", "/stream", "/checked"):
+                monkeypatch.setattr(Slots, "take", noted)
+                for path in ("/eager", "/lazy", "/checked"):
                     refused = await get(app, path)
                     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+                assert taken == []
+                assert (await get(app, "/stream")).status == 503
                 app.go_on.set()
         finally:
             app.go_on.set()
