@@ -348,7 +348,7 @@ class User:
 def test_a_check_that_returns_what_it_found_shows_nobody_that(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture, answer: object, status: int
 ) -> None:
-    def members(request: Request) -> object:
+    def members(request: Request) -> Any:
         return answer
 
     class Club(App):
@@ -374,7 +374,7 @@ def test_a_check_that_returns_a_plain_value_is_told_in_development(
     kind: str,
     debug: bool,
 ) -> None:
-    def members(request: Request) -> object:
+    def members(request: Request) -> Any:
         return answer
 
     class Club(App):

@@ -26,17 +26,17 @@ HOSTS = os.environ.get("HOSTS", "127.0.0.1,localhost,testserver").split(",")
 class Root(App):
     """Each public method is a URL."""
 
-    def index(self):
+    def index(self) -> str:
         return self.render("index.html", names=self.request.session.get("names", []))
 
     @post
-    def greet(self, name: str):
+    def greet(self, name: str) -> Redirect:
         session = self.request.session
         session["names"] = [*session.get("names", []), name[:80]][-20:]  # the last ones: a session is small
         flash(f"Hello, {name[:80]}!")
         return Redirect("/")
 
-    async def status(self):
+    async def status(self) -> dict[str, str]:
         return {"status": "ok"}
 
 
@@ -78,7 +78,7 @@ from micropie.testing import TestClient
 from app import app
 
 
-def test_it_greets():
+def test_it_greets() -> None:
     with TestClient(app, base_url="https://testserver") as client:
         answer = client.post_form("/", {"name": "<Ann>"}, follow_redirects=True)
         assert "Hello, &lt;Ann&gt;!" in answer.text

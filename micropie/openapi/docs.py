@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from micropie import describe
 
@@ -29,7 +30,7 @@ class Docs:
     version: str = "1.0.0"
     description: str | None = None
     servers: Sequence[str] = ()
-    requires: Sequence[Callable[..., object]] = ()
+    requires: Sequence[Callable[..., Any]] = ()
     contact: Mapping[str, str] | None = None
     license: Mapping[str, str] | None = None
     terms_of_service: str | None = None

@@ -479,7 +479,7 @@ class Answering(HttpMiddleware):
         return {"body": {"from": "a hook"}} if "hook" in request.query else None
 
 
-def refuse(request: Request) -> object:
+def refuse(request: Request) -> Any:
     return "check" not in request.query or Response({"from": "a check"})
 
 

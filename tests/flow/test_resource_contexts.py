@@ -821,7 +821,7 @@ def test_a_function_after_the_response_that_takes_more_is_a_mistake_of_its_calle
 
     @app.get("/later")
     def wrong(request: Request) -> None:
-        request.after_response(of_token, "token")
+        request.after_response(of_token, "token")  # type: ignore[arg-type]
 
     assert make_client(app, raise_app_exceptions=False).get("/later").status_code == 500
     assert (

@@ -511,7 +511,7 @@ def test_a_scheme_is_a_word(scheme: Any) -> None:
 
 def test_a_class_of_guards_is_no_check() -> None:
     with pytest.raises(SetupError, match="is no check"):
-        requires(BearerAuth)
+        requires(BearerAuth)  # type: ignore[arg-type]
 
 
 def test_a_guard_stands_above_without_requires() -> None:

@@ -460,7 +460,7 @@ def test_without_brackets_above_a_method() -> None:
     with pytest.raises(SetupError, match="ws_page is no check"):
 
         class Sockets(App):
-            @requires
+            @requires  # type: ignore[arg-type]
             async def ws_page(self, ws: WebSocket) -> None:
                 await ws.accept()
 
@@ -471,7 +471,7 @@ def test_without_brackets_above_a_function(kind: Any) -> None:
 
     @app.get("/page")
     @kind  # type: ignore[untyped-decorator]
-    @requires
+    @requires  # type: ignore[arg-type]
     def page(name: str) -> str:
         return "in"
 
@@ -550,7 +550,7 @@ def test_the_checks_after_it_do_not_run(make_client: MakeClient) -> None:
     ran: list[str] = []
 
     class Root(App):
-        @requires(forgetful, lambda request: ran.append("after"))
+        @requires(forgetful, lambda request: ran.append("after"))  # type: ignore[arg-type]
         def index(self) -> str:
             return "in"
 

@@ -100,6 +100,28 @@ def below(number: int) -> str:
 
 
 assert_type(below(5), str)
+
+
+def mail(to: str, subject: str = "") -> None: ...
+
+
+def members(request: Request, me: Page[int]) -> bool:
+    return request.path == "/"
+
+
+def returns_nothing(request: Request) -> None: ...
+
+
+def afterwards(request: Request) -> None:
+    request.after_response(mail, "ann")
+    request.after_response(mail, "ann", "hello")
+    request.after_response(print, request.path)
+    request.after_response(mail)  # type: ignore[arg-type]  # wrong
+    request.after_response(mail, 5)  # type: ignore[arg-type]  # wrong
+
+
+requires(members, lambda request: request.path == "/")
+requires(returns_nothing)  # type: ignore[arg-type]  # wrong
 below("5")  # type: ignore[arg-type]  # wrong
 shop.get(5)  # type: ignore[arg-type]  # wrong
 shop.error("404")  # type: ignore[arg-type]  # wrong

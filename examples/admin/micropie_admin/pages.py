@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from math import inf
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import anyio
 
@@ -14,7 +14,6 @@ from micropie import (
     EventStream,
     HTTPError,
     Redirect,
-    Request,
     Response,
     SetupError,
     event,
@@ -28,7 +27,8 @@ from micropie.middleware import CSRFMiddleware, SecurityHeaders
 from .listing import load_of, shown_routes
 from .subscribers import Subscribers
 
-Check: TypeAlias = Callable[[Request], object] | Callable[[Request], Awaitable[object]]
+# of the request, and of resources
+Check: TypeAlias = Callable[..., Any]
 
 _POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "

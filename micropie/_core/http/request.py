@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, Unpack, cast, overload
 
 from micropie._core.errors import BadRequest, HTTPError, SetupError, takes
 from micropie._core.execution import current
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from micropie._core.http.body.form_parts import Parts
 
 Value = TypeVar("Value")
+Arguments = TypeVarTuple("Arguments")
 
 
 class Request(RequestSpellings):
@@ -433,7 +434,9 @@ class Request(RequestSpellings):
             del session[key]
         session.update(values)
 
-    def after_response(self, function: Callable[..., object], /, *arguments: object) -> None:
+    def after_response(
+        self, function: Callable[[Unpack[Arguments]], object], /, *arguments: *Arguments
+    ) -> None:
         """Call ``function(*arguments)`` when the answer has been sent, or when the client has left
         before that.
 

@@ -8,13 +8,14 @@ uppermost first.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import Parameter
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Concatenate, Protocol, TypeAlias
 
 from micropie._core.binding import python_call_of
-from micropie._core.errors import SetupError, takes
+from micropie._core.errors import Redirect, SetupError, takes
 from micropie._core.execution.placement import AnyFunction, layers
+from micropie._core.http import Request, Response
 from micropie._core.routing.discovery.marks import (
     REQUIRES,
     is_bare,
@@ -24,7 +25,10 @@ from micropie._core.routing.discovery.marks import (
 )
 from micropie._core.routing.discovery.providers import Providers
 
-Check: TypeAlias = AnyFunction  # of the request, and of resources
+_Allowed: TypeAlias = bool | str | Redirect | Response | Mapping[str, Any] | tuple[Any, ...]
+# Of the request, and of resources. What it returns lets the request in, or is sent in its place.
+_Result: TypeAlias = _Allowed | Awaitable[_Allowed]
+Check: TypeAlias = Callable[[Request], _Result] | Callable[Concatenate[Request, ...], _Result]
 
 # An application that has moved in has here the ``App`` that carries it, and its marks.
 _NATIVE = "__micropie_native__"
@@ -75,10 +79,10 @@ def _takes_request(check: Check) -> bool:
     """Return whether a check can be called with the request, and with resources for its other
     parameters, which have annotations.
     """
-    check = python_call_of(check)
-    if takes(check, 1) or not (inspect.isfunction(check) or inspect.ismethod(check)):
+    function = python_call_of(check)
+    if takes(check, 1) or not (inspect.isfunction(function) or inspect.ismethod(function)):
         return takes(check, 1)
-    parameters = [*inspect.signature(check, follow_wrapped=False).parameters.values()]
+    parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
     required = [one for one in parameters[1:] if one.default is one.empty]
     return (
         bool(required)
