@@ -118,7 +118,8 @@ class Site:
         if type(found) is not Refusal:
             # the arguments of a handler by its name may be the path of a WebSocket
             if (
-                found[1]
+                self.sockets.has_routes
+                and found[1]
                 and not takes_socket
                 and not found[0].wildcards
                 and self._takes_handshake(request)
@@ -142,11 +143,8 @@ class Site:
 
     def _takes_handshake(self, request: Request) -> bool:
         """Return whether a request is the handshake of one of this site's WebSockets."""
-        return (
-            self.sockets.has_routes
-            and "websocket" in (request._exchange.header("upgrade") or "").lower()
-            and type(self.find_socket(request)) is tuple
-        )
+        is_upgrade = "websocket" in (request._exchange.header("upgrade") or "").lower()
+        return is_upgrade and type(self.find_socket(request)) is tuple
 
     def find_own(self, request: Request) -> SearchResult | None:
         """Return what ``find`` does, None in the place of this application's own refusal: for what
