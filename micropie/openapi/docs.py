@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from micropie import describe
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Docs:
@@ -21,8 +19,7 @@ class Docs:
     ``contact`` has "name", "url" and "email"; ``license`` "name", and "identifier" or "url".
     ``terms_of_service`` is a URL. ``tags``: a sentence for each tag, in the order in which tools
     show them. ``responses``: answers of each handler, by their status, as those of
-    ``@describe(responses=...)``: ``{422: Errors}``. Raises ``SetupError`` for a status that is
-    none.
+    ``@describe(responses=...)``: ``{422: Errors}``.
     """
 
     path: str = "/docs"
@@ -36,6 +33,3 @@ class Docs:
     terms_of_service: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     responses: Mapping[int, object] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        describe(responses=self.responses)

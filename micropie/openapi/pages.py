@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from micropie import App, HTTPError, Request, Response, SetupError, requires, static_file
+from micropie import App, HTTPError, Request, Response, SetupError, describe, requires, static_file
 from micropie.extensions import Inspector
 from micropie.openapi.docs import Docs
 from micropie.openapi.document import build_document
@@ -52,6 +52,7 @@ _PAGE = """\
 
 def _checked(stated: Literal[True] | str | Docs) -> Docs:
     docs = stated if isinstance(stated, Docs) else Docs(path="/docs" if stated is True else stated)
+    describe(responses=docs.responses)  # raises SetupError for a status that is none
     is_path = (
         isinstance(docs.path, str)
         and docs.path.startswith("/")

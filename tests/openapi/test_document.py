@@ -1331,7 +1331,7 @@ def test_answers_of_every_handler_are_stated_once() -> None:
     assert responses["422"] == {"description": "Not valid", "content": {"application/json": own}}
     assert responses["200"]["content"] == {"application/json": {"schema": {"type": "integer"}}}
     with pytest.raises(SetupError, match="statuses from 200 to 599, not '404'"):
-        Docs(responses={"404": Errors})  # type: ignore[dict-item]
+        App(docs=Docs(responses={"404": Errors}))  # type: ignore[dict-item]
 
 
 def test_the_document_names_who_answers_for_it() -> None:
