@@ -105,7 +105,10 @@ def error_page(request: Request, failure: Exception, plain: Response) -> Respons
         parts.append(_frames(exception, own))
     del exception
     parts.append(_about_request(request))
-    parts.append(f'<h2>As text: a click selects all of it</h2><pre id="text">{escape(lines)}</pre>')
+    parts.append(
+        "<h2>As text: a click selects all of it</h2>"
+        f'<pre id="text" tabindex="0">{escape(lines)}</pre>'
+    )
     members = {"detail": title, "traceback": lines.splitlines()}
     return _filled(plain, title, parts, lines, members)
 
@@ -203,7 +206,7 @@ def _filled(
         )
         plain.body = _encodable(
             f'<!doctype html><html lang="en"><head>{head}<style>{_STYLE}</style></head>'
-            f"<body>{''.join(parts)}</body></html>"
+            f"<body><main>{''.join(parts)}</main></body></html>"
         )
     else:
         plain.body = text
@@ -338,7 +341,7 @@ def _frame(frame: FrameType, line: int, is_open: bool) -> str:
     place = f"{file}, line {line}, in {code.co_qualname}"
     return (
         f"<details{' open' if is_open else ''}><summary><code>{escape(place)}</code></summary>"
-        f"<pre>{chr(10).join(source)}</pre>{_table(variables)}</details>"
+        f'<pre tabindex="0">{chr(10).join(source)}</pre>{_table(variables)}</details>'
     )
 
 

@@ -148,6 +148,7 @@ ELEMENTS = {
         "title",
         "style",
         "body",
+        "main",
         "h1",
         "h2",
         "p",
@@ -176,6 +177,7 @@ def read(answer: Any) -> str:
     assert {name for _, attributes in page.elements for name in attributes} <= {
         "lang",
         "charset",
+        "tabindex",
         "name",
         "content",
         "open",
@@ -256,7 +258,7 @@ def test_frames_of_libraries_are_folded(
     assert "raw_decode" in shown[-1]  # the line that failed
     assert sum("in fails.&lt;locals&gt;.&lt;lambda&gt;" in one for one in shown) == 1
     assert 'href="#text"' in page
-    assert '<pre id="text">Traceback (most recent call last):' in page
+    assert '<pre id="text" tabindex="0">Traceback (most recent call last):' in page
     assert "calls in Python&#x27;s library" in client.get("/imports", headers=BROWSER).text
 
 

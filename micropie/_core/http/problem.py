@@ -29,6 +29,7 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <meta name="color-scheme" content="light dark">
+<main>
 <h1>{title}</h1>
 <p>"""
 
@@ -103,7 +104,7 @@ def _page(error: HTTPError, title: str, message: str) -> str:
     message = "" if message == title else escape(message)
     if isinstance(error, BindingError):  # a visitor may have filled in a form
         message = "<br>\n".join(escape(f"{one.field}: {one}") for one in error.errors)
-    return f"{_page_head(title)}{message}</p>\n</html>\n"
+    return f"{_page_head(title)}{message}</p>\n</main>\n</html>\n"
 
 
 def _problem(error: HTTPError, title: str, message: str) -> dict[str, object]:
