@@ -383,17 +383,7 @@ class _Builder:
 
         ``stated``: the status of those that state none. ``is_304``: whether None is the 304.
         """
-        is_known = True
-        found: dict[int | None, list[object]] = {}
-        for annotation in results:
-            statuses, bodies = TypeInfo(annotation).answer
-            if statuses is None and (stated is None or bodies == (annotation,)):
-                is_known = False
-                if all(one in (None, NoneType) for one in bodies):  # 204 is the usual status
-                    found.setdefault(204, []).extend(bodies)
-            else:
-                for number in statuses or [stated]:
-                    found.setdefault(number, []).extend(bodies)
+        found, is_known = _by_status(results, stated)
         answers: dict[str, list[dict[str, Any]]] = {}
         for number, kinds in found.items():
             structures = tuple(filter(_is_structure, kinds))
@@ -675,6 +665,24 @@ def _may_answer(key: int | type[Exception], number: int | None) -> bool:
     if not issubclass(key, HTTPError):
         return key is Exception
     return all(number == status for kind, status in _STATUSES if issubclass(key, kind))
+
+
+def _by_status(
+    results: Sequence[object], stated: int | None
+) -> tuple[dict[int | None, list[object]], bool]:
+    """Return the types of bodies by the statuses that results state, and whether that is all."""
+    is_known = True
+    found: dict[int | None, list[object]] = {}
+    for annotation in results:
+        statuses, bodies = TypeInfo(annotation).answer
+        if statuses is not None or (stated is not None and bodies != (annotation,)):
+            for number in statuses or [stated]:
+                found.setdefault(number, []).extend(bodies)
+            continue
+        is_known = False
+        if all(one in (None, NoneType) for one in bodies):  # 204 is the usual status
+            found.setdefault(204, []).extend(bodies)
+    return found, is_known
 
 
 def _add_content(known: dict[str, Any], answer: Mapping[str, Any]) -> None:
