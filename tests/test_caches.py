@@ -74,6 +74,7 @@ CACHES = {
     "debug/access.py:_tell": "test_what_is_logged_once_is_logged_for_each_text",
     "_core/execution/loop.py:_values": "the keys are event loops",
     "_core/execution/placement.py:handler_named": AUTHORS,
+    "_core/execution/steps/one_task.py:_warn": AUTHORS,
     "_core/files/content_types.py:_types": NO_KEY,
     "_core/files/content_types.py:content_type_of": FUNCTION,
     "_core/files/fingerprints.py:KNOWN": "test_R48_a_kept_file_is_the_file_of_its_request",
