@@ -99,6 +99,7 @@ CACHES = {
     "_core/http/problem.py:_wanted_of": FUNCTION,
     "_core/http/response.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
     "_core/http/response.py:_charset_of": FUNCTION,
+    "_core/http/response.py:_with_charset": FUNCTION,
     "_core/http/response.py:warn_once": "test_what_is_logged_once_is_logged_for_each_text",
     "_core/mounts/prefixes.py:_escaped": FUNCTION,
     "_core/mounts/wsgi_call.py:_status_of": FUNCTION,
@@ -272,6 +273,9 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     ),
     "_core/http/response.py:_charset_of": st.tuples(
         texts("text/html", "text/html; charset=utf-8", "text/html; charset=latin-1")
+    ),
+    "_core/http/response.py:_with_charset": st.tuples(
+        texts("text/html", "Text/plain; charset=utf-8", "application/json", "text/csv; header=x")
     ),
     "_core/mounts/prefixes.py:_escaped": st.tuples(texts("", "/", "/a b", "/a%20b", "/é", "//")),
     "_core/mounts/wsgi_call.py:_status_of": st.tuples(

@@ -661,15 +661,15 @@ def test_python_is_loaded_before_the_click_and_says_how_much_of_it_is_there(
 ) -> None:
     browser.get(f"{address}/start/first-app.html")
     seen = browser.execute_async_script(FIRST_ANSWER)
-    assert seen[0] == ["loading Python, 0 of 14 MB", False]
+    assert seen[0] == ["loading Python, 0 of 15 MB", False]
     assert seen[-1] == ["200", True]
     statuses = list(dict.fromkeys(text for text, _ in seen))
-    loading = [text for text in statuses if re.fullmatch(r"loading Python, \d+ of 14 MB", text)]
+    loading = [text for text in statuses if re.fullmatch(r"loading Python, \d+ of 15 MB", text)]
     assert len(loading) > 1
     assert statuses[len(loading) :] == ["starting Python", "…", "200"]
     folder = site / "assets" / "playground"
     loaded = [*playground.FILES, "packages.zip", "player.py"]
-    assert round(sum((folder / name).stat().st_size for name in loaded) / 1e6) == 14
+    assert round(sum((folder / name).stat().st_size for name in loaded) / 1e6) == 15
     # Who points at a button, or opens the playground's page, has Python loaded, unless that is dear.
     script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WORKERS})
     browser.get(f"{address}/start/first-app.html")

@@ -329,6 +329,10 @@ class _Builder:
             value = loads(dumps(parameter.default if number is None else float(number)))
         except ValueError:  # infinity, NaN, an object that only the handler knows
             return schema
+        # an application's own encoders and decoders may write the type in another way
+        is_other = schema.get("type") == "string" and not isinstance(value, str)
+        if is_other or value not in schema.get("enum", [value]):
+            return schema
         return {**schema, "default": value}
 
     def _body(self, application: Application, sorted_inputs: _Sorted) -> dict[str, Any] | None:

@@ -291,6 +291,8 @@ def test_the_document_has_the_types_that_are_sent() -> None:
     assert properties["price"] == {"type": "string"}
     assert properties["at"]["anyOf"][0] == {"type": "array", "items": {"type": "number"}}
     assert properties["source"]["anyOf"][0] == {"type": "string", "format": "ipv4"}
+    (_, size) = paths["/inner/show/{price}"]["get"]["parameters"]
+    assert size["schema"] == sizes
     # Of a decoder the parameter's annotation counts, which this one has not.
     (_, size) = paths["/other/show/{price}"]["get"]["parameters"]
     assert size["schema"] == {"type": "string"}

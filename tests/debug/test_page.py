@@ -96,7 +96,7 @@ class Root(App):
         raise first
 
     def group(self) -> str:
-        raise ExceptionGroup("several", [ValueError("one of them")])
+        raise ExceptionGroup("several", [ValueError("one of them"), KeyError("another")])
 
     def wordless(self) -> str:
         raise BadText
