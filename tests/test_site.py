@@ -14,6 +14,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -669,7 +670,7 @@ def test_python_is_loaded_before_the_click_and_says_how_much_of_it_is_there(
     assert statuses[len(loading) :] == ["starting Python", "…", "200"]
     folder = site / "assets" / "playground"
     loaded = [*playground.FILES, "packages.zip", "player.py"]
-    assert round(sum((folder / name).stat().st_size for name in loaded) / 1e6) == 15
+    assert ceil(sum((folder / name).stat().st_size for name in loaded) / 1e6) == 15
     # Who points at a button, or opens the playground's page, has Python loaded, unless that is dear.
     script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WORKERS})
     browser.get(f"{address}/start/first-app.html")

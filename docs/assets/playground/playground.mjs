@@ -6,7 +6,7 @@ const METHODS = /^(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS|WS) +(\/\S*) *([^]*)$/
 
 // -- the worker: one for a page ---------------------------------------------------------------------------------------
 
-const BYTES = 14.6e6; // of what the worker loads; tests/test_site.py compares it
+const BYTES = 14.4e6; // of what the worker loads; tests/test_site.py compares it
 let worker = null, last = 0, share = 0; // of Python that is there: 1 when it runs
 const asking = new Map(); // by number, what takes the messages of a request
 
@@ -92,7 +92,7 @@ function panel(source, requests) {
     progress.hidden = share === 1;
     progress.value = share;
     if (share === 1) return status("…", false);
-    const megabytes = `${Math.round(share / .9 * BYTES / 1e6)} of ${Math.round(BYTES / 1e6)} MB`;
+    const megabytes = `${Math.round(share / .9 * BYTES / 1e6)} of ${Math.ceil(BYTES / 1e6)} MB`;
     return status(share < .9 ? `loading Python, ${megabytes}` : "starting Python", false);
   };
   const finish = () => {
