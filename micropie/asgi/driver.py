@@ -104,14 +104,13 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         # Most requests have no other steps: without a coroutine around them.
         while kind is AWAIT or kind is RECEIVE or kind is CHUNK:
             try:
-                if kind is CHUNK:
-                    result = await StreamSender(arguments[0], exchange).advance(
-                        arguments[0].first_chunk()
-                    )
+                if kind is AWAIT:
+                    result = await function(*arguments)
+                elif kind is RECEIVE:
+                    result = await exchange.receive_piece()
                 else:
-                    result = await (
-                        function(*arguments) if kind is AWAIT else exchange.receive_piece()
-                    )
+                    stream = arguments[0]
+                    result = await StreamSender(stream, exchange).advance(stream.first_chunk())
             except Exception as error:
                 failure = error
             except BaseException as error:
@@ -127,10 +126,8 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         if type(answer) is Handover:
             # the mounted application must not see a request that is not its own
             current.reset(token)
-            if exchange.answer.depends_on:  # a hook has read who the client is
-                send = partial(_send_private, send, exchange.answer.depends_on)
             try:
-                await answer.mount.target(answer.scope_in(exchange.scope_below()), receive, send)
+                await _call_mounted(answer, exchange, receive, send)
             finally:
                 token = current.set(request)
             return
@@ -151,9 +148,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             logger.debug("%s: the client left before its answer", exchange.label)
     except BaseException as error:
         flow.close()
-        failure = await _clean_up(exchange, error)
-        if failure is not error:
-            raise failure from failure.__cause__
+        await _clean_up(exchange, error)
         raise
     finally:
         # an exception's traceback refers to this frame: without this it would be a cycle
@@ -163,6 +158,14 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 await close_request(exchange)
         finally:
             current.reset(token)
+
+
+async def _call_mounted(
+    handover: Handover, exchange: ASGIExchange, receive: Receive, send: Send
+) -> None:
+    if exchange.answer.depends_on:  # a hook has read who the client is
+        send = partial(_send_private, send, exchange.answer.depends_on)
+    await handover.mount.target(handover.scope_in(exchange.scope_below()), receive, send)
 
 
 async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMessage) -> None:
@@ -175,16 +178,22 @@ async def _send_private(send: Send, depends_on: Sequence[str], message: ServerMe
     await send(message)
 
 
-async def _clean_up(exchange: ASGIExchange, error: BaseException) -> BaseException:
-    """Close what a request has open that is broken off by ``error``. Return the exception for the
-    server: ``error``, or the failure of a stream that it is.
+async def _clean_up(exchange: ASGIExchange, error: BaseException) -> None:
+    """Close what a request has open that is broken off by ``error``.
+
+    Raises what the server gets in place of ``error`` if that is the failure of a stream.
     """
+    failure = error
     exchange.answer.break_off()
     if exchange.answer.stream is not None and not isinstance(error, Exception):
-        error = await failure_of_step(exchange, error)
-        if isinstance(error, Exception):
-            exchange.break_off(error)
-    if exchange.resources and isinstance(error, Exception):  # of a stream
-        await perform(end_resources(exchange, error), exchange)
-    await perform_cleanup(exchange, exchange.cleanup_steps())
-    return error
+        failure = await failure_of_step(exchange, error)
+        if isinstance(failure, Exception):
+            exchange.break_off(failure)
+    try:
+        if exchange.resources and isinstance(failure, Exception):  # of a stream
+            await perform(end_resources(exchange, failure), exchange)
+        await perform_cleanup(exchange, exchange.cleanup_steps())
+        if failure is not error:
+            raise failure from failure.__cause__
+    finally:
+        del failure, error  # their tracebacks refer to this frame

@@ -29,6 +29,7 @@ from micropie._core.execution.background import (
     await_in_background,
     await_in_def,
     background_loop,
+    contained,
     run_async,
     watch_background_loops,
 )
@@ -65,7 +66,7 @@ from micropie._core.execution.threads import (
 from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:
-    from micropie._core.execution.containment import contained, failure_of, is_being_cancelled
+    from micropie._core.execution.containment import failure_of, is_being_cancelled
     from micropie._core.execution.watchdog import loop_lag, watch_loop
 
 # fmt: off
@@ -84,7 +85,7 @@ __all__ = [
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
-        "containment": "contained failure_of is_being_cancelled",
+        "containment": "failure_of is_being_cancelled",
         "watchdog": "loop_lag watch_loop",
     },
 )

@@ -39,6 +39,22 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
     from anyio.from_thread import BlockingPortal
 
+
+def contained(error: BaseException) -> Exception:
+    """Return what of ``error`` is a failure of the request whose code raised it, as ``failure_of``
+    does. Raises ``error`` if it must go on to the server.
+    """
+    if isinstance(error, Exception):
+        return error
+    failure: Exception | None = containment.failure_of(error)
+    try:
+        if failure is None:
+            raise error
+        return failure
+    finally:
+        del error  # its traceback refers to this frame
+
+
 # -- the outcome of a call -------------------------------------------------------------------------
 
 # A call's outcome is a value, carried from one thread or loop to another, where ``released``

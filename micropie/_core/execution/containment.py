@@ -51,17 +51,6 @@ def failure_of(error: BaseException) -> Exception | None:
     return None
 
 
-def contained(error: BaseException) -> Exception:
-    """Return ``failure_of(error)``. Raises ``error`` if it must go on to the server."""
-    failure = failure_of(error)
-    try:
-        if failure is None:
-            raise error
-        return failure
-    finally:
-        del error  # its traceback refers to this frame
-
-
 def unrequested(error: BaseException) -> Exception:
     """Return the exception for a cancellation that nobody requested."""
     sentence = "a task that this code awaited was cancelled, but the request was not"

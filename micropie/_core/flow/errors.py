@@ -64,8 +64,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
             response = response or _default_response(request, failure)
             response = response if answer.response is None else answer.set_result(response)
     except BaseException as error:  # an HTTPError is from opening the author's page for this error
-        raised = error if isinstance(error, Exception) else execution.contained(error)
-        response = plain_response(request, raised)
+        response = plain_response(request, execution.contained(error))
     return response
 
 

@@ -357,8 +357,6 @@ def run_after(
                 if response is not answer.response:
                     answer.replace(response)
                 continue
-            except Exception as error:
-                raised = error
             except BaseException as error:
                 raised = execution.contained(error)
             if raised is failure:

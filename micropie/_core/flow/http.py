@@ -156,8 +156,6 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             answer = result
         else:
             answer = yield from _answer(request, result)
-    except Exception as error:
-        failure = error
     except BaseException as error:
         failure = execution.contained(error)
     # 6. Errors.
@@ -388,8 +386,6 @@ def _finish(
         ):
             session.seal()
             made.keep_session(session)
-    except Exception as error:
-        failure = error
     except BaseException as error:
         failure = execution.contained(error)
     else:
