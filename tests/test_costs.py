@@ -63,7 +63,7 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "400": (67, 97),
     "redirect": (47, 76),
     "hooks": (76, 206),
-    "error handler": (129, 177),
+    "error handler": (130, 179),
     "10 chunks": (104, 170),
     "10 chunks def": (356, 88),
     "3 chunks awaited": (191, 111),

@@ -162,15 +162,19 @@ def test_R71_a_start_up_that_is_cancelled_is_undone(backend: str) -> None:
 
 @every_loop
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("is_async", [False, True])
 def test_R71_a_start_up_that_is_interrupted_is_undone_and_not_hidden(
-    backend: str, error: type[BaseException]
+    backend: str, error: type[BaseException], is_async: bool
 ) -> None:
     app = rooted()
 
     def interrupt() -> None:
         raise error
 
-    app.startup_handlers.append(interrupt)
+    async def interrupt_loop() -> None:
+        interrupt()
+
+    app.startup_handlers.append(interrupt_loop if is_async else interrupt)
 
     async def main() -> None:
         lifespan = Lifespan(app)

@@ -769,6 +769,7 @@ def test_no_character_of_a_download_s_name_becomes_a_quote(
         lambda request: dict(request.headers),
         lambda request: request.headers.copy(),
         lambda request: {**request.headers},
+        lambda request: {name for name in request.headers if name == "Cookie"},
         lambda request: [*request.headers.items()],
         lambda request: [*request.headers.values()],
         lambda request: request.header_list,

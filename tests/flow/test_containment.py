@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -18,6 +19,8 @@ import pytest
 
 from micropie import App, HttpMiddleware, Request, run_in
 from micropie._core.execution import current
+from micropie._core.execution.steps import AWAIT, Step
+from micropie.asgi.steps import perform_cleanup
 from micropie.testing import WebSocketClosed
 from tests.asgi.calls import Call, Lifespan, every_loop, get, http_scope, run
 from tests.conftest import MakeClient
@@ -453,3 +456,25 @@ def test_is_freed_without_the_cycle_collector(world: str, path: str, name: str) 
         until(lambda: [kept() for kept in app.kept] == [None])
     else:
         run(world, main)
+
+
+@every_loop
+def test_what_clean_ups_raise_is_logged_and_a_cancellation_goes_on(backend: str) -> None:
+    logged: list[Exception] = []
+    exchange: Any = SimpleNamespace(log_cleanup_failure=logged.append)
+
+    async def cancelled() -> None:
+        await anyio.sleep_forever()
+
+    async def exits() -> None:
+        raise SystemExit(2)
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            steps: list[Step] = [(AWAIT, cancelled, ()), (AWAIT, exits, ())]
+            await perform_cleanup(exchange, steps)
+            raise AssertionError
+
+    run(backend, main)
+    assert [str(one) for one in logged] == ["this code raised SystemExit(2)"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copyreg
 import functools
 import pickle
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextvars import copy_context
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -121,6 +122,23 @@ def test_it_can_only_be_read() -> None:
     ):
         with pytest.raises(RuntimeError, match="in a process"):
             change()
+
+
+def test_a_providers_generator_stays_as_it_is() -> None:
+    async def provided() -> AsyncGenerator[int]:
+        yield 1
+
+    generator = provided()
+    assert copy().shielded(generator) is generator
+
+
+def test_exact_json_is_parsed_once() -> None:
+    body = ReceivedBody()
+    body.keep(b'{"price": 0.10000000000000000001}')
+    body.parse_later("json")
+    body.parsed(cast("Any", None))
+    assert body.exact_document == {"price": Decimal("0.10000000000000000001")}
+    assert body.exact_document is body.exact_document
 
 
 def test_json_that_is_null_stays_null() -> None:

@@ -536,7 +536,7 @@ class _Elements(HTMLParser):
         }
 
 
-_ERROR_ELEMENTS = {"html", "meta", "title", "style", "h1", "p"}
+_ERROR_ELEMENTS = {"html", "meta", "title", "style", "main", "h1", "p"}
 _DEBUG_ELEMENTS = _ERROR_ELEMENTS | {
     "head",
     "body",
@@ -548,7 +548,10 @@ _DEBUG_ELEMENTS = _ERROR_ELEMENTS | {
     "summary",
 }
 _DEBUG_ELEMENTS |= {"table", "tr", "th", "td", "a"}
-_PAGE_ATTRIBUTES = {"lang", "charset", "name", "content", "open", "href=#text", "id=text"}
+_PAGE_ATTRIBUTES = {"lang", "charset", "name", "content", "open", "tabindex"} | {
+    "href=#text",
+    "id=text",
+}
 
 
 def error_pages(data: bytes) -> None:

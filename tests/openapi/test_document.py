@@ -1296,6 +1296,18 @@ def test_an_error_handlers_annotation_describes_its_answers(make_client: MakeCli
     )
 
 
+def test_an_error_handler_may_answer_without_a_body() -> None:
+    app = api_with_its_own_errors()
+
+    @app.error(404)
+    def missing() -> tuple[Literal[204], None]:
+        return 204, None
+
+    responses = operation(app.openapi(), "/pies/{number}", "post")["responses"]
+    assert "content" not in responses["204"]
+    assert "404" not in responses
+
+
 @pytest.mark.parametrize("key", [400, BadRequest, HTTPError, Exception])
 def test_a_handler_of_all_errors_of_a_status_leaves_nothing_to_the_framework(
     key: int | type[Exception],

@@ -33,14 +33,11 @@ _CAN_BE_SUSPENDED = CO_ASYNC_GENERATOR | CO_COROUTINE | CO_GENERATOR | CO_ITERAB
 
 
 def failure_of(error: BaseException) -> Exception | None:
-    """Return the exception that takes the place of ``error`` if that is a failure of the request
-    whose code raised it; None if it must go on to the server.
+    """Return the exception that takes the place of ``error``, which is no ``Exception``, if that is
+    a failure of the request whose code raised it; None if it must go on to the server.
 
-    An ``Exception`` stays as it is. A group of exceptions and cancellations is the group of the
-    exceptions.
+    A group of exceptions and cancellations is the group of the exceptions.
     """
-    if isinstance(error, Exception):
-        return error
     if isinstance(error, BaseExceptionGroup):
         return _rest_of(error)
     if isinstance(error, _cancellations()):

@@ -93,8 +93,6 @@ class Application(NamedTuple):
             for key in (*kinds, status, HTTPError, Exception):
                 if key in handlers:
                     yield key, answers_of(handlers[key])
-                    if key not in kinds:
-                        return
 
     @property
     def handlers(self) -> Sequence[Handler]:

@@ -251,7 +251,8 @@ class _WatchedHeaders(HeaderMap):
         self.seen.add(name)
         return name
 
-    def __iter__(self) -> Iterator[str]:  # also makes ``dict(headers)`` read each value by its key
+    def __iter__(self) -> Iterator[str]:
+        self.seen.update(super().__iter__())
         return super().__iter__()
 
     def copy(self) -> Any:
