@@ -604,9 +604,8 @@ class App(AppBase):
     def error(self, key: ErrorKey) -> Decorator:
         """Answer a status (``@app.error(404)``) or an exception class with the function below.
 
-        The function takes the exception, or nothing, or the request, the exception and resources,
-        which are opened for it: ``def missing(request, error, db: Database)``. Its answer has the
-        error's status unless it states one.
+        The function takes the exception, or nothing, or the request and the exception:
+        ``def missing(request, error)``. Its answer has the error's status unless it states one.
         """
         checked = check_error_key(key)
 
