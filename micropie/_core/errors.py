@@ -374,8 +374,7 @@ def refuse_namesake(directory: Path) -> None:
     """Raise ``ImportError`` if the distribution "micropie" is installed in ``directory``, where
     this package is.
 
-    That is another project. pip installs both without a word, and the one overwrites files of the
-    other.
+    That is another project. pip silently installs both, and the one overwrites files of the other.
     """
     if any(directory.glob("[mM]icro[pP]ie-*.dist-info")):
         raise ImportError(

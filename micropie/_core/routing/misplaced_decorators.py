@@ -1,5 +1,5 @@
-"""Decorators that make no handler: mistakes of the author that would be a 404, or a guard of
-nothing, without a word.
+"""Decorators that make no handler: author errors that would otherwise fail silently, as a route
+that is never registered or an access check that protects nothing.
 
 A decorator of a route or a guard leaves a mark on its function. A mark that no handler of the
 compiled application has is refused here, with a sentence that says what to write.
@@ -110,7 +110,7 @@ def _reject_misplaced_attributes(
 def _misplaced(found: Sequence[Handler], registered: Registrations) -> _IsMisplaced:
     """Return a function that tells whether a route or a guard above an object is above no handler.
 
-    Without a word a path would be 404, and a guard would guard nothing.
+    Silently, its path would be 404, and its access check would protect nothing.
     """
     handlers = [
         *(handler.function for handler in found),

@@ -136,7 +136,7 @@ class Segment:
         )
 
 
-# What is meant otherwise, as other frameworks write it.
+# How other frameworks write patterns.
 _MISTAKEN = {
     r"\(\?|\\[dw]|[^\0]\$$": "is a regular expression: write <name:int>, or <name:re:[a-z]+>",
     "[<>]": "has a wildcard that can't be read: write <name> or <name:int>",
