@@ -218,10 +218,8 @@ async def perform_cleanup(exchange: Exchange, steps: Iterable[Step]) -> None:
                     await perform_step(_LEFT_AT_ONCE, function, arguments, exchange)
             else:  # without a scope around it: a generator may have one open
                 await perform_step(kind, function, arguments, exchange)
-        except Exception as error:
-            exchange.log_cleanup_failure(error)
         except BaseException as error:
-            failure = execution.failure_of(error)
+            failure = error if isinstance(error, Exception) else execution.failure_of(error)
             if failure is None:
                 cancellations = [error]
             else:

@@ -179,9 +179,6 @@ class _Chunks:
                 yield from filter(None, reader.chunks())
             else:
                 yield from filter(None, stream)
-        except Exception as error:
-            self._fail(error)
-            raise
         except BaseException as error:
             failure = execution.contained(error)
             self._fail(failure)

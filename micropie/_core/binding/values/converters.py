@@ -464,14 +464,11 @@ def with_metadata(converter: Converter, kind: object, metadata: Sequence[object]
     )
     if converter.many is not None:
         constrained = constrained._replace(many=checked(converter.many, constraints))
-    if converter.many is None or converter.is_either:
-        if any(one.name in ("min_length", "max_length") for one in constraints):
-            constrained = constrained._replace(
-                from_text=lambda text: from_text(with_short_line_ends(text))
-            )
-        else:
-            constrained = constrained._replace(from_text=from_text)
-    return constrained
+    if converter.many is not None and not converter.is_either:
+        return constrained
+    if any(one.name in ("min_length", "max_length") for one in constraints):
+        return constrained._replace(from_text=lambda text: from_text(with_short_line_ends(text)))
+    return constrained._replace(from_text=from_text)
 
 
 def with_message(converter: Converter, metadata: Iterable[object]) -> Converter:
