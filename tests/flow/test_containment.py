@@ -277,6 +277,14 @@ def test_a_task_that_was_cancelled_elsewhere_is_the_failure(connect: MakeClient)
 # -- what is not contained -------------------------------------------------------------------------
 
 
+async def cancel(app: App, call: Call, begun: anyio.Event) -> None:
+    """Make a request, and cancel the scope around it when its handler has begun."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(app, http_scope(), call.receive, call.send)
+        await begun.wait()
+        tasks.cancel_scope.cancel()
+
+
 def swallowing(ended: list[str]) -> Any:
     async def around(request: Request) -> AsyncIterator[Any]:
         try:
@@ -316,10 +324,7 @@ def test_a_request_that_is_cancelled_has_no_answer(backend: str, how: str) -> No
             with pytest.raises(asyncio.CancelledError):
                 await task
             return call.sent
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(app, http_scope(), call.receive, call.send)
-            await begun.wait()
-            tasks.cancel_scope.cancel()
+        await cancel(app, call, begun)
         return call.sent
 
     assert run(backend, main) == []
@@ -347,10 +352,7 @@ def test_a_failure_while_a_request_is_cancelled_is_logged(
 
     async def main() -> list[Any]:
         call = Call()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(app, http_scope(), call.receive, call.send)
-            await begun.wait()
-            tasks.cancel_scope.cancel()
+        await cancel(app, call, begun)
         return call.sent
 
     assert run(backend, main) == []
@@ -372,10 +374,7 @@ def test_a_group_with_a_real_cancellation_goes_on(backend: str) -> None:
     async def main() -> list[Any]:
         call = Call()
         with suppress(BaseExceptionGroup):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(app, http_scope(), call.receive, call.send)
-                await begun.wait()
-                tasks.cancel_scope.cancel()
+            await cancel(app, call, begun)
         return call.sent
 
     assert run(backend, main) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from math import inf
@@ -74,6 +74,20 @@ class Limited(App):
 
     async def fast(self) -> str:
         return "fast"
+
+
+def limit_noted_by(app: Limited) -> Callable[[Request], AsyncIterator[Any]]:
+    """Return middleware with a limit that is over at once."""
+
+    async def limited(request: Request) -> AsyncIterator[Any]:
+        try:
+            with anyio.fail_after(EXPIRED):
+                yield
+        except TimeoutError:
+            app.seen.append("limited")
+            raise
+
+    return limited
 
 
 def backend_of(world: str) -> str:
@@ -299,14 +313,6 @@ def test_a_scope_inside_of_the_one_that_was_cancelled_is_left_first(
 ) -> None:
     app = Limited(backend)
 
-    async def limited(request: Request) -> AsyncIterator[Any]:
-        try:
-            with anyio.fail_after(EXPIRED):
-                yield
-        except TimeoutError:
-            app.seen.append("limited")
-            raise
-
     async def grouped(request: Request) -> AsyncIterator[Any]:
         try:
             async with anyio.create_task_group() as tasks:
@@ -315,7 +321,7 @@ def test_a_scope_inside_of_the_one_that_was_cancelled_is_left_first(
         finally:
             app.seen.append("grouped")
 
-    app.middlewares.extend([limited, grouped])
+    app.middlewares.extend([limit_noted_by(app), grouped])
     assert connect(app, backend, raise_app_exceptions=False).get("/slow").status_code == 500
     assert app.seen == ["grouped", "limited"]
 
@@ -374,15 +380,7 @@ def test_that_nothing_is_interrupted_is_logged_once(
     one_task._warn.cache_clear()
     app = Limited("asyncio")
 
-    async def limited(request: Request) -> AsyncIterator[Any]:
-        try:
-            with anyio.fail_after(EXPIRED):
-                yield
-        except TimeoutError:
-            app.seen.append("limited")
-            raise
-
-    app.middlewares.append(limited)
+    app.middlewares.append(limit_noted_by(app))
     client = connect(app, "wsgi")
     for _ in range(2):
         app.seen.clear()
