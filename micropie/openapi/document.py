@@ -343,11 +343,12 @@ class _Builder:
         kinds = [_JSON] if application.settings.errors == "json" else [_JSON, _FORM]
         if sorted_inputs.document is not None:
             parameter, where = sorted_inputs.document
+            schema = self.inputs.of(TypeInfo(parameter.annotation).annotation)
+            is_array = _without_null(schema)[0].get("type") == "array"
             if where.first_place == "form":
                 kinds = [_FORM]
-            elif not where.may_be_in("form") or where.converter.expected.startswith("a JSON array"):
+            elif is_array or not where.may_be_in("form"):
                 kinds = [_JSON]
-            schema = self.inputs.of(TypeInfo(parameter.annotation).annotation)
             required = parameter.default is Parameter.empty  # for JSON, if only {}
             if kinds == [_FORM]:
                 required = self._is_required(parameter, schema)
