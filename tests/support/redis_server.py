@@ -102,7 +102,7 @@ def _running(
         )
     guard = guard_of(process)
     try:
-        _wait_until_it_listens(address, port, process)
+        _wait_until_it_serves(address, port, process)
         yield
     finally:
         process.terminate()
@@ -159,14 +159,20 @@ def missing_program(name: str) -> NoReturn:
     pytest.skip(missing)
 
 
-def _wait_until_it_listens(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_it_serves(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait for an answer, whatever it says: all sockets of the server are open by then.
+
+    A connection alone would show the first of them only.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         assert process.poll() is None, "redis-server has ended"
         try:
-            socket.create_connection((address, port), 1).close()
+            with socket.create_connection((address, port), 1) as connection:
+                connection.sendall(b"PING\r\n")
+                connection.recv(1)
         except OSError:
-            assert time.monotonic() < deadline, "redis-server does not listen"
+            assert time.monotonic() < deadline, "redis-server does not serve"
             time.sleep(0.02)
         else:
             return
