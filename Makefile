@@ -16,7 +16,7 @@
 #
 # Another interpreter is named by PYTHON (make test PYTHON=python3.13), and gets environments of its own, .venv-python3.13.
 # A free-threaded one, whose name ends with "t", is tested without the libraries that it has no build of:
-# tests/free-threaded.toml names them.
+# tests/support/free-threaded.toml names them.
 #
 # Tests run in WORKERS processes (WORKERS=2 make test). Four on two processors, as many tests wait for servers and other
 # processes; each takes eight seconds of a processor to import all tests. Each gets a run of neighbouring tests, which share
@@ -28,7 +28,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 WORKERS ?= 4
-CORE := tests/flow tests/http tests/routing tests/test_same_answer.py tests/test_layers.py tests/test_public_names.py
+CORE := tests/flow tests/http tests/routing tests/project/test_layers.py tests/project/test_public_names.py
 NAMED := $(filter-out python3,$(notdir $(PYTHON)))
 VENV := .venv$(NAMED:%=-%)
 BENCH := .venv-bench$(NAMED:%=-%)

@@ -2,7 +2,7 @@
 
 Open ``app.py`` to change what authors can call on an application, and ``_core/routing/settings.py``
 to add a setting. A new public name goes into ``__all__`` here or of the package that is its home,
-into ``PROMISED`` in ``tests/test_public_names.py``, and onto a page of docs/reference.
+into ``PROMISED`` in ``tests/project/test_public_names.py``, and onto a page of docs/reference.
 """
 
 from pathlib import Path as _Path

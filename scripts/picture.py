@@ -5,7 +5,7 @@ The imports are read with ``ast``. A package is one level above the highest pack
 so imports go down only; the command fails if two packages import each other. Imports for types
 alone are left out. Imports by name are drawn if they go up.
 
-tests/test_layers.py checks the imports that this module reads, and that the picture is current.
+tests/project/test_layers.py checks the imports that this module reads, and the picture.
 """
 
 from __future__ import annotations

@@ -353,7 +353,7 @@ def test_a_def_stream_notices_that_its_client_has_left(backend: str) -> None:
 def test_where_there_are_no_threads_def_code_runs_in_line(
     backend: str, is_patched: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some platforms without threads patch anyio so; tests/pyodide runs on one that does not."""
+    """Some platforms without threads patch anyio so; tests/project/pyodide runs on one that does not."""
 
     class Plain(App):
         def index(self) -> str:

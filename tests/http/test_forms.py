@@ -1,4 +1,4 @@
-"""Queries and forms: whole, byte by byte and cut at random (tests/risks, R11, R24 to R29, R31 to
+"""Queries and forms: whole, byte by byte and cut at random (tests/project/risks, R11, R24 to R29, R31 to
 R34).
 """
 

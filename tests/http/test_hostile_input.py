@@ -48,8 +48,8 @@ from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.middleware import Compress
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
-from tests.fuzz import client_texts
-from tests.fuzz.client_texts import ENTRIES, grows_too_fast
+from tests.project.fuzz import client_texts
+from tests.project.fuzz.client_texts import ENTRIES, grows_too_fast
 from tests.support.codecs import make_codec
 from tests.support.errors import said
 from tests.support.selection import WORLDS

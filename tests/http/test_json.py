@@ -1,4 +1,4 @@
-"""JSON: one table, put through orjson and the standard library (tests/risks, R77)."""
+"""JSON: one table, put through orjson and the standard library (tests/project/risks, R77)."""
 
 from __future__ import annotations
 

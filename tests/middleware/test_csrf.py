@@ -254,7 +254,7 @@ def test_the_token_may_be_a_header_or_a_field(make_client: MakeClient, backend: 
 
 
 def test_another_token_does_not_do(make_client: MakeClient) -> None:
-    """Which token is another one is a matter of tests/test_csrf.py."""
+    """Which token is another one is a matter of tests/http/test_csrf.py."""
     client = make_client(guarded())
     token = client.get("/token").text
     for sent in ("", "é", token[:-1]):

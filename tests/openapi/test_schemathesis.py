@@ -142,7 +142,7 @@ USER = {"name": "ann", "password": "a long password"}
 
 
 @pytest.mark.usefixtures("nothing_stored")
-# Each in one world: that all answer alike is shown by tests/test_same_answer.py.
+# Each in one world: that all answer alike is shown by tests/flow/test_same_answer.py.
 @pytest.mark.parametrize(
     ("make", "world"),
     [

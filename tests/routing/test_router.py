@@ -1,7 +1,7 @@
 """From a path and a method to a handler: by name, by explicit route, and what is never reachable.
 
 How a path is read (slashes, dots, escapes, mounts) and which methods a path answers is the table of
-tests/test_same_answer.py.
+tests/flow/test_same_answer.py.
 """
 
 from __future__ import annotations

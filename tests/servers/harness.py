@@ -33,7 +33,7 @@ START_WITHIN = 60.0
 STOP_WITHIN = 40.0
 ANSWER_WITHIN = 60.0
 
-# Written by asyncio and trio when a task, a coroutine or an error is left over (tests/risks, R61).
+# Written by asyncio and trio when a task, a coroutine or an error is left over (tests/project/risks, R61).
 LEFTOVERS = (
     "never awaited",
     "never retrieved",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.network import family_of
+from tests.servers.cluster.network import family_of
 from tests.servers.conftest import CONTENT, SIZE
 from tests.servers.harness import ANSWER_WITHIN, KINDS, ServerOf
 from tests.support.waiting import until

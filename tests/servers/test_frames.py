@@ -54,7 +54,7 @@ def test_each_group_of_autobahn_that_reaches_an_application_has_cases_and_a_row_
     for section, groups in GROUPS.items():
         for group in groups:
             deciders.setdefault(group, set()).add(DECIDES[section])
-    page = (ROOT / "tests" / "risks" / "security-tests.md").read_text()
+    page = (ROOT / "tests" / "project" / "risks" / "security-tests.md").read_text()
     rows = re.findall(r"^\| (\d+)(?:, (\d+))? [^|]+\| ([^|]+) \|", page, re.MULTILINE)
     stated = {
         int(group): set(who.split(", ")) for *numbers, who in rows for group in numbers if group

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.cluster.network import accepts, children_of
+from tests.servers.cluster.network import accepts, children_of
 from tests.servers.harness import KINDS, START_WITHIN, Server, start
 from tests.support.waiting import until
 

@@ -25,8 +25,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.cluster.network import accepts, children_of
 from tests.servers import harness
+from tests.servers.cluster.network import accepts, children_of
 from tests.servers.harness import (
     ANSWER_WITHIN,
     KINDS,

@@ -1,6 +1,6 @@
 """Libraries that have no build for a free-threaded Python: a test that lacks one is skipped there.
 
-The table is in tests/free-threaded.toml, by which ``make`` installs. On any other
+The table is in tests/support/free-threaded.toml, by which ``make`` installs. On any other
 Python it counts for nothing: a library that is missing there fails the tests that need it.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-_TABLE = Path(__file__).parents[1] / "free-threaded.toml"
+_TABLE = Path(__file__).with_name("free-threaded.toml")
 
 
 IS_FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))

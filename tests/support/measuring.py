@@ -36,22 +36,21 @@ T = TypeVar("T")
 # Where servers and whole programs run, where sources are read, and what shows how long something
 # takes. Tests of the rooms reach all lines without them.
 OUTSIDE = (
-    "tests/cluster/",
-    "tests/examples/",
-    "tests/fuzz/",
+    "tests/project/examples/",
+    "tests/project/fuzz/",
     "tests/http/test_hostile_input.py",
     "tests/openapi/test_schemathesis.py",
     "tests/servers/",
-    "tests/test_benchmarks.py",
-    "tests/test_costs.py",
-    "tests/test_layers.py",
-    "tests/test_private_names.py",
-    "tests/test_readme.py",
-    "tests/test_risks.py",
-    "tests/test_security_page.py",
-    "tests/test_site.py",
-    "tests/test_tutorial.py",
-    "tests/typing/",
+    "tests/project/test_benchmarks.py",
+    "tests/project/test_costs.py",
+    "tests/project/test_layers.py",
+    "tests/project/test_private_names.py",
+    "tests/project/test_readme.py",
+    "tests/project/test_risks.py",
+    "tests/project/test_security_page.py",
+    "tests/project/test_site.py",
+    "tests/project/test_tutorial.py",
+    "tests/project/typing/",
 )
 
 # By it coverage watches the processes that are started.

@@ -33,16 +33,14 @@ WAITING = (
     "tests/channels/",
     "tests/execution/",
     "tests/flow/",
-    "tests/test_websockets.py",
+    "tests/http/test_websockets.py",
     "tests/mounts/",
-    "tests/pool/",
     "tests/streams/",
     "tests/testing/",
-    "tests/test_same_answer.py",
 )
 
 # What is asked of no driver: which handler a path leads to, with which arguments, and what becomes
-# of its result. That this is alike in all worlds is shown once, by tests/test_same_answer.py, and
+# of its result. That this is alike in all worlds is shown once, by tests/flow/test_same_answer.py, and
 # that each line is reached by the measurement of coverage.
 ALIKE = (
     "tests/binding/",

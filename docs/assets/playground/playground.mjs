@@ -6,7 +6,7 @@ const METHODS = /^(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS|WS) +(\/\S*) *([^]*)$/
 
 // -- the worker: one for a page ---------------------------------------------------------------------------------------
 
-const BYTES = 14.4e6; // of what the worker loads; tests/test_site.py compares it
+const BYTES = 14.4e6; // of what the worker loads; tests/project/test_site.py compares it
 let worker = null, last = 0, share = 0; // of Python that is there: 1 when it runs
 const asking = new Map(); // by number, what takes the messages of a request
 

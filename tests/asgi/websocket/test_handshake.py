@@ -24,7 +24,7 @@ from micropie.sessions import SignedCookieSessionBackend, SQLiteSessionBackend
 from micropie.testing import TestClient, WebSocketClosed, WebSocketRefused
 from tests.asgi.websocket.conftest import OpenClient
 from tests.asgi.websocket.test_conversations import app_of, closing, errors, refusal
-from tests.test_websockets import ORIGINS
+from tests.http.test_websockets import ORIGINS
 
 
 async def welcome(ws: WebSocket) -> None:

@@ -2,7 +2,7 @@
 
 The package ``multipart`` finds the parts and their headers. What a form may have is decided here:
 its limits, the headers and names of its parts, and that the result doesn't depend on how the bytes
-are cut into chunks (tests/risks, R34).
+are cut into chunks (tests/project/risks, R34).
 """
 
 from __future__ import annotations
@@ -306,7 +306,7 @@ class MultipartParser:
 
     def may_block(self, size: int) -> bool:
         """Return whether feeding ``size`` bytes may write to the disk: if so, use a thread
-        (tests/risks, R31).
+        (tests/project/risks, R31).
         """
         upload = self._upload
         if upload is not None:

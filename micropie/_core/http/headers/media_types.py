@@ -16,8 +16,8 @@ from micropie._core.errors import BadRequest
 from micropie._core.http.headers.fields import cached_if_short
 from micropie._core.on_demand import pattern
 
-# Possessive throughout, so it can't backtrack: a header of n bytes takes n steps (tests/risks,
-# R28).
+# Possessive throughout, so it can't backtrack: a header of n bytes takes n steps
+# (tests/project/risks, R28).
 _PARAMETER = pattern(
     r"""
     ;[ \t]*+ ([^=;"\s]++)=                                   # its name
@@ -48,7 +48,7 @@ def content_type(value: str) -> tuple[str, dict[str, str]]:
 
 def is_json(media_type: str) -> bool:
     """Return whether a type is ``application/json`` or ``application/*+json``, not text
-    (tests/risks, R24).
+    (tests/project/risks, R24).
     """
     return media_type == "application/json" or (
         media_type.startswith("application/") and media_type.endswith("+json")

@@ -1,0 +1,313 @@
+"""Handlers in an executor of the author's: threads, processes, and a Dask cluster of two processes
+on this machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import pickle
+import re
+import runpy
+import sys
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import dask
+import pytest
+from distributed import Client, LocalCluster
+
+from micropie import App, where
+from micropie._core.execution.pool import executors
+from micropie._core.execution.pool.executors import ExecutorPool
+from micropie._core.execution.pool.remote import CancelToken, PoolError
+from tests.conftest import MakeClient
+from tests.support.multipart_forms import PAIRS, form, section
+from tests.support.pooled import Pooled
+from tests.support.waiting import PATIENCE, until
+
+
+@contextmanager
+def cluster_of(workers: int, *, processes: bool) -> Iterator[Any]:
+    """The client of a Dask cluster on this machine, with one thread for each worker."""
+    local_cluster: Any = LocalCluster  # their functions have no types
+    client: Any = Client
+    quiet = {
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.logging.distributed": "critical",
+    }
+    with (
+        dask.config.set(quiet),
+        local_cluster(
+            n_workers=workers,
+            processes=processes,
+            threads_per_worker=1,
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": ":0"},  # it has a port all the same
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        client(cluster) as connected,
+    ):
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with cluster_of(2, processes=True) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Executor]:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        yield executor
+
+
+@pytest.fixture
+def threads() -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+@pytest.fixture(params=["threads", "processes", "dask"])
+def executor(request: pytest.FixtureRequest) -> Any:
+    """Each in turn."""
+    if request.param == "dask":
+        return request.getfixturevalue("cluster").get_executor()
+    return request.getfixturevalue(request.param)
+
+
+# -- calls -----------------------------------------------------------------------------------------
+
+
+def test_an_executor_takes_the_pools_place(make_client: MakeClient, executor: Executor) -> None:
+    client = make_client(Pooled(pool=executor))
+    place, pid = client.get("/process").json()
+    assert place == "process"
+    assert (pid == os.getpid()) is isinstance(executor, ThreadPoolExecutor)
+    assert client.get("/add/1/2/3?name=all&colour=red").json() == {"all": 6, "colour": "red"}
+    assert client.get("/uses_self").json() == ["helped", "green", False]
+    assert client.get("/answers/response").headers["X-Colour"] == "red"
+    assert executor.submit(where).result() == "thread"  # nothing of the request is left there
+
+
+def test_the_request_is_readable_there(make_client: MakeClient, executor: Executor) -> None:
+    client = make_client(Pooled(pool=executor))
+    client.get("/log_in/Ann")
+    assert client.get("/session").json()[0] == "Ann"
+    headers = {"X-Colour": "red", "Cookie": "taste=sweet"}
+    answer = client.post("/request_seen?a=1", data={"name": "Bob"}, headers=headers)
+    assert (answer.headers["cache-control"], answer.headers["vary"]) == ("private", "Cookie")
+    seen = answer.json()
+    assert (seen["method"], seen["url"], seen["header"]) == (
+        "POST",
+        "http://testserver/request_seen?a=1",
+        "red",
+    )
+    assert (seen["query"], seen["form"], seen["cookie"]) == ({"a": ["1"]}, "Bob", "sweet")
+
+
+def test_R69_errors_come_back(
+    make_client: MakeClient, executor: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Pooled(pool=executor))
+    assert client.get("/raises/http").status_code == 418
+    for kind, says in {
+        "custom": "Custom: oh",
+        "exit": "it raised SystemExit: 3",
+        "unpicklable": "Unpicklable: a",  # where Dask has been imported, it can be pickled
+        "holding": "it raised Holding: oh, which can't be pickled",
+    }.items():
+        caplog.clear()
+        assert client.get(f"/raises/{kind}").status_code == 500
+        assert says in caplog.text
+        assert "in raises" in caplog.text  # its traceback there
+    assert client.get("/unpicklable").status_code == 500
+    assert "its result, of type lock, can't be pickled" in caplog.text
+    assert client.get("/process").status_code == 200
+
+
+def test_R69_what_cant_go_there_is_a_500_that_says_which_and_why(
+    make_client: MakeClient, executor: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {name.decode(): value.decode() for name, value in PAIRS}
+    body = form(section('name="thing"; filename="f"', b"x" * 2_000_000))
+    client = make_client(Pooled(pool=executor))
+    assert client.post("/takes", content=body, headers=headers).status_code == 500
+    assert (
+        "Pooled.takes runs in a process, and argument 1, of type UploadFile, can't be pickled"
+        in caplog.text
+    )
+
+
+def test_an_inner_application_may_have_another(make_client: MakeClient, threads: Executor) -> None:
+    root: Any = Pooled(processes=1)
+    root.inner = Pooled(pool=threads)
+    client = make_client(root)
+    assert client.get("/inner/process").json()[1] == os.getpid()
+    assert client.get("/process").json()[1] != os.getpid()
+
+
+def test_R69_what_takes_too_long_is_not_waited_for(
+    make_client: MakeClient, executor: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Pooled(pool=executor, pool_timeout=0.05))
+    assert client.get("/sleeps/0.5").status_code == 503
+    assert "took longer than 0.05 seconds and is left to itself" in caplog.text
+    # when that has ended
+    assert make_client(Pooled(pool=executor)).get("/process").status_code == 200
+
+
+def test_R69_a_killed_process_of_a_process_pool(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        client = make_client(Pooled(pool=executor))
+        assert client.get("/dies").status_code == 500
+        assert "the executor lost it: A process in the process pool was terminated" in caplog.text
+
+
+# two processes that import Dask, and nobody else's: Dask may not replace what was killed
+@pytest.mark.timeout(120)
+def test_R69_a_killed_worker_of_a_cluster(
+    connect: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    # In one world: the error comes from below the drivers, and the clusters of three would take
+    # half a minute.
+    with cluster_of(2, processes=True) as cluster:
+        client = connect(Pooled(pool=cluster.get_executor()), "asyncio", raise_app_exceptions=False)
+        assert client.get("/dies").status_code == 500
+        assert "the executor lost it: Attempted to run task" in caplog.text
+        assert client.get("/process").status_code == 200  # by the other one
+        assert client.get("/stream_dies").status_code == 500
+
+
+def test_a_cluster_of_threads(make_client: MakeClient) -> None:
+    with cluster_of(1, processes=False) as cluster:
+        client = make_client(Pooled(pool=cluster.get_executor()))
+        assert client.get("/process").json() == ["process", os.getpid()]
+        assert client.get("/chunks/20").text == "".join(f"{number} " for number in range(20))
+
+
+def test_an_executor_that_has_been_shut_down_says_so(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    assert make_client(Pooled(pool=executor)).get("/process").status_code == 500
+    assert "cannot schedule new futures after shutdown" in caplog.text
+
+
+def test_equal_calls_on_a_cluster_are_made_each(cluster: Any) -> None:
+    pool = ExecutorPool(cluster.get_executor())
+    with ThreadPoolExecutor(2) as callers:
+        first, second = callers.map(lambda _: pool.call(PATIENCE, uuid.uuid4), range(2))
+    assert first != second
+
+
+def test_nothing_of_a_call_stays_on_a_cluster(make_client: MakeClient, cluster: Any) -> None:
+    before = set(cluster.futures)  # it keeps those of workers that were killed
+    client = make_client(Pooled(pool=cluster.get_executor()))
+    for path in ("/process", "/chunks/300", "/raises/custom", "/raises/unpicklable"):
+        client.get(path)
+        client.head(path)
+    until(lambda: before.issuperset(cluster.futures))  # else a lost worker would have it done again
+
+
+# -- streams ---------------------------------------------------------------------------------------
+
+
+def test_streams(
+    make_client: MakeClient, executor: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Pooled(pool=executor))
+    for count in (0, 1, 2, 1000):
+        assert client.get(f"/chunks/{count}").text == "".join(
+            f"{number} " for number in range(count)
+        )
+    assert client.head("/chunks/20").text == ""
+    for after in (0, 3):
+        caplog.clear()
+        assert client.get(f"/stream_fails/{after}").status_code == 500
+        assert "in mid-stream" in caplog.text
+    caplog.clear()
+    assert client.get("/chunk_unpicklable").status_code == 500
+    assert "can't be pickled" in caplog.text
+    assert client.get("/process").status_code == 200
+
+
+def test_a_stream_has_limits(
+    make_client: MakeClient,
+    threads: Executor,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "made"
+    monkeypatch.setattr(executors, "STREAM_BYTES", 1000)
+    assert make_client(Pooled(pool=threads)).get(f"/chunks/100000?file={file}").status_code == 500
+    assert "a stream comes whole from an executor, within" in caplog.text
+    assert int(file.read_text()) < 100
+    assert (tmp_path / "made.closed").exists()
+
+
+def test_a_stream_ends_with_its_time(threads: Executor) -> None:
+    made = executors.run_pickled(pickle.dumps((Pooled.chunks, (None, 3))), PATIENCE)
+    assert list(made) == ["0 ", "1 ", "2 "]  # type: ignore[call-overload]
+    with pytest.raises(
+        PoolError, match="comes whole from an executor, within 64 MiB and -1 seconds"
+    ):
+        executors.run_pickled(pickle.dumps((Pooled.chunks, (None, 3))), -1.0)
+
+
+# -- given up --------------------------------------------------------------------------------------
+
+
+def test_who_gives_a_call_up_need_not_wait_for_it(threads: Executor, tmp_path: Path) -> None:
+    file, token = tmp_path / "begun", CancelToken()
+    with ThreadPoolExecutor(1) as others:
+        waiting = others.submit(
+            partial(ExecutorPool(threads).call, token=token), 60, says_when_begun, str(file)
+        )
+        until(file.exists)
+        token.cancel()
+        with pytest.raises(PoolError, match="its caller has been cancelled"):
+            waiting.result(PATIENCE)
+    file.unlink()
+    token.cancel()  # which is nothing to anybody any more
+
+
+def says_when_begun(file: str) -> None:
+    """Return when the file has gone."""
+    Path(file).touch()
+    until(lambda: not Path(file).exists())
+
+
+def test_an_application_says_nothing_of_an_executor_that_it_has_not_used(threads: Executor) -> None:
+    app = App(pool=threads)
+    app._micropie.compiled()
+    assert not threads._threads  # type: ignore[attr-defined]
+
+
+def test_the_documented_way_past_one_machine(
+    make_client: MakeClient, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "processes.md").read_text()
+    for name, text in re.findall(
+        r"^```text\n# (\w+\.py)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL
+    ):
+        (tmp_path / name).write_text(
+            text.replace("tcp://scheduler:8786", cluster.scheduler.address)
+        )
+    monkeypatch.syspath_prepend(tmp_path)
+    cluster.upload_file(str(tmp_path / "bakery.py"))
+    client = make_client(runpy.run_path(str(tmp_path / "main.py"))["app"])
+    assert client.get("/primes/20").json() == [2, 3, 5, 7, 11, 13, 17, 19]
+    assert client.get("/rows/3").text == "0 process\n1 process\n2 process\n"
+    monkeypatch.delitem(sys.modules, "bakery")

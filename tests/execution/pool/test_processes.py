@@ -1,0 +1,831 @@
+"""Handlers in processes: the same answers as in this one, and none that a process's end costs
+another.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App, SetupError, reads_body, route, run_in
+from micropie._core.execution import TookTooLong
+from micropie._core.execution.pool.processes import Pool
+from micropie._core.execution.pool.remote import CancelToken, PoolError
+from micropie.testing import TestClient
+from tests.asgi.calls import every_loop, run
+from tests.asgi.calls import get as asgi_get
+from tests.conftest import MakeClient, connecting
+from tests.flow.test_lifecycle import connected
+from tests.support import pooled as pooled_handlers
+from tests.support.environment import import_path
+from tests.support.multipart_forms import PAIRS, form, section
+from tests.support.pooled import Custom, Decorated, Plain, Pooled, plain
+from tests.support.waiting import PATIENCE, until
+from tests.wsgi.calls import get as wsgi_get
+
+ROOT = Path(__file__).parents[3]
+ClientOf = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="module")
+def shared_client_of() -> Iterator[ClientOf]:
+    """Return the client of a world and options, for all tests: its process takes long to start."""
+    with connecting() as connect:
+        yield cache(lambda world, **options: connect(Pooled(processes=1), world, **options))
+
+
+@pytest.fixture
+def client(shared_client_of: ClientOf, world: str) -> TestClient:
+    client = shared_client_of(world)
+    client.cookies.clear()
+    return client
+
+
+def pool_of(app: App) -> Pool:
+    """The pool of the site that has been used."""
+    return next(pool for pool in pools_of(app) if pool._workers)
+
+
+def pools_of(app: App) -> list[Pool]:
+    made = [site.config.pool.made for site in app._micropie.sites.values()]
+    return [pool for pool in made if isinstance(pool, Pool)]
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_it_runs_in_another_process(client: Any) -> None:
+    place, pid = client.get("/process").json()
+    assert place == "process"
+    assert pid != os.getpid()
+    assert client.get("/process").json() == [place, pid]  # which goes on living
+    assert client.get("/here").json()[1] == os.getpid()
+
+
+def test_R69_it_is_a_new_interpreter_and_no_fork(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pooled_handlers, "changed", ["here"])
+    assert client.get("/module_state").json() == []
+
+
+def test_arguments_are_bound_before(client: Any) -> None:
+    assert client.get("/add/1").json() == {"sum": 2}
+    assert client.get("/add/1/2/3/4?name=all&colour=red").json() == {"all": 10, "colour": "red"}
+    assert client.get("/add/one").status_code == 400
+    assert client.get("/routed/5").json() == ["process", 5]
+
+
+def test_functions_and_methods_of_every_kind(make_client: MakeClient) -> None:
+    app = Pooled(processes=1)
+    app.get("/plain/<number:int>")(run_in("process")(plain))
+    client = make_client(app)
+    assert client.get("/plain/3?number=5").json() == ["process", 3, "5"]
+    assert client.get("/static_one/!").text == "process!"
+    assert client.get("/of_class").text == "green"
+    assert client.get("/uses_self").json() == ["helped", "green", False]
+    assert make_client(Decorated(processes=1)).get("/word").text == "processprocess"
+
+
+def test_a_default_for_an_application(make_client: MakeClient) -> None:
+    root: Any = App(processes=1)
+    root.inner = Plain(run_in="process")
+    client = make_client(root)
+    assert client.get("/inner/here").text == "process"
+    assert client.get("/inner/there").text == "loop"
+
+
+def test_the_request_is_readable_there(client: Any) -> None:
+    headers = {"X-Colour": "red", "Cookie": "taste=sweet"}
+    seen = client.post("/request_seen?a=1&a=2", data={"name": "Ann"}, headers=headers).json()
+    assert seen.pop("client")
+    assert seen == {
+        "method": "POST",
+        "path": "/request_seen",
+        "url": "http://testserver/request_seen?a=1&a=2",
+        "header": "red",
+        "cookie": "sweet",
+        "query": {"a": ["1", "2"]},
+        "form": "Ann",
+        "json": None,
+        "is_json": False,
+        "length": 8,
+        "label": "POST '/request_seen'",
+        "segments": ["request_seen"],
+    }
+
+
+@pytest.mark.parametrize(("sent", "seen"), [("{}", {}), ("null", None), ("[1]", [1])])
+def test_a_json_body_is_there(client: Any, sent: str, seen: Any) -> None:
+    answer = client.post("/json_seen", content=sent, headers={"Content-Type": "application/json"})
+    assert answer.json() == {"json": seen}
+
+
+def test_no_json_body_is_none(client: Any) -> None:
+    assert client.post("/json_seen").json() == {"status": 415}
+
+
+def test_the_session_is_a_copy_to_be_read(client: Any) -> None:
+    assert client.get("/session").json()[0] is None
+    client.get("/log_in/Ann")
+    user, refusal = client.get("/session").json()
+    assert user == "Ann"
+    assert refusal.startswith("the session can only be read in a process")
+    assert client.get("/session").json()[0] == "Ann"
+
+
+def test_what_needs_the_servers_process_is_refused_with_a_sentence(client: Any) -> None:
+    client.get("/log_in/Ann")
+    said = client.get("/refused").json()
+    assert len(said) == 14
+    assert "return (status, body, headers)" in said[0]
+    assert "after_response" in said[1]
+    assert said[2] == said[3] == said[4]
+    assert all("self.url_for, self.render, self.channels and" in sentence for sentence in said[5:8])
+    assert "read it in a thread" in said[9]
+
+
+@pytest.mark.parametrize(("kind", "status"), [("response", 201), ("tuple", 202), ("redirect", 303)])
+def test_answers_of_every_kind_come_back(client: Any, kind: str, status: int) -> None:
+    answer = client.get(f"/answers/{kind}", follow_redirects=False)
+    assert answer.status_code == status
+    assert answer.headers.get("X-Colour") == (None if kind == "redirect" else "red")
+
+
+def test_http_errors_are_answers(client: Any) -> None:
+    answer = client.get("/raises/http")
+    assert (answer.status_code, answer.text, answer.headers["X-Pot"]) == (
+        418,
+        "short and stout",
+        "tea",
+    )
+    answer = client.get("/raises/methods")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "PUT")
+
+
+@pytest.mark.parametrize(("kind", "says"), [("custom", "Custom: oh"), ("exit", "SystemExit: 3")])
+def test_other_exceptions_are_logged_with_their_traceback_there(
+    client: Any, caplog: pytest.LogCaptureFixture, kind: str, says: str
+) -> None:
+    assert client.get(f"/raises/{kind}").status_code == 500
+    assert says in caplog.text
+    assert "in raises" in caplog.text
+    assert client.get("/process").status_code == 200
+
+
+def test_the_log_says_why_self_has_no_attribute_of_init(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Pooled(processes=1, debug=True))
+    advice = (
+        "In a process, self has nothing that __init__ sets: keep lock in the class or the module."
+    )
+    for kind, is_advised in (("self", True), ("none", False)):
+        caplog.clear()
+        assert client.get(f"/raises/{kind}").status_code == 500
+        assert "object has no attribute" in caplog.text
+        assert (advice in caplog.text) == is_advised
+
+
+def test_authors_handlers_of_errors_see_them(make_client: MakeClient) -> None:
+    app = Pooled(processes=1)
+    app.error(Custom)(lambda error: (409, f"handled {error}"))
+    answer = make_client(app).get("/raises/custom")
+    assert (answer.status_code, answer.text) == (409, "handled oh")
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/raises/unpicklable", "it raised Unpicklable: a, which can't be pickled"),
+        ("/unpicklable", "its result, of type lock, can't be pickled"),
+    ],
+)
+def test_R69_what_cant_come_back_is_a_500_that_says_why(
+    client: Any, caplog: pytest.LogCaptureFixture, path: str, says: str
+) -> None:
+    assert client.get(path).status_code == 500
+    assert says in caplog.text
+    assert client.get("/process").status_code == 200
+
+
+def test_R69_what_cant_go_there_is_a_500_that_says_which_and_why(
+    client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {name.decode(): value.decode() for name, value in PAIRS}
+
+    def upload(size: int) -> Any:
+        body = form(section('name="thing"; filename="f"', b"x" * size))
+        return client.post("/takes", content=body, headers=headers)
+
+    assert upload(1000).text == "taken"  # what is kept in memory crosses
+    answer = upload(2_000_000)
+    assert answer.status_code == 500
+    assert (
+        "Pooled.takes runs in a process, and argument 1, of type UploadFile, can't be pickled"
+        in caplog.text
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "how"), [("/dies", "killed by SIGKILL"), ("/leaves", "with status 7")]
+)
+def test_R69_a_process_that_ends_costs_its_request_and_no_other(
+    client: Any, caplog: pytest.LogCaptureFixture, path: str, how: str
+) -> None:
+    assert client.get("/process").status_code == 200
+    assert client.get(path).status_code == 500
+    assert f"its process ended in the middle of it, {how}" in caplog.text
+    assert client.get("/process").status_code == 200
+
+
+def test_R69_a_process_that_is_killed_between_two_requests_costs_nobody_anything(
+    client: Any,
+) -> None:
+    pid = client.get("/process").json()[1]
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it is gone when this returns
+    other = client.get("/process")
+    assert other.status_code == 200
+    assert other.json()[1] != pid
+
+
+def test_R69_one_that_takes_too_long_is_ended(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Pooled(processes=1, pool_timeout=0.5)
+    client = make_client(app)
+    pid = started_pid(app, client)
+    answer = client.get("/sleeps/60")
+    assert (answer.status_code, answer.text) == (
+        503,
+        "The answer took too long. Please try again later.",
+    )
+    assert "took longer than 0.5 seconds in its process and was ended" in errors(caplog)[0]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert started_pid(app, client) != pid
+
+
+def started_pid(app: App, client: Any) -> int:
+    """The one process of a pool, started without its application's time limit: to start and to
+    import takes a while.
+    """
+    assert client.get("/here").status_code == 200
+    (pool,) = pools_of(app)
+    assert pool.call(PATIENCE, callable, Pooled)  # which it imports
+    pid: int = pool.call(PATIENCE, os.getpid)
+    return pid
+
+
+@every_loop
+def test_R69_a_cancelled_request_gives_its_process_back(backend: str) -> None:
+    app = Pooled(processes=1)
+
+    async def main() -> list[int]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(asgi_get, app, "/sleeps/0.2")
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+        return [(await asgi_get(app, "/process")).status for _ in range(2)]
+
+    assert run(backend, main) == [200, 200]
+    app.wsgi_shutdown()
+
+
+def test_the_shorter_of_two_time_limits_counts(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Pooled(processes=1)
+    client = make_client(app)
+    pid = started_pid(app, client)
+    assert client.get("/sleeps_a_second/60").status_code == 503
+    assert "took longer than 1 seconds" in caplog.text
+    assert started_pid(app, client) != pid
+
+
+# -- streams ---------------------------------------------------------------------------------------
+
+
+def test_a_chunk_comes_when_it_is_made(client: Any, tmp_path: Path) -> None:
+    file = tmp_path / "go_on"
+    with client.stream("GET", f"/stream_waits?file={file}") as answer:
+        pieces = answer.iter_raw()
+        seen = b""
+        while len(seen) < 6:  # the generator waits for the file
+            seen += next(pieces)
+        file.touch()
+        assert seen + b"".join(pieces) == b"abcdefg"
+
+
+def test_a_stream_is_all_there(client: Any) -> None:
+    assert client.get("/chunks/20").text == "".join(f"{number} " for number in range(20))
+    assert client.get("/chunks/0").text == ""
+    assert client.head("/chunks/20").text == ""
+    assert client.get("/process").status_code == 200
+
+
+def test_a_process_makes_json_for_events_and_messages(client: Any) -> None:
+    assert client.get("/events").text == 'data: {"number":1}\n\n'
+
+
+def test_it_is_only_a_few_chunks_ahead_and_stops_when_the_client_leaves(
+    client: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "made"
+    with client.stream("GET", f"/chunks/100000?file={file}") as answer:
+        pieces = answer.iter_raw()
+        # so the generator has been advanced, and has written
+        assert (next(pieces), next(pieces)) == (b"0 ", b"1 ")
+    assert client.get("/process").status_code == 200  # its only process is free again
+    assert (tmp_path / "made.closed").exists()
+    assert int(file.read_text()) < 1000
+
+
+def test_a_stream_that_fails_at_once_gets_an_errors_answer(
+    client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert client.get("/stream_fails/0").status_code == 500
+    assert "in mid-stream" in caplog.text
+    assert client.get("/process").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/stream_fails/3", "/stream_dies"])
+def test_a_stream_that_fails_later_is_cut(
+    shared_client_of: ClientOf, world: str, path: str
+) -> None:
+    client = shared_client_of(world, raise_app_exceptions=False)
+    with pytest.raises(Exception, match=r".*"), client.stream("GET", path) as answer:
+        list(answer.iter_raw())
+    assert client.get("/process").status_code == 200
+
+
+def test_a_chunk_that_takes_too_long_ends_the_process(make_client: MakeClient) -> None:
+    app = Pooled(processes=1, pool_timeout=1)
+    client = make_client(app, raise_app_exceptions=False)
+    pid = started_pid(app, client)
+    with pytest.raises(Exception, match=r".*"), client.stream("GET", "/stream_hangs") as answer:
+        list(answer.iter_raw())
+    assert started_pid(app, client) != pid
+
+
+# -- the pool alone --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    """One for all tests: each leaves it free."""
+    pool = Pool(1)
+    yield pool
+    pool.close()
+
+
+def test_who_closes_a_stream_twice_or_reads_on_gets_nothing(pool: Pool) -> None:
+    chunks = pool.call(PATIENCE, Pooled.chunks, None, 3)
+    assert list(chunks) == ["0 ", "1 ", "2 "]
+    assert list(chunks) == []
+    chunks.close()
+    assert pool.call(PATIENCE, os.getpid)
+
+
+def test_a_process_is_four_chunks_ahead(pool: Pool, tmp_path: Path) -> None:
+    file = tmp_path / "made"
+    chunks = pool.call(PATIENCE, Pooled.chunks, None, 1000, str(file))
+    assert next(chunks) == "0 "
+    # it has been asked for more after that one, and no other
+    while not file.exists() or file.read_text() != "3":
+        time.sleep(0.01)
+    chunks.close()
+    assert file.read_text() == "3"
+    assert (tmp_path / "made.closed").exists()
+
+
+def test_R69_a_process_that_is_killed_leaves_the_others_alone() -> None:
+    pool = Pool(2)
+    chunks = pool.call(PATIENCE, Pooled.chunks, None, 1000)
+    with pytest.raises(PoolError, match="killed by SIGKILL"):
+        pool.call(PATIENCE, Pooled.dies, None)
+    assert len(list(chunks)) == 1000
+    pool.close()
+
+
+def test_a_generator_that_fails_while_it_is_closed_says_so(pool: Pool) -> None:
+    chunks = pool.call(PATIENCE, Pooled.stream_close_fails, None)
+    next(chunks)
+    with pytest.raises(Exception, match="while closing"):
+        chunks.close()
+    assert pool.call(PATIENCE, os.getpid)
+
+
+def test_a_generator_that_does_not_close_in_time_is_ended(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("micropie._core.execution.pool.processes.GRACE", 0.1)
+    chunks = pool.call(PATIENCE, Pooled.stream_hangs, None)
+    next(chunks)
+    chunks.close()
+    assert pool.call(PATIENCE, os.getpid)
+
+
+def test_who_finds_no_free_process_in_time_is_told(pool: Pool) -> None:
+    chunks = pool.call(PATIENCE, Pooled.chunks, None, 100)
+    with pytest.raises(TookTooLong, match=r"^waited longer than 0\.05 seconds for a process$"):
+        pool.call(0.05, os.getpid)
+    chunks.close()
+    assert pool.call(PATIENCE, os.getpid)
+
+
+def test_a_call_that_is_given_up_ends_its_process(pool: Pool, tmp_path: Path) -> None:
+    file, token = tmp_path / "begun", CancelToken()
+    with ThreadPoolExecutor(1) as others:
+        waiting = others.submit(partial(pool.call, token=token), 60, Pooled.begins, None, str(file))
+        while not file.exists():
+            time.sleep(0.01)
+        token.cancel()
+        with pytest.raises(PoolError, match="killed by SIGKILL"):
+            waiting.result(PATIENCE)
+    assert pool.call(PATIENCE, os.getpid)
+
+
+def test_one_that_is_given_up_while_it_waits_for_a_process_gets_none(pool: Pool) -> None:
+    token = CancelToken()
+    chunks = pool.call(PATIENCE, Pooled.chunks, None, 100)
+    with ThreadPoolExecutor(1) as others:
+        waiting = others.submit(partial(pool.call, token=token), 60, os.getpid)
+        token.cancel()
+        chunks.close()
+        with pytest.raises(PoolError, match="its caller has been cancelled"):
+            waiting.result(PATIENCE)
+    assert pool.call(PATIENCE, os.getpid) in pool_pids(pool)
+
+
+def test_what_is_there_to_be_stopped_when_it_has_been_given_up_is_stopped() -> None:
+    token, stopped = CancelToken(), []
+    token.cancel()
+    token.attach(lambda: stopped.append("stopped"))
+    assert stopped == ["stopped"]
+
+
+def test_what_is_given_up_when_it_has_been_done_ends_nothing(pool: Pool) -> None:
+    token = CancelToken()
+    pid = pool.call(PATIENCE, os.getpid, token=token)
+    token.cancel()
+    assert pool.call(PATIENCE, os.getpid) == pid
+
+
+def test_a_process_that_was_ended_after_its_last_word_is_not_used_again(pool: Pool) -> None:
+    class LastMoment(CancelToken):
+        def detach(self) -> bool:
+            self.cancel()
+            return super().detach()
+
+    pid = pool.call(PATIENCE, os.getpid, token=LastMoment())
+    assert pool.call(PATIENCE, os.getpid) != pid
+
+
+@pytest.mark.parametrize("function", [Pooled.chunks, Pooled.stream_fails])
+def test_a_stream_that_nobody_took_is_ended(pool: Pool, function: Any) -> None:
+    for count in (0, 100):
+        token = CancelToken()
+        chunks = pool.call(PATIENCE, function, None, count, token=token)
+        assert chunks._worker.connection.poll(PATIENCE)
+        token.cancel()
+        assert list(chunks) == []
+        assert pool.call(PATIENCE, os.getpid)
+
+
+def test_who_waits_for_a_chunk_can_be_interrupted(pool: Pool) -> None:
+    chunks = pool.call(60, Pooled.stream_hangs, None)
+    next(chunks)
+    with ThreadPoolExecutor(1) as others:
+        waiting = others.submit(next, chunks)
+        chunks.interrupt_next()
+        with pytest.raises(PoolError, match="killed by SIGKILL"):
+            waiting.result(PATIENCE)
+    chunks.close()
+    assert pool.call(PATIENCE, os.getpid)
+
+
+def pool_pids(pool: Pool) -> list[int]:
+    return [worker.process.pid for worker in pool._workers]
+
+
+def test_closing_the_pool_ends_what_it_does(pool: Pool) -> None:
+    chunks = pool.call(PATIENCE, Pooled.stream_hangs, None)
+    next(chunks)
+    pool.close()
+    with pytest.raises(PoolError, match="killed by SIGKILL"):
+        next(chunks)
+    assert pool.call(PATIENCE, os.getpid)
+
+
+def test_what_cant_be_pickled_takes_no_process() -> None:
+    pool = Pool(1)
+    with pytest.raises(Exception, match="pickle"):
+        pool.call(PATIENCE, os.getpid, threading.Lock())
+    assert not pool._workers
+
+
+def test_a_process_that_cant_be_started_takes_no_place(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/no/such/file")
+        with pytest.raises(FileNotFoundError):
+            pool.call(PATIENCE, os.getpid)
+    assert pool.call(PATIENCE, os.getpid)
+
+
+def test_a_process_that_ends_at_once_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(1)
+    monkeypatch.setattr("micropie._core.execution.pool.processes._MAIN", "{path!r} {descriptors}")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    for size in (1, 10_000_000):  # more than a pipe takes without anybody to read it
+        with pytest.raises(PoolError, match="ended in the middle of it, with status 1"):
+            pool.call(PATIENCE, bytes, b"x" * size)
+    assert not pool._workers
+
+
+def test_R69_nothing_is_started_before_the_first_call_or_left_at_the_end(world: str) -> None:
+    app = Pooled(processes=2)
+    with connected(app, world) as client:
+        assert client.get("/here").status_code == 200
+        assert not any(pool._workers for pool in pools_of(app))
+        pid = client.get("/process").json()[1]
+        pool = pool_of(app)
+        assert len(pool._workers) == 1
+    assert not pool._workers
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_pool_that_nobody_has_any_more_ends_its_processes() -> None:
+    pool = Pool(1)
+    pid = pool.call(PATIENCE, os.getpid)
+    del pool
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_R69_R70_a_forked_child_has_a_pool_of_its_own() -> None:
+    app = Pooled(processes=1)
+    pid = int(wsgi_get(app, "/process")[1].split(b",")[1].strip(b"]"))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            other = int(wsgi_get(app, "/process")[1].split(b",")[1].strip(b"]"))
+            app.wsgi_shutdown()
+            code = 0 if other != pid else 2
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert int(wsgi_get(app, "/process")[1].split(b",")[1].strip(b"]")) == pid
+    app.wsgi_shutdown()
+
+
+MAIN = """
+from micropie import App, run_in, route
+from tests.wsgi.calls import get
+
+class Root(App):
+    @run_in("process")
+    def index(self):
+        return __name__
+
+if __name__ == "__main__":
+    print(get(Root())[1].decode())
+"""
+
+
+def test_a_script_may_have_handlers_in_processes(tmp_path: Path) -> None:
+    (tmp_path / "bakery.py").write_text(MAIN)
+    environment = {**os.environ, "PYTHONPATH": import_path(ROOT, tmp_path)}
+    for arguments in ([str(tmp_path / "bakery.py")], ["-m", "bakery"]):
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+            timeout=PATIENCE,
+        )
+        assert done.stdout == "bakery\n"
+
+
+def test_a_script_that_calls_a_handler_when_it_is_imported_starts_no_process_after_the_other(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "bakery.py").write_text(MAIN.replace('if __name__ == "__main__":', "if True:"))
+    environment = {**os.environ, "PYTHONPATH": import_path(ROOT, tmp_path)}
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "bakery.py")],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=PATIENCE,
+    )
+    assert done.stdout.splitlines()[-1] == "bakery"
+    assert done.stderr.count('write if __name__ == "__main__": above that') == 1
+
+
+def test_a_process_of_a_pool_has_none_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("micropie._core.execution.pool.processes._is_in_pool", True)
+    with pytest.raises(PoolError, match="can't start a pool"):
+        Pool(1).call(1.0, os.getpid)
+
+
+def test_what_is_typed_in_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=PATIENCE,
+    )
+    assert "no other process can import what was typed in here" in done.stderr
+
+
+# -- the start of a process ------------------------------------------------------------------------
+
+SLOW = """
+import os
+import time
+from pathlib import Path
+from micropie._core.execution.pool import processes
+
+if processes._is_in_pool:
+    Path(__file__).with_name("begun").touch()
+    while not Path(__file__).with_name("go_on").exists():
+        time.sleep(0.01)
+
+def pid():
+    return os.getpid()
+"""
+
+
+@pytest.fixture
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A module that a process imports when there is a file "go_on"."""
+    (tmp_path / "slow_kitchen.py").write_text(SLOW)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield import_module("slow_kitchen")
+    del sys.modules["slow_kitchen"]
+
+
+def test_a_start_is_no_part_of_the_calls_time(slow: Any, tmp_path: Path) -> None:
+    pool, seconds = Pool(1), 1.0
+    with ThreadPoolExecutor(2) as others:
+        called = [others.submit(pool.call, seconds, slow.pid) for _ in range(2)]
+        until((tmp_path / "begun").exists)
+        time.sleep(seconds + 0.2)  # the one waits for its process to start, the other for a process
+        (tmp_path / "go_on").touch()
+        assert {future.result(PATIENCE) for future in called} == {*pool_pids(pool)}
+    pool.close()
+
+
+def test_a_start_whose_caller_leaves_goes_on(slow: Any, tmp_path: Path) -> None:
+    pool, token = Pool(1), CancelToken()
+    with ThreadPoolExecutor(1) as others:
+        called = others.submit(partial(pool.call, token=token), 60, slow.pid)
+        until((tmp_path / "begun").exists)
+        (pid,) = pool_pids(pool)
+        token.cancel()
+        (tmp_path / "go_on").touch()
+        with pytest.raises(PoolError, match="its caller has been cancelled"):
+            called.result(PATIENCE)
+    assert pool.call(PATIENCE, slow.pid) == pid
+    pool.close()
+
+
+def test_a_start_has_a_limit_of_its_own(slow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(1)
+    monkeypatch.setattr("micropie._core.execution.pool.processes.START_WITHIN", 0.1)
+    with pytest.raises(
+        TookTooLong, match=r"^took longer than 0\.1 seconds to start in its process and was ended$"
+    ):
+        pool.call(60, slow.pid)
+    assert not pool._workers
+
+
+def test_a_module_that_cant_be_imported_costs_no_process(
+    pool: Pool, slow: Any, tmp_path: Path
+) -> None:
+    pid = pool.call(PATIENCE, os.getpid)
+    (tmp_path / "slow_kitchen.py").unlink()
+    with pytest.raises(ModuleNotFoundError):
+        pool.call(PATIENCE, slow.pid)
+    assert pool.call(PATIENCE, os.getpid) == pid
+
+
+# -- the end of a server ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_for_the_server_end_no_call(
+    slow: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    pool = Pool(1)
+    with ThreadPoolExecutor(1) as others:
+        called = others.submit(pool.call, 60, slow.pid)
+        until(lambda: pool._workers)
+        (pid,) = pool_pids(pool)
+        os.kill(pid, number)  # it has hardly begun
+        until((tmp_path / "begun").exists)
+        os.kill(pid, number)
+        (tmp_path / "go_on").touch()
+        assert called.result(PATIENCE) == pid
+    pool.close()
+
+
+SERVER = """
+import sys
+from pathlib import Path
+from micropie._core.execution.pool import Pool
+from tests.support.pooled import computes
+
+Pool(1).call(600, computes, *sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("work", "has_kernels_help"), [("in C", True), ("in Python", False)])
+def test_a_process_that_computes_ends_with_its_server(
+    tmp_path: Path, work: str, has_kernels_help: bool
+) -> None:
+    if not has_kernels_help:
+        (tmp_path / "fcntl.py").touch()  # instead of Linux's
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(tmp_path / "begun"), work],
+        env={**os.environ, "PYTHONPATH": import_path(tmp_path, ROOT)},
+        stdout=subprocess.PIPE,
+    )
+    until((tmp_path / "begun").exists)
+    server.kill()
+    server.communicate(timeout=PATIENCE)  # the other end of the pipe is the process's as well
+
+
+# -- what is impossible ----------------------------------------------------------------------------
+
+
+def inner_app(handler: Callable[..., Any]) -> App:
+    app = App()
+    vars(app)["handler"] = handler
+    return app
+
+
+class Reads(App):
+    @reads_body
+    @run_in("process")
+    def handler(self) -> None: ...
+
+
+class Waits(App):
+    @run_in("process")
+    async def handler(self) -> None: ...
+
+
+class Unfinished(App):
+    @run_in("process")
+    async def handler(self) -> Any:
+        yield ""
+
+
+@pytest.mark.parametrize(
+    ("app", "says"),
+    [
+        (Reads(), "@reads_body leaves the body to the handler"),
+        (Waits(), "write def instead of async def"),
+        (Unfinished(), "write def instead of async def"),
+        (
+            inner_app(route()(run_in("process")(lambda: None))),
+            "define it with def at a module's top level",
+        ),
+        (
+            inner_app(route()(functools.partial(run_in("process")(plain), 1))),
+            "define it with def at a module's top level",
+        ),
+    ],
+)
+def test_the_impossible_is_a_setup_error(app: App, says: str) -> None:
+    with pytest.raises(SetupError, match=says) as caught:
+        app._micropie.compiled()
+    assert "handler" in str(caught.value)

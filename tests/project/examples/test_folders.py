@@ -1,0 +1,43 @@
+"""Each example is a folder with one file to read and three lines about it, and is listed."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from micropie import App
+from micropie.cli.check import mistakes
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+DOCS = EXAMPLES.parent / "docs"
+PARTS_OF_THE_DOCUMENTATION = {"tutorial", "how_to"}  # its pages include them
+FOLDERS = sorted(
+    {path.parent.name for path in EXAMPLES.glob("*/app.py")} - PARTS_OF_THE_DOCUMENTATION
+)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_an_example_has_three_lines_about_it(name: str) -> None:
+    title, empty, *lines = (EXAMPLES / name / "README.md").read_text().splitlines()
+    assert title.startswith("# ")
+    assert empty == ""
+    assert len(lines) == 3
+    assert f"examples.{name}.app:app" in lines[1]
+
+
+def test_the_lists_of_examples_are_complete() -> None:
+    rows = re.findall(r"^\| \[(\w+)\]", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
+    assert sorted({*rows} - PARTS_OF_THE_DOCUMENTATION) == FOLDERS
+    page = (DOCS / "start" / "examples.md").read_text()
+    assert sorted([*re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE), "tour"]) == FOLDERS
+
+
+# One needs Redis, one mounts on CherryPy's only tree.
+@pytest.mark.parametrize("name", [name for name in FOLDERS if name not in {"cluster", "moved"}])
+def test_micropie_check_finds_nothing_in_an_example(name: str) -> None:
+    app = import_module(f"examples.{name}.app").app
+    if isinstance(app, App):
+        assert list(mistakes(app)) == []

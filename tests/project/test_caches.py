@@ -1,0 +1,729 @@
+"""Two inputs that differ in what a kept value depends on never get each other's value.
+
+``CACHES`` has every cache and table of the package, with what shows that its key is right. A new
+one that is made by a name of ``MAKERS`` has to be added here. A plain dict is noticed by nobody:
+add it to ``PLAIN``, if a request has a part in its keys.
+"""
+
+from __future__ import annotations
+
+import ast
+import gc
+import gzip
+import logging
+import re
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import micropie
+from micropie import App
+from micropie._core.files.fingerprints import KNOWN
+from micropie._core.files.recent import CONTENTS, RECENT
+from micropie._core.http.addresses import HostTable
+from micropie._core.http.headers.fields import NameTable
+from micropie._core.mounts.prefixes import PrefixTable
+from micropie.channels import Channels
+from micropie.compat import bottle, cherrypy
+from micropie.compat.cherrypy.lib import caching, sessions
+from micropie.middleware import MemoryRates, RateLimit
+from micropie.sessions import InMemorySessionBackend
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+PACKAGE = Path(micropie.__file__).parent
+TESTS = Path(__file__).parents[1]
+
+MAKERS = {
+    *("lru_cache", "cache", "cached_if_short", "NameTable"),
+    *("Recent", "RecentLooks", "OrderedDict", "WeakKeyDictionary", "HostTable", "PrefixTable"),
+}
+
+# What shows that two inputs have two values: a test of this module or of another one, "a function"
+# for the functions of ``FUNCTIONS``, or why no request has a part in the keys.
+FUNCTION = "a function"
+AUTHORS = "the keys are an author's: types, templates, names, settings"
+NO_KEY = "one value for the process"
+
+CACHES = {
+    "asgi/streaming.py:_NAMES": "test_a_table_of_names_has_a_value_for_each_name",
+    "_core/binding/values/constraints.py:_samples": NO_KEY,
+    "_core/binding/values/converters.py:simple_types": NO_KEY,
+    "_core/binding/structures/fields.py:fields_of": AUTHORS,
+    "_core/binding/structures/fields.py:hints_of_class": AUTHORS,
+    "_core/binding/signatures/results.py:_hints_inside": AUTHORS,
+    "channels/redis.py:_warn_once": "test_what_is_logged_once_is_logged_for_each_text",
+    "compat/bottle/dicts.py:_environ_key": FUNCTION,
+    "compat/bottle/dicts.py:_header_name": FUNCTION,
+    "compat/bottle/files.py:_validators": FUNCTION,
+    "compat/bottle/templates.py:engine": NO_KEY,
+    "compat/carrier.py:_status_of": FUNCTION,
+    "compat/cherrypy/lib/caching.py:_entries": "test_R48_a_kept_page_is_the_page_of_its_request",
+    "compat/cherrypy/lib/httputil.py:_title": FUNCTION,
+    "compat/cherrypy/lib/httputil.py:_valid_status": FUNCTION,
+    "compat/cherrypy/lib/sessions.py:cache": "test_two_ids_are_two_sessions",
+    "compat/cherrypy/lib/static.py:_types": NO_KEY,
+    "compat/pixie_web.py:_read": AUTHORS,
+    "compat/originals.py:warn_of_originals": AUTHORS,
+    "debug/access.py:_tell": "test_what_is_logged_once_is_logged_for_each_text",
+    "_core/execution/loop.py:_values": "the keys are event loops",
+    "_core/execution/placement.py:handler_named": AUTHORS,
+    "_core/execution/steps/one_task.py:_warn": AUTHORS,
+    "_core/files/content_types.py:_types": NO_KEY,
+    "_core/files/content_types.py:content_type_of": FUNCTION,
+    "_core/files/fingerprints.py:KNOWN": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/files/lookup.py:codings_for": FUNCTION,
+    "_core/files/lookup.py:resolved_root": AUTHORS,
+    "_core/files/recent.py:CONTENTS": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/files/recent.py:RECENT": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/files/recent.py:_entries": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/files/static.py:_lasting": FUNCTION,
+    "_core/files/static.py:_validators": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/http/headers/conditional.py:http_date": FUNCTION,
+    "_core/http/headers/cookies.py:_attributes_of": FUNCTION,
+    "_core/http/escaping.py:is_html_type": AUTHORS,
+    "_core/http/headers/fields.py:cached": "what ``cached_if_short`` makes: its users are here",
+    "_core/http/json.py:_conversion_of": AUTHORS,
+    "_core/http/json.py:_conversions": NO_KEY,
+    "_core/http/json.py:_exact_decoder": NO_KEY,
+    "_core/http/headers/media_types.py:codec_of": FUNCTION,
+    "_core/http/headers/media_types.py:content_type": FUNCTION,
+    "_core/http/headers/media_types.py:disposition": FUNCTION,
+    "_core/http/problem.py:_page_head": FUNCTION,
+    "_core/http/problem.py:_wanted_of": FUNCTION,
+    "_core/http/response.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
+    "_core/http/response.py:_charset_of": FUNCTION,
+    "_core/http/response.py:_with_charset": FUNCTION,
+    "_core/http/response.py:warn_once": "test_what_is_logged_once_is_logged_for_each_text",
+    "_core/mounts/prefixes.py:_escaped": FUNCTION,
+    "_core/mounts/wsgi_call.py:_status_of": FUNCTION,
+    "_core/mounts/wsgi_in_asgi.py:_KEYS": "test_a_table_of_names_has_a_value_for_each_name",
+    "middleware/metrics.py:_instruments": "the keys are registries",
+    "middleware/proxy_headers.py:_ip": FUNCTION,
+    "middleware/rate_limit.py:_network": FUNCTION,
+    "middleware/rate_limit.py:_until": "test_two_clients_of_two_limits_are_counted_apart",
+    "middleware/trusted_hosts.py:_hosts": "test_a_host_is_found_as_by_comparing_each",
+    "_core/routing/discovery/marks.py:_installed": NO_KEY,
+    "_core/routing/site.py:_hosts": "test_a_host_is_found_as_by_comparing_each",
+    "_core/routing/site.py:_mounts": "test_a_mount_is_found_as_by_comparing_each",
+    "_core/sessions/memory.py:_sessions": "test_two_ids_are_two_sessions",
+    "_core/streams/events.py:_encode_text": FUNCTION,
+    "_core/streams/events.py:warn_of_format": NO_KEY,
+    "_core/streams/events.py:warn_of_dict": NO_KEY,
+    "_core/templates/context.py:_without_app": AUTHORS,
+    "_core/templates/environment.py:compiled": AUTHORS,
+    "_core/templates/environment.py:known_layout": AUTHORS,
+    "_core/templates/environment.py:known_names": AUTHORS,
+    "wsgi/driver.py:_CAPITALS": "test_a_table_of_names_has_a_value_for_each_name",
+}
+
+# Dicts that keep what requests name.
+PLAIN = {
+    "channels/hub.py:_mailboxes": "test_a_message_reaches_its_channel_alone",
+    "compat/bottle/templates.py:TEMPLATES": "test_R77_a_template_is_that_of_its_places_and_options",
+    "compat/bottle/routing.py:static": (
+        "compat/test_bottle_hostile.py::"
+        "test_a_rule_matches_what_its_expressions_match_one_after_the_other"
+    ),
+    "compat/cherrypy/lib/caching.py:_pending": "test_R48_a_kept_page_is_the_page_of_its_request",
+    "compat/cherrypy/lib/caching.py:_varies": "test_R48_a_kept_page_is_the_page_of_its_request",
+    "compat/cherrypy/lib/sessions.py:_locks": "test_two_ids_are_two_sessions",
+    "_core/files/recent.py:_slow": "the keys are an author's directories",
+    "_core/routing/site.py:exact": "routing/test_tree.py::test_the_tree_finds_what_a_naive_matcher_finds",
+}
+
+
+# -- the list is complete --------------------------------------------------------------------------
+
+
+def _name_of(node: ast.AST) -> str:
+    if isinstance(node, ast.Call):
+        return _name_of(node.func)
+    if isinstance(node, ast.Subscript):
+        return _name_of(node.value)
+    return str(getattr(node, "attr", getattr(node, "id", "")))
+
+
+def _made(value: ast.AST | None) -> bool:
+    nodes = ast.walk(value) if value is not None else ()
+    return any(isinstance(node, ast.Call) and _name_of(node) in MAKERS for node in nodes)
+
+
+def caches_in(source: str) -> Iterator[str]:
+    """Yield the names of what is made by ``MAKERS``: a decorated function, or an assigned name."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if any(_name_of(decorator) in MAKERS for decorator in node.decorator_list):
+                yield node.name
+        elif isinstance(node, ast.AnnAssign) and _made(node.value):
+            yield _name_of(node.target)
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                pairs = [(target, node.value)]
+                if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                    pairs = [*zip(target.elts, node.value.elts, strict=True)]
+                yield from (_name_of(one) for one, value in pairs if _made(value))
+
+
+def test_every_cache_is_in_the_list() -> None:
+    """A failure names a cache that has to be added, with the test that shows its key is right."""
+    found = {
+        f"{path.relative_to(PACKAGE).as_posix()}:{name}"
+        for path in PACKAGE.rglob("*.py")
+        for name in caches_in(path.read_text())
+    }
+    assert found == {*CACHES}
+
+
+def test_a_new_cache_is_noticed() -> None:
+    source = """
+@functools.lru_cache
+def one(text): ...
+@cached_if_short(9)
+def two(text): ...
+three: Table[str] = HostTable([])
+self.four, self.five = OrderedDict(), {}
+"""
+    assert [*caches_in(source)] == ["one", "two", "three", "four"]
+
+
+def test_each_entry_of_the_list_is_shown() -> None:
+    for name, shown in {**CACHES, **PLAIN}.items():
+        path, _, attribute = name.partition(":")
+        assert re.search(rf"\b{attribute}\b", (PACKAGE / path).read_text()), name
+        if shown == FUNCTION:
+            assert name in FUNCTIONS, name
+        elif "test_" in shown:
+            file, _, test = shown.rpartition("::")
+            text = (TESTS / file if file else Path(__file__)).read_text()
+            assert f"def {test}(" in text, name
+
+
+# -- functions of a text ---------------------------------------------------------------------------
+
+
+class Twin(str):
+    """Text that equals another, as an author's or a library's own kind of text does."""
+
+    __slots__ = ()
+
+
+def texts(*usual: str, alphabet: str = "aA1 ;=,/-.\n") -> st.SearchStrategy[str]:
+    """Draw usual texts, others that are nearly the same, and their twins."""
+    some = st.sampled_from(usual) | st.text(alphabet, max_size=5)
+    some |= st.sampled_from(usual).flatmap(
+        lambda one: st.sampled_from([one.upper(), one.lower(), f" {one}", f"{one} ", one[:-1]])
+    )
+    return some | some.map(Twin)
+
+
+FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
+    "compat/bottle/dicts.py:_environ_key": st.tuples(texts("Content-Type", "content_type", "x")),
+    "compat/bottle/files.py:_validators": st.tuples(
+        st.sampled_from(["/a", "/A", "/a\udcff"]),
+        *[st.integers(0, 2)] * 2,
+        st.integers(0, 3) | st.sampled_from([10**9, 10**18, 10**18 + 1]),
+        st.integers(0, 1),
+    ),
+    "compat/bottle/dicts.py:_header_name": st.tuples(texts("content-type", "Content_Type", "x")),
+    "compat/carrier.py:_status_of": st.tuples(texts("200 OK", "200", "404 Not here", "99 x")),
+    "compat/cherrypy/lib/httputil.py:_title": st.tuples(texts("content-type", "x_y")),
+    "compat/cherrypy/lib/httputil.py:_valid_status": st.tuples(
+        texts("200 OK", "404", "1", "True")
+        | st.sampled_from([None, True, False, 0, 1, 200, 404, 599, 600, HTTPStatus.OK])
+    ),
+    "_core/files/content_types.py:content_type_of": st.tuples(
+        texts("a.txt", "a.html", "a.gz", ".txt")
+    ),
+    "_core/files/lookup.py:codings_for": st.tuples(
+        texts("gzip", "br", "gzip;q=0", "*", "br, gzip")
+    ),
+    "_core/files/static.py:_lasting": st.tuples(
+        st.sampled_from(["public", "private"]), texts("max-age=1", "max-age=11")
+    ),
+    "_core/http/headers/conditional.py:http_date": st.tuples(
+        st.integers(-3, 3) | st.integers(0, 2**31) | st.booleans()
+    ),
+    "_core/http/headers/cookies.py:_attributes_of": st.tuples(
+        st.sampled_from(["a", "__Host-a", "__Secure-a", "__host-a"]),
+        st.sampled_from([None, "", "/", "/a", "/;"]),
+        st.sampled_from([None, "", "a.example"]),
+        *[st.sampled_from([True, False, 1, 0])] * 2,
+        st.sampled_from([None, "Lax", "lax", "None", "strict", "x"]),
+        st.sampled_from([True, False, 1, 0]),
+    ),
+    "_core/http/headers/media_types.py:codec_of": st.tuples(
+        texts("utf-8", "UTF8", "latin-1", "cp1252", "rot13")
+    ),
+    "_core/http/headers/media_types.py:content_type": st.tuples(
+        texts("text/html", "text/html; charset=utf-8", 'a/b; c="d;e"', "a/b; c=d; e=f")
+    ),
+    "_core/http/headers/media_types.py:disposition": st.tuples(
+        texts('form-data; name="a"', 'form-data; name="a"; filename="b"', "form-data; name=a;x")
+    ),
+    "_core/http/problem.py:_page_head": st.tuples(texts("404 Not Found", "<b>", "&lt;b&gt;")),
+    "_core/http/problem.py:_wanted_of": st.tuples(
+        texts("text/html", "application/json", "text/plain, application/json;q=0.5", "*/*")
+    ),
+    "_core/http/response.py:_charset_of": st.tuples(
+        texts("text/html", "text/html; charset=utf-8", "text/html; charset=latin-1")
+    ),
+    "_core/http/response.py:_with_charset": st.tuples(
+        texts("text/html", "Text/plain; charset=utf-8", "application/json", "text/csv; header=x")
+    ),
+    "_core/mounts/prefixes.py:_escaped": st.tuples(texts("", "/", "/a b", "/a%20b", "/é", "//")),
+    "_core/mounts/wsgi_call.py:_status_of": st.tuples(
+        texts("200 OK", "200", "200  OK", "404 OK", "099 x", "100 x", "200 a\nb", "one")
+    ),
+    "middleware/proxy_headers.py:_ip": st.tuples(
+        texts("192.0.2.1", "::1", "::ffff:192.0.2.1", "01.2.3.4", "fe80::1%a", alphabet="0123:.f")
+    ),
+    "middleware/rate_limit.py:_network": st.tuples(
+        texts("192.0.2.1", "2001:db8::1", "2001:db8::2", "::ffff:192.0.2.1", alphabet="0123:.f/")
+    ),
+    "_core/streams/events.py:_encode_text": st.tuples(texts("a", "a\nb", "a\r\nb", "a\r\rb")),
+}
+
+
+def outcome(function: Callable[..., object], arguments: tuple[Any, ...]) -> object:
+    try:
+        value = function(*arguments)
+    except Exception as error:
+        return type(error), str(error)
+    return value, getattr(value, "__dict__", None)  # of the status, its reason
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_kept_result_is_the_function_s(name: str) -> None:
+    path, _, attribute = name.partition(":")
+    function = getattr(
+        import_module(f"micropie.{path.removesuffix('.py').replace('/', '.')}"), attribute
+    )
+
+    @given(st.lists(FUNCTIONS[name], max_size=8))
+    def ask(calls: list[tuple[Any, ...]]) -> None:
+        for arguments in calls:
+            assert outcome(function, arguments) == outcome(function.__wrapped__, arguments)
+
+    ask()
+
+
+@given(names=st.lists(texts("content-type", "Content-Type", "x-y", "x_y"), max_size=20))
+def test_a_table_of_names_has_a_value_for_each_name(names: list[str]) -> None:
+    table: NameTable[str, tuple[str, int]] = NameTable(lambda name: (name, len(name)), most=4)
+    assert [table[name] for name in names] == [(name, len(name)) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "inputs"),
+    [
+        ("_core.http.response", "warn_once", [("Keep-Alive",), ("Connection",)]),
+        ("channels.redis", "_warn_once", [("room", "a"), ("room", "b"), ("rooma", ""), ("", "a")]),
+        ("debug.access", "_tell", [("http://localhost/a",), ("http://localhost/b",)]),
+    ],
+)
+def test_what_is_logged_once_is_logged_for_each_text(
+    caplog: pytest.LogCaptureFixture, module: str, function: str, inputs: list[tuple[str, ...]]
+) -> None:
+    log = getattr(import_module(f"micropie.{module}"), function)
+    log.cache_clear()
+    with caplog.at_level(logging.WARNING, "micropie"):
+        for texts_of in inputs:
+            log(*texts_of)
+            log(*texts_of)
+    assert len(caplog.records) == len({record.getMessage() for record in caplog.records})
+    assert len(caplog.records) == len(inputs)
+    log.cache_clear()
+
+
+# -- tables that a request is looked up in ---------------------------------------------------------
+
+LABELS = st.lists(st.sampled_from(["a", "b", "a-b"]), min_size=1, max_size=3).map(".".join)
+HOSTS = LABELS | LABELS.map("*.{}".format)
+
+
+@example(entries=["*.a", "*.b.a"], host="a.b.a", end="")
+@given(
+    entries=st.lists(HOSTS, unique=True, max_size=5),
+    host=LABELS,
+    end=st.sampled_from(["", ".", ":80", ".:1"]),
+)
+def test_a_host_is_found_as_by_comparing_each(entries: list[str], host: str, end: str) -> None:
+    suffixes = [one for one in entries if one[0] == "*" and host.endswith(one[1:])]
+    expected = host if host in entries else max(suffixes, key=len, default=None)
+    assert HostTable([(one, one) for one in entries]).find(host + end) == expected
+
+
+SEGMENTS = st.lists(st.sampled_from(["a", "b", "é"]), min_size=1, max_size=3)
+SPELLINGS = {"a": ["a", "%61"], "b": ["b", "%62"], "é": ["%C3%A9", "%c3%a9"]}
+
+
+@given(
+    prefixes=st.lists(SEGMENTS, unique_by=tuple, max_size=6),
+    path=SEGMENTS,
+    joints=st.lists(st.sampled_from(["/", "/", "%2F", "%2f"]), min_size=2, max_size=2),
+    data=st.data(),
+)
+def test_a_mount_is_found_as_by_comparing_each(
+    prefixes: list[list[str]], path: list[str], joints: list[str], data: st.DataObject
+) -> None:
+    """An escaped slash separates no segments."""
+    address, segments = "", [""]
+    for segment, joint in zip(path, ["/", *joints], strict=False):
+        address += joint + data.draw(st.sampled_from(SPELLINGS[segment]))
+        segments = (
+            [*segments, segment] if joint == "/" else [*segments[:-1], f"{segments[-1]}/{segment}"]
+        )
+    fitting = [one for one in prefixes if segments[1 : len(one) + 1] == one]
+    table = PrefixTable([("/" + "/".join(one), one) for one in prefixes])
+    assert table.find(address.encode()) == max(fitting, key=len, default=None)
+
+
+IDS = st.text("aAb-_", min_size=1, max_size=3)
+
+
+@given(saved=st.lists(IDS, unique=True, max_size=6), asked=IDS)
+def test_two_ids_are_two_sessions(saved: list[str], asked: str) -> None:
+    ours = InMemorySessionBackend()
+    moved = sessions.RamSession.cache
+    locks = sessions.LockTable()
+    moved.clear()
+    for one in saved:
+        ours.save(one, {"id": one}, 60)
+        session = sessions.RamSession(id=one)
+        moved[one] = {"id": one}, session.now().replace(year=9999)
+    expected = asked if asked in saved else None
+    assert ours.load_shared(asked).get("id") == expected
+    kept = moved.get(asked)
+    assert (kept and kept[0]["id"]) == expected
+    moved.clear()
+    assert all(locks.acquire(one, 0) for one in saved)
+    assert locks.acquire(asked, 0) is (asked not in saved)
+
+
+NAMES = st.text("ab:*. ", min_size=1, max_size=3)
+
+
+@settings(max_examples=30)
+@given(names=st.lists(NAMES, unique=True, min_size=1, max_size=4))
+def test_a_message_reaches_its_channel_alone(names: list[str]) -> None:
+    channels = Channels()
+    for name in names:
+        with channels.subscribe(*names) as everything, channels.subscribe(name) as own:
+            for each in names:
+                channels.publish(each, each)
+            assert [next(everything) for _ in names] == names
+            channels.publish(name, "last")
+            assert [next(own), next(own)] == [name, "last"]
+    channels.close()
+
+
+LIMITS = st.tuples(st.sampled_from([1, 11]), st.sampled_from([1, 1.0, 60, 11.0]))
+CLIENTS = st.text("1a/:.", max_size=4) | st.integers(0, 12)
+
+
+class Noting(MemoryRates):
+    """Keeps the keys that were counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: list[str] = []
+
+    def hit(self, key: str, limit: int, per: float) -> Any:
+        self.keys.append(key)
+        return super().hit(key, limit, per)
+
+
+class Root(App):
+    def index(self) -> str:
+        return "index"
+
+
+@settings(max_examples=30)
+@example([((1, 11.0), "a", False), ((11, 1), "a", False)])
+@example([((1, 60), "a", False), ((1, 60), ":a", True), ((1, 60), "a", True)])
+@given(calls=st.lists(st.tuples(LIMITS, CLIENTS, st.booleans()), min_size=2, max_size=5))
+def test_two_clients_of_two_limits_are_counted_apart(calls: list[Any]) -> None:
+    """A number and its text are one key, as authors get ids from a session, a path or a token."""
+    store = Noting()
+    asking = iter([client for _, client, _ in calls])
+    for (limit, per), _, is_above in calls:
+        app = Root()
+        limited = RateLimit(limit, per, key=lambda _: next(asking), store=store)
+        if is_above:
+            limited(app)
+        else:
+            app.middlewares.append(limited)
+        with TestClient(app, protocol="wsgi") as client:
+            client.get("/")
+    keys = dict.fromkeys(store.keys)
+    inputs = dict.fromkeys(
+        (limit, float(per), str(client), is_above) for (limit, per), client, is_above in calls
+    )
+    assert len(keys) == len(inputs)
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+CODINGS = ["", "gzip", "gzip;q=0", "br", "br, gzip"]
+FILES = ["a.txt", "sub/a.txt", "sub/b.txt", "link.txt", "a%2Etxt", "A.txt", "no.txt"]
+MOUNTS = ["/one", "/one-cached", "/one-links", "/one-links-cached", "/two", "/two-cached"]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> App:
+    """Two directories with files of the same names, served in six ways."""
+    app = Root()
+    (tmp_path / "outside.txt").write_text("outside")
+    for folder in ("one", "two"):
+        root = tmp_path / folder
+        (root / "sub").mkdir(parents=True)
+        for name in ("a.txt", "sub/a.txt", "sub/b.txt"):
+            (root / name).write_text(f"{folder} {name}")
+        (root / "a.txt.gz").write_bytes(gzip.compress(b"the same " * 9))
+        (root / "sub/a.txt.br").write_bytes(f"{folder} br".encode())
+        (root / "link.txt").symlink_to(tmp_path / "outside.txt")
+    for mount in MOUNTS:
+        app.static(
+            mount,
+            tmp_path / mount[1:4],
+            cached="cached" in mount,
+            follow_symlinks="links" in mount,
+            max_age=60 if "cached" in mount else None,
+            name=mount[1:],
+        )
+    return app
+
+
+def test_R48_a_kept_file_is_the_file_of_its_request(make_client: MakeClient, folders: App) -> None:
+    client = make_client(folders)
+
+    def ask(asked: tuple[str, str, str, str]) -> tuple[object, ...]:
+        mount, file, coding, version = asked
+        answer = client.get(f"{mount}/{file}{version}", headers={"Accept-Encoding": coding})
+        names = ("content-encoding", "etag", "cache-control", "vary", "content-type")
+        return answer.status_code, answer.content, *(answer.headers.get(name) for name in names)
+
+    def forget() -> None:
+        for kept in (CONTENTS, RECENT, KNOWN):
+            kept.clear()
+
+    urls = [folders.static_url("a.txt", name=mount[1:]) for mount in ("/one", "/two")]
+    versions = ["", *(url[url.index("?") :] for url in urls)]
+    fresh: dict[tuple[str, str, str, str], tuple[object, ...]] = {}
+    requests = st.tuples(*map(st.sampled_from, (MOUNTS, FILES, CODINGS, versions)))
+
+    @given(st.lists(requests, min_size=2, max_size=8))
+    def compare(asked: list[tuple[str, str, str, str]]) -> None:
+        for one in asked:
+            if one not in fresh:
+                forget()
+                fresh[one] = ask(one)
+        forget()
+        assert [ask(one) for one in [*asked, *asked]] == [fresh[one] for one in [*asked, *asked]]
+
+    compare()
+    forget()
+
+
+# -- compat ----------------------------------------------------------------------------------------
+
+
+class Pages:
+    """Pages that show all that they depend on, and name the headers among it in Vary."""
+
+    @cherrypy.expose
+    def index(self, *segments: str, **values: str) -> str:
+        return self._shown("index", segments, values)
+
+    @cherrypy.expose
+    def default(self, *segments: str, **values: str) -> str:
+        return self._shown("default", segments, values)
+
+    @cherrypy.expose
+    def modes(self) -> str:
+        """Show a header that another one chooses, so that Vary differs from answer to answer."""
+        headers = cherrypy.request.headers
+        chosen = {"1": "X-Z", "2": "X-A"}.get(headers.get("X-Mode"), "X-Mode")
+        cherrypy.response.headers["Vary"] = ", ".join(dict.fromkeys(["X-Mode", chosen]))
+        return f"{headers.get('X-Mode')} {chosen}={headers.get(chosen)}"
+
+    def _shown(self, name: str, segments: Any, values: Any) -> str:
+        request = cherrypy.request
+        return repr((name, request.base, request.script_name, segments, sorted(values.items())))
+
+
+def kept_site(is_on: bool) -> Any:
+    tree = cherrypy._cptree.Tree()
+    for script_name in ("", "/shop"):
+        config = {"/": {"tools.caching.on": is_on, "tools.trailing_slash.on": False}}
+        tree.mount(Pages(), script_name, config)
+    return tree
+
+
+TARGETS = ["/", "/a", "/a/", "/a%2Fb", "/a/b", "/shop", "/shop/", "/shop/a", "/a?b", "/a%3Fb"]
+TARGETS += ["/a?b=", "/shop/../a", "/modes", "/modes?", "/?a=1&b=2", "/?b=2&a=1", "/%61"]
+SOME = st.sampled_from([None, "", "1", "2", "1, 2"])
+
+
+def test_R48_a_kept_page_is_the_page_of_its_request(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caching._Current, "cache", None)
+    plain, keeping = make_client(kept_site(False)), make_client(kept_site(True))
+    headers = st.fixed_dictionaries(
+        {"Host": st.sampled_from(["a.example", "b.example", "a.example:1"])},
+        optional=dict.fromkeys(("X-Mode", "X-A", "X-Z"), SOME),
+    )
+    requests = st.tuples(st.sampled_from(["GET", "GET", "HEAD"]), st.sampled_from(TARGETS), headers)
+
+    def ask(client: TestClient, request: tuple[str, str, dict[str, Any]]) -> object:
+        method, target, fields = request
+        answer = client.request(
+            method,
+            "/",
+            headers={name: value for name, value in fields.items() if value is not None},
+            extensions={"target": target.encode()},
+        )
+        return answer.status_code, answer.text
+
+    def in_mode(**fields: str) -> tuple[str, str, dict[str, str]]:
+        return "GET", "/modes", {f"X-{name}": value for name, value in fields.items()}
+
+    @example([in_mode(Mode="1", Z="2"), in_mode(Mode="2", A="2"), in_mode(Mode="2", A="1")])
+    @given(st.lists(requests, min_size=2, max_size=8))
+    def compare(asked: list[tuple[str, str, dict[str, Any]]]) -> None:
+        if caching._Current.cache is not None:
+            caching._Current.cache.clear()
+        for one in asked * 2:
+            assert ask(keeping, one) == ask(plain, one)
+
+    compare()
+
+
+@pytest.mark.parametrize("has_sessions", [True, False])
+def test_R48_a_page_that_reads_a_cookie_is_kept_for_nobody(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, has_sessions: bool
+) -> None:
+    """The tool for sessions looks for its own cookie, which makes no page one visitor's."""
+
+    class Counting:
+        made = 0
+
+        @cherrypy.expose
+        def index(self) -> str:
+            self.made += 1
+            return str(self.made)
+
+        @cherrypy.expose
+        def mine(self) -> str:
+            return repr(
+                cherrypy.request.cookie.get("user") and cherrypy.request.cookie["user"].value
+            )
+
+    monkeypatch.setattr(caching._Current, "cache", None)
+    config = {"/": {"tools.caching.on": True, "tools.sessions.on": has_sessions}}
+    client = make_client(cherrypy.Application(Counting(), "", config))
+    cookies = ("user=ann", "user=bob", "other=1")
+    shown = [client.get("/mine", headers={"Cookie": one}).text for one in cookies]
+    assert shown == ["'ann'", "'bob'", "None"]
+    assert [client.get("/", headers={"Cookie": one}).text for one in cookies] == ["1"] * 3
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_R48_no_cache_keeps_the_developer_s_traceback(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, show: bool
+) -> None:
+    """A 404 is kept for everybody; with a traceback it is for a browser on this machine alone."""
+
+    class Broken:
+        made = 0
+
+        @cherrypy.expose
+        def index(self) -> str:
+            self.made += 1
+            raise cherrypy.HTTPError(404, f"page {self.made}")
+
+    monkeypatch.setattr(caching._Current, "cache", None)
+    config = {"/": {"tools.caching.on": True, "request.show_tracebacks": show}}
+    app = cherrypy.Application(Broken(), "", config)
+    near = make_client(app, client=("127.0.0.1", 1), base_url="http://localhost")
+    far = make_client(app, client=("203.0.113.9", 1), base_url="http://localhost")
+    shown, hidden, again = near.get("/"), far.get("/"), near.get("/")
+    assert ("Traceback" in shown.text, "Traceback" in hidden.text) == (show, False)
+    assert shown.headers.get("cache-control") == ("no-store" if show else None)
+    assert ("page 2" in hidden.text, "page 2" in again.text) == (show, show)
+
+
+def test_R77_a_template_is_that_of_its_places_and_options(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "page.tpl").write_text(f"{folder} {{{{name}}}} [[name]]")
+    shown = set()
+    for _ in range(20):
+        for folder in ("one", "two"):
+            for options in ({}, {"variable_start_string": "[[", "variable_end_string": "]]"}):
+                places = [str(tmp_path / folder)]  # a list of its own, whose id is another's soon
+                shown.add(
+                    (
+                        folder,
+                        bool(options),
+                        bottle.jinja2_template(
+                            "page.tpl", template_lookup=places, template_settings=options, name="x"
+                        ),
+                    )
+                )
+                del places
+                gc.collect(1)  # what is as young as that
+    assert shown == {
+        ("one", False, "one x [[name]]"),
+        ("one", True, "one {{name}} x"),
+        ("two", False, "two x [[name]]"),
+        ("two", True, "two {{name}} x"),
+    }
+
+
+def test_templates_are_kept_by_any_options_and_bounded() -> None:
+    bottle.TEMPLATES.clear()
+
+    class Marker:
+        __hash__ = None  # type: ignore[assignment]
+
+    kept, other = Marker(), Marker()
+    for value, expected in (
+        (["a"], 1),
+        (["a"], 1),
+        (["b"], 2),
+        ({"c"}, 3),
+        (kept, 4),
+        (kept, 4),
+        (other, 5),
+    ):
+        text = bottle.jinja2_template(
+            "{{ one }} {{ two }}",
+            template_settings={"globals": {"one": value}, "filters": {"f": len}},
+            two=2,
+        )
+        assert text == f"{value} 2"
+        assert len(bottle.TEMPLATES) == expected
+    for number in range(1100):
+        bottle.jinja2_template(f"{number}{{{{ one }}}}", template_adapter=Quick)
+    assert len(bottle.TEMPLATES) <= 1000
+    bottle.TEMPLATES.clear()
+
+
+class Quick(bottle.BaseTemplate):
+    """An engine that compiles nothing."""
+
+    def prepare(self, **options: Any) -> None:
+        """Keep nothing."""
+
+    def render(self, *values: Any, **more: Any) -> str:
+        """Return nothing."""
+        return ""

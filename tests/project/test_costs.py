@@ -1,0 +1,464 @@
+"""The calls of functions that a request takes, for every kind of request: each kind has a ceiling.
+
+Times of a busy machine differ by a factor of two; the calls of one warm request do not differ at
+all. Each call takes about as long in every version measured so far. So a request that becomes
+slower is seen here by the change that makes it slower, and not behind a server some weeks later.
+
+The rule: a change that needs more calls raises the number in its own diff, and says why. A change
+that needs less lowers it. ``python -m tests.project.test_costs`` prints the table as it is now, to be put
+in the place of ``CEILINGS``.
+
+The calls are counted in a process of their own, where no other test has left a thread, a cache or a
+profiler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType, MappingProxyType
+from typing import Any, NamedTuple
+
+import pytest
+
+import micropie
+from micropie import App, EventStream, HTTPError, HttpMiddleware, Redirect, UploadFile, get
+from tests.asgi.calls import Lifespan, http_scope, piece
+from tests.support.commands import ROOT
+from tests.support.environment import unmeasured
+from tests.support.waiting import PATIENCE
+from tests.wsgi.calls import Answer, environ_for
+
+# By kind of request: the calls of Python and of C together that it may take under ASGI and under
+# WSGI.
+CEILINGS: dict[str, tuple[int, int]] = {
+    "plain": (26, 53),
+    "plain def": (63, 24),
+    "json": (29, 56),
+    "path": (31, 58),
+    "query": (43, 70),
+    "explicit": (46, 73),
+    "form": (89, 114),  # an escaped value takes one call more, and a tenth of the time
+    "json body": (62, 92),
+    "dataclass": (66, 92),
+    "upload": (285, 237),  # under ASGI the calls of the package that finds the parts count, too
+    "session write": (152, 154),
+    "session read": (77, 101),
+    # an answer for which a cookie was read is private, and varies by it
+    "cookies": (81, 104),
+    "template": (213, 62),
+    "static": (133, 135),
+    "304": (129, 134),
+    "404": (73, 79),
+    "405": (105, 110),
+    "400": (67, 97),
+    "redirect": (47, 76),
+    "hooks": (76, 206),
+    "error handler": (130, 179),
+    "10 chunks": (104, 170),
+    "10 chunks def": (356, 88),
+    "3 chunks awaited": (191, 111),
+    "3 events": (257, 201),
+    "mounted Flask": (276, 456),
+    "WebSocket echo": (302, 0),  # with the task that reads, which is two turns of the event loop
+}
+
+# These wait several times, and on a busy machine a timer may end meanwhile.
+WAITING = {"10 chunks def", "3 chunks awaited", "3 events", "mounted Flask"}
+MARGIN = 1.1
+
+# What the numbers hold for. Other interpreters and libraries make other calls of their own.
+INTERPRETER = ("cpython", (3, 11))
+LIBRARIES = {
+    "anyio": "4.16",
+    "flask": "3.1",
+    "jinja2": "3.1",
+    "msgspec": "0.22",
+    "orjson": "3.13",
+    "werkzeug": "3.1",
+}
+
+
+def is_comparable() -> bool:
+    """Return whether the numbers hold for this interpreter and these libraries."""
+    interpreter = sys.implementation.name, sys.version_info[:2]
+    return interpreter == INTERPRETER and all(
+        version(name).startswith(f"{of}.") for name, of in LIBRARIES.items()
+    )
+
+
+PROTOCOLS = ("asgi", "wsgi")
+CONNECT = {"type": "websocket.connect"}
+PACKAGE = str(Path(micropie.__file__).parent)
+TESTS = str(ROOT / "tests")  # whose calls don't count
+# of the requests of each kind, the first don't count, of the others the least does
+WARM, TIMES = 5, 45
+
+BROWSER = {
+    "user-agent": "Mozilla/5.0 (X11; Linux x86_64)",
+    "accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "accept-encoding": "gzip, deflate, br",
+    "accept-language": "en-US,en;q=0.5",
+    "cache-control": "max-age=0",
+    "upgrade-insecure-requests": "1",
+}
+UPLOAD = (
+    b'--X\r\nContent-Disposition: form-data; name="title"\r\n\r\nhi\r\n'
+    b'--X\r\nContent-Disposition: form-data; name="photo"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+    + b"z" * 3000
+    + b"\r\n--X--\r\n"
+)
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+JSON = {"content-type": "application/json"}
+
+
+@dataclasses.dataclass
+class Order:
+    name: str
+    count: int
+    tags: list[str]
+
+
+class Site(App):
+    async def plain(self) -> str:
+        return "Hello"
+
+    def plain_def(self) -> str:
+        return "Hello"
+
+    async def data(self) -> dict[str, str]:
+        return {"message": "Hello"}
+
+    async def greet(self, name: str) -> str:
+        return f"hello {name}"
+
+    @get("/users/<id:int>/posts/<slug>")
+    async def post(self, id: int, slug: str) -> str:  # type: ignore[override]
+        return f"{id}{slug}"
+
+    async def submit(self, username: str) -> str:
+        return username
+
+    async def order(self, order: Order) -> dict[str, int]:
+        return {"n": order.count}
+
+    async def upload(self, title: str, photo: UploadFile) -> str:
+        return f"{title} {photo.size}"
+
+    async def visit(self) -> str:
+        session = self.request.session
+        if "n" not in session:
+            session["n"] = 0
+        return str(session["n"])
+
+    async def change(self) -> str:
+        session = self.request.session
+        session["n"] = session.get("n", 0) + 1
+        return "changed"
+
+    async def cookie(self) -> str:
+        self.response.set_cookie("a", "b")
+        return self.request.cookies.get("q", "none")
+
+    async def page(self) -> str:
+        return self.render("page.html", items=[f"item {number}" for number in range(20)])
+
+    async def moved(self) -> Redirect:
+        return Redirect("/plain")
+
+    async def bad(self) -> None:
+        raise HTTPError(400, "bad")
+
+    async def fail(self) -> None:
+        raise LookupError("no")
+
+    async def ready(self) -> AsyncIterator[str]:
+        for number in range(10):
+            yield f"{number}\n"
+
+    def made(self) -> Iterator[str]:
+        for number in range(10):
+            yield f"{number}\n"
+
+    async def awaited(self) -> AsyncIterator[str]:
+        for number in range(3):
+            await asyncio.sleep(0)
+            yield f"{number}\n"
+
+    async def ticks(self) -> EventStream:
+        return EventStream(self._events())
+
+    async def _events(self) -> AsyncIterator[str]:
+        for number in range(3):
+            await asyncio.sleep(0)
+            yield str(number)
+
+    async def ws_echo(self, ws: micropie.WebSocket) -> None:
+        await ws.accept()
+        async for message in ws:
+            await ws.send_text(str(message))
+
+
+class Marks(HttpMiddleware):
+    async def before_request(self, request: micropie.Request) -> None:
+        pass
+
+    async def after_request(
+        self, request: micropie.Request, status: int, body: Any, headers: Any
+    ) -> None:
+        headers.append(("x-mark", "1"))
+
+
+class Way(NamedTuple):
+    """A kind of request, and the application that it asks."""
+
+    app: App
+    target: str
+    method: str = "GET"
+    headers: Mapping[str, str] = MappingProxyType({})
+    body: bytes = b""
+    status: int = 200
+    # a header of the answer, and that of the next request which sends it back
+    keeps: tuple[str, str] = ("", "")
+
+    def sent(self, kept: str) -> dict[str, str]:
+        """Return the headers of a request; ``kept`` is what the one before it was given."""
+        length = {"content-length": str(len(self.body))} if self.body else {}
+        return {**BROWSER, **self.headers, **length, **({self.keeps[1]: kept} if kept else {})}
+
+    def kept(self, headers: Iterable[tuple[str, str]]) -> str:
+        """Return what the next request sends back."""
+        return {name.lower(): value.partition(";")[0] for name, value in headers}.get(
+            self.keeps[0], ""
+        )
+
+
+def ways(folder: Path) -> dict[str, Way]:
+    """Return the kinds of requests.
+
+    The files that the applications need are written to ``folder``.
+    """
+    from flask import Flask
+
+    (folder / "static").mkdir()
+    (folder / "static/a.css").write_bytes(b"x" * 10240)
+    (folder / "templates").mkdir()
+    (folder / "templates/page.html").write_text(
+        "<ul>{% for i in items %}<li>{{ i }}</li>{% endfor %}</ul>"
+    )
+    site, hooked, failing, mounted = (
+        Site(templates=str(folder / "templates"), loop_watchdog=False) for _ in range(4)
+    )
+    site.static("/static", str(folder / "static"))
+    hooked.middlewares.extend([Marks(), Marks()])
+    failing.middlewares.append(Marks())
+    failing.error(LookupError)(lambda error: "sorry")
+    flask = Flask("flask")
+    flask.get("/")(lambda: "flask")
+    mounted.mount("/flask", flask)
+    return {
+        "plain": Way(site, "/plain"),
+        "plain def": Way(site, "/plain_def"),
+        "json": Way(site, "/data"),
+        "path": Way(site, "/greet/Bob"),
+        "query": Way(site, "/greet?name=Bob"),
+        "explicit": Way(site, "/users/7/posts/abc"),
+        "form": Way(site, "/submit", "POST", FORM, b"username=bob&email=bob%40example.org&age=42"),
+        "json body": Way(site, "/submit", "POST", JSON, b'{"username":"bob","age":42}'),
+        "dataclass": Way(site, "/order", "POST", JSON, b'{"name":"a","count":2,"tags":["x"]}'),
+        "upload": Way(
+            site, "/upload", "POST", {"content-type": "multipart/form-data; boundary=X"}, UPLOAD
+        ),
+        "session write": Way(site, "/change", keeps=("set-cookie", "cookie")),
+        "session read": Way(site, "/visit", keeps=("set-cookie", "cookie")),
+        "cookies": Way(site, "/cookie", headers={"cookie": "q=1; z=2"}),
+        "template": Way(site, "/page"),
+        "static": Way(site, "/static/a.css"),
+        "304": Way(site, "/static/a.css", status=304, keeps=("etag", "if-none-match")),
+        "404": Way(site, "/no/such/path", status=404),
+        "405": Way(site, "/users/7/posts/abc", "DELETE", status=405),
+        "400": Way(site, "/bad", status=400),
+        "redirect": Way(site, "/moved", status=303),
+        "hooks": Way(hooked, "/plain"),
+        "error handler": Way(failing, "/fail", status=500),
+        "10 chunks": Way(site, "/ready"),
+        "10 chunks def": Way(site, "/made"),
+        "3 chunks awaited": Way(site, "/awaited"),
+        "3 events": Way(site, "/ticks"),
+        "mounted Flask": Way(mounted, "/flask/"),
+        "WebSocket echo": Way(site, "/echo", status=101),
+    }
+
+
+class Counter:
+    """Counts the calls of all threads that begin after it, but for those that the code of tests
+    makes.
+    """
+
+    def __init__(self) -> None:
+        # thread, and whether micropie's code calls; while it counts
+        self._calls: list[tuple[int, bool]] | None = None
+        threading.setprofile(self._profile)
+        sys.setprofile(self._profile)
+
+    def _profile(self, frame: FrameType, event: str, _: object) -> None:
+        if (
+            self._calls is not None
+            and event in ("call", "c_call")
+            and not frame.f_code.co_filename.startswith(TESTS)
+        ):
+            caller = frame.f_back if event == "call" else frame
+            is_own = caller is not None and caller.f_code.co_filename.startswith(PACKAGE)
+            self._calls.append((threading.get_ident(), is_own))
+
+    def begin(self) -> None:
+        self._calls = []
+
+    def end(self) -> tuple[int, int]:
+        """Return how many threads made calls, and the calls; of several threads those alone that
+        micropie's code makes.
+
+        How often threads that wait for each other look at a lock is a matter of luck.
+        """
+        calls, self._calls = self._calls or [], None
+        threads = len({thread for thread, _ in calls})
+        return threads, sum(is_own or threads == 1 for _, is_own in calls)
+
+
+async def under_asgi(folder: Path) -> dict[str, int]:
+    counter, tasks = Counter(), dict[App, tuple[asyncio.Task[None], dict[str, Any]]]()
+    found: dict[str, int] = {}
+    for name, way in ways(folder).items():
+        if way.app not in tasks:
+            lifespan = Lifespan(way.app, {})
+            tasks[way.app] = asyncio.create_task(lifespan.run()), lifespan.scope["state"]
+            await lifespan.say("startup")
+        kept, counts = "", []
+        for _ in range(TIMES):
+            scope = http_scope(way.method, way.target, state=dict(tasks[way.app][1]))
+            scope["headers"] += [
+                (key.encode(), value.encode()) for key, value in way.sent(kept).items()
+            ]
+            incoming = [piece(way.body)]
+            if way.status == 101:
+                scope |= {"type": "websocket", "scheme": "ws", "subprotocols": [], "extensions": {}}
+                incoming = [
+                    CONNECT,
+                    {"type": "websocket.receive", "text": "hi"},
+                    {"type": "websocket.disconnect"},
+                ]
+            server = Server(incoming)
+            counter.begin()
+            await way.app(scope, server.receive, server.send)
+            counts.append(counter.end())
+            headers = [
+                (key.decode(), value.decode()) for key, value in server.sent[0].get("headers", ())
+            ]
+            kept = way.kept(headers)
+        assert server.sent[0].get("status", 101) == way.status, name
+        _, found[name] = min(counts[WARM:])  # another thread may have woken meanwhile
+    return found
+
+
+class Server:
+    """An ASGI server that calls nothing."""
+
+    def __init__(self, incoming: list[dict[str, Any]]) -> None:
+        self._incoming = incoming
+        self._echoed = asyncio.Event()
+        self.sent: list[dict[str, Any]] = []
+
+    async def receive(self) -> dict[str, Any]:
+        if self._incoming and self._incoming[0]["type"] == "websocket.disconnect":
+            await self._echoed.wait()
+        return (
+            self._incoming.pop(0)
+            if self._incoming
+            else await asyncio.get_running_loop().create_future()
+        )
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+        if message["type"] == "websocket.send":
+            self._echoed.set()
+
+
+def under_wsgi(folder: Path) -> dict[str, int]:
+    counter = Counter()
+    found: dict[str, int] = {}
+    for name, way in ways(folder).items():
+        kept, counts = "", []
+        if way.status == 101:  # WSGI has no WebSockets
+            found[name] = 0
+            continue
+        for _ in range(TIMES):
+            environ = environ_for(way.method, way.target, way.body)
+            for key, value in way.sent(kept).items():
+                key = key.upper().replace("-", "_")
+                environ[key if key.startswith("CONTENT_") else f"HTTP_{key}"] = value
+            answer = Answer()
+            counter.begin()
+            answer.chunks = way.app(environ, answer.start_response)
+            answer.read()
+            counts.append(counter.end())
+            kept = way.kept(answer.headers.items())
+        assert answer.status == way.status, name
+        _, found[name] = min(counts[WARM:])  # another thread may have woken meanwhile
+    return found
+
+
+def counted(protocol: str) -> dict[str, int]:
+    """Return the calls that each kind of request takes, the least of some requests."""
+    command = [sys.executable, "-m", "tests.project.test_costs", protocol]
+    done = subprocess.run(
+        command, cwd=ROOT, env=unmeasured(), capture_output=True, timeout=2 * PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    found: dict[str, int] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.skipif(
+    not is_comparable(), reason="another interpreter or library makes calls of its own"
+)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_request_takes_more_calls_than_it_did(protocol: str) -> None:
+    found = counted(protocol)
+    assert found.keys() == CEILINGS.keys()
+    most = {name: CEILINGS[name][PROTOCOLS.index(protocol)] for name in found}
+    most |= {name: int(most[name] * MARGIN) for name in WAITING}
+    assert {
+        name: f"{calls}, not {most[name]}" for name, calls in found.items() if calls > most[name]
+    } == {}
+
+
+def main(protocol: str | None = None) -> None:
+    """Print what is counted under a protocol, as JSON; without one, the table of both."""
+    if protocol is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            gc.disable()  # finalizers would count
+            found = (
+                under_wsgi(Path(folder))
+                if protocol == "wsgi"
+                else asyncio.run(under_asgi(Path(folder)))
+            )
+        print(json.dumps(found))
+        return
+    tables = [counted(protocol) for protocol in PROTOCOLS]
+    print("CEILINGS: dict[str, tuple[int, int]] = {")
+    for name in tables[0]:
+        print(f'    "{name}": ({", ".join(str(table[name]) for table in tables)}),')
+    print("}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

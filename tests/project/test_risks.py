@@ -1,0 +1,65 @@
+"""tests/project/risks and the tests agree: every number that a test or a comment uses is there, with the
+files of its tests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "tests" / "project" / "risks"
+NO_TEST = "No test names it yet."
+
+_SECTION = re.compile(r"^## R(?P<number>\d+)\n(?P<text>.*?)(?=^##? |\Z)", re.MULTILINE | re.DOTALL)
+PAGES = re.findall(r"\]\(([\w-]+\.md)\)", (FOLDER / "README.md").read_text())
+TEXT = "".join((FOLDER / page).read_text() for page in PAGES)
+SECTIONS = {int(found["number"]): found["text"] for found in _SECTION.finditer(TEXT)}
+
+
+def files_by_risk() -> dict[int, list[str]]:
+    """Map each number to the files, relative to tests/, whose tests have it in their names."""
+    files: dict[int, set[str]] = defaultdict(set)
+    for path in (ROOT / "tests").rglob("*.py"):
+        for name in re.findall(r"^\s*(?:async )?def (test_R\w+)", path.read_text(), re.MULTILINE):
+            for number in re.findall(r"R(\d+)(?=_)", name):
+                files[int(number)].add(path.relative_to(ROOT / "tests").as_posix())
+    return {number: sorted(paths) for number, paths in files.items()}
+
+
+def expected_end(files: list[str]) -> str:
+    return f"Tests: {', '.join(f'`{file}`' for file in files)}" if files else NO_TEST
+
+
+def test_the_risks_are_numbered_in_order() -> None:
+    assert list(SECTIONS) == list(range(1, len(SECTIONS) + 1))
+
+
+def test_each_risk_says_which_files_test_it() -> None:
+    """A failure shows what to write at the end of each section that is wrong."""
+    files = files_by_risk()
+    wrong = {
+        f"R{number}": expected
+        for number, text in SECTIONS.items()
+        if not " ".join(text.split()).endswith(expected := expected_end(files.get(number, [])))
+    }
+    assert wrong == {}
+    assert files.keys() <= SECTIONS.keys()
+
+
+def test_each_number_that_code_or_a_page_refers_to_exists() -> None:
+    paths = [path for folder in ("micropie", "tests") for path in (ROOT / folder).rglob("*.py")]
+    paths += [
+        *(ROOT / "docs").rglob("*.md"),
+        *FOLDER.glob("*.md"),
+        *ROOT.glob("*.md"),
+        ROOT / "pyproject.toml",
+    ]
+    unknown = {
+        f"{path.relative_to(ROOT)}: R{number}"
+        for path in paths
+        for number in re.findall(r"\bR([1-9]\d?)\b", path.read_text())
+        if int(number) not in SECTIONS
+    }
+    assert unknown == set()

@@ -1,0 +1,155 @@
+"""Each threat in tests/project/risks/threat-model.md has tests, and these exist. What docs/security.md
+says of where its promises end is so.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from micropie import App, Response
+from micropie.compat import bottle, cherrypy
+from micropie.middleware import SecurityDefaults
+from micropie.sessions import InMemorySessionBackend, SignedCookieSessionBackend
+from tests.conftest import MakeClient
+
+TESTS = Path(__file__).parents[1]
+MODEL = (TESTS / "project" / "risks" / "threat-model.md").read_text()
+KINDS = (
+    "Spoofing",
+    "Tampering",
+    "Repudiation",
+    "Information disclosure",
+    "Denial of service",
+    "Elevation of privilege",
+)
+
+_ROWS = re.findall(r"^\|[^|]+\|[^|]+\|(?P<tests>[^|]+)\|$", MODEL, re.MULTILINE)
+THREATS = [
+    row.strip()
+    for row in _ROWS
+    if row.strip() not in ("tests", "---", "it leaves") and "`" in row and "::" in row
+]
+
+
+def test_every_kind_of_threat_is_there() -> None:
+    for kind, following in zip(KINDS, [*KINDS[1:], None], strict=True):
+        section = MODEL[
+            MODEL.index(f"## {kind}") : MODEL.index(f"## {following}") if following else None
+        ]
+        rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+        assert len(rows) >= 3, kind
+        for row in rows:
+            assert "::test_" in row, row
+
+
+def test_the_tests_that_are_named_exist() -> None:
+    named = {name for row in THREATS for name in re.findall(r"`([^`]+)`", row)}
+    assert len(named) > 60
+    missing = set()
+    for name in named:
+        file, _, test = name.partition("::")
+        path = TESTS / file
+        if (
+            not path.is_file()
+            or re.search(rf"^(?:async )?def {test}\(", path.read_text(), re.MULTILINE) is None
+        ):
+            missing.add(name)
+    assert missing == set()
+
+
+# -- where promises end: a failure may be a promise that has become wider ---------------------------
+
+
+class Site(App):
+    def index(self) -> str:
+        return str(self.request.session.get("user"))
+
+    def log_in(self) -> str:
+        self.request.session["user"] = "ann"
+        self.request.session.regenerate()
+        return "in"
+
+    def log_out(self) -> str:
+        self.request.session.clear()
+        return "out"
+
+    def away(self) -> Response:
+        return Response("", 303, {"Location": "https://other.example/"})
+
+
+class Moved:
+    @cherrypy.expose
+    def index(self) -> str:
+        return "ann" if cherrypy.request.cookie.get("user") else "nobody"
+
+    @cherrypy.expose
+    def broken(self) -> str:
+        raise cherrypy.HTTPError(404)
+
+
+def moved_bottle() -> Any:
+    app = bottle.Bottle()
+    app.get("/")(lambda: bottle.request.get_cookie("user") or "nobody")
+    return app
+
+
+def test_of_the_defaults_the_hosts_alone_hold_for_an_isolated_application(
+    make_client: MakeClient,
+) -> None:
+    app = Site(security=SecurityDefaults("example.com"))
+    app.mount("/alone", Site(), isolated=True)
+    client = make_client(app, base_url="https://example.com")
+    foreign = {"Origin": "https://other.example"}
+    for path, status, frame in (("/", 403, "DENY"), ("/alone", 200, None)):
+        assert client.get(path, headers={"Host": "other.example"}).status_code == 400
+        assert client.post(path, headers=foreign).status_code == status
+        assert client.get(path).headers.get("x-frame-options") == frame
+
+
+def test_behind_a_proxy_that_is_not_named_the_site_is_visited_by_http(
+    make_client: MakeClient,
+) -> None:
+    app = Site(security=SecurityDefaults("example.com"), session_backend=InMemorySessionBackend())
+    client = make_client(app, base_url="http://example.com")
+    told = {"X-Forwarded-Proto": "https", "Origin": "https://example.com"}
+    answer = client.get("/log_in", headers=told)
+    assert "strict-transport-security" not in answer.headers
+    assert answer.headers["set-cookie"].startswith("session_id=")
+    assert "Secure" not in answer.headers["set-cookie"]
+    assert client.post("/log_in", headers=told).status_code == 403
+
+
+def test_a_location_that_is_a_header_may_lead_anywhere(make_client: MakeClient) -> None:
+    answer = make_client(Site()).get("/away", follow_redirects=False)
+    assert answer.headers["location"] == "https://other.example/"
+
+
+def test_a_copy_of_a_session_in_a_cookie_is_valid_after_the_log_out(
+    make_client: MakeClient,
+) -> None:
+    app = Site(session_backend=SignedCookieSessionBackend("secret" * 8))
+    client = make_client(app, base_url="https://example.com")
+    client.get("/log_in")
+    [(name, value)] = client.cookies.items()
+    client.get("/log_in")
+    client.get("/log_out")
+    assert client.get("/").text == "None"
+    client.cookies.clear()
+    assert client.get("/", headers={"Cookie": f"{name}={value}"}).text == "ann"
+
+
+def test_moved_pages_state_neither_a_type_nor_privacy(make_client: MakeClient) -> None:
+    for app in (cherrypy.Application(Moved(), ""), moved_bottle()):
+        answer = make_client(app).get("/", headers={"Cookie": "user=ann"})
+        assert answer.text == "ann"
+        assert not {"x-content-type-options", "cache-control", "vary"} & answer.headers.keys()
+
+
+def test_tracebacks_of_moved_pages_need_no_key(make_client: MakeClient) -> None:
+    for show in (True, False):
+        config = {"/": {"request.show_tracebacks": show}}
+        app = cherrypy.Application(Moved(), "", config)
+        client = make_client(app, client=("127.0.0.1", 1), base_url="http://localhost")
+        assert ("Traceback" in client.get("/broken").text) is show

@@ -1,0 +1,153 @@
+"""What type checkers say of a user's file: they find each wrong line, and nothing else. In the
+examples of the documentation they find nothing.
+
+mypy reads it with all the rest (``make types``), strictly: it tells of each error, and of each that
+it does not find where a comment ignores it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.project.test_readme import MODULES
+from tests.support.environment import unmeasured
+from tests.support.left_out import LEFT_OUT
+
+FILE = Path(__file__).with_name("a_users_file.py")
+ROOT = Path(__file__).parents[3]
+# What mypy has found in the modules that the examples import, for the next run.
+KEPT = ROOT / "build" / "mypy-of-examples"
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The typed examples of the pages, each in a file. One that imports a library that this Python
+    lacks is left out.
+    """
+    files = typed_examples(tmp_path_factory.mktemp("examples"))
+    lacks = re.compile(rf"^(import|from) ({'|'.join(LEFT_OUT)})\b", re.MULTILINE)
+    return [file for file in files if not (LEFT_OUT and lacks.search(file.read_text()))]
+
+
+@pytest.fixture
+def in_test_all(request: pytest.FixtureRequest) -> None:
+    """mypy checks the same file in each run. The other checkers run in ``make test-all``."""
+    if not request.config.getoption("--all-worlds"):
+        pytest.skip("it runs in make test-all")
+
+
+@pytest.mark.timeout(240)  # 8 seconds of a processor, most of them for what both parts import
+def test_pyright_finds_the_wrong_lines_and_nothing_in_the_examples_of_the_pages(
+    in_test_all: None, tmp_path: Path, examples: list[Path]
+) -> None:
+    lines = FILE.read_text().splitlines()
+    wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
+    assert len(wrong) >= 8
+    found = errors_of_pyright(tmp_path, [FILE, *examples])
+    in_file = [one for one in found if one["file"] == str(FILE)]
+    assert {one["range"]["start"]["line"] + 1 for one in in_file} == wrong
+    assert [f"{one['file']}: {one['message']}" for one in found if one not in in_file] == []
+
+
+def test_mypy_is_told_to_find_the_same_lines() -> None:
+    """``make types`` reads the file, and complains of an error that it does not find there."""
+    lines = FILE.read_text().splitlines()
+    assert [line for line in lines if line.endswith("# wrong") != ("# type: ignore[" in line)] == []
+
+
+# Each prints a line "file:line: ..." for an error.
+OTHER_CHECKERS = {
+    "pyright": ["pyright", "--pythonpath", sys.executable],
+    "ty": ["ty", "check", "--output-format=concise", "--python", sys.prefix],
+    "pyrefly": [
+        *("pyrefly", "check", "--output-format=min-text", "--config=pyrefly.toml"),
+        *("--site-package-path", sysconfig.get_path("purelib")),
+    ],
+}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", OTHER_CHECKERS)
+def test_another_checker_finds_only_wrong_lines(
+    in_test_all: None, tmp_path: Path, name: str
+) -> None:
+    text = re.sub(r"  # type: ignore\[[a-z, -]+\]", "", FILE.read_text())
+    (tmp_path / FILE.name).write_text(text)
+    (tmp_path / "pyrefly.toml").write_text('preset = "strict"')
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    executable, *options = OTHER_CHECKERS[name]
+    files = [] if name == "pyright" else [FILE.name]
+    done = subprocess.run(
+        [Path(sys.executable).with_name(executable), *options, *files],
+        cwd=tmp_path,
+        env=unmeasured(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = {int(line) for line in re.findall(rf"{FILE.name}:(\d+)", done.stdout)}
+    lines = enumerate(text.splitlines(), 1)
+    wrong = {number for number, line in lines if line.endswith("# wrong")}
+    assert done.returncode == 1, done.stdout + done.stderr  # of errors, and not of a crash
+    assert found - wrong == set()
+    assert len(found) >= len(wrong) - 4  # pyrefly takes ``await`` of a JsonDocument
+
+
+def typed_examples(folder: Path) -> list[Path]:
+    """Write each block of the pages that says what one of its functions returns into a file: it is
+    typed, so all of it has to be.
+    """
+    files = []
+    for modules in MODULES.values():
+        for number, module in enumerate(modules):
+            functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+            nodes = ast.walk(ast.parse(module.source)) if module.file is None else []
+            if any(isinstance(node, functions) and node.returns for node in nodes):
+                name = module.place.partition(":")[0].removesuffix(".md").replace("/", "_")
+                files.append(folder / f"{name.replace('-', '_')}_{number}.py")
+                files[-1].write_text(module.source)
+    return files
+
+
+@pytest.mark.timeout(240)  # 10 seconds of a processor
+def test_mypy_finds_nothing_in_the_examples_of_the_pages(
+    tmp_path: Path, examples: list[Path]
+) -> None:
+    assert len(examples) >= 15
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={KEPT}"]
+    environment = unmeasured(MYPYPATH=str(ROOT))
+    done = subprocess.run(
+        [*command, *map(str, examples)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def errors_of_pyright(folder: Path, included: list[Path]) -> list[dict[str, Any]]:
+    settings = {
+        "include": [*map(str, included)],
+        "typeCheckingMode": "strict",
+        "enableTypeIgnoreComments": False,  # they are for mypy
+        "extraPaths": [str(ROOT)],
+    }
+    config = folder / "pyrightconfig.json"
+    config.write_text(json.dumps(settings))
+    options = ["--project", str(config), "--pythonpath", sys.executable, "--outputjson"]
+    command = [sys.executable, "-m", "basedpyright", *options]
+    output = subprocess.run(
+        command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False
+    ).stdout
+    return [one for one in json.loads(output)["generalDiagnostics"] if one["severity"] == "error"]
