@@ -10,8 +10,9 @@ log: the place, what is wrong, what to write. The module depends on what it insp
   attribute of requests to ``_OF_REQUESTS``.
 - ``missing_names.py``: a name that ``micropie`` lacks. A row of ``_ADVICE`` is enough.
 
-The test case is a row of ``MODULES`` in ``tests/debug/test_idioms.py``: where the idiom is from, the
-code, the first request, words of the hint. An error that is certain is no hint: raise ``SetupError``.
+The test case is a row of ``MODULES`` in ``tests/debug/test_idioms.py``: where the idiom is from,
+the code, the first request, words of the hint. An error that is certain is no hint: raise
+``SetupError``.
 
 Open ``advisor.py`` to add a place where the core asks for advice, ``page.py`` to change the pages
 of ``debug=True``, and ``access.py`` to change who may see them.
