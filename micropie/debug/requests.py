@@ -31,6 +31,7 @@ from micropie._core.routing import Route, handlers_route, place_of, route_of
 from micropie._core.routing.discovery import Checking, Provider, type_name
 from micropie.debug.access import may_see_debug_pages
 from micropie.debug.page import error_page, not_found_page, warn_of_attribute
+from micropie.debug.source import FunctionSource
 
 _ERRORS = range(400, 600)
 _SUCCESSES = range(200, 300)
@@ -214,6 +215,9 @@ def review_session(request: Request, session: Session) -> None:
     if route.has_warned or not (changes.updates or changes.values.keys() - {CSRF_FIELD}):
         return
     route.has_warned = True
+    source = FunctionSource.of(route.function)
+    if source is not None and source.logs_in_elsewhere():
+        return
     logger.warning(
         "%s changed the session on %s: a link on any page can do that; write @post above it",
         route.name,

@@ -359,6 +359,8 @@ class FunctionSource:
 
     def session_change(self) -> str:
         """Return the change that the function makes to the session, "" if there is none."""
+        if self.logs_in_elsewhere():
+            return ""
         names = {"session"}  # and variables that hold it: session = self.request.session
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Assign) and _is_session(node.value, names):
@@ -378,6 +380,13 @@ class FunctionSource:
             ):
                 return f"calls session.{method.attr}()"
         return ""
+
+    def logs_in_elsewhere(self) -> bool:
+        """Return whether the function redirects to another site, or takes a secret that comes back
+        from there: such a log-in changes the session with a GET.
+        """
+        secrets = _SECRETS.intersection(self._arguments)
+        return bool(secrets) or "allow_external" in ast.unparse(self._tree)
 
     def called_methods(self) -> set[str]:
         """Return the methods of ``self`` that the function calls or passes on."""
@@ -428,6 +437,7 @@ def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield target, value
 
 
+_SECRETS = frozenset({"code", "state", "ticket", "token"})  # of OAuth, CAS and links in mails
 _CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regenerate"})
 
 
