@@ -1,0 +1,419 @@
+"""Hints below an error in development, and warnings about results that are probably unintended."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from micropie import (
+    App,
+    HTTPError,
+    Page,
+    Redirect,
+    Request,
+    Response,
+    UploadFile,
+    post,
+    requires,
+)
+from tests.conftest import MakeClient
+
+
+class Habits(App):
+    def status(self) -> Any:
+        raise HTTPError(status_code=404)  # type: ignore[call-arg]
+
+    def detail(self) -> Any:
+        raise HTTPError(404, detail="gone")  # type: ignore[call-arg]
+
+    def media(self) -> Any:
+        return Response("x", media_type="text/csv")  # type: ignore[call-arg]
+
+    def args(self) -> Any:
+        return self.request.args  # type: ignore[attr-defined]
+
+    @post
+    def indexed(self) -> Any:
+        return self.request.json["x"]  # type: ignore[index]
+
+    def page(self) -> Any:
+        return Page.of(one for one in [1])  # type: ignore[arg-type]
+
+    def cookie(self) -> str:
+        self.response.set_cookie("a", "b", max_age="1h")  # type: ignore[arg-type]
+        return "x"
+
+    def other(self) -> Any:
+        return [].nothing  # type: ignore[attr-defined]
+
+    def asked(self) -> Any:
+        return self.request.query["pie"]
+
+    def missing(self) -> Any:
+        return dict[str, str]()["pie"]
+
+    def header(self) -> str:
+        self.response.headers["X-Count"] = 5  # type: ignore[assignment]
+        return "x"
+
+    def later(self) -> None:
+        self.request.after_response(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("GET", "/status", "The argument is called status"),
+        ("GET", "/detail", "The sentence is the second argument"),
+        ("GET", "/media", "The argument is called content_type"),
+        ("GET", "/args", 'Write request.query["name"].'),
+        ("POST", "/indexed", "A method is called first"),
+        ("GET", "/page", "Page.of takes a list, not generator: write Page.of([*items])"),
+        ("GET", "/cookie", "max_age is seconds or a timedelta, not '1h'"),
+        ("GET", "/other", "AttributeError: 'list' object has no attribute 'nothing'"),
+        ("GET", "/asked", "The client has sent no 'pie': write .get('pie')"),
+        ("GET", "/missing", "KeyError: 'pie'"),
+        ("GET", "/header", "header 'x-count' is text, not int: 5; write str(...)"),
+        ("GET", "/later", "write after_response(function, argument), without calling it"),
+    ],
+)
+def test_a_failure_says_what_to_write(
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    path: str,
+    words: str,
+) -> None:
+    assert make_client(Habits(debug=True)).request(method, path).status_code == 500
+    assert words in "".join(logging.Formatter().format(one) for one in caplog.records)
+
+
+class MoreHabits(App):
+    def moved(self) -> Any:
+        raise Redirect("/", code=302)  # type: ignore[call-arg]
+
+    def mimetype(self) -> Any:
+        return Response("x", mimetype="text/csv")  # type: ignore[call-arg]
+
+    def body(self) -> Any:
+        return self.request.body.decode()  # type: ignore[attr-defined]
+
+    def code(self) -> str:
+        self.response.status_code = 201  # type: ignore[attr-defined]
+        return "x"
+
+    def kept(self) -> Any:
+        return self.session["x"]  # type: ignore[attr-defined]
+
+    def header(self) -> Any:
+        self.request.headers["X-Pie"] = "x"  # type: ignore[index]
+
+    def query(self) -> Any:
+        del self.request.query["x"]  # type: ignore[attr-defined]
+
+    def cookie(self) -> Any:
+        self.response.cookies["x"] = "x"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/moved", 'Redirect("/pies", status=302)'),
+        ("/mimetype", "The argument is called content_type"),
+        ("/body", "It is a method: call it first"),
+        ("/code", "response.status = 201"),
+        ("/kept", "self.request.session"),
+        ("/header", "write response.headers[...] for the answer"),
+        ("/query", "It is what the client has sent"),
+        ("/cookie", 'response.set_cookie("name", "value")'),
+    ],
+)
+def test_more_failures_say_what_to_write(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
+) -> None:
+    assert make_client(MoreHabits(debug=True)).get(path).status_code == 500
+    assert words in "".join(logging.Formatter().format(one) for one in caplog.records)
+
+
+class Uploads(App):
+    @post
+    def saved(self, pie: UploadFile) -> str:
+        return str(pie.save("pie.png"))  # type: ignore[attr-defined]
+
+    @post
+    async def awaited(self, pie: UploadFile) -> bytes:
+        return await pie.read()  # type: ignore[misc, no-any-return]
+
+    @post
+    def named(self, pie: UploadFile) -> str:
+        return str(pie.save_to("no-such-directory/pie.png"))
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/saved", 'Write upload.save_to("uploads"), a directory.'),
+        ("/awaited", "uploads, and form and files, which take no (), are there without waiting"),
+        ("/named", "save_to takes a directory that exists, not no-such-directory/pie.png"),
+    ],
+)
+def test_what_users_of_others_do_with_uploads_is_told(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
+) -> None:
+    assert (
+        make_client(Uploads(debug=True)).post(path, files={"pie": ("pie.png", b"plum")}).status_code
+        == 500
+    )
+    assert words in "".join(logging.Formatter().format(one) for one in caplog.records)
+
+
+class Box:
+    def __getitem__(self, name: str) -> str:
+        raise KeyError(name)
+
+
+class Response2(App):
+    def other(self) -> Any:
+        return httpx.Response(200).data  # type: ignore[attr-defined]
+
+    def kept(self) -> Any:
+        return self.state["pie"]
+
+    def box(self) -> Any:
+        return Box()["pie"]
+
+    def long(self) -> Any:
+        raise TypeError("x" * 300 + "keyword argument 'status_code'")
+
+    def again(self) -> Any:
+        raise KNOWN
+
+    def number(self, page: str = "1") -> Any:
+        return page + 1  # type: ignore[operator]
+
+
+KNOWN = AttributeError("'Session' object has no attribute 'user'")
+
+
+def test_a_hint_is_for_micropie_alone_and_stands_once(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Response2(debug=True))
+    for path in ("/other", "/kept", "/box", "/long", "/number", *["/again"] * 3):
+        assert client.get(path).status_code == 500
+    logged = "".join(logging.Formatter().format(one) for one in caplog.records)
+    assert "Write return" not in logged
+    assert "The client has sent" not in logged
+    assert "The argument is called status" not in logged
+    assert "Without an annotation" not in logged
+    assert KNOWN.__notes__ == [
+        'A session is a dict: session["name"]. App(session_timeout=...) ends it.'
+    ]
+
+
+class Answers(App):
+    def text(self) -> Any:
+        return "text", {"X-Answer": "1"}
+
+    def first(self) -> Any:
+        return 201, 1
+
+    def status(self) -> Any:
+        return 201, {"id": 1}
+
+    def point(self) -> Any:
+        return 3, 4
+
+    def three(self) -> Any:
+        return 201, 202, 203
+
+    def none(self) -> Any:
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/text", "write the status first, return 200, body, headers"),
+        ("/first", "returned (201, 1), the JSON of a list, with status 200: write Response(1, "),
+    ],
+)
+def test_a_pair_in_another_order_is_told_in_development(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, path: str, words: str
+) -> None:
+    make_client(Answers(debug=True)).get(path)
+    assert words in caplog.text
+
+
+def test_other_pairs_are_lists(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    client = make_client(Answers(debug=True))
+    assert client.get("/status").status_code == 201
+    assert client.get("/point").json() == [3, 4]
+    assert client.get("/three").json() == [201, 202, 203]
+    assert client.get("/none").json() == []
+    assert caplog.text == ""
+
+
+class Db: ...
+
+
+class UsesDb(App):
+    def index(self, db: Db) -> str:
+        return type(db).__name__
+
+
+def test_a_provider_that_yields_twice_is_told(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = UsesDb()
+
+    @app.provides(Db)
+    def opened() -> Iterator[Db]:
+        yield Db()
+        yield Db()
+
+    assert make_client(app).get("/").status_code == 500
+    assert "opened yields twice: write one yield in it" in caplog.text
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_provider_without_return_is_told_in_development(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, debug: bool
+) -> None:
+    app = UsesDb(debug=debug)
+
+    @app.provides(Db)
+    def opened():  # type: ignore[no-untyped-def]
+        Db()
+
+    assert make_client(app).get("/").text == "NoneType"
+    assert ("opened, which provides Db, returned nothing: write return" in caplog.text) is debug
+
+
+def test_a_provider_that_says_so_may_give_nothing(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = UsesDb(debug=True), UsesDb(debug=True)
+
+    @first.provides(Db)
+    def found() -> Db | None:
+        return None
+
+    @second.provides(Db)
+    def around() -> Iterator[None]:
+        yield
+
+    assert make_client(first).get("/").text == "NoneType"
+    assert make_client(second).get("/").text == "NoneType"
+    assert caplog.text == ""
+
+
+@dataclasses.dataclass
+class User:
+    name: str
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (User("eve"), 500),
+        ("come in later", 200),
+        (Response("no", 401), 401),
+        (type("Page", (), {"__html__": lambda self: "<p>no"})(), 200),
+    ],
+)
+def test_a_check_that_returns_what_it_found_shows_nobody_that(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, answer: object, status: int
+) -> None:
+    def members(request: Request) -> Any:
+        return answer
+
+    class Club(App):
+        @requires(members)
+        def index(self) -> str:
+            return "inside"
+
+    response = make_client(Club()).get("/")
+    assert response.status_code == status
+    assert "eve" not in response.text
+    assert ("members returned User, which is no answer" in caplog.text) is (status == 500)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [("eve", "str"), (5, "int"), ({"name": "eve"}, "dict"), (True, ""), ((200, "page"), "")],
+)
+def test_a_check_that_returns_a_plain_value_is_told_in_development(
+    make_client: MakeClient,
+    caplog: pytest.LogCaptureFixture,
+    answer: object,
+    kind: str,
+    debug: bool,
+) -> None:
+    def members(request: Request) -> Any:
+        return answer
+
+    class Club(App):
+        @requires(members)
+        def index(self) -> str:
+            return "inside"
+
+    assert make_client(Club(debug=debug)).get("/").status_code == 200
+    advice = f"returned {kind}, which is sent as the answer: write return bool(...) to let the"
+    assert (advice in caplog.text) == (debug and kind != "")
+    assert ("which is sent as the answer" in caplog.text) == (debug and kind != "")
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_keys_of_a_session_that_are_no_text_are_told_in_development(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, debug: bool
+) -> None:
+    class Cart(App):
+        @post
+        def index(self) -> str:
+            self.request.session["cart"] = {1: 2, "more": [{None: 3}, "x"]}
+            return ""
+
+        @post
+        def flat(self) -> str:
+            self.request.session["cart"] = {"1": 2}
+            return ""
+
+    client = make_client(Cart(debug=debug))
+    assert client.post("/flat").text == client.post("/").text == ""
+    logged = [one.getMessage() for one in caplog.records if "the session has" in one.getMessage()]
+    told = [one.partition(",")[0] for one in logged]
+    assert told == (["the session has the key 1", "the session has the key None"] if debug else [])
+
+
+def test_a_missing_document_is_told_in_the_log(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Takes(App):
+        @post
+        def index(self, body: dict[str, int]) -> str:
+            return "x"
+
+    assert make_client(Takes(debug=True)).post("/", json={"a": 1}).status_code == 400
+    assert "for the whole body write Annotated[dict, Body()]" in caplog.text
+
+
+def test_a_file_for_another_parameter_is_told_in_the_log(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Takes(App):
+        @post
+        def index(self, picture: bytes, note: bytes) -> str:
+            return "x"
+
+    client = make_client(Takes(debug=True))
+    files = {"picture": ("me.png", b"...")}
+    assert client.post("/", data={"note": "!"}, files=files).status_code == 400
+    assert "picture came as a file: write picture: UploadFile." in caplog.text
+    assert "note came as a file" not in caplog.text

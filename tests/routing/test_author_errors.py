@@ -1,0 +1,181 @@
+"""An author's certain errors raise ``SetupError`` before the first request, with what to write."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+
+from micropie import (
+    App,
+    Request,
+    SetupError,
+    describe,
+    get,
+    hidden,
+    post,
+)
+from micropie.middleware import RateLimit
+from tests.conftest import MakeClient
+
+
+def refusal(make: Callable[[], App]) -> str:
+    """Return what is said where an application is made or compiled."""
+    with pytest.raises(SetupError) as caught:
+        make()._micropie.compiled()
+    return str(caught.value)
+
+
+class Depends:
+    """Stands for FastAPI's, by its module."""
+
+    __module__ = "fastapi.params"
+
+
+DEPENDS: Any = Depends()
+
+
+class Asks(App):
+    def index(self, request):  # type: ignore[no-untyped-def]
+        return "x"
+
+
+class Injects(App):
+    def index(self, db: Any = DEPENDS) -> str:
+        return "x"
+
+
+class Static(App):
+    @staticmethod
+    def index(self):  # type: ignore[no-untyped-def] # noqa: PLW0211
+        return "x"
+
+
+class Socket(App):
+    async def ws_chat(self, ws: Any) -> None: ...
+
+
+class SocketByName(App):
+    async def chat(self, ws):  # type: ignore[no-untyped-def]
+        await ws.accept()
+
+
+class TooLarge(App):
+    @post
+    def order(self, order: Order) -> str:
+        return "x"
+
+
+@dataclasses.dataclass
+class Order:
+    number: Annotated[int, msgspec.Meta(lt=2**63)]
+
+
+def one_hook() -> App:
+    class Limited(App):
+        middlewares = RateLimit(5)  # type: ignore[assignment]
+
+    return Limited()
+
+
+def health_with_argument() -> App:
+    app = App()
+    app.health("/health", {"db": lambda request: True})  # type: ignore[dict-item, misc]
+    return app
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (Asks, "write request: Request, or request: str"),
+        (Injects, "it has Depends of fastapi, which means nothing here"),
+        (Static, "leave @staticmethod out, or self"),
+        (SocketByName, "write ws as the first parameter of async def ws_name, or below @websocket"),
+        (TooLarge, "TooLarge.order: a library refuses the types of its parameters: Integer bounds"),
+        (one_hook, "write middlewares = [RateLimit(...)]"),
+        (health_with_argument, "functions without arguments by their names"),
+        (lambda: App(title="Shop"), "write docs=Docs(title=...)"),  # type: ignore[call-arg]
+        (lambda: describe("Bakes."), 'write describe(summary="Bake a pie.")'),  # type: ignore[arg-type]
+        (lambda: describe(status_code=201), "no status_code: write status=..."),  # type: ignore[arg-type]
+        (lambda: describe(model=Order), "no model: write response_model=..."),  # type: ignore[arg-type]
+    ],
+)
+def test_it_is_told_at_the_start(make: Callable[[], App], words: str) -> None:
+    assert words in refusal(make)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: App(prefix="/api"), 'write app.mount("/prefix", Shop())'),  # type: ignore[call-arg]
+        (lambda: App(middleware=[]), "write app.middlewares.append"),  # type: ignore[call-arg]
+        (lambda: App("shop"), "not 'shop'; an App needs no name"),  # type: ignore[arg-type]
+        (lambda: get("/pies", status_code=201), "no status_code: write return 201, pie in the"),  # type: ignore[call-overload]
+        (lambda: App().get("/pies/:name") and App(), "write <name> for :name"),
+    ],
+)
+def test_another_frameworks_arguments_are_told_at_the_start(
+    make: Callable[[], App], words: str
+) -> None:
+    assert words in refusal(make)
+
+
+def test_a_socket_without_url_is_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    Socket(expose="explicit", debug=True)._micropie.compiled()
+    assert "Socket.ws_chat has no URL" in caplog.text
+
+
+def test_what_is_meant_is_not_refused(make_client: MakeClient) -> None:
+    class Fine(App):
+        def index(self, request: str, self_: str = "s") -> str:
+            return request
+
+        def fallback(self, request="none"):  # type: ignore[no-untyped-def]
+            return request
+
+        def own(self, request: Request) -> str:
+            return request.path
+
+    class Quiet(App):
+        @hidden
+        async def ws_helper(self) -> None: ...
+
+        def ws_count(self) -> int:
+            return 1
+
+        @get
+        def index(self) -> int:
+            return self.ws_count()
+
+    client = make_client(Fine())
+    assert client.get("/?request=text").text == "text"
+    assert client.get("/fallback").text == "none"
+    assert client.get("/own").text == "/own"
+    assert make_client(Quiet(expose="explicit")).get("/").text == "1"
+
+
+def test_no_text_has_an_offset() -> None:
+    class Wrong(App):
+        def index(self, at: Annotated[str, msgspec.Meta(tz=True)]) -> str:
+            return at
+
+    assert "no str is with an offset" in refusal(Wrong)
+
+
+def test_run_is_no_handler() -> None:
+    with pytest.raises(SetupError, match=r'write @route\("/run"\) above it'):
+
+        class Starts(App):
+            def run(self) -> str:  # type: ignore[override]
+                return "started"
+
+    class Serves(App):
+        @hidden
+        def run(self, **options: Any) -> None:
+            raise LookupError("serves by itself")
+
+    with pytest.raises(LookupError, match="serves by itself"):
+        Serves().run(port=1)
