@@ -7,8 +7,9 @@ import copy
 import functools
 import logging
 import pickle
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -21,6 +22,7 @@ from micropie import (
     HTTPError,
     MethodNotAllowed,
     Redirect,
+    Request,
     Response,
     SetupError,
     get,
@@ -140,6 +142,67 @@ def test_the_frameworks_own_errors_are_a_sentence(make_client: MakeClient) -> No
         b"",
     )
     assert client.head("/nowhere").content == b""
+
+
+class Expected(App):
+    def page(self) -> Any:
+        raise HTTPError(404)
+
+    def sentence(self) -> Any:
+        raise HTTPError(HTTPStatus.CONFLICT, "Somebody <else> has changed it.")
+
+    def document(self) -> Any:
+        raise HTTPError(422, {"size": "too small"})
+
+    def later(self) -> Any:
+        raise HTTPError(503, "later", {"Retry-After": "5", "vary": "Cookie"})
+
+    def unsendable(self) -> Any:
+        raise HTTPError(400, "no", {"X-Name": "a\nb"})
+
+    def undecodable(self) -> Any:
+        raise HTTPError(400, "\ud800")
+
+    def moved(self) -> Any:
+        return Redirect("/page", 307, headers={"X-Pie": "apple"})
+
+    def away(self) -> Any:
+        raise Redirect("https://example.org/")
+
+    @get
+    def only_get(self) -> str:
+        return "got"
+
+
+def sees_all(request: Request) -> Iterator[None]:
+    yield
+
+
+@pytest.mark.parametrize(
+    "accept", ["*/*", "text/html,*/*;q=0.8", "application/json", "application/problem+json"]
+)
+@pytest.mark.parametrize("handles", [(), (418, ValueError)], ids=["", "handlers of other errors"])
+def test_a_default_answer_is_the_same_if_nothing_else_can_change_it(
+    make_client: MakeClient, accept: str, handles: tuple[Any, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = [
+        *((method, f"/{name}") for name in vars(Expected) for method in ("GET", "HEAD")),
+        ("POST", "/only_get"),
+        ("OPTIONS", "/only_get"),
+        ("GET", "/a/..%2Fb"),
+    ]
+    seen = []
+    for middlewares in ((), (sees_all,)):
+        app = Expected()
+        app.middlewares.extend(middlewares)
+        for error in handles:
+            app.error(error)(lambda: "handled")
+        client = make_client(app, validate=False)
+        caplog.clear()
+        answers = [client.request(*one, headers={"accept": accept}) for one in asked]
+        parts = [(one.status_code, sorted(one.headers.items()), one.content) for one in answers]
+        seen.append((parts, [record.getMessage() for record in caplog.records]))
+    assert seen[0] == seen[1]
 
 
 def test_R76_a_line_end_in_the_path_does_not_begin_a_log_line(

@@ -20,9 +20,12 @@ from micropie._core.errors import (
 )
 from micropie._core.execution.steps import Flow, Outage, call
 from micropie._core.http import (
+    Answer,
     FileReference,
     Request,
     Response,
+    encode,
+    encoded_error,
     error_answer,
     error_response,
     redirect_response,
@@ -66,6 +69,40 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     except BaseException as error:  # an HTTPError is from opening the author's page for this error
         response = plain_response(request, execution.contained(error))
     return response
+
+
+def default_answer(request: Request, failure: Exception) -> tuple[Answer | None, Exception]:
+    """Return the answer to an ``HTTPError`` or a ``Redirect`` if nothing but the framework decides
+    it: no hook, error handler or translation, no session, and nothing set on ``self.response``.
+
+    Otherwise return None and the exception for ``respond_to``: ``failure``, or the 400 for a
+    redirect to another site, which is in the log by then.
+    """
+    exchange = request._exchange
+    config = exchange.config
+    if (
+        not isinstance(failure, RaisedAnswer)
+        or exchange.answer.has_more
+        or exchange.ends is not None
+        or exchange.passes_failure_on
+        or config.advisor is not None
+        or config.settings.translations is not None
+        or (config.error_handlers and config_of(exchange).error_handler_for(failure)[0] is not None)
+    ):
+        return None, failure
+    try:
+        if isinstance(failure, Redirect):
+            response = redirect_response(failure, request)
+            is_head = exchange.method == "HEAD"
+            return encode(response, None, is_head, config.text_type), failure
+        is_options = isinstance(failure, MethodNotAllowed) and exchange.method == "OPTIONS"
+        if isinstance(failure, HTTPError) and not is_options:
+            return encoded_error(request, failure), failure
+    except Exception as error:
+        # A header or text that can't be sent is logged by ``respond_to``.
+        if isinstance(error, HTTPError):
+            failure = error.with_traceback(None)  # which refers to this frame
+    return None, failure
 
 
 def plain_response(request: Request, failure: Exception) -> Response:

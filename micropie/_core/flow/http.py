@@ -49,7 +49,7 @@ from micropie._core.execution.steps import (
     itself,
     no_function,
 )
-from micropie._core.flow.errors import plain_response, respond_to
+from micropie._core.flow.errors import default_answer, plain_response, respond_to
 from micropie._core.flow.hooks import planned_hooks, run_after, run_before
 from micropie._core.flow.resources import (
     close_resources,
@@ -104,7 +104,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
     itself.
     """
     exchange = request._exchange
-    answer: Answer | Handover
+    answer: Answer | Handover | None
     arguments: Sequence[Any]
     failure: Exception | None = None
     other: Handover | Exception | None = None
@@ -138,14 +138,8 @@ def respond(site: Site, request: Request) -> Flow[Any]:
             else:
                 result = yield route.step_kind, route.call, arguments
         # 5. Result to response. Most results are a body, with nothing else to send.
-        row, made = config.bodies.get(type(result)), exchange.answer
-        has_more = (
-            exchange.hooks is not None
-            or made.session is not None
-            or made.response is not None
-            or made.depends_on
-        )
-        if row is not None and not has_more and method != "HEAD":
+        row = config.bodies.get(type(result))
+        if row is not None and not exchange.answer.has_more and method != "HEAD":
             encode_body, content_type = row
             body = encode_body(result)
             answer = 200, content_type, len(body), NO_OTHER_HEADERS, body, None
@@ -157,11 +151,13 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         else:
             answer = yield from _answer(request, result)
     except BaseException as error:
-        failure = execution.contained(error)
-    # 6. Errors.
+        failure = error if isinstance(error, Exception) else execution.contained(error)
+    # 6. Errors. Most are a status and a sentence, with nothing else to send.
     if failure is not None:
         try:
-            answer = yield from _failed(request, failure)
+            answer, failure = default_answer(request, failure)
+            if answer is None:
+                answer = yield from _failed(request, failure)
         finally:
             failure = other = None
     yield ANSWER, no_function, answer
@@ -219,7 +215,7 @@ def _before_handler(
     if isinstance(other, Handover):
         hooks = hooks.guards
     if config.middlewares:
-        exchange.hooks = hooks
+        exchange.run_with(hooks)
     result = yield from run_before(hooks.before, request)
     if result is not None and exchange.resources:
         result = yield from close_unless_streamed(exchange, result, exchange.resources.values)

@@ -17,6 +17,9 @@ _MERE_BODIES = BODIES | {GeneratorType, AsyncGeneratorType}
 class AnswerState:
     """What the framework keeps of an answer. Its methods alone change it."""
 
+    has_more = False
+    """Whether more than a result has a say in the answer: hooks, the session, what was set on
+    ``self.response``, or a header that names the client."""
     response: Response | None = None
     """The one response, which is ``self.response``; None as long as nothing is set."""
     stream: ChunkedBody | None = None
@@ -53,6 +56,7 @@ class AnswerState:
         response = self.response
         if response is None:
             self.response = response = Response()
+            self.has_more = True
         if type(result) in _MERE_BODIES:  # as most results are
             response.body = result
             return response
@@ -60,6 +64,7 @@ class AnswerState:
 
     def replace(self, response: Response | None) -> Response | None:
         """Put another response, or none, in the place of the one that is returned."""
+        self.has_more = True
         replaced, self.response = self.response, response
         return replaced
 
@@ -74,6 +79,7 @@ class AnswerState:
     def depend_on(self, header: str) -> None:
         """Note that a header was read that names the client: "cookie" or "authorization"."""
         if header not in self.depends_on:
+            self.has_more = True
             self.depends_on = (*self.depends_on, header)
 
     def depend_on_session(self) -> None:
@@ -114,7 +120,7 @@ class AnswerState:
 
     def keep_session(self, session: Session | None) -> None:
         """Make this the session of the request."""
-        self.session = session
+        self.session, self.has_more = session, True
 
     def take_session(self) -> Session | None:
         """Return the session, and keep none: it is saved once, and an error's answer must not try
@@ -129,7 +135,7 @@ class AnswerState:
 
     def leave_session_unopened(self) -> None:
         """Show an empty session until the backend is asked."""
-        self.session = UnopenedSession()
+        self.session, self.has_more = UnopenedSession(), True
 
     def make_csrf_token(self, secret: str | None, salt: str | None) -> None:
         """Keep the secret that a visitor gets by a cookie, or the salt of the token that the answer

@@ -457,7 +457,7 @@ class Exchange:
             session = result_of(
                 sessions.open(None if sessions.opens_ahead else sessions.find_id(self))
             )
-            self.answer.session = session
+            self.answer.keep_session(session)
             has_begun = self.answer.is_over or self.answer.stream is not None
             if has_begun and self.is_head_sent:
                 session.seal()
@@ -474,6 +474,10 @@ class Exchange:
             self.answer.session = (
                 (yield from self.config.sessions.open(session_id)) if session_id else None
             )
+
+    def run_with(self, hooks: object) -> None:
+        """Take the plan of the hooks that run around the handler."""
+        self.hooks, self.answer.has_more = hooks, True
 
     def note_begin(self) -> None:
         """Note that a call has had a thread of the application."""

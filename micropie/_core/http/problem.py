@@ -11,12 +11,14 @@ from micropie._core.errors import PHRASES, HTTPError, in_words_of
 from micropie._core.http.binding_errors import BindingError
 from micropie._core.http.escaping import escape
 from micropie._core.http.headers import KnownHeader, cached_if_short, choose_type
+from micropie._core.http.protocols import HeaderPairs
 from micropie._core.http.request import Request
-from micropie._core.http.response import HTML, Response, error_response
+from micropie._core.http.response import HTML, NO_OTHER_HEADERS, TEXT, Answer, Response, encode
 
 PROBLEM = "application/problem+json"
 
 _VARY = KnownHeader("vary", "Accept")
+_ALSO_VARY = (*NO_OTHER_HEADERS, _VARY)
 
 # The attributes of a ``ParameterError`` that the document has of each value that does not fit;
 # ``openapi/schemas.py`` has its schema.
@@ -40,15 +42,36 @@ def _page_head(title: str) -> str:
 
 
 def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response:
-    """Return the answer to an error that no handler of the author's is for, in the form that the
+    """Return the response to an error that no handler of the author's is for, in the form that the
     client can use.
 
     ``App(errors="json")`` makes it a problem document always, ``"text"`` a sentence. Otherwise a
     client that asks for JSON, or sent it, gets the document, a browser a page, and any other client
     the sentence. ``kind`` stands in the place of that setting.
     """
+    body, headers, content_type = _described(request, error, kind)
+    return Response(body, error.status, headers, content_type)
+
+
+def encoded_error(request: Request, error: HTTPError) -> Answer:
+    """Return what ``error_answer`` does, checked and encoded: for a response that nothing else
+    changes.
+    """
+    status, is_head = error.status, request.method == "HEAD"
+    text, headers, content_type = _described(request, error)
+    text_type = request._exchange.config.text_type
+    if error.headers or type(text) is not str or type(status) is not int:
+        return encode(Response(text, status, headers, content_type), None, is_head, text_type)
+    body, others = text.encode(), _ALSO_VARY if headers else NO_OTHER_HEADERS
+    return status, content_type, len(body), others, b"" if is_head else body, None
+
+
+def _described(
+    request: Request, error: HTTPError, kind: str = ""
+) -> tuple[object, HeaderPairs, str | None]:
+    """Return the body, the headers and the content type of the response to an error."""
     if not isinstance(error.message, str):  # a dict or a list is the author's own document
-        return error_response(error.status, error.message, error.headers)
+        return error.message, error.headers, None
     kind = kind or request._exchange.config.settings.errors
     headers = error.headers
     if kind == "auto":
@@ -61,10 +84,10 @@ def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response
         title = translated(request, phrase)
         message = f"{error.status} {title}" if is_default else translated(request, message)
     if kind == "html":
-        return Response(_page(error, title, message), error.status, headers, HTML)
+        return _page(error, title, message), headers, HTML
     if kind == "json":
-        return Response(_problem(error, title, message), error.status, headers, PROBLEM)
-    return error_response(error.status, message, headers)
+        return _problem(error, title, message), headers, PROBLEM
+    return message, headers, TEXT
 
 
 def translated(request: Request, sentence: str) -> str:
