@@ -57,6 +57,10 @@ WEIGHTS = {
     "glossary": 0.05,
     "performance": 0.1,
     "reference/": 0.3,
+    "reference/middleware-": 1,
+    "reference/rates": 0.5,
+    "reference/authentication": 1,
+    "reference/csrf": 1,
     "extension": 0.3,
     "works-with": 0.3,
 }
@@ -105,6 +109,9 @@ MOVED = {
     "deploy/faults.html": "several-machines.html#what-users-notice",
     "explanation/which-route-wins.html": "../routing.html#which-route-wins",
     "moving/old-templates.html": "half-moved.html#templates",
+    "operation-middleware.html": "reference/middleware-operation.html#middleware-for-operation",
+    "resource-hooks.html": "resources.html#all-other-code",
+    "security-middleware.html": "reference/middleware-security.html#middleware-for-security",
 }
 
 

@@ -4,7 +4,7 @@ micropie.
 Open ``base.py`` to change the names that authors build on, or the module with the name of a
 middleware to change that. A new middleware is a module here with a class derived from
 ``FlowMiddleware``, a row of ``names_on_demand`` below, and a section of
-``docs/security-middleware.md`` or ``docs/operation-middleware.md``.
+``docs/reference/middleware-security.md`` or ``docs/reference/middleware-operation.md``.
 """
 
 from __future__ import annotations

@@ -347,9 +347,13 @@ def test_links_within_the_project_lead_somewhere() -> None:
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    """Return the anchors of a page's headings, as GitHub makes them, and of the names that the
+    site documents there.
+    """
+    text = BLOCK.sub("", page.read_text())
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return made | set(re.findall(r"^::: (\S+)$", text, re.MULTILINE))
 
 
 def test_the_change_log_begins_with_this_version() -> None:
