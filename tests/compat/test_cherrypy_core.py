@@ -742,6 +742,28 @@ def test_statuses_of_errors(module: Any) -> None:
         module.HTTPRedirect("/")()
 
 
+@pytest.mark.parametrize(
+    ("to", "location"),
+    [
+        ("", "/m/todo"),
+        ("#part", "/m/todo#part"),
+        ("?b=1", "/m/todo?b=1"),
+        ("done", "/m/done"),
+        ("/done", "/done"),
+    ],
+)
+def test_a_redirect_drops_the_query(cherrypy: Any, serve: Serve, to: str, location: str) -> None:
+    """A page that deletes something and redirects to itself would delete it again."""
+
+    def delete(*segments: str, **values: str) -> Any:
+        raise cherrypy.HTTPRedirect(to)
+
+    root = type("Root", (), {"default": staticmethod(cherrypy.expose(delete))})()
+    client = serve(cherrypy.Application(root, "/m"), follow_redirects=False)
+    answer = client.get("/m/todo?delete=3")
+    assert answer.headers["Location"] == f"http://testserver{location}"
+
+
 def test_redirects(cherrypy: Any, serve: Serve) -> None:
     class Root:
         @cherrypy.expose
@@ -866,9 +888,11 @@ def test_inner_redirects(cherrypy: Any, serve: Serve) -> None:
         def other(self, a: str) -> str:
             return f"other {a}"
 
-    client = serve(cherrypy.Application(Root()))
-    assert client.get("/absolute").text == "index 1 GET /absolute"
-    assert client.post("/relative", content=b"").text == "other 2"
+    tree = cherrypy._cptree.Tree()
+    tree.mount(Root(), "/m")
+    client = serve(tree)
+    assert client.get("/m/absolute").text == "index 1 GET /absolute"
+    assert client.post("/m/relative", content=b"").text == "other 2"
 
 
 # -- tools -----------------------------------------------------------------------------------------

@@ -33,16 +33,16 @@ class TimeoutError(CherryPyException):  # noqa: A001 - its name of old
 
 
 class InternalRedirect(CherryPyException):
-    """Answer with the handler of another path of the site; the client sees nothing of it."""
+    """Answer with the handler of another path of the application, which may be relative to the
+    page; the client sees nothing of it.
+    """
 
     def __init__(self, path: str, query_string: str = "") -> None:
         request = serving.request
         self.query_string = query_string
         if "?" in path:
             path, self.query_string = path.split("?", 1)
-        # What is relative is so to the page, not to its directory: url() knows the difference.
-        path = url(path, relative="server") if not path.startswith("/") else path
-        self.path = path
+        self.path = path = join(request.path_info, path)
         self.request = request
         super().__init__(path, self.query_string)
 
@@ -62,7 +62,8 @@ class _ForeignAnswer(CherryPyException, RaisedAnswer):
 
 
 class HTTPRedirect(_ForeignAnswer):
-    """Send the client to another address, or to a choice of them, which are joined to the page's.
+    """Send the client to another address, or to a choice of them, which are joined to that of the
+    page without its query.
 
     ``status``: from 300 to 399; by default 303, 302 for HTTP/1.0. Raises ``ValueError`` for another
     one.
@@ -73,8 +74,7 @@ class HTTPRedirect(_ForeignAnswer):
     def __init__(
         self, urls: str | list[str], status: int | str | None = None, encoding: str | None = None
     ) -> None:
-        here = place()
-        page = url(qs="" if here is None else here.query_string)
+        page = url()
         given = [urls] if isinstance(urls, str | bytes) else urls
         texts = [
             each.decode(encoding or self.encoding) if isinstance(each, bytes) else str(each)
