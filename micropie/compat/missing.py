@@ -35,7 +35,6 @@ ADVICE: Mapping[str, str] = {
     "cherrypy.lib.profiler": "profile with py-spy or cProfile from outside",
     "cherrypy.lib.covercp": "measure with coverage run -m pytest",
     "cherrypy.lib.gctools": "use tracemalloc",
-    "cherrypy.lib.reprconf.Config": "use cherrypy.lib.reprconf.Parser().dict_from_file(path)",
     "cherrypy.lib.sessions.MemcachedSession": _REDIS,
     "cherrypy.process.plugins.PerpetualTimer": "write BackgroundTask(interval, function)",
     "cherrypy.process.win32": "run the server as a service by a service manager",

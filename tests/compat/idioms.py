@@ -96,7 +96,7 @@ WORKS: dict[str, list[str]] = {
         "{'tools.sessions.storage_class': cherrypy.lib.sessions.FileSession, 'tools.sessions.storage_path': 'a'}",
         "{'tools.response_headers.on': True, 'tools.response_headers.headers': [('A', 'b')]}",
         "{'tools.trailing_slash.on': False, 'tools.staticdir.content_types': {'a': 'b'}}",
-        "cherrypy.lib.reprconf.unrepr('[1]'), cherrypy.lib.reprconf.Parser.as_dict",
+        "cherrypy.lib.reprconf.unrepr('[1]'), cherrypy.lib.reprconf.Config()",
         # the request
         "cherrypy.request.base, cherrypy.request.path_info, cherrypy.request.query_string",
         "cherrypy.request.method.upper(), cherrypy.request.request_line.split()",

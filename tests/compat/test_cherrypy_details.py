@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 import io
 import json
 import logging
@@ -405,6 +407,64 @@ def test_calls_in_configuration(module: Any, tmp_path: Path) -> None:
     with (tmp_path / "app.conf").open() as file:
         assert module.lib.reprconf.Parser().dict_from_file(file)["my"]["b"] == {}
     assert module.lib.reprconf.attributes("json.loads")("1") == 1
+
+
+def test_configuration_objects_of_a_program(module: Any, tmp_path: Path) -> None:
+    """A program's own settings, read as CherryPy's are."""
+    importlib.import_module(f"{module.__name__}.lib.reprconf")
+    seen: list[tuple[str, object]] = []
+
+    class Opened:
+        def __enter__(self) -> Callable[[str, object], None]:
+            return lambda name, value: seen.append((f"opened {name}", value))
+
+        def __exit__(self, *exception: object) -> None:
+            seen.append(("closed", exception[0]))
+
+    class Settings(module.lib.reprconf.Config):
+        defaults: ClassVar = {"mail.port": 25}
+        environments: ClassVar = {"test": {"mail.host": "localhost", "mail.port": 2525}}
+        namespaces = module.lib.reprconf.NamespaceSet(
+            mail=lambda name, value: seen.append((name, value)), db=Opened()
+        ).copy()
+
+    (tmp_path / "app.conf").write_text("[global]\nmail.port = 1\n[b]\na: '%(c)s'\nc: 2\n")
+    settings = Settings()
+    assert (settings, seen) == ({"mail.port": 25}, [])
+    settings.update({"environment": "test", "mail.host": "b", "db.name": "d", "plain": 1})
+    assert (settings["mail.host"], settings["mail.port"], settings["plain"]) == ("b", 2525, 1)
+    assert sorted(map(str, seen)) == [
+        "('closed', None)",
+        "('host', 'b')",
+        "('opened name', 'd')",
+        "('port', 2525)",
+    ]
+    settings["mail.port"] = 3
+    assert seen[-2:] in ([("port", 3), ("closed", None)], [("closed", None), ("port", 3)])
+    settings.reset()
+    assert settings == {"mail.port": 25}
+    assert Settings(str(tmp_path / "app.conf"))["global"] == {"mail.port": 1}
+    assert Settings(a=1) == {"mail.port": 25, "a": 1}
+    assert type(copy.copy(settings.namespaces)) is module.lib.reprconf.NamespaceSet
+    with (tmp_path / "app.conf").open() as file:
+        parser = module.lib.reprconf.Parser()
+        assert parser.dict_from_file(file)["b"]["a"] == "2"
+    assert parser.as_dict(raw=True)["b"]["a"] == "%(c)s"
+    assert parser.load({"a": 1}) == {"a": 1}
+
+
+def test_the_names_of_the_global_configuration(module: Any, tmp_path: Path) -> None:
+    kind = module._cpconfig.Config
+    assert (type(module.config), kind.environments) == (kind, module._cpconfig.environments)
+    assert module.config.defaults["tools.encode.on"] is True
+    assert kind({"global": {"own.a": 1}, "/": {}}) == {"own.a": 1}
+    assert kind({"tools.staticdir.dir": "a"})["tools.staticdir.section"] == "global"
+    path = tmp_path / "app.conf"
+    path.write_text("[/]\nown.a = 1\n")
+    base: dict[str, Any] = {}
+    module._cpconfig.merge(base, str(path))
+    assert base == {"/": {"own.a": 1}}
+    assert str(path) in module.engine.autoreload.files
 
 
 def test_addresses_before_it_serves(module: Any) -> None:

@@ -74,7 +74,7 @@ def test_a_module_of_cherrypy_is_here_or_says_what_to_write(module: str) -> None
     """_ThreadLocalProxy _cpcompat.HTTPSConnection _cpconfig.Config _cpdispatch.PageHandler _cperror._HTTPErrorTemplate
 _cplogging.LogManager _cpreqbody.Part _cprequest.hookpoints _cprequest.Hook _cptools.HandlerWrapperTool
 _cptree.Application _helper.popargs _helper.url lib.headers.parse_header lib.locking lib.reprconf.Parser
-process.servers.ServerAdapter""".split(),
+lib.reprconf.Config process.servers.ServerAdapter""".split(),
 )
 def test_names_of_cherrypy_s_insides(module: Any, name: str) -> None:
     importlib.import_module(f"{module.__name__}.process.servers")

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from configparser import ConfigParser
-from os import PathLike
+from contextlib import nullcontext
+from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from micropie.compat.cherrypy.expressions import unrepr
 from micropie.compat.cherrypy.types import Namespace, Section
@@ -29,7 +30,7 @@ _QUIET = {
     "request.show_tracebacks": False,
     "request.show_mismatched_params": False,
 }
-ENVIRONMENTS: dict[str, Section] = {
+environments: dict[str, Section] = {
     "staging": _QUIET,
     "production": {**_QUIET, "log.screen": False},
     "embedded": {**_QUIET, "log.screen": False, "engine.SIGHUP": None, "engine.SIGTERM": None},
@@ -49,13 +50,17 @@ class Parser(ConfigParser):
         """Return a name as it is."""
         return optionstr
 
-    def as_dict(self) -> dict[str, Section]:
+    def as_dict(
+        self,
+        raw: bool = False,
+        vars: Mapping[str, str] | None = None,  # noqa: A002 - CherryPy's name
+    ) -> dict[str, Section]:
         """Return the sections. Raises ``ValueError`` for a value that is no expression."""
         sections: dict[str, Section] = {}
         for section in self.sections():
             sections[section] = values = {}
             for option in self.options(section):
-                text = self.get(section, option)
+                text = self.get(section, option, raw=raw, vars=vars)
                 try:
                     values[option] = unrepr(text)
                 except Exception as error:
@@ -78,10 +83,21 @@ class Parser(ConfigParser):
             self.read_file(file)
         return self.as_dict()
 
+    @classmethod
+    def load(cls, input: Source) -> Section:  # noqa: A002 - CherryPy's name
+        """Return configuration as a dict: from a copy of one, a file's path, or an open file."""
+        return dict(input) if isinstance(input, Mapping) else cls().dict_from_file(input)
 
-def load(source: Source) -> Section:
-    """Return configuration as a dict: it is given as one, as a file's path, or as an open file."""
-    return dict(source) if isinstance(source, Mapping) else Parser().dict_from_file(source)
+
+files: set[str] = set()
+"""The paths of the files that ``merge`` and ``cherrypy.config`` have read. The autoreloader watches
+them."""
+
+
+def _load_watched(source: Source) -> Section:
+    if isinstance(source, str | PathLike):
+        files.add(fspath(source))
+    return Parser.load(source)
 
 
 def merge(base: dict[str, Section], other: Source) -> None:
@@ -89,7 +105,7 @@ def merge(base: dict[str, Section], other: Source) -> None:
 
     Raises ``ValueError`` for keys outside of a section.
     """
-    for section, values in load(other).items():
+    for section, values in _load_watched(other).items():
         if not isinstance(values, Mapping):
             raise ValueError(
                 "Application config must include section headers. Wrap your config in "
@@ -100,59 +116,90 @@ def merge(base: dict[str, Section], other: Source) -> None:
 
 
 class NamespaceSet(dict[str, Namespace]):
-    """Functions by the namespace of whose keys they are called with a name and a value."""
+    """Functions by the namespace of whose keys they are called with a name and a value.
 
-    def __call__(self, config: Mapping[str, object]) -> None:
-        for key, value in list(config.items()):
-            namespace, dot, name = key.partition(".")
-            if dot and namespace in self:
-                self[namespace](name, value)
-
-
-class Config(dict[str, Any]):
-    """``cherrypy.config``: what holds for all applications.
-
-    ``namespaces`` act on its keys when they are set.
-
-    As a decorator it states the configuration of a handler or a class:
-    ``@cherrypy.config(**{"tools.gzip.on": True})``.
+    One may also be a context manager that returns such a function.
     """
 
-    environments = ENVIRONMENTS
+    def __call__(self, config: Mapping[str, object]) -> None:
+        sorted_values: dict[str, dict[str, object]] = {}
+        for key, value in config.items():
+            namespace, dot, name = key.partition(".")
+            if dot:
+                sorted_values.setdefault(namespace, {})[name] = value
+        for namespace, handler in [*self.items()]:
+            entered: Any = handler if hasattr(handler, "__exit__") else nullcontext(handler)
+            with entered as function:
+                for name, value in sorted_values.get(namespace, {}).items():
+                    function(name, value)
 
-    def __init__(self, defaults: Mapping[str, object]) -> None:
-        super().__init__(defaults)
-        self.defaults = dict(defaults)
-        self.namespaces = NamespaceSet()
+    def copy(self) -> NamespaceSet:
+        """Return a copy."""
+        return type(self)(self)
+
+    __copy__ = copy
+
+
+class PlainConfig(dict[str, Any]):
+    """``cherrypy.lib.reprconf.Config``: configuration with defaults, from a dict, a file's path or
+    an open file.
+
+    ``namespaces`` act on its keys when they are set, those of ``cherrypy.config`` unless a subclass
+    has its own.
+    """
+
+    defaults: Section = {}  # noqa: RUF012 - an object may have its own
+    environments: ClassVar[dict[str, Section]] = {}
+    namespaces: ClassVar[NamespaceSet] = NamespaceSet()
+
+    def __init__(self, file: Source | None = None, **values: object) -> None:
+        super().__init__()
+        self.reset()
+        if file is not None:
+            self.update(file)
+        if values:
+            self.update(values)
 
     def reset(self) -> None:
         """Go back to the defaults."""
         self.clear()
         dict.update(self, self.defaults)
 
-    def update(self, config: Source = (), **values: object) -> None:  # type: ignore[override]
-        """Add configuration: a dict, a file's path, or an open file.
+    def update(self, config: Source) -> None:  # type: ignore[override]
+        """Add configuration: a dict, a file's path, or an open file."""
+        self._apply(Parser.load(config))
 
-        Its section ``global`` counts, if there is one.
-        """
-        loaded = load(config) if config else {}
-        loaded.update(values)
-        section = loaded.get("global")
-        if isinstance(section, dict):
-            loaded = dict(section)
-        if "tools.staticdir.dir" in loaded:
-            loaded["tools.staticdir.section"] = "global"
-        loaded = (
-            {**self.environments[loaded["environment"]], **loaded}
-            if loaded.get("environment")
-            else loaded
-        )
-        dict.update(self, loaded)
-        self.namespaces(loaded)
+    def _apply(self, values: Section) -> None:
+        if values.get("environment"):
+            values = {**self.environments[values["environment"]], **values}
+        dict.update(self, values)
+        self.namespaces(values)
 
     def __setitem__(self, key: str, value: object) -> None:
         super().__setitem__(key, value)
         self.namespaces({key: value})
+
+
+class Config(PlainConfig):
+    """``cherrypy.config``: what holds for all applications.
+
+    As a decorator it states the configuration of a handler or a class:
+    ``@cherrypy.config(**{"tools.gzip.on": True})``.
+    """
+
+    environments = environments
+
+    def update(self, config: Source) -> None:  # type: ignore[override]
+        """Add configuration. Its section ``global`` counts, if there is one."""
+        self._apply(_load_watched(config))
+
+    def _apply(self, values: Section) -> None:
+        section = values.get("global")
+        if isinstance(section, dict):
+            values = section
+        if "tools.staticdir.dir" in values:
+            values = {**values, "tools.staticdir.section": "global"}
+        super()._apply(values)
 
     def __call__(self, **kwargs: object) -> Callable[[Target], Target]:
         def decorate(target: Any) -> Any:
@@ -164,11 +211,11 @@ class Config(dict[str, Any]):
         return decorate
 
 
-config = Config(
-    {
-        "tools.log_tracebacks.on": True,
-        "tools.log_headers.on": True,
-        "tools.trailing_slash.on": True,
-        "tools.encode.on": True,
-    }
-)
+config = Config()
+config.defaults = {
+    "tools.log_tracebacks.on": True,
+    "tools.log_headers.on": True,
+    "tools.trailing_slash.on": True,
+    "tools.encode.on": True,
+}
+config.reset()

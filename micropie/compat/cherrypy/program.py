@@ -15,6 +15,7 @@ from micropie.compat.cherrypy._cpserver import Server
 from micropie.compat.cherrypy.body import RequestBody
 from micropie.compat.cherrypy.config import Source
 from micropie.compat.cherrypy.config import config as global_config
+from micropie.compat.cherrypy.config import files as config_files
 from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.process.plugins import Autoreloader, SignalHandler, ThreadManager
 from micropie.compat.cherrypy.process.wspbus import bus
@@ -23,6 +24,7 @@ from micropie.compat.cherrypy.urls import bases
 
 engine: Any = bus
 engine.autoreload = Autoreloader(engine)
+engine.autoreload.files = config_files
 engine.autoreload.subscribe()
 engine.thread_manager = ThreadManager(engine)
 engine.thread_manager.subscribe()
