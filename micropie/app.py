@@ -308,6 +308,8 @@ class App(AppBase):
         *,
         host: str = "127.0.0.1",
         port: int = 8000,
+        uds: str | None = None,
+        fd: int | None = None,
         server: str | None = None,
         loop: Literal["asyncio", "trio", "uvloop"] | None = None,
         workers: int = 1,
@@ -324,11 +326,12 @@ class App(AppBase):
                 app.run(reload=True)
 
         The keywords are the options of ``micropie run``. ``host``, ``port``: where it listens; port
-        0 is any free one. ``server``: the name of one, such as ``"hypercorn"``; None for the best
-        installed. ``loop``: that of an ASGI server. ``workers``: the number of processes. ``wsgi``:
-        serve by WSGI. ``root_path``: the prefix below which a proxy serves the application.
-        ``ssl_certfile``, ``ssl_keyfile``: PEM files, for https. ``reload``: start anew when a file
-        has changed.
+        0 is any free one. ``uds``: the path of a UNIX socket in their place. ``fd``: the descriptor
+        of a socket that listens already. ``server``: the name of one, such as ``"hypercorn"``; None
+        for the best installed. ``loop``: that of an ASGI server. ``workers``: the number of
+        processes. ``wsgi``: serve by WSGI. ``root_path``: the prefix below which a proxy serves the
+        application. ``ssl_certfile``, ``ssl_keyfile``: PEM files, for https. ``reload``: start anew
+        when a file has changed.
 
         Does nothing where a server has imported the module. Exits with a sentence for what can't be
         done: a port in use, a server that is missing.
@@ -346,6 +349,8 @@ class App(AppBase):
         options = {
             "host": host,
             "port": port,
+            "uds": uds,
+            "fd": fd,
             "server": server,
             "loop": loop,
             "workers": workers,

@@ -13,7 +13,7 @@ from typing import Any
 
 from micropie import SetupError, __version__
 from micropie.cli import command
-from micropie.cli.serving.options import DEFAULT_HOST, DEFAULT_PORT, ServingError
+from micropie.cli.serving.options import DEFAULT_HOST, ServingError
 from micropie.cli.target import CommandError, find_target
 from micropie.config import read_env_file
 from micropie.extensions import Outside
@@ -83,7 +83,7 @@ def _number(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no number (given here, or by its MICROPIE_ variable)"
+            f"{text!r} is no number (given here, or by an environment variable)"
         ) from None
 
 
@@ -156,10 +156,12 @@ def _parser(before: argparse.Namespace) -> argparse.ArgumentParser:
         )
 
     option("--host", DEFAULT_HOST, help=f"the address ({DEFAULT_HOST})")
-    option("--port", str(DEFAULT_PORT), type=_number, help="8000; 0: a free one")
+    option("--port", type=_number, help="8000, or PORT of the environment; 0: a free one")
+    option("--uds", metavar="PATH", help="listen on a UNIX socket, in place of a port")
+    option("--fd", type=_number, help="listen on an open socket, as systemd passes it on (3)")
     option("--server", help="uvicorn, hypercorn, ... (the best installed)")
     option("--loop", choices=["asyncio", "trio", "uvloop"])
-    option("--workers", "1", type=_number, help="processes (1)")
+    option("--workers", type=_number, help="processes (1, or WEB_CONCURRENCY)")
     option("--reload", action="store_true", help="start anew when a file has changed")
     stand_in = "have every import of this framework give its stand-in (micropie.compat)"
     option("--stand-in", choices=["bottle", "cherrypy"], help=stand_in)

@@ -9,22 +9,46 @@ from dataclasses import fields, replace
 from difflib import get_close_matches
 
 from micropie.cli.serving import made
-from micropie.cli.serving.options import Options
+from micropie.cli.serving.options import Options, ServingError
+from micropie.cli.serving.reloading import CHILD_PORT
 from micropie.cli.serving.run import serve
 from micropie.cli.target import find_target
 
 
 def execute(arguments: Namespace) -> int:
     """Serve the application until the process is told to end."""
-    options = {field.name: getattr(arguments, field.name) for field in fields(Options)}
-    _warn_of_typos([*options, "app", "reload", "stand_in", "stand_in_for", "factory", "made_by"])
+    _take_from_platform(arguments)
+    names = [field.name for field in fields(Options)]
+    stated = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    _warn_of_typos([*names, "app", "reload", "stand_in", "stand_in_for", "factory", "made_by"])
     if arguments.stand_in is not None:
         made.install_stand_in(arguments.stand_in)
     target = find_target(arguments.target, arguments.factory)
     if target.made_as is not None or arguments.stand_in is not None:
         target = replace(target, imported_as=made.name_for_processes(target, arguments.stand_in))
-    serve(target, Options(**options), reload=arguments.reload)
+    serve(target, Options(**stated), reload=arguments.reload)
     return 0
+
+
+def _take_from_platform(arguments: Namespace) -> None:
+    """Take the port and the number of workers from the variables of hosting platforms, unless they
+    are stated, and say so once.
+    """
+    taken = {"port": "PORT", "workers": "WEB_CONCURRENCY"}
+    if arguments.uds is not None or arguments.fd is not None:
+        del taken["port"]
+    if arguments.reload:  # in development one worker is enough
+        del taken["workers"]
+    lines = []
+    for option, variable in taken.items():
+        text = os.environ.get(variable)
+        if text and getattr(arguments, option) is None:
+            if not text.isdecimal():
+                raise ServingError(f"{variable} is a number, not {text!r}: it sets --{option}")
+            setattr(arguments, option, int(text))
+            lines.append(f"--{option} {text} from {variable}")
+    if lines and CHILD_PORT not in os.environ:
+        print(f"micropie: {', '.join(lines)}", file=sys.stderr)
 
 
 def _warn_of_typos(options: list[str]) -> None:

@@ -1048,7 +1048,7 @@ def test_a_variable_that_is_no_number(
     with pytest.raises(SystemExit, match="2"):
         command("run")
     assert (
-        "argument --port: 'http' is no number (given here, or by its MICROPIE_ variable)"
+        "argument --port: 'http' is no number (given here, or by an environment variable)"
         in capsys.readouterr().err
     )
 

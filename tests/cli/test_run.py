@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,117 @@ def test_each_server_serves_and_ends_quietly(
         assert chosen in server.output
         server.end()
     assert "Traceback" not in server.output
+
+
+LISTEN = """
+import os, socket, sys
+listening = socket.create_server(("127.0.0.1", 0))
+print(f"http://127.0.0.1:{listening.getsockname()[1]}", file=sys.stderr, flush=True)
+os.dup2(listening.fileno(), 3)
+os.set_inheritable(3, True)
+os.execv(sys.executable, [sys.executable, "-m", "micropie", "run", "--fd", "3", *sys.argv[1:]])
+"""
+ELSEWHERE = [
+    [],
+    ["--workers", "2"],
+    ["--server", "hypercorn"],
+    ["--loop", "trio"],
+    ["--server", "daphne"],
+    ["--wsgi"],
+    ["--server", "waitress"],
+]
+
+
+@pytest.mark.parametrize("options", [*ELSEWHERE, ["--reload"]], ids=" ".join)
+def test_a_socket_that_a_supervisor_has_opened(project: Path, options: list[str]) -> None:
+    with serving_command(project, "-c", LISTEN, *options) as server:
+        assert server.get().endswith(" one")
+        until(lambda: "app:app: fd://3  (" in server.output)
+        server.end()
+    assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [*ELSEWHERE, ["--server", "granian"], ["--wsgi", "--server", "granian"]],
+    ids=" ".join,
+)
+def test_a_unix_socket(project: Path, options: list[str]) -> None:
+    path = project / "shop.sock"
+    with socket.socket(socket.AF_UNIX) as ended:
+        ended.bind(str(path))  # of a server that was killed
+    with serving_command(project, "-m", "micropie", "run", "--uds", path.name, *options) as server:
+        answers: list[str] = []
+
+        def is_answered() -> bool:
+            answers[:] = [over_unix_socket(path)]
+            return bool(answers[0])
+
+        until(is_answered)
+        assert answers[0].endswith(" one")
+        assert stat.S_IMODE(path.stat().st_mode) & 0o666 == 0o666
+        assert "app:app: unix:shop.sock  (" in server.output
+        busy = micropie(project, "run", "--uds", path.name)
+        server.end()
+    assert "Traceback" not in server.output
+    assert (busy.returncode, busy.stderr) == (
+        2,
+        "micropie: can't listen on shop.sock (Address already in use): choose another path\n",
+    )
+
+
+def over_unix_socket(path: Path) -> str:
+    """Return the response to a GET, or "" if nobody listens yet."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(PATIENCE)
+        try:
+            client.connect(str(path))
+        except OSError:
+            return ""
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return b"".join(iter(lambda: client.recv(65536), b"")).decode()
+
+
+def test_places_where_nothing_can_listen(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as silent:
+        for options, sentence in (
+            (["--uds", "app.py"], "app.py (Address already in use): choose another path"),
+            (["--uds", "no/a.sock"], "no/a.sock (No such file or directory): choose another path"),
+            (["--fd", "999"], "the descriptor 999 (Bad file descriptor): systemd passes its first"),
+            (["--fd", "0"], "the descriptor 0 ("),
+            (["--fd", str(silent.fileno())], f"the descriptor {silent.fileno()} (it does not lis"),
+        ):
+            assert run_main(project, monkeypatch, ["run", "app", *options]) == 2
+            assert capsys.readouterr().err.startswith(f"micropie: can't listen on {sentence}")
+
+
+def test_variables_of_hosting_platforms(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    with serving_command(
+        project, "-m", "micropie", "run", PORT=str(port), WEB_CONCURRENCY="2"
+    ) as server:
+        assert server.get().endswith(" one")
+        server.end()
+    assert server.url == f"http://127.0.0.1:{port}"
+    assert server.output.startswith(
+        f"micropie: --port {port} from PORT, --workers 2 from WEB_CONCURRENCY\napp:app: http"
+    )
+    assert ", 2 workers)" in server.output
+    monkeypatch.setenv("PORT", "http")
+    monkeypatch.setenv("WEB_CONCURRENCY", "0")
+    for options, sentence in (
+        ([], "PORT is a number, not 'http': it sets --port"),
+        (["--port", "99999", "--workers", "1"], "a port is a number from 0 to 65535, not 99999"),
+        (["--uds", "no/a.sock"], "--workers 0 from WEB_CONCURRENCY\nmicropie: there is 1 worker"),
+        (["--uds", "no/a.sock", "--reload"], "can't listen on no/a.sock"),
+        (["--fd", "999", "--workers", "1"], "can't listen on the descriptor 999"),
+    ):
+        assert run_main(project, monkeypatch, ["run", "app", *options]) == 2
+        assert capsys.readouterr().err.startswith(f"micropie: {sentence}")
 
 
 # whose own process imports it; that looks for a name
@@ -282,6 +394,9 @@ WRONG = [
     (["--server", "daphne", "--workers", "2"], "daphne can't do that: it has one process only"),
     (["--server", "uvicorn", "--wsgi"], "uvicorn can't do that: it does not serve WSGI"),
     (["--wsgi", "--loop", "trio"], "no installed server can do that: ask for less"),
+    (["--uds", "a.sock", "--fd", "3"], "uds and fd are two places to listen: choose one"),
+    (["--server", "granian", "--fd", "3"], "granian can't do that: it takes no socket that is op"),
+    (["--server", "wsgiref", "--uds", "a"], "wsgiref can't do that: it listens on no UNIX socket"),
     (["--port", "99999"], "a port is a number from 0 to 65535, not 99999"),
     (["--workers", "0"], "there is 1 worker or more, not 0"),
     (["--workers", "2", "--reload"], "reload is for development: use one worker"),

@@ -25,6 +25,10 @@ class Options:
     """The address to listen on; "0.0.0.0" for all of this machine's."""
     port: int = DEFAULT_PORT
     """0 for any that is free."""
+    uds: str | None = None
+    """The path of a UNIX socket to listen on, in place of a host and a port."""
+    fd: int | None = None
+    """The descriptor of a socket that already listens, as systemd passes it on."""
     server: str | None = None
     """The name of a server in ``servers.SERVERS``; None for the best that is installed."""
     loop: Loop | None = None
@@ -41,6 +45,8 @@ class Options:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ServingError(f"a port is a number from 0 to 65535, not {self.port}")
+        if self.uds is not None and self.fd is not None:
+            raise ServingError("uds and fd are two places to listen: choose one")
         if self.workers < 1:
             raise ServingError(f"there is 1 worker or more, not {self.workers}")
         if self.loop not in (None, "asyncio", "trio", "uvloop"):
@@ -57,8 +63,19 @@ class Options:
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     @property
-    def address(self) -> str:
-        """Host and port as in a URL."""
+    def has_port(self) -> bool:
+        """Whether it listens on a host and a port."""
+        return self.uds is None and self.fd is None
+
+    @property
+    def place(self) -> str:
+        """Where it listens, as hypercorn and gunicorn write it: host and port as in a URL,
+        "unix:/run/shop.sock" or "fd://3".
+        """
+        if self.uds is not None:
+            return f"unix:{self.uds}"
+        if self.fd is not None:
+            return f"fd://{self.fd}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from micropie.cli.serving.options import Options
+
 # Set in the child: the port on which it listens, which stays the same. ``App`` knows by it that the
 # application is in development.
 CHILD_PORT = "MICROPIE_CHILD_PORT"
@@ -26,13 +28,14 @@ END_WITHIN = 5.0
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 
 
-def run_and_reload(port: int) -> None:
+def run_and_reload(options: Options) -> None:
     """Run ``sys.orig_argv`` in child processes until this one is interrupted or told to end."""
-    environ = {**os.environ, CHILD_PORT: str(port)}
+    environ = {**os.environ, CHILD_PORT: str(options.port)}
+    passed = [] if options.fd is None else [options.fd]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # which raises KeyboardInterrupt
     folder = Path.cwd()
     known = _times(folder)
-    child = subprocess.Popen(sys.orig_argv, env=environ)
+    child = subprocess.Popen(sys.orig_argv, env=environ, pass_fds=passed)
     try:
         while True:
             while (found := _times(folder)) == known:
@@ -45,7 +48,7 @@ def run_and_reload(port: int) -> None:
             )
             known = found
             _end(child)
-            child = subprocess.Popen(sys.orig_argv, env=environ)
+            child = subprocess.Popen(sys.orig_argv, env=environ, pass_fds=passed)
     except KeyboardInterrupt:
         pass
     finally:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
-import socket
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from micropie import SetupError
 from micropie.channels import Channels
 from micropie.cli.serving.made import IS_SERVING
 from micropie.cli.serving.options import Options, ServingError, Target
+from micropie.cli.serving.places import checked_place
 from micropie.cli.serving.reloading import CHILD_PORT, run_and_reload
 from micropie.cli.serving.servers import ASGI, WSGI, Server, choose
 from micropie.extensions import Application, Inspector, Outside, RouteEntry
@@ -36,13 +34,13 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     if os.environ.get(IS_SERVING):
         return
     server = choose(options)
-    options = replace(options, port=_checked_port(options))
+    options = checked_place(options)
     # also that of processes to come
     key = os.environ[DEBUG_KEY] = os.environ.get(DEBUG_KEY) or secrets.token_urlsafe(16)
     if reload and options.workers > 1:
         raise ServingError("reload is for development: use one worker")
     if reload and CHILD_PORT not in os.environ:
-        run_and_reload(options.port)
+        run_and_reload(options)
         return
     if server.protocol == WSGI:
         Outside(target.app)  # compiled here as such servers need it, and not in each worker
@@ -59,9 +57,8 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         if entry.route.name != "_debug":
             continue
         path = entry.route.pattern.replace("<key>", key)
-        announcement += (
-            f"\nTo see debug pages, open http://localhost:{options.port}{options.root_path}{path}"
-        )
+        origin = f"http://localhost:{options.port}" if options.has_port else ""
+        announcement += f"\nTo see debug pages, open {origin}{options.root_path}{path}"
     print(announcement, file=sys.stderr, flush=True)
     os.environ[IS_SERVING] = "1"
     try:
@@ -94,8 +91,8 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
     name = target.name or type(target.app).__name__
     loop = f" on {options.loop or server.loops[0]}" if server.protocol == ASGI else ""
     workers = f", {options.workers} workers" if options.workers > 1 else ""
-    url = f"{scheme}://{options.address}{options.root_path}"
-    text = f"{name}: {url}  ({server.name}, {server.protocol}{loop}{workers})"
+    place = f"{scheme}://{options.place}" if options.has_port else options.place
+    text = f"{name}: {place}{options.root_path}  ({server.name}, {server.protocol}{loop}{workers})"
     if server.package is None:
         better = "gunicorn" if options.wsgi else "uvicorn"
         text += (
@@ -110,23 +107,6 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
             "use asyncio there"
         )
     return text
-
-
-def _checked_port(options: Options) -> int:
-    """Return the port to listen on. Raises ``ServingError`` if another program has it."""
-    port = int(os.environ.get(CHILD_PORT, options.port))
-    try:
-        # As servers open it.
-        with socket.socket(options.family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((options.host, port))
-            return int(probe.getsockname()[1])
-    except OSError as error:
-        place = f"{options.host}:{port}"
-        other = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
-        raise ServingError(
-            f"can't listen on {place} ({error.strerror or error}): choose another {other}"
-        ) from None
 
 
 # -- ``app.run()``: from the application's own script ----------------------------------------------

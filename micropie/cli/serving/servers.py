@@ -5,18 +5,24 @@ API.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.extensions import run_gunicorn
 from micropie.wsgi import open_server
 
 ASGI, WSGI = "ASGI", "WSGI"
-ALL = WORKERS, SSL = "workers", "ssl"
+WORKERS, SSL, UDS, FD = "workers", "ssl", "uds", "fd"
+ALL = (WORKERS, SSL, UDS, FD)
+
+# The permissions of a UNIX socket, the same for each server: a proxy is another user.
+_FOR_EVERYBODY = 0o666
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,10 @@ class Server:
             return "it has one process only"
         if options.ssl_certfile and SSL not in self.features:
             return "it does not speak https"
+        if options.uds is not None and UDS not in self.features:
+            return "it listens on no UNIX socket"
+        if options.fd is not None and FD not in self.features:
+            return "it takes no socket that is open already"
         return ""
 
 
@@ -87,6 +97,8 @@ def _uvicorn(target: Target, options: Options) -> None:
         target.named("uvicorn") if options.workers > 1 else target.app,
         host=options.host,
         port=options.port,
+        uds=options.uds,
+        fd=options.fd,
         # With httptools, uvicorn appends the trailers of a chunked body to the headers, which RFC
         # 9110, section 6.5.1, forbids: behind a proxy that forwards trailers, such as HAProxy, a
         # client could set X-Forwarded-For (tests/servers/upstream/uvicorn-trailers.md). Whether the
@@ -104,7 +116,7 @@ def _uvicorn(target: Target, options: Options) -> None:
 
 def _hypercorn(target: Target, options: Options) -> None:
     config = import_module("hypercorn.config").Config()
-    config.bind = [options.address]
+    config.bind, config.umask = [options.place], 0o777 & ~_FOR_EVERYBODY
     config.root_path, config.workers = options.root_path, options.workers
     config.certfile, config.keyfile = options.ssl_certfile, options.ssl_keyfile
     config.worker_class = options.loop or "asyncio"
@@ -125,6 +137,8 @@ def _granian(interface: str, target: Target, options: Options) -> None:
         target.named("granian"),
         address=options.host,
         port=options.port,
+        uds=None if options.uds is None else Path(options.uds),
+        uds_permissions=None if options.uds is None else _FOR_EVERYBODY,
         interface=constants.Interfaces(interface),
         workers=options.workers,
         loop=constants.Loops(options.loop or "auto"),
@@ -136,13 +150,17 @@ def _granian(interface: str, target: Target, options: Options) -> None:
 
 def _daphne(target: Target, options: Options) -> None:
     root = ["--root-path", options.root_path] if options.root_path else []
-    command = ["-b", options.host, "-p", str(options.port), *root, target.named("daphne")]
-    import_module("daphne.cli").CommandLineInterface().run(command)
+    place = ["-b", options.host, "-p", str(options.port)]
+    if options.uds is not None:
+        place = ["-u", options.uds]
+    elif options.fd is not None:
+        place = ["--fd", str(options.fd)]
+    import_module("daphne.cli").CommandLineInterface().run([*place, *root, target.named("daphne")])
 
 
 def _gunicorn(target: Target, options: Options) -> None:
     settings = {
-        "bind": [options.address],
+        "bind": [options.place],
         "workers": options.workers,
         "worker_class": "gthread",
         "threads": 8,
@@ -158,9 +176,12 @@ def _gunicorn(target: Target, options: Options) -> None:
 
 def _waitress(target: Target, options: Options) -> None:
     prefix = {"url_prefix": options.root_path} if options.root_path else {}
-    import_module("waitress").serve(
-        target.app, host=options.host, port=options.port, threads=8, **prefix
-    )
+    place: dict[str, object] = {"host": options.host, "port": options.port}
+    if options.uds is not None:
+        place = {"unix_socket": options.uds, "unix_socket_perms": f"{_FOR_EVERYBODY:o}"}
+    elif options.fd is not None:
+        place = {"sockets": [socket.socket(fileno=options.fd)]}
+    import_module("waitress").serve(target.app, threads=8, **place, **prefix)
 
 
 def _wsgiref(target: Target, options: Options) -> None:
@@ -169,14 +190,16 @@ def _wsgiref(target: Target, options: Options) -> None:
         server.serve_forever()
 
 
+_GRANIAN = (WORKERS, SSL, UDS)
+
 # The best comes first. Those that are named twice can do different things by different protocols.
 SERVERS = (
     Server("uvicorn", "uvicorn", ASGI, ("asyncio", "uvloop"), ALL, _uvicorn),
     Server("hypercorn", '"hypercorn[trio]"', ASGI, ("asyncio", "trio", "uvloop"), ALL, _hypercorn),
-    Server("granian", "granian", ASGI, ("asyncio", "uvloop"), ALL, partial(_granian, "asgi")),
-    Server("daphne", "daphne", ASGI, ("asyncio",), (), _daphne),
+    Server("granian", "granian", ASGI, ("asyncio", "uvloop"), _GRANIAN, partial(_granian, "asgi")),
+    Server("daphne", "daphne", ASGI, ("asyncio",), (UDS, FD), _daphne),
     Server("gunicorn", "gunicorn", WSGI, (), ALL, _gunicorn),
-    Server("waitress", "waitress", WSGI, (), (), _waitress),
-    Server("granian", "granian", WSGI, (), ALL, partial(_granian, "wsgi")),
+    Server("waitress", "waitress", WSGI, (), (UDS, FD), _waitress),
+    Server("granian", "granian", WSGI, (), _GRANIAN, partial(_granian, "wsgi")),
     Server("wsgiref", None, WSGI, (), (SSL,), _wsgiref),
 )

@@ -1,0 +1,72 @@
+"""Where a server is to listen. What is wrong with a place is one sentence here, in place of a
+traceback of the server.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+from micropie.cli.serving.options import Options, ServingError
+from micropie.cli.serving.reloading import CHILD_PORT
+
+
+def checked_place(options: Options) -> Options:
+    """Return the options with the port that is free. Raises ``ServingError`` if nothing can listen
+    there.
+    """
+    if options.uds is not None:
+        _check_file(options.uds)
+        return options
+    if options.fd is not None:
+        _check_descriptor(options.fd)
+        return options
+    return replace(options, port=_free_port(options))
+
+
+def _free_port(options: Options) -> int:
+    port = int(os.environ.get(CHILD_PORT, options.port))
+    try:
+        # As servers open it.
+        with socket.socket(options.family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((options.host, port))
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        other = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
+        raise _refusal(f"{options.host}:{port}", error, f"choose another {other}") from None
+
+
+def _check_file(path: str) -> None:
+    """Raise ``ServingError`` for a path where no socket can be made. The socket of a server that
+    has ended is removed, as not every server does it.
+    """
+    file = Path(path)
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if file.is_socket():
+                if probe.connect_ex(path) != errno.ECONNREFUSED:
+                    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+                file.unlink()
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.bind(path)
+        file.unlink()
+    except OSError as error:
+        raise _refusal(path, error, "choose another path") from None
+
+
+def _check_descriptor(number: int) -> None:
+    try:
+        with socket.socket(fileno=os.dup(number)) as passed:
+            if not passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                raise OSError(errno.EINVAL, "it does not listen")
+    except OSError as error:
+        advice = "systemd passes its first socket as 3"
+        raise _refusal(f"the descriptor {number}", error, advice) from None
+
+
+def _refusal(place: str, error: OSError, advice: str) -> ServingError:
+    return ServingError(f"can't listen on {place} ({error.strerror or error}): {advice}")
