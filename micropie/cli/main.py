@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -19,7 +19,7 @@ from micropie.config import read_env_file
 from micropie.extensions import Outside
 
 # Each command's module, in which ``execute(arguments)`` returns the exit code.
-COMMANDS = ("run", "routes", "check", "new", "shell")
+COMMANDS = ("run", "routes", "check", "new", "shell", "completion")
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -30,12 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         _read_env_file()
-        before, words = _split(sys.argv[1:] if arguments is None else arguments)
+        before, words = split(sys.argv[1:] if arguments is None else arguments)
         if before.app is not None and not words:
             return _list_commands(before)
         if words and words[0] not in COMMANDS and not words[0].startswith("-"):
             return _run_own(before, words)
-        parsed, unknown = _parser(before).parse_known_args(words or ["--help"])
+        parsed, unknown = parsers(before)[""].parse_known_args(words or ["--help"])
         if unknown:  # argparse would show the usage of micropie, and not that of the command
             near = get_close_matches(
                 unknown[0], re.findall(r"--[\w-]+", parsed.parser.format_usage()), 1
@@ -87,7 +87,7 @@ def _number(text: str) -> int:
         ) from None
 
 
-def _split(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+def split(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return the options before the name of a command, ``app`` and ``factory``, and all from there
     on.
     """
@@ -114,11 +114,15 @@ def _list_commands(before: argparse.Namespace) -> int:
     return 0
 
 
+def app_name(before: argparse.Namespace) -> str:
+    """Return the name of the application for a command of its own."""
+    return before.app or _from_environment("APP") or "app"
+
+
 def _run_own(before: argparse.Namespace, words: Sequence[str]) -> int:
     """Run a command of the application's own."""
-    name: str = before.app or _from_environment("APP") or "app"
     try:
-        target = find_target(name, before.factory)
+        target = find_target(app_name(before), before.factory)
     except CommandError as error:
         if before.app is not None or _from_environment("APP") is not None:
             raise
@@ -129,7 +133,8 @@ def _run_own(before: argparse.Namespace, words: Sequence[str]) -> int:
     return command.execute(target.app, words[0], words[1:])
 
 
-def _parser(before: argparse.Namespace) -> argparse.ArgumentParser:
+def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]:
+    """Return the parser of each command by its name, and that of all at ""."""
     parser = argparse.ArgumentParser(
         prog="micropie",
         description="Serve and inspect micropie applications.",
@@ -188,9 +193,12 @@ def _parser(before: argparse.Namespace) -> argparse.ArgumentParser:
 
     shell = commands.add_parser("shell", help="Python with the application and a client")
     _add_target(shell, before)
+    completion = commands.add_parser("completion", help="print a script for tab completion")
+    completion.add_argument("shell", nargs="?", choices=["bash", "zsh", "fish"], default="bash")
+    completion.add_argument("--line", help=argparse.SUPPRESS)
     for one in commands.choices.values():
         one.set_defaults(parser=one)
-    return parser
+    return {"": parser, **commands.choices}
 
 
 def _add_target(parser: argparse.ArgumentParser, before: argparse.Namespace) -> None:

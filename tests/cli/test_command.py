@@ -400,7 +400,7 @@ def test_an_application_without_commands(
     ("word", "advice"),
     [
         ("rn", "do you mean run? One of an"),
-        ("xyzzy", "there are: run, routes, check, new, shell. One of an"),
+        ("xyzzy", "there are: run, routes, check, new, shell, completion. One of an"),
     ],
 )
 def test_a_command_that_nobody_has(

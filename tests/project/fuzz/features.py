@@ -171,4 +171,5 @@ def env_file(data: bytes) -> None:
                 value = latin(data).replace("\0", "").split("\n")[number : number + 1]
                 os.environ[name] = "".join(value)
             with suppress(SystemExit):
-                assert main._parser(main._split([])[0]).parse_args(["run"]).port is not None
+                parsed = main.parsers(main.split([])[0])[""].parse_args(["run"])
+                assert parsed.host is not None

@@ -1,0 +1,94 @@
+"""``micropie completion bash``: a script that completes this command in a shell.
+
+The shell asks this module at each tab, so the commands of an application and their options are
+completed, too. The words come from the texts that ``--help`` shows.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+
+from micropie import SetupError
+from micropie.cli import command, main
+from micropie.cli.target import CommandError, find_target
+from micropie.extensions import Outside
+
+# Where no word fits, each shell completes files.
+SCRIPTS = {
+    "bash": """\
+_micropie() {
+    mapfile -t COMPREPLY < <(micropie completion --line "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
+}
+complete -o default -F _micropie micropie
+""",
+    "zsh": """\
+_micropie() {
+    local -a words_here
+    words_here=(${(f)"$(micropie completion --line "$LBUFFER" 2>/dev/null)"})
+    (( $#words_here )) && compadd -- $words_here || _files
+}
+compdef _micropie micropie
+""",
+    "fish": """\
+complete -c micropie -a '(micropie completion --line (commandline -cp) 2>/dev/null)'
+""",
+}
+
+# An option in the usage of a command with what it takes, if anything: "--loop {asyncio,trio}" or
+# "--port PORT".
+_OPTION = re.compile(r"(--[\w-]+)(?: \{([^}]*)\}| ([A-Z]\w*))?")
+
+
+def execute(arguments: Namespace) -> int:
+    """Print the script for a shell, or the words that may end a line."""
+    if arguments.line is None:
+        print(SCRIPTS[arguments.shell], end="")
+    else:
+        print(*words_for(arguments.line), sep="\n")
+    return 0
+
+
+def words_for(line: str) -> list[str]:
+    """Return the words that may be in the place of the last one of a command line."""
+    try:
+        words = shlex.split(line)[1:]
+    except ValueError:  # a quote that is open
+        return []
+    last = words.pop() if words and not line[-1].isspace() else ""
+    if words[-1:] in (["-a"], ["--app"]):
+        return []
+    before, rest = main.split(words)
+    return [one for one in _candidates(before, rest, last) if one.startswith(last)]
+
+
+def _candidates(before: Namespace, words: Sequence[str], last: str) -> Sequence[str]:
+    parsers = main.parsers(before)
+    if not words and not last.startswith("-"):
+        return *main.COMMANDS, *_own_commands(before)
+    parser = parsers.get(words[0] if words else "")
+    if parser is None:
+        own = _own_commands(before)
+        if words[0] not in own:
+            return ()
+        parser = command.parser_of(own[words[0]][1]())
+    usage = parser.format_usage()
+    options = {name: (choices, value) for name, choices, value in _OPTION.findall(usage)}
+    choices, value = options.get(words[-1] if words else "", ("", ""))
+    if choices or value:
+        return [*choices.split(",")]
+    if last.startswith("-"):
+        return *options, "--help"
+    shells = re.search(r"(?<!\S)\[?\{([^}]*)\}", _OPTION.sub("", usage))
+    return [*shells[1].split(",")] if shells else ()
+
+
+def _own_commands(before: Namespace) -> Mapping[str, command.Command]:
+    """Return the commands of the application; none if it can't be found."""
+    try:
+        target = find_target(main.app_name(before), before.factory)
+        return command.commands_of(Outside(target.app))
+    except (CommandError, SetupError):
+        return {}
