@@ -90,7 +90,6 @@ class Tree(Registrations):
         self.asgi, self.wsgi = asgi, wsgi
         """What each driver stores of this application, see ``DriverState``."""
         self.lifespan: Callable[[], Lifespan] | None = None
-        self.security: object = None
         self.docs: object = None
         self.sites: dict[Kind, Site] = {}
         self.shutdowns: dict[Kind, ShutdownSignal] = {}

@@ -95,18 +95,18 @@ class ProxyHeaders(FlowMiddleware):
         """Apply the headers if the peer is a trusted proxy. Raises 400 for a malformed scheme or
         host.
         """
-        peer = request.client
-        if self in request._exchange.peer.by or not self._trusts(
+        exchange = request._exchange
+        peer = exchange.client
+        if self in exchange.peer.by or not self._trusts(
             _ip(peer.host) if peer is not None else None
         ):
             return
         scheme, host, node = self._read(request)
-        if node is not None:
-            request.client = Address(str(node[0]), node[1])
-        if scheme:
-            request.scheme = scheme
-        if host:
-            request.host = host
+        exchange.state_peer(
+            scheme=scheme or exchange.scheme,
+            client=peer if node is None else Address(str(node[0]), node[1]),
+            host=host.lower() or exchange.peer.host,
+        )
 
     def _read(self, request: Request) -> tuple[str, str, ForwardedNode | None]:
         """Return the scheme and the host that the proxies state, "" for none, and the client, or

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from micropie import App, SetupError
+from micropie._core.routing.proxy_watch import ProxyWatch
 from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
@@ -547,3 +550,119 @@ def test_invalid_arguments_are_refused(options: Any, says: str) -> None:
 def test_the_proxies_have_to_be_named() -> None:
     with pytest.raises(TypeError, match="trusted"):
         ProxyHeaders()  # type: ignore[call-arg]
+
+
+# -- a proxy that nobody named ---------------------------------------------------------------------
+
+
+class Visits(Root):
+    def client(self) -> Any:
+        return str(self.request.client)
+
+    def scheme(self) -> Any:
+        return self.request.scheme
+
+    def hello(self) -> Any:
+        return "hello"
+
+
+Warnings = Callable[[], list[str]]
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture) -> Warnings:
+    """`warnings()`: those that were logged since the last call."""
+    caplog.set_level(logging.WARNING, "micropie.security")
+
+    def warnings() -> list[str]:
+        found = [one.getMessage() for one in caplog.records if one.name == "micropie.security"]
+        caplog.clear()
+        return found
+
+    return warnings
+
+
+@pytest.mark.parametrize("path", ["/client", "/scheme", "/store"])
+@pytest.mark.parametrize(
+    ("headers", "named"),
+    [
+        ({"X-Forwarded-For": "1.2.3.4"}, "X-Forwarded-For"),
+        ({"Forwarded": "for=1.2.3.4;proto=https"}, "Forwarded"),
+        ({"X-Forwarded-Proto": " HTTPS"}, "X-Forwarded-Proto"),
+    ],
+)
+def test_an_unnamed_proxy_is_one_warning(
+    make_client: MakeClient,
+    warnings: Warnings,
+    path: str,
+    headers: dict[str, str],
+    named: str,
+) -> None:
+    client = make_client(Visits(), client=(PEER, 4321))
+    client.get(path)
+    client.get(path, headers={"X-Forwarded-For": PEER, "X-Forwarded-Proto": "http"})
+    assert warnings() == []
+    for _ in range(2):
+        client.cookies.clear()
+        client.get(path, headers=headers)
+    (warning,) = warnings()
+    assert warning.startswith(f"requests from {PEER} have {named.lower()}, but it is not a trusted")
+    assert f'proxies=["{PEER}"]' in warning
+
+
+def test_an_unnamed_proxy_behind_a_socket_is_named_so(
+    make_client: MakeClient, warnings: Warnings
+) -> None:
+    headers = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https"}
+    make_client(Visits(), client=None).get("/client", headers=headers)
+    (warning,) = warnings()
+    assert "have x-forwarded-for and x-forwarded-proto" in warning
+    assert 'ProxyHeaders(trusted=["unix"])' in warning
+
+
+def test_another_proxy_than_the_named_one_is_a_warning(
+    make_client: MakeClient, warnings: Warnings
+) -> None:
+    client = make_client(behind(), client=("11.0.0.1", 4321))
+    client.get("/", headers={"X-Forwarded-For": "1.2.3.4"})
+    assert 'trusted=["11.0.0.1"]' in warnings()[0]
+
+
+@pytest.mark.parametrize("peer", [PEER, None])
+@pytest.mark.parametrize("client", ["1.2.3.4", "unknown"])
+def test_a_named_proxy_is_no_warning(
+    make_client: MakeClient, warnings: Warnings, peer: str | None, client: str
+) -> None:
+    app = behind(trusted=[*NETWORK, "unix"])
+    connected = make_client(app, client=(peer, 4321) if peer else None)
+    connected.get("/", headers={"X-Forwarded-For": client})
+    connected.get("/", headers={"X-Forwarded-Proto": "https"})
+    assert warnings() == []
+
+
+def test_what_the_server_has_read_is_no_warning(
+    make_client: MakeClient, warnings: Warnings
+) -> None:
+    headers = {"X-Forwarded-For": "1.2.3.4, 10.0.0.9", "X-Forwarded-Proto": "https"}
+    client = make_client(Visits(), client=("1.2.3.4", 0), base_url="https://testserver")
+    for path in ("/client", "/scheme", "/store"):
+        assert client.get(path, headers=headers).status_code == 200
+    assert warnings() == []
+
+
+def test_an_unnamed_proxy_is_looked_for_in_the_first_requests_only(
+    make_client: MakeClient, warnings: Warnings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ProxyWatch.__init__, "__defaults__", (2,))
+    client = make_client(Visits(), client=(PEER, 4321))
+    for headers in ({}, {}, {"X-Forwarded-For": "1.2.3.4"}):
+        client.get("/client", headers=headers)
+    assert warnings() == []
+
+
+def test_a_site_that_others_protect_has_no_such_warning(
+    make_client: MakeClient, warnings: Warnings
+) -> None:
+    client = make_client(Visits(security=False), client=(PEER, 4321))
+    client.get("/client", headers={"X-Forwarded-For": "1.2.3.4"})
+    assert warnings() == []

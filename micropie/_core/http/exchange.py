@@ -184,6 +184,14 @@ class Sessions(Protocol):
     def open(self, session_id: str | None, /) -> Flow[Session]: ...
 
 
+class ProxyWatch(Protocol):
+    """Warns of a proxy that nobody named, while ``looks`` is not 0."""
+
+    looks: int
+
+    def look(self, exchange: Exchange, /) -> None: ...
+
+
 class MessageConfig:
     """The part of an application's configuration that messages depend on.
 
@@ -204,6 +212,7 @@ class MessageConfig:
     url_for: Callable[..., str]
     static_url: Callable[..., str]
     resource: Callable[[Any, Any], ResourceContext[Any]]
+    proxy_watch: ProxyWatch
     advisor: Any
     """``micropie.debug.advisor`` in development, which helps authors find errors, else None."""
 
@@ -283,6 +292,12 @@ class Exchange:
     def state_peer(self, **stated: Unpack[Stated]) -> None:
         """Take what middleware states of the peer in the place of what the server knows of it."""
         self.peer = self.peer._replace(**stated)
+
+    def check_peer(self) -> None:
+        """Have a warning logged if the server's peer is a proxy that nobody named."""
+        watch = self.config.proxy_watch
+        if watch.looks and self.peer.scheme is None and self.peer.client is None:
+            watch.look(self)
 
     @computed
     def query(self) -> Parameters:

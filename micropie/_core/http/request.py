@@ -240,7 +240,10 @@ class Request(RequestSpellings):
     @property
     def scheme(self) -> str:
         """``http`` or ``https``."""
-        return self._exchange.scheme
+        scheme = self._exchange.scheme
+        if scheme == "http":
+            self._exchange.check_peer()
+        return scheme
 
     @scheme.setter
     def scheme(self, scheme: str) -> None:
@@ -249,6 +252,7 @@ class Request(RequestSpellings):
     @property
     def client(self) -> Address | None:
         """The client's address, None if the server does not know it (a UNIX socket)."""
+        self._exchange.check_peer()
         return self._exchange.client
 
     @client.setter

@@ -23,13 +23,22 @@ from micropie._core.errors import HTTPError, SetupError
 from micropie._core.execution import available_cpus
 from micropie._core.execution.placement import Threads
 from micropie._core.execution.steps import Kind, kind_of
-from micropie._core.http import HTML, JSON, TEXT, MessageConfig, Request, State, current_request
+from micropie._core.http import (
+    HTML,
+    JSON,
+    TEXT,
+    MessageConfig,
+    Request,
+    State,
+    current_request,
+)
 from micropie._core.http.addresses import normal_hosts, split_host, with_host
 from micropie._core.http.forms import Limits
 from micropie._core.http.json import dumps_with
 from micropie._core.mounts import Mount
 from micropie._core.routing.discovery import Providers, RouteMark, check_middlewares
 from micropie._core.routing.names import RouteNames
+from micropie._core.routing.proxy_watch import ProxyWatch
 from micropie._core.routing.settings import Settings
 from micropie._core.sessions import InMemorySessionBackend, SessionBackend, SessionStore
 from micropie._core.spellings import AppSpellings
@@ -169,6 +178,7 @@ class Registrations:
         """Values by name that its templates see beside those that a handler gives them."""
         self.settings: dict[str, object] = {}
         """Only those that the author has set."""
+        self.security: object = None
         self.error_handlers: dict[ErrorKey, Callable[..., object]] = {}
         self.providers: dict[object, Callable[..., object]] = {}
         """By the type that they provide."""
@@ -327,6 +337,7 @@ class Config(MessageConfig):
         app, own = registered.app, registered.settings
         if outer is None:
             self.overrides, self.names, self.tree = registered.overrides, RouteNames(), []
+            self.proxy_watch = ProxyWatch() if registered.security is not False else ProxyWatch(0)
             self._take(Settings().overridden(own), None)
         else:
             vars(self).update(vars(outer))

@@ -60,6 +60,7 @@ class SessionStore:
             for is_below in (True, False)
         }
         self._timeout = settings.session_timeout
+        self._looks = 5  # for a proxy that nobody named; visitors have sessions, and no probes
         self.make_id = settings.session_id_factory or _new_id
         self.in_cookie = getattr(backend, "in_cookie", False)
         shared = _own(backend, "load_shared")
@@ -103,7 +104,7 @@ class SessionStore:
         to the client.
         """
         session.reserved_id = self.make_id()
-        return self.cookie(session.reserved_id, exchange.scheme, exchange.root_path)
+        return self.cookie(session.reserved_id, exchange)
 
     def open(self, session_id: str | None) -> Flow[Session]:
         """Return the session of an id; a new one if there is no id or it is unknown.
@@ -128,12 +129,16 @@ class SessionStore:
             value = yield from self._save(session)
         elif session:
             value = yield from self._store("", dict(session))
-        return None if value is None else self.cookie(value, exchange.scheme, exchange.root_path)
+        return None if value is None else self.cookie(value, exchange)
 
-    def cookie(self, value: str, scheme: str, root_path: str) -> str:
+    def cookie(self, value: str, exchange: Exchange) -> str:
         """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes
         its cookie.
         """
+        scheme, root_path = exchange.scheme, exchange.root_path
+        if self._looks:
+            self._looks -= 1
+            exchange.check_peer()
         name = self.cookie_name(scheme, root_path)
         return format_cookie(
             name,

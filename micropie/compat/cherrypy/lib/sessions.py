@@ -825,8 +825,7 @@ def set_response_cookie(
     """
     cookie, session = serving.response.cookie, serving.session
     if session.store is not None:  # the one cookie of both halves
-        native = current.get()
-        cookie.load(session.store.cookie(session.id, native.scheme, native.root_path))
+        cookie.load(session.store.cookie(session.id, current.get()._exchange))
         return
     cookie[name] = session.id
     morsel = cookie[name]
