@@ -101,16 +101,17 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     failure: BaseException | None = None
     try:
         kind, function, arguments = flow.send(None)
-        # Most requests have no other steps: without a coroutine around them.
-        while kind is AWAIT or kind is RECEIVE or kind is CHUNK:
+        while kind is not ANSWER:
             try:
                 if kind is AWAIT:
                     result = await function(*arguments)
                 elif kind is RECEIVE:
                     result = await exchange.receive_piece()
-                else:
+                elif kind is CHUNK:
                     stream = arguments[0]
                     result = await StreamSender(stream, exchange).advance(stream.first_chunk())
+                else:  # most requests have no such steps, and need no coroutine around them
+                    break
             except Exception as error:
                 failure = error
             except BaseException as error:
@@ -119,9 +120,11 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 flow.send(result) if failure is None else flow.throw(failure)
             )
             failure = None
-        answer: Any = arguments
-        if kind is not ANSWER:
-            answer = await perform(flow, exchange, (kind, function, arguments))
+        answer: Any = (
+            arguments
+            if kind is ANSWER
+            else await perform(flow, exchange, (kind, function, arguments))
+        )
         next(flow, None)  # ends it: to close it takes longer
         if type(answer) is Handover:
             # the mounted application must not see a request that is not its own

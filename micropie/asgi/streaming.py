@@ -42,7 +42,7 @@ from micropie._core import streams
 from micropie._core.errors import ClientDisconnect, logger
 from micropie._core.execution import TASKS, Action, AsyncAction, LoopLocal
 from micropie._core.execution.steps import Completed
-from micropie._core.http import HTML, JSON, Answer, Exchange
+from micropie._core.http import HTML, JSON, NO_OTHER_HEADERS, NOSNIFF, Answer, Exchange
 from micropie._core.http.headers import KnownHeader, NameTable
 from micropie._core.http.protocols import ChunkedBody, Receive, Send, ServerMessage
 from micropie._core.routing import Config
@@ -100,13 +100,19 @@ _STARTS = LoopLocal(lambda: DelayedCalls(WATCH_AFTER))
 
 
 _NAMES: NameTable[str, bytes] = NameTable(lambda name: name.encode("latin-1"))
-_ENCODED_TYPES = {usual: (b"content-type", usual.encode()) for usual in (HTML, JSON)}
+# The head of most answers, but for the length.
+_USUAL_HEADS: dict[str | None, list[tuple[bytes, bytes]]] = {
+    usual: [NOSNIFF.encoded, (b"content-type", usual.encode())] for usual in (HTML, JSON)
+}
 
 
 def encode_headers(
     content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
 ) -> list[tuple[bytes, bytes]]:
     """Return headers as ASGI wants them: a new list of bytes, with names in lower case."""
+    usual = _USUAL_HEADS.get(content_type) if pairs is NO_OTHER_HEADERS else None
+    if usual is not None:
+        return [*usual] if length is None else [*usual, (b"content-length", b"%d" % length)]
     headers = []
     for pair in pairs:
         if type(pair) is KnownHeader:
@@ -114,9 +120,7 @@ def encode_headers(
         else:
             headers.append((_NAMES[pair[0]], pair[1].encode("latin-1")))
     if content_type is not None:
-        headers.append(
-            _ENCODED_TYPES.get(content_type) or (b"content-type", content_type.encode("latin-1"))
-        )
+        headers.append((b"content-type", content_type.encode("latin-1")))
     if length is not None:
         headers.append((b"content-length", b"%d" % length))
     return headers

@@ -12,7 +12,15 @@ from micropie._core import execution
 from micropie._core.execution import Action, current
 from micropie._core.execution.steps import ANSWER, AnyStep
 from micropie._core.flow import Startable, end_resources, log_lifecycle_failure, respond
-from micropie._core.http import NO_OTHER_HEADERS, NOSNIFF, Request, start_failed, status_line
+from micropie._core.http import (
+    HTML,
+    JSON,
+    NO_OTHER_HEADERS,
+    NOSNIFF,
+    Request,
+    start_failed,
+    status_line,
+)
 from micropie._core.http.headers import NameTable, make_private
 from micropie._core.http.protocols import Environ, HeaderPairs, StartResponse
 from micropie._core.routing import Handover, Site
@@ -30,7 +38,10 @@ _ODD_NAMES = {"etag": "ETag", "www-authenticate": "WWW-Authenticate"}
 _CAPITALS: NameTable[str, str] = NameTable(
     lambda name: _ODD_NAMES.get(name) or "-".join(map(str.capitalize, name.split("-"))), most=256
 )
-_NOSNIFF = (_CAPITALS[NOSNIFF[0]], NOSNIFF[1])
+# The head of most answers, but for the length.
+_USUAL_HEADS: dict[str | None, HeaderPairs] = {
+    usual: [(_CAPITALS[NOSNIFF[0]], NOSNIFF[1]), ("Content-Type", usual)] for usual in (HTML, JSON)
+}
 
 # compared by ``is``: the 200 of a mounted application may have a reason of its own
 _OK: Final = 200
@@ -120,11 +131,12 @@ def _head(
     content_type: str | None, length: int | None, pairs: Sequence[tuple[str, str]]
 ) -> HeaderPairs:
     """Return headers as WSGI wants them: a new list, with names in the usual capitals."""
-    headers = [_NOSNIFF]
-    if pairs is not NO_OTHER_HEADERS:
-        headers = []
-        for name, value in pairs:
-            headers.append((_CAPITALS[name], value))
+    usual = _USUAL_HEADS.get(content_type) if pairs is NO_OTHER_HEADERS else None
+    if usual is not None:
+        return [*usual] if length is None else [*usual, ("Content-Length", str(length))]
+    headers = []
+    for name, value in pairs:
+        headers.append((_CAPITALS[name], value))
     if content_type is not None:
         headers.append(("Content-Type", content_type))
     if length is not None:

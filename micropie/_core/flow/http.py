@@ -104,9 +104,9 @@ def respond(site: Site, request: Request) -> Flow[Any]:
     itself.
     """
     exchange = request._exchange
-    answer: Answer | Handover | None
+    answer: Answer | Handover
     arguments: Sequence[Any]
-    failure: Exception | None = None
+    failure: BaseException | None = None
     other: Handover | Exception | None = None
     try:
         # 1. Route. One look-up finds a path without arguments; the site looks for all others.
@@ -151,13 +151,11 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         else:
             answer = yield from _answer(request, result)
     except BaseException as error:
-        failure = error if isinstance(error, Exception) else execution.contained(error)
-    # 6. Errors. Most are a status and a sentence, with nothing else to send.
+        failure = error
+    # 6. Errors.
     if failure is not None:
         try:
-            answer, failure = default_answer(request, failure)
-            if answer is None:
-                answer = yield from _failed(request, failure)
+            answer = yield from _failed(request, failure)
         finally:
             failure = other = None
     yield ANSWER, no_function, answer
@@ -477,17 +475,23 @@ def _save_session(request: Request, session: Session, answer: Answer) -> Flow[An
 # -- stage 6 ---------------------------------------------------------------------------------------
 
 
-def _failed(request: Request, failure: Exception) -> Flow[Answer]:
+def _failed(request: Request, failure: BaseException) -> Flow[Answer]:
     """Close the resources of the handler and return the answer to an exception.
 
-    Raises the exception instead if the server is to have it and no handler of the author's answers
-    it.
+    Raises the exception instead if it is no failure of this request, or if the server is to have it
+    and no handler of the author's answers it.
     """
     exchange, made = request._exchange, request._exchange.answer
-    is_server_s = (
-        exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
-    )
     try:
+        if not isinstance(failure, Exception):
+            failure = execution.contained(failure)
+        # Most are a status and a sentence, with nothing else to send.
+        default, failure = default_answer(request, failure)
+        if default is not None:
+            return default
+        is_server_s = (
+            exchange.passes_failure_on and config_of(exchange).error_handler_for(failure)[0] is None
+        )
         if exchange.resources:
             failure = (yield from exchange.resources.close(failure)) or failure
         if isinstance(failure, RaisedAnswer):
