@@ -136,11 +136,10 @@ class ASGIExchange(StreamedExchange):
         )
 
     def named_headers(self, names: HeaderNames) -> dict[str, str]:
-        found, count = {}, 0
+        found, count, by_field = {}, 0, names.by_field
         for field, value in self.scope["headers"]:
-            name = names.by_field.get(field)
-            if name is not None:
-                found[name] = value.decode("latin-1")
+            if field in by_field:
+                found[by_field[field]] = value.decode("latin-1")
                 count += 1
         if count > len(found):  # a name came twice
             found = {name: self.header(name) or "" for name in found}

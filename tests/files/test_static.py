@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import inspect
 import locale
 import mimetypes
 import os
@@ -585,6 +586,7 @@ def test_what_windows_takes_for_something_else(site: Path, monkeypatch: pytest.M
         (site / name).touch()
         find(str(site), name, (), False)
     monkeypatch.setattr(os, "name", "nt")
+    monkeypatch.setattr(lookup, "_may_be_file", inspect.unwrap(lookup._may_be_file))  # no cache
     for name in names:
         with pytest.raises(HTTPError):
             find(str(site), name, (), False)
@@ -1286,19 +1288,53 @@ def test_the_headers_of_one_answer_are_its_own(site: Path) -> None:
 
 def test_what_is_set_on_the_response_is_sent_along(make_client: MakeClient, site: Path) -> None:
     class Root(App):
-        def index(self) -> Any:
-            self.response.headers["X-Own"] = "1"
-            self.response.content_type = "text/x-own"
-            self.response.status = 203
+        def status(self, status: int) -> Any:
+            self.response.status = status
             return static_file("a.txt", site)
 
-    answer = make_client(Root()).get("/", headers={"Range": "bytes=0-0"})
-    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (
-        203,
-        SMALL,
-        "text/x-own",
-    )
-    assert answer.headers["x-own"] == "1"
+        def kind(self) -> Any:
+            self.response.content_type = "text/x-own"
+            return static_file("a.txt", site)
+
+        def header(self) -> Any:
+            self.response.headers["X-Own"] = "1"
+            return static_file("a.txt", site)
+
+        def cookie(self) -> Any:
+            self.request.cookies.get("a")
+            return static_file("a.txt", site)
+
+    client = make_client(Root())
+    plain = dict(make_client(Files(site)).get("/static/a.txt").headers)
+    unknown = {"etag": None, "last-modified": None, "accept-ranges": None}
+    for path, status, expected in (
+        ("/status/203", 203, unknown),
+        ("/kind", 200, {"content-type": "text/x-own"}),
+        ("/header", 200, {"x-own": "1"}),
+        ("/cookie", 200, {"vary": "Cookie"}),
+    ):
+        # only a 200 has parts
+        answer = client.get(path, headers={"Range": "bytes=0-0"} if status == 203 else {})
+        assert (answer.status_code, answer.content) == (status, SMALL)
+        headers = {name: answer.headers.get(name) for name in {**plain, **expected}}
+        assert headers == {**plain, **expected}, path
+    empty = client.get("/status/204")
+    assert (empty.content, empty.headers.get("content-length")) == (b"", None)
+
+
+def test_what_a_file_s_request_calls_at_its_end_sees_its_answer(
+    make_client: MakeClient, site: Path
+) -> None:
+    seen = []
+
+    class Root(App):
+        def index(self) -> Any:
+            request = self.request
+            request.on_close(lambda: seen.append((request.status, request.length)))
+            return static_file("a.txt", site)
+
+    make_client(Root()).get("/")
+    assert seen == [(200, len(SMALL))]
 
 
 def test_one_answer_may_be_returned_twice(make_client: MakeClient, site: Path) -> None:

@@ -78,13 +78,14 @@ CACHES = {
     "_core/files/content_types.py:_types": NO_KEY,
     "_core/files/content_types.py:content_type_of": FUNCTION,
     "_core/files/fingerprints.py:KNOWN": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/files/lookup.py:_may_be_file": FUNCTION,
     "_core/files/lookup.py:codings_for": FUNCTION,
     "_core/files/lookup.py:resolved_root": AUTHORS,
     "_core/files/recent.py:CONTENTS": "test_R48_a_kept_file_is_the_file_of_its_request",
     "_core/files/recent.py:RECENT": "test_R48_a_kept_file_is_the_file_of_its_request",
     "_core/files/recent.py:_entries": "test_R48_a_kept_file_is_the_file_of_its_request",
-    "_core/files/static.py:_lasting": FUNCTION,
-    "_core/files/static.py:_validators": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/files/static.py:_cache_control": FUNCTION,
+    "_core/files/static.py:_head": "test_R48_a_kept_file_is_the_file_of_its_request",
     "_core/http/headers/conditional.py:http_date": FUNCTION,
     "_core/http/headers/cookies.py:_attributes_of": FUNCTION,
     "_core/http/escaping.py:is_html_type": AUTHORS,
@@ -244,7 +245,10 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "_core/files/lookup.py:codings_for": st.tuples(
         texts("gzip", "br", "gzip;q=0", "*", "br, gzip")
     ),
-    "_core/files/static.py:_lasting": st.tuples(
+    "_core/files/lookup.py:_may_be_file": st.tuples(
+        texts("a.css", "/a.css", "a.css/", "a/.b", "a//b", "a\\b", "c:a", "\0", "")
+    ),
+    "_core/files/static.py:_cache_control": st.tuples(
         st.sampled_from(["public", "private"]), texts("max-age=1", "max-age=11")
     ),
     "_core/http/headers/conditional.py:http_date": st.tuples(

@@ -56,8 +56,8 @@ CEILINGS: dict[str, tuple[int, int]] = {
     # an answer for which a cookie was read is private, and varies by it
     "cookies": (80, 103),
     "template": (210, 61),
-    "static": (129, 132),
-    "304": (125, 130),
+    "static": (97, 105),
+    "304": (93, 105),
     "404": (62, 69),
     "405": (97, 103),
     "400": (56, 87),

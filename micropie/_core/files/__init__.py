@@ -19,14 +19,14 @@ from micropie._core.on_demand import names_on_demand
 
 if TYPE_CHECKING:
     from micropie._core.files.lookup import validators_of
-    from micropie._core.files.static import directory_route, open_file, static_file
+    from micropie._core.files.static import describe, directory_route, open_file, static_file
 
-__all__ = ["directory_route", "open_file", "static_file", "validators_of"]
+__all__ = ["describe", "directory_route", "open_file", "static_file", "validators_of"]
 
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
         "lookup": "validators_of",
-        "static": "directory_route open_file static_file",
+        "static": "describe directory_route open_file static_file",
     },
 )

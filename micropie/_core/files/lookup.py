@@ -155,7 +155,10 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
     ``suffixes`` come from ``codings_for``. A compressed file that is older than the file itself is
     not used: the author has changed the one and not yet the other.
     """
-    full = _full_path(root, path)
+    if not _may_be_file(path):
+        raise HTTPError(404)
+    above = resolved_root(root)
+    full = above + path if above.endswith(os.sep) else above + os.sep + path
     try:
         if follow_symlinks:
             facts = os.stat(full)
@@ -181,12 +184,10 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
     return found
 
 
-def _full_path(root: str, path: str) -> str:
-    """Return the absolute path of the file ``path``.
-
-    Raises 404 for a name that no file may have.
-    """
-    if (
+@cached_if_short(1024)
+def _may_be_file(path: str) -> bool:
+    """Return whether a file may have this name."""
+    return not (
         "\0" in path
         or "\\" in path
         or (path[1:2] == ":" and _DRIVE.match(path))
@@ -197,10 +198,7 @@ def _full_path(root: str, path: str) -> str:
         or path[-1] == "/"
         or "/." in path
         or "//" in path
-    ):
-        raise HTTPError(404)
-    above = resolved_root(root)
-    return above + path if above.endswith(os.sep) else above + os.sep + path
+    )
 
 
 def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from io import FileIO
 from math import inf
@@ -26,12 +26,14 @@ from micropie._core.files.fingerprints import (
     IDENTIFIED,
     KNOWN,
     LARGEST_ASKED,
+    Fingerprint,
     fingerprint,
     fingerprint_for_url,
     identified,
 )
 from micropie._core.files.lookup import (
     SECOND,
+    Facts,
     Key,
     ResolvedFile,
     codings_for,
@@ -48,7 +50,16 @@ from micropie._core.files.recent import (
     OVERHEAD,
     RECENT,
 )
-from micropie._core.http import FileReference, Request, Response, current_request
+from micropie._core.http import (
+    NOSNIFF,
+    AnswerState,
+    EncodedAnswer,
+    FileOptions,
+    FileReference,
+    Request,
+    Response,
+    current_request,
+)
 from micropie._core.http.addresses import DOTS_AND_EMPTY
 from micropie._core.http.headers import (
     CONDITIONS,
@@ -69,8 +80,8 @@ _YEAR = 365 * 24 * 3600  # seconds
 
 ATTEMPTS = 5  # how many times a file is looked up that changes before it is open
 
-# A file, which part of it to send, and its bytes or the open file; None for a 304.
-Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes | FileRange | None]
+# A file, which part of it to send, and its bytes, or the open file.
+Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes, FileRange | None]
 
 
 def static_file(
@@ -101,10 +112,8 @@ def static_file(
     if max_age is not None and not is_count(max_age, least=0):
         raise ValueError(f"max_age is a whole number of seconds, not {max_age!r}")
     saved_as = "" if download is True else download or None
-    reference = FileReference(
-        os.fspath(root), os.fspath(path), max_age, cached, follow_symlinks, saved_as
-    )
-    return Response(reference, 200, headers, content_type)
+    options = FileOptions(os.fspath(root), max_age, cached, follow_symlinks, saved_as)
+    return Response(FileReference(os.fspath(path), options), 200, headers, content_type)
 
 
 def directory_route(
@@ -126,10 +135,11 @@ def directory_route(
         usual = static_file("", root, **options)
     except ValueError as error:
         raise SetupError(str(error)) from None
-    reference: FileReference = usual.body
+    file_options: FileOptions = usual.body.options
+    states_more = bool(usual.pairs or usual.content_type is not None)
 
     @run_in("loop")
-    def serve(path: str) -> FileReference:
+    def serve(path: str) -> FileReference | Response:
         exchange = current_request()._exchange
         literal = exchange.literal_path  # without escapes
         # An end slash is ignored in other paths, but here it would name a directory. An escaped
@@ -138,25 +148,15 @@ def directory_route(
         raw_path = exchange.raw_path().lower() if literal is None else literal.encode()
         if raw_path.endswith(b"/") or b"%2f" in raw_path:
             raise HTTPError(404)
-        found = FileReference(
-            root,
-            path,
-            reference.max_age,
-            reference.cached,
-            reference.follow_symlinks,
-            reference.saved_as,
-            usual.pairs,
-            usual.content_type,
-        )
         query = exchange.query_string
-        if query.startswith("v="):
-            found.fingerprint = query[2:]
-        return found
+        fingerprint = query[2:] if query.startswith("v=") else None
+        found = FileReference(path, file_options, fingerprint)
+        return Response(found, 200, usual.pairs, usual.content_type) if states_more else found
 
     # so a file is sent while a session backend is out of reach
     vars(serve)["__micropie_needs_session__"] = False
     vars(serve)[FINGERPRINT] = lambda path: fingerprint_for_url(
-        (root, path, reference.follow_symlinks)
+        (root, path, file_options.follow_symlinks)
     )
     return f"{prefix.rstrip('/')}/<path:path>", serve
 
@@ -164,26 +164,26 @@ def directory_route(
 _ASKED = HeaderNames("accept-encoding", "authorization", *CONDITIONS)
 
 
-def open_file(request: Request, response: Response) -> Flow[None]:
-    """Put the file of a ``FileReference`` into its response. Raises ``HTTPError`` 404, 412 and 416.
+def open_file(request: Request, response: Response) -> Flow[tuple[EncodedAnswer, FileRange | None]]:
+    """Open the file of a ``FileReference``, the body of ``response``. Return the answer that the
+    file is by itself, and the open file if it is too large for that.
+
+    Raises ``HTTPError`` 404, 412 and 416.
 
     Waits for a thread unless the file is kept in memory, or was looked at a moment ago
     (``recent.py``).
     """
-    reference: FileReference = response.body
-    asked = request._exchange.named_headers(_ASKED)
-    key = (
-        reference.root,
-        reference.path,
-        codings_for(asked.get("accept-encoding", "")),
-        reference.follow_symlinks,
-    )
+    exchange, reference = request._exchange, response.body
+    path, options = reference.path, reference.options
+    asked = exchange.named_headers(_ASKED)
+    codings = codings_for(asked.get("accept-encoding", ""))
+    key = options.root, path, codings, options.follow_symlinks
     own = None
     if reference.fingerprint is not None:
-        place = reference.root, reference.path, reference.follow_symlinks
+        place = options.root, path, options.follow_symlinks
         own = KNOWN.fresh(place) or (yield IO, fingerprint, (place, LARGEST_ASKED))
     opened: Opened | None = None
-    if reference.cached:
+    if options.cached:
         kept = CONTENTS.fresh(key)
         if kept is not None:
             opened = _opened(request, response, asked, *kept)
@@ -191,27 +191,26 @@ def open_file(request: Request, response: Response) -> Flow[None]:
         opened = _looked_at_again(request, response, asked, key)
     if opened is None:
         opened = yield IO, _find_and_open, (request, response, asked, key)
-    # ``no-cache`` lets clients store the file and makes them ask if it has changed. Without the
-    # header browsers use a file for a tenth of its age without asking (RFC 9111, section 4.2.2).
-    cache_control, lifetime = _NO_CACHE, ""
-    # A URL with the ``fingerprint`` of the file never has other bytes (RFC 8246). One with another
-    # fingerprint is of a page that another version of the application has made, as two run side by
-    # side during a release. If the file was changed a moment ago, ``own`` may be the fingerprint of
-    # the bytes before or after those that were found.
-    if reference.fingerprint and own == (reference.fingerprint, opened[0].version):
-        lifetime = f"max-age={_YEAR}, immutable"
-    elif reference.fingerprint is None and reference.max_age is not None:
-        lifetime = f"max-age={reference.max_age}"
-    if lifetime:
-        answer = request._exchange.answer
-        is_personal = (
-            "authorization" in asked
-            or answer.depends_on
-            or (answer.session is not None and answer.session.accessed)
-        )
-        cache_control = _lasting("private" if is_personal else "public", lifetime)
-    file_types = request._exchange.config.settings.file_types
-    _describe(response, cache_control, file_types, *opened)
+    resolved, (status, start, stop), data, part = opened
+    # Without the header browsers use a file for a tenth of its age without asking (RFC 9111,
+    # section 4.2.2).
+    cache_control = _NO_CACHE
+    if options.max_age is not None or reference.fingerprint:
+        is_private = "authorization" in asked or _is_personal(exchange.answer)
+        cache_control = _lasting(reference, own, resolved.version, is_private)
+    # No validators for an error page.
+    modified = resolved.modified if response.status == 200 else None
+    if status == 304:
+        head = _head(resolved, modified, cache_control)
+        return EncodedAnswer((status, None, None, head, b"", None)), None
+    name = None if options.saved_as is None else options.saved_as or path.rpartition("/")[2]
+    head = _head(resolved, modified, cache_control, True, name)
+    if status == 206:
+        head = *head, ("content-range", f"bytes {start}-{stop - 1}/{resolved.size}")
+    kind = content_type_of(path)
+    if kind is UNKNOWN and exchange.config.settings.file_types:
+        kind = exchange.config.settings.file_types.get(Path(path).suffix.lower(), kind)
+    return EncodedAnswer((status, kind, stop - start, head, data, None)), part
 
 
 def _looked_at_again(
@@ -237,32 +236,33 @@ def _find_and_open(
     request: Request, response: Response, asked: Mapping[str, str], key: Key
 ) -> Opened:
     """Do everything that blocks, in one call."""
-    reference: FileReference = response.body
-    is_noted = not reference.cached and len(reference.path) <= LONGEST_PATH
+    root, path, _, follow_symlinks = key
+    is_cached = response.body.options.cached
+    is_noted = not is_cached and len(path) <= LONGEST_PATH
     if is_noted:
         RECENT.put(key, None, time.monotonic())
     for _ in range(ATTEMPTS):
         checked_at = time.monotonic()
         resolved = find(*key)
         if resolved.modified_ns % SECOND == 0:
-            resolved = identified(key[0], resolved, key[3])
+            resolved = identified(root, resolved, follow_symlinks)
         data = None
-        if reference.cached and resolved.size <= LARGEST:
+        if is_cached and resolved.size <= LARGEST:
             kept = CONTENTS.latest(key)
             if kept is not None and kept[0] == resolved:
                 data = kept[1]
             else:
-                descriptor = open_resolved(reference.root, resolved, reference.follow_symlinks)
+                descriptor = open_resolved(root, resolved, follow_symlinks)
                 data = _read(descriptor, resolved, 0, resolved.size)
             if data is None:
                 continue
             CONTENTS.put(key, (resolved, data), checked_at, len(data) + OVERHEAD)
         opened = _opened(request, response, asked, resolved, data)
         if opened is not None:
-            if is_noted and isinstance(opened[2], bytes):
+            if is_noted and opened[3] is None and opened[1].status != 304:
                 RECENT.put(key, resolved, time.monotonic())
             return opened
-    raise ResponseError(f"{reference.path!r} is changed all the time: it can't be sent")
+    raise ResponseError(f"{path!r} is changed all the time: it can't be sent")
 
 
 def _opened(
@@ -289,15 +289,16 @@ def _opened(
         etag = response.headers.get("ETag", resolved.etag) if response.pairs else resolved.etag
         selection = select(asked, request.method, etag, resolved.modified, resolved.size)
     if selection.status == 304:
-        return resolved, selection, None
+        return resolved, selection, b"", None
     if data is not None:
-        return resolved, selection, data[selection.start : selection.stop]
+        return resolved, selection, data[selection.start : selection.stop], None
     length = selection.stop - selection.start
     if request.method == "HEAD":
-        return resolved, selection, FileRange(None, resolved.path, resolved.size, 0, length)
+        return resolved, selection, b"", FileRange(None, resolved.path, resolved.size, 0, length)
     if not may_read:
         return None
-    descriptor = open_resolved(response.body.root, resolved, response.body.follow_symlinks)
+    options: FileOptions = response.body.options
+    descriptor = open_resolved(options.root, resolved, options.follow_symlinks)
     if length > SMALL:
         if not is_still(resolved, descriptor):
             os.close(descriptor)
@@ -306,9 +307,9 @@ def _opened(
         request.on_close(file.close)
         part = FileRange(file, resolved.path, resolved.size, selection.start, length)
         part.read_ahead(request._exchange.sends_files)
-        return resolved, selection, part
+        return resolved, selection, b"", part
     data = _read(descriptor, resolved, selection.start, length)
-    return None if data is None else (resolved, selection, data)
+    return None if data is None else (resolved, selection, data, None)
 
 
 def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> bytes | None:
@@ -333,57 +334,88 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
 # -- the head --------------------------------------------------------------------------------------
 
 
-def _describe(
-    response: Response,
-    cache_control: KnownHeader,
-    file_types: Mapping[str, str],
-    resolved: ResolvedFile,
-    selection: Selection,
-    body: bytes | FileRange | None,
-) -> None:
-    """Give the response this body, None for a 304, and its head.
+def _is_personal(answer: AnswerState) -> bool:
+    session = answer.session
+    return bool(answer.depends_on) or (session is not None and session.accessed)
 
-    The author's headers go first, except those that describe the bytes. A 304 has the headers of a
-    200 except those that describe a body (RFC 9110, section 15.4.5).
+
+def _lasting(
+    reference: FileReference, own: Fingerprint | None, version: Facts, is_private: bool
+) -> KnownHeader:
+    """Return how long caches may use a file without asking again.
+
+    A URL with the ``fingerprint`` of the file never has other bytes (RFC 8246). One with another
+    fingerprint is of a page that another version of the application has made, as two run side by
+    side during a release. If the file was changed a moment ago, ``own`` may be the fingerprint of
+    the bytes before or after those that were found.
     """
-    reference: FileReference = response.body
-    # No validators for an error page.
-    validators = _validators(resolved, resolved.modified) if response.status == 200 else ()
-    response.body, response.status = body, selection.status
-    if selection.status == 304:
-        response.pairs[:] = [
-            pair for pair in response.pairs if not pair[0].lower().startswith("content-")
-        ]
-        response.content_type = None
+    if reference.fingerprint is None:
+        lifetime = f"max-age={reference.options.max_age}"
+    elif own == (reference.fingerprint, version):
+        lifetime = f"max-age={_YEAR}, immutable"
     else:
-        kind = response.content_type or content_type_of(reference.path)
-        if kind is UNKNOWN and file_types:
-            kind = file_types.get(Path(reference.path).suffix.lower(), kind)
-        response.content_type = kind
-        if reference.saved_as is not None:
-            name = reference.saved_as or reference.path.rpartition("/")[2]
-            add_missing(response.pairs, [("Content-Disposition", attachment(name))])
-        if resolved.coding:
-            response.headers["Content-Encoding"] = resolved.coding
-    if selection.status == 206:
-        response.headers["Content-Range"] = (
-            f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
-        )
-    add_missing(response.pairs, [cache_control, *validators])
-    if resolved.varies:
-        add_vary(response.pairs, "Accept-Encoding")
+        return _NO_CACHE
+    return _cache_control("private" if is_private else "public", lifetime)
 
 
-@lru_cache(maxsize=1024)
-def _validators(resolved: ResolvedFile, modified: float) -> Sequence[KnownHeader]:
-    """Return the headers of a version of a file."""
-    date = [] if modified == inf else [KnownHeader("last-modified", http_date(int(modified)))]
-    return [KnownHeader("etag", resolved.etag), *date, KnownHeader("accept-ranges", "bytes")]
-
-
+# Lets clients store the file and makes them ask if it has changed.
 _NO_CACHE = KnownHeader("cache-control", "no-cache")
 
 
 @lru_cache(maxsize=256)  # an author's handler may compute the age
-def _lasting(scope: str, lifetime: str) -> KnownHeader:
+def _cache_control(scope: str, lifetime: str) -> KnownHeader:
     return KnownHeader("cache-control", f"{scope}, {lifetime}")
+
+
+@lru_cache(maxsize=1024)
+def _head(
+    resolved: ResolvedFile,
+    modified: float | None,
+    cache_control: KnownHeader,
+    has_body: bool = False,
+    name: str | None = None,
+) -> tuple[tuple[str, str], ...]:
+    """Return the headers of a version of a file: without validators if ``modified`` is None, and
+    those that describe a body if there is one, which a browser saves under ``name``.
+    """
+    headers = []
+    if has_body:
+        headers.append(NOSNIFF)
+        if name is not None:
+            headers.append(KnownHeader("content-disposition", attachment(name)))
+        if resolved.coding:
+            headers.append(KnownHeader("content-encoding", resolved.coding))
+    headers.append(cache_control)
+    if modified is not None:
+        headers.append(KnownHeader("etag", resolved.etag))
+        if modified != inf:
+            headers.append(KnownHeader("last-modified", http_date(int(modified))))
+        headers.append(KnownHeader("accept-ranges", "bytes"))
+    if resolved.varies:
+        headers.append(KnownHeader("vary", "Accept-Encoding"))
+    return tuple(headers)
+
+
+def describe(response: Response, file: EncodedAnswer, part: FileRange | None) -> None:
+    """Give the response the answer that a file is by itself, as ``open_file`` returns it.
+
+    The author's headers go first, except those that describe the bytes. A 304 has the headers of a
+    200 except those that describe a body (RFC 9110, section 15.4.5).
+    """
+    response.status, content_type, _, head, data, _ = file
+    response.body, pairs = data if part is None else part, response.pairs
+    if response.status == 304:
+        response.content_type = None
+        pairs[:] = [pair for pair in pairs if not pair[0].lower().startswith("content-")]
+    else:
+        response.content_type = response.content_type or content_type
+    for name, value in head:
+        if name in _OF_BYTES:
+            response.headers[name] = value
+        elif name == "vary":
+            add_vary(pairs, value)
+    add_missing(pairs, [pair for pair in head if pair[0] not in _JOINED])
+
+
+_OF_BYTES = frozenset({"content-encoding", "content-range"})
+_JOINED = _OF_BYTES | {"vary", NOSNIFF[0]}  # the last is sent with every answer that has a type

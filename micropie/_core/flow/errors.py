@@ -169,7 +169,7 @@ def _author_response(
     ):
         response.content_type = text_type
     if type(response.body) is FileReference:
-        yield from files.open_file(request, response)
+        files.describe(response, *(yield from files.open_file(request, response)))
     if answer.stream is None:
         answer.begin(stream_of(response.body))  # to be closed if a hook replaces it
     return response

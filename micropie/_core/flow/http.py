@@ -63,6 +63,7 @@ from micropie._core.http import (
     NO_OTHER_HEADERS,
     Answer,
     EncodedAnswer,
+    Exchange,
     FileReference,
     Request,
     Response,
@@ -328,17 +329,35 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
         response.content_type = response.content_type or JSON  # where nothing else is stated
     if type(response.body) is FileReference:
         try:
-            yield from files.open_file(request, response)
+            file, part = yield from files.open_file(request, response)
         except Exception as failure:
             made.replace(None)  # what it states is not the error's
             if exchange.config.advisor is not None and type(failure) is HTTPError:
                 exchange.config.advisor.review_missing_file(response.body)
             raise
+        if part is None and _is_sent_alone(exchange, response):
+            return file
+        files.describe(response, file, part)
     if type(response.body) not in BODIES:
         stream = stream_of(response.body)
         if exchange.hooks is not None:  # which may wait
             made.begin(stream)
     return (yield from _finish(request, response, stream, None))
+
+
+def _is_sent_alone(exchange: Exchange, response: Response) -> bool:
+    """Return whether nothing joins the head and the body of the file that is the answer."""
+    made = exchange.answer
+    return (
+        exchange.hooks is None
+        and exchange.ends is None
+        and made.session is None
+        and not made.depends_on
+        and not response.pairs
+        and response.content_type is None
+        and response.status == 200
+        and exchange.method != "HEAD"
+    )
 
 
 def _finish(
@@ -405,7 +424,7 @@ def _replaced(request: Request, response: Response, body: object) -> Flow[_Strea
     if response.body is body:
         return replaced
     if type(response.body) is FileReference:
-        yield from files.open_file(request, response)
+        files.describe(response, *(yield from files.open_file(request, response)))
     stream = stream_of(with_html(response).body)
     exchange.answer.begin(stream or replaced)
     if stream is not None:  # which may read from the replaced one

@@ -41,6 +41,7 @@ from micropie._core.http.response import (
     TOKEN,
     Answer,
     EncodedAnswer,
+    FileOptions,
     FileReference,
     GivenStatus,
     Response,
@@ -75,12 +76,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AHEAD", "BODIES", "CSRF_FIELD", "HTML", "JSON", "NOSNIFF", "NO_OTHER_HEADERS", "NULL", "TEXT",
     "TOKEN", "Address", "Answer", "AnswerState", "BindingError", "BindingErrors", "BodyReader",
-    "Changes", "EncodedAnswer", "Exchange", "FileReference", "GivenStatus", "MessageConfig",
-    "MessageSettings", "MultiDict", "Page", "ParameterError", "Peer", "ReceivedBody", "Request",
-    "Response", "RouteInfo", "Session", "SessionData", "State", "as_response", "bound_request",
-    "check_size", "check_value", "checked_headers", "copied", "current_request", "encode",
-    "encode_body", "encoded_error", "error_answer", "error_response", "find_field", "flash",
-    "get_flashed_messages", "receive_body", "redirect_response", "sent_as", "start_failed",
+    "Changes", "EncodedAnswer", "Exchange", "FileOptions", "FileReference", "GivenStatus",
+    "MessageConfig", "MessageSettings", "MultiDict", "Page", "ParameterError", "Peer",
+    "ReceivedBody", "Request", "Response", "RouteInfo", "Session", "SessionData", "State",
+    "as_response", "bound_request", "check_size", "check_value", "checked_headers", "copied",
+    "current_request", "encode", "encode_body", "encoded_error", "error_answer", "error_response",
+    "find_field", "flash", "get_flashed_messages", "receive_body", "redirect_response", "sent_as",
+    "start_failed",
     "states_status", "status_line", "translated", "with_html",
 ]
 # fmt: on

@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from types import AsyncGeneratorType, GeneratorType
 
 from micropie._core.http.protocols import ChunkedBody
-from micropie._core.http.response import BODIES, WITHOUT_CONTENT, Answer, Response, as_response
+from micropie._core.http.response import (
+    BODIES,
+    WITHOUT_CONTENT,
+    Answer,
+    FileReference,
+    Response,
+    as_response,
+)
 from micropie._core.http.session import Session, UnopenedSession
 
-_MERE_BODIES = BODIES | {GeneratorType, AsyncGeneratorType}
+_MERE_BODIES = BODIES | {GeneratorType, AsyncGeneratorType, FileReference}
 
 
 class AnswerState:

@@ -25,7 +25,7 @@ from collections.abc import (
 from datetime import datetime
 from functools import lru_cache
 from numbers import Number
-from typing import Any, Final, Protocol, Self, TypeAlias, Unpack
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeAlias, Unpack
 from urllib.parse import quote, urlsplit
 
 from micropie._core.errors import (
@@ -189,36 +189,31 @@ class GivenStatus(int):
         return status
 
 
+class FileOptions(NamedTuple):
+    """How a file is found and sent: the options of ``static_file``."""
+
+    root: str
+    max_age: int | None
+    cached: bool
+    follow_symlinks: bool
+    saved_as: str | None
+    """The name under which a browser saves it: "" for its own, None if it is to be shown."""
+
+
 class FileReference:
     """A body that is a file not opened yet: ``static_file`` returns it in a response,
     ``files/static.py`` opens it.
 
-    As a handler's result it stands for a response with ``headers`` and ``content_type``. Neither a
-    tuple nor a dataclass: one that is not opened must be an error, not the JSON of a path.
+    Neither a tuple nor a dataclass: one that is not opened must be an error, not the JSON of a
+    path. ``fingerprint``: that the URL states, of the version that its page was made for.
     """
 
-    def __init__(
-        self,
-        root: str,
-        path: str,
-        max_age: int | None,
-        cached: bool,
-        follow_symlinks: bool,
-        saved_as: str | None,
-        headers: Sequence[tuple[str, str]] = (),
-        content_type: str | None = None,
-    ) -> None:
-        self.root = root
+    __slots__ = ("fingerprint", "options", "path")
+
+    def __init__(self, path: str, options: FileOptions, fingerprint: str | None = None) -> None:
         self.path = path
-        self.max_age = max_age
-        self.cached = cached
-        self.follow_symlinks = follow_symlinks
-        # the name under which a browser saves it: "" for its own, None if it is to be shown
-        self.saved_as = saved_as
-        self.headers = headers
-        self.content_type = content_type
-        # that the URL states, of the version that its page was made for
-        self.fingerprint: str | None = None
+        self.options = options
+        self.fingerprint = fingerprint
 
 
 # All that a driver sends, checked: status, Content-Type, Content-Length (None: no such header), all
@@ -262,8 +257,6 @@ def as_response(result: object, response: Response | None = None) -> Response:
             else result.status
         )
         _pour(response, status, result.pairs, result.content_type)
-    elif type(result) is FileReference:
-        _pour(response, response.status, result.headers, result.content_type)
     elif type(result) is EncodedAnswer:
         status, content_type, _, pairs, body, _ = result
         _pour(response, status, pairs, content_type)
