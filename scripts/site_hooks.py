@@ -62,7 +62,6 @@ WEIGHTS = {
     "reference/authentication": 1,
     "reference/csrf": 1,
     "extension": 0.3,
-    "works-with": 0.3,
 }
 
 
@@ -108,10 +107,13 @@ def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
 MOVED = {
     "deploy/faults.html": "several-machines.html#what-users-notice",
     "explanation/which-route-wins.html": "../routing.html#which-route-wins",
+    "explanation/security-model.html": "../security.html#who-is-trusted-with-what",
     "moving/old-templates.html": "half-moved.html#templates",
     "operation-middleware.html": "reference/middleware-operation.html#middleware-for-operation",
+    "reference/error-handlers.html": "../errors.html#error-handlers-a-custom-404-page",
     "resource-hooks.html": "resources.html#all-other-code",
     "security-middleware.html": "reference/middleware-security.html#middleware-for-security",
+    "works-with.html": "frameworks.html#python-socketio",
 }
 
 
