@@ -8,7 +8,7 @@ others. Unlike the names for extensions they may change with any release (tests/
 from typing import TYPE_CHECKING
 
 from micropie._core.errors import RaisedAnswer
-from micropie._core.execution import current, in_thread
+from micropie._core.execution import current, slots_of
 from micropie._core.files import validators_of
 from micropie._core.http import (
     EncodedAnswer,
@@ -40,8 +40,8 @@ __all__ = [
     "Config", "EncodedAnswer", "Exchange", "FileRange", "GivenStatus", "Limits", "MountRoute",
     "MultipartParser", "OutsideRoute", "RaisedAnswer", "RawBody", "SearchResult", "Site",
     "ThreadStream", "Tree", "WSGICall", "check_size", "checked_base", "checked_headers", "codec_of",
-    "content_type", "current", "deleting_cookie", "environ_of", "in_thread", "kind_of_target",
+    "content_type", "current", "deleting_cookie", "environ_of", "kind_of_target",
     "marked_layer", "open_server", "parse_cookies", "redirect_response", "select",
-    "validators_of",
+    "slots_of", "validators_of",
 ]
 # fmt: on

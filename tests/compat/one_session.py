@@ -1,7 +1,8 @@
 """A site on ``compat.cherrypy`` for a server, ``tests.compat.one_session:application``: a page that
 lasts until a file exists, in the session of a visitor, and one without a session.
 
-``COMPAT_FILE`` in the environment names the file.
+``COMPAT_FILE`` in the environment names the file, ``COMPAT_QUEUE_TIMEOUT`` is the option of that
+name.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from pathlib import Path
 from typing import ClassVar
 
 from micropie.compat import cherrypy
+from micropie.compat.cherrypy.lib.sessions import RamSession
 from tests.support.waiting import until
 
 
 class Root:
     """The pages."""
 
-    _cp_config: ClassVar = {"tools.sessions.on": True}
+    _cp_config: ClassVar = {
+        "tools.sessions.on": True,
+        "tools.sessions.queue_timeout": float(os.environ["COMPAT_QUEUE_TIMEOUT"]),
+    }
 
     @cherrypy.expose
     def log_in(self) -> str:
@@ -30,10 +35,10 @@ class Root:
         return str(cherrypy.session["user"])
 
     @cherrypy.expose
-    def quick(self) -> str:
-        return "quick"
+    def waiting(self) -> str:
+        return str(sum(one.users - 1 for one in RamSession.locks._locks.values()))
 
-    quick._cp_config = {"tools.sessions.on": False}  # type: ignore[attr-defined]
+    waiting._cp_config = {"tools.sessions.on": False}  # type: ignore[attr-defined]
 
 
 application = cherrypy.Application(Root(), "")

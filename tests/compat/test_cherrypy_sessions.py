@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,11 @@ import pytest
 
 from micropie import App, HttpMiddleware, Request
 from micropie import request as native_request
+from micropie._core import execution
 from micropie._core.http.request import current_request
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import sessions
+from micropie.compat.cherrypy.locks import MOST_WAITING, LockTable
 from micropie.middleware import csrf_token
 from micropie.sessions import (
     InMemorySessionBackend,
@@ -409,49 +413,149 @@ def test_requests_of_one_session_wait_for_each_other(world: str, connect: MakeCl
     assert len(sessions.RamSession.locks) == 0
 
 
-def test_R44_few_wait_for_a_slow_request_of_their_session() -> None:
-    """Each holds a thread that all visitors share."""
-    table = sessions.LockTable()
+def test_R44_few_wait_for_a_request_that_takes_too_long() -> None:
+    """Under WSGI each holds a thread that all visitors share."""
+    table = LockTable()
     assert table.acquire("a", -1)
-
-    def ask() -> None:
-        assert table.acquire("a", -1)
-        table.release("a")
-
-    waiting = [threading.Thread(target=ask) for _ in range(sessions.MOST_WAITING)]
-    for thread in waiting:
-        thread.start()
-    until(lambda: table._locks["a"].users == sessions.MOST_WAITING + 1)
-    assert not table.acquire("a", PATIENCE)
-    assert not table.acquire("a", -1)
-    assert table.acquire("b", -1)
-    table.release("b")
-    table.release("a")
-    for thread in waiting:
-        thread.join(PATIENCE)
+    with waiting_for(table, MOST_WAITING):
+        for seconds in (PATIENCE, -1):
+            assert not table.acquire("a", seconds, 0)
+        assert not table.acquire("a", 0, None)
+        assert table.acquire("b", -1, 0)
+        table.release("b")
     assert len(table) == 0
 
 
-def test_many_wait_for_quick_requests_of_their_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page with twenty pictures sends them all at once."""
-    monkeypatch.setattr(sessions, "_SLOW", PATIENCE)
-    table = sessions.LockTable()
+def test_many_wait_for_quick_requests_of_their_session() -> None:
+    table = LockTable()
     assert table.acquire("a", -1)
+    with waiting_for(table, 100, PATIENCE):
+        pass
+    assert len(table) == 0
+
+
+@contextmanager
+def waiting_for(
+    table: LockTable, number: int, queue_seconds: float | None = None
+) -> Iterator[None]:
+    """Have so many threads wait for the session "a" in the block; then all get it."""
     locked: list[bool] = []
 
     def ask() -> None:
-        locked.append(table.acquire("a", -1))
+        locked.append(table.acquire("a", -1, queue_seconds))
         table.release("a")
 
-    waiting = [threading.Thread(target=ask) for _ in range(20)]
-    for thread in waiting:
+    threads = [threading.Thread(target=ask) for _ in range(number)]
+    for thread in threads:
         thread.start()
-    until(lambda: table._locks["a"].users == 21)
+    until(lambda: table._locks["a"].users == number + 1)
+    yield
     table.release("a")
-    for thread in waiting:
+    for thread in threads:
         thread.join(PATIENCE)
-    assert locked == [True] * 20
-    assert len(table) == 0
+    assert locked == [True] * number
+
+
+class Page:
+    """A page that takes long, what it loads, and what another visitor asks for."""
+
+    _cp_config = {"tools.sessions.on": True}
+
+    def __init__(self) -> None:
+        self.entered, self.go_on = threading.Event(), threading.Event()
+
+    @ours.expose
+    def index(self) -> str:
+        ours.session["pictures"] = 0
+        return "x"
+
+    @ours.expose
+    def report(self) -> str:
+        self.entered.set()
+        assert self.go_on.wait(PATIENCE)
+        return "report"
+
+    @ours.expose
+    def picture(self) -> str:
+        ours.session["pictures"] += 1
+        return "picture"
+
+    @ours.expose
+    def other(self) -> str:
+        return "other"
+
+    other._cp_config = {"tools.sessions.on": False}  # type: ignore[attr-defined]
+
+
+def test_a_page_loses_no_request_and_holds_nobody_up(world: str, connect: MakeClient) -> None:
+    """HTTP/2 sends all of a page's requests at once; under ASGI they lend their threads."""
+    root = Page()
+    app = ours.Application(root, "")
+    app.native.configure(threads=2)
+    client = connect(app, world)
+    client.get("/")
+    given: list[int] = []
+    paths = ["/report", *["/picture"] * 30]
+    threads = [
+        threading.Thread(target=lambda path=path: given.append(client.get(path).status_code))
+        for path in paths
+    ]
+    threads[0].start()
+    assert root.entered.wait(PATIENCE)
+    for thread in threads[1:]:
+        thread.start()
+    until(lambda: [one.users for one in sessions.RamSession.locks._locks.values()] == [31])
+    assert connect(app, world).get("/other").text == "other"
+    root.go_on.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert given == [200] * 31
+    assert sessions.RamSession.cache[client.cookies["session_id"]][0] == {"pictures": 30}
+    assert len(sessions.RamSession.locks) == 0
+
+
+@pytest.mark.parametrize("world", ["asyncio", "trio"])
+def test_R44_only_so_many_threads_are_lent(
+    world: str, connect: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connected(ours, world, connect)
+    held = client.get("/put?key=a&value=1").text
+    monkeypatch.setattr(execution.threads, "MOST_READERS", 0)
+    assert sessions.RamSession.locks.acquire(held, -1)
+    answer = client.get("/")
+    sessions.RamSession.locks.release(held)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_a_session_is_locked_in_a_thread_of_the_program(world: str, connect: MakeClient) -> None:
+    class Root:
+        _cp_config = {"tools.sessions.on": True, "tools.sessions.locking": "explicit"}
+
+        @ours.expose
+        def index(self) -> str:
+            ours.session["a"] = 1
+            return str(ours.session.id)
+
+        @ours.expose
+        def lock(self) -> str:
+            ours.session.lock_timeout = 0.01
+            found: list[str] = []
+
+            def ask() -> None:
+                with pytest.raises(ours.HTTPError) as caught:
+                    ours.session.acquire_lock()
+                found.append(str(caught.value.code))
+
+            thread = threading.Thread(target=copy_context().run, args=(ask,))
+            thread.start()
+            thread.join(PATIENCE)
+            return found[0]
+
+    client = connect(ours.Application(Root(), ""), world)
+    held = client.get("/").text
+    assert sessions.RamSession.locks.acquire(held, -1)
+    assert client.get("/lock").text == "503"
+    sessions.RamSession.locks.release(held)
 
 
 def test_a_session_that_is_busy_says_when_to_come_again(world: str, connect: MakeClient) -> None:

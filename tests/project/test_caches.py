@@ -32,6 +32,7 @@ from micropie._core.mounts.prefixes import PrefixTable
 from micropie.channels import Channels
 from micropie.compat import bottle, cherrypy
 from micropie.compat.cherrypy.lib import caching, sessions
+from micropie.compat.cherrypy.locks import LockTable
 from micropie.middleware import MemoryRates, RateLimit
 from micropie.sessions import InMemorySessionBackend
 from micropie.testing import TestClient
@@ -134,7 +135,7 @@ PLAIN = {
     ),
     "compat/cherrypy/lib/caching.py:_pending": "test_R48_a_kept_page_is_the_page_of_its_request",
     "compat/cherrypy/lib/caching.py:_varies": "test_R48_a_kept_page_is_the_page_of_its_request",
-    "compat/cherrypy/lib/sessions.py:_locks": "test_two_ids_are_two_sessions",
+    "compat/cherrypy/locks.py:_locks": "test_two_ids_are_two_sessions",
     "_core/files/recent.py:_slow": "the keys are an author's directories",
     "_core/routing/site.py:exact": "routing/test_tree.py::test_the_tree_finds_what_a_naive_matcher_finds",
 }
@@ -396,7 +397,7 @@ IDS = st.text("aAb-_", min_size=1, max_size=3)
 def test_two_ids_are_two_sessions(saved: list[str], asked: str) -> None:
     ours = InMemorySessionBackend()
     moved = sessions.RamSession.cache
-    locks = sessions.LockTable()
+    locks = LockTable()
     moved.clear()
     for one in saved:
         ours.save(one, {"id": one}, 60)

@@ -28,7 +28,7 @@ from micropie.compat.core import (
     Site,
     ThreadStream,
     checked_headers,
-    in_thread,
+    slots_of,
 )
 from micropie.compat.environs import path_of
 from micropie.compat.originals import watch
@@ -155,7 +155,7 @@ async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
         except BaseException as error:  # cancellation as well: hooks and locks have to be let go
             resume, value = life.throw, error
         try:
-            is_over, waiting = await in_thread(_THREADS, _advance, resume, value)
+            is_over, waiting = await slots_of(_THREADS).call(_advance, (resume, value), None)
         finally:
             del value  # an exception's traceback refers to this frame
         if is_over:

@@ -16,7 +16,6 @@ import contextlib
 import inspect
 import json
 import logging
-import math
 import os
 import re
 import secrets
@@ -29,13 +28,13 @@ from functools import partial
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
-from threading import Lock
 from typing import IO, Any, ClassVar, Final, Protocol, TypeAlias, cast
 
 from micropie import ResponseError, SetupError
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import is_iterator
 from micropie.compat.cherrypy.lib.httputil import HTTPDate
+from micropie.compat.cherrypy.locks import LockTable
 from micropie.compat.cherrypy.process.plugins import Monitor
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import serving
@@ -63,70 +62,6 @@ class _Serializer(Protocol):
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
-# How many requests of one session may wait for a slow one, each in a thread of all visitors.
-MOST_WAITING = 4
-
-# Seconds for which a request may have its session until it counts as a slow one. A page with twenty
-# pictures sends them all at once, and none of them takes as long.
-_SLOW = 0.05
-
-
-class _SessionLock:
-    """The lock of one session. ``users``: who has it or waits; ``since``: when it was taken."""
-
-    def __init__(self) -> None:
-        self.lock = Lock()
-        self.users = 0
-        self.since = time.monotonic()
-
-
-class LockTable:
-    """A lock for each session that somebody uses or waits for, of this process."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._locks: dict[str, _SessionLock] = {}
-
-    def acquire(self, session_id: str, seconds: float) -> bool:
-        """Lock a session, waiting for at most so long, -1 for ever. Returns whether it is locked.
-
-        If ``MOST_WAITING`` wait already, others wait only as long as each request before them is
-        quick.
-        """
-        with self._lock:
-            one = self._locks.setdefault(session_id, _SessionLock())
-            one.users += 1
-            is_one_too_many = one.users > MOST_WAITING + 1
-        end = math.inf if seconds < 0 else time.monotonic() + seconds
-        is_locked = one.lock.acquire(blocking=False)
-        while not is_locked and (left := end - time.monotonic()) > 0:
-            if is_one_too_many:
-                left = min(left, one.since + _SLOW - time.monotonic())
-            if left <= 0:
-                break
-            is_locked = one.lock.acquire(timeout=-1 if left == math.inf else left)
-        if is_locked:
-            one.since = time.monotonic()
-        else:
-            self._leave(session_id)
-        return is_locked
-
-    def release(self, session_id: str) -> None:
-        """Unlock a session, in any thread."""
-        self._locks[session_id].lock.release()
-        self._leave(session_id)
-
-    def _leave(self, session_id: str) -> None:
-        with self._lock:
-            one = self._locks[session_id]
-            one.users -= 1
-            if not one.users:
-                del self._locks[session_id]
-
-    def __len__(self) -> int:
-        return len(self._locks)
-
-
 class _Busy(HTTPError):
     """503: other requests of this session are answered first."""
 
@@ -148,6 +83,9 @@ class Session:
     """Minutes from the last request until it expires."""
     lock_timeout: float | timedelta | None = 60
     """Seconds to wait for a lock; then 503."""
+    queue_timeout: float | None = 10
+    """Seconds for which one request may have the session while many wait for it; see
+    ``LockTable``. None for any time."""
     clean_freq: float = 5
     """Minutes between two clean-ups; 0 for none."""
     max_session_size: int = 64 * 1024
@@ -294,7 +232,7 @@ class Session:
             if limit is None
             else limit
         )
-        if not self.locks.acquire(self._id, seconds):
+        if not self.locks.acquire(self._id, seconds, self.queue_timeout):
             raise _Busy
         self.locked, self._locked_id = True, self._id
 
