@@ -104,7 +104,7 @@ class ProxyHeaders(FlowMiddleware):
         scheme, host, node = self._read(request)
         exchange.state_peer(
             scheme=scheme or exchange.scheme,
-            client=peer if node is None else Address(str(node[0]), node[1]),
+            client=exchange.peer.client if node is None else Address(str(node[0]), node[1]),
             host=host.lower() or exchange.peer.host,
         )
 

@@ -295,9 +295,9 @@ class Exchange:
 
     def check_peer(self) -> None:
         """Have a warning logged if the server's peer is a proxy that nobody named."""
-        watch = self.config.proxy_watch
-        if watch.looks and self.peer.scheme is None and self.peer.client is None:
-            watch.look(self)
+        is_stated = self.peer.scheme is not None or self.peer.client is not None
+        if not is_stated and self.config.proxy_watch.looks:
+            self.config.proxy_watch.look(self)
 
     @computed
     def query(self) -> Parameters:
