@@ -80,8 +80,8 @@ class LoadShedding(FlowMiddleware):
 
     Else a server with too much work answers everything late, and most of it to clients that have
     given up. There is no number to choose: after a second of waits that are too long and don't get
-    shorter by themselves, a request that has waited for a quarter of a second is refused (as in
-    CoDel, RFC 8289).
+    shorter by themselves, a request that has waited for a quarter of a second, and for ten others,
+    is refused (as in CoDel, RFC 8289).
 
     The proxy says when each request came, in the header ``X-Request-Start``: ``t=`` and the time
     since 1970 in seconds, milliseconds or microseconds. So the wait in the system's queues and in

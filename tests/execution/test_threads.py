@@ -348,30 +348,29 @@ def test_those_that_wait_for_a_place_get_it_in_order(backend: str) -> None:
 
 @every_loop
 @pytest.mark.parametrize(
-    ("so_many", "before", "waited_for", "refused"),
+    ("so_many", "pace", "refused"),
     [
-        (50, 5, 0.3, 10),
-        (50, 5, 0.2, 0),  # they have come a moment ago
-        (50, 0, 0.9, 0),  # a burst
-        (40, 5, 9.0, 0),  # a short queue, which keeps the slot busy
+        (60, 0.11, [*range(10, 15), *range(16, 20)]),
+        (60, 0.01, []),  # a burst that is over within a second
+        (45, 0.11, []),  # a short queue, which keeps the slot busy
     ],
 )
 def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
     backend: str,
     so_many: int,
-    before: int,
-    waited_for: float,
-    refused: int,
+    pace: float,
+    refused: list[int],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = Clock.instead_of(monkeypatch, "micropie._core.execution.threads.monotonic")
     turns: list[int] = []
     statuses: list[int] = []
+    other = 15  # no handler: it is never refused
 
-    async def wait(slots: Slots, number: int, rank: int) -> None:
+    async def wait(slots: Slots, number: int) -> None:
         try:
-            await slots.take(rank)
+            await slots.take(WAITING if number == other else QUEUED)
         except HTTPError as error:
             statuses.append(error.status)
         else:
@@ -381,30 +380,22 @@ def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
         slots = slots_of(Threads(1, queue=1000))
         await slots.take()
         async with anyio.create_task_group() as tasks:
-            for number in range(before):  # one after the other has to wait
-                tasks.start_soon(wait, slots, so_many + number, QUEUED)
-                await until_async(lambda: slots.usage() == (1, 1, 1))
-                clock.now += 0.21
-                slots.give()
-            tasks.start_soon(wait, slots, -1, WAITING)  # no handler: it is never refused
-            await until_async(lambda: slots.usage() == (1, 1, 1))
             for number in range(so_many):
-                tasks.start_soon(wait, slots, number, QUEUED)
-                await until_async(lambda: slots.usage() == (1, 2 + number, 1))  # noqa: B023
-            clock.now += waited_for
-            for _ in range(so_many + 1 - refused):
+                tasks.start_soon(wait, slots, number)
+                await until_async(lambda: slots.usage() == (1, number + 1, 1))  # noqa: B023
+            while slots.usage()[1]:
+                clock.now += pace
                 slots.give()
         slots.give()
-        # the next queue is another one
         assert slots.usage() == (0, 0, 1)
 
     run(backend, main)
-    assert sorted(turns) == [-1, *range(refused, so_many + before)]
-    assert statuses == [503] * refused
+    assert sorted(turns) == [one for one in range(so_many) if one not in refused]
+    assert statuses == [503] * len(refused)
     assert caplog.messages == [
         "all 1 threads or processes are busy, and handlers wait too long for one: "
         "the oldest get 503"
-    ] * (refused > 0)
+    ] * bool(refused)
 
 
 def test_who_is_refused_and_cancelled_gives_no_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,23 +404,21 @@ def test_who_is_refused_and_cancelled_gives_no_place_back(monkeypatch: pytest.Mo
     async def main() -> None:
         slots = slots_of(Threads(1, queue=1000))
         await slots.take()
-        for _ in range(6):  # a queue stands
-            turn = asyncio.create_task(slots.take(QUEUED))
-            await anyio.wait_all_tasks_blocked()
-            clock.now += 0.21
-            slots.give()
-            await turn
-        tasks = [asyncio.create_task(slots.take(QUEUED)) for _ in range(41)]
+        tasks = [asyncio.create_task(slots.take(QUEUED)) for _ in range(51)]
         await anyio.wait_all_tasks_blocked()
-        clock.now += 0.9
+        for task in tasks[:10]:  # a queue stands
+            clock.now += 0.11
+            slots.give()
+            await task
+        clock.now += 0.11
         slots.give()
         assert slots.usage() == (1, 39, 1)  # one is refused, one has the slot
-        tasks[0].cancel()
+        tasks[10].cancel()
         with pytest.raises(asyncio.CancelledError):
-            await tasks[0]
-        await tasks[1]
+            await tasks[10]
+        await tasks[11]
         assert slots.usage() == (1, 39, 1)
-        for task in tasks[2:]:
+        for task in tasks[12:]:
             slots.give()
             await task
 

@@ -55,10 +55,12 @@ def ask(client: TestClient, clock: Clock, waited: float, form: str = FORMS[0]) -
     return answer.status_code
 
 
-def let_queue_stand(client: TestClient, clock: Clock, form: str = FORMS[0]) -> None:
-    for _ in range(6):
-        assert ask(client, clock, 0.2, form) == 200
-        clock.now += 0.2
+def let_queue_stand(
+    client: TestClient, clock: Clock, form: str = FORMS[0], waited: float = 0.2
+) -> None:
+    for _ in range(60):
+        assert ask(client, clock, waited, form) == 200
+        clock.now += 0.02
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -112,18 +114,17 @@ def test_clocks_that_differ_refuse_nobody_for_long(
         statuses.append(ask(client, clock, 3.0))
         assert client.get("/").status_code == 200  # without a proxy
         clock.now += 0.1
-    assert statuses[:10] == [200] * 10
-    assert statuses[10:33].count(503) in range(20, 23)
-    assert statuses[33:] == [200] * 567
+    # that waits don't get shorter is known after a while, and that they stay the same later
+    assert statuses[:45] == [200] * 45
+    assert statuses[45:80].count(503) in range(20, 25)
+    assert statuses[80:] == [200] * 520
     (line,) = caplog.messages
     assert line == (
         "LoadShedding: all requests seem to be 3.0 seconds old: do the clocks of the proxy and of "
         "this machine agree?"
     )
     # who has waited longer than that is refused as before
-    for _ in range(6):
-        assert ask(client, clock, 3.2) == 200
-        clock.now += 0.2
+    let_queue_stand(client, clock, waited=3.2)
     assert ask(client, clock, 3.4) == 503
     # a clock that is ahead
     assert ask(client, clock, -3600) == 200
@@ -190,24 +191,17 @@ def test_a_queue_is_not_taken_for_clocks_that_differ(
 
 
 @settings(max_examples=20)
-@given(differs=st.floats(0.3, 3600), longest=st.floats(0.01, 0.4), seed=st.integers(0, 999))
+@given(differs=st.floats(0.3, 3600), rate=st.floats(0.5, 20), seed=st.integers(0, 999))
 def test_clocks_that_differ_are_not_taken_for_a_queue(
-    differs: float, longest: float, seed: int
+    differs: float, rate: float, seed: int
 ) -> None:
-    """Requests are refused from the second second to the third, as a queue would take those."""
-    chance = random.Random(seed)
-    times = [1_800_000_000.0]
-    while times[-1] < times[0] + 30:
-        times.append(times[-1] + chance.uniform(longest / 2, longest))
-    queue = Queue(differs, longest / 100, longest / 1000)
-    queue.serve(iter(times), 0)
-    for came, status in zip(times, queue.statuses, strict=True):
-        since = came - times[0]
-        if since < 1 - longest or since > 3 + 3 * longest:
-            assert status == 200
-        elif 1 + longest < since < 3 - longest:
-            assert status == 503
-    assert queue.shedding._clocks_differ_by == pytest.approx(differs, abs=0.005)
+    queue = Queue(differs, ANSWER / 10, ANSWER / 100)
+    queue.serve(arrivals(60, rate, seed), 0)
+    assert queue.statuses.count(503) <= 4 * rate + 6
+    # of fewer than ten requests in front of one it is no difference of clocks, and no queue
+    if differs * rate >= 30:
+        assert queue.shedding._clocks_differ_by == pytest.approx(differs, abs=0.02)
+        assert 503 not in queue.statuses[-int(30 * rate) :]
 
 
 def test_handshakes_are_refused_too(clock: Clock) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from math import sqrt
+
 # In seconds: a shorter wait is none.
 _SHORT_WAIT = 0.1
 # Where longer ones have come for so long, with no such pause, a queue stands:
 _STANDING = 1.0
 _PAUSE = 0.25
-# who has waited for so long is late,
+# who has waited for so long is late, if others have waited in front,
 _LONG_WAIT = 0.25
+_AHEAD = 10
 # unless waits become shorter by themselves, and end within so long at that rate: the machine stood
-# still for a moment, or a burst came.
-_SOON = 5.0
+# still for a moment, or a burst came. Work comes at random, so the change of the waits in a second
+# is known to one divided by the square root of their number; three times that is no chance.
+_SOON = 10.0
+_CHANCE = 3.0
 
 
 class StandingQueue:
@@ -21,20 +26,33 @@ class StandingQueue:
     """
 
     def __init__(self) -> None:
-        # Of the waits that are not short: when they began, and how long the first one was, which is
-        # 0 after a refusal; when the last one was seen.
-        self._since, self._first, self._seen_at = 0.0, 0.0, 0.0
+        # Of the waits that are not short: when they began, how long the first one was, and when the
+        # last one was seen; how many came meanwhile, the short ones too. From which wait on they
+        # are refused, 0 for none.
+        self._since, self._first, self._seen_at, self._count = 0.0, 0.0, 0.0, 0
+        self._limit = 0.0
 
     def makes_late(self, waited: float, now: float) -> bool:
         """Note a wait that ends now, in seconds. Return whether it was too long."""
-        if waited >= _SHORT_WAIT:
-            if now - waited - self._seen_at > _PAUSE:
-                self._since, self._first = now, waited
-            self._seen_at = now
-        if waited < _LONG_WAIT or now - self._since < _STANDING:
+        count = self._count = self._count + 1
+        if waited < _SHORT_WAIT:
             return False
-        if (self._first - waited) * _SOON > waited * (now - self._since):
-            self._since, self._first = now, waited
-            return False
-        self._first = 0.0
-        return True
+        pause = now - self._seen_at
+        stood_still = pause > max(_PAUSE, _AHEAD * (now - self._since) / count)
+        is_shorter = not self._limit and waited < self._first / 2
+        if stood_still or is_shorter or pause - waited > _PAUSE:
+            self._since, self._first, self._limit = now, waited, 0.0
+            count = self._count = 1
+        self._seen_at = now
+        if not self._limit:
+            self._limit = self._limit_for(waited, now - self._since, count)
+        return 0 < self._limit <= waited
+
+    def _limit_for(self, waited: float, elapsed: float, count: int) -> float:
+        """Return from which wait on to refuse, 0 for not yet."""
+        limit = max(_LONG_WAIT, _AHEAD * elapsed / count)
+        if elapsed < _STANDING or waited < limit:
+            return 0.0
+        by_chance = min(_CHANCE * elapsed / sqrt(count), self._first / 2)
+        ends_soon = (self._first - waited + by_chance) * _SOON > waited * elapsed
+        return 0.0 if ends_soon else max(_LONG_WAIT, limit / 2)
