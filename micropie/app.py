@@ -26,7 +26,7 @@ from typing import (
 
 from micropie import asgi, wsgi
 from micropie._core import files, mounts
-from micropie._core.errors import HeadersLike, SetupError, refuse_others
+from micropie._core.errors import FLAG, HeadersLike, SetupError, check_each, refuse_others
 from micropie._core.execution import current
 from micropie._core.flow import Hook, WebSocketMiddleware, lifespan_opener
 from micropie._core.http import Request, Response, State, current_request
@@ -568,6 +568,7 @@ class App(AppBase):
         Raises ``SetupError`` for what can't be mounted.
         """
         text = checked_prefix(prefix)
+        check_each("mount", *FLAG, isolated=isolated, strip=strip)
         if any(mount.prefix == text for mount in self._micropie.mounts):
             raise SetupError(
                 f"two applications are mounted at {text or '/'}: give one of them another prefix"
@@ -615,6 +616,8 @@ class App(AppBase):
         checked = check_error_key(key)
 
         def register(function: Function) -> Function:
+            if not callable(function) or isinstance(function, type | App):
+                raise SetupError(f"@app.error stands above a function, not {function!r}")
             self._micropie.error_handlers[checked] = function
             self._micropie.changed()
             return function

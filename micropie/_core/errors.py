@@ -267,12 +267,26 @@ def check(argument: str, fine: bool, value: object, expected: str) -> None:
         raise SetupError(f"{argument} takes {expected}, not {value!r}")
 
 
+FLAG = bool, "True or False"
+TEXT = str | None, "a text"
+
+
+def check_each(called: str, kinds: Any, expected: str, **values: object) -> None:
+    """Raise ``SetupError`` for an argument of ``called`` that is none of ``kinds``.
+
+    check_each("mount", *FLAG, isolated=isolated, strip=strip)
+    """
+    for name, value in values.items():
+        check(f"{called}({name}=...)", isinstance(value, kinds), value, expected)
+
+
 def refuse_text(argument: str, value: object) -> None:
-    """Raise ``SetupError`` for a text in the place of a list of texts: its letters would be taken
-    for them.
+    """Raise ``SetupError`` for what is no list of texts, above all for one text: its letters would
+    be taken for them.
     """
     if isinstance(value, str):
         raise SetupError(f'{argument} is a list: write {argument}=["{value}"]')
+    check(argument, isinstance(value, Iterable), value, "a list")
 
 
 def refuse_others(called: str, others: Mapping[str, object], advice: Mapping[str, str]) -> None:

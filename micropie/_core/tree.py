@@ -229,9 +229,11 @@ class Tree(Registrations):
     def walk(self, ancestors: tuple[AppBase, ...] = ()) -> Iterator[AppBase]:
         """Yield this application, then those inside it, without isolated mounts."""
         yield self.app
+        path = (*ancestors, self.app)
         inner = [mount.target for mount in self.mounts if mount.kind == APP and not mount.isolated]
         for child in (*self._children(ancestors).values(), *inner):
-            yield from child._micropie.walk((*ancestors, self.app))
+            if child not in path:  # ``inside`` refuses a mount of an application inside itself
+                yield from child._micropie.walk(path)
 
     def _children(self, ancestors: tuple[AppBase, ...]) -> dict[str, AppBase]:
         """Return the applications that are public attributes, each by the first name that refers to
@@ -300,7 +302,8 @@ class Tree(Registrations):
 
         def register(function: Function) -> Function:
             # A middleware without its brackets has ``guards``.
-            if not callable(function) or isinstance(function, type) or hasattr(function, "guards"):
+            is_other = isinstance(function, type | AppBase) or hasattr(function, "guards")
+            if not callable(function) or is_other:
                 raise SetupError(f"a route stands above a function, not {function!r}")
             self.functions.append((function, mark))
             self.changed()

@@ -60,7 +60,7 @@ class RedisChannels(Channels):
     """
 
     def __init__(self, url: str, prefix: str = "channel:") -> None:
-        self._client = RedisClient("RedisChannels", url, TIMEOUT)
+        self._client = RedisClient("RedisChannels", url, TIMEOUT, prefix)
         self._prefix = prefix
         super().__init__()
 

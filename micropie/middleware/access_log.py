@@ -52,7 +52,12 @@ class AccessLog(FlowMiddleware):
         format: str = "text",  # noqa: A002 - the usual name of the setting
         query: bool = False,
     ) -> None:
-        check("AccessLog(format=...)", format in _FORMATS, format, '"text" or "json"')
+        check(
+            "AccessLog(format=...)",
+            isinstance(format, str) and format in _FORMATS,
+            format,
+            '"text" or "json"',
+        )
         check("AccessLog(query=...)", isinstance(query, bool), query, "True or False")
         fine = isinstance(logger, str | logging.Logger)
         check("AccessLog(logger=...)", fine, logger, "a logger or its name")

@@ -16,7 +16,7 @@ from copy import copy
 from types import MappingProxyType
 from typing import NoReturn
 
-from micropie._core.errors import HTTPError, ResponseError, SetupError, takes
+from micropie._core.errors import TEXT, HTTPError, ResponseError, SetupError, check_each, takes
 from micropie._core.errors import check as check_argument
 from micropie._core.execution.steps import HANDLER, Flow, call, kind_of
 from micropie._core.http import Request
@@ -193,8 +193,10 @@ class BearerAuth(_AuthMiddleware):
                     "description": f'"{scheme}", a blank and the token',
                 }
             )
+        check_each("BearerAuth", *TEXT, token_url=token_url)
         are_fine = isinstance(scopes, Mapping) and all(
-            isinstance(one, str) and _SCOPE.fullmatch(one) for one in scopes
+            isinstance(one, str) and _SCOPE.fullmatch(one) and isinstance(scopes[one], str)
+            for one in scopes
         )
         check_argument(
             "BearerAuth(scopes=...)", are_fine, scopes, 'a dict such as {"pies:write": "Bake pies"}'

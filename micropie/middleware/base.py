@@ -6,6 +6,7 @@ The classes live with the flow, which calls them.
 from http import HTTPMethod
 from typing import Final
 
+from micropie._core.errors import takes
 from micropie._core.execution import TookTooLong
 from micropie._core.execution.placement import ServiceThreads, Threads
 from micropie._core.execution.steps import Call, Flow, call, call_within, kind_of
@@ -18,5 +19,6 @@ STANDARD_METHODS: Final = frozenset(HTTPMethod) | {"QUERY"}
 __all__ = [
     "STANDARD_METHODS", "Call", "Flow", "FlowMiddleware", "HttpMiddleware", "ServiceThreads",
     "Threads", "TookTooLong", "WebSocketMiddleware", "call", "call_within", "kind_of",
+    "takes",
 ]
 # fmt: on

@@ -72,8 +72,8 @@ class Compress(FlowMiddleware):
         )
         fine = isinstance(types, Iterable) and not isinstance(types, str)
         check("Compress(types=...)", fine, types, 'a list of media types: ["text/*"]')
-        self._types = frozenset(types)
-        for name in self._types:
+        names = tuple(types)
+        for name in names:
             fine = isinstance(name, str) and _TYPE.fullmatch(name) is not None
             check(
                 "Compress(types=...)",
@@ -81,6 +81,7 @@ class Compress(FlowMiddleware):
                 name,
                 'media types such as "text/html", "text/*" and "*+json"',
             )
+        self._types = frozenset(names)
         self._minimum = minimum
         self.level = level
 

@@ -11,7 +11,15 @@ import re
 from collections.abc import Iterable
 from typing import Final, Never
 
-from micropie._core.errors import SetupError, check, is_count, refuse_others, refuse_text
+from micropie._core.errors import (
+    FLAG,
+    SetupError,
+    check,
+    check_each,
+    is_count,
+    refuse_others,
+    refuse_text,
+)
 from micropie._core.http import TOKEN, Request, Response
 from micropie._core.http.addresses import checked_origins, normal_origin
 from micropie._core.http.headers import add_vary
@@ -75,6 +83,8 @@ class CORSMiddleware(FlowMiddleware):
                 },
             },
         )
+        check_each("CORSMiddleware", *FLAG, credentials=credentials)
+        refuse_text("origins", origins)
         self._any_origin = not isinstance(origins, str) and "*" in (origins := tuple(origins))
         self._origins = frozenset() if self._any_origin else checked_origins(origins, "origins")
         regex = self._regex = _compiled(origin_regex)

@@ -254,13 +254,15 @@ def add_metrics(
     buckets = BUCKETS if buckets is None else buckets
     if not isinstance(registry, CollectorRegistry):
         raise SetupError(f"App.metrics(registry=...) takes a CollectorRegistry, not {registry!r}")
+    are_times = isinstance(buckets, Sequence) and all(
+        type(one) in (int, float) and 0 < one < inf for one in buckets
+    )
+    if not (buckets and are_times and list(buckets) == sorted(set(buckets))):
+        raise SetupError(
+            f"App.metrics(buckets=...) takes growing numbers of seconds, not {buckets!r}"
+        )
     instruments = _instruments.get(registry)
     if instruments is None:
-        are_times = all(type(one) in (int, float) and 0 < one < inf for one in buckets)
-        if not (buckets and are_times and list(buckets) == sorted(set(buckets))):
-            raise SetupError(
-                f"App.metrics(buckets=...) takes growing numbers of seconds, not {buckets!r}"
-            )
         _check_directory()
         _instruments[registry] = instruments = Instruments(registry, buckets)
     endpoint = MetricsEndpoint(app, instruments, registry, token)

@@ -18,7 +18,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
-from micropie._core.errors import SetupError, check, is_count, refuse_text
+from micropie._core.errors import FLAG, SetupError, check, check_each, is_count, refuse_text
 from micropie._core.http import Address, Request
 from micropie._core.http.addresses import checked_base
 from micropie.middleware.base import FlowMiddleware
@@ -87,6 +87,7 @@ class ProxyHeaders(FlowMiddleware):
                 "trusting every address means believing every client: give the "
                 "number of proxies, such as hops=1"
             )
+        check_each("ProxyHeaders", *FLAG, host=host, forwarded=forwarded)
         self._hops = hops
         self.sets_host = host  # the site asks for it before it chooses the application of a host
         self._elements = _forwarded if forwarded else _x_forwarded

@@ -29,7 +29,15 @@ from typing import Any, NamedTuple, TypeVar
 
 from micropie import HTTPError, Request, Response, SetupError
 from micropie.extensions import Outage, Sentence
-from micropie.middleware.base import Call, Flow, FlowMiddleware, ServiceThreads, call, kind_of
+from micropie.middleware.base import (
+    Call,
+    Flow,
+    FlowMiddleware,
+    ServiceThreads,
+    call,
+    kind_of,
+    takes,
+)
 
 Target = TypeVar("Target")
 
@@ -102,9 +110,8 @@ class RateLimit(FlowMiddleware):
                 f"RateLimit(limit) takes a million requests a second at most, not {limit!r}"
             )
         for name, function in (("key", key), ("exempt", exempt)):
-            if function is not None and (
-                not callable(function) or inspect.iscoroutinefunction(function)
-            ):
+            is_right = not isinstance(function, type) and takes(function, 1)
+            if function is not None and (not is_right or inspect.iscoroutinefunction(function)):
                 raise SetupError(
                     f"RateLimit({name}=...) takes a def function of the request, "
                     f"which must not wait, not {function!r}"
@@ -290,7 +297,7 @@ class MemoryRates(RateStore):
             raise SetupError(
                 f"MemoryRates(capacity=...) takes a whole number, 1 or more, not {capacity!r}"
             )
-        if not callable(clock):
+        if isinstance(clock, type) or not callable(clock):
             raise SetupError(
                 f"MemoryRates(clock=...) takes a function that returns seconds, not {clock!r}"
             )

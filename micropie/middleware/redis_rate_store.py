@@ -42,13 +42,11 @@ class RedisRates(RateStore):
     def __init__(
         self, url: str, *, prefix: str = "rate:", clock: Callable[[], float] | None = None
     ) -> None:
-        if not isinstance(prefix, str):
-            raise SetupError(f"RedisRates(prefix=...) takes text, not {prefix!r}")
-        if not (clock is None or callable(clock)):
+        if isinstance(clock, type) or not (clock is None or callable(clock)):
             raise SetupError(
                 f"RedisRates(clock=...) takes a function that returns seconds, not {clock!r}"
             )
-        self._redis = RedisClient("RedisRates", url, _TIMEOUT)
+        self._redis = RedisClient("RedisRates", url, _TIMEOUT, prefix)
         self._prefix = prefix
         self._clock = clock
 

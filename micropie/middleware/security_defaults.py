@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
+from micropie._core.errors import refuse_text
 from micropie._core.http.headers import PREFIXES
 from micropie._core.routing import AppBase, Config
 from micropie.middleware.csrf import CSRFMiddleware
@@ -36,6 +37,7 @@ class SecurityDefaults:
         trusted_origins: Iterable[str] = (),
         exempt: Iterable[str] = (),
     ) -> None:
+        refuse_text("proxies", proxies)
         self.middlewares = [
             *([ProxyHeaders(trusted=proxies)] if proxies else []),
             TrustedHosts(*hosts),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from micropie._core.errors import ResponseError, SetupError, check, is_count
+from micropie._core.errors import FLAG, ResponseError, SetupError, check, check_each, is_count
 from micropie._core.http import Request, Response, check_value
 from micropie._core.http.headers import add_missing
 from micropie.middleware.base import FlowMiddleware
@@ -73,6 +73,7 @@ class SecurityHeaders(FlowMiddleware):
             hsts,
             f"a number of seconds such as {YEAR}, or None",
         )
+        check_each("SecurityHeaders", *FLAG, hsts_subdomains=hsts_subdomains)
         self.hsts = hsts
         self._hsts = f"max-age={hsts}" + ("; includeSubDomains" if hsts_subdomains else "")
         self._csp = _text("csp", csp) or ""

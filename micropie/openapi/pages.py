@@ -8,7 +8,7 @@ The page has no script and no style of its own in it, so it runs below a Content
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,8 +50,34 @@ _PAGE = """\
 """  # noqa: E501
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
+
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "title version description terms_of_service": (_is_text, "a text"),
+    "servers": (lambda value: _is_list(value) and all(map(_is_text, value)), "a list of URLs"),
+    "requires": (_is_list, "a list of checks"),
+    "contact license tags": (
+        lambda value: isinstance(value, Mapping) and all(map(_is_text, value.values())),
+        "a dict of texts",
+    ),
+    "responses": (lambda value: isinstance(value, Mapping), "a dict by status, {422: Errors}"),
+}
+_OPTIONAL = ("title", "description", "terms_of_service", "contact", "license")
+
+
 def _checked(stated: Literal[True] | str | Docs) -> Docs:
     docs = stated if isinstance(stated, Docs) else Docs(path="/docs" if stated is True else stated)
+    for names, (is_right, expected) in _RULES.items():
+        for name in names.split():
+            value = getattr(docs, name)
+            if not (is_right(value) or (value is None and name in _OPTIONAL)):
+                raise SetupError(f"Docs({name}=...) takes {expected}, not {value!r}")
     describe(responses=docs.responses)  # raises SetupError for a status that is none
     is_path = (
         isinstance(docs.path, str)

@@ -46,7 +46,7 @@ class RedisSessionBackend(SessionBackend):
     """
 
     def __init__(self, url: str, prefix: str = "session:") -> None:
-        self._redis = RedisClient("RedisSessionBackend", url, _TIMEOUT)
+        self._redis = RedisClient("RedisSessionBackend", url, _TIMEOUT, prefix)
         self._prefix = prefix
 
     def load(self, session_id: str) -> SessionData:

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TypeAlias
 from weakref import finalize
 
-from micropie._core.errors import logger
+from micropie._core.errors import check_each, logger
 from micropie._core.execution import notify_after_fork
 from micropie._core.http import Changes, SessionData
 from micropie._core.sessions import SessionBackend, serializer
@@ -50,6 +50,7 @@ class SQLiteSessionBackend(SessionBackend):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        check_each("SQLiteSessionBackend", str | os.PathLike, "the path of a file", path=path)
         self._path = Path(path)
         self._file: _File = None  # the last one that was opened
         self._begin()

@@ -452,6 +452,14 @@ def test_a_wrong_setting_says_what_to_write(settings: Any, words: str) -> None:
         App(**settings)
 
 
+def team_of_price(price: Price) -> Team:
+    raise NotImplementedError
+
+
+def price_of_teams(teams: list[Team]) -> Price:
+    raise NotImplementedError
+
+
 def handler_of(kind: Any) -> Any:
     def handler(value: Any) -> None: ...
 
@@ -465,6 +473,12 @@ def handler_of(kind: Any) -> Any:
         (Team, {Team: two}, "decoders={Team: ...} takes a function of one value"),
         (Team, {Team: itself}, "decoders={Team: ...} takes a function of one value"),
         (Team, {Team: lambda: None}, "decoders={Team: ...} takes a function of one value"),
+        (
+            Team,
+            {Team: team_of_price, Price: price_of_teams},
+            "decoders={Team: ...} takes a function of one value, such as a str, that is not made "
+            "of a Team itself",
+        ),
         (Team, {Team: odd}, "parameter 'value': it is annotated with <class 'complex'>"),
         (
             Body,

@@ -501,7 +501,7 @@ MODULES = [
         "yield the data alone, or event(data)",
     ),
     ("any: a list of responses", "describe(responses=[409])", "", 'takes a dict: {409: "'),
-    ("any: a tag", "describe(tags='pies')", "", "a list of tags: tags=['pies']"),
+    ("any: a tag", "describe(tags='pies')", "", 'tags is a list: write tags=["pies"]'),
     (
         "Flask: body, headers, status",
         "class Root(App):\n    def index(self):\n        return 'x', {'X-A': 'b'}, 201",

@@ -73,9 +73,11 @@ def hints_of(annotations: Mapping[str, object], function: Callable[..., object])
         if type(hints[name]) is not type:
             others[name] = hint
     if others:
-        found = get_type_hints(
-            types.SimpleNamespace(__annotations__=others), names, include_extras=True
-        )
+        stated = types.SimpleNamespace(__annotations__=others)
+        try:
+            found = get_type_hints(stated, names, include_extras=True)
+        except IndexError:  # of CPython, for ""
+            raise SyntaxError("it is empty") from None
         hints |= {name: without_aliases(hint) for name, hint in found.items()}
     return hints
 

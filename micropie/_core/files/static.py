@@ -19,7 +19,16 @@ from math import inf
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from micropie._core.errors import HeadersLike, HTTPError, ResponseError, SetupError, is_count
+from micropie._core.errors import (
+    FLAG,
+    TEXT,
+    HeadersLike,
+    HTTPError,
+    ResponseError,
+    SetupError,
+    check_each,
+    is_count,
+)
 from micropie._core.execution.steps import IO, Flow
 from micropie._core.files.content_types import UNKNOWN, attachment, content_type_of
 from micropie._core.files.fingerprints import (
@@ -59,6 +68,7 @@ from micropie._core.http import (
     Request,
     Response,
     current_request,
+    encode,
 )
 from micropie._core.http.addresses import DOTS_AND_EMPTY
 from micropie._core.http.headers import (
@@ -116,6 +126,14 @@ def static_file(
     return Response(FileReference(os.fspath(path), options), 200, headers, content_type)
 
 
+_OPTIONS = {
+    "content_type": TEXT,
+    "download": (str | bool, "True, False or a name"),
+    "headers": (list | tuple | Mapping, "a dict or pairs"),
+    **dict.fromkeys(("cached", "follow_symlinks"), FLAG),
+}
+
+
 def directory_route(
     prefix: str, directory: str | os.PathLike[str], **options: Any
 ) -> tuple[str, Callable[..., object]]:
@@ -128,13 +146,16 @@ def directory_route(
     is_path = isinstance(prefix, str) and prefix.startswith("/") and "<" not in prefix
     if not is_path or not DOTS_AND_EMPTY.isdisjoint(prefix[1:].removesuffix("/").split("/")):
         raise SetupError(f'files are served below a path such as "/static", not {prefix!r}')
-    if not Path(directory).is_dir():
-        raise SetupError(f"there is no directory {os.fspath(directory)!r} to serve files from")
+    if not isinstance(directory, str | os.PathLike) or not Path(directory).is_dir():
+        raise SetupError(f"there is no directory {directory!r} to serve files from")
+    for name, kinds in _OPTIONS.items():
+        check_each("App.static", *kinds, **{name: options[name]})
     root = resolved_root(str(Path(directory).absolute()))
     try:
         usual = static_file("", root, **options)
-    except ValueError as error:
-        raise SetupError(str(error)) from None
+        encode(Response("", 200, usual.pairs, usual.content_type), None, head_only=True)
+    except (TypeError, ValueError, ResponseError) as error:
+        raise SetupError(f"App.static: {error}") from None
     file_options: FileOptions = usual.body.options
     states_more = bool(usual.pairs or usual.content_type is not None)
 

@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from threading import Timer
 from typing import Any, Final, Protocol, TypeAlias
 
-from micropie._core.errors import SetupError, as_authors_see, logger
+from micropie._core.errors import SetupError, as_authors_see, logger, takes
 from micropie._core.execution import Result
 from micropie._core.execution.steps import AWAIT, INLINE, Flow, Kind, call, kind_of
 from micropie._core.http import Exchange, State
@@ -185,9 +185,10 @@ def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callabl
     """
     if inspect.isasyncgenfunction(lifespan):
         lifespan = asynccontextmanager(lifespan)
-    if not callable(lifespan):
+    if not callable(lifespan) or not takes(lifespan, len(arguments)):
         raise SetupError(
-            "lifespan takes an async context manager: a function with @asynccontextmanager"
+            "lifespan takes an async context manager: a function of the application, with "
+            "@asynccontextmanager"
         )
 
     def open_lifespan() -> Lifespan:

@@ -10,7 +10,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Literal, Never, Protocol, TypeVar, cast, overload
 
-from micropie._core.errors import SetupError, is_count, refuse_others
+from micropie._core.errors import (
+    FLAG,
+    TEXT,
+    SetupError,
+    check_each,
+    is_count,
+    refuse_others,
+    refuse_text,
+)
 from micropie._core.execution.placement import LOOP, MARK, PROCESS, THREAD
 from micropie._core.http.protocols import Texts
 from micropie._core.routing import checked_methods
@@ -40,6 +48,7 @@ def make_mark(
     """Return a checked ``RouteMark``. Raises ``SetupError`` for a wrong path, an unknown method."""
     if path is not None and not isinstance(path, str):
         raise SetupError(f'a route begins with its path: write @{decorator}("/path"), not {path!r}')
+    check_each(f"@{decorator}", *TEXT, name=name)
     pattern = None if path is None else Pattern(path)
     return RouteMark(
         pattern, () if methods is None else checked_methods(methods), name, takes_socket
@@ -317,10 +326,15 @@ class describe:  # noqa: N801 - authors write it as a decorator
         refuse_others(
             "describe", others, {"status=...": "status_code code", "response_model=...": "model"}
         )
-        if not isinstance(responses or {}, Mapping):
-            raise SetupError('describe(responses=...) takes a dict: {409: "There is such a pie."}')
-        if isinstance(tags, str):
-            raise SetupError(f"describe takes a list of tags: tags=[{tags!r}]")
+        expected = 'a dict: {409: "There is such a pie already."}'
+        check_each("describe", Mapping, expected, responses=responses or {})
+        refuse_text("tags", () if tags is None else tags)
+        for tag in tags or ():
+            check_each("describe", str, "texts", tags=tag)
+        check_each(
+            "describe", *TEXT, summary=summary, description=description, operation_id=operation_id
+        )
+        check_each("describe", *FLAG, deprecated=deprecated, include_in_schema=include_in_schema)
         for number in [*(responses or {}), *([] if status is None else [status])]:
             if not is_count(number, least=200) or number > 599:
                 hint = ": leave the quotes out" if isinstance(number, str) else ""

@@ -18,7 +18,7 @@ from micropie._core.binding import (
     result_filter,
     sends_null,
 )
-from micropie._core.errors import SetupError
+from micropie._core.errors import SetupError, refuse_text
 from micropie._core.execution.placement import (
     LOOP,
     MARK,
@@ -68,10 +68,7 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 
     Raises ``SetupError`` for a str, an empty list and unknown methods.
     """
-    if isinstance(methods, str):
-        raise SetupError(f'methods is a list: write methods=["{methods.upper()}"]')
-    if not isinstance(methods, Iterable):
-        raise SetupError(f'methods is a list of HTTP methods such as ["GET"], not {methods!r}')
+    refuse_text("methods", methods)
     upper = tuple(method.upper() if isinstance(method, str) else method for method in methods)
     for method in upper:
         if method not in METHODS:

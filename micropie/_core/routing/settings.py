@@ -10,7 +10,7 @@ from math import inf
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, dataclass_transform
 
-from micropie._core.errors import Catalog, SetupError, check, is_count, is_duration
+from micropie._core.errors import Catalog, SetupError, check, is_count, is_duration, takes
 from micropie._core.execution.placement import THREAD
 from micropie._core.http import MessageSettings, websockets
 from micropie._core.http.addresses import is_base_url, normal_hosts
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 MEBIBYTE = 1024 * 1024
 
-METHODS = frozenset(
-    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"}
+METHODS = (
+    *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+    *("OPTIONS", "TRACE", "CONNECT", "QUERY"),
 )
 
 
@@ -110,7 +111,8 @@ _TIMEOUT = _or_none(_Rule(lambda value: value == inf or is_duration(value), "sec
 _BOOL = _Rule(lambda value: isinstance(value, bool), "True or False")
 _MAYBE_BOOL = _Rule(lambda value: value is None or isinstance(value, bool), "True, False or None")
 _DEBUG = _Rule(lambda value: isinstance(value, bool) or value == "force", 'True, False or "force"')
-_FUNCTION = _or_none(_Rule(callable, "a function"))
+_SUPPLIER = _or_none(_Rule(lambda value: takes(value, 0), "a function without parameters"))
+_FUNCTION = _or_none(_Rule(lambda value: takes(value, 1), "a function of one argument"))
 _EXECUTOR = _or_none(_Rule(_is_executor, "an Executor"))
 _KEY = _Rule(lambda value: True, "a key")  # ``CookieSigner`` checks it
 _COOKIE = _Rule(is_cookie_name, 'the name of a cookie, such as "__Host-session_id"')
@@ -259,7 +261,7 @@ class Settings(MessageSettings):
     max_session_size: int = _setting(64 * 1024, _COUNT)
     """The most bytes of a session, counted as JSON when it is saved, 64 KiB by default; a larger
     one is not saved, and the answer is 500."""
-    session_id_factory: Callable[[], str] | None = _setting(None, _FUNCTION)
+    session_id_factory: Callable[[], str] | None = _setting(None, _SUPPLIER)
     """Returns the id of a new session; None, the default, for 256 bits from ``secrets``."""
     session_id_validator: Callable[[str], bool] | None = _setting(None, _FUNCTION)
     """Returns whether a cookie's value may be a session's id, before the backend is asked for it;

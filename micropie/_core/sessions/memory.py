@@ -7,6 +7,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Any
 
+from micropie._core.errors import check, is_count
 from micropie._core.http import Changes, SessionData, copied
 from micropie._core.sessions import serializer
 from micropie._core.sessions.backend import SAVED, Loaded, SessionBackend
@@ -25,6 +26,12 @@ class InMemorySessionBackend(SessionBackend):
     blocking = False
 
     def __init__(self, capacity: int = 100_000) -> None:
+        check(
+            "InMemorySessionBackend(capacity=...)",
+            is_count(capacity, least=1),
+            capacity,
+            "a whole number, 1 or more",
+        )
         self._capacity = capacity
         # The least recently used one comes first.
         self._sessions: OrderedDict[str, tuple[float, SessionData]] = OrderedDict()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from functools import cache
 from typing import Any, NamedTuple, TypeVar, get_origin
 
-from micropie._core.errors import Sentence, SetupError
+from micropie._core.errors import Sentence, SetupError, check_each
 
 # The most characters of a text that an author's own expression is tried on: it may take exponential
 # time.
@@ -111,6 +111,7 @@ class Message:
         for fault in words:
             if fault not in _FAULTS:
                 raise SetupError(f"Message has words for {', '.join(_FAULTS)}, not for {fault!r}")
+        check_each("Message", str, "a text", text=text, **words)
         self._text = text
         self._words = words
 

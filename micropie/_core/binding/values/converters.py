@@ -128,7 +128,8 @@ class OwnTypes(NamedTuple):
             taken = str
         if not takes(decode, 1) or taken is kind:
             raise SetupError(
-                f"decoders={{{kind.__name__}: ...}} takes a function of one value, such as a str"
+                f"decoders={{{kind.__name__}: ...}} takes a function of one value, such as a str, "
+                f"that is not made of a {kind.__name__} itself"
             )
         return str if taken is Parameter.empty else taken
 
@@ -427,8 +428,9 @@ def converter_for(annotation: object, own: OwnTypes = NO_OWN_TYPES) -> Converter
 
 def _decoded(kind: type, own: OwnTypes) -> Converter:
     """Return the converter for a class that the application has a decoder for."""
-    taken = own.taken_by(kind)
-    inner = converter_for(taken, own)
+    # without itself: one that takes another class, whose decoder takes this one, is refused
+    others: dict[type, Any] = {**own.decoders, kind: lambda: None}
+    inner = converter_for(own.taken_by(kind), own._replace(decoders=others))
 
     def decode(given: object) -> object:
         try:

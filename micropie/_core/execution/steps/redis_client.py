@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from micropie._core.errors import SetupError
+from micropie._core.errors import SetupError, check_each
 from micropie._core.execution.steps.outage import ConnectionLost
 
 try:
@@ -223,7 +223,7 @@ class RedisClient:
     missing.
     """
 
-    def __init__(self, owner: str, url: str, patience: float) -> None:
+    def __init__(self, owner: str, url: str, patience: float, prefix: str = "") -> None:
         if redis is None:
             raise SetupError(f'{owner} needs redis: pip install "micropie-dual[redis]"')
         try:
@@ -235,6 +235,7 @@ class RedisClient:
                 "redis+sentinel://one:26379,two:26379/mymaster/0; "
                 "a password in it has %2F for /, %23 for # and %3F for ?"
             ) from None
+        check_each(owner, str, "a text", prefix=prefix)
         self._owner = owner
         self.url = url
         self._patience = patience

@@ -43,15 +43,14 @@ def leave_mark(target: Marked, attribute: str, mark: object) -> Marked:
 
     Raises ``SetupError`` for what takes none.
     """
-    try:
-        setattr(target, attribute, mark)
-    except AttributeError:
-        raise SetupError(
-            f"{target!r} takes no marks: decorators stand above a function, and middleware "
-            "and @requires above an "
-            "application or its class as well"
-        ) from None
-    return target
+    with suppress(AttributeError, TypeError):
+        if attribute == REQUIRES or not hasattr(target, "_micropie_is_framework"):
+            setattr(target, attribute, mark)
+            return target
+    raise SetupError(
+        f"{target!r} takes no marks: decorators stand above a function, and middleware and "
+        "@requires above an application or its class as well"
+    )
 
 
 class RouteMark(NamedTuple):
