@@ -7,8 +7,9 @@ The first case of a function runs in every world, each other case in one, and so
 nothing depends on the world (tests/support/selection.py). Hypothesis makes 30 examples. With
 ``--all-worlds`` every case runs in every world, and Hypothesis makes 100.
 
-``make_client`` takes the options of ``TestClient``, and ``validate=False`` for requests that no
-server passes on (``wsgiref.validate`` refuses them before the application sees them). ``connect``
+``make_client`` takes the options of ``TestClient``, ``validate=False`` for requests that no server
+passes on (``wsgiref.validate`` refuses them before the application sees them), and
+``reports=True`` for an application whose failures are raised in the test (``unreported``). ``connect``
 takes the world as an argument, to compare worlds within one test. ``client`` is for modules that
 define a fixture ``app``. Every client runs the application's start-up, and its shut-down when the
 test ends.
@@ -41,6 +42,7 @@ os.environ["MICROPIE_DEBUG_KEY"] = "of-the-tests"
 from micropie._core.routing.settings import Settings
 from micropie.testing import TestClient
 from micropie.testing.asgi import ASGITransport
+from micropie.testing.call import ON_FAILURE
 from tests.support.asgi_validator import validated
 from tests.support.left_out import IS_FREE_THREADED, LEFT_OUT, lacking
 from tests.support.loops import Loops
@@ -75,6 +77,22 @@ def pytest_configure(config: pytest.Config) -> None:
     # it closes a socket that a test has left in its collector, which may run in another test
     if IS_FREE_THREADED:
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
+
+
+def unreported(app: Any, world: str) -> Any:
+    """Return ``app``, which reports no failures to the test client: its responses to them, which
+    servers' clients get, are what tests of the framework look at.
+
+    An exception that leaves the application is raised all the same.
+    """
+
+    def call(server: dict[str, Any], *others: Any) -> Any:
+        server.pop(ON_FAILURE, None)
+        return app(server, *others)
+
+    if world == "wsgi":
+        call.wsgi_shutdown = getattr(app, "wsgi_shutdown", None)  # type: ignore[attr-defined]
+    return with_hooks(call, app)
 
 
 def validated_wsgi(app: Any) -> Any:
@@ -134,8 +152,11 @@ def connecting() -> Iterator[MakeClient]:
     """
     with ExitStack() as clients:
 
-        def connect(app: Any, world: str, *, validate: bool = True, **options: Any) -> TestClient:
+        def connect(
+            app: Any, world: str, *, validate: bool = True, reports: bool = False, **options: Any
+        ) -> TestClient:
             options.setdefault("app_timeout", PATIENCE)
+            app = app if reports else unreported(app, world)
             if world == "wsgi":
                 client = TestClient(
                     validated_wsgi(app) if validate else app, protocol="wsgi", **options

@@ -51,7 +51,7 @@ async def serve(
     try:
         site = state.site or await _start(app, state)
     except Exception as error:
-        log_lifecycle_failure("start-up failed; the next request tries it again", error)
+        log_lifecycle_failure("start-up failed; the next request tries it again", error, scope)
         await _refuse(scope, receive, send)
         return
     if kind == "websocket":

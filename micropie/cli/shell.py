@@ -41,7 +41,7 @@ def execute(arguments: Namespace) -> int:
         )
         if find_spec("httpx") is not None:
             client = import_module("micropie.testing").TestClient(
-                app, protocol="wsgi", base_url="http://localhost"
+                app, protocol="wsgi", base_url="http://localhost", raise_app_exceptions=False
             )
             names["client"] = client
             stack.callback(client.close)

@@ -149,7 +149,7 @@ class AppTask(Runner):
         self._changed = anyio.Event()
         try:
             with anyio.CancelScope() as self._cancel_scope:
-                await self._app(self._scope, receive, send)
+                await self._app({**self._scope, **call.reports()}, receive, send)
         except anyio.get_cancelled_exc_class() as error:
             # ``_cancel_scope`` catches its own cancellation, so the application cancelled itself,
             # or the loop ends.
@@ -159,7 +159,7 @@ class AppTask(Runner):
             call.error.__cause__ = error
             raise
         except BaseException as error:
-            call.error = error
+            call.fail(error)
         finally:
             call.outbox.put(None)
 
@@ -183,6 +183,9 @@ class LifespanCall(ClientCall):
     """
 
     disconnect = SHUTDOWN
+
+    def reports(self) -> dict[str, Callable[[BaseException], None]]:
+        return {}  # what fails leaves the application
 
     def shutdown(self) -> None:
         self.ask("shutdown")

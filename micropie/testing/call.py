@@ -26,6 +26,10 @@ from micropie.testing.errors import (
 
 Message = MutableMapping[str, Any]
 
+# The key of a scope or an environ by which micropie reports the errors that it answers with a 500,
+# or only logs.
+ON_FAILURE = "micropie.on_failure"
+
 WANTS_BODY: Message = {"type": "the application waits for more of the request's body"}
 
 # Seconds that a cancelled application may take to end. Where cancellation works, it is prompt.
@@ -46,6 +50,7 @@ class ClientSettings(NamedTuple):
     lifespan: bool
     denial_response: bool
     raw_uri: bool
+    failed: list[ClientCall]  # whose application has reported an error
 
 
 def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
@@ -157,6 +162,20 @@ class ClientCall:
         finally:
             self.waits.remove(where)
 
+    def fail(self, error: BaseException) -> None:
+        """Note an error of the application, for the test; of several, the first."""
+        if self.app_error is None:
+            self.error = error
+
+    def report(self, error: BaseException) -> None:
+        """Note an error that does not leave the application, perhaps after the call has ended."""
+        self.fail(error)
+        self.settings.failed.append(self)
+
+    def reports(self) -> dict[str, Callable[[BaseException], None]]:
+        """Return what the application's scope or environ has for such errors."""
+        return {ON_FAILURE: self.report} if self.settings.raise_app_exceptions else {}
+
     def check_connected(self) -> None:
         """Raise ``ClientDisconnected`` in the application if the client has left."""
         if self.hung_up:
@@ -194,7 +213,7 @@ class ClientCall:
         """
         return None if self.error is None or is_only_disconnect(self.error) else self.error
 
-    def _raise_app_error(self) -> None:
+    def raise_app_error(self) -> None:
         """Raise the application's own error in the test, only once: the test may expect it."""
         error = self.app_error
         if error is not None and self.settings.raise_app_exceptions:
@@ -232,7 +251,7 @@ class ClientCall:
         while (event := self.next_event(what, timeout)) is WANTS_BODY:
             self.feed()
         if event is None:
-            self._raise_app_error()
+            self.raise_app_error()
         self._taken += 1
         self.wake()
         return event
@@ -269,7 +288,7 @@ class ClientCall:
     def finish(self) -> None:
         """Disconnect, wait until the application ends, and raise its error."""
         self.leave()
-        self._raise_app_error()
+        self.raise_app_error()
 
     def _drain(self, timeout: float) -> None:
         while not self.ended:

@@ -90,8 +90,10 @@ class TestClient(httpx.Client):
     calls that, as the exit of a worker process would.
 
     protocol: "asgi" or "wsgi". backend, backend_options: anyio's backend for an ASGI application,
-    "asyncio" or "trio". raise_app_exceptions: raise the application's exception in the test, the
-    same object. If False, the exception becomes an answer of status 500, or
+    "asyncio" or "trio". raise_app_exceptions: raise an exception that leaves the application in the
+    test, the same object, and one that micropie answers with a 500 or only logs: that of a handler,
+    a hook, a stream, a WebSocket; that of a function after the response when the client is closed,
+    at the latest. If False, the test gets what a client gets: an answer of status 500, or
     ``httpx.RemoteProtocolError`` while the body is read, if the head was sent before.
     base_url, headers, cookies: those of every request, as httpx has them. follow_redirects: False
     by default. root_path: where the application is mounted (WSGI's SCRIPT_NAME). URLs without a
@@ -129,7 +131,14 @@ class TestClient(httpx.Client):
     ) -> None:
         self._app = app
         settings = ClientSettings(
-            root_path, client, raise_app_exceptions, app_timeout, lifespan, denial_response, raw_uri
+            root_path,
+            client,
+            raise_app_exceptions,
+            app_timeout,
+            lifespan,
+            denial_response,
+            raw_uri,
+            failed=[],
         )
         self.app_transport: AppTransport
         if protocol == "asgi":

@@ -239,7 +239,15 @@ class AppTransport(httpx.BaseTransport, ABC):
     def close(self) -> None:
         """Close the open answers, then shut down. Each step runs even if another fails."""
         with ExitStack() as stack:
+            stack.callback(self._raise_late)
             stack.callback(self.overrides.close)
             stack.callback(self.ends.close)
             for call in list(self._open):
                 stack.callback(call.close)
+
+    def _raise_late(self) -> None:
+        """Raise the first error that the application has reported after its call had ended."""
+        failed = [*self.settings.failed]
+        self.settings.failed.clear()
+        for call in failed:
+            call.raise_app_error()

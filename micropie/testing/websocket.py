@@ -151,6 +151,7 @@ class WebSocketSession:
                 return event
             if event is not None:
                 self._closed = WebSocketClosed(*closing(event))
+                self._call.raise_app_error()
             else:
                 # The application ended without a close: servers send 1011 after an exception,
                 # otherwise no close frame.

@@ -127,12 +127,13 @@ class AppThread(Runner):
         try:
             self._serve()
         except BaseException as error:
-            self._call.error = error
+            self._call.fail(error)
         finally:
             self._call.outbox.put(None)
 
     def _serve(self) -> None:
         self._environ["wsgi.input"] = io.BufferedReader(RequestInput(self._receive))
+        self._environ.update(self._call.reports())
         iterable = self._app(self._environ, self._start_response)
         if not isinstance(iterable, Iterable):
             raise ProtocolViolation(

@@ -8,5 +8,9 @@ from micropie.debug import debug_key
 
 COOKIES = {"micropie_debug_token": debug_key()}
 LOCAL = "http://localhost:8000"
-DEVELOPER: dict[str, Any] = {"base_url": LOCAL, "cookies": COOKIES}
+DEVELOPER: dict[str, Any] = {
+    "base_url": LOCAL,
+    "cookies": COOKIES,
+    "raise_app_exceptions": False,
+}
 """Options of a test client."""

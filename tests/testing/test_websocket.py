@@ -88,6 +88,7 @@ def test_the_scope_is_that_of_the_specification(world: str) -> None:
             cookies={"c": "d"},
             root_path="/sub",
             lifespan=False,
+            raise_app_exceptions=False,
         ) as client,
         client.websocket(
             "/a%2Fb", params={"q": "1"}, subprotocols=["v1", "v2"], headers={"X-A": "1"}

@@ -10,7 +10,7 @@ raised at the end.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from threading import Timer
 from typing import Any, Final, Protocol, TypeAlias
@@ -19,6 +19,7 @@ from micropie._core.errors import SetupError, as_authors_see, logger, takes
 from micropie._core.execution import Result
 from micropie._core.execution.steps import AWAIT, INLINE, Flow, Kind, call, kind_of
 from micropie._core.http import Exchange, State
+from micropie._core.http.protocols import ON_FAILURE
 from micropie._core.mounts import ASGI, WSGI
 from micropie._core.routing import Config, Site
 
@@ -34,11 +35,14 @@ LifecycleFunction: TypeAlias = Callable[[], object]
 Lifespan: TypeAlias = AbstractAsyncContextManager[object]
 
 
-def log_lifecycle_failure(sentence: str, error: Exception) -> None:
-    """Log why a start or a stop has failed.
+def log_lifecycle_failure(sentence: str, error: Exception, server: Mapping[str, Any]) -> None:
+    """Log why a start or a stop has failed, and report it to a test client, by the scope or the
+    environ ``server``.
 
     A ``SetupError`` says all in its message: its traceback would be ours.
     """
+    if ON_FAILURE in server:
+        server[ON_FAILURE](error)
     if isinstance(error, SetupError):
         logger.error("%s: %s", sentence, error)
     else:

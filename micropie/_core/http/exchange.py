@@ -80,7 +80,14 @@ from micropie._core.http.headers import (
     is_json,
     parse_cookies,
 )
-from micropie._core.http.protocols import Environ, Json, Parameters, Scope, ServerMessage
+from micropie._core.http.protocols import (
+    ON_FAILURE,
+    Environ,
+    Json,
+    Parameters,
+    Scope,
+    ServerMessage,
+)
 from micropie._core.http.response import Response
 from micropie._core.http.session import Session, UnopenedSession
 from micropie._core.on_demand import computed
@@ -633,10 +640,11 @@ class Exchange:
             logger.error("%s: %s", sentence, failure)
         else:
             logger.error("%s", sentence, exc_info=as_authors_see(failure))
-        reports = [] if self.ends is None else [*self.ends.failure_reports]
-        if self.config.settings.on_error is not None:
-            reports.append(self.config.settings.on_error)
-        for report in reports:
+        reports: list[Any] = [] if self.ends is None else [*self.ends.failure_reports]
+        reports.append(self.config.settings.on_error)
+        if not is_outage:
+            reports.append((self.environ or self.scope).get(ON_FAILURE))
+        for report in filter(None, reports):
             try:
                 report(failure)
             except Exception:
@@ -665,7 +673,7 @@ class Exchange:
     """Whether the server sends an open file by itself."""
     has_several_workers: bool | None = None
     """Whether the server has other processes for this application; None if it does not say so."""
-    scope: Scope
+    scope: Scope = {}  # noqa: RUF012 - a driver's own
     """The ASGI scope; under WSGI one that is made from the environ."""
     root_path: str
     """The decoded path that the application is mounted at, without a slash at its end; "" for

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Set
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from micropie._core.execution.steps import Flow
 
@@ -18,6 +18,8 @@ Send: TypeAlias = Callable[[ServerMessage], Awaitable[None]]
 Piece: TypeAlias = tuple[bytes, bool]
 """A piece of a body, and whether more may follow."""
 Environ: TypeAlias = dict[str, Any]
+ON_FAILURE: Final = "micropie.on_failure"
+"""The key in a scope or an environ of the function by which a test client gets failures."""
 Json: TypeAlias = Any
 """A value of a JSON text. Authors index it without a question about its type, as they know their
 documents."""
