@@ -354,7 +354,7 @@ class StreamSender:
                 except OSError as error:
                     raise ClientDisconnect("the client left") from error
             left -= 1
-            if left <= 0 or stream.outcome is not None:
+            if not left or stream.outcome is not None:
                 await self._check()
                 left = CHUNKS_PER_CHECK
         rest = stream.finish() if stream.transforms else b""

@@ -82,7 +82,7 @@ _HOP_BY_HOP = frozenset(
 )
 
 # Headers that ``checked_headers`` does not just pass on.
-_SPECIAL = _HOP_BY_HOP | {"content-type", "content-length"}
+_SPECIAL = _HOP_BY_HOP | {"content-type", "content-length", NOSNIFF[0]}
 
 # The characters that a URL may contain (RFC 3986, section 2), and "%", so that escapes are not
 # escaped again.
@@ -497,9 +497,9 @@ def checked_headers(
             if not text or not (text.isascii() and text.isprintable()):
                 text = check_value(key, value, is_given)
             if key not in _SPECIAL:
-                if key == NOSNIFF[0] and headers and headers[0] is NOSNIFF:
-                    del headers[0]
                 headers.append((key, text))
+            elif key == NOSNIFF[0]:
+                headers = [*(one for one in headers if one is not NOSNIFF), (key, text)]
             elif key == "content-type":
                 content_type = text
             elif key == "content-length":

@@ -125,7 +125,7 @@ class BoundParameter(NamedTuple):
         for name, values, read, is_whole in self.places:
             value = values(request)
             if not is_whole:
-                if type(value) is not dict or key not in value:
+                if not value or type(value) is not dict or key not in value:
                     continue
                 value = value[key]
             elif value is None or value is NULL:
