@@ -53,9 +53,6 @@ _BASES = FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 # A method of a middleware, or what is called in its place: a function of any kind of step.
 _Part: TypeAlias = Any
 
-# Of the middlewares of a configuration, and of those for its WebSockets.
-_Ids: TypeAlias = tuple[list[int], list[int]]
-
 # What a dict of a hook may have.
 _CHANGES = frozenset({"status", "status_code", "body", "headers"})
 
@@ -70,7 +67,8 @@ class _Hook:
     ``before`` is called as ``kind`` says. Its result is an answer, or None to continue, or a flow
     of these. ``after`` gets the response and, if it ``sees_failures``, the exception of the handler
     or of a hook inside, or None. It returns another response, or None to keep that one, or a flow
-    of these. ``class_name`` is that of a middleware whose ``before`` answers by a dict.
+    of these. ``class_name`` is that of a middleware whose methods return dicts: its ``after`` is
+    ``after_request`` itself, called as ``after_kind`` says.
     ``may_hold``: whether ``before`` may open what ``after`` closes, in threads.
     """
 
@@ -80,13 +78,14 @@ class _Hook:
         before: _Part,
         after: _Part = _nothing,
         kind: Kind = INLINE,
+        after_kind: Kind = INLINE,
         class_name: str = "",
         sees_failures: bool = False,
         may_hold: bool = False,
     ) -> None:
         self.needs_session, self.may_hold = needs_session, may_hold
         self.before, self.kind = before, kind
-        self.after, self.sees_failures = after, sees_failures
+        self.after, self.after_kind, self.sees_failures = after, after_kind, sees_failures
         self.class_name = class_name
 
 
@@ -168,18 +167,10 @@ def _is_no_answer(result: object) -> bool:
 def _dict_hook(middleware: object, needs_session: bool) -> _Hook:
     """Return how a middleware with ``before_request`` and ``after_request`` runs."""
     before, before_kind = _part(middleware, "before_request", HANDLER)
-    method, kind = _part(middleware, "after_request", RELEASE)
-    class_name = type(middleware).__name__
-
-    def after(request: Request, response: Response) -> Flow[None]:
-        arguments = request, response.status, response.body, response.pairs
-        changes = method(*arguments) if kind == INLINE else (yield kind, method, arguments)
-        if changes is not None:
-            yield from _changed(response, changes, class_name)
-
-    used = _nothing if method is _nothing else after
-    may_hold = before is not _nothing and used is not _nothing and kind is RELEASE
-    return _Hook(needs_session, before, used, before_kind, class_name, may_hold=may_hold)
+    after, after_kind = _part(middleware, "after_request", RELEASE)
+    may_hold = before is not _nothing and after is not _nothing and after_kind is RELEASE
+    name = type(middleware).__name__
+    return _Hook(needs_session, before, after, before_kind, after_kind, name, may_hold=may_hold)
 
 
 def _changed(response: Response, changes: object, class_name: str) -> Flow[Response | None]:
@@ -256,24 +247,18 @@ class HookPlan:
     ``ids`` are those of the middlewares, which this plan keeps, so that no other gets such an id.
     ``before`` and ``after`` (the last hook first) leave out the hooks without such a part.
     ``guards``: the plan of those hooks that also guard handshakes of WebSockets and isolated
-    mounts, which have no response to change. ``of_sockets``: the hooks around WebSockets.
+    mounts, which have no response to change.
     """
 
-    def __init__(
-        self,
-        ids: _Ids,
-        middlewares: Sequence[tuple[Any, Providers]],
-        ws_middlewares: Sequence[tuple[Any, Providers]] = (),
-    ) -> None:
-        self.ids, self.middlewares = ids, (middlewares, ws_middlewares)
-        self.of_sockets = [SocketHook(middleware) for middleware, _ in ws_middlewares]
+    def __init__(self, middlewares: Sequence[tuple[Any, Providers]]) -> None:
+        self.middlewares, self.ids = middlewares, [id(one) for one, _ in middlewares]
         hooks = [_planned(*one) for one in middlewares]
         self.before = [hook for hook in hooks if hook.before is not _nothing]
         self.after = [hook for hook in reversed(hooks) if hook.after is not _nothing]
         self.needs_session = any(hook.needs_session for hook in hooks)
         self.may_hold = any(hook.may_hold for hook in hooks)
         guards = [one for one in middlewares if getattr(one[0], "guards", False)]
-        self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(ids, guards)
+        self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(guards)
 
 
 def planned_hooks(config: Config) -> HookPlan:
@@ -282,14 +267,9 @@ def planned_hooks(config: Config) -> HookPlan:
     Its list may change at any time, so each request asks.
     """
     plan: HookPlan | None = config.hook_plan
-    ids = [*map(id, config.middlewares)], [*map(id, config.ws_middlewares)]
-    if plan is None or plan.ids != ids:
+    if plan is None or plan.ids != [*map(id, config.middlewares)]:
         outermost = config.tree[0].providers
-        config.hook_plan = plan = HookPlan(
-            ids,
-            with_providers(config.middlewares, outermost),
-            with_providers(config.ws_middlewares, outermost),
-        )
+        config.hook_plan = plan = HookPlan(with_providers(config.middlewares, outermost))
     return plan
 
 
@@ -340,21 +320,24 @@ def run_after(
         for hook in hooks:
             if failure is not None:
                 traceback = failure.__traceback__
-                is_answer = isinstance(failure, Redirect)
-                if response is None and (is_answer or not hook.sees_failures):
-                    response = yield from respond_to(request, failure)
-                    answer.replace(response)
-                failure = None if is_answer else failure
+                response, failure = yield from _seen_by(hook, request, response, failure)
             try:
                 if hook.sees_failures:
                     changed = yield from hook.after(request, response, failure)
                     failure = failure if changed is None else None
+                elif hook.class_name:
+                    assert response is not None  # noqa: S101
+                    kind, after = hook.after_kind, hook.after
+                    given = request, response.status, response.body, response.pairs
+                    changed = after(*given) if kind == INLINE else (yield kind, after, given)
+                    if changed is not None:
+                        changed = yield from _changed(response, changed, hook.class_name)
                 else:
                     changed = hook.after(request, response)
                     if type(changed) is GeneratorType:
                         changed = yield from changed
-                response = response if changed is None else changed
-                if response is not answer.response:
+                if changed is not None:
+                    response = changed
                     answer.replace(response)
                 continue
             except BaseException as error:
@@ -372,6 +355,17 @@ def run_after(
     finally:
         # the traceback refers to this frame: without this it would be a cycle
         del failure, raised, traceback
+
+
+def _seen_by(
+    hook: _Hook, request: Request, response: Response | None, failure: Exception
+) -> Flow[tuple[Response | None, Exception | None]]:
+    """Return the response and the failure that a hook gets after ``failure``."""
+    is_answer = isinstance(failure, Redirect)
+    if response is None and (is_answer or not hook.sees_failures):
+        response = yield from respond_to(request, failure)
+        request._exchange.answer.replace(response)
+    return response, None if is_answer else failure
 
 
 # -- WebSockets ------------------------------------------------------------------------------------
@@ -393,7 +387,8 @@ def run_before_websocket(config: Config, request: Request) -> Flow[tuple[int, st
     Every hook that is called is added to ``hooks_begun``.
     """
     request._exchange.hooks_begun = begun = []
-    for hook in planned_hooks(config).of_sockets:
+    for middleware in [*config.ws_middlewares]:
+        hook = SocketHook(middleware)
         begun.append(hook)
         if hook.before is _nothing:
             continue
