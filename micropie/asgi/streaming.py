@@ -288,7 +288,7 @@ class StreamSender:
         self._beats: HeartBeats | None = None
         # the companion's tasks that have not begun
         self._due: list[AsyncAction] = [exchange.disconnected]
-        self._scopes: list[anyio.CancelScope] = []  # of the tasks that have begun
+        self._cancels: list[Action] = []  # of the tasks that have begun
         self._prevent_start: Action | None = None  # while the companion is to start soon
         stream.enter()
 
@@ -319,8 +319,8 @@ class StreamSender:
                 if self._prevent_start is not None:
                     self._prevent_start()
                 self._due.clear()
-                for scope in self._scopes:
-                    scope.cancel()
+                for cancel in self._cancels:
+                    cancel()
                 failure = yield from self._stream.leave(failure)
                 if failure is not None:
                     raise failure
@@ -384,18 +384,15 @@ class StreamSender:
         if self._due:
             self._stream.hear_shut_down()
         while self._due:
-            scope = anyio.CancelScope()
-            self._scopes.append(scope)
-            TASKS.get().start_soon(self._run_beside, scope, self._due.pop())
+            self._cancels.append(TASKS.get().start_soon(self._run_beside, self._due.pop()))
 
-    async def _run_beside(self, scope: anyio.CancelScope, function: AsyncAction) -> None:
+    async def _run_beside(self, function: AsyncAction) -> None:
         """Run ``function``, which returns or fails when the client has left, and end the stream."""
-        with scope:
-            try:
-                await function()
-            except Exception as error:  # not raised: nobody waits for this task
-                logger.debug("%s: the server raised %r", self._exchange.label, error)
-            self._stream.end(LEFT)
+        try:
+            await function()
+        except Exception as error:  # not raised: nobody waits for this task
+            logger.debug("%s: the server raised %r", self._exchange.label, error)
+        self._stream.end(LEFT)
 
 
 async def close_stream(stream: LoopStream | ThreadStream, exchange: StreamedExchange) -> None:

@@ -45,7 +45,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from micropie._core.errors import ConnectionClosed, logger
-from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, LoopFuture, LoopTasks
+from micropie._core.execution import CLEAN_UP_WITHIN, TASKS, Action, LoopFuture, LoopTasks
 from micropie._core.flow import CloseInfo
 from micropie._core.http import websockets
 from micropie._core.http.protocols import HeaderPairs, Receive, Send, ServerMessage
@@ -75,8 +75,8 @@ class Connection(websockets.Progress):
 
     _size = 0  # of the messages that wait
     _sent_unchecked = 0
-    _tasks: LoopTasks  # from ``accept`` on
-    _reading: anyio.CancelScope | None = None
+    _tasks: LoopTasks
+    _stop_reading: Action | None = None  # while a task reads
     _waits_for: object = None  # what the handler's task awaits
     _is_grace_due = False  # when the handler waits again
     # Whether a call has raised that the socket is closed. A handler that goes on regardless would
@@ -103,13 +103,12 @@ class Connection(websockets.Progress):
         self, websocket: object, handler: Callable[..., Awaitable[object]], /, *arguments: object
     ) -> None:
         """Run ``handler(websocket, *arguments)``."""
-        self._leave_scope = leave_scope = anyio.CancelScope()
-        # of the same class: anyio looks that up for each scope, which takes longer than to make one
-        self._cleanup_scope = type(leave_scope)()
+        self._tasks = tasks = TASKS.get()
+        self._leave_scope, self._cleanup_scope = tasks.new_scope(), tasks.new_scope()
         shutdown = self._exchange.config.shutdown
         shutdown.add(self._close_beside)
         try:
-            with leave_scope, self._cleanup_scope:
+            with self._leave_scope, self._cleanup_scope:
                 await self._run_handler(handler(websocket, *arguments).__await__())
         except Exception:
             raise
@@ -121,9 +120,9 @@ class Connection(websockets.Progress):
                 del failure  # its traceback refers to this frame
         finally:
             shutdown.leave(self._close_beside)
-            if self._reading is not None:
-                self._reading.cancel()
-        if leave_scope.cancelled_caught:
+            if self._stop_reading is not None:
+                self._stop_reading()
+        if self._leave_scope.cancelled_caught:
             logger.debug(
                 "%s: the handler was cancelled, as its client had left", self._exchange.label
             )
@@ -228,36 +227,33 @@ class Connection(websockets.Progress):
 
     # -- messages in -------------------------------------------------------------------------------
 
-    async def _read(self, reading: anyio.CancelScope) -> None:
+    async def _read(self) -> None:
         """Receive messages until the end. Runs in a separate task."""
         receive, messages = self._receive, self._messages
         max_size, timeout = self._settings.websocket_max_size, self._settings.websocket_timeout
-        with reading:
-            try:
-                while True:
-                    message = await (
-                        receive() if timeout is None else await_within(receive(), timeout)
-                    )
-                    if message["type"] != "websocket.receive":
-                        if not self.end(websockets.LEAVE, *websockets.disconnect_info(message)):
-                            # the handler may not know that this side has closed
-                            self._start_grace()
-                        return
-                    size = len(message.get("text") or message.get("bytes") or "")
-                    messages.append((message, size))
-                    self._size += size
-                    if self._arrival is not None:
-                        _settle(self._arrival)
-                    while len(messages) >= MAX_MESSAGES or self._size > max_size:
-                        self._room = self._tasks.new_future()
-                        await self._room
-            except Exception as error:
-                if timeout is None or not isinstance(error, TimeoutError):
-                    self._lost(error)
-                else:
-                    self._close_beside(f"no message for {timeout:g} seconds")
-            finally:
-                self._reading = None  # to cancel a scope takes longer than the rest of the end
+        try:
+            while True:
+                message = await (receive() if timeout is None else await_within(receive(), timeout))
+                if message["type"] != "websocket.receive":
+                    if not self.end(websockets.LEAVE, *websockets.disconnect_info(message)):
+                        # the handler may not know that this side has closed
+                        self._start_grace()
+                    return
+                size = len(message.get("text") or message.get("bytes") or "")
+                messages.append((message, size))
+                self._size += size
+                if self._arrival is not None:
+                    _settle(self._arrival)
+                while len(messages) >= MAX_MESSAGES or self._size > max_size:
+                    self._room = self._tasks.new_future()
+                    await self._room
+        except Exception as error:
+            if timeout is None or not isinstance(error, TimeoutError):
+                self._lost(error)
+            else:
+                self._close_beside(f"no message for {timeout:g} seconds")
+        finally:
+            self._stop_reading = None
 
     async def receive(self, method: str, key: str) -> Any:
         """Return the content of the next message.
@@ -270,13 +266,8 @@ class Connection(websockets.Progress):
                 f"{method}() while another task receives: one task may receive, any may send"
             )
         while not self._messages:
-            try:
-                self.step(websockets.RECEIVE, method)
-            except ConnectionClosed:
-                if self._is_told:
-                    await checkpoint()
-                self._is_told = True
-                raise
+            if self.state not in websockets.RECEIVING:
+                await self._refuse(method)
             self._arrival = arrival = self._tasks.new_future()
             try:
                 await arrival
@@ -292,6 +283,15 @@ class Connection(websockets.Progress):
         if content is None or size * 4 > self._settings.websocket_max_size:
             content = await self._examine(message, method)
         return content
+
+    async def _refuse(self, method: str) -> NoReturn:
+        """Raise the error of a call that is not possible now."""
+        refusal = self.refusal(method)
+        if isinstance(refusal, ConnectionClosed):
+            if self._is_told:
+                await checkpoint()
+            self._is_told = True
+        raise refusal
 
     async def _examine(self, message: ServerMessage, method: str) -> str | bytes:
         """Return the content of a message that is of another kind, or perhaps too big."""
@@ -318,7 +318,6 @@ class Connection(websockets.Progress):
     async def accept(self, subprotocol: str | None, headers: HeaderPairs) -> None:
         """Accept the handshake, and begin to read."""
         self.step(websockets.ACCEPT, "accept")
-        self._tasks = TASKS.get()
         encoded = encode_headers(None, None, headers) if headers else []
         try:
             await self.send(
@@ -327,27 +326,22 @@ class Connection(websockets.Progress):
             )
         finally:  # also if it was cancelled: the handler may go on
             if self.state is websockets.OPEN:
-                self._reading = type(self._leave_scope)()
-                self._tasks.start_soon(self._read, self._reading)
+                self._stop_reading = self._tasks.start_soon(self._read)
 
     async def send(self, method: str, message: ServerMessage) -> None:
         """Send a message, after those that other tasks are sending.
 
         ``method`` is the one that was called.
         """
-        try:
-            self.step(websockets.SEND, method)
-        except ConnectionClosed:
-            if self._is_told:
-                await checkpoint()
-            self._is_told = True
-            raise
+        if self.state not in websockets.SENDING:
+            await self._refuse(method)
         turn, held = self._turn, None
         try:
             if turn is not None and not turn.value:
                 await turn.acquire()
                 held = turn
-                self.step(websockets.SEND, method)  # it may have been closed meanwhile
+                if self.state not in websockets.SENDING:  # it has been closed meanwhile
+                    raise self.refusal(method)
             # Started by hand: a ``send`` that does not have to wait needs neither a turn nor a
             # timer.
             steps = self._send(message).__await__()
@@ -436,8 +430,8 @@ class Connection(websockets.Progress):
 
         Reading ends before that: granian would wait for the client's next message.
         """
-        if self._reading is not None:
-            self._reading.cancel()
+        if self._stop_reading is not None:
+            self._stop_reading()
             self._start_grace()  # nobody receives the disconnect now
         await self._send_last(
             seconds, {"type": "websocket.close", "code": self.code, "reason": self.reason}

@@ -216,6 +216,34 @@ def test_a_task_that_is_cancelled_before_it_has_begun_is_not_waited_for() -> Non
     run("asyncio", main)
 
 
+@every_loop
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_task_can_be_cancelled(backend: str, has_begun: bool) -> None:
+    began, ended = list[str](), list[str]()
+
+    async def work() -> None:
+        began.append("work")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("work")
+
+    async def main() -> None:
+        tasks = LoopTasks()
+        cancel = tasks.start_soon(work)
+        while has_begun and not began:
+            await checkpoint()
+        cancel()
+        with anyio.fail_after(PATIENCE):
+            while tasks._tasks:
+                await checkpoint()
+        cancel()  # does nothing
+
+    run(backend, main)
+    assert began == ended
+    assert began or not has_begun
+
+
 def test_a_loop_has_its_own_value() -> None:
     local = LoopLocal(list[int])
 

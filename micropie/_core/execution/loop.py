@@ -10,7 +10,12 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    nullcontext,
+    suppress,
+)
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -151,14 +156,19 @@ class _EventFuture:
 LoopFuture: TypeAlias = "asyncio.Future[None] | _EventFuture"
 
 
+_NO_SCOPE = nullcontext()
+
+
 class LoopTasks:
     """Tasks of this event loop that belong to no task group. They must not raise.
 
-    ``new_future()`` returns a ``LoopFuture`` for a task of this loop.
+    ``new_future()`` returns a ``LoopFuture`` for a task of this loop, ``new_scope()`` a cancel
+    scope: anyio looks for its class at each call, which takes longer than to make one.
     """
 
     def __init__(self) -> None:
         self._loop = running_loop()
+        self.new_scope = type(anyio.CancelScope())
         self.new_future: Callable[[], LoopFuture] = getattr(
             self._loop, "create_future", _EventFuture
         )
@@ -173,18 +183,28 @@ class LoopTasks:
         function: Callable[..., Coroutine[Any, Any, object]],
         *arguments: object,
         context: Context | None = None,
-    ) -> None:
-        """Run ``function(*arguments)`` in a task, in ``context``, or else in a copy of this one."""
+    ) -> Action:
+        """Run ``function(*arguments)`` in a task, in ``context``, or else in a copy of this one.
+
+        Return a function that cancels the task.
+        """
         mark, context = object(), copy_context() if context is None else context
         # first: ``asyncio.eager_task_factory`` may make a task that has ended
         self._tasks[mark] = started = []
         if hasattr(self._loop, "create_task"):
-            started.append(
-                self._loop.create_task(self._run(mark, function, arguments), context=context)
-            )
-        else:
-            spawn = sys.modules["trio"].lowlevel.spawn_system_task
-            spawn(self._run, mark, function, arguments, context=context)
+            run = self._run(mark, function, arguments)
+            started.append(self._loop.create_task(run, context=context))
+            return partial(self._cancel, mark)
+        scope = self.new_scope()
+        spawn = sys.modules["trio"].lowlevel.spawn_system_task
+        spawn(self._run, mark, function, arguments, scope, context=context)
+        return scope.cancel
+
+    def _cancel(self, mark: object) -> None:
+        for task in self._tasks.get(mark, ()):
+            # one that has not begun does not come to ``_run``
+            task.add_done_callback(partial(self._ended, mark))
+            task.cancel()
 
     async def join(self) -> None:
         """Wait until all have ended."""
@@ -198,11 +218,16 @@ class LoopTasks:
             await self._idle.wait()
 
     async def _run(
-        self, mark: object, function: AsyncFunction, arguments: Sequence[object]
+        self,
+        mark: object,
+        function: AsyncFunction,
+        arguments: Sequence[object],
+        scope: AbstractContextManager[object] = _NO_SCOPE,
     ) -> None:
         # Not in a callback of the task, which would be one more turn of the loop.
         try:
-            await function(*arguments)
+            with scope:
+                await function(*arguments)
         finally:
             self._ended(mark)
 

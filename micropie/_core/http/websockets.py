@@ -48,6 +48,10 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (CLOSING, FINISH): CLOSED,
 }
 
+# The states in which messages are received and sent; neither changes the state.
+RECEIVING: Final = frozenset(state for state, action in TRANSITIONS if action is RECEIVE)
+SENDING: Final = frozenset(state for state, action in TRANSITIONS if action is SEND)
+
 # RFC 6455, section 7.4.1, and IANA's registry of close codes.
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001

@@ -37,7 +37,7 @@ from micropie._core.routing.settings import Settings
 if TYPE_CHECKING:
     from micropie._core.routing.listing import RouteEntry
 
-_NO_ROUTES: dict[str, Route] = {}
+_NO_ROUTES: dict[str | None, Route] = {}
 
 
 class Site:
@@ -60,13 +60,19 @@ class Site:
         self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
         # those whose routes are listed
         self._sites = [self, *(entry for entry in mounted if isinstance(entry, Site))]
-        paths = {path for routes in router.exact.values() for path in routes} if mounted else ()
-        hidden = {path for path in paths if self._mounts.find(quote(path).encode()) is not None}
-        self.exact: dict[str, dict[str | None, Route]] = {  # the short cuts that no mount hides
-            method: {path: one for path, one in routes.items() if path not in hidden}
+        self.exact, self._exact_sockets = self._reached(router), self._reached(sockets)
+        router.drop_short_cuts(split_host(one.route.pattern)[1] for one in sockets.entries())
+
+    def _reached(self, router: Router) -> dict[str, dict[str | None, Route]]:
+        """Return the short cuts of a router that no mount hides."""
+        return {
+            method: {
+                path: one
+                for path, one in routes.items()
+                if not self.mounted or self._mounts.find(quote(path).encode()) is None
+            }
             for method, routes in router.exact.items()
         }
-        router.drop_short_cuts(split_host(one.route.pattern)[1] for one in sockets.entries())
 
     def entries(self, takes_socket: bool = False) -> list[RouteEntry]:
         """Return every route of HTTP, or of WebSockets, once with its methods, also those of mounts
@@ -89,7 +95,9 @@ class Site:
         """Return the route of a WebSocket, or the mounted application that serves it by itself, or
         a refusal.
         """
-        return self.find(request, takes_socket=True)
+        exchange = request._exchange
+        route = self._exact_sockets.get(exchange.method, _NO_ROUTES).get(exchange.literal_path)
+        return self.find(request, takes_socket=True) if route is None else (route, (), NO_VALUES)
 
     def find(self, request: Request, takes_socket: bool = False) -> SearchResult:
         """Return the route of a request, or the mounted application that answers by itself, or a
@@ -190,7 +198,7 @@ class HostSite(Site):
 
     def __init__(self, hosts: Hosts, others: Site) -> None:
         super().__init__(others.config, others.router, others.sockets)
-        self.exact, self.has_mounts = {}, True
+        self.exact, self._exact_sockets, self.has_mounts = {}, {}, True
         self._hosts, self._others = HostTable(hosts), others
         hooks: Iterable[Any] = others.config.middlewares
         self._host_setters = [hook for hook in hooks if getattr(hook, "sets_host", False)]

@@ -109,17 +109,12 @@ from micropie._core.execution import (
     WAKERS,
     Action,
     AsyncAction,
-    LoopLocal,
     current,
 )
 from micropie._core.execution.steps import CHUNK, CLOSE, Flow, no_function
 from micropie._core.http import BODIES, Response
 from micropie._core.http.escaping import html, is_html
 from micropie._core.streams.files import FILE_CHUNK, FileRange
-
-# The class of this loop's cancel scopes: anyio looks it up for each scope, which takes longer than
-# to make one.
-_SCOPES: LoopLocal[type[anyio.CancelScope]] = LoopLocal(lambda: type(anyio.CancelScope()))
 
 PENDING: Final = object()  # no chunk has been fetched yet
 END: Final = object()  # in the place of a chunk: there is no further one
@@ -406,7 +401,7 @@ class LoopStream(Stream):
         if self.events is not None:
             self._signal = ShutdownSignal()
             self._token = stream_shutdown.set(self._signal)
-        self._scope = _SCOPES.get()()
+        self._scope = TASKS.get().new_scope()
         self._scope.__enter__()
 
     def hear_shut_down(self) -> None:

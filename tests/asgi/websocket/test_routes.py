@@ -235,7 +235,7 @@ def test_the_request_is_the_handshake(open_client: OpenClient) -> None:
         said = ws.receive_text()
     assert (
         said
-        == "http://testserver/about?a=1 {'a': ['1']} b {'c': 'd'} [] <WebSocketRequest '/about'>"
+        == "http://testserver/about?a=1 {'a': ['1']} b {'c': 'd'} () <WebSocketRequest '/about'>"
     )
 
 
@@ -252,6 +252,14 @@ def test_url_for_knows_websockets(open_client: OpenClient) -> None:
 def test_below_a_mount(open_client: OpenClient) -> None:
     with open_client(root(), root_path="/sub").websocket("/chat/a") as ws:
         assert ws.receive_text() == "a nobody False"
+
+
+def test_a_mounted_application_comes_before_websockets(open_client: OpenClient) -> None:
+    app = root()
+    app.mount("/about", App())
+    with pytest.raises(WebSocketRefused) as refused, open_client(app).websocket("/about"):
+        pass
+    assert refused.value.status == 404
 
 
 HANDSHAKE = {"Upgrade": "WebSocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
