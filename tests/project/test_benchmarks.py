@@ -20,6 +20,7 @@ from benchmarks import (
     features,
     growth,
     moving,
+    opcodes,
     overhead,
     overload,
     publish,
@@ -52,6 +53,23 @@ def test_contenders_give_the_right_answers(table: Table) -> None:
     outcome = run_table(table, options(table))
     assert not outcome.wrong
     assert not INSTALLED & outcome.missing.keys()
+
+
+@pytest.mark.skipif(
+    sys.version_info[:2] == (3, 12) or sys.implementation.name != "cpython",
+    reason="CPython 3.12 crashes while instructions are traced",
+)
+def test_instructions_are_the_same_in_each_run_and_are_compared_with_another_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "counts.json"
+    wanted = ["--contenders", "hand-written,micropie,Peer", "--cases", "plain,redirect"]
+    assert opcodes.main([*wanted, "--json", str(file)]) == 0
+    assert opcodes.main([*wanted, "--since", str(file), "--only", "wsgi", "--top", "2"]) == 0
+    printed = capsys.readouterr().out.partition("(+0)")
+    assert "| plain text |" in printed[0]
+    assert printed[2].count("(+0)") == 3
+    assert "micropie/_core/flow/http.py  respond" in printed[2]
 
 
 @pytest.mark.skipif(

@@ -1,14 +1,17 @@
-"""The calls of functions that a request takes, for every kind of request: each kind has a ceiling.
+"""The calls of functions and the bytecode instructions that a request takes, for every kind of
+request: each kind has a ceiling.
 
-Times of a busy machine differ by a factor of two; the calls of one warm request do not differ at
-all. Each call takes about as long in every version measured so far. So a request that becomes
-slower is seen here by the change that makes it slower, and not behind a server some weeks later.
+Times of a busy machine differ by a factor of two; the calls and instructions of one warm request do
+not differ at all. Calls show what C code is asked for, instructions the work in between. So a
+request that becomes slower is seen here by the change that makes it slower, and not behind a server
+some weeks later.
 
-The rule: a change that needs more calls raises the number in its own diff, and says why. A change
-that needs less lowers it. ``python -m tests.project.test_costs`` prints the table as it is now, to be put
-in the place of ``CEILINGS``.
+The rule: a change that needs more raises the number in its own diff, and says why. A change that
+needs less lowers it. ``python -m tests.project.test_costs`` prints the tables as they are now, to be
+put in the place of ``CALLS`` and ``INSTRUCTIONS``. ``python -m benchmarks.opcodes`` shows where the
+instructions go.
 
-The calls are counted in a process of their own, where no other test has left a thread, a cache or a
+They are counted in a process of their own, where no other test has left a thread, a cache or a
 profiler.
 """
 
@@ -31,6 +34,8 @@ from typing import Any, NamedTuple
 import pytest
 
 import micropie
+from benchmarks import opcodes
+from benchmarks.opcodes import Instructions
 from micropie import App, EventStream, HTTPError, HttpMiddleware, Redirect, UploadFile, get
 from tests.asgi.calls import Lifespan, http_scope, piece
 from tests.support.commands import ROOT
@@ -40,7 +45,7 @@ from tests.wsgi.calls import Answer, environ_for
 
 # By kind of request: the calls of Python and of C together that it may take under ASGI and under
 # WSGI.
-CEILINGS: dict[str, tuple[int, int]] = {
+CALLS: dict[str, tuple[int, int]] = {
     "plain": (23, 52),
     "plain def": (58, 23),
     "json": (26, 55),
@@ -62,15 +67,47 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "405": (97, 103),
     "400": (56, 87),
     "redirect": (46, 75),
-    "hooks": (76, 206),
+    "hooks": (73, 203),
     "error handler": (130, 179),
     # the look-up of a class by its event loop takes four calls on the loop of WSGI
     "10 chunks": (95, 174),
     "10 chunks def": (356, 88),
-    "3 chunks awaited": (184, 115),
-    "3 events": (257, 205),
-    "mounted Flask": (276, 456),
+    "3 chunks awaited": (182, 115),
+    "3 events": (252, 205),
+    "mounted Flask": (219, 447),
     "WebSocket echo": (255, 0),  # with the task that reads, which is two turns of the event loop
+}
+
+# The same for instructions, rounded up to tens.
+INSTRUCTIONS: dict[str, tuple[int, int]] = {
+    "plain": (430, 650),
+    "plain def": (870, 340),
+    "json": (460, 680),
+    "path": (550, 770),
+    "query": (730, 950),
+    "explicit": (1040, 1260),
+    "form": (1390, 1520),
+    "json body": (1160, 1290),
+    "dataclass": (1180, 1290),
+    "upload": (4410, 3100),
+    "session write": (2470, 2280),
+    "session read": (1460, 1570),
+    "cookies": (1440, 1550),
+    "template": (1790, 740),
+    "static": (2180, 2080),
+    "304": (2110, 2020),
+    "404": (1180, 1000),
+    "405": (1910, 1730),
+    "400": (950, 1130),
+    "redirect": (880, 1100),
+    "hooks": (1480, 2660),
+    "error handler": (2240, 2580),
+    "10 chunks": (2120, 2820),
+    "10 chunks def": (4600, 1260),
+    "3 chunks awaited": (2790, 1840),
+    "3 events": (3750, 2930),
+    "mounted Flask": (3270, 5240),
+    "WebSocket echo": (4170, 0),
 }
 
 # These wait several times, and on a busy machine a timer may end meanwhile.
@@ -101,8 +138,8 @@ PROTOCOLS = ("asgi", "wsgi")
 CONNECT = {"type": "websocket.connect"}
 PACKAGE = str(Path(micropie.__file__).parent)
 TESTS = str(ROOT / "tests")  # whose calls don't count
-# of the requests of each kind, the first don't count, of the others the least does
-WARM, TIMES = 5, 45
+# Of the requests of each kind, the first don't count, of the others the least does.
+WARM, TIMES, TIMES_TRACED = 5, 45, 5
 
 BROWSER = {
     "user-agent": "Mozilla/5.0 (X11; Linux x86_64)",
@@ -300,7 +337,7 @@ def ways(folder: Path) -> dict[str, Way]:
     }
 
 
-class Counter:
+class Calls:
     """Counts the calls of all threads that begin after it, but for those that the code of tests
     makes.
     """
@@ -308,6 +345,7 @@ class Counter:
     def __init__(self) -> None:
         # thread, and whether micropie's code calls; while it counts
         self._calls: list[tuple[int, bool]] | None = None
+        self._made: list[tuple[int, bool]] = []
         threading.setprofile(self._profile)
         sys.setprofile(self._profile)
 
@@ -324,27 +362,54 @@ class Counter:
     def begin(self) -> None:
         self._calls = []
 
-    def end(self) -> tuple[int, int]:
+    def end(self) -> None:
+        self._made, self._calls = self._calls or [], None
+
+    def of_threads(self) -> tuple[int, int]:
         """Return how many threads made calls, and the calls; of several threads those alone that
         micropie's code makes.
 
         How often threads that wait for each other look at a lock is a matter of luck.
         """
-        calls, self._calls = self._calls or [], None
+        calls = self._made
         threads = len({thread for thread, _ in calls})
         return threads, sum(is_own or threads == 1 for _, is_own in calls)
 
 
-async def under_asgi(folder: Path) -> dict[str, int]:
-    counter, tasks = Counter(), dict[App, tuple[asyncio.Task[None], dict[str, Any]]]()
-    found: dict[str, int] = {}
+class Counts:
+    """The counts of some requests of one kind."""
+
+    def __init__(self, calls: Calls, instructions: Instructions) -> None:
+        self._calls, self._instructions = calls, instructions
+        self._found: list[list[tuple[int, int]]] = [[], []]
+
+    def of_each_request(self) -> Iterator[Calls | Instructions]:
+        """Yield the counter for each request."""
+        for _ in range(TIMES):
+            yield self._calls
+            self._found[0].append(self._calls.of_threads())
+        for _ in range(TIMES_TRACED):
+            yield self._instructions
+            threads, count = self._instructions.of_threads()
+            own = count if threads == 1 else self._instructions.of_files(PACKAGE)
+            self._found[1].append((threads, own))
+
+    def least(self) -> list[int]:
+        """Return the least calls and instructions: another thread may have woken meanwhile."""
+        return [min(counts)[1] for counts in (self._found[0][WARM:], self._found[1])]
+
+
+async def under_asgi(folder: Path) -> dict[str, list[int]]:
+    counters = Calls(), Instructions((TESTS, opcodes.__file__))
+    tasks = dict[App, tuple[asyncio.Task[None], dict[str, Any]]]()
+    found: dict[str, list[int]] = {}
     for name, way in ways(folder).items():
         if way.app not in tasks:
             lifespan = Lifespan(way.app, {})
             tasks[way.app] = asyncio.create_task(lifespan.run()), lifespan.scope["state"]
             await lifespan.say("startup")
-        kept, counts = "", []
-        for _ in range(TIMES):
+        kept, counts = "", Counts(*counters)
+        for counter in counts.of_each_request():
             scope = http_scope(way.method, way.target, state=dict(tasks[way.app][1]))
             scope["headers"] += [
                 (key.encode(), value.encode()) for key, value in way.sent(kept).items()
@@ -360,13 +425,13 @@ async def under_asgi(folder: Path) -> dict[str, int]:
             server = Server(incoming)
             counter.begin()
             await way.app(scope, server.receive, server.send)
-            counts.append(counter.end())
+            counter.end()
             headers = [
                 (key.decode(), value.decode()) for key, value in server.sent[0].get("headers", ())
             ]
             kept = way.kept(headers)
         assert server.sent[0].get("status", 101) == way.status, name
-        _, found[name] = min(counts[WARM:])  # another thread may have woken meanwhile
+        found[name] = counts.least()
     return found
 
 
@@ -393,15 +458,15 @@ class Server:
             self._echoed.set()
 
 
-def under_wsgi(folder: Path) -> dict[str, int]:
-    counter = Counter()
-    found: dict[str, int] = {}
+def under_wsgi(folder: Path) -> dict[str, list[int]]:
+    counters = Calls(), Instructions((TESTS, opcodes.__file__))
+    found: dict[str, list[int]] = {}
     for name, way in ways(folder).items():
-        kept, counts = "", []
+        kept, counts = "", Counts(*counters)
         if way.status == 101:  # WSGI has no WebSockets
-            found[name] = 0
+            found[name] = [0, 0]
             continue
-        for _ in range(TIMES):
+        for counter in counts.of_each_request():
             environ = environ_for(way.method, way.target, way.body)
             for key, value in way.sent(kept).items():
                 key = key.upper().replace("-", "_")
@@ -410,10 +475,10 @@ def under_wsgi(folder: Path) -> dict[str, int]:
             counter.begin()
             answer.chunks = way.app(environ, answer.start_response)
             answer.read()
-            counts.append(counter.end())
+            counter.end()
             kept = way.kept(answer.headers.items())
         assert answer.status == way.status, name
-        _, found[name] = min(counts[WARM:])  # another thread may have woken meanwhile
+        found[name] = counts.least()
     return found
 
 
@@ -424,7 +489,7 @@ def counted(protocol: str) -> dict[str, int]:
         command, cwd=ROOT, env=unmeasured(), capture_output=True, timeout=2 * PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
-    found: dict[str, int] = json.loads(done.stdout)
+    found: dict[str, list[int]] = json.loads(done.stdout)
     return found
 
 
@@ -432,18 +497,23 @@ def counted(protocol: str) -> dict[str, int]:
     not is_comparable(), reason="another interpreter or library makes calls of its own"
 )
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_no_request_takes_more_calls_than_it_did(protocol: str) -> None:
+def test_no_request_takes_more_calls_or_instructions_than_it_did(protocol: str) -> None:
     found = counted(protocol)
-    assert found.keys() == CEILINGS.keys()
-    most = {name: CEILINGS[name][PROTOCOLS.index(protocol)] for name in found}
-    most |= {name: int(most[name] * MARGIN) for name in WAITING}
-    assert {
-        name: f"{calls}, not {most[name]}" for name, calls in found.items() if calls > most[name]
-    } == {}
+    assert found.keys() == CALLS.keys() == INSTRUCTIONS.keys()
+    more = []
+    for name, counts in found.items():
+        for what, ceilings, count in zip(("calls", "instructions"), TABLES, counts, strict=True):
+            most = ceilings[name][PROTOCOLS.index(protocol)]
+            if count > most * (MARGIN if name in WAITING else 1):
+                more.append(f"{name}: {count} {what}, not {most}")
+    assert more == []
+
+
+TABLES = (CALLS, INSTRUCTIONS)
 
 
 def main(protocol: str | None = None) -> None:
-    """Print what is counted under a protocol, as JSON; without one, the table of both."""
+    """Print what is counted under a protocol, as JSON; without one, the tables of both."""
     if protocol is not None:
         with tempfile.TemporaryDirectory() as folder:
             gc.disable()  # finalizers would count
@@ -454,11 +524,13 @@ def main(protocol: str | None = None) -> None:
             )
         print(json.dumps(found))
         return
-    tables = [counted(protocol) for protocol in PROTOCOLS]
-    print("CEILINGS: dict[str, tuple[int, int]] = {")
-    for name in tables[0]:
-        print(f'    "{name}": ({", ".join(str(table[name]) for table in tables)}),')
-    print("}")
+    both = [counted(protocol) for protocol in PROTOCOLS]
+    for number, (title, rounded) in enumerate((("CALLS", 1), ("INSTRUCTIONS", 10))):
+        print(f"{title}: dict[str, tuple[int, int]] = {{")
+        for name in both[0]:
+            counts = (-(-found[name][number] // rounded) * rounded for found in both)
+            print(f'    "{name}": ({", ".join(map(str, counts))}),')
+        print("}")
 
 
 if __name__ == "__main__":
