@@ -65,13 +65,26 @@ WEIGHTS = {
 }
 
 
+# A name of the reference with "-", which leaves its members out, with "*" for its members alone, or
+# with the members that are shown alone.
+NAMED = re.compile(r"^(::: \S+) (.+)$", re.MULTILINE)
+
+
+def _options(named: re.Match[str]) -> str:
+    if named[2] == "-":
+        return f"{named[1]}\n    options: {{ members: false }}"
+    alone = "show_root_heading: false, show_root_toc_entry: false, extra: { members_only: true }"
+    members = "" if named[2] == "*" else f", members: [{', '.join(named[2].split())}]"
+    return f"{named[1]}\n    options: {{ {alone}, heading_level: 3{members} }}"
+
+
 # A link that may leave the folder of the pages.
 UPWARD = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let the pages that list things come later in the search, and link to files of the repository
-    at its address. Without an address such a link is plain text.
+    """Let the pages that list things come later in the search, write the options of names in full,
+    and link to files of the repository at its address, without which such a link is plain text.
     """
     for beginning, weight in WEIGHTS.items():
         if page.url.startswith(beginning):
@@ -85,7 +98,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
             return link[0]
         return f"[{link[1]}]({repository}/blob/HEAD/{path})" if repository else link[1]
 
-    return UPWARD.sub(linked, markdown)
+    return UPWARD.sub(linked, NAMED.sub(_options, markdown))
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -353,7 +353,7 @@ def anchors(page: Path) -> set[str]:
     text = BLOCK.sub("", page.read_text())
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    return made | set(re.findall(r"^::: (\S+)$", text, re.MULTILINE))
+    return made | set(re.findall(r"^::: (\S+)(?: -)?$", text, re.MULTILINE))
 
 
 def test_the_change_log_begins_with_this_version() -> None:

@@ -307,7 +307,7 @@ def test_lost_text_is_found(text: str) -> None:
 
 
 NAMED = re.compile(
-    r"^::: (\S+)\n(?!    options: \{ show_root_heading: false)|^```python\n(.*?)^```$",
+    r"^::: (\S+)(?: -)?\n(?!    options: \{ show_root_heading: false)|^```python\n(.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 
