@@ -8,7 +8,7 @@ import sys
 from importlib.machinery import PathFinder
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -64,6 +64,66 @@ def test_jinja2_templates(bottle: Any, lookup: list[str]) -> None:
         bottle.jinja2_template("none", template_lookup=lookup)
     with pytest.raises(Exception, match=r"(?i)not found|none"):
         bottle.jinja2_template("{% include 'none' %}", template_lookup=lookup)
+
+
+@pytest.mark.parametrize("engine", ["SimpleTemplate", "Jinja2Template", "MakoTemplate"])
+def test_all_engines_share_defaults_and_settings(
+    bottle: Any, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The usual way to give each page the site's functions."""
+    base, kind = bottle.BaseTemplate, getattr(bottle, engine)
+    text = "${site}" if engine == "MakoTemplate" else "{{site}}"
+    monkeypatch.setitem(base.defaults, "site", "<S>")
+    bottle.TEMPLATES.clear()  # Bottle's know no engine
+    assert (kind.defaults is base.defaults, kind.settings is base.settings) == (True, True)
+    made = kind(text)
+    assert isinstance(made, base)
+    assert made.render(site=1) == "1"
+    escaped = "&lt;S&gt;" if engine == "SimpleTemplate" else "<S>"
+    assert bottle.template(text, template_adapter=kind) == made.render() == escaped
+
+    class Own(kind):  # type: ignore[misc, valid-type]
+        defaults: ClassVar = {"site": "own"}
+
+        def prepare(self, **options: Any) -> None:
+            super().prepare()
+            self.options = options
+
+    Own.global_config("a", 1)
+    assert (Own.global_config("a"), base.settings) == (1, {})
+    template = Own(text, b=2)
+    assert (template.render(), template.options) == ("own", {"a": 1, "b": 2})
+    assert template.settings == template.options
+
+
+def test_settings_reach_each_template(bottle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(bottle.BaseTemplate.settings, "noescape", True)
+    assert bottle.SimpleTemplate("{{a}}").render(a="<") == "<"
+    assert bottle.template("{{a}}&", a="<") == "<&"
+    template = bottle.SimpleTemplate("{{a}}{{!a}}", noescape=False)
+    assert template.render(a="<") == "&lt;<"
+    assert bottle.template(template, a="<", template_settings={"noescape": True}) == "<&lt;"
+
+
+def test_what_subclasses_use(bottle: Any, lookup: list[str]) -> None:
+    class Own(bottle.Jinja2Template):
+        def prepare(self, **options: Any) -> None:
+            super().prepare(**options)
+            self.env.filters["twice"] = lambda text: text * 2
+            self.tpl = self.env.from_string("{{ x|twice }}")
+
+    template = Own(name="page.html", lookup=lookup)
+    assert template.render(x="a") == "aa"
+    assert template.filename == f"{lookup[0]}/page.html"
+    assert template.loader("sub/base")[0].startswith("base")
+    file = StringIO("text")
+    file.filename = "here.tpl"  # type: ignore[attr-defined]
+    assert bottle.SimpleTemplate(file).filename == "here.tpl"
+
+
+def test_a_template_may_be_a_link(bottle: Any, lookup: list[str], tmp_path: Path) -> None:
+    (tmp_path / "sub" / "linked.tpl").symlink_to(tmp_path / "page.tpl")
+    assert bottle.template("linked", template_lookup=[f"{lookup[0]}/sub"], x=1) == "simple 1"
 
 
 def test_views(bottle: Any) -> None:

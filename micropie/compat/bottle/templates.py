@@ -7,12 +7,12 @@ may have put this package into the place of ``bottle``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial, wraps
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
-from os import PathLike
+from os import PathLike, path
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,11 +38,14 @@ class StplSyntaxError(TemplateError):
 class BaseTemplate:
     """A template of an engine, from ``source``, or from the file ``name`` in the directories
     ``lookup``.
+
+    All engines share ``settings``, options of ``prepare``, and ``defaults``, values of ``render``,
+    unless a class or a template has its own.
     """
 
     extensions: ClassVar[list[str]] = ["tpl", "html", "thtml", "stpl"]
-    settings: ClassVar[dict[str, object]] = {}
-    defaults: ClassVar[dict[str, object]] = {}
+    settings: dict[str, object] = {}  # noqa: RUF012 - a template has its own
+    defaults: dict[str, object] = {}  # noqa: RUF012
 
     def __init__(
         self,
@@ -54,31 +57,37 @@ class BaseTemplate:
     ) -> None:
         self.name = name
         self.source: str | None = source.read() if hasattr(source, "read") else source
-        self.lookup = [str(Path(directory).resolve()) for directory in lookup or ()]
+        self.lookup = [path.abspath(directory) for directory in lookup or ()]
         self.encoding = encoding
-        self.filename: str | None = None
+        self.settings = {**self.settings, **settings}
+        self.filename: str | None = getattr(source, "filename", None)
         if not self.source:
             self.filename = self.search(name or "", self.lookup)
             if self.filename is None:
                 raise TemplateError(f"Template {name!r} not found.")
-        self.prepare(**{**self.settings, **settings})
+        self.prepare(**self.settings)
 
     @classmethod
-    def search(cls, name: str, lookup: list[str]) -> str | None:
+    def search(cls, name: str, lookup: Sequence[str] | None = None) -> str | None:
         """Return the path of a template, with one of ``extensions`` if need be.
 
         None outside of ``lookup``.
         """
-        for directory in map(Path, lookup if "\0" not in name else ()):
-            path = (directory / name).resolve()
-            if path.is_relative_to(directory):
-                endings = ["", *(f".{extension}" for extension in cls.extensions)]
-                for found in (
-                    path.with_name(path.name + ending) for ending in endings if path.name
-                ):
-                    with suppress(OSError):  # a name that is too long
-                        if found.is_file():
-                            return str(found)
+        for directory in map(path.abspath, lookup or ()):
+            found = path.abspath(path.join(directory, name))
+            if found.startswith(directory + path.sep):
+                for ending in ("", *(f".{extension}" for extension in cls.extensions)):
+                    with suppress(ValueError):  # of a null character
+                        if path.isfile(found + ending):
+                            return found + ending
+        return None
+
+    @classmethod
+    def global_config(cls, key: str, *value: object) -> object:
+        """Return a setting of this class, or set it for this class and its subclasses."""
+        if not value:
+            return cls.settings[key]
+        cls.settings = {**cls.settings, key: value[0]}
         return None
 
     def prepare(self, **options: Any) -> None:
@@ -114,25 +123,26 @@ class Jinja2Template(BaseTemplate):
         """Compile it."""
         from jinja2 import Environment, FunctionLoader  # may be missing
 
-        def load(name: str) -> tuple[str, str, Callable[[], bool]] | None:
-            path = self.search(name, self.lookup)
-            return (
-                None if path is None else (Path(path).read_text(self.encoding), path, lambda: False)
-            )
-
-        environment = Environment(loader=FunctionLoader(load), **options)  # noqa: S701 - see the class
-        environment.filters.update(filters or {})
-        environment.tests.update(tests or {})
-        environment.globals.update(globals or {})
-        self._template = (
-            environment.from_string(self.source)
+        self.env = Environment(loader=FunctionLoader(self.loader), **options)  # noqa: S701 - see the class
+        self.env.filters.update(filters or {})
+        self.env.tests.update(tests or {})
+        self.env.globals.update(globals or {})
+        self.tpl = (
+            self.env.from_string(self.source)
             if self.source
-            else environment.get_template(self.name or "")
+            else self.env.get_template(self.name or "")
         )
+
+    def loader(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
+        """Return the text and the path of a template in ``lookup``, as Jinja2 wants it."""
+        found = self.search(name, self.lookup)
+        if found is None:
+            return None
+        return Path(found).read_text(self.encoding), found, lambda: False
 
     def render(self, *values: Mapping[str, object], **more: object) -> str:
         """Return the text with these values."""
-        return self._template.render(self._merged(values, more))
+        return self.tpl.render(self._merged(values, more))
 
 
 class MakoTemplate(BaseTemplate):
@@ -146,24 +156,23 @@ class MakoTemplate(BaseTemplate):
         options = {"format_exceptions": face().DEBUG, **options, "input_encoding": self.encoding}
         lookup = TemplateLookup(directories=self.lookup, **options)
         if self.source:
-            self._template = Template(self.source, lookup=lookup, **options)  # noqa: S702 - as in Bottle
+            self.tpl = Template(self.source, lookup=lookup, **options)  # noqa: S702 - as in Bottle
         else:
-            self._template = Template(  # noqa: S702 - as in Bottle
+            self.tpl = Template(  # noqa: S702 - as in Bottle
                 uri=self.name, filename=self.filename, lookup=lookup, **options
             )
 
     def render(self, *values: Mapping[str, object], **more: object) -> str:
         """Return the text with these values."""
-        return str(self._template.render(**self._merged(values, more)))
+        return str(self.tpl.render(**self._merged(values, more)))
 
 
 @cache
 def engine() -> Any:
-    """Return a copy of the module ``bottle``, for its ``SimpleTemplate``.
+    """Return a copy of the module ``bottle``, whose ``SimpleTemplate`` is a ``BaseTemplate`` of
+    this package.
 
     Raises ``ImportError`` if it is missing.
-
-    Its template errors are those of this package.
     """
     spec = PathFinder.find_spec("bottle")
     if spec is None or spec.loader is None:
@@ -173,7 +182,8 @@ def engine() -> Any:
         )
     module: Any = module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.TemplateError = TemplateError
+    own = {**vars(module.SimpleTemplate), "__module__": __name__}
+    module.SimpleTemplate = type("SimpleTemplate", (BaseTemplate,), own)
     return module
 
 
@@ -195,6 +205,8 @@ def template(*args: Any, **values: Any) -> str:
     if made is None:
         if isinstance(wanted, adapter):
             made = wanted
+            if settings:
+                made.prepare(**settings)
         elif any(character in wanted for character in "\n{%$"):
             made = adapter(source=wanted, lookup=lookup, **settings)
         else:
