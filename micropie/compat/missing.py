@@ -20,7 +20,24 @@ _WRAP = (
 _ASYNC = "use async def handlers: threads are what def handlers have"
 _SOCKET = "write a WebSocket handler: async def ws_name(self, ws)"
 _RUN = 'choose a server by run(server="..."), or micropie run --server'
+_GEVENT = 'use async def handlers, or gunicorn -k gthread; run(server="{}") has no stand-in'
 _JINJA = "use jinja2_template and jinja2_view"
+_PORTEND = "use the package portend"
+_AUTH = "use tools.auth_basic or tools.auth_digest"
+_UNTIMED = "leave it out: CherryPy has timed no response since version 12"
+
+# Names that ``bottle.run(server=...)`` has there and not here.
+SERVERS: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            *("aiohttp", "bjoern", "cgi", "cherrypy", "diesel", "fapws3", "flup", "gae"),
+            *("geventSocketIO", "meinheld", "paste", "rocket", "tornado", "twisted", "uvloop"),
+        ),
+        _RUN,
+    ),
+    "eventlet": _GEVENT.format("eventlet"),
+    "gevent": _GEVENT.format("gevent"),
+}
 
 # Names, also as the beginning of longer ones.
 ADVICE: Mapping[str, str] = {
@@ -66,6 +83,41 @@ ADVICE: Mapping[str, str] = {
         "write a dispatcher of your own: a function of the path"
     ),
     "cherrypy._cpdispatch.getargspec": "use inspect.signature",
+    # names of older versions, with the version that removed them
+    "cherrypy.restsrv": "write cherrypy.process",  # 3.1
+    "cherrypy.lib.cptools.serve_file": "write cherrypy.lib.static.serve_file",  # 3.1
+    **dict.fromkeys(
+        [f"cherrypy.engine.on_{end}_engine_list" for end in ("start", "stop")],  # 3.1
+        'write cherrypy.engine.subscribe("start", function), or "stop"',
+    ),
+    "cherrypy.server.quickstart": "write cherrypy.engine.start()",  # 3.1
+    "cherrypy.lib.sessions.PostgresqlSession": _REDIS,  # 5.4
+    "cherrypy.lib.http": "write cherrypy.lib.httputil",  # 8
+    **{
+        f"cherrypy.lib.{name}": f"write cherrypy.lib.reprconf.{name}"  # 8
+        for name in ("attributes", "modules", "unrepr")
+    },
+    **dict.fromkeys(
+        [
+            f"cherrypy.{module}.{name}"  # 10
+            for module in ("_cpserver", "process.servers")
+            for name in ("check_port", "client_host", "wait_for_free_port")
+        ],
+        _PORTEND,
+    ),
+    "cherrypy._cpserver.wait_for_occupied_port": _PORTEND,
+    "cherrypy.process.servers.wait_for_occupied_port": _PORTEND,
+    "cherrypy.engine.timeout_monitor": _UNTIMED,
+    "cherrypy.response.check_timeout": _UNTIMED,
+    "cherrypy.response.timed_out": _UNTIMED,
+    "cherrypy.tools.nsgmls": "leave it out",  # 14
+    "cherrypy.tools.tidy": "leave it out",  # 14
+    "cherrypy.lib.auth": _AUTH,  # 16
+    "cherrypy.lib.httpauth": _AUTH,
+    "cherrypy.tools.basic_auth": _AUTH,
+    "cherrypy.tools.digest_auth": _AUTH,
+    "cherrypy.request.body_params": "write cherrypy.request.body.params",  # 16
+    "cherrypy.request.body.type": "write cherrypy.request.body.content_type",  # 16
     "cheroot": _SERVER,
     "ws4py": _SOCKET,
     "memcache": _REDIS,
@@ -93,12 +145,8 @@ ADVICE: Mapping[str, str] = {
         ],
         _RUN,
     ),
-    "bottle.GeventServer": (
-        'use async def handlers, or gunicorn -k gthread; run(server="gevent") has no stand-in'
-    ),
-    "bottle.EventletServer": (
-        'use async def handlers, or gunicorn -k gthread; run(server="eventlet") has no stand-in'
-    ),
+    "bottle.GeventServer": SERVERS["gevent"],
+    "bottle.EventletServer": SERVERS["eventlet"],
     "bottle.CheetahTemplate": _JINJA,
     "bottle.cheetah_template": _JINJA,
     "bottle.cheetah_view": _JINJA,

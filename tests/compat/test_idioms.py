@@ -47,6 +47,40 @@ def test_what_does_not_work_is_told(framework: str, tmp_path: Path) -> None:
     assert silent == {}
 
 
+def test_dual_around_middleware_is_what_to_write(tmp_path: Path) -> None:
+    source = "import micropie\napp = Logged(bottle.app())\n{}app = micropie.dual(app)"
+    given = told(
+        "bottle", tmp_path, [source.format(""), source.format("other_app = Logged(app)\n")]
+    )
+    assert [len(advice) for advice in given.values()] == [0, 1]
+
+
+TEMPLATES = {
+    "views/page.tpl": "<p>\n% from bottle import request\n",
+    "views/block.stpl": "<%\nimport bottle\n%>\n",
+    "page.mako": "<%! import os; import bottle %>\n",
+    "page.html": "<p>we import bottle caps from bottle-makers</p>\n% import bottles\n",
+}
+
+
+def test_templates_are_read_too(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("from micropie.compat import bottle\n")
+    for name, text in TEMPLATES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "folder.tpl").mkdir()
+    found = [*findings("bottle", tmp_path)]
+    assert [(one.file.name, one.line) for one in found] == [
+        ("page.mako", 1),
+        ("block.stpl", 2),
+        ("page.tpl", 2),
+    ]
+    assert {one.advice for one in found} == {"import it from micropie.compat there, too"}
+    program.write_text("from micropie.compat import install\ninstall('bottle')\n")
+    assert [*findings("bottle", tmp_path)] == []
+
+
 def failures(framework: str, module: Any, client_of: Any) -> dict[str, str]:
     """Run what works in a handler, each in a request of its own. Return the exceptions that are no
     answers.

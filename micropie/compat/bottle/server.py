@@ -19,6 +19,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from micropie import dual
 from micropie.compat.bottle.state import face
 from micropie.compat.core import kind_of_target
+from micropie.compat.missing import SERVERS
 from micropie.extensions import run_gunicorn
 
 Application: TypeAlias = Callable[..., Any]
@@ -153,10 +154,10 @@ def adapter_for(server: object, host: str, port: int, options: dict[str, object]
     if isinstance(server, str):
         found = load(server) if ":" in server else server_names.get(server)
         if found is None:
+            others = "any other WSGI or ASGI server takes the application itself"
             raise ValueError(
-                f"there is no server {server!r} here: there are {', '.join(server_names)}; "
-                "any other WSGI or ASGI "
-                "server takes the application itself"
+                f"there is no server {server!r} here, but {', '.join(server_names)}: "
+                f"{SERVERS.get(server, others)}"
             )
         server = found
     if isinstance(server, type):

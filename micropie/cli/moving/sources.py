@@ -1,5 +1,4 @@
-"""``micropie check --from cherrypy PATH``: the places of a CherryPy or Bottle application that need
-a hand to move.
+"""The places of a CherryPy or Bottle application that need a hand to move.
 
 The source is read, and not run, that of the plugins too that it imports. Names that
 ``micropie.compat`` has are not listed.
@@ -17,6 +16,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
+from micropie.cli.moving.idioms import idioms_of, template_imports
+from micropie.cli.moving.names import dotted_name, imported_names, imports, lines_of
 from micropie.cli.target import CommandError
 
 # Only an application that moves here needs it: nothing else of the command line knows it.
@@ -38,6 +39,10 @@ CONFIG_KEYS: Mapping[str, str] = {
     "tools.sessions.servers": ADVICE["cherrypy.lib.sessions.MemcachedSession"],
     "tools.xmlrpc.": ADVICE["cherrypy.tools.xmlrpc"],
     "tools.cpstats.": ADVICE["cherrypy.tools.cpstats"],
+    "tools.basic_auth.": ADVICE["cherrypy.tools.basic_auth"],
+    "tools.digest_auth.": ADVICE["cherrypy.tools.digest_auth"],
+    "tools.nsgmls.": ADVICE["cherrypy.tools.nsgmls"],
+    "tools.tidy.": ADVICE["cherrypy.tools.tidy"],
     "server.ssl_certificate_chain": "append the chain to the file of server.ssl_certificate",
     "server.ssl_ciphers": "serve by a server that has them: uvicorn --ssl-ciphers",
     "server.ssl_context": "serve by a server that has it: uvicorn, hypercorn",
@@ -72,17 +77,20 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
         yield from sorted(_in_module(framework, file, tree, is_installed))
     if not is_installed:
         yield from _forgotten(framework, trees)
+        for file, line in template_imports(framework, path):
+            yield Finding(file, line, f"imports the original {framework}", _IN_TEMPLATE)
     if framework == "cherrypy" and path.is_dir():
         yield from _in_config_files(path)
     for file, tree in _plugins(framework, trees):
         if not is_installed:
-            line = next(iter(_lines(tree, framework)), 1)
+            line = next(iter(lines_of(tree, framework)), 1)
             advice = _INSTALL.format(framework)
             yield Finding(file, line, f"imports the original {framework}", advice)
         yield from sorted(_in_module(framework, file, tree, is_installed=True))
 
 
 _IMPORT_LINE = "import it from micropie.compat, as other files of the program do"
+_IN_TEMPLATE = "import it from micropie.compat there, too"
 _INSTALL = (
     'write from micropie.compat import install and install("{0}") before all imports, '
     "or start by micropie run --stand-in {0}"
@@ -100,10 +108,10 @@ def _installs(tree: ast.Module, framework: str) -> bool:
 
 def _forgotten(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[Finding]:
     """Yield the imports of the original in files without the stand-in, if other files have that."""
-    moved = {file for file, tree in trees.items() if _lines(tree, f"micropie.compat.{framework}")}
+    moved = {file for file, tree in trees.items() if lines_of(tree, f"micropie.compat.{framework}")}
     for file, tree in trees.items():
         if moved and file not in moved:
-            for line in _lines(tree, framework):
+            for line in lines_of(tree, framework):
                 yield Finding(file, line, f"imports the original {framework}", _IMPORT_LINE)
 
 
@@ -111,14 +119,14 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
     """Yield the files of the installed packages that some files import which import the framework
     themselves.
     """
-    imports = re.compile(rf"^\s*(?:import|from)\s+{framework}\b".encode(), re.MULTILINE)
+    statement = re.compile(rf"^\s*(?:import|from)\s+{framework}\b".encode(), re.MULTILINE)
     known = {file.resolve() for file in trees}
     places = [*dict.fromkeys(str(file.parent) for file in trees), *sys.path]
     left = [*trees.values()]
     seen = {framework, "micropie", *sys.stdlib_module_names}
     while left:
         names = {
-            name.partition(".")[0] for node in ast.walk(left.pop(0)) for name in _imports(node)
+            name.partition(".")[0] for node in ast.walk(left.pop(0)) for name in imports(node)
         } - seen
         seen |= names
         for spec in filter(None, (PathFinder.find_spec(name, places) for name in sorted(names))):
@@ -129,7 +137,7 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
                 if (
                     file.suffix == ".py"
                     and file.resolve() not in known
-                    and imports.search(source := file.read_bytes())
+                    and statement.search(source := file.read_bytes())
                 ):
                     with suppress(SyntaxError, ValueError):  # it is written for another Python
                         left.append(tree := ast.parse(source, file.name))
@@ -139,12 +147,12 @@ def _plugins(framework: str, trees: Mapping[Path, ast.Module]) -> Iterator[tuple
 def _in_module(
     framework: str, file: Path, tree: ast.Module, is_installed: bool
 ) -> Iterator[Finding]:
-    names = _imported_names(tree)
+    names = imported_names(tree)
     seen: set[tuple[int, str]] = set()
     for node in ast.walk(tree):
-        dotted = _dotted(node, names)
+        dotted = dotted_name(node, names)
         line = getattr(node, "lineno", 1)
-        for name in [dotted] if dotted else _imports(node):
+        for name in [dotted] if dotted else imports(node):
             advice: str | None = _COMPAT.advice_for(framework, name) or CONFIG_KEYS.get(
                 name.removeprefix("cherrypy.")  # an attribute of cherrypy.server
             )
@@ -162,6 +170,8 @@ def _in_module(
             yield from _in_key(file, node.lineno, node.value)
         if framework == "cherrypy" and isinstance(node, ast.Attribute) and node.attr in ATTRIBUTES:
             yield Finding(file, node.lineno, f".{node.attr}", ATTRIBUTES[node.attr])
+    for line, name, advice in idioms_of(framework, tree, names):
+        yield Finding(file, line, name, advice)
 
 
 def _in_key(file: Path, line: int, key: str) -> Iterator[Finding]:
@@ -177,58 +187,3 @@ def _in_config_files(folder: Path) -> Iterator[Finding]:
     for file in sorted(files):
         for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
             yield from _in_key(file, number, re.split("[:=]", line)[0].strip())
-
-
-def _imported_names(tree: ast.Module) -> dict[str, str]:
-    """Return the full names behind the names of a module: ``cherrypy`` for ``cp``."""
-    names: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                first = alias.name.partition(".")[0]
-                names[alias.asname or first] = _original(alias.name) if alias.asname else first
-        elif isinstance(node, ast.ImportFrom):
-            # a relative import has no names
-            for alias, name in zip(node.names, _imports(node), strict=False):
-                names[alias.asname or alias.name] = name
-    return names
-
-
-def _imports(node: ast.AST) -> list[str]:
-    """Return the modules and names that a statement imports, of a stand-in its original's."""
-    return [_original(name) for name in _written(node)]
-
-
-def _written(node: ast.AST) -> list[str]:
-    """Return the modules and names that a statement imports."""
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
-        return [f"{node.module}.{alias.name}".removesuffix(".*") for alias in node.names]
-    return []
-
-
-def _lines(tree: ast.Module, module: str) -> list[int]:
-    """Return the lines of the statements that import a module, or of it."""
-    return [
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        and any(f"{name}.".startswith(f"{module}.") for name in _written(node))
-    ]
-
-
-def _original(name: str) -> str:
-    """Return a framework's own name for one of its stand-in."""
-    return name.removeprefix("micropie.compat.")
-
-
-def _dotted(node: ast.AST, names: dict[str, str]) -> str:
-    """Return the full name of ``cp.engine.autoreload``, or "" for anything else."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.insert(0, node.attr)
-        node = node.value
-    if not isinstance(node, ast.Name) or node.id not in names:
-        return ""
-    return ".".join([names[node.id], *parts])
