@@ -1,23 +1,19 @@
-"""Compression of answers with gzip, for clients that accept it (RFC 9110, sections 8.4.1 and
-12.5.3).
-"""
+"""Compression of answers, for clients that accept it (RFC 9110, sections 8.4.1 and 12.5.3)."""
 
 from __future__ import annotations
 
 import re
-import zlib
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 from weakref import ref
 
-from micropie._core.errors import check, is_count
+from micropie._core.errors import SetupError, check, is_count
 from micropie._core.execution.steps import CALL, Flow, call
 from micropie._core.http import JSON, Request, Response, as_response, encode_body
-from micropie._core.http.headers import MutableHeaders, accepts_coding, add_vary
+from micropie._core.http.headers import MutableHeaders, accepted_codings, add_vary
 from micropie._core.streams import Stream, stream_of
 from micropie.middleware.base import FlowMiddleware
-
-_GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer
+from micropie.middleware.codings import CODINGS, PACKAGES, Compressor, MakeCompressor, maker_of
 
 # Bytes. Compressing this much inline takes half a millisecond; a larger body would hold up the
 # event loop.
@@ -30,6 +26,7 @@ TYPES = (
     "*+xml",
     "application/javascript",
     "application/json",
+    "application/jsonl",
     "application/vnd.ms-fontobject",
     "application/wasm",
     "application/x-ndjson",
@@ -43,13 +40,17 @@ _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/([a-z0-9!#$&^_.+-]+|\*)|\*\+[a-z0-9!#$&^
 
 
 class Compress(FlowMiddleware):
-    """Compress answers with gzip for clients that accept it.
+    """Compress answers for clients that accept it.
 
-    ``minimum``: the smallest body in bytes that is compressed; streams of unknown length always
-    are. ``level``: 1 (fast) to 9 (small). ``types``: media types; ``"text/*"`` means all of a kind,
-    ``"*+json"`` all with a suffix. Never compressed: ``text/event-stream``, answers with a
-    Content-Encoding or ``Cache-Control: no-transform``, and a part of a file (206). Answers that
-    could be compressed, and parts of them, get ``Vary: Accept-Encoding``; their ETag becomes weak.
+    ``codings``: ``"zstd"``, ``"br"`` (brotli) and ``"gzip"``, the best first. A client gets the one
+    that it prefers, or the first one if it has no preference. By default all that are installed:
+    zstd comes with Python 3.14 or the package ``backports.zstd``, brotli with the package
+    ``brotli``. ``minimum``: the smallest body in bytes that is compressed; streams of unknown
+    length always are. ``level``: 1 (fast) to 9 (small). ``types``: media types; ``"text/*"`` means
+    all of a kind, ``"*+json"`` all with a suffix. Never compressed: ``text/event-stream``, answers
+    with a Content-Encoding or ``Cache-Control: no-transform``, and a part of a file (206). Answers
+    that could be compressed, and parts of them, get ``Vary: Accept-Encoding``; their ETag becomes
+    weak.
 
     A stream is compressed chunk by chunk, each chunk in full; an async stream on the event loop. A
     page that shows both a secret and text that its visitor sent can reveal the secret by its length
@@ -57,7 +58,14 @@ class Compress(FlowMiddleware):
     send ``no-transform``.
     """
 
-    def __init__(self, *, minimum: int = 500, level: int = 6, types: Iterable[str] = TYPES) -> None:
+    def __init__(
+        self,
+        *,
+        minimum: int = 500,
+        level: int = 6,
+        types: Iterable[str] = TYPES,
+        codings: Sequence[str] | None = None,
+    ) -> None:
         check(
             "Compress(minimum=...)",
             is_count(minimum, least=0),
@@ -83,7 +91,8 @@ class Compress(FlowMiddleware):
             )
         self._types = frozenset(names)
         self._minimum = minimum
-        self.level = level
+        self._level = level
+        self._makers = _makers_of(codings)
 
     def after(self, request: Request, response: Response) -> Response | Flow[Response]:
         """Compress the answer if its headers, its type and its length allow it."""
@@ -93,7 +102,7 @@ class Compress(FlowMiddleware):
             # can't match them.
             if self._suits(response, None):
                 add_vary(response.pairs, "Accept-Encoding")
-                if response.status == 304 and _accepts_gzip(request):
+                if response.status == 304 and self.coding_for(request):
                     _weaken_etag(response.headers)
             return response
         if not self.may_compress(response, None):
@@ -113,11 +122,21 @@ class Compress(FlowMiddleware):
         if in_headers:
             response.headers["Content-Type"] = response.content_type
         add_vary(response.pairs, "Accept-Encoding")
-        if not _accepts_gzip(request):
+        coding = self.coding_for(request)
+        if coding is None:
             return response
         if len(body) > _INLINE_LIMIT:
-            return call(CALL, self._whole, response, body)
-        return self._whole(response, body)
+            return call(CALL, self._whole, response, body, coding)
+        return self._whole(response, body, coding)
+
+    def coding_for(self, request: Request) -> str | None:
+        """Return the coding that a client likes best; None if it takes none."""
+        accepted = request.headers.get("accept-encoding", "")
+        return next(iter(accepted_codings(accepted, [*self._makers])), None)
+
+    def compressor(self, coding: str) -> Compressor:
+        """Return a new compressor of a coding."""
+        return self._makers[coding](self._level)
 
     def may_compress(self, response: Response, suggested: str | None) -> bool:
         """Return whether headers and type allow compression.
@@ -142,11 +161,11 @@ class Compress(FlowMiddleware):
             names.add(f"*+{name.rpartition('+')[2]}")
         return media_type != "text/event-stream" and not names.isdisjoint(self._types)
 
-    def _whole(self, response: Response, body: bytes) -> Response:
-        compressed = zlib.compress(body, self.level, _GZIP)
+    def _whole(self, response: Response, body: bytes, coding: str) -> Response:
+        compressed = self.compressor(coding).whole(body)
         if len(compressed) < len(body):
             response.body = compressed
-            _describe(response.headers)
+            _describe(response.headers, coding)
         return response
 
     def _stream(self, request: Request, response: Response, stream: Stream) -> Response:
@@ -155,7 +174,7 @@ class Compress(FlowMiddleware):
             stated = response.headers.get("Content-Length") or ""
             length = int(stated) if stated.isascii() and stated.isdigit() else self._minimum
         if length >= self._minimum:
-            compressor = _Gzip(self, request, response)
+            compressor = _Compressed(self, request, response)
             # For other clients a file on disk stays a file, which servers send most efficiently.
             if stream.file is None or compressor.decide(response):
                 stream.transform(compressor)
@@ -164,8 +183,8 @@ class Compress(FlowMiddleware):
         return response
 
 
-class _Gzip:
-    """A compressor of a stream.
+class _Compressed:
+    """A stream, compressed.
 
     It decides at the first chunk: by then a generator has set all headers of its answer.
 
@@ -177,18 +196,16 @@ class _Gzip:
         self._request = ref(request)  # the request refers to this object
         self._response = response
         self._may_compress: bool | None = None  # None until the first chunk
-        self._compressor: Any = None  # zlib's, if it compresses
+        self._coding: str | None = None  # if it compresses
+        self._compressor: Compressor | None = None
 
     def feed(self, chunk: bytes) -> bytes:
-        if not chunk or not self.decide(self._response):
+        if not chunk or not self.decide(self._response) or self._compressor is None:
             return chunk
-        compressed: bytes = self._compressor.compress(chunk) + self._compressor.flush(
-            zlib.Z_SYNC_FLUSH
-        )
-        return compressed
+        return self._compressor.add(chunk) + self._compressor.flush()
 
     def finish(self) -> bytes:
-        return b"" if self._compressor is None else self._compressor.flush()
+        return b"" if self._compressor is None else self._compressor.finish()
 
     def decide(self, response: Response) -> bool:
         """Decide whether to compress, once, and return the decision."""
@@ -199,8 +216,9 @@ class _Gzip:
             self._may_compress = self._settings.may_compress(
                 response, request._exchange.config.text_type
             )
-            if self._may_compress and _accepts_gzip(request):
-                self._compressor = zlib.compressobj(self._settings.level, zlib.DEFLATED, _GZIP)
+            self._coding = self._settings.coding_for(request) if self._may_compress else None
+            if self._coding is not None:
+                self._compressor = self._settings.compressor(self._coding)
         return self._compressor is not None
 
     def describe(self, response: Response) -> None:
@@ -211,13 +229,13 @@ class _Gzip:
             self.decide(response)
         if self._may_compress:
             add_vary(response.pairs, "Accept-Encoding")
-        if self._compressor is not None:
-            _describe(response.headers)
+        if self._coding is not None:
+            _describe(response.headers, self._coding)
 
 
-def _describe(headers: MutableHeaders) -> None:
+def _describe(headers: MutableHeaders, coding: str) -> None:
     """Set the headers of a compressed answer."""
-    headers["Content-Encoding"] = "gzip"
+    headers["Content-Encoding"] = coding
     for name in ("Content-Length", "Accept-Ranges"):  # they described the uncompressed bytes
         headers.pop(name, None)
     _weaken_etag(headers)
@@ -232,5 +250,19 @@ def _weaken_etag(headers: MutableHeaders) -> None:
         headers["ETag"] = f"W/{etag}"
 
 
-def _accepts_gzip(request: Request) -> bool:
-    return accepts_coding(request.headers.get("accept-encoding", ""), ("gzip", "x-gzip"))
+def _makers_of(codings: Sequence[str] | None) -> Mapping[str, MakeCompressor]:
+    """Return the stated codings, or all that are installed. Raises ``SetupError``."""
+    fine = codings is None or (
+        isinstance(codings, list | tuple) and {*codings} <= {*CODINGS} and len(codings) > 0
+    )
+    check("Compress(codings=...)", fine, codings, 'a list of "zstd", "br" and "gzip"')
+    makers: dict[str, MakeCompressor] = {}
+    for coding in CODINGS if codings is None else codings:
+        made = maker_of(coding)
+        if made is not None:
+            makers[coding] = made
+        elif codings is not None:
+            raise SetupError(
+                f"Compress(codings=...): {coding} is not installed: pip install {PACKAGES[coding]}"
+            )
+    return makers

@@ -871,7 +871,7 @@ def test_R39_the_tag_of_a_compressed_file_is_of_its_bytes(
     for content in (b"brotli", b"BROTLI"):
         release(site / "app.js", b"plain script", 1)
         release(site / "app.js.br", content, 1)
-        answer = client.get("/static/app.js", headers=asked)
+        answer = client.head("/static/app.js", headers=asked)
         assert answer.headers["etag"].endswith('-br"')
         tags.add(answer.headers["etag"])
     assert len(tags) == 2
@@ -969,6 +969,7 @@ def test_R39_dates_are_english_under_every_locale(
         ("app.js", "identity", None, b"plain script"),
         ("app.js", "identity;q=1, *;q=0", None, b"plain script"),
         ("app.js", "*", "br", b"brotli"),
+        ("app.js", "gzip, br;q=0.9", "gzip", SITE["app.js.gz"]),
         ("only.css", "br, gzip", "gzip", SITE["only.css.gz"]),
         ("only.css", "br", None, b"plain style"),
     ],
@@ -2020,6 +2021,23 @@ def test_an_older_compressed_file_hides_no_other(make_client: MakeClient, site: 
         "/static/a.txt", headers={"Accept-Encoding": "br, gzip, zstd"}
     )
     assert (answer.content, answer.headers["content-encoding"]) == (b"packed", "gzip")
+
+
+def test_files_of_zstd(make_client: MakeClient, site: Path) -> None:
+    (site / "a.txt").write_bytes(b"plain")
+    os.utime(site / "a.txt", (1e9, 1e9))
+    (site / "a.txt.zst").write_bytes(b"zstd")
+    (site / "a.txt.gz").write_bytes(b"gzip")
+    client = make_client(Files(site))
+    for encoding, content in (
+        ("gzip, br, zstd", b"zstd"),
+        ("gzip, zstd;q=0.5", b"gzip"),
+        ("br", b"plain"),
+    ):
+        headers = {"Accept-Encoding": encoding}
+        with client.stream("GET", "/static/a.txt", headers=headers) as answer:
+            assert b"".join(answer.iter_raw()) == content
+        assert answer.headers["vary"] == "Accept-Encoding"
 
 
 def test_a_file_whose_bytes_come_in_small_pieces(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from micropie._core.errors import HTTPError
 from micropie._core.http.headers import conditional
 from micropie._core.http.headers.conditional import (
-    accepts_coding,
+    accepted_codings,
     http_date,
     parse_http_date,
     select,
@@ -244,8 +244,20 @@ def test_R28_R37_64_kib_of_anything_take_no_time(bomb: str) -> None:
     ],
 )
 def test_what_a_client_takes_compressed(header: str, brotli: bool, gzip: bool) -> None:
-    assert accepts_coding(header, ("br",)) is brotli
-    assert accepts_coding(header, ("gzip", "x-gzip")) is gzip
+    expected = ["br"] * brotli + ["gzip"] * gzip
+    assert {*accepted_codings(header, ["br", "gzip"])} == {*expected}
+
+
+@pytest.mark.parametrize(
+    ("header", "codings"),
+    [
+        ("gzip, br, zstd", ["br", "zstd", "gzip"]),
+        ("gzip, *;q=0.5", ["gzip", "br", "zstd"]),
+        ("zstd;q=0.9, x-gzip;q=0.95, br;q=0.1, identity;q=0.2", ["gzip", "zstd"]),
+    ],
+)
+def test_the_coding_that_a_client_prefers_comes_first(header: str, codings: list[str]) -> None:
+    assert accepted_codings(header, ["br", "zstd", "gzip"]) == codings
 
 
 @given(st.integers(0, 4102444800))

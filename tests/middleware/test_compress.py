@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import sys
 import threading
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -14,11 +15,18 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
+import brotli
 import pytest
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 from micropie import App, HTTPError, HttpMiddleware, Response, SetupError
 from micropie.middleware import Compress
-from micropie.middleware.compress import _Gzip
+from micropie.middleware.codings import maker_of
+from micropie.middleware.compress import _Compressed
 from micropie.testing import make_request
 from tests.conftest import MakeClient
 
@@ -151,7 +159,7 @@ def test_a_file_with_a_length_and_an_etag(make_client: MakeClient) -> None:
     assert gzip.decompress(sent).decode() == TEXT
     assert (answer.headers["etag"], answer.headers["content-type"]) == ('W/"abc"', "text/css")
     assert not {"content-length", "accept-ranges"} & set(answer.headers)
-    answer, sent = raw(client, encoding="br")
+    answer, sent = raw(client, encoding="compress")
     assert (sent.decode(), answer.headers["etag"], answer.headers["content-length"]) == (
         TEXT,
         '"abc"',
@@ -173,7 +181,7 @@ def test_a_file_on_disk(make_client: MakeClient, tmp_path: Path, size: int, cach
     assert (gzip.decompress(sent), is_gzip(answer)) == (b"x" * size, True)
     assert answer.headers["etag"].startswith('W/"')
     assert not {"accept-ranges"} & set(answer.headers)
-    for path, encoding in (("a.css", "br"), ("a.png", "gzip")):
+    for path, encoding in (("a.css", "compress"), ("a.png", "gzip")):
         plain, sent = raw(client, f"/static/{path}", encoding=encoding)
         assert (len(sent), plain.headers["content-length"], is_gzip(plain)) == (
             size,
@@ -195,7 +203,9 @@ def test_a_file_on_disk(make_client: MakeClient, tmp_path: Path, size: int, cach
     part = client.get("/static/a.css", headers={"Accept-Encoding": "gzip", "Range": "bytes=0-599"})
     assert (part.status_code, part.content, is_gzip(part)) == (206, b"x" * 600, False)
     assert part.headers["vary"] == "Accept-Encoding"
-    part = client.get("/static/a.css", headers={"Accept-Encoding": "br", "Range": "bytes=0-599"})
+    part = client.get(
+        "/static/a.css", headers={"Accept-Encoding": "compress", "Range": "bytes=0-599"}
+    )
     assert (part.status_code, part.headers["vary"]) == (206, "Accept-Encoding")
 
 
@@ -220,7 +230,7 @@ def test_an_error_page(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/generator", "/async_generator"])
-@pytest.mark.parametrize("encoding", ["gzip", "br"])
+@pytest.mark.parametrize("encoding", ["gzip", "compress"])
 def test_R8_head_has_the_headers_of_get(make_client: MakeClient, path: str, encoding: str) -> None:
     client = make_client(compressing())
     (got, _), (head, sent) = (raw(client, path, method, encoding) for method in ("GET", "HEAD"))
@@ -273,7 +283,7 @@ def test_R65_types_that_are_not(make_client: MakeClient, content_type: str, body
 @pytest.mark.parametrize(
     ("status", "headers"),
     [
-        (200, {"Content-Encoding": "br"}),
+        (200, {"Content-Encoding": "compress"}),
         (200, {"Content-Encoding": "identity"}),
         (200, {"Cache-Control": "public, No-Transform"}),
         (206, {"Content-Range": "bytes 0-2199/5000", "Content-Type": "image/png"}),
@@ -395,16 +405,16 @@ def test_the_level_is_kept(make_client: MakeClient, body: str) -> None:
         ("gzip", True),
         ("x-gzip", True),
         ("GZip", True),
-        ("gzip, deflate, br, zstd", True),
+        ("gzip, deflate, compress", True),
         ("deflate;q=0.5,gzip ; q=0.5", True),
-        ("br;q=1.0, gzip;q=0.001", True),
+        ("compress;q=1.0, gzip;q=0.001", True),
         ("gzip;q=0", False),
         ("gzip;q=0.000", False),
-        ("gzip;q=0, *", False),
-        ("*", True),
+        ("gzip;q=0, br;q=0, zstd;q=0, *", False),
+        ("br;q=0, zstd;q=0, *", True),
         ("*;q=0", False),
         ("*;q=0, gzip", True),
-        ("br", False),
+        ("compress", False),
         ("identity", False),
         ("identity;q=0, gzip;q=0.1", True),
         ("identity;q=0", False),
@@ -443,7 +453,7 @@ def test_a_strong_etag_becomes_a_weak_one(
 ) -> None:
     client = make_client(compressing((200, TEXT, {} if etag is None else {"etag": etag})))
     assert raw(client)[0].headers.get_list("etag") == ([] if expected is None else [expected])
-    assert raw(client, encoding="br")[0].headers.get("etag") == etag
+    assert raw(client, encoding="compress")[0].headers.get("etag") == etag
 
 
 def test_a_304_has_the_headers_of_the_200(make_client: MakeClient) -> None:
@@ -454,7 +464,7 @@ def test_a_304_has_the_headers_of_the_200(make_client: MakeClient) -> None:
         "Accept-Encoding",
         False,
     )
-    answer, _ = raw(client, encoding="br")
+    answer, _ = raw(client, encoding="compress")
     assert (answer.headers["etag"], answer.headers["vary"]) == ('"abc"', "Accept-Encoding")
     client = make_client(compressing((304, None, {"ETag": '"abc"', "Content-Type": "image/png"})))
     answer, _ = raw(client)
@@ -488,7 +498,7 @@ def test_R17_a_response_that_is_returned_twice_is_not_changed(make_client: MakeC
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("Content-Encoding", "br", False),
+        ("Content-Encoding", "compress", False),
         ("Content-Type", "text/event-stream", False),
         ("Content-Type", "image/png", False),
         ("Cache-Control", "no-transform", False),
@@ -496,7 +506,7 @@ def test_R17_a_response_that_is_returned_twice_is_not_changed(make_client: MakeC
         ("Vary", "Cookie", True),
     ],
 )
-@pytest.mark.parametrize("encoding", ["gzip", "br"])
+@pytest.mark.parametrize("encoding", ["gzip", "compress"])
 def test_headers_that_a_generator_sets_before_its_first_chunk_count(
     make_client: MakeClient, path: str, name: str, value: str, expected: bool, encoding: str
 ) -> None:
@@ -584,9 +594,9 @@ def test_a_long_body_is_compressed_in_a_worker_thread(
     middleware = Compress()
     compress = middleware._whole
 
-    def whole(response: Response, body: bytes) -> Response:
+    def whole(response: Response, body: bytes, coding: str) -> Response:
         threads.append(threading.current_thread().name)
-        return compress(response, body)
+        return compress(response, body, coding)
 
     monkeypatch.setattr(middleware, "_whole", whole)
 
@@ -682,9 +692,78 @@ def test_invalid_settings_are_refused(options: Any) -> None:
         Compress(**options)
 
 
+READ = {
+    "zstd": zstd.decompress,
+    "br": brotli.decompress,
+    "gzip": gzip.decompress,
+    "": bytes,
+}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "codings", "coding"),
+    [
+        ("gzip, deflate, br, zstd", None, "zstd"),
+        ("gzip, deflate, br", None, "br"),
+        ("*", None, "zstd"),
+        ("*;q=0.5, br;q=0", None, "zstd"),
+        ("gzip, br;q=0.9, zstd;q=0.8", None, "gzip"),
+        ("gzip;q=0.5, br;q=0.9, zstd;q=0.8", None, "br"),
+        ("gzip, deflate, br, zstd", ["br", "gzip"], "br"),
+        ("gzip, deflate, br, zstd", ("gzip", "zstd"), "gzip"),
+        ("gzip", ["zstd"], ""),
+        ("identity, br;q=0.5", None, ""),
+    ],
+)
+@pytest.mark.parametrize("level", [1, 9])
+def test_a_client_gets_the_coding_that_it_prefers(
+    make_client: MakeClient, encoding: str, codings: list[str] | None, coding: str, level: int
+) -> None:
+    client = make_client(compressing(TEXT, codings=codings, level=level))
+    for path in ("/", "/generator", "/async_generator"):
+        answer, sent = raw(client, path, encoding=encoding)
+        assert answer.headers.get("content-encoding", "") == coding
+        assert READ[coding](sent).decode() == TEXT
+
+
+@pytest.mark.parametrize("coding", ["zstd", "br", "gzip"])
+def test_a_reader_gets_each_chunk_in_every_coding(make_client: MakeClient, coding: str) -> None:
+    app = compressing()
+    client = make_client(app)
+    feeds: dict[str, Any] = {
+        "zstd": zstd.ZstdDecompressor().decompress,
+        "br": brotli.Decompressor().process,
+        "gzip": zlib.decompressobj(31).decompress,
+    }
+    feed = feeds[coding]
+    client.headers.pop("accept-encoding", None)
+    with client.stream("GET", "/ticks", headers={"Accept-Encoding": coding}) as answer:
+        chunks = answer.iter_raw()
+        text = b""
+        while text != b"tick":
+            text += feed(next(chunks))
+        app.seen.set()
+        assert b"".join([feed(chunk) for chunk in chunks if chunk]) == b"tock"
+
+
+def test_codings_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "backports.zstd", None)
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)
+    with pytest.raises(SetupError, match=r"zstd is not installed: pip install backports\.zstd"):
+        Compress(codings=["zstd"])
+    assert Compress().coding_for(make_request(headers=[("Accept-Encoding", "zstd, br")])) == "br"
+    assert maker_of("zstd") is None
+
+
+@pytest.mark.parametrize("codings", [[], "gzip", ["deflate"], {"gzip": 1}])
+def test_codings_that_nobody_has(codings: Any) -> None:
+    with pytest.raises(SetupError, match=r'takes a list of "zstd", "br" and "gzip"'):
+        Compress(codings=codings)
+
+
 def test_the_head_and_the_first_chunk_decide_once() -> None:
     request = make_request(headers=[("Accept-Encoding", "gzip")])
-    delayed = _Gzip(Compress(), request, Response())
+    delayed = _Compressed(Compress(), request, Response())
     delayed.decide(Response(content_type="text/plain"))
     delayed.decide(Response(content_type="image/png"))  # by the thread that has waited for the lock
     assert delayed.feed(b"a") != b"a"

@@ -24,12 +24,11 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from micropie._core.errors import HTTPError, logger
-from micropie._core.http.headers import accepts_coding, cached_if_short
+from micropie._core.http.headers import accepted_codings, cached_if_short
 from micropie._core.on_demand import pattern
 
-# Files that were compressed in advance: the coding's names by suffix (RFC 9110, section 8.4.1). The
-# first one that a client accepts is sent: brotli's is the smaller.
-_CODINGS = {".br": ("br",), ".gz": ("gzip", "x-gzip")}
+# Files that were compressed in advance: the coding by suffix, that of the smallest files first.
+_CODINGS = {".br": "br", ".zst": "zstd", ".gz": "gzip"}
 
 # Names that mean something else on Windows: a drive or a stream of NTFS, a device, a dot or space
 # that it drops.
@@ -133,9 +132,8 @@ def codings_for(accept_encoding: str) -> tuple[str, ...]:
     """Return the suffixes of the compressed files that an Accept-Encoding header allows, the best
     first.
     """
-    return tuple(
-        suffix for suffix, names in _CODINGS.items() if accepts_coding(accept_encoding, names)
-    )
+    suffixes = {coding: suffix for suffix, coding in _CODINGS.items()}
+    return tuple(suffixes[one] for one in accepted_codings(accept_encoding, [*suffixes]))
 
 
 @lru_cache(maxsize=1024)
@@ -263,7 +261,7 @@ def _best_coding(
 ) -> ResolvedFile:
     """Return the first accepted compressed file beside a file, or the file itself."""
     best = plain
-    for suffix, (coding, *_) in _CODINGS.items():
+    for suffix in dict.fromkeys((*suffixes, *_CODINGS)):
         path = plain.path + suffix
         try:
             beside = os.stat(path, follow_symlinks=follow_symlinks)
@@ -274,7 +272,7 @@ def _best_coding(
         if is_older or not stat.S_ISREG(beside.st_mode) or not os.access(path, os.R_OK):
             continue
         if suffix in suffixes and not best.coding:
-            best = ResolvedFile(path, coding, True, *facts_of(beside), plain.version)
+            best = ResolvedFile(path, _CODINGS[suffix], True, *facts_of(beside), plain.version)
         best = best._replace(varies=True)
     return best
 

@@ -31,7 +31,7 @@ from micropie._core.http.addresses import is_host, normal_origin
 from micropie._core.http.forms.data import Limits, parse_query
 from micropie._core.http.forms.multipart import MultipartParser, boundary_of
 from micropie._core.http.forms.uploads import safe_filename
-from micropie._core.http.headers.conditional import accepts_coding, parse_http_date, select
+from micropie._core.http.headers.conditional import accepted_codings, parse_http_date, select
 from micropie._core.http.headers.cookies import MAX_COOKIE, format_cookie, parse_cookies
 from micropie._core.http.headers.media_types import choose_type, content_type, disposition
 from micropie._core.http.headers.signing import CookieSigner
@@ -328,7 +328,7 @@ def accept(data: bytes) -> None:
             assert best <= 0 or "/*" in header
         elif "/*" not in header:
             assert ranges.quality(chosen) == best
-    accepts_coding(header, ("gzip", "x-gzip"))
+    accepted_codings(header, ["br", "gzip"])
 
 
 def ranges_and_conditions(data: bytes) -> None:

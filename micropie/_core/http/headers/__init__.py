@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from micropie._core.http.headers.conditional import (
         CONDITIONS,
         Selection,
-        accepts_coding,
+        accepted_codings,
         entity_tag,
         http_date,
         is_known,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONDITIONS", "MAX_COOKIE", "MAX_HEADERS", "PREFIXES", "CookieAttributes", "CookieScope",
     "CookieSigner", "HeaderNames", "Headers", "KnownHeader", "MutableHeaders", "NameTable",
-    "Secret", "Selection", "SentCookies", "Signer", "accepts_coding", "add_missing", "add_vary",
+    "Secret", "Selection", "SentCookies", "Signer", "accepted_codings", "add_missing", "add_vary",
     "cached_if_short", "choose_type", "codec_of", "content_type", "disposition", "entity_tag",
     "format_cookie", "http_date", "is_cookie_name", "is_json", "is_known", "make_private",
     "parse_cookies", "select", "without_prefix",
@@ -68,7 +68,7 @@ __all__ = [
 __getattr__, __dir__ = names_on_demand(
     __name__,
     {
-        "conditional": "CONDITIONS Selection accepts_coding entity_tag http_date is_known select",
+        "conditional": "CONDITIONS Selection accepted_codings entity_tag http_date is_known select",
         "signing": "CookieSigner Secret Signer",
     },
 )

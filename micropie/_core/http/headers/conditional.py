@@ -7,7 +7,7 @@ functions of headers. Each takes time in proportion to its input, and ignores a 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from math import inf
@@ -174,13 +174,22 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
     return start, stop
 
 
-def accepts_coding(header: str, names: tuple[str, ...]) -> bool:
-    """Return whether an Accept-Encoding header takes a coding as gladly as none.
+# Other names of a coding than that which stands in Content-Encoding (RFC 9110, section 8.4.1).
+_OTHER_NAMES: Final = {"gzip": ("x-gzip",)}
 
-    It may have several ``names``.
+
+def accepted_codings(header: str, codings: Sequence[str]) -> list[str]:
+    """Return those of ``codings`` that an Accept-Encoding header takes as gladly as none, the best
+    first; of those that it likes as much in the given order.
 
     A name overrides ``*``. Without the header no coding is used; section 12.5.3 leaves that open.
     """
     weights = weights_of(header, unclear=0.0)
-    weight = next((weights[name] for name in (*names, "*") if name in weights), 0.0)
-    return weight > 0 and weight >= weights.get("identity", 0.0)
+    least = weights.get("identity", 0.0)
+    wanted: dict[str, float] = {}
+    for coding in codings:
+        names = (coding, *_OTHER_NAMES.get(coding, ()), "*")
+        weight = next((weights[name] for name in names if name in weights), 0.0)
+        if weight > 0 and weight >= least:
+            wanted[coding] = weight
+    return sorted(wanted, key=wanted.__getitem__, reverse=True)

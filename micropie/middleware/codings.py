@@ -1,0 +1,80 @@
+"""The codings in which ``Compress`` sends answers: gzip, and zstd (RFC 8878) and brotli (RFC 7932)
+where Python or a package has them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, NamedTuple, TypeAlias
+
+_GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer
+
+# The window of the others, as a power of 2: 256 KiB, so that a stream takes 800 KiB at most.
+_WINDOW = 18
+
+
+class Compressor(NamedTuple):
+    """Compresses one body. ``add`` takes a chunk, ``flush`` returns all that is left of the chunks
+    so far, ``finish`` the end.
+    """
+
+    add: Callable[[bytes], bytes]
+    flush: Callable[[], bytes]
+    finish: Callable[[], bytes]
+
+    def whole(self, body: bytes) -> bytes:
+        """Return a body that is no stream, compressed."""
+        return self.add(body) + self.finish()
+
+
+# Makes a compressor for a level from 1 to 9, as gzip's: in other codings one that takes no longer.
+MakeCompressor: TypeAlias = Callable[[int], Compressor]
+
+
+def _gzip(level: int) -> Compressor:
+    made = zlib.compressobj(level, zlib.DEFLATED, _GZIP)
+    return Compressor(made.compress, lambda: made.flush(zlib.Z_SYNC_FLUSH), made.flush)
+
+
+def _zstd_of(module: Any) -> MakeCompressor:
+    parameter = module.CompressionParameter
+
+    def zstd(level: int) -> Compressor:
+        options = {parameter.compression_level: (level + 1) // 2, parameter.window_log: _WINDOW}
+        made = module.ZstdCompressor(options=options)
+        return Compressor(made.compress, lambda: made.flush(made.FLUSH_BLOCK), made.flush)
+
+    return zstd
+
+
+def _brotli_of(module: Any) -> MakeCompressor:
+    def brotli(level: int) -> Compressor:
+        made = module.Compressor(quality=max(level - 2, 1), lgwin=_WINDOW)
+        return Compressor(made.process, made.flush, made.finish)
+
+    return brotli
+
+
+# By coding: the modules that have it, the first that is installed counts, and what they make of it.
+_OTHERS: Mapping[str, tuple[tuple[str, ...], Callable[[Any], MakeCompressor]]] = {
+    "zstd": (("compression.zstd", "backports.zstd"), _zstd_of),
+    "br": (("brotli", "brotlicffi"), _brotli_of),
+}
+# Those of Compress, the best first.
+CODINGS = (*_OTHERS, "gzip")
+PACKAGES = {"zstd": "backports.zstd", "br": "brotli"}
+
+
+def maker_of(coding: str) -> MakeCompressor | None:
+    """Return the function for one of ``CODINGS``; None if no module has it."""
+    if coding == "gzip":
+        return _gzip
+    modules, make = _OTHERS[coding]
+    for name in modules:
+        try:
+            return make(import_module(name))
+        except ImportError:
+            continue
+    return None
