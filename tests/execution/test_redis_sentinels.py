@@ -293,9 +293,31 @@ def test_redis_is_used_while_no_sentinel_answers(
     place = client.place()
     assert place == ("127.0.0.1", port_of(watched.primary))
     with hanging(f"redis://127.0.0.1:{watched.sentinel}"):
-        client.ping()
-        assert client.place() == place
+        for _ in range(2):
+            client.ping()
+            assert client.place() == place
+            client.close()  # the next ping needs a new connection
     client.close()
+
+
+def test_what_sentinels_say_counts_more_than_the_primary_that_was_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_client, "_BETWEEN_QUESTIONS", 0.0)
+    monkeypatch.setattr(redis_client, "_AFTER_NO_ANSWER", 0.0)
+    sentinels = redis_client._Sentinels(
+        redis_client._Primary("shop", [("one", 1)], {}, {}), {"socket_timeout": 1.0}
+    )
+    known, silence = ("10.0.0.1", 6379), redis_client._Silence("silent")
+    answers: list[Any] = [silence, known, silence, silence, "it is down", silence, known]
+    monkeypatch.setattr(sentinels, "_ask", lambda name: answers.pop(0))
+    found: list[object] = []
+    while answers:
+        try:
+            found.append(sentinels.discover_master("shop"))
+        except redis.ConnectionError as error:
+            found.append(str(error))
+    assert found == ["silent", known, known, known, "it is down", "silent", known]
 
 
 def test_sentinels_with_silent_names_are_asked_once_for_all_who_wait(

@@ -141,13 +141,19 @@ def _primary(url: str) -> _Primary | None:
     return _Primary(unquote(name), sentinels, sentinel_options, options)
 
 
+class _Silence(str):
+    """Why no Sentinel has answered."""
+
+    __slots__ = ()
+
+
 class _Sentinels:
     """The Sentinels of a primary, in the place of redis-py's own class.
 
     That one has the passwords in its errors in some versions of redis-py, and loses a Sentinel
     where threads ask at the same time. A question has a connection of its own: they are rare, and a
-    firewall would forget one that is kept. An answer stands for a second. So does a failure, and
-    for longer if the question took long.
+    firewall would forget one that is kept. An answer stands for a second, and while no Sentinel
+    answers. So does a failure, and for longer if the question took long.
     """
 
     def __init__(self, primary: _Primary, defaults: dict[str, Any]) -> None:
@@ -164,16 +170,19 @@ class _Sentinels:
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return the primary's host and port; redis-py calls it for each new connection.
 
-        Raises redis-py's ``ConnectionError`` if no Sentinel knows one that is up.
+        Raises redis-py's ``ConnectionError`` if no Sentinel knows one that is up, or none has
+        answered yet.
         """
         # where something is known already, only one thread waits for the answer
         if monotonic() >= self._next_question and self._lock.acquire(blocking=not self._found):
             try:
                 began = monotonic()
                 if began >= self._next_question:
-                    self._found = self._ask(service_name)
+                    found = self._ask(service_name)
+                    if not isinstance(found, _Silence) or isinstance(self._found, str):
+                        self._found = found
                     now, pause = monotonic(), _BETWEEN_QUESTIONS
-                    if isinstance(self._found, str):
+                    if isinstance(found, str):
                         pause = min(max(pause, 4 * (now - began)), _AFTER_NO_ANSWER)
                     self._next_question = now + pause
             finally:
@@ -185,6 +194,7 @@ class _Sentinels:
 
     def _ask(self, service_name: str) -> tuple[str, int] | str:
         reasons = []
+        kind: type[str] = _Silence
         for address in self._addresses:
             host, port = address
             client: Any = redis.Redis(host, port, **self._options)
@@ -195,6 +205,7 @@ class _Sentinels:
             except redis.RedisError as error:
                 reasons.append(f"{host}:{port}: {error}")
                 continue
+            kind = str
             if state is None:
                 reasons.append(f"{host}:{port} does not know it")
             elif state["is_sdown"] or state["is_odown"] or not state["is_master"]:
@@ -207,7 +218,7 @@ class _Sentinels:
                 except redis.TimeoutError as error:
                     return str(error)
                 return state["ip"], state["port"]
-        return f"no Sentinel leads to the primary {service_name!r}: {'; '.join(reasons)}"
+        return kind(f"no Sentinel leads to the primary {service_name!r}: {'; '.join(reasons)}")
 
 
 class RedisClient:
