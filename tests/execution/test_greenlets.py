@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App
+from micropie import App, EventStream
 from micropie._core.execution import background
 from tests.conftest import MakeClient
 from tests.support.waiting import until
@@ -38,6 +38,9 @@ class Root(App):
     async def achunks(self) -> AsyncIterator[str]:
         yield "chunk"
 
+    def events(self) -> Any:
+        return EventStream(iter(["event"]))
+
     def later(self) -> str:
         for function in (self._fails, self._waits, self._ends):
             self.request.after_response(function)
@@ -60,7 +63,7 @@ def test_a_def_works(connect: MakeClient) -> None:
 
 
 @pytest.mark.usefixtures("gevent")
-@pytest.mark.parametrize("path", ["waits", "achunks"])
+@pytest.mark.parametrize("path", ["waits", "achunks", "events"])
 def test_async_code_is_refused_by_a_sentence(
     connect: MakeClient, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:

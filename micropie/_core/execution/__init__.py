@@ -30,6 +30,7 @@ from micropie._core.execution.background import (
     await_in_def,
     background_loop,
     contained,
+    refuse_greenlets,
     run_async,
     watch_background_loops,
 )
@@ -75,9 +76,9 @@ __all__ = [
     "LoopFuture", "LoopLocal", "LoopTasks", "Result", "SingleWaiterEvent", "Slots", "StandingQueue",
     "TaskWaiter", "TookTooLong", "after_fork_in_child", "available_cpus", "await_in_background",
     "await_in_def", "background_loop", "contained", "current", "entered_on_loop", "failure_of",
-    "in_thread", "is_being_cancelled", "is_on_loop", "loop_lag", "notify_after_fork", "run_async",
-    "run_in_context", "slots_of", "threadsafe_scheduler", "watch_background_loops", "watch_loop",
-    "where", "within",
+    "in_thread", "is_being_cancelled", "is_on_loop", "loop_lag", "notify_after_fork",
+    "refuse_greenlets", "run_async", "run_in_context", "slots_of", "threadsafe_scheduler",
+    "watch_background_loops", "watch_loop", "where", "within",
 ]
 # fmt: on
 

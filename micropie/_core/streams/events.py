@@ -14,6 +14,7 @@ from inspect import iscoroutinefunction
 from typing import Any, cast
 
 from micropie._core.errors import HeadersLike, is_duration, logger
+from micropie._core.execution import refuse_greenlets
 from micropie._core.http import Response
 from micropie._core.http.headers import add_missing
 from micropie._core.http.json import dumps
@@ -181,6 +182,7 @@ class EventStream(Response):
             raise ValueError(
                 f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}"
             )
+        refuse_greenlets()  # now, because the head is sent before the loop is asked for
         encode = encode_item if map is None else partial(encode_mapped, map)
         rules = EventRules(encode, heartbeat, current_shutdown() or ShutdownSignal())
         # The head waits for a subscription to be entered, so that its reader misses no message.
