@@ -10,7 +10,7 @@ tells them from the exceptions that belong to somebody else:
 - A cancellation is real while the task is being cancelled: by a scope around it, or by
   ``Task.cancel``. Then it passes through everything.
 - ``GeneratorExit`` is raised where a generator or a coroutine is suspended when it is closed. Code
-  that raises it itself does so in a function.
+  that raises it itself has a ``raise`` there.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE
 from math import inf
+from opcode import opmap
 from traceback import walk_tb
-from types import CodeType
 
 import anyio
 
 from micropie._core.errors import alone_in
 from micropie._core.execution.loop import is_on_loop
 
+_RAISE = opmap["RAISE_VARARGS"]
 _CAN_BE_SUSPENDED = CO_ASYNC_GENERATOR | CO_COROUTINE | CO_GENERATOR | CO_ITERABLE_COROUTINE
 
 
@@ -109,7 +110,10 @@ def _is_of_signal(error: BaseException) -> bool:
 
 def _is_closed(error: BaseException) -> bool:
     """Return whether a generator or a coroutine is being closed."""
-    code: CodeType | None = None
-    for frame, _ in walk_tb(error.__traceback__):
-        code = frame.f_code
-    return code is None or bool(code.co_flags & _CAN_BE_SUSPENDED)
+    is_closed, step = False, error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        can_be_suspended = bool(code.co_flags & _CAN_BE_SUSPENDED)
+        is_closed = can_be_suspended and code.co_code[step.tb_lasti] != _RAISE
+        step = step.tb_next
+    return is_closed
