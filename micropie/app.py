@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
 from importlib import import_module
@@ -15,10 +15,12 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
+    Generic,
     Literal,
     Never,
     ParamSpec,
     Protocol,
+    TypeAlias,
     TypeVar,
     cast,
     overload,
@@ -79,6 +81,21 @@ if TYPE_CHECKING:
         security: SetOfHooks | bool | None = None
         docs: bool | str | Docs = False
 
+    import typing_extensions
+
+    # An application, and not its class: that returns something else.
+    Mountable: TypeAlias = (
+        "App | Callable[[Any, Any], Iterable[bytes]] | Callable[[Any, Any, Any], Awaitable[object]]"
+    )
+
+    Outermost_co = typing_extensions.TypeVar(
+        "Outermost_co", bound="App[Any]", default="App[Any]", covariant=True
+    )
+
+    class Base(AppBase, Generic[Outermost_co]):
+        """``AppBase``, with the class of ``self.root``."""
+else:
+    Outermost_co, Base = Any, AppBase
 
 Self = TypeVar("Self", bound="App")
 Arguments = ParamSpec("Arguments")
@@ -132,13 +149,11 @@ class _Root:
     An author may assign something else to that name.
     """
 
-    def __get__(self, app: App, owner: type[App]) -> App:
-        root = app._micropie.root()
-        assert isinstance(root, App)  # noqa: S101
-        return root
+    def __get__(self, app: App[Outermost_co], owner: object) -> Outermost_co:
+        return cast("Outermost_co", app._micropie.root())
 
 
-class App(AppBase):
+class App(Base[Outermost_co]):
     """A web application; its public methods are its URLs.
 
         class Root(App):
@@ -158,6 +173,7 @@ class App(AppBase):
     manager, entered before the first request. A wrong value raises ``SetupError``.
 
     An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` answers ``/blog/...``.
+    ``class Blog(App["Root"])`` tells type checkers the class of ``self.root``.
     """
 
     middlewares: list[Hook]
@@ -548,7 +564,7 @@ class App(AppBase):
     def mount(
         self,
         prefix: str,
-        target: Callable[..., object],
+        target: Mountable,
         kind: Literal["app", "asgi", "wsgi"] | None = None,
         isolated: bool = False,
         strip: bool = False,
@@ -807,7 +823,7 @@ _RESERVED = frozenset(
 
 
 def dual(
-    application: Callable[..., object],
+    application: Mountable,
     kind: Literal["asgi", "wsgi"] | None = None,
     bridge: Callable[..., object] | None = None,
 ) -> App:

@@ -30,7 +30,7 @@ class SecurityDefaults:
 
     def __init__(
         self,
-        *hosts: str,
+        *hosts: *tuple[str, *tuple[str, ...]],  # one or more
         proxies: Iterable[str] = (),
         csp: str | None = None,
         hsts: int | None = YEAR,

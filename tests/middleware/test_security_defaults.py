@@ -106,7 +106,7 @@ def test_anything_else_is_refused(wrong: Any) -> None:
 
 def test_a_site_has_a_host() -> None:
     with pytest.raises(SetupError, match="TrustedHosts needs the hosts"):
-        SecurityDefaults()
+        SecurityDefaults()  # type: ignore[call-arg]
 
 
 def test_two_backends_can_t_share_a_cookie_of_the_host() -> None:

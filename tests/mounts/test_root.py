@@ -210,12 +210,12 @@ def test_mistakes_of_authors() -> None:
     with pytest.raises(SetupError, match="two applications are mounted at /:"):
         app.mount("/", wsgi)
     with pytest.raises(SetupError, match='write kind="wsgi"'):
-        dual(lambda *arguments: None)
+        dual(lambda *arguments: [])
     old = bottle.Bottle()
     old.native.mount("/", wsgi)
     with pytest.raises(SetupError, match='the old application answers at "/"'):
         old.native._micropie.compiled()
-    dual(lambda *arguments: None, "wsgi")
+    dual(lambda *arguments: [], "wsgi")
 
 
 def test_it_hides_no_route() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, get_type_hints
 
 import pytest
 
@@ -100,6 +100,23 @@ def test_urls_below_a_mount(make_client: MakeClient) -> None:
     assert client.get("/site/auth/names").text == "App"
     urls = client.get("/site/auth/urls")
     assert urls.status_code == 500  # "/auth.login" is no name of the outermost application
+
+
+Page = TypeVar("Page")
+
+
+class Pages(App["Root"], Generic[Page]):
+    def index(self) -> str:
+        return self.root.home()
+
+
+def test_the_class_of_root_is_for_type_checkers_alone(make_client: MakeClient) -> None:
+    assert (App[Auth], Pages[int]) == (App, Pages)
+    assert Pages.__mro__ == (Pages, *App.__mro__[:-1], Generic, object)
+    assert get_type_hints(Pages) == get_type_hints(App)
+    root = Root()
+    vars(root)["pages"] = Pages[int]()
+    assert make_client(root).get("/pages").text == root.home()
 
 
 def test_urls_without_a_request() -> None:

@@ -139,6 +139,10 @@ class AppBase(AppSpellings):
     # looked up in each class by itself: methods of such a class are no handlers
     _micropie_is_framework = True
 
+    def __class_getitem__(cls, root: object) -> type[AppBase]:
+        """Return the class itself: only type checkers need to know ``Desk`` of ``App[Desk]``."""
+        return cls
+
     middlewares: list[Any]
     ws_middlewares: list[Any]
     state: State

@@ -203,7 +203,7 @@ class Bottle(Carried):
                     self.add_route(route)
                 return
         elif isinstance(app, App) or (not options and kind_of_target(app, None) == "asgi"):
-            self.native.mount(prefix, cast("Callable[..., object]", app))
+            self.native.mount(prefix, cast("Any", app))
             return
         wsgi_mount(self.route, prefix, app, options)
 

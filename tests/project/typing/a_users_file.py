@@ -215,6 +215,7 @@ hooked.route("/x", methods=("GET", "POST"))
 hooked.route("/x", "GET")  # type: ignore[arg-type]  # wrong
 hooked.mount("/y", hooked, "app")
 hooked.mount("/x", 5)  # type: ignore[arg-type]  # wrong
+hooked.mount("/x", Hooked)  # type: ignore[arg-type]  # wrong
 hooked.mount("/z", hooked, "uwsgi")  # type: ignore[arg-type]  # wrong
 hooked.health("/health", {"db": bool})
 hooked.health("/healthz", {"db": 5})  # type: ignore[dict-item]  # wrong
@@ -300,3 +301,37 @@ CORSMiddleware(allow_origins=["*"])  # type: ignore[arg-type]  # wrong
 RateLimit("5/minute")  # type: ignore[arg-type]  # wrong
 requires(5)  # type: ignore[arg-type]  # wrong
 describe(status="201")  # type: ignore[arg-type]  # wrong
+SecurityDefaults()  # type: ignore[call-arg]  # wrong
+SecurityDefaults(*["a.example", "b.example"])
+
+
+class Desk(App):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tickets = Tickets()
+        self.names: list[str] = []
+
+    @hidden
+    def announce(self, text: str) -> int:
+        return len(text)
+
+
+class Tickets(App["Desk"]):
+    def index(self) -> str:
+        assert_type(self.root, Desk)
+        self.root.announce(5)  # type: ignore[arg-type]  # wrong
+        return self.root.names[self.root.announce("a ticket")]
+
+
+class Plain(App):
+    def index(self) -> object:
+        return self.root.url_for("index")
+
+
+def serve(app: App) -> App:
+    return app
+
+
+serve(Desk().tickets).mount("/desk", Desk())
+serve(App[Desk]())
+Tickets().root.nothing()  # type: ignore[attr-defined]  # wrong

@@ -230,8 +230,8 @@ class RedisClient:
     with ``rediss+sentinel``. Connections lead to the primary that it was a second ago, at most.
 
     ``patience``: seconds until a server that does not answer is out of reach. Each process connects
-    when it first needs to. Raises ``SetupError`` for a malformed URL, and where redis-py is
-    missing.
+    when it first needs to. Raises ``SetupError`` for a malformed URL, for a ``prefix`` of the
+    owner's keys that is no text, and where redis-py is missing.
     """
 
     def __init__(self, owner: str, url: str, patience: float, prefix: str = "") -> None:
