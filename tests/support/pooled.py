@@ -134,6 +134,18 @@ class Pooled(App):
         return "in"
 
     @run_in("process")
+    def reads(self, what: str) -> Any:
+        if what == "stream":
+            return iter(["a", "b"])
+        if what == "cookie":
+            return self.request.cookies.get("taste", "no taste")
+        if what == "authorization":
+            return self.request.headers.get(what, "nobody")
+        if what == "failure":
+            raise HTTPError(404, "no such pie")
+        return what
+
+    @run_in("process")
     def session(self) -> Any:
         try:
             self.request.session["user"] = "Eve"

@@ -7,14 +7,15 @@ a name, by which the process finds it (``placement.py``); the application never 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 from micropie._core.errors import HTTPError, logger
 from micropie._core.execution import TookTooLong, current
 from micropie._core.execution.placement import HandlerName, handler_named
 from micropie._core.http import Address, AnswerState, Exchange, Peer, Request, Session
 from micropie._core.http.forms import Limits
+from micropie._core.http.headers import Headers
 from micropie._core.http.json import dumps_with
 from micropie._core.routing import HandlerPool
 from micropie._core.streams import ThreadStream
@@ -36,8 +37,11 @@ def call_in_pool(
     """
     seconds = min(seconds, exchange.time_limit or seconds)
     job = _packed(name, PooledExchange(exchange), [*arguments])
+    read: Sequence[str] = ("cookie", "authorization")  # a stream, or who fails, may have read them
     try:
         result = pool.made.call(seconds, PooledHandler(name), job, token=token)
+        if type(result) is _Returned:
+            result, read = result
         return (
             ThreadStream(result, interrupt=result.interrupt_next)
             if isinstance(result, pool.made.stream)
@@ -45,6 +49,9 @@ def call_in_pool(
         )
     except TookTooLong as error:
         sentence = str(error)
+    finally:
+        for header in read:
+            exchange.answer.depend_on(header)
     logger.error("%s: %s %s", exchange.label, _full_name(name), sentence)
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
@@ -78,6 +85,15 @@ def _full_name(name: HandlerName) -> str:
 # -- in a process of the pool ----------------------------------------------------------------------
 
 
+class _Returned(NamedTuple):
+    """The result of a handler that makes no stream, and the headers that it has read of those that
+    name the client.
+    """
+
+    result: object
+    read: Sequence[str]
+
+
 class PooledHandler:
     """A handler, which crosses by its name.
 
@@ -96,14 +112,18 @@ class PooledHandler:
         ``job`` is what ``_packed`` returned.
         """
         exchange, arguments = pickle.loads(job)  # noqa: S301 - from our own process
+        exchange.headers = Headers(exchange.headers.raw, exchange.answer.depend_on)
         current.set(PooledRequest(exchange))
         for enter in exchange.enter_in_pool:
             enter()
         handler = handler_named(self._name)
-        if self._name.takes_keywords:
-            *arguments, keywords = arguments
-            return handler(*arguments, **keywords)
-        return handler(*arguments)
+        keywords = arguments.pop() if self._name.takes_keywords else {}
+        result = handler(*arguments, **keywords)
+        return (
+            result
+            if isinstance(result, Iterator)
+            else _Returned(result, exchange.answer.depends_on)
+        )
 
 
 def _found(name: HandlerName) -> PooledHandler:
@@ -128,9 +148,6 @@ class PooledExchange(Exchange):
             exchange
         )
         self.values = dict(exchange.opened_session()) if has_session else {}
-        # what the handler reads is not known here, so it counts as read
-        for header in {"cookie", "authorization"}.intersection(exchange.headers):
-            exchange.answer.depend_on(header)
         self.headers, self.answer = exchange.headers, AnswerState()
         self.query_string, self.sent_path = exchange.query_string, exchange.raw_path()
         self.server = exchange.server_name()
@@ -148,6 +165,7 @@ class PooledExchange(Exchange):
 
     def opened_session(self) -> PooledSession:
         """Return a copy of the session, as it was when the handler was called."""
+        self.answer.depend_on("cookie")
         return PooledSession(None, self.values)
 
     def response(self) -> NoReturn:

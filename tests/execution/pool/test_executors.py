@@ -129,7 +129,7 @@ def test_R69_errors_come_back(
         assert says in caplog.text
         assert "in raises" in caplog.text  # its traceback there
     assert client.get("/unpicklable").status_code == 500
-    assert "its result, of type lock, can't be pickled" in caplog.text
+    assert "its result can't be pickled: cannot pickle '_thread.lock' object" in caplog.text
     assert client.get("/process").status_code == 200
 
 

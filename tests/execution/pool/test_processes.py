@@ -150,6 +150,27 @@ def test_the_session_is_a_copy_to_be_read(client: Any) -> None:
     assert client.get("/session").json()[0] == "Ann"
 
 
+@pytest.mark.parametrize(
+    ("path", "read"),
+    [
+        ("/reads/nothing", []),
+        ("/reads/cookie", ["Cookie"]),
+        ("/reads/authorization", ["Authorization"]),
+        ("/session", ["Cookie"]),
+        # what these have read is not known
+        ("/reads/stream", ["Cookie", "Authorization"]),
+        ("/reads/failure", ["Cookie", "Authorization"]),
+    ],
+)
+def test_an_answer_varies_by_what_was_read_there_whether_or_not_it_was_sent(
+    client: Any, path: str, read: list[str]
+) -> None:
+    for sent in {}, {"Cookie": "taste=sweet", "Authorization": "Bearer x"}:
+        headers = client.get(path, headers=sent).headers
+        assert [one for one in headers.get_list("vary") if one != "Accept"] == read
+        assert headers.get("cache-control") == ("private" if read else None)
+
+
 def test_what_needs_the_servers_process_is_refused_with_a_sentence(client: Any) -> None:
     client.get("/log_in/Ann")
     said = client.get("/refused").json()
@@ -214,7 +235,7 @@ def test_authors_handlers_of_errors_see_them(make_client: MakeClient) -> None:
     ("path", "says"),
     [
         ("/raises/unpicklable", "it raised Unpicklable: a, which can't be pickled"),
-        ("/unpicklable", "its result, of type lock, can't be pickled"),
+        ("/unpicklable", "its result can't be pickled: cannot pickle '_thread.lock' object"),
     ],
 )
 def test_R69_what_cant_come_back_is_a_500_that_says_why(

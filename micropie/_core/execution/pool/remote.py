@@ -91,9 +91,7 @@ def packed_result(function: Callable[..., object], *arguments: object) -> bytes:
         try:
             return pickle.dumps((RESULT, result))
         except Exception as error:
-            raise PoolError(
-                f"its result, of type {type(result).__name__}, can't be pickled: {error}"
-            ) from None
+            raise PoolError(f"its result can't be pickled: {error}") from None
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
         if not isinstance(error, Exception):  # a SystemExit would end the server
