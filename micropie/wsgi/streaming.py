@@ -128,7 +128,9 @@ class StreamReader:
         async for item in stream.items:
             if events is not None and events.shutdown.is_over:
                 break
-            chunk = item.encode() if encode is as_bytes and item.__class__ is str else encode(item)
+            if is_text := item.__class__ is str:
+                stream.is_text = True
+            chunk = item.encode() if is_text and encode is as_bytes else encode(item)
             if not chunk and not stream.may_begin_empty:
                 continue
             self._made.put(chunk)

@@ -1338,6 +1338,8 @@ def test_a_stream_s_text_is_utf_8_and_its_bytes_are_the_author_s(make_client: Ma
 
     client = make_client(Root())
     assert [client.get(f"/{kind}").content for kind in ("text", "bytes")] == [b"\xc3\xa9", b"\xe9"]
+    types = [client.get(f"/{kind}").headers["content-type"] for kind in ("text", "bytes")]
+    assert types == ["text/plain; charset=utf-8", "text/plain; charset=latin-1"]
 
 
 def test_a_name_of_a_header_may_be_longer_than_any_that_is_kept(make_client: MakeClient) -> None:

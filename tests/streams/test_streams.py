@@ -14,9 +14,10 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, Redirect
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Response
 from micropie._core.execution import AHEAD
 from micropie._core.streams.threaded import CHUNKS_AHEAD
+from micropie.middleware import Compress
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
 
@@ -109,6 +110,42 @@ def test_a_stream_has_no_length_and_is_closed_once(make_client: MakeClient, kind
     assert (answer.status_code, answer.text) == (200, "abé")
     assert "content-length" not in answer.headers
     assert (app.begun, app.ended) == (1, 1)
+
+
+@every_kind
+@pytest.mark.parametrize("compressed", [False, True])
+def test_text_gets_the_charset_that_it_is_sent_in(
+    make_client: MakeClient, kind: str, compressed: bool
+) -> None:
+    class Typed(Streams):
+        def before(self, kind: str) -> Any:
+            self.response.headers["Content-Type"] = "text/csv"
+            return getattr(self, kind)()
+
+        def stated(self, kind: str, content_type: str = "text/csv") -> Any:
+            return Response(getattr(self, kind)(), content_type=content_type)
+
+    kind = {"async_handler": "asynchronous"}.get(kind, kind)
+    app = Typed("", "é", b"\xff")
+    if compressed:
+        app.middlewares.append(Compress(minimum=0))
+    client = make_client(app)
+    for path in f"/stated/{kind}", f"/before/{kind}":
+        answer = client.get(path)
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+        assert answer.content == b"\xc3\xa9\xff"
+        assert client.head(path).headers["content-type"] == "text/csv; charset=utf-8"
+    for content_type in "application/xml", "text/csv;charset=UTF-8":
+        answer = client.get(f"/stated/{kind}", params={"content_type": content_type})
+        assert answer.headers["content-type"] == content_type
+    for content_type in 'text/csv ; charset="iso-8859-1";a=b', "text/csv;a=b; Charset=ascii":
+        answer = client.get(f"/stated/{kind}", params={"content_type": content_type})
+        assert answer.headers["content-type"].replace(" ", "") == "text/csv;a=b;charset=utf-8"
+    app.script = [b"\xff", "é"]
+    for content_type in "text/csv", "text/csv; charset=latin-1":
+        answer = client.get(f"/stated/{kind}", params={"content_type": content_type})
+        assert answer.headers["content-type"] == content_type
+    assert app.begun == app.ended
 
 
 def most_ahead(kind: str, world: str) -> int:

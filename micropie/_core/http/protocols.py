@@ -69,6 +69,10 @@ class ChunkedBody(Protocol):
         """The length of the body, if it is known."""
 
     @property
+    def is_text(self) -> bool:
+        """Whether its first chunk was text, which is sent in UTF-8."""
+
+    @property
     def has_begun(self) -> bool:
         """Whether the head is complete."""
 

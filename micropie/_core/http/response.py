@@ -99,7 +99,7 @@ class Response:
     ``status``: 200 to 599. ``headers``: a dict or (name, value) pairs. ``content_type``: by default
     ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for JSON; ``""`` sends no
     such header. A charset in it is the one that text is encoded in; a ``text/`` type without one
-    gets that of UTF-8 for text.
+    gets that of UTF-8 for text. The text of a stream is always sent in UTF-8.
     """
 
     __slots__ = ("body", "content_type", "pairs", "status")
@@ -402,6 +402,8 @@ def encode(
         body = response.body.encode()
     elif stream is None:
         body, is_json, content_type = encode_body(response.body, content_type)
+    else:
+        content_type = _in_utf_8(content_type) if content_type and stream.is_text else content_type
     if not has_content:
         return status, None, None, pairs, b"", stream
     if is_described and not content_type:
@@ -449,7 +451,7 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool, st
     return dumps(body), True, content_type
 
 
-_HAS_CHARSET = pattern(r";[ \t]*charset[ \t]*=", re.IGNORECASE)
+_STATED = pattern(r';[ \t]*charset[ \t]*=("[^"]*"|[^;]*)', re.IGNORECASE)
 _CHARSET = pattern(r';[ \t]*charset="?([^\s";]+)', re.IGNORECASE)
 
 
@@ -465,8 +467,14 @@ def _with_charset(content_type: str) -> str:
     """Return the content type of text, with the charset if it is a ``text/`` type without one:
     browsers would take it for windows-1252.
     """
-    is_text = content_type[:5].lower() == "text/" and _HAS_CHARSET.search(content_type) is None
+    is_text = content_type[:5].lower() == "text/" and _STATED.search(content_type) is None
     return f"{content_type}; charset=utf-8" if is_text else content_type
+
+
+def _in_utf_8(content_type: str) -> str:
+    """Return the content type of text that is sent in UTF-8, whatever charset it states."""
+    is_other = _charset_of(content_type) is not None
+    return _with_charset(_STATED.sub("", content_type) if is_other else content_type)
 
 
 def checked_headers(

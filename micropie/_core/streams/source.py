@@ -237,16 +237,18 @@ class Stream:
     done. ``file``: the file that is the body; None if the body is something else, or is
     transformed. ``length``: the length of that.
 
-    ``first``: the chunk that was fetched ahead, ``PENDING`` until it is there, ``END`` if there is
-    none. ``driver``: what the driver fetches the chunks with, once it has begun. ``has_finished``:
-    whether the last chunk was made. ``is_open``: whether it is not closed yet. ``heartbeat``: the
-    seconds of silence after which ``HEART_BEAT`` is sent, None for never.
+    ``is_text``: whether the first item was text. ``first``: the chunk that was fetched ahead,
+    ``PENDING`` until it is there, ``END`` if there is none. ``driver``: what the driver fetches the
+    chunks with, once it has begun. ``has_finished``: whether the last chunk was made. ``is_open``:
+    whether it is not closed yet. ``heartbeat``: the seconds of silence after which ``HEART_BEAT``
+    is sent, None for never.
     """
 
     encode: Callable[[Any], bytes] = staticmethod(as_bytes)
     transforms: tuple[StreamTransform, ...] = ()
     file: FileRange | None = None
     length: int | None = None
+    is_text = False
     first: Any = PENDING
     driver: Any = None
     has_finished = False
@@ -328,11 +330,8 @@ class Stream:
             self.first = b"" if self.transforms or encodings else HEART_BEAT
         elif isinstance(self, ThreadStream):
             for item in self.items:
-                chunk = (
-                    item.encode()
-                    if type(item) is str and self.encode is as_bytes
-                    else self.encode(item)
-                )
+                self.is_text = is_text = item.__class__ is str
+                chunk = item.encode() if is_text and self.encode is as_bytes else self.encode(item)
                 if chunk or self.may_begin_empty:
                     self.first = chunk
                     return
@@ -416,11 +415,9 @@ class LoopStream(Stream):
         self.is_advancing = True
         try:
             async for item in self if self.items is None else self.items:
-                chunk = (
-                    item.encode()
-                    if type(item) is str and self.encode is as_bytes
-                    else self.encode(item)
-                )
+                if is_text := item.__class__ is str:
+                    self.is_text = True
+                chunk = item.encode() if is_text and self.encode is as_bytes else self.encode(item)
                 if chunk or self.may_begin_empty:
                     return chunk
             return self.finish() or END
@@ -530,6 +527,7 @@ class ThreadStream(Stream):
     def __next__(self) -> bytes:
         if not self.has_finished:
             for item in self.items:
+                self.is_text = self.is_text or item.__class__ is str
                 return self.encode(item)
             if rest := self.finish():
                 return rest

@@ -103,6 +103,10 @@ class MadeAhead(LoopStream):
         return chunk
 
     @property
+    def is_text(self) -> bool:  # type: ignore[override]
+        return self._stream.is_text
+
+    @property
     def _may_make_ahead(self) -> bool:
         """Whether chunks are made that nobody waits for: when the head is complete.
 
