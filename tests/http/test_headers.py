@@ -152,8 +152,30 @@ def test_headers_are_a_mapping() -> None:
         headers["c"]
 
 
-def test_cookie_headers_are_joined_as_cookies() -> None:
-    assert Headers([(b"cookie", b"a=1"), (b"cookie", b"b=2")])["cookie"] == "a=1; b=2"
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        (
+            [(b"a", b"1"), (b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"a", b"2"), (b"b", b"3")],
+            {"A": "1, 2", "Cookie": "a=1; b=2", "b": "3", "none": None},
+        ),
+        ([(b"a", b"1"), (b"x_y", b"4")], {"A": "1", "x_y": None, "none": None}),
+    ],
+    ids=["repeated", "once"],
+)
+def test_each_look_at_a_header_finds_the_same(
+    pairs: list[tuple[bytes, bytes]], expected: dict[str, str | None]
+) -> None:
+    for name, value in expected.items():
+        headers = Headers(pairs)
+        assert [headers.get(name) for _ in range(3)] == [value] * 3
+
+
+def test_each_look_at_authorization_is_noted() -> None:
+    noted: list[str] = []
+    headers = Headers([(b"a", b"1")], noted.append)
+    assert [headers.get("Authorization") for _ in range(2)] == [None, None]
+    assert noted == ["authorization"] * 2
 
 
 def test_many_lines_of_one_name_are_joined_in_linear_time() -> None:

@@ -73,12 +73,14 @@ class NameTable(dict[Text, Value]):
 
 _UNDERSCORE = ord("_")
 _AUTHORIZATION = b"authorization"
+_SEPARATORS = {b"cookie": b"; "}  # of a repeated header; all others have b", "
 
 
 class Headers(Mapping[str, str]):
     """The request's headers: a mapping of lower-case names to values.
 
-    ``raw``: the pairs, with names in lower case.
+    ``raw``: the pairs, with names in lower case. The first look at a value goes through them; the
+    second one makes a dict, which takes several times as long and saves all further ones.
 
     The values of a repeated name are joined by ``", "`` (by ``"; "`` for Cookie: RFC 9113, section
     8.2.3). ``get_all`` gives them one by one, unless the server has joined them, as WSGI servers
@@ -91,24 +93,33 @@ class Headers(Mapping[str, str]):
     there, and when all headers are and it is there: the response depends on it then.
     """
 
-    __slots__ = ("_joined", "_note", "raw")
+    __slots__ = ("_by_name", "_note", "_sent", "_was_read")
 
     def __init__(
         self, raw: Sequence[tuple[bytes, bytes]], note: Callable[[str], object] = str
     ) -> None:
-        self._note = note
-        self.raw: list[tuple[bytes, bytes]] = []
-        for pair in raw:
-            if _UNDERSCORE not in pair[0]:
-                self.raw.append(pair)
-        self._joined = dict(self.raw)  # of bytes: few values are read, and each is decoded then
-        if len(self._joined) < len(self.raw):
-            values: dict[bytes, list[bytes]] = {}
-            for name, value in self.raw:
-                values.setdefault(name, []).append(value)
-            self._joined = {
-                name: (b"; " if name == b"cookie" else b", ").join(values[name]) for name in values
-            }
+        self._sent, self._note = raw, note
+        self._was_read = False
+        self._by_name: dict[bytes, bytes] | None = None
+
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        """The pairs, in order."""
+        return [pair for pair in self._sent if _UNDERSCORE not in pair[0]]
+
+    def _joined(self) -> dict[bytes, bytes]:
+        """Return the values by name, as bytes: few are read, and each is decoded then."""
+        if self._by_name is None:
+            raw = self.raw
+            self._by_name = dict(raw)
+            if len(self._by_name) < len(raw):
+                values: dict[bytes, list[bytes]] = {}
+                for name, value in raw:
+                    values.setdefault(name, []).append(value)
+                self._by_name = {
+                    name: _SEPARATORS.get(name, b", ").join(values[name]) for name in values
+                }
+        return self._by_name
 
     @overload
     def get(self, name: str, default: None = None, /) -> str | None: ...
@@ -121,7 +132,12 @@ class Headers(Mapping[str, str]):
         key = name.encode("latin-1", "replace").lower()  # ``_key_of``
         if key == _AUTHORIZATION:
             self._note("authorization")
-        value = self._joined.get(key)
+        if self._was_read:
+            value = self._joined().get(key)
+        else:
+            self._was_read = True
+            values = [value for sent, value in self._sent if sent == key and "_" not in name]
+            value = _SEPARATORS.get(key, b", ").join(values) if values else None
         return default if value is None else value.decode("latin-1")
 
     def __getitem__(self, name: str) -> str:
@@ -134,7 +150,8 @@ class Headers(Mapping[str, str]):
         """Return the names with their values: in a tenth of the mixin's time."""
         self._note_all()
         return {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in self._joined.items()
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in self._joined().items()
         }.items()
 
     def __contains__(self, name: object) -> bool:
@@ -142,10 +159,10 @@ class Headers(Mapping[str, str]):
 
     def __iter__(self) -> Iterator[str]:
         self._note_all()
-        return (name.decode("latin-1") for name in self._joined)
+        return (name.decode("latin-1") for name in self._joined())
 
     def __len__(self) -> int:
-        return len(self._joined)
+        return len(self._joined())
 
     def get_all(self, name: str) -> list[str]:
         """Return every value of ``name``, in order; ``[]`` if there is none."""
@@ -161,7 +178,7 @@ class Headers(Mapping[str, str]):
         return Headers, (self.raw,)
 
     def _note_all(self) -> None:
-        if _AUTHORIZATION in self._joined:
+        if _AUTHORIZATION in self._joined():
             self._note("authorization")
 
 
