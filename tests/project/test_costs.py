@@ -56,8 +56,8 @@ CALLS: dict[str, tuple[int, int]] = {
     "json body": (59, 91),
     "dataclass": (63, 91),
     "upload": (282, 236),  # under ASGI the calls of the package that finds the parts count, too
-    "session write": (153, 155),
-    "session read": (78, 102),
+    "session write": (135, 154),
+    "session read": (76, 100),
     # an answer for which a cookie was read is private, and varies by it
     "cookies": (80, 103),
     "template": (210, 61),

@@ -10,12 +10,15 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from micropie import (
     App,
@@ -28,7 +31,10 @@ from micropie import (
     SetupError,
     post,
 )
+from micropie._core.errors import ResponseError
+from micropie._core.http import check_size
 from micropie._core.http.headers.cookies import parse_cookies
+from micropie._core.sessions import serializer
 from micropie.middleware import ProxyHeaders, csrf_token
 from micropie.sessions import Session
 from micropie.testing import TestClient
@@ -1064,6 +1070,38 @@ def test_R50_values_that_only_an_author_s_backend_stores_count(make_client: Make
     assert client.get("/keep/100").status_code == 500
     assert kept.data == {}
     assert client.get("/keep/1").status_code == 200
+
+
+DATA = st.dictionaries(
+    st.text(max_size=3) | st.integers(),
+    st.one_of(
+        *(st.text(max_size=9), st.integers(), st.integers(2**63 - 2, 2**64), st.floats()),
+        *(st.booleans(), st.none(), st.lists(st.text(max_size=3), max_size=2)),
+    ),
+    max_size=3,
+)
+
+
+@given(data=DATA, beyond=st.integers(-2, 2))
+def test_R50_a_session_is_measured_as_json(data: dict[Any, Any], beyond: int) -> None:
+    """Most are not encoded for it."""
+    size = len(json.dumps(data, separators=(",", ":")))
+    is_refused = bool(data) and beyond > 0
+    with pytest.raises(ResponseError) if is_refused else nullcontext():
+        check_size(data, size - beyond, "{}")
+
+
+@given(data=DATA)
+def test_a_session_in_memory_is_what_json_makes_of_it(data: dict[Any, Any]) -> None:
+    try:
+        expected = serializer.loads(serializer.dumps(data))
+    except ResponseError:
+        with pytest.raises(ResponseError):
+            serializer.as_loaded(data)
+    else:
+        made = serializer.as_loaded(data)
+        assert repr(made) == repr(expected)
+        assert made is not data
 
 
 def test_R50_an_empty_session_has_no_size(make_client: MakeClient) -> None:

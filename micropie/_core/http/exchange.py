@@ -57,7 +57,6 @@ from micropie._core.execution.steps import (
     Resources,
     RunningGenerator,
     Step,
-    result_of,
 )
 from micropie._core.http.addresses import (
     DOTS_AND_EMPTY,
@@ -188,7 +187,9 @@ class Sessions(Protocol):
 
     def is_secure(self, scheme: str, /) -> bool: ...
 
-    def open(self, session_id: str | None, /) -> Flow[Session]: ...
+    def open_ahead(self, session_id: str, /) -> Flow[Session]: ...
+
+    def open(self, exchange: Exchange, /) -> Session: ...
 
 
 class ProxyWatch(Protocol):
@@ -475,10 +476,7 @@ class Exchange:
         session = self.answer.session
         if session is None:
             sessions = self.config.sessions
-            # A backend that may wait was asked before.
-            session = result_of(
-                sessions.open(None if sessions.opens_ahead else sessions.find_id(self))
-            )
+            session = sessions.open(self)
             self.answer.keep_session(session)
             has_begun = self.answer.is_over or self.answer.stream is not None
             if has_begun and self.is_head_sent:
@@ -494,7 +492,7 @@ class Exchange:
             # The cookie's name depends on the scheme, which a hook may have set by now.
             session_id = self.config.sessions.find_id(self)
             self.answer.session = (
-                (yield from self.config.sessions.open(session_id)) if session_id else None
+                (yield from self.config.sessions.open_ahead(session_id)) if session_id else None
             )
 
     def run_with(self, hooks: object) -> None:

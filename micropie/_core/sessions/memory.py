@@ -82,7 +82,7 @@ class InMemorySessionBackend(SessionBackend):
     def _replace(self, old_id: str, new_id: str, data: SessionData, timeout: int) -> SessionData:
         """Store a copy of ``data`` and return it."""
         # As JSON gives it back, so that a value that works here works in SQLite and Redis.
-        stored = serializer.loads(serializer.dumps(data))
+        stored = serializer.as_loaded(data)
         now = time.monotonic()
         self._sessions.pop(old_id, None)
         if stored:

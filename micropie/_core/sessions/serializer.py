@@ -25,6 +25,19 @@ def dumps(data: object) -> str:
     )
 
 
+# JSON returns these as they are. Floats may not be finite, large integers can't be read again.
+_SIMPLE = frozenset({str, bool, type(None)})
+
+
+def as_loaded(data: dict[str, object]) -> dict[str, object]:
+    """Return a copy of ``data`` as ``loads`` would return it. Raises as ``dumps`` does."""
+    for key, value in data.items():
+        is_simple = type(value) in _SIMPLE or (type(value) is int and -(2**63) <= value < 2**63)
+        if not is_simple or type(key) is not str:
+            return loads(dumps(data))
+    return {**data}
+
+
 def _place_in(data: object) -> str:
     """Return where a session has the first value that is no JSON, "" if it has none.
 

@@ -16,8 +16,6 @@ from micropie._core.http.headers import MAX_COOKIE, format_cookie, parse_cookies
 from micropie._core.on_demand import pattern
 from micropie._core.sessions.backend import SessionBackend
 
-_RETRY_AFTER = [("Retry-After", f"{Outage.retry_after:.0f}")]
-
 # The ids that are made here: 256 bits. Those of an author's factory are at most 256 printable ASCII
 # characters.
 _OWN_ID = pattern("[A-Za-z0-9_-]{43}")
@@ -106,16 +104,21 @@ class SessionStore:
         session.reserved_id = self.make_id()
         return self.cookie(session.reserved_id, exchange)
 
-    def open(self, session_id: str | None) -> Flow[Session]:
-        """Return the session of an id; a new one if there is no id or it is unknown.
+    def open_ahead(self, session_id: str) -> Flow[Session]:
+        """Ask a backend that may wait for the session of an id; a new one if it is unknown."""
+        is_id = self.is_id(session_id)
+        return self._opened(session_id, (yield from self._ask("load", session_id)) if is_id else {})
 
-        Yields only if ``opens_ahead``.
+    def open(self, exchange: Exchange) -> Session:
+        """Return a request's session: a new one if there is none, or if the backend may wait, as it
+        was asked before.
         """
-        data = (
-            (yield from self._ask("load", session_id))
-            if session_id and self.is_id(session_id)
-            else None
-        )
+        session_id = None if self.opens_ahead else self.find_id(exchange)
+        if not session_id or not self.is_id(session_id):
+            return Session()
+        return self._opened(session_id, self._call("load", session_id))
+
+    def _opened(self, session_id: str, data: SessionData) -> Session:
         # An id that was not issued here is never adopted: an attacker who planted it would know the
         # session's id.
         if not data:
@@ -209,20 +212,29 @@ class SessionStore:
     def _ask(self, name: str, *arguments: object) -> Flow[Any]:
         """Call a backend's method of that name. Raises 503 if the backend can't reach its data."""
         method, kind, outage = self._methods[name]
+        if kind == INLINE:
+            return self._call(name, *arguments)
         try:
-            if kind != INLINE:
-                return (yield from outage.watch(call(kind, method, *arguments)))
-            # it never waits, though its result may be awaitable (``Loaded``)
+            return (yield from outage.watch(call(kind, method, *arguments)))
+        except OSError:
+            raise _out_of_reach() from None
+
+    def _call(self, name: str, *arguments: object) -> Any:
+        """Call a method that never waits, though its result may be awaitable (``Loaded``)."""
+        method, _, outage = self._methods[name]
+        try:
             answer = method(*arguments)
         except OSError as error:
-            if kind == INLINE:
-                outage.note(error, 0.0)
-            raise HTTPError(
-                503, "Sessions are out of reach at the moment. Please try again.", _RETRY_AFTER
-            ) from None
+            outage.note(error, 0.0)
+            raise _out_of_reach() from None
         if outage.is_on:
             outage.end()
         return answer
+
+
+def _out_of_reach() -> HTTPError:
+    message = "Sessions are out of reach at the moment. Please try again."
+    return HTTPError(503, message, [("Retry-After", f"{Outage.retry_after:.0f}")])
 
 
 _METHODS = frozenset({"load", "save", "merge", "load_shared"})
