@@ -87,6 +87,7 @@ CACHES = {
     "_core/files/recent.py:_entries": "test_R48_a_kept_file_is_the_file_of_its_request",
     "_core/files/static.py:_cache_control": FUNCTION,
     "_core/files/static.py:_head": "test_R48_a_kept_file_is_the_file_of_its_request",
+    "_core/http/forms/multipart.py:_short_head": FUNCTION,
     "_core/http/headers/conditional.py:http_date": FUNCTION,
     "_core/http/headers/cookies.py:_attributes_of": FUNCTION,
     "_core/http/escaping.py:is_html_type": AUTHORS,
@@ -251,6 +252,9 @@ FUNCTIONS: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     ),
     "_core/files/static.py:_cache_control": st.tuples(
         st.sampled_from(["public", "private"]), texts("max-age=1", "max-age=11")
+    ),
+    "_core/http/forms/multipart.py:_short_head": st.tuples(
+        texts('form-data; name="a"', 'form-data; name="b"', 'form-data; name=a; filename="a"')
     ),
     "_core/http/headers/conditional.py:http_date": st.tuples(
         st.integers(-3, 3) | st.integers(0, 2**31) | st.booleans()

@@ -65,7 +65,6 @@ class BodyReader:
         if self.state is KEPT and not self._ended:
             self._ended = True
             return self.data
-        self._count(0)  # the limit may be lower by now
         piece, more = b"", True
         while more and not piece and not self._ended:
             piece, more = yield RECEIVE_STEP

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
 
@@ -19,7 +19,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser
 from micropie._core.errors import BadRequest, HTTPError, logger, too_many
 from micropie._core.http.forms.data import DEFAULT_LIMITS, Budget, Limits, require_utf8, text_of
 from micropie._core.http.forms.uploads import UploadFile
-from micropie._core.http.headers import disposition
+from micropie._core.http.headers import cached_if_short, disposition
 from micropie._core.on_demand import pattern
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class PartParser:
         self._files = 0
         self._head = PartHead("", None, {})  # of the part that is arriving
         self._is_part = False  # or else a file input that was left empty, so far
-        self._start = b""  # of its bytes, no longer than a boundary
+        self._start = b""  # of its bytes, if they may be the boundary
         self._size = 0
         self.unselected: list[str] = []
         """The names of file inputs that were left empty."""
@@ -97,15 +97,16 @@ class PartParser:
         try:
             ready = self._ready(chunk)
             for event in self._parser.parse(ready) if ready else ():
-                if isinstance(event, bytes):
+                if event is None:
+                    if self._end():
+                        yield None
+                elif isinstance(event, MultipartSegment):
+                    if self._begin(event):
+                        yield self._head
+                else:
                     if self._count(event):
                         yield self._head
                     yield event
-                elif event is None:
-                    if self._end():
-                        yield None
-                elif self._begin(event):
-                    yield self._head
         except MultipartError:
             # The package also refuses bytes after the last boundary, if they come in a later chunk.
             if not self._is_complete():
@@ -161,18 +162,10 @@ class PartParser:
         Raises 400, 413 past a limit, and 415 for the charset of a field, whose bytes are to be
         text.
         """
-        headers = {name.lower(): value for name, value in segment.headerlist}
-        if len(headers) < len(segment.headerlist):
-            raise BadRequest("A part of the form has a header twice.")
-        name, filename = disposition(headers["content-disposition"])
-        if headers.get("content-transfer-encoding", "binary").lower() not in (
-            "7bit",
-            "8bit",
-            "binary",
-        ):
-            raise BadRequest(
-                "A part of the form has a Content-Transfer-Encoding, which forms don't use."
-            )
+        lines = segment.headerlist
+        # that of most fields is one line: its Content-Disposition
+        self._head = head = _short_head(lines[0][1]) if len(lines) == 1 else _head_of(lines)
+        name, filename, headers = head
         if filename is not None:
             self._files += 1
             if self._files > self._limits.max_files:
@@ -184,7 +177,6 @@ class PartParser:
             self._budget.measure(len(name.encode()))
             if "content-length" in headers:  # past which the package refuses a field, with 400
                 self._budget.measure(int(headers["content-length"]))
-        self._head = PartHead(name, filename, headers)
         self._start, self._size = b"", 0
         self._is_part = filename != ""
         return self._is_part
@@ -196,14 +188,15 @@ class PartParser:
         that begins with the boundary: to RFC 2046, section 5.1.1, it is an empty one, and the
         package reads it as a text that has the next part in it.
         """
-        is_field = self._head.raw_filename is None
-        if self._size < len(self._boundary):
-            self._start += data[: len(self._boundary) - self._size]
+        is_field = self._head[1] is None
+        begun = self._size
+        self._size = begun + len(data)
+        if begun == len(self._start) and (begun or data[:1] == b"-"):
+            self._start += data[: len(self._boundary) - begun]
             if self._start == self._boundary:
                 if is_field:
                     self._budget.measure(len(self._boundary))
                 raise BadRequest(_MALFORMED)
-        self._size += len(data)
         if is_field:
             self._budget.measure(self._size)
         was_part, self._is_part = self._is_part, True
@@ -217,6 +210,29 @@ class PartParser:
         elif raw_filename is None:
             self._budget.spend(len(name.encode()) + self._size)
         return self._is_part
+
+
+def _head_of(lines: Sequence[tuple[str, str]]) -> PartHead:
+    """Return the head of a part. Raises 400 for a header that comes twice, or that forms don't
+    use.
+    """
+    headers = {name.lower(): value for name, value in lines}
+    if len(headers) < len(lines):
+        raise BadRequest("A part of the form has a header twice.")
+    if headers.get("content-transfer-encoding", "binary").lower() not in (
+        "7bit",
+        "8bit",
+        "binary",
+    ):
+        raise BadRequest(
+            "A part of the form has a Content-Transfer-Encoding, which forms don't use."
+        )
+    return PartHead(*disposition(headers["content-disposition"]), headers)
+
+
+@cached_if_short(256)  # the fields of a site's forms are few
+def _short_head(content_disposition: str) -> PartHead:
+    return _head_of([("content-disposition", content_disposition)])
 
 
 class MultipartParser:
@@ -268,12 +284,12 @@ class MultipartParser:
                     for event in self._parser.events(chunk):
                         if event is None:
                             self._keep_part()
-                        elif not isinstance(event, bytes):
+                        elif isinstance(event, PartHead):
                             self._head = event
-                            if event.raw_filename is not None:
-                                self._upload = UploadFile(
-                                    event.raw_filename, event.headers, self._memory_for_file
-                                )
+                            _, raw_filename, headers = event
+                            if raw_filename is not None:
+                                limit = self._memory_for_file
+                                self._upload = UploadFile(raw_filename, headers, limit)
                         elif self._upload is None:
                             self._value += event
                         else:
@@ -329,9 +345,11 @@ class MultipartParser:
         """Close the files."""
         with self._lock:
             self._is_closed = True
-            for _, part in [*self.parts, ("", self._upload)]:
-                if isinstance(part, UploadFile):
-                    part.close()
+            if self._upload is not None:
+                self._upload.close()
+            for uploads in self.files.values():
+                for upload in uploads:
+                    upload.close()
 
 
 def _not_stored(error: OSError) -> Exception:
