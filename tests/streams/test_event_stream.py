@@ -627,6 +627,32 @@ def test_a_thread_that_comes_too_late_finds_the_source_closed(backend: str) -> N
     assert log == ["closed"]
 
 
+@every_loop
+@pytest.mark.parametrize("asks", [0, 1, 2])
+def test_a_sync_source_that_has_ended_needs_no_thread_to_be_closed(
+    backend: str, asks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    async def in_thread(threads: object, function: Any, *_: object, **options: object) -> Any:
+        calls.append(function)
+        return function()
+
+    monkeypatch.setattr(threaded, "in_thread", in_thread)
+    events = iter(["a"])
+    made = (event for event in events)
+
+    async def main() -> None:
+        source = threaded.EventsFromThread(made)
+        for _ in range(asks):
+            await anext(source, None)
+        await source.aclose()
+
+    run(backend, main)
+    assert calls[asks:] == ([] if asks == 2 else [made.close])
+    assert made.gi_frame is None
+
+
 @pytest.mark.parametrize("is_late", [True, False])
 def test_a_sync_source_whose_close_fails_is_logged_or_told_to_the_server(
     make_client: MakeClient, is_late: bool, caplog: pytest.LogCaptureFixture

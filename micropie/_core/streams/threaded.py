@@ -246,7 +246,9 @@ class EventsFromThread(AsyncIterator[object]):
         with self._lock:
             self._is_closed = True
             is_busy = self._is_busy
-        if not is_busy:
+        # a generator that has ended has nothing to close: a thread takes as long as an event
+        has_ended = getattr(self._events, "gi_frame", self._events) is None
+        if not is_busy and not has_ended:
             await in_thread(SYNC_SOURCES, self._close, rank=RELEASING)
         self._raise_failure()
 
