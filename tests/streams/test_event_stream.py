@@ -650,7 +650,7 @@ def test_a_sync_source_that_has_ended_needs_no_thread_to_be_closed(
 
     run(backend, main)
     assert calls[asks:] == ([] if asks == 2 else [made.close])
-    assert made.gi_frame is None
+    assert next(made, None) is None
 
 
 @pytest.mark.parametrize("is_late", [True, False])
