@@ -89,6 +89,8 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     for beginning, weight in WEIGHTS.items():
         if page.url.startswith(beginning):
             page.meta["search"] = {"boost": weight}
+    if page.url.startswith("tutorial/"):  # the listings need the room of the page's contents
+        page.meta["hide"] = ["toc"]
     folder = posixpath.join("docs", posixpath.dirname(page.file.src_uri))
     repository = (config.repo_url or "").rstrip("/")
 

@@ -52,6 +52,17 @@ SITE = {
     ),
 }
 
+# The first pair asks again, until the way there and back takes a few milliseconds: all parts of the
+# page have asked at once before.
+SOON = r"""
+    const pair = document.querySelector(".pair"), shown = pair.querySelector(".ran").textContent;
+    if (/handler[1-9]\.\d ms there and back/.test(shown)) return true;
+    if (shown !== pair.dataset.seen) {
+        pair.dataset.seen = shown;
+        pair.querySelector("form.ask button").click();
+    }
+"""
+
 # A page asks itself: each question of this process would be three messages between three processes.
 ASKING_ITSELF = """
     const [script, ...more] = arguments, done = more.pop(), ask = new Function(script);
@@ -143,6 +154,7 @@ def take(
             command(browser, "Emulation.setDeviceMetricsOverride", column)
             browser.get(f"http://127.0.0.1:{tour.port}/")
             show_answers(browser)
+            wait(browser, SOON)
             save(browser, directory / f"answer-{look}.png", ".pair")
     with seen_as(browser, "light"):
         browser.get(f"http://127.0.0.1:{tour.port}/#streams")
