@@ -39,6 +39,7 @@ os.environ["MICROPIE_DEBUG_KEY"] = "of-the-tests"
 
 # isort: split
 # What measures comes before what is measured.
+from micropie._core.execution.steps.redis_client import RedisClient
 from micropie._core.routing.settings import Settings
 from micropie.testing import TestClient
 from micropie.testing.asgi import ASGITransport
@@ -115,6 +116,7 @@ def with_hooks(wrapper: Any, app: Any) -> Any:
 
 LOOP_PATIENCE = Settings.loop_patience
 LOOPS = Loops()
+REDIS_CLIENTS: list[RedisClient] = []
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -132,6 +134,34 @@ def no_loop_is_watched() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Settings, "loop_patience", None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def redis_clients_are_noted() -> Iterator[None]:
+    """Note the clients of Redis that a test makes, which ``pytest_runtest_teardown`` closes."""
+    make = RedisClient.__init__
+
+    def note(client: RedisClient, *arguments: Any) -> None:
+        make(client, *arguments)
+        REDIS_CLIENTS.append(client)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RedisClient, "__init__", note)
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None]:
+    """Close the connections to Redis of a test that has ended: the garbage collector would warn of
+    them, in another test.
+    """
+    try:
+        return (yield)
+    finally:
+        while REDIS_CLIENTS:
+            client = REDIS_CLIENTS.pop()
+            if os.getpid() in client._clients:
+                client.close()
 
 
 # What applications of tests lack is no news; the tests of these warnings listen for themselves.
