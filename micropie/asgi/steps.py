@@ -100,9 +100,12 @@ async def failure_of_step(
     if isinstance(exchange, LifespanContext) and isinstance(error, SystemExit):
         return error
     failure = execution.failure_of(error)
-    if failure is None and is_outermost:
-        failure = await _unwound(exchange, error)
-    return failure or error
+    if failure is not None or not is_outermost:
+        return failure or error
+    try:
+        return await _unwound(exchange, error) or error
+    finally:
+        del error  # see _unwound
 
 
 async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception | None:
@@ -115,21 +118,27 @@ async def _unwound(exchange: Exchange, cancellation: BaseException) -> Exception
     inner_first = exchange.open_generators()
     if not any(one.is_async for one in inner_first) or not execution.is_being_cancelled():
         return None
-    for running in inner_first:
-        raised: BaseException | None = cancellation
-        if running.is_async:
-            raised = await running.cancel(cancellation)
-        else:
-            with suppress(anyio.get_cancelled_exc_class()):
-                await perform_cleanup(exchange, running.close())
-        if exchange.resources and running in exchange.resources:
-            exchange.resources.forget(running)
-        failure = raised if isinstance(raised, Exception) else None
-        if not execution.is_being_cancelled():
-            return failure or TimeoutError("a time limit around a yield has ended this request")
-        if failure is not None:
-            exchange.log_cleanup_failure(failure)
-    return None
+    failure: Exception | None = None
+    try:
+        for running in inner_first:
+            failure = None
+            if running.is_async:
+                raised = await running.cancel(cancellation)
+                failure = raised if isinstance(raised, Exception) else None
+                del raised
+            else:
+                with suppress(anyio.get_cancelled_exc_class()):
+                    await perform_cleanup(exchange, running.close())
+            if exchange.resources and running in exchange.resources:
+                exchange.resources.forget(running)
+            if not execution.is_being_cancelled():
+                return failure or TimeoutError("a time limit around a yield has ended this request")
+            if failure is not None:
+                exchange.log_cleanup_failure(failure)
+        return None
+    finally:
+        # their tracebacks refer to this frame, since Python 3.12: without this it would be a cycle
+        del cancellation, failure
 
 
 async def perform_step(
