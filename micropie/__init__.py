@@ -54,6 +54,7 @@ from micropie._core.routing.decorators import (
     websocket,
 )
 from micropie._core.sessions import InMemorySessionBackend, SessionBackend
+from micropie._core.spellings import SESSION_TIMEOUT, MultipartFileError
 from micropie._core.templates import template
 from micropie.app import App, Server, dual
 
@@ -91,6 +92,7 @@ for _error in (
     ConnectionClosed,
     HTTPError,
     MethodNotAllowed,
+    MultipartFileError,
     Redirect,
     ResponseError,
     SetupError,
@@ -103,11 +105,12 @@ __version__ = "1.0.0rc1"
 
 # fmt: off
 __all__ = [
-    "App", "BadRequest", "BindingError", "BindingErrors", "Body", "ClientDisconnect",
-    "ConnectionClosed", "Cookie", "EventStream", "Form", "HTTPError", "Header", "Headers",
-    "HttpMiddleware", "InMemorySessionBackend", "Message", "MethodNotAllowed", "MutableHeaders",
-    "Page", "Query", "Redirect", "Request", "Response", "ResponseError", "Server", "SessionBackend",
-    "SetupError", "UploadFile", "WebSocket", "WebSocketMiddleware", "WebSocketRequest",
+    "SESSION_TIMEOUT", "App", "BadRequest", "BindingError", "BindingErrors", "Body",
+    "ClientDisconnect", "ConnectionClosed", "Cookie", "EventStream", "Form", "HTTPError", "Header",
+    "Headers", "HttpMiddleware", "InMemorySessionBackend", "Message", "MethodNotAllowed",
+    "MultipartFileError", "MutableHeaders", "Page", "Query", "Redirect", "Request", "Response",
+    "ResponseError", "Server", "SessionBackend", "SetupError", "UploadFile", "WebSocket",
+    "WebSocketMiddleware", "WebSocketRequest",
     "__version__", "command", "delete", "describe", "dual", "escape", "event", "flash", "get",
     "get_flashed_messages", "hidden", "html", "max_body_size", "max_data_size", "patch", "post",
     "put", "reads_body", "request", "requires", "route", "run_async", "run_in", "static_file",

@@ -8,11 +8,20 @@ this module imports none of these.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cached_property
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 from micropie._core.errors import HeadersLike, Redirect, ResponseError
 from micropie._core.execution.steps import Completed
+
+SESSION_TIMEOUT = 8 * 3600
+"""The default of ``App(session_timeout=...)``, in seconds."""
+
+
+class MultipartFileError(Exception):
+    """Nothing raises it: a malformed upload gets a 400 before the handler runs."""
 
 
 def attribute_of(path: str, sets: str = "") -> Any:
@@ -46,6 +55,10 @@ class RequestSpellings:
     def get_json(self) -> Any:
         """The JSON body, or None where ``json()`` raises 400 or 415."""
         return self._exchange.json_value()
+
+    def regenerate_session(self) -> Completed[None]:
+        """``session.regenerate()``; it may be awaited."""
+        return Completed(self._exchange.opened_session().regenerate())
 
 
 class SocketSpellings:
@@ -96,6 +109,25 @@ class AppSpellings:
     has both ends."""
     shutdown_handlers: list[Callable[[], object]]
     """Called one after the other after the last request; ``def`` or ``async def``."""
+
+    @cached_property
+    def env(self) -> SimpleNamespace:
+        """``filters``, ``globals`` and ``tests`` of the templates, dicts that may be changed;
+        ``template_filters``, ``template_globals`` and ``template_setup`` of ``App``.
+        """
+        tree, names = self._micropie, SimpleNamespace(filters={}, globals={}, tests={})
+        others = tree.settings.get("template_setup")
+
+        def setup(environment: Any) -> None:
+            for name, values in vars(names).items():
+                getattr(environment, name).update(values)
+                setattr(names, name, getattr(environment, name))
+            if others is not None:
+                others(environment)
+
+        tree.settings["template_setup"] = setup
+        tree.changed()
+        return names
 
     def _render_template(self, name: str, /, **context: object) -> Awaitable[str]:
         """``render_async``"""

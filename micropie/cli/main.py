@@ -184,7 +184,7 @@ def parsers(before: argparse.Namespace) -> Mapping[str, argparse.ArgumentParser]
     check.add_argument(
         "--from",
         dest="origin",
-        choices=["cherrypy", "bottle"],
+        choices=["cherrypy", "bottle", "micropie"],
         help="read a source tree that moves here",
     )
 

@@ -4,13 +4,16 @@ names.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from micropie import (
+    SESSION_TIMEOUT,
     App,
     InMemorySessionBackend,
+    MultipartFileError,
     SessionBackend,
     SetupError,
     WebSocket,
@@ -261,3 +264,80 @@ def test_a_session_of_http_is_saved_with_the_answer(
 
 def test_the_request_of_a_websocket_has_a_public_name() -> None:
     assert WebSocketRequest.__name__ == "WebSocketRequest"
+
+
+class Named(App):
+    """MicroPie's names, as its guides have them."""
+
+    def __init__(self, templates: Path) -> None:
+        super().__init__(
+            templates=templates,
+            template_setup=lambda environment: environment.globals.update(set_up="set up"),
+        )
+        self.env.filters["loud"] = str.upper
+        self.env.globals["site"] = "<S>"
+        self.env.tests["small"] = lambda number: number < 10
+
+    async def index(self) -> str:
+        return await self._render_template("micropie.html", number=3)
+
+    async def rename(self) -> str:
+        self.env.globals["site"] = "new"
+        return await self.index()
+
+    async def log_in(self, role: str = "") -> dict[str, Any]:
+        self.request.session["role"] = role
+        await self.request.regenerate_session()
+        return dict(self.request.session)
+
+    def promote(self) -> dict[str, Any]:
+        self.request.regenerate_session()
+        return dict(self.request.session)
+
+
+def test_names_of_micropie(make_client: MakeClient, tmp_path: Path) -> None:
+    (tmp_path / "micropie.html").write_text(
+        "{{ site }} {{ 'a'|loud }} {{ 'small' if number is small }} {{ set_up }}"
+    )
+    client = make_client(Named(tmp_path))
+    assert client.get("/").text == "&lt;S&gt; A small set up"
+    assert client.get("/rename").text == "new A small set up"
+    ids = []
+    for path in ("/log_in?role=admin", "/promote"):
+        assert client.get(path).json() == {"role": "admin"}
+        ids.append(client.cookies["session_id"])
+    assert ids[0] != ids[1]
+    assert client.get("/env").status_code == 404
+    assert SESSION_TIMEOUT == 8 * 3600
+    assert issubclass(MultipartFileError, Exception)
+
+
+def test_env_is_a_name_that_programs_may_take(make_client: MakeClient) -> None:
+    class Own(App):
+        def __init__(self) -> None:
+            super().__init__()
+            self.env = "production"  # type: ignore[assignment]
+
+        def index(self) -> str:
+            return str(self.env)
+
+    class Handler(App):
+        def env(self) -> str:  # type: ignore[override]
+            return "handler"
+
+    assert make_client(Own()).get("/").text == "production"
+    assert make_client(Handler()).get("/env").text == "handler"
+
+
+def test_env_before_any_setting(make_client: MakeClient, tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("{{ x|twice }}")
+
+    class Plain(App):
+        async def index(self) -> str:
+            return await self._render_template("a.html", x="a")
+
+    app = Plain(templates=tmp_path)
+    client = make_client(app)
+    assert client.get("/").status_code == 500
+    app.env.filters["twice"] = lambda text: text * 2
+    assert client.get("/").text == "aa"

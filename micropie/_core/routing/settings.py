@@ -18,6 +18,7 @@ from micropie._core.http.headers import PREFIXES, is_cookie_name
 from micropie._core.http.json import BUILTINS
 from micropie._core.http.protocols import Texts
 from micropie._core.on_demand import by_name
+from micropie._core.spellings import SESSION_TIMEOUT
 from micropie._core.templates import DIRECTORY
 
 if TYPE_CHECKING:
@@ -256,7 +257,7 @@ class Settings(MessageSettings):
     file_types: Mapping[str, str] = _setting(_EMPTY, _FILE_TYPES)
     """Content types of files by extension, beside those that micropie knows: {".x": "text/x-own"}.
     Merged with those of outer applications."""
-    session_timeout: int = _setting(8 * 3600, _WHOLE_SECONDS)
+    session_timeout: int = _setting(SESSION_TIMEOUT, _WHOLE_SECONDS)
     """Seconds from a session's last save until it expires, 8 hours by default."""
     max_session_size: int = _setting(64 * 1024, _COUNT)
     """The most bytes of a session, counted as JSON when it is saved, 64 KiB by default; a larger

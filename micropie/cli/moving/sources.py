@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from micropie.cli.moving.idioms import idioms_of, template_imports
 from micropie.cli.moving.names import dotted_name, imported_names, imports, lines_of
+from micropie.cli.moving.of_micropie import differences
 from micropie.cli.target import CommandError
 
 # Only an application that moves here needs it: nothing else of the command line knows it.
@@ -60,18 +61,15 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
     """Yield the places in the Python files at ``path``, and in the packages that they import, that
     need a hand; for CherryPy also in the files of configuration below ``path``.
 
-    Raises ``CommandError`` without such files.
+    ``framework``: "bottle", "cherrypy" or "micropie". Raises ``CommandError`` without such files.
     """
-    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    if not files or not all(file.is_file() for file in files):
-        raise CommandError(f"there are no Python files at {path}")
     trees: dict[Path, ast.Module] = {}
-    for file in files:
-        try:
-            trees[file] = ast.parse(file.read_bytes(), file.name)
-        except (SyntaxError, ValueError) as error:
-            line = getattr(error, "lineno", None) or 1
-            yield Finding(file, line, "syntax", f"this Python can't read it: {error}")
+    yield from _read(path, trees)
+    if framework == "micropie":
+        for file, tree in trees.items():
+            found = {*differences(tree, imported_names(tree))}
+            yield from (Finding(file, *one) for one in sorted(found))
+        return
     is_installed = any(_installs(tree, framework) for tree in trees.values())
     for file, tree in trees.items():
         yield from sorted(_in_module(framework, file, tree, is_installed))
@@ -87,6 +85,19 @@ def findings(framework: str, path: Path) -> Iterator[Finding]:
             advice = _INSTALL.format(framework)
             yield Finding(file, line, f"imports the original {framework}", advice)
         yield from sorted(_in_module(framework, file, tree, is_installed=True))
+
+
+def _read(path: Path, trees: dict[Path, ast.Module]) -> Iterator[Finding]:
+    """Put the modules at ``path`` into ``trees``; yield those that this Python can't read."""
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    if not files or not all(file.is_file() for file in files):
+        raise CommandError(f"there are no Python files at {path}")
+    for file in files:
+        try:
+            trees[file] = ast.parse(file.read_bytes(), file.name)
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", None) or 1
+            yield Finding(file, line, "syntax", f"this Python can't read it: {error}")
 
 
 _IMPORT_LINE = "import it from micropie.compat, as other files of the program do"

@@ -1,0 +1,173 @@
+"""Where a program that was written for MicroPie depends on what differs here, though both have the
+same import line. docs/moving/micropie.md lists the differences.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+from micropie.cli.moving.idioms import Idiom
+from micropie.cli.moving.names import dotted_name
+
+_RESERVED = frozenset(
+    {
+        *("channels", "lifespan", "middlewares", "request", "response", "run", "session_backend"),
+        *("shutdown_handlers", "startup_handlers", "state", "ws_middlewares", "wsgi_shutdown"),
+    }
+)
+_INTERNAL = {
+    "_asgi_app_http": "mount the application: app.mount(prefix, other)",
+    "_asgi_app_websocket": "mount the application: app.mount(prefix, other)",
+    "_parse_cookies": "read request.cookies",
+    "_parse_multipart": "read request.files and request.form",
+    "_send_response": "return the response",
+    "_send_websocket_close": "write await ws.close(code, reason)",
+}
+_OF_UPLOADS = frozenset({"content", "content_type", "filename"})
+_APPLICATIONS = frozenset({"MicroPie.Server", "micropie.App", "micropie.Server"})
+_HOOKS = frozenset({"micropie.HttpMiddleware"})
+
+_Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def differences(tree: ast.Module, names: Mapping[str, str]) -> Iterator[Idiom]:
+    """Yield the places of a module. ``names``: see ``imported_names``."""
+    yield from _imports(tree)
+    for node in ast.walk(tree):
+        yield from _in_node(node)
+    for cls in _classes(tree, names, _APPLICATIONS):
+        for method in _methods(cls):
+            if not method.name.startswith("_"):
+                yield from _in_handler(method)
+    yield from _assigned_handlers(tree, names)
+    yield from _in_hooks([*_classes(tree, names, _HOOKS)])
+
+
+def _imports(tree: ast.Module) -> Iterator[Idiom]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or node.level:
+            continue
+        if node.module == "MicroPie":
+            yield node.lineno, "MicroPie", "write from micropie import Server"
+        for alias in node.names if node.module == "micropie" else ():
+            if alias.name != "*" and not hasattr(sys.modules["micropie"], alias.name):
+                yield node.lineno, alias.name, "it is internal to MicroPie: leave it out"
+
+
+def _in_node(node: ast.AST) -> Iterator[Idiom]:
+    match node:
+        case ast.Attribute(_, name) if name in _INTERNAL:
+            yield node.lineno, name, _INTERNAL[name]
+        case ast.Call(ast.Attribute(_, "get"), [ast.Constant(key), *_]) if key in _OF_UPLOADS:
+            yield node.lineno, f"get({key!r})", f"of an upload it is upload.{key}"
+        case ast.Call(ast.Attribute(_, "_redirect"), [ast.Constant(str() as address), *_]) if (
+            "://" in address
+        ):
+            advice = "write Redirect(location, allow_external=True)"
+            yield node.lineno, f"_redirect({address!r})", advice
+        case ast.Assign([ast.Attribute(_, "path_params") as target]):
+            yield target.lineno, "path_params", 'it is read-only: write @get("/x/<name>")'
+        case ast.Assign([ast.Subscript(ast.Attribute(_, "scope"), ast.Constant("path")) as target]):
+            advice = 'hooks choose no handler: write @get("/x/<name>"), or app.mount'
+            yield target.lineno, 'scope["path"]', advice
+
+
+def _in_handler(method: _Function) -> Iterator[Idiom]:
+    if method.name in _RESERVED:
+        advice = f'App uses that name: give it another one and write @route("/{method.name}")'
+        yield method.lineno, method.name, advice
+    if method.name == "default":
+        advice = 'it is for unknown paths: give it another name and write @route("/default")'
+        yield method.lineno, "default", advice
+    arguments = method.args
+    given = [*arguments.posonlyargs, *arguments.args]
+    defaults = zip(given[len(given) - len(arguments.defaults) :], arguments.defaults, strict=True)
+    keywords = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    for argument, default in (*defaults, *keywords):
+        if isinstance(default, ast.Constant) and isinstance(default.value, str) and default.value:
+            advice = (
+                f'an empty field is "", not the default: write {argument.arg} or {default.value!r}'
+            )
+            yield method.lineno, f"{method.name}({argument.arg})", advice
+    if arguments.vararg is None:
+        for node in ast.walk(method):
+            if isinstance(node, ast.Attribute) and node.attr == "path_params":
+                advice = "segments that no parameter takes are a 404: add *args to the handler"
+                yield node.lineno, "path_params", advice
+                break
+
+
+def _assigned_handlers(tree: ast.Module, names: Mapping[str, str]) -> Iterator[Idiom]:
+    """Yield ``app.page = page`` for a function and an application of the module."""
+    classes = {cls.name for cls in _classes(tree, names, _APPLICATIONS)}
+    functions = {node.name for node in tree.body if isinstance(node, _Function)}
+    applications: set[str] = set()
+    for statement in tree.body:
+        match statement:
+            case ast.Assign([ast.Name(name)], ast.Call(maker)):
+                if dotted_name(maker, names) in _APPLICATIONS or ast.unparse(maker) in classes:
+                    applications.add(name)
+            case ast.Assign([ast.Attribute(ast.Name(name), route)], ast.Name(function)):
+                if name in applications and function in functions:
+                    advice = f'write @{name}.route("/{route}") above the function'
+                    yield statement.lineno, f"{name}.{route}", advice
+
+
+def _in_hooks(hooks: list[ast.ClassDef]) -> Iterator[Idiom]:
+    answering: list[_Function] = []
+    for hook in hooks:
+        methods = {method.name: method for method in _methods(hook)}
+        after = methods.get("after_request")
+        if after is None:
+            continue
+        if any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(after)):
+            answering.append(after)
+        stored = _attributes(methods.get("before_request"), ast.Store)
+        for name, node in sorted(_attributes(after, ast.Load).items()):
+            if name in stored:
+                advice = (
+                    "after_request also follows an early response of another hook: write "
+                    f'getattr(request, "{name}", None)'
+                )
+                yield node.lineno, f"request.{name}", advice
+    for after in answering if len(answering) > 1 else ():
+        advice = "these hooks run in reverse order of app.middlewares"
+        yield after.lineno, "after_request", advice
+
+
+def _attributes(
+    method: _Function | None, context: type[ast.expr_context]
+) -> dict[str, ast.Attribute]:
+    """Return the attributes of its first argument, the request, that a hook reads or sets."""
+    if method is None or len(method.args.args) < 2:
+        return {}
+    request = method.args.args[1].arg
+    return {
+        node.attr: node
+        for node in ast.walk(method)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, context)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == request
+    }
+
+
+def _classes(
+    tree: ast.Module, names: Mapping[str, str], bases: frozenset[str]
+) -> Iterator[ast.ClassDef]:
+    """Yield the classes of a module that are derived from ``bases``, or from one another."""
+    derived: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for base in node.bases:
+                if dotted_name(base, names) in bases or ast.unparse(base) in derived:
+                    derived.add(node.name)
+                    yield node
+                    break
+
+
+def _methods(cls: ast.ClassDef) -> Iterator[_Function]:
+    return (node for node in cls.body if isinstance(node, _Function))
