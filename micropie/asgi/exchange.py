@@ -53,7 +53,7 @@ class ASGIExchange(StreamedExchange):
     def __init__(
         self, scope: Scope, receive: Receive, method: str | None = None, send: Send | None = None
     ) -> None:
-        self.scope = scope
+        self.scope = self.outside = scope
         self.answer, self.body = AnswerState(), ReceivedBody()
         self._receive = receive
         if send is not None:

@@ -49,7 +49,7 @@ class WSGIExchange(Exchange):
     _is_passed_on = False  # whether such an application has got the whole body
 
     def __init__(self, environ: Environ) -> None:
-        self.environ = environ
+        self.environ = self.outside = environ
         self.answer, self.body = AnswerState(), ReceivedBody()
         self.method = environ["REQUEST_METHOD"]
         self.path = path = environ.get("PATH_INFO") or "/"

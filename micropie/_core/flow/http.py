@@ -116,6 +116,7 @@ def respond(site: Site, request: Request) -> Flow[Any]:
         arguments, values, result = (), NO_VALUES, None
         if route is not None:
             exchange.route = route
+            exchange.outside.update(route.for_tools)
             exchange.config = config = route.config
         else:
             config, route, arguments, values, other = _find(site, request)
@@ -193,6 +194,7 @@ def _find(
         return found.config, None, (), {}, found
     route, arguments, values = found
     exchange.route, exchange.config = route, route.config
+    exchange.outside.update(route.for_tools)
     return route.config, route, arguments, values, None
 
 

@@ -89,6 +89,7 @@ def converse(
             raise found.error
         route, arguments, values = found
         exchange.route = route
+        exchange.outside.update(route.for_tools)
         exchange.config = route.config
         # 2. and 3. A generator of its own, so that its frame is not kept for hours with the open
         #    socket.

@@ -21,6 +21,7 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
+    MutableMapping,
     Sequence,
 )
 from operator import attrgetter
@@ -144,7 +145,11 @@ class RouteInfo:
 
     name: str
     pattern: str
+    path: str
+    """The pattern without a host."""
     reads_body: object
+    for_tools: Mapping[str, object]
+    """What the server's scope or environ gets once the route is found."""
     function: Callable[..., object] | None = None
     """The author's function, below its decorators; None for a mounted application."""
     is_pooled = False
@@ -239,6 +244,8 @@ class Exchange:
     path_params: Sequence[object] = ()
     config: MessageConfig
     route: RouteInfo | None = None
+    outside: MutableMapping[str, Any]
+    """The server's scope or environ, in which tools around the application look for the route."""
     id: str = ""
 
     body: ReceivedBody

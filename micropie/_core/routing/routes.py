@@ -29,6 +29,7 @@ from micropie._core.execution.placement import (
 )
 from micropie._core.execution.steps import AWAIT, HANDLER, INLINE, Kind
 from micropie._core.http import JSON, Exchange, RouteInfo
+from micropie._core.http.addresses import split_host
 from micropie._core.routing.config import Config, with_marks
 from micropie._core.routing.discovery import (
     AnyFunction,
@@ -146,8 +147,8 @@ class Route(RouteInfo):
         self.answers = (*(mark.methods or config.settings.methods),)
         if "GET" in self.answers and "HEAD" not in self.answers:
             self.answers += ("HEAD",)
-        self.pattern = pattern
         *_, self.function = layers(self.plan.function)
+        self.show(pattern, self.function)
         self.call: Any = self.plan.call
         self.bind = self.plan.bind
         self.plan.parses_always = any(one.plan.body_parameter is not None for one in self.providers)
@@ -188,6 +189,15 @@ class Route(RouteInfo):
             self.call = pooled_name(function, name)._replace(takes_keywords=takes_keywords)
         if parameter is not None:
             self._check_body(parameter)
+
+    def show(self, pattern: str, endpoint: object) -> None:
+        """Take the pattern, and have tools around the application see this route."""
+        self.pattern, self.path = pattern, split_host(pattern)[1]
+        self.for_tools = (
+            {"micropie.route": self}
+            if self.config.blocking is INLINE
+            else {"route": self, "endpoint": endpoint}
+        )
 
     def _check_body(self, parameter: BoundParameter) -> None:
         """Raise ``SetupError`` if no request brings the body that a parameter takes."""

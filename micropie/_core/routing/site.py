@@ -233,10 +233,11 @@ class OutsideRoute(Route):
         reads_body: bool | Literal["ahead"] = AHEAD,
         pattern: str = "",
     ) -> None:
-        self.name = self.pattern = pattern
+        self.name = pattern
         self.methods, self.providers, self.is_filtered = (), (), False
         # The application limits bodies itself, or not at all.
         self.config = config.changed({"max_body_size": sys.maxsize})
+        self.show(pattern, call)
         self.step_kind, self.limited_step_kind = config.blocking if kind is HANDLER else kind, kind
         self.call, self.plain_args, self.reads_body = call, plain_args, reads_body
 
