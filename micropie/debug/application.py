@@ -199,7 +199,7 @@ _VERBS = {"get", "post", "put", "patch", "delete"}
 _HOOKS = by_name(
     {
         "a class with this method, in middlewares": "before_request after_request",
-        "what is to run then in a method lifespan": "on_startup on_shutdown",
+        "what is to run then in a method lifespan": "on_startup on_shutdown startup shutdown",
     }
 )
 _ELSEWHERE = by_name(

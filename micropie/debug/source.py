@@ -47,8 +47,11 @@ def notes_of(registered: Registrations, handlers: Sequence[Handler]) -> Iterator
     for provider in _sources_of(registered.providers.values()):
         yield from provider.closed_too_early()
     called = {name for source in sources for name in source.called_methods()}
+    opened = {
+        getattr(key, "__name__", "") for key, one in registered.providers.items() if _opens(one)
+    }
     for handler in handlers:
-        yield from _notes_of_handler(handler, called)
+        yield from _notes_of_handler(handler, called, opened)
 
 
 def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Iterator[str]:
@@ -90,12 +93,22 @@ def _hooks_of(app: AppBase, handlers: Sequence[Handler]) -> list[object]:
     ]
 
 
-def _notes_of_handler(handler: Handler, called: Collection[str]) -> Iterator[str]:
+def _opens(provider: Callable[..., object]) -> bool:
+    """Return whether a provider closes or commits what it gives, as far as its source says so."""
+    *_, inner = layers(provider)
+    is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
+    return is_generator or "ContextManager" in str(getattr(inner, "__annotations__", ""))
+
+
+def _notes_of_handler(
+    handler: Handler, called: Collection[str], opened: Collection[str]
+) -> Iterator[str]:
     """Yield sentences about a handler's parameters, and one that others call, see ``called``."""
     for source in _sources_of([handler.function]):
         wild = {name for mark in handler.marks if mark.path for name in mark.path.names}
         yield from source.bare_numbers(wild)
         yield from source.lost_self(handler)
+        yield from source.held_resources(opened, any(mark.takes_socket for mark in handler.marks))
     is_by_name = any(mark.path is None and not mark.methods for mark in handler.marks)
     if is_by_name and handler.name in called and handler.name != "index":
         yield (
@@ -129,10 +142,8 @@ def _twice_in(cls: type) -> Iterator[str]:
 
 def _makes_one_of_two(decorator: ast.expr) -> bool:
     """Return whether a decorator is one such as ``@name.setter`` or ``@overload``."""
-    of = decorator.func if isinstance(decorator, ast.Call) else decorator
-    return "overload" in ast.unparse(of) or (
-        isinstance(of, ast.Attribute) and of.attr in ("setter", "getter", "deleter", "register")
-    )
+    words = ("overload", ".setter", ".getter", ".deleter", ".register")
+    return any(word in ast.unparse(decorator) for word in words)
 
 
 def _lost_guards(classes: Sequence[type]) -> Iterator[str]:
@@ -287,28 +298,43 @@ class FunctionSource:
         if is_method and not is_owner and first not in ("self", "cls", "_"):
             name = self._function.__qualname__
             yield f"{name} has {first} for self: write def {handler.name}(self, {first})"
-        if handler.name in ("startup", "shutdown"):
-            yield f"{self._place}: {handler.name} is a page: write a method lifespan for the start"
+
+    def held_resources(self, opened: Collection[str], takes_socket: bool) -> Iterator[str]:
+        """Yield sentences if a resource is held open for a client that stays, and if a message is
+        sent before it is committed. ``opened``: the names of such resources.
+        """
+        stated = self._function.__annotations__
+        for name in self._arguments:
+            kind = getattr(stated.get(name), "__name__", stated.get(name))
+            source = ast.unparse(self._tree) if kind in opened else ""
+            if ".channels.publish(" in source and f"{name}.commit(" not in source:
+                yield (
+                    f"{self._place}: {self._function.__qualname__} publishes before {name} is "
+                    "committed: write self.request.after_response(self.channels.publish, ...)"
+                )
+            if source and (takes_socket or "EventStream(" in source):
+                yield (
+                    f"{self._place}: {self._function.__qualname__} holds {name} until the client "
+                    f"leaves: write with self.request.resource({kind}) where it is needed"
+                )
 
     def bare_numbers(self, wild: Collection[str]) -> Iterator[str]:
         """Yield a sentence for a parameter that is a number by its default alone. ``wild``: the
         names of wildcards, which have types of their own.
         """
-        code, defaults = self._function.__code__, self._function.__defaults__ or ()
-        names = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
         calls = {ast.unparse(one) for one in ast.walk(self._tree) if isinstance(one, ast.Call)}
-        for name, default in zip(names, defaults, strict=True):
-            kind = type(default).__name__
+        for name, one in inspect.signature(self._function).parameters.items():
+            kind = type(one.default)
             is_read = any(f"{one}({name}" in call for call in calls for one in ("int", "float"))
             if (
-                type(default) in (bool, int, float)
-                and name not in self._function.__annotations__
+                kind in (bool, int, float)
+                and one.annotation is one.empty
                 and name not in wild
                 and not is_read
             ):
                 yield (
                     f"{self._place}: {self._function.__qualname__} takes {name} as text, as only "
-                    f"its default is a number: write {name}: {kind} = {default!r}"
+                    f"its default is a number: write {name}: {kind.__name__} = {one.default!r}"
                 )
 
     def bare_events(self) -> Iterator[str]:
@@ -329,33 +355,26 @@ class FunctionSource:
 
     def unreceived_forms(self) -> Iterator[str]:
         """Yield a sentence if the function reads a form below ``@reads_body``."""
-        if "__micropie_reads_body__" not in own_attributes(self._function):
-            return
-        for node in ast.walk(self._tree):
-            name = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
-            if name.endswith(("request.form", "request.files")):
-                yield (
-                    f"{self._at(node)}: {name} is empty, as @reads_body leaves the body to the "
-                    "handler: write self.request.parts()"
-                )
-                return
+        is_left = "__micropie_reads_body__" in own_attributes(self._function)
+        source = ast.unparse(self._tree) if is_left else ""
+        if "request.form" in source or "request.files" in source:
+            yield (
+                f"{self._place}: the form is empty, as @reads_body leaves the body to the handler: "
+                "write self.request.parts()"
+            )
 
     def closed_too_early(self) -> Iterator[str]:
         """Yield a sentence for each value that is returned out of the ``with`` that closes it."""
         for block in ast.walk(self._tree):
-            opened = {
-                ast.unparse(item.optional_vars)
-                for item in getattr(block, "items", ())
-                if isinstance(item, ast.withitem) and item.optional_vars is not None
-            }
+            items = block.items if isinstance(block, ast.With | ast.AsyncWith) else ()
+            opened = [ast.unparse(one.optional_vars) for one in items if one.optional_vars]
             for node in ast.walk(block) if opened else ():
-                if isinstance(node, ast.Return) and node.value is not None:
-                    value = ast.unparse(node.value)
-                    if value in opened:
-                        yield (
-                            f"{self._at(node)}: {value} is closed before the handler gets it: "
-                            f"write yield {value}"
-                        )
+                value = ast.unparse(node.value or node) if isinstance(node, ast.Return) else ""
+                if value in opened:
+                    yield (
+                        f"{self._at(node)}: {value} is closed before the handler gets it: write "
+                        f"yield {value}"
+                    )
 
     def session_change(self) -> str:
         """Return the change that the function makes to the session, "" if there is none."""

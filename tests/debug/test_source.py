@@ -17,7 +17,7 @@ from micropie.debug import application_errors, source_notes
 from micropie.debug.source import FunctionSource
 from micropie.extensions import Inspector
 
-HEAD = """from contextlib import contextmanager
+HEAD = """from contextlib import AbstractContextManager, contextmanager
 from typing import overload
 from micropie import *
 from micropie.middleware import HttpMiddleware
@@ -31,6 +31,10 @@ class Base(App):
     @property
     def size(self): return 1
 class Db: ...
+class Session: ...
+class Sessions:
+    def begin(self) -> "AbstractContextManager[Session]": ...
+sessions = Sessions()
 class Strange:
     def __getattribute__(self, name): raise RuntimeError("not bound")
     def __call__(self, *arguments): ...
@@ -108,12 +112,12 @@ IN_CLASS = {
         "EventStream(...) with a generator of its own"
     ),
     "@reads_body\n@post\ndef a(self):\n    self.b = 1\n    return self.request.form, self.request.files": (
-        "shop.py:{6}: self.request.form is empty, as @reads_body leaves the body to the handler: "
+        "shop.py:{2}: the form is empty, as @reads_body leaves the body to the handler: "
         "write self.request.parts()"
     ),
     'def a(name):\n    return name + "b"': "Root.a has name for self: write def a(self, name)",
     "async def startup(self): ...": (
-        "shop.py:{2}: startup is a page: write a method lifespan for the start"
+        "Root.startup is a page: write what is to run then in a method lifespan"
     ),
     'def a(self, name):\n    return template(source=f"<b>{name}</b>")': (
         "shop.py:{3}: a value in the source of a template runs as code: write "
@@ -147,6 +151,37 @@ IN_CLASS = {
         "shop.py:{4}: b is a page, and another one calls it or passes it on: name it _b if no client may ask for it"
     ),
 }
+PROVIDES = """
+def __init__(self):
+    super().__init__()
+    self.provides(Session)(sessions.begin)
+    self.provides(Db)(opened)
+    self.provides(Base)(self._base)
+def _base(self): return self
+"""
+HOLDS = {
+    "@post\ndef a(self, session: Session):\n    self.channels.publish('a', 1)": (
+        "shop.py:{9}: Root.a publishes before session is committed: write "
+        "self.request.after_response(self.channels.publish, ...)"
+    ),
+    "async def a(self, db: Db):\n    return EventStream(self.channels.subscribe('a'))": (
+        "shop.py:{9}: Root.a holds db until the client leaves: write with "
+        "self.request.resource(Db) where it is needed"
+    ),
+    "async def ws_a(self, ws, db: 'Db'):\n    await ws.accept()": (
+        "shop.py:{9}: Root.ws_a holds db until the client leaves: write with "
+        "self.request.resource(Db) where it is needed"
+    ),
+}
+HOLDS_NOTHING = [
+    "@post\ndef a(self, session: Session):\n"
+    "    self.request.after_response(self.channels.publish, 'a', 1)",
+    "@post\ndef a(self, session: Session):\n    session.commit()\n    self.channels.publish('a', 1)",
+    "@post\ndef a(self, base: Base):\n    self.channels.publish('a', 1)",
+    "async def a(self, base: Base):\n    return EventStream(self.channels.subscribe('a'))",
+    "async def ws_a(self, ws, base: Base):\n    await ws.accept()",
+    "def a(self, db: Db):\n    return db.publish('a')",
+]
 TWICE = {
     "def a(self): ...\n\ndef a(self, name): ...": (2, 4),
     '@get("/log-in")\ndef a(self): ...\n@post("/log-in")\ndef a(self, name): ...': (3, 5),
@@ -197,6 +232,18 @@ def test_a_mistake_in_a_class_is_noted(notes: Notes, body: str, words: str) -> N
     lines = [str(LINES + number) for number in range(len(body))]
     found = notes(f"class Root(Base):\n{indent(body, '    ')}")
     assert found == [words.format(*lines)]
+
+
+@pytest.mark.parametrize(("body", "words"), HOLDS.items(), ids=[*HOLDS])
+def test_a_resource_that_is_held_open_is_noted(notes: Notes, body: str, words: str) -> None:
+    lines = [str(LINES + number) for number in range(len(body))]
+    found = notes(f"class Root(App):\n{indent(PROVIDES + body, '    ')}")
+    assert found == [words.format(*lines)]
+
+
+@pytest.mark.parametrize("body", HOLDS_NOTHING)
+def test_a_resource_that_is_not_held_open_is_not_noted(notes: Notes, body: str) -> None:
+    assert notes(f"class Root(App):\n{indent(PROVIDES + body, '    ')}") == []
 
 
 @pytest.mark.parametrize(("body", "lines"), TWICE.items(), ids=[*TWICE])
