@@ -64,7 +64,8 @@ class Channels:
         """Send ``message``, any JSON value, to all subscribers of ``channel``.
 
         ``await channels.publish(...)`` in an ``async def``, ``channels.publish(...)`` in a ``def``.
-        Raises ``CodecError`` if JSON can't represent the message.
+        It is sent at once; ``request.after_response(channels.publish, ...)`` sends it after the
+        commit of a database session. Raises ``CodecError`` if JSON can't represent the message.
         """
         self.deliver(checked_name(channel), dumps(message))
         return PUBLISHED

@@ -561,6 +561,19 @@ def test_items_are_mapped_and_filtered(make_client: MakeClient, kind: str) -> No
     assert content.removeprefix(COMMENT) == expected
 
 
+def test_a_map_of_a_subscription_misses_no_message(make_client: MakeClient) -> None:
+    class Room(App):
+        async def index(self) -> Any:
+            return EventStream(self.channels.subscribe("room"), map=even)
+
+    app = Room()
+    with make_client(app).stream("GET", "/") as answer:
+        for number in range(1, 5):  # the head has come, and nothing of the source
+            app.channels.publish("room", number)
+        lines = (line for line in answer.iter_lines() if line.startswith("data"))
+        assert [next(lines), next(lines)] == ["data: 2", "data: 4"]
+
+
 def test_a_map_that_fails_ends_the_stream(make_client: MakeClient) -> None:
     class Mapped(App):
         def index(self) -> Any:
