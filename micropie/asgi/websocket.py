@@ -123,7 +123,7 @@ class WebSocket(SocketSpellings):
         store, session = exchange.config.sessions, exchange.answer.session
         if session_id is not None:
             self._session_id = session_id
-            cookie: str | None = store.cookie(session_id, exchange)
+            cookie: str | None = store.cookie(session_id, exchange.scheme, exchange.root_path)
         else:
             cookie = None if session is None else await self._save_changes()
             if (

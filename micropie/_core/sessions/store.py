@@ -102,7 +102,7 @@ class SessionStore:
         to the client.
         """
         session.reserved_id = self.make_id()
-        return self.cookie(session.reserved_id, exchange)
+        return self.cookie(session.reserved_id, exchange.scheme, exchange.root_path)
 
     def open_ahead(self, session_id: str) -> Flow[Session]:
         """Ask a backend that may wait for the session of an id; a new one if it is unknown."""
@@ -132,16 +132,17 @@ class SessionStore:
             value = yield from self._save(session)
         elif session:
             value = yield from self._store("", dict(session))
-        return None if value is None else self.cookie(value, exchange)
-
-    def cookie(self, value: str, exchange: Exchange) -> str:
-        """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes
-        its cookie.
-        """
-        scheme, root_path = exchange.scheme, exchange.root_path
+        if value is None:
+            return None
         if self._looks:
             self._looks -= 1
             exchange.check_peer()
+        return self.cookie(value, exchange.scheme, exchange.root_path)
+
+    def cookie(self, value: str, scheme: str, root_path: str) -> str:
+        """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes
+        its cookie.
+        """
         name = self.cookie_name(scheme, root_path)
         return format_cookie(
             name,

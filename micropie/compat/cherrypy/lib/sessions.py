@@ -763,7 +763,8 @@ def set_response_cookie(
     """
     cookie, session = serving.response.cookie, serving.session
     if session.store is not None:  # the one cookie of both halves
-        cookie.load(session.store.cookie(session.id, current.get()._exchange))
+        native = current.get()
+        cookie.load(session.store.cookie(session.id, native.scheme, native.root_path))
         return
     cookie[name] = session.id
     morsel = cookie[name]
