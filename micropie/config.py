@@ -8,8 +8,9 @@ import inspect
 import logging
 import os
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
@@ -47,10 +48,10 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
             "config.read takes a dataclass or msgspec.Struct, not "
             f"{kind!r}: call pydantic's BaseSettings"
         )
-    variables = {**read_env_file(), **os.environ} if environment is None else environment
+    hints = typing.get_type_hints(kind, include_extras=True)
+    variables = _environment(prefix, hints) if environment is None else environment
     values: dict[str, object] = {}
     wrong: list[str] = []
-    hints = typing.get_type_hints(kind, include_extras=True)
     for name, parameter in inspect.signature(kind).parameters.items():
         try:
             converter = TypeInfo(hints[name]).converter()
@@ -76,6 +77,28 @@ def read(kind: type[Made], prefix: str = "", environment: Mapping[str, str] | No
             f"{'; '.join(wrong)}: write it into the environment, or into a file .env in this folder"
         )
     return kind(**values)
+
+
+_read: dict[str, set[str]] = {}  # the variables that ``read`` looks for, by their prefix
+
+
+def unread() -> Iterator[tuple[str, str]]:
+    """Yield each variable with a prefix of ``read`` that no setting has, and the one that it may
+    stand for, or "".
+    """
+    known = set[str]().union(*_read.values())
+    variables = _environment()
+    for name in sorted(variables.keys() - known):
+        if name.startswith((*_read,)):
+            near = get_close_matches(name, known - variables.keys(), n=1, cutoff=0.8)
+            yield name, near[0] if near else ""
+
+
+def _environment(prefix: str = "", names: Iterable[str] = ()) -> dict[str, str]:
+    """Return the variables of the environment and of ``.env``, of which ``names`` are read."""
+    if prefix:
+        _read.setdefault(prefix, set()).update(f"{prefix}{name.upper()}" for name in names)
+    return {**read_env_file(), **os.environ}
 
 
 def read_env_file(file: str = ".env") -> dict[str, str]:

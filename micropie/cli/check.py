@@ -6,6 +6,8 @@ Exits with 1 if there are any.
 from __future__ import annotations
 
 import logging
+import os
+import re
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -17,9 +19,10 @@ from micropie import App, SetupError
 from micropie.cli.command import commands_of, parser_of
 from micropie.cli.moving import findings
 from micropie.cli.routes import open_by_name
+from micropie.cli.serving.run import in_memory
 from micropie.cli.target import CommandError, find_target
-from micropie.config import read_env_file
-from micropie.debug import application_errors, session_change, source_notes
+from micropie.config import read_env_file, unread
+from micropie.debug import application_errors, paths_of_hooks, session_change, source_notes
 from micropie.extensions import Application, Inspector, Outside, RouteEntry
 from micropie.middleware import SecurityDefaults
 
@@ -55,8 +58,25 @@ def _notes(app: App) -> Iterator[str]:
     applications = inspector.applications()
     for application in applications:
         yield from source_notes(application)
+        yield from _compared_paths(application, inspector.routes())
+    for name, near in unread():
+        if not near:
+            yield f"{name} is set, and no setting reads it"
     if applications[0].settings.debug and _is_debug_of_this_machine():
         yield "debug is on by .env: leave this file out on a server"
+
+
+def _compared_paths(application: Application, entries: Sequence[RouteEntry]) -> Iterator[str]:
+    """Yield the hooks that compare ``request.path`` with a path whose handler also answers below
+    it: there the hook decides otherwise.
+    """
+    for path, place in paths_of_hooks(application.app, application.handlers):
+        for entry in entries:
+            if entry.route.pattern == path and entry.route.most_segments:
+                yield (
+                    f"{place}: {path!r} is compared with request.path, and {path}/... is "
+                    f"{entry.route.name}, too: compare request.route.name"
+                )
 
 
 def _is_debug_of_this_machine() -> bool:
@@ -94,6 +114,12 @@ def mistakes(app: App, module: str = "") -> Iterator[str]:
     yield from _second_names(inner)
     yield from _unsafe_settings(app, inner[0])
     yield from _missing_extras(inner[0], sockets)
+    for name, near in unread():
+        if near:
+            yield f"{name} is set, and no setting reads it: write {near}"
+    if place := _several_workers():
+        for kind, advice in in_memory(inner, [*entries, *sockets]):
+            yield f"{place}, and each has {kind} of its own, in memory: to share them, {advice}"
 
 
 def _unregistered(app: App, module: str) -> Iterator[str]:
@@ -118,22 +144,11 @@ def _hidden_routes(
     entries: Sequence[RouteEntry], all_inside: Sequence[Application]
 ) -> Iterator[str]:
     yield from filter(None, (entry.hidden for entry in entries))
-    apps = [one.app for one in all_inside]
     for application in all_inside:
         inner = application.app
         for name, sentence in application.lost_routes.items():
             yield f"{Inspector.place_of(getattr(inner, name))}: {sentence}"
         yield from application_errors(application)
-        for name, value in {**vars(type(inner)), **vars(inner)}.items():
-            if (
-                isinstance(value, type)
-                and issubclass(value, App)
-                and not any(isinstance(one, value) for one in apps)
-            ):
-                yield (
-                    f"{type(inner).__name__}.{name} is a class, so it answers "
-                    f"nothing: write {value.__name__}()"
-                )
 
 
 def _second_names(all_inside: Sequence[Application]) -> Iterator[str]:
@@ -163,6 +178,29 @@ def _unsafe_settings(app: App, outermost: Application) -> Iterator[str]:
         )
     for missing in SecurityDefaults.missing(app):
         yield f"{name} keeps sessions and {missing}"
+
+
+_WORKERS = re.compile(
+    r"^(?:.*\b(?:gunicorn|uvicorn|hypercorn|granian|micropie)\b.*(?:--workers|-w)|workers|"
+    r".*(?:WEB_CONCURRENCY|MICROPIE_WORKERS))[\"', =:]*(\d+|.*cpu_count)",
+    re.MULTILINE,
+)
+_VARIABLES = ("WEB_CONCURRENCY", "MICROPIE_WORKERS")
+_FILES = ("gunicorn.conf.py", "Procfile", "Dockerfile", "*compose.y*ml", "*.service")
+
+
+def _several_workers() -> str:
+    """Return which variable, or which file in this folder, starts several workers, "" for none."""
+    stated = {name: f"workers={os.environ.get(name, '')}" for name in _VARIABLES}
+    stated["GUNICORN_CMD_ARGS"] = f"gunicorn {os.environ.get('GUNICORN_CMD_ARGS', '')}"
+    for pattern in _FILES:
+        for file in sorted(Path().glob(pattern)):
+            stated[file.name] = file.read_text(errors="replace")
+    for place, text in stated.items():
+        for number in _WORKERS.findall(text):
+            if number != "1":
+                return f"{place} starts {number if number.isdecimal() else 'several'} workers"
+    return ""
 
 
 def _missing_extras(outermost: Application, sockets: Sequence[RouteEntry]) -> Iterator[str]:

@@ -32,13 +32,19 @@ if TYPE_CHECKING:
         debug_key,
         may_see_debug_pages,
     )
-    from micropie.debug.advisor import application_errors, session_change, source_notes
+    from micropie.debug.advisor import (
+        application_errors,
+        session_change,
+        source_notes,
+    )
     from micropie.debug.page import error_page, not_found_page, warn_of_attribute
+    from micropie.debug.source import paths_of_hooks
 
 # fmt: off
 __all__ = [
-    "KEY_PATH", "KEY_VARIABLE", "add_key_page", "application_errors", "debug_key", "error_page",
-    "may_see_debug_pages", "not_found_page", "session_change", "source_notes", "warn_of_attribute",
+    "KEY_PATH", "KEY_VARIABLE", "add_key_page", "application_errors", "debug_key",
+    "error_page", "may_see_debug_pages", "not_found_page", "paths_of_hooks", "session_change",
+    "source_notes", "warn_of_attribute",
 ]
 # fmt: on
 
@@ -48,6 +54,7 @@ __getattr__, __dir__ = names_on_demand(
     {
         "advisor": "application_errors session_change source_notes",
         "access": "KEY_PATH KEY_VARIABLE add_key_page debug_key may_see_debug_pages",
+        "source": "paths_of_hooks",
         "page": "error_page not_found_page warn_of_attribute",
     },
 )

@@ -20,7 +20,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from micropie._core.errors import logger
-from micropie._core.execution.placement import layers
 from micropie._core.http import Exchange
 from micropie._core.on_demand import names_on_demand
 from micropie._core.routing import Config, Registrations, Site, describe_application
@@ -31,7 +30,12 @@ from micropie.debug.application import (
     unexposed_websockets,
     without_effect,
 )
-from micropie.debug.source import FunctionSource, defined_twice, notes_of, source_errors
+from micropie.debug.source import (
+    FunctionSource,
+    defined_twice,
+    notes_of,
+    source_errors,
+)
 from micropie.extensions import Application
 
 if TYPE_CHECKING:
@@ -84,14 +88,6 @@ def review_application(
         *collect_safely(notes_of(registered, handlers)),
     ):
         logger.warning("%s", sentence)
-    package = type(registered.app).__module__.partition(".")[0]
-    for handler in handlers:
-        *_, inner = layers(handler.function)
-        origin = getattr(inner, "__module__", package)
-        if origin.partition(".")[0] != package:
-            logger.info(
-                "%s/%s is a URL: its function is from %s", config.prefix, handler.name, origin
-            )
 
 
 def review_site(site: Site) -> None:

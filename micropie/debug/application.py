@@ -5,7 +5,6 @@ They are checked at startup. ``micropie check`` lists the same sentences.
 
 from __future__ import annotations
 
-import dis
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -91,16 +90,11 @@ def _refused_preflights(registered: Registrations) -> Iterator[str]:
 
 
 def without_effect(registered: Registrations) -> Iterator[str]:
-    """Yield sentences about error handlers that are never called, methods that an attribute hides,
-    and objects with pages that are not applications. Some of these may be intentional.
+    """Yield sentences about methods that an attribute hides, and about classes and objects with
+    pages that are not applications. Some of these may be intentional.
     """
     app, name = registered.app, type(registered.app).__name__
-    for key in registered.error_handlers:
-        origin = str(getattr(key, "__module__", "")).partition(".")[0].removesuffix("_core")
-        if origin in ("msgspec", "pydantic"):
-            kind = getattr(key, "__name__", "")
-            advice = "no value of a client raises it; write @app.error(BindingError)"
-            yield f"{name}: @app.error({kind}) is for what you convert yourself: {advice}"
+    inside = [*app._micropie.walk()]
     package = type(app).__module__.partition(".")[0]
     mounted = [mount.target for mount in registered.mounts]
     for attribute, own in {**vars(type(app)), **own_attributes(app)}.items():
@@ -110,6 +104,11 @@ def without_effect(registered: Registrations) -> Iterator[str]:
         place = place_of(method) if inspect.isfunction(method) and method is not own else ""
         if place and not is_hidden(method) and not marks_of(own):
             yield f"{place}: {name}.{attribute} is hidden by the attribute self.{attribute}"
+        if isinstance(own, type) and issubclass(own, AppBase):
+            if not any(isinstance(one, own) for one in inside):
+                kind = own.__name__
+                yield f"{name}.{attribute} is a class, so it answers nothing: write {kind}()"
+            continue
         if isinstance(own, AppBase) or any(own is one for one in mounted):
             continue
         index = inspect.getattr_static(type(own), "index", None)
@@ -159,9 +158,7 @@ def _strange_parameters(name: str, handler: Handler, provided: Mapping[str, str]
 
 
 def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Iterator[str]:
-    """Yield sentences about methods that are hooks or views in other frameworks, and about results
-    that are never sent.
-    """
+    """Yield sentences about methods that are hooks or views in other frameworks."""
     named = [one for one in handlers if not any(mark.path or mark.methods for mark in one.marks)]
     if {handler.name for handler in handlers} <= _VERBS:
         for handler in named:
@@ -172,22 +169,6 @@ def _strange_handlers(name: str, handlers: Sequence[Handler]) -> Iterator[str]:
     for handler in named:
         if handler.name in _HOOKS:
             yield f"{name}.{handler.name} is a page: write {_HOOKS[handler.name]}"
-    for handler in filter(_loses_a_result, handlers):
-        yield (
-            f"{name}.{handler.name} yields, so what it returns is not sent: yield it, or raise "
-            "HTTPError(400)"
-        )
-
-
-def _loses_a_result(handler: Handler) -> bool:
-    """Return whether a generator function returns a value. Its stream never sends that value."""
-    *_, inner = layers(handler.function)
-    before = ""
-    for one in dis.get_instructions(inner) if inspect.isgeneratorfunction(inner) else ():
-        if one.opname in ("RETURN_VALUE", "RETURN_CONST") and "None" not in (before, one.argrepr):
-            return True
-        before = one.argrepr
-    return False
 
 
 _PARTS = {

@@ -34,7 +34,6 @@ from micropie.debug.page import error_page, not_found_page, warn_of_attribute
 from micropie.debug.source import FunctionSource
 
 _ERRORS = range(400, 600)
-_SUCCESSES = range(200, 300)
 _SENDING_ON = (301, 302, 303, 307, 308)
 _OFTEN_EMPTY = (201, 202, 204)
 _STATUSES = range(200, 600)
@@ -60,8 +59,7 @@ def review_result(exchange: Exchange, result: object) -> None:
         )
         advice = "" if says_none else words
     elif type(result) is tuple:
-        is_status = states_status(result)
-        advice = _advice_for_status(route, result[0]) if is_status else _advice_for(result)
+        advice = "" if states_status(result) else _advice_for(result)
     else:
         is_typed = set_up is not None and (
             set_up.content_type is not None
@@ -114,18 +112,6 @@ def review_response(exchange: Exchange, response: Response) -> None:
             response.status,
             response.status,
         )
-
-
-def _advice_for_status(route: Route, status: int) -> str:
-    """Return the advice for a status that the OpenAPI document lacks, "" for any other."""
-    annotation = str(getattr(route.function, "__annotations__", {}).get("return", "Any"))
-    stated = getattr(route.description, "status", None)
-    others = getattr(route.description, "responses", None) or ()
-    if status == 200 or status not in _SUCCESSES or stated is not None or status in others:
-        return ""
-    if any(word in annotation for word in ("uple", "Any", "object", "Response")):
-        return ""
-    return f"returned {status}, and its document says 200: write @describe(status={status})"
 
 
 def _is_text(body: bytes) -> bool:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
+import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, cast
 
@@ -39,6 +41,7 @@ def notes_of(registered: Registrations, handlers: Sequence[Handler]) -> Iterator
             yield from source.unsafe_html()
         yield from source.shared_state(resources)
         yield from source.unread_errors()
+        yield from source.lost_results()
         yield from source.bare_events()
         yield from source.unreceived_forms()
     helpers = [one for cls in classes for name, one in vars(cls).items() if _is_helper(name)]
@@ -63,6 +66,16 @@ def source_errors(registered: Registrations, handlers: Sequence[Handler]) -> Ite
         yield from source.lost_answers()
 
 
+def paths_of_hooks(app: AppBase, handlers: Sequence[Handler]) -> Iterator[tuple[str, str]]:
+    """Yield each text that a hook compares ``request.path`` with, and the hook's place."""
+    for hook in _hooks_of(app, handlers):
+        for node in ast.walk(_tree_of(hook)):
+            if isinstance(node, ast.Compare) and "request.path" in ast.unparse(node.left):
+                for one in ast.walk(node):
+                    if isinstance(one, ast.Constant):
+                        yield str(one.value), place_of(hook)
+
+
 def _own_classes(registered: Registrations) -> list[type]:
     return [cls for cls in type(registered.app).__mro__ if cls not in registered.framework]
 
@@ -82,13 +95,16 @@ def _is_helper(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
-def _hooks_of(app: AppBase, handlers: Sequence[Handler]) -> list[object]:
+def _hooks_of(app: AppBase, handlers: Sequence[Handler]) -> list[Callable[..., object]]:
     """Return the author's functions and methods that run before handlers."""
     guarded = [mark for one in handlers for mark in marks_above_handler(one.function, False)]
     return [
         method
         for hook in (*app.middlewares, *marks_above(app), *guarded)
-        for method in (hook, getattr(hook, "before_request", None), getattr(hook, "check", None))
+        for method in (
+            *(hook, getattr(hook, "before_request", None), getattr(hook, "check", None)),
+            *getattr(hook, "__dict__", {}).values(),
+        )
         if inspect.isroutine(method)
     ]
 
@@ -119,31 +135,23 @@ def _notes_of_handler(
 
 def defined_twice(registered: Registrations) -> Iterator[str]:
     """Yield a sentence for each method that another one of its name replaces in the same class."""
-    for cls in type(registered.app).__mro__:
-        if cls not in registered.framework:
-            yield from _twice_in(cls)
-
-
-def _twice_in(cls: type) -> Iterator[str]:
-    seen: dict[str, _Function] = {}
-    for node in _tree_of(cls).body[:1]:
-        for one in getattr(node, "body", ()):
-            if not isinstance(one, _Function):
+    for cls in _own_classes(registered):
+        seen: dict[str, int] = {}
+        for one in [part for node in _tree_of(cls).body[:1] for part in getattr(node, "body", ())]:
+            decorators = map(ast.unparse, getattr(one, "decorator_list", ()))
+            if not isinstance(one, _Function) or any(map(_OF_TWO.search, decorators)):
                 continue
-            before = seen.setdefault(one.name, one)
-            if before is not one and not any(map(_makes_one_of_two, one.decorator_list)):
-                first = inspect.getsourcelines(cls)[1] - 1
+            line = inspect.getsourcelines(cls)[1] - 1 + one.lineno
+            before = seen.setdefault(one.name, line)
+            if before != line:
                 yield (
-                    f"{cls.__name__}.{one.name} is defined twice, in lines {first + before.lineno} "
-                    f"and {first + one.lineno}, and the last one replaces the first: give one of "
-                    "them another name"
+                    f"{cls.__name__}.{one.name} is defined twice, in lines {before} and {line}, "
+                    "and the last one replaces the first: give one of them another name"
                 )
 
 
-def _makes_one_of_two(decorator: ast.expr) -> bool:
-    """Return whether a decorator is one such as ``@name.setter`` or ``@overload``."""
-    words = ("overload", ".setter", ".getter", ".deleter", ".register")
-    return any(word in ast.unparse(decorator) for word in words)
+# A decorator such as ``@name.setter`` or ``@overload``.
+_OF_TWO = re.compile(r"overload|\.(setter|getter|deleter|register)\b")
 
 
 def _lost_guards(classes: Sequence[type]) -> Iterator[str]:
@@ -240,29 +248,36 @@ class FunctionSource:
                 names |= {target.id} if isinstance(target, ast.Name) else set()
 
     def unsafe_html(self) -> Iterator[str]:
-        """Yield a sentence for each template that is made of values, and for each page that is an
-        f-string with a client's text.
+        """Yield a sentence for each template that is made of values, and for each text with tags
+        that is made of a client's text.
         """
-        stated = self._function.__annotations__
-        texts = {one for one in self._arguments if str(stated.get(one, "str")) in _OF_TEXT}
+        hints = typing.get_type_hints(self._function)
+        texts = {one for one in self._arguments if hints.get(one, str) in (str, str | None)}
         texts -= {"self"}.union(
             one.id
             for one in ast.walk(self._tree)
             if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
         )
+        inner: set[ast.AST] = set()
         for node in ast.walk(self._tree):
-            if isinstance(node, ast.Call):
-                for keyword in node.keywords:
-                    if keyword.arg == "source" and _values_in(keyword.value):
-                        yield (
-                            f"{self._at(node)}: a value in the source of a template runs as code: "
-                            'write template(source="... {{ name }}", name=name)'
-                        )
-            elif isinstance(node, ast.Return | ast.Yield) and "<" in "".join(_texts_in(node.value)):
-                for value in _values_in(node.value):
+            is_source = isinstance(node, ast.keyword) and node.arg == "source"
+            text = node.value if isinstance(node, ast.keyword) else node
+            parts = [] if text in inner else [*_parts(text)]
+            inner.update(ast.walk(text) if parts != [text] else ())
+            values = [ast.unparse(one) for one in parts if not isinstance(one, ast.Constant)]
+            roots = {one.partition(".")[0] for one in values}
+            if is_source and parts != [text] and not roots <= self._function.__globals__.keys():
+                yield (
+                    f"{self._at(text)}: a value in the source of a template runs as code: "
+                    'write template(source="... {{ name }}", name=name)'
+                )
+            elif any(
+                isinstance(one, ast.Constant) and _TAG.search(str(one.value)) for one in parts
+            ):
+                for value in values:
                     if value in texts or value.startswith(_SENT):
                         yield (
-                            f"{self._at(node)}: {value} is sent as HTML, with tags and scripts in "
+                            f"{self._at(text)}: {value} is sent as HTML, with tags and scripts in "
                             f'it: write html("...{{}}", {value}) or escape({value})'
                         )
 
@@ -335,6 +350,15 @@ class FunctionSource:
                 yield (
                     f"{self._place}: {self._function.__qualname__} takes {name} as text, as only "
                     f"its default is a number: write {name}: {kind.__name__} = {one.default!r}"
+                )
+
+    def lost_results(self) -> Iterator[str]:
+        """Yield a sentence for each value that a generator returns: its stream never sends it."""
+        for node in ast.walk(self._tree) if inspect.isgeneratorfunction(self._function) else ():
+            if isinstance(node, ast.Return) and ast.unparse(node) not in ("return", "return None"):
+                yield (
+                    f"{self._at(node)}: {self._function.__qualname__} yields, so what it returns "
+                    "is not sent: yield it, or raise HTTPError(400)"
                 )
 
     def bare_events(self) -> Iterator[str]:
@@ -419,18 +443,27 @@ class FunctionSource:
         return f"{self._place.rpartition(':')[0]}:{self._line + node.lineno}"
 
 
-def _values_in(node: ast.AST | None) -> list[str]:
-    """Return the expressions in an f-string, none for anything else."""
-    parts = node.values if isinstance(node, ast.JoinedStr) else []
-    return [ast.unparse(one.value) for one in parts if isinstance(one, ast.FormattedValue)]
+def _parts(node: ast.AST) -> Iterator[Any]:
+    """Yield the expressions that a text is made of: itself, or those that are put together."""
+    parts: Sequence[ast.AST] = ()
+    match node:
+        case ast.JoinedStr():
+            parts = node.values
+        case ast.FormattedValue():
+            parts = [node.value]
+        case ast.BinOp(op=ast.Add()):
+            parts = [node.left, node.right]
+        case ast.BinOp(op=ast.Mod()):
+            parts = [node.left, *getattr(node.right, "elts", [node.right])]
+        case ast.Call(func=ast.Attribute(value=text, attr="format")):
+            parts = [text, *node.args, *(one.value for one in node.keywords)]
+    for part in parts:
+        yield from _parts(part)
+    if not parts:
+        yield node
 
 
-def _texts_in(node: ast.AST | None) -> list[str]:
-    parts = node.values if isinstance(node, ast.JoinedStr) else []
-    return [str(one.value) for one in parts if isinstance(one, ast.Constant)]
-
-
-_OF_TEXT = ("str", "<class 'str'>", "str | None")
+_TAG = re.compile("<[a-zA-Z/!]")
 _SENT = ("request.", "self.request.")
 
 

@@ -436,6 +436,114 @@ app = Root()
     assert command("check", "class1") == (1, found, "")
 
 
+PATHS = """
+from micropie import App, HttpMiddleware, get, post
+from micropie.middleware import RateLimit
+
+class OldPages(HttpMiddleware):
+    def before_request(self, request):
+        if request.path in ("/old", "/search"):
+            return {"status": 410}
+
+class Root(App):
+    @post
+    def log_in(self, password: str): return ""
+    @get
+    def search(self): return ""
+    @get("/old")
+    def old(self, name: str = ""): return ""
+
+app = Root()
+exempt = lambda request: request.path != "/log_in"
+app.middlewares += [OldPages(), RateLimit(10, per=60, exempt=exempt)]
+"""
+
+
+def test_check_notes_a_path_in_a_hook_whose_handler_answers_below_it(
+    command: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "paths.py").write_text(PATHS)
+    assert command("check", "paths") == (
+        0,
+        "note: paths.py:19: '/log_in' is compared with request.path, and /log_in/... is log_in, "
+        "too: compare request.route.name\n0 findings\n",
+        "",
+    )
+
+
+IN_MEMORY = """
+from dataclasses import dataclass
+from micropie import App, config, get
+
+@dataclass
+class Settings:
+    database: str = ""
+    hosts: str = ""
+
+settings = config.read(Settings, prefix="PIES_")
+
+class Root(App):
+    @get
+    def index(self): return self.request.session.get("name")
+
+app = Root()
+"""
+SESSIONS = (
+    "starts {} workers, and each has sessions of its own, in memory: to share them, write "
+    'App(session_backend=SQLiteSessionBackend("sessions.db"))\n1 finding\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "workers"),
+    [
+        ("WEB_CONCURRENCY", "4", "4"),
+        ("WEB_CONCURRENCY", "1", ""),
+        ("MICROPIE_WORKERS", "12", "12"),
+        ("GUNICORN_CMD_ARGS", "--threads=8 --workers=3", "3"),
+        ("GUNICORN_CMD_ARGS", "-w3", "3"),
+        ("gunicorn.conf.py", "bind = ':80'\nworkers = 2\n", "2"),
+        ("gunicorn.conf.py", "workers = multiprocessing.cpu_count() * 2 + 1\n", "several"),
+        ("gunicorn.conf.py", "workers = 1\nthreads = 40\n", ""),
+        ("Procfile", "web: uvicorn app:app --host 0.0.0.0 --workers 4\n", "4"),
+        ("Dockerfile", 'FROM a\nRUN fold -w 80 b\nCMD ["uvicorn", "app:app", "-w", "4"]\n', "4"),
+        ("compose.yaml", "environment:\n  WEB_CONCURRENCY: 4\n", "4"),
+        ("shop.service", "ExecStart=gunicorn app:app -w 1\n", ""),
+    ],
+)
+def test_check_finds_what_several_workers_do_not_share(
+    command: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    text: str,
+    workers: str,
+) -> None:
+    (tmp_path / "memory.py").write_text(IN_MEMORY)
+    if place.isupper():
+        monkeypatch.setenv(place, text)
+    else:
+        (tmp_path / place).write_text(text)
+    found = f"{place} {SESSIONS.format(workers)}" if workers else "0 findings\n"
+    assert command("check", "memory") == (int(workers != ""), found, "")
+
+
+def test_check_finds_variables_that_no_setting_reads(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("micropie.config._read", {})
+    (tmp_path / "memory.py").write_text(IN_MEMORY)
+    for name in ("PIES_DATABSE", "PIES_HOST", "PIES_HOSTS", "PIES_IMAGE", "OTHER_HOSTS"):
+        monkeypatch.setenv(name, "a")
+    assert command("check", "memory") == (
+        1,
+        "note: PIES_HOST is set, and no setting reads it\n"
+        "note: PIES_IMAGE is set, and no setting reads it\n"
+        "PIES_DATABSE is set, and no setting reads it: write PIES_DATABASE\n1 finding\n",
+        "",
+    )
+
+
 def test_check_finds_an_application_with_two_names(command: Run, tmp_path: Path) -> None:
     source = """
 from micropie import App

@@ -386,13 +386,6 @@ MODULES = [
         "Root.on_startup is a page: write what is to run then in a method lifespan",
     ),
     (
-        "any: a generator that returns",
-        "class Root(App):\n    def lines(self, name=''):\n        if not name:\n"
-        "            return {'error': 'no name'}\n        yield name",
-        "GET /lines",
-        "Root.lines yields, so what it returns is not sent: yield it, or raise HTTPError(400)",
-    ),
-    (
         "Flask: a cache above a page",
         "class Root(App):\n    @functools.cache\n    def mine(self):\n"
         "        return self.request.query.get('name')",
@@ -923,18 +916,6 @@ MODULES = [
         "class Root(App):\n    def index(self):\n        self.response.status = 303\n        return '/login'",
         "GET /",
         "answers 303 without a Location",
-    ),
-    (
-        "FastAPI: a status that the document lacks",
-        "class Root(App):\n    def index(self) -> str:\n        return 201, 'x'",
-        "GET /",
-        "returned 201, and its document says 200: write @describe(status=201)",
-    ),
-    (
-        "FastAPI: an error handler of pydantic",
-        "import pydantic\nclass Root(App):\n    def __init__(self, **settings):\n        super().__init__(**settings)\n        self.error(pydantic.ValidationError)(lambda error: '')",
-        "GET /",
-        "@app.error(ValidationError) is for what you convert yourself: no value of a client raises it",
     ),
     (
         "PHP: a name with brackets",

@@ -18,8 +18,9 @@ from micropie.debug.source import FunctionSource
 from micropie.extensions import Inspector
 
 HEAD = """from contextlib import AbstractContextManager, contextmanager
-from typing import overload
+from typing import Annotated, overload
 from micropie import *
+HEAD = "<title>Pies</title>"
 from micropie.middleware import HttpMiddleware
 def members(request): return True
 @contextmanager
@@ -131,6 +132,31 @@ IN_CLASS = {
         "shop.py:{3}: self.request.path is sent as HTML, with tags and scripts in it: write "
         'html("...{{}}", self.request.path) or escape(self.request.path)'
     ),
+    **{
+        f"def a(self, name: {kind}, number: int = 5):\n    {line}": (
+            "shop.py:{3}: name is sent as HTML, with tags and scripts in it: write "
+            'html("...{{}}", name) or escape(name)'
+        )
+        for kind, line in (
+            ("str | None", 'return "<b>" + name + "</b>"'),
+            ("Annotated[str, 5]", 'return 200, "<b>%s</b>" % name'),
+            ("str", 'return "<b>%s</b>%s" % (number, name)'),
+            ("str", 'return Response("<b>{0}</b>".format(name))'),
+            ("str", 'return "<b>{a}</b>".format(a=name)'),
+            ("str", "page = f'<b>{name}{HEAD}</b>'; return page"),
+        )
+    },
+    'def a(self, name):\n    return template(source=HEAD + "<b>%s</b>" % name)': (
+        "shop.py:{3}: a value in the source of a template runs as code: write "
+        'template(source="... {{{{ name }}}}", name=name)'
+    ),
+    "def a(self):\n    yield 1\n    return 5": (
+        "shop.py:{4}: Root.a yields, so what it returns is not sent: yield it, or raise "
+        "HTTPError(400)"
+    ),
+    "class _Api(App): ...\napi = _Api": (
+        "Root.api is a class, so it answers nothing: write _Api()"
+    ),
     "@post\ndef a(self):\n    self.request.after_response(self.b, 3)\ndef b(self, number: int): ...": (
         "shop.py:{5}: b is a page, and another one calls it or passes it on: name it _b if no "
         "client may ask for it"
@@ -221,7 +247,10 @@ RIGHT = [
     "@reads_body\n@post\ndef a(self):\n    return self.request.parts()",
     'def a(self, number: int, name):\n    return f"<b>{number} {len(name)} {escape(name)}</b>"',
     'def a(self, name):\n    name = escape(name)\n    return f"<b>{name}</b>"',
-    'def a(self, name):\n    return f"hello {name}", f"<{name}>"',
+    'def a(self, name):\n    return f"hello {name}", f"<{name}>", "a" + name',
+    "def a(self):\n    yield 1\n    return",
+    'def a(self):\n    return template(source=HEAD + f"<b>{HEAD}</b>")',
+    "class Inner(App): ...\ninner = Inner()\n_api = App",
     'def a(self, name):\n    return template(source="<b>{{ name }}</b>", name=name)',
     "async def a(self):\n    return EventStream(self._b())\nasync def _b(self):\n    yield event(1)",
 ]

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from itsdangerous import Signer
-from itsdangerous.encoding import int_to_bytes
 
 from micropie import App, SetupError, get, hidden, post, route, websocket
 from micropie._core.routing.discovery.marks import is_hidden
@@ -309,18 +308,6 @@ def test_R79_an_override_is_not_bypassed(
     assert [sentence for sentence in sentences if " without its route" in sentence] == logged
     site = app._micropie.compiled()
     assert len(site.entries(takes_socket=True)) == (version in ("V1", "Again"))
-
-
-def test_with_debug_the_log_lists_what_comes_from_elsewhere(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level("INFO", "micropie")
-    app: Any = Root(debug=True)
-    app.inner = App()
-    app.inner.encode = route()(functools.partial(int_to_bytes))
-    app._micropie.compiled()
-    told = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
-    assert told == ["/inner/encode is a URL: its function is from itsdangerous.encoding"]
 
 
 def test_a_wrong_word_is_refused() -> None:

@@ -47,7 +47,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     inspector = Inspector(target.app)
     inside, entries = inspector.applications(), inspector.routes()
     sockets = inspector.routes(websockets=True)
-    for kind, advice in _in_memory(inside, [*entries, *sockets]) if options.workers > 1 else ():
+    for kind, advice in in_memory(inside, [*entries, *sockets]) if options.workers > 1 else ():
         print(
             f"micropie: each worker has {kind} of its own, in memory; to share them, {advice}",
             file=sys.stderr,
@@ -69,7 +69,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
         del os.environ[IS_SERVING]
 
 
-def _in_memory(
+def in_memory(
     inside: Sequence[Application], entries: Sequence[RouteEntry]
 ) -> Iterator[tuple[str, str]]:
     """Yield what an application keeps in memory and seems to use, with the words that share it
