@@ -315,3 +315,39 @@ def test_a_websocket_over_http3(server: Server, certificate: Path) -> None:
         return dict(head.headers)[b":status"], talk.heard
 
     assert by_http3(server, certificate, talk) == (b"200", ["heard 'first'", "heard 'é'"])
+
+
+# -- two hosts -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def granian() -> Iterator[Server]:
+    with tempfile.TemporaryFile() as log:
+        running = start(KINDS["granian-asgi"], "examples.login.app:app", log)
+        try:
+            yield running
+        finally:
+            running.end()
+
+
+@pytest.mark.parametrize(
+    ("authority", "host", "status"),
+    [("localhost", "evil.example", b"400"), ("evil.example", "localhost", b"200")],
+)
+def test_granian_prefers_a_host_header_which_trusted_hosts_refuse(
+    granian: Server, authority: str, host: str, status: bytes
+) -> None:
+    """RFC 9113, section 8.3.1: such a request is malformed."""
+    client = H2Connection(H2Configuration(validate_outbound_headers=False))
+    with socket.create_connection(("127.0.0.1", granian.port), ANSWER_WITHIN) as connection:
+        client.initiate_connection()
+        method, scheme, path = (":method", "GET"), (":scheme", "http"), (":path", "/")
+        head = [method, scheme, (":authority", authority), path, ("host", host)]
+        client.send_headers(1, head, end_stream=True)
+        connection.sendall(client.data_to_send())
+        answers: list[bytes] = []
+        while not answers:
+            for event in client.receive_data(connection.recv(65536)):
+                if isinstance(event, ResponseReceived):
+                    answers.append(dict(event.headers)[b":status"])
+    assert answers == [status]
