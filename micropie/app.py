@@ -261,12 +261,6 @@ class App(Base[Outermost_co]):
             self.middlewares[:0] = security.middlewares
         Settings().overridden(values)
         if session_backend is not None:
-            methods = (getattr(session_backend, name, None) for name in ("load", "save"))
-            if isinstance(session_backend, type) or not all(map(callable, methods)):
-                raise SetupError(
-                    "session_backend, the only argument without a keyword, takes a SessionBackend "
-                    f"object, not {session_backend!r}; an App needs no name"
-                )
             self.session_backend = session_backend
         if channels is not None:
             self.channels = channels
@@ -288,12 +282,11 @@ class App(Base[Outermost_co]):
             value = inspect.getattr_static(cls, name, None)
             # below ``@hidden``, ``run`` is no handler: it serves in another way
             is_override = name == "run" and getattr(value, "__micropie_hidden__", False)
-            if callable(value) and value is not vars(App).get(name) and not is_override:
-                if name.endswith("s") and not is_function(value):  # one hook instead of a list
-                    raise SetupError(
-                        f"{cls.__name__}.{name} is a list: write "
-                        f"{name} = [{type(value).__name__}(...)]"
-                    )
+            if value is inspect.getattr_static(App, name, None) or is_override:
+                continue
+            if not is_function(value):
+                _check_attribute(cls, name, value)
+            if callable(value) and not (name == "channels" and isinstance(value, type)):
                 raise SetupError(
                     f"{cls.__name__}.{name} can't be a handler, App uses that name: "
                     f'give the method another one and write @route("/{name}") above it'
@@ -386,6 +379,8 @@ class App(Base[Outermost_co]):
 
     def __setattr__(self, name: str, value: object) -> None:
         old = vars(self).get(name)
+        if name in _WATCHED:
+            _check_attribute(type(self), name, value)
         super().__setattr__(name, value)
         # Handlers set plain attributes all the time; only what may be routed changes the tables.
         if (
@@ -806,6 +801,22 @@ _ELSEWHERE = by_name(
 
 _LINKS = (App.url_for, App.absolute_url_for, App.static_url)  # which templates see
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")
+
+
+def _check_attribute(owner: type, name: str, value: object) -> None:
+    """Raise ``SetupError`` for what the attribute of an application or its class can't be."""
+    kind = value if isinstance(value, type) else type(value)
+    if name in _LISTS and not isinstance(value, list | tuple):
+        raise SetupError(
+            f"{owner.__name__}.{name} is a list: write {name} = [{kind.__name__}(...)]"
+        )
+    if name == "session_backend" and not isinstance(value, property | None):
+        methods = (getattr(value, one, None) for one in ("load", "save"))
+        if value is kind or not all(map(callable, methods)):
+            raise SetupError(
+                "session_backend, the only argument without a keyword, takes a SessionBackend "
+                f"object, not {value!r}; an App needs no name"
+            )
 
 
 def _is_routed(value: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
-from micropie._core.errors import refuse_text
+from micropie._core.errors import SetupError, refuse_text
 from micropie._core.http.headers import PREFIXES
 from micropie._core.routing import AppBase, Config
 from micropie.middleware.csrf import CSRFMiddleware
@@ -37,6 +37,8 @@ class SecurityDefaults:
         trusted_origins: Iterable[str] = (),
         exempt: Iterable[str] = (),
     ) -> None:
+        if not hosts:
+            raise SetupError('SecurityDefaults needs the hosts: SecurityDefaults("example.com")')
         refuse_text("proxies", proxies)
         self.middlewares = [
             *([ProxyHeaders(trusted=proxies)] if proxies else []),

@@ -105,7 +105,7 @@ def test_anything_else_is_refused(wrong: Any) -> None:
 
 
 def test_a_site_has_a_host() -> None:
-    with pytest.raises(SetupError, match="TrustedHosts needs the hosts"):
+    with pytest.raises(SetupError, match="SecurityDefaults needs the hosts"):
         SecurityDefaults()  # type: ignore[call-arg]
 
 

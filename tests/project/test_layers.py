@@ -478,8 +478,11 @@ def _of_micropie(names: Iterable[str]) -> list[str]:
 # The names that have their public home there, and the server for an installation without another.
 HOMES = {
     "cli/check.py": [
-        f"micropie.debug.{name}"
-        for name in ("application_errors", "session_change", "source_notes")
+        "micropie.config.unread",
+        *(
+            f"micropie.debug.{name}"
+            for name in ("application_errors", "paths_of_hooks", "session_change", "source_notes")
+        ),
     ],
     "cli/serving/servers.py": ["micropie.wsgi.open_server"],
     "config.py": ["micropie._core.routing.Settings"],

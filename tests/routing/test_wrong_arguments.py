@@ -337,3 +337,20 @@ def test_a_wrong_argument_is_told_before_the_first_request(
 def test_what_no_decorator_stands_above(decorator: Any, target: Any) -> None:
     with pytest.raises(SetupError):
         decorator(target)
+
+
+WRONG_ATTRIBUTES = {
+    "middlewares": (RateLimit(3), RateLimit, 3, "x"),
+    "ws_middlewares": (RateLimit(3), RateLimit, 3, "x"),
+    "session_backend": (micropie.sessions.SQLiteSessionBackend, 3, "x", App()),
+    "channels": (micropie.channels.RedisChannels, 3, "x", App()),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ATTRIBUTES)
+def test_an_attribute_of_a_wrong_type_is_told_where_it_is_assigned(name: str) -> None:
+    for value in WRONG_ATTRIBUTES[name]:
+        with pytest.raises(SetupError, match=name):
+            setattr(Root(), name, value)
+        with pytest.raises(SetupError, match=name):
+            type("Wrong", (Root,), {name: value})()
