@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import enum
 import functools
+import math
 import subprocess
 import sys
 import typing
@@ -1550,6 +1551,52 @@ def test_the_numbers_of_a_pydantic_model_and_of_a_form_are_finite(make_client: M
     assert client.post("/scale", data={"weight": "1.5"}).text == "made"
     assert client.post("/model", json={"weight": "1.5", "prices": [{"a": ["1"]}]}).text == "made"
     assert client.post("/form", data={"weight": "1.5", "price": "2"}).text == "made"
+
+
+class Limits(msgspec.Struct):
+    low: float = -math.inf
+    high: float = math.inf
+    exact: Decimal = Decimal("1e400")
+
+
+class OuterLimits(msgspec.Struct):
+    inner: Limits = msgspec.field(default_factory=Limits)
+    other: Decimal | None = None
+
+
+@dataclasses.dataclass
+class LimitsClass:
+    low: float = -math.inf
+    exact: Decimal = Decimal("-Infinity")
+
+
+class LimitsModel(pydantic.BaseModel):
+    low: float = -math.inf
+    exact: Decimal = Decimal("Infinity")
+
+
+@pytest.mark.parametrize("kind", [Limits, OuterLimits, LimitsClass, LimitsModel])
+def test_an_author_may_have_infinite_defaults_and_a_client_no_such_values(
+    make_client: MakeClient, kind: Any
+) -> None:
+    def given(limits: Any) -> Any:
+        return repr(limits)
+
+    def asked(limits: Any) -> Any:
+        return repr(limits)
+
+    given.__annotations__["limits"] = kind
+    asked.__annotations__["limits"] = Annotated[kind, Query()]
+    app = App()
+    app.given, app.asked = route()(given), route()(asked)
+    client = make_client(app)
+    expected = repr(kind())
+    assert client.post("/given", json={}).text == expected
+    assert client.post("/given", data={"unknown": "1"}).text == expected
+    assert client.get("/asked").text == expected
+    for text in "inf", "-inf", "nan", "1e400":
+        assert client.get("/asked", params={"low": text, "other": text}).status_code == 400
+        assert client.post("/given", data={"exact": text, "other": text}).status_code == 400
 
 
 Ids = typing.NewType("Ids", set[int])

@@ -38,7 +38,7 @@ from micropie._core.binding.annotations import (
 
 class Field(NamedTuple):
     """A field of a structure: its name in a document, its annotation, whether a document must have
-    it.
+    it, its default.
 
     ``kind`` and ``optional`` are what ``bare`` returns of the annotation.
     """
@@ -48,6 +48,7 @@ class Field(NamedTuple):
     required: bool
     kind: Hint
     optional: bool
+    default: object = None
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
@@ -108,7 +109,14 @@ def fields_of(structure: type) -> Sequence[Field]:
     """Return the fields of a structure, with all that is said of them."""
     if is_pydantic(structure) and not dataclasses.is_dataclass(structure):
         found = [
-            (one.validation_alias, name, one.annotation, one.metadata, one.is_required())
+            (
+                one.validation_alias,
+                name,
+                one.annotation,
+                one.metadata,
+                one.is_required(),
+                one.default,
+            )
             for name, one in structure.model_fields.items()
         ]
     else:
@@ -120,13 +128,15 @@ def fields_of(structure: type) -> Sequence[Field]:
                 hints[one.name],
                 [one.default] if type(one.default).__name__ == "FieldInfo" else [],
                 one.required,
+                one.default,
             )
             for one in msgspec().inspect.type_info(structure).fields
         ]
     fields = []
-    for alias, name, hint, metadata, required in found:
+    for alias, name, hint, metadata, required, default in found:
         hint = without_aliases(Annotated[(hint, *stated)] if (stated := [*metadata]) else hint)
-        fields.append(Field(alias if isinstance(alias, str) else name, hint, required, *bare(hint)))
+        name = alias if isinstance(alias, str) else name
+        fields.append(Field(name, hint, required, *bare(hint), default))
     return fields
 
 

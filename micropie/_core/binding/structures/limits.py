@@ -164,9 +164,9 @@ def count_values(document: object, most: int) -> int:
     return count
 
 
-def check_numbers(made: object) -> None:
+def check_numbers(made: object, defaults: Sequence[object]) -> None:
     """Raise ``ValueError`` for a float or Decimal anywhere in a structure that no parameter of its
-    type may have.
+    type may have, but for those that are the author's ``defaults``.
     """
     from decimal import Decimal
 
@@ -174,9 +174,10 @@ def check_numbers(made: object) -> None:
     while waiting:
         value = waiting.pop()
         kind = type(value)
-        if (isinstance(value, float) and not math.isfinite(value)) or (
+        is_wrong = (isinstance(value, float) and not math.isfinite(value)) or (
             isinstance(value, Decimal) and not is_moderate(value)
-        ):
+        )
+        if is_wrong and not any(value is default for default in defaults):
             raise ValueError(
                 f"Expected a number with digits from 1e-{MAX_EXPONENT} to 1e{MAX_EXPONENT}"
             )
