@@ -231,9 +231,9 @@ class _Builder:
             body = self._body(application, sorted_inputs)
         kinds = [] if body is None else [*body["content"]]
         conditions = _conditions_of(documented)
-        hooks, checks = application.middlewares, {*map(id, application.checks)}
+        hooks = application.middlewares
         causes: dict[int, object] = {
-            401: any(hasattr(one, "security_scheme") for one in hooks if id(one) not in checks),
+            401: _challenges(application),
             403: any(getattr(hook, "scopes", ()) for hook in hooks),
             404: route.wildcards,
             413: body or route.reads_body,
@@ -446,6 +446,9 @@ class _Builder:
         errors: Mapping[str, str],
     ) -> None:
         application = documented.application
+        headers = {**_HEADERS}
+        if not _challenges(application):
+            del headers["401"]  # of a check, which answers as it likes
         for status, sentence in errors.items():
             handled, about = self._handled(documented, int(status), sentence)
             for code, answer in handled.items():
@@ -456,8 +459,8 @@ class _Builder:
             is_standard = status in ("303", "304", "401", "403")
             describe_answer = self._stated if is_standard else self._error
             answer = describe_answer(application, int(status), about)
-            if status in _HEADERS:
-                answer["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
+            if status in headers:
+                answer["headers"] = {headers[status]: {"schema": {"type": "string"}}}
             known = responses.setdefault(status, answer)
             if "content" in known:
                 _add_content(known, answer)
@@ -733,6 +736,14 @@ _CONDITIONAL = {"If-None-Match": {304, 412}, "If-Match": {412, 428}}
 _STATUSES = ((BadRequest, 400), (MethodNotAllowed, 405))
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _REDIRECTS = range(300, 400)
+
+
+def _challenges(application: Application) -> bool:
+    """Return whether middleware, not a check, names how a client is known."""
+    checks = {*map(id, application.checks)}
+    return any(
+        hasattr(one, "security_scheme") for one in application.middlewares if id(one) not in checks
+    )
 
 
 def _read_by_the_handler(entry: RouteEntry) -> dict[str, Any]:

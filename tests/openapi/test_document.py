@@ -826,6 +826,9 @@ def test_a_check_refuses_with_403_unless_it_has_statuses() -> None:
         path: {"401", "403"} & operation(document, path)["responses"].keys()
         for path in document["paths"]
     }
+    signed, both = (operation(document, path)["responses"]["401"] for path in ("/signed", "/both"))
+    assert "headers" not in signed  # nobody sends one
+    assert [*both["headers"]] == ["WWW-Authenticate"]
     two = {"401", "403"}
     assert found == {"/keyed": {"403"}, "/signed": two, "/both": two, "/guarded": two}
 
