@@ -19,12 +19,14 @@ PASSWORD = os.environ.get("ADMIN_PASSWORD", "")
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>News</title>
+<main>
 <h1>News</h1>
 <p><a href="{{ url_for("news") }}">Listen</a>, <a href="{{ url_for("admin.index") }}">admin page</a></p>
 <form method="post" action="{{ url_for("log_in") }}">{{ csrf_input }}
 <label>Password <input name="password" type="password" autocomplete="current-password" required></label>
 <button>Log in</button>
 </form>
+</main>
 """  # noqa: E501
 
 

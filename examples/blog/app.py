@@ -29,6 +29,7 @@ HEAD = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>{{ title }}</title>
 <p><a href="{{ url_for("index") }}">Blog</a></p>
+<main>
 <h1>{{ title }}</h1>
 {% for message in get_flashed_messages() %}<p role="status">{{ message }}</p>{% endfor %}
 """
@@ -43,6 +44,7 @@ LIST = (
 <form method="post" action="{{ url_for("write") }}">{{ csrf_input }}
 <p><input name="title" aria-label="Title" required> <textarea name="text" aria-label="Text" required></textarea>
 <button>Publish</button></form>
+</main>
 """  # noqa: E501
 )
 
@@ -54,6 +56,7 @@ POST = (
 {% for (comment,) in comments %}<p>{{ comment }}{% endfor %}
 <form method="post" action="{{ url_for("comment", number=number) }}">{{ csrf_input }}
 <input name="text" aria-label="Comment" required> <button>Comment</button></form>
+</main>
 """
 )
 

@@ -21,10 +21,12 @@ from micropie.middleware import SecurityDefaults
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>{{ room }}</title>
+<main>
 <h1>{{ room }}</h1>
 <form><input name="name" aria-label="Name" value="Somebody" required>
 <input name="text" aria-label="Message" autocomplete="off" required> <button>Say</button></form>
 <ul></ul>
+</main>
 <script nonce="{{ request.state.csp_nonce }}">
   const form = document.querySelector("form"), list = document.querySelector("ul");
   new EventSource("{{ url_for("messages", room) }}").onmessage = ({ data }) => {

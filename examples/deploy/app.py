@@ -18,7 +18,9 @@ HOST = os.environ.get("SITE_HOST", "example.com")
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>A site</title><link rel="stylesheet" href="{{ url_for("static", path="site.css") }}">
+<main>
 <h1>A site behind nginx</h1><p>You come from {{ request.client[0] }} by {{ request.scheme }}.
+</main>
 """
 
 

@@ -14,8 +14,10 @@ from micropie.middleware import SecurityDefaults
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>Baking</title>
+<main>
 <h1>Baking</h1>
 <p><progress max="100" value="0"></progress> <output></output>
+</main>
 <script nonce="{{ request.state.csp_nonce }}">
   const source = new EventSource("{{ url_for("bake") }}");
   source.addEventListener("progress", ({ data }) => {

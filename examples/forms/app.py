@@ -22,6 +22,7 @@ PAGE = """<!doctype html>
 {% endmacro %}
 {% macro wrong(name) %}{% if errors[name] %} <strong role="alert">{{ errors[name] }}</strong>{% endif %}{% endmacro %}
 {% set given = errors.given %}
+<main>
 <h1>A table</h1>
 {% for message in get_flashed_messages() %}<p role="status">{{ message }}</p>{% endfor %}
 <form method="post">
@@ -44,6 +45,7 @@ PAGE = """<!doctype html>
 <p><label><input type="checkbox" name="news"{% if given.news %} checked{% endif %}> Send me news</label>
 <p><button>Book</button>
 </form>
+</main>
 """  # noqa: E501
 
 

@@ -20,6 +20,7 @@ from micropie.sessions import InMemorySessionBackend
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>Members</title>
+<main>
 {% for message in get_flashed_messages() %}<p role="status">{{ message }}</p>{% endfor %}
 {% if session.user %}
 <h1>Hello, {{ session.user }}</h1>
@@ -35,6 +36,7 @@ PAGE = """<!doctype html>
 </form>
 {% endfor %}
 {% endif %}
+</main>
 """  # noqa: E501
 
 Name = Annotated[str, Meta(min_length=1, max_length=80)]

@@ -13,6 +13,7 @@ from micropie.middleware import SecurityDefaults
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>Members</title>
+<main>
 {% if user %}
 <h1>Hello, {{ user.name or user.sub }}</h1>
 <p><a href="{{ url_for("secret") }}">The secret</a></p>
@@ -22,6 +23,7 @@ PAGE = """<!doctype html>
 <h1>Members</h1>
 <p><a href="{{ url_for("login.log_in") }}">Log in</a></p>
 {% endif %}
+</main>
 """
 
 login = OpenIDConnect(

@@ -20,9 +20,11 @@ DIRECTORY = Path(
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>Paste</title>
+<main>
 <form method="post" action="{{ url_for("from_page") }}">{{ csrf_input }}
 <p><textarea name="text" aria-label="Text" rows="20" cols="80" required></textarea>
 <p><button>Paste</button></form>
+</main>
 """
 
 

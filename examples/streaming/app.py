@@ -24,8 +24,10 @@ class Streaming(App):
         return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>Streaming</title>
+<main>
 <p><video src="{self.url_for("video")}" controls muted width="320" height="180"></video>
 <p><a href="{self.url_for("report")}">A report, row by row</a>
+</main>
 """
 
     @get

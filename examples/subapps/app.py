@@ -14,6 +14,7 @@ LAYOUT = """<!doctype html>
 <meta name="color-scheme" content="light dark"><title>{{ title }}</title>
 <nav><a href="{{ url_for("/index") }}">Home</a> <a href="{{ url_for("/shop.index") }}">Shop</a>
 <a href="{{ url_for("/office.index") }}">Office</a></nav>
+<main>
 <h1>{{ title }}</h1>
 """
 
@@ -24,6 +25,7 @@ PIES = (
 <form method="post" action="{{ url_for("buy", pie) }}">{{ csrf_input }}{{ pie }}: {{ left }} <button>buy</button></form>
 {% endfor %}
 <p>In your basket: {{ session.basket | default([]) | join(", ") }}
+</main>
 """  # noqa: E501
 )
 
@@ -56,7 +58,7 @@ class Office(App):
     @get
     def index(self) -> str:
         return template(
-            source=LAYOUT + "<p>Left: {{ left }}",
+            source=LAYOUT + "<p>Left: {{ left }}</main>",
             title="Office",
             left=sum(self.state.pies.values()),
         )
@@ -85,7 +87,7 @@ class Site(App):
 
     @get
     def index(self) -> str:
-        return template(source=LAYOUT, title="Pies")
+        return template(source=LAYOUT + "</main>", title="Pies")
 
 
 app = Site()

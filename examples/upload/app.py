@@ -16,11 +16,13 @@ from micropie.middleware import SecurityDefaults
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>Upload</title>
+<main>
 <h1>Upload</h1>
 <form action="{{ url_for("upload") }}">
   <input type="file" name="file" aria-label="Files" multiple required> <button>Upload</button>
 </form>
 <p><progress max="1" value="0"></progress> <output></output>
+</main>
 <script nonce="{{ request.state.csp_nonce }}">
   const form = document.querySelector("form"), bar = document.querySelector("progress");
   const output = document.querySelector("output");

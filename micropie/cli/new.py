@@ -56,6 +56,7 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width">
 <title>NAME</title>
 <link rel="stylesheet" href="{{ url_for('static', path='site.css') }}">
+<main>
 {% for message in get_flashed_messages() %}<p class="message">{{ message }}</p>{% endfor %}
 <h1>NAME</h1>
 <form method="post" action="{{ url_for('greet') }}">
@@ -65,6 +66,7 @@ PAGE = """<!doctype html>
 </form>
 <ul>{% for name in names %}<li>{{ name }}</li>{% endfor %}</ul>
 </html>
+</main>
 """
 
 CSS = """body { font: 1rem/1.5 system-ui; max-width: 40rem; margin: 2rem auto; padding: 0 1rem }

@@ -45,7 +45,7 @@ _PAGE = """\
 <title>{title}</title><link rel="icon" href="{base}/favicon-32x32.png">
 <link rel="stylesheet" href="{base}/swagger-ui.css">
 <link rel="stylesheet" href="{base}/dark.css" media="(prefers-color-scheme: dark)"></head>
-<body><div id="docs" data-document="{document}"></div>
+<body><main id="docs" data-document="{document}"></main>
 <script src="{base}/swagger-ui-bundle.js"></script><script src="{base}/start.js"></script></body></html>
 """  # noqa: E501
 
