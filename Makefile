@@ -5,14 +5,14 @@
 #   make check    the inner loop, in a few minutes: lint, types, layers, and the tests of the core
 #   make test     everything that has to pass: lint, layers, all tests, their coverage, and beside them types
 #   make test-all the same before a release, with every case of a test in every world, and more examples (tests/conftest.py)
-#                 and the framework in Pyodide
+#                 and the core on the other Pythons, Pyodide among them
 #   make docs     build the site of the documentation into build/site, with a playground if npm is there
 #   make release  build and check what is published, in dist/ (scripts/RELEASE.md)
 #   make format   format and fix what can be fixed, and draw the picture of ARCHITECTURE.md
 #   make clean    remove what these targets made
 #
 # What is needed less often is a script with --help: scripts/benchmarks, check-links, clients, deploy-pages, faults, fuzz,
-# mutants, pyodide, schemathesis, screenshots.
+# mutants, other-pythons, pyodide, schemathesis, screenshots.
 #
 # Another interpreter is named by PYTHON (make test PYTHON=python3.13), and gets environments of its own, .venv-python3.13.
 # A free-threaded one, whose name ends with "t", is tested without the libraries that it has no build of:
@@ -70,7 +70,7 @@ test: $(VENV)/.installed-test
 
 test-all: OPTIONS = --all-worlds
 test-all: test
-	scripts/pyodide
+	scripts/other-pythons
 
 types: $(VENV)/.installed-test
 	@echo "== mypy$(FREE_THREADED:%= has no build for %)"

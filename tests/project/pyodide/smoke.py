@@ -117,18 +117,19 @@ def make_app():
     def names():
         yield ["Ann"]
 
-    def timed(request, names: Names):
+    def timed(request):
         response = yield
         response.headers["X-Where"] = where()
-        assert names == ["Ann"]
 
     @app.error(404)
-    def missing(request, error, names: Names):
-        request.after_response(later, app.heard)
-        return [request.path, *names]
+    async def missing(request, error):
+        # "with" in a def is for threads
+        async with request.resource(Names) as names:
+            request.after_response(later, app.heard, *names)
+            return [request.path, *names]
 
-    async def later(heard, names: Names):
-        heard += names
+    async def later(heard, name):
+        heard.append(name)
 
     app.middlewares.append(timed)
     return app
@@ -203,7 +204,7 @@ async def check_websocket(app):
     sent = []
 
     async def receive():
-        return messages.pop() if messages else {"type": "websocket.disconnect", "code": 1000}
+        return messages.pop() if messages else await anyio.sleep_forever()  # the client stays
 
     async def send(message):
         sent.append(message)
