@@ -30,7 +30,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from types import CodeType, TracebackType
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from micropie._core.on_demand import by_name
 
@@ -223,6 +223,10 @@ class Redirect(RaisedAnswer):
         self.headers = pairs_of(headers) if headers else []
         self.allow_external = allow_external
         self.allow_http = allow_http
+
+
+# Not ``HTTPError | Redirect``, which would make a union with each call.
+ERRORS: Final = (HTTPError, Redirect)
 
 
 class ClientDisconnect(Exception):

@@ -126,7 +126,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             else await perform(flow, exchange, (kind, function, arguments))
         )
         next(flow, None)  # ends it: to close it takes longer
-        if type(answer) is Handover:
+        if answer.__class__ is Handover:
             # the mounted application must not see a request that is not its own
             current.reset(token)
             try:

@@ -115,7 +115,7 @@ def encode_headers(
         return [*usual] if length is None else [*usual, (b"content-length", b"%d" % length)]
     headers = []
     for pair in pairs:
-        if type(pair) is KnownHeader:
+        if pair.__class__ is KnownHeader:
             headers.append(pair.encoded)
         else:
             headers.append((_NAMES[pair[0]], pair[1].encode("latin-1")))
@@ -197,12 +197,11 @@ async def send_streamed(
             and exchange.method != "HEAD"
             and head["status"] not in (204, 304)
         ):
-            extensions = exchange.scope.get("extensions") or ()
             if (
                 file is not None
                 and file.file is not None
                 and file.is_whole
-                and PATHSEND in extensions
+                and PATHSEND in (exchange.scope.get("extensions") or ())
             ):
                 stream.first = END  # the chunk that was read ahead is not needed
                 await _send_or_leave(send, {"type": PATHSEND, "path": file.path})

@@ -77,7 +77,7 @@ def serve_http(
         step: AnyStep = flow.send(None)
         answer: Any = step[2] if step[0] is ANSWER else perform(flow, exchange, step)
         next(flow, None)  # ends it: to close it takes longer
-        if type(answer) is Handover:
+        if answer.__class__ is Handover:
             # the mounted application must not see a request that is not its own
             current.reset(token)
             environ_of_mount = answer.environ_of(exchange)

@@ -12,6 +12,7 @@ from typing import Any
 
 from micropie._core import execution, files
 from micropie._core.errors import (
+    ERRORS,
     ClientDisconnect,
     HTTPError,
     MethodNotAllowed,
@@ -24,7 +25,6 @@ from micropie._core.http import (
     FileReference,
     Request,
     Response,
-    encode,
     encoded_error,
     error_answer,
     error_response,
@@ -81,7 +81,7 @@ def default_answer(request: Request, failure: Exception) -> tuple[Answer | None,
     exchange = request._exchange
     config = exchange.config
     if (
-        not isinstance(failure, RaisedAnswer)
+        not isinstance(failure, ERRORS)
         or exchange.answer.has_more
         or exchange.ends is not None
         or exchange.passes_failure_on
@@ -91,12 +91,7 @@ def default_answer(request: Request, failure: Exception) -> tuple[Answer | None,
     ):
         return None, failure
     try:
-        if isinstance(failure, Redirect):
-            response = redirect_response(failure, request)
-            is_head = exchange.method == "HEAD"
-            return encode(response, None, is_head, config.text_type), failure
-        is_options = isinstance(failure, MethodNotAllowed) and exchange.method == "OPTIONS"
-        if isinstance(failure, HTTPError) and not is_options:
+        if exchange.method != "OPTIONS" or not isinstance(failure, MethodNotAllowed):
             return encoded_error(request, failure), failure
     except Exception as error:
         # A header or text that can't be sent is logged by ``respond_to``.

@@ -321,21 +321,22 @@ def _answer(request: Request, result: object) -> Flow[Answer]:
     ):
         # Of a decorated ``async def``.
         result = yield AWAIT, itself, (result,)
-    if exchange.config.advisor is not None:
-        exchange.config.advisor.review_result(exchange, result)
+    advisor = exchange.config.advisor
+    if advisor is not None:
+        advisor.review_result(exchange, result)
     response = made.set_result(result)
-    if exchange.config.advisor is not None:
-        exchange.config.advisor.review_response(exchange, response)
+    if advisor is not None:
+        advisor.review_response(exchange, response)
     is_null = response.body is None and NoneType in exchange.config.bodies
     if is_null and response.status in _SUCCESSES and not isinstance(result, Response):
         response.content_type = response.content_type or JSON  # where nothing else is stated
-    if type(response.body) is FileReference:
+    if response.body.__class__ is FileReference:
         try:
             file, part = yield from files.open_file(request, response)
         except Exception as failure:
             made.replace(None)  # what it states is not the error's
-            if exchange.config.advisor is not None and type(failure) is HTTPError:
-                exchange.config.advisor.review_missing_file(response.body)
+            if advisor is not None and type(failure) is HTTPError:
+                advisor.review_missing_file(response.body)
             raise
         if part is None and _is_sent_alone(exchange, response):
             return file

@@ -7,13 +7,21 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import lru_cache
 
-from micropie._core.errors import PHRASES, HTTPError, in_words_of
+from micropie._core.errors import PHRASES, HTTPError, Redirect, in_words_of
 from micropie._core.http.binding_errors import BindingError
 from micropie._core.http.escaping import escape
 from micropie._core.http.headers import KnownHeader, cached_if_short, choose_type
 from micropie._core.http.protocols import HeaderPairs
 from micropie._core.http.request import Request
-from micropie._core.http.response import HTML, NO_OTHER_HEADERS, TEXT, Answer, Response, encode
+from micropie._core.http.response import (
+    HTML,
+    NO_OTHER_HEADERS,
+    TEXT,
+    Answer,
+    Response,
+    encode,
+    encoded_redirect,
+)
 
 PROBLEM = "application/problem+json"
 
@@ -53,13 +61,15 @@ def error_answer(request: Request, error: HTTPError, kind: str = "") -> Response
     return Response(body, error.status, headers, content_type)
 
 
-def encoded_error(request: Request, error: HTTPError) -> Answer:
-    """Return what ``error_answer`` does, checked and encoded: for a response that nothing else
-    changes.
+def encoded_error(request: Request, error: HTTPError | Redirect) -> Answer:
+    """Return what ``error_answer`` or ``redirect_response`` does, checked and encoded: for a
+    response that nothing else changes.
     """
-    status, is_head = error.status, request.method == "HEAD"
-    text, headers, content_type = _described(request, error)
+    status, is_head = error.status, request._exchange.method == "HEAD"
     text_type = request._exchange.config.text_type
+    if isinstance(error, Redirect):
+        return encoded_redirect(error, request, is_head, text_type)
+    text, headers, content_type = _described(request, error)
     if error.headers or type(text) is not str or type(status) is not int:
         return encode(Response(text, status, headers, content_type), None, is_head, text_type)
     body, others = text.encode(), _ALSO_VARY if headers else NO_OTHER_HEADERS
@@ -78,9 +88,9 @@ def _described(
         kind = _wanted_form(request)
         headers = [*headers, _VARY]  # the sentence as well was chosen by it
     phrase = PHRASES.get(error.status, "Error")
-    is_default = error.message == f"{error.status} {phrase}"
     title, message = phrase, error.message
     if request._exchange.config.settings.translations is not None:
+        is_default = error.message == f"{error.status} {phrase}"
         title = translated(request, phrase)
         message = f"{error.status} {title}" if is_default else translated(request, message)
     if kind == "html":

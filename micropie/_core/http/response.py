@@ -29,6 +29,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self, TypeAlias, Unpack
 from urllib.parse import quote, urlsplit
 
 from micropie._core.errors import (
+    ERRORS,
     PHRASES,
     HeadersLike,
     HTTPError,
@@ -325,8 +326,6 @@ BODIES = frozenset({str, bytes, dict, list, type(None)})
 
 WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
 
-# not ``HTTPError | Redirect``, which would make a union with each call
-ERRORS = (HTTPError, Redirect)
 _WITH_STATUS = (Response, *ERRORS)
 _BUFFERS = (bytes, bytearray, memoryview)
 
@@ -382,7 +381,7 @@ def encode(
     what is not JSON and states none.
     """
     status, given = response.status, response.pairs
-    if type(status) is not int or not 200 <= status <= 599:
+    if status.__class__ is not int or not 200 <= status <= 599:
         status = _checked_status(status)
     # else nothing may describe it (RFC 9110, section 8.6)
     has_content = status not in WITHOUT_CONTENT
@@ -391,7 +390,8 @@ def encode(
     pairs: Sequence[tuple[str, str]] = NO_OTHER_HEADERS if is_described else ()
     content_type = length = None
     if given:
-        headers, content_type, length = checked_headers(given, type(status) is GivenStatus, pairs)
+        is_given = status.__class__ is GivenStatus
+        headers, content_type, length = checked_headers(given, is_given, pairs)
         # Otherwise this object itself stays, by which drivers know the usual head.
         pairs = pairs if len(headers) == 1 and headers[0] is NOSNIFF else headers
     if content_type is None and response.content_type:
@@ -495,13 +495,13 @@ def checked_headers(
     content_type, length, stated_length = None, None, None
     try:
         for pair in pairs:
-            if type(pair) is KnownHeader:
+            if pair.__class__ is KnownHeader:
                 headers.append(pair)
                 continue
             name, value = pair
             key = _KEYS[name]
             # as most values are: nothing else to check
-            text = value.strip(" \t") if type(value) is str and key != "location" else ""
+            text = value.strip(" \t") if value.__class__ is str and key != "location" else ""
             if not text or not (text.isascii() and text.isprintable()):
                 text = check_value(key, value, is_given)
             if key not in _SPECIAL:
@@ -573,6 +573,27 @@ class Origin(Protocol):
 def redirect_response(redirect: Redirect, site: Origin) -> Response:
     """Return the response for a ``Redirect`` in the answer to a request for ``site``.
 
+    Raises as ``_allowed`` does.
+    """
+    location = _allowed(redirect, site)
+    return Response("", redirect.status, [*redirect.headers, ("Location", location)])
+
+
+def encoded_redirect(
+    redirect: Redirect, site: Origin, head_only: bool, text_type: str = HTML
+) -> Answer:
+    """Return what ``redirect_response`` does, checked and encoded: for a response that nothing else
+    changes.
+    """
+    if redirect.headers or type(redirect.status) is not int:
+        return encode(redirect_response(redirect, site), None, head_only, text_type)
+    location = check_value("location", _allowed(redirect, site))
+    return redirect.status, text_type, 0, (NOSNIFF, ("location", location)), b"", None
+
+
+def _allowed(redirect: Redirect, site: Origin) -> str:
+    """Return the location of a redirect.
+
     Raises 400 for a control character, and unless the redirect allows it for another host and for
     plain http from https: a client may have chosen the location. The log says what to write if it
     is the author's.
@@ -594,7 +615,7 @@ def redirect_response(redirect: Redirect, site: Origin) -> Response:
         advice = f"if that is meant, write Redirect(location, {option}=True)"
         logger.warning("a redirect to %.500r %s and is refused; %s", location, problem, advice)
         raise HTTPError(400, f"The address to go to {problem}.")
-    return Response("", redirect.status, [*redirect.headers, ("Location", location)])
+    return location
 
 
 def as_browsers_read(location: str) -> str:

@@ -128,7 +128,7 @@ class ReceivedBody:
         """Have the body parsed when it is first asked for."""
         data = self.data
         size = len(data.data if isinstance(data, BodyReader) else data or b"")
-        self.parse, self.is_large = how, how is not None and size > LARGE
+        self.parse, self.is_large = how, size > LARGE and how is not None
 
     def parsed(self, exchange: Parsing) -> Json:
         """Return the JSON body, ``NULL`` for null, None if there is none.

@@ -21,6 +21,9 @@ from micropie._core.http.headers import is_json
 AHEAD: Final = "ahead"
 
 
+_PARSED: dict[str, Literal["form", "json"]] = {FORM: "form", "application/json": "json"}
+
+
 def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flow[None]:
     """Receive a form, files or JSON.
 
@@ -46,7 +49,7 @@ def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flo
             raise unreadable(exchange, error) from None
         return
     else:
-        accept = "form" if media_type == FORM else "json" if is_json(media_type) else None
+        accept = _PARSED.get(media_type) or ("json" if is_json(media_type) else None)
         if accept is None or body.form is not None:  # nothing is to be parsed, or a hook did it
             return
         most = exchange.config.limits.max_data_size
