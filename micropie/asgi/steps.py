@@ -19,7 +19,7 @@ from micropie._core.execution import (
     slots_of,
     within,
 )
-from micropie._core.execution.placement import IO_THREADS, QUEUED, RELEASING, WAITING
+from micropie._core.execution.placement import IO_THREADS, Rank
 from micropie._core.execution.steps import (
     ANSWER,
     AWAIT,
@@ -160,13 +160,13 @@ async def perform_step(
     if held and held[0] is not slots:
         held.pop().give()
     if threads is not None:
-        held, rank = None, QUEUED if is_queued else WAITING
+        held, rank = None, Rank.QUEUED if is_queued else Rank.WAITING
     elif releases:
-        rank = RELEASING
+        rank = Rank.RELEASING
     elif exchange.has_begun:
         rank = exchange.rank
     else:
-        rank = QUEUED if is_queued else WAITING
+        rank = Rank.QUEUED if is_queued else Rank.WAITING
     if seconds is None:
         result = await slots.call(function, arguments, leave_after, rank, held)
     else:

@@ -43,7 +43,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 # The gauges that are read at a scrape, in the order of ``Inspector.statistics``.
 USAGES: Final = {
-    "micropie_threads_busy": "Worker threads that run a def handler (asgi).",
+    "micropie_threads_busy": "Worker threads that requests hold for def code (asgi).",
     "micropie_threads_waiting": "Handlers that wait for such a thread (asgi).",
     "micropie_threads_limit": "The setting threads (asgi).",
     "micropie_pool_busy": "Processes of the pool that run a handler.",

@@ -21,14 +21,7 @@ from anyio.lowlevel import checkpoint
 
 from micropie import App, HTTPError, UploadFile, static_file
 from micropie._core.execution import threads as workers
-from micropie._core.execution.placement import (
-    BEGUN,
-    HOLDING,
-    QUEUED,
-    RELEASING,
-    WAITING,
-    Threads,
-)
+from micropie._core.execution.placement import Rank, Threads
 from micropie._core.execution.threads import Slots, in_thread, slots_of
 from micropie.middleware import Timeout
 from micropie.sessions import SQLiteSessionBackend
@@ -370,7 +363,7 @@ def test_R67_a_queue_that_stands_refuses_those_who_have_waited_longest(
 
     async def wait(slots: Slots, number: int) -> None:
         try:
-            await slots.take(WAITING if number == other else QUEUED)
+            await slots.take(Rank.WAITING if number == other else Rank.QUEUED)
         except HTTPError as error:
             statuses.append(error.status)
         else:
@@ -404,7 +397,7 @@ def test_who_is_refused_and_cancelled_gives_no_place_back(monkeypatch: pytest.Mo
     async def main() -> None:
         slots = slots_of(Threads(1, queue=1000))
         await slots.take()
-        tasks = [asyncio.create_task(slots.take(QUEUED)) for _ in range(51)]
+        tasks = [asyncio.create_task(slots.take(Rank.QUEUED)) for _ in range(51)]
         await anyio.wait_all_tasks_blocked()
         for task in tasks[:10]:  # a queue stands
             clock.now += 0.11
@@ -462,18 +455,24 @@ def test_who_holds_something_goes_before_others_and_beyond_the_limit(backend: st
         slots = slots_of(Threads(1, queue=9, reserve=1))
         await slots.take()
 
-        async def wait(name: str, rank: int) -> None:
+        async def wait(name: str, rank: Rank) -> None:
             await slots.take(rank)
             order.append(name)
 
-        await slots.take(HOLDING)  # the reserve
+        await slots.take(Rank.HOLDING)  # the reserve
         async with anyio.create_task_group() as tasks:
             for number, (name, rank) in enumerate(
-                [("new", QUEUED), ("begun", BEGUN), ("other new", QUEUED), ("holds", HOLDING)], 1
+                [
+                    ("new", Rank.QUEUED),
+                    ("begun", Rank.BEGUN),
+                    ("other new", Rank.QUEUED),
+                    ("holds", Rank.HOLDING),
+                ],
+                1,
             ):
                 tasks.start_soon(wait, name, rank)
                 await until_async(lambda: slots.usage() == (2, number, 1))  # noqa: B023
-            await slots.take(RELEASING)
+            await slots.take(Rank.RELEASING)
             assert slots.usage() == (3, 4, 1)
             slots.give()
             assert slots.usage() == (2, 4, 1)
@@ -498,7 +497,7 @@ def test_who_holds_something_waits_no_longer_when_no_slot_comes_back(
     async def main() -> None:
         slots = slots_of(Threads(1))
         await slots.take()
-        await slots.take(HOLDING)
+        await slots.take(Rank.HOLDING)
         assert slots.usage() == (2, 0, 1)
 
     run(backend, main)
@@ -522,7 +521,7 @@ def test_a_slot_that_comes_back_prolongs_the_wait_of_those_who_hold_something(
         await slots.take()
         slots._moved_at = now[0]  # as if a slot had come back for somebody else
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(slots.take, HOLDING)
+            tasks.start_soon(slots.take, Rank.HOLDING)
             await until_async(lambda: len(reads) > 3)
             assert slots.usage() == (1, 1, 1)
             now[0] += 1

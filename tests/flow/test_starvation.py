@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from micropie import App, HttpMiddleware, Request, Response, requires, static_file
 from micropie._core.execution import threads as workers
-from micropie._core.execution.placement import WAITING, Threads
+from micropie._core.execution.placement import Rank, Threads
 from micropie._core.execution.steps import after_response
 from micropie._core.execution.threads import Slots, slots_of
 from micropie.middleware import Timeout
@@ -335,7 +335,7 @@ def test_a_new_request_is_refused_before_its_first_part_runs(
     taken: list[int] = []
     take = Slots.take
 
-    async def noted(slots: Slots, rank: int = WAITING) -> None:
+    async def noted(slots: Slots, rank: Rank = Rank.WAITING) -> None:
         await take(slots, rank)
         taken.append(rank)
 

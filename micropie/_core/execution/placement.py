@@ -16,6 +16,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from enum import IntEnum
 from functools import lru_cache
 from importlib import import_module
 from operator import attrgetter
@@ -70,12 +71,14 @@ def check_placement(function: AnyFunction, placement: str, name: str, reads_body
         )
 
 
-# Who waits for a thread, from the last to the first that gets one.
-QUEUED: Final = 0  # a new request, which is refused where too many wait
-WAITING: Final = 1  # any other call, in the same queue
-BEGUN: Final = 2  # a request that has had a thread before
-HOLDING: Final = 3  # the same, if it may hold what others wait for in their threads
-RELEASING: Final = 4  # what gives such a thing back
+class Rank(IntEnum):
+    """Who waits for a thread, from the last to the first that gets one."""
+
+    QUEUED = 0  # a new request, which is refused where too many wait
+    WAITING = 1  # any other call, in the same queue
+    BEGUN = 2  # a request that has had a thread before
+    HOLDING = 3  # the same, if it may hold what others wait for in their threads
+    RELEASING = 4  # what gives such a thing back
 
 
 class Threads:

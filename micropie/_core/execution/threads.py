@@ -41,14 +41,7 @@ from micropie._core.errors import logger, too_many_waiting
 from micropie._core.execution.background import Outcome, released, variables_set
 from micropie._core.execution.fork import after_fork_in_child
 from micropie._core.execution.loop import TASKS, WAKERS, Action, LoopLocal
-from micropie._core.execution.placement import (
-    ALL_WAIT,
-    HOLDING,
-    QUEUED,
-    WAITING,
-    AnyFunction,
-    Threads,
-)
+from micropie._core.execution.placement import ALL_WAIT, AnyFunction, Rank, Threads
 from micropie._core.execution.standing_queue import StandingQueue
 
 Result = TypeVar("Result")
@@ -124,12 +117,12 @@ class Slots:
         self._free = self._size
         self._lent = 0
         new: _Queue = deque(), 0
-        self._queues: Sequence[_Queue] = (
+        self._queues: Sequence[_Queue] = (  # by rank
             new,
             new,
-            (deque(), 0),
-            (deque(), -threads.reserve),
-            (deque(), -MOST_RELEASING),
+            (deque(), 0),  # BEGUN
+            (deque(), -threads.reserve),  # HOLDING
+            (deque(), -MOST_RELEASING),  # RELEASING
         )
         self._new, self._number_waiting = new[0], 0
         self._moved_at = 0.0  # when a slot last came back while somebody waited
@@ -137,7 +130,7 @@ class Slots:
         self.waker, self.tasks = WAKERS.get(), TASKS.get()
         self._next_report = 0.0
 
-    async def take(self, rank: int = WAITING) -> None:
+    async def take(self, rank: Rank = Rank.WAITING) -> None:
         """Take a slot.
 
         Wait until one is free; raise ``TimeoutError`` after the ``patience`` of the threads. A
@@ -148,19 +141,21 @@ class Slots:
         if self._free > least:
             self._free -= 1
             return
-        if rank == QUEUED and len(waiting) >= self._queue:
+        if rank is Rank.QUEUED and len(waiting) >= self._queue:
             self._report(
                 "all %d threads or processes are busy, and %d handlers wait for one: "
                 "requests get 503",
                 self._size, self._queue,
             )  # fmt: skip
             raise too_many_waiting()
-        turn = _Turn(rank == QUEUED)
+        turn = _Turn(rank is Rank.QUEUED)
         waiting.append(turn)
         self._number_waiting += 1
         try:
             with anyio.move_on_after(self._patience):
-                await (turn.came.wait() if rank < HOLDING else self._wait_as_holder(turn, waiting))
+                await (
+                    turn.came.wait() if rank < Rank.HOLDING else self._wait_as_holder(turn, waiting)
+                )
             if not turn.came.is_set():
                 raise TimeoutError(ALL_WAIT)
         except BaseException:  # that, or the task is cancelled
@@ -245,7 +240,7 @@ class Slots:
     def usage(self) -> tuple[int, int, int]:
         """Return how many threads are busy, how many calls wait for one, and their number.
 
-        A lent one is not busy.
+        One that a request keeps for its next call is busy, a lent one is not.
         """
         return self._size - self._free, self._number_waiting, self._size
 
@@ -254,7 +249,7 @@ class Slots:
         function: Callable[..., Result],
         arguments: Sequence[object],
         leave_after: float | None,
-        rank: int = WAITING,
+        rank: Rank = Rank.WAITING,
         held: list[Slots] | None = None,
     ) -> Result:
         """Call ``function`` in a worker thread, with this task's context variables.
@@ -328,7 +323,7 @@ async def in_thread(
     function: Callable[..., Result],
     *arguments: object,
     abandon_after: float | None = None,
-    rank: int = WAITING,
+    rank: Rank = Rank.WAITING,
 ) -> Result:
     """Call ``function`` in one of ``threads``, see ``Slots.call``."""
     return await slots_of(threads).call(function, arguments, abandon_after, rank)

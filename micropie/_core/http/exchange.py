@@ -49,7 +49,7 @@ from micropie._core.errors import (
     logger,
 )
 from micropie._core.execution import Slots
-from micropie._core.execution.placement import BEGUN, HOLDING, QUEUED, Threads
+from micropie._core.execution.placement import Rank, Threads
 from micropie._core.execution.steps import (
     Ends,
     Flow,
@@ -511,12 +511,12 @@ class Exchange:
         self.has_begun = True
 
     @property
-    def rank(self) -> int:
+    def rank(self) -> Rank:
         """The rank of this request's next call among those that wait for a thread of the
         application.
         """
         if not self.has_begun:
-            return QUEUED
+            return Rank.QUEUED
         may_hold = (
             self.resources
             or self.generators
@@ -524,7 +524,7 @@ class Exchange:
             or self.hooks_begun
             or (self.hooks is not None and self.hooks.may_hold)
         )
-        return HOLDING if may_hold else BEGUN
+        return Rank.HOLDING if may_hold else Rank.BEGUN
 
     def begin_generator(self, running: RunningGenerator) -> None:
         """Note generator middleware that has begun, and has to be finished."""

@@ -8,6 +8,7 @@ into an event: data is split and sent line by line; a name or an id with a line 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from functools import cache, lru_cache, partial
 from inspect import iscoroutinefunction
@@ -182,7 +183,8 @@ class EventStream(Response):
             raise ValueError(
                 f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}"
             )
-        refuse_greenlets()  # now, because the head is sent before the loop is asked for
+        if "gevent.monkey" in sys.modules:
+            refuse_greenlets()  # now, because the head is sent before the loop is asked for
         encode = encode_item if map is None else partial(encode_mapped, map)
         rules = EventRules(encode, heartbeat, current_shutdown() or ShutdownSignal())
         # The head waits for a subscription to be entered, so that its reader misses no message.

@@ -36,7 +36,7 @@ from micropie._core.execution import (
     in_thread,
     run_in_context,
 )
-from micropie._core.execution.placement import HOLDING, IO_THREADS, RELEASING, Threads
+from micropie._core.execution.placement import IO_THREADS, Rank, Threads
 from micropie._core.execution.steps import no_function
 from micropie._core.streams.source import END, PENDING, LoopStream, ThreadStream
 
@@ -67,7 +67,7 @@ class MadeAhead(LoopStream):
     _has_told_end = False
     _is_over = False  # no further chunk is wanted
 
-    def __init__(self, stream: ThreadStream, threads: Threads, rank: int = HOLDING) -> None:
+    def __init__(self, stream: ThreadStream, threads: Threads, rank: Rank = Rank.HOLDING) -> None:
         super().__init__(None, stream.may_begin_empty, interrupt=stream.interrupt)
         self.file, self.length = stream.file, stream.length
         self.first = stream.first
@@ -131,7 +131,7 @@ class MadeAhead(LoopStream):
         cancellations = (anyio.get_cancelled_exc_class(), CancelledError)
         try:
             await in_thread(
-                self._threads, self._context.run, self._stream.close_items, rank=RELEASING
+                self._threads, self._context.run, self._stream.close_items, rank=Rank.RELEASING
             )
             if self._failures and not isinstance(self._failures[0], cancellations):
                 raise self._failures.pop()
@@ -154,7 +154,7 @@ class MadeAhead(LoopStream):
             )
         finally:
             self._is_waiting = False
-        self._rank = HOLDING
+        self._rank = Rank.HOLDING
         await anyio.lowlevel.checkpoint_if_cancelled()  # before other code is reached
 
     async def _wait_for_progress(self) -> None:
@@ -189,7 +189,7 @@ class MadeAhead(LoopStream):
         try:
             with self._turn:
                 await in_thread(
-                    self._turns, run_in_context, self._context, self._take_turn, rank=HOLDING
+                    self._turns, run_in_context, self._context, self._take_turn, rank=Rank.HOLDING
                 )
         except BaseException as error:  # no thread could be started
             self._failures.append(error)
@@ -249,7 +249,7 @@ class EventsFromThread(AsyncIterator[object]):
         # a generator that has ended has nothing to close: a thread takes as long as an event
         has_ended = getattr(self._events, "gi_frame", self._events) is None
         if not is_busy and not has_ended:
-            await in_thread(SYNC_SOURCES, self._close, rank=RELEASING)
+            await in_thread(SYNC_SOURCES, self._close, rank=Rank.RELEASING)
         self._raise_failure()
 
     def _raise_failure(self) -> None:

@@ -28,7 +28,7 @@ from micropie._core.execution import (
     in_thread,
     slots_of,
 )
-from micropie._core.execution.placement import HOLDING, AnyFunction, Threads
+from micropie._core.execution.placement import AnyFunction, Rank, Threads
 from micropie._core.execution.steps.steps import AWAIT, INLINE, kind_of
 
 _running: set[Future[None]] = set()
@@ -161,7 +161,7 @@ async def _run(exchange: Answered, task: Task, begin: Callable[[Task], Any]) -> 
             result = begin(task)
         elif slots_of(_THREADS).usage()[1] < _THREADS.queue:
             # it may close what the handler has left open, and what others wait for
-            result = await in_thread(_THREADS, begin, task, abandon_after=0.0, rank=HOLDING)
+            result = await in_thread(_THREADS, begin, task, abandon_after=0.0, rank=Rank.HOLDING)
         else:
             logger.error(
                 "%s did not begin: already %d wait for a thread",
