@@ -99,17 +99,17 @@ def _part(middleware: object, name: str, otherwise: Kind) -> tuple[_Part, Kind]:
     return _nothing if is_unused else method, kind_of(method, otherwise)
 
 
-def _planned(middleware: Any, providers: Providers) -> _Hook:
-    """Return how a middleware runs.
+def _planned(middleware: Any, providers: Providers, blocking: Kind) -> _Hook:
+    """Return how a middleware runs. ``blocking``: how its functions that may block are called.
 
     Raises ``SetupError`` for what is none: it may have been appended late.
     """
     check_middlewares(providers, [middleware])
     needs_session = getattr(middleware, "needs_session", True)
     if isinstance(middleware, Checking):
-        return _Hook(needs_session, _check_of(middleware, providers))
+        return _Hook(needs_session, _check_of(middleware, providers, blocking))
     if hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
-        return _dict_hook(middleware, needs_session)
+        return _dict_hook(middleware, needs_session, blocking)
     if hasattr(middleware, "before") or hasattr(middleware, "after"):
         before, _ = _part(middleware, "before", INLINE)
         after, _ = _part(middleware, "after", INLINE)
@@ -117,9 +117,9 @@ def _planned(middleware: Any, providers: Providers) -> _Hook:
     return _generator_hook(middleware, needs_session)
 
 
-def _check_of(mark: Checking, providers: Providers) -> _Part:
+def _check_of(mark: Checking, providers: Providers, blocking: Kind) -> _Part:
     """Return the part before the handler of a check of ``@requires``."""
-    kind, asked = kind_of(mark.check, HANDLER), providers.asked_by_check(mark.check)
+    kind, asked = kind_of(mark.check, blocking), providers.asked_by_check(mark.check)
     needed = providers.needed_for(one.key for one in asked.values())
 
     def before(request: Request) -> Flow[object]:
@@ -164,10 +164,11 @@ def _is_no_answer(result: object) -> bool:
     return not (is_known or isinstance(result, Response) or hasattr(result, "__html__"))
 
 
-def _dict_hook(middleware: object, needs_session: bool) -> _Hook:
+def _dict_hook(middleware: object, needs_session: bool, blocking: Kind) -> _Hook:
     """Return how a middleware with ``before_request`` and ``after_request`` runs."""
-    before, before_kind = _part(middleware, "before_request", HANDLER)
-    after, after_kind = _part(middleware, "after_request", RELEASE)
+    before, before_kind = _part(middleware, "before_request", blocking)
+    releasing: Kind = INLINE if blocking is INLINE else RELEASE
+    after, after_kind = _part(middleware, "after_request", releasing)
     may_hold = before is not _nothing and after is not _nothing and after_kind is RELEASE
     name = type(middleware).__name__
     return _Hook(needs_session, before, after, before_kind, after_kind, name, may_hold=may_hold)
@@ -250,15 +251,16 @@ class HookPlan:
     mounts, which have no response to change.
     """
 
-    def __init__(self, middlewares: Sequence[tuple[Any, Providers]]) -> None:
+    def __init__(self, middlewares: Sequence[tuple[Any, Providers]], blocking: Kind) -> None:
         self.middlewares, self.ids = middlewares, [id(one) for one, _ in middlewares]
-        hooks = [_planned(*one) for one in middlewares]
+        hooks = [_planned(*one, blocking) for one in middlewares]
         self.before = [hook for hook in hooks if hook.before is not _nothing]
         self.after = [hook for hook in reversed(hooks) if hook.after is not _nothing]
         self.needs_session = any(hook.needs_session for hook in hooks)
         self.may_hold = any(hook.may_hold for hook in hooks)
         guards = [one for one in middlewares if getattr(one[0], "guards", False)]
-        self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(guards)
+        is_same = len(guards) == len(middlewares)
+        self.guards: HookPlan = self if is_same else HookPlan(guards, blocking)
 
 
 def planned_hooks(config: Config) -> HookPlan:
@@ -268,8 +270,8 @@ def planned_hooks(config: Config) -> HookPlan:
     """
     plan: HookPlan | None = config.hook_plan
     if plan is None or plan.ids != [*map(id, config.middlewares)]:
-        outermost = config.tree[0].providers
-        config.hook_plan = plan = HookPlan(with_providers(config.middlewares, outermost))
+        middlewares = with_providers(config.middlewares, config.tree[0].providers)
+        config.hook_plan = plan = HookPlan(middlewares, config.blocking)
     return plan
 
 

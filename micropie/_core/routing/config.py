@@ -22,16 +22,8 @@ from micropie._core.binding import OwnTypes
 from micropie._core.errors import HTTPError, SetupError
 from micropie._core.execution import available_cpus
 from micropie._core.execution.placement import Threads
-from micropie._core.execution.steps import Kind, kind_of
-from micropie._core.http import (
-    HTML,
-    JSON,
-    TEXT,
-    MessageConfig,
-    Request,
-    State,
-    current_request,
-)
+from micropie._core.execution.steps import CALL, INLINE, Kind, kind_of
+from micropie._core.http import HTML, JSON, TEXT, MessageConfig, Request, State, current_request
 from micropie._core.http.addresses import normal_hosts, split_host, with_host
 from micropie._core.http.forms import Limits
 from micropie._core.http.json import dumps_with
@@ -72,12 +64,14 @@ class ErrorHandler:
     """An author's function for errors, ``def`` or ``async def``: of the error and the request, or
     of less.
 
-    ``given``: its part of the tuple ``(request, error)``. Raises ``SetupError`` for a function of
-    anything else.
+    ``otherwise``: how it is called if it may block. ``given``: its part of the tuple
+    ``(request, error)``. Raises ``SetupError`` for a function of anything else.
     """
 
-    def __init__(self, function: Callable[..., object], providers: Providers) -> None:
-        self.function, self.kind = function, kind_of(function)
+    def __init__(
+        self, function: Callable[..., object], providers: Providers, otherwise: Kind
+    ) -> None:
+        self.function, self.kind = function, kind_of(function, otherwise)
         parameters = [*inspect.signature(function, follow_wrapped=False).parameters.values()]
         kinds = [one.kind for one in parameters]
         if kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]:
@@ -376,8 +370,10 @@ class Config(MessageConfig):
             self.ws_middlewares = Chain(outer.ws_middlewares, app.ws_middlewares, self.providers)
         if "errors" in own:  # it has decided how its errors look
             self.error_handlers = handlers_of_classes(self.error_handlers)
+        otherwise: Kind = INLINE if blocking is INLINE else CALL
         handlers = {
-            key: ErrorHandler(one, self.providers) for key, one in registered.error_handlers.items()
+            key: ErrorHandler(one, self.providers, otherwise)
+            for key, one in registered.error_handlers.items()
         }
         if handlers:
             self.error_handlers = [(handlers, self.text_type), *self.error_handlers]
