@@ -69,6 +69,12 @@ class AnswerState:
             return response
         return as_response(result, response)
 
+    def begin_response(self) -> Response:
+        """Make an empty response, for status, headers and cookies, and return it."""
+        self.response = response = Response()
+        self.has_more = True
+        return response
+
     def replace(self, response: Response | None) -> Response | None:
         """Put another response, or none, in the place of the one that is returned."""
         self.has_more = True

@@ -469,11 +469,12 @@ class Exchange:
 
         Raises ``ResponseError`` after the head.
         """
-        if self.is_head_sent:
+        answer = self.answer
+        if (answer.is_over or answer.stream is not None) and self.is_head_sent:
             raise ResponseError(
                 "the head has been sent: set status, headers and cookies before the first chunk"
             )
-        return self.answer.response or self.answer.set_result(None)
+        return answer.response or answer.begin_response()
 
     def opened_session(self) -> Session:
         """Return the client's session; a backend that never waits is asked for it now.

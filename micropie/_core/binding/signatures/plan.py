@@ -206,9 +206,9 @@ class Plan:
         that does not fit has its default, or None. ``is_fallback``: no other handler takes the
         path, so a segment that does not convert means 404, not 400.
         """
-        exchange = request._exchange
+        exchange, body = request._exchange, request._exchange.body
         if self.parses_always:
-            exchange.body.parsed(exchange)
+            body.parsed(exchange)
         errors: list[ParameterError] = []
         arguments: list[object] = []
         parameters = self._all if self._is_fixed else self._all_for(request, segments, values)
@@ -216,11 +216,11 @@ class Plan:
             try:
                 if segment is not None:
                     value = from_path(one, segment)
-                elif one.is_in_path and one.name in values:
+                elif values and one.is_in_path and one.name in values:
                     value = from_path(one, values[one.name])
                 else:
-                    if exchange.body.parse is not None and one.name in self._in_body:
-                        exchange.body.parsed(exchange)
+                    if body.parse is not None and one.name in self._in_body:
+                        body.parsed(exchange)
                     value = one.find(request)
             except BindingError as error:
                 if is_fallback and segment is not None:

@@ -126,9 +126,10 @@ class ReceivedBody:
 
     def parse_later(self, how: Literal["form", "json"] | None) -> None:
         """Have the body parsed when it is first asked for."""
-        data = self.data
-        size = len(data.data if isinstance(data, BodyReader) else data or b"")
-        self.parse, self.is_large = how, size > LARGE and how is not None
+        data = self.data.data if isinstance(self.data, BodyReader) else self.data or b""
+        self.parse = how
+        if len(data) > LARGE:
+            self.is_large = how is not None
 
     def parsed(self, exchange: Parsing) -> Json:
         """Return the JSON body, ``NULL`` for null, None if there is none.
